@@ -1,0 +1,231 @@
+/** The errors of cards and readers. Each leaf has a literal `code`; data stands in fields; `cause` is kept. */
+
+/** Base of every error of ours. Leaves stand beside each other: a leaf extending a leaf would lose its literal `code`. */
+export abstract class SmartcardError extends Error {
+  abstract readonly code: string
+  override get name(): string {
+    return this.constructor.name
+  }
+}
+
+/** The card that this connection spoke to is no longer reachable through it. */
+export class CardGoneError extends SmartcardError {
+  readonly code = 'card/gone'
+  readonly why: 'removed' | 'reset' | 'reader-gone' | 'closed'
+  constructor(why: 'removed' | 'reset' | 'reader-gone' | 'closed', options?: ErrorOptions) {
+    super(goneMessages[why], options)
+    this.why = why
+  }
+}
+
+const goneMessages = {
+  removed: 'The card was removed from the reader; put it back and start again.',
+  reset: 'The card was reset, so what it had been told is lost; start again.',
+  'reader-gone': 'The reader was unplugged; plug it in and start again.',
+  closed: 'The connection to the card was closed.',
+} as const
+
+/** The card answered nothing, or no ATR. */
+export class CardSilentError extends SmartcardError {
+  readonly code = 'card/mute'
+  constructor(
+    message = 'The card does not answer; check that it is inserted the right way round.',
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
+}
+
+/** A decoder refused what came. Carries length and header, never the body. */
+export class MalformedError extends SmartcardError {
+  readonly code = 'wire/malformed'
+  readonly what: string
+  constructor(what: string, detail: string, options?: ErrorOptions) {
+    super(`Malformed ${what}: ${detail}.`, options)
+    this.what = what
+  }
+}
+
+/** The card refused a command. Never carries the command's or the answer's data. */
+export class StatusError extends SmartcardError {
+  readonly code = 'card/status'
+  /** SW1 SW2 as one number. */
+  readonly sw: number
+  /** The command's name, such as 'GET DATA'. */
+  readonly command: string
+  constructor(command: string, sw: number, meaning: string, options?: ErrorOptions) {
+    super(`The card refused ${command} with ${hex4(sw)} (${meaning}).`, options)
+    this.sw = sw
+    this.command = command
+  }
+}
+
+export class PinError extends SmartcardError {
+  readonly code = 'card/pin-wrong'
+  readonly triesLeft: number
+  constructor(triesLeft: number, options?: ErrorOptions) {
+    super(`The card refused the PIN; ${triesLeft} ${triesLeft === 1 ? 'try' : 'tries'} left.`, options)
+    this.triesLeft = triesLeft
+  }
+}
+
+export class PinBlockedError extends SmartcardError {
+  readonly code = 'card/pin-blocked'
+  constructor(options?: ErrorOptions) {
+    super('The PIN is blocked; unblock it with the PUK before trying again.', options)
+  }
+}
+
+/** The last try is left, and nobody said that it may be spent. Nothing was sent. */
+export class LastTryError extends SmartcardError {
+  readonly code = 'card/last-try'
+  constructor(options?: ErrorOptions) {
+    super(
+      'Only one PIN try is left, and it is not spent without an explicit yes. Nothing was sent to the card.',
+      options,
+    )
+  }
+}
+
+export class PinPadCancelledError extends SmartcardError {
+  readonly code = 'card/pin-pad-cancelled'
+  constructor(options?: ErrorOptions) {
+    super('PIN entry was cancelled on the reader.', options)
+  }
+}
+
+export class PinPadTimeoutError extends SmartcardError {
+  readonly code = 'card/pin-pad-timeout'
+  constructor(options?: ErrorOptions) {
+    super('Nobody entered a PIN on the reader in time.', options)
+  }
+}
+
+/** The card (or this driver, so far) lacks what was asked for. Nothing was sent. */
+export class NotSupportedError extends SmartcardError {
+  readonly code = 'card/not-supported'
+}
+
+/** The browser keeps this interface class from web pages (WebUSB, protected classes). */
+export class ProtectedClassError extends SmartcardError {
+  readonly code = 'reader/protected-class'
+  constructor(options?: ErrorOptions) {
+    super(
+      'The browser keeps USB interfaces of the Smart Card class (0x0B) from web pages. ' +
+        'An Isolated Web App, a native program or a reader with a vendor-class interface can be used instead.',
+      options,
+    )
+  }
+}
+
+export class ReaderInUseError extends SmartcardError {
+  readonly code = 'reader/in-use'
+  constructor(options?: ErrorOptions) {
+    super('Another page or program (such as pcscd) holds the reader; close it and try again.', options)
+  }
+}
+
+export class NotGrantedError extends SmartcardError {
+  readonly code = 'reader/not-granted'
+  constructor(
+    message = 'No permission to use the reader; choose it again and allow access.',
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
+}
+
+export class ReaderGoneError extends SmartcardError {
+  readonly code = 'reader/gone'
+  constructor(options?: ErrorOptions) {
+    super('The reader is gone; plug it in again.', options)
+  }
+}
+
+/** The reader answered a command with a failure of its own. */
+export class ReaderRefusedError extends SmartcardError {
+  readonly code = 'reader/refused'
+  readonly command: string
+  readonly bStatus: number
+  readonly bError: number
+  /** The CCID error's name, such as 'ICC_MUTE'. */
+  readonly errorName: string
+  constructor(command: string, bStatus: number, bError: number, errorName: string, options?: ErrorOptions) {
+    super(
+      `The reader refused ${command}: ${errorName} (bStatus ${hex2(bStatus)}, bError ${hex2(bError)}).`,
+      options,
+    )
+    this.command = command
+    this.bStatus = bStatus
+    this.bError = bError
+    this.errorName = errorName
+  }
+}
+
+/** No answer within the time allowed, time extensions included. */
+export class ReaderTimeoutError extends SmartcardError {
+  readonly code = 'reader/timeout'
+  readonly waitedMs: number
+  constructor(what: string, waitedMs: number, options?: ErrorOptions) {
+    super(
+      `No answer to ${what} within ${waitedMs} ms; reinsert the card or plug the reader in again.`,
+      options,
+    )
+    this.waitedMs = waitedMs
+  }
+}
+
+/** A USB transfer failed and could not be recovered. */
+export class TransferError extends SmartcardError {
+  readonly code = 'reader/transfer'
+}
+
+/** The reader needs something of the driver that it does not have yet. */
+export class ReaderNotSupportedError extends SmartcardError {
+  readonly code = 'reader/not-supported'
+}
+
+/** A transaction was begun inside a transaction, or a channel was used after its transaction. */
+export class TransactionError extends SmartcardError {
+  readonly code = 'card/transaction'
+}
+
+/** The caller withdrew before the work was done. */
+export class AbortedError extends SmartcardError {
+  readonly code = 'aborted'
+  constructor(options?: ErrorOptions) {
+    super('The caller cancelled the work.', options)
+  }
+}
+
+export type AnyCardError =
+  | CardGoneError
+  | CardSilentError
+  | MalformedError
+  | StatusError
+  | PinError
+  | PinBlockedError
+  | LastTryError
+  | PinPadCancelledError
+  | PinPadTimeoutError
+  | NotSupportedError
+  | TransactionError
+  | AbortedError
+
+export type AnyReaderError =
+  | ProtectedClassError
+  | ReaderInUseError
+  | NotGrantedError
+  | ReaderGoneError
+  | ReaderRefusedError
+  | ReaderTimeoutError
+  | TransferError
+  | ReaderNotSupportedError
+
+function hex2(value: number): string {
+  return value.toString(16).toUpperCase().padStart(2, '0')
+}
+
+function hex4(value: number): string {
+  return value.toString(16).toUpperCase().padStart(4, '0')
+}

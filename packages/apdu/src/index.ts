@@ -1,0 +1,5 @@
+export type * from './abort.ts'
+export * from './bytes.ts'
+export * from './errors.ts'
+export type * from './ports.ts'
+export * from './tlv.ts'

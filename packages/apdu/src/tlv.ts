@@ -1,0 +1,107 @@
+/** BER-TLV data objects, ISO/IEC 7816-4:2013 clause 5.2.2 and ITU-T X.690 clause 8.1 (definite lengths only). */
+import { concatBytes } from './bytes.ts'
+import { MalformedError } from './errors.ts'
+
+export interface Tlv {
+  /** All tag bytes as one number: 0x53, 0x5f2f, 0x7f49. */
+  readonly tag: number
+  readonly value: Uint8Array
+}
+
+/** What the head of a data object says, before its value has arrived. */
+export interface TlvHeader {
+  readonly tag: number
+  readonly headerBytes: number
+  readonly valueBytes: number
+}
+
+/** Longest tag field that we take: three bytes reach every tag of the applets' standards. */
+const MAX_TAG_BYTES = 3
+/** Longest length field: 84 and four bytes. */
+const MAX_LENGTH_BYTES = 4
+
+/** Reads tag and length at `offset`; undefined where the bytes end inside the header. Throws MalformedError. */
+export function readTlvHeader(bytes: Uint8Array, offset = 0): TlvHeader | undefined {
+  let at = offset
+  const first = bytes[at++]
+  if (first === undefined) return undefined
+  let tag = first
+  if ((first & 0x1f) === 0x1f) {
+    for (let count = 2; ; count++) {
+      const next = bytes[at++]
+      if (next === undefined) return undefined
+      if (count > MAX_TAG_BYTES) throw new MalformedError('TLV', 'a tag field of more than three bytes')
+      tag = tag * 0x100 + next
+      if ((next & 0x80) === 0) break
+    }
+  }
+  const head = bytes[at++]
+  if (head === undefined) return undefined
+  if (head < 0x80) return { tag, headerBytes: at - offset, valueBytes: head }
+  const count = head & 0x7f
+  if (count === 0) throw new MalformedError('TLV', 'an indefinite length')
+  if (count > MAX_LENGTH_BYTES) throw new MalformedError('TLV', `a length field of ${count} bytes`)
+  let valueBytes = 0
+  for (let i = 0; i < count; i++) {
+    const next = bytes[at++]
+    if (next === undefined) return undefined
+    valueBytes = valueBytes * 0x100 + next
+  }
+  return { tag, headerBytes: at - offset, valueBytes }
+}
+
+/** Reads one data object that fills `bytes` to the last byte. Throws MalformedError. */
+export function decodeTlv(bytes: Uint8Array): Tlv {
+  const [only, ...others] = decodeTlvs(bytes)
+  if (only === undefined || others.length > 0) {
+    throw new MalformedError(
+      'TLV',
+      `expected one data object in ${bytes.length} bytes, found ${others.length + (only ? 1 : 0)}`,
+    )
+  }
+  return only
+}
+
+/** Reads data objects until the last byte; values are views, not copies. Throws MalformedError. */
+export function decodeTlvs(bytes: Uint8Array): Tlv[] {
+  const found: Tlv[] = []
+  let offset = 0
+  while (offset < bytes.length) {
+    const header = readTlvHeader(bytes, offset)
+    if (header === undefined)
+      throw new MalformedError('TLV', `the bytes end inside a header at offset ${offset}`)
+    const start = offset + header.headerBytes
+    const end = start + header.valueBytes
+    if (end > bytes.length) {
+      throw new MalformedError(
+        'TLV',
+        `a value of ${header.valueBytes} bytes where ${bytes.length - start} are left`,
+      )
+    }
+    found.push({ tag: header.tag, value: bytes.subarray(start, end) })
+    offset = end
+  }
+  return found
+}
+
+/** The value of the first data object with this tag; undefined where there is none. Throws MalformedError. */
+export function findTlv(bytes: Uint8Array, tag: number): Uint8Array | undefined {
+  return decodeTlvs(bytes).find((tlv) => tlv.tag === tag)?.value
+}
+
+export function encodeTlv(tag: number, ...values: readonly (Uint8Array | readonly number[])[]): Uint8Array {
+  const value = concatBytes(...values)
+  return concatBytes(bigEndian(tag), lengthField(value.length), value)
+}
+
+function lengthField(length: number): number[] {
+  if (length < 0x80) return [length]
+  const bytes = bigEndian(length)
+  return [0x80 | bytes.length, ...bytes]
+}
+
+function bigEndian(value: number): number[] {
+  const bytes: number[] = []
+  for (let rest = value; rest > 0; rest = Math.floor(rest / 0x100)) bytes.unshift(rest % 0x100)
+  return bytes.length === 0 ? [0] : bytes
+}

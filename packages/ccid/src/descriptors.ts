@@ -1,0 +1,239 @@
+/** USB configuration descriptors (USB 2.0, 9.6) and the CCID class descriptor within (CCID 1.1, 5.1). */
+import { MalformedError } from '@webtoki/apdu'
+
+/** The class of smart card interfaces: the browser keeps it from ordinary pages. */
+export const SMART_CARD_CLASS = 0x0b
+/** The class of vendors: some CCID readers use it, and those a page may claim. */
+export const VENDOR_CLASS = 0xff
+
+const CONFIGURATION_DESCRIPTOR = 0x02
+const INTERFACE_DESCRIPTOR = 0x04
+const ENDPOINT_DESCRIPTOR = 0x05
+const CCID_DESCRIPTOR = 0x21
+/** Five vendor-class dumps of the reader collection print this type in place of 0x21. */
+const CCID_DESCRIPTOR_ODD = 0xff
+const CCID_DESCRIPTOR_BYTES = 54
+
+/** Bits of dwFeatures (CCID 1.1, table 5.1-1). */
+export const CcidFeature = {
+  atrConfiguration: 0x02,
+  activationOnInsertion: 0x04,
+  automaticVoltage: 0x08,
+  automaticClock: 0x10,
+  automaticBaudRate: 0x20,
+  automaticNegotiation: 0x40,
+  automaticPps: 0x80,
+  clockStop: 0x100,
+  nadOtherThanZero: 0x200,
+  automaticIfsd: 0x400,
+  tpduLevel: 0x1_0000,
+  shortApduLevel: 0x2_0000,
+  extendedApduLevel: 0x4_0000,
+  usbWakeUp: 0x10_0000,
+} as const
+export type CcidFeature = (typeof CcidFeature)[keyof typeof CcidFeature]
+
+/** What a reader takes in one block: characters, T=0 or T=1 units, short or extended APDUs. */
+export type ExchangeLevel = 'character' | 'tpdu' | 'short' | 'extended'
+
+/** CCID 1.1, 5.1: the smart card device class descriptor. */
+export interface CcidDescriptor {
+  readonly bcdCcid: number
+  readonly maxSlotIndex: number
+  /** Bits: 1 for 5 V, 2 for 3 V, 4 for 1.8 V. */
+  readonly voltageSupport: number
+  /** Bits: 1 for T=0, 2 for T=1. */
+  readonly protocols: number
+  readonly defaultClockKHz: number
+  readonly maximumClockKHz: number
+  readonly clockCount: number
+  readonly dataRateBps: number
+  readonly maxDataRateBps: number
+  readonly dataRateCount: number
+  readonly maxIfsdBytes: number
+  readonly synchronousProtocols: number
+  readonly mechanical: number
+  readonly features: number
+  readonly maxMessageBytes: number
+  readonly classGetResponse: number
+  readonly classEnvelope: number
+  readonly lcdLayout: number
+  readonly pinSupport: number
+  readonly maxBusySlots: number
+  /** Read out of `features`. */
+  readonly level: ExchangeLevel
+}
+
+/** One bulk or interrupt endpoint of an interface. */
+export interface Endpoint {
+  readonly number: number
+  readonly direction: 'in' | 'out'
+  readonly type: 'control' | 'isochronous' | 'bulk' | 'interrupt'
+  readonly packetBytes: number
+}
+
+/** One interface that speaks CCID, as the configuration descriptor has it. */
+export interface CcidInterface {
+  readonly configurationValue: number
+  readonly interfaceNumber: number
+  readonly alternateSetting: number
+  readonly interfaceClass: number
+  /** 0: CCID with bulk endpoints; 1 and 2: ICCD on the control pipe. */
+  readonly interfaceProtocol: number
+  readonly descriptor: CcidDescriptor
+  readonly endpoints: readonly Endpoint[]
+}
+
+/** Reads the 54 bytes of the class descriptor. */
+export function decodeCcidDescriptor(bytes: Uint8Array): CcidDescriptor {
+  if (bytes.length < CCID_DESCRIPTOR_BYTES || bytes[0] !== CCID_DESCRIPTOR_BYTES) {
+    throw new MalformedError('CCID descriptor', `${bytes.length} bytes, bLength ${bytes[0] ?? 'missing'}`)
+  }
+  if (bytes[1] !== CCID_DESCRIPTOR && bytes[1] !== CCID_DESCRIPTOR_ODD) {
+    throw new MalformedError('CCID descriptor', `bDescriptorType ${bytes[1]}`)
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const features = view.getUint32(40, true)
+  return {
+    bcdCcid: view.getUint16(2, true),
+    maxSlotIndex: view.getUint8(4),
+    voltageSupport: view.getUint8(5),
+    protocols: view.getUint32(6, true),
+    defaultClockKHz: view.getUint32(10, true),
+    maximumClockKHz: view.getUint32(14, true),
+    clockCount: view.getUint8(18),
+    dataRateBps: view.getUint32(19, true),
+    maxDataRateBps: view.getUint32(23, true),
+    dataRateCount: view.getUint8(27),
+    maxIfsdBytes: view.getUint32(28, true),
+    synchronousProtocols: view.getUint32(32, true),
+    mechanical: view.getUint32(36, true),
+    features,
+    maxMessageBytes: view.getUint32(44, true),
+    classGetResponse: view.getUint8(48),
+    classEnvelope: view.getUint8(49),
+    lcdLayout: view.getUint16(50, true),
+    pinSupport: view.getUint8(52),
+    maxBusySlots: view.getUint8(53),
+    level: levelOf(features),
+  }
+}
+
+function levelOf(features: number): ExchangeLevel {
+  if (features & CcidFeature.extendedApduLevel) return 'extended'
+  if (features & CcidFeature.shortApduLevel) return 'short'
+  if (features & CcidFeature.tpduLevel) return 'tpdu'
+  return 'character'
+}
+
+interface InterfaceUnderWalk {
+  readonly interfaceNumber: number
+  readonly alternateSetting: number
+  readonly interfaceClass: number
+  readonly interfaceProtocol: number
+  readonly endpoints: Endpoint[]
+  descriptor: CcidDescriptor | undefined
+}
+
+/**
+ * Walks a whole configuration descriptor and returns the interfaces that speak CCID, in the device's order.
+ *
+ * The class descriptor counts wherever it stands between its interface descriptor and the next one: some firmware
+ * has it behind the last endpoint. A walk that meets nonsense keeps what it has found so far: a bad descriptor of
+ * another interface is no reason to refuse the reader.
+ */
+export function findCcidInterfaces(configuration: Uint8Array): CcidInterface[] {
+  if (configuration.length < 9 || configuration[1] !== CONFIGURATION_DESCRIPTOR) {
+    throw new MalformedError(
+      'configuration descriptor',
+      `${configuration.length} bytes, bDescriptorType ${configuration[1] ?? 'missing'}`,
+    )
+  }
+  const configurationValue = configuration[5] ?? 1
+  const found: InterfaceUnderWalk[] = []
+  let current: InterfaceUnderWalk | undefined
+  // wTotalLength may lie: what came decides.
+  for (let offset = 0; offset + 2 <= configuration.length; ) {
+    const lengthBytes = configuration[offset] ?? 0
+    if (lengthBytes < 2 || offset + lengthBytes > configuration.length) break
+    const item = configuration.subarray(offset, offset + lengthBytes)
+    offset += lengthBytes
+    if (item[1] === INTERFACE_DESCRIPTOR && item.length >= 9) {
+      current = {
+        interfaceNumber: item[2] ?? 0,
+        alternateSetting: item[3] ?? 0,
+        interfaceClass: item[5] ?? 0,
+        interfaceProtocol: item[7] ?? 0,
+        endpoints: [],
+        descriptor: undefined,
+      }
+      found.push(current)
+    } else if (item[1] === ENDPOINT_DESCRIPTOR && item.length >= 7) {
+      current?.endpoints.push(decodeEndpoint(item))
+    } else if (isClassDescriptor(item) && current !== undefined && speaksCcid(current.interfaceClass)) {
+      current.descriptor ??= decodeCcidDescriptor(item)
+    }
+  }
+  const interfaces: CcidInterface[] = []
+  for (const { descriptor, ...rest } of found) {
+    if (descriptor === undefined) continue
+    if (interfaces.some((other) => other.interfaceNumber === rest.interfaceNumber)) continue
+    interfaces.push({ configurationValue, ...rest, descriptor })
+  }
+  return interfaces
+}
+
+/** Length decides too: type 0x21 alone is also HID's. */
+function isClassDescriptor(item: Uint8Array): boolean {
+  return item.length === CCID_DESCRIPTOR_BYTES && (item[1] === CCID_DESCRIPTOR || item[1] === CCID_DESCRIPTOR_ODD)
+}
+
+function speaksCcid(interfaceClass: number): boolean {
+  return interfaceClass === SMART_CARD_CLASS || interfaceClass === VENDOR_CLASS
+}
+
+const endpointTypes = ['control', 'isochronous', 'bulk', 'interrupt'] as const
+
+function decodeEndpoint(item: Uint8Array): Endpoint {
+  const address = item[2] ?? 0
+  const packetBytes = ((item[4] ?? 0) | ((item[5] ?? 0) << 8)) & 0x7ff
+  return {
+    number: address & 0x0f,
+    direction: address & 0x80 ? 'in' : 'out',
+    type: endpointTypes[(item[3] ?? 0) & 3] ?? 'control',
+    packetBytes,
+  }
+}
+
+/** The part of an open `USBDevice` that descriptors are read from. */
+export type DescriptorSource = Pick<USBDevice, 'controlTransferIn'>
+
+/**
+ * Reads one configuration descriptor whole. WebUSB shows no class descriptors, but lets every page read this one,
+ * even for an interface that it may not claim.
+ */
+export async function readConfigurationDescriptor(device: DescriptorSource, index: number): Promise<Uint8Array> {
+  const head = await getDescriptor(device, index, 9)
+  if (head.length < 9 || head[1] !== CONFIGURATION_DESCRIPTOR) {
+    throw new MalformedError('configuration descriptor', `${head.length} bytes at the first reading`)
+  }
+  const totalBytes = (head[2] ?? 0) | ((head[3] ?? 0) << 8)
+  return totalBytes <= 9 ? head : await getDescriptor(device, index, totalBytes)
+}
+
+async function getDescriptor(device: DescriptorSource, index: number, lengthBytes: number): Promise<Uint8Array> {
+  const result = await device.controlTransferIn(
+    {
+      requestType: 'standard',
+      recipient: 'device',
+      request: 0x06,
+      value: (CONFIGURATION_DESCRIPTOR << 8) | index,
+      index: 0,
+    },
+    lengthBytes,
+  )
+  if (result.status !== 'ok' || result.data === undefined) {
+    throw new MalformedError('configuration descriptor', `GET_DESCRIPTOR ended with ${result.status}`)
+  }
+  return new Uint8Array(result.data.buffer, result.data.byteOffset, result.data.byteLength)
+}

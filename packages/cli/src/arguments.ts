@@ -1,0 +1,37 @@
+/** The command line's own words: which options exist, and typed complaints about wrong ones. */
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+
+/** The command line cannot be understood; the message is for the person who typed it. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+type Options = NonNullable<ParseArgsConfig['options']>
+
+/** Options of every command that reaches a reader. */
+export const readerOptions = {
+  simulator: { type: 'string' },
+  'simulator-reader': { type: 'string' },
+  'usb-module': { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+} as const satisfies Options
+
+/** What `readerOptions` parse to. */
+export interface ReaderArguments {
+  readonly simulator?: string | undefined
+  readonly 'simulator-reader'?: string | undefined
+  readonly 'usb-module'?: string | undefined
+  readonly help?: boolean | undefined
+}
+
+/** Parses strictly: an unknown option or a stray word is a UsageError. */
+export function parseOptions<T extends Options>(
+  args: readonly string[],
+  options: T,
+): ReturnType<typeof parseArgs<{ options: T; args: string[]; strict: true }>>['values'] {
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })
+  }
+}

@@ -1,0 +1,70 @@
+/** Where the readers come from: the simulator, a module that exports a W3C `USB`, or the npm package `usb`. */
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { SlotSource } from '@webtoki/apdu'
+import { ccidSlots } from '@webtoki/ccid'
+import { type ReaderArguments, UsageError } from './arguments.ts'
+
+/** The readers, and the PIN that a virtual card starts with. */
+export interface Connected {
+  readonly source: SlotSource
+  /** The printed PIN of the virtual card; undefined where real cards are reached. */
+  readonly simulatedPin: string | undefined
+}
+
+/** The PIN that every virtual card of ours starts with; printed by `--help`. */
+export const SIMULATED_PIN = '123456'
+
+/** Opens the slot source that the options name. Throws UsageError for options that fit nothing. */
+export async function connect(options: ReaderArguments): Promise<Connected> {
+  if (options.simulator !== undefined && options['usb-module'] !== undefined) {
+    throw new UsageError('Give either --simulator or --usb-module, not both.')
+  }
+  if (options.simulator !== undefined) {
+    const usb = await simulatedUsb(options.simulator, options['simulator-reader'] ?? 'extended')
+    return { source: ccidSlots({ usb }), simulatedPin: SIMULATED_PIN }
+  }
+  const usb = options['usb-module'] === undefined ? await nodeUsb() : await moduleUsb(options['usb-module'])
+  return { source: ccidSlots({ usb }), simulatedPin: undefined }
+}
+
+async function simulatedUsb(card: string, level: string): Promise<USB> {
+  if (card !== 'piv') throw new UsageError(`There is no virtual card '${card}' yet; there is: piv.`)
+  const { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } = await import('@webtoki/simulator')
+  const profile = { extended: readerProfiles.dualiAbcm6, short: readerProfiles.omnikey5321 }[level]
+  if (profile === undefined) throw new UsageError(`--simulator-reader is 'extended' or 'short', not '${level}'.`)
+  const reader = new VirtualCcidReader(profile)
+  reader.insert(createPivCard())
+  return virtualUsb([reader])
+}
+
+async function moduleUsb(file: string): Promise<USB> {
+  let loaded: { readonly default?: unknown }
+  try {
+    loaded = await import(pathToFileURL(resolve(file)).href)
+  } catch (cause) {
+    throw new UsageError(`The USB module ${file} cannot be loaded: ${(cause as Error).message}`, { cause })
+  }
+  const usb = await loaded.default
+  if (!isUsb(usb)) throw new UsageError(`The default export of ${file} is no W3C USB object (it lacks getDevices).`)
+  return usb
+}
+
+function isUsb(value: unknown): value is USB {
+  return typeof value === 'object' && value !== null && 'getDevices' in value
+}
+
+/** The native package is optional: it is loaded only where a real reader is asked for. */
+async function nodeUsb(): Promise<USB> {
+  let native: typeof import('usb')
+  try {
+    native = await import('usb')
+  } catch (cause) {
+    throw new UsageError(
+      "Real readers need the optional npm package 'usb', which is not installed or does not load here. " +
+        'Install it, or give --usb-module or --simulator piv.',
+      { cause },
+    )
+  }
+  return new native.WebUSB({ allowAllDevices: true }) as unknown as USB
+}

@@ -1,0 +1,75 @@
+/** The command `webtoki`: finds the command, runs it, and turns errors into one sentence and an exit code. */
+import { SmartcardError } from '@webtoki/apdu'
+import { UsageError } from './arguments.ts'
+import { SIMULATED_PIN } from './connect.ts'
+import { readers } from './readers.ts'
+import { sign } from './sign.ts'
+import { tokens } from './tokens.ts'
+
+/** Runs one command with the words after its name; resolves when it is done. */
+export type Command = (args: readonly string[], output: (line: string) => void) => Promise<void>
+
+const commands: Readonly<Record<string, Command>> = { readers, tokens, sign }
+
+/** Printed by `--help`. */
+export const help = `webtoki COMMAND [options]
+
+  readers   list the readers, and whether a card is in them
+  tokens    list the tokens on the cards, with their certificates and keys
+  sign      sign a file with a key on a card
+              --key 9a|9c|9d|9e       which key
+              --mechanism CKM_…       such as CKM_SHA256_RSA_PKCS or CKM_ECDSA_SHA256
+              --in FILE --out FILE    what to sign, where the signature goes
+              --public-key FILE       writes the key's public key as PEM
+              --signature-format der|raw   of ECDSA signatures; der is what OpenSSL takes (default),
+                                           raw is r and s as PKCS#11 has them
+              --pin-stdin             read the PIN from standard input (one line)
+              --accept-last-try       spend the last PIN try, if only one is left
+
+Which readers
+  --simulator piv                 a virtual reader with a virtual PIV card
+  --simulator-reader extended|short   the virtual reader's exchange level (default extended)
+  --usb-module FILE               an ES module whose default export has the W3C USB interface
+  (neither)                       real readers, by the optional npm package 'usb'
+
+PINs of the virtual cards: PIV PIN ${SIMULATED_PIN}, PUK 12345678, management key the well-known default.
+Under --simulator that PIN is used where none is given.
+`
+
+/** Exit codes: 0 done, 1 it failed, 2 the command line was wrong. */
+export async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args
+  if (name === undefined || name === '--help' || name === '-h' || rest.includes('--help')) {
+    process.stdout.write(help)
+    return name === undefined ? 2 : 0
+  }
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  try {
+    if (command === undefined) throw new UsageError(`There is no command '${name}'. See webtoki --help.`)
+    await command(rest, (line) => process.stdout.write(`${line}\n`))
+    return 0
+  } catch (error) {
+    if (error instanceof UsageError) {
+      process.stderr.write(`webtoki: ${error.message}\n`)
+      return 2
+    }
+    if (error instanceof SmartcardError || isFileError(error)) {
+      process.stderr.write(`webtoki: ${describe(error)}\n`)
+      return 1
+    }
+    throw error
+  }
+}
+
+/** The message with its causes, so that a CKR code comes with what the card or the reader said. */
+function describe(error: Error): string {
+  const messages: string[] = []
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if (!messages.includes(at.message)) messages.push(at.message)
+  }
+  return messages.join(' – ')
+}
+
+function isFileError(error: unknown): error is Error {
+  return error instanceof Error && 'syscall' in error
+}

@@ -1,0 +1,70 @@
+/** Bytes, hexadecimal and integers for the virtual cards: the simulator's own, shared with no driver on purpose. */
+
+/** Reads hexadecimal digits; blanks between them are allowed. */
+export function fromHex(text: string): Uint8Array {
+  const digits = text.replace(/\s+/g, '')
+  if (digits.length % 2 !== 0 || /[^0-9a-f]/i.test(digits))
+    throw new RangeError('Not a string of hexadecimal bytes.')
+  const bytes = new Uint8Array(digits.length / 2)
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16)
+  return bytes
+}
+
+/** Writes lower-case hexadecimal digits. */
+export function toHex(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += byte.toString(16).padStart(2, '0')
+  return text
+}
+
+/** Reads base64 by the platform's own `atob`. */
+export function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+}
+
+/** Writes base64 by the platform's own `btoa`. */
+export function toBase64(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += String.fromCharCode(byte)
+  return btoa(text)
+}
+
+/** Joins byte strings and single bytes. */
+export function join(...parts: readonly (Uint8Array | number)[]): Uint8Array {
+  let length = 0
+  for (const part of parts) length += typeof part === 'number' ? 1 : part.length
+  const whole = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    if (typeof part === 'number') whole[at++] = part
+    else {
+      whole.set(part, at)
+      at += part.length
+    }
+  }
+  return whole
+}
+
+/** True for equal length and content. A simulated card has no side channel worth closing. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
+}
+
+/** Reads an unsigned big-endian integer. */
+export function toInteger(bytes: Uint8Array): bigint {
+  return bytes.length === 0 ? 0n : BigInt(`0x${toHex(bytes)}`)
+}
+
+/** Writes an unsigned big-endian integer in exactly `length` bytes. */
+export function fromInteger(value: bigint, length: number): Uint8Array {
+  const digits = value.toString(16)
+  if (digits.length > 2 * length) throw new RangeError('The integer does not fit its field.')
+  return fromHex(digits.padStart(2 * length, '0'))
+}
+
+/** Where a virtual card takes its randomness from. */
+export type RandomSource = (length: number) => Uint8Array
+
+/** The platform's randomness. */
+export const platformRandom: RandomSource = (length) =>
+  globalThis.crypto.getRandomValues(new Uint8Array(length))

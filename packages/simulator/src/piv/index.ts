@@ -1,0 +1,15 @@
+/** A virtual PIV card (NIST SP 800-73-4) with demo keys and certificates. */
+import { PivCard } from './card.ts'
+import type { PivCardOptions } from './options.ts'
+
+/** Makes a PIV card; without options a plain one: 9A RSA-2048, 9C P-256, 9D RSA-2048, 9E P-384, PIN 123456. */
+export function createPivCard(options: PivCardOptions = {}): PivCard {
+  return new PivCard(options)
+}
+
+export { type AtrProtocols } from './answer-to-reset.ts'
+export { PivCard } from './card.ts'
+export { type ManagementKey } from './management-key.ts'
+export { type PivSlot, pivAid, pivSlots } from './objects.ts'
+export { defaultGuid, defaultManagementKey, demoCa, type PivCardOptions } from './options.ts'
+export type { RandomSource } from '../crypto/bytes.ts'

@@ -1,0 +1,74 @@
+/** The sockets that virtual devices are plugged into, shared by every page (context) that looks at them. */
+import type { UsbDeviceModel } from './device-model.ts'
+import { VirtualUsb, type VirtualUsbOptions } from './virtual-usb.ts'
+
+/** One plugging-in of a device: pulled and plugged again, it is another. */
+export class PluggedDevice {
+  readonly model: UsbDeviceModel
+  /** Interface number → who holds it; the kernel lets one program claim an interface. */
+  readonly claims: Map<number, object> = new Map()
+  configurationValue: number
+  isPlugged = true
+
+  constructor(model: UsbDeviceModel) {
+    this.model = model
+    this.configurationValue = model.configurationDescriptors[0]?.[5] ?? 0
+  }
+}
+
+/** A bus: devices come and go, contexts watch. */
+export class VirtualBus {
+  readonly #plugged = new Map<UsbDeviceModel, PluggedDevice>()
+  readonly #contexts: VirtualUsb[] = []
+
+  /** Devices in the order they were plugged. */
+  get devices(): readonly PluggedDevice[] {
+    return [...this.#plugged.values()]
+  }
+
+  /** Plugs the device in; `connect` is told to every context that may see it. */
+  plug(model: UsbDeviceModel): void {
+    if (this.#plugged.has(model)) throw new Error('The virtual device is plugged in already.')
+    const plugged = new PluggedDevice(model)
+    this.#plugged.set(model, plugged)
+    model.plugged({ unplug: () => this.unplug(model) })
+    for (const context of this.#contexts) context.deviceArrived(plugged)
+  }
+
+  /** Pulls the device; pending transfers reject, `disconnect` is told. Nothing happens if it is out already. */
+  unplug(model: UsbDeviceModel): void {
+    const plugged = this.#plugged.get(model)
+    if (plugged === undefined) return
+    this.#plugged.delete(model)
+    plugged.isPlugged = false
+    plugged.claims.clear()
+    model.unplugged()
+    for (const context of this.#contexts) context.deviceLeft(plugged)
+  }
+
+  /** A page's own view: its `navigator.usb`. */
+  context(options: VirtualUsbOptions = {}): VirtualUsb {
+    const context = new VirtualUsb(this, options)
+    this.#contexts.push(context)
+    return context
+  }
+
+  /** Another program, pcscd for one, holds the interface until the returned function is called. */
+  occupy(model: UsbDeviceModel, interfaceNumber: number): () => void {
+    const plugged = this.#plugged.get(model)
+    if (plugged === undefined) throw new Error('The virtual device is not plugged in.')
+    const owner = {}
+    if (plugged.claims.has(interfaceNumber)) throw new Error('The interface is claimed already.')
+    plugged.claims.set(interfaceNumber, owner)
+    return () => {
+      if (plugged.claims.get(interfaceNumber) === owner) plugged.claims.delete(interfaceNumber)
+    }
+  }
+}
+
+/** One bus with these devices and one page on it: the shortest way to a `navigator.usb`. */
+export function virtualUsb(devices: readonly UsbDeviceModel[], options: VirtualUsbOptions = {}): VirtualUsb {
+  const bus = new VirtualBus()
+  for (const device of devices) bus.plug(device)
+  return bus.context(options)
+}

@@ -1,0 +1,333 @@
+/** The virtual PIV card against SP 800-73-4, judged by node:crypto and the openssl program. */
+import { execFileSync } from 'node:child_process'
+import {
+  constants,
+  createHash,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  publicDecrypt,
+  publicEncrypt,
+  verify,
+  X509Certificate,
+} from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { createPivCard, demoCa, type PivCard, type PivCardOptions, type PivSlot } from '../src/piv/index.ts'
+import { hex, openManagement, pin, raw, select, send, show } from './piv-terminal.ts'
+
+const slots: readonly PivSlot[] = ['9A', '9C', '9D', '9E']
+const certificateTags = { '9A': '5fc105', '9C': '5fc10a', '9D': '5fc10b', '9E': '5fc101' } as const
+const sha256 = (text: string): Uint8Array => Uint8Array.from(createHash('sha256').update(text).digest())
+const spki = (card: PivCard, slot: PivSlot) =>
+  createPublicKey({ key: Buffer.from(card.publicKeyOf(slot) ?? []), format: 'der', type: 'spki' })
+const verifyPin = (card: PivCard) => send(card, '00200080', pin)
+const tries = async (card: PivCard): Promise<string> => (await raw(card, '00200080')).sw
+async function ready(options: PivCardOptions = {}): Promise<PivCard> {
+  const card = createPivCard(options)
+  expect((await select(card)).sw).toBe('9000')
+  return card
+}
+const sized = (tag: number, value: Uint8Array): Uint8Array =>
+  Uint8Array.of(
+    tag,
+    ...(value.length < 128 ? [value.length] : [0x82, value.length >> 8, value.length & 255]),
+    ...value,
+  )
+const request = (tag: number, value: Uint8Array): Uint8Array =>
+  sized(0x7c, Uint8Array.of(0x82, 0, ...sized(tag, value)))
+/** The value of 82 inside 7C, whatever the length fields look like. */
+function result(data: Uint8Array): Uint8Array {
+  const skip = (at: number): number => at + ((data[at + 1] ?? 0) > 0x80 ? 2 + (data[at + 1] ?? 0) - 0x80 : 2)
+  return data.slice(skip(skip(0)))
+}
+const padded = (): Uint8Array => {
+  const info = Uint8Array.of(...hex('3031300d060960864801650304020105000420'), ...sha256('hello'))
+  return Uint8Array.of(0, 1, ...new Uint8Array(256 - 3 - info.length).fill(0xff), 0, ...info)
+}
+const sign9c = (card: PivCard) => send(card, '0087119c', request(0x81, sha256('hello')))
+
+describe('what the card tells', () => {
+  test('the ATR has the historical bytes 80 73 C0 21 C0 and a right check byte', () => {
+    expect(show(createPivCard().atr)).toContain('8073c021c0')
+    for (const protocols of ['T=1', 'T=0 and T=1'] as const) {
+      expect(
+        createPivCard({ protocols })
+          .atr.slice(1)
+          .reduce((sum, byte) => sum ^ byte, 0),
+      ).toBe(0)
+    }
+    expect(show(createPivCard({ extendedLength: false }).atr)).toContain('8073c02180')
+  })
+  test('SELECT answers by full and truncated AID, and not by another', async () => {
+    const card = createPivCard()
+    expect((await raw(card, '00cb3fff035c017e00')).sw).toBe('6d00')
+    expect((await send(card, '00a40400', 'd27600012401')).sw).toBe('6a82')
+    expect(show((await send(card, '00a40400', 'a000000308000010000100')).data)).toBe(
+      '61114f0600001000010079074f05a000000308',
+    )
+    expect((await send(card, '00a40400', 'a00000030800001000')).sw).toBe('9000')
+  })
+  test('object 53 of 9A is 913 bytes, CHUID 61, discovery 20', async () => {
+    const card = await ready()
+    expect((await send(card, '00cb3fff', '5c035fc105')).data).toHaveLength(913)
+    const chuid = (await send(card, '00cb3fff', '5c035fc102')).data
+    expect(chuid).toHaveLength(61)
+    expect(show(chuid)).toContain(show(card.guid ?? hex('00')))
+    expect(show((await send(card, '00cb3fff', '5c017e')).data)).toBe(
+      '7e124f0ba0000003080000100001005f2f024000',
+    )
+    expect((await send(card, '00cb3fff', '5c035fc10c')).sw).toBe('6a82')
+  })
+  test('openssl verifies every certificate under the demo CA, and each fits the key in its slot', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'piv-'))
+    writeFileSync(join(folder, 'ca.pem'), demoCa.pem)
+    for (const nineA of ['rsa2048', 'p256'] as const) {
+      const card = await ready({ nineA })
+      for (const slot of slots) {
+        const certificate = new X509Certificate(card.certificateOf(slot) ?? hex('00'))
+        writeFileSync(join(folder, 'leaf.pem'), certificate.toString())
+        const judged = execFileSync('openssl', [
+          'verify',
+          '-x509_strict',
+          '-CAfile',
+          join(folder, 'ca.pem'),
+          join(folder, 'leaf.pem'),
+        ])
+        expect(judged.toString()).toContain('OK')
+        expect(certificate.publicKey.equals(spki(card, slot))).toBe(true)
+        const object = (await send(card, '00cb3fff', `5c03${certificateTags[slot]}`)).data
+        expect(show(object)).toContain(show(certificate.raw))
+      }
+    }
+    rmSync(folder, { recursive: true })
+  })
+  test('gzip, absent and unreadable certificates', async () => {
+    const card = await ready({
+      gzipCertificate: ['9A'],
+      absentCertificates: ['9C'],
+      unreadableCertificates: ['9D'],
+    })
+    const { data } = await send(card, '00cb3fff', '5c035fc105')
+    const at = show(data).indexOf('1f8b08') / 2
+    expect(show(data)).toMatch(/710101fe00$/)
+    expect(show(gunzipSync(data.slice(at, -5)))).toBe(show(card.certificateOf('9A') ?? hex('')))
+    expect((await send(card, '00cb3fff', '5c035fc10a')).sw).toBe('6a82')
+    expect((await send(card, '00cb3fff', '5c035fc10b')).sw).toBe('6982')
+  })
+})
+
+describe('keys', () => {
+  test('9A: a padded block comes back as a signature that OpenSSL verifies', async () => {
+    const card = await ready()
+    expect((await send(card, '0087079a', request(0x81, padded()))).sw).toBe('6982')
+    await verifyPin(card)
+    for (let i = 0; i < 2; i++) {
+      const { data, sw } = await send(card, '0087079a', request(0x81, padded()))
+      expect(sw).toBe('9000')
+      expect(verify('sha256', Buffer.from('hello'), spki(card, '9A'), result(data))).toBe(true)
+    }
+    expect((await send(card, '0087119a', request(0x81, sha256('x')))).sw).toBe('6a86')
+    expect((await send(card, '0087079a', request(0x81, sha256('x')))).sw).toBe('6a80')
+  })
+  test('9D: the raw operation undoes what OpenSSL encrypted', async () => {
+    const card = await ready()
+    await verifyPin(card)
+    const key = { key: spki(card, '9D'), padding: constants.RSA_NO_PADDING }
+    const plain = Uint8Array.of(0, 2, ...new Uint8Array(254).fill(7))
+    const { data } = await send(card, '0087079d', request(0x81, publicEncrypt(key, plain)))
+    expect(show(result(data))).toBe(show(plain))
+    expect(show(publicDecrypt(key, result((await send(card, '0087079d', request(0x81, plain))).data)))).toBe(
+      show(plain),
+    )
+  })
+  test('9E signs without a PIN, ECDSA answers are DER', async () => {
+    const card = await ready()
+    const digest = createHash('sha384').update('hello').digest()
+    const { data } = await send(card, '0087149e', request(0x81, digest))
+    expect(verify('sha384', Buffer.from('hello'), spki(card, '9E'), result(data))).toBe(true)
+  })
+  test.each([
+    ['11', 'P-256', 65],
+    ['14', 'P-384', 97],
+  ] as const)('a pair made in 9D (%s) agrees on a secret', async (id, curve, length) => {
+    const card = await ready()
+    expect((await send(card, '0047009d', `ac0380 01${id}`)).sw).toBe('6982')
+    expect((await openManagement(card)).sw).toBe('9000')
+    expect((await send(card, '0047009d', `ac0380 01${id}`)).data).toHaveLength(length + 5)
+    await verifyPin(card)
+    const peer = generateKeyPairSync('ec', { namedCurve: curve })
+    const point = Uint8Array.from(peer.publicKey.export({ format: 'der', type: 'spki' }).subarray(-length))
+    const { data } = await send(card, `0087${id}9d`, request(0x85, point))
+    const shared = diffieHellman({ privateKey: peer.privateKey, publicKey: spki(card, '9D') })
+    expect(show(result(data))).toBe(show(shared))
+    point[5] = (point[5] ?? 0) ^ 1
+    expect((await send(card, `0087${id}9d`, request(0x85, point))).sw).toBe('6a80')
+  })
+  test('an RSA pair made in 9A signs', async () => {
+    const card = await ready()
+    await openManagement(card)
+    expect((await send(card, '0047009a', 'ac03800107')).data).toHaveLength(5 + 4 + 256 + 5)
+    await verifyPin(card)
+    const { data } = await send(card, '0087079a', request(0x81, padded()))
+    expect(verify('sha256', Buffer.from('hello'), spki(card, '9A'), result(data))).toBe(true)
+  })
+  test('the plain flavour has no vendor commands', async () => {
+    const card = await ready()
+    await openManagement(card)
+    for (const ins of ['f6', 'f7', 'f8', 'f9', 'fa', 'fb', 'fd', 'fe', 'ff']) {
+      expect((await raw(card, `00${ins}000000`)).sw).toBe('6d00')
+    }
+  })
+})
+
+describe('9C asks for the PIN each time', () => {
+  test('one VERIFY, one signature', async () => {
+    const card = await ready()
+    expect((await verifyPin(card)).sw).toBe('9000')
+    const { data } = await sign9c(card)
+    expect(verify('sha256', Buffer.from('hello'), spki(card, '9C'), result(data))).toBe(true)
+    expect((await sign9c(card)).sw).toBe('6982')
+    expect(card.pinVerified).toBe(true)
+  })
+  test.each([
+    '00200080',
+    '00cb3fff035c017e00',
+    '00a4040005a00000030800',
+    '00c0000000',
+    '00',
+    '80ca000000',
+    '10cb3fff015c',
+  ])('command %s between VERIFY and the signature spoils it', async (between) => {
+    const card = await ready()
+    await verifyPin(card)
+    await raw(card, between)
+    expect((await sign9c(card)).sw).toBe('6982')
+  })
+  test('a signature command in chained parts still counts as the next command', async () => {
+    const card = await ready()
+    await verifyPin(card)
+    const data = request(0x81, sha256('hello'))
+    await raw(card, Uint8Array.of(0x10, 0x87, 0x11, 0x9c, 10, ...data.slice(0, 10)))
+    expect((await send(card, '0087119c', data.slice(10))).sw).toBe('9000')
+  })
+})
+
+describe('PIN and PUK', () => {
+  test('tries count down, block, and the PUK brings the PIN back', async () => {
+    const card = await ready()
+    expect(await tries(card)).toBe('63c3')
+    expect((await send(card, '00200080', '313131313131ffff')).sw).toBe('63c2')
+    expect((await send(card, '00200080', '31313131')).sw).toBe('6a80')
+    expect((await send(card, '00200080', '3131313131ff31ff')).sw).toBe('6a80')
+    expect(await tries(card)).toBe('63c2')
+    expect((await verifyPin(card)).sw).toBe('9000')
+    expect(await tries(card)).toBe('9000')
+    expect(card.pinTriesLeft).toBe(3)
+    for (const sw of ['63c2', '63c1', '6983']) {
+      expect((await send(card, '00200080', '313131313131ffff')).sw).toBe(sw)
+      expect(card.pinVerified).toBe(false)
+    }
+    expect((await verifyPin(card)).sw).toBe('6983')
+    expect(await tries(card)).toBe('6983')
+    expect((await send(card, '002c0080', '3131313131313131 363534333231ffff')).sw).toBe('63c2')
+    expect((await send(card, '002c0080', '3132333435363738 363534333231ffff')).sw).toBe('9000')
+    expect((await send(card, '00200080', '363534333231ffff')).sw).toBe('9000')
+    expect((await send(card, '00240080', `363534333231ffff ${pin}`)).sw).toBe('9000')
+    expect((await send(card, '00240081', '3132333435363738 3837363534333231')).sw).toBe('9000')
+    expect((await send(card, '00200000', pin)).sw).toBe('6a88')
+  })
+  test('P1 FF and a reset take the verified state back; selecting again does not', async () => {
+    const card = await ready()
+    await verifyPin(card)
+    await select(card)
+    expect(await tries(card)).toBe('9000')
+    expect((await raw(card, '0020ff80')).sw).toBe('9000')
+    expect(await tries(card)).toBe('63c3')
+    await verifyPin(card)
+    card.reset('warm')
+    expect(card.pinVerified).toBe(false)
+    expect((await raw(card, '00200080')).sw).toBe('6d00')
+  })
+})
+
+describe('lengths', () => {
+  test('an extended Le fetches the whole object in one answer', async () => {
+    const card = await ready()
+    const { data, sw } = await raw(card, '00cb3fff 000005 5c035fc105 0000')
+    expect([data.length, sw]).toEqual([913, '9000'])
+  })
+  test('a short Le gives that many bytes and says how many remain', async () => {
+    const card = await ready()
+    expect((await raw(card, '00cb3fff055c035fc10500')).sw).toBe('6100')
+    const part = await raw(card, '00cb3fff055c035fc10210')
+    expect([part.data.length, part.sw]).toEqual([16, '612d'])
+    expect((await raw(card, '00c000002d')).data).toHaveLength(45)
+    expect((await raw(card, '00c000002d')).sw).toBe('6985')
+  })
+  test('with the switch, a wrong Le is corrected by 6Cxx', async () => {
+    const card = await ready({ wrongLe: '6Cxx' })
+    expect((await raw(card, '00cb3fff055c035fc10210')).sw).toBe('6c3d')
+    expect((await raw(card, '00cb3fff055c035fc1023d')).sw).toBe('9000')
+    await raw(card, '00cb3fff055c035fc10500')
+    expect((await raw(card, '00c0000001')).sw).toBe('6c00')
+    expect((await raw(card, '00c0000000')).data).toHaveLength(256)
+  })
+  test('a card without extended length refuses extended commands', async () => {
+    const card = await ready({ extendedLength: false })
+    expect((await raw(card, '00cb3fff 000005 5c035fc105 0000')).sw).toBe('6700')
+  })
+  test('lengths that lie are refused, and the log tells every command', async () => {
+    const card = await ready()
+    for (const bad of [
+      '',
+      '00',
+      '00a404',
+      '00a40400ff01',
+      '00cb3fff0001',
+      '00cb3fff00000000',
+      '00cb3fff0000055c',
+    ]) {
+      expect((await raw(card, bad)).sw).toBe('6700')
+    }
+    expect(card.log).toHaveLength(8)
+    expect(card.log[0]).toEqual({ cla: 0, ins: 0xa4, p1: 4, p2: 0, dataBytes: 5, sw: 0x9000 })
+  })
+})
+
+test('commands that are under way when the power goes change nothing', async () => {
+  const card = await ready()
+  const late = verifyPin(card)
+  card.powerOff()
+  expect((await late).sw).toBe('6f00')
+  expect(card.pinVerified).toBe(false)
+})
+
+test('no bytes make the card throw or answer without a status word', async () => {
+  const ins = fc.constantFrom(0x20, 0x24, 0x2c, 0x47, 0x87, 0xa4, 0xc0, 0xcb, 0xdb, 0xfb, 0xfe, 0xff)
+  const built = fc
+    .tuple(
+      fc.constantFrom(0, 0x10, 0x0c),
+      ins,
+      fc.nat(255),
+      fc.constantFrom(0x80, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0xff, 0),
+      fc.uint8Array({ maxLength: 40 }),
+    )
+    .filter(([, code]) => code !== 0x47)
+    .map(([cla, code, p1, p2, data]) => Uint8Array.of(cla, code, p1, p2, data.length, ...data))
+  const commands = fc.array(fc.oneof(fc.uint8Array({ maxLength: 300 }), built), { maxLength: 20 })
+  await fc.assert(
+    fc.asyncProperty(commands, async (sequence) => {
+      const card = await ready({ vendorExtensions: true })
+      for (const command of sequence) {
+        expect((await card.process(command)).length).toBeGreaterThanOrEqual(2)
+      }
+      expect(card.log).toHaveLength(sequence.length + 1)
+    }),
+    { numRuns: 100 },
+  )
+})

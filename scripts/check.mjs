@@ -1,0 +1,220 @@
+// `npm run check`: what only CI needs. One line a check, `ok NAME` or `FAIL NAME`, and at the end `N passed, N failed`.
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { ask, conclude, installed, packages, pnpm, readJson, root } from './command.mjs'
+import { setup } from './setup.mjs'
+
+/**
+ * The rule of imports: imports point to meaning, never to wires; siblings never meet. Which packages of the workspace
+ * a package may import in src/ and name in its manifest (tests meet whom they need, by devDependencies).
+ */
+const mayImport = {
+  apdu: [],
+  simulator: [],
+  ccid: ['apdu'],
+  cryptoki: ['apdu'],
+  cli: ['apdu', 'ccid', 'cryptoki', 'simulator'],
+}
+
+const total = { passed: 0, failed: 0 }
+
+/** Runs one check: a string, a list with something in it, or a throw is a complaint. */
+async function check(name, work) {
+  let complaint
+  try {
+    const answer = await work()
+    complaint = Array.isArray(answer) ? answer.join('\n') : answer
+  } catch (error) {
+    complaint = error.message
+  }
+  total[complaint ? 'failed' : 'passed'] += 1
+  console.log(complaint ? `FAIL ${name}\n${complaint.trimEnd().replace(/^/gm, '     ')}` : `ok ${name}`)
+  return !complaint
+}
+
+/** A check by a program: its exit code is the verdict, its words the complaint. */
+function by(program, args, options) {
+  const { code, said } = ask(program, args, options)
+  return code === 0 ? undefined : said.trim() || `${program} ended with code ${code}`
+}
+
+const tool = (name, args, options) => by(installed(name), args, options)
+
+function sources(folder) {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { recursive: true })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name))
+    .sort()
+}
+
+/** What a source file imports: static, re-exported, for effect, dynamic, and as a type in passing. */
+function importsOf(path) {
+  const text = readFileSync(path, 'utf8').replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
+  return [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*['"]([^'"\n]+)['"]/g)].map((match) => match[1])
+}
+
+function ruleOfImports() {
+  const complaints = []
+  for (const { folder, path, manifest } of packages()) {
+    const allowed = mayImport[folder]
+    if (!allowed) {
+      complaints.push(`packages/${folder} has no line in the table of scripts/check.mjs`)
+      continue
+    }
+    const names = new Set(allowed.map((name) => `@webtoki/${name}`))
+    for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies']) {
+      for (const name of Object.keys(manifest[kind] ?? {})) {
+        if (/^(@webtoki\/|webtoki$)/.test(name) && !names.has(name)) complaints.push(`${manifest.name}: ${kind} names ${name}`)
+      }
+    }
+    for (const { path: reference } of readJson(join(path, 'tsconfig.json')).references ?? []) {
+      if (!allowed.includes(reference.replace('../', ''))) complaints.push(`${manifest.name}: tsconfig.json refers to ${reference}`)
+    }
+    const known = new Set(
+      ['dependencies', 'peerDependencies', 'optionalDependencies'].flatMap((kind) => Object.keys(manifest[kind] ?? {})),
+    )
+    for (const file of sources(join(path, 'src'))) {
+      for (const target of importsOf(file)) {
+        const where = `${relative(root, file)} imports ${target}`
+        if (target.startsWith('.')) {
+          if (relative(join(path, 'src'), join(file, '..', target)).startsWith('..')) complaints.push(`${where}, outside its package`)
+          continue
+        }
+        if (target.startsWith('node:')) continue
+        const name = target.split('/').slice(0, target.startsWith('@') ? 2 : 1).join('/')
+        if (name === manifest.name) complaints.push(`${where}, itself`)
+        else if (name.startsWith('@webtoki/') && !names.has(name)) complaints.push(`${where}, against the rule of imports`)
+        else if (!known.has(name)) complaints.push(`${where}, which its manifest does not name`)
+      }
+    }
+  }
+  return complaints
+}
+
+/** Every exported declaration has a doc comment. Overloads, and a type beside its constant, share the first one's. */
+function documentation() {
+  const complaints = []
+  for (const { path } of packages()) {
+    for (const file of sources(join(path, 'src'))) {
+      const lines = readFileSync(file, 'utf8').split('\n')
+      const documented = new Set()
+      lines.forEach((line, index) => {
+        const match = /^export (?:declare )?(?:abstract )?(?:async )?(?:class|function\*?|const|let|interface|type) (\w+)/.exec(line)
+        if (!match) return
+        const before = lines.slice(0, index).findLast((text) => text.trim() !== '')?.trim() ?? ''
+        if (before.endsWith('*/')) documented.add(match[1])
+        else if (!documented.has(match[1])) complaints.push(`${relative(root, file)}:${index + 1} ${match[1]} has no doc comment`)
+      })
+    }
+  }
+  return complaints
+}
+
+/** The lockfile says all that the manifests ask for, and resolving it anew changes no byte of it. */
+function lockfile() {
+  const path = join(root, 'pnpm-lock.yaml')
+  const digest = () => createHash('sha256').update(readFileSync(path)).digest('hex')
+  const before = digest()
+  const [program, ...first] = pnpm()
+  const complaint = by(program, [...first, 'install', '--frozen-lockfile', '--lockfile-only'])
+  if (complaint) return complaint
+  return digest() === before ? undefined : 'pnpm-lock.yaml changed when it was resolved anew'
+}
+
+/** The first example of a README: the block that starts with ```js. */
+function example(path) {
+  const readme = join(path, 'README.md')
+  if (!existsSync(readme)) throw new Error('there is no README.md')
+  const text = /^```js\n([\s\S]*?)^```/m.exec(readFileSync(readme, 'utf8'))?.[1]
+  if (!text) throw new Error('README.md has no ```js block')
+  return text
+}
+
+/** Loads one entry of an installed package and tells what the load did beside giving exports. */
+const quietImport = (name) => `
+const before = new Set(Reflect.ownKeys(globalThis))
+const handles = process.getActiveResourcesInfo().length
+await import(${JSON.stringify(name)})
+const added = Reflect.ownKeys(globalThis).filter((key) => !before.has(key))
+if (added.length > 0) { console.error('new globals: ' + added.map(String).join(', ')); process.exit(1) }
+if (process.getActiveResourcesInfo().length > handles) { console.error('it left something running'); process.exit(1) }
+`
+
+async function packed(folder) {
+  const tarballs = new Map()
+  const [program, ...first] = pnpm()
+  const shipped = packages().filter(({ manifest }) => !manifest.private)
+  for (const { folder: name, path, manifest } of shipped) {
+    await check(`pack ${name}`, () => {
+      const into = join(folder, 'tarballs', name)
+      mkdirSync(into, { recursive: true })
+      const complaint = by(program, [...first, 'pack', '--pack-destination', into], { cwd: path })
+      if (complaint) return complaint
+      const file = readdirSync(into).find((entry) => entry.endsWith('.tgz'))
+      if (!file || statSync(join(into, file)).size === 0) return 'no tarball came out'
+      tarballs.set(manifest.name, join(into, file))
+      return undefined
+    })
+    const tarball = tarballs.get(manifest.name)
+    await check(`publint ${name}`, () => (tarball ? tool('publint', ['run', tarball, '--strict']) : 'not packed'))
+    await check(`attw ${name}`, () => (tarball ? tool('attw', [tarball, '--profile', 'esm-only', '--no-emoji']) : 'not packed'))
+  }
+
+  // A user's empty project: npm, the tarballs, and from the registry what they ask for.
+  const project = join(folder, 'project')
+  mkdirSync(project)
+  const files = Object.fromEntries([...tarballs].map(([name, path]) => [name, `file:${path}`]))
+  const manifest = { name: 'empty', private: true, type: 'module', dependencies: files }
+  // Tarballs ask for each other by version, and no registry has these versions yet.
+  manifest.overrides = Object.fromEntries(Object.keys(files).map((name) => [name, `$${name}`]))
+  writeFileSync(join(project, 'package.json'), JSON.stringify(manifest))
+  const ready = await check('install the tarballs in an empty project', () => {
+    if (tarballs.size < shipped.length) return 'not every package was packed'
+    return by('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: project })
+  })
+  for (const { folder: name, path, manifest: { name: packageName, exports } } of shipped) {
+    await check(`import ${name}`, () => {
+      if (!ready) return 'not installed'
+      return Object.keys(exports)
+        .filter((entry) => !entry.endsWith('.json'))
+        .map((entry) => {
+          const target = packageName + entry.slice(1)
+          const { code, output, said } = ask(process.execPath, ['--input-type=module', '--eval', quietImport(target)], {
+            cwd: project,
+            timeoutMs: 60_000,
+          })
+          return code === 0 && output === '' ? '' : `${target}: ${said || 'did not load'}`
+        })
+        .filter((complaint) => complaint !== '')
+    })
+    await check(`readme ${name}`, () => {
+      const text = example(path)
+      if (!ready) return 'not installed'
+      const file = join(project, `${name}.mjs`)
+      writeFileSync(file, text)
+      return by(process.execPath, [file], { cwd: project, timeoutMs: 120_000 })
+    })
+  }
+}
+
+try {
+  await setup()
+} catch (error) {
+  console.error(`setup: ${error.message}`)
+}
+const folder = mkdtempSync(join(tmpdir(), 'webtoki-check-'))
+try {
+  await check('types', () => tool('tsc', ['--build']))
+  await check('lint', () => tool('oxlint', ['--type-aware', '--deny-warnings']))
+  await check('format', () => tool('biome', ['ci']))
+  await check('rule of imports', ruleOfImports)
+  await check('doc comments', documentation)
+  await check('lockfile', lockfile)
+  await packed(folder)
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+conclude(total)

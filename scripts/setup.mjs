@@ -1,0 +1,117 @@
+// `npm run setup`: brings everything that the machine lacks, as far as it may, and builds. Needs Node and npm only.
+// Quick when nothing is missing, so that the tests can call it each time.
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { argv } from 'node:process'
+import { fileURLToPath } from 'node:url'
+import { ask, find, installed, packages, pnpm, root, run } from './command.mjs'
+
+/** Programs from outside npm that give the tests a second opinion. The one list; a test that needs more adds it here. */
+const judges = [{ program: 'openssl', debian: 'openssl', needed: 'verifying signatures and certificates in the judges’ tests' }]
+
+const stamp = join(root, 'node_modules', '.webtoki-setup')
+
+function fail(message) {
+  throw new Error(message)
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major < 20 || (major === 20 && minor < 19)) {
+    fail(`Node ${process.versions.node} is too old; 20.19 or newer is needed.`)
+  }
+}
+
+/** What the installed tree depends on: the lockfile, every manifest, and the Node that native addons were built for. */
+function fingerprint() {
+  const hash = createHash('sha256')
+  const manifests = ['packages', 'bench', 'demo', 'e2e']
+    .flatMap((folder) => {
+      const path = join(root, folder)
+      if (!existsSync(path)) return []
+      return [folder, ...readdirSync(path).map((name) => join(folder, name))]
+    })
+    .map((folder) => join(folder, 'package.json'))
+  for (const name of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', '.npmrc', 'package.json', ...manifests]) {
+    const path = join(root, name)
+    if (existsSync(path)) hash.update(name).update('\0').update(readFileSync(path)).update('\0')
+  }
+  return hash.update(`${process.platform} ${process.arch} ${process.versions.modules}`).digest('hex')
+}
+
+async function installDependencies() {
+  const wanted = fingerprint()
+  const done = existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted && existsSync(installed('tsc'))
+  if (done) return
+  console.log('setup: installing dependencies')
+  const [program, ...before] = pnpm()
+  // The environment's CI is passed on; without it pnpm would ask before it replaces a foreign node_modules.
+  const code = await run(program, [...before, 'install', '--frozen-lockfile', '--reporter=append-only'], { env: { CI: 'true' } })
+  if (code !== 0) fail(`pnpm install ended with code ${code}.`)
+  await rebuildUsb(program, before)
+  mkdirSync(dirname(stamp), { recursive: true })
+  writeFileSync(stamp, wanted)
+}
+
+/**
+ * `usb` is native and optional: it reaches real readers from Node, and nothing else needs it. It brings prebuilt
+ * addons; where none fits, it is built here, and where that fails too, we say so and go on.
+ */
+async function rebuildUsb(program, before) {
+  const cwd = join(root, 'packages', 'cli')
+  const load = () => ask(process.execPath, ['--input-type=module', '--eval', "await import('usb')"], { cwd, timeoutMs: 30_000 })
+  if (load().code === 0) return
+  await run(program, [...before, 'rebuild', 'usb'], { cwd })
+  if (load().code !== 0) {
+    console.log('setup: the optional addon `usb` does not load here; real readers are out of reach from Node, all else works')
+  }
+}
+
+async function installJudges() {
+  const missing = judges.filter(({ program }) => !find(program))
+  if (missing.length === 0) return
+  const names = missing.map(({ debian }) => debian)
+  const mayInstall = find('apt-get') && existsSync('/etc/debian_version') && process.getuid?.() === 0
+  if (mayInstall) {
+    console.log(`setup: installing ${names.join(', ')}`)
+    const env = { DEBIAN_FRONTEND: 'noninteractive' }
+    const install = () => run('apt-get', ['install', '--yes', '--no-install-recommends', ...names], { env })
+    // A fresh machine has no package lists; an older one has stale ones. Both are mended by one update.
+    if ((await install()) !== 0 && (await run('apt-get', ['update'], { env })) === 0) await install()
+  }
+  for (const { program, debian, needed } of missing.filter((judge) => !find(judge.program))) {
+    const why = mayInstall ? 'apt-get could not install it' : 'only root on Debian or Ubuntu can install it from here'
+    console.log(`setup: skipped ${program} (${needed}): ${why}; install the package ${debian} yourself`)
+  }
+}
+
+/** Our packages into dist/: `npx webtoki` and the bench run from there, the tests run from source. */
+async function build() {
+  const projects = [...packages().map(({ path }) => path), join(root, 'bench')]
+    .map((path) => join(path, 'tsconfig.json'))
+    .filter((path) => existsSync(path))
+  const code = await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '--build', ...projects])
+  return code === 0
+}
+
+/** All of it. Throws where nothing can go on; gives false where only our own build failed. */
+export async function setup() {
+  checkNode()
+  await installDependencies()
+  await installJudges()
+  return build()
+}
+
+if (argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    if (await setup()) console.log('setup: ready')
+    else {
+      console.error('setup: the build failed')
+      process.exitCode = 1
+    }
+  } catch (error) {
+    console.error(`setup: ${error.message}`)
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,32 @@
+import { defineConfig } from 'vitest/config'
+
+// Tests run from source: no build stands between a change and its test. The condition is one that only we know.
+const conditions = ['webtoki-source']
+const places = ['packages/*/test', 'bench/test', 'scripts/test']
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    testTimeout: 20_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: places.map((place) => `${place}/**/*.test.ts`),
+          exclude: ['**/node_modules/**', '**/*.judge.test.ts'],
+        },
+      },
+      {
+        // Programs that are not ours give the verdict: OpenSSL and its like. They are installed by `npm run setup`.
+        extends: true,
+        test: {
+          name: 'judges',
+          include: places.map((place) => `${place}/**/*.judge.test.ts`),
+          testTimeout: 60_000,
+        },
+      },
+    ],
+  },
+})
