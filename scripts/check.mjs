@@ -1,6 +1,15 @@
 // `npm run check`: what only CI needs. One line a check, `ok NAME` or `FAIL NAME`, and at the end `N passed, N failed`.
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { ask, conclude, installed, packages, pnpm, readJson, root } from './command.mjs'
@@ -67,26 +76,35 @@ function ruleOfImports() {
     const names = new Set(allowed.map((name) => `@webtoki/${name}`))
     for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies']) {
       for (const name of Object.keys(manifest[kind] ?? {})) {
-        if (/^(@webtoki\/|webtoki$)/.test(name) && !names.has(name)) complaints.push(`${manifest.name}: ${kind} names ${name}`)
+        if (/^(@webtoki\/|webtoki$)/.test(name) && !names.has(name))
+          complaints.push(`${manifest.name}: ${kind} names ${name}`)
       }
     }
     for (const { path: reference } of readJson(join(path, 'tsconfig.json')).references ?? []) {
-      if (!allowed.includes(reference.replace('../', ''))) complaints.push(`${manifest.name}: tsconfig.json refers to ${reference}`)
+      if (!allowed.includes(reference.replace('../', '')))
+        complaints.push(`${manifest.name}: tsconfig.json refers to ${reference}`)
     }
     const known = new Set(
-      ['dependencies', 'peerDependencies', 'optionalDependencies'].flatMap((kind) => Object.keys(manifest[kind] ?? {})),
+      ['dependencies', 'peerDependencies', 'optionalDependencies'].flatMap((kind) =>
+        Object.keys(manifest[kind] ?? {}),
+      ),
     )
     for (const file of sources(join(path, 'src'))) {
       for (const target of importsOf(file)) {
         const where = `${relative(root, file)} imports ${target}`
         if (target.startsWith('.')) {
-          if (relative(join(path, 'src'), join(file, '..', target)).startsWith('..')) complaints.push(`${where}, outside its package`)
+          if (relative(join(path, 'src'), join(file, '..', target)).startsWith('..'))
+            complaints.push(`${where}, outside its package`)
           continue
         }
         if (target.startsWith('node:')) continue
-        const name = target.split('/').slice(0, target.startsWith('@') ? 2 : 1).join('/')
+        const name = target
+          .split('/')
+          .slice(0, target.startsWith('@') ? 2 : 1)
+          .join('/')
         if (name === manifest.name) complaints.push(`${where}, itself`)
-        else if (name.startsWith('@webtoki/') && !names.has(name)) complaints.push(`${where}, against the rule of imports`)
+        else if (name.startsWith('@webtoki/') && !names.has(name))
+          complaints.push(`${where}, against the rule of imports`)
         else if (!known.has(name)) complaints.push(`${where}, which its manifest does not name`)
       }
     }
@@ -102,11 +120,19 @@ function documentation() {
       const lines = readFileSync(file, 'utf8').split('\n')
       const documented = new Set()
       lines.forEach((line, index) => {
-        const match = /^export (?:declare )?(?:abstract )?(?:async )?(?:class|function\*?|const|let|interface|type) (\w+)/.exec(line)
+        const match =
+          /^export (?:declare )?(?:abstract )?(?:async )?(?:class|function\*?|const|let|interface|type) (\w+)/.exec(
+            line,
+          )
         if (!match) return
-        const before = lines.slice(0, index).findLast((text) => text.trim() !== '')?.trim() ?? ''
+        const before =
+          lines
+            .slice(0, index)
+            .findLast((text) => text.trim() !== '')
+            ?.trim() ?? ''
         if (before.endsWith('*/')) documented.add(match[1])
-        else if (!documented.has(match[1])) complaints.push(`${relative(root, file)}:${index + 1} ${match[1]} has no doc comment`)
+        else if (!documented.has(match[1]))
+          complaints.push(`${relative(root, file)}:${index + 1} ${match[1]} has no doc comment`)
       })
     }
   }
@@ -159,8 +185,12 @@ async function packed(folder) {
       return undefined
     })
     const tarball = tarballs.get(manifest.name)
-    await check(`publint ${name}`, () => (tarball ? tool('publint', ['run', tarball, '--strict']) : 'not packed'))
-    await check(`attw ${name}`, () => (tarball ? tool('attw', [tarball, '--profile', 'esm-only', '--no-emoji']) : 'not packed'))
+    await check(`publint ${name}`, () =>
+      tarball ? tool('publint', ['run', tarball, '--strict']) : 'not packed',
+    )
+    await check(`attw ${name}`, () =>
+      tarball ? tool('attw', [tarball, '--profile', 'esm-only', '--no-emoji']) : 'not packed',
+    )
   }
 
   // A user's empty project: npm, the tarballs, and from the registry what they ask for.
@@ -175,17 +205,25 @@ async function packed(folder) {
     if (tarballs.size < shipped.length) return 'not every package was packed'
     return by('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: project })
   })
-  for (const { folder: name, path, manifest: { name: packageName, exports } } of shipped) {
+  for (const {
+    folder: name,
+    path,
+    manifest: { name: packageName, exports },
+  } of shipped) {
     await check(`import ${name}`, () => {
       if (!ready) return 'not installed'
       return Object.keys(exports)
         .filter((entry) => !entry.endsWith('.json'))
         .map((entry) => {
           const target = packageName + entry.slice(1)
-          const { code, output, said } = ask(process.execPath, ['--input-type=module', '--eval', quietImport(target)], {
-            cwd: project,
-            timeoutMs: 60_000,
-          })
+          const { code, output, said } = ask(
+            process.execPath,
+            ['--input-type=module', '--eval', quietImport(target)],
+            {
+              cwd: project,
+              timeoutMs: 60_000,
+            },
+          )
           return code === 0 && output === '' ? '' : `${target}: ${said || 'did not load'}`
         })
         .filter((complaint) => complaint !== '')

@@ -83,9 +83,7 @@ export function pnpm() {
   // Asked outside the project: inside, pnpm would answer with the version it is going to fetch.
   const here = find('pnpm') && ask('pnpm', ['--version'], { cwd: dirname(root) }).output.trim()
   pnpmCommand =
-    `pnpm@${here}` === wanted
-      ? ['pnpm']
-      : ['npm', 'exec', '--yes', `--package=${wanted}`, '--', 'pnpm']
+    `pnpm@${here}` === wanted ? ['pnpm'] : ['npm', 'exec', '--yes', `--package=${wanted}`, '--', 'pnpm']
   return pnpmCommand
 }
 

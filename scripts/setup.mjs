@@ -8,7 +8,13 @@ import { fileURLToPath } from 'node:url'
 import { ask, find, installed, packages, pnpm, root, run } from './command.mjs'
 
 /** Programs from outside npm that give the tests a second opinion. The one list; a test that needs more adds it here. */
-const judges = [{ program: 'openssl', debian: 'openssl', needed: 'verifying signatures and certificates in the judges’ tests' }]
+const judges = [
+  {
+    program: 'openssl',
+    debian: 'openssl',
+    needed: 'verifying signatures and certificates in the judges’ tests',
+  },
+]
 
 const stamp = join(root, 'node_modules', '.webtoki-setup')
 
@@ -47,7 +53,9 @@ async function installDependencies() {
   console.log('setup: installing dependencies')
   const [program, ...before] = pnpm()
   // The environment's CI is passed on; without it pnpm would ask before it replaces a foreign node_modules.
-  const code = await run(program, [...before, 'install', '--frozen-lockfile', '--reporter=append-only'], { env: { CI: 'true' } })
+  const code = await run(program, [...before, 'install', '--frozen-lockfile', '--reporter=append-only'], {
+    env: { CI: 'true' },
+  })
   if (code !== 0) fail(`pnpm install ended with code ${code}.`)
   await rebuildUsb(program, before)
   mkdirSync(dirname(stamp), { recursive: true })
@@ -60,11 +68,17 @@ async function installDependencies() {
  */
 async function rebuildUsb(program, before) {
   const cwd = join(root, 'packages', 'cli')
-  const load = () => ask(process.execPath, ['--input-type=module', '--eval', "await import('usb')"], { cwd, timeoutMs: 30_000 })
+  const load = () =>
+    ask(process.execPath, ['--input-type=module', '--eval', "await import('usb')"], {
+      cwd,
+      timeoutMs: 30_000,
+    })
   if (load().code === 0) return
   await run(program, [...before, 'rebuild', 'usb'], { cwd })
   if (load().code !== 0) {
-    console.log('setup: the optional addon `usb` does not load here; real readers are out of reach from Node, all else works')
+    console.log(
+      'setup: the optional addon `usb` does not load here; real readers are out of reach from Node, all else works',
+    )
   }
 }
 
@@ -81,7 +95,9 @@ async function installJudges() {
     if ((await install()) !== 0 && (await run('apt-get', ['update'], { env })) === 0) await install()
   }
   for (const { program, debian, needed } of missing.filter((judge) => !find(judge.program))) {
-    const why = mayInstall ? 'apt-get could not install it' : 'only root on Debian or Ubuntu can install it from here'
+    const why = mayInstall
+      ? 'apt-get could not install it'
+      : 'only root on Debian or Ubuntu can install it from here'
     console.log(`setup: skipped ${program} (${needed}): ${why}; install the package ${debian} yourself`)
   }
 }
@@ -91,7 +107,11 @@ async function build() {
   const projects = [...packages().map(({ path }) => path), join(root, 'bench')]
     .map((path) => join(path, 'tsconfig.json'))
     .filter((path) => existsSync(path))
-  const code = await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '--build', ...projects])
+  const code = await run(process.execPath, [
+    join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
+    '--build',
+    ...projects,
+  ])
   return code === 0
 }
 

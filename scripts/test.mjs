@@ -23,7 +23,8 @@ function count(report, exitCode) {
       else if (test.status === 'failed') failed += 1
       else skipped.push(`${file.name.slice(root.length + 1)}: ${test.fullName}`)
     }
-    if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')) failed += 1
+    if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'))
+      failed += 1
   }
   if (exitCode !== 0 && failed === 0) failed = 1
   return { passed, failed, skipped }

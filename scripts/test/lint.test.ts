@@ -89,9 +89,9 @@ describe('the linter', () => {
     ['simulator', 'node:crypto'],
   ])('refuses %s an import of %s, types too', (name, target) => {
     const file = `packages/${name}/src/probe.ts`
-    expect(lint({ [file]: `import { thing } from '${target}'\nexport const it: unknown = thing\n` })).toEqual([
-      'eslint(no-restricted-imports)',
-    ])
+    expect(lint({ [file]: `import { thing } from '${target}'\nexport const it: unknown = thing\n` })).toEqual(
+      ['eslint(no-restricted-imports)'],
+    )
     expect(lint({ [file]: `import type { Thing } from '${target}'\nexport type It = Thing\n` })).toEqual([
       'eslint(no-restricted-imports)',
     ])

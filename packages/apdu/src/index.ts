@@ -1,5 +1,12 @@
+/** Commands, status words, TLV, ATR, the ports and the errors. The applets have entries of their own. */
 export type * from './abort.ts'
+export * from './atr.ts'
 export * from './bytes.ts'
+export * from './command.ts'
 export * from './errors.ts'
+export * from './exchange.ts'
+export * from './historical-bytes.ts'
+export * from './inflate.ts'
 export type * from './ports.ts'
+export * from './status-words.ts'
 export * from './tlv.ts'

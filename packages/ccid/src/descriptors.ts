@@ -185,7 +185,9 @@ export function findCcidInterfaces(configuration: Uint8Array): CcidInterface[] {
 
 /** Length decides too: type 0x21 alone is also HID's. */
 function isClassDescriptor(item: Uint8Array): boolean {
-  return item.length === CCID_DESCRIPTOR_BYTES && (item[1] === CCID_DESCRIPTOR || item[1] === CCID_DESCRIPTOR_ODD)
+  return (
+    item.length === CCID_DESCRIPTOR_BYTES && (item[1] === CCID_DESCRIPTOR || item[1] === CCID_DESCRIPTOR_ODD)
+  )
 }
 
 function speaksCcid(interfaceClass: number): boolean {
@@ -212,7 +214,10 @@ export type DescriptorSource = Pick<USBDevice, 'controlTransferIn'>
  * Reads one configuration descriptor whole. WebUSB shows no class descriptors, but lets every page read this one,
  * even for an interface that it may not claim.
  */
-export async function readConfigurationDescriptor(device: DescriptorSource, index: number): Promise<Uint8Array> {
+export async function readConfigurationDescriptor(
+  device: DescriptorSource,
+  index: number,
+): Promise<Uint8Array> {
   const head = await getDescriptor(device, index, 9)
   if (head.length < 9 || head[1] !== CONFIGURATION_DESCRIPTOR) {
     throw new MalformedError('configuration descriptor', `${head.length} bytes at the first reading`)
@@ -221,7 +226,11 @@ export async function readConfigurationDescriptor(device: DescriptorSource, inde
   return totalBytes <= 9 ? head : await getDescriptor(device, index, totalBytes)
 }
 
-async function getDescriptor(device: DescriptorSource, index: number, lengthBytes: number): Promise<Uint8Array> {
+async function getDescriptor(
+  device: DescriptorSource,
+  index: number,
+  lengthBytes: number,
+): Promise<Uint8Array> {
   const result = await device.controlTransferIn(
     {
       requestType: 'standard',

@@ -115,7 +115,9 @@ export const PowerSelect = { automatic: 0, volts5: 1, volts3: 2, volts1v8: 3 } a
 export type PowerSelect = (typeof PowerSelect)[keyof typeof PowerSelect]
 
 /** CCID 1.1, 6.1.1. Answer: DataBlock with the ATR. On a card that is on, this is a warm reset. */
-export function encodeIccPowerOn(command: CommandHead & { readonly power: PowerSelect }): Uint8Array<ArrayBuffer> {
+export function encodeIccPowerOn(
+  command: CommandHead & { readonly power: PowerSelect },
+): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.iccPowerOn, command, command.power, 0, 0)
 }
 
@@ -198,7 +200,8 @@ export interface Answer {
 
 /** Reads a bulk-IN message of any type. Its declared length must be what came: nothing is allocated by it. */
 export function decodeAnswer(bytes: Uint8Array): Answer {
-  if (bytes.length < HEADER_BYTES) throw new MalformedError('CCID answer', `${bytes.length} bytes, a header has 10`)
+  if (bytes.length < HEADER_BYTES)
+    throw new MalformedError('CCID answer', `${bytes.length} bytes, a header has 10`)
   const declaredBytes = declaredMessageBytes(bytes) - HEADER_BYTES
   if (declaredBytes !== bytes.length - HEADER_BYTES) {
     throw new MalformedError(
@@ -250,7 +253,8 @@ export function decodeDataBlock(bytes: Uint8Array): DataBlock {
 
 /** Checks a bChainParameter that came from outside. */
 export function chainParameter(value: number): ChainParameter {
-  if (value <= ChainParameter.continues || value === ChainParameter.expectsMore) return value as ChainParameter
+  if (value <= ChainParameter.continues || value === ChainParameter.expectsMore)
+    return value as ChainParameter
   throw new MalformedError('DataBlock', `bChainParameter ${value}`)
 }
 
@@ -289,7 +293,12 @@ export function decodeEscape(bytes: Uint8Array): Answer {
 /** What the interrupt endpoint tells. */
 export type Notice =
   | { readonly type: 'slot-change'; readonly slots: readonly SlotChange[] }
-  | { readonly type: 'hardware-error'; readonly slot: number; readonly sequence: number; readonly code: number }
+  | {
+      readonly type: 'hardware-error'
+      readonly slot: number
+      readonly sequence: number
+      readonly code: number
+    }
 
 /** Two bits a slot: what is now, and whether it changed since the last notice (CCID 1.1, 6.3.1). */
 export interface SlotChange {

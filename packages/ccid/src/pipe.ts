@@ -12,7 +12,10 @@ export interface PipeEnd {
 export interface CcidPipe {
   /** Fulfils once, never rejects: the first cause wins. */
   readonly ended: Promise<PipeEnd>
-  /** Interrupt-IN, hot; undefined where the interface has no such endpoint. Completes when it can tell no more. */
+  /**
+   * Interrupt-IN; undefined where the interface has no such endpoint. Subscribed to once, which starts the reading;
+   * completes when it can tell no more.
+   */
   readonly notices$: Observable<Uint8Array> | undefined
   /** Resolves when the whole message has left. Rejects with TransferError where it certainly has not. */
   send(message: Uint8Array<ArrayBuffer>): Promise<void>

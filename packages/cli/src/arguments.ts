@@ -9,12 +9,17 @@ export class UsageError extends Error {
 type Options = NonNullable<ParseArgsConfig['options']>
 
 /** Options of every command that reaches a reader. */
-export const readerOptions = {
+export const readerOptions: {
+  readonly simulator: { readonly type: 'string' }
+  readonly 'simulator-reader': { readonly type: 'string' }
+  readonly 'usb-module': { readonly type: 'string' }
+  readonly help: { readonly type: 'boolean'; readonly short: 'h' }
+} = {
   simulator: { type: 'string' },
   'simulator-reader': { type: 'string' },
   'usb-module': { type: 'string' },
   help: { type: 'boolean', short: 'h' },
-} as const satisfies Options
+}
 
 /** What `readerOptions` parse to. */
 export interface ReaderArguments {

@@ -31,11 +31,13 @@ export async function connect(options: ReaderArguments): Promise<Connected> {
 async function simulatedUsb(card: string, level: string): Promise<USB> {
   if (card !== 'piv') throw new UsageError(`There is no virtual card '${card}' yet; there is: piv.`)
   const { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } = await import('@webtoki/simulator')
-  const profile = { extended: readerProfiles.dualiAbcm6, short: readerProfiles.omnikey5321 }[level]
-  if (profile === undefined) throw new UsageError(`--simulator-reader is 'extended' or 'short', not '${level}'.`)
+  const profile = { extended: readerProfiles.dualiAbcm6, short: readerProfiles.omnikey3021 }[level]
+  if (profile === undefined)
+    throw new UsageError(`--simulator-reader is 'extended' or 'short', not '${level}'.`)
   const reader = new VirtualCcidReader(profile)
   reader.insert(createPivCard())
-  return virtualUsb([reader])
+  // As Node reaches devices: no class is protected.
+  return virtualUsb([reader], { protectedClasses: false })
 }
 
 async function moduleUsb(file: string): Promise<USB> {
@@ -46,7 +48,8 @@ async function moduleUsb(file: string): Promise<USB> {
     throw new UsageError(`The USB module ${file} cannot be loaded: ${(cause as Error).message}`, { cause })
   }
   const usb = await loaded.default
-  if (!isUsb(usb)) throw new UsageError(`The default export of ${file} is no W3C USB object (it lacks getDevices).`)
+  if (!isUsb(usb))
+    throw new UsageError(`The default export of ${file} is no W3C USB object (it lacks getDevices).`)
   return usb
 }
 

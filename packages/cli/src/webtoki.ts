@@ -12,7 +12,7 @@ export type Command = (args: readonly string[], output: (line: string) => void) 
 const commands: Readonly<Record<string, Command>> = { readers, tokens, sign }
 
 /** Printed by `--help`. */
-export const help = `webtoki COMMAND [options]
+export const help: string = `webtoki COMMAND [options]
 
   readers   list the readers, and whether a card is in them
   tokens    list the tokens on the cards, with their certificates and keys

@@ -17,7 +17,7 @@ export interface TokenInfo {
   readonly manufacturer: string
   readonly model: string
   readonly serialNumber: string
-  /** CKF_* flags that the driver knows, as one number. */
+  /** `Token.flags`, and what is known about the PIN's tries. */
   readonly flags: number
   readonly minPinBytes: number
   readonly maxPinBytes: number
@@ -25,10 +25,10 @@ export interface TokenInfo {
 
 /** An object of the token. Attributes that cost APDUs (a certificate's value) are read when first asked for. */
 export interface TokenObject {
-  /** Attributes known without touching the card. */
+  /** Attributes known without touching the card; with `load` they are all there is. */
   readonly known: Attributes
-  /** Reads the rest; answers from memory after the first time. */
-  load(options?: TransmitOptions): Promise<Attributes>
+  /** Reads all attributes, the known ones included; undefined: the card has no such object. Answers from memory after the first time. */
+  load(options?: TransmitOptions): Promise<Attributes | undefined>
 }
 
 export type LoginUser = typeof CKU.USER | typeof CKU.SO
@@ -39,24 +39,47 @@ export interface SignRequest {
   /** The message, or its digest where `digested` is given (a streamed operation hashes on the host). */
   readonly data: Uint8Array
   /** Name of the hash that `data` already is, such as 'SHA-256'; absent: `data` goes in as the mechanism takes it. */
-  readonly digested?: 'SHA-1' | 'SHA-256' | 'SHA-384' | 'SHA-512'
-  /** The context-specific PIN of an always-authenticate key, asked for before the lock is taken; overwritten after use. */
-  readonly contextPin?: Uint8Array
-  readonly acceptLastTry?: true
+  readonly digested?: 'SHA-1' | 'SHA-224' | 'SHA-256' | 'SHA-384' | 'SHA-512'
+  /** Where the PIN of an always-authenticate key comes from; asked without holding the card. */
+  readonly contextPin?: PinSource
+}
+
+/** What a login tells while it runs. */
+export interface TokenLoginOptions extends TransmitOptions {
+  /** The person is asked now. */
+  readonly onAwaitPin?: () => void
+}
+
+export interface CipherRequest {
+  readonly object: TokenObject
+  readonly mechanism: Mechanism
+}
+
+/** An encryption or decryption under way: what goes in comes out changed, in pieces of the token's own choice. */
+export interface TokenCipher {
+  update(chunk: Uint8Array, options?: TransmitOptions): Promise<Uint8Array>
+  final(options?: TransmitOptions): Promise<Uint8Array>
 }
 
 export interface Token {
-  readonly info: TokenInfo
+  /** Capabilities that stay as they are while the token is inserted: CKF_* as one number. */
+  readonly flags: number
   readonly mechanisms: ReadonlyMap<number, MechanismInfo>
-  /** The token's objects, without reading more of the card than their existence costs. */
-  objects(options?: TransmitOptions): Promise<readonly TokenObject[]>
+  /** May read what a label needs. */
+  describe(options?: TransmitOptions): Promise<TokenInfo>
+  /** The objects that the token may have, without touching the card; whether one exists, `load` tells. */
+  objects(): readonly TokenObject[]
   /** Tries left of a PIN as far as the card tells them for free. */
   triesLeft(user: LoginUser, options?: TransmitOptions): Promise<number | undefined>
-  /** Asks for the PIN, then sends VERIFY exactly once. */
-  login(user: LoginUser, pin: PinSource, options?: TransmitOptions): Promise<void>
+  /** Asks for the PIN without holding the card, then sends VERIFY exactly once. */
+  login(user: LoginUser, pin: PinSource, options?: TokenLoginOptions): Promise<void>
   /** Takes the verified state back on the card. */
   logout(options?: TransmitOptions): Promise<void>
-  sign(request: SignRequest, options?: TransmitOptions): Promise<Uint8Array>
+  sign(request: SignRequest, options?: TokenLoginOptions): Promise<Uint8Array>
+  /** Absent: the token does not encrypt. */
+  encrypt?(request: CipherRequest, options?: TransmitOptions): Promise<TokenCipher>
+  /** Absent: the token does not decrypt. */
+  decrypt?(request: CipherRequest, options?: TransmitOptions): Promise<TokenCipher>
   /** Bytes from the card's own generator; absent: the token has none. */
   random?(bytes: number, options?: TransmitOptions): Promise<Uint8Array>
 }

@@ -58,7 +58,8 @@ export class InQueue {
       const last = at + size >= message.length
       this.#items.push({ bytes: message.slice(at, at + size), delivered: last ? delivered : undefined })
     }
-    if (endWithEmpty && message.length > 0 && message.length % size === 0) this.#items.push({ bytes: new Uint8Array() })
+    if (endWithEmpty && message.length > 0 && message.length % size === 0)
+      this.#items.push({ bytes: new Uint8Array() })
     this.#pump()
   }
 

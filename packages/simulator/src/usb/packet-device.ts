@@ -34,7 +34,8 @@ export abstract class PacketDevice implements UsbDeviceModel {
     }
     this.endpoints = endpoints
     for (const { address, packetBytes } of endpoints.values()) {
-      if (address & 0x80) this.#queues.set(address, new InQueue(packetBytes, (result) => this.inCompleted(address, result)))
+      if (address & 0x80)
+        this.#queues.set(address, new InQueue(packetBytes, (result) => this.inCompleted(address, result)))
     }
     this.#configuration = parts.configurationDescriptors[0]?.[5] ?? 0
   }
@@ -105,7 +106,8 @@ export abstract class PacketDevice implements UsbDeviceModel {
 
   protected inQueue(endpoint: number): InQueue {
     const queue = this.#queues.get(endpoint)
-    if (queue === undefined) throw new RangeError(`The virtual device has no IN endpoint ${endpoint.toString(16)}h.`)
+    if (queue === undefined)
+      throw new RangeError(`The virtual device has no IN endpoint ${endpoint.toString(16)}h.`)
     return queue
   }
 

@@ -252,7 +252,9 @@ export class VirtualUsbDevice implements UsbDeviceShape {
         this.#pending.delete(pending)
         if (isDone) return
         resolve(
-          result.status === 'stall' ? { status: 'stall' } : { status: result.status, data: viewOf(result.data) },
+          result.status === 'stall'
+            ? { status: 'stall' }
+            : { status: result.status, data: viewOf(result.data) },
         )
       })
     })
@@ -277,7 +279,11 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     _data: BufferSource,
     _packetLengths: number[],
   ): Promise<never> {
-    throw fail('isochronousTransferOut', 'NotSupportedError', 'No virtual device has an isochronous endpoint.')
+    throw fail(
+      'isochronousTransferOut',
+      'NotSupportedError',
+      'No virtual device has an isochronous endpoint.',
+    )
   }
 
   async reset(): Promise<void> {
@@ -438,7 +444,11 @@ export class VirtualUsbDevice implements UsbDeviceShape {
   // Chromium's WebUsbProtectedClassControlTransferBlock: endpoint 0 is no back door to a protected interface.
   #ensureControlAllowed(method: string, setup: UsbControlTransferParameters): void {
     if (!this.#usb.options.protectedClasses) return
-    if (setup.requestType === 'class' && setup.recipient === 'device' && this.#isProtected(setup.index & 0xff))
+    if (
+      setup.requestType === 'class' &&
+      setup.recipient === 'device' &&
+      this.#isProtected(setup.index & 0xff)
+    )
       throw fail(method, 'SecurityError', words.notAllowed)
   }
 
@@ -481,7 +491,10 @@ export class VirtualUsbDevice implements UsbDeviceShape {
         alternates,
         get alternate() {
           const setting = states.get(interfaceNumber)?.alternateSetting ?? 0
-          return alternates.find((a) => a.alternateSetting === setting) ?? (alternates[0] as (typeof alternates)[0])
+          return (
+            alternates.find((a) => a.alternateSetting === setting) ??
+            (alternates[0] as (typeof alternates)[0])
+          )
         },
         get claimed() {
           return states.get(interfaceNumber)?.claimed ?? false

@@ -62,15 +62,20 @@ export class VirtualUsb extends EventTarget {
 
   async getDevices(): Promise<VirtualUsbDevice[]> {
     await Promise.resolve()
-    return this.#bus.devices.filter((plugged) => this.#isGranted(plugged)).map((plugged) => this.#deviceOf(plugged))
+    return this.#bus.devices
+      .filter((plugged) => this.#isGranted(plugged))
+      .map((plugged) => this.#deviceOf(plugged))
   }
 
   async requestDevice(options?: UsbDeviceRequestOptions): Promise<VirtualUsbDevice> {
     const prefix = "Failed to execute 'requestDevice' on 'USB': "
     if (options === undefined) throw new TypeError(`${prefix}1 argument required, but only 0 present.`)
     if (!Array.isArray(options.filters))
-      throw new TypeError(`${prefix}Failed to read the 'filters' property from 'USBDeviceRequestOptions': Required member is undefined.`)
-    for (const filter of [...options.filters, ...(options.exclusionFilters ?? [])]) checkFilter(filter, prefix)
+      throw new TypeError(
+        `${prefix}Failed to read the 'filters' property from 'USBDeviceRequestOptions': Required member is undefined.`,
+      )
+    for (const filter of [...options.filters, ...(options.exclusionFilters ?? [])])
+      checkFilter(filter, prefix)
     await Promise.resolve()
     const candidates = this.#bus.devices.filter(
       (plugged) =>
@@ -191,7 +196,8 @@ function matches(plugged: PluggedDevice, filter: UsbDeviceFilter): boolean {
   const at16 = (offset: number): number => (d[offset] ?? 0) | ((d[offset + 1] ?? 0) << 8)
   if (filter.vendorId !== undefined && filter.vendorId !== at16(8)) return false
   if (filter.productId !== undefined && filter.productId !== at16(10)) return false
-  if (filter.serialNumber !== undefined && filter.serialNumber !== plugged.model.strings[d[16] || -1]) return false
+  if (filter.serialNumber !== undefined && filter.serialNumber !== plugged.model.strings[d[16] || -1])
+    return false
   if (filter.classCode === undefined) return true
   const fits = (code: number, subclass: number, protocol: number): boolean =>
     code === filter.classCode &&

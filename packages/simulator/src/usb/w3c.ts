@@ -76,6 +76,17 @@ export interface UsbOutTransferResult {
   readonly status: UsbTransferStatus
 }
 
+/** WebUSB, USBIsochronousInTransferResult. */
+export interface UsbIsochronousInTransferResult {
+  readonly data?: DataView | undefined
+  readonly packets: { readonly data?: DataView | undefined; readonly status: UsbTransferStatus }[]
+}
+
+/** WebUSB, USBIsochronousOutTransferResult. */
+export interface UsbIsochronousOutTransferResult {
+  readonly packets: { readonly bytesWritten: number; readonly status: UsbTransferStatus }[]
+}
+
 /** WebUSB, USBDevice. */
 export interface UsbDeviceShape {
   readonly usbVersionMajor: number
@@ -107,6 +118,15 @@ export interface UsbDeviceShape {
   clearHalt(direction: UsbDirection, endpointNumber: number): Promise<void>
   transferIn(endpointNumber: number, length: number): Promise<UsbInTransferResult>
   transferOut(endpointNumber: number, data: BufferSource): Promise<UsbOutTransferResult>
+  isochronousTransferIn(
+    endpointNumber: number,
+    packetLengths: number[],
+  ): Promise<UsbIsochronousInTransferResult>
+  isochronousTransferOut(
+    endpointNumber: number,
+    data: BufferSource,
+    packetLengths: number[],
+  ): Promise<UsbIsochronousOutTransferResult>
   reset(): Promise<void>
 }
 

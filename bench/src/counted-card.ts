@@ -1,0 +1,61 @@
+/** One virtual reader with one PIV card, and our whole stack above it: what each scenario starts from. */
+import { ccidSlots } from '@webtoki/ccid'
+import { Cryptoki, type ObjectCache, type PinSource, type Slot } from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+
+/** The exchange levels that scenarios run at. */
+export type Level = 'short' | 'extended'
+
+/** What the virtual reader counted. */
+export interface Counts {
+  readonly apdus: number
+  readonly bytesToCard: number
+  readonly bytesFromCard: number
+  readonly usbTransfers: number
+}
+
+const profiles = { short: readerProfiles.omnikey3021, extended: readerProfiles.dualiAbcm6 }
+
+/** A PIN is given without anybody being asked, so that only the card's work is counted. */
+export const pin: PinSource = async () => ({ pin: new TextEncoder().encode('123456') })
+
+/** Lives for one scenario. */
+export class CountedCard {
+  readonly reader: VirtualCcidReader
+  readonly cryptoki: Cryptoki
+  readonly slot: Slot
+
+  private constructor(reader: VirtualCcidReader, cryptoki: Cryptoki, slot: Slot) {
+    this.reader = reader
+    this.cryptoki = cryptoki
+    this.slot = slot
+  }
+
+  static async open(level: Level, cache?: ObjectCache): Promise<CountedCard> {
+    const reader = new VirtualCcidReader(profiles[level])
+    reader.insert(createPivCard())
+    const usb = virtualUsb([reader], { protectedClasses: false })
+    const driver = cache === undefined ? pivDriver() : pivDriver({ cache })
+    const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [driver] })
+    const [slot] = await firstValueFrom(cryptoki.slots$)
+    if (slot === undefined) throw new Error('The virtual reader did not show up.')
+    await firstValueFrom(slot.presence$)
+    reader.counters.reset()
+    return new CountedCard(reader, cryptoki, slot)
+  }
+
+  counts(): Counts {
+    const { apdus, bytesToCard, bytesFromCard, usbTransfers } = this.reader.counters
+    return { apdus, bytesToCard, bytesFromCard, usbTransfers }
+  }
+
+  reset(): void {
+    this.reader.counters.reset()
+  }
+
+  close(): Promise<void> {
+    return this.cryptoki.close()
+  }
+}

@@ -1,0 +1,58 @@
+/** `npm run bench`: prints the table and writes bench/results.json. Fails where a scenario costs more than it may. */
+import { writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import type { Counts, Level } from './counted-card.ts'
+import { driverTime } from './driver-time.ts'
+import { scenarios } from './scenarios.ts'
+
+const levels: readonly Level[] = ['short', 'extended']
+const results: Record<string, { readonly ours: Counts }> = {}
+let exceeded = 0
+
+row('scenario', 'APDUs', 'at most', 'bytes to', 'bytes from', 'transfers', 'established (short APDUs)')
+for (const scenario of scenarios) {
+  for (const level of levels) {
+    const ours = await scenario.run(level)
+    const limit = scenario.atMost[level]
+    if (ours.apdus > limit) exceeded++
+    const name = `${scenario.name}-${level}`
+    results[name] = { ours }
+    const { apdus, bytesToCard, bytesFromCard, usbTransfers } = ours
+    row(name, apdus, limit, bytesToCard, bytesFromCard, usbTransfers, scenario.established)
+  }
+}
+
+const microseconds: Record<string, number> = {}
+const ratios: Record<string, number> = {}
+console.log('')
+for (const level of levels) {
+  const { microsecondsPerApdu, microsecondsPerRoundTrip } = await driverTime(level)
+  microseconds[level] = round(microsecondsPerApdu)
+  ratios[level] = round(microsecondsPerApdu / microsecondsPerRoundTrip)
+  console.log(
+    `driver time per APDU, ${level}: ${microseconds[level]} µs, ` +
+      `${ratios[level]} times a bare OUT + IN round trip (${round(microsecondsPerRoundTrip)} µs)`,
+  )
+}
+
+const file = fileURLToPath(new URL('../results.json', import.meta.url))
+const json = {
+  scenarios: results,
+  driverMicrosecondsPerApdu: microseconds,
+  driverRatioToBareRoundTrip: ratios,
+}
+await writeFile(file, `${JSON.stringify(json, undefined, 2)}\n`)
+console.log(`\nbench/results.json written`)
+if (exceeded > 0) {
+  console.log(`${exceeded} scenarios cost more APDUs than they may`)
+  process.exitCode = 1
+}
+
+function row(name: string, ...cells: readonly (string | number)[]): void {
+  const numbers = cells.slice(0, -1).map((cell) => String(cell).padStart(11))
+  console.log(`${name.padEnd(28)}${numbers.join('')}   ${cells.at(-1)}`)
+}
+
+function round(value: number): number {
+  return Math.round(value * 100) / 100
+}

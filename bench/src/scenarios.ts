@@ -1,0 +1,108 @@
+/** The scenarios of the table: what a person does, counted in the virtual reader and never by the driver. */
+import { CKA, CKM, CKO, CKU, type CkObject, MemoryObjectCache, result, type Session } from '@webtoki/cryptoki'
+import { CountedCard, type Counts, type Level, pin } from './counted-card.ts'
+
+/** A scenario with the most APDUs that it may cost, and what established middleware needs (short APDUs). */
+export interface Scenario {
+  readonly name: string
+  readonly atMost: Readonly<Record<Level, number>>
+  readonly established: string
+  run(level: Level): Promise<Counts>
+}
+
+const message = new TextEncoder().encode('a document that somebody wants signed')
+const rsa = { type: CKM.SHA256_RSA_PKCS }
+const ecdsa = { type: CKM.ECDSA_SHA256 }
+
+async function keyOf(session: Session, id: number): Promise<CkObject> {
+  const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(id) }
+  const [key] = await result(session.findObjects(template))
+  if (key === undefined) throw new Error(`The virtual card has no key ${id}.`)
+  return key
+}
+
+async function counted(card: CountedCard, work: () => Promise<unknown>): Promise<Counts> {
+  try {
+    await work()
+    return card.counts()
+  } finally {
+    await card.close()
+  }
+}
+
+/** In the order of the table. */
+export const scenarios: readonly Scenario[] = [
+  {
+    name: 'piv-cold-rsa2048',
+    atMost: { short: 12, extended: 7 },
+    established: '44 (opensc-pkcs11), 103 (ykcs11)',
+    async run(level) {
+      const card = await CountedCard.open(level)
+      return counted(card, async () => {
+        const session = await card.slot.openSession({ pin })
+        await session.login(CKU.USER)
+        await result(session.sign(rsa, await keyOf(session, 1), message))
+      })
+    },
+  },
+  {
+    name: 'piv-next-rsa2048',
+    atMost: { short: 3, extended: 1 },
+    established: '4, 3',
+    async run(level) {
+      const card = await CountedCard.open(level)
+      return counted(card, async () => {
+        const session = await card.slot.openSession({ pin })
+        await session.login(CKU.USER)
+        const key = await keyOf(session, 1)
+        await result(session.sign(rsa, key, message))
+        card.reset()
+        await result(session.sign(rsa, key, message))
+      })
+    },
+  },
+  {
+    name: 'piv-next-p256-9c',
+    atMost: { short: 2, extended: 2 },
+    established: '3, 2',
+    async run(level) {
+      const card = await CountedCard.open(level)
+      return counted(card, async () => {
+        const session = await card.slot.openSession({ pin })
+        await session.login(CKU.USER)
+        const key = await keyOf(session, 2)
+        await result(session.sign(ecdsa, key, message))
+        card.reset()
+        await result(session.sign(ecdsa, key, message))
+      })
+    },
+  },
+  {
+    name: 'piv-read-9a',
+    atMost: { short: 6, extended: 3 },
+    established: '33 to 38, 8 (yubico-piv-tool)',
+    async run(level) {
+      const card = await CountedCard.open(level)
+      return counted(card, async () => {
+        const session = await card.slot.openSession()
+        await result(session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(1) }))
+      })
+    },
+  },
+  {
+    name: 'piv-connect-warm',
+    atMost: { short: 3, extended: 3 },
+    established: '38',
+    async run(level) {
+      const cache = new MemoryObjectCache()
+      const before = await CountedCard.open(level, cache)
+      const { label } = await before.slot.tokenInfo()
+      await before.close()
+      const card = await CountedCard.open(level, cache)
+      return counted(card, async () => {
+        const info = await card.slot.tokenInfo()
+        if (info.label !== label) throw new Error('The warm label differs from the cold one.')
+      })
+    },
+  },
+]

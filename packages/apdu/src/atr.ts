@@ -1,0 +1,289 @@
+/** The answer to reset, ISO/IEC 7816-3:2006 clause 8: what the card offers before it is asked anything. */
+import { MalformedError } from './errors.ts'
+import { decodeHistoricalBytes, type HistoricalBytes } from './historical-bytes.ts'
+
+/** What is wrong with an ATR. `decodeAtr` refuses each of them unless it is told to be lenient. */
+export type AtrFault =
+  /** TS is neither 3B nor 3F. */
+  | 'unknown-convention'
+  /** The bytes end before what T0 and the TD bytes announce. */
+  | 'truncated'
+  /** More than the 33 bytes that clause 8.2.1 allows. */
+  | 'too-long'
+  /** Bytes follow after the end. */
+  | 'surplus-bytes'
+  /** A protocol other than T=0 is indicated, so a check byte had to come. */
+  | 'tck-missing'
+  /** The check byte does not make the exclusive-or of T0 to TCK zero. */
+  | 'tck-wrong'
+  /** T=15, which is no protocol, is indicated first, or protocols do not come in ascending order (clause 8.2.3). */
+  | 'protocol-order'
+  /** A value that is reserved: Fi, Di, IFSC, BWI or WI. */
+  | 'reserved-value'
+
+/** TA, TB, TC and TD with the same index, as far as they are present. */
+export interface InterfaceGroup {
+  /** T of the TD byte before, which says what the group is about; undefined in the first group. */
+  readonly protocol: number | undefined
+  readonly ta?: number
+  readonly tb?: number
+  readonly tc?: number
+  readonly td?: number
+}
+
+/** TA2: the card starts in this protocol at once; parameters are not negotiated. */
+export interface SpecificMode {
+  readonly protocol: number
+  /** Whether a warm reset can bring the card into negotiable mode. */
+  readonly canChange: boolean
+  /** Fi and Di are not TA1's but known by other means. */
+  readonly implicitParameters: boolean
+}
+
+/** Transmission parameters of T=1, clause 11.4. */
+export interface T1Parameters {
+  /** Largest information field that the card takes, in bytes. */
+  readonly ifscBytes: number
+  /** Block waiting time integer. */
+  readonly bwi: number
+  /** Character waiting time integer. */
+  readonly cwi: number
+  readonly errorDetection: 'LRC' | 'CRC'
+}
+
+/** An answer to reset, taken apart. What an absent byte leaves to a default stands here as that default. */
+export interface Atr {
+  /** The bytes that came. */
+  readonly bytes: Uint8Array
+  readonly convention: 'direct' | 'inverse'
+  /** TA1 to TD1, TA2 to TD2 and so on. */
+  readonly interfaceBytes: readonly InterfaceGroup[]
+  /** T of each protocol offered, in the card's order, each once. Never empty, and never has 15. */
+  readonly protocols: readonly number[]
+  /** The protocol of specific mode, else the first offered. */
+  readonly defaultProtocol: number
+  readonly specificMode?: SpecificMode
+  /** Clock rate conversion integer; undefined where TA1 has a reserved value. */
+  readonly fi: number | undefined
+  /** Highest clock frequency that goes with Fi, in kHz; undefined where TA1 has a reserved value. */
+  readonly maxClockKHz: number | undefined
+  /** Baud rate adjustment integer; undefined where TA1 has a reserved value. */
+  readonly di: number | undefined
+  /** N: 255 means the shortest that the protocol allows. */
+  readonly extraGuardTime: number
+  /** TA of T=15: whether the clock may rest, and in which state. */
+  readonly clockStop: 'not-supported' | 'low' | 'high' | 'no-preference'
+  /** TA of T=15: classes of operating conditions: A 5 V, B 3 V, C 1.8 V. */
+  readonly classes: readonly ('A' | 'B' | 'C')[]
+  /** Waiting time integer of T=0; undefined where T=0 is not offered. */
+  readonly wi: number | undefined
+  /** Undefined where T=1 is not offered. */
+  readonly t1: T1Parameters | undefined
+  /** A view of the historical bytes. */
+  readonly historicalBytes: Uint8Array
+  readonly historical: HistoricalBytes
+  /** The check byte; undefined where it is absent. */
+  readonly tck: number | undefined
+  /** Empty for a good ATR; only lenient decoding returns any. */
+  readonly faults: readonly AtrFault[]
+}
+
+/** How strictly an ATR is read. */
+export interface AtrOptions {
+  /** Faults are listed in `faults` and not thrown. Fewer than two bytes are an error even so. */
+  readonly lenient?: boolean
+}
+
+/** Clause 8.2.1: TS and at most 32 more. */
+const MAX_ATR_BYTES = 33
+/** Table 7, by the high nibble of TA1: Fi and the highest clock in kHz. */
+const clockRates: readonly (readonly [fi: number, maxClockKHz: number] | undefined)[] = [
+  [372, 4000],
+  [372, 5000],
+  [558, 6000],
+  [744, 8000],
+  [1116, 12000],
+  [1488, 16000],
+  [1860, 20000],
+  undefined,
+  undefined,
+  [512, 5000],
+  [768, 7500],
+  [1024, 10000],
+  [1536, 15000],
+  [2048, 20000],
+]
+/** Table 8, by the low nibble of TA1. */
+const baudRates: readonly (number | undefined)[] = [undefined, 1, 2, 4, 8, 16, 32, 64, 12, 20]
+const clockStops = ['not-supported', 'low', 'high', 'no-preference'] as const
+/** T=15 stands for parameters of the card as a whole. */
+const GLOBAL = 15
+const DEFAULT_TA1 = 0x11
+const DEFAULT_WI = 10
+const DEFAULT_T1 = { ifscBytes: 32, bwi: 4, cwi: 13 } as const
+
+/** Reads an answer to reset. Throws MalformedError; with `lenient` only where there are fewer than two bytes. */
+export function decodeAtr(bytes: Uint8Array, options: AtrOptions = {}): Atr {
+  const [ts, t0] = bytes
+  if (ts === undefined || t0 === undefined) throw malformed(`${bytes.length} bytes where TS and T0 are two`)
+  const faults = new Set<AtrFault>()
+  if (ts !== 0x3b && ts !== 0x3f) faults.add('unknown-convention')
+  if (bytes.length > MAX_ATR_BYTES) faults.add('too-long')
+
+  const { groups, end } = readInterfaceBytes(bytes, t0)
+  if (end > bytes.length) faults.add('truncated')
+  const historicalEnd = end + (t0 & 0x0f)
+  const historicalBytes = bytes.subarray(Math.min(end, bytes.length), historicalEnd)
+  if (historicalEnd > bytes.length) faults.add('truncated')
+
+  const indicated = groups.flatMap(({ td }) => (td === undefined ? [] : [td & 0x0f]))
+  if (!isOrdered(indicated)) faults.add('protocol-order')
+  // Clause 8.2.5: only where T=0 alone is indicated, by a TD byte or by none, there is no TCK.
+  const needsTck = indicated.some((protocol) => protocol !== 0)
+  const tck = needsTck ? bytes[historicalEnd] : undefined
+  if (needsTck && tck === undefined) faults.add('tck-missing')
+  if (tck !== undefined && bytes.subarray(1, historicalEnd + 1).reduce((sum, byte) => sum ^ byte, 0) !== 0) {
+    faults.add('tck-wrong')
+  }
+  if (bytes.length > historicalEnd + (needsTck ? 1 : 0)) faults.add('surplus-bytes')
+
+  const offered = [...new Set(indicated.filter((protocol) => protocol !== GLOBAL))]
+  const protocols = offered.length === 0 ? [0] : offered
+  const parameters = readParameters(groups, protocols, faults)
+  if (options.lenient !== true && faults.size > 0) {
+    throw malformed(`${bytes.length} bytes: ${[...faults].join(', ')}`)
+  }
+  return {
+    bytes,
+    convention: ts === 0x3f ? 'inverse' : 'direct',
+    interfaceBytes: groups,
+    protocols,
+    defaultProtocol: parameters.specificMode?.protocol ?? protocols[0] ?? 0,
+    ...parameters,
+    historicalBytes,
+    historical: decodeHistoricalBytes(historicalBytes),
+    tck,
+    faults: [...faults],
+  }
+}
+
+/**
+ * Whether the card's capabilities name extended Lc and Le fields. Bytes that are no good ATR say nothing: false.
+ * The reader has to carry them too: what counts for a command is `CardChannel.limits`.
+ */
+export function atrSaysExtended(atr: Atr | Uint8Array): boolean {
+  return parsed(atr)?.historical.capabilities?.extendedLength ?? false
+}
+
+/** Whether the card's capabilities name command chaining. Bytes that are no good ATR say nothing: false. */
+export function atrSaysChaining(atr: Atr | Uint8Array): boolean {
+  return parsed(atr)?.historical.capabilities?.commandChaining ?? false
+}
+
+function parsed(atr: Atr | Uint8Array): Atr | undefined {
+  if (!(atr instanceof Uint8Array)) return atr
+  try {
+    return decodeAtr(atr)
+  } catch (error) {
+    if (error instanceof MalformedError) return undefined
+    throw error
+  }
+}
+
+function readInterfaceBytes(bytes: Uint8Array, t0: number): { groups: InterfaceGroup[]; end: number } {
+  const groups: InterfaceGroup[] = []
+  let at = 2
+  let protocol: number | undefined
+  let announces: number | undefined = t0
+  while (announces !== undefined && at <= bytes.length) {
+    const group: { -readonly [Key in keyof InterfaceGroup]: InterfaceGroup[Key] } = { protocol }
+    if (announces & 0x10) take('ta')
+    if (announces & 0x20) take('tb')
+    if (announces & 0x40) take('tc')
+    if (announces & 0x80) take('td')
+    function take(name: 'ta' | 'tb' | 'tc' | 'td'): void {
+      const byte = bytes[at++]
+      if (byte !== undefined) group[name] = byte
+    }
+    if (Object.keys(group).length > 1) groups.push(group)
+    announces = group.td
+    protocol = group.td === undefined ? undefined : group.td & 0x0f
+  }
+  return { groups, end: at }
+}
+
+type Parameters = Pick<
+  Atr,
+  'specificMode' | 'fi' | 'maxClockKHz' | 'di' | 'extraGuardTime' | 'clockStop' | 'classes' | 'wi' | 't1'
+>
+
+function readParameters(
+  groups: readonly InterfaceGroup[],
+  protocols: readonly number[],
+  faults: Set<AtrFault>,
+): Parameters {
+  const [first, second] = groups
+  const ta1 = first?.ta ?? DEFAULT_TA1
+  const rate = clockRates[ta1 >> 4]
+  const di = baudRates[ta1 & 0x0f]
+  const ta2 = second?.ta
+  // TB1, TB2 and TC2 have a fixed meaning; from the third group on, the protocol before says whose the bytes are.
+  const later = groups.slice(2)
+  const classByte = later.find((group) => group.protocol === GLOBAL && group.ta !== undefined)?.ta
+  const wi = protocols.includes(0) ? (second?.tc ?? DEFAULT_WI) : undefined
+  const t1 = protocols.includes(1) ? readT1(later.filter((group) => group.protocol === 1)) : undefined
+  if (
+    rate === undefined ||
+    di === undefined ||
+    wi === 0 ||
+    (t1 !== undefined && (t1.ifscBytes === 0 || t1.ifscBytes === 0xff || t1.bwi > 9))
+  ) {
+    faults.add('reserved-value')
+  }
+  return {
+    ...(ta2 !== undefined && {
+      specificMode: {
+        protocol: ta2 & 0x0f,
+        canChange: (ta2 & 0x80) === 0,
+        implicitParameters: (ta2 & 0x10) !== 0,
+      },
+    }),
+    fi: rate?.[0],
+    maxClockKHz: rate?.[1],
+    di,
+    extraGuardTime: first?.tc ?? 0,
+    clockStop: clockStops[(classByte ?? 0) >> 6] ?? 'not-supported',
+    // Absent: clause 8.3 leaves class A.
+    classes: classByte === undefined ? ['A'] : readClasses(classByte),
+    wi,
+    t1,
+  }
+}
+
+/** The first TA, TB and TC for T=1 count (clause 11.4). */
+function readT1(groups: readonly InterfaceGroup[]): T1Parameters {
+  const ta = groups.find((group) => group.ta !== undefined)?.ta
+  const tb = groups.find((group) => group.tb !== undefined)?.tb
+  const tc = groups.find((group) => group.tc !== undefined)?.tc
+  return {
+    ifscBytes: ta ?? DEFAULT_T1.ifscBytes,
+    bwi: tb === undefined ? DEFAULT_T1.bwi : tb >> 4,
+    cwi: tb === undefined ? DEFAULT_T1.cwi : tb & 0x0f,
+    errorDetection: tc !== undefined && (tc & 0x01) === 1 ? 'CRC' : 'LRC',
+  }
+}
+
+function readClasses(classByte: number): ('A' | 'B' | 'C')[] {
+  return (['A', 'B', 'C'] as const).filter((_, bit) => (classByte >> bit) & 1)
+}
+
+function isOrdered(indicated: readonly number[]): boolean {
+  return (
+    indicated[0] !== GLOBAL &&
+    indicated.every((protocol, i) => i === 0 || protocol >= (indicated[i - 1] ?? 0))
+  )
+}
+
+function malformed(detail: string): MalformedError {
+  return new MalformedError('ATR', detail)
+}

@@ -1,0 +1,156 @@
+/** The historical bytes of an ATR, ISO/IEC 7816-4:2013 clause 12.1.1: category indicator and COMPACT-TLV data objects. */
+import { MalformedError } from './errors.ts'
+
+/** What the historical bytes say of the card beyond its transmission parameters. */
+export interface HistoricalBytes {
+  /** The first byte; undefined where there are no historical bytes. 00, 10 and 80 have a meaning, 81 to 8F are reserved, the rest is the maker's own. */
+  readonly category: number | undefined
+  /** Category 00 and 80: the data objects in their order, the three bytes of a mandatory status indicator not among them. */
+  readonly objects: readonly CompactTlv[]
+  /** Data object 7X. */
+  readonly capabilities?: CardCapabilities
+  /** Data object 3X, one byte: how applications are selected and where EF.DIR and EF.ATR/INFO say so. */
+  readonly serviceData?: number
+  /** Data object FX, an application identifier; a view. */
+  readonly applicationId?: Uint8Array
+  /** Category 10: the DIR data reference. */
+  readonly dirDataReference?: number
+  /** Data object 8X, or the last three bytes of category 00. */
+  readonly status?: StatusIndicator
+  /** The data objects do not fill the bytes: those after the last good one were left aside. */
+  readonly malformed: boolean
+}
+
+/** One COMPACT-TLV data object: tag and length are the nibbles of one byte. */
+export interface CompactTlv {
+  /** 1 to F; 4X as an interindustry tag of BER-TLV. */
+  readonly tag: number
+  /** A view of the bytes that came. */
+  readonly value: Uint8Array
+}
+
+/** Life cycle and status word that the card tells at its reset. */
+export interface StatusIndicator {
+  /** Life cycle status byte, ISO/IEC 7816-4:2013 table 14. */
+  readonly lifeCycle?: number
+  /** SW1 SW2 as one number. */
+  readonly sw?: number
+}
+
+/** ISO/IEC 7816-4:2013 tables 117, 118 and 119: the three software function bytes, as many as came. */
+export interface CardCapabilities {
+  /** First byte: how a DF or EF may be selected. */
+  readonly selection: {
+    readonly fullDfName: boolean
+    readonly partialDfName: boolean
+    readonly path: boolean
+    readonly fileId: boolean
+    readonly implicitDf: boolean
+    readonly shortFileId: boolean
+    readonly recordNumber: boolean
+    readonly recordId: boolean
+  }
+  /** Second byte, data coding; undefined where it is absent. */
+  readonly dataCoding?: number
+  /** Third byte, b8: command chaining. */
+  readonly commandChaining: boolean
+  /** Third byte, b7: extended Lc and Le fields. */
+  readonly extendedLength: boolean
+  /** Third byte, b6: how long APDUs may be is written in EF.ATR/INFO. */
+  readonly extendedLengthInformation: boolean
+  /** Third byte, b5 and b4: who assigns the numbers of logical channels. */
+  readonly channelsAssignedBy: { readonly card: boolean; readonly interfaceDevice: boolean }
+  /** Third byte, b3 to b1: 1 to 8, where 8 means eight or more. */
+  readonly maxLogicalChannels: number
+}
+
+const CATEGORY_STATUS_LAST = 0x00
+const CATEGORY_DIR_REFERENCE = 0x10
+const CATEGORY_COMPACT_TLV = 0x80
+const TAG_SERVICE_DATA = 0x3
+const TAG_CAPABILITIES = 0x7
+const TAG_STATUS = 0x8
+const TAG_APPLICATION_ID = 0xf
+
+/** Reads historical bytes. Never throws: what does not fit is left aside, and `malformed` says so. */
+export function decodeHistoricalBytes(bytes: Uint8Array): HistoricalBytes {
+  const [category, second] = bytes
+  if (category === CATEGORY_DIR_REFERENCE) {
+    const malformed = bytes.length !== 2
+    return second === undefined
+      ? { category, objects: [], malformed }
+      : { category, objects: [], dirDataReference: second, malformed }
+  }
+  if (category !== CATEGORY_STATUS_LAST && category !== CATEGORY_COMPACT_TLV) {
+    return { category, objects: [], malformed: false }
+  }
+  const statusBytes = category === CATEGORY_STATUS_LAST ? 3 : 0
+  const end = Math.max(1, bytes.length - statusBytes)
+  const { objects, malformed } = readObjects(bytes.subarray(1, end))
+  const trailing = statusBytes === 0 ? undefined : bytes.subarray(end)
+  const object = (tag: number): Uint8Array | undefined => objects.find((one) => one.tag === tag)?.value
+  const capabilities = readCapabilities(object(TAG_CAPABILITIES))
+  const serviceData = object(TAG_SERVICE_DATA)?.[0]
+  const applicationId = object(TAG_APPLICATION_ID)
+  const status = readStatus(trailing ?? object(TAG_STATUS))
+  return {
+    category,
+    objects,
+    ...(capabilities && { capabilities }),
+    ...(serviceData !== undefined && { serviceData }),
+    ...(applicationId && { applicationId }),
+    ...(status && { status }),
+    malformed: malformed || (trailing !== undefined && trailing.length !== 3),
+  }
+}
+
+/** Reads COMPACT-TLV data objects until the last byte; values are views. Throws MalformedError. */
+export function decodeCompactTlvs(bytes: Uint8Array): CompactTlv[] {
+  const { objects, malformed } = readObjects(bytes)
+  if (malformed) throw new MalformedError('COMPACT-TLV', `a value runs over the end of ${bytes.length} bytes`)
+  return objects
+}
+
+function readObjects(bytes: Uint8Array): { objects: CompactTlv[]; malformed: boolean } {
+  const objects: CompactTlv[] = []
+  for (let offset = 0; offset < bytes.length; ) {
+    const head = bytes[offset] ?? 0
+    const end = offset + 1 + (head & 0x0f)
+    // Tag 0 is no data object (ISO/IEC 7816-4:2013 clause 12.1.1.2 derives tags from 4X), and zero bytes are how cards pad.
+    if (head >> 4 === 0 || end > bytes.length) return { objects, malformed: true }
+    objects.push({ tag: head >> 4, value: bytes.subarray(offset + 1, end) })
+    offset = end
+  }
+  return { objects, malformed: false }
+}
+
+function readCapabilities(value: Uint8Array | undefined): CardCapabilities | undefined {
+  if (value === undefined || value.length === 0 || value.length > 3) return undefined
+  const [first = 0, dataCoding, third = 0] = value
+  return {
+    selection: {
+      fullDfName: (first & 0x80) !== 0,
+      partialDfName: (first & 0x40) !== 0,
+      path: (first & 0x20) !== 0,
+      fileId: (first & 0x10) !== 0,
+      implicitDf: (first & 0x08) !== 0,
+      shortFileId: (first & 0x04) !== 0,
+      recordNumber: (first & 0x02) !== 0,
+      recordId: (first & 0x01) !== 0,
+    },
+    ...(dataCoding !== undefined && { dataCoding }),
+    commandChaining: (third & 0x80) !== 0,
+    extendedLength: (third & 0x40) !== 0,
+    extendedLengthInformation: (third & 0x20) !== 0,
+    channelsAssignedBy: { card: (third & 0x10) !== 0, interfaceDevice: (third & 0x08) !== 0 },
+    maxLogicalChannels: (third & 0x07) + 1,
+  }
+}
+
+function readStatus(value: Uint8Array | undefined): StatusIndicator | undefined {
+  if (value === undefined) return undefined
+  const [a = 0, b = 0, c = 0] = value
+  if (value.length === 1) return { lifeCycle: a }
+  if (value.length === 2) return { sw: (a << 8) | b }
+  return value.length === 3 ? { lifeCycle: a, sw: (b << 8) | c } : undefined
+}

@@ -1,0 +1,118 @@
+/** What goes over the wire for one command, and how hostile cards are stopped. */
+import { describe, expect, it } from 'vitest'
+import { type AbortSignalLike, exchange, expectOk, fromHex, toHex } from '../src/index.ts'
+import { answering, extended, ScriptedChannel, short } from './scripted-channel.ts'
+
+const read = { name: 'READ BINARY', cla: 0, ins: 0xb0, p1: 0, p2: 0, responseBytes: 65536 }
+const put = (bytes: number, cla = 0) => ({
+  name: 'PUT',
+  cla,
+  ins: 0xdb,
+  p1: 0,
+  p2: 0,
+  data: new Uint8Array(bytes).fill(0xaa),
+})
+const aa = (count: number) => 'aa'.repeat(count)
+
+describe('exchange', () => {
+  it('collects 61xx by GET RESPONSE on the same logical channel', async () => {
+    const channel = new ScriptedChannel([
+      ['02b0000000', '01026102'],
+      ['02c0000002', '03049000'],
+    ])
+    expect(await exchange(channel, { ...read, cla: 2 })).toEqual({ data: fromHex('01020304'), sw: 0x9000 })
+  })
+
+  it('sends again once with the Le that 6Cxx tells, and no more', async () => {
+    const channel = new ScriptedChannel([
+      ['00b0000000', '6c02'],
+      ['00b0000002', '03049000'],
+    ])
+    expect(toHex((await exchange(channel, read)).data)).toBe('0304')
+    const stubborn = answering(() => fromHex('6c02'))
+    await expect(exchange(stubborn, read)).rejects.toMatchObject({ code: 'wire/malformed' })
+  })
+
+  it('never sends a sensitive command twice, and overwrites its bytes', async () => {
+    const channel = new ScriptedChannel([['00db000002aaaa00', '6c02']])
+    const answer = await exchange(channel, { ...put(2), responseBytes: 256 }, { sensitive: true })
+    expect(answer.sw).toBe(0x6c02)
+    expect(channel.received[0]).toEqual(new Uint8Array(8))
+  })
+
+  it('chains 256 bytes in two short APDUs, and sends one at extended level', async () => {
+    const chained = new ScriptedChannel([
+      [`10db0000ff${aa(255)}`, '9000'],
+      ['00db000001aa', '9000'],
+    ])
+    expect((await exchange(chained, put(256))).sw).toBe(0x9000)
+    const whole = new ScriptedChannel([[`00db0000000100${aa(256)}0000`, '9000']], extended)
+    expect((await exchange(whole, { ...put(256), responseBytes: 65536 })).sw).toBe(0x9000)
+    const narrow = new ScriptedChannel(
+      [
+        [`10db0000ff${aa(255)}`, '9000'],
+        ['00db000001aa', '9000'],
+      ],
+      { ...extended, commandBytes: 262 },
+    )
+    expect((await exchange(narrow, put(256))).sw).toBe(0x9000)
+  })
+
+  it('a chain that the card leaves is not continued nor followed', async () => {
+    for (const sw of ['6884', '6110', '6c10']) {
+      const channel = new ScriptedChannel([[`10db0000ff${aa(255)}`, sw]])
+      expect((await exchange(channel, put(300))).sw).toBe(Number.parseInt(sw, 16))
+      expect(channel.left).toBe(0)
+    }
+  })
+
+  it('asks for no more than the reader can carry', async () => {
+    const channel = new ScriptedChannel(
+      [
+        ['00b00000fc', '6100'],
+        ['00c00000fc', '019000'],
+      ],
+      { ...short, responseBytes: 252 },
+    )
+    expect((await exchange(channel, read)).data.length).toBe(1)
+    const wide = new ScriptedChannel([['00b00000000800', '9000']], { ...extended, responseBytes: 2048 })
+    expect((await exchange(wide, read)).sw).toBe(0x9000)
+  })
+
+  it('leaves the rest on the card when told not to follow', async () => {
+    const channel = new ScriptedChannel([['00b0000000', '016110']], extended)
+    expect(await exchange(channel, read, { follow: false })).toEqual({ data: fromHex('01'), sw: 0x6110 })
+  })
+
+  it('a card that promises more for ever is refused', async () => {
+    const calls = { count: 0 }
+    const empty = answering(() => fromHex('6101'))
+    await expect(exchange(empty, read)).rejects.toMatchObject({ code: 'wire/malformed' })
+    const drip = answering(() => (calls.count++, fromHex('006101')))
+    await expect(exchange(drip, read)).rejects.toMatchObject({ code: 'wire/malformed' })
+    expect(calls.count).toBeLessThan(2000)
+    const flood = answering(() => fromHex(`${'00'.repeat(256)}6100`))
+    await expect(exchange(flood, read)).rejects.toMatchObject({ code: 'wire/malformed' })
+    await expect(
+      exchange(
+        answering(() => fromHex('90')),
+        read,
+      ),
+    ).rejects.toMatchObject({ code: 'wire/malformed' })
+  })
+
+  it('an abort stops between two APDUs', async () => {
+    const signal = { aborted: false, reason: 'enough', addEventListener() {}, removeEventListener() {} }
+    const channel = new ScriptedChannel([['00b0000000', '016101']])
+    channel.onTransmit = () => (signal.aborted = true)
+    await expect(exchange(channel, read, { signal: signal as AbortSignalLike })).rejects.toMatchObject({
+      code: 'aborted',
+    })
+  })
+
+  it('a refusal carries the name and the status', () => {
+    expect(() => expectOk({ data: new Uint8Array(), sw: 0x6982 }, 'READ BINARY')).toThrow(
+      /READ BINARY with 6982 \(security/,
+    )
+  })
+})

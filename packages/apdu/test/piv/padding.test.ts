@@ -1,0 +1,64 @@
+/** Padding against Node's own verification, and strict DER of ECDSA signatures. */
+import { constants, createHash, generateKeyPairSync, privateEncrypt, randomBytes, verify } from 'node:crypto'
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { fromHex, SmartcardError, toHex } from '../../src/index.ts'
+import { ecdsaSignatureFromDer, encodeDigestInfo, fitDigest, padPkcs1, padPss } from '../../src/piv/index.ts'
+
+const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(bytes).digest())
+const message = new TextEncoder().encode('message')
+
+for (const keyBits of [1024, 1025, 1031, 2048]) {
+  it(`a raw RSA-${keyBits} operation on our blocks verifies as PKCS#1 v1.5 and as PSS`, () => {
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: keyBits })
+    const raw = (block: Uint8Array) =>
+      privateEncrypt({ key: privateKey, padding: constants.RSA_NO_PADDING }, block)
+    const keyBytes = Math.ceil(keyBits / 8)
+    const v15 = raw(padPkcs1(encodeDigestInfo('SHA-256', sha256(message)), keyBytes))
+    expect(verify('sha256', message, publicKey, v15)).toBe(true)
+    for (const saltBytes of [0, 32]) {
+      const random = (n: number) => new Uint8Array(randomBytes(n))
+      const pss = raw(padPss(sha256(message), { keyBits, saltBytes, hash: sha256, randomBytes: random }))
+      const key = { key: publicKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: saltBytes }
+      expect(verify('sha256', message, key, pss)).toBe(true)
+    }
+  })
+}
+
+it('a key too short for the block is refused', () => {
+  expect(() => padPkcs1(new Uint8Array(54), 64)).toThrow(RangeError)
+  expect(toHex(padPkcs1(fromHex('aa'), 12))).toBe('0001ffffffffffffffff00aa')
+  expect(() => encodeDigestInfo('SHA-1', new Uint8Array(32))).toThrow(RangeError)
+})
+
+it('digests fit the field', () => {
+  expect(toHex(fitDigest(fromHex('0102030405'), 4))).toBe('01020304')
+  expect(toHex(fitDigest(fromHex('0102'), 4))).toBe('00000102')
+})
+
+it('ECDSA signatures become r and s of full length, and only from strict DER', () => {
+  expect(toHex(ecdsaSignatureFromDer(fromHex('3007020200ff020101'), 2))).toBe('00ff0001')
+  const bad = [
+    '3006020101', // cut
+    '3006020180020101', // negative
+    '3006020100020101', // zero
+    '300702020001020101', // a zero byte too many
+    '308106020101020101', // long form for a short length
+    '30060201010201010000', // bytes behind it
+    '3009020101020101020101', // a third INTEGER
+    '3106020101020101', // no SEQUENCE
+    '3006040101020101', // no INTEGER
+    '30080203010000020101', // wider than the field
+    '30050200020101', // an empty INTEGER
+  ]
+  for (const hex of bad) expect(() => ecdsaSignatureFromDer(fromHex(hex), 2), hex).toThrow(SmartcardError)
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
+      try {
+        ecdsaSignatureFromDer(bytes, 32)
+      } catch (error) {
+        if (!(error instanceof SmartcardError)) throw error
+      }
+    }),
+  )
+})

@@ -1,0 +1,52 @@
+/** A channel that answers what it was told to, in order, and is loud about anything else. */
+import { type CardChannel, type ChannelLimits, fromHex, toHex } from '../src/index.ts'
+
+export const short: ChannelLimits = { extended: false, commandBytes: 261, responseBytes: 256 }
+export const extended: ChannelLimits = { extended: true, commandBytes: 65544, responseBytes: 65536 }
+
+export class ScriptedChannel implements CardChannel {
+  readonly atr: Uint8Array = fromHex('3b00')
+  readonly limits: ChannelLimits
+  undisturbed = true
+  /** The very arrays that were handed to transmit. */
+  readonly received: Uint8Array[] = []
+  onTransmit: (() => void) | undefined
+  readonly #script: [request: string, answer: string][]
+
+  constructor(script: [request: string, answer: string][], limits: ChannelLimits = short) {
+    this.#script = script.map(([request, answer]) => [request.replace(/\s/g, ''), answer])
+    this.limits = limits
+  }
+
+  get left(): number {
+    return this.#script.length
+  }
+
+  async transmit(command: Uint8Array): Promise<Uint8Array> {
+    const next = this.#script.shift()
+    const hex = toHex(command)
+    if (next === undefined || next[0] !== hex)
+      throw new Error(`Not in the script: ${hex}, expected ${next?.[0]}`)
+    this.received.push(command)
+    this.onTransmit?.()
+    return fromHex(next[1])
+  }
+
+  reset(): Promise<Uint8Array> {
+    return Promise.reject(new Error('Not in the script: reset'))
+  }
+}
+
+/** Answers by a function: for hostile cards. */
+export function answering(
+  answer: (command: Uint8Array) => Uint8Array,
+  limits: ChannelLimits = short,
+): CardChannel {
+  return {
+    atr: fromHex('3b00'),
+    limits,
+    undisturbed: true,
+    transmit: (command) => Promise.resolve(answer(command)),
+    reset: () => Promise.reject(new Error('no reset')),
+  }
+}

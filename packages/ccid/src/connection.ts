@@ -1,0 +1,468 @@
+/** The connection to one powered card: the only lock, the APDU exchange, and the one place that decides its end. */
+import {
+  AbortedError,
+  type CardChannel,
+  type CardConnection,
+  CardGoneError,
+  CardSilentError,
+  type ChannelLimits,
+  MalformedError,
+  ReaderRefusedError,
+  ReaderTimeoutError,
+  type SmartcardError,
+  TransactionError,
+  type TransmitOptions,
+} from '@webtoki/apdu'
+import {
+  type Answer,
+  CcidError,
+  ChainParameter,
+  chainParameter,
+  encodeXfrBlock,
+  HEADER_BYTES,
+  IccStatus,
+  RdrToPc,
+} from './messages.ts'
+import type { CcidSlot } from './slot.ts'
+
+/** 65536 bytes of data and the status word. */
+const MAX_RESPONSE_BYTES = 65_538
+
+interface Turn {
+  readonly owner: object
+  /** Begins the work; the lock is this turn's from now on. */
+  begin(): void
+  refuse(error: Error): void
+}
+
+/**
+ * Made by `CcidSlot.connect`. Transactions run one after the other in the order of their calls. An owner may ask for
+ * several at once; they queue like anybody's. A transaction that waits inside another for its own end can never
+ * begin: where that is visible (the call is made before `work` first awaits, or `owner` is the running transaction's
+ * channel) it is refused, else `timeoutMs` or `signal` bounds the wait.
+ */
+export class CcidConnection implements CardConnection {
+  readonly gone: Promise<CardGoneError>
+  readonly access = 'exclusive'
+  readonly #slot: CcidSlot
+  #tellGone!: (error: CardGoneError) => void
+  #ended: CardGoneError | undefined
+  #atr: Uint8Array
+  #limits: ChannelLimits
+  readonly #queue: Turn[] = []
+  #running: Channel | undefined
+  #entering = false
+  #lastOwner: object | undefined
+  #closing: Promise<void> | undefined
+  /** False only within a cold reset. */
+  powered = true
+
+  constructor(slot: CcidSlot, atr: Uint8Array, limits: ChannelLimits) {
+    this.#slot = slot
+    this.#atr = atr
+    this.#limits = limits
+    this.gone = new Promise((resolve) => {
+      this.#tellGone = resolve
+    })
+  }
+
+  get atr(): Uint8Array {
+    return this.#atr
+  }
+
+  get limits(): ChannelLimits {
+    return this.#limits
+  }
+
+  get ended(): CardGoneError | undefined {
+    return this.#ended
+  }
+
+  /** Whether a transaction holds the lock. */
+  get busy(): boolean {
+    return this.#running !== undefined
+  }
+
+  transaction<T>(
+    owner: object,
+    work: (channel: CardChannel) => Promise<T>,
+    options: TransmitOptions = {},
+  ): Promise<T> {
+    if (this.#entering || owner === this.#running) {
+      return Promise.reject(
+        new TransactionError('A transaction was begun inside a transaction of the same card.'),
+      )
+    }
+    if (this.#ended !== undefined) return Promise.reject(this.#ended)
+    const { signal, timeoutMs, onWait } = options
+    if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
+    return new Promise<T>((resolve, reject) => {
+      let timer: unknown
+      let channel: Channel | undefined
+      const settled = (): void => {
+        if (timer !== undefined) this.#slot.reader.clock.clearTimeout(timer)
+        if (signal !== undefined) signal.removeEventListener('abort', abort)
+      }
+      const withdraw = (error: Error): void => {
+        const at = this.#queue.indexOf(turn)
+        if (at >= 0) this.#queue.splice(at, 1)
+        turn.refuse(error)
+      }
+      const abort = (): void => {
+        const error = new AbortedError({ cause: signal?.reason })
+        if (channel === undefined) {
+          withdraw(error)
+          return
+        }
+        // The caller is free at once; the lock waits for the answer that may still come.
+        settled()
+        reject(error)
+        channel.withdraw(error)
+        this.#release(channel, owner, false)
+      }
+      const turn: Turn = {
+        owner,
+        begin: () => {
+          if (timer !== undefined) this.#slot.reader.clock.clearTimeout(timer)
+          timer = undefined
+          const own = new Channel(this, this.#lastOwner === owner)
+          channel = own
+          this.#running = own
+          let result: Promise<T>
+          this.#entering = true
+          try {
+            result = work(own)
+          } catch (error) {
+            result = Promise.reject(error as Error)
+          }
+          this.#entering = false
+          result.then(
+            (value) => {
+              settled()
+              this.#release(own, owner, true)
+              resolve(value)
+            },
+            (error: unknown) => {
+              settled()
+              this.#release(own, owner, true)
+              reject(error as Error)
+            },
+          )
+        },
+        refuse: (error) => {
+          settled()
+          reject(error)
+        },
+      }
+      signal?.addEventListener('abort', abort, { once: true })
+      if (this.#running === undefined) {
+        turn.begin()
+        return
+      }
+      this.#queue.push(turn)
+      if (timeoutMs !== undefined) {
+        timer = this.#slot.reader.clock.setTimeout(
+          () => withdraw(new ReaderTimeoutError('the end of another transaction', timeoutMs)),
+          timeoutMs,
+        )
+      }
+      onWait?.('queue')
+    })
+  }
+
+  /** Passes the lock on, once the reader owes this channel no answer any more. */
+  #release(channel: Channel, owner: object, complete: boolean): void {
+    channel.close()
+    if (this.#running !== channel || channel.releasing) return
+    const pending = channel.pending
+    if (pending !== undefined) {
+      channel.releasing = true
+      const goOn = (): void => {
+        channel.releasing = false
+        this.#release(channel, owner, false)
+      }
+      pending.then(goOn, goOn)
+      return
+    }
+    this.#running = undefined
+    // An owner who never saw an answer does not know what the card did.
+    this.#lastOwner = complete && channel.undamaged ? owner : undefined
+    this.#queue.shift()?.begin()
+  }
+
+  /** Called by the channel. `exchanged` fulfils when the reader owes nothing any more; it never rejects. */
+  async exchange(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> {
+    const { descriptor } = this.#slot.reader
+    const roomBytes = descriptor.maxMessageBytes - HEADER_BYTES
+    try {
+      const whole = command.length <= roomBytes
+      const answer = whole
+        ? await this.#block(ChainParameter.whole, command, options)
+        : await this.#chain(command, roomBytes, options)
+      const chain = descriptor.level === 'extended' ? chainParameter(answer.parameter) : ChainParameter.whole
+      const response =
+        chain === ChainParameter.whole ? answer.data : await this.#collect(answer, chain, options)
+      if (response.length < 2) {
+        throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
+      }
+      if (answer.iccStatus !== IccStatus.active) this.#cardStatus(answer.iccStatus)
+      return response
+    } catch (error) {
+      throw this.#translate(error)
+    }
+  }
+
+  #block(chain: ChainParameter, data: Uint8Array, options: TransmitOptions): Promise<Answer> {
+    const message = encodeXfrBlock({ slot: this.#slot.number, chain, data })
+    return this.#slot.reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)
+  }
+
+  /** CCID 1.1, 6.1.4: the parts of a command; the reader asks for the next by an empty block. */
+  async #chain(command: Uint8Array, roomBytes: number, options: TransmitOptions): Promise<Answer> {
+    for (let offset = 0; ; offset += roomBytes) {
+      const last = offset + roomBytes >= command.length
+      const chain = last
+        ? ChainParameter.ends
+        : offset === 0
+          ? ChainParameter.begins
+          : ChainParameter.continues
+      const answer = await this.#block(chain, command.subarray(offset, offset + roomBytes), options)
+      if (last) return answer
+      if (answer.parameter !== ChainParameter.expectsMore || answer.data.length > 0) {
+        // It answers in the middle of the command: the parts still to come would be a new command to it.
+        throw new MalformedError('answer to XfrBlock', `bChainParameter ${answer.parameter} within a command`)
+      }
+    }
+  }
+
+  /** The parts of a response; each is asked for by an empty block. */
+  async #collect(first: Answer, firstChain: ChainParameter, options: TransmitOptions): Promise<Uint8Array> {
+    if (firstChain !== ChainParameter.begins) {
+      throw new MalformedError(
+        'answer to XfrBlock',
+        `bChainParameter ${firstChain} at the beginning of a response`,
+      )
+    }
+    const parts = [first.data]
+    let totalBytes = first.data.length
+    for (let chain: ChainParameter = firstChain; chain !== ChainParameter.ends; ) {
+      const answer = await this.#block(ChainParameter.expectsMore, nothing, options)
+      chain = chainParameter(answer.parameter)
+      if (chain !== ChainParameter.continues && chain !== ChainParameter.ends) {
+        throw new MalformedError('answer to XfrBlock', `bChainParameter ${chain} within a response`)
+      }
+      // A part without bytes brings the end no nearer; a reader could send such for ever.
+      if (answer.data.length === 0 && chain !== ChainParameter.ends) {
+        throw new MalformedError('answer to XfrBlock', 'an empty part within a response')
+      }
+      totalBytes += answer.data.length
+      if (totalBytes > MAX_RESPONSE_BYTES) {
+        throw new MalformedError('response APDU', `more than ${MAX_RESPONSE_BYTES} bytes`)
+      }
+      parts.push(answer.data)
+    }
+    const response = new Uint8Array(totalBytes)
+    let offset = 0
+    for (const part of parts) {
+      response.set(part, offset)
+      offset += part.length
+    }
+    return response
+  }
+
+  #translate(error: unknown): Error {
+    if (error instanceof ReaderRefusedError) {
+      if (error.bError === CcidError.ICC_MUTE && (error.bStatus & 3) === IccStatus.active) {
+        return new CardSilentError(undefined, { cause: error })
+      }
+      this.#cardStatus((error.bStatus & 3) as IccStatus, error)
+      // A mute card that has no power either is told as what it is now: gone.
+      if (this.#ended !== undefined) return this.#ended
+    }
+    return error as Error
+  }
+
+  #cardStatus(status: IccStatus, cause?: Error): void {
+    if (status === IccStatus.absent) this.#slot.sawCard(status)
+    // It had power, and has none: out and in again, or the reader switched it off. What it knew is lost.
+    else if (status === IccStatus.inactive) this.lost('reset', cause)
+  }
+
+  async reset(kind: 'warm' | 'cold'): Promise<Uint8Array> {
+    if (this.#ended !== undefined) throw this.#ended
+    try {
+      this.powered = false
+      if (kind === 'cold') await this.#slot.powerOff()
+      const atr = await this.#slot.powerOn()
+      this.#limits = this.#slot.limitsFor(atr)
+      this.#atr = atr
+      return atr
+    } catch (error) {
+      const translated =
+        error instanceof ReaderRefusedError && error.bError === CcidError.ICC_MUTE
+          ? new CardSilentError(undefined, { cause: error })
+          : (error as Error)
+      if (error instanceof ReaderRefusedError) this.#cardStatus((error.bStatus & 3) as IccStatus, error)
+      this.lost('reset', translated)
+      throw translated
+    } finally {
+      this.powered = true
+    }
+  }
+
+  /** Many may notice the end; this one place decides it, and the first reason stays. */
+  lost(why: CardGoneError['why'], cause?: SmartcardError | Error): void {
+    this.#end(why, cause, Promise.resolve())
+  }
+
+  #end(why: CardGoneError['why'], cause: Error | undefined, rest: Promise<unknown>): void {
+    if (this.#ended !== undefined) return
+    const error = new CardGoneError(why, cause === undefined ? undefined : { cause })
+    this.#ended = error
+    this.#slot.released(this, rest)
+    // After a reset or with the reader's end the open exchange fails by itself, and with a better reason.
+    if (why === 'removed' || why === 'closed') this.#running?.withdraw(error)
+    for (const turn of this.#queue.splice(0)) turn.refuse(error)
+    this.#tellGone(error)
+  }
+
+  /** Power-off is the default: it takes back what the card was told. Idempotent; never rejects. */
+  close(end: 'leave' | 'reset' | 'power-off' = 'power-off'): Promise<void> {
+    this.#closing ??= this.#close(end)
+    return this.#closing
+  }
+
+  async #close(end: 'leave' | 'reset' | 'power-off'): Promise<void> {
+    if (this.#ended !== undefined) return
+    // The slot is free for the next one when the card is at rest. An exchange that still runs comes first.
+    let atRest!: () => void
+    const rest = new Promise<void>((resolve) => {
+      atRest = resolve
+    })
+    this.#end('closed', undefined, rest)
+    try {
+      if (end === 'power-off') await this.#slot.powerOff()
+      else if (end === 'reset') await this.#slot.powerOn()
+    } catch {
+      // Pulled or unplugged meanwhile: then it is off.
+    } finally {
+      atRest()
+    }
+  }
+}
+
+const nothing = new Uint8Array(0)
+
+/** Handed to the work of one transaction, and dead after it. */
+class Channel implements CardChannel {
+  readonly #connection: CcidConnection
+  #undisturbed: boolean
+  #closed = false
+  #withdrawn: Error | undefined
+  #reject: ((error: Error) => void) | undefined
+  /** Fulfils when the reader owes no answer any more; undefined when it owes none. */
+  pending: Promise<unknown> | undefined
+  releasing = false
+  /** False once an answer was lost, or the card was reset, under this channel. */
+  undamaged = true
+
+  constructor(connection: CcidConnection, undisturbed: boolean) {
+    this.#connection = connection
+    this.#undisturbed = undisturbed
+  }
+
+  get atr(): Uint8Array {
+    return this.#connection.atr
+  }
+
+  get limits(): ChannelLimits {
+    return this.#connection.limits
+  }
+
+  get undisturbed(): boolean {
+    return this.#undisturbed
+  }
+
+  transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
+    const refusal = this.#refusal() ?? this.#unfit(command)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const { signal } = options
+    if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
+    if (this.pending !== undefined) {
+      // Two at once in one transaction: the second waits, or the parts of long APDUs would mix.
+      const before = this.pending
+      const goOn = (): Promise<Uint8Array> => this.transmit(command, options)
+      return before.then(goOn, goOn)
+    }
+    return this.#guard(this.#connection.exchange(command, options), signal)
+  }
+
+  reset(kind: 'warm' | 'cold'): Promise<Uint8Array> {
+    const refusal = this.#refusal()
+    if (refusal !== undefined) return Promise.reject(refusal)
+    if (this.pending !== undefined) {
+      const goOn = (): Promise<Uint8Array> => this.reset(kind)
+      return this.pending.then(goOn, goOn)
+    }
+    this.undamaged = false
+    this.#undisturbed = false
+    return this.#guard(this.#connection.reset(kind), undefined)
+  }
+
+  /** The caller may leave before the exchange does: by its signal, or when the card is pulled. */
+  #guard(exchange: Promise<Uint8Array>, signal: TransmitOptions['signal']): Promise<Uint8Array> {
+    this.pending = exchange
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        this.undamaged = false
+        reject(new AbortedError({ cause: signal?.reason }))
+      }
+      this.#reject = reject
+      signal?.addEventListener('abort', abort, { once: true })
+      exchange.then(
+        (response) => {
+          this.#left()
+          signal?.removeEventListener('abort', abort)
+          resolve(response)
+        },
+        (error: unknown) => {
+          this.#left()
+          this.undamaged = false
+          signal?.removeEventListener('abort', abort)
+          reject(error as Error)
+        },
+      )
+    })
+  }
+
+  #left(): void {
+    this.pending = undefined
+    this.#reject = undefined
+  }
+
+  #refusal(): Error | undefined {
+    if (this.#withdrawn !== undefined) return this.#withdrawn
+    if (this.#closed) return new TransactionError('The channel was used after its transaction had ended.')
+    return this.#connection.ended
+  }
+
+  #unfit(command: Uint8Array): Error | undefined {
+    const { commandBytes } = this.limits
+    if (command.length >= 4 && command.length <= commandBytes) return undefined
+    return new MalformedError(
+      'command APDU',
+      `${command.length} bytes, between 4 and ${commandBytes} can be sent`,
+    )
+  }
+
+  /** Nothing more may be sent, and who waits for an answer waits no longer. */
+  withdraw(error: Error): void {
+    this.#withdrawn ??= error
+    this.undamaged = false
+    this.#reject?.(error)
+  }
+
+  close(): void {
+    this.#closed = true
+  }
+}

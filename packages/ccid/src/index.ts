@@ -1,0 +1,18 @@
+/** CCID readers over WebUSB as slots. */
+export { type Clock, systemClock } from './clock.ts'
+export {
+  type CcidDescriptor,
+  CcidFeature,
+  type CcidInterface,
+  decodeCcidDescriptor,
+  type Endpoint,
+  type ExchangeLevel,
+  findCcidInterfaces,
+} from './descriptors.ts'
+export {
+  type CcidSlotSource,
+  type CcidSlotsOptions,
+  ccidSlots,
+  type ReaderProblem,
+  type RequestReaderOptions,
+} from './source.ts'

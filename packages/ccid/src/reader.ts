@@ -1,0 +1,456 @@
+/** One CCID interface at work: a single reading loop, answers that find their question, time-outs, recovery. */
+import {
+  MalformedError,
+  ReaderGoneError,
+  ReaderRefusedError,
+  ReaderTimeoutError,
+  SmartcardError,
+  TransferError,
+  type TransmitOptions,
+} from '@webtoki/apdu'
+import type { Clock } from './clock.ts'
+import { within } from './deadline.ts'
+import type { CcidDescriptor } from './descriptors.ts'
+import {
+  type Answer,
+  CommandStatus,
+  ccidErrorName,
+  decodeAnswer,
+  decodeNotice,
+  encodeAbort,
+  HEADER_BYTES,
+  RdrToPc,
+  type SlotChange,
+} from './messages.ts'
+import type { CcidPipe } from './pipe.ts'
+
+/** How long the reader may be silent to a card's command, where the caller does not say. */
+export const DEFAULT_TIMEOUT_MS = 30_000
+/** What time extensions may add to one exchange, where the caller does not say. */
+export const DEFAULT_MAX_WAIT_MS = 180_000
+/** Messages that no card delays. */
+export const READER_TIMEOUT_MS = 5_000
+const RECOVERY_STEP_MS = 2_000
+
+/** What the reader tells its slots without being asked. */
+export interface SlotListener {
+  /** The interrupt endpoint spoke. */
+  changed(change: SlotChange): void
+  /** The card's state is unknown: the exchange with it was broken off. */
+  disturbed(): void
+  /** The reader can no longer be reached by this claim. */
+  ended(error: SmartcardError): void
+}
+
+/** Which part of `TransmitOptions` an exchange of messages knows. */
+export type Patience = Pick<TransmitOptions, 'timeoutMs' | 'maxWaitMs' | 'onWait' | 'sensitive'>
+
+interface Question {
+  readonly message: Uint8Array<ArrayBuffer>
+  readonly slot: number
+  readonly expects: RdrToPc
+  readonly name: string
+  readonly patience: Patience
+  readonly timeoutMs: number
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: Error) => void
+  sequence: number
+  startedMs: number
+  timer: unknown
+}
+
+/** Opens a pipe; `reset` asks for the hard way. */
+export type PipeOpener = (reset: boolean) => Promise<CcidPipe>
+
+/** One CCID interface. Lives as long as its device is plugged in; its pipe may be opened anew. */
+export class CcidReader {
+  readonly descriptor: CcidDescriptor
+  readonly clock: Clock
+  /** Answers nobody had asked for, and notices nobody can read. */
+  strangers = 0
+  readonly #openPipe: PipeOpener
+  readonly #listeners: SlotListener[] = []
+  readonly #inFlight: (Question | undefined)[] = []
+  #inFlightCount = 0
+  /** Not a lock: messages for a slot that is at work, or for a reader that can serve no more slots at once. */
+  readonly #waiting: Question[] = []
+  #pipe: CcidPipe | undefined
+  #opening: Promise<void> | undefined
+  #reading = false
+  #hearing = false
+  #sequence = 0xff
+  #recovering: Promise<void> | undefined
+  #gone: SmartcardError | undefined
+
+  constructor(descriptor: CcidDescriptor, clock: Clock, openPipe: PipeOpener) {
+    this.descriptor = descriptor
+    this.clock = clock
+    this.#openPipe = openPipe
+  }
+
+  /** Slots announce themselves in the order of their numbers. */
+  attach(listener: SlotListener): void {
+    this.#listeners.push(listener)
+  }
+
+  /** Whether the interrupt endpoint tells of cards, so that nobody need poll. */
+  get hearsChanges(): boolean {
+    return this.#hearing
+  }
+
+  /** Whether an exchange would wait. */
+  get busy(): boolean {
+    return this.#inFlightCount > 0 || this.#recovering !== undefined || this.#pipe === undefined
+  }
+
+  /** Resolves when the reader can be asked: after a recovery, and with its pipe opened again where it had failed. */
+  async ready(): Promise<void> {
+    await this.#recovering
+    if (this.#gone !== undefined) throw this.#gone
+    if (this.#pipe !== undefined) return
+    this.#opening ??= this.#open(false).finally(() => {
+      this.#opening = undefined
+    })
+    await this.#opening
+  }
+
+  async #open(reset: boolean): Promise<void> {
+    const pipe = await within(
+      this.clock,
+      RECOVERY_STEP_MS + READER_TIMEOUT_MS,
+      'opening the reader',
+      this.#openPipe(reset),
+      (late) => late.close(),
+    )
+    if (this.#gone !== undefined) {
+      await pipe.close()
+      throw this.#gone
+    }
+    this.#pipe = pipe
+    this.#reading = false
+    this.#hearing = pipe.notices$ !== undefined
+    pipe.notices$?.subscribe({
+      next: (bytes) => this.#heard(bytes),
+      complete: () => {
+        if (this.#pipe === pipe) this.#hearing = false
+      },
+    })
+    void pipe.ended.then((end) => {
+      if (this.#pipe === pipe && end.why === 'gone') this.#dropPipe(pipe, end.error)
+    })
+  }
+
+  /**
+   * Sends one message and resolves to its answer. `message` is the caller's gift: its sequence number is written
+   * here, and where the patience says `sensitive` its bytes are overwritten once they have left.
+   * Rejects with ReaderRefusedError where the reader says that the command failed.
+   */
+  ask(
+    message: Uint8Array<ArrayBuffer>,
+    expects: RdrToPc,
+    name: string,
+    patience: Patience,
+    timeoutMs: number = patience.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+  ): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const slot = message[5] as number
+      const question: Question = {
+        message,
+        slot,
+        expects,
+        name,
+        patience,
+        timeoutMs,
+        resolve,
+        reject,
+        sequence: 0,
+        startedMs: 0,
+        timer: undefined,
+      }
+      if (this.#pipe === undefined && this.#recovering === undefined) this.#refuse(question)
+      else if (this.#mayStart(slot)) this.#start(question)
+      else this.#waiting.push(question)
+    })
+  }
+
+  #refuse(question: Question): void {
+    wipe(question)
+    question.reject(this.#gone ?? new ReaderGoneError())
+  }
+
+  #mayStart(slot: number): boolean {
+    return (
+      this.#recovering === undefined &&
+      this.#inFlight[slot] === undefined &&
+      this.#inFlightCount < Math.max(1, this.descriptor.maxBusySlots)
+    )
+  }
+
+  #start(question: Question, sequence: number = this.#nextSequence()): void {
+    const pipe = this.#pipe
+    if (pipe === undefined) {
+      this.#refuse(question)
+      return
+    }
+    question.sequence = sequence
+    question.message[6] = sequence
+    question.startedMs = this.clock.now()
+    question.timer = this.clock.setTimeout(() => this.#expired(question), question.timeoutMs)
+    this.#inFlight[question.slot] = question
+    this.#inFlightCount++
+    pipe.send(question.message).then(
+      () => wipe(question),
+      (error: Error) => {
+        wipe(question)
+        if (this.#pipe === pipe && this.#inFlight[question.slot] === question) this.#broken(pipe, error)
+      },
+    )
+    if (!this.#reading) void this.#read(pipe)
+  }
+
+  #nextSequence(): number {
+    this.#sequence = (this.#sequence + 1) & 0xff
+    return this.#sequence
+  }
+
+  /** The one loop on bulk-IN. It reads while something is asked; what nobody asked for waits until then. */
+  async #read(pipe: CcidPipe): Promise<void> {
+    this.#reading = true
+    try {
+      while (this.#inFlightCount > 0 && this.#pipe === pipe) {
+        const bytes = await pipe.receive()
+        if (this.#pipe === pipe) this.#arrived(bytes)
+      }
+      if (this.#pipe === pipe) this.#reading = false
+    } catch (error) {
+      if (this.#pipe === pipe) {
+        this.#reading = false
+        this.#broken(pipe, error as Error)
+      }
+    }
+  }
+
+  #arrived(bytes: Uint8Array): void {
+    if (bytes.length < HEADER_BYTES) {
+      // Too short to say whose it is. Where one question is open it is that one's answer cut short; asking again
+      // could make the card do a thing twice, so that question fails.
+      const open =
+        this.#inFlightCount === 1 ? this.#inFlight.find((question) => question !== undefined) : undefined
+      if (open === undefined) this.strangers++
+      else
+        this.#fail(
+          open,
+          new MalformedError(`answer to ${open.name}`, `${bytes.length} bytes, a header has 10`),
+        )
+      return
+    }
+    const question = this.#inFlight[bytes[5] as number]
+    if (question === undefined || question.sequence !== bytes[6]) {
+      this.strangers++
+      return
+    }
+    let answer: Answer
+    try {
+      answer = decodeAnswer(bytes)
+    } catch (error) {
+      this.#fail(question, error as Error)
+      return
+    }
+    if (answer.commandStatus === CommandStatus.timeExtension) {
+      this.#extend(question, answer.error)
+      return
+    }
+    if (answer.commandStatus === CommandStatus.failed) {
+      // A DataBlock command that fails may be answered by SlotStatus.
+      this.#fail(
+        question,
+        new ReaderRefusedError(question.name, answer.bStatus, answer.error, ccidErrorName(answer.error)),
+      )
+      return
+    }
+    if (answer.type !== question.expects) {
+      this.#fail(question, new MalformedError(`answer to ${question.name}`, `bMessageType ${answer.type}`))
+      return
+    }
+    this.#leave(question)
+    question.resolve(answer)
+    if (this.#waiting.length > 0) this.#startWaiting()
+  }
+
+  #leave(question: Question): void {
+    this.clock.clearTimeout(question.timer)
+    this.#inFlight[question.slot] = undefined
+    this.#inFlightCount--
+  }
+
+  #fail(question: Question, error: Error): void {
+    this.#leave(question)
+    question.reject(error)
+    this.#startWaiting()
+  }
+
+  #startWaiting(): void {
+    for (let i = 0; i < this.#waiting.length; ) {
+      const question = this.#waiting[i] as Question
+      if (this.#mayStart(question.slot)) {
+        this.#waiting.splice(i, 1)
+        this.#start(question)
+      } else i++
+    }
+  }
+
+  /** bError is a multiplier of the time allowed; users have seen 322670 s come of it, so it is capped. */
+  #extend(question: Question, multiplier: number): void {
+    const { timeoutMs, patience } = question
+    const spentMs = this.clock.now() - question.startedMs
+    const leftMs = timeoutMs + (patience.maxWaitMs ?? DEFAULT_MAX_WAIT_MS) - spentMs
+    this.clock.clearTimeout(question.timer)
+    const waitMs = Math.max(0, Math.min(timeoutMs * Math.max(1, multiplier), leftMs))
+    question.timer = this.clock.setTimeout(() => this.#expired(question), waitMs)
+    patience.onWait?.('time-extension')
+  }
+
+  #expired(question: Question): void {
+    if (this.#inFlight[question.slot] !== question) return
+    const waitedMs = Math.round(this.clock.now() - question.startedMs)
+    // The slot is made free first: the recovery asks in its place, and nobody else until that is done.
+    this.#leave(question)
+    question.reject(new ReaderTimeoutError(question.name, waitedMs))
+    this.#recover('abort', question.slot)
+  }
+
+  /** A transfer failed for good: the questions fail now, and the claim is made anew behind their backs. */
+  #broken(pipe: CcidPipe, error: Error): void {
+    if (!(error instanceof TransferError)) {
+      this.#dropPipe(
+        pipe,
+        error instanceof SmartcardError ? error : new TransferError(error.message, { cause: error }),
+      )
+      return
+    }
+    this.#failInFlight(error)
+    this.#recover('reopen', 0)
+  }
+
+  #failInFlight(error: Error): void {
+    for (const question of this.#inFlight) {
+      if (question === undefined) continue
+      this.#leave(question)
+      question.reject(error)
+    }
+  }
+
+  #recover(how: 'abort' | 'reopen', slot: number): void {
+    if (this.#recovering !== undefined || this.#gone !== undefined) return
+    this.#recovering = this.#recovery(how, slot)
+      .catch((error: unknown) => {
+        // The next `ready` opens it again; until then everybody is told why not.
+        this.#tellEnded(
+          error instanceof SmartcardError ? error : new TransferError('The reader does not recover.'),
+        )
+      })
+      .then(() => {
+        this.#recovering = undefined
+        this.#startWaiting()
+      })
+  }
+
+  async #recovery(how: 'abort' | 'reopen', slot: number): Promise<void> {
+    if (how === 'abort') {
+      this.#listeners[slot]?.disturbed()
+      if (await this.#abort(slot)) return
+    }
+    if (this.#gone !== undefined) throw this.#gone
+    for (const listener of this.#listeners) listener.disturbed()
+    const old = this.#pipe
+    this.#pipe = undefined
+    this.#reading = false
+    this.#hearing = false
+    this.#failInFlight(new TransferError('The reader had to be reset.'))
+    // A close that hangs must not keep the reset from happening.
+    if (old !== undefined) {
+      await within(this.clock, RECOVERY_STEP_MS, 'closing the reader', old.close()).catch(() => {})
+    }
+    if (this.#gone !== undefined) throw this.#gone
+    await this.#open(true)
+  }
+
+  /** CCID 1.1, 5.3.1 and 6.1.13: the class request and the message name the same slot and sequence number. */
+  async #abort(slot: number): Promise<boolean> {
+    const sequence = this.#nextSequence()
+    const pipe = this.#pipe
+    if (pipe === undefined) return false
+    // Not awaited: the order of the two is free, and the message's time-out bounds both.
+    pipe.abort(slot, sequence).catch(() => {})
+    try {
+      await new Promise<Answer>((resolve, reject) => {
+        const question: Question = {
+          message: encodeAbort({ slot }),
+          slot,
+          expects: RdrToPc.slotStatus,
+          name: 'Abort',
+          patience: {},
+          timeoutMs: RECOVERY_STEP_MS,
+          resolve,
+          reject,
+          sequence: 0,
+          startedMs: 0,
+          timer: undefined,
+        }
+        this.#start(question, sequence)
+      })
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #heard(bytes: Uint8Array): void {
+    try {
+      const notice = decodeNotice(bytes)
+      if (notice.type === 'slot-change') {
+        for (const [slot, listener] of this.#listeners.entries()) {
+          const change = notice.slots[slot]
+          if (change !== undefined) listener.changed(change)
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error
+      this.strangers++
+    }
+  }
+
+  #dropPipe(pipe: CcidPipe, error: SmartcardError): void {
+    this.#pipe = undefined
+    this.#reading = false
+    this.#hearing = false
+    void pipe.close()
+    this.#tellEnded(error)
+  }
+
+  #tellEnded(error: SmartcardError): void {
+    for (const listener of this.#listeners) listener.ended(error)
+    this.#failInFlight(error)
+    for (const question of this.#waiting.splice(0)) {
+      wipe(question)
+      question.reject(error)
+    }
+  }
+
+  /** The device is unplugged, or its source closes: for good. */
+  async end(error: SmartcardError): Promise<void> {
+    if (this.#gone !== undefined) return
+    this.#gone = error
+    const pipe = this.#pipe
+    this.#pipe = undefined
+    this.#hearing = false
+    this.#tellEnded(error)
+    if (pipe !== undefined) await pipe.close()
+    await this.#recovering
+  }
+}
+
+/** A secret stays no longer in memory than it must. */
+function wipe(question: Question): void {
+  if (question.patience.sensitive) question.message.fill(0, HEADER_BYTES)
+}

@@ -1,0 +1,373 @@
+/** One slot of a CCID reader as the port CardSlot: presence, power, and the connection to its card. */
+import {
+  AbortedError,
+  atrSaysExtended,
+  type CardConnection,
+  type CardSlot,
+  CardSilentError,
+  type ChannelLimits,
+  type ConnectOptions,
+  decodeAtr,
+  MalformedError,
+  NotSupportedError,
+  type Presence,
+  ReaderGoneError,
+  ReaderInUseError,
+  ReaderNotSupportedError,
+  ReaderRefusedError,
+  type SmartcardError,
+  type TransmitOptions,
+} from '@webtoki/apdu'
+import { type Observable, ReplaySubject } from 'rxjs'
+import { CcidConnection } from './connection.ts'
+import { CcidFeature } from './descriptors.ts'
+import {
+  type Answer,
+  CcidError,
+  encodeEscape,
+  encodeGetSlotStatus,
+  encodeIccPowerOff,
+  encodeIccPowerOn,
+  HEADER_BYTES,
+  IccStatus,
+  PowerSelect,
+  RdrToPc,
+  type SlotChange,
+} from './messages.ts'
+import { type CcidReader, READER_TIMEOUT_MS, type SlotListener } from './reader.ts'
+
+/** Whole answers to power-on and slot messages that came garbled: asking again does no harm there. */
+const MAX_REPEATS = 2
+const POWER_TIMEOUT_MS = 10_000
+/** CLA, INS, P1, P2, Lc, 255 bytes, Le. */
+const SHORT_COMMAND_BYTES = 261
+/** CLA, INS, P1, P2, three bytes of Lc, 65535 bytes, two of Le. */
+const EXTENDED_COMMAND_BYTES = 65_544
+
+/** How a slot is called. */
+export interface SlotIdentity {
+  readonly id: string
+  readonly name: string
+  readonly kind: CardSlot['kind']
+}
+
+/** One slot. Made by `ccidSlots`. */
+export class CcidSlot implements CardSlot, SlotListener {
+  readonly id: string
+  readonly name: string
+  readonly kind: CardSlot['kind']
+  /** Hot; replays the latest; completes when the reader leaves. */
+  readonly presence$: Observable<Presence>
+  readonly number: number
+  readonly reader: CcidReader
+  readonly #presences = new ReplaySubject<Presence>(1)
+  #presence: Presence | undefined
+  #connection: CcidConnection | undefined
+  #connecting = false
+  /** What must be over before the next connection begins: a closing, or a connect that its caller gave up. */
+  #settling: Promise<unknown> = Promise.resolve()
+  #mustPowerCycle = false
+  #checking = false
+  #pollTimer: unknown
+
+  constructor(reader: CcidReader, number: number, identity: SlotIdentity) {
+    this.reader = reader
+    this.number = number
+    this.id = identity.id
+    this.name = identity.name
+    this.kind = identity.kind
+    this.presence$ = this.#presences.asObservable()
+    reader.attach(this)
+  }
+
+  /** Learns the first presence, and polls from now on where the reader does not tell by itself. */
+  async watch(pollMs: number): Promise<void> {
+    await this.#check()
+    this.#poll(pollMs)
+  }
+
+  /** Another page or program holds the reader. */
+  markInUse(): void {
+    this.#show({ inUse: 'unknown' })
+  }
+
+  /** The reader left for good. */
+  leave(): void {
+    this.reader.clock.clearTimeout(this.#pollTimer)
+    this.#lose(new ReaderGoneError())
+    this.#presences.complete()
+  }
+
+  /** Ends the connection, if one is open, and takes the power from its card. */
+  async shut(): Promise<void> {
+    await this.#connection?.close()
+    await this.#settling
+  }
+
+  connect(options: ConnectOptions = {}): Promise<CardConnection> {
+    const { level } = this.reader.descriptor
+    if (level === 'tpdu' || level === 'character') {
+      return Promise.reject(
+        new ReaderNotSupportedError(
+          `The reader works at ${level === 'tpdu' ? 'TPDU' : 'character'} level; this driver does not speak that yet.`,
+        ),
+      )
+    }
+    const { signal } = options
+    if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
+    if (this.#connecting || this.#connection !== undefined) return Promise.reject(new ReaderInUseError())
+    this.#connecting = true
+    const run = this.#connect(options).finally(() => {
+      this.#connecting = false
+    })
+    if (signal === undefined) return run
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        // The caller has its answer now; the card is put to rest when the reader has given its own.
+        this.#connecting = false
+        this.#settling = run.then(
+          (connection) => connection.close(),
+          () => {},
+        )
+        reject(new AbortedError({ cause: signal.reason }))
+      }
+      signal.addEventListener('abort', abort, { once: true })
+      run
+        .finally(() => signal.removeEventListener('abort', abort))
+        .then(resolve, (error: unknown) => reject(error as Error))
+    })
+  }
+
+  async #connect(options: ConnectOptions): Promise<CardConnection> {
+    await this.#settling
+    try {
+      await this.reader.ready()
+    } catch (error) {
+      if (error instanceof ReaderInUseError) this.markInUse()
+      throw error
+    }
+    if (this.#mustPowerCycle) await this.powerOff()
+    const atr = await this.#wake()
+    const limits = this.#limits(atr, options.protocol)
+    this.#show('present')
+    const connection = new CcidConnection(this, atr, limits)
+    this.#connection = connection
+    return connection
+  }
+
+  /** Power-on, with a second try: a card just pushed in answers "absent or mute" at first. */
+  async #wake(): Promise<Uint8Array> {
+    try {
+      return await this.powerOn()
+    } catch (error) {
+      if (!(error instanceof ReaderRefusedError) || !isSilence(error)) throw error
+    }
+    const status = await this.#askStatus()
+    if (status !== IccStatus.absent) {
+      await this.powerOff()
+      try {
+        return await this.powerOn()
+      } catch (error) {
+        if (!(error instanceof ReaderRefusedError) || !isSilence(error)) throw error
+        this.#show((error.bStatus & 3) === IccStatus.absent ? 'empty' : 'unreadable')
+        throw new CardSilentError(undefined, { cause: error })
+      }
+    }
+    this.#show('empty')
+    throw new CardSilentError('There is no card in the reader; put one in.')
+  }
+
+  /** Cold where the card was off, warm where it was on. Resolves to the ATR. */
+  async powerOn(): Promise<Uint8Array> {
+    let last: unknown
+    for (const power of this.#voltages()) {
+      try {
+        const answer = await this.#askAgain(
+          () => encodeIccPowerOn({ slot: this.number, power }),
+          RdrToPc.dataBlock,
+          'IccPowerOn',
+          POWER_TIMEOUT_MS,
+        )
+        if (answer.data.length < 2) throw new MalformedError('ATR', `${answer.data.length} bytes`)
+        this.#mustPowerCycle = false
+        return answer.data.slice()
+      } catch (error) {
+        // A card that lives at another voltage is silent at this one.
+        if (!(error instanceof ReaderRefusedError) || error.bError !== CcidError.ICC_MUTE) throw error
+        if ((error.bStatus & 3) === IccStatus.absent) throw error
+        last = error
+      }
+    }
+    throw last
+  }
+
+  /** Automatic, or what the reader can, lowest first: a card must survive a voltage that it does not know. */
+  #voltages(): readonly PowerSelect[] {
+    const { features, voltageSupport } = this.reader.descriptor
+    if (features & CcidFeature.automaticVoltage) return [PowerSelect.automatic]
+    const voltages: PowerSelect[] = []
+    if (voltageSupport & 4) voltages.push(PowerSelect.volts1v8)
+    if (voltageSupport & 2) voltages.push(PowerSelect.volts3)
+    if (voltageSupport & 1) voltages.push(PowerSelect.volts5)
+    return voltages.length > 0 ? voltages : [PowerSelect.automatic]
+  }
+
+  async powerOff(): Promise<void> {
+    await this.#askAgain(
+      () => encodeIccPowerOff({ slot: this.number }),
+      RdrToPc.slotStatus,
+      'IccPowerOff',
+      POWER_TIMEOUT_MS,
+    )
+  }
+
+  /** Only for messages that change nothing when they are sent twice; never for what goes to the card. */
+  async #askAgain(
+    encode: () => Uint8Array<ArrayBuffer>,
+    expects: RdrToPc,
+    command: string,
+    timeoutMs: number,
+  ): Promise<Answer> {
+    for (let repeats = 0; ; repeats++) {
+      try {
+        return await this.reader.ask(encode(), expects, command, {}, timeoutMs)
+      } catch (error) {
+        if (!(error instanceof MalformedError) || repeats >= MAX_REPEATS) throw error
+      }
+    }
+  }
+
+  #limits(atrBytes: Uint8Array, protocol: 'T=0' | 'T=1' | undefined): ChannelLimits {
+    let extended = false
+    let atr: ReturnType<typeof decodeAtr> | undefined
+    try {
+      atr = decodeAtr(atrBytes)
+      extended = this.reader.descriptor.level === 'extended' && atrSaysExtended(atr)
+    } catch (error) {
+      // Cards with an odd ATR work all the same; they are not trusted with extended lengths.
+      if (!(error instanceof MalformedError)) throw error
+    }
+    if (protocol !== undefined && atr !== undefined) {
+      const offered = atr.protocols.length > 0 ? atr.protocols : [0]
+      // At APDU level the reader chooses, and it chooses the first.
+      if (`T=${offered[0]}` !== protocol) {
+        throw new NotSupportedError(`The reader speaks T=${offered[0]} with this card, not ${protocol}.`)
+      }
+    }
+    if (extended) return { extended, commandBytes: EXTENDED_COMMAND_BYTES, responseBytes: 65_536 }
+    const { maxMessageBytes, level } = this.reader.descriptor
+    const roomBytes = level === 'extended' ? SHORT_COMMAND_BYTES : maxMessageBytes - HEADER_BYTES
+    return { extended, commandBytes: Math.min(SHORT_COMMAND_BYTES, roomBytes), responseBytes: 256 }
+  }
+
+  /** Limits for the ATR of a later reset. */
+  limitsFor(atr: Uint8Array): ChannelLimits {
+    return this.#limits(atr, undefined)
+  }
+
+  async escape(data: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
+    if (options.signal?.aborted) throw new AbortedError({ cause: options.signal.reason })
+    await this.reader.ready()
+    const message = encodeEscape({ slot: this.number, data })
+    return (await this.reader.ask(message, RdrToPc.escape, 'Escape', options)).data
+  }
+
+  /** The card's end, told by an answer of the reader. */
+  sawCard(status: IccStatus): void {
+    if (status === IccStatus.absent) {
+      this.#show('empty')
+      this.#connection?.lost('removed')
+    } else if (this.#presence !== 'unreadable') this.#show('present')
+  }
+
+  /** A connection has ended; `rest` is done when its card is at rest. */
+  released(connection: CcidConnection, rest: Promise<unknown>): void {
+    if (this.#connection !== connection) return
+    this.#connection = undefined
+    this.#settling = rest
+  }
+
+  changed({ present, changed }: SlotChange): void {
+    if (!present) {
+      this.#show('empty')
+      this.#connection?.lost('removed')
+      return
+    }
+    if (changed || this.#presence !== 'unreadable') this.#show('present')
+    // "Changed" and present: out and in again, or the notice of a card that lay there when the reader was opened.
+    // A card put in again has no power; one that was there all the time has.
+    if (changed && this.#connection !== undefined) void this.#check()
+  }
+
+  disturbed(): void {
+    this.#mustPowerCycle = true
+    this.#connection?.lost('reset')
+  }
+
+  ended(error: SmartcardError): void {
+    this.#lose(error)
+    if (this.#presence !== undefined) this.#show('unreadable')
+  }
+
+  #lose(error: SmartcardError): void {
+    this.#connection?.lost('reader-gone', error)
+  }
+
+  /** Asks the slot's state; the answer may end the connection. Never rejects. */
+  async #check(): Promise<void> {
+    if (this.#checking) return
+    this.#checking = true
+    const connection = this.#connection
+    try {
+      const status = await this.#askStatus()
+      this.sawCard(status)
+      if (status === IccStatus.inactive && connection !== undefined && connection === this.#connection) {
+        if (connection.powered) connection.lost('removed')
+      }
+    } catch {
+      // What keeps the reader from answering is told to the next exchange.
+      if (this.#presence === undefined) this.#show('unreadable')
+    } finally {
+      this.#checking = false
+    }
+  }
+
+  async #askStatus(): Promise<IccStatus> {
+    try {
+      const answer = await this.#askAgain(
+        () => encodeGetSlotStatus({ slot: this.number }),
+        RdrToPc.slotStatus,
+        'GetSlotStatus',
+        READER_TIMEOUT_MS,
+      )
+      return answer.iccStatus
+    } catch (error) {
+      // Some readers call it a failure that no card is there; the state stands in the answer all the same.
+      if (error instanceof ReaderRefusedError) return (error.bStatus & 3) as IccStatus
+      throw error
+    }
+  }
+
+  /** Only while nothing is asked of reader and card: a poll must not stand in an APDU's way. */
+  #poll(pollMs: number): void {
+    this.#pollTimer = this.reader.clock.setTimeout(() => {
+      const idle = !this.reader.busy && !this.#connecting && !this.#connection?.busy
+      const done = idle && !this.reader.hearsChanges ? this.#check() : Promise.resolve()
+      void done.then(() => {
+        if (!this.#presences.isStopped) this.#poll(pollMs)
+      })
+    }, pollMs)
+  }
+
+  #show(presence: Presence): void {
+    const latest = this.#presence
+    if (presence === latest || (typeof presence === 'object' && typeof latest === 'object')) return
+    this.#presence = presence
+    this.#presences.next(presence)
+  }
+}
+
+/** "Absent or mute": what a reader says of a card that is not there, not right, or not yet awake. */
+function isSilence(error: ReaderRefusedError): boolean {
+  return error.bError === CcidError.ICC_MUTE || (error.bStatus & 3) === IccStatus.absent
+}

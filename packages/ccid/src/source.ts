@@ -1,0 +1,349 @@
+/** The slot source over WebUSB: finds CCID readers among the permitted devices, and follows their plugging. */
+import {
+  type CardSlot,
+  NotGrantedError,
+  ReaderGoneError,
+  ReaderInUseError,
+  ReaderNotSupportedError,
+  SmartcardError,
+  type SlotSource,
+  TransferError,
+} from '@webtoki/apdu'
+import { BehaviorSubject, type Observable, ReplaySubject } from 'rxjs'
+import { type Clock, systemClock } from './clock.ts'
+import { within } from './deadline.ts'
+import {
+  type CcidInterface,
+  findCcidInterfaces,
+  readConfigurationDescriptor,
+  SMART_CARD_CLASS,
+  VENDOR_CLASS,
+} from './descriptors.ts'
+import { holdDevice, releaseDevice } from './device-hold.ts'
+import { Identities, nameOf, type ReaderIdentity, slotIdentity } from './identity.ts'
+import { CcidReader, READER_TIMEOUT_MS } from './reader.ts'
+import { CcidSlot } from './slot.ts'
+import { translateUsbError } from './webusb-errors.ts'
+import { WebUsbPipe } from './webusb-pipe.ts'
+
+/** How often readers without an interrupt endpoint are asked for their card, while idle. */
+const POLL_MS = 500
+
+/** Everything has the browser's own as its default. */
+export interface CcidSlotsOptions {
+  /** Default: `navigator.usb`. */
+  readonly usb?: USB
+  readonly clock?: Clock
+  /** Interval between two looks at readers that do not tell by themselves, in milliseconds. Default 500. */
+  readonly pollMs?: number
+}
+
+/** A permitted device that looks like a reader and cannot be used, with the reason. */
+export interface ReaderProblem {
+  readonly name: string
+  readonly vendorId: number
+  readonly productId: number
+  readonly error: SmartcardError
+}
+
+/** Readers of one page. Listens until it is closed. */
+export interface CcidSlotSource extends SlotSource {
+  /** Hot; replays the latest list; completes on close. */
+  readonly problems$: Observable<readonly ReaderProblem[]>
+  /**
+   * Shows the browser's chooser and resolves to the slots of the chosen reader; undefined: the person chose none.
+   * Needs a click in a page. Rejects with the reason why the reader cannot be used, such as ProtectedClassError.
+   */
+  requestReader(options?: RequestReaderOptions): Promise<readonly CardSlot[] | undefined>
+}
+
+/** What the chooser shows. */
+export interface RequestReaderOptions {
+  /** Default: devices with an interface of the Smart Card class (0x0B) or of a vendor class (0xFF). */
+  readonly filters?: USBDeviceFilter[]
+}
+
+/** Opens the source. Nothing is asked of a device that has neither a smart card nor a vendor interface. */
+export function ccidSlots(options: CcidSlotsOptions = {}): CcidSlotSource {
+  const usb = options.usb ?? globalThis.navigator?.usb
+  if (usb === undefined) {
+    throw new ReaderNotSupportedError(
+      'This browser has no WebUSB, or the page is not served over https; Chromium-based browsers have it.',
+    )
+  }
+  return new UsbSlotSource(usb, options.clock ?? systemClock, options.pollMs ?? POLL_MS)
+}
+
+/** One plugged device: its readers are its CCID interfaces. */
+interface Attached {
+  readonly identity: ReaderIdentity
+  readonly readers: { readonly reader: CcidReader; readonly slots: readonly CcidSlot[] }[]
+  readonly problems: ReaderProblem[]
+  /** Done when the device has been looked at. Never rejects. */
+  looked: Promise<void>
+  isPlugged: boolean
+}
+
+class UsbSlotSource implements CcidSlotSource {
+  readonly slots$: Observable<readonly CardSlot[]>
+  readonly problems$: Observable<readonly ReaderProblem[]>
+  readonly #usb: USB
+  readonly #clock: Clock
+  readonly #pollMs: number
+  readonly #slots = new ReplaySubject<readonly CardSlot[]>(1)
+  readonly #problems = new BehaviorSubject<readonly ReaderProblem[]>([])
+  readonly #attached = new Map<USBDevice, Attached>()
+  readonly #identities = new Identities()
+  #enumerated = false
+  #closing: Promise<void> | undefined
+  readonly #connected = (event: USBConnectionEvent): void => void this.#attach(event.device).looked
+  readonly #disconnected = (event: USBConnectionEvent): void => this.#detach(event.device)
+
+  constructor(usb: USB, clock: Clock, pollMs: number) {
+    this.#usb = usb
+    this.#clock = clock
+    this.#pollMs = pollMs
+    this.slots$ = this.#slots.asObservable()
+    this.problems$ = this.#problems.asObservable()
+    // Listening first: a reader plugged while the list is read must not be missed.
+    usb.addEventListener('connect', this.#connected)
+    usb.addEventListener('disconnect', this.#disconnected)
+    void this.#enumerate()
+  }
+
+  async #enumerate(): Promise<void> {
+    try {
+      const devices = await this.#usb.getDevices()
+      await Promise.all(devices.map((device) => this.#attach(device).looked))
+    } catch (error) {
+      if (this.#closing !== undefined) return
+      // A page whose permissions policy forbids `usb` is refused here.
+      this.#slots.error(translateUsbError('open', error))
+      return
+    }
+    this.#enumerated = true
+    this.#tell()
+  }
+
+  async requestReader(options: RequestReaderOptions = {}): Promise<readonly CardSlot[] | undefined> {
+    if (this.#closing !== undefined) throw new ReaderGoneError()
+    const filters = options.filters ?? [{ classCode: SMART_CARD_CLASS }, { classCode: VENDOR_CLASS }]
+    let device: USBDevice
+    try {
+      device = await this.#usb.requestDevice({ filters })
+    } catch (error) {
+      if ((error as Error).name === 'NotFoundError') return undefined
+      if ((error as Error).name === 'SecurityError') {
+        throw new NotGrantedError(
+          'The browser shows its chooser only after a click, and only where the page may use USB.',
+          {
+            cause: error,
+          },
+        )
+      }
+      throw error
+    }
+    const known = this.#attached.get(device)
+    // Chosen again, it may be free by now.
+    if (known !== undefined && known.readers.length === 0) this.#detach(device)
+    const attached = this.#attach(device)
+    await attached.looked
+    const [problem] = attached.problems
+    const slots = attached.readers.flatMap((entry) => entry.slots)
+    if (slots.length > 0) return slots
+    throw (
+      problem?.error ??
+      new ReaderNotSupportedError(
+        `${nameOf(device)} is no smartcard reader that speaks CCID; choose another device.`,
+      )
+    )
+  }
+
+  #attach(device: USBDevice): Attached {
+    const known = this.#attached.get(device)
+    if (known !== undefined) return known
+    const identity = this.#identities.take(device)
+    const attached: Attached = {
+      identity,
+      readers: [],
+      problems: [],
+      looked: Promise.resolve(),
+      isPlugged: true,
+    }
+    this.#attached.set(device, attached)
+    attached.looked = this.#look(device, attached).then(() => {
+      if (this.#enumerated) this.#tell()
+    })
+    return attached
+  }
+
+  /** Never rejects: what fails becomes a problem, and the other readers go on. */
+  async #look(device: USBDevice, attached: Attached): Promise<void> {
+    if (!mayBeReader(device)) return
+    const trouble = (error: unknown): void => {
+      if (!attached.isPlugged) return
+      const { vendorId, productId } = device
+      const typed =
+        error instanceof SmartcardError ? error : new TransferError(String(error), { cause: error })
+      attached.problems.push({ name: attached.identity.name, vendorId, productId, error: typed })
+    }
+    let interfaces: readonly CcidInterface[]
+    try {
+      interfaces = await this.#readInterfaces(device)
+    } catch (error) {
+      // A vendor device whose descriptor cannot be read is probably no reader at all: nobody need be troubled.
+      if (hasInterface(device, SMART_CARD_CLASS)) trouble(error)
+      return
+    }
+    for (const face of interfaces) {
+      if (!attached.isPlugged || this.#closing !== undefined) return
+      try {
+        await this.#open(device, face, attached, interfaces.length > 1)
+      } catch (error) {
+        trouble(error)
+      }
+    }
+  }
+
+  async #readInterfaces(device: USBDevice): Promise<readonly CcidInterface[]> {
+    try {
+      await holdDevice(device)
+    } catch (error) {
+      throw translateUsbError('open', error)
+    }
+    try {
+      const index = Math.max(
+        0,
+        device.configurations.findIndex(
+          (c) => c.configurationValue === device.configuration?.configurationValue,
+        ),
+      )
+      const bytes = await within(
+        this.#clock,
+        READER_TIMEOUT_MS,
+        'the configuration descriptor',
+        readConfigurationDescriptor(device, index),
+      )
+      return findCcidInterfaces(bytes)
+    } catch (error) {
+      throw translateUsbError('descriptor', error)
+    } finally {
+      await releaseDevice(device)
+    }
+  }
+
+  async #open(
+    device: USBDevice,
+    face: CcidInterface,
+    attached: Attached,
+    isOneOfSeveral: boolean,
+  ): Promise<void> {
+    const { descriptor, interfaceNumber } = face
+    const reader = new CcidReader(descriptor, this.#clock, (reset) =>
+      WebUsbPipe.open(device, face, { reset }),
+    )
+    let isInUse = false
+    try {
+      await reader.ready()
+    } catch (error) {
+      if (!(error instanceof ReaderInUseError)) throw error
+      isInUse = true
+    }
+    if (!attached.isPlugged || this.#closing !== undefined) {
+      await reader.end(new ReaderGoneError())
+      return
+    }
+    const count = Math.min(descriptor.maxSlotIndex, MAX_SLOT_INDEX) + 1
+    const hint = interfaceName(device, interfaceNumber)
+    const readerIdentity = isOneOfSeveral
+      ? {
+          ...attached.identity,
+          name: `${attached.identity.name} (${hint || `interface ${interfaceNumber}`})`,
+        }
+      : attached.identity
+    const slots = Array.from(
+      { length: count },
+      (_, slot) =>
+        new CcidSlot(
+          reader,
+          slot,
+          slotIdentity(readerIdentity, { interfaceNumber, slot, slots: count, hint }),
+        ),
+    )
+    attached.readers.push({ reader, slots })
+    for (const slot of slots) {
+      if (isInUse) slot.markInUse()
+      void slot.watch(this.#pollMs)
+    }
+  }
+
+  #detach(device: USBDevice): void {
+    const attached = this.#attached.get(device)
+    if (attached === undefined) return
+    this.#attached.delete(device)
+    this.#identities.give(attached.identity)
+    attached.isPlugged = false
+    for (const { reader, slots } of attached.readers) {
+      void reader.end(new ReaderGoneError())
+      for (const slot of slots) slot.leave()
+    }
+    if (this.#enumerated) this.#tell()
+  }
+
+  #tell(): void {
+    if (this.#closing !== undefined) return
+    const attached = [...this.#attached.values()]
+    this.#problems.next(attached.flatMap((entry) => entry.problems))
+    this.#slots.next(attached.flatMap((entry) => entry.readers.flatMap((each) => each.slots)))
+  }
+
+  /** Powers the cards off and releases every claim. Idempotent; never rejects. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#usb.removeEventListener('connect', this.#connected)
+    this.#usb.removeEventListener('disconnect', this.#disconnected)
+    // After this turn `#closing` is set, and whoever is still looking at a device gives up.
+    await Promise.resolve()
+    await Promise.all(
+      [...this.#attached.values()].map(async (attached) => {
+        await attached.looked
+        for (const { reader, slots } of attached.readers) {
+          await Promise.all(slots.map((slot) => slot.shut()))
+          await reader.end(new ReaderGoneError())
+          for (const slot of slots) slot.leave()
+        }
+      }),
+    )
+    this.#attached.clear()
+    this.#slots.complete()
+    this.#problems.complete()
+  }
+}
+
+/** bMaxSlotIndex is one byte, and one that lies would make 256 slots; no reader of the collection has more than 16. */
+const MAX_SLOT_INDEX = 15
+
+function mayBeReader(device: USBDevice): boolean {
+  return hasInterface(device, SMART_CARD_CLASS) || hasInterface(device, VENDOR_CLASS)
+}
+
+function hasInterface(device: USBDevice, classCode: number): boolean {
+  return device.configurations.some((configuration) =>
+    configuration.interfaces.some((face) =>
+      face.alternates.some((alternate) => alternate.interfaceClass === classCode),
+    ),
+  )
+}
+
+function interfaceName(device: USBDevice, interfaceNumber: number): string {
+  for (const configuration of device.configurations) {
+    const face = configuration.interfaces.find((each) => each.interfaceNumber === interfaceNumber)
+    const name = face?.alternates[0]?.interfaceName?.trim()
+    if (name) return name
+  }
+  return ''
+}

@@ -1,0 +1,45 @@
+/** The border to the browser: what WebUSB throws becomes an error of ours, by the call that threw it. */
+import {
+  NotGrantedError,
+  ProtectedClassError,
+  ReaderGoneError,
+  ReaderInUseError,
+  SmartcardError,
+  TransferError,
+} from '@webtoki/apdu'
+
+/** The step that failed. SecurityError means one thing at `open` and another at `claim`. */
+export type UsbCall = 'open' | 'descriptor' | 'claim' | 'transfer'
+
+/** Never throws; errors of ours pass as they are. */
+export function translateUsbError(call: UsbCall, error: unknown): SmartcardError {
+  if (error instanceof SmartcardError) return error
+  const { name = '', message = '' } = (error ?? {}) as Partial<Error>
+  const cause = { cause: error }
+  if (/disconnected/i.test(message)) return new ReaderGoneError(cause)
+  switch (call) {
+    case 'open':
+      // Chromium says "Access denied." where udev rights or the WinUSB driver are missing.
+      if (name === 'SecurityError' || /denied/i.test(message)) {
+        return new NotGrantedError(
+          'The system does not let the browser open the reader; on Linux a udev rule is needed, on Windows the WinUSB driver.',
+          cause,
+        )
+      }
+      if (name === 'NotFoundError') return new ReaderGoneError(cause)
+      return new TransferError(`The reader could not be opened: ${message}`, cause)
+    case 'claim':
+      // The only place where SecurityError means the protected class.
+      if (name === 'SecurityError') return new ProtectedClassError(cause)
+      // Another page and pcscd give the same "Unable to claim interface.".
+      if (name === 'NetworkError') return new ReaderInUseError(cause)
+      if (name === 'NotFoundError') return new ReaderGoneError(cause)
+      return new TransferError(`The reader could not be claimed: ${message}`, cause)
+    case 'descriptor':
+    case 'transfer':
+      // Unplugging rejects a pending transfer with either of these, before or after the event `disconnect`.
+      if (name === 'NetworkError' || name === 'AbortError') return new ReaderGoneError(cause)
+      if (name === 'NotFoundError' || name === 'InvalidStateError') return new ReaderGoneError(cause)
+      return new TransferError(`The USB transfer failed: ${message}`, cause)
+  }
+}

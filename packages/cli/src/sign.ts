@@ -1,0 +1,133 @@
+/** `webtoki sign`: one file, one key on a card, one signature that OpenSSL takes. */
+import { createReadStream } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
+import { encodeTlv } from '@webtoki/apdu'
+import {
+  CKA,
+  CKK,
+  CKM,
+  CKO,
+  type CkObject,
+  Cryptoki,
+  type PinSource,
+  result,
+  type Session,
+} from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import { parseOptions, readerOptions, UsageError } from './arguments.ts'
+import { connect } from './connect.ts'
+import { presentSlots } from './present-slots.ts'
+
+/** CKA_ID of the PIV keys, as OpenSC numbers them. */
+const keyIds: Readonly<Record<string, number>> = { '9a': 1, '9c': 2, '9d': 3, '9e': 4 }
+
+const signOptions = {
+  ...readerOptions,
+  key: { type: 'string' },
+  mechanism: { type: 'string' },
+  in: { type: 'string' },
+  out: { type: 'string' },
+  'public-key': { type: 'string' },
+  'signature-format': { type: 'string' },
+  'pin-stdin': { type: 'boolean' },
+  'accept-last-try': { type: 'boolean' },
+} as const
+
+/** Signs `--in` with `--key`, writes `--out`, and the key's public half where `--public-key` asks for it. */
+export async function sign(args: readonly string[], output: (line: string) => void): Promise<void> {
+  const options = parseOptions(args, signOptions)
+  // Everything that the command line alone can get wrong is said before the card is touched.
+  const keyId = keyIds[required(options.key, '--key').toLowerCase()]
+  if (keyId === undefined) throw new UsageError(`--key is one of ${Object.keys(keyIds).join(', ')}.`)
+  const mechanism = mechanismNamed(required(options.mechanism, '--mechanism'))
+  const inFile = required(options.in, '--in')
+  const outFile = required(options.out, '--out')
+  const format = options['signature-format'] ?? 'der'
+  if (format !== 'der' && format !== 'raw') throw new UsageError("--signature-format is 'der' or 'raw'.")
+
+  const { source, simulatedPin } = await connect(options)
+  const cryptoki = new Cryptoki({ sources: [source], drivers: [pivDriver()], login: 'on-demand' })
+  try {
+    const [slot] = await presentSlots(cryptoki)
+    if (slot === undefined) throw new UsageError('There is no reader with a card in it.')
+    const pin = pinSource(options['pin-stdin'] === true, simulatedPin, options['accept-last-try'] === true)
+    const session = await slot.openSession({ pin })
+    const id = Uint8Array.of(keyId)
+    const key = await only(session, CKO.PRIVATE_KEY, id)
+    const publicKey = await only(session, CKO.PUBLIC_KEY, id)
+    const raw = await result(session.sign({ type: mechanism }, key, createReadStream(inFile)))
+    const isEcdsa = key.get(CKA.KEY_TYPE) === CKK.EC
+    const signature = isEcdsa && format === 'der' ? ecdsaToDer(raw) : raw
+    await writeFile(outFile, signature)
+    output(`${outFile}: signature of ${signature.length} bytes`)
+    const publicKeyFile = options['public-key']
+    if (publicKeyFile !== undefined) {
+      await writeFile(publicKeyFile, pem(publicKey.get(CKA.PUBLIC_KEY_INFO)))
+      output(`${publicKeyFile}: public key`)
+    }
+    await session.close()
+  } finally {
+    await cryptoki.close()
+  }
+}
+
+function required(value: string | undefined, option: string): string {
+  if (value === undefined) throw new UsageError(`${option} is missing. See webtoki --help.`)
+  return value
+}
+
+function mechanismNamed(name: string): number {
+  const key = name.replace(/^CKM_/, '')
+  const type = Object.hasOwn(CKM, key) ? CKM[key as keyof typeof CKM] : undefined
+  if (type === undefined) throw new UsageError(`There is no mechanism '${name}'.`)
+  return type
+}
+
+async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {
+  const [object] = await result(session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id }))
+  if (object === undefined)
+    throw new UsageError('The card has no certificate for that key, so there is no such key to find.')
+  return object
+}
+
+/** Never from the command line, where every program of this machine could read it. */
+function pinSource(fromInput: boolean, simulatedPin: string | undefined, acceptLastTry: boolean): PinSource {
+  return async ({ lastTry }) => {
+    if (lastTry && !acceptLastTry) {
+      throw new UsageError('Only one PIN try is left. Give --accept-last-try to spend it.')
+    }
+    const text = fromInput ? await firstLine() : simulatedPin
+    if (text === undefined)
+      throw new UsageError('The key needs a PIN: give --pin-stdin and write it to standard input.')
+    const pin = new TextEncoder().encode(text)
+    return acceptLastTry ? { pin, acceptLastTry: true } : { pin }
+  }
+}
+
+async function firstLine(): Promise<string | undefined> {
+  const lines = createInterface({ input: process.stdin })
+  for await (const line of lines) return line
+  return undefined
+}
+
+/** r‖s as the SEQUENCE that OpenSSL takes (RFC 3279, 2.2.3). */
+function ecdsaToDer(raw: Uint8Array): Uint8Array {
+  const half = raw.length / 2
+  return encodeTlv(0x30, integer(raw.subarray(0, half)), integer(raw.subarray(half)))
+}
+
+function integer(magnitude: Uint8Array): Uint8Array {
+  let at = 0
+  while (at < magnitude.length - 1 && magnitude[at] === 0) at++
+  const bytes = magnitude.subarray(at)
+  return (bytes[0] as number) >= 0x80 ? encodeTlv(0x02, Uint8Array.of(0), bytes) : encodeTlv(0x02, bytes)
+}
+
+function pem(publicKeyInfo: Uint8Array): string {
+  const lines =
+    Buffer.from(publicKeyInfo)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? []
+  return `-----BEGIN PUBLIC KEY-----\n${lines.join('\n')}\n-----END PUBLIC KEY-----\n`
+}

@@ -1,0 +1,55 @@
+/** `webtoki tokens`: each token with its certificates and keys. */
+import { toHex } from '@webtoki/apdu'
+import { CKA, CKO, type CkObject, Cryptoki, CryptokiError, result, type Slot } from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import { parseOptions, readerOptions } from './arguments.ts'
+import { connect } from './connect.ts'
+import { presentSlots } from './present-slots.ts'
+
+/** Prints a block a token: label, serial number, reader, then a line an object. */
+export async function tokens(args: readonly string[], output: (line: string) => void): Promise<void> {
+  const { source } = await connect(parseOptions(args, readerOptions))
+  const cryptoki = new Cryptoki({ sources: [source], drivers: [pivDriver()], login: 'on-demand' })
+  try {
+    const slots = await presentSlots(cryptoki)
+    if (slots.length === 0) output('No card found.')
+    for (const slot of slots) {
+      try {
+        await print(slot, output)
+      } catch (error) {
+        // One card that is none of ours must not hide the next.
+        if (!(error instanceof CryptokiError)) throw error
+        output(`${slot.name}: ${error.message}`)
+      }
+    }
+  } finally {
+    await cryptoki.close()
+  }
+}
+
+async function print(slot: Slot, output: (line: string) => void): Promise<void> {
+  const info = await slot.tokenInfo()
+  output(`${info.label} · ${info.model} · ${info.serialNumber || 'no serial number'} · in ${slot.name}`)
+  const session = await slot.openSession()
+  for (const object of await result(session.findObjects())) output(`  ${line(object)}`)
+  await session.close()
+}
+
+function line(object: CkObject): string {
+  const { [CKA.ID]: id, [CKA.LABEL]: label, [CKA.CLASS]: objectClass } = object.attributes
+  const kind =
+    objectClass === CKO.CERTIFICATE
+      ? 'certificate'
+      : objectClass === CKO.PUBLIC_KEY
+        ? 'public key '
+        : 'private key'
+  return `${toHex(id ?? new Uint8Array(0))} ${kind} ${label ?? ''}${size(object)}`
+}
+
+function size(object: CkObject): string {
+  const { [CKA.MODULUS_BITS]: bits, [CKA.EC_PARAMS]: curve } = object.attributes
+  if (bits !== undefined) return ` (RSA ${bits})`
+  if (curve === undefined) return ''
+  const name = { '06082a8648ce3d030107': 'P-256', '06052b81040022': 'P-384' }[toHex(curve)]
+  return ` (${name ?? 'EC'})`
+}

@@ -1,0 +1,65 @@
+/** Attributes, typed one by one: PKCS#11 v2.40, 4 "Objects". */
+import { equalBytes } from '@webtoki/apdu'
+import type { CKA, CKC, CKK, CKO } from './constants.ts'
+
+/** What each attribute's value is. Big integers are big-endian bytes without a sign byte; names and keys are DER. */
+export interface AttributeTypes {
+  readonly [CKA.CLASS]: CKO
+  readonly [CKA.TOKEN]: boolean
+  readonly [CKA.PRIVATE]: boolean
+  readonly [CKA.LABEL]: string
+  readonly [CKA.APPLICATION]: string
+  readonly [CKA.VALUE]: Uint8Array
+  readonly [CKA.OBJECT_ID]: Uint8Array
+  readonly [CKA.CERTIFICATE_TYPE]: CKC
+  readonly [CKA.ISSUER]: Uint8Array
+  readonly [CKA.SERIAL_NUMBER]: Uint8Array
+  readonly [CKA.TRUSTED]: boolean
+  readonly [CKA.CERTIFICATE_CATEGORY]: number
+  readonly [CKA.KEY_TYPE]: CKK
+  readonly [CKA.SUBJECT]: Uint8Array
+  readonly [CKA.ID]: Uint8Array
+  readonly [CKA.SENSITIVE]: boolean
+  readonly [CKA.ENCRYPT]: boolean
+  readonly [CKA.DECRYPT]: boolean
+  readonly [CKA.WRAP]: boolean
+  readonly [CKA.UNWRAP]: boolean
+  readonly [CKA.SIGN]: boolean
+  readonly [CKA.SIGN_RECOVER]: boolean
+  readonly [CKA.VERIFY]: boolean
+  readonly [CKA.VERIFY_RECOVER]: boolean
+  readonly [CKA.DERIVE]: boolean
+  readonly [CKA.MODULUS]: Uint8Array
+  readonly [CKA.MODULUS_BITS]: number
+  readonly [CKA.PUBLIC_EXPONENT]: Uint8Array
+  readonly [CKA.PUBLIC_KEY_INFO]: Uint8Array
+  readonly [CKA.EXTRACTABLE]: boolean
+  readonly [CKA.LOCAL]: boolean
+  readonly [CKA.NEVER_EXTRACTABLE]: boolean
+  readonly [CKA.ALWAYS_SENSITIVE]: boolean
+  readonly [CKA.MODIFIABLE]: boolean
+  readonly [CKA.COPYABLE]: boolean
+  readonly [CKA.DESTROYABLE]: boolean
+  readonly [CKA.EC_PARAMS]: Uint8Array
+  readonly [CKA.EC_POINT]: Uint8Array
+  readonly [CKA.ALWAYS_AUTHENTICATE]: boolean
+}
+
+/** Some attributes with their values: an object's own, or a template to search by. */
+export type Attributes = Partial<AttributeTypes>
+
+/** Whether the object has every attribute of the template with that value; an empty template fits everything. */
+export function matches(attributes: Attributes, template: Attributes): boolean {
+  return attributeTypesOf(template).every((type) => isSame(attributes[type], template[type]))
+}
+
+/** The attribute types that stand in a template with a value. */
+export function attributeTypesOf(template: Attributes): readonly (keyof AttributeTypes)[] {
+  const types = Object.keys(template).map(Number) as (keyof AttributeTypes)[]
+  return types.filter((type) => template[type] !== undefined)
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return equalBytes(a, b)
+  return a === b
+}

@@ -1,0 +1,177 @@
+/** One card from its insertion to its end: the connection, the token on it, and the login that all sessions share (PKCS#11 v2.40, 5.6 "Session management"). */
+import type { CardConnection, CardGoneError, TransmitOptions } from '@webtoki/apdu'
+import { type Attributes, matches } from './attributes.ts'
+import { CKA, CKR, CKU } from './constants.ts'
+import { CryptokiError } from './errors.ts'
+import { CkObject } from './object.ts'
+import type { PinSource } from './pin.ts'
+import { toCryptokiError } from './rv.ts'
+import type { Session } from './session.ts'
+import type { LoginUser, Token, TokenLoginOptions, TokenObject } from './token.ts'
+
+/** Made by a slot when its card is first needed. */
+export class Insertion {
+  readonly token: Token
+  /** Counts logouts: handles of private objects are good for one stretch between two of them. */
+  loginEpoch = 0
+  readonly #connection: CardConnection
+  readonly #sessions = new Set<Session>()
+  readonly #handles = new Map<TokenObject, CkObject>()
+  #user: LoginUser | undefined
+  #loggingIn = false
+  #ended: CryptokiError | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(connection: CardConnection, token: Token, onEnd: (insertion: Insertion) => void) {
+    this.#connection = connection
+    this.token = token
+    void connection.gone.then((why) => {
+      this.#end(why)
+      onEnd(this)
+    })
+  }
+
+  /** Why the token can be used no longer; undefined while it can. */
+  get ended(): CryptokiError | undefined {
+    return this.#ended
+  }
+
+  get user(): LoginUser | undefined {
+    return this.#user
+  }
+
+  get sessions(): ReadonlySet<Session> {
+    return this.#sessions
+  }
+
+  enter(session: Session): void {
+    if (this.#user === CKU.SO && !session.readWrite) throw new CryptokiError(CKR.SESSION_READ_WRITE_SO_EXISTS)
+    this.#sessions.add(session)
+  }
+
+  /** Closing the last session logs out. */
+  async leave(session: Session): Promise<void> {
+    this.#sessions.delete(session)
+    if (this.#sessions.size === 0 && this.#user !== undefined) await this.#logout()
+  }
+
+  async login(user: LoginUser, pin: PinSource, options: TokenLoginOptions): Promise<void> {
+    if (user !== CKU.USER && user !== CKU.SO) throw new CryptokiError(CKR.USER_TYPE_INVALID)
+    if (this.#user === user) throw new CryptokiError(CKR.USER_ALREADY_LOGGED_IN)
+    if (this.#user !== undefined) throw new CryptokiError(CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
+    if (user === CKU.SO && [...this.#sessions].some((session) => !session.readWrite)) {
+      throw new CryptokiError(CKR.SESSION_READ_ONLY_EXISTS)
+    }
+    // Two prompts at once would end in two VERIFY commands, of which the person meant one.
+    if (this.#loggingIn) throw new CryptokiError(CKR.OPERATION_ACTIVE)
+    this.#loggingIn = true
+    try {
+      await this.token.login(user, pin, options)
+      this.#user = user
+    } catch (error) {
+      throw this.translate(error)
+    } finally {
+      this.#loggingIn = false
+    }
+    // The last session may have been closed while the card was verifying.
+    if (this.#sessions.size === 0) {
+      await this.#logout()
+      throw new CryptokiError(CKR.SESSION_CLOSED)
+    }
+  }
+
+  async logout(options?: TransmitOptions): Promise<void> {
+    if (this.#user === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+    await this.#logout(options)
+  }
+
+  /** The card has lost the login without our doing: another owner was at it. */
+  forgetLogin(): void {
+    if (this.#user === undefined) return
+    this.#user = undefined
+    this.loginEpoch++
+    for (const object of this.#handles.values()) if (object.isPrivate) this.#forget(object)
+    for (const session of this.#sessions) session.loggedOut()
+  }
+
+  async #logout(options?: TransmitOptions): Promise<void> {
+    this.forgetLogin()
+    try {
+      await this.token.logout(options)
+    } catch (error) {
+      // What cannot be taken back by a command is taken back by cutting the power.
+      await this.#connection.close('power-off')
+      throw this.translate(error)
+    }
+  }
+
+  #forget(object: CkObject): void {
+    for (const [source, handle] of this.#handles) if (handle === object) this.#handles.delete(source)
+  }
+
+  /** Loads only what the known attributes leave open. */
+  async find(
+    template: Attributes,
+    showPrivate: boolean,
+    options: TransmitOptions & { readonly check: () => void },
+  ): Promise<readonly CkObject[]> {
+    const found: CkObject[] = []
+    for (const source of this.token.objects()) {
+      if (!mayMatch(source.known, template)) continue
+      if (source.known[CKA.PRIVATE] === true && !showPrivate) continue
+      const attributes = await source.load(options)
+      options.check()
+      if (attributes === undefined || !matches(attributes, template)) continue
+      found.push(this.#handleOf(source, attributes))
+    }
+    return found
+  }
+
+  #handleOf(source: TokenObject, attributes: Attributes): CkObject {
+    const known = this.#handles.get(source)
+    if (known !== undefined) return known
+    const handle = new CkObject(this, source, attributes)
+    this.#handles.set(source, handle)
+    return handle
+  }
+
+  /** Every error that leaves towards the application passes here. */
+  translate(error: unknown): CryptokiError {
+    return toCryptokiError(error)
+  }
+
+  #end(why: CardGoneError): void {
+    const error = toCryptokiError(why)
+    this.#ended = error
+    this.#user = undefined
+    this.loginEpoch++
+    this.#handles.clear()
+    for (const session of [...this.#sessions]) session.end(error)
+    this.#sessions.clear()
+  }
+
+  /** Closes every session, logs out and gives the card back. Idempotent; never rejects. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const closed = new CryptokiError(CKR.SESSION_CLOSED)
+    for (const session of [...this.#sessions]) session.end(closed)
+    this.#sessions.clear()
+    if (this.#user !== undefined && this.#ended === undefined) await this.#logout().catch(() => {})
+    await this.#connection.close()
+  }
+}
+
+/** Whether what is known leaves room for the template: attributes not known yet may still fit. */
+function mayMatch(known: Attributes, template: Attributes): boolean {
+  const asked: Record<number, unknown> = {}
+  for (const type of Object.keys(template)) {
+    const key = Number(type)
+    if ((known as Record<number, unknown>)[key] !== undefined)
+      asked[key] = (template as Record<number, unknown>)[key]
+  }
+  return matches(known, asked as Attributes)
+}

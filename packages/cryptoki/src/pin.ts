@@ -1,0 +1,88 @@
+/** Where PINs come from: asked for when they are needed, used once, and overwritten. */
+import { AbortedError, type AbortSignalLike } from '@webtoki/apdu'
+import { Cancellation } from './cancellation.ts'
+import { CKR } from './constants.ts'
+import { CryptokiError } from './errors.ts'
+
+/** What a person needs to know to answer. */
+export interface PinRequest {
+  /** 'context': the PIN of a key that wants one for each signature. */
+  readonly user: 'user' | 'so' | 'context'
+  /** Of the token or the PIN. */
+  readonly label: string
+  /** Absent where the card does not tell. */
+  readonly triesLeft?: number
+  /** One try is left: it is spent only where the answer says `acceptLastTry`. */
+  readonly lastTry: boolean
+  /** Aborts when nobody waits for the PIN any more: the dialog may close. */
+  readonly signal: AbortSignalLike
+}
+
+/** A PIN, given away: its bytes are overwritten after use. */
+export interface PinAnswer {
+  readonly pin: Uint8Array
+  readonly acceptLastTry?: true
+}
+
+/** Asks for one PIN; undefined: the person said no. */
+export type PinSource = (request: PinRequest) => Promise<PinAnswer | undefined>
+
+/** What the token knows when a PIN is needed. */
+export interface PinNeed {
+  readonly user: PinRequest['user']
+  readonly label: string
+  readonly triesLeft: number | undefined
+  readonly minBytes: number
+  readonly maxBytes: number
+  readonly signal: AbortSignalLike | undefined
+}
+
+/**
+ * Asks once. Rejects with CKR_FUNCTION_CANCELED where the person said no, CKR_PIN_LEN_RANGE where the PIN cannot be
+ * right: nothing was sent, and no try is lost. The caller overwrites the answer's PIN.
+ */
+export async function requestPin(source: PinSource, need: PinNeed): Promise<PinAnswer> {
+  const { user, label, triesLeft, minBytes, maxBytes } = need
+  const signal = need.signal ?? new Cancellation()
+  const request: PinRequest = {
+    user,
+    label,
+    ...(triesLeft === undefined ? {} : { triesLeft }),
+    lastTry: triesLeft === 1,
+    signal,
+  }
+  const answer = await untilAborted(source(request), signal)
+  if (answer === undefined) throw new CryptokiError(CKR.FUNCTION_CANCELED, { detail: 'no PIN was given' })
+  if (answer.pin.length < minBytes || answer.pin.length > maxBytes) {
+    answer.pin.fill(0)
+    throw new CryptokiError(CKR.PIN_LEN_RANGE)
+  }
+  return answer
+}
+
+/** A PIN that comes after its operation was abandoned is overwritten unseen. */
+function untilAborted(
+  asked: Promise<PinAnswer | undefined>,
+  signal: AbortSignalLike,
+): Promise<PinAnswer | undefined> {
+  return new Promise((resolve, reject) => {
+    let over = false
+    const abort = (): void => {
+      over = true
+      reject(new AbortedError({ cause: signal.reason }))
+    }
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort, { once: true })
+    asked.then(
+      (answer) => {
+        signal.removeEventListener('abort', abort)
+        if (over) answer?.pin.fill(0)
+        else resolve(answer)
+      },
+      (error: unknown) => {
+        signal.removeEventListener('abort', abort)
+        reject(error as Error)
+      },
+    )
+  })
+}

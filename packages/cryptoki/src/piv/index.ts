@@ -1,0 +1,20 @@
+/** The token driver for PIV cards. */
+import type { CardConnection } from '@webtoki/apdu'
+import { MemoryObjectCache, type ObjectCache } from '../object-cache.ts'
+import type { TokenDriver } from '../token.ts'
+import { PivToken } from './token.ts'
+
+/** What the driver may be given. */
+export interface PivDriverOptions {
+  /** Where certificates are remembered, by card. Default: in memory, for as long as the driver lives. */
+  readonly cache?: ObjectCache
+}
+
+/** PIV cards and tokens of any maker. */
+export function pivDriver(options: PivDriverOptions = {}): TokenDriver {
+  const cache = options.cache ?? new MemoryObjectCache()
+  return {
+    name: 'PIV',
+    open: (connection: CardConnection) => PivToken.open(connection, cache),
+  }
+}

@@ -1,0 +1,35 @@
+/** What a PIV token can do, as C_GetMechanismInfo tells it: SP 800-78-4, tables 3-1 and 6-2. */
+import { CKF, CKM } from '../constants.ts'
+import type { MechanismInfo } from '../mechanisms.ts'
+
+const rsa: MechanismInfo = { minKeyBits: 1024, maxKeyBits: 4096, flags: CKF.SIGN | CKF.VERIFY }
+const ecdsa: MechanismInfo = {
+  minKeyBits: 256,
+  maxKeyBits: 384,
+  flags: CKF.SIGN | CKF.VERIFY | CKF.EC_F_P | CKF.EC_NAMEDCURVE,
+}
+const digest: MechanismInfo = { minKeyBits: 0, maxKeyBits: 0, flags: CKF.DIGEST }
+
+/** Padding and hashing happen on the host, the private key's operation on the card. */
+export const pivMechanisms: ReadonlyMap<number, MechanismInfo> = new Map<number, MechanismInfo>([
+  ...[
+    CKM.RSA_PKCS,
+    CKM.RSA_X_509,
+    CKM.SHA1_RSA_PKCS,
+    CKM.SHA256_RSA_PKCS,
+    CKM.SHA384_RSA_PKCS,
+    CKM.SHA512_RSA_PKCS,
+    CKM.RSA_PKCS_PSS,
+    CKM.SHA1_RSA_PKCS_PSS,
+    CKM.SHA256_RSA_PKCS_PSS,
+    CKM.SHA384_RSA_PKCS_PSS,
+    CKM.SHA512_RSA_PKCS_PSS,
+  ].map((type): [number, MechanismInfo] => [type, rsa]),
+  ...[CKM.ECDSA, CKM.ECDSA_SHA1, CKM.ECDSA_SHA256, CKM.ECDSA_SHA384, CKM.ECDSA_SHA512].map(
+    (type): [number, MechanismInfo] => [type, ecdsa],
+  ),
+  ...[CKM.SHA_1, CKM.SHA224, CKM.SHA256, CKM.SHA384, CKM.SHA512].map((type): [number, MechanismInfo] => [
+    type,
+    digest,
+  ]),
+])

@@ -1,0 +1,114 @@
+/** The objects that a PIV slot shows: certificate, public key, private key; ids and labels as OpenSC gives them. */
+import { type PivSlot, pivSlots } from '@webtoki/apdu/piv'
+import type { Attributes } from '../attributes.ts'
+import { type CertificateFields, decodeX509 } from '../certificate.ts'
+import { CKA, CKC, CKK, CKO } from '../constants.ts'
+import { publicKeyAttributes } from './public-key.ts'
+
+/** The slots that this driver shows. The twenty retired ones hold keys for old mail, which nothing here decrypts yet. */
+export const shownSlots: readonly PivSlot[] = pivSlots.slice(0, 4)
+
+/** CKA_ID: 01 to 04 in the order 9A, 9C, 9D, 9E. */
+export function idOf(slot: PivSlot): Uint8Array {
+  return Uint8Array.of(pivSlots.indexOf(slot) + 1)
+}
+
+/** The three kinds of object that a slot may show. */
+export type PivObjectKind = 'certificate' | 'public-key' | 'private-key'
+
+/** What is known of an object before the card is touched. */
+export function knownAttributes(slot: PivSlot, kind: PivObjectKind): Attributes {
+  const common = { [CKA.TOKEN]: true, [CKA.MODIFIABLE]: false, [CKA.ID]: idOf(slot) }
+  switch (kind) {
+    case 'certificate':
+      return {
+        ...common,
+        [CKA.CLASS]: CKO.CERTIFICATE,
+        [CKA.CERTIFICATE_TYPE]: CKC.X_509,
+        [CKA.PRIVATE]: false,
+        [CKA.LABEL]: `Certificate for ${slot.name}`,
+      }
+    case 'public-key':
+      return {
+        ...common,
+        [CKA.CLASS]: CKO.PUBLIC_KEY,
+        [CKA.PRIVATE]: false,
+        [CKA.LABEL]: `${slot.name} public key`,
+      }
+    case 'private-key':
+      return {
+        ...common,
+        [CKA.CLASS]: CKO.PRIVATE_KEY,
+        // A key that asks for no PIN is anybody's, as the card sees it.
+        [CKA.PRIVATE]: slot.pin !== 'never',
+        [CKA.ALWAYS_AUTHENTICATE]: slot.pin === 'always',
+        [CKA.LABEL]: `${slot.name} private key`,
+      }
+  }
+}
+
+/** All attributes; undefined where the certificate tells nothing of the key that this driver could use. */
+export function allAttributes(slot: PivSlot, kind: PivObjectKind, der: Uint8Array): Attributes | undefined {
+  const known = knownAttributes(slot, kind)
+  let fields: CertificateFields | undefined
+  try {
+    fields = decodeX509(der)
+  } catch {
+    // A certificate that we cannot read is still the card's: it is shown as it is, and without keys.
+  }
+  if (kind === 'certificate') {
+    return {
+      ...known,
+      [CKA.VALUE]: der,
+      ...(fields === undefined
+        ? {}
+        : {
+            [CKA.SUBJECT]: fields.subject,
+            [CKA.ISSUER]: fields.issuer,
+            [CKA.SERIAL_NUMBER]: fields.serialNumber,
+            [CKA.PUBLIC_KEY_INFO]: fields.publicKeyInfo,
+          }),
+    }
+  }
+  if (fields?.key === undefined) return undefined
+  const isRsa = fields.key.type === 'rsa'
+  const { signs, decrypts } = usesOf(slot, fields)
+  const key = {
+    ...known,
+    ...publicKeyAttributes(fields.key),
+    [CKA.KEY_TYPE]: isRsa ? CKK.RSA : CKK.EC,
+    [CKA.SUBJECT]: fields.subject,
+    [CKA.PUBLIC_KEY_INFO]: fields.publicKeyInfo,
+    [CKA.DERIVE]: decrypts && !isRsa,
+    [CKA.LOCAL]: false,
+  }
+  if (kind === 'public-key') {
+    return { ...key, [CKA.VERIFY]: signs, [CKA.ENCRYPT]: decrypts && isRsa, [CKA.WRAP]: false }
+  }
+  return {
+    ...key,
+    [CKA.SIGN]: signs,
+    [CKA.DECRYPT]: decrypts && isRsa,
+    [CKA.UNWRAP]: false,
+    [CKA.SENSITIVE]: true,
+    [CKA.ALWAYS_SENSITIVE]: true,
+    [CKA.EXTRACTABLE]: false,
+    [CKA.NEVER_EXTRACTABLE]: true,
+  }
+}
+
+/** KeyUsage where the certificate has it (RFC 5280, 4.2.1.3); else what SP 800-73-4 part 1, 3.2 means the slot for. */
+function usesOf(
+  slot: PivSlot,
+  fields: CertificateFields,
+): { readonly signs: boolean; readonly decrypts: boolean } {
+  const { keyUsage } = fields
+  if (keyUsage === undefined) {
+    const isManagement = slot.key === 0x9d
+    return { signs: !isManagement, decrypts: isManagement }
+  }
+  return {
+    signs: keyUsage.includes('digitalSignature') || keyUsage.includes('nonRepudiation'),
+    decrypts: keyUsage.includes('keyEncipherment') || keyUsage.includes('keyAgreement'),
+  }
+}

@@ -1,0 +1,21 @@
+/** A certificate's public key as PKCS#11 attributes: PKCS#11 v2.40 mechanisms, 2.1.2 and 2.3.3. */
+import { encodeTlv } from '@webtoki/apdu'
+import type { Attributes } from '../attributes.ts'
+import type { CertificateKey } from '../certificate.ts'
+import { CKA } from '../constants.ts'
+
+/** The attributes that tell the key; without its class, type and uses. */
+export function publicKeyAttributes(key: CertificateKey): Attributes {
+  if (key.type === 'rsa') {
+    return {
+      [CKA.MODULUS]: key.modulus,
+      [CKA.PUBLIC_EXPONENT]: key.exponent,
+      [CKA.MODULUS_BITS]: key.bits,
+    }
+  }
+  return {
+    [CKA.EC_PARAMS]: key.parameters,
+    // CKA_EC_POINT is the point within an OCTET STRING.
+    [CKA.EC_POINT]: encodeTlv(0x04, key.point),
+  }
+}

@@ -1,0 +1,325 @@
+/** A PIV card behind the token port: SP 800-73-4 part 2, read as lazily as the standard allows. */
+import {
+  type CardChannel,
+  type CardConnection,
+  equalBytes,
+  MalformedError,
+  PinBlockedError,
+  StatusError,
+  SW,
+  toHex,
+  type TransmitOptions,
+} from '@webtoki/apdu'
+import { decodeCertificate, PivApplet, type PivChuid, type PivSlot } from '@webtoki/apdu/piv'
+import type { Attributes } from '../attributes.ts'
+import { decodeX509 } from '../certificate.ts'
+import { CKF, CKR, CKU } from '../constants.ts'
+import { CryptokiError } from '../errors.ts'
+import type { MechanismInfo } from '../mechanisms.ts'
+import type { ObjectCache } from '../object-cache.ts'
+import { type PinSource, requestPin } from '../pin.ts'
+import type { LoginUser, SignRequest, Token, TokenInfo, TokenLoginOptions, TokenObject } from '../token.ts'
+import { pivMechanisms } from './mechanisms.ts'
+import { allAttributes, knownAttributes, type PivObjectKind, shownSlots } from './objects.ts'
+import { prepareSignature } from './signing.ts'
+
+/** SP 800-73-4 part 1, 4.3: six to eight digits. */
+const MIN_PIN_BYTES = 6
+const MAX_PIN_BYTES = 8
+
+/** From here down a person should take care (CKF_USER_PIN_COUNT_LOW). */
+const FEW_TRIES = 2
+
+class PivTokenObject implements TokenObject {
+  readonly known: Attributes
+  readonly slot: PivSlot
+  readonly #kind: PivObjectKind
+  readonly #token: PivToken
+  #loaded: { readonly attributes: Attributes | undefined } | undefined
+
+  constructor(token: PivToken, slot: PivSlot, kind: PivObjectKind) {
+    this.#token = token
+    this.slot = slot
+    this.#kind = kind
+    this.known = knownAttributes(slot, kind)
+  }
+
+  async load(options?: TransmitOptions): Promise<Attributes | undefined> {
+    if (this.#loaded === undefined) {
+      const der = await this.#token.certificate(this.slot, options)
+      this.#loaded = { attributes: der === undefined ? undefined : allAttributes(this.slot, this.#kind, der) }
+    }
+    return this.#loaded.attributes
+  }
+}
+
+/** One card for as long as it is connected. Owner of its transactions: what it knows holds while undisturbed. */
+export class PivToken implements Token {
+  readonly flags: number =
+    CKF.LOGIN_REQUIRED |
+    CKF.USER_PIN_INITIALIZED |
+    CKF.TOKEN_INITIALIZED |
+    CKF.WRITE_PROTECTED |
+    CKF.DUAL_CRYPTO_OPERATIONS
+  readonly mechanisms: ReadonlyMap<number, MechanismInfo> = pivMechanisms
+  readonly #connection: CardConnection
+  readonly #cache: ObjectCache
+  readonly #applet: PivApplet
+  readonly #chuid: PivChuid | undefined
+  readonly #objects: readonly PivTokenObject[]
+  readonly #certificates = new Map<PivSlot, Uint8Array | undefined>()
+  #discovered = false
+  #triesAsked = false
+
+  private constructor(
+    connection: CardConnection,
+    cache: ObjectCache,
+    applet: PivApplet,
+    chuid: PivChuid | undefined,
+  ) {
+    this.#connection = connection
+    this.#cache = cache
+    this.#applet = applet
+    this.#chuid = chuid
+    const kinds = ['certificate', 'public-key', 'private-key'] as const
+    this.#objects = shownSlots.flatMap((slot) => kinds.map((kind) => new PivTokenObject(this, slot, kind)))
+  }
+
+  /** SELECT and CHUID; undefined where the card has no PIV application. */
+  static async open(connection: CardConnection, cache: ObjectCache): Promise<PivToken | undefined> {
+    const applet = new PivApplet()
+    return connection.transaction(applet, async (channel) => {
+      try {
+        await applet.select(channel)
+      } catch (error) {
+        if (error instanceof StatusError) return undefined
+        throw error
+      }
+      return new PivToken(connection, cache, applet, await readIdentity(applet, channel))
+    })
+  }
+
+  objects(): readonly TokenObject[] {
+    return this.#objects
+  }
+
+  async describe(options?: TransmitOptions): Promise<TokenInfo> {
+    const authentication = shownSlots[0] as PivSlot
+    const der = await this.certificate(authentication, options)
+    return {
+      label: (der === undefined ? undefined : commonName(der)) ?? 'PIV card',
+      manufacturer: '',
+      model: 'PIV',
+      serialNumber: this.#chuid?.guid === undefined ? '' : toHex(this.#chuid.guid),
+      flags: this.flags | triesFlags(this.#applet.triesLeft),
+      minPinBytes: MIN_PIN_BYTES,
+      maxPinBytes: MAX_PIN_BYTES,
+    }
+  }
+
+  /** A slot's certificate in DER, from memory or cache where that is safe; undefined: the card has none. */
+  async certificate(slot: PivSlot, options?: TransmitOptions): Promise<Uint8Array | undefined> {
+    if (this.#certificates.has(slot)) return this.#certificates.get(slot)
+    const key = this.#cacheKey(slot)
+    const cached = key === undefined ? undefined : await this.#cache.get(key).catch(() => undefined)
+    const object = await this.#inTransaction(options, async (channel) => {
+      if (cached !== undefined && (await this.#isStillThere(channel, slot, cached, options))) return cached
+      return this.#applet.readObject(channel, slot.certificateTag, options)
+    })
+    const der = object === undefined ? undefined : await certificateIn(object)
+    this.#certificates.set(slot, der)
+    if (key !== undefined && der !== undefined && object !== cached && object !== undefined) {
+      await this.#cache.set(key, object).catch(() => {})
+    }
+    return der
+  }
+
+  /** One APDU: the object's length and first bytes, with the serial number and the validity in them, are a fingerprint. */
+  async #isStillThere(
+    channel: CardChannel,
+    slot: PivSlot,
+    cached: Uint8Array,
+    options: TransmitOptions | undefined,
+  ): Promise<boolean> {
+    const head = await this.#applet.readObjectHead(channel, slot.certificateTag, options)
+    return head !== undefined && head.length > 0 && equalBytes(head, cached.subarray(0, head.length))
+  }
+
+  /** No GUID, no identity: such a card is read anew each time. */
+  #cacheKey(slot: PivSlot): string | undefined {
+    const guid = this.#chuid?.guid
+    return guid === undefined ? undefined : `piv/${toHex(guid)}/${slot.certificateTag.toString(16)}`
+  }
+
+  async triesLeft(user: LoginUser, options?: TransmitOptions): Promise<number | undefined> {
+    if (user !== CKU.USER) return undefined
+    return this.#inTransaction(options, (channel) => this.#learnTries(channel, options))
+  }
+
+  /** Asks the card only where nobody knows: discovery once a connection, VERIFY without data once a stretch. */
+  async #learnTries(channel: CardChannel, options: TransmitOptions | undefined): Promise<number | undefined> {
+    if (!this.#discovered) {
+      await this.#readDiscovery(channel, options)
+      this.#discovered = true
+    }
+    if (this.#applet.triesLeft === undefined && !this.#triesAsked) {
+      const status = await this.#applet.pinStatus(channel, options)
+      // Somebody else's login hides the counter; it is none of ours, and ends.
+      if (status.verified && (await this.#applet.logout(channel, options))) {
+        await this.#applet.pinStatus(channel, options)
+      }
+      this.#triesAsked = true
+    }
+    return this.#applet.triesLeft
+  }
+
+  async #readDiscovery(channel: CardChannel, options: TransmitOptions | undefined): Promise<void> {
+    try {
+      await this.#applet.readDiscovery(channel, options)
+    } catch (error) {
+      // Without it, or where it is nonsense, the PIN is the application's own.
+      if (!(error instanceof StatusError) && !(error instanceof MalformedError)) throw error
+    }
+  }
+
+  async login(user: LoginUser, pin: PinSource, options: TokenLoginOptions = {}): Promise<void> {
+    if (user !== CKU.USER) throw new CryptokiError(CKR.USER_TYPE_INVALID)
+    await this.#verified('user', pin, options, async () => {})
+  }
+
+  /** Tries first, then the person, then VERIFY and what it is for, with nothing between. */
+  async #verified<T>(
+    user: 'user' | 'context',
+    source: PinSource,
+    options: TokenLoginOptions,
+    work: (channel: CardChannel) => Promise<T>,
+  ): Promise<T> {
+    const triesLeft = await this.triesLeft(CKU.USER, options)
+    if (triesLeft === 0) throw new PinBlockedError()
+    options.onAwaitPin?.()
+    // The person may take a minute: nobody holds the card meanwhile.
+    const answer = await requestPin(source, {
+      user,
+      label: 'PIV',
+      triesLeft,
+      minBytes: MIN_PIN_BYTES,
+      maxBytes: MAX_PIN_BYTES,
+      signal: options.signal,
+    })
+    try {
+      return await this.#inTransaction(options, async (channel) => {
+        await this.#learnTries(channel, options)
+        const { acceptLastTry } = answer
+        await this.#applet.verifyPin(channel, answer.pin, {
+          ...transmitOptionsOf(options),
+          ...(acceptLastTry === undefined ? {} : { acceptLastTry }),
+        })
+        return work(channel)
+      })
+    } finally {
+      answer.pin.fill(0)
+    }
+  }
+
+  async logout(options?: TransmitOptions): Promise<void> {
+    await this.#inTransaction(options, async (channel) => {
+      if (await this.#applet.logout(channel, options)) return
+      // Cards before SP 800-73-4 cannot forget a PIN on request.
+      await channel.reset('warm')
+      this.#applet.forget()
+    })
+  }
+
+  async sign(request: SignRequest, options: TokenLoginOptions = {}): Promise<Uint8Array> {
+    const { object, contextPin } = request
+    if (!(object instanceof PivTokenObject)) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
+    const attributes = await object.load(options)
+    if (attributes === undefined) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
+    const signature = prepareSignature(request, attributes)
+    const authenticate = (channel: CardChannel): Promise<Uint8Array> =>
+      this.#applet.generalAuthenticate(
+        channel,
+        signature.algorithm,
+        object.slot.key,
+        { tag: 0x81, value: signature.challenge },
+        transmitOptionsOf(options),
+      )
+    try {
+      const answer =
+        contextPin === undefined
+          ? await this.#inTransaction(options, async (channel, selectedAnew) => {
+              if (selectedAnew && object.slot.pin === 'once') await this.#checkStillVerified(channel, options)
+              return authenticate(channel)
+            })
+          : await this.#verified('context', contextPin, options, authenticate)
+      return signature.finish(answer)
+    } catch (error) {
+      if (error instanceof StatusError && error.sw === SW.SECURITY_STATUS_NOT_SATISFIED) {
+        throw new CryptokiError(CKR.USER_NOT_LOGGED_IN, { cause: error })
+      }
+      throw error
+    }
+  }
+
+  /** Another owner was at the card: what it knows of the PIN may be gone. */
+  async #checkStillVerified(channel: CardChannel, options: TransmitOptions): Promise<void> {
+    const { verified } = await this.#applet.pinStatus(channel, transmitOptionsOf(options))
+    if (!verified) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+  }
+
+  #inTransaction<T>(
+    options: TransmitOptions | undefined,
+    work: (channel: CardChannel, selectedAnew: boolean) => Promise<T>,
+  ): Promise<T> {
+    return this.#connection.transaction(
+      this.#applet,
+      async (channel) => {
+        const selectedAnew = await this.#applet.ensureSelected(channel, transmitOptionsOf(options))
+        if (selectedAnew) this.#triesAsked = false
+        return work(channel, selectedAnew)
+      },
+      transmitOptionsOf(options),
+    )
+  }
+}
+
+/** A CHUID that cannot be read, or lies, is no identity, and no reason to refuse the card. */
+async function readIdentity(applet: PivApplet, channel: CardChannel): Promise<PivChuid | undefined> {
+  try {
+    return await applet.readChuid(channel)
+  } catch (error) {
+    if (error instanceof StatusError || error instanceof MalformedError) return undefined
+    throw error
+  }
+}
+
+async function certificateIn(object: Uint8Array): Promise<Uint8Array | undefined> {
+  try {
+    return (await decodeCertificate(object))?.der
+  } catch (error) {
+    // One broken object must not hide the others.
+    if (error instanceof MalformedError) return undefined
+    throw error
+  }
+}
+
+function commonName(der: Uint8Array): string | undefined {
+  try {
+    return decodeX509(der).subjectCommonName
+  } catch (error) {
+    if (error instanceof MalformedError) return undefined
+    throw error
+  }
+}
+
+function triesFlags(triesLeft: number | undefined): number {
+  if (triesLeft === undefined || triesLeft > FEW_TRIES) return 0
+  if (triesLeft === 0) return CKF.USER_PIN_LOCKED
+  return triesLeft === 1 ? CKF.USER_PIN_COUNT_LOW | CKF.USER_PIN_FINAL_TRY : CKF.USER_PIN_COUNT_LOW
+}
+
+function transmitOptionsOf(options: TokenLoginOptions | undefined): TransmitOptions {
+  if (options === undefined) return {}
+  const { onAwaitPin: _, ...rest } = options
+  return rest
+}

@@ -1,0 +1,83 @@
+/** The border above: every error of cards and readers becomes a return value of PKCS#11, with the error as its cause. */
+import {
+  AbortedError,
+  type AnyCardError,
+  type AnyReaderError,
+  CardGoneError,
+  SmartcardError,
+  StatusError,
+  SW,
+} from '@webtoki/apdu'
+import { CKR } from './constants.ts'
+import { CryptokiError } from './errors.ts'
+
+type Code = (AnyCardError | AnyReaderError)['code']
+
+/** By the literal code of each error; `card/gone` and `card/status` are looked at more closely. */
+const returnValues: Readonly<Record<Code, CKR>> = {
+  'card/gone': CKR.DEVICE_REMOVED,
+  'card/mute': CKR.TOKEN_NOT_PRESENT,
+  'wire/malformed': CKR.DEVICE_ERROR,
+  'card/status': CKR.DEVICE_ERROR,
+  'card/pin-wrong': CKR.PIN_INCORRECT,
+  'card/pin-blocked': CKR.PIN_LOCKED,
+  // Nothing was sent, and no code of the standard says so.
+  'card/last-try': CKR.FUNCTION_FAILED,
+  'card/pin-pad-cancelled': CKR.FUNCTION_CANCELED,
+  'card/pin-pad-timeout': CKR.FUNCTION_CANCELED,
+  'card/not-supported': CKR.FUNCTION_NOT_SUPPORTED,
+  'card/transaction': CKR.FUNCTION_FAILED,
+  aborted: CKR.FUNCTION_CANCELED,
+  'reader/protected-class': CKR.TOKEN_NOT_PRESENT,
+  'reader/in-use': CKR.TOKEN_NOT_PRESENT,
+  'reader/not-granted': CKR.TOKEN_NOT_PRESENT,
+  'reader/gone': CKR.DEVICE_REMOVED,
+  'reader/refused': CKR.DEVICE_ERROR,
+  'reader/timeout': CKR.DEVICE_ERROR,
+  'reader/transfer': CKR.DEVICE_ERROR,
+  'reader/not-supported': CKR.TOKEN_NOT_RECOGNIZED,
+}
+
+/**
+ * Session functions never answer CKR_TOKEN_NOT_PRESENT, slot functions never CKR_DEVICE_REMOVED for a card that is not
+ * there (PKCS#11 v2.40, 5.1.2 and 5.1.3).
+ */
+export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'session'): CryptokiError {
+  if (error instanceof CryptokiError) return error
+  if (error instanceof CardGoneError) {
+    if (error.why === 'closed') return new CryptokiError(CKR.SESSION_CLOSED, { cause: error })
+    // A card that was reset is there, and has forgotten everything.
+    const lost = error.why === 'reset' ? CKR.DEVICE_ERROR : CKR.DEVICE_REMOVED
+    return new CryptokiError(asked === 'slot' ? CKR.TOKEN_NOT_PRESENT : lost, { cause: error })
+  }
+  if (error instanceof StatusError) return new CryptokiError(fromStatus(error.sw), { cause: error })
+  // What a caller's own stream or PIN source throws is no PKCS#11 matter; it stands in the cause.
+  if (!(error instanceof SmartcardError))
+    return new CryptokiError(CKR.FUNCTION_FAILED, { cause: error, detail: wordsOf(error) })
+  const rv = (returnValues as Readonly<Record<string, CKR>>)[error.code] ?? CKR.GENERAL_ERROR
+  const fitting = asked === 'session' && rv === CKR.TOKEN_NOT_PRESENT ? CKR.DEVICE_ERROR : rv
+  // An abort tells the caller's own reason, which no sentence of ours could.
+  if (error instanceof AbortedError) return new CryptokiError(fitting, { cause: error })
+  return new CryptokiError(fitting, { cause: error, detail: withoutStop(error.message) })
+}
+
+function fromStatus(sw: number): CKR {
+  switch (sw) {
+    case SW.SECURITY_STATUS_NOT_SATISFIED:
+      return CKR.USER_NOT_LOGGED_IN
+    case SW.AUTHENTICATION_BLOCKED:
+      return CKR.PIN_LOCKED
+    case SW.NOT_ENOUGH_MEMORY:
+      return CKR.DEVICE_MEMORY
+    default:
+      return CKR.DEVICE_ERROR
+  }
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? withoutStop(error.message) || error.name : 'the caller’s own code failed'
+}
+
+function withoutStop(message: string): string {
+  return message.replace(/\.$/, '')
+}

@@ -1,0 +1,127 @@
+/** Readers from real descriptors, as the collection of libccid prints them; the dump's name stands beside each. */
+import { bytesOf } from '../bytes.ts'
+import {
+  configurationDescriptor,
+  deviceDescriptor,
+  endpointDescriptor,
+  interfaceDescriptor,
+} from '../usb/descriptors.ts'
+import type { PacketDeviceParts } from '../usb/packet-device.ts'
+
+/** What tells one reader from another. Spread one and change a field to get its sibling. */
+export interface ReaderProfile {
+  readonly vendorId: number
+  readonly productId: number
+  /** bcdDevice. */
+  readonly deviceVersion: number
+  readonly manufacturer: string
+  readonly product: string
+  /** 0x0B, or 0xFF where the maker took the vendor class. */
+  readonly interfaceClass: number
+  /** The 54 bytes of the class descriptor (CCID 1.1, 5.1), in hex. */
+  readonly ccidDescriptor: string
+  /** Whether it has an interrupt endpoint. */
+  readonly interrupt: boolean
+  /** Where the class descriptor stands. Default: between the interface and its endpoints. */
+  readonly descriptorPlace?: 'before-endpoints' | 'behind-endpoints'
+  /** bMaxPacketSize of the bulk endpoints, in bytes. Default 64. */
+  readonly packetBytes?: number
+  /** Whether an answer of whole packets is followed by an empty one. Default true. */
+  readonly emptyPackets?: boolean
+}
+
+/** Addresses are our own choice: the dumps do not print them. */
+export const endpoints = { bulkIn: 0x81, bulkOut: 0x02, interruptIn: 0x83 } as const
+
+const INTERRUPT_BYTES = 8
+
+/** The readers at hand. */
+export const readerProfiles: Readonly<
+  Record<'dualiAbcm6' | 'omnikey3021' | 'yubikey4' | 'nitrokey3' | 'rutokenLite', ReaderProfile>
+> = {
+  /** DUALi_DE-ABCM6.txt: vendor class, extended APDU level. */
+  dualiAbcm6: {
+    vendorId: 0x1db2,
+    productId: 0x0600,
+    deviceVersion: 0x0100,
+    manufacturer: 'DUALi',
+    product: 'DE-ABCM6',
+    interfaceClass: 0xff,
+    ccidDescriptor:
+      '36211001000303000000100e0000100e000000cd2500005a73090006fe0000000000000000000000ba060400f6030000000000000001',
+    interrupt: true,
+  },
+  /** CardMan3021.txt: Smart Card class, short APDU level. */
+  omnikey3021: {
+    vendorId: 0x076b,
+    productId: 0x3021,
+    deviceVersion: 0x0302,
+    manufacturer: 'OMNIKEY AG',
+    product: 'Smart Card Reader USB',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36210001000703000000c0120000401f000004002a0000e74c06006afe0000000700000000000000b20702000f010000ffff00000001',
+    interrupt: true,
+  },
+  /** Yubico_Yubikey_4_CCID.txt: Smart Card class, extended APDU level, a card that never leaves. */
+  yubikey4: {
+    vendorId: 0x1050,
+    productId: 0x0404,
+    deviceVersion: 0x0503,
+    manufacturer: 'Yubico',
+    product: 'YubiKey CCID',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36210001000702000000a00f0000a00f00000000b0040000b0040000f60b00000000000000000000fe000400000c0000ffff00000001',
+    interrupt: true,
+  },
+  /** Nitrokey_Nitrokey_3.txt: Smart Card class, extended APDU level, no interrupt endpoint. */
+  nitrokey3: {
+    vendorId: 0x20a0,
+    productId: 0x42b2,
+    deviceVersion: 0x0002,
+    manufacturer: 'Nitrokey',
+    product: 'Nitrokey 3',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001000102000000fc0d0000fc0d000000802500008025000000fe000000000000000000000040080400000c0000ffff00000001',
+    interrupt: false,
+  },
+  /** Aktiv_Rutoken_Lite.txt: Smart Card class, short APDU level, no interrupt endpoint. */
+  rutokenLite: {
+    vendorId: 0x0a89,
+    productId: 0x0025,
+    deviceVersion: 0x0100,
+    manufacturer: 'Aktiv',
+    product: 'Rutoken lite',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001000102000000fc0d0000fc0d000000802500008025000000fe0000000000000000000000400802000f010000ffff00000001',
+    interrupt: false,
+  },
+}
+
+/** The descriptors of a reader of this profile, with that serial number. */
+export function readerParts(profile: ReaderProfile, serialNumber: string | undefined): PacketDeviceParts {
+  const { manufacturer, product, packetBytes = 64 } = profile
+  const classDescriptor = bytesOf(profile.ccidDescriptor)
+  const endpointDescriptors = [
+    endpointDescriptor(endpoints.bulkIn, 'bulk', packetBytes),
+    endpointDescriptor(endpoints.bulkOut, 'bulk', packetBytes),
+    ...(profile.interrupt ? [endpointDescriptor(endpoints.interruptIn, 'interrupt', INTERRUPT_BYTES)] : []),
+  ]
+  const face = interfaceDescriptor(0, 0, endpointDescriptors.length, [profile.interfaceClass, 0, 0])
+  const parts =
+    profile.descriptorPlace === 'behind-endpoints'
+      ? [face, ...endpointDescriptors, classDescriptor]
+      : [face, classDescriptor, ...endpointDescriptors]
+  return {
+    deviceDescriptor: deviceDescriptor(profile, {
+      manufacturer: true,
+      product: true,
+      serialNumber: serialNumber !== undefined,
+    }),
+    configurationDescriptors: [configurationDescriptor(1, 1, parts)],
+    strings: [undefined, manufacturer, product, serialNumber],
+  }
+}
