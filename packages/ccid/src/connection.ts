@@ -23,10 +23,24 @@ import {
   IccStatus,
   RdrToPc,
 } from './messages.ts'
-import type { CcidSlot } from './slot.ts'
+import type { CcidReader } from './reader.ts'
 
 /** 65536 bytes of data and the status word. */
 const MAX_RESPONSE_BYTES = 65_538
+
+/** What a connection asks of the slot that its card lies in. */
+export interface PoweredSlot {
+  readonly number: number
+  readonly reader: CcidReader
+  /** Cold where the card was off, warm where it was on. Resolves to the ATR. */
+  powerOn(): Promise<Uint8Array>
+  powerOff(): Promise<void>
+  limitsFor(atr: Uint8Array): ChannelLimits
+  /** An answer of the reader told the card's state. */
+  sawCard(status: IccStatus): void
+  /** The connection has ended; `rest` is done when its card is at rest. */
+  released(connection: CcidConnection, rest: Promise<unknown>): void
+}
 
 interface Turn {
   readonly owner: object
@@ -44,7 +58,7 @@ interface Turn {
 export class CcidConnection implements CardConnection {
   readonly gone: Promise<CardGoneError>
   readonly access = 'exclusive'
-  readonly #slot: CcidSlot
+  readonly #slot: PoweredSlot
   #tellGone!: (error: CardGoneError) => void
   #ended: CardGoneError | undefined
   #atr: Uint8Array
@@ -57,7 +71,7 @@ export class CcidConnection implements CardConnection {
   /** False only within a cold reset. */
   powered = true
 
-  constructor(slot: CcidSlot, atr: Uint8Array, limits: ChannelLimits) {
+  constructor(slot: PoweredSlot, atr: Uint8Array, limits: ChannelLimits) {
     this.#slot = slot
     this.#atr = atr
     this.#limits = limits

@@ -106,12 +106,16 @@ export class CcidReader {
   /** Resolves when the reader can be asked: after a recovery, and with its pipe opened again where it had failed. */
   async ready(): Promise<void> {
     await this.#recovering
-    if (this.#gone !== undefined) throw this.#gone
+    this.#checkNotGone()
     if (this.#pipe !== undefined) return
     this.#opening ??= this.#open(false).finally(() => {
       this.#opening = undefined
     })
     await this.#opening
+  }
+
+  #checkNotGone(): void {
+    if (this.#gone !== undefined) throw this.#gone
   }
 
   async #open(reset: boolean): Promise<void> {
@@ -360,7 +364,7 @@ export class CcidReader {
       this.#listeners[slot]?.disturbed()
       if (await this.#abort(slot)) return
     }
-    if (this.#gone !== undefined) throw this.#gone
+    this.#checkNotGone()
     for (const listener of this.#listeners) listener.disturbed()
     const old = this.#pipe
     this.#pipe = undefined
@@ -371,7 +375,7 @@ export class CcidReader {
     if (old !== undefined) {
       await within(this.clock, RECOVERY_STEP_MS, 'closing the reader', old.close()).catch(() => {})
     }
-    if (this.#gone !== undefined) throw this.#gone
+    this.#checkNotGone()
     await this.#open(true)
   }
 

@@ -19,7 +19,7 @@ import {
   type TransmitOptions,
 } from '@webtoki/apdu'
 import { type Observable, ReplaySubject } from 'rxjs'
-import { CcidConnection } from './connection.ts'
+import { CcidConnection, type PoweredSlot } from './connection.ts'
 import { CcidFeature } from './descriptors.ts'
 import {
   type Answer,
@@ -52,7 +52,7 @@ export interface SlotIdentity {
 }
 
 /** One slot. Made by `ccidSlots`. */
-export class CcidSlot implements CardSlot, SlotListener {
+export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   readonly id: string
   readonly name: string
   readonly kind: CardSlot['kind']

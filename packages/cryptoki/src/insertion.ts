@@ -3,19 +3,26 @@ import type { CardConnection, CardGoneError, TransmitOptions } from '@webtoki/ap
 import { type Attributes, matches } from './attributes.ts'
 import { CKA, CKR, CKU } from './constants.ts'
 import { CryptokiError } from './errors.ts'
-import { CkObject } from './object.ts'
+import { CkObject, type HandleScope } from './object.ts'
 import type { PinSource } from './pin.ts'
 import { toCryptokiError } from './rv.ts'
-import type { Session } from './session.ts'
 import type { LoginUser, Token, TokenLoginOptions, TokenObject } from './token.ts'
 
+/** What an insertion asks of the sessions that share its token. */
+export interface InsertionSession {
+  readonly readWrite: boolean
+  /** The token is gone, or every session is closed. */
+  end(error: CryptokiError): void
+  loggedOut(): void
+}
+
 /** Made by a slot when its card is first needed. */
-export class Insertion {
+export class Insertion implements HandleScope {
   readonly token: Token
   /** Counts logouts: handles of private objects are good for one stretch between two of them. */
   loginEpoch = 0
   readonly #connection: CardConnection
-  readonly #sessions = new Set<Session>()
+  readonly #sessions = new Set<InsertionSession>()
   readonly #handles = new Map<TokenObject, CkObject>()
   #user: LoginUser | undefined
   #loggingIn = false
@@ -40,17 +47,17 @@ export class Insertion {
     return this.#user
   }
 
-  get sessions(): ReadonlySet<Session> {
+  get sessions(): ReadonlySet<InsertionSession> {
     return this.#sessions
   }
 
-  enter(session: Session): void {
+  enter(session: InsertionSession): void {
     if (this.#user === CKU.SO && !session.readWrite) throw new CryptokiError(CKR.SESSION_READ_WRITE_SO_EXISTS)
     this.#sessions.add(session)
   }
 
   /** Closing the last session logs out. */
-  async leave(session: Session): Promise<void> {
+  async leave(session: InsertionSession): Promise<void> {
     this.#sessions.delete(session)
     if (this.#sessions.size === 0 && this.#user !== undefined) await this.#logout()
   }
@@ -146,8 +153,13 @@ export class Insertion {
     this.#user = undefined
     this.loginEpoch++
     this.#handles.clear()
-    for (const session of [...this.#sessions]) session.end(error)
+    this.#endSessions(error)
+  }
+
+  #endSessions(error: CryptokiError): void {
+    const sessions = [...this.#sessions]
     this.#sessions.clear()
+    for (const session of sessions) session.end(error)
   }
 
   /** Closes every session, logs out and gives the card back. Idempotent; never rejects. */
@@ -157,9 +169,7 @@ export class Insertion {
   }
 
   async #close(): Promise<void> {
-    const closed = new CryptokiError(CKR.SESSION_CLOSED)
-    for (const session of [...this.#sessions]) session.end(closed)
-    this.#sessions.clear()
+    this.#endSessions(new CryptokiError(CKR.SESSION_CLOSED))
     if (this.#user !== undefined && this.#ended === undefined) await this.#logout().catch(() => {})
     await this.#connection.close()
   }

@@ -2,21 +2,26 @@
 import type { AttributeTypes, Attributes } from './attributes.ts'
 import { CKA, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
-import type { Insertion } from './insertion.ts'
 import type { TokenObject } from './token.ts'
+
+/** What a handle is good for: one card's stay in its reader. */
+export interface HandleScope {
+  /** Counts logouts: a private object's handle is good between two of them. */
+  readonly loginEpoch: number
+}
 
 /** A handle. Valid while its token is inserted; a private object's handle ends for good when its user logs out. */
 export class CkObject {
   /** All attributes that the token tells of this object. */
   readonly attributes: Attributes
   readonly #source: TokenObject
-  readonly #insertion: Insertion
+  readonly #scope: HandleScope
   readonly #loginEpoch: number
 
-  constructor(insertion: Insertion, source: TokenObject, attributes: Attributes) {
-    this.#insertion = insertion
+  constructor(scope: HandleScope, source: TokenObject, attributes: Attributes) {
+    this.#scope = scope
     this.#source = source
-    this.#loginEpoch = insertion.loginEpoch
+    this.#loginEpoch = scope.loginEpoch
     this.attributes = attributes
   }
 
@@ -31,10 +36,10 @@ export class CkObject {
     return this.attributes[CKA.PRIVATE] === true
   }
 
-  /** The token's own object. Throws `rv` where this handle is not (or no longer) one of that insertion. */
-  sourceFor(insertion: Insertion, rv: CKR): TokenObject {
-    const isStale = this.isPrivate && this.#loginEpoch !== insertion.loginEpoch
-    if (insertion !== this.#insertion || isStale) throw new CryptokiError(rv)
+  /** The token's own object. Throws `rv` where this handle is not (or no longer) one of that scope. */
+  sourceFor(scope: HandleScope, rv: CKR): TokenObject {
+    const isStale = this.isPrivate && this.#loginEpoch !== scope.loginEpoch
+    if (scope !== this.#scope || isStale) throw new CryptokiError(rv)
     return this.#source
   }
 }

@@ -2,7 +2,7 @@
 import { type Attributes, type AttributeTypes } from './attributes.ts'
 import { CKA, CKF, CKK, CKO, CKR, CKS, CKU } from './constants.ts'
 import { CryptokiError } from './errors.ts'
-import type { Insertion } from './insertion.ts'
+import type { Insertion, InsertionSession } from './insertion.ts'
 import { digestMechanism, type Mechanism, signMechanism } from './mechanisms.ts'
 import type { CkObject } from './object.ts'
 import { ActiveOperation, type Operation, operation, type Progress, type Started } from './operation.ts'
@@ -64,7 +64,7 @@ interface Prepared {
 }
 
 /** Made by `Slot.openSession`. Safe to share: two callers conflict by the standard's rule, and neither is harmed. */
-export class Session {
+export class Session implements InsertionSession {
   readonly readWrite: boolean
   /** Fulfils when the session ends: with the reason, or with undefined where `close` was called. Never rejects. */
   readonly ended: Promise<CryptokiError | undefined>
@@ -215,9 +215,7 @@ export class Session {
   /** C_SessionCancel: ends the active operations of these types, all where none is named; their streams error. */
   cancel(types: readonly OperationType[] = this.active): void {
     this.#check()
-    for (const each of [...this.#active]) {
-      if (types.includes(each.type)) each.cancel(new CryptokiError(CKR.FUNCTION_CANCELED))
-    }
+    this.#cancel((each) => types.includes(each.type), new CryptokiError(CKR.FUNCTION_CANCELED))
   }
 
   /** C_CloseSession: ends its operations; the last session of a token logs out. Idempotent. */
@@ -239,16 +237,20 @@ export class Session {
 
   /** The user logged out: private keys and searches end, the rest goes on. */
   loggedOut(): void {
-    for (const each of [...this.#active]) {
-      if (each.endsOnLogout) each.cancel(new CryptokiError(CKR.USER_NOT_LOGGED_IN))
-    }
+    this.#cancel((each) => each.endsOnLogout, new CryptokiError(CKR.USER_NOT_LOGGED_IN))
   }
 
   #finish(error: CryptokiError, reason: CryptokiError | undefined): void {
     // A call after the end is told that the handle is no session any more; why it ended stands in the cause.
     this.#end = new CryptokiError(CKR.SESSION_HANDLE_INVALID, { cause: error })
-    for (const each of [...this.#active]) each.cancel(error)
+    this.#cancel(() => true, error)
     this.#tellEnd(reason)
+  }
+
+  /** Who hears of its end may begin another at once: that one is not among those to be cancelled. */
+  #cancel(which: (active: ActiveOperation) => boolean, error: CryptokiError): void {
+    const ending = [...this.#active].filter(which)
+    for (const each of ending) each.cancel(error)
   }
 
   #check(): void {
@@ -270,9 +272,7 @@ export class Session {
   /** Init of everything asked for at once: admitted together or not at all. */
   #activate(wanted: readonly Pick<Prepared, 'type' | 'endsOnLogout'>[]): readonly ActiveOperation[] {
     const ends = this.#admit(wanted.map((each) => each.type))
-    for (const each of [...this.#active]) {
-      if (ends.includes(each.type)) each.cancel(new CryptokiError(CKR.OPERATION_NOT_INITIALIZED))
-    }
+    this.#cancel((each) => ends.includes(each.type), new CryptokiError(CKR.OPERATION_NOT_INITIALIZED))
     return wanted.map(({ type, endsOnLogout }) => {
       const active = new ActiveOperation(type, endsOnLogout, (done) => this.#active.delete(done))
       this.#active.add(active)

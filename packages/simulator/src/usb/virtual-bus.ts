@@ -1,20 +1,8 @@
 /** The sockets that virtual devices are plugged into, shared by every page (context) that looks at them. */
 import type { UsbDeviceModel } from './device-model.ts'
-import { VirtualUsb, type VirtualUsbOptions } from './virtual-usb.ts'
-
-/** One plugging-in of a device: pulled and plugged again, it is another. */
-export class PluggedDevice {
-  readonly model: UsbDeviceModel
-  /** Interface number → who holds it; the kernel lets one program claim an interface. */
-  readonly claims: Map<number, object> = new Map()
-  configurationValue: number
-  isPlugged = true
-
-  constructor(model: UsbDeviceModel) {
-    this.model = model
-    this.configurationValue = model.configurationDescriptors[0]?.[5] ?? 0
-  }
-}
+import { PluggedDevice } from './plugged-device.ts'
+import type { VirtualUsbOptions } from './browser-options.ts'
+import { VirtualUsb } from './virtual-usb.ts'
 
 /** A bus: devices come and go, contexts watch. */
 export class VirtualBus {

@@ -2,8 +2,8 @@
 import { readConfiguration } from './descriptors.ts'
 import type { InResult } from './device-model.ts'
 import { readVersion } from './packet-device.ts'
-import type { PluggedDevice } from './virtual-bus.ts'
-import type { VirtualUsb } from './virtual-usb.ts'
+import type { PluggedDevice } from './plugged-device.ts'
+import type { UsbContext } from './browser-options.ts'
 import type {
   UsbConfiguration,
   UsbControlTransferParameters,
@@ -63,7 +63,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
   readonly productName: string | null
   readonly serialNumber: string | null
   readonly configurations: UsbConfiguration[]
-  readonly #usb: VirtualUsb
+  readonly #usb: UsbContext
   readonly #plugged: PluggedDevice
   readonly #interfaces = new Map<number, InterfaceState>()
   #opened = false
@@ -73,7 +73,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
   #pending = new Set<Pending>()
   #forgotten = false
 
-  constructor(usb: VirtualUsb, plugged: PluggedDevice) {
+  constructor(usb: UsbContext, plugged: PluggedDevice) {
     this.#usb = usb
     this.#plugged = plugged
     const { deviceDescriptor: d, strings, configurationDescriptors } = plugged.model

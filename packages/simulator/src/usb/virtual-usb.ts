@@ -1,6 +1,7 @@
 /** `navigator.usb` of one page over the virtual bus, as Chromium 156 behaves (WebUSB, section 4). */
 import { readConfiguration } from './descriptors.ts'
-import type { PluggedDevice, VirtualBus } from './virtual-bus.ts'
+import type { PluggedDevice, PluggedDevices } from './plugged-device.ts'
+import type { UsbContext, VirtualUsbOptions } from './browser-options.ts'
 import { VirtualUsbDevice } from './virtual-usb-device.ts'
 import type {
   UsbConnectionListener,
@@ -8,22 +9,6 @@ import type {
   UsbDeviceRequestOptions,
   UsbDeviceShape,
 } from './w3c.ts'
-
-/** How the browser around a page is set up. */
-export interface VirtualUsbOptions {
-  /** Interface classes 0x01, 0x03, 0x08, 0x0B, 0x0E, 0x10, 0xE0 are refused at claim. Default true, as on a plain page; false: an Isolated Web App, Electron, Node. */
-  readonly protectedClasses?: boolean
-  /** 'all': plugged devices are permitted from the start (default). 'none': only by requestDevice. */
-  readonly granted?: 'all' | 'none'
-  /** Who plays the person at the chooser; undefined is "cancel". Default: the first one. */
-  readonly choose?: (candidates: readonly UsbDeviceShape[]) => UsbDeviceShape | undefined
-  /** With what a pending transfer rejects when its device is unplugged; Chromium does either. Default AbortError. */
-  readonly unplugError?: 'AbortError' | 'NetworkError'
-  /** Whether pending transfers reject before or after `disconnect` is told. Default after. */
-  readonly unplugOrder?: 'before-event' | 'after-event'
-  /** open() rejects: no udev rule, no driver, or another owner. */
-  readonly denyOpen?: boolean
-}
 
 /** WebUSB, USBConnectionEvent. */
 export class VirtualUsbConnectionEvent extends Event {
@@ -36,17 +21,17 @@ export class VirtualUsbConnectionEvent extends Event {
 }
 
 /** WebUSB, USB: assignable to the type of that name. */
-export class VirtualUsb extends EventTarget {
+export class VirtualUsb extends EventTarget implements UsbContext {
   readonly options: Required<VirtualUsbOptions>
   onconnect: UsbConnectionListener | null = null
   ondisconnect: UsbConnectionListener | null = null
-  readonly #bus: VirtualBus
+  readonly #bus: PluggedDevices
   readonly #devices = new Map<PluggedDevice, VirtualUsbDevice>()
   // A grant outlives the plug only for a device with a serial number, as in Chromium.
   readonly #grants = new Set<PluggedDevice | string>()
   readonly #refusals = new Set<PluggedDevice | string>()
 
-  constructor(bus: VirtualBus, options: VirtualUsbOptions) {
+  constructor(bus: PluggedDevices, options: VirtualUsbOptions) {
     super()
     this.#bus = bus
     this.options = {

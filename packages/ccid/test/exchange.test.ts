@@ -1,0 +1,185 @@
+import { CardSilentError, MalformedError, TransactionError } from '@webtoki/apdu'
+import { createEchoCard, readerProfiles, ScriptedCard } from '@webtoki/simulator'
+import { describe, expect, it } from 'vitest'
+import { stand } from './stand.ts'
+
+const owner = {}
+
+function extendedEcho(dataBytes: number): Uint8Array {
+  const data = Uint8Array.from({ length: dataBytes }, (_, at) => (at * 7) & 0xff)
+  return Uint8Array.of(0, 0x10, 0, 0, 0, dataBytes >> 8, dataBytes & 0xff, ...data, 0, 0)
+}
+
+function shortEcho(dataBytes: number): Uint8Array {
+  const data = Uint8Array.from({ length: dataBytes }, (_, at) => (at * 7) & 0xff)
+  return Uint8Array.of(0, 0x10, 0, 0, dataBytes, ...data, 0)
+}
+
+describe('an exchange at extended level', () => {
+  it('gives back APDUs of every length around packet and message borders', async () => {
+    const { slot, source } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    expect(connection.access).toBe('exclusive')
+    const room = 1014 - 10
+    const borders = [1, 43, 44, 45, 52, 53, 107, 108, 109, 300, room - 10, room - 9, room - 8, room, 1024, 2048, 4096]
+    for (const dataBytes of borders) {
+      const answer = await connection.transaction(owner, (channel) => channel.transmit(extendedEcho(dataBytes)))
+      expect(answer.length, `${dataBytes} bytes`).toBe(dataBytes + 2)
+      expect(answer.slice(0, -2)).toEqual(extendedEcho(dataBytes).slice(7, -2))
+    }
+    await source.close()
+  })
+
+  it('carries the longest APDU there is, both ways', async () => {
+    const { slot, source } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    const answer = await connection.transaction(owner, (channel) => channel.transmit(extendedEcho(65_535)))
+    expect(answer.length).toBe(65_537)
+    await source.close()
+  })
+
+  it('costs one bulk-OUT and one bulk-IN where the APDU fits a message', async () => {
+    const { slot, source, reader } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    await connection.transaction(owner, async (channel) => {
+      for (let i = 0; i < 10; i++) await channel.transmit(extendedEcho(200))
+    })
+    expect(reader.counters.apdus).toBe(10)
+    expect(reader.counters.usbTransfers).toBe(20)
+    await source.close()
+  })
+
+  it('does not hang on readers that send no empty packet after an answer of whole packets', async () => {
+    const profile = { ...readerProfiles.dualiAbcm6, emptyPackets: false }
+    const { slot, source } = stand({ profile, card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    // 42 bytes and the status word fill a packet of 64 with the header: the border itself is the reader's own fault,
+    // all beside it must work.
+    for (const dataBytes of [41, 43, 44, 51, 53]) {
+      const answer = await connection.transaction(owner, (channel) => channel.transmit(extendedEcho(dataBytes)))
+      expect(answer.length).toBe(dataBytes + 2)
+    }
+    await source.close()
+  })
+
+  it('sends extended APDUs only where the card says so too', async () => {
+    const { slot, source } = stand({ card: new ScriptedCard([], '3b 00') })
+    const connection = await (await slot()).connect()
+    await connection.transaction(owner, async ({ limits }) => {
+      expect(limits).toEqual({ extended: false, commandBytes: 261, responseBytes: 256 })
+    })
+    await source.close()
+  })
+})
+
+describe('an exchange at short level', () => {
+  it('gives back APDUs of every length', async () => {
+    const { slot, source } = stand({ profile: readerProfiles.omnikey3021, card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    for (let dataBytes = 1; dataBytes <= 255; dataBytes++) {
+      const answer = await connection.transaction(owner, (channel) => channel.transmit(shortEcho(dataBytes)))
+      expect(answer.length).toBe(dataBytes + 2)
+    }
+    await source.close()
+  })
+
+  it('refuses what the reader cannot carry before anything is sent', async () => {
+    const { slot, source, reader } = stand({ profile: readerProfiles.omnikey3021, card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    const work = connection.transaction(owner, (channel) => channel.transmit(extendedEcho(300)))
+    await expect(work).rejects.toBeInstanceOf(MalformedError)
+    expect(reader.counters.apdus).toBe(0)
+    await source.close()
+  })
+})
+
+describe('a transaction', () => {
+  it('tells an owner who comes again that nobody else was there', async () => {
+    const { slot, source } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    const seen: boolean[] = []
+    const look = (who: object): Promise<void> =>
+      connection.transaction(who, async (channel) => {
+        seen.push(channel.undisturbed)
+        await channel.transmit(shortEcho(1))
+      })
+    const other = {}
+    await look(owner)
+    await look(owner)
+    await look(other)
+    await look(owner)
+    await connection.transaction(owner, (channel) => channel.reset('warm'))
+    await look(owner)
+    expect(seen).toEqual([false, true, false, false, false])
+    await source.close()
+  })
+
+  it('lets the others wait, in the order of their calls', async () => {
+    const { slot, source } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    const order: string[] = []
+    const run = (who: string): Promise<void> =>
+      connection.transaction({}, async (channel) => {
+        order.push(`${who} begins`)
+        await channel.transmit(shortEcho(5))
+        order.push(`${who} ends`)
+      })
+    await Promise.all([run('a'), run('b'), run('c')])
+    expect(order).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends'])
+    await source.close()
+  })
+
+  it('refuses to begin inside itself, and to be used after its end', async () => {
+    const { slot, source } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    const nested = connection.transaction(owner, async (channel) =>
+      connection.transaction(channel, async () => {}),
+    )
+    await expect(nested).rejects.toBeInstanceOf(TransactionError)
+    let escaped: Parameters<Parameters<typeof connection.transaction>[1]>[0] | undefined
+    await connection.transaction(owner, async (channel) => {
+      escaped = channel
+    })
+    await expect(escaped?.transmit(shortEcho(1))).rejects.toBeInstanceOf(TransactionError)
+    await source.close()
+  })
+
+  it('lets a caller leave while it waits, and while the card works, without harm to the next', async () => {
+    const { slot, source, reader, clock } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 })
+    const first = new AbortController()
+    const working = connection.transaction(owner, (channel) => channel.transmit(shortEcho(3)), { signal: first.signal })
+    const waiting = new AbortController()
+    const queued = connection.transaction({}, (channel) => channel.transmit(shortEcho(4)), { signal: waiting.signal })
+    const last = connection.transaction({}, (channel) => channel.transmit(shortEcho(5)))
+    waiting.abort()
+    await expect(queued).rejects.toMatchObject({ code: 'aborted' })
+    first.abort()
+    await expect(working).rejects.toMatchObject({ code: 'aborted' })
+    expect(reader.counters.apdus).toBe(0)
+    await clock.advance(1000)
+    expect((await last).length).toBe(7)
+    expect(reader.counters.apdus).toBe(2)
+    await source.close()
+  })
+})
+
+describe('connecting', () => {
+  it('says that there is no card, and that a card is mute', async () => {
+    const empty = stand()
+    await expect((await empty.slot()).connect()).rejects.toBeInstanceOf(CardSilentError)
+    await empty.source.close()
+  })
+
+  it('is refused while another connection is open, and works after it is closed', async () => {
+    const { slot, source } = stand({ card: createEchoCard() })
+    const place = await slot()
+    const connection = await place.connect()
+    await expect(place.connect()).rejects.toMatchObject({ code: 'reader/in-use' })
+    await connection.close()
+    const again = await place.connect()
+    expect((await again.transaction(owner, (channel) => channel.transmit(shortEcho(1)))).length).toBe(3)
+    await source.close()
+  })
+})

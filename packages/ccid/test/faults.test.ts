@@ -1,0 +1,135 @@
+import { SmartcardError } from '@webtoki/apdu'
+import { createEchoCard, type Fault, type FaultMoment, readerProfiles } from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import { inTime, stand } from './stand.ts'
+
+const owner = {}
+const command = Uint8Array.of(0, 0x10, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0)
+const answer = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 0x90, 0)
+
+/** What the standard lets us recover from with no person involved, and without sending an APDU twice. */
+const recoverable = ['stall-in', 'stall-out', 'stale-answer', 'empty-packet', 'time-extension'] as const
+
+/** What ends in a typed error; the card has executed the command once or not at all. */
+const fatal: readonly { readonly fault: FaultShape; readonly code: string }[] = [
+  { fault: { kind: 'mute-card' }, code: 'card/mute' },
+  { fault: { kind: 'truncated-message' }, code: 'wire/malformed' },
+  { fault: { kind: 'wrong-length' }, code: 'wire/malformed' },
+  { fault: { kind: 'huge-length' }, code: 'wire/malformed' },
+  { fault: { kind: 'one-byte-message' }, code: 'wire/malformed' },
+  { fault: { kind: 'one-byte-response' }, code: 'wire/malformed' },
+  { fault: { kind: 'silent-reader' }, code: 'reader/timeout' },
+  { fault: { kind: 'card-pulled', moment: 'before' }, code: 'card/gone' },
+  { fault: { kind: 'card-pulled', moment: 'during' }, code: 'card/gone' },
+  { fault: { kind: 'unplugged', moment: 'before' }, code: 'reader/gone' },
+  { fault: { kind: 'unplugged', moment: 'during' }, code: 'reader/gone' },
+]
+
+type FaultShape = { readonly kind: Fault['kind']; readonly moment?: FaultMoment }
+
+const levels = {
+  extended: readerProfiles.dualiAbcm6,
+  short: readerProfiles.omnikey3021,
+  'without interrupt endpoint': readerProfiles.nitrokey3,
+}
+
+describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) => {
+  describe.each(['once', 'twice'] as const)('with a fault that comes %s', (ends) => {
+    it.each(recoverable)('%s ends in the exact answer, executed once', async (kind) => {
+      const card = createEchoCard()
+      const { slot, source, reader, clock } = stand({ profile, card })
+      const connection = await (await slot()).connect()
+      reader.faults.schedule({ kind, ends } as Fault)
+      for (let run = 1; run <= 3; run++) {
+        const work = connection.transaction(owner, (channel) => channel.transmit(command))
+        expect(await inTime(clock, work)).toEqual(answer)
+        expect(card.log).toHaveLength(run)
+      }
+      await source.close()
+    })
+
+    it.each(fatal)('$fault.kind $fault.moment ends in $code, and a re-plug mends it', async ({ fault, code }) => {
+      const card = createEchoCard()
+      const { slot, source, reader, clock, bus, usb } = stand({ profile, card })
+      const connection = await (await slot()).connect()
+      reader.faults.schedule({ ...fault, ends } as Fault)
+      const work = connection.transaction(owner, (channel) => channel.transmit(command, { timeoutMs: 3000 }))
+      const error: unknown = await inTime(clock, work).catch((reason: unknown) => reason)
+      expect(error).toBeInstanceOf(SmartcardError)
+      expect(error).toMatchObject({ code })
+      expect(card.log.length).toBeLessThanOrEqual(1)
+
+      bus.unplug(reader)
+      if (reader.cardIn() === undefined) reader.insert(card)
+      card.log.length = 0
+      // Whatever of the fault is left is the old plugging-in's.
+      while (reader.faults.waiting > 0) reader.faults.next()
+      bus.plug(reader)
+      const again = await slotNow(source, clock)
+      const connected = await inTime(clock, again.connect())
+      const second = connected.transaction(owner, (channel) => channel.transmit(command))
+      expect(await inTime(clock, second)).toEqual(answer)
+      expect(card.log).toHaveLength(1)
+      await inTime(clock, source.close())
+      const [device] = await usb.getDevices()
+      expect(device?.opened).toBe(false)
+    })
+  })
+
+  it('goes on by itself after a fault that leaves reader and card in place', async () => {
+    for (const kind of ['mute-card', 'truncated-message', 'huge-length', 'one-byte-message', 'silent-reader'] as const) {
+      const card = createEchoCard()
+      const { slot, source, reader, clock } = stand({ profile, card })
+      const place = await slot()
+      const connection = await place.connect()
+      reader.faults.schedule({ kind, ends: 'once' })
+      const work = connection.transaction(owner, (channel) => channel.transmit(command, { timeoutMs: 3000 }))
+      await expect(inTime(clock, work), kind).rejects.toBeInstanceOf(SmartcardError)
+      await inTime(clock, connection.close())
+      const again = await inTime(clock, place.connect())
+      const second = again.transaction(owner, (channel) => channel.transmit(command))
+      expect(await inTime(clock, second), kind).toEqual(answer)
+      await inTime(clock, source.close())
+    }
+  })
+
+  it('gives up on a card that asks for more time for ever', async () => {
+    const card = createEchoCard()
+    const { slot, source, reader, clock } = stand({ profile, card })
+    const connection = await (await slot()).connect()
+    reader.faults.schedule({ kind: 'time-extension', ends: 'once', frames: 1000, multiplier: 255, delayMs: 1000 })
+    const work = connection.transaction(owner, (channel) =>
+      channel.transmit(command, { timeoutMs: 2000, maxWaitMs: 20_000 }),
+    )
+    await expect(inTime(clock, work)).rejects.toMatchObject({ code: 'reader/timeout' })
+    expect(clock.nowMs).toBeLessThan(40_000)
+    await inTime(clock, source.close())
+  })
+
+  it('tells a pulled card to whoever holds the connection, and says what is in the reader', async () => {
+    const card = createEchoCard()
+    const { slot, source, reader, clock } = stand({ profile, card, pollMs: 500 })
+    const place = await slot()
+    const connection = await place.connect()
+    reader.remove()
+    const gone = await inTime(clock, connection.gone)
+    expect(gone.why).toBe('removed')
+    expect(await firstValueFrom(place.presence$)).toBe('empty')
+    reader.insert(card)
+    await clock.advance(1000)
+    expect(await firstValueFrom(place.presence$)).toBe('present')
+    await inTime(clock, source.close())
+  })
+})
+
+async function slotNow(
+  source: ReturnType<typeof stand>['source'],
+  clock: ReturnType<typeof stand>['clock'],
+): Promise<Awaited<ReturnType<ReturnType<typeof stand>['slot']>>> {
+  for (;;) {
+    await clock.advance(100)
+    const [slot] = await firstValueFrom(source.slots$)
+    if (slot !== undefined) return slot
+  }
+}
