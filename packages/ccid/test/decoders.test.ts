@@ -75,7 +75,13 @@ describe('what a reader says of itself', () => {
 
 describe('messages', () => {
   it('are encoded as the standard prints them', () => {
-    const message = encodeXfrBlock({ slot: 1, sequence: 0x22, chain: 0x10, waitingExtension: 3, data: Uint8Array.of(0xaa, 0xbb) })
+    const message = encodeXfrBlock({
+      slot: 1,
+      sequence: 0x22,
+      chain: 0x10,
+      waitingExtension: 3,
+      data: Uint8Array.of(0xaa, 0xbb),
+    })
     expect([...message]).toEqual([0x6f, 2, 0, 0, 0, 1, 0x22, 3, 0x10, 0, 0xaa, 0xbb])
   })
 
@@ -94,7 +100,12 @@ describe('messages', () => {
 
 describe('what the browser throws', () => {
   it.each([
-    ['claim', 'SecurityError', 'The requested interface implements a protected class.', 'reader/protected-class'],
+    [
+      'claim',
+      'SecurityError',
+      'The requested interface implements a protected class.',
+      'reader/protected-class',
+    ],
     ['claim', 'NetworkError', 'Unable to claim interface.', 'reader/in-use'],
     ['open', 'SecurityError', 'Access denied.', 'reader/not-granted'],
     ['open', 'NetworkError', 'Access denied.', 'reader/not-granted'],

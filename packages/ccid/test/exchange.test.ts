@@ -21,9 +21,29 @@ describe('an exchange at extended level', () => {
     const connection = await (await slot()).connect()
     expect(connection.access).toBe('exclusive')
     const room = 1014 - 10
-    const borders = [1, 43, 44, 45, 52, 53, 107, 108, 109, 300, room - 10, room - 9, room - 8, room, 1024, 2048, 4096]
+    const borders = [
+      1,
+      43,
+      44,
+      45,
+      52,
+      53,
+      107,
+      108,
+      109,
+      300,
+      room - 10,
+      room - 9,
+      room - 8,
+      room,
+      1024,
+      2048,
+      4096,
+    ]
     for (const dataBytes of borders) {
-      const answer = await connection.transaction(owner, (channel) => channel.transmit(extendedEcho(dataBytes)))
+      const answer = await connection.transaction(owner, (channel) =>
+        channel.transmit(extendedEcho(dataBytes)),
+      )
       expect(answer.length, `${dataBytes} bytes`).toBe(dataBytes + 2)
       expect(answer.slice(0, -2)).toEqual(extendedEcho(dataBytes).slice(7, -2))
     }
@@ -56,7 +76,9 @@ describe('an exchange at extended level', () => {
     // 42 bytes and the status word fill a packet of 64 with the header: the border itself is the reader's own fault,
     // all beside it must work.
     for (const dataBytes of [41, 43, 44, 51, 53]) {
-      const answer = await connection.transaction(owner, (channel) => channel.transmit(extendedEcho(dataBytes)))
+      const answer = await connection.transaction(owner, (channel) =>
+        channel.transmit(extendedEcho(dataBytes)),
+      )
       expect(answer.length).toBe(dataBytes + 2)
     }
     await source.close()
@@ -149,9 +171,13 @@ describe('a transaction', () => {
     const connection = await (await slot()).connect()
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 })
     const first = new AbortController()
-    const working = connection.transaction(owner, (channel) => channel.transmit(shortEcho(3)), { signal: first.signal })
+    const working = connection.transaction(owner, (channel) => channel.transmit(shortEcho(3)), {
+      signal: first.signal,
+    })
     const waiting = new AbortController()
-    const queued = connection.transaction({}, (channel) => channel.transmit(shortEcho(4)), { signal: waiting.signal })
+    const queued = connection.transaction({}, (channel) => channel.transmit(shortEcho(4)), {
+      signal: waiting.signal,
+    })
     const last = connection.transaction({}, (channel) => channel.transmit(shortEcho(5)))
     waiting.abort()
     await expect(queued).rejects.toMatchObject({ code: 'aborted' })

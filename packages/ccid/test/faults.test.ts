@@ -49,36 +49,47 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
       await source.close()
     })
 
-    it.each(fatal)('$fault.kind $fault.moment ends in $code, and a re-plug mends it', async ({ fault, code }) => {
-      const card = createEchoCard()
-      const { slot, source, reader, clock, bus, usb } = stand({ profile, card })
-      const connection = await (await slot()).connect()
-      reader.faults.schedule({ ...fault, ends } as Fault)
-      const work = connection.transaction(owner, (channel) => channel.transmit(command, { timeoutMs: 3000 }))
-      const error: unknown = await inTime(clock, work).catch((reason: unknown) => reason)
-      expect(error).toBeInstanceOf(SmartcardError)
-      expect(error).toMatchObject({ code })
-      expect(card.log.length).toBeLessThanOrEqual(1)
+    it.each(fatal)(
+      '$fault.kind $fault.moment ends in $code, and a re-plug mends it',
+      async ({ fault, code }) => {
+        const card = createEchoCard()
+        const { slot, source, reader, clock, bus, usb } = stand({ profile, card })
+        const connection = await (await slot()).connect()
+        reader.faults.schedule({ ...fault, ends } as Fault)
+        const work = connection.transaction(owner, (channel) =>
+          channel.transmit(command, { timeoutMs: 3000 }),
+        )
+        const error: unknown = await inTime(clock, work).catch((reason: unknown) => reason)
+        expect(error).toBeInstanceOf(SmartcardError)
+        expect(error).toMatchObject({ code })
+        expect(card.log.length).toBeLessThanOrEqual(1)
 
-      bus.unplug(reader)
-      if (reader.cardIn() === undefined) reader.insert(card)
-      card.log.length = 0
-      // Whatever of the fault is left is the old plugging-in's.
-      while (reader.faults.waiting > 0) reader.faults.next()
-      bus.plug(reader)
-      const again = await slotNow(source, clock)
-      const connected = await inTime(clock, again.connect())
-      const second = connected.transaction(owner, (channel) => channel.transmit(command))
-      expect(await inTime(clock, second)).toEqual(answer)
-      expect(card.log).toHaveLength(1)
-      await inTime(clock, source.close())
-      const [device] = await usb.getDevices()
-      expect(device?.opened).toBe(false)
-    })
+        bus.unplug(reader)
+        if (reader.cardIn() === undefined) reader.insert(card)
+        card.log.length = 0
+        // Whatever of the fault is left is the old plugging-in's.
+        while (reader.faults.waiting > 0) reader.faults.next()
+        bus.plug(reader)
+        const again = await slotNow(source, clock)
+        const connected = await inTime(clock, again.connect())
+        const second = connected.transaction(owner, (channel) => channel.transmit(command))
+        expect(await inTime(clock, second)).toEqual(answer)
+        expect(card.log).toHaveLength(1)
+        await inTime(clock, source.close())
+        const [device] = await usb.getDevices()
+        expect(device?.opened).toBe(false)
+      },
+    )
   })
 
   it('goes on by itself after a fault that leaves reader and card in place', async () => {
-    for (const kind of ['mute-card', 'truncated-message', 'huge-length', 'one-byte-message', 'silent-reader'] as const) {
+    for (const kind of [
+      'mute-card',
+      'truncated-message',
+      'huge-length',
+      'one-byte-message',
+      'silent-reader',
+    ] as const) {
       const card = createEchoCard()
       const { slot, source, reader, clock } = stand({ profile, card })
       const place = await slot()
@@ -98,7 +109,13 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
     const card = createEchoCard()
     const { slot, source, reader, clock } = stand({ profile, card })
     const connection = await (await slot()).connect()
-    reader.faults.schedule({ kind: 'time-extension', ends: 'once', frames: 1000, multiplier: 255, delayMs: 1000 })
+    reader.faults.schedule({
+      kind: 'time-extension',
+      ends: 'once',
+      frames: 1000,
+      multiplier: 255,
+      delayMs: 1000,
+    })
     const work = connection.transaction(owner, (channel) =>
       channel.transmit(command, { timeoutMs: 2000, maxWaitMs: 20_000 }),
     )

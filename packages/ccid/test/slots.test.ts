@@ -30,12 +30,16 @@ describe('the list of readers', () => {
     bus.plug(first)
     bus.plug(second)
     const source = ccidSlots({ usb: bus.context() })
-    const names = async (): Promise<string[]> => (await firstValueFrom(source.slots$)).map(({ id, name }) => `${name} ${id}`)
+    const names = async (): Promise<string[]> =>
+      (await firstValueFrom(source.slots$)).map(({ id, name }) => `${name} ${id}`)
     expect(await names()).toEqual(['DUALi DE-ABCM6 1db2:0600:A/0.0', 'DUALi DE-ABCM6 2 1db2:0600:B/0.0'])
     bus.unplug(first)
     bus.plug(first)
     await settled()
-    expect((await names()).sort()).toEqual(['DUALi DE-ABCM6 1db2:0600:A/0.0', 'DUALi DE-ABCM6 2 1db2:0600:B/0.0'])
+    expect((await names()).sort()).toEqual([
+      'DUALi DE-ABCM6 1db2:0600:A/0.0',
+      'DUALi DE-ABCM6 2 1db2:0600:B/0.0',
+    ])
     await source.close()
   })
 
@@ -50,7 +54,11 @@ describe('the list of readers', () => {
     const { source, usb } = stand({ profile: readerProfiles.yubikey4, protectedClasses: true })
     expect(await firstValueFrom(source.slots$)).toEqual([])
     const [problem] = await firstValueFrom(source.problems$)
-    expect(problem).toMatchObject({ name: 'Yubico YubiKey CCID', vendorId: 0x1050, error: { code: 'reader/protected-class' } })
+    expect(problem).toMatchObject({
+      name: 'Yubico YubiKey CCID',
+      vendorId: 0x1050,
+      error: { code: 'reader/protected-class' },
+    })
     await expect(source.requestReader()).rejects.toMatchObject({ code: 'reader/protected-class' })
     const [device] = await usb.getDevices()
     expect(device?.opened).toBe(false)
@@ -126,7 +134,10 @@ describe('presence', () => {
   })
 
   it('is asked for where the reader has no interrupt endpoint, but never while the card works', async () => {
-    const { source, slot, reader, clock } = stand({ profile: readerProfiles.nitrokey3, card: createEchoCard() })
+    const { source, slot, reader, clock } = stand({
+      profile: readerProfiles.nitrokey3,
+      card: createEchoCard(),
+    })
     const place = await slot()
     const asked = (): number => reader.counters.messages.get('GetSlotStatus') ?? 0
     await clock.advance(5000)
@@ -134,7 +145,9 @@ describe('presence', () => {
     expect(idle).toBeGreaterThanOrEqual(10)
     const connection = await place.connect()
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 20_000 })
-    const work = connection.transaction({}, (channel) => channel.transmit(Uint8Array.of(0, 0x10, 0, 0, 1, 7, 0)))
+    const work = connection.transaction({}, (channel) =>
+      channel.transmit(Uint8Array.of(0, 0x10, 0, 0, 1, 7, 0)),
+    )
     const before = asked()
     await clock.advance(19_000)
     expect(asked()).toBe(before)

@@ -14,7 +14,7 @@ import {
   type OperationType,
 } from './operation-rules.ts'
 import type { PinSource } from './pin.ts'
-import { chunksOf, type DataSource } from './source.ts'
+import { chunksOf, type DataSource, openSource } from './source.ts'
 import { CipherStage, DigestStage, SignStage, type Stage, VerifyStage } from './stage.ts'
 import type { LoginUser, TokenObject } from './token.ts'
 
@@ -411,28 +411,34 @@ async function run(
   data: DataSource,
   progress: Progress,
 ): Promise<readonly unknown[]> {
-  const stages: Stage<unknown>[] = []
-  for (const part of parts) stages.push(await part.begin(progress))
-  progress.check()
-  const feeder = parts.length > 1 ? stages[parts.findIndex((part) => part.type === 'decrypt')] : undefined
-  const others = stages.filter((stage) => stage !== feeder)
-  let bytes = 0
-  for await (const chunk of chunksOf(data, progress.signal)) {
+  // Before anything is waited for: a source that pushes would push into nothing.
+  const chunks = openSource(data)
+  try {
+    const stages: Stage<unknown>[] = []
+    for (const part of parts) stages.push(await part.begin(progress))
     progress.check()
-    const fed = feeder === undefined ? chunk : await feeder.update(chunk)
-    if (fed !== undefined) for (const stage of others) await stage.update(fed)
-    bytes += chunk.length
-    progress.tell({ phase: 'collecting', bytes })
-  }
-  progress.check()
-  const last = await feeder?.final()
-  if (last !== undefined && last.length > 0) for (const stage of others) await stage.update(last)
-  for (const stage of others) await stage.final()
-  const values: unknown[] = []
-  // One after the other: both may need the card.
-  for (const stage of stages) {
+    const feeder = parts.length > 1 ? stages[parts.findIndex((part) => part.type === 'decrypt')] : undefined
+    const others = stages.filter((stage) => stage !== feeder)
+    let bytes = 0
+    for await (const chunk of chunksOf(chunks, progress.signal)) {
+      progress.check()
+      const fed = feeder === undefined ? chunk : await feeder.update(chunk)
+      if (fed !== undefined) for (const stage of others) await stage.update(fed)
+      bytes += chunk.length
+      progress.tell({ phase: 'collecting', bytes })
+    }
     progress.check()
-    values.push(await stage.finish())
+    const last = await feeder?.final()
+    if (last !== undefined && last.length > 0) for (const stage of others) await stage.update(last)
+    for (const stage of others) await stage.final()
+    const values: unknown[] = []
+    // One after the other: both may need the card.
+    for (const stage of stages) {
+      progress.check()
+      values.push(await stage.finish())
+    }
+    return values
+  } finally {
+    chunks.stop()
   }
-  return values
 }

@@ -35,26 +35,21 @@ export type DataSource =
 /** An array is taken in pieces, so that progress is told and an abandoned operation ends soon. */
 const PIECE_BYTES = 0x10_0000
 
-interface Chunks {
+/** A source that has been begun. */
+export interface Chunks {
   next(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>
-  /** The operation ends before the source does. */
+  /** Lets the source go: it need give no more. Does nothing where it has ended. */
   stop(): void
 }
 
 /** The chunks in order. Ends by throwing the signal's reason as soon as it aborts, whatever the source does. */
 export async function* chunksOf(
-  data: DataSource,
+  chunks: Chunks,
   signal: AbortSignalLike,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  if (data instanceof Uint8Array) {
-    for (let at = 0; at < data.length; at += PIECE_BYTES) yield data.subarray(at, at + PIECE_BYTES)
-    return
-  }
-  const chunks = open(data)
   let interrupt: (() => void) | undefined
   const abort = (): void => interrupt?.()
   signal.addEventListener('abort', abort, { once: true })
-  let isAtEnd = false
   try {
     for (;;) {
       if (signal.aborted) throw signal.reason
@@ -62,21 +57,20 @@ export async function* chunksOf(
         interrupt = () => reject(signal.reason as Error)
         chunks.next().then(resolve, reject)
       })
-      if (step.done) {
-        isAtEnd = true
-        return
-      }
-      if (!(step.value instanceof Uint8Array))
+      if (step.done) return
+      if (!(step.value instanceof Uint8Array)) {
         throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'a chunk is no Uint8Array' })
+      }
       yield step.value
     }
   } finally {
     signal.removeEventListener('abort', abort)
-    if (!isAtEnd) chunks.stop()
   }
 }
 
-function open(data: Exclude<DataSource, Uint8Array>): Chunks {
+/** Begins the source at once: what an Observable tells before anybody pulls is kept. Throws CKR_ARGUMENTS_BAD. */
+export function openSource(data: DataSource): Chunks {
+  if (data instanceof Uint8Array) return fromIterator(piecesOf(data))
   if ('getReader' in data) return fromReader(data)
   if (Symbol.asyncIterator in data) return fromIterator(data[Symbol.asyncIterator]())
   if (Symbol.iterator in data) return fromIterator(data[Symbol.iterator]())
@@ -84,16 +78,17 @@ function open(data: Exclude<DataSource, Uint8Array>): Chunks {
   throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the data is neither bytes nor a source of bytes' })
 }
 
+function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES)
+}
+
 function fromReader(stream: ReadableStreamLike): Chunks {
   const reader = stream.getReader()
   return {
-    next: async () => {
-      const step = await reader.read()
-      if (step.done) reader.releaseLock()
-      return step
-    },
+    next: () => reader.read(),
     stop: () => {
       reader.cancel().catch(() => {})
+      reader.releaseLock()
     },
   }
 }

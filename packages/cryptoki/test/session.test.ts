@@ -1,0 +1,423 @@
+import { createHash } from 'node:crypto'
+import {
+  CKA,
+  CKM,
+  CKO,
+  type CkObject,
+  CKR,
+  CKS,
+  CKU,
+  Cryptoki,
+  CryptokiError,
+  type CryptokiOptions,
+  type OperationEvent,
+  type PinSource,
+  result,
+  type Session,
+} from '@webtoki/cryptoki'
+import { firstValueFrom, of, Subject, toArray } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
+
+const sign = { type: CKM.SHA256_RSA_PKCS }
+const plain = { type: CKM.RSA_PKCS }
+const sha256 = { type: CKM.SHA256 }
+const message = new TextEncoder().encode('what is to be signed')
+const sha = (...parts: Uint8Array[]): Uint8Array => {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(part)
+  return new Uint8Array(hash.digest())
+}
+const pin: PinSource = async () => ({ pin: new TextEncoder().encode('1234') })
+
+async function open(options: Partial<CryptokiOptions> & { readonly isDual?: boolean } = {}) {
+  const { isDual = true, ...rest } = options
+  const token = new SoftwareToken(isDual)
+  const place = new MemorySlot()
+  const cryptoki = new Cryptoki({ sources: [place], drivers: [softwareDriver(token)], ...rest })
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  if (slot === undefined) throw new Error('There is no slot.')
+  const session = await slot.openSession({ pin })
+  return { token, place, cryptoki, slot, session }
+}
+
+async function find(session: Session, objectClass: CKO): Promise<CkObject> {
+  const template = { [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(1) }
+  const [object] = await result(session.findObjects(template))
+  if (object === undefined) throw new Error('There is no such object.')
+  return object
+}
+
+async function keys(session: Session): Promise<{ own: CkObject; open: CkObject }> {
+  return { own: await find(session, CKO.PRIVATE_KEY), open: await find(session, CKO.PUBLIC_KEY) }
+}
+
+const rv = (code: number) => expect.objectContaining({ rv: code })
+
+describe('operations of one session', () => {
+  it('conflict with CKR_OPERATION_ACTIVE before anything is touched, and the first goes on unharmed', async () => {
+    const { session } = await open()
+    await session.login(CKU.USER)
+    const { own } = await keys(session)
+    const data = new Subject<Uint8Array>()
+    const first = result(session.sign(sign, own, data))
+    expect(session.active).toEqual(['sign'])
+    await expect(result(session.sign(sign, own, message))).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
+    await expect(result(session.digest(sha256, message))).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
+    await expect(result(session.findObjects())).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
+    await expect(session.random(4)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
+    // Decided before key, mechanism or login are looked at.
+    await expect(result(session.sign({ type: 0x7777 }, own, message))).rejects.toEqual(
+      rv(CKR.OPERATION_ACTIVE),
+    )
+    data.next(message)
+    data.complete()
+    expect(await first).toEqual(sha(message))
+    expect(session.active).toEqual([])
+  })
+
+  it('a second subscription is a second init: it errors, and the first is unharmed', async () => {
+    const { session } = await open()
+    const data = new Subject<Uint8Array>()
+    const operation = session.digest(sha256, data)
+    const first = result(operation)
+    await expect(result(operation)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
+    data.next(message)
+    data.complete()
+    expect(await first).toEqual(sha(message))
+  })
+
+  it('the next may begin inside the result, inside completion, and inside an error', async () => {
+    const { session } = await open()
+    const inside: Promise<Uint8Array>[] = []
+    await new Promise<void>((resolve) => {
+      session.digest(sha256, message).subscribe({
+        next: ({ phase }) => {
+          if (phase === 'done') inside.push(result(session.digest(sha256, message)))
+        },
+        complete: resolve,
+      })
+    })
+    expect(await inside[0]).toEqual(sha(message))
+    await new Promise<void>((resolve) => {
+      session.digest(sha256, message).subscribe({
+        complete: () => {
+          inside.push(result(session.digest(sha256, message)))
+          resolve()
+        },
+      })
+    })
+    expect(await inside[1]).toEqual(sha(message))
+    const bad = of('not bytes') as unknown as Iterable<Uint8Array>
+    await new Promise<void>((resolve) => {
+      session.digest(sha256, bad).subscribe({
+        error: (error) => {
+          expect(error).toEqual(rv(CKR.ARGUMENTS_BAD))
+          inside.push(result(session.digest(sha256, message)))
+          resolve()
+        },
+      })
+    })
+    expect(await inside[2]).toEqual(sha(message))
+  })
+
+  it('two that make a pair stand beside each other, where the token supports two', async () => {
+    const dual = await open()
+    await dual.session.login(CKU.USER)
+    const { open: publicKey } = await keys(dual.session)
+    const digested = new Subject<Uint8Array>()
+    const encrypted = new Subject<Uint8Array>()
+    const digest = result(dual.session.digest(sha256, digested))
+    const encryption = result(dual.session.encrypt(plain, publicKey, encrypted))
+    expect(dual.session.active).toEqual(['digest', 'encrypt'])
+    await expect(result(dual.session.findObjects())).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
+    digested.next(message)
+    digested.complete()
+    encrypted.complete()
+    expect(await digest).toEqual(sha(message))
+    expect(await encryption).toBe(0)
+
+    const single = await open({ isDual: false })
+    const key = await find(single.session, CKO.PUBLIC_KEY)
+    const waiting = result(single.session.digest(sha256, new Subject<Uint8Array>()))
+    await expect(result(single.session.encrypt(plain, key, message))).rejects.toEqual(
+      rv(CKR.OPERATION_ACTIVE),
+    )
+    single.session.cancel()
+    await expect(waiting).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
+  })
+
+  it('under abandon an init ends exactly what stands in its way, and only when it has succeeded', async () => {
+    const { session } = await open({ onConflict: 'abandon' })
+    await session.login(CKU.USER)
+    const { own, open: publicKey } = await keys(session)
+    const digest = result(session.digest(sha256, new Subject<Uint8Array>()))
+    const bytes = new Subject<Uint8Array>()
+    const encryption = result(session.encrypt(plain, publicKey, bytes))
+    // Fails for its mechanism: both go on.
+    await expect(result(session.sign({ type: 0x7777 }, own, message))).rejects.toEqual(
+      rv(CKR.MECHANISM_INVALID),
+    )
+    expect(session.active).toEqual(['digest', 'encrypt'])
+    // One-call functions never abandon.
+    await expect(session.random(4)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
+    const data = new Subject<Uint8Array>()
+    const signature = result(session.sign(sign, own, data))
+    await expect(digest).rejects.toEqual(rv(CKR.OPERATION_NOT_INITIALIZED))
+    expect(session.active).toEqual(['encrypt', 'sign'])
+    bytes.complete()
+    data.complete()
+    expect(await encryption).toBe(0)
+    expect(await signature).toEqual(sha())
+  })
+
+  it('unsubscribing abandons: the session is free at once, and the source is told to stop', async () => {
+    const { session } = await open()
+    let isStopped = false
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) yield message
+      } finally {
+        isStopped = true
+      }
+    }
+    const first = session.digest(sha256, endless())
+    await new Promise<void>((resolve) => {
+      const subscription = first.subscribe(({ phase }) => {
+        if (phase !== 'collecting') return
+        subscription.unsubscribe()
+        resolve()
+      })
+    })
+    expect(session.active).toEqual([])
+    expect(await result(session.digest(sha256, message))).toEqual(sha(message))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(isStopped).toBe(true)
+  })
+
+  it('on two sessions do not know of each other', async () => {
+    const { slot, session } = await open()
+    const other = await slot.openSession()
+    const data = new Subject<Uint8Array>()
+    const first = result(session.digest(sha256, data))
+    expect(await result(other.digest(sha256, message))).toEqual(sha(message))
+    data.complete()
+    expect(await first).toEqual(sha())
+  })
+
+  it('tell their phases in order, and a source of any kind gives the same digest', async () => {
+    const { session } = await open()
+    const [head, tail] = [message.slice(0, 5), message.slice(5)]
+    const sources = [
+      message,
+      [head, tail],
+      of(head, tail),
+      (async function* () {
+        yield head
+        yield tail
+      })(),
+      new Blob([head, tail]).stream(),
+    ]
+    for (const source of sources) {
+      const events = await firstValueFrom(session.digest(sha256, source).pipe(toArray()))
+      expect(events.at(-1)).toEqual({ phase: 'done', value: sha(message) })
+      const collected = events.filter(
+        (event): event is OperationEvent<Uint8Array> & { bytes: number } => event.phase === 'collecting',
+      )
+      expect(collected.at(-1)?.bytes).toBe(message.length)
+    }
+  })
+
+  it('a source that fails ends its operation, with the reason as the cause', async () => {
+    const { session } = await open()
+    const broken = new Error('the file vanished')
+    // biome-ignore lint/correctness/useYield: it fails before it could.
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      throw broken
+    }
+    await expect(result(session.digest(sha256, failing()))).rejects.toMatchObject({ cause: broken })
+    expect(session.active).toEqual([])
+  })
+})
+
+describe('the dual functions', () => {
+  const secret = message.map((byte) => byte ^ 0x5a)
+  const chunks = [message.slice(0, 3), message.slice(3, 4), message.slice(4)]
+  const secretChunks = [secret.slice(0, 3), secret.slice(3)]
+
+  it('digest and encrypt, sign and encrypt see the plain chunks', async () => {
+    const { session } = await open()
+    await session.login(CKU.USER)
+    const { own, open: key } = await keys(session)
+    const encrypt = { type: 'encrypt', mechanism: plain, key } as const
+    expect(await result(session.together({ type: 'digest', mechanism: sha256 }, encrypt, chunks))).toEqual([
+      sha(message),
+      message.length,
+    ])
+    const both = session.together(encrypt, { type: 'sign', mechanism: sign, key: own }, chunks)
+    const events = await firstValueFrom(both.pipe(toArray()))
+    expect(events.at(-1)).toEqual({ phase: 'done', value: [message.length, sha(message)] })
+    const output = events.flatMap((event) => (event.phase === 'output' ? [...event.chunk] : []))
+    expect(Uint8Array.from(output)).toEqual(secret)
+  })
+
+  it('decrypt and digest gives the digest of what was decrypted, its last bytes included', async () => {
+    const { session } = await open()
+    const key = await find(session, CKO.PUBLIC_KEY)
+    const decrypt = { type: 'decrypt', mechanism: plain, key } as const
+    expect(
+      await result(session.together(decrypt, { type: 'digest', mechanism: sha256 }, secretChunks)),
+    ).toEqual([message.length, sha(message)])
+  })
+
+  it('any other pair is refused, and leaves nothing active', async () => {
+    const { session } = await open({ onConflict: 'abandon' })
+    const key = await find(session, CKO.PUBLIC_KEY)
+    const encrypt = { type: 'encrypt', mechanism: plain, key } as const
+    const decrypt = { type: 'decrypt', mechanism: plain, key } as const
+    await expect(result(session.together(encrypt, decrypt, message))).rejects.toEqual(
+      rv(CKR.OPERATION_ACTIVE),
+    )
+    const digest = { type: 'digest', mechanism: sha256 } as const
+    await expect(result(session.together(digest, digest, message))).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
+    expect(session.active).toEqual([])
+  })
+})
+
+describe('login', () => {
+  it('moves all sessions of the token through the five states', async () => {
+    const { slot, session } = await open()
+    const writable = await slot.openSession({ readWrite: true })
+    expect([session.state, writable.state]).toEqual([CKS.RO_PUBLIC_SESSION, CKS.RW_PUBLIC_SESSION])
+    await expect(writable.login(CKU.SO, pin)).rejects.toEqual(rv(CKR.SESSION_READ_ONLY_EXISTS))
+    await writable.login(CKU.USER, pin)
+    expect([session.state, writable.state]).toEqual([CKS.RO_USER_FUNCTIONS, CKS.RW_USER_FUNCTIONS])
+    const born = await slot.openSession()
+    expect(born.state).toBe(CKS.RO_USER_FUNCTIONS)
+    await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.USER_ALREADY_LOGGED_IN))
+    await expect(session.login(CKU.SO)).rejects.toEqual(rv(CKR.USER_ANOTHER_ALREADY_LOGGED_IN))
+    await expect(session.login(2 as 1)).rejects.toEqual(rv(CKR.USER_TYPE_INVALID))
+    await session.logout()
+    expect(writable.state).toBe(CKS.RW_PUBLIC_SESSION)
+    await expect(session.logout()).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
+    await session.close()
+    await born.close()
+    await writable.login(CKU.SO, pin)
+    expect(writable.state).toBe(CKS.RW_SO_FUNCTIONS)
+    await expect(slot.openSession()).rejects.toEqual(rv(CKR.SESSION_READ_WRITE_SO_EXISTS))
+  })
+
+  it('two at once ask one person one time', async () => {
+    const { session, token } = await open()
+    const [first, second] = await Promise.allSettled([session.login(CKU.USER), session.login(CKU.USER)])
+    expect(first.status).toBe('fulfilled')
+    expect(second).toMatchObject({ status: 'rejected', reason: { rv: CKR.OPERATION_ACTIVE } })
+    expect(token.logins).toBe(1)
+  })
+
+  it('closing the last session logs out on the card, and any other does not', async () => {
+    const { slot, session, token } = await open()
+    const other = await slot.openSession()
+    await session.login(CKU.USER)
+    await other.close()
+    expect(token.logouts).toBe(0)
+    await session.close()
+    expect(token.logouts).toBe(1)
+  })
+
+  it('logging out ends handles of private objects for good, and the operations that hold one, and no other', async () => {
+    const { session, slot } = await open()
+    const other = await slot.openSession()
+    await session.login(CKU.USER)
+    const { own } = await keys(session)
+    const signature = result(session.sign(sign, own, new Subject<Uint8Array>()))
+    const data = new Subject<Uint8Array>()
+    const digest = result(other.digest(sha256, data))
+    await session.logout()
+    await expect(signature).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
+    data.complete()
+    expect(await digest).toEqual(sha())
+    await session.login(CKU.USER)
+    await expect(result(session.sign(sign, own, message))).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
+    const { own: found } = await keys(session)
+    expect(await result(session.sign(sign, found, message))).toEqual(sha(message))
+  })
+
+  it('hides private objects until then, unless logins are made on demand', async () => {
+    const { session } = await open()
+    expect(await result(session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY }))).toEqual([])
+    const lazy = await open({ login: 'on-demand' })
+    const { own } = await keys(lazy.session)
+    expect(lazy.token.logins).toBe(0)
+    const phases: string[] = []
+    await new Promise<void>((resolve, reject) => {
+      lazy.session.sign(sign, own, message).subscribe({
+        next: ({ phase }) => phases.push(phase),
+        complete: resolve,
+        error: reject,
+      })
+    })
+    expect(lazy.token.logins).toBe(1)
+    expect(phases).toContain('awaiting-pin')
+    expect(phases.at(-1)).toBe('done')
+  })
+})
+
+describe('the end of a session', () => {
+  it('a pulled card is an error for what runs, and no session for what comes later', async () => {
+    const { session, place, token, slot } = await open()
+    await session.login(CKU.USER)
+    const { own } = await keys(session)
+    token.signing = new Promise(() => {})
+    const running = result(session.sign(sign, own, message))
+    place.pull()
+    await expect(running).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
+    expect(await session.ended).toEqual(rv(CKR.DEVICE_REMOVED))
+    expect(() => session.state).toThrow(CryptokiError)
+    await expect(result(session.digest(sha256, message))).rejects.toEqual(rv(CKR.SESSION_HANDLE_INVALID))
+    await expect(session.logout()).rejects.toEqual(rv(CKR.SESSION_HANDLE_INVALID))
+    const again = await slot.openSession()
+    expect(again.state).toBe(CKS.RO_PUBLIC_SESSION)
+    await expect(result(again.sign(sign, own, message))).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
+  })
+
+  it('closing ends its operations, and those of no other', async () => {
+    const { session, slot } = await open()
+    const other = await slot.openSession()
+    const data = new Subject<Uint8Array>()
+    const running = result(session.digest(sha256, new Subject<Uint8Array>()))
+    const beside = result(other.digest(sha256, data))
+    await session.close()
+    await expect(running).rejects.toEqual(rv(CKR.SESSION_CLOSED))
+    expect(await session.ended).toBeUndefined()
+    data.complete()
+    expect(await beside).toEqual(sha())
+  })
+
+  it('closing all sessions gives the card back', async () => {
+    const { session, slot, place } = await open()
+    await slot.closeAllSessions()
+    expect(place.closed).toBe(1)
+    await expect(session.random(1)).rejects.toEqual(rv(CKR.SESSION_HANDLE_INVALID))
+  })
+})
+
+describe('what is known without the card is refused before it', () => {
+  it('mechanism, key type, key use', async () => {
+    const { session, token } = await open()
+    await session.login(CKU.USER)
+    const { own, open: publicKey } = await keys(session)
+    await expect(result(session.digest({ type: 0x7777 }, message))).rejects.toEqual(rv(CKR.MECHANISM_INVALID))
+    await expect(result(session.sign(sign, publicKey, message))).rejects.toEqual(
+      rv(CKR.KEY_TYPE_INCONSISTENT),
+    )
+    await expect(result(session.verify(sign, own, message, message))).rejects.toEqual(
+      rv(CKR.KEY_TYPE_INCONSISTENT),
+    )
+    await expect(result(session.sign({ type: CKM.ECDSA_SHA256 }, own, message))).rejects.toEqual(
+      rv(CKR.MECHANISM_INVALID),
+    )
+    expect(token.signatures).toBe(0)
+    expect(session.active).toEqual([])
+  })
+})
