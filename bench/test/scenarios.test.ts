@@ -1,0 +1,14 @@
+import { describe, expect, it } from 'vitest'
+import { scenarios } from '../src/scenarios.ts'
+
+describe.each(scenarios)('$name', (scenario) => {
+  it.each(['short', 'extended'] as const)(
+    'costs no more APDUs than it may at %s level, and two transfers each',
+    async (level) => {
+      const counts = await scenario.run(level)
+      expect(counts.apdus).toBeGreaterThan(0)
+      expect(counts.apdus).toBeLessThanOrEqual(scenario.atMost[level])
+      expect(counts.usbTransfers).toBe(2 * counts.apdus)
+    },
+  )
+})

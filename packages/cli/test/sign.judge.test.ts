@@ -1,0 +1,139 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const webtoki = fileURLToPath(new URL('../bin/webtoki.js', import.meta.url))
+let folder: string
+const file = (name: string): string => join(folder, name)
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'webtoki-sign-'))
+  writeFileSync(file('letter.txt'), 'Dear reader,\nthis is to be signed.\n')
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function run(...args: string[]): {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+} {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [webtoki, ...args], {
+    encoding: 'utf8',
+    timeout: 30_000,
+  })
+  return { code: status, out: stdout, err: stderr }
+}
+
+const sign = (key: string, mechanism: string, ...more: string[]) =>
+  run(
+    ...['sign', '--simulator', 'piv', '--key', key, '--mechanism', mechanism],
+    ...['--in', file('letter.txt'), '--out', file('letter.sig'), '--public-key', file('key.pem'), ...more],
+  )
+
+const verify = (hash: string, ...options: string[]): string =>
+  execFileSync(
+    'openssl',
+    [
+      'dgst',
+      `-${hash}`,
+      '-verify',
+      file('key.pem'),
+      '-signature',
+      file('letter.sig'),
+      ...options,
+      file('letter.txt'),
+    ],
+    { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
+  ).trim()
+
+describe.each(['extended', 'short'])('webtoki sign, judged by OpenSSL, %s APDUs', (level) => {
+  it.each([
+    ['9a', 'CKM_SHA256_RSA_PKCS', 'sha256', []],
+    ['9a', 'CKM_SHA512_RSA_PKCS', 'sha512', []],
+    [
+      '9a',
+      'CKM_SHA256_RSA_PKCS_PSS',
+      'sha256',
+      ['-sigopt', 'rsa_padding_mode:pss', '-sigopt', 'rsa_pss_saltlen:32'],
+    ],
+    ['9c', 'CKM_ECDSA_SHA256', 'sha256', []],
+    ['9e', 'CKM_ECDSA_SHA384', 'sha384', []],
+  ] as const)(
+    'with key %s and %s is "Verified OK", and not so for another letter',
+    (key, mechanism, hash, options) => {
+      const signed = sign(key, mechanism, '--simulator-reader', level)
+      expect(signed).toMatchObject({ code: 0, err: '' })
+      expect(verify(hash, ...options)).toBe('Verified OK')
+      const signature = readFileSync(file('letter.sig'))
+      signature[signature.length - 1] = (signature.at(-1) ?? 0) ^ 1
+      writeFileSync(file('letter.sig'), signature)
+      expect(() => verify(hash, ...options)).toThrow()
+    },
+  )
+})
+
+describe('webtoki', () => {
+  it('writes ECDSA as r‖s where it is asked to', () => {
+    expect(sign('9c', 'CKM_ECDSA_SHA256', '--signature-format', 'raw').code).toBe(0)
+    expect(readFileSync(file('letter.sig'))).toHaveLength(64)
+  })
+
+  it('takes the PIN from standard input, and tells a wrong one with the tries left', () => {
+    const args = [
+      'sign',
+      '--simulator',
+      'piv',
+      '--key',
+      '9a',
+      '--mechanism',
+      'CKM_SHA256_RSA_PKCS',
+      '--pin-stdin',
+    ]
+    const files = ['--in', file('letter.txt'), '--out', file('letter.sig')]
+    const withPin = (pin: string) =>
+      spawnSync(process.execPath, [webtoki, ...args, ...files], {
+        encoding: 'utf8',
+        input: `${pin}\n`,
+        timeout: 30_000,
+      })
+    expect(withPin('123456').status).toBe(0)
+    const wrong = withPin('654321')
+    expect(wrong.status).toBe(1)
+    expect(wrong.stderr).toContain('CKR_PIN_INCORRECT')
+    expect(wrong.stderr).toContain('2 tries left')
+    expect(wrong.stderr).not.toContain('654321')
+  })
+
+  it('says what is wrong with a command line, and ends with 2', () => {
+    expect(run('sign', '--simulator', 'piv')).toMatchObject({ code: 2, out: '' })
+    expect(run('sign', '--simulator', 'piv', '--key', '9f').err).toContain('--key is one of')
+    expect(run('nonsense').code).toBe(2)
+    expect(run('readers', '--bogus').code).toBe(2)
+  })
+
+  it('lists readers and tokens', () => {
+    expect(run('readers', '--simulator', 'piv').out).toBe(
+      'DUALi DE-ABCM6 · contact · card present · 1db2:0600:V0000001/0.0\n',
+    )
+    const { out } = run('tokens', '--simulator', 'piv')
+    expect(out).toContain('Ada Lovelace (demo) · PIV')
+    expect(out.match(/^ +\d\d private key/gm)).toHaveLength(4)
+  })
+
+  it('reaches any W3C USB object that a module exports', () => {
+    const simulator = fileURLToPath(new URL('../../simulator/dist/index.js', import.meta.url))
+    writeFileSync(
+      file('usb.mjs'),
+      `import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from ${JSON.stringify(simulator)}
+const reader = new VirtualCcidReader(readerProfiles.nitrokey3)
+reader.insert(createPivCard())
+export default Promise.resolve(virtualUsb([reader], { protectedClasses: false }))
+`,
+    )
+    expect(run('readers', '--usb-module', file('usb.mjs')).out).toContain('Nitrokey 3')
+    expect(run('readers', '--usb-module', file('letter.txt')).code).toBe(2)
+  })
+})

@@ -1,0 +1,480 @@
+import { constants, createPublicKey, createVerify, type KeyObject, X509Certificate } from 'node:crypto'
+import { ccidSlots } from '@webtoki/ccid'
+import {
+  CKA,
+  CKG,
+  CKM,
+  CKO,
+  type CkObject,
+  CKR,
+  CKU,
+  Cryptoki,
+  type CryptokiOptions,
+  MemoryObjectCache,
+  type PinRequest,
+  type PinSource,
+  result,
+  type Session,
+} from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import {
+  createEchoCard,
+  createPivCard,
+  type Fault,
+  type FaultMoment,
+  type PivCard,
+  type PivCardOptions,
+  type PivSlot,
+  readerProfiles,
+  VirtualBus,
+  VirtualCcidReader,
+} from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+
+const message = new TextEncoder().encode('what is to be signed')
+const rv = (code: number) => expect.objectContaining({ rv: code })
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
+const rightPin: PinSource = async () => ({ pin: bytesOf('123456') })
+
+interface Setup {
+  readonly card: PivCard
+  readonly reader: VirtualCcidReader
+  readonly bus: VirtualBus
+  readonly cryptoki: Cryptoki
+  readonly session: Session
+}
+
+async function open(
+  options: {
+    readonly card?: PivCardOptions
+    readonly pin?: PinSource
+    readonly cryptoki?: Partial<CryptokiOptions>
+    readonly cache?: MemoryObjectCache
+    readonly level?: 'short' | 'extended'
+  } = {},
+): Promise<Setup> {
+  const card = createPivCard(options.card)
+  const reader = new VirtualCcidReader(
+    options.level === 'short' ? readerProfiles.omnikey3021 : readerProfiles.dualiAbcm6,
+  )
+  reader.insert(card)
+  const bus = new VirtualBus()
+  bus.plug(reader)
+  const usb = bus.context({ protectedClasses: false })
+  const driver = options.cache === undefined ? pivDriver() : pivDriver({ cache: options.cache })
+  const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [driver], ...options.cryptoki })
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  const session = await slot?.openSession({ pin: options.pin ?? rightPin })
+  if (session === undefined) throw new Error('There is no slot.')
+  return { card, reader, bus, cryptoki, session }
+}
+
+async function object(session: Session, objectClass: CKO, id: number): Promise<CkObject> {
+  const template = { [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(id) }
+  const [found] = await result(session.findObjects(template))
+  if (found === undefined) throw new Error(`There is no object ${objectClass} ${id}.`)
+  return found
+}
+
+const commands = (card: PivCard): string[] =>
+  card.log.map(({ ins, p1, p2 }) => [ins, p1, p2].map((byte) => byte.toString(16).padStart(2, '0')).join(' '))
+const verifies = (card: PivCard): number =>
+  card.log.filter(({ ins, p1, dataBytes }) => ins === 0x20 && p1 === 0 && dataBytes > 0).length
+
+function publicKeyOf(card: PivCard, slot: PivSlot): KeyObject {
+  const key = card.publicKeyOf(slot)
+  if (key === undefined) throw new Error(`The card has no key ${slot}.`)
+  return createPublicKey({ key: Buffer.from(key), format: 'der', type: 'spki' })
+}
+
+describe.each(['short', 'extended'] as const)('signatures at %s level', (level) => {
+  it('of 9A by RSA are taken by Node’s OpenSSL, PKCS#1 and PSS, over every hash', async () => {
+    const { session, card, cryptoki } = await open({ level })
+    await session.login(CKU.USER)
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    const open9a = await object(session, CKO.PUBLIC_KEY, 1)
+    const publicKey = publicKeyOf(card, '9A')
+    for (const [mechanism, hash] of [
+      [CKM.SHA1_RSA_PKCS, 'sha1'],
+      [CKM.SHA256_RSA_PKCS, 'sha256'],
+      [CKM.SHA384_RSA_PKCS, 'sha384'],
+      [CKM.SHA512_RSA_PKCS, 'sha512'],
+    ] as const) {
+      const signature = await result(session.sign({ type: mechanism }, key, message))
+      expect(createVerify(hash).update(message).verify(publicKey, signature)).toBe(true)
+      await result(session.verify({ type: mechanism }, open9a, message, signature))
+    }
+    for (const [mechanism, hash] of [
+      [CKM.SHA256_RSA_PKCS_PSS, 'sha256'],
+      [CKM.SHA512_RSA_PKCS_PSS, 'sha512'],
+    ] as const) {
+      const signature = await result(session.sign({ type: mechanism }, key, message))
+      const pss = {
+        key: publicKey,
+        padding: constants.RSA_PKCS1_PSS_PADDING,
+        saltLength: constants.RSA_PSS_SALTLEN_DIGEST,
+      }
+      expect(createVerify(hash).update(message).verify(pss, signature)).toBe(true)
+      await result(session.verify({ type: mechanism }, open9a, message, signature))
+      signature[100] = (signature[100] ?? 0) ^ 1
+      await expect(result(session.verify({ type: mechanism }, open9a, message, signature))).rejects.toEqual(
+        rv(CKR.SIGNATURE_INVALID),
+      )
+    }
+    await cryptoki.close()
+  })
+
+  it('of 9C and 9E by ECDSA are r‖s, and taken by Node’s OpenSSL', async () => {
+    const { session, card, cryptoki } = await open({ level })
+    await session.login(CKU.USER)
+    for (const [slot, id, mechanism, hash] of [
+      ['9C', 2, CKM.ECDSA_SHA256, 'sha256'],
+      ['9C', 2, CKM.ECDSA_SHA512, 'sha512'],
+      ['9E', 4, CKM.ECDSA_SHA384, 'sha384'],
+      ['9E', 4, CKM.ECDSA_SHA1, 'sha1'],
+    ] as const) {
+      const key = await object(session, CKO.PRIVATE_KEY, id)
+      const signature = await result(session.sign({ type: mechanism }, key, message))
+      expect(signature.length).toBe(slot === '9C' ? 64 : 96)
+      const publicKey = publicKeyOf(card, slot)
+      const raw = { key: publicKey, dsaEncoding: 'ieee-p1363' } as const
+      expect(createVerify(hash).update(message).verify(raw, signature)).toBe(true)
+      await result(
+        session.verify({ type: mechanism }, await object(session, CKO.PUBLIC_KEY, id), message, signature),
+      )
+    }
+    await cryptoki.close()
+  })
+
+  it('with parameters of the caller’s own: PSS with another salt, digests made elsewhere', async () => {
+    const { session, card, cryptoki } = await open({ level })
+    await session.login(CKU.USER)
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    const publicKey = publicKeyOf(card, '9A')
+    const digest = await result(session.digest({ type: CKM.SHA256 }, message))
+    const pss = { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256, saltBytes: 20 }
+    const signature = await result(session.sign({ type: CKM.RSA_PKCS_PSS, pss }, key, digest))
+    const how = { key: publicKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 20 }
+    expect(createVerify('sha256').update(message).verify(how, signature)).toBe(true)
+    await expect(result(session.sign({ type: CKM.RSA_PKCS_PSS }, key, digest))).rejects.toEqual(
+      rv(CKR.MECHANISM_PARAM_INVALID),
+    )
+    await expect(result(session.sign({ type: CKM.RSA_PKCS }, key, new Uint8Array(246)))).rejects.toEqual(
+      rv(CKR.DATA_LEN_RANGE),
+    )
+    await cryptoki.close()
+  })
+})
+
+describe('the objects of a card', () => {
+  it('are certificates, public and private keys, read only where they are asked for', async () => {
+    const { session, card, cryptoki } = await open()
+    const certificate = await object(session, CKO.CERTIFICATE, 1)
+    expect(commands(card)).toEqual(['a4 04 00', 'cb 3f ff', 'cb 3f ff'])
+    const x509 = new X509Certificate(certificate.get(CKA.VALUE))
+    expect(x509.subject).toContain('CN=Ada Lovelace (demo)')
+    expect(certificate.get(CKA.LABEL)).toBe('Certificate for PIV Authentication')
+    expect(session.getAttributes(certificate, CKA.ID, CKA.TOKEN)).toEqual({
+      [CKA.ID]: Uint8Array.of(1),
+      [CKA.TOKEN]: true,
+    })
+    expect(() => certificate.get(CKA.MODULUS)).toThrow('CKR_ATTRIBUTE_TYPE_INVALID')
+    await object(session, CKO.PUBLIC_KEY, 1)
+    expect(card.log).toHaveLength(3)
+    await cryptoki.close()
+  })
+
+  it('are all of the four slots where nothing narrows the search', async () => {
+    const { session, cryptoki } = await open({ cryptoki: { login: 'on-demand' } })
+    const found = await result(session.findObjects())
+    expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4])
+    const signing = await result(session.findObjects({ [CKA.SIGN]: true }))
+    expect(signing.map((each) => each.get(CKA.ID)[0])).toEqual([1, 2, 4])
+    await cryptoki.close()
+  })
+
+  it('leave out what the card has not', async () => {
+    const { session, cryptoki } = await open({ card: { absentCertificates: ['9C', '9D'] } })
+    const found = await result(session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }))
+    expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 4])
+    await cryptoki.close()
+  })
+
+  it('are the same where the card keeps its certificate compressed', async () => {
+    const plain = await open()
+    const packed = await open({ card: { gzipCertificate: true } })
+    const value = async (session: Session): Promise<Uint8Array> =>
+      (await object(session, CKO.CERTIFICATE, 1)).get(CKA.VALUE)
+    expect(await value(packed.session)).toEqual(await value(plain.session))
+    await plain.cryptoki.close()
+    await packed.cryptoki.close()
+  })
+
+  it('sign with P-256 in 9A where the card has that', async () => {
+    const { session, card, cryptoki } = await open({ card: { nineA: 'p256' } })
+    await session.login(CKU.USER)
+    const signature = await result(
+      session.sign({ type: CKM.ECDSA_SHA256 }, await object(session, CKO.PRIVATE_KEY, 1), message),
+    )
+    const key = publicKeyOf(card, '9A')
+    expect(createVerify('sha256').update(message).verify({ key, dsaEncoding: 'ieee-p1363' }, signature)).toBe(
+      true,
+    )
+    await cryptoki.close()
+  })
+
+  it('are never taken from the cache once the card has been issued anew', async () => {
+    const cache = new MemoryObjectCache()
+    const before = await open({ cache })
+    const old = await object(before.session, CKO.CERTIFICATE, 1)
+    await before.cryptoki.close()
+    const same = await open({ cache })
+    const again = await object(same.session, CKO.CERTIFICATE, 1)
+    expect(again.get(CKA.VALUE)).toEqual(old.get(CKA.VALUE))
+    expect(same.reader.counters.bytesFromCard).toBeLessThan(450)
+    await same.cryptoki.close()
+    const renewed = await open({ cache, card: { nineA: 'p256' } })
+    const fresh = await object(renewed.session, CKO.CERTIFICATE, 1)
+    expect(new X509Certificate(fresh.get(CKA.VALUE)).publicKey.asymmetricKeyType).toBe('ec')
+    await renewed.cryptoki.close()
+  })
+})
+
+describe('PINs', () => {
+  it('a wrong one costs exactly one try, and the person is told how many are left', async () => {
+    const requests: PinRequest[] = []
+    const pins = ['111111', '222222', '123456']
+    const pin: PinSource = async (request) => {
+      requests.push(request)
+      return { pin: bytesOf(pins[requests.length - 1] ?? ''), acceptLastTry: true }
+    }
+    const { session, card, cryptoki } = await open({ pin })
+    await expect(session.login(CKU.USER)).rejects.toMatchObject({
+      rv: CKR.PIN_INCORRECT,
+      cause: { triesLeft: 2 },
+    })
+    await expect(session.login(CKU.USER)).rejects.toMatchObject({
+      rv: CKR.PIN_INCORRECT,
+      cause: { triesLeft: 1 },
+    })
+    await session.login(CKU.USER)
+    expect(requests.map(({ triesLeft, lastTry }) => ({ triesLeft, lastTry }))).toEqual([
+      { triesLeft: 3, lastTry: false },
+      { triesLeft: 2, lastTry: false },
+      { triesLeft: 1, lastTry: true },
+    ])
+    expect(verifies(card)).toBe(3)
+    expect(card.pinTriesLeft).toBe(3)
+    await cryptoki.close()
+  })
+
+  it('the last try is not spent without an explicit yes', async () => {
+    const wrong: PinSource = async () => ({ pin: bytesOf('999999') })
+    const { session, card, cryptoki } = await open({ pin: wrong })
+    await session.login(CKU.USER).catch(() => {})
+    await session.login(CKU.USER).catch(() => {})
+    expect(card.pinTriesLeft).toBe(1)
+    await expect(session.login(CKU.USER)).rejects.toMatchObject({ cause: { code: 'card/last-try' } })
+    expect(card.pinTriesLeft).toBe(1)
+    const yes: PinSource = async () => ({ pin: bytesOf('999999'), acceptLastTry: true })
+    await expect(session.login(CKU.USER, yes)).rejects.toMatchObject({ rv: CKR.PIN_LOCKED })
+    expect(card.pinTriesLeft).toBe(0)
+    let isAsked = false
+    const asked: PinSource = async () => {
+      isAsked = true
+      return undefined
+    }
+    await expect(session.login(CKU.USER, asked)).rejects.toMatchObject({ rv: CKR.PIN_LOCKED })
+    expect(isAsked).toBe(false)
+    await cryptoki.close()
+  })
+
+  it('one that cannot be right, or none, is never sent', async () => {
+    const { session, card, cryptoki } = await open()
+    for (const text of ['12345', '123456789', '']) {
+      const source: PinSource = async () => ({ pin: bytesOf(text) })
+      await expect(session.login(CKU.USER, source)).rejects.toEqual(rv(CKR.PIN_LEN_RANGE))
+    }
+    await expect(session.login(CKU.USER, async () => undefined)).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
+    expect(verifies(card)).toBe(0)
+    await cryptoki.close()
+  })
+
+  it('is overwritten after use, right or wrong', async () => {
+    for (const text of ['123456', '654321']) {
+      const pin = bytesOf(text)
+      const { session, cryptoki } = await open({ pin: async () => ({ pin }) })
+      await session.login(CKU.USER).catch(() => {})
+      expect(pin.every((byte) => byte === 0)).toBe(true)
+      await cryptoki.close()
+    }
+  })
+
+  it('a key that wants one for each signature asks for each, with VERIFY and signature side by side', async () => {
+    const asked: string[] = []
+    const pin: PinSource = async ({ user }) => {
+      asked.push(user)
+      return { pin: bytesOf('123456') }
+    }
+    const { session, card, cryptoki } = await open({ pin })
+    await session.login(CKU.USER)
+    const key = await object(session, CKO.PRIVATE_KEY, 2)
+    expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(true)
+    card.log.length = 0
+    await result(session.sign({ type: CKM.ECDSA_SHA256 }, key, message))
+    await result(session.sign({ type: CKM.ECDSA_SHA256 }, key, message))
+    expect(commands(card)).toEqual(['20 00 80', '87 11 9c', '20 00 80', '87 11 9c'])
+    expect(asked).toEqual(['user', 'context', 'context'])
+    await cryptoki.close()
+  })
+
+  it('a login on demand asks once, and not before the card needs it', async () => {
+    let asked = 0
+    const pin: PinSource = async () => {
+      asked++
+      return { pin: bytesOf('123456') }
+    }
+    const { session, cryptoki } = await open({ pin, cryptoki: { login: 'on-demand' } })
+    const nineE = await object(session, CKO.PRIVATE_KEY, 4)
+    await result(session.sign({ type: CKM.ECDSA_SHA384 }, nineE, message))
+    expect(asked).toBe(0)
+    const nineA = await object(session, CKO.PRIVATE_KEY, 1)
+    await result(session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, message))
+    await result(session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, message))
+    expect(asked).toBe(1)
+    const nineC = await object(session, CKO.PRIVATE_KEY, 2)
+    await result(session.sign({ type: CKM.ECDSA_SHA256 }, nineC, message))
+    expect(asked).toBe(2)
+    await cryptoki.close()
+  })
+
+  it('a person who is asked holds up nobody else, and leaves nothing behind by walking away', async () => {
+    let answer!: (pin: { pin: Uint8Array } | undefined) => void
+    const pin: PinSource = () => new Promise((resolve) => void (answer = resolve))
+    const { session, card, cryptoki } = await open({ pin, cryptoki: { login: 'on-demand' } })
+    const nineC = await object(session, CKO.PRIVATE_KEY, 2)
+    const waiting = await new Promise<{ unsubscribe(): void }>((resolve) => {
+      const subscription = session.sign({ type: CKM.ECDSA_SHA256 }, nineC, message).subscribe(({ phase }) => {
+        if (phase === 'awaiting-pin') resolve(subscription)
+      })
+    })
+    const [slot] = await firstValueFrom(cryptoki.slots$)
+    const other = await slot?.openSession()
+    if (other === undefined) throw new Error('There is no slot.')
+    expect(
+      await result(other.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(4) })),
+    ).toHaveLength(1)
+    waiting.unsubscribe()
+    expect(session.active).toEqual([])
+    const late = bytesOf('123456')
+    answer({ pin: late })
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(late.every((byte) => byte === 0)).toBe(true)
+    expect(verifies(card)).toBe(0)
+    await cryptoki.close()
+  })
+
+  it('logging out reaches the card: it no longer counts as verified', async () => {
+    const { session, card, cryptoki } = await open()
+    await session.login(CKU.USER)
+    expect(card.pinVerified).toBe(true)
+    await session.logout()
+    expect(card.pinVerified).toBe(false)
+    await cryptoki.close()
+  })
+})
+
+const faults: readonly { readonly kind: Fault['kind']; readonly moment?: FaultMoment }[] = [
+  { kind: 'stall-in' },
+  { kind: 'stall-out' },
+  { kind: 'mute-card' },
+  { kind: 'stale-answer' },
+  { kind: 'truncated-message' },
+  { kind: 'wrong-length' },
+  { kind: 'huge-length' },
+  { kind: 'one-byte-message' },
+  { kind: 'one-byte-response' },
+  { kind: 'empty-packet' },
+  { kind: 'time-extension' },
+  { kind: 'card-pulled', moment: 'before' },
+  { kind: 'card-pulled', moment: 'during' },
+  { kind: 'card-pulled', moment: 'after' },
+  { kind: 'unplugged', moment: 'before' },
+  { kind: 'unplugged', moment: 'during' },
+  { kind: 'unplugged', moment: 'after' },
+]
+
+/** SELECT, CHUID, discovery, tries, VERIFY, certificate, signature: a fault may strike each. */
+const APDUS_OF_A_SIGNATURE = 7
+
+describe.each(['once', 'twice'] as const)('a fault that comes %s, at any APDU of a signature', (ends) => {
+  it.each(faults)(
+    '$kind $moment: the exact signature or a typed error, no try spent, and then all is well',
+    async (fault) => {
+      for (let skip = 0; skip < APDUS_OF_A_SIGNATURE; skip++) {
+        const card = createPivCard()
+        const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+        reader.insert(card)
+        const bus = new VirtualBus()
+        bus.plug(reader)
+        const usb = bus.context({ protectedClasses: false })
+        const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [pivDriver()] })
+        reader.faults.schedule({ ...fault, ends } as Fault, { skip })
+        const failure: unknown = await signOnce(cryptoki).then(check(card), (error: unknown) => error)
+        if (failure !== undefined) expect(failure).toMatchObject({ code: 'cryptoki' })
+        expect(card.pinTriesLeft).toBe(3)
+        expect(verifies(card)).toBeLessThanOrEqual(1)
+        expect(card.log.filter(({ ins }) => ins === 0x87).length).toBeLessThanOrEqual(1)
+
+        bus.unplug(reader)
+        if (reader.cardIn() === undefined) reader.insert(card)
+        while (reader.faults.waiting > 0) reader.faults.next()
+        bus.plug(reader)
+        await new Promise((resolve) => setImmediate(resolve))
+        check(card)(await signOnce(cryptoki))
+        expect(card.pinTriesLeft).toBe(3)
+        await cryptoki.close()
+        const [device] = await usb.getDevices()
+        expect(device?.opened).toBe(false)
+      }
+    },
+  )
+})
+
+async function signOnce(cryptoki: Cryptoki): Promise<Uint8Array> {
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  const session = await slot?.openSession({ pin: rightPin })
+  if (session === undefined) throw new Error('There is no slot.')
+  await session.login(CKU.USER)
+  return result(
+    session.sign({ type: CKM.SHA256_RSA_PKCS }, await object(session, CKO.PRIVATE_KEY, 1), message),
+  )
+}
+
+/** Throws where the signature is not exactly right. */
+function check(card: PivCard): (signature: Uint8Array) => undefined {
+  const publicKey = publicKeyOf(card, '9A')
+  return (signature) => {
+    expect(createVerify('sha256').update(message).verify(publicKey, signature)).toBe(true)
+    return undefined
+  }
+}
+
+describe('a card in the reader', () => {
+  it('that is none of ours is told as such, and one that is not there too', async () => {
+    const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+    const bus = new VirtualBus()
+    bus.plug(reader)
+    const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb: bus.context() })], drivers: [pivDriver()] })
+    const [slot] = await firstValueFrom(cryptoki.slots$)
+    if (slot === undefined) throw new Error('There is no slot.')
+    await expect(slot.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
+    reader.insert(createEchoCard())
+    await expect(slot.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_RECOGNIZED))
+    reader.remove()
+    reader.insert(createPivCard())
+    await expect(slot.openSession()).resolves.toBeDefined()
+    await cryptoki.close()
+  })
+})
