@@ -62,7 +62,11 @@ function sources(folder) {
 /** What a source file imports: static, re-exported, for effect, dynamic, and as a type in passing. */
 function importsOf(path) {
   const text = readFileSync(path, 'utf8').replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
-  return [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*['"]([^'"\n]+)['"]/g)].map((match) => match[1])
+  return [
+    ...text.matchAll(
+      /(?:^\s*(?:import|export)\b[^'"`;]*?\bfrom\s*|^\s*import\s*|\bimport\s*\(\s*)['"]([^'"\n]+)['"]/gm,
+    ),
+  ].map((match) => match[1])
 }
 
 function ruleOfImports() {
@@ -162,11 +166,13 @@ function example(path) {
 /** Loads one entry of an installed package and tells what the load did beside giving exports. */
 const quietImport = (name) => `
 const before = new Set(Reflect.ownKeys(globalThis))
-const handles = process.getActiveResourcesInfo().length
+const alive = () => process.getActiveResourcesInfo().filter((kind) => !/^(FSReqPromise|CloseReq)$/.test(kind)).length
+const handles = alive()
 await import(${JSON.stringify(name)})
+await new Promise((resolve) => setImmediate(resolve))
 const added = Reflect.ownKeys(globalThis).filter((key) => !before.has(key))
 if (added.length > 0) { console.error('new globals: ' + added.map(String).join(', ')); process.exit(1) }
-if (process.getActiveResourcesInfo().length > handles) { console.error('it left something running'); process.exit(1) }
+if (alive() > handles) { console.error('it left something running'); process.exit(1) }
 `
 
 async function packed(folder) {

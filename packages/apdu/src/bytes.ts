@@ -1,5 +1,6 @@
 /** Bytes: hex, joining, comparing, and reading numbers whose byte order is in the function's name. */
 
+/** Lower-case hex without separators. */
 export function toHex(bytes: Uint8Array): string {
   let hex = ''
   for (const byte of bytes) hex += byte.toString(16).padStart(2, '0')
@@ -15,6 +16,8 @@ export function fromHex(hex: string): Uint8Array {
   return bytes
 }
 
+/** Joins the parts into a new array. */
+/** One new array of all parts. */
 export function concatBytes(...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array {
   let length = 0
   for (const part of parts) length += part.length

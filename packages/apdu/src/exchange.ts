@@ -13,6 +13,7 @@ export interface NamedCommand extends CommandApdu {
   readonly name: string
 }
 
+/** Options of one exchange. */
 export interface ExchangeOptions extends TransmitOptions {
   /** False: exactly one short APDU with Le of at most 256, and its answer as it came, 61xx included. */
   readonly follow?: false

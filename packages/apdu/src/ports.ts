@@ -3,6 +3,8 @@ import type { Observable } from 'rxjs'
 import type { AbortSignalLike } from './abort.ts'
 import type { CardGoneError } from './errors.ts'
 
+/** What every call that reaches a card takes. */
+/** How one exchange may run. All have defaults of the slot's own. */
 export interface TransmitOptions {
   /** Honoured between APDUs: a sent one cannot be unsent. */
   readonly signal?: AbortSignalLike
@@ -12,23 +14,31 @@ export interface TransmitOptions {
   readonly maxWaitMs?: number
   /** The command carries a secret: it is never traced, and its bytes are overwritten after use. */
   readonly sensitive?: true
+  /** Told each time something else is waited for than the card's plain answer. */
   readonly onWait?: (why: WaitReason) => void
 }
 
+/** Why a call takes longer: somebody else at the card, the card itself, or a person. */
+/** What an exchange waits for: the card's lock, a card that asked for more time, a touch of the token, or a PIN typed on the reader. */
 export type WaitReason = 'queue' | 'time-extension' | 'touch' | 'pin-pad'
 
-/** Valid only inside the transaction that handed it out. */
+/** The way to one card. Valid only inside the transaction that handed it out. */
 export interface CardChannel {
+  /** The answer to the latest reset, as it came. */
   readonly atr: Uint8Array
   readonly limits: ChannelLimits
   /** False: another owner, program or reset came between; select and verify again. */
   readonly undisturbed: boolean
   /** Sends one command APDU; resolves to the response APDU with its status word. */
   transmit(command: Uint8Array, options?: TransmitOptions): Promise<Uint8Array>
+  /** Resets the card and resolves to its ATR. Everything selected and verified is lost. */
   reset(kind: 'warm' | 'cold'): Promise<Uint8Array>
+  /** Absent: the reader has none. */
   readonly pinPad?: PinPad
 }
 
+/** What one APDU may be, given the reader and the card. */
+/** What reader and card together can carry in one exchange. */
 export interface ChannelLimits {
   /** Whether extended-length APDUs may be sent: both the reader and the card's ATR say so. */
   readonly extended: boolean
@@ -38,9 +48,11 @@ export interface ChannelLimits {
   readonly responseBytes: number
 }
 
-/** PinPadCancelledError and PinPadTimeoutError are not "wrong PIN". */
+/** PIN entry on the reader itself: the PIN never reaches the host. PinPadCancelledError and PinPadTimeoutError are not "wrong PIN". */
 export interface PinPad {
+  /** Sends the template with the typed PIN; resolves to the card's answer, status word included. */
   verify(template: PinTemplate, options?: TransmitOptions): Promise<Uint8Array>
+  /** The same for a command that changes the PIN. */
   modify(template: PinTemplate, options?: TransmitOptions): Promise<Uint8Array>
 }
 
@@ -63,6 +75,8 @@ export interface PinTemplate {
   readonly confirms?: boolean
 }
 
+/** A powered card that is held. */
+/** A powered card, held by one caller or shared. */
 export interface CardConnection {
   /** Fulfils once, with the reason; never rejects. */
   readonly gone: Promise<CardGoneError>
@@ -74,17 +88,24 @@ export interface CardConnection {
     work: (channel: CardChannel) => Promise<T>,
     options?: TransmitOptions,
   ): Promise<T>
+  /** Ends the connection; the card is left as it is, reset or without power. Default: the slot's own. */
   close(end?: 'leave' | 'reset' | 'power-off'): Promise<void>
 }
 
+/** What lies in a slot. */
+/** What lies in a slot. `inUse`: another page or program holds it. */
 export type Presence = 'empty' | 'present' | 'unreadable' | { readonly inUse: 'tab' | 'unknown' }
 
+/** How a card is to be held. */
+/** How to connect. Absent: the protocol that the card prefers, and exclusive access where the source has it. */
 export interface ConnectOptions {
   readonly protocol?: 'T=0' | 'T=1'
   readonly access?: 'exclusive' | 'shared'
   readonly signal?: AbortSignalLike
 }
 
+/** A place for a card. */
+/** A place for a card in a reader, or a token that is both. */
 export interface CardSlot {
   /** Stable: serial number, else port order. */
   readonly id: string
@@ -93,12 +114,17 @@ export interface CardSlot {
   readonly kind: 'contact' | 'contactless' | 'token' | 'sam'
   /** Hot; replays the latest; completes when the reader leaves. */
   readonly presence$: Observable<Presence>
+  /** Powers the card. Rejects with a typed error where there is none, it is mute or somebody else has it. */
   connect(options?: ConnectOptions): Promise<CardConnection>
+  /** A command for the reader itself, in its maker's own language. */
   escape?(data: Uint8Array, options?: TransmitOptions): Promise<Uint8Array>
 }
 
+/** Where slots come from: a driver, a bridge, an API of the platform. */
+/** Where slots come from: a driver of readers, a bridge, a browser API. */
 export interface SlotSource {
   /** Hot; replays the latest list; completes on close. */
   readonly slots$: Observable<readonly CardSlot[]>
+  /** Lets all readers go. */
   close(): Promise<void>
 }

@@ -20,7 +20,7 @@ export interface Stand {
   readonly reader: VirtualCcidReader
   readonly source: CcidSlotSource
   /** The first slot, once the source has told. */
-  slot(): Promise<CardSlot>
+  readonly slot: () => Promise<CardSlot>
 }
 
 export interface StandOptions extends VirtualUsbOptions {

@@ -12,6 +12,7 @@ export const operationTypes = [
   'verify',
   'verify-recover',
 ] as const
+/** One of the eight kinds. */
 export type OperationType = (typeof operationTypes)[number]
 
 /** The only pairs that a session may hold, in either order. */
@@ -65,6 +66,7 @@ export const oneCalls = [
   'unwrap',
   'derive',
 ] as const
+/** One of them. */
 export type OneCall = (typeof oneCalls)[number]
 
 /** "May" in the standard: a setting. A one-call function abandons nothing, whatever the conflict policy. */

@@ -5,6 +5,7 @@ import type { CKU } from './constants.ts'
 import type { Mechanism, MechanismInfo } from './mechanisms.ts'
 import type { PinSource } from './pin.ts'
 
+/** Finds its applet on a card. */
 export interface TokenDriver {
   readonly name: string
   /** Resolves to undefined where the card has no such applet. Called once an insertion. */
@@ -31,8 +32,10 @@ export interface TokenObject {
   load(options?: TransmitOptions): Promise<Attributes | undefined>
 }
 
+/** Who can log in to a token. */
 export type LoginUser = typeof CKU.USER | typeof CKU.SO
 
+/** One signature. */
 export interface SignRequest {
   readonly object: TokenObject
   readonly mechanism: Mechanism
@@ -50,6 +53,7 @@ export interface TokenLoginOptions extends TransmitOptions {
   readonly onAwaitPin?: () => void
 }
 
+/** One encryption or decryption. */
 export interface CipherRequest {
   readonly object: TokenObject
   readonly mechanism: Mechanism
@@ -61,6 +65,7 @@ export interface TokenCipher {
   final(options?: TransmitOptions): Promise<Uint8Array>
 }
 
+/** A card’s applet as PKCS#11 sees it. */
 export interface Token {
   /** Capabilities that stay as they are while the token is inserted: CKF_* as one number. */
   readonly flags: number

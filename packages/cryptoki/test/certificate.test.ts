@@ -150,18 +150,14 @@ describe('hostile bytes', () => {
 
   it('changed anywhere, a certificate is read or refused with MalformedError', () => {
     const changes = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 6 })
-    fc.assert(
-      fc.property(fc.constantFrom(...certificates), changes, ([, der], list) => {
-        const mutated = der.slice()
-        for (const [at, byte] of list) mutated[at % mutated.length] = byte
-        refusedOr(() => decodeX509(mutated))
-      }),
-      { numRuns: 5000 },
-    )
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => void refusedOr(() => decodeX509(bytes))),
-    )
-    expect.assertions(0)
+    const mutants = fc.property(fc.constantFrom(...certificates), changes, ([, der], list) => {
+      const mutated = der.slice()
+      for (const [at, byte] of list) mutated[at % mutated.length] = byte
+      refusedOr(() => decodeX509(mutated))
+    })
+    const noise = fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => void refusedOr(() => decodeX509(bytes)))
+    expect(() => fc.assert(mutants, { numRuns: 5000 })).not.toThrow()
+    expect(() => fc.assert(noise)).not.toThrow()
   })
 })
 

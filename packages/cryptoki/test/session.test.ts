@@ -231,8 +231,8 @@ describe('operations of one session', () => {
   it('a source that fails ends its operation, with the reason as the cause', async () => {
     const { session } = await open()
     const broken = new Error('the file vanished')
-    // biome-ignore lint/correctness/useYield: it fails before it could.
     async function* failing(): AsyncGenerator<Uint8Array> {
+      yield message
       throw broken
     }
     await expect(result(session.digest(sha256, failing()))).rejects.toMatchObject({ cause: broken })

@@ -24,6 +24,7 @@ export interface PinStatus {
   readonly triesLeft: number | undefined
 }
 
+/** Options of VERIFY. */
 export interface VerifyOptions extends TransmitOptions {
   /** The person said that the last try may be spent. */
   readonly acceptLastTry?: boolean
