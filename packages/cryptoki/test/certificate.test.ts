@@ -155,7 +155,10 @@ describe('hostile bytes', () => {
       for (const [at, byte] of list) mutated[at % mutated.length] = byte
       refusedOr(() => decodeX509(mutated))
     })
-    const noise = fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => void refusedOr(() => decodeX509(bytes)))
+    const noise = fc.property(
+      fc.uint8Array({ maxLength: 100 }),
+      (bytes) => void refusedOr(() => decodeX509(bytes)),
+    )
     expect(() => fc.assert(mutants, { numRuns: 5000 })).not.toThrow()
     expect(() => fc.assert(noise)).not.toThrow()
   })

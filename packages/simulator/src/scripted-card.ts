@@ -15,7 +15,7 @@ export class ScriptedCard implements VirtualCard {
   readonly surprises: string[] = []
   readonly #steps: ScriptStep[]
 
-  /** `atr` in hex; default: T=1, command chaining and extended lengths. */
+  /** `atr` in hex; default: T=0 and T=1, command chaining and extended lengths. */
   constructor(steps: readonly ScriptStep[], atr: string = '3b 85 80 01 80 73 c0 21 c0 d6') {
     this.#steps = [...steps]
     this.atr = bytesOf(atr)

@@ -1,0 +1,4 @@
+/** Virtual USB devices for other programs on this machine: an unmodified Chromium, pcscd, anything on libusb. Linux, Node. */
+export { type ChromiumLaunch, type ChromiumOptions, chromiumOnBus } from './chromium.ts'
+export { buildPreloadLibrary, cacheFolder } from './preload-library.ts'
+export { type BusOptions, startBus, VirtualUsbBus } from './virtual-usb-bus.ts'

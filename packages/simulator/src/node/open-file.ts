@@ -1,0 +1,226 @@
+/** One open device file of one program, with the rules of Linux's usbfs (drivers/usb/core/devio.c). */
+import { readUint16le, readUint32le } from '../bytes.ts'
+import type { PluggedDevice } from '../usb/virtual-bus.ts'
+import { Errno, int32, Operation } from './bus-frame.ts'
+import { alternatesOf } from './device-tree.ts'
+
+const transferTypes = { interrupt: 1, control: 2, bulk: 3 } as const
+const shortNotOk = 0x01
+
+interface PendingTransfer {
+  readonly endpoint: number
+  cancel: () => void
+}
+
+/** What a file asks of its bus. */
+export interface OpenFileHost {
+  /** The frame goes to the program. */
+  send(type: string, id: number, ...parts: readonly Uint8Array[]): void
+  /** Every file that holds this device open, this one among them. */
+  siblings(): Iterable<OpenFile>
+  configurationSelected(value: number): void
+  fault(error: unknown): void
+}
+
+/** Claims and transfers of one open file. */
+export class OpenFile {
+  readonly #plugged: PluggedDevice
+  readonly #host: OpenFileHost
+  readonly #pending = new Map<number, PendingTransfer>()
+  readonly #alternates = new Map<number, number>()
+
+  constructor(plugged: PluggedDevice, host: OpenFileHost) {
+    this.#plugged = plugged
+    this.#host = host
+  }
+
+  /** A frame of the program; what is no frame of ours throws RangeError. */
+  receive(type: string, id: number, payload: Uint8Array): void {
+    if (type === 'S') this.#submit(id, payload)
+    else if (type === 'D') this.#kill((_, pendingId) => pendingId === id)
+    else if (type === 'R' && payload.length === 12) {
+      const [operation, first] = [readUint32le(payload, 0), readUint32le(payload, 4) | 0]
+      this.#host.send('r', id, int32(this.#request(operation, first, readUint32le(payload, 8) | 0)))
+    } else throw new RangeError(`No frame ${JSON.stringify(type)} of ${payload.length} bytes is known.`)
+  }
+
+  /** The program closed the file or died: its transfers end, its interfaces are free. */
+  closed(): void {
+    this.#kill(() => true)
+    for (const [interfaceNumber, owner] of [...this.#plugged.claims])
+      if (owner === this) this.#release(interfaceNumber)
+  }
+
+  /** Ends this file's transfers on the interface, whoever asked. */
+  killInterface(interfaceNumber: number): void {
+    const endpoints = new Set(
+      this.#interfaceAlternates(interfaceNumber).flatMap((a) => a.endpoints.map((e) => e.address)),
+    )
+    this.#kill((transfer) => endpoints.has(transfer.endpoint))
+  }
+
+  #request(operation: number, first: number, second: number): number {
+    try {
+      switch (operation) {
+        case Operation.claim:
+          return this.#claim(first)
+        case Operation.release:
+          if (this.#plugged.claims.get(first) !== this) return -Errno.EINVAL
+          this.#release(first)
+          return 0
+        case Operation.setInterface:
+          return this.#setInterface(first, second)
+        case Operation.setConfiguration:
+          return this.#setConfiguration(first)
+        case Operation.reset:
+          // No usbfs driver survives a reset: the kernel unbinds it from every interface.
+          for (const file of this.#host.siblings()) file.closed()
+          this.#plugged.model.reset()
+          return 0
+        case Operation.clearHalt:
+          if (!this.#hasEndpoint(first)) return -Errno.ENOENT
+          this.#plugged.model.clearHalt(first)
+          return 0
+        case Operation.resetEndpoint:
+          return this.#hasEndpoint(first) ? 0 : -Errno.ENOENT
+        case Operation.getDriver:
+          return this.#plugged.claims.has(first) ? 0 : -Errno.ENODATA
+        case Operation.close:
+          this.closed()
+          return 0
+        default:
+          return -Errno.EINVAL
+      }
+    } catch (error) {
+      this.#host.fault(error)
+      return -Errno.EPROTO
+    }
+  }
+
+  #claim(interfaceNumber: number): number {
+    if (this.#interfaceAlternates(interfaceNumber).length === 0) return -Errno.ENOENT
+    const owner = this.#plugged.claims.get(interfaceNumber)
+    if (owner !== undefined) return owner === this ? 0 : -Errno.EBUSY
+    this.#plugged.claims.set(interfaceNumber, this)
+    this.#plugged.model.interfaceClaimed?.(interfaceNumber)
+    return 0
+  }
+
+  #release(interfaceNumber: number): void {
+    this.killInterface(interfaceNumber)
+    this.#plugged.claims.delete(interfaceNumber)
+    if (!this.#plugged.isPlugged) return
+    if (this.#alternates.get(interfaceNumber)) this.#plugged.model.selectAlternate(interfaceNumber, 0)
+    this.#alternates.delete(interfaceNumber)
+    this.#plugged.model.interfaceReleased?.(interfaceNumber)
+  }
+
+  #setInterface(interfaceNumber: number, alternateSetting: number): number {
+    const claimed = this.#claim(interfaceNumber)
+    if (claimed !== 0) return claimed
+    const settings = this.#interfaceAlternates(interfaceNumber)
+    if (!settings.some((a) => a.alternateSetting === alternateSetting)) return -Errno.EINVAL
+    this.killInterface(interfaceNumber)
+    this.#alternates.set(interfaceNumber, alternateSetting)
+    this.#plugged.model.selectAlternate(interfaceNumber, alternateSetting)
+    return 0
+  }
+
+  #setConfiguration(value: number): number {
+    if (this.#plugged.claims.size > 0) return -Errno.EBUSY
+    const isKnown = this.#plugged.model.configurationDescriptors.some((bytes) => bytes[5] === value)
+    if (!isKnown && value > 0) return -Errno.EINVAL
+    for (const file of this.#host.siblings()) file.closed()
+    this.#plugged.configurationValue = Math.max(0, value)
+    this.#plugged.model.setConfiguration(this.#plugged.configurationValue)
+    this.#host.configurationSelected(this.#plugged.configurationValue)
+    return 0
+  }
+
+  #submit(id: number, payload: Uint8Array): void {
+    if (payload.length < 10) throw new RangeError('A transfer of less than its own head.')
+    const [type, endpoint] = [payload[0], payload[1] as number]
+    const [flags, lengthBytes] = [readUint32le(payload, 2), readUint32le(payload, 6)]
+    const data = payload.slice(10)
+    try {
+      if (type === transferTypes.control) this.#control(id, data)
+      else if ((type === transferTypes.bulk || type === transferTypes.interrupt) && this.#mayUse(endpoint)) {
+        if (endpoint & 0x80) this.#in(id, endpoint, lengthBytes, (flags & shortNotOk) !== 0)
+        else if (this.#plugged.model.out(endpoint, data) === 'stall') this.#complete(id, -Errno.EPIPE)
+        else this.#complete(id, 0, undefined, data.length)
+      } else this.#complete(id, -Errno.EPROTO)
+    } catch (error) {
+      this.#pending.delete(id)
+      this.#complete(id, -Errno.EPROTO)
+      this.#host.fault(error)
+    }
+  }
+
+  #control(id: number, bytes: Uint8Array): void {
+    if (bytes.length < 8) throw new RangeError('A control transfer without its SETUP packet.')
+    const setup = {
+      bmRequestType: bytes[0] as number,
+      bRequest: bytes[1] as number,
+      wValue: readUint16le(bytes, 2),
+      wIndex: readUint16le(bytes, 4),
+      wLength: readUint16le(bytes, 6),
+    }
+    const answer = this.#plugged.model.control(setup, bytes.slice(8))
+    if (answer === 'stall') this.#complete(id, -Errno.EPIPE)
+    else if (setup.bmRequestType & 0x80) this.#complete(id, 0, answer.slice(0, setup.wLength))
+    else this.#complete(id, 0, undefined, bytes.length - 8)
+  }
+
+  #in(id: number, endpoint: number, lengthBytes: number, isShortWrong: boolean): void {
+    const pending: PendingTransfer = { endpoint, cancel: () => {} }
+    this.#pending.set(id, pending)
+    // The model may complete at once, before it returned how to cancel.
+    pending.cancel = this.#plugged.model.submitIn(endpoint, lengthBytes, ({ status, data }) => {
+      if (!this.#pending.delete(id)) return
+      if (status === 'stall') this.#complete(id, -Errno.EPIPE, data)
+      else if (status === 'babble') this.#complete(id, -Errno.EOVERFLOW, data)
+      else this.#complete(id, isShortWrong && data.length < lengthBytes ? -Errno.EREMOTEIO : 0, data)
+    })
+  }
+
+  // Killed transfers are reaped like any other, with the status of usb_kill_urb().
+  #kill(isMeant: (transfer: PendingTransfer, id: number) => boolean): void {
+    for (const [id, transfer] of [...this.#pending]) {
+      if (!isMeant(transfer, id)) continue
+      this.#pending.delete(id)
+      transfer.cancel()
+      this.#complete(id, -Errno.ENOENT)
+    }
+  }
+
+  #complete(
+    id: number,
+    status: number,
+    data: Uint8Array = new Uint8Array(),
+    actualBytes = data.length,
+  ): void {
+    this.#host.send('c', id, int32(status, actualBytes), data)
+  }
+
+  #interfaceAlternates(interfaceNumber: number) {
+    return alternatesOf(this.#plugged.model, this.#plugged.configurationValue).filter(
+      (alternate) => alternate.interfaceNumber === interfaceNumber,
+    )
+  }
+
+  #hasEndpoint(address: number): boolean {
+    return this.#interfaceOf(address) !== undefined
+  }
+
+  #interfaceOf(address: number): number | undefined {
+    return alternatesOf(this.#plugged.model, this.#plugged.configurationValue).find((alternate) =>
+      alternate.endpoints.some((endpoint) => endpoint.address === address),
+    )?.interfaceNumber
+  }
+
+  // The kernel claims for a program that forgot to; it refuses when another has the interface.
+  #mayUse(address: number): boolean {
+    const interfaceNumber = this.#interfaceOf(address)
+    return interfaceNumber !== undefined && this.#claim(interfaceNumber) === 0
+  }
+}

@@ -1,0 +1,212 @@
+/** A USB bus of virtual devices for other programs on this machine: a Unix socket and a folder that the preload library reads. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { UsbDeviceModel } from '../usb/device-model.ts'
+import { PluggedDevice } from '../usb/virtual-bus.ts'
+import { encodeFrame, Errno, FrameReader, int32 } from './bus-frame.ts'
+import { DeviceTree, linesOf, type TreeDevice, type TreeEntry } from './device-tree.ts'
+import { OpenFile } from './open-file.ts'
+import { buildPreloadLibrary } from './preload-library.ts'
+
+/** How a bus is started. */
+export interface BusOptions {
+  /** Where the bus listens; default: in a new folder under the system's for temporary files. Less than 108 bytes. */
+  readonly socketPath?: string
+  /** A device model threw, or a program sent what is no frame. Default: thrown, so that a test fails. */
+  readonly onFault?: (error: unknown) => void
+}
+
+interface Shown {
+  readonly plugged: PluggedDevice
+  readonly address: number
+  readonly files: Map<OpenFile, Socket>
+  tree: TreeDevice
+}
+
+/** sockaddr_un of Linux. */
+const maxSocketPathBytes = 107
+
+/**
+ * Starts a bus. Programs under it must run beside this process's event loop, which answers them: `spawn`, not `spawnSync`.
+ *
+ * ```ts
+ * const bus = await startBus()
+ * bus.plug(reader)
+ * spawn('lsusb', ['-v'], { env: { ...process.env, ...bus.environment } })
+ * ```
+ */
+export async function startBus(options: BusOptions = {}): Promise<VirtualUsbBus> {
+  const library = await buildPreloadLibrary()
+  const bus = new VirtualUsbBus(library, options)
+  await bus.listen()
+  return bus
+}
+
+/** A running bus. */
+export class VirtualUsbBus {
+  /** Starts any program under this bus, added to the environment it would have. */
+  readonly environment: {
+    readonly LD_PRELOAD: string
+    readonly WEBTOKI_USB_SOCKET: string
+    readonly WEBTOKI_USB_ROOT: string
+  }
+  readonly #tree: DeviceTree
+  readonly #server: Server
+  readonly #socketPath: string
+  readonly #onFault: (error: unknown) => void
+  readonly #shown = new Map<UsbDeviceModel, Shown>()
+  readonly #monitors = new Set<Socket>()
+  readonly #sockets = new Set<Socket>()
+  #lastAddress = 1
+  #isClosed = false
+
+  constructor(library: string, options: BusOptions) {
+    const root = mkdtempSync(join(tmpdir(), 'webtoki-usb-'))
+    this.#socketPath = options.socketPath ?? join(root, 'bus')
+    if (Buffer.byteLength(this.#socketPath) > maxSocketPathBytes) {
+      rmSync(root, { recursive: true, force: true })
+      throw new RangeError(
+        `A Unix socket's path has at most ${maxSocketPathBytes} bytes: ${this.#socketPath}`,
+      )
+    }
+    this.#tree = new DeviceTree(root)
+    this.#onFault =
+      options.onFault ??
+      ((error) => {
+        queueMicrotask(() => {
+          throw error
+        })
+      })
+    this.environment = {
+      LD_PRELOAD: [library, process.env['LD_PRELOAD']].filter(Boolean).join(':'),
+      WEBTOKI_USB_SOCKET: this.#socketPath,
+      WEBTOKI_USB_ROOT: root,
+    }
+    this.#server = createServer((socket) => this.#connected(socket))
+  }
+
+  /** Called by `startBus`. */
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(this.#socketPath, resolve)
+    })
+  }
+
+  /** Plugs the device in; programs that watch are told. The same model may be plugged into a page's bus another time. */
+  plug(model: UsbDeviceModel): void {
+    if (this.#isClosed) throw new Error('The virtual USB bus is closed.')
+    if (this.#shown.has(model)) throw new Error('The virtual device is plugged in already.')
+    const plugged = new PluggedDevice(model)
+    const address = ++this.#lastAddress
+    model.plugged({ unplug: () => this.unplug(model) })
+    const tree = this.#tree.add(model, address, plugged.configurationValue)
+    this.#shown.set(model, { plugged, address, files: new Map(), tree })
+    this.#tell('add', [tree.device, ...tree.interfaces])
+  }
+
+  /** Pulls the device: pending transfers end with ESHUTDOWN, all else with ENODEV, watchers are told. Nothing if it is out. */
+  unplug(model: UsbDeviceModel): void {
+    const shown = this.#shown.get(model)
+    if (shown === undefined) return
+    this.#shown.delete(model)
+    shown.plugged.isPlugged = false
+    shown.plugged.claims.clear()
+    model.unplugged()
+    this.#tree.remove(shown.tree)
+    // The end of the connection is what tells a program's open file: the same when this process is killed.
+    for (const socket of shown.files.values()) socket.end()
+    this.#tell('remove', [...shown.tree.interfaces, shown.tree.device])
+  }
+
+  /** How many programs hold the device open: for tests that wait until one does. */
+  openFiles(model: UsbDeviceModel): number {
+    return this.#shown.get(model)?.files.size ?? 0
+  }
+
+  /** Whether a program holds the interface. */
+  isClaimed(model: UsbDeviceModel, interfaceNumber: number): boolean {
+    return this.#shown.get(model)?.plugged.claims.has(interfaceNumber) ?? false
+  }
+
+  /** How many programs watch for devices. */
+  get watchers(): number {
+    return this.#monitors.size
+  }
+
+  /** Pulls every device, and goes. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    for (const model of [...this.#shown.keys()]) this.unplug(model)
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    for (const socket of this.#sockets) socket.end(() => socket.destroy())
+    await closed
+    rmSync(this.#tree.root, { recursive: true, force: true })
+  }
+
+  #tell(action: 'add' | 'remove', entries: readonly TreeEntry[]): void {
+    for (const { path, properties } of entries) {
+      const text = Buffer.from(linesOf({ ACTION: action, DEVPATH: path, ...properties }))
+      for (const monitor of this.#monitors) monitor.write(encodeFrame('e', 0, text))
+    }
+  }
+
+  #connected(socket: Socket): void {
+    const reader = new FrameReader()
+    let file: OpenFile | undefined
+    this.#sockets.add(socket)
+    // A program that dies resets its connection; 'close' follows.
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      this.#sockets.delete(socket)
+      this.#monitors.delete(socket)
+      if (file === undefined) return
+      for (const { files } of this.#shown.values()) files.delete(file)
+      file.closed()
+    })
+    socket.on('data', (chunk) => {
+      try {
+        for (const { type, id, payload } of reader.push(chunk)) {
+          if (file !== undefined) file.receive(type, id, payload)
+          else if (type === 'M') {
+            this.#monitors.add(socket)
+            socket.write(encodeFrame('m', 0))
+          } else if (type === 'O') {
+            file = this.#open(Buffer.from(payload).toString(), socket)
+            socket.write(encodeFrame('o', 0, int32(file === undefined ? -Errno.ENODEV : 0)))
+          } else throw new RangeError(`No frame ${JSON.stringify(type)} begins a connection.`)
+        }
+      } catch (error) {
+        socket.destroy()
+        this.#onFault(error)
+      }
+    })
+  }
+
+  #open(node: string, socket: Socket): OpenFile | undefined {
+    const shown = [...this.#shown.values()].find(({ tree }) => tree.node === node)
+    if (shown === undefined) return undefined
+    const file = new OpenFile(shown.plugged, {
+      send: (type, id, ...parts) => {
+        if (socket.writable) socket.write(encodeFrame(type, id, ...parts))
+      },
+      siblings: () => [...shown.files.keys()],
+      configurationSelected: (value) => this.#showAgain(shown, value),
+      fault: this.#onFault,
+    })
+    shown.files.set(file, socket)
+    return file
+  }
+
+  // Another configuration has other interfaces.
+  #showAgain(shown: Shown, configurationValue: number): void {
+    const before = shown.tree.interfaces
+    this.#tree.remove(shown.tree)
+    shown.tree = this.#tree.add(shown.plugged.model, shown.address, configurationValue)
+    this.#tell('remove', before)
+    this.#tell('add', shown.tree.interfaces)
+  }
+}
