@@ -6,6 +6,7 @@ import {
   CardGoneError,
   CardSilentError,
   type ChannelLimits,
+  concatBytes,
   MalformedError,
   ReaderRefusedError,
   ReaderTimeoutError,
@@ -275,13 +276,7 @@ export class CcidConnection implements CardConnection {
       }
       parts.push(answer.data)
     }
-    const response = new Uint8Array(totalBytes)
-    let offset = 0
-    for (const part of parts) {
-      response.set(part, offset)
-      offset += part.length
-    }
-    return response
+    return concatBytes(...parts)
   }
 
   #translate(error: unknown): Error {

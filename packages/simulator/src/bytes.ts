@@ -1,7 +1,7 @@
-/** Bytes of the simulator's own: hex, joining, and little-endian numbers as USB and CCID order them. */
+/** Bytes of the simulator's own, shared with no driver on purpose: hex, base64, joining, numbers of either byte order, randomness. */
 
 /** Reads hex digits, blanks between them allowed; throws RangeError on anything else. */
-export function bytesOf(hex: string): Uint8Array {
+export function fromHex(hex: string): Uint8Array {
   const digits = hex.replace(/\s+/g, '')
   if (digits.length % 2 !== 0 || /[^0-9a-f]/i.test(digits)) throw new RangeError('Not a string of hex bytes.')
   const bytes = new Uint8Array(digits.length / 2)
@@ -10,23 +10,38 @@ export function bytesOf(hex: string): Uint8Array {
 }
 
 /** Lower-case hex without separators. */
-export function hexOf(bytes: Uint8Array): string {
+export function toHex(bytes: Uint8Array): string {
   let hex = ''
   for (const byte of bytes) hex += byte.toString(16).padStart(2, '0')
   return hex
 }
 
-/** Joins the parts into a new array. */
-export function join(...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array {
+/** Reads base64 by the platform's own `atob`. */
+export function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))
+}
+
+/** Writes base64 by the platform's own `btoa`. */
+export function toBase64(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += String.fromCharCode(byte)
+  return btoa(text)
+}
+
+/** Joins byte strings and single bytes into a new array. */
+export function join(...parts: readonly (Uint8Array | readonly number[] | number)[]): Uint8Array {
   let length = 0
-  for (const part of parts) length += part.length
-  const bytes = new Uint8Array(length)
-  let offset = 0
+  for (const part of parts) length += typeof part === 'number' ? 1 : part.length
+  const whole = new Uint8Array(length)
+  let at = 0
   for (const part of parts) {
-    bytes.set(part, offset)
-    offset += part.length
+    if (typeof part === 'number') whole[at++] = part
+    else {
+      whole.set(part, at)
+      at += part.length
+    }
   }
-  return bytes
+  return whole
 }
 
 /** A 16-bit number, least significant byte first. */
@@ -53,3 +68,22 @@ export function readUint32le(bytes: Uint8Array, offset: number): number {
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i])
 }
+
+/** Reads an unsigned big-endian integer. */
+export function toInteger(bytes: Uint8Array): bigint {
+  return bytes.length === 0 ? 0n : BigInt(`0x${toHex(bytes)}`)
+}
+
+/** Writes an unsigned big-endian integer in exactly `length` bytes. */
+export function fromInteger(value: bigint, length: number): Uint8Array {
+  const digits = value.toString(16)
+  if (digits.length > 2 * length) throw new RangeError('The integer does not fit its field.')
+  return fromHex(digits.padStart(2 * length, '0'))
+}
+
+/** Where a virtual card takes its randomness from. */
+export type RandomSource = (length: number) => Uint8Array
+
+/** The platform's randomness. */
+export const platformRandom: RandomSource = (length) =>
+  globalThis.crypto.getRandomValues(new Uint8Array(length))

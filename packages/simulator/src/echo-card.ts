@@ -1,9 +1,9 @@
 /** A card that gives back what it is given: for long APDUs and for timings. */
-import { bytesOf, join } from './bytes.ts'
+import { fromHex, join } from './bytes.ts'
 import type { CardLogEntry, VirtualCard } from './card.ts'
 
 /** T=0 and T=1, historical bytes 80 73 C0 21 C0: command chaining and extended lengths. */
-const ATR = bytesOf('3b 85 80 01 80 73 c0 21 c0 d6')
+const ATR = fromHex('3b 85 80 01 80 73 c0 21 c0 d6')
 
 const ok = Uint8Array.of(0x90, 0x00)
 

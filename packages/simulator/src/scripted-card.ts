@@ -1,5 +1,5 @@
 /** A card that follows a script to the byte, and is loud on anything else. */
-import { bytesOf, hexOf, sameBytes } from './bytes.ts'
+import { fromHex, toHex, sameBytes } from './bytes.ts'
 import type { VirtualCard } from './card.ts'
 
 /** A command in hex and what the card answers; '*' takes any command. */
@@ -18,7 +18,7 @@ export class ScriptedCard implements VirtualCard {
   /** `atr` in hex; default: T=0 and T=1, command chaining and extended lengths. */
   constructor(steps: readonly ScriptStep[], atr: string = '3b 85 80 01 80 73 c0 21 c0 d6') {
     this.#steps = [...steps]
-    this.atr = bytesOf(atr)
+    this.atr = fromHex(atr)
   }
 
   reset(): void {}
@@ -27,12 +27,12 @@ export class ScriptedCard implements VirtualCard {
 
   async process(command: Uint8Array): Promise<Uint8Array> {
     const step = this.#steps[0]
-    if (step === undefined || (step.command !== '*' && !sameBytes(bytesOf(step.command), command))) {
-      this.surprises.push(`${hexOf(command)} came where ${step?.command ?? 'nothing'} was expected`)
+    if (step === undefined || (step.command !== '*' && !sameBytes(fromHex(step.command), command))) {
+      this.surprises.push(`${toHex(command)} came where ${step?.command ?? 'nothing'} was expected`)
       return Uint8Array.of(0x6f, 0x00)
     }
     this.#steps.shift()
-    return bytesOf(step.response)
+    return fromHex(step.response)
   }
 
   /** Throws where anything came against the script, or is still to come. */

@@ -9,7 +9,7 @@ import {
 } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { toInteger } from '../src/crypto/bytes.ts'
+import { toInteger } from '../src/bytes.ts'
 import { rsaKeyFromPrimes, rsaPrivateOperation } from '../src/crypto/raw-rsa.ts'
 import { tripleDesDecrypt, tripleDesEncrypt } from '../src/crypto/triple-des.ts'
 import { block, show } from './piv-terminal.ts'

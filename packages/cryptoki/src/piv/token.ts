@@ -30,6 +30,9 @@ const MAX_PIN_BYTES = 8
 /** From here down a person should take care (CKF_USER_PIN_COUNT_LOW). */
 const FEW_TRIES = 2
 
+/** The slot whose certificate names the holder: 9A. */
+const authenticationSlot = shownSlots[0] as PivSlot
+
 class PivTokenObject implements TokenObject {
   readonly known: Attributes
   readonly slot: PivSlot
@@ -104,10 +107,9 @@ export class PivToken implements Token {
   }
 
   async describe(options?: TransmitOptions): Promise<TokenInfo> {
-    const authentication = shownSlots[0] as PivSlot
-    const der = await this.certificate(authentication, options)
+    await this.certificate(authenticationSlot, options)
     return {
-      label: (der === undefined ? undefined : commonName(der)) ?? 'PIV card',
+      label: this.#label,
       manufacturer: '',
       model: 'PIV',
       serialNumber: this.#chuid?.guid === undefined ? '' : toHex(this.#chuid.guid),
@@ -115,6 +117,12 @@ export class PivToken implements Token {
       minPinBytes: MIN_PIN_BYTES,
       maxPinBytes: MAX_PIN_BYTES,
     }
+  }
+
+  /** The holder's name as far as it has been read. */
+  get #label(): string {
+    const der = this.#certificates.get(authenticationSlot)
+    return (der === undefined ? undefined : commonName(der)) ?? 'PIV card'
   }
 
   /** A slot's certificate in DER, from memory or cache where that is safe; undefined: the card has none. */
@@ -200,7 +208,7 @@ export class PivToken implements Token {
     // The person may take a minute: nobody holds the card meanwhile.
     const answer = await requestPin(source, {
       user,
-      label: 'PIV',
+      label: this.#label,
       triesLeft,
       minBytes: MIN_PIN_BYTES,
       maxBytes: MAX_PIN_BYTES,

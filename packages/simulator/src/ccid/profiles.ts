@@ -1,5 +1,5 @@
 /** Readers from real descriptors, as the collection of libccid prints them; the dump's name stands beside each. */
-import { bytesOf } from '../bytes.ts'
+import { fromHex } from '../bytes.ts'
 import {
   configurationDescriptor,
   deviceDescriptor,
@@ -104,7 +104,7 @@ export const readerProfiles: Readonly<
 /** The descriptors of a reader of this profile, with that serial number. */
 export function readerParts(profile: ReaderProfile, serialNumber: string | undefined): PacketDeviceParts {
   const { manufacturer, product, packetBytes = 64 } = profile
-  const classDescriptor = bytesOf(profile.ccidDescriptor)
+  const classDescriptor = fromHex(profile.ccidDescriptor)
   const endpointDescriptors = [
     endpointDescriptor(endpoints.bulkIn, 'bulk', packetBytes),
     endpointDescriptor(endpoints.bulkOut, 'bulk', packetBytes),

@@ -1,5 +1,5 @@
 /** The bare RSA private operation, RSADP and RSASP1 of RFC 8017 §5, by the Chinese remainder theorem: what a card does. */
-import { fromInteger, toInteger } from './bytes.ts'
+import { fromInteger, toInteger } from '../bytes.ts'
 
 /** An RSA private key as two primes and what follows from them. */
 export interface RsaPrivateKey {

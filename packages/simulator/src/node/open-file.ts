@@ -1,6 +1,6 @@
 /** One open device file of one program, with the rules of Linux's usbfs (drivers/usb/core/devio.c). */
 import { readUint16le, readUint32le } from '../bytes.ts'
-import type { PluggedDevice } from '../usb/virtual-bus.ts'
+import type { PluggedDevice } from '../usb/plugged-device.ts'
 import { Errno, int32, Operation } from './bus-frame.ts'
 import { alternatesOf } from './device-tree.ts'
 

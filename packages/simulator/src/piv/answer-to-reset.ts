@@ -1,5 +1,5 @@
 /** The ATR of the virtual PIV card (ISO 7816-3 §8): historical bytes 80 73 C0 21 C0 tell of chaining and extended length. */
-import { join } from '../crypto/bytes.ts'
+import { join } from '../bytes.ts'
 
 /** Which transmission protocols the ATR offers, the first one first. */
 export type AtrProtocols = 'T=1' | 'T=0' | 'T=0 and T=1'

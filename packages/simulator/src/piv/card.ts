@@ -1,6 +1,6 @@
 /** A PIV card that keeps state, as NIST SP 800-73-4 part 2 describes its command interface. */
 import type { CardLogEntry, VirtualCard } from '../card.ts'
-import { join, platformRandom, type RandomSource, sameBytes, toInteger } from '../crypto/bytes.ts'
+import { join, platformRandom, type RandomSource, sameBytes, toInteger } from '../bytes.ts'
 import { answerToReset } from './answer-to-reset.ts'
 import { type CommandApdu, readCommand } from './command.ts'
 import {

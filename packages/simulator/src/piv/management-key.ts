@@ -1,6 +1,6 @@
 /** The management key 9B and its block ciphers (SP 800-78-4 table 6-2), and the two ways to authenticate with it. */
 import { ecb } from '@noble/ciphers/aes.js'
-import { type RandomSource, sameBytes } from '../crypto/bytes.ts'
+import { type RandomSource, sameBytes } from '../bytes.ts'
 import { tripleDesEncrypt } from '../crypto/triple-des.ts'
 
 /** A management key and its algorithm reference. */

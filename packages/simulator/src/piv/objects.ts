@@ -1,5 +1,5 @@
 /** The data objects a factory-new virtual PIV card holds (SP 800-73-4 part 1 §3 and appendix A). */
-import { fromHex, join } from '../crypto/bytes.ts'
+import { fromHex, join } from '../bytes.ts'
 import { readObjects, tlv } from './tlv.ts'
 
 /** Key references that carry a certificate by default. */

@@ -1,5 +1,5 @@
 /** What a virtual PIV card can be made with, and what it is made with by default. */
-import { fromBase64, fromHex, type RandomSource, toBase64 } from '../crypto/bytes.ts'
+import { fromBase64, fromHex, type RandomSource, toBase64 } from '../bytes.ts'
 import type { AtrProtocols } from './answer-to-reset.ts'
 import * as demo from './demo-keys.ts'
 import { type PivKey, pivEcKey, pivRsaKey } from './keys.ts'

@@ -1,5 +1,5 @@
 /** A PIN or PUK with its tries, as ISO 7816-4 §11.5 and SP 800-73-4 part 2 §3.2 want it. */
-import { sameBytes } from '../crypto/bytes.ts'
+import { sameBytes } from '../bytes.ts'
 
 /** What a comparison came to. */
 export type Comparison = 'right' | 'wrong' | 'blocked'

@@ -1,5 +1,5 @@
 /** BER-TLV as PIV uses it (ISO 7816-4 §5.2.2): definite lengths of up to two length bytes, tags of up to three bytes. */
-import { join } from '../crypto/bytes.ts'
+import { join } from '../bytes.ts'
 
 /** One data object: its tag as a number (0x5FC105), its value, and its children's bytes are the value. */
 export interface DataObject {

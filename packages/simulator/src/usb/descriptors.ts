@@ -1,5 +1,5 @@
 /** USB descriptors as bytes, and the reading of them: USB 2.0, 9.5 and 9.6. */
-import { bytesOf, join, readUint16le, uint16le } from '../bytes.ts'
+import { fromHex, join, readUint16le, uint16le } from '../bytes.ts'
 
 /** What a device descriptor says (USB 2.0, 9.6.1). */
 export interface DeviceDescriptorFields {
@@ -59,7 +59,7 @@ export function configurationDescriptor(
 
 /** A string descriptor (9.6.7), or for index 0 the list of languages: US English alone. */
 export function stringDescriptor(text: string | undefined): Uint8Array {
-  if (text === undefined) return bytesOf('04030904')
+  if (text === undefined) return fromHex('04030904')
   const units: number[] = []
   for (let i = 0; i < text.length; i++) units.push(text.charCodeAt(i) & 0xff, text.charCodeAt(i) >>> 8)
   return join([2 + units.length, 3], units)
