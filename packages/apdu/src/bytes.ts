@@ -17,7 +17,6 @@ export function fromHex(hex: string): Uint8Array {
 }
 
 /** Joins the parts into a new array. */
-/** One new array of all parts. */
 export function concatBytes(...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array {
   let length = 0
   for (const part of parts) length += part.length

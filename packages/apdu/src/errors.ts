@@ -61,7 +61,6 @@ export class StatusError extends SmartcardError {
 }
 
 /** The card compared the PIN and refused it. */
-/** The card compared the PIN and refused it; one try is spent. */
 export class PinError extends SmartcardError {
   readonly code = 'card/pin-wrong'
   readonly triesLeft: number
@@ -72,7 +71,6 @@ export class PinError extends SmartcardError {
 }
 
 /** No try is left; the card compares no PIN any more. */
-/** No try is left: the card compares no PIN until it is unblocked. */
 export class PinBlockedError extends SmartcardError {
   readonly code = 'card/pin-blocked'
   constructor(options?: ErrorOptions) {
@@ -92,7 +90,6 @@ export class LastTryError extends SmartcardError {
 }
 
 /** The person cancelled on the reader. No try was spent. */
-/** The person pressed cancel on the reader. No try was spent. */
 export class PinPadCancelledError extends SmartcardError {
   readonly code = 'card/pin-pad-cancelled'
   constructor(options?: ErrorOptions) {
@@ -101,7 +98,6 @@ export class PinPadCancelledError extends SmartcardError {
 }
 
 /** The person entered nothing on the reader in time. No try was spent. */
-/** The reader gave up waiting for the person. No try was spent. */
 export class PinPadTimeoutError extends SmartcardError {
   readonly code = 'card/pin-pad-timeout'
   constructor(options?: ErrorOptions) {
@@ -127,7 +123,6 @@ export class ProtectedClassError extends SmartcardError {
 }
 
 /** The interface is claimed by somebody else. */
-/** Somebody else has claimed the reader. */
 export class ReaderInUseError extends SmartcardError {
   readonly code = 'reader/in-use'
   constructor(options?: ErrorOptions) {
@@ -136,7 +131,6 @@ export class ReaderInUseError extends SmartcardError {
 }
 
 /** The person or the system has not given access to the reader. */
-/** The browser or the operating system does not let this page or program use the reader. */
 export class NotGrantedError extends SmartcardError {
   readonly code = 'reader/not-granted'
   constructor(
@@ -148,7 +142,6 @@ export class NotGrantedError extends SmartcardError {
 }
 
 /** The reader was unplugged, or its source is closed. */
-/** The reader was unplugged. */
 export class ReaderGoneError extends SmartcardError {
   readonly code = 'reader/gone'
   constructor(options?: ErrorOptions) {
@@ -213,7 +206,6 @@ export class AbortedError extends SmartcardError {
 }
 
 /** Every error that tells of a card. */
-/** Every error that comes from a card or the way it is spoken to: `switch (error.code)` narrows it. */
 export type AnyCardError =
   | CardGoneError
   | CardSilentError
@@ -229,7 +221,6 @@ export type AnyCardError =
   | AbortedError
 
 /** Every error that tells of a reader. */
-/** Every error that comes from a reader or the way to it: `switch (error.code)` narrows it. */
 export type AnyReaderError =
   | ProtectedClassError
   | ReaderInUseError

@@ -4,7 +4,6 @@ import type { AbortSignalLike } from './abort.ts'
 import type { CardGoneError } from './errors.ts'
 
 /** What every call that reaches a card takes. */
-/** How one exchange may run. All have defaults of the slot's own. */
 export interface TransmitOptions {
   /** Honoured between APDUs: a sent one cannot be unsent. */
   readonly signal?: AbortSignalLike
@@ -19,7 +18,6 @@ export interface TransmitOptions {
 }
 
 /** Why a call takes longer: somebody else at the card, the card itself, or a person. */
-/** What an exchange waits for: the card's lock, a card that asked for more time, a touch of the token, or a PIN typed on the reader. */
 export type WaitReason = 'queue' | 'time-extension' | 'touch' | 'pin-pad'
 
 /** The way to one card. Valid only inside the transaction that handed it out. */
@@ -38,7 +36,6 @@ export interface CardChannel {
 }
 
 /** What one APDU may be, given the reader and the card. */
-/** What reader and card together can carry in one exchange. */
 export interface ChannelLimits {
   /** Whether extended-length APDUs may be sent: both the reader and the card's ATR say so. */
   readonly extended: boolean
@@ -76,7 +73,6 @@ export interface PinTemplate {
 }
 
 /** A powered card that is held. */
-/** A powered card, held by one caller or shared. */
 export interface CardConnection {
   /** Fulfils once, with the reason; never rejects. */
   readonly gone: Promise<CardGoneError>
@@ -93,11 +89,9 @@ export interface CardConnection {
 }
 
 /** What lies in a slot. */
-/** What lies in a slot. `inUse`: another page or program holds it. */
 export type Presence = 'empty' | 'present' | 'unreadable' | { readonly inUse: 'tab' | 'unknown' }
 
 /** How a card is to be held. */
-/** How to connect. Absent: the protocol that the card prefers, and exclusive access where the source has it. */
 export interface ConnectOptions {
   readonly protocol?: 'T=0' | 'T=1'
   readonly access?: 'exclusive' | 'shared'
@@ -105,7 +99,6 @@ export interface ConnectOptions {
 }
 
 /** A place for a card. */
-/** A place for a card in a reader, or a token that is both. */
 export interface CardSlot {
   /** Stable: serial number, else port order. */
   readonly id: string
@@ -121,7 +114,6 @@ export interface CardSlot {
 }
 
 /** Where slots come from: a driver, a bridge, an API of the platform. */
-/** Where slots come from: a driver of readers, a bridge, a browser API. */
 export interface SlotSource {
   /** Hot; replays the latest list; completes on close. */
   readonly slots$: Observable<readonly CardSlot[]>

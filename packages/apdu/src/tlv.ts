@@ -3,7 +3,6 @@ import { concatBytes } from './bytes.ts'
 import { MalformedError } from './errors.ts'
 
 /** One data object. */
-/** A data object, taken apart. */
 export interface Tlv {
   /** All tag bytes as one number: 0x53, 0x5f2f, 0x7f49. */
   readonly tag: number
@@ -92,7 +91,6 @@ export function findTlv(bytes: Uint8Array, tag: number): Uint8Array | undefined 
 }
 
 /** One data object in the shortest form; a tag of up to four bytes as one number, the value in parts. */
-/** Writes a data object; its value is the parts put together, its length field as short as can be (DER). */
 export function encodeTlv(tag: number, ...values: readonly (Uint8Array | readonly number[])[]): Uint8Array {
   const value = concatBytes(...values)
   return concatBytes(bigEndian(tag), lengthField(value.length), value)

@@ -241,10 +241,11 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     let extended = false
     let atr: ReturnType<typeof decodeAtr> | undefined
     try {
-      atr = decodeAtr(atrBytes)
+      // Leniently: cards with an odd ATR work all the same, and what it says of protocols still holds.
+      atr = decodeAtr(atrBytes, { lenient: true })
       extended = this.reader.descriptor.level === 'extended' && atrSaysExtended(atr)
     } catch (error) {
-      // Cards with an odd ATR work all the same; they are not trusted with extended lengths.
+      // Not even two bytes of sense in it: not trusted with extended lengths.
       if (!(error instanceof MalformedError)) throw error
     }
     if (protocol !== undefined && atr !== undefined) {

@@ -1,5 +1,6 @@
 /** PKCS#11 in TypeScript: slots, tokens, sessions, objects, and operations that are streams. The drivers have entries of their own. */
 export * from './attributes.ts'
+export { type CertificateFields, decodeX509, type KeyUsage } from './certificate.ts'
 export * from './constants.ts'
 export { Cryptoki, type CryptokiOptions } from './cryptoki.ts'
 export * from './errors.ts'

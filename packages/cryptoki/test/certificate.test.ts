@@ -1,7 +1,7 @@
 /** Certificates of virtual cards read by us and by Node; names in every string type; hostile bytes. */
 import { X509Certificate } from 'node:crypto'
 import { encodeTlv, fromHex, MalformedError, toHex } from '@webtoki/apdu'
-import { createPivCard, demoCa } from '../../simulator/src/piv/index.ts'
+import { createPivCard, demoCa } from '@webtoki/simulator'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type CertificateFields, decodeX509 } from '../src/certificate.ts'
