@@ -27,6 +27,16 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
+      {
+        // A person's stories in Debian's Chromium, over the built demo.
+        extends: true,
+        test: {
+          name: 'browser',
+          include: ['e2e/test/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
     ],
   },
 })

@@ -14,7 +14,29 @@ const judges = [
     debian: 'openssl',
     needed: 'verifying signatures and certificates in the judges’ tests',
   },
+  { program: 'chromium', debian: 'chromium', needed: 'the stories in a real browser' },
+  { program: 'gcc', debian: 'gcc libc6-dev', needed: 'the virtual USB bus, whose preload library is C' },
+  {
+    program: 'pkg-config',
+    debian: 'pkg-config',
+    needed: 'building the programs that judge the virtual USB bus',
+  },
+  { program: 'lsusb', debian: 'usbutils', needed: 'judging the virtual USB bus' },
+  {
+    program: '/usr/include/libusb-1.0/libusb.h',
+    debian: 'libusb-1.0-0-dev',
+    needed: 'judging the virtual USB bus by libusb',
+  },
+  { program: 'pcscd', debian: 'pcscd libccid', needed: 'judging the virtual readers by libccid' },
+  {
+    program: '/usr/include/PCSC/winscard.h',
+    debian: 'libpcsclite-dev',
+    needed: 'judging the virtual readers',
+  },
 ]
+
+/** A program on the PATH, or a file by its whole path. */
+const isThere = (program) => (program.startsWith('/') ? existsSync(program) : find(program) !== undefined)
 
 const stamp = join(root, 'node_modules', '.webtoki-setup')
 
@@ -83,9 +105,9 @@ async function rebuildUsb(program, before) {
 }
 
 async function installJudges() {
-  const missing = judges.filter(({ program }) => !find(program))
+  const missing = judges.filter(({ program }) => !isThere(program))
   if (missing.length === 0) return
-  const names = missing.map(({ debian }) => debian)
+  const names = missing.flatMap(({ debian }) => debian.split(' '))
   const mayInstall = find('apt-get') && existsSync('/etc/debian_version') && process.getuid?.() === 0
   if (mayInstall) {
     console.log(`setup: installing ${names.join(', ')}`)
@@ -94,7 +116,7 @@ async function installJudges() {
     // A fresh machine has no package lists; an older one has stale ones. Both are mended by one update.
     if ((await install()) !== 0 && (await run('apt-get', ['update'], { env })) === 0) await install()
   }
-  for (const { program, debian, needed } of missing.filter((judge) => !find(judge.program))) {
+  for (const { program, debian, needed } of missing.filter((judge) => !isThere(judge.program))) {
     const why = mayInstall
       ? 'apt-get could not install it'
       : 'only root on Debian or Ubuntu can install it from here'
@@ -104,7 +126,8 @@ async function installJudges() {
 
 /** Our packages into dist/: `npx webtoki` and the bench run from there, the tests run from source. */
 async function build() {
-  const projects = [...packages().map(({ path }) => path), join(root, 'bench')]
+  const simulatorForNode = join(root, 'packages', 'simulator', 'src', 'node')
+  const projects = [...packages().map(({ path }) => path), simulatorForNode, join(root, 'bench')]
     .map((path) => join(path, 'tsconfig.json'))
     .filter((path) => existsSync(path))
   const code = await run(process.execPath, [

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { conclude, readJson, root, run } from './command.mjs'
+import { buildDemo } from './demo.mjs'
 import { setup } from './setup.mjs'
 
 const parts = ['unit', 'judges', 'browser']
@@ -60,6 +61,14 @@ async function runPart(part) {
   if (part === 'browser' && !existsSync(join(root, 'e2e'))) {
     console.log('no browser tests yet')
     return { passed: 0, failed: 0, skipped: 0 }
+  }
+  if (part === 'browser') {
+    try {
+      await buildDemo()
+    } catch (error) {
+      console.error(`browser: ${error.message}`)
+      return { passed: 0, failed: 1, skipped: 0 }
+    }
   }
   const { passed, failed, skipped } = await runVitest(part)
   for (const name of skipped) console.log(`skipped: ${name}`)

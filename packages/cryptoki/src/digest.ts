@@ -1,78 +1,72 @@
-/** Digests: streaming ones in WebAssembly, with JavaScript where a page forbids that, and whole ones for padding. */
+/** Digests: short data at once, long data in WebAssembly that is loaded for it alone. */
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
-import { sha3_224, sha3_256, sha3_384, sha3_512 } from '@noble/hashes/sha3.js'
-import {
-  createSHA1,
-  createSHA3,
-  createSHA224,
-  createSHA256,
-  createSHA384,
-  createSHA512,
-  type IHasher,
-} from 'hash-wasm'
+import type { DigestName } from './digest-name.ts'
+import type { LongDigest } from './streaming-digest.ts'
 
-/** The hashes that PKCS#11 v2.40 and 3.0 name and that are still in use. */
-export type DigestName =
-  | 'SHA-1'
-  | 'SHA-224'
-  | 'SHA-256'
-  | 'SHA-384'
-  | 'SHA-512'
-  | 'SHA3-224'
-  | 'SHA3-256'
-  | 'SHA3-384'
-  | 'SHA3-512'
+/** A challenge is shorter: who only logs in never loads the WebAssembly. */
+const SHORT_BYTES = 0x1_0000
 
-/** A digest under way. */
-export interface StreamingDigest {
-  update(chunk: Uint8Array): void
-  /** To be called once. */
-  digest(): Uint8Array
-}
-
-const inWasm: Readonly<Record<DigestName, () => Promise<IHasher>>> = {
-  'SHA-1': createSHA1,
-  'SHA-224': createSHA224,
-  'SHA-256': createSHA256,
-  'SHA-384': createSHA384,
-  'SHA-512': createSHA512,
-  'SHA3-224': () => createSHA3(224),
-  'SHA3-256': () => createSHA3(256),
-  'SHA3-384': () => createSHA3(384),
-  'SHA3-512': () => createSHA3(512),
-}
-
-const inJavaScript = {
+const short = {
   'SHA-1': sha1,
   'SHA-224': sha224,
   'SHA-256': sha256,
   'SHA-384': sha384,
   'SHA-512': sha512,
-  'SHA3-224': sha3_224,
-  'SHA3-256': sha3_256,
-  'SHA3-384': sha3_384,
-  'SHA3-512': sha3_512,
-} as const satisfies Readonly<Record<DigestName, unknown>>
+} as const
 
-/** Fast where WebAssembly may run; a page whose CSP lacks 'wasm-unsafe-eval' gets the same digest more slowly. */
-export async function createDigest(
-  name: DigestName,
-  create: () => Promise<IHasher> = inWasm[name],
-): Promise<StreamingDigest> {
-  let hasher: IHasher
-  try {
-    hasher = await create()
-  } catch {
-    return inJavaScript[name].create()
+/** The hashes that paddings use. */
+export type ShortDigestName = 'SHA-1' | 'SHA-224' | 'SHA-256' | 'SHA-384' | 'SHA-512'
+
+/** A whole digest at once, for small inputs. */
+export function hash(name: ShortDigestName, bytes: Uint8Array): Uint8Array {
+  return short[name](bytes)
+}
+
+/** A digest under way. What it is given is not kept beyond the call, however long the whole becomes. */
+export class StreamingDigest {
+  readonly #name: DigestName
+  #gathered: Uint8Array[] = []
+  #gatheredBytes = 0
+  #long: LongDigest | undefined
+
+  constructor(name: DigestName) {
+    this.#name = name
   }
-  return {
-    update: (chunk) => void hasher.update(chunk),
-    digest: () => hasher.digest('binary'),
+
+  async update(chunk: Uint8Array): Promise<void> {
+    if (this.#long === undefined) {
+      if (isShort(this.#name) && this.#gatheredBytes + chunk.length <= SHORT_BYTES) {
+        this.#gathered.push(chunk.slice())
+        this.#gatheredBytes += chunk.length
+        return
+      }
+      await this.#lengthen()
+    }
+    this.#long?.update(chunk)
+  }
+
+  /** To be called once. */
+  async digest(): Promise<Uint8Array> {
+    const name = this.#name
+    if (this.#long === undefined && isShort(name)) {
+      const hasher = short[name].create()
+      for (const chunk of this.#gathered) hasher.update(chunk)
+      return hasher.digest()
+    }
+    return (this.#long ?? (await this.#lengthen())).digest()
+  }
+
+  async #lengthen(): Promise<LongDigest> {
+    const { createLongDigest } = await import('./streaming-digest.ts')
+    const long = await createLongDigest(this.#name)
+    for (const chunk of this.#gathered) long.update(chunk)
+    this.#gathered = []
+    this.#long = long
+    return long
   }
 }
 
-/** A whole digest at once, for the small inputs of paddings. */
-export function hash(name: DigestName, bytes: Uint8Array): Uint8Array {
-  return inJavaScript[name](bytes)
+function isShort(name: DigestName): name is ShortDigestName {
+  return Object.hasOwn(short, name)
 }

@@ -1,7 +1,7 @@
 /** Mechanisms that sign and digest: PKCS#11 v2.40 mechanisms, 2.1 (RSA), 2.3 (EC), 2.17 to 2.22 (SHA). */
 import type { DigestName as SignatureHash } from '@webtoki/apdu/piv'
 import { CKG, CKM, CKR } from './constants.ts'
-import type { DigestName } from './digest.ts'
+import type { DigestName } from './digest-name.ts'
 import { CryptokiError } from './errors.ts'
 
 /** CK_RSA_PKCS_PSS_PARAMS. */

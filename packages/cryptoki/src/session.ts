@@ -325,7 +325,7 @@ export class Session implements InsertionSession {
     if (spec.type === 'digest') {
       const name = digestMechanism(spec.mechanism.type)
       if (name === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
-      return { type: 'digest', endsOnLogout: false, begin: () => DigestStage.begin(name) }
+      return { type: 'digest', endsOnLogout: false, begin: async () => new DigestStage(name) }
     }
     const { key, mechanism, type } = spec
     const source = key.sourceFor(this.#insertion, CKR.KEY_HANDLE_INVALID)
@@ -371,7 +371,7 @@ export class Session implements InsertionSession {
     return {
       type: 'sign',
       endsOnLogout: key.isPrivate,
-      begin: (progress) => SignStage.begin(signing, progress),
+      begin: async (progress) => new SignStage(signing, progress),
     }
   }
 
@@ -383,7 +383,7 @@ export class Session implements InsertionSession {
     return {
       type: 'verify',
       endsOnLogout: key.isPrivate,
-      begin: () => VerifyStage.begin(mechanism, key, signature),
+      begin: async () => new VerifyStage(mechanism, key, signature),
     }
   }
 

@@ -1,6 +1,7 @@
 /** The work of one operation between Init and Final: what each chunk does to it, and what it ends in. */
 import { CKA, CKR } from './constants.ts'
-import { createDigest, type DigestName, type StreamingDigest } from './digest.ts'
+import { StreamingDigest } from './digest.ts'
+import type { DigestName } from './digest-name.ts'
 import { CryptokiError } from './errors.ts'
 import type { Insertion } from './insertion.ts'
 import { type Mechanism, type SignMechanism, signMechanism } from './mechanisms.ts'
@@ -8,7 +9,6 @@ import type { CkObject } from './object.ts'
 import type { Progress } from './operation.ts'
 import type { PinSource } from './pin.ts'
 import type { TokenCipher, TokenObject } from './token.ts'
-import { verifySignature } from './verify.ts'
 
 /** Update and Final. What `update` returns is the operation's output: bytes for ciphers, nothing for others. */
 export interface Stage<T> {
@@ -25,16 +25,12 @@ const MAX_COLLECTED_BYTES = 2048
 export class DigestStage implements Stage<Uint8Array> {
   readonly #digest: StreamingDigest
 
-  private constructor(digest: StreamingDigest) {
-    this.#digest = digest
-  }
-
-  static async begin(name: DigestName): Promise<DigestStage> {
-    return new DigestStage(await createDigest(name))
+  constructor(name: DigestName) {
+    this.#digest = new StreamingDigest(name)
   }
 
   async update(chunk: Uint8Array): Promise<undefined> {
-    this.#digest.update(chunk)
+    await this.#digest.update(chunk)
   }
 
   async final(): Promise<undefined> {}
@@ -48,22 +44,17 @@ export class DigestStage implements Stage<Uint8Array> {
 class Message {
   /** The hash that `take` gives; undefined: the message itself. */
   readonly hash: SignMechanism['hash']
-  #digest: StreamingDigest | undefined
+  readonly #digest: StreamingDigest | undefined
   #collected: Uint8Array = new Uint8Array(0)
 
-  private constructor(hash: SignMechanism['hash'], digest: StreamingDigest | undefined) {
-    this.hash = hash
-    this.#digest = digest
+  constructor(mechanism: Mechanism) {
+    this.hash = signMechanism(mechanism.type)?.hash
+    this.#digest = this.hash === undefined ? undefined : new StreamingDigest(this.hash)
   }
 
-  static async begin(mechanism: Mechanism): Promise<Message> {
-    const hash = signMechanism(mechanism.type)?.hash
-    return new Message(hash, hash === undefined ? undefined : await createDigest(hash))
-  }
-
-  update(chunk: Uint8Array): void {
+  async update(chunk: Uint8Array): Promise<void> {
     if (this.#digest !== undefined) {
-      this.#digest.update(chunk)
+      await this.#digest.update(chunk)
       return
     }
     const bytes = this.#collected.length + chunk.length
@@ -74,8 +65,8 @@ class Message {
     this.#collected = grown
   }
 
-  take(): Uint8Array {
-    return this.#digest?.digest() ?? this.#collected
+  async take(): Promise<Uint8Array> {
+    return (await this.#digest?.digest()) ?? this.#collected
   }
 }
 
@@ -96,18 +87,14 @@ export class SignStage implements Stage<Uint8Array> {
   readonly #progress: Progress
   readonly #message: Message
 
-  private constructor(signing: Signing, progress: Progress, message: Message) {
+  constructor(signing: Signing, progress: Progress) {
     this.#signing = signing
     this.#progress = progress
-    this.#message = message
-  }
-
-  static async begin(signing: Signing, progress: Progress): Promise<SignStage> {
-    return new SignStage(signing, progress, await Message.begin(signing.mechanism))
+    this.#message = new Message(signing.mechanism)
   }
 
   async update(chunk: Uint8Array): Promise<undefined> {
-    this.#message.update(chunk)
+    await this.#message.update(chunk)
   }
 
   async final(): Promise<undefined> {}
@@ -119,7 +106,7 @@ export class SignStage implements Stage<Uint8Array> {
     if (always && pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     if (!always && key.isPrivate && insertion.user === undefined) {
       if (login === undefined || pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-      await login(pin, progress)
+      await login(thenWorking(pin, progress), progress)
     }
     progress.check()
     progress.tell({ phase: 'awaiting-card', why: 'working' })
@@ -128,12 +115,21 @@ export class SignStage implements Stage<Uint8Array> {
       {
         object: source,
         mechanism,
-        data: this.#message.take(),
+        data: await this.#message.take(),
         ...(hash === undefined ? {} : { digested: hash }),
-        ...(always && pin !== undefined ? { contextPin: pin } : {}),
+        ...(always && pin !== undefined ? { contextPin: thenWorking(pin, progress) } : {}),
       },
       { ...progress.transmitOptions, onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }) },
     )
+  }
+}
+
+/** With the PIN given, it is the card's turn again. */
+function thenWorking(pin: PinSource, progress: Progress): PinSource {
+  return async (request) => {
+    const answer = await pin(request)
+    progress.tell({ phase: 'awaiting-card', why: 'working' })
+    return answer
   }
 }
 
@@ -144,28 +140,26 @@ export class VerifyStage implements Stage<void> {
   readonly #signature: Uint8Array
   readonly #message: Message
 
-  private constructor(mechanism: Mechanism, key: CkObject, signature: Uint8Array, message: Message) {
+  constructor(mechanism: Mechanism, key: CkObject, signature: Uint8Array) {
     this.#mechanism = mechanism
     this.#key = key
-    this.#signature = signature
-    this.#message = message
-  }
-
-  static async begin(mechanism: Mechanism, key: CkObject, signature: Uint8Array): Promise<VerifyStage> {
-    return new VerifyStage(mechanism, key, signature.slice(), await Message.begin(mechanism))
+    this.#signature = signature.slice()
+    this.#message = new Message(mechanism)
   }
 
   async update(chunk: Uint8Array): Promise<undefined> {
-    this.#message.update(chunk)
+    await this.#message.update(chunk)
   }
 
   async final(): Promise<undefined> {}
 
   async finish(): Promise<void> {
+    // Loaded for those who verify: the curves are most of this package's weight.
+    const { verifySignature } = await import('./verify.ts')
     const isValid = verifySignature(
       this.#key.attributes,
       this.#mechanism,
-      this.#message.take(),
+      await this.#message.take(),
       this.#signature,
     )
     if (!isValid) throw new CryptokiError(CKR.SIGNATURE_INVALID)

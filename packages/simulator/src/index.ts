@@ -1,7 +1,15 @@
 /** Virtual USB devices, readers and cards, behind the browser's own USB interface. */
 export type { CardLogEntry, VirtualCard } from './card.ts'
 export { ReaderCounters } from './ccid/counters.ts'
-export { type Fault, type FaultEnd, type FaultKind, type FaultMoment, FaultSchedule } from './ccid/faults.ts'
+export {
+  type Fault,
+  type FaultEnd,
+  type FaultKind,
+  type FaultMoment,
+  FaultSchedule,
+  type FaultTarget,
+} from './ccid/faults.ts'
+export type { MessageName } from './ccid/messages.ts'
 export { type ReaderProfile, readerProfiles } from './ccid/profiles.ts'
 export { VirtualCcidReader, type VirtualReaderOptions } from './ccid/reader.ts'
 export { HandClock, realClock, type SimulatorClock } from './clock.ts'

@@ -1,63 +1,6 @@
-import { beforeEach, describe, expect, it } from 'vitest'
-import {
-  createEchoCard,
-  createPivCard,
-  type EchoCard,
-  type Fault,
-  HandClock,
-  type ReaderProfile,
-  readerProfiles,
-  ScriptedCard,
-  type VirtualCard,
-  VirtualCcidReader,
-  VirtualBus,
-  type VirtualUsbDevice,
-} from '../src/index.ts'
-
-/** Bytes by hand, as CCID 1.1 prints them: this file shares no encoder with anybody. */
-const message = (
-  type: number,
-  sequence: number,
-  three: readonly number[],
-  ...data: number[]
-): Uint8Array<ArrayBuffer> =>
-  Uint8Array.of(type, data.length & 0xff, data.length >> 8, 0, 0, 0, sequence, ...three, ...data)
-const powerOn = (sequence: number) => message(0x62, sequence, [0, 0, 0])
-const xfr = (sequence: number, data: readonly number[], level = 0) =>
-  message(0x6f, sequence, [0, level, 0], ...data)
-const echo = [0, 0x10, 0, 0, 2, 0xaa, 0xbb, 0]
-
-class Host {
-  readonly reader: VirtualCcidReader
-  readonly clock = new HandClock()
-  readonly bus = new VirtualBus()
-  device!: VirtualUsbDevice
-
-  constructor(profile: ReaderProfile, card?: VirtualCard) {
-    this.reader = new VirtualCcidReader(profile, { clock: this.clock })
-    if (card !== undefined) this.reader.insert(card)
-    this.bus.plug(this.reader)
-  }
-
-  async open(): Promise<this> {
-    const [device] = await this.bus.context({ protectedClasses: false }).getDevices()
-    if (device === undefined) throw new Error('There is no device.')
-    this.device = device
-    await device.open()
-    await device.claimInterface(0)
-    return this
-  }
-
-  async ask(bytes: Uint8Array<ArrayBuffer>): Promise<number[]> {
-    await this.device.transferOut(2, bytes)
-    return this.answer()
-  }
-
-  async answer(): Promise<number[]> {
-    const { data } = await this.device.transferIn(1, 65_600)
-    return data === undefined ? [] : [...new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]
-  }
-}
+import { expect, it, describe } from 'vitest'
+import { createEchoCard, readerProfiles, ScriptedCard, VirtualCcidReader } from '../src/index.ts'
+import { echo, Host, message, powerOn, xfr } from './ccid-host.ts'
 
 describe('a reader, message by message', () => {
   it('says that no card is there, in the status and in each failure', async () => {
@@ -174,138 +117,105 @@ describe('a reader, message by message', () => {
       /TPDU/,
     )
   })
-})
 
-describe('a fault', () => {
-  let card: EchoCard
-  let host: Host
-  beforeEach(async () => {
-    card = createEchoCard()
-    host = await new Host(readerProfiles.dualiAbcm6, card).open()
+  it('takes no message longer than it says, and no command longer than ISO 7816-4 has', async () => {
+    const card = createEchoCard()
+    const host = await new Host(readerProfiles.dualiAbcm6, card).open()
     await host.ask(powerOn(0))
-  })
-  const good = [0x80, 4, 0, 0, 0, 0, 1, 0, 0, 0, 0xaa, 0xbb, 0x90, 0]
-
-  it.each([
-    ['mute-card', [0x80, 0, 0, 0, 0, 0, 1, 0x40, 0xfe, 0], 0],
-    ['truncated-message', good.slice(0, -1), 1],
-    ['wrong-length', [0x80, 9, ...good.slice(2)], 1],
-    ['huge-length', [0x80, 0xff, 0xff, 0xff, 0xff, ...good.slice(5)], 1],
-    ['one-byte-message', [0x80], 1],
-    ['one-byte-response', [0x80, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0], 1],
-    ['empty-packet', [], 1],
-  ] as const)(
-    '%s is seen by the host, and the card’s log tells what it executed',
-    async (kind, seen, executed) => {
-      host.reader.faults.schedule({ kind, ends: 'once' } as Fault)
-      expect(await host.ask(xfr(1, echo))).toEqual(seen)
-      expect(card.log).toHaveLength(executed)
-    },
-  )
-
-  it('comes as often as it is told to, and not before its turn', async () => {
-    host.reader.faults.schedule({ kind: 'mute-card', ends: 'twice' }, { skip: 1 })
-    const codes: number[] = []
-    for (let sequence = 1; sequence <= 4; sequence++)
-      codes.push((await host.ask(xfr(sequence, echo)))[8] as number)
-    expect(codes).toEqual([0, 0xfe, 0xfe, 0])
-  })
-
-  it('until reset ends by a power-on', async () => {
-    host.reader.faults.schedule({ kind: 'mute-card', ends: 'until-reset' })
-    for (let run = 0; run < 5; run++) expect((await host.ask(xfr(1, echo)))[8]).toBe(0xfe)
-    await host.ask(powerOn(2))
-    expect((await host.ask(xfr(3, echo)))[8]).toBe(0)
-  })
-
-  it('a stale answer comes before the right one, a stall before an answer that waits', async () => {
-    host.reader.faults.schedule({ kind: 'stale-answer', ends: 'once' })
-    expect((await host.ask(xfr(1, echo)))[6]).toBe(0x81)
-    expect(await host.answer()).toEqual(good)
-    host.reader.faults.schedule({ kind: 'stall-in', ends: 'once' })
-    await host.device.transferOut(2, xfr(1, echo))
-    expect((await host.device.transferIn(1, 512)).status).toBe('stall')
-    await host.device.clearHalt('in', 1)
-    expect(await host.answer()).toEqual(good)
-  })
-
-  it('time extensions and slow cards go by the clock', async () => {
-    host.reader.faults.schedule({
-      kind: 'time-extension',
-      ends: 'once',
-      frames: 2,
-      multiplier: 4,
-      delayMs: 1000,
-    })
-    expect((await host.ask(xfr(1, echo))).slice(6, 9)).toEqual([1, 0x80, 4])
-    const second = host.answer()
-    await host.clock.advance(1000)
-    expect((await second).slice(6, 9)).toEqual([1, 0x80, 4])
-    const last = host.answer()
-    await host.clock.advance(1000)
-    expect(await last).toEqual(good)
-  })
-
-  it('a pulled card: before, it has executed nothing; during, its answer is lost', async () => {
-    host.reader.faults.schedule({ kind: 'card-pulled', moment: 'before', ends: 'once' })
-    expect((await host.ask(xfr(1, echo))).slice(7, 9)).toEqual([0x42, 0xfe])
+    const full = Array.from({ length: 1004 }, () => 0)
+    expect((await host.ask(xfr(1, [...full, 0], 1))).slice(7, 9)).toEqual([0x40, 1])
+    expect((await host.ask(xfr(2, full, 1))).slice(7)).toEqual([0, 0, 0x10])
+    for (let sequence = 3; sequence < 67; sequence++) await host.ask(xfr(sequence, full, 3))
+    expect((await host.ask(xfr(67, full, 3))).slice(7, 9)).toEqual([0x40, 0xfc])
+    expect((await host.ask(xfr(68, full, 2))).slice(7, 9)).toEqual([0x40, 8])
     expect(card.log).toHaveLength(0)
-    host.reader.insert(card)
-    await host.ask(powerOn(2))
-    host.reader.faults.schedule({ kind: 'card-pulled', moment: 'during', ends: 'once' })
-    expect((await host.ask(xfr(3, echo))).slice(7, 9)).toEqual([0x42, 0xfe])
-    expect(card.log).toHaveLength(1)
   })
 
-  it('an unplugged reader takes its transfers along', async () => {
-    host.reader.faults.schedule({ kind: 'unplugged', moment: 'during', ends: 'once' })
-    const pending = host.device.transferIn(1, 512)
-    await Promise.all([
-      expect(pending).rejects.toMatchObject({ name: 'AbortError' }),
-      host.device.transferOut(2, xfr(1, echo)),
-    ])
+  it('at short level knows neither parts of commands nor answers of more than 256 bytes', async () => {
+    const card = new ScriptedCard([{ command: '00b0000000', response: `${'00'.repeat(257)}9000` }])
+    const host = await new Host(readerProfiles.omnikey3021, card).open()
+    await host.ask(powerOn(0))
+    expect((await host.ask(xfr(1, echo, 1))).slice(7, 9)).toEqual([0x40, 8])
+    expect((await host.ask(xfr(2, [0, 0xb0, 0, 0, 0]))).slice(7, 9)).toEqual([0x40, 0xfc])
+    card.check()
   })
-})
 
-describe('the counters', () => {
-  it('count what reaches the card, and the transfers from the first APDU to the last', async () => {
+  it('asks for power again after the card was changed', async () => {
     const host = await new Host(readerProfiles.dualiAbcm6, createEchoCard()).open()
     await host.ask(powerOn(0))
-    await host.ask(xfr(1, echo))
-    await host.ask(message(0x65, 2, [0, 0, 0]))
-    await host.ask(xfr(3, echo))
-    await host.ask(message(0x65, 4, [0, 0, 0]))
-    const { apdus, bytesToCard, bytesFromCard, usbTransfers, messages } = host.reader.counters
-    expect({ apdus, bytesToCard, bytesFromCard, usbTransfers }).toEqual({
-      apdus: 2,
-      bytesToCard: 2 * echo.length,
-      bytesFromCard: 8,
-      usbTransfers: 6,
-    })
-    expect(Object.fromEntries(messages)).toEqual({ IccPowerOn: 1, XfrBlock: 2, GetSlotStatus: 2 })
+    host.reader.insert(createEchoCard())
+    expect((await host.ask(message(0x65, 1, [0, 0, 0])))[7]).toBe(1)
+    expect((await host.ask(xfr(2, echo))).slice(7, 9)).toEqual([0x41, 0xfe])
+    await host.ask(powerOn(3))
+    expect((await host.ask(xfr(4, echo))).slice(10)).toEqual([0xaa, 0xbb, 0x90, 0])
   })
-})
 
-describe('cards beside PIV', () => {
-  it('the echo card chains and hands out long answers in pieces', async () => {
+  it('tells parameters back as they were set, until they are reset', async () => {
+    const host = await new Host(readerProfiles.dualiAbcm6, createEchoCard()).open()
+    await host.ask(powerOn(0))
+    const byPowerOn = await host.ask(message(0x6c, 1, [0, 0, 0]))
+    const set = [0x18, 0x10, 0, 0x4d, 0, 0xfe, 0]
+    expect((await host.ask(message(0x61, 2, [1, 0, 0], ...set))).slice(7)).toEqual([0, 0, 1, ...set])
+    expect((await host.ask(message(0x6c, 3, [0, 0, 0]))).slice(10)).toEqual(set)
+    expect((await host.ask(message(0x6d, 4, [0, 0, 0]))).slice(7)).toEqual(byPowerOn.slice(7))
+    expect((await host.ask(message(0x61, 5, [2, 0, 0], ...set))).slice(7, 9)).toEqual([0x40, 7])
+    expect((await host.ask(message(0x61, 6, [0, 0, 0], ...set))).slice(7, 9)).toEqual([0x40, 1])
+  })
+
+  it('answers a command whose card is pulled while it works at once, and takes the next card', async () => {
     const card = createEchoCard()
-    expect(await card.process(Uint8Array.of(0x10, 0x10, 0, 0, 1, 7))).toEqual(Uint8Array.of(0x90, 0))
-    expect(await card.process(Uint8Array.of(0, 0x10, 0, 0, 1, 8, 0))).toEqual(Uint8Array.of(7, 8, 0x90, 0))
-    const first = await card.process(Uint8Array.of(0, 0x12, 1, 4, 0))
-    expect([first.length, ...first.slice(-2)]).toEqual([258, 0x61, 4])
-    expect(await card.process(Uint8Array.of(0, 0xc0, 0, 0, 4))).toEqual(Uint8Array.of(0, 1, 2, 3, 0x90, 0))
+    const host = await new Host(readerProfiles.dualiAbcm6, card).open()
+    await host.ask(powerOn(0))
+    host.reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 })
+    const late = host.ask(xfr(1, echo))
+    await host.clock.advance(500)
+    host.reader.remove()
+    expect((await late).slice(6, 9)).toEqual([1, 0x42, 0xfe])
+    host.reader.insert(card)
+    expect((await host.ask(powerOn(2))).slice(6, 9)).toEqual([2, 0, 0])
+    await host.clock.advance(1000)
+    expect(card.log).toHaveLength(0)
+    expect((await host.ask(xfr(3, echo))).slice(6, 9)).toEqual([3, 0, 0])
   })
 
-  it('the scripted card is loud on anything else', async () => {
-    const card = new ScriptedCard([{ command: '00a40400', response: '9000' }])
-    expect(() => card.check()).toThrow(/still waits for 00a40400/)
-    expect(await card.process(Uint8Array.of(0, 0xa4, 4, 0))).toEqual(Uint8Array.of(0x90, 0))
-    card.check()
-    expect(await card.process(Uint8Array.of(1, 2, 3, 4))).toEqual(Uint8Array.of(0x6f, 0))
-    expect(() => card.check()).toThrow(/01020304 came/)
+  it('refuses all but the message that completes an ABORT', async () => {
+    const host = await new Host(readerProfiles.dualiAbcm6, createEchoCard()).open()
+    await host.ask(powerOn(0))
+    const setup = {
+      requestType: 'class',
+      recipient: 'interface',
+      request: 1,
+      value: 0x0300,
+      index: 0,
+    } as const
+    await host.device.controlTransferOut(setup)
+    expect((await host.ask(xfr(2, echo))).slice(7, 9)).toEqual([0x40, 0xff])
+    expect(await host.ask(message(0x72, 3, [0, 0, 0]))).toEqual([0x81, 0, 0, 0, 0, 0, 3, 0, 0, 0])
+    expect((await host.ask(xfr(4, echo))).slice(7, 9)).toEqual([0, 0])
   })
 
-  it('PIV cards differ in their keys, and never in the demo CA', () => {
-    expect(createPivCard().guid).toEqual(createPivCard({ nineA: 'p256' }).guid)
+  it('tells clocks and data rates by class request, or stalls where the real one does', async () => {
+    const asked = { requestType: 'class', recipient: 'interface', value: 0, index: 0 } as const
+    const nitrokey = await new Host(readerProfiles.nitrokey3).open()
+    const clocks = await nitrokey.device.controlTransferIn({ ...asked, request: 2 }, 64)
+    const rates = await nitrokey.device.controlTransferIn({ ...asked, request: 3 }, 64)
+    expect([clocks.data?.getUint32(0, true), rates.data?.getUint32(0, true)]).toEqual([3580, 9600])
+    const duali = await new Host(readerProfiles.dualiAbcm6).open()
+    expect((await duali.device.controlTransferIn({ ...asked, request: 3 }, 64)).status).toBe('stall')
+  })
+
+  it('leaves a host waiting behind an answer of whole packets where its profile sends no empty one', async () => {
+    const profile = { ...readerProfiles.dualiAbcm6, emptyPackets: false }
+    const host = await new Host(profile, createEchoCard()).open()
+    await host.ask(powerOn(0))
+    let isOver = false
+    const pending = host.ask(xfr(1, [0, 0x12, 0, 52, 0])).then((answer) => {
+      isOver = true
+      return answer
+    })
+    await host.clock.advance(60_000)
+    expect(isOver).toBe(false)
+    await host.device.transferOut(2, message(0x65, 2, [0, 0, 0]))
+    expect(await pending).toHaveLength(64 + 10)
   })
 })

@@ -45,7 +45,8 @@ export function epilogueBytes(detection: ErrorDetection): 1 | 2 {
 
 /** Writes a whole block. */
 export function encodeBlock(block: T1Block, nad: number, detection: ErrorDetection): Uint8Array {
-  const data = block.kind === 'I' ? block.data : block.kind === 'S' && carriesValue(block.what) ? [block.value] : none
+  const data =
+    block.kind === 'I' ? block.data : block.kind === 'S' && carriesValue(block.what) ? [block.value] : none
   if (data.length > MAX_INFORMATION_BYTES) {
     throw new MalformedError('T=1 block', `an information field of ${data.length} bytes`)
   }

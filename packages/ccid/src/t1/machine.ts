@@ -262,7 +262,10 @@ function fromExchange(state: Exchanging, event: T1Event, settings: T1Settings): 
       return failed(state, ReceiveError.errorDetection, 'unreadable', settings)
     case 'abort':
       return {
-        state: { ...state, exchange: { ...state.exchange, wantsAbort: state.exchange.wantsAbort ?? 'aborted' } },
+        state: {
+          ...state,
+          exchange: { ...state.exchange, wantsAbort: state.exchange.wantsAbort ?? 'aborted' },
+        },
         action: nothing,
       }
     case 'torn':

@@ -9,7 +9,9 @@ export class ReaderCounters {
   #bytesToCard = 0
   #bytesFromCard = 0
   #usbTransfers = 0
-  #transfersSinceFirst: number | undefined
+  /** Bulk transfers since the reader was made; never set back, so that marks stay good. */
+  #transfers = 0
+  #transfersBeforeFirst: number | undefined
   readonly #messages = new Map<string, number>()
 
   get apdus(): number {
@@ -39,31 +41,32 @@ export class ReaderCounters {
     this.#bytesToCard = 0
     this.#bytesFromCard = 0
     this.#usbTransfers = 0
-    this.#transfersSinceFirst = undefined
+    this.#transfersBeforeFirst = undefined
     this.#messages.clear()
   }
 
-  /** A message arrived by a bulk-OUT transfer of its own. */
-  arrived(message: string): void {
+  /** A message arrived by a bulk-OUT transfer of its own; how many transfers were completed before it. */
+  arrived(message: string): number {
     this.#messages.set(message, (this.#messages.get(message) ?? 0) + 1)
-    if (message === 'XfrBlock') this.#transfersSinceFirst ??= 0
-    this.transferred()
+    return this.#transfers++
   }
 
-  /** A bulk transfer was completed. */
+  /** A bulk-IN transfer was completed. */
   transferred(): void {
-    if (this.#transfersSinceFirst !== undefined) this.#transfersSinceFirst++
+    this.#transfers++
   }
 
-  /** The host has taken an answer that belongs to an APDU. */
-  answerTaken(): void {
-    this.#usbTransfers = this.#transfersSinceFirst ?? 0
-  }
-
-  /** The card executed a command. */
-  executed(commandBytes: number, responseBytes: number): void {
+  /** The card executed a command whose first block came after so many transfers. */
+  executed(commandBytes: number, responseBytes: number, transfersBefore: number): void {
+    this.#transfersBeforeFirst ??= transfersBefore
     this.#apdus++
     this.#bytesToCard += commandBytes
     this.#bytesFromCard += responseBytes
+  }
+
+  /** The host has taken an answer, or a part of one, of the card's. */
+  answerTaken(): void {
+    if (this.#transfersBeforeFirst !== undefined)
+      this.#usbTransfers = this.#transfers - this.#transfersBeforeFirst
   }
 }

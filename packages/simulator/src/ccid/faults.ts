@@ -1,4 +1,5 @@
-/** What can go wrong between a host and a card, and how it ends. */
+/** What can go wrong between a host and a card, where it strikes, and how it ends. */
+import type { MessageName } from './messages.ts'
 
 /** Where a pulled card or cable strikes: before the card works, while it does (its answer is lost), or after its answer. */
 export type FaultMoment = 'before' | 'during' | 'after'
@@ -6,7 +7,7 @@ export type FaultMoment = 'before' | 'during' | 'after'
 /** How long a fault lasts; a reset is a power-on, a bus reset, or a new plugging-in. */
 export type FaultEnd = 'once' | 'twice' | 'until-reset'
 
-/** One fault. Each strikes an XfrBlock. */
+/** One fault. Struck elsewhere than in an XfrBlock, a card is pulled before the command is run. */
 export type Fault = { readonly ends: FaultEnd } & (
   | {
       readonly kind: /** The IN endpoint stalls; the answer waits behind the halt. */
@@ -48,9 +49,19 @@ export type Fault = { readonly ends: FaultEnd } & (
 /** The kinds of fault. */
 export type FaultKind = Fault['kind']
 
+/** When a fault strikes. */
+export interface FaultTarget {
+  /** How many of these messages pass unharmed before. Default 0. */
+  readonly skip?: number
+  /** Which message it strikes. Default 'XfrBlock'. */
+  readonly on?: MessageName | 'any'
+}
+
 interface Scheduled {
   readonly fault: Fault
+  readonly on: MessageName | 'any'
   skip: number
+  hasBegun: boolean
   strikesLeft: number
 }
 
@@ -58,10 +69,10 @@ interface Scheduled {
 export class FaultSchedule {
   #scheduled: Scheduled[] = []
 
-  /** Strikes the next XfrBlock, or the one after `skip` others. */
-  schedule(fault: Fault, options: { readonly skip?: number } = {}): void {
-    const strikes = { once: 1, twice: 2, 'until-reset': Number.POSITIVE_INFINITY }[fault.ends]
-    this.#scheduled.push({ fault, skip: options.skip ?? 0, strikesLeft: strikes })
+  /** Strikes the next XfrBlock, or as the target says. */
+  schedule(fault: Fault, { skip = 0, on = 'XfrBlock' }: FaultTarget = {}): void {
+    const strikesLeft = { once: 1, twice: 2, 'until-reset': Number.POSITIVE_INFINITY }[fault.ends]
+    this.#scheduled.push({ fault, on, skip, hasBegun: false, strikesLeft })
   }
 
   /** How many are still to strike. */
@@ -69,21 +80,30 @@ export class FaultSchedule {
     return this.#scheduled.length
   }
 
-  /** The fault that strikes this XfrBlock. */
-  next(): Fault | undefined {
-    const [first] = this.#scheduled
+  /** The fault that strikes this message. */
+  next(message: MessageName | 'unknown' = 'XfrBlock'): Fault | undefined {
+    const first = this.#scheduled.find(({ on }) => on === message || on === 'any')
     if (first === undefined) return undefined
     if (first.skip > 0) {
       first.skip--
       return undefined
     }
+    first.hasBegun = true
     first.strikesLeft--
-    if (first.strikesLeft === 0) this.#scheduled.shift()
+    if (first.strikesLeft === 0) this.#scheduled = this.#scheduled.filter((other) => other !== first)
     return first.fault
   }
 
-  /** A reset happened: what lasts until then is over, if it has begun. */
-  wasReset(): void {
-    this.#scheduled = this.#scheduled.filter(({ fault, skip }) => fault.ends !== 'until-reset' || skip > 0)
+  /** Takes back what has not struck yet. */
+  clear(): void {
+    this.#scheduled = []
+  }
+
+  /** A reset happened: what lasts until then is over, if it has begun. Powering a card mends exchanges with it, and no more. */
+  wasReset(by: 'bus' | 'power' = 'bus'): void {
+    this.#scheduled = this.#scheduled.filter(
+      ({ fault, on, hasBegun }) =>
+        fault.ends !== 'until-reset' || !hasBegun || (by === 'power' && on !== 'XfrBlock'),
+    )
   }
 }

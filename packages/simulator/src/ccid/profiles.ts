@@ -26,6 +26,10 @@ export interface ReaderProfile {
   readonly descriptorPlace?: 'before-endpoints' | 'behind-endpoints'
   /** bMaxPacketSize of the bulk endpoints, in bytes. Default 64. */
   readonly packetBytes?: number
+  /** What it tells by GET_CLOCK_FREQUENCIES, in kHz. Absent: it stalls that request. */
+  readonly clockFrequenciesKHz?: readonly number[]
+  /** What it tells by GET_DATA_RATES, in bits a second. Absent: it stalls that request. */
+  readonly dataRatesBps?: readonly number[]
   /** Whether an answer of whole packets is followed by an empty one. Default true. */
   readonly emptyPackets?: boolean
 }
@@ -62,6 +66,17 @@ export const readerProfiles: Readonly<
     ccidDescriptor:
       '36210001000703000000c0120000401f000004002a0000e74c06006afe0000000700000000000000b20702000f010000ffff00000001',
     interrupt: true,
+    clockFrequenciesKHz: [4000, 4800, 6000, 8000],
+    dataRatesBps: [
+      10752, 21505, 43010, 86021, 172043, 344086, 129032, 215053, 12903, 25806, 51612, 103225, 206451, 412903,
+      154838, 258064, 7168, 14336, 28673, 57347, 114695, 229390, 143369, 8602, 17204, 34408, 68817, 137634,
+      275268, 5376, 64516, 107526, 6451, 77419, 8064, 16129, 32258, 96774, 161290, 3584, 71684, 4301, 2688,
+      53763, 3225, 38709, 4032, 48387, 80645, 2150, 2580, 5161, 10322, 20645, 41290, 82580, 30967, 7812,
+      15625, 31250, 62500, 125000, 250000, 93750, 156250, 9375, 18750, 37500, 75000, 150000, 300000, 112500,
+      187500, 5208, 10416, 20833, 41666, 83333, 166666, 104166, 6250, 12500, 25000, 50000, 100000, 200000,
+      3906, 46875, 78125, 4687, 56250, 5859, 11718, 23437, 70312, 117187, 2604, 52083, 3125, 1953, 39062,
+      2343, 28125, 2929, 35156, 58593,
+    ],
   },
   /** Yubico_Yubikey_4_CCID.txt: Smart Card class, extended APDU level, a card that never leaves. */
   yubikey4: {
@@ -86,6 +101,8 @@ export const readerProfiles: Readonly<
     ccidDescriptor:
       '36211001000102000000fc0d0000fc0d000000802500008025000000fe000000000000000000000040080400000c0000ffff00000001',
     interrupt: false,
+    clockFrequenciesKHz: [3580],
+    dataRatesBps: [9600],
   },
   /** Aktiv_Rutoken_Lite.txt: Smart Card class, short APDU level, no interrupt endpoint. */
   rutokenLite: {

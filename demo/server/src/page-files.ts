@@ -1,0 +1,59 @@
+/** The built page, with the headers that a page which holds a card should have. */
+import { readFile } from 'node:fs/promises'
+import { extname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { MiddlewareHandler } from 'hono'
+
+const folder = fileURLToPath(new URL('../page/', import.meta.url))
+
+const types: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.json': 'application/json',
+  '.webmanifest': 'application/manifest+json',
+}
+
+/** Nothing inline, nothing from elsewhere, no string becomes code; WebAssembly for the digests alone. */
+const policy = [
+  "default-src 'none'",
+  "script-src 'self' 'wasm-unsafe-eval'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "worker-src 'self'",
+  "manifest-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'",
+].join('; ')
+
+/** For every answer. */
+export const secureHeaders: MiddlewareHandler = async (context, next) => {
+  await next()
+  context.header('content-security-policy', policy)
+  context.header('permissions-policy', 'usb=(self), hid=(self), camera=(), microphone=(), geolocation=()')
+  context.header('cross-origin-opener-policy', 'same-origin')
+  context.header('cross-origin-embedder-policy', 'require-corp')
+  context.header('cross-origin-resource-policy', 'same-origin')
+  context.header('referrer-policy', 'no-referrer')
+  context.header('x-content-type-options', 'nosniff')
+}
+
+/** Serves the folder of the build, and nothing beside it. */
+export const pageFiles: MiddlewareHandler = async (context) => {
+  const wanted = decodeURIComponent(new URL(context.req.url).pathname)
+  const path = normalize(wanted.endsWith('/') ? `${wanted}index.html` : wanted)
+  const type = types[extname(path)]
+  if (type === undefined || path.includes('..')) return context.text('Not found.', 404)
+  try {
+    const bytes = await readFile(join(folder, path))
+    const cache = path.startsWith('/assets/') ? 'public, max-age=31536000, immutable' : 'no-cache'
+    return context.body(new Uint8Array(bytes), 200, { 'content-type': type, 'cache-control': cache })
+  } catch {
+    return context.text('Not found.', 404)
+  }
+}

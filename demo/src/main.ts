@@ -1,0 +1,345 @@
+/** The demo's page: a reader, a login, a signature, and what goes on meanwhile. */
+import {
+  defineElements,
+  explain,
+  strings,
+  type WebtokiCertificates,
+  type WebtokiPin,
+  type WebtokiProgress,
+  type WebtokiReaders,
+} from '@webtoki/ui'
+import { type Activity, type CardCertificate, Webtoki } from 'webtoki'
+import type { VirtualDesk } from './virtual.ts'
+
+function byId<T extends HTMLElement>(id: string): T {
+  const found = document.getElementById(id)
+  if (found === null) throw new Error(`The page has no element ${id}.`)
+  return found as T
+}
+
+defineElements()
+const pin = byId<WebtokiPin>('pin')
+const readers = byId<WebtokiReaders>('readers')
+const loginCertificates = byId<WebtokiCertificates>('login-certificates')
+const signCertificates = byId<WebtokiCertificates>('sign-certificates')
+const loginProgress = byId<WebtokiProgress>('login-progress')
+const signProgress = byId<WebtokiProgress>('sign-progress')
+const logIn = byId<HTMLButtonElement>('log-in')
+const sign = byId<HTMLButtonElement>('sign')
+const file = byId<HTMLInputElement>('file')
+const drop = byId('drop')
+const note = byId('reader-note')
+
+let webtoki: Webtoki | undefined
+let desk: VirtualDesk | undefined
+let chosen: File | undefined
+const isBusy = { login: false, sign: false }
+
+/* 1 Reader */
+
+byId('use-virtual').addEventListener('click', () => void useVirtual())
+byId('use-real').addEventListener('click', () => void useReal())
+
+async function useVirtual(): Promise<void> {
+  const { VirtualDesk } = await import('./virtual.ts')
+  desk = new VirtualDesk()
+  byId('bench').hidden = false
+  readers.setAttribute('no-connect', '')
+  start(new Webtoki({ pin: pin.ask, usb: desk.usb }))
+  desk.card.onTouchWanted = (wanted) => {
+    byId('touch-now').hidden = !wanted
+    if (wanted)
+      for (const progress of [loginProgress, signProgress])
+        if (isWaiting(progress)) progress.phase('awaiting-touch')
+  }
+  showDesk()
+}
+
+function isWaiting(progress: WebtokiProgress): boolean {
+  return progress === loginProgress ? isBusy.login : isBusy.sign
+}
+
+async function useReal(): Promise<void> {
+  const real = new Webtoki({ pin: pin.ask })
+  if (!real.reachesReaders) {
+    tell(strings().noUsb)
+    return
+  }
+  try {
+    if (!(await real.requestReader())) {
+      tell('No reader was chosen. You can try again, or use the virtual reader.')
+      await real.close()
+      return
+    }
+  } catch (error) {
+    tell(explain(error))
+    await real.close()
+    return
+  }
+  start(real)
+}
+
+function tell(sentence: string): void {
+  note.hidden = false
+  note.textContent = sentence
+}
+
+function start(started: Webtoki): void {
+  webtoki = started
+  note.hidden = true
+  byId('choose').hidden = true
+  readers.hidden = false
+  readers.webtoki = started
+  started.activity$.subscribe(showActivity)
+  started.slots$.subscribe((slots) => {
+    for (const slot of slots) slot.presence$.subscribe(() => void refresh())
+    void refresh()
+  })
+  addEventListener('pagehide', () => void started.logOut())
+}
+
+let refreshing = 0
+async function refresh(): Promise<void> {
+  const turn = ++refreshing
+  let [login, signing]: (readonly CardCertificate[])[] = [[], []]
+  try {
+    login = (await webtoki?.certificates('login')) ?? []
+    signing = (await webtoki?.certificates('signing')) ?? []
+  } catch {
+    // Pulled meanwhile: the next presence brings the next look.
+  }
+  if (turn !== refreshing) return
+  loginCertificates.certificates = login ?? []
+  signCertificates.certificates = signing ?? []
+  loginCertificates.hidden = signCertificates.hidden = webtoki === undefined
+  showButtons()
+}
+
+function showButtons(): void {
+  logIn.disabled = isBusy.login || loginCertificates.value === undefined
+  sign.disabled = isBusy.sign || signCertificates.value === undefined || chosen === undefined
+}
+
+/* The virtual desk */
+
+byId('card-toggle').addEventListener('click', () => {
+  desk?.toggleCard()
+  showDesk()
+})
+byId('reader-toggle').addEventListener('click', () => {
+  desk?.toggleReader()
+  showDesk()
+})
+byId<HTMLInputElement>('slow').addEventListener('change', ({ target }) => {
+  if (desk !== undefined) desk.card.isSlow = (target as HTMLInputElement).checked
+})
+byId<HTMLInputElement>('touch').addEventListener('change', ({ target }) => {
+  if (desk !== undefined) desk.card.asksForTouch = (target as HTMLInputElement).checked
+})
+byId('touch-now').addEventListener('click', () => desk?.card.touch())
+
+function showDesk(): void {
+  if (desk === undefined) return
+  byId('card-toggle').textContent = desk.isCardIn ? 'Take the card out' : 'Put the card in'
+  byId('reader-toggle').textContent = desk.isPlugged ? 'Unplug the reader' : 'Plug the reader in'
+  byId('card-state').textContent = desk.isCardIn ? desk.state() : 'The card is out.'
+}
+
+/* 2 Log in */
+
+logIn.addEventListener('click', () => void runLogin())
+byId('log-out').addEventListener('click', () => void runLogOut())
+
+async function runLogin(): Promise<void> {
+  const certificate = loginCertificates.value
+  if (webtoki === undefined || certificate === undefined || isBusy.login) return
+  isBusy.login = true
+  showButtons()
+  try {
+    const { nonce } = await ask<{ nonce: string }>('/api/nonce', { method: 'POST' })
+    const token = await webtoki.login(nonce, { certificate, onPhase: (phase) => loginProgress.phase(phase) })
+    loginProgress.say('The site is checking your login', true)
+    const { identity } = await ask<{ identity: Record<string, string> }>('/api/login', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: token,
+    })
+    showIdentity(identity)
+    loginProgress.say('You are logged in')
+  } catch (error) {
+    loginProgress.fail(error)
+  } finally {
+    isBusy.login = false
+    showButtons()
+    showDesk()
+  }
+}
+
+function showIdentity(identity: Record<string, string>): void {
+  byId('who').hidden = false
+  byId('who-name').textContent = identity['name'] ?? ''
+  showFacts(byId('identity'), [
+    ['Name', identity['name'] ?? '', ''],
+    ['Issued by', identity['issuer'] ?? '', ''],
+    ['Fingerprint', (identity['certificate'] ?? '').slice(0, 16), ''],
+  ])
+}
+
+async function runLogOut(): Promise<void> {
+  await ask('/api/logout', { method: 'POST' }).catch(() => {})
+  await webtoki?.logOut().catch(() => {})
+  byId('who').hidden = true
+  byId('identity').hidden = true
+  loginProgress.say('You are logged out, and so is your card')
+  showDesk()
+}
+
+/** The server's answer; its refusal as an error with the sentence that it sent. */
+async function ask<T>(path: string, init: RequestInit): Promise<T> {
+  let response: Response
+  try {
+    response = await fetch(path, { ...init, signal: AbortSignal.timeout(15_000) })
+  } catch (cause) {
+    throw new Error('The site does not answer. Try again in a moment.', { cause })
+  }
+  const body = (await response.json().catch(() => ({}))) as T & { message?: string }
+  if (!response.ok) throw new Error(body.message ?? `The site refused (${response.status}).`)
+  return body
+}
+
+/* 3 Sign */
+
+file.addEventListener('change', () => choose(file.files?.[0]))
+for (const type of ['dragenter', 'dragover'] as const) {
+  drop.addEventListener(type, (event) => {
+    event.preventDefault()
+    drop.classList.add('over')
+  })
+}
+drop.addEventListener('dragleave', () => drop.classList.remove('over'))
+drop.addEventListener('drop', (event) => {
+  event.preventDefault()
+  drop.classList.remove('over')
+  const item = event.dataTransfer?.items[0]
+  if (item?.webkitGetAsEntry()?.isDirectory) {
+    signProgress.say('That is a folder. Drop a single file.', false)
+    return
+  }
+  choose(event.dataTransfer?.files[0])
+})
+
+function choose(picked: File | undefined): void {
+  if (picked === undefined) return
+  chosen = picked
+  byId('file-name').textContent = `${picked.name} (${sizeOf(picked.size)})`
+  byId('signed').hidden = true
+  signProgress.clear()
+  showButtons()
+}
+
+sign.addEventListener('click', () => void runSign())
+
+async function runSign(): Promise<void> {
+  const certificate = signCertificates.value
+  const document = chosen
+  if (webtoki === undefined || certificate === undefined || document === undefined || isBusy.sign) return
+  isBusy.sign = true
+  showButtons()
+  byId('signed').hidden = true
+  try {
+    const { signDocument, verifyDetached } = await import('webtoki/documents')
+    const signature = await signDocument(webtoki, document, {
+      certificate,
+      onPhase: (phase) => signProgress.phase(phase),
+      onProgress: ({ bytes }) => signProgress.progress(bytes, document.size),
+    })
+    const checked = await verifyDetached(signature, document)
+    signProgress.say('Signed')
+    showSignature(document.name, signature, checked)
+  } catch (error) {
+    signProgress.fail(error)
+  } finally {
+    isBusy.sign = false
+    showButtons()
+    showDesk()
+  }
+}
+
+function showSignature(
+  name: string,
+  signature: Uint8Array,
+  checked: Awaited<ReturnType<typeof import('webtoki/documents')['verifyDetached']>>,
+): void {
+  const link = byId<HTMLAnchorElement>('download')
+  URL.revokeObjectURL(link.href)
+  link.href = URL.createObjectURL(
+    new Blob([signature as Uint8Array<ArrayBuffer>], { type: 'application/pkcs7-signature' }),
+  )
+  link.download = `${name}.p7s`
+  link.textContent = `Download ${name}.p7s`
+  const [signer] = checked.signers
+  showFacts(byId('verification'), [
+    ['Signature', checked.valid ? 'valid' : 'not valid', checked.valid ? 'good' : 'bad'],
+    ['Signed by', signer?.subject ?? '', ''],
+    ['Signed on', signer?.signingTime?.toLocaleString() ?? '', ''],
+    ['Algorithm', signer?.algorithm ?? '', ''],
+  ])
+  byId('signed').hidden = false
+}
+
+/* What is going on */
+
+const names: Readonly<Record<Activity['what'], string>> = {
+  login: 'Log in',
+  sign: 'Sign',
+  'log-out': 'Log out',
+  certificates: 'Certificates',
+}
+
+function showActivity({ operation, what, phase, code, message }: Activity): void {
+  // Looking for certificates goes on all the time, and tells nobody anything as long as it works.
+  if (what === 'certificates' && phase !== 'failed') return
+  const line = document.createElement('li')
+  const number = document.createElement('span')
+  number.className = 'number'
+  number.textContent = `#${operation}`
+  const name = document.createElement('span')
+  name.textContent = names[what]
+  const state = document.createElement(code === undefined ? 'span' : 'code')
+  state.textContent = code ?? (phase === 'failed' ? (message ?? 'failed') : phase)
+  if (phase === 'failed') state.className = 'bad'
+  if (phase === 'done') state.className = 'good'
+  line.append(number, name, state)
+  byId('activity').prepend(line)
+  showDesk()
+}
+
+function showFacts(list: HTMLElement, facts: readonly (readonly [string, string, string])[]): void {
+  list.hidden = false
+  list.replaceChildren(
+    ...facts
+      .filter(([, value]) => value !== '')
+      .flatMap(([name, value, mark]) => {
+        const term = document.createElement('dt')
+        term.textContent = name
+        const detail = document.createElement('dd')
+        detail.textContent = value
+        detail.className = mark
+        return [term, detail]
+      }),
+  )
+}
+
+function sizeOf(bytes: number): string {
+  if (bytes < 1000) return `${bytes} bytes`
+  const units = ['kB', 'MB', 'GB']
+  let value = bytes / 1000
+  let unit = 0
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${value.toFixed(value < 10 ? 1 : 0)} ${units[unit]}`
+}
+
+document.documentElement.dataset['ready'] = ''

@@ -1,0 +1,261 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { demoCa } from '@webtoki/simulator'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Demo, type DemoPage } from './stand.ts'
+
+let demo: Demo
+beforeAll(async () => {
+  demo = await Demo.start()
+})
+afterAll(() => demo.stop())
+
+const letter = new TextEncoder().encode('Dear reader,\nthis is to be signed.\n')
+
+async function story(
+  tell: (page: DemoPage) => Promise<void>,
+  reader: 'virtual' | 'none' = 'virtual',
+): Promise<void> {
+  const page = await demo.page(reader)
+  try {
+    await tell(page)
+    expect(page.complaints).toEqual([])
+  } finally {
+    await page.close()
+  }
+}
+
+/** OpenSSL's opinion of a downloaded signature. */
+function openssl(signature: string, document: Uint8Array, ...options: string[]): string {
+  const [ca, content] = [join(demo.folder, 'ca.pem'), join(demo.folder, 'content')]
+  writeFileSync(ca, demoCa.pem)
+  writeFileSync(content, document)
+  const args = ['cms', '-verify', '-binary', '-inform', 'DER', '-in', signature, '-content', content]
+  return execFileSync(
+    'openssl',
+    [...args, '-CAfile', ca, '-purpose', 'any', '-out', '/dev/null', ...options],
+    {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
+}
+
+async function download(page: DemoPage): Promise<string> {
+  const [file] = await Promise.all([
+    page.page.waitForEvent('download'),
+    page.page.locator('#download').click(),
+  ])
+  const path = join(demo.folder, file.suggestedFilename())
+  await file.saveAs(path)
+  return path
+}
+
+describe('logging in', () => {
+  it('the person enters the PIN, and the site knows their name', () =>
+    story(async (page) => {
+      await page.card('not verified, 3 tries left (63C3)')
+      await page.logIn()
+      await page.login('You are logged in')
+      expect(await page.page.locator('#who-name').innerText()).toBe('Ada Lovelace (demo)')
+      await page.card('PIN verified (9000)')
+    }))
+
+  it('logging out reaches the card: an empty VERIFY says so', () =>
+    story(async (page) => {
+      await page.logIn()
+      await page.login('You are logged in')
+      await page.page.getByRole('button', { name: 'Log out' }).click()
+      await page.card('not verified, 3 tries left (63C3)')
+      expect(await page.page.locator('#who').isVisible()).toBe(false)
+    }))
+
+  it('a wrong PIN shows the tries left and costs exactly one; the right one goes on', () =>
+    story(async (page) => {
+      await page.logIn('654321')
+      await page.login('That PIN was wrong. 2 tries left.')
+      await page.card('not verified, 2 tries left (63C2)')
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.pin.waitFor()
+      await page.page.getByText('2 tries left', { exact: true }).waitFor()
+      await page.enterPin('123456')
+      await page.login('You are logged in')
+    }))
+
+  it('a PIN that is too short is said at once, and none is lost; walking away is no error', () =>
+    story(async (page) => {
+      await page.logIn('123')
+      await page.page.getByRole('alert').getByText('A PIN has 6 to 8 digits').waitFor()
+      await page.page.keyboard.press('Escape')
+      await page.login('Cancelled. Nothing was signed.')
+      await page.card('3 tries left')
+    }))
+
+  it('the last try needs a yes, and a blocked PIN is told as one', () =>
+    story(async (page) => {
+      for (const left of ['2 tries left', '1 tries left']) {
+        await page.logIn('654321')
+        await page.card(left)
+      }
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.page.getByText('Only one try is left.').waitFor()
+      await page.enterPin('654321')
+      expect(await page.pin.isVisible()).toBe(true)
+      await page.card('1 tries left')
+      await page.page.getByLabel('I am sure of my PIN').check()
+      await page.page.getByRole('button', { name: 'Confirm' }).click()
+      await page.login('The PIN is blocked.')
+      await page.card('PIN blocked (6983)')
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.login('The PIN is blocked.')
+      expect(await page.pin.isVisible()).toBe(false)
+    }))
+
+  it('a card that wants a touch says so, and goes on when it is touched', () =>
+    story(async (page) => {
+      await page.page.getByLabel('Asks for a touch').check()
+      await page.logIn()
+      await page.login('Touch your key')
+      await page.page.getByRole('button', { name: 'Touch the card' }).click()
+      await page.login('You are logged in')
+    }))
+})
+
+describe('signing a document', () => {
+  it('ends in a .p7s that OpenSSL verifies, and that it refuses for another document', () =>
+    story(async (page) => {
+      await page.choose('letter.txt', letter)
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('Signed')
+      expect(await page.page.locator('#verification').innerText()).toMatch(/Signature\s+valid/)
+      const path = await download(page)
+      expect(path.endsWith('letter.txt.p7s')).toBe(true)
+      openssl(path, letter)
+      openssl(path, letter, '-cades')
+      expect(() => openssl(path, letter.slice(1))).toThrow('Command failed')
+    }))
+
+  it('an empty file is signed like any other', () =>
+    story(async (page) => {
+      await page.choose('empty.txt', new Uint8Array(0))
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('Signed')
+      openssl(await download(page), new Uint8Array(0))
+    }))
+
+  it('with a card pulled meanwhile says so; put back, it signs', () =>
+    story(async (page) => {
+      await page.choose('letter.txt', letter)
+      await page.page.getByLabel('Slow card').check()
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('The card is working')
+      await page.page.getByRole('button', { name: 'Take the card out' }).click()
+      await page.signing('The card or its reader was taken away.')
+      expect((await page.activity()).at(-1)).toMatch(/Sign CKR_DEVICE_REMOVED$/)
+      await page.page.getByLabel('Slow card').uncheck()
+      await page.page.getByRole('button', { name: 'Put the card in' }).click()
+      await page.ready()
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('Signed')
+      openssl(await download(page), letter)
+    }))
+
+  it('with the reader unplugged meanwhile says so; plugged in, it goes on', () =>
+    story(async (page) => {
+      await page.choose('letter.txt', letter)
+      await page.page.getByLabel('Slow card').check()
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('The card is working')
+      await page.page.getByRole('button', { name: 'Unplug the reader' }).click()
+      await page.signing('The card or its reader was taken away.')
+      await page.page.locator('webtoki-readers').getByText('No reader is connected.').waitFor()
+      await page.page.getByLabel('Slow card').uncheck()
+      await page.page.getByRole('button', { name: 'Plug the reader in' }).click()
+      await page.ready()
+      await page.logIn()
+      await page.login('You are logged in')
+    }))
+
+  it('a double click on Sign gives one operation', () =>
+    story(async (page) => {
+      await page.choose('letter.txt', letter)
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).dblclick()
+      await page.enterPin('123456')
+      await page.signing('Signed')
+      const started = (await page.activity()).filter((line) => line.endsWith('Sign started'))
+      expect(started).toHaveLength(1)
+    }))
+
+  it('while a login is under way is refused with CKR_OPERATION_ACTIVE, and the login completes', () =>
+    story(async (page) => {
+      await page.choose('letter.txt', letter)
+      await page.page.getByLabel('Asks for a touch').check()
+      await page.logIn()
+      await page.login('Touch your key')
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.signing('The card is busy with something you started before.')
+      await page.page.getByRole('button', { name: 'Touch the card' }).click()
+      await page.login('You are logged in')
+      const lines = await page.activity()
+      expect(lines.some((line) => line.endsWith('Sign CKR_OPERATION_ACTIVE'))).toBe(true)
+      expect(lines.some((line) => line.endsWith('Log in done'))).toBe(true)
+    }))
+})
+
+describe('the page', () => {
+  it('says that no reader was chosen, and lets the person go on', () =>
+    story(async (page) => {
+      // A headless browser has no chooser to say no at; its answer to a no is this one.
+      await page.page.evaluate(() => {
+        navigator.usb.requestDevice = () =>
+          Promise.reject(new DOMException('No device selected.', 'NotFoundError'))
+      })
+      await page.page.getByRole('button', { name: 'Connect a reader' }).click()
+      await page.page.getByText('No reader was chosen.').waitFor()
+      await page.page.getByRole('button', { name: 'Use the virtual reader' }).click()
+      await page.ready()
+    }, 'none'))
+
+  it('can be used by keyboard alone, from the reader to the login', () =>
+    story(async (page) => {
+      const { keyboard } = page.page
+      await page.page.locator('#use-virtual').focus()
+      await keyboard.press('Enter')
+      await page.ready()
+      for (let presses = 0; presses < 30; presses++) {
+        await keyboard.press('Tab')
+        if (await page.page.evaluate(() => document.activeElement?.id === 'log-in')) break
+      }
+      await keyboard.press('Enter')
+      await page.pin.waitFor()
+      await keyboard.type('123456')
+      await keyboard.press('Enter')
+      await page.login('You are logged in')
+    }, 'none'))
+
+  it.each(['light', 'dark'] as const)('has nothing that axe would call a barrier, %s', (colorScheme) =>
+    story(async (page) => {
+      await page.page.emulateMedia({ colorScheme })
+      await page.choose('letter.txt', letter)
+      await page.logIn()
+      await page.login('You are logged in')
+      const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+      await page.page.evaluate(axe)
+      const violations = await page.page.evaluate(async () => {
+        const { axe: loaded } = window as unknown as {
+          axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> }
+        }
+        const { violations: found } = await loaded.run()
+        return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+      })
+      expect(violations).toEqual([])
+    }),
+  )
+})

@@ -1,0 +1,62 @@
+/** Digests of long data, in WebAssembly, with JavaScript where a page forbids that. Loaded when there is long data. */
+import { sha1 } from '@noble/hashes/legacy.js'
+import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
+import { sha3_224, sha3_256, sha3_384, sha3_512 } from '@noble/hashes/sha3.js'
+import {
+  createSHA1,
+  createSHA3,
+  createSHA224,
+  createSHA256,
+  createSHA384,
+  createSHA512,
+  type IHasher,
+} from 'hash-wasm'
+import type { DigestName } from './digest-name.ts'
+
+/** A digest under way. */
+export interface LongDigest {
+  update(chunk: Uint8Array): void
+  /** To be called once. */
+  digest(): Uint8Array
+}
+
+const inWasm: Readonly<Record<DigestName, () => Promise<IHasher>>> = {
+  'SHA-1': createSHA1,
+  'SHA-224': createSHA224,
+  'SHA-256': createSHA256,
+  'SHA-384': createSHA384,
+  'SHA-512': createSHA512,
+  'SHA3-224': () => createSHA3(224),
+  'SHA3-256': () => createSHA3(256),
+  'SHA3-384': () => createSHA3(384),
+  'SHA3-512': () => createSHA3(512),
+}
+
+const inJavaScript = {
+  'SHA-1': sha1,
+  'SHA-224': sha224,
+  'SHA-256': sha256,
+  'SHA-384': sha384,
+  'SHA-512': sha512,
+  'SHA3-224': sha3_224,
+  'SHA3-256': sha3_256,
+  'SHA3-384': sha3_384,
+  'SHA3-512': sha3_512,
+} as const satisfies Readonly<Record<DigestName, unknown>>
+
+/** Fast where WebAssembly may run; a page whose CSP lacks 'wasm-unsafe-eval' gets the same digest more slowly. */
+export async function createLongDigest(
+  name: DigestName,
+  create: () => Promise<IHasher> = inWasm[name],
+): Promise<LongDigest> {
+  let hasher: IHasher
+  try {
+    hasher = await create()
+  } catch {
+    return inJavaScript[name].create()
+  }
+  return {
+    update: (chunk) => void hasher.update(chunk),
+    digest: () => hasher.digest('binary'),
+  }
+}

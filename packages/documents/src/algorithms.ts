@@ -1,0 +1,100 @@
+/** Signature algorithms as CMS names them: RFC 5652, RFC 5754, RFC 4056. */
+import { Integer, Null } from 'asn1js'
+import { AlgorithmIdentifier, RSASSAPSSParams } from 'pkijs'
+import type { SignatureAlgorithm } from '@webtoki/trust'
+import { DocumentError } from './errors.ts'
+import type { HashName } from './digest.ts'
+
+/** Object identifiers of hashes. */
+export const hashOids: Readonly<Record<HashName, string>> = {
+  'SHA-256': '2.16.840.1.101.3.4.2.1',
+  'SHA-384': '2.16.840.1.101.3.4.2.2',
+  'SHA-512': '2.16.840.1.101.3.4.2.3',
+}
+
+const RSA_ENCRYPTION = '1.2.840.113549.1.1.1'
+const RSA_PSS = '1.2.840.113549.1.1.10'
+const MGF1 = '1.2.840.113549.1.1.8'
+
+const rsaOids: Readonly<Record<string, HashName>> = {
+  '1.2.840.113549.1.1.11': 'SHA-256',
+  '1.2.840.113549.1.1.12': 'SHA-384',
+  '1.2.840.113549.1.1.13': 'SHA-512',
+}
+const ecdsaOids: Readonly<Record<string, HashName>> = {
+  '1.2.840.10045.4.3.2': 'SHA-256',
+  '1.2.840.10045.4.3.3': 'SHA-384',
+  '1.2.840.10045.4.3.4': 'SHA-512',
+}
+
+/** The hash that an algorithm of JOSE names. */
+export function hashOf(algorithm: SignatureAlgorithm): HashName {
+  return `SHA-${algorithm.slice(2)}` as HashName
+}
+
+/** The digest's name in CMS. */
+export function digestIdentifier(hash: HashName): AlgorithmIdentifier {
+  return new AlgorithmIdentifier({ algorithmId: hashOids[hash] })
+}
+
+/** The signature algorithm's name in CMS. */
+export function signatureIdentifier(algorithm: SignatureAlgorithm): AlgorithmIdentifier {
+  const hash = hashOf(algorithm)
+  const find = (oids: Readonly<Record<string, HashName>>): string =>
+    Object.keys(oids).find((oid) => oids[oid] === hash) as string
+  if (algorithm.startsWith('ES')) return new AlgorithmIdentifier({ algorithmId: find(ecdsaOids) })
+  if (algorithm.startsWith('RS')) {
+    return new AlgorithmIdentifier({ algorithmId: find(rsaOids), algorithmParams: new Null() })
+  }
+  const parameters = new RSASSAPSSParams({
+    hashAlgorithm: digestIdentifier(hash),
+    maskGenAlgorithm: new AlgorithmIdentifier({
+      algorithmId: MGF1,
+      algorithmParams: digestIdentifier(hash).toSchema(),
+    }),
+    saltLength: Number(hash.slice(4)) / 8,
+  })
+  return new AlgorithmIdentifier({ algorithmId: RSA_PSS, algorithmParams: parameters.toSchema() })
+}
+
+/** What a signature in a file was made with. */
+export interface FoundAlgorithm {
+  readonly kind: 'rsa' | 'pss' | 'ecdsa'
+  readonly hash: HashName
+  readonly saltBytes?: number
+}
+
+/** Throws DocumentError 'unsupported-algorithm'. */
+export function foundAlgorithm(signature: AlgorithmIdentifier, digest: AlgorithmIdentifier): FoundAlgorithm {
+  const { algorithmId } = signature
+  const digestHash = foundHash(digest)
+  if (algorithmId === RSA_ENCRYPTION) return { kind: 'rsa', hash: digestHash }
+  const rsa = rsaOids[algorithmId]
+  if (rsa !== undefined) return { kind: 'rsa', hash: rsa }
+  const ecdsa = ecdsaOids[algorithmId]
+  if (ecdsa !== undefined) return { kind: 'ecdsa', hash: ecdsa }
+  if (algorithmId !== RSA_PSS) throw new DocumentError('unsupported-algorithm')
+  try {
+    const parameters = new RSASSAPSSParams({ schema: signature.algorithmParams })
+    return { kind: 'pss', hash: foundHash(parameters.hashAlgorithm), saltBytes: parameters.saltLength }
+  } catch (cause) {
+    throw new DocumentError('unsupported-algorithm', { cause })
+  }
+}
+
+/** The hash that a file names. Throws DocumentError 'unsupported-algorithm'. */
+export function foundHash({ algorithmId }: AlgorithmIdentifier): HashName {
+  const names = Object.keys(hashOids) as HashName[]
+  const found = names.find((name) => hashOids[name] === algorithmId)
+  if (found === undefined) throw new DocumentError('unsupported-algorithm')
+  return found
+}
+
+/** An INTEGER of an unsigned number: a zero byte before a high bit, none that is not needed. */
+export function unsignedInteger(magnitude: Uint8Array): Integer {
+  let at = 0
+  while (at < magnitude.length - 1 && magnitude[at] === 0) at++
+  const bytes = magnitude.slice(at)
+  const whole = (bytes[0] ?? 0) >= 0x80 ? Uint8Array.of(0, ...bytes) : bytes
+  return new Integer({ valueHex: whole.buffer as ArrayBuffer })
+}

@@ -1,0 +1,116 @@
+/** Documents as they come: whole, as a file, or as a stream; read in pieces, never kept. */
+import type { SignSignal } from '@webtoki/trust'
+import { DocumentError } from './errors.ts'
+
+/** The part of `Blob` (and `File`) that we use. */
+export interface BlobLike {
+  readonly size: number
+  slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> }
+}
+
+/** The part of `ReadableStream` that we use. */
+export interface StreamLike {
+  getReader(): {
+    read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>
+    cancel(reason?: unknown): Promise<void>
+  }
+}
+
+/** A document's bytes. */
+export type DocumentData = Uint8Array | BlobLike | AsyncIterable<Uint8Array> | StreamLike
+
+/** Options of whatever reads a document. */
+export interface ReadOptions {
+  readonly signal?: SignSignal
+  /** Told after each piece. */
+  readonly onProgress?: (progress: ReadProgress) => void
+}
+
+/** How far the reading is. */
+export interface ReadProgress {
+  readonly bytes: number
+  /** Absent where the source does not tell. */
+  readonly totalBytes?: number
+}
+
+/** Long enough that reading costs little, short enough that hashing one is no long task. */
+const PIECE_BYTES = 0x20_0000
+
+/** The pieces in order. Throws DocumentError 'unreadable' and 'cancelled'. */
+export async function* piecesOf(data: DocumentData, options: ReadOptions = {}): AsyncGenerator<Uint8Array> {
+  const { signal, onProgress } = options
+  const totalBytes = sizeOf(data)
+  const total = totalBytes === undefined ? {} : { totalBytes }
+  let bytes = 0
+  try {
+    for await (const piece of open(data)) {
+      if (signal?.aborted) throw new DocumentError('cancelled', { cause: signal.reason })
+      yield piece
+      bytes += piece.length
+      onProgress?.({ bytes, ...total })
+    }
+  } catch (error) {
+    if (error instanceof DocumentError) throw error
+    throw new DocumentError('unreadable', { cause: error })
+  }
+  // A file that was cut while it was read.
+  if (totalBytes !== undefined && bytes !== totalBytes) throw new DocumentError('unreadable')
+}
+
+function sizeOf(data: DocumentData): number | undefined {
+  if (data instanceof Uint8Array) return data.length
+  return 'slice' in data && 'size' in data ? data.size : undefined
+}
+
+function open(data: DocumentData): AsyncIterable<Uint8Array> {
+  if (data instanceof Uint8Array) return fromBytes(data)
+  if ('slice' in data && 'size' in data) return fromBlob(data)
+  if (Symbol.asyncIterator in data) return data
+  if ('getReader' in data) return fromStream(data)
+  throw new DocumentError('unreadable')
+}
+
+async function* fromBytes(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+    yield bytes.subarray(at, at + PIECE_BYTES)
+    // A page must be able to paint and to hear a click meanwhile.
+    await turn()
+  }
+}
+
+/** The next piece is fetched while the last one is worked at: two are alive, never more. */
+async function* fromBlob(blob: BlobLike): AsyncGenerator<Uint8Array> {
+  const fetch = (at: number): Promise<ArrayBuffer> =>
+    blob.slice(at, Math.min(at + PIECE_BYTES, blob.size)).arrayBuffer()
+  let next = blob.size > 0 ? fetch(0) : undefined
+  for (let at = 0; next !== undefined; ) {
+    const piece: ArrayBuffer = await next
+    at += PIECE_BYTES
+    next = at < blob.size ? fetch(at) : undefined
+    // Who waits for it comes later; its failure must not be nobody's until then.
+    next?.catch(() => {})
+    yield new Uint8Array(piece)
+  }
+}
+
+async function* fromStream(stream: StreamLike): AsyncGenerator<Uint8Array> {
+  const reader = stream.getReader()
+  let isAtEnd = false
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) {
+        isAtEnd = true
+        return
+      }
+      if (value !== undefined) yield value
+    }
+  } finally {
+    if (!isAtEnd) void reader.cancel().catch(() => {})
+  }
+}
+
+function turn(): Promise<void> {
+  const platform = globalThis as unknown as { setTimeout(work: () => void, delayMs: number): void }
+  return new Promise((resolve) => platform.setTimeout(resolve, 0))
+}

@@ -1,0 +1,35 @@
+/** What can go wrong with a document and its signature. */
+
+/** One word for each. */
+export type DocumentReason =
+  | 'unreadable'
+  | 'cancelled'
+  | 'malformed'
+  | 'not-signed-data'
+  | 'no-signer'
+  | 'certificate-missing'
+  | 'unsupported-algorithm'
+
+const sentences: Readonly<Record<DocumentReason, string>> = {
+  unreadable: 'The document could not be read to its end; it may have been moved or changed.',
+  cancelled: 'Reading the document was cancelled.',
+  malformed: 'The signature file cannot be read.',
+  'not-signed-data': 'The file is CMS, and no signature.',
+  'no-signer': 'The signature file holds no signature.',
+  'certificate-missing': 'The certificate that made the signature is not in the file.',
+  'unsupported-algorithm': 'The signature uses an algorithm that is not known here.',
+}
+
+/** `reason` is for programs. */
+export class DocumentError extends Error {
+  readonly code = 'documents/failed'
+  readonly reason: DocumentReason
+  constructor(reason: DocumentReason, options?: ErrorOptions) {
+    super(sentences[reason], options)
+    this.reason = reason
+  }
+
+  override get name(): string {
+    return 'DocumentError'
+  }
+}

@@ -1,0 +1,279 @@
+/** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
+import { fromBER, type Integer, type OctetString, type Sequence } from 'asn1js'
+import { Certificate, ContentInfo, IssuerAndSerialNumber, SignedData, type SignerInfo } from 'pkijs'
+import { foundAlgorithm, type FoundAlgorithm, foundHash } from './algorithms.ts'
+import type { DocumentData, ReadOptions } from './data.ts'
+import { digestDocument, hash, type HashName } from './digest.ts'
+import { DocumentError } from './errors.ts'
+import { oids } from './oids.ts'
+
+/** How a signature is verified. */
+export interface VerifyDetachedOptions extends ReadOptions {
+  /**
+   * Says whether the certificate is trusted: `verifyPath` of `@webtoki/trust/path` is one. It gets the signer's
+   * certificate, the others of the file, and the moment that counts (the signing time that the file claims, or now).
+   * Absent: the signature is checked, and the certificate is not.
+   */
+  readonly trust?: (certificate: Uint8Array, others: readonly Uint8Array[], at: Date) => Promise<unknown>
+}
+
+/** What was found of one signature. */
+export interface FoundSigner {
+  /** In DER. */
+  readonly certificate: Uint8Array
+  /** The certificate's common name; empty where it has none. */
+  readonly subject: string
+  /** As the signer claims; nobody else has attested it. */
+  readonly signingTime: Date | undefined
+  readonly algorithm: string
+  /** The document is the one that was signed. */
+  readonly digestMatches: boolean
+  /** The signature was made with the certificate's key. */
+  readonly signatureValid: boolean
+  /** The signed attribute names this certificate; undefined where the attribute is absent. */
+  readonly signingCertificateMatches: boolean | undefined
+  readonly trust: 'trusted' | 'untrusted' | 'not-checked'
+  /** Why it is not trusted. */
+  readonly trustError?: unknown
+}
+
+/** What was found. */
+export interface Verification {
+  /** Every signature fits the document and its certificate, and none is known to be untrusted. */
+  readonly valid: boolean
+  readonly signers: readonly FoundSigner[]
+}
+
+/** Rejects with DocumentError where the file cannot be read as a signature; a signature that is wrong is a result. */
+export async function verifyDetached(
+  signature: Uint8Array,
+  data: DocumentData,
+  options: VerifyDetachedOptions = {},
+): Promise<Verification> {
+  const signed = readSignedData(signature)
+  if (signed.signerInfos.length === 0) throw new DocumentError('no-signer')
+  const certificates = (signed.certificates ?? []).filter((each) => each instanceof Certificate)
+  const readings = signed.signerInfos.map((info) => guarded(() => readSigner(info, certificates)))
+  const names = [...new Set(readings.map(({ digestHash }) => digestHash))]
+  const digests = await digestDocument<HashName>(names, data, options)
+  const signers = await Promise.all(
+    readings.map((reading) => check(reading, digests[reading.digestHash], certificates, options)),
+  )
+  const valid = signers.every(
+    (each) =>
+      each.digestMatches &&
+      each.signatureValid &&
+      each.signingCertificateMatches !== false &&
+      each.trust !== 'untrusted',
+  )
+  return { valid, signers }
+}
+
+function readSignedData(bytes: Uint8Array): SignedData {
+  const content = guarded(() => {
+    const parsed = fromBER(bytes.slice().buffer)
+    if (parsed.offset === -1) throw new RangeError(parsed.result.error)
+    return new ContentInfo({ schema: parsed.result })
+  })
+  if (content.contentType !== oids.signedData) throw new DocumentError('not-signed-data')
+  return guarded(() => new SignedData({ schema: content.content }))
+}
+
+interface Reading {
+  readonly certificate: Certificate
+  readonly der: Uint8Array
+  readonly algorithm: FoundAlgorithm
+  readonly digestHash: HashName
+  readonly signature: Uint8Array
+  /** The signed attributes as SET OF; undefined where the document itself is signed. */
+  readonly attributes: Uint8Array | undefined
+  readonly messageDigest: Uint8Array | undefined
+  readonly contentType: string | undefined
+  readonly signingTime: Date | undefined
+  readonly certificateHash: { readonly name: HashName; readonly digest: Uint8Array } | undefined
+}
+
+function readSigner(info: SignerInfo, certificates: readonly Certificate[]): Reading {
+  const certificate = certificates.find((each) => isNamed(info, each))
+  if (certificate === undefined) throw new DocumentError('certificate-missing')
+  const values = new Map(info.signedAttrs?.attributes.map(({ type, values: [value] }) => [type, value]))
+  const attributes =
+    info.signedAttrs === undefined ? undefined : new Uint8Array(info.signedAttrs.encodedValue.slice(0))
+  // Tagged [0] in the file, signed as the SET that they are (RFC 5652, 5.4).
+  if (attributes !== undefined) attributes[0] = 0x31
+  const digestValue = values.get(oids.messageDigest) as OctetString | undefined
+  const time: unknown = values.get(oids.signingTime)
+  const type = values.get(oids.contentType) as { getValue?: () => string } | undefined
+  return {
+    certificate,
+    der: new Uint8Array(certificate.toSchema().toBER()),
+    algorithm: foundAlgorithm(info.signatureAlgorithm, info.digestAlgorithm),
+    digestHash: foundHash(info.digestAlgorithm),
+    signature: info.signature.valueBlock.valueHexView.slice(),
+    attributes,
+    messageDigest: digestValue?.valueBlock.valueHexView.slice(),
+    contentType: type?.getValue?.(),
+    signingTime: time !== undefined && time !== null ? dateOf(time) : undefined,
+    certificateHash: certificateHashOf(values.get(oids.signingCertificateV2) as Sequence | undefined),
+  }
+}
+
+function isNamed({ sid }: SignerInfo, certificate: Certificate): boolean {
+  if (sid instanceof IssuerAndSerialNumber) {
+    return sid.issuer.isEqual(certificate.issuer) && sid.serialNumber.isEqual(certificate.serialNumber)
+  }
+  const identifier = certificate.extensions?.find(({ extnID }) => extnID === '2.5.29.14')?.parsedValue as
+    | OctetString
+    | undefined
+  const wanted = (sid as { valueBlock?: { valueHexView?: Uint8Array } } | undefined)?.valueBlock?.valueHexView
+  return identifier !== undefined && wanted !== undefined && same(identifier.valueBlock.valueHexView, wanted)
+}
+
+function dateOf(time: unknown): Date | undefined {
+  const { toDate } = time as { toDate?: () => Date }
+  return toDate?.call(time)
+}
+
+/** The first ESSCertIDv2: a hash, if it is not SHA-256, then the digest (RFC 5035, 4). */
+function certificateHashOf(attribute: Sequence | undefined): Reading['certificateHash'] {
+  if (attribute === undefined) return undefined
+  const certs = attribute.valueBlock.value[0] as Sequence | undefined
+  const [first, second] = (certs?.valueBlock.value[0] as Sequence | undefined)?.valueBlock.value ?? []
+  if (first === undefined) throw new DocumentError('malformed')
+  if ('valueHexView' in first.valueBlock && first.idBlock.tagNumber === 4) {
+    return { name: 'SHA-256', digest: (first as OctetString).valueBlock.valueHexView.slice() }
+  }
+  const [oid] = (first as Sequence).valueBlock.value
+  const algorithmId = (oid as unknown as { getValue(): string }).getValue()
+  const name = foundHash({ algorithmId } as Parameters<typeof foundHash>[0])
+  return { name, digest: (second as OctetString).valueBlock.valueHexView.slice() }
+}
+
+async function check(
+  reading: Reading,
+  digest: Uint8Array,
+  certificates: readonly Certificate[],
+  options: VerifyDetachedOptions,
+): Promise<FoundSigner> {
+  const { certificate, der, algorithm, attributes, certificateHash, signingTime } = reading
+  const digestMatches =
+    attributes === undefined
+      ? true
+      : reading.contentType === oids.data &&
+        reading.messageDigest !== undefined &&
+        same(reading.messageDigest, digest)
+  // Without attributes the document itself is signed, and its bytes are not kept: such a file is not taken.
+  const signatureValid = attributes !== undefined && (await isSigned(reading, attributes))
+  const others = certificates
+    .filter((each) => each !== certificate)
+    .map((each) => new Uint8Array(each.toSchema().toBER()))
+  const trust = await trustOf(der, others, signingTime ?? new Date(), options)
+  const names: readonly { type: string; value: { valueBlock: { value: unknown } } }[] =
+    certificate.subject.typesAndValues
+  const subject: unknown = names.findLast(({ type }) => type === oids.commonName)?.value.valueBlock.value
+  return {
+    certificate: der,
+    subject: typeof subject === 'string' ? subject : '',
+    signingTime,
+    algorithm: `${{ rsa: 'RSA', pss: 'RSA-PSS', ecdsa: 'ECDSA' }[algorithm.kind]} with ${algorithm.hash}`,
+    digestMatches,
+    signatureValid,
+    signingCertificateMatches:
+      certificateHash === undefined
+        ? undefined
+        : same(hash(certificateHash.name, der), certificateHash.digest),
+    ...trust,
+  }
+}
+
+async function trustOf(
+  der: Uint8Array,
+  others: readonly Uint8Array[],
+  at: Date,
+  { trust }: VerifyDetachedOptions,
+): Promise<Pick<FoundSigner, 'trust' | 'trustError'>> {
+  if (trust === undefined) return { trust: 'not-checked' }
+  try {
+    await trust(der, others, at)
+    return { trust: 'trusted' }
+  } catch (trustError) {
+    return { trust: 'untrusted', trustError }
+  }
+}
+
+interface Subtle {
+  importKey(
+    format: 'spki',
+    key: ArrayBuffer,
+    algorithm: object,
+    extractable: boolean,
+    uses: readonly string[],
+  ): Promise<object>
+  verify(
+    algorithm: object,
+    key: object,
+    signature: Uint8Array<ArrayBuffer>,
+    data: Uint8Array<ArrayBuffer>,
+  ): Promise<boolean>
+}
+
+const fieldBytes: Readonly<Record<string, number>> = { 'P-256': 32, 'P-384': 48, 'P-521': 66 }
+const curveOids: Readonly<Record<string, string>> = {
+  '1.2.840.10045.3.1.7': 'P-256',
+  '1.3.132.0.34': 'P-384',
+  '1.3.132.0.35': 'P-521',
+}
+
+/** False for whatever the platform cannot verify: it is not shown as valid. */
+async function isSigned(reading: Reading, attributes: Uint8Array): Promise<boolean> {
+  const { subtle } = (globalThis as unknown as { crypto: { subtle: Subtle } }).crypto
+  const { kind, hash: hashName, saltBytes } = reading.algorithm
+  try {
+    const { subjectPublicKeyInfo } = reading.certificate
+    const spki = subjectPublicKeyInfo.toSchema().toBER()
+    let imported: object = { name: kind === 'pss' ? 'RSA-PSS' : 'RSASSA-PKCS1-v1_5', hash: hashName }
+    let verified: object =
+      kind === 'pss' ? { name: 'RSA-PSS', saltLength: saltBytes ?? 20 } : { name: 'RSASSA-PKCS1-v1_5' }
+    let { signature } = reading
+    if (kind === 'ecdsa') {
+      const curve = (subjectPublicKeyInfo.algorithm.algorithmParams as { getValue(): string }).getValue()
+      const namedCurve = curveOids[curve] ?? ''
+      imported = { name: 'ECDSA', namedCurve }
+      verified = { name: 'ECDSA', hash: hashName }
+      signature = rawSignature(signature, fieldBytes[namedCurve] ?? 0)
+    }
+    const key = await subtle.importKey('spki', spki, imported, false, ['verify'])
+    return await subtle.verify(verified, key, signature.slice(), attributes.slice())
+  } catch {
+    return false
+  }
+}
+
+/** Ecdsa-Sig-Value as r‖s. */
+function rawSignature(der: Uint8Array, bytes: number): Uint8Array {
+  const { result } = fromBER(der.slice().buffer)
+  const [r, s] = (result as Sequence).valueBlock.value as Integer[]
+  const raw = new Uint8Array(2 * bytes)
+  for (const [at, part] of [r, s].entries()) {
+    let magnitude = part?.valueBlock.valueHexView ?? new Uint8Array(0)
+    while (magnitude.length > bytes && magnitude[0] === 0) magnitude = magnitude.subarray(1)
+    if (magnitude.length === 0 || magnitude.length > bytes)
+      throw new RangeError('An integer does not fit its curve.')
+    raw.set(magnitude, (at + 1) * bytes - magnitude.length)
+  }
+  return raw
+}
+
+/** pkijs and asn1js throw many things at what is not what they expect. */
+function guarded<T>(work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof DocumentError) throw error
+    throw new DocumentError('malformed', { cause: error })
+  }
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at])
+}

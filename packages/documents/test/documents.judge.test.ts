@@ -1,0 +1,240 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DocumentError, signDetached, verifyDetached } from '@webtoki/documents'
+import { verifyPath } from '@webtoki/trust/path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Issued, issue, softwareSigner } from '../../trust/test/pki.ts'
+
+let folder: string
+let root: Issued
+let ca: Issued
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'webtoki-documents-'))
+  root = await issue({ name: 'Root', isCa: true })
+  ca = await issue({ name: 'Issuing CA', issuer: root, isCa: true })
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const letter = new TextEncoder().encode('Dear reader,\nthis is to be signed.\n')
+const file = (name: string): string => join(folder, name)
+
+function writePem(name: string, label: string, der: Uint8Array): string {
+  const lines =
+    Buffer.from(der)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? []
+  writeFileSync(file(name), `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`)
+  return file(name)
+}
+
+function openssl(...args: readonly string[]): string {
+  return execFileSync('openssl', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+function verifyByOpenssl(signature: Uint8Array, content: Uint8Array, ...more: readonly string[]): string {
+  writeFileSync(file('sig.p7s'), signature)
+  writeFileSync(file('content'), content)
+  const args = [
+    'cms',
+    '-verify',
+    '-binary',
+    '-inform',
+    'DER',
+    '-in',
+    file('sig.p7s'),
+    '-content',
+    file('content'),
+  ]
+  const anchor = [
+    '-CAfile',
+    writePem('root.pem', 'CERTIFICATE', root.der),
+    '-purpose',
+    'any',
+    '-out',
+    file('out'),
+  ]
+  return openssl(...args, ...anchor, ...more)
+}
+
+const trust = (certificate: Uint8Array, others: readonly Uint8Array[], at: Date): Promise<unknown> =>
+  verifyPath(certificate, { anchors: [root.der], intermediates: others, at })
+
+describe.each(['ES256', 'ES384', 'RS256', 'PS256'] as const)('a document signed by %s', (algorithm) => {
+  it('is accepted by OpenSSL, its signing certificate too, and by ourselves', async () => {
+    const person = await issue({ name: 'Ada Lovelace', issuer: ca, algorithm })
+    const signer = softwareSigner(person, algorithm, [ca.der])
+    const signingTime = new Date('2026-11-24T12:00:00Z')
+    const signature = await signDetached(signer, letter, { signingTime })
+    verifyByOpenssl(signature, letter)
+    verifyByOpenssl(signature, letter, '-cades')
+    expect(() => verifyByOpenssl(signature, letter.slice(1))).toThrow('Command failed')
+    const found = await verifyDetached(signature, letter, { trust })
+    expect(found).toMatchObject({
+      valid: true,
+      signers: [
+        {
+          subject: 'Ada Lovelace',
+          signingTime,
+          digestMatches: true,
+          signatureValid: true,
+          signingCertificateMatches: true,
+          trust: 'trusted',
+        },
+      ],
+    })
+  })
+
+  it('that OpenSSL made is accepted by us', async () => {
+    const person = await issue({ name: 'Grace Hopper', issuer: ca, algorithm })
+    const pkcs8 = await crypto.subtle.exportKey('pkcs8', person.keys.privateKey as CryptoKey)
+    writeFileSync(file('letter'), letter)
+    const pss = algorithm.startsWith('PS')
+      ? ['-keyopt', 'rsa_padding_mode:pss', '-keyopt', 'rsa_pss_saltlen:32']
+      : []
+    openssl(
+      ...[
+        'cms',
+        '-sign',
+        '-binary',
+        '-cades',
+        '-outform',
+        'DER',
+        '-md',
+        `sha${algorithm.slice(2)}`,
+        '-in',
+        file('letter'),
+      ],
+      ...['-signer', writePem('person.pem', 'CERTIFICATE', person.der)],
+      ...['-inkey', writePem('key.pem', 'PRIVATE KEY', new Uint8Array(pkcs8)), ...pss],
+      ...['-certfile', writePem('ca.pem', 'CERTIFICATE', ca.der), '-out', file('theirs.p7s')],
+    )
+    const found = await verifyDetached(new Uint8Array(readFileSync(file('theirs.p7s'))), letter, { trust })
+    expect(found).toMatchObject({
+      valid: true,
+      signers: [{ subject: 'Grace Hopper', signingCertificateMatches: true }],
+    })
+  })
+})
+
+describe('a signature', () => {
+  let signature: Uint8Array
+  let person: Issued
+  beforeAll(async () => {
+    person = await issue({ name: 'Ada Lovelace', issuer: ca })
+    signature = await signDetached(softwareSigner(person, 'ES256', [ca.der]), letter)
+  })
+
+  it('of another document, or of an unknown issuer, is told apart', async () => {
+    const another = await verifyDetached(signature, letter.slice(1))
+    expect(another).toMatchObject({ valid: false, signers: [{ digestMatches: false, signatureValid: true }] })
+    const elsewhere = await issue({ name: 'Elsewhere', isCa: true })
+    const found = await verifyDetached(signature, letter, {
+      trust: (certificate, others, at) =>
+        verifyPath(certificate, { anchors: [elsewhere.der], intermediates: others, at }),
+    })
+    expect(found).toMatchObject({ valid: false, signers: [{ signatureValid: true, trust: 'untrusted' }] })
+  })
+
+  it('with any byte changed is refused, or found not valid, or says the same', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(signature.length - 1),
+        fc.integer({ min: 1, max: 255 }),
+        async (position, mask) => {
+          const changed = signature.slice()
+          changed[position] = (changed[position] ?? 0) ^ mask
+          try {
+            const { valid, signers } = await verifyDetached(changed, letter, { trust })
+            // What is not signed may change: the version, the digest's list, the order of certificates.
+            if (valid) expect(signers[0]?.certificate).toEqual(person.der)
+          } catch (error) {
+            expect(error).toBeInstanceOf(DocumentError)
+          }
+        },
+      ),
+      { numRuns: 400 },
+    )
+  })
+
+  it('any bytes are refused with a typed error', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 400 }), async (bytes) => {
+        await expect(verifyDetached(bytes, letter)).rejects.toBeInstanceOf(DocumentError)
+      }),
+    )
+  })
+})
+
+describe('a document of any shape', () => {
+  it('empty, in odd pieces, as a stream, as a file: the same digest', async () => {
+    const person = await issue({ name: 'Ada', issuer: ca })
+    const signer = softwareSigner(person, 'ES256', [ca.der])
+    const long = new Uint8Array(5_000_001).map((_, at) => at * 31)
+    async function* pieces(): AsyncGenerator<Uint8Array> {
+      for (let at = 0; at < long.length; ) {
+        const bytes = 1 + ((at * 7919) % 700_000)
+        yield long.subarray(at, at + bytes)
+        at += bytes
+      }
+    }
+    for (const data of [long, new Blob([long]), pieces(), new Blob([long]).stream()]) {
+      const seen: number[] = []
+      const signature = await signDetached(signer, data, { onProgress: ({ bytes }) => seen.push(bytes) })
+      expect(seen.at(-1)).toBe(long.length)
+      expect((await verifyDetached(signature, long)).valid).toBe(true)
+    }
+    const empty = await signDetached(signer, new Uint8Array(0))
+    verifyByOpenssl(empty, new Uint8Array(0))
+  })
+
+  it('keeps no more than two pieces at a time', async () => {
+    let alive = 0
+    let most = 0
+    const sizeBytes = 40_000_000
+    const registry: { released(): void }[] = []
+    const blob = {
+      size: sizeBytes,
+      slice: (start: number, end: number) => ({
+        arrayBuffer: async () => {
+          alive++
+          most = Math.max(most, alive)
+          registry.push({ released: () => alive-- })
+          // Two are asked for at once; by the time of a third, the first has been hashed.
+          if (registry.length > 2) registry.shift()?.released()
+          return new ArrayBuffer(end - start)
+        },
+      }),
+    }
+    const person = await issue({ name: 'Ada', issuer: ca })
+    await signDetached(softwareSigner(person, 'ES256'), blob)
+    expect(most).toBeLessThanOrEqual(3)
+  })
+
+  it('a file that vanishes while it is read is said so, and the key is not used', async () => {
+    let signatures = 0
+    const person = await issue({ name: 'Ada', issuer: ca })
+    const signer = softwareSigner(person, 'ES256')
+    const counting = { ...signer, sign: (bytes: Uint8Array) => (signatures++, signer.sign(bytes)) }
+    const vanishing = {
+      size: 10_000_000,
+      slice: (start: number) => ({
+        arrayBuffer: async () => {
+          if (start > 4_000_000) throw new DOMException('gone', 'NotReadableError')
+          return new ArrayBuffer(0x20_0000)
+        },
+      }),
+    }
+    await expect(signDetached(counting, vanishing)).rejects.toMatchObject({ reason: 'unreadable' })
+    const shrinking = { size: 10_000_000, slice: () => ({ arrayBuffer: async () => new ArrayBuffer(5) }) }
+    await expect(signDetached(counting, shrinking)).rejects.toMatchObject({ reason: 'unreadable' })
+    const controller = new AbortController()
+    controller.abort()
+    await expect(signDetached(counting, letter, { signal: controller.signal })).rejects.toMatchObject({
+      reason: 'cancelled',
+    })
+    expect(signatures).toBe(0)
+  })
+})

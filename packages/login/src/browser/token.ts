@@ -1,0 +1,44 @@
+/** The token itself: Web eID authentication token, format web-eid:1.0. */
+import type { Signer, SignOptions } from '@webtoki/trust'
+import { statementOf } from '../statement.ts'
+
+/** Sent to the server as JSON. */
+export interface LoginToken {
+  /** X.509 in DER, base64. "Unverified" until the server has verified it. */
+  readonly unverifiedCertificate: string
+  readonly algorithm: Signer['algorithm']
+  /** base64; ECDSA as r‖s. */
+  readonly signature: string
+  readonly format: 'web-eid:1.0'
+  readonly appVersion: string
+}
+
+const MIN_NONCE = 44
+const MAX_NONCE = 128
+
+/** Throws RangeError where the nonce has not 44 to 128 characters. */
+export async function tokenFor(
+  origin: string,
+  signer: Signer,
+  nonce: string,
+  options: SignOptions = {},
+): Promise<LoginToken> {
+  if (nonce.length < MIN_NONCE || nonce.length > MAX_NONCE) {
+    throw new RangeError(`A nonce has ${MIN_NONCE} to ${MAX_NONCE} characters, not ${nonce.length}.`)
+  }
+  const { algorithm, certificate } = signer
+  const signature = await signer.sign(await statementOf(algorithm, origin, nonce), options)
+  return {
+    unverifiedCertificate: toBase64(certificate),
+    algorithm,
+    signature: toBase64(signature),
+    format: 'web-eid:1.0',
+    appVersion: 'https://web-eid.eu/web-eid-app/releases/v2.0.0',
+  }
+}
+
+function toBase64(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += String.fromCharCode(byte)
+  return (globalThis as unknown as { btoa(text: string): string }).btoa(text)
+}

@@ -1,0 +1,47 @@
+/** Why a login was refused. */
+
+/** One word for each reason. */
+export type LoginReason =
+  | 'nonce-missing'
+  | 'format'
+  | 'algorithm'
+  | 'certificate-malformed'
+  | 'not-yet-valid'
+  | 'expired'
+  | 'key-usage'
+  | 'extended-key-usage'
+  | 'policy'
+  | 'untrusted'
+  | 'revoked'
+  | 'revocation-unknown'
+  | 'signature'
+
+const sentences: Readonly<Record<LoginReason, string>> = {
+  'nonce-missing': 'The session has no nonce: it was used already, or its time is up.',
+  format: 'That is no login token of a format known here.',
+  algorithm: 'The algorithm is not one of the format, or does not fit the key.',
+  'certificate-malformed': 'The certificate cannot be read.',
+  'not-yet-valid': 'The certificate is not valid yet.',
+  expired: 'The certificate has expired.',
+  'key-usage': 'The certificate is not meant for digital signatures.',
+  'extended-key-usage': 'The certificate is not meant for authenticating clients.',
+  policy: 'The certificate was issued under a policy that is not accepted.',
+  untrusted: 'The certificate leads to no issuer that is trusted here.',
+  revoked: 'The certificate has been revoked.',
+  'revocation-unknown': 'Nobody could say whether the certificate has been revoked.',
+  signature: 'The signature is not over this site’s origin and this session’s nonce.',
+}
+
+/** `reason` is for programs, the message for logs; neither carries anything of the token. */
+export class LoginError extends Error {
+  readonly code = 'login/refused'
+  readonly reason: LoginReason
+  constructor(reason: LoginReason, options?: ErrorOptions) {
+    super(sentences[reason], options)
+    this.reason = reason
+  }
+
+  override get name(): string {
+    return 'LoginError'
+  }
+}

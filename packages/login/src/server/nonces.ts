@@ -1,0 +1,44 @@
+/** Nonces: unguessable, bound to a session of the site, good once and for a short while. */
+
+/** Kept by the site: in memory, or where its sessions are. */
+export interface NonceStore {
+  /** A fresh nonce for this session; it replaces an older one. */
+  issue(session: string): Promise<string>
+  /** Takes the session's nonce away and gives it; undefined where there is none, or its time is up. */
+  take(session: string): Promise<string | undefined>
+}
+
+/** The part of the platform that this needs, for rooms without DOM types. */
+interface Platform {
+  readonly crypto: { getRandomValues(bytes: Uint8Array): Uint8Array }
+  btoa(text: string): string
+}
+
+const NONCE_BYTES = 32
+const LIFETIME_MS = 5 * 60_000
+/** Sessions that ask and never log in are forgotten, the oldest first. */
+const MAX_NONCES = 100_000
+
+/** For one process. `now` in milliseconds; default: the system's. */
+export function memoryNonceStore(now: () => number = () => Date.now()): NonceStore {
+  const nonces = new Map<string, { readonly nonce: string; readonly until: number }>()
+  return {
+    issue: async (session) => {
+      const platform = globalThis as unknown as Platform
+      const random = platform.crypto.getRandomValues(new Uint8Array(NONCE_BYTES))
+      const nonce = platform.btoa(String.fromCharCode(...random))
+      nonces.delete(session)
+      nonces.set(session, { nonce, until: now() + LIFETIME_MS })
+      for (const [oldest] of nonces) {
+        if (nonces.size <= MAX_NONCES) break
+        nonces.delete(oldest)
+      }
+      return nonce
+    },
+    take: async (session) => {
+      const kept = nonces.get(session)
+      nonces.delete(session)
+      return kept !== undefined && kept.until >= now() ? kept.nonce : undefined
+    },
+  }
+}

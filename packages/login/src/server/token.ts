@@ -1,0 +1,44 @@
+/** Reads what the page sent, and believes nothing of it: shape and sizes only. */
+import { hashNames, type LoginAlgorithm } from '../statement.ts'
+import { LoginError } from './errors.ts'
+
+/** A token whose shape is right. */
+export interface ReadToken {
+  readonly algorithm: LoginAlgorithm
+  readonly certificate: Uint8Array
+  readonly signature: Uint8Array
+}
+
+const MIN_TOKEN = 100
+const MAX_TOKEN = 10_000
+
+/** Throws LoginError 'format' and 'algorithm'. */
+export function readToken(text: string): ReadToken {
+  if (typeof text !== 'string' || text.length < MIN_TOKEN || text.length > MAX_TOKEN)
+    throw new LoginError('format')
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch (cause) {
+    throw new LoginError('format', { cause })
+  }
+  if (typeof parsed !== 'object' || parsed === null) throw new LoginError('format')
+  const { format, algorithm, unverifiedCertificate, signature } = parsed as Record<string, unknown>
+  if (typeof format !== 'string' || !/^web-eid:1(\.\d{1,9})?$/.test(format)) throw new LoginError('format')
+  if (typeof algorithm !== 'string' || !Object.hasOwn(hashNames, algorithm)) throw new LoginError('algorithm')
+  return {
+    algorithm: algorithm as LoginAlgorithm,
+    certificate: fromBase64(unverifiedCertificate),
+    signature: fromBase64(signature),
+  }
+}
+
+function fromBase64(text: unknown): Uint8Array {
+  if (typeof text !== 'string' || text === '' || text.length % 4 !== 0) throw new LoginError('format')
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) throw new LoginError('format')
+  const platform = globalThis as unknown as { atob(text: string): string; btoa(text: string): string }
+  const binary = platform.atob(text)
+  // Bits behind the last byte could be anything; then one signature would have several texts.
+  if (platform.btoa(binary) !== text) throw new LoginError('format')
+  return Uint8Array.from(binary, (character) => character.charCodeAt(0))
+}

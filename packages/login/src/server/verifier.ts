@@ -1,0 +1,90 @@
+/** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
+import { PathError, readCertificate, verifyPath } from '@webtoki/trust/path'
+import { statementOf } from '../statement.ts'
+import { LoginError } from './errors.ts'
+import { checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
+import type { NonceStore } from './nonces.ts'
+import { isSigned } from './signature.ts'
+import { readToken } from './token.ts'
+
+/** Says whether a certificate was revoked. `path` is in DER, leaf first. */
+export type RevocationCheck = (path: readonly Uint8Array[]) => Promise<'good' | 'revoked' | 'unknown'>
+
+/** Said where nobody is asked about revocation: it can be chosen, and not forgotten. */
+export const notChecked: unique symbol = Symbol('revocation is not checked')
+
+/** All that could be forgotten is required. */
+export interface LoginVerifierOptions {
+  /** The site's own, as browsers print it: 'https://example.org', no path, no slash at the end. */
+  readonly origin: string
+  /** The issuing CAs that are trusted, in DER. */
+  readonly anchors: readonly Uint8Array[]
+  readonly intermediates?: readonly Uint8Array[]
+  readonly revocation: RevocationCheck | typeof notChecked
+  readonly nonces: NonceStore
+  /** Certificate policies that are not accepted, as object identifiers. */
+  readonly disallowedPolicies?: readonly string[]
+  readonly now?: () => Date
+}
+
+/** Whom the site may believe to be there. */
+export interface VerifiedLogin {
+  readonly identity: Identity
+  /** X.509 in DER, leaf first, anchor last. */
+  readonly path: readonly Uint8Array[]
+}
+
+/** One for a site. */
+export interface LoginVerifier {
+  /** `session` is the site's own session, whose nonce was signed. Rejects with LoginError; the nonce is used up. */
+  verify(token: string, session: string): Promise<VerifiedLogin>
+}
+
+/** Throws RangeError where the origin is not one. */
+export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
+  const { origin, anchors, nonces, revocation } = options
+  if (!/^https?:\/\/[^/?#\s]+$/.test(origin)) throw new RangeError(`'${origin}' is no origin.`)
+  return {
+    verify: async (token, session) => {
+      // First of all, so that no token can be tried twice.
+      const nonce = await nonces.take(session)
+      if (nonce === undefined) throw new LoginError('nonce-missing')
+      const { algorithm, certificate: der, signature } = readToken(token)
+      const read = wrapped(() => readCertificate(der))
+      checkUse(read.certificate, options.disallowedPolicies ?? [])
+      const path = await pathOf(der, options)
+      if (revocation !== notChecked) {
+        const answer = await revocation(path).catch(() => 'unknown' as const)
+        if (answer === 'revoked') throw new LoginError('revoked')
+        if (answer !== 'good') throw new LoginError('revocation-unknown')
+      }
+      const publicKeyInfo = new Uint8Array(read.certificate.subjectPublicKeyInfo.toSchema().toBER())
+      const statement = await statementOf(algorithm, origin, nonce)
+      if (!(await isSigned(algorithm, publicKeyInfo, statement, signature))) throw new LoginError('signature')
+      return { identity: identityOf(read.certificate, await fingerprintOf(der)), path }
+    },
+  }
+
+  async function pathOf(
+    der: Uint8Array,
+    { intermediates, now }: LoginVerifierOptions,
+  ): Promise<readonly Uint8Array[]> {
+    try {
+      const between = intermediates === undefined ? {} : { intermediates }
+      return await verifyPath(der, { anchors, ...between, at: now?.() ?? new Date() })
+    } catch (error) {
+      if (!(error instanceof PathError)) throw error
+      const { reason } = error
+      if (reason === 'expired' || reason === 'not-yet-valid') throw new LoginError(reason, { cause: error })
+      throw new LoginError('untrusted', { cause: error })
+    }
+  }
+}
+
+function wrapped<T>(work: () => T): T {
+  try {
+    return work()
+  } catch (cause) {
+    throw new LoginError('certificate-malformed', { cause })
+  }
+}

@@ -1,0 +1,45 @@
+/** What is signed: Web eID's format, the same function in the page and on the server. */
+
+/** The hash that each algorithm names. */
+export const hashNames = {
+  ES256: 'SHA-256',
+  ES384: 'SHA-384',
+  ES512: 'SHA-512',
+  PS256: 'SHA-256',
+  PS384: 'SHA-384',
+  PS512: 'SHA-512',
+  RS256: 'SHA-256',
+  RS384: 'SHA-384',
+  RS512: 'SHA-512',
+} as const
+
+/** Web eID's algorithms are JOSE's. */
+export type LoginAlgorithm = keyof typeof hashNames
+
+/** The part of the platform that this needs, for rooms without DOM types. */
+interface Platform {
+  readonly crypto: {
+    readonly subtle: { digest(algorithm: string, data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> }
+  }
+  readonly TextEncoder: new () => { encode(text: string): Uint8Array<ArrayBuffer> }
+}
+
+/** H(origin) ‖ H(nonce); the signature's own hash comes over these. The nonce is hashed as the string that it is. */
+export async function statementOf(
+  algorithm: LoginAlgorithm,
+  origin: string,
+  nonce: string,
+): Promise<Uint8Array> {
+  const { crypto, TextEncoder } = globalThis as unknown as Platform
+  const { subtle } = crypto
+  const hash = hashNames[algorithm]
+  const encoder = new TextEncoder()
+  const [first, second] = await Promise.all(
+    [origin, nonce].map(async (text) => new Uint8Array(await subtle.digest(hash, encoder.encode(text)))),
+  )
+  if (first === undefined || second === undefined) throw new TypeError('A digest is missing.')
+  const statement = new Uint8Array(first.length + second.length)
+  statement.set(first)
+  statement.set(second, first.length)
+  return statement
+}

@@ -1,0 +1,308 @@
+import {
+  createLoginVerifier,
+  LoginError,
+  type LoginReason,
+  type LoginVerifierOptions,
+  memoryNonceStore,
+  notChecked,
+} from '@webtoki/login/server'
+import type { SignatureAlgorithm } from '@webtoki/trust'
+import { readCertificate } from '@webtoki/trust/path'
+import fc from 'fast-check'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { tokenFor } from '../src/browser/token.ts'
+import { isSigned } from '../src/server/signature.ts'
+import { readToken } from '../src/server/token.ts'
+import { statementOf } from '../src/statement.ts'
+import { type Issued, type IssueOptions, issue, softwareSigner } from '../../trust/test/pki.ts'
+import webEid from './vectors/web-eid-tokens.json' with { type: 'json' }
+
+const origin = 'https://example.org'
+const now = new Date('2026-11-24T12:00:00Z')
+const bytesOf = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, 'base64'))
+
+let ca: Issued
+let other: Issued
+let person: Issued
+beforeAll(async () => {
+  ca = await issue({ name: 'Test CA', isCa: true })
+  other = await issue({ name: 'Other CA', isCa: true })
+  person = await issue({ name: 'Ada Lovelace', issuer: ca })
+})
+
+function verifierWith(options: Partial<LoginVerifierOptions> = {}) {
+  const nonces = memoryNonceStore(() => now.getTime())
+  const verifier = createLoginVerifier({
+    origin,
+    anchors: [ca.der],
+    revocation: notChecked,
+    nonces,
+    now: () => now,
+    ...options,
+  })
+  return { nonces, verifier }
+}
+
+async function logIn(
+  issued: Issued = person,
+  algorithm: SignatureAlgorithm = 'ES256',
+  options: Partial<LoginVerifierOptions> = {},
+  change: (token: Record<string, unknown>) => unknown = (token) => token,
+  at: string = origin,
+) {
+  const { nonces, verifier } = verifierWith(options)
+  const nonce = await nonces.issue('session')
+  const token = await tokenFor(at, softwareSigner(issued, algorithm), nonce)
+  return verifier.verify(JSON.stringify(change({ ...token })), 'session')
+}
+
+const reason = (word: LoginReason) => expect.objectContaining({ code: 'login/refused', reason: word })
+
+describe('a login', () => {
+  it.each(['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'PS256', 'PS512'] as const)(
+    'by %s ends in a verified identity',
+    async (algorithm) => {
+      const issued = await issue({ name: 'Ada Lovelace', issuer: ca, algorithm })
+      const { identity, path } = await logIn(issued, algorithm)
+      expect(identity).toMatchObject({ commonName: 'Ada Lovelace', country: 'EE', issuer: 'Test CA' })
+      expect(identity.fingerprint).toMatch(/^[0-9a-f]{64}$/)
+      expect(path.map((der) => der.length)).toEqual([issued.der.length, ca.der.length])
+    },
+  )
+
+  it('through an intermediate CA, and with the issuing CA pinned', async () => {
+    const between = await issue({ name: 'Between', issuer: ca, isCa: true, pathLength: 0 })
+    const issued = await issue({ name: 'Ada', issuer: between })
+    await expect(logIn(issued, 'ES256', { intermediates: [between.der] })).resolves.toBeDefined()
+    await expect(logIn(issued, 'ES256', { anchors: [between.der] })).resolves.toBeDefined()
+    await expect(logIn(issued)).rejects.toEqual(reason('untrusted'))
+  })
+})
+
+describe('a token is refused', () => {
+  const cases: readonly (readonly [string, LoginReason, (token: Record<string, unknown>) => unknown])[] = [
+    ['of another format', 'format', (token) => ({ ...token, format: 'web-eid:2.0' })],
+    ['without a format', 'format', (token) => ({ ...token, format: undefined })],
+    ['of an unknown algorithm', 'algorithm', (token) => ({ ...token, algorithm: 'none' })],
+    ['of an algorithm that its key is not for', 'signature', (token) => ({ ...token, algorithm: 'ES384' })],
+    [
+      'of an inherited property as algorithm',
+      'algorithm',
+      (token) => ({ ...token, algorithm: 'constructor' }),
+    ],
+    ['without a certificate', 'format', (token) => ({ ...token, unverifiedCertificate: undefined })],
+    [
+      'with bytes for a certificate',
+      'certificate-malformed',
+      (token) => ({ ...token, unverifiedCertificate: 'AAAA' }),
+    ],
+    [
+      'with a signature changed',
+      'signature',
+      (token) => ({ ...token, signature: changed(token['signature']) }),
+    ],
+    ['with no signature', 'format', (token) => ({ ...token, signature: '' })],
+    ['with a signature that is no base64', 'format', (token) => ({ ...token, signature: '!!!!' })],
+    ['that is a list', 'format', (token) => [token]],
+  ]
+  it.each(cases)('%s: %s', async (_what, expected, change) => {
+    await expect(logIn(person, 'ES256', {}, change)).rejects.toEqual(reason(expected))
+  })
+
+  it('made for another origin', async () => {
+    await expect(logIn(person, 'ES256', {}, undefined, 'https://evil.example')).rejects.toEqual(
+      reason('signature'),
+    )
+  })
+
+  it('a second time, and for another session', async () => {
+    const { nonces, verifier } = verifierWith()
+    const nonce = await nonces.issue('session')
+    const token = JSON.stringify(await tokenFor(origin, softwareSigner(person, 'ES256'), nonce))
+    await expect(verifier.verify(token, 'another')).rejects.toEqual(reason('nonce-missing'))
+    await verifier.verify(token, 'session')
+    await expect(verifier.verify(token, 'session')).rejects.toEqual(reason('nonce-missing'))
+    await nonces.issue('session')
+    await expect(verifier.verify(token, 'session')).rejects.toEqual(reason('signature'))
+  })
+
+  it('after five minutes, and after a failed try', async () => {
+    let time = 0
+    const nonces = memoryNonceStore(() => time)
+    const { verifier } = verifierWith({ nonces })
+    const nonce = await nonces.issue('session')
+    const token = JSON.stringify(await tokenFor(origin, softwareSigner(person, 'ES256'), nonce))
+    time = 5 * 60_000 + 1
+    await expect(verifier.verify(token, 'session')).rejects.toEqual(reason('nonce-missing'))
+    await nonces.issue('session')
+    await expect(verifier.verify('nonsense', 'session')).rejects.toEqual(reason('format'))
+    await expect(verifier.verify(token, 'session')).rejects.toEqual(reason('nonce-missing'))
+  })
+
+  const certificates: readonly (readonly [string, LoginReason, IssueOptions])[] = [
+    ['expired', 'expired', { name: 'Ada', notAfter: new Date('2026-11-01T00:00:00Z') }],
+    ['not valid yet', 'not-yet-valid', { name: 'Ada', notBefore: new Date('2027-01-01T00:00:00Z') }],
+    ['for signatures that bind (nonRepudiation) alone', 'key-usage', { name: 'Ada', keyUsage: 0x40 }],
+    ['without a key usage', 'key-usage', { name: 'Ada', keyUsage: null }],
+    ['for servers', 'extended-key-usage', { name: 'Ada', extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'] }],
+    ['with an extension that nobody knows', 'untrusted', { name: 'Ada', unknownCritical: true }],
+  ]
+  it.each(certificates)('whose certificate is %s: %s', async (_what, expected, options) => {
+    await expect(logIn(await issue({ ...options, issuer: ca }))).rejects.toEqual(reason(expected))
+  })
+
+  it('whose certificate leads elsewhere, is its own issuer, or was issued by one who may not', async () => {
+    await expect(logIn(await issue({ name: 'Ada', issuer: other }))).rejects.toEqual(reason('untrusted'))
+    await expect(logIn(await issue({ name: 'Ada' }))).rejects.toEqual(reason('untrusted'))
+    const noCa = await issue({ name: 'Bob', issuer: ca })
+    const issued = await issue({ name: 'Ada', issuer: noCa })
+    await expect(logIn(issued, 'ES256', { intermediates: [noCa.der] })).rejects.toEqual(reason('untrusted'))
+    const impostor = await issue({ name: 'Test CA', isCa: true })
+    await expect(logIn(await issue({ name: 'Ada', issuer: impostor }))).rejects.toEqual(reason('untrusted'))
+    const tooLong = await issue({ name: 'Short', issuer: ca, isCa: true, pathLength: 0 })
+    const below = await issue({ name: 'Below', issuer: tooLong, isCa: true })
+    const leaf = await issue({ name: 'Ada', issuer: below })
+    const intermediates = [tooLong.der, below.der]
+    await expect(logIn(leaf, 'ES256', { intermediates })).rejects.toEqual(reason('untrusted'))
+  })
+
+  it('whose certificate is revoked, or nobody can say', async () => {
+    await expect(logIn(person, 'ES256', { revocation: async () => 'revoked' })).rejects.toEqual(
+      reason('revoked'),
+    )
+    const failing = () => Promise.reject(new Error('no network'))
+    await expect(logIn(person, 'ES256', { revocation: failing })).rejects.toEqual(
+      reason('revocation-unknown'),
+    )
+    await expect(logIn(person, 'ES256', { revocation: async () => 'good' })).resolves.toBeDefined()
+  })
+
+  it('or accepted as sent: any change of any byte is told by a typed error', async () => {
+    const { nonces, verifier } = verifierWith()
+    const nonce = await nonces.issue('session')
+    const token = JSON.stringify(await tokenFor(origin, softwareSigner(person, 'ES256'), nonce))
+    const fixed = { issue: async () => nonce, take: async () => nonce }
+    const { verifier: patient } = verifierWith({ nonces: fixed })
+    await expect(verifier.verify(token, 'session')).resolves.toBeDefined()
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(token.length - 1),
+        fc.constantFrom('A', 'z', '0', '"', '{', '='),
+        async (at, character) => {
+          const mutated = token.slice(0, at) + character + token.slice(at + 1)
+          const outcome: unknown = await patient.verify(mutated, 'session').catch((error: unknown) => error)
+          const harmless = JSON.stringify(read(mutated)) === JSON.stringify(read(token))
+          if (!harmless) expect(outcome).toBeInstanceOf(LoginError)
+        },
+      ),
+      { numRuns: 200 },
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.string({ maxLength: 300 }), async (text) => {
+        await expect(patient.verify(text, 'session')).rejects.toBeInstanceOf(LoginError)
+      }),
+    )
+  })
+})
+
+/** The reference implementation's refusals in our words. */
+const refusals: Readonly<Record<string, readonly LoginReason[]>> = {
+  AuthTokenSignatureValidation: ['signature'],
+  AuthTokenParse: ['format', 'algorithm'],
+  CertificateDecoding: ['format', 'certificate-malformed'],
+  UserCertificateMissingPurpose: ['key-usage', 'extended-key-usage'],
+  UserCertificateDisallowedPolicy: ['policy'],
+  CertificateNotYetValid: ['not-yet-valid'],
+  CertificateExpired: ['expired'],
+  CertificateNotTrusted: ['untrusted'],
+}
+
+describe('Web eID’s own tokens, judged as its own validator judges them', () => {
+  const certificates: Readonly<Record<string, { readonly derBase64: string }>> = webEid.certificates
+  const estonianMobileId = ['10015.1.3', '10015.11.1', '10015.18.1', '10015.18.3'].map(
+    (arc) => `1.3.6.1.4.1.${arc}`,
+  )
+  const outcomeOf = (example: (typeof webEid.cases)[number]): Promise<unknown> => {
+    const nonce = example.nonce ?? 'x'.repeat(44)
+    const verifier = createLoginVerifier({
+      origin: example.origin,
+      anchors: example.trustedCAs.map((name) => bytesOf(certificates[name]?.derBase64 ?? '')),
+      revocation: notChecked,
+      nonces: { issue: async () => nonce, take: async () => nonce },
+      disallowedPolicies: estonianMobileId,
+      now: () => new Date(example.clock ?? now),
+    })
+    return verifier.verify(example.token as string, 'session').catch((error: unknown) => error)
+  }
+
+  it.each(webEid.cases.filter(({ expect: { outcome } }) => outcome === 'rejected'))(
+    'refused: $name',
+    async (example) => {
+      const words = refusals[example.expect.error ?? ''] ?? []
+      expect(words.length).toBeGreaterThan(0)
+      const error = await outcomeOf(example)
+      expect(error).toBeInstanceOf(LoginError)
+      expect(words).toContain((error as LoginError).reason)
+    },
+  )
+
+  it.each(
+    webEid.cases.filter(({ expect: { outcome, scope } }) => outcome === 'valid' && scope === undefined),
+  )('accepted: $name', async (example) => {
+    const outcome = await outcomeOf(example)
+    expect(outcome).toHaveProperty('identity.commonName')
+    const { subject } = example.expect
+    if (subject !== undefined) {
+      expect(outcome).toMatchObject({
+        identity: { commonName: subject.CN, surname: subject.surname, serialNumber: subject.idCode },
+      })
+    }
+  })
+
+  it.each(webEid.cases.filter(({ expect: { scope } }) => scope === 'signature only'))(
+    'signature of $name',
+    async (example) => {
+      const { algorithm, certificate, signature } = readToken(example.token as string)
+      const { subjectPublicKeyInfo } = readCertificate(certificate).certificate
+      const spki = new Uint8Array(subjectPublicKeyInfo.toSchema().toBER())
+      const statement = await statementOf(algorithm, example.origin, example.nonce as string)
+      expect(await isSigned(algorithm, spki, statement, signature)).toBe(true)
+      expect(await isSigned(algorithm, spki, statement.slice(1), signature)).toBe(false)
+    },
+  )
+})
+
+describe('a nonce', () => {
+  it('is never the same twice, and long enough for the format', async () => {
+    const nonces = memoryNonceStore()
+    const issued = new Set<string>()
+    for (let count = 0; count < 100; count++) issued.add(await nonces.issue(`session ${count}`))
+    expect(issued.size).toBe(100)
+    expect([...issued].every((nonce) => nonce.length === 44)).toBe(true)
+  })
+
+  it('that could be guessed is not signed', async () => {
+    await expect(tokenFor(origin, softwareSigner(person, 'ES256'), 'short')).rejects.toBeInstanceOf(
+      RangeError,
+    )
+  })
+})
+
+function changed(base64: unknown): string {
+  const bytes = Buffer.from(String(base64), 'base64')
+  bytes[7] = (bytes[7] ?? 0) ^ 1
+  return bytes.toString('base64')
+}
+
+/** What of a token counts. */
+function read(text: string): unknown {
+  try {
+    const { format, algorithm, unverifiedCertificate, signature } = JSON.parse(text) as Record<
+      string,
+      unknown
+    >
+    return [format, algorithm, unverifiedCertificate, signature]
+  } catch {
+    return undefined
+  }
+}

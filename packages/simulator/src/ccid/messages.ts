@@ -1,0 +1,102 @@
+/** CCID messages as bytes: names, types and codes of CCID 1.1, clauses 6.1 to 6.3. */
+import { join, uint32le } from '../bytes.ts'
+
+/** Every bulk message begins so (6.1, 6.2). */
+export const HEADER_BYTES = 10
+
+/** What a host may send (6.1). */
+export type MessageName =
+  | 'SetParameters'
+  | 'IccPowerOn'
+  | 'IccPowerOff'
+  | 'GetSlotStatus'
+  | 'Secure'
+  | 'T0APDU'
+  | 'Escape'
+  | 'GetParameters'
+  | 'ResetParameters'
+  | 'IccClock'
+  | 'XfrBlock'
+  | 'Mechanical'
+  | 'Abort'
+  | 'SetDataRateAndClockFrequency'
+
+/** By bMessageType (6.1). */
+export const messageNames: ReadonlyMap<number, MessageName> = new Map([
+  [0x61, 'SetParameters'],
+  [0x62, 'IccPowerOn'],
+  [0x63, 'IccPowerOff'],
+  [0x65, 'GetSlotStatus'],
+  [0x69, 'Secure'],
+  [0x6a, 'T0APDU'],
+  [0x6b, 'Escape'],
+  [0x6c, 'GetParameters'],
+  [0x6d, 'ResetParameters'],
+  [0x6e, 'IccClock'],
+  [0x6f, 'XfrBlock'],
+  [0x71, 'Mechanical'],
+  [0x72, 'Abort'],
+  [0x73, 'SetDataRateAndClockFrequency'],
+])
+
+/** bMessageType of what a reader sends (6.2, 6.3). */
+export const DATA_BLOCK = 0x80
+/** RDR_to_PC_SlotStatus (6.2.2). */
+export const SLOT_STATUS = 0x81
+/** RDR_to_PC_Parameters (6.2.3). */
+export const PARAMETERS = 0x82
+/** RDR_to_PC_NotifySlotChange (6.3.1). */
+export const NOTIFY_SLOT_CHANGE = 0x50
+
+const ESCAPE = 0x83
+const DATA_RATE_AND_CLOCK = 0x84
+
+/** Which answer a command gets, failed ones too; SlotStatus where none is named. */
+const answerTypes: ReadonlyMap<string, number> = new Map([
+  ['IccPowerOn', DATA_BLOCK],
+  ['XfrBlock', DATA_BLOCK],
+  ['Secure', DATA_BLOCK],
+  ['SetParameters', PARAMETERS],
+  ['GetParameters', PARAMETERS],
+  ['ResetParameters', PARAMETERS],
+  ['Escape', ESCAPE],
+  ['SetDataRateAndClockFrequency', DATA_RATE_AND_CLOCK],
+])
+
+/** The bMessageType that answers a command of this name. */
+export function answerTypeOf(name: MessageName | 'unknown'): number {
+  return answerTypes.get(name) ?? SLOT_STATUS
+}
+
+/** bError (table 6.2-2); below 128 it is the offset of the field that is wrong. */
+export const CcidError = {
+  COMMAND_NOT_SUPPORTED: 0,
+  BAD_LENGTH: 1,
+  BAD_SLOT: 5,
+  BAD_PROTOCOL: 7,
+  BAD_LEVEL_PARAMETER: 8,
+  CMD_SLOT_BUSY: 0xe0,
+  XFR_OVERRUN: 0xfc,
+  ICC_MUTE: 0xfe,
+  CMD_ABORTED: 0xff,
+} as const
+
+/** bmCommandStatus (6.2.6). */
+export const FAILED = 0x40
+/** bmCommandStatus: the card wants more time, bError says how much. */
+export const TIME_EXTENSION = 0x80
+
+/** wLevelParameter (6.1.4) and bChainParameter (6.2.1). */
+export const Chain = { whole: 0, begins: 1, ends: 2, continues: 3, expectsMore: 0x10 } as const
+
+/** Builds a bulk-IN message (6.2). */
+export function encodeAnswer(
+  to: { readonly slot: number; readonly sequence: number },
+  type: number,
+  status: number,
+  error: number,
+  parameter: number,
+  data: Uint8Array = new Uint8Array(0),
+): Uint8Array {
+  return join([type], uint32le(data.length), [to.slot, to.sequence, status, error, parameter], data)
+}

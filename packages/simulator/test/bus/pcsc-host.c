@@ -1,0 +1,75 @@
+/* A program on PC/SC that does what it is told, line by line: what pcscd and libccid make of a reader. */
+#include <stdio.h>
+#include <string.h>
+#include <winscard.h>
+
+static void say(const char *text, const unsigned char *data, DWORD bytes) {
+  printf("answer %s%s", text, bytes ? " " : "");
+  for (DWORD i = 0; i < bytes; i++) printf("%02x", data[i]);
+  putchar('\n');
+  fflush(stdout);
+}
+
+int main(void) {
+  static char line[1 << 18];
+  static unsigned char command[1 << 17], response[1 << 17];
+  SCARDCONTEXT context;
+  SCARDHANDLE card = 0;
+  DWORD protocol = SCARD_PROTOCOL_T1;
+  SCARD_READERSTATE state = {0};
+  static char reader[MAX_READERNAME];
+  LONG result;
+  while ((result = SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context)) == SCARD_E_NO_SERVICE) {}
+  say(pcsc_stringify_error(result), NULL, 0);
+  while (fgets(line, sizeof line, stdin)) {
+    char verb[32] = "";
+    int at = 0;
+    sscanf(line, "%31s %n", verb, &at);
+    DWORD bytes = 0;
+    if (!strcmp(verb, "reader")) {
+      /* Waits until there is one. */
+      SCARD_READERSTATE plug = {.szReader = "\\\\?PnP?\\Notification"};
+      char names[1024] = "";
+      for (;;) {
+        DWORD length = sizeof names;
+        result = SCardListReaders(context, NULL, names, &length);
+        if (result != SCARD_E_NO_READERS_AVAILABLE) break;
+        SCardGetStatusChange(context, 200, &plug, 1);
+      }
+      snprintf(reader, sizeof reader, "%s", names);
+      state.szReader = reader;
+      state.dwCurrentState = SCARD_STATE_UNAWARE;
+      printf("answer %s\n", reader);
+      fflush(stdout);
+      continue;
+    }
+    if (!strcmp(verb, "wait")) {
+      /* "wait present", "wait empty" or "wait gone": until the reader is so, ten seconds at most. */
+      DWORD wanted = strstr(line, "present") ? SCARD_STATE_PRESENT : strstr(line, "empty") ? SCARD_STATE_EMPTY
+                                                                                          : SCARD_STATE_UNKNOWN;
+      do {
+        result = SCardGetStatusChange(context, 10000, &state, 1);
+        state.dwCurrentState = state.dwEventState & ~(DWORD)SCARD_STATE_CHANGED;
+      } while (result == SCARD_S_SUCCESS && !(state.dwEventState & wanted) && !(state.dwEventState & SCARD_STATE_UNKNOWN));
+      if (result == SCARD_S_SUCCESS && (state.dwEventState & wanted)) {
+        say("ok", state.rgbAtr, wanted == SCARD_STATE_PRESENT ? state.cbAtr : 0);
+        continue;
+      }
+    }
+    if (!strcmp(verb, "connect"))
+      result = SCardConnect(context, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1, &card, &protocol);
+    if (!strcmp(verb, "disconnect")) result = SCardDisconnect(card, SCARD_LEAVE_CARD);
+    if (!strcmp(verb, "transmit")) {
+      for (unsigned value; sscanf(line + at + 2 * bytes, "%2x", &value) == 1;) command[bytes++] = (unsigned char)value;
+      DWORD length = sizeof response;
+      const SCARD_IO_REQUEST *io = protocol == SCARD_PROTOCOL_T0 ? SCARD_PCI_T0 : SCARD_PCI_T1;
+      result = SCardTransmit(card, io, command, bytes, NULL, response, &length);
+      if (result == SCARD_S_SUCCESS) {
+        say("ok", response, length);
+        continue;
+      }
+    }
+    say(result == SCARD_S_SUCCESS ? "ok" : pcsc_stringify_error(result), NULL, 0);
+  }
+  return 0;
+}

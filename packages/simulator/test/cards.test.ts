@@ -1,0 +1,26 @@
+import { describe, expect, it } from 'vitest'
+import { createEchoCard, createPivCard, ScriptedCard } from '../src/index.ts'
+
+describe('cards beside PIV', () => {
+  it('the echo card chains and hands out long answers in pieces', async () => {
+    const card = createEchoCard()
+    expect(await card.process(Uint8Array.of(0x10, 0x10, 0, 0, 1, 7))).toEqual(Uint8Array.of(0x90, 0))
+    expect(await card.process(Uint8Array.of(0, 0x10, 0, 0, 1, 8, 0))).toEqual(Uint8Array.of(7, 8, 0x90, 0))
+    const first = await card.process(Uint8Array.of(0, 0x12, 1, 4, 0))
+    expect([first.length, ...first.slice(-2)]).toEqual([258, 0x61, 4])
+    expect(await card.process(Uint8Array.of(0, 0xc0, 0, 0, 4))).toEqual(Uint8Array.of(0, 1, 2, 3, 0x90, 0))
+  })
+
+  it('the scripted card is loud on anything else', async () => {
+    const card = new ScriptedCard([{ command: '00a40400', response: '9000' }])
+    expect(() => card.check()).toThrow(/still waits for 00a40400/)
+    expect(await card.process(Uint8Array.of(0, 0xa4, 4, 0))).toEqual(Uint8Array.of(0x90, 0))
+    card.check()
+    expect(await card.process(Uint8Array.of(1, 2, 3, 4))).toEqual(Uint8Array.of(0x6f, 0))
+    expect(() => card.check()).toThrow(/01020304 came/)
+  })
+
+  it('PIV cards differ in their keys, and never in the demo CA', () => {
+    expect(createPivCard().guid).toEqual(createPivCard({ nineA: 'p256' }).guid)
+  })
+})

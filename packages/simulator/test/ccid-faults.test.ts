@@ -1,0 +1,193 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { createEchoCard, type EchoCard, type Fault, readerProfiles } from '../src/index.ts'
+import { echo, Host, message, powerOn, xfr } from './ccid-host.ts'
+
+describe('a fault', () => {
+  let card: EchoCard
+  let host: Host
+  beforeEach(async () => {
+    card = createEchoCard()
+    host = await new Host(readerProfiles.dualiAbcm6, card).open()
+    await host.ask(powerOn(0))
+  })
+  const good = [0x80, 4, 0, 0, 0, 0, 1, 0, 0, 0, 0xaa, 0xbb, 0x90, 0]
+
+  it.each([
+    ['mute-card', [0x80, 0, 0, 0, 0, 0, 1, 0x40, 0xfe, 0], 0],
+    ['truncated-message', good.slice(0, -1), 1],
+    ['wrong-length', [0x80, 9, ...good.slice(2)], 1],
+    ['huge-length', [0x80, 0xff, 0xff, 0xff, 0xff, ...good.slice(5)], 1],
+    ['one-byte-message', [0x80], 1],
+    ['one-byte-response', [0x80, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0], 1],
+    ['empty-packet', [], 1],
+  ] as const)(
+    '%s is seen by the host, and the card’s log tells what it executed',
+    async (kind, seen, executed) => {
+      host.reader.faults.schedule({ kind, ends: 'once' } as Fault)
+      expect(await host.ask(xfr(1, echo))).toEqual(seen)
+      expect(card.log).toHaveLength(executed)
+    },
+  )
+
+  it('comes as often as it is told to, and not before its turn', async () => {
+    host.reader.faults.schedule({ kind: 'mute-card', ends: 'twice' }, { skip: 1 })
+    const codes: number[] = []
+    for (let sequence = 1; sequence <= 4; sequence++)
+      codes.push((await host.ask(xfr(sequence, echo)))[8] as number)
+    expect(codes).toEqual([0, 0xfe, 0xfe, 0])
+  })
+
+  it('until reset ends by a power-on', async () => {
+    host.reader.faults.schedule({ kind: 'mute-card', ends: 'until-reset' })
+    for (let run = 0; run < 5; run++) expect((await host.ask(xfr(1, echo)))[8]).toBe(0xfe)
+    await host.ask(powerOn(2))
+    expect((await host.ask(xfr(3, echo)))[8]).toBe(0)
+  })
+
+  it('a stale answer comes before the right one, a stall before an answer that waits', async () => {
+    host.reader.faults.schedule({ kind: 'stale-answer', ends: 'once' })
+    expect((await host.ask(xfr(1, echo)))[6]).toBe(0x81)
+    expect(await host.answer()).toEqual(good)
+    host.reader.faults.schedule({ kind: 'stall-in', ends: 'once' })
+    await host.device.transferOut(2, xfr(1, echo))
+    expect((await host.device.transferIn(1, 512)).status).toBe('stall')
+    await host.device.clearHalt('in', 1)
+    expect(await host.answer()).toEqual(good)
+  })
+
+  it('time extensions and slow cards go by the clock', async () => {
+    host.reader.faults.schedule({
+      kind: 'time-extension',
+      ends: 'once',
+      frames: 2,
+      multiplier: 4,
+      delayMs: 1000,
+    })
+    expect((await host.ask(xfr(1, echo))).slice(6, 9)).toEqual([1, 0x80, 4])
+    const second = host.answer()
+    await host.clock.advance(1000)
+    expect((await second).slice(6, 9)).toEqual([1, 0x80, 4])
+    const last = host.answer()
+    await host.clock.advance(1000)
+    expect(await last).toEqual(good)
+  })
+
+  it('a pulled card: before, it has executed nothing; during, its answer is lost', async () => {
+    host.reader.faults.schedule({ kind: 'card-pulled', moment: 'before', ends: 'once' })
+    expect((await host.ask(xfr(1, echo))).slice(7, 9)).toEqual([0x42, 0xfe])
+    expect(card.log).toHaveLength(0)
+    host.reader.insert(card)
+    await host.ask(powerOn(2))
+    host.reader.faults.schedule({ kind: 'card-pulled', moment: 'during', ends: 'once' })
+    expect((await host.ask(xfr(3, echo))).slice(7, 9)).toEqual([0x42, 0xfe])
+    expect(card.log).toHaveLength(1)
+  })
+
+  it('an unplugged reader takes its transfers along', async () => {
+    host.reader.faults.schedule({ kind: 'unplugged', moment: 'during', ends: 'once' })
+    const pending = host.device.transferIn(1, 512)
+    await Promise.all([
+      expect(pending).rejects.toMatchObject({ name: 'AbortError' }),
+      host.device.transferOut(2, xfr(1, echo)),
+    ])
+  })
+
+  it('a card pulled or a reader unplugged after the answer leaves the answer with the host', async () => {
+    host.reader.faults.schedule({ kind: 'card-pulled', moment: 'after', ends: 'once' })
+    expect(await host.ask(xfr(1, echo))).toEqual(good)
+    expect(host.reader.cardIn()).toBeUndefined()
+    host.reader.insert(card)
+    await host.ask(powerOn(2))
+    host.reader.faults.schedule({ kind: 'unplugged', moment: 'after', ends: 'once' })
+    expect((await host.ask(xfr(1, echo))).slice(10)).toEqual(good.slice(10))
+    expect(host.reader.isPlugged).toBe(false)
+    expect(card.log).toHaveLength(2)
+  })
+
+  it('a reader unplugged before takes the message along unexecuted', async () => {
+    host.reader.faults.schedule({ kind: 'unplugged', moment: 'before', ends: 'once' })
+    await expect(host.device.transferOut(2, xfr(1, echo))).rejects.toMatchObject({ name: 'AbortError' })
+    expect(card.log).toHaveLength(0)
+  })
+
+  it('until reset waits for its turn: powering the card before does not end it', async () => {
+    host.reader.faults.schedule({ kind: 'mute-card', ends: 'until-reset' })
+    await host.ask(powerOn(1))
+    expect((await host.ask(xfr(2, echo)))[8]).toBe(0xfe)
+    await host.device.reset()
+    await host.ask(powerOn(3))
+    expect((await host.ask(xfr(4, echo)))[8]).toBe(0)
+    expect(host.reader.faults.waiting).toBe(0)
+  })
+
+  it('strikes each part of a chained command and of a chained answer', async () => {
+    host.reader.faults.schedule({ kind: 'truncated-message', ends: 'once' })
+    expect(await host.ask(xfr(1, [0, 0x12], 1))).toHaveLength(9)
+    expect(await host.ask(xfr(2, [8, 0, 0, 0, 0], 2))).toHaveLength(1014)
+    host.reader.faults.schedule({ kind: 'huge-length', ends: 'once' })
+    expect((await host.ask(xfr(3, [], 0x10))).slice(1, 5)).toEqual([0xff, 0xff, 0xff, 0xff])
+    host.reader.faults.schedule({ kind: 'card-pulled', moment: 'during', ends: 'once' })
+    expect((await host.ask(xfr(4, [], 0x10))).slice(7, 9)).toEqual([0x42, 0xfe])
+  })
+
+  it('strikes any message that it is told to', async () => {
+    host.reader.faults.schedule({ kind: 'one-byte-message', ends: 'twice' }, { on: 'IccPowerOn' })
+    expect((await host.ask(xfr(1, echo))).slice(10)).toEqual(good.slice(10))
+    expect(await host.ask(powerOn(2))).toEqual([0x80])
+    expect(await host.ask(powerOn(3))).toEqual([0x80])
+    expect(await host.ask(powerOn(4))).toHaveLength(10 + card.atr.length)
+    host.reader.faults.schedule(
+      { kind: 'card-pulled', moment: 'during', ends: 'once' },
+      { on: 'any', skip: 1 },
+    )
+    expect((await host.ask(message(0x65, 5, [0, 0, 0])))[7]).toBe(0)
+    expect((await host.ask(message(0x65, 6, [0, 0, 0])))[7]).toBe(2)
+  })
+
+  it('of a silent reader ends by a bus reset; the card has executed', async () => {
+    host.reader.faults.schedule({ kind: 'silent-reader', ends: 'once' })
+    await host.device.transferOut(2, xfr(1, echo))
+    await host.clock.advance(60_000)
+    expect(card.log).toHaveLength(1)
+    expect((await host.ask(powerOn(2))).slice(7, 9)).toEqual([0x40, 0xe0])
+    await host.device.reset()
+    expect((await host.ask(powerOn(3))).slice(7, 9)).toEqual([0, 0])
+  })
+})
+
+describe('the counters', () => {
+  it('count what reaches the card, and the transfers from the first APDU to the last', async () => {
+    const host = await new Host(readerProfiles.dualiAbcm6, createEchoCard()).open()
+    await host.ask(powerOn(0))
+    await host.ask(xfr(1, echo))
+    await host.ask(message(0x65, 2, [0, 0, 0]))
+    await host.ask(xfr(3, echo))
+    await host.ask(message(0x65, 4, [0, 0, 0]))
+    const { apdus, bytesToCard, bytesFromCard, usbTransfers, messages } = host.reader.counters
+    expect({ apdus, bytesToCard, bytesFromCard, usbTransfers }).toEqual({
+      apdus: 2,
+      bytesToCard: 2 * echo.length,
+      bytesFromCard: 8,
+      usbTransfers: 6,
+    })
+    expect(Object.fromEntries(messages)).toEqual({ IccPowerOn: 1, XfrBlock: 2, GetSlotStatus: 2 })
+  })
+
+  it('count a block in parts as one APDU and each of its transfers, and refused blocks as nothing', async () => {
+    const host = await new Host(readerProfiles.dualiAbcm6, createEchoCard()).open()
+    const { counters } = host.reader
+    await host.ask(xfr(0, echo))
+    await host.ask(powerOn(1))
+    await host.ask(xfr(2, [0, 0x12, 8], 1))
+    await host.ask(xfr(3, [0, 0, 0, 0], 2))
+    await host.ask(xfr(4, [], 0x10))
+    await host.ask(xfr(5, [], 0x10))
+    expect(counters).toMatchObject({ apdus: 1, usbTransfers: 8, bytesToCard: 7, bytesFromCard: 2050 })
+    counters.reset()
+    host.reader.faults.schedule({ kind: 'time-extension', ends: 'once', frames: 2 })
+    await host.ask(xfr(6, echo))
+    await host.answer()
+    await host.answer()
+    expect(counters).toMatchObject({ apdus: 1, usbTransfers: 4 })
+  })
+})

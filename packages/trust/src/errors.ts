@@ -1,0 +1,37 @@
+/** Why a certificate is not trusted. */
+
+/** One word for each reason. */
+export type PathReason =
+  | 'malformed'
+  | 'expired'
+  | 'not-yet-valid'
+  | 'untrusted'
+  | 'bad-signature'
+  | 'not-a-ca'
+  | 'path-too-long'
+  | 'unknown-critical-extension'
+
+const sentences: Readonly<Record<PathReason, string>> = {
+  malformed: 'A certificate cannot be read.',
+  expired: 'A certificate has expired.',
+  'not-yet-valid': 'A certificate is not valid yet.',
+  untrusted: 'No path leads to a certificate that is trusted here.',
+  'bad-signature': 'A certificate was not signed by the issuer that it names.',
+  'not-a-ca': 'A certificate was issued by one that may issue none.',
+  'path-too-long': 'An issuer allows no path of this length.',
+  'unknown-critical-extension': 'A certificate has a critical extension that is not understood.',
+}
+
+/** A path was refused; `reason` says why. */
+export class PathError extends Error {
+  readonly code = 'trust/path'
+  readonly reason: PathReason
+  constructor(reason: PathReason, options?: ErrorOptions) {
+    super(sentences[reason], options)
+    this.reason = reason
+  }
+
+  override get name(): string {
+    return 'PathError'
+  }
+}

@@ -1,0 +1,40 @@
+/** A key that signs: on a card, in an extension, or in software (algorithm names of RFC 7518, 3.1). */
+
+/** JOSE names: the key, the padding and the hash in one word. */
+export const signatureAlgorithms = [
+  'ES256',
+  'ES384',
+  'ES512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'RS256',
+  'RS384',
+  'RS512',
+] as const
+/** One of them. */
+export type SignatureAlgorithm = (typeof signatureAlgorithms)[number]
+
+/** The part of `AbortSignal` that a signer looks at; an `AbortSignal` is one. */
+export interface SignSignal {
+  readonly aborted: boolean
+  readonly reason: unknown
+  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
+/** Options of one signature. */
+export interface SignOptions {
+  readonly signal?: SignSignal
+}
+
+/** Whoever can sign with the private key of a certificate. */
+export interface Signer {
+  /** X.509 in DER. */
+  readonly certificate: Uint8Array
+  /** Certificates between it and the root, in DER, without the root; may be empty. */
+  readonly chain: readonly Uint8Array[]
+  readonly algorithm: SignatureAlgorithm
+  /** Hashes the bytes by the algorithm and signs. ECDSA as r‖s (RFC 7518, 3.4). */
+  sign(bytes: Uint8Array, options?: SignOptions): Promise<Uint8Array>
+}

@@ -1,0 +1,136 @@
+/** Every sentence that a person reads, in one place; a site may replace any of them. */
+
+/** The sentences. Functions where a number or a name stands in one. */
+export interface Strings {
+  readonly noReader: string
+  readonly connectReader: string
+  readonly noUsb: string
+  readonly present: string
+  readonly empty: string
+  readonly unreadable: string
+  readonly inUse: string
+  readonly protectedClass: string
+  readonly notGranted: string
+  readonly readerProblem: string
+  readonly chooseCertificate: string
+  readonly noCertificate: string
+  readonly validUntil: (date: Date) => string
+  readonly expired: (date: Date) => string
+  readonly asksEachTime: string
+  readonly pinTitle: string
+  readonly pinForSignature: string
+  readonly pinForLogin: (label: string) => string
+  readonly pin: string
+  readonly triesLeft: (tries: number) => string
+  readonly lastTry: string
+  readonly acceptLastTry: string
+  readonly pinTooShort: string
+  readonly cancel: string
+  readonly confirm: string
+  readonly phases: Readonly<
+    Record<
+      | 'started'
+      | 'collecting'
+      | 'awaiting-pin'
+      | 'awaiting-pin-pad'
+      | 'awaiting-touch'
+      | 'awaiting-card'
+      | 'done',
+      string
+    >
+  >
+  readonly errors: Readonly<Record<string, string>>
+  readonly failed: string
+}
+
+const date = (value: Date): string => value.toLocaleDateString(undefined, { dateStyle: 'long' })
+
+/** English. */
+export const english: Strings = {
+  noReader: 'No reader is connected.',
+  connectReader: 'Connect a reader',
+  noUsb: 'This browser cannot reach USB readers. Chrome, Edge and other browsers built on Chromium can.',
+  present: 'Card is in',
+  empty: 'Put your card in',
+  unreadable: 'The card cannot be read: take it out, turn it over, put it back',
+  inUse: 'Another page or program is using this reader: close it, then connect the reader again',
+  protectedClass:
+    'Browsers keep this kind of reader from web pages. It works in an installed (isolated) app, with a program on this computer, or with a reader whose maker chose a vendor interface.',
+  notGranted:
+    'The system does not let the browser open this reader. On Linux it needs a udev rule, on Windows the WinUSB driver.',
+  readerProblem: 'This reader cannot be used here.',
+  chooseCertificate: 'Which certificate?',
+  noCertificate: 'No certificate on this card fits.',
+  validUntil: (until) => `Valid until ${date(until)}`,
+  expired: (until) => `Expired on ${date(until)}`,
+  asksEachTime: 'Asks for your PIN each time',
+  pinTitle: 'Enter your PIN',
+  pinForSignature: 'Your PIN confirms this one signature.',
+  pinForLogin: (label) => `${label} needs your PIN.`,
+  pin: 'PIN',
+  triesLeft: (tries) => `${tries} tries left`,
+  lastTry: 'Only one try is left. If it is wrong, the card blocks itself.',
+  acceptLastTry: 'I am sure of my PIN: use the last try',
+  pinTooShort: 'A PIN has 6 to 8 digits. Nothing has been sent to the card.',
+  cancel: 'Cancel',
+  confirm: 'Confirm',
+  phases: {
+    started: 'Getting ready',
+    collecting: 'Reading the document',
+    'awaiting-pin': 'Waiting for your PIN',
+    'awaiting-pin-pad': 'Enter your PIN on the reader',
+    'awaiting-touch': 'Touch your key',
+    'awaiting-card': 'The card is working',
+    done: 'Done',
+  },
+  errors: {
+    CKR_PIN_INCORRECT: 'That PIN was wrong.',
+    CKR_PIN_LOCKED: 'The PIN is blocked. Unblock it with the PUK that came with the card.',
+    CKR_PIN_LEN_RANGE: 'A PIN has 6 to 8 digits. Nothing has been sent to the card.',
+    CKR_FUNCTION_CANCELED: 'Cancelled. Nothing was signed.',
+    CKR_DEVICE_REMOVED: 'The card or its reader was taken away. Put it back and start again.',
+    CKR_DEVICE_ERROR: 'The card or its reader did not work. Take the card out, put it back and try again.',
+    CKR_SESSION_CLOSED: 'The card was closed meanwhile. Start again.',
+    CKR_SESSION_HANDLE_INVALID: 'The card was taken out meanwhile. Start again.',
+    CKR_TOKEN_NOT_PRESENT: 'Put your card in the reader first.',
+    CKR_TOKEN_NOT_RECOGNIZED: 'This card has nothing on it that can be used here.',
+    CKR_OPERATION_ACTIVE: 'The card is busy with something you started before.',
+    CKR_KEY_HANDLE_INVALID: 'No key on this card fits.',
+    'card/last-try': 'Only one PIN try is left, and it was not used.',
+    'reader/protected-class':
+      'Browsers keep this kind of reader from web pages. It works in an installed (isolated) app, with a program on this computer, or with a reader whose maker chose a vendor interface.',
+    'reader/in-use': 'Another page or program is using this reader. Close it and try again.',
+    'reader/not-granted': 'The browser was not allowed to use the reader.',
+    'reader/not-supported': 'This device is no reader that can be used yet.',
+  },
+  failed: 'That did not work.',
+}
+
+let current: Strings = english
+
+/** The sentences in use. */
+export function strings(): Strings {
+  return current
+}
+
+/** Replaces sentences; elements show them from their next change on. */
+export function setStrings(changed: Partial<Strings>): void {
+  current = { ...current, ...changed }
+}
+
+/** What a person can make of an error: by the codes of its causes, the most particular first. */
+export function explain(error: unknown): string {
+  const codes: string[] = []
+  let triesLeft: number | undefined
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    const { code, rvName, triesLeft: tries } = at as { code?: unknown; rvName?: unknown; triesLeft?: unknown }
+    if (typeof tries === 'number') triesLeft = tries
+    if (typeof rvName === 'string') codes.unshift(rvName)
+    if (typeof code === 'string') codes.unshift(code)
+  }
+  const { errors, failed, triesLeft: told } = current
+  const sentence = codes.map((code) => errors[code]).find((found) => found !== undefined)
+  if (sentence === undefined)
+    return error instanceof Error && error.message ? `${failed} ${error.message}` : failed
+  return triesLeft === undefined || triesLeft === 0 ? sentence : `${sentence} ${told(triesLeft)}.`
+}

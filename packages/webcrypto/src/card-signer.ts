@@ -1,0 +1,113 @@
+/** A signer whose private key never leaves its card: JOSE algorithms (RFC 7518, 3.1) as PKCS#11 mechanisms. */
+import {
+  CKA,
+  CKK,
+  CKM,
+  CKO,
+  type CkObject,
+  CKR,
+  CryptokiError,
+  type OperationEvent,
+  type PinSource,
+  result,
+  type Session,
+} from '@webtoki/cryptoki'
+import type { SignatureAlgorithm, Signer, SignOptions } from '@webtoki/trust'
+
+/** Which key, and who is asked and told. */
+export interface CardSignerOptions {
+  /** CKA_ID that certificate and key share. */
+  readonly id: Uint8Array
+  /** Padding of RSA keys. Default: PKCS#1 v1.5, which every verifier takes. */
+  readonly rsa?: 'RS256' | 'PS256'
+  /** Certificates between the card's own and the root, in DER; cards do not keep them. */
+  readonly chain?: readonly Uint8Array[]
+  /** Asked where the card needs a PIN; default: the session's own. */
+  readonly pin?: PinSource
+  /** Told how each signature comes along. */
+  readonly onEvent?: (event: OperationEvent<Uint8Array>) => void
+}
+
+const mechanisms: ReadonlyMap<SignatureAlgorithm, number> = /* @__PURE__ */ new Map<
+  SignatureAlgorithm,
+  number
+>([
+  ['ES256', CKM.ECDSA_SHA256],
+  ['ES384', CKM.ECDSA_SHA384],
+  ['RS256', CKM.SHA256_RSA_PKCS],
+  ['PS256', CKM.SHA256_RSA_PKCS_PSS],
+])
+
+/** By CKA_EC_PARAMS, the curve's object identifier in DER. */
+const curveAlgorithms: ReadonlyMap<string, SignatureAlgorithm> = /* @__PURE__ */ new Map<
+  string,
+  SignatureAlgorithm
+>([
+  ['6,8,42,134,72,206,61,3,1,7', 'ES256'],
+  ['6,5,43,129,4,0,34', 'ES384'],
+])
+
+/**
+ * Finds certificate and private key. Rejects with CKR_KEY_HANDLE_INVALID where the session shows no such key (with
+ * `login: 'explicit'`, log in first), CKR_KEY_SIZE_RANGE where no algorithm fits it.
+ */
+export async function cardSigner(session: Session, options: CardSignerOptions): Promise<Signer> {
+  const { id, chain = [], pin, onEvent } = options
+  const certificate = await only(session, CKO.CERTIFICATE, id)
+  const key = await only(session, CKO.PRIVATE_KEY, id)
+  const algorithm = algorithmOf(key, options.rsa ?? 'RS256')
+  const mechanism = { type: mechanisms.get(algorithm) as number }
+  return {
+    certificate: certificate.get(CKA.VALUE),
+    chain,
+    algorithm,
+    sign: (bytes, signOptions = {}) => {
+      const operation = session.sign(mechanism, key, bytes, pin === undefined ? {} : { pin })
+      return run(operation, onEvent, signOptions)
+    },
+  }
+}
+
+async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {
+  const [object] = await result(session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id }))
+  if (object === undefined) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
+  return object
+}
+
+function algorithmOf(key: CkObject, rsa: 'RS256' | 'PS256'): SignatureAlgorithm {
+  if (key.get(CKA.KEY_TYPE) === CKK.RSA) return rsa
+  const algorithm = curveAlgorithms.get(key.get(CKA.EC_PARAMS).join(','))
+  if (algorithm === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return algorithm
+}
+
+/** Runs the operation; an abort unsubscribes from it, which frees the session at once. */
+function run(
+  operation: ReturnType<Session['sign']>,
+  onEvent: CardSignerOptions['onEvent'],
+  { signal }: SignOptions,
+): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      subscription?.unsubscribe()
+      reject(new CryptokiError(CKR.FUNCTION_CANCELED, { cause: signal?.reason }))
+    }
+    if (signal?.aborted) {
+      reject(new CryptokiError(CKR.FUNCTION_CANCELED, { cause: signal.reason }))
+      return
+    }
+    const settled = (): void => signal?.removeEventListener('abort', abort)
+    signal?.addEventListener('abort', abort, { once: true })
+    const subscription: { unsubscribe(): void } | undefined = operation.subscribe({
+      next: (event) => {
+        onEvent?.(event)
+        if (event.phase === 'done') resolve(event.value)
+      },
+      error: (error: unknown) => {
+        settled()
+        reject(error as Error)
+      },
+      complete: settled,
+    })
+  })
+}

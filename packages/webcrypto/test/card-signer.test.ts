@@ -1,0 +1,89 @@
+import { webcrypto, X509Certificate } from 'node:crypto'
+import { ccidSlots } from '@webtoki/ccid'
+import { CKR, Cryptoki, type OperationEvent } from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
+import { cardSigner } from '@webtoki/webcrypto'
+import { firstValueFrom } from 'rxjs'
+import { afterEach, describe, expect, it } from 'vitest'
+
+const message = new TextEncoder().encode('what is to be signed')
+const open: Cryptoki[] = []
+afterEach(async () => {
+  for (const cryptoki of open.splice(0)) await cryptoki.close()
+})
+
+async function session() {
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+  const card = createPivCard()
+  reader.insert(card)
+  const cryptoki = new Cryptoki({
+    sources: [ccidSlots({ usb: virtualUsb([reader]) })],
+    drivers: [pivDriver()],
+    login: 'on-demand',
+  })
+  open.push(cryptoki)
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  if (slot === undefined) throw new Error('There is no slot.')
+  const pin = async () => ({ pin: new TextEncoder().encode('123456') })
+  return { card, session: await slot.openSession({ pin }) }
+}
+
+const parameters = {
+  RS256: [{ name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }, { name: 'RSASSA-PKCS1-v1_5' }],
+  PS256: [
+    { name: 'RSA-PSS', hash: 'SHA-256' },
+    { name: 'RSA-PSS', saltLength: 32 },
+  ],
+  ES256: [
+    { name: 'ECDSA', namedCurve: 'P-256' },
+    { name: 'ECDSA', hash: 'SHA-256' },
+  ],
+  ES384: [
+    { name: 'ECDSA', namedCurve: 'P-384' },
+    { name: 'ECDSA', hash: 'SHA-384' },
+  ],
+} as const
+
+describe('a signer on a card', () => {
+  it.each([
+    { id: 1, rsa: 'RS256', algorithm: 'RS256' },
+    { id: 1, rsa: 'PS256', algorithm: 'PS256' },
+    { id: 2, rsa: 'RS256', algorithm: 'ES256' },
+    { id: 4, rsa: 'RS256', algorithm: 'ES384' },
+  ] as const)('signs by $algorithm what WebCrypto verifies', async ({ id, rsa, algorithm }) => {
+    const { session: own } = await session()
+    const events: OperationEvent<Uint8Array>['phase'][] = []
+    const signer = await cardSigner(own, {
+      id: Uint8Array.of(id),
+      rsa,
+      onEvent: ({ phase }) => events.push(phase),
+    })
+    expect(signer.algorithm).toBe(algorithm)
+    const signature = await signer.sign(message)
+    const { publicKey } = new X509Certificate(signer.certificate)
+    const [imported, verified] = parameters[algorithm]
+    const spki = publicKey.export({ format: 'der', type: 'spki' })
+    const key = await webcrypto.subtle.importKey('spki', spki, imported, true, ['verify'])
+    expect(await webcrypto.subtle.verify(verified, key, signature, message)).toBe(true)
+    expect(events.at(-1)).toBe('done')
+  })
+
+  it('that is aborted frees the session, and asks the card for nothing more', async () => {
+    const { session: own, card } = await session()
+    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin: () => new Promise(() => {}) })
+    const controller = new AbortController()
+    const work = signer.sign(message, { signal: controller.signal })
+    controller.abort()
+    await expect(work).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED })
+    expect(own.active).toEqual([])
+    expect(card.log.some(({ ins }) => ins === 0x87)).toBe(false)
+  })
+
+  it('that the card has not is said so', async () => {
+    const { session: own } = await session()
+    await expect(cardSigner(own, { id: Uint8Array.of(9) })).rejects.toMatchObject({
+      rv: CKR.KEY_HANDLE_INVALID,
+    })
+  })
+})

@@ -1,0 +1,25 @@
+/** Documents signed with a card: detached CMS with CAdES attributes. Loads pkijs; the login path does not. */
+import { signDetached } from '@webtoki/documents'
+import type { UseOptions, Webtoki } from './webtoki.ts'
+
+export * from '@webtoki/documents'
+
+/** How a document is signed. */
+export interface SignDocumentOptions extends UseOptions {
+  readonly onProgress?: (progress: { readonly bytes: number; readonly totalBytes?: number }) => void
+}
+
+/** Signs a file with a card and resolves to the `.p7s`: detached CMS in DER. */
+export function signDocument(
+  webtoki: Webtoki,
+  file: Parameters<typeof signDetached>[1],
+  options: SignDocumentOptions = {},
+): Promise<Uint8Array> {
+  const { signal, onProgress } = options
+  return webtoki.sign(options, (signer) =>
+    signDetached(signer, file, {
+      ...(signal === undefined ? {} : { signal }),
+      ...(onProgress === undefined ? {} : { onProgress }),
+    }),
+  )
+}

@@ -1,0 +1,241 @@
+/** Everything that a page needs to let people use their card, in the order in which they use it. */
+import type { SlotSource } from '@webtoki/apdu'
+import { type CcidSlotSource, ccidSlots, type ReaderProblem } from '@webtoki/ccid'
+import {
+  CKA,
+  CKO,
+  CKR,
+  type CkObject,
+  Cryptoki,
+  CryptokiError,
+  type ObjectCache,
+  type OperationEvent,
+  type PinSource,
+  result,
+  type Session,
+  type Slot,
+} from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import { createLoginToken } from '@webtoki/login/browser'
+import { cardSigner } from '@webtoki/webcrypto'
+import { firstValueFrom, type Observable, of, Subject } from 'rxjs'
+import type { Activity, ActivityPhase } from './activity.ts'
+import { type CardCertificate, describeCertificate, inOrderFor } from './card-certificate.ts'
+
+/** All but `pin` has a default. */
+export interface WebtokiOptions {
+  /** Asked where the card needs a PIN; `@webtoki/ui` has a dialog that is one. */
+  readonly pin: PinSource
+  /** Default: `navigator.usb`. */
+  readonly usb?: USB
+  /** Further sources of slots beside USB readers. */
+  readonly sources?: readonly SlotSource[]
+  /** Where certificates are remembered. Default: in memory. */
+  readonly cache?: ObjectCache
+}
+
+/** How one login or signature is made. */
+export interface UseOptions {
+  /** Default: the certificate on the first card that fits the purpose best. */
+  readonly certificate?: CardCertificate
+  readonly signal?: AbortSignal
+  /** Padding of RSA keys. Default: 'RS256'. */
+  readonly rsa?: 'RS256' | 'PS256'
+  /** Told each phase as it begins. */
+  readonly onPhase?: (phase: ActivityPhase) => void
+}
+
+/** One for a page. */
+export class Webtoki {
+  /** Hot; replays the latest list. */
+  readonly slots$: Observable<readonly Slot[]>
+  /** Readers that cannot be used, with the reasons. Hot; replays the latest list. */
+  readonly problems$: Observable<readonly ReaderProblem[]>
+  /** Hot; replays nothing. */
+  readonly activity$: Observable<Activity>
+  readonly #readers: CcidSlotSource | undefined
+  readonly #cryptoki: Cryptoki
+  readonly #pin: PinSource
+  readonly #activities = new Subject<Activity>()
+  readonly #sessions = new Map<Slot, Promise<Session>>()
+  #operations = 0
+
+  constructor(options: WebtokiOptions) {
+    const usb = options.usb ?? globalThis.navigator?.usb
+    this.#readers = usb === undefined ? undefined : ccidSlots({ usb })
+    this.#pin = options.pin
+    this.#cryptoki = new Cryptoki({
+      sources: [...(this.#readers === undefined ? [] : [this.#readers]), ...(options.sources ?? [])],
+      drivers: [pivDriver(options.cache === undefined ? {} : { cache: options.cache })],
+      login: 'on-demand',
+    })
+    this.slots$ = this.#cryptoki.slots$
+    this.problems$ = this.#readers?.problems$ ?? of([])
+    this.activity$ = this.#activities.asObservable()
+  }
+
+  /** Whether this browser reaches USB readers at all. */
+  get reachesReaders(): boolean {
+    return this.#readers !== undefined
+  }
+
+  /**
+   * Shows the browser's chooser; needs a click. False: the person chose none. Rejects with what is wrong with the
+   * reader, such as ProtectedClassError.
+   */
+  async requestReader(): Promise<boolean> {
+    return (await this.#readers?.requestReader()) !== undefined
+  }
+
+  /** The certificates that a person may choose from for this purpose, the best first. */
+  async certificates(purpose: 'login' | 'signing', slot?: Slot): Promise<readonly CardCertificate[]> {
+    return this.#told('certificates', undefined, async () => {
+      const slots = slot === undefined ? await this.#slotsWithCards() : [slot]
+      const found = await Promise.all(slots.map((each) => this.#certificatesIn(each)))
+      return inOrderFor(purpose, found.flat())
+    })
+  }
+
+  /** The login token for the server's nonce, as JSON. Its origin is this page's own. */
+  login(nonce: string, options: UseOptions = {}): Promise<string> {
+    return this.#told('login', options, async (onEvent) => {
+      const signer = await this.#signer('login', options, onEvent)
+      return JSON.stringify(await createLoginToken(signer, nonce, signalOf(options)))
+    })
+  }
+
+  /** A signer for `webtoki/documents`; its operations show in `activity$` as one signature. */
+  sign<T>(
+    options: UseOptions,
+    work: (signer: Awaited<ReturnType<typeof cardSigner>>) => Promise<T>,
+  ): Promise<T> {
+    return this.#told('sign', options, async (onEvent) =>
+      work(await this.#signer('signing', options, onEvent)),
+    )
+  }
+
+  /** Takes every login back on its card. */
+  async logOut(): Promise<void> {
+    await this.#told('log-out', undefined, async () => {
+      for (const [slot, opening] of [...this.#sessions]) {
+        this.#sessions.delete(slot)
+        const session = await opening.catch(() => undefined)
+        await session?.close()
+      }
+    })
+  }
+
+  /** Ends everything: operations, logins, claims. */
+  async close(): Promise<void> {
+    await this.#cryptoki.close()
+    this.#activities.complete()
+  }
+
+  async #signer(
+    purpose: 'login' | 'signing',
+    options: UseOptions,
+    onEvent: (event: OperationEvent<Uint8Array>) => void,
+  ) {
+    const certificate = options.certificate ?? (await this.#best(purpose))
+    const session = await this.#session(certificate.slot)
+    return cardSigner(session, {
+      id: certificate.id,
+      onEvent,
+      ...(options.rsa === undefined ? {} : { rsa: options.rsa }),
+    })
+  }
+
+  async #best(purpose: 'login' | 'signing'): Promise<CardCertificate> {
+    const slots = await this.#slotsWithCards()
+    const found = (await Promise.all(slots.map((slot) => this.#certificatesIn(slot)))).flat()
+    const [best] = inOrderFor(purpose, found)
+    if (best !== undefined) return best
+    throw new CryptokiError(slots.length === 0 ? CKR.TOKEN_NOT_PRESENT : CKR.KEY_HANDLE_INVALID, {
+      detail: slots.length === 0 ? 'there is no card in any reader' : 'no key on the card fits that purpose',
+    })
+  }
+
+  /** A search of its own session never stands in the way of a signature. */
+  async #certificatesIn(slot: Slot): Promise<readonly CardCertificate[]> {
+    const session = await slot.openSession()
+    try {
+      const certificates = await result(session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }))
+      const keys = await result(session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY }))
+      return certificates.flatMap((certificate) => {
+        const key = keys.find((each) => sameId(each, certificate))
+        const described = key === undefined ? undefined : describe(slot, certificate, key)
+        return described === undefined ? [] : [described]
+      })
+    } finally {
+      await session.close()
+    }
+  }
+
+  async #slotsWithCards(): Promise<readonly Slot[]> {
+    const slots = await firstValueFrom(this.slots$)
+    const presences = await Promise.all(slots.map((slot) => firstValueFrom(slot.presence$)))
+    return slots.filter((_, at) => presences[at] === 'present')
+  }
+
+  /** One session a card, for as long as the card is in: its login lasts as long. */
+  #session(slot: Slot): Promise<Session> {
+    const known = this.#sessions.get(slot)
+    if (known !== undefined) return known
+    const opening = slot.openSession({ pin: this.#pin })
+    this.#sessions.set(slot, opening)
+    const forget = (): void => {
+      if (this.#sessions.get(slot) === opening) this.#sessions.delete(slot)
+    }
+    opening.then((session) => session.ended.then(forget), forget)
+    return opening
+  }
+
+  async #told<T>(
+    what: Activity['what'],
+    options: UseOptions | undefined,
+    work: (onEvent: (event: OperationEvent<Uint8Array>) => void) => Promise<T>,
+  ): Promise<T> {
+    const operation = ++this.#operations
+    let latest: ActivityPhase | undefined
+    const tell = (phase: ActivityPhase, rest: Pick<Activity, 'code' | 'message'> = {}): void => {
+      if (phase === latest) return
+      latest = phase
+      this.#activities.next({ operation, what, phase, ...rest })
+      options?.onPhase?.(phase)
+    }
+    tell('started')
+    try {
+      const value = await work(({ phase }) => {
+        // The card is done before the work is: what is made of its signature comes after.
+        if (phase !== 'done' && phase !== 'output') tell(phase)
+      })
+      tell('done')
+      return value
+    } catch (error) {
+      tell('failed', failure(error))
+      throw error
+    }
+  }
+}
+
+function failure(error: unknown): Pick<Activity, 'code' | 'message'> {
+  const message = error instanceof Error ? error.message : String(error)
+  return error instanceof CryptokiError ? { code: error.rvName, message } : { message }
+}
+
+function describe(slot: Slot, certificate: CkObject, key: CkObject): CardCertificate | undefined {
+  try {
+    return describeCertificate(slot, certificate, key)
+  } catch {
+    // A certificate that cannot be read is none that a person could choose.
+    return undefined
+  }
+}
+
+function sameId(a: CkObject, b: CkObject): boolean {
+  return a.get(CKA.ID).join() === b.get(CKA.ID).join()
+}
+
+function signalOf(options: UseOptions): { signal?: AbortSignal } {
+  return options.signal === undefined ? {} : { signal: options.signal }
+}
