@@ -1,10 +1,12 @@
 // `npm run bench`: the counts and ratios of bench/, taken from the built packages, as users get them.
 import { root, run } from './command.mjs'
+import { buildDemo } from './demo.mjs'
 import { setup } from './setup.mjs'
 import { join } from 'node:path'
 
 try {
   if (!(await setup())) throw new Error('the build failed')
+  await buildDemo()
   process.exitCode = await run(process.execPath, [join(root, 'bench', 'dist', 'main.js')])
 } catch (error) {
   console.error(`bench: ${error.message}`)

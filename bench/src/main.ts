@@ -2,6 +2,9 @@
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { Counts, Level } from './counted-card.ts'
+import { bundleSize, entries } from './bundle-size.ts'
+import { demoPage } from './demo-page.ts'
+import { digestThroughput } from './digest-throughput.ts'
 import { driverTime } from './driver-time.ts'
 import { scenarios } from './scenarios.ts'
 
@@ -35,11 +38,36 @@ for (const level of levels) {
   )
 }
 
+console.log('')
+const throughput = await digestThroughput()
+const digestRatio = round(throughput.documents / throughput.hashWasm)
+console.log(
+  `SHA-256 of 256 MB: documents ${Math.round(throughput.documents)} MB/s, hash-wasm alone ` +
+    `${Math.round(throughput.hashWasm)} MB/s (ratio ${digestRatio}), node:crypto ${Math.round(throughput.nodeCrypto)} MB/s`,
+)
+
+const gzipBytes: Record<string, number> = {}
+for (const [name, source] of Object.entries(entries)) gzipBytes[name] = (await bundleSize(source)).gzipBytes
+console.log(`gzip: login ${gzipBytes['login']} bytes, signing ${gzipBytes['signing']} bytes (rxjs left out)`)
+
+const page = await demoPage()
+if (page === undefined)
+  console.log('demo: skipped, there is no /usr/bin/chromium or the demo has not been built')
+else {
+  console.log(
+    `demo: ready after ${Math.round(page.readyMs)} ms (warm); a file of 1 GB signed and verified in ${page.gigabyteMs} ms, ` +
+      `${page.memoryMegabytes} MB above idle, longest task ${page.longestTaskMs} ms (0: none over 50)`,
+  )
+}
+
 const file = fileURLToPath(new URL('../results.json', import.meta.url))
 const json = {
   scenarios: results,
   driverMicrosecondsPerApdu: microseconds,
   driverRatioToBareRoundTrip: ratios,
+  digestRatioToHashWasm: digestRatio,
+  gzipBytes,
+  ...(page === undefined ? {} : { demoReadyMs: Math.round(page.readyMs), demoPage: page }),
 }
 await writeFile(file, `${JSON.stringify(json, undefined, 2)}\n`)
 console.log(`\nbench/results.json written`)

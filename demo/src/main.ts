@@ -235,6 +235,8 @@ function choose(picked: File | undefined): void {
   byId('signed').hidden = true
   signProgress.clear()
   showButtons()
+  // Large, and wanted soon: loaded while the person looks at what they chose.
+  void import('webtoki/documents')
 }
 
 sign.addEventListener('click', () => void runSign())
@@ -248,12 +250,14 @@ async function runSign(): Promise<void> {
   byId('signed').hidden = true
   try {
     const { signDocument, verifyDetached } = await import('webtoki/documents')
+    const { digestInWorker } = await import('./digest-in-worker.ts')
     const signature = await signDocument(webtoki, document, {
       certificate,
       onPhase: (phase) => signProgress.phase(phase),
       onProgress: ({ bytes }) => signProgress.progress(bytes, document.size),
+      digest: digestInWorker,
     })
-    const checked = await verifyDetached(signature, document)
+    const checked = await verifyDetached(signature, document, { digest: digestInWorker })
     signProgress.say('Signed')
     showSignature(document.name, signature, checked)
   } catch (error) {

@@ -6,6 +6,8 @@ import { DocumentError } from './errors.ts'
 export interface BlobLike {
   readonly size: number
   slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> }
+  /** Read into buffers of ours where the platform can do that. */
+  stream?(): unknown
 }
 
 /** The part of `ReadableStream` that we use. */
@@ -78,8 +80,58 @@ async function* fromBytes(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** What fills a buffer that it is given (ReadableStreamBYOBReader). */
+interface FillingReader {
+  read(view: Uint8Array<ArrayBuffer>): Promise<{ done: boolean; value?: Uint8Array<ArrayBuffer> | undefined }>
+  cancel(): Promise<void>
+}
+
+/**
+ * Two buffers take turns: one is hashed while the other is filled, and no garbage is left however long the file is.
+ * A piece is good until the next one is asked for.
+ */
+async function* filled(reader: FillingReader): AsyncGenerator<Uint8Array> {
+  const spare = [new ArrayBuffer(PIECE_BYTES), new ArrayBuffer(PIECE_BYTES)]
+  const fetch = (): ReturnType<FillingReader['read']> => {
+    const reading = reader.read(new Uint8Array(spare.pop() ?? new ArrayBuffer(PIECE_BYTES)))
+    reading.catch(() => {})
+    return reading
+  }
+  let isAtEnd = false
+  try {
+    let next = fetch()
+    for (;;) {
+      const { done, value } = await next
+      if (done || value === undefined) {
+        isAtEnd = true
+        return
+      }
+      next = fetch()
+      yield value
+      spare.push(value.buffer)
+    }
+  } finally {
+    if (!isAtEnd) void reader.cancel().catch(() => {})
+  }
+}
+
+function fillingReader(blob: BlobLike): FillingReader | undefined {
+  try {
+    const stream = blob.stream?.() as { getReader(options: { mode: 'byob' }): FillingReader } | undefined
+    return stream?.getReader({ mode: 'byob' })
+  } catch {
+    // A platform whose file streams fill no buffers.
+    return undefined
+  }
+}
+
 /** The next piece is fetched while the last one is worked at: two are alive, never more. */
 async function* fromBlob(blob: BlobLike): AsyncGenerator<Uint8Array> {
+  const reader = fillingReader(blob)
+  if (reader !== undefined) {
+    yield* filled(reader)
+    return
+  }
   const fetch = (at: number): Promise<ArrayBuffer> =>
     blob.slice(at, Math.min(at + PIECE_BYTES, blob.size)).arrayBuffer()
   let next = blob.size > 0 ? fetch(0) : undefined

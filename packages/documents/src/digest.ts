@@ -25,6 +25,13 @@ async function createHasher(name: HashName): Promise<Hasher> {
   }
 }
 
+/** Whoever hashes a document in another place: a worker, as a rule. */
+export type DigestElsewhere = (
+  name: HashName,
+  data: DocumentData,
+  options: ReadOptions,
+) => Promise<Uint8Array>
+
 /** One reading for several hashes. Rejects with DocumentError 'unreadable' and 'cancelled'. */
 export async function digestDocument<N extends HashName>(
   names: readonly N[],

@@ -23,7 +23,7 @@ import {
 import type { Signer, SignSignal } from '@webtoki/trust'
 import { digestIdentifier, hashOf, signatureIdentifier, unsignedInteger } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
-import { digestDocument, hash, type HashName } from './digest.ts'
+import { type DigestElsewhere, digestDocument, hash } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
 
@@ -33,7 +33,7 @@ export interface SignDetachedOptions extends ReadOptions {
   readonly signingTime?: Date
   readonly signal?: SignSignal
   /** Digests elsewhere, in a worker say. Default: here, in pieces. */
-  readonly digest?: (name: HashName, data: DocumentData, options: ReadOptions) => Promise<Uint8Array>
+  readonly digest?: DigestElsewhere
 }
 
 /** Resolves to ContentInfo in DER, the `.p7s`. Rejects with DocumentError, and with whatever the signer says. */

@@ -3,12 +3,14 @@ import { fromBER, type Integer, type OctetString, type Sequence } from 'asn1js'
 import { Certificate, ContentInfo, IssuerAndSerialNumber, SignedData, type SignerInfo } from 'pkijs'
 import { foundAlgorithm, type FoundAlgorithm, foundHash } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
-import { digestDocument, hash, type HashName } from './digest.ts'
+import { type DigestElsewhere, digestDocument, hash, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
 
 /** How a signature is verified. */
 export interface VerifyDetachedOptions extends ReadOptions {
+  /** Digests elsewhere, in a worker say; asked once for each hash. Default: here, in pieces. */
+  readonly digest?: DigestElsewhere
   /**
    * Says whether the certificate is trusted: `verifyPath` of `@webtoki/trust/path` is one. It gets the signer's
    * certificate, the others of the file, and the moment that counts (the signing time that the file claims, or now).
@@ -55,9 +57,11 @@ export async function verifyDetached(
   const certificates = (signed.certificates ?? []).filter((each) => each instanceof Certificate)
   const readings = signed.signerInfos.map((info) => guarded(() => readSigner(info, certificates)))
   const names = [...new Set(readings.map(({ digestHash }) => digestHash))]
-  const digests = await digestDocument<HashName>(names, data, options)
+  const digests = await digestsOf(names, data, options)
   const signers = await Promise.all(
-    readings.map((reading) => check(reading, digests[reading.digestHash], certificates, options)),
+    readings.map((reading) =>
+      check(reading, digests[reading.digestHash] as Uint8Array, certificates, options),
+    ),
   )
   const valid = signers.every(
     (each) =>
@@ -67,6 +71,18 @@ export async function verifyDetached(
       each.trust !== 'untrusted',
   )
   return { valid, signers }
+}
+
+async function digestsOf(
+  names: readonly HashName[],
+  data: DocumentData,
+  options: VerifyDetachedOptions,
+): Promise<Readonly<Partial<Record<HashName, Uint8Array>>>> {
+  const { digest } = options
+  if (digest === undefined) return digestDocument(names, data, options)
+  const digests: Partial<Record<HashName, Uint8Array>> = {}
+  for (const name of names) digests[name] = await digest(name, data, options)
+  return digests
 }
 
 function readSignedData(bytes: Uint8Array): SignedData {

@@ -1,13 +1,13 @@
 /** Documents signed with a card: detached CMS with CAdES attributes. Loads pkijs; the login path does not. */
-import { signDetached } from '@webtoki/documents'
+import { signDetached, type SignDetachedOptions } from '@webtoki/documents'
 import type { UseOptions, Webtoki } from './webtoki.ts'
 
 export * from '@webtoki/documents'
 
 /** How a document is signed. */
-export interface SignDocumentOptions extends UseOptions {
-  readonly onProgress?: (progress: { readonly bytes: number; readonly totalBytes?: number }) => void
-}
+export interface SignDocumentOptions
+  extends UseOptions,
+    Pick<SignDetachedOptions, 'onProgress' | 'digest' | 'signingTime'> {}
 
 /** Signs a file with a card and resolves to the `.p7s`: detached CMS in DER. */
 export function signDocument(
@@ -15,11 +15,13 @@ export function signDocument(
   file: Parameters<typeof signDetached>[1],
   options: SignDocumentOptions = {},
 ): Promise<Uint8Array> {
-  const { signal, onProgress } = options
+  const { signal, onProgress, digest, signingTime } = options
   return webtoki.sign(options, (signer) =>
     signDetached(signer, file, {
       ...(signal === undefined ? {} : { signal }),
       ...(onProgress === undefined ? {} : { onProgress }),
+      ...(digest === undefined ? {} : { digest }),
+      ...(signingTime === undefined ? {} : { signingTime }),
     }),
   )
 }

@@ -1,0 +1,71 @@
+/** What a site's users download: the front door's ten lines, bundled and minified by Vite, rxjs left out, gzip -9. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { build, type Rolldown } from 'vite'
+
+/** A bundle's size, and where its bytes come from. */
+export interface BundleSize {
+  readonly gzipBytes: number
+  /** Files that stand in it, by their paths. */
+  readonly modules: readonly string[]
+}
+
+const login = `import { Webtoki } from 'webtoki'
+const webtoki = new Webtoki({ pin: dialog.ask })
+await webtoki.requestReader()
+const { nonce } = await (await fetch('/nonce', { method: 'POST' })).json()
+const body = await webtoki.login(nonce)
+const { name } = await (await fetch('/login', { method: 'POST', body })).json()
+`
+
+const signing = `import { Webtoki } from 'webtoki'
+import { signDocument } from 'webtoki/documents'
+const webtoki = new Webtoki({ pin: dialog.ask })
+await webtoki.requestReader()
+const signature = await signDocument(webtoki, file)
+`
+
+/** The README's lines for each. */
+export const entries: { readonly login: string; readonly signing: string } = {
+  login: login,
+  signing: signing,
+}
+
+/** Counts what is loaded at once: chunks that are imported only when they are needed are not. */
+export async function bundleSize(source: string): Promise<BundleSize> {
+  // Within this package, so that the names in the source lead to the workspace.
+  const folder = mkdtempSync(join(fileURLToPath(new URL('..', import.meta.url)), '.bundle-'))
+  try {
+    const input = join(folder, 'entry.js')
+    writeFileSync(input, `${source}\nexport { webtoki }\n`)
+    const built = (await build({
+      configFile: false,
+      root: folder,
+      logLevel: 'error',
+      resolve: { conditions: ['webtoki-source', 'module', 'browser', 'import', 'default'] },
+      build: {
+        write: false,
+        minify: true,
+        target: 'es2023',
+        modulePreload: false,
+        rolldownOptions: { input, external: [/^rxjs/], preserveEntrySignatures: 'strict' },
+      },
+    })) as Rolldown.RolldownOutput
+    const chunks = built.output.filter((each) => each.type === 'chunk')
+    const wanted = new Set(chunks.filter(({ isEntry }) => isEntry).map(({ fileName }) => fileName))
+    for (const name of wanted) {
+      for (const imported of chunks.find(({ fileName }) => fileName === name)?.imports ?? [])
+        wanted.add(imported)
+    }
+    const loaded = chunks.filter(({ fileName }) => wanted.has(fileName))
+    const sizes = loaded.map(({ code }) => gzipSync(code, { level: 9 }).length)
+    return {
+      gzipBytes: sizes.reduce((sum, size) => sum + size, 0),
+      modules: loaded.flatMap(({ moduleIds }) => moduleIds),
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,132 @@
+/** The demo's page in Chromium: how soon it is ready, and what the digest of a large file costs it. */
+import { spawn } from 'node:child_process'
+import {
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeSync,
+  closeSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { chromium, type Page } from 'playwright-core'
+
+const CHROMIUM = '/usr/bin/chromium'
+const server = fileURLToPath(new URL('../../demo/dist/server/main.js', import.meta.url))
+const FILE_BYTES = 1_000_000_000
+
+/** What was seen in the page. */
+export interface DemoPageFigures {
+  /** From navigation start to `data-ready`, warm, in milliseconds. */
+  readonly readyMs: number
+  /** Signing a file of 1 GB, verification included: two digests. */
+  readonly gigabyteMs: number
+  /** The renderer's resident set: highest meanwhile, less what it was idle, in megabytes. */
+  readonly memoryMegabytes: number
+  /** The longest task of the main thread meanwhile, in milliseconds; 0: none was over 50. */
+  readonly longestTaskMs: number
+}
+
+/** Undefined where there is no Chromium, or the demo has not been built. */
+export async function demoPage(): Promise<DemoPageFigures | undefined> {
+  if (!existsSync(CHROMIUM) || !existsSync(server)) return undefined
+  const folder = mkdtempSync(join(tmpdir(), 'webtoki-bench-'))
+  const child = spawn(process.execPath, [server], { stdio: ['ignore', 'pipe', 'inherit'] })
+  try {
+    const url = await new Promise<string>((resolve) => {
+      child.stdout.on('data', (chunk: Buffer) => {
+        const found = /Webtoki demo: (\S+)/.exec(chunk.toString())?.[1]
+        if (found !== undefined) resolve(found)
+      })
+    })
+    const browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+      ],
+    })
+    try {
+      const page = await browser.newPage()
+      await page.goto(url)
+      const readyMs = await readyAfter(page, url)
+      return { readyMs, ...(await gigabyte(page, folder)) }
+    } finally {
+      await browser.close()
+    }
+  } finally {
+    child.kill()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function readyAfter(page: Page, url: string): Promise<number> {
+  await page.addInitScript(() => {
+    new MutationObserver(() => {
+      const { dataset } = document.documentElement
+      if (dataset['ready'] !== undefined && dataset['readyAt'] === undefined)
+        dataset['readyAt'] = String(performance.now())
+    }).observe(document, { attributes: true, subtree: true, childList: true })
+    const tasks = ((globalThis as { longTasks?: number[] }).longTasks = [] as number[])
+    new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) tasks.push(duration)
+    }).observe({ entryTypes: ['longtask'] })
+  })
+  await page.goto(url)
+  await page.waitForSelector('html[data-ready-at]')
+  return Number(await page.getAttribute('html', 'data-ready-at'))
+}
+
+async function gigabyte(page: Page, folder: string): Promise<Omit<DemoPageFigures, 'readyMs'>> {
+  const path = join(folder, 'gigabyte')
+  const file = openSync(path, 'w')
+  const block = Buffer.alloc(10_000_000, 'webtoki')
+  for (let bytes = 0; bytes < FILE_BYTES; bytes += block.length) writeSync(file, block)
+  closeSync(file)
+  await page.click('#use-virtual')
+  await page.locator('#log-in:enabled').waitFor()
+  await page.setInputFiles('#file', path)
+  const idle = rendererMegabytes()
+  await page.evaluate(() => ((globalThis as { longTasks?: number[] }).longTasks ?? []).splice(0))
+  const start = performance.now()
+  await page.click('#sign')
+  let highest = idle
+  const watch = setInterval(() => {
+    highest = Math.max(highest, rendererMegabytes())
+  }, 100)
+  const pin = page.locator('webtoki-pin input[type=password]')
+  await pin.waitFor({ timeout: 120_000 })
+  await pin.fill('123456')
+  await page.keyboard.press('Enter')
+  await page.locator('#signed:not([hidden])').waitFor({ timeout: 120_000 })
+  clearInterval(watch)
+  const tasks = await page.evaluate(() => (globalThis as { longTasks?: number[] }).longTasks ?? [])
+  return {
+    gigabyteMs: Math.round(performance.now() - start),
+    memoryMegabytes: Math.round(highest - idle),
+    longestTaskMs: Math.round(Math.max(0, ...tasks)),
+  }
+}
+
+/** The largest renderer of this run's browser; the page is the only one that grows. */
+function rendererMegabytes(): number {
+  let largest = 0
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue
+    try {
+      if (!readFileSync(`/proc/${entry}/cmdline`, 'utf8').includes('--type=renderer')) continue
+      const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${entry}/status`, 'utf8'))?.[1]
+      largest = Math.max(largest, Number(kilobytes ?? 0) / 1000)
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return largest
+}

@@ -1,0 +1,20 @@
+import { describe, expect, it } from 'vitest'
+import { bundleSize, entries } from '../src/bundle-size.ts'
+
+describe('what a login downloads', () => {
+  it('is at most 45 KB, and holds nothing of documents, CMS, other applets or the simulator', async () => {
+    const { gzipBytes, modules } = await bundleSize(entries.login)
+    expect(gzipBytes).toBeLessThanOrEqual(45_000)
+    expect(modules.some((path) => path.includes('packages/ccid/src/connection'))).toBe(true)
+    const strangers = modules.filter((path) =>
+      /openpgp|pkcs15|packages\/documents|pkijs|asn1js|simulator/.test(path),
+    )
+    expect(strangers).toEqual([])
+  })
+
+  it('is less than what signing a document downloads', async () => {
+    const { modules } = await bundleSize(entries.signing)
+    expect(modules.some((path) => path.includes('pkijs'))).toBe(true)
+    expect(modules.filter((path) => path.includes('simulator'))).toEqual([])
+  })
+})
