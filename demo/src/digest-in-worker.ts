@@ -1,6 +1,7 @@
 /** A document's digest by a worker: the page stays free however long the document is. */
 import { DocumentError, type SignDetachedOptions } from 'webtoki/documents'
 import type { DigestReply, DigestRequest } from './digest-worker.ts'
+// oxlint-disable-next-line import/default -- the bundler makes this module, demo/src/vite.d.ts types it
 import workerUrl from './digest-worker.ts?worker&url'
 
 /** The one script that this page loads by name: the policy lets no other pass. */

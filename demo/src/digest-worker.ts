@@ -13,7 +13,7 @@ export type DigestReply =
   | { readonly digest: Uint8Array }
   | { readonly failed: true }
 
-const scope = self as unknown as {
+const scope = globalThis as unknown as {
   onmessage: ((event: MessageEvent<DigestRequest>) => void) | null
   postMessage(reply: DigestReply): void
 }
