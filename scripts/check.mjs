@@ -1,6 +1,7 @@
 // `npm run check`: what only CI needs. One line a check, `ok NAME` or `FAIL NAME`, and at the end `N passed, N failed`.
 import { createHash } from 'node:crypto'
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -160,13 +161,23 @@ function lockfile() {
   return digest() === before ? undefined : 'pnpm-lock.yaml changed when it was resolved anew'
 }
 
-/** The first example of a README: the block that starts with ```js. */
-function example(path) {
+/** The examples of a README: every block that starts with ```js. Those marked `page` stand in a page. */
+function examples(path) {
   const readme = join(path, 'README.md')
   if (!existsSync(readme)) throw new Error('there is no README.md')
-  const text = /^```js\n([\s\S]*?)^```/m.exec(readFileSync(readme, 'utf8'))?.[1]
-  if (!text) throw new Error('README.md has no ```js block')
-  return text
+  const found = [...readFileSync(readme, 'utf8').matchAll(/^```js( page)?\n([\s\S]*?)^```/gm)]
+  if (found.length === 0) throw new Error('README.md has no ```js block')
+  return found.map(([, page, text]) => ({ inPage: page !== undefined, text }))
+}
+
+/** Runs a README's examples as they stand, each in a process of its own, with the packages that `project` installed. */
+function runExamples(project, name, path) {
+  return examples(path).map(({ inPage, text }, index) => {
+    const file = join(project, `${name}-${index}.mjs`)
+    writeFileSync(file, text)
+    const page = inPage ? ['--import', join(project, 'readme-page.mjs')] : []
+    return by(process.execPath, [...page, file], { cwd: project, timeoutMs: 120_000 }) ?? ''
+  })
 }
 
 /** Loads one entry of an installed package and tells what the load did beside giving exports. */
@@ -214,6 +225,8 @@ async function packed(folder) {
   // Tarballs ask for each other by version, and no registry has these versions yet.
   manifest.overrides = Object.fromEntries(Object.keys(files).map((name) => [name, `$${name}`]))
   writeFileSync(join(project, 'package.json'), JSON.stringify(manifest))
+  // Resolves our packages from where it stands.
+  copyFileSync(join(root, 'scripts', 'readme-page.mjs'), join(project, 'readme-page.mjs'))
   const ready = await check('install the tarballs in an empty project', () => {
     if (tarballs.size < shipped.length) return 'not every package was packed'
     return by('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: project })
@@ -241,14 +254,13 @@ async function packed(folder) {
         })
         .filter((complaint) => complaint !== '')
     })
-    await check(`readme ${name}`, () => {
-      const text = example(path)
-      if (!ready) return 'not installed'
-      const file = join(project, `${name}.mjs`)
-      writeFileSync(file, text)
-      return by(process.execPath, [file], { cwd: project, timeoutMs: 120_000 })
-    })
+    await check(`readme ${name}`, () =>
+      ready ? runExamples(project, name, path).filter(Boolean) : 'not installed',
+    )
   }
+  await check('readme of the whole', () =>
+    ready ? runExamples(project, 'whole', root).filter(Boolean) : 'not installed',
+  )
 }
 
 try {

@@ -45,12 +45,15 @@ async function useVirtual(): Promise<void> {
   desk = new VirtualDesk()
   byId('bench').hidden = false
   readers.setAttribute('no-connect', '')
-  start(new Webtoki({ pin: pin.ask, usb: desk.usb }))
+  start(new Webtoki({ pin: pin.ask, usb: desk.usb, drivers: [desk.driver] }))
   desk.card.onTouchWanted = (wanted) => {
     byId('touch-now').hidden = !wanted
     if (wanted)
       for (const progress of [loginProgress, signProgress])
         if (isWaiting(progress)) progress.phase('awaiting-touch')
+  }
+  desk.pad.onPinWanted = (wanted) => {
+    byId('pad-keys').hidden = !wanted
   }
   showDesk()
 }
@@ -137,6 +140,11 @@ byId<HTMLInputElement>('touch').addEventListener('change', ({ target }) => {
   if (desk !== undefined) desk.card.asksForTouch = (target as HTMLInputElement).checked
 })
 byId('touch-now').addEventListener('click', () => desk?.card.touch())
+byId<HTMLInputElement>('pad').addEventListener('change', ({ target }) => {
+  if (desk !== undefined) desk.pad.isThere = (target as HTMLInputElement).checked
+})
+byId('pad-pin').addEventListener('click', () => desk?.pad.press('pin'))
+byId('pad-cancel').addEventListener('click', () => desk?.pad.press('cancel'))
 
 function showDesk(): void {
   if (desk === undefined) return

@@ -1,4 +1,6 @@
-/** The virtual reader of the demo: a PIV card that can be pulled, made slow, and made to ask for a touch. */
+/** The virtual reader of the demo: a PIV card that can be pulled, made slow, made to ask for a touch or for its PIN on a pad. */
+import type { PinSource, Token, TokenDriver, TokenLoginOptions } from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
 import {
   createPivCard,
   type PivCard,
@@ -7,6 +9,7 @@ import {
   VirtualBus,
   VirtualCcidReader,
 } from '@webtoki/simulator'
+import { strings } from '@webtoki/ui'
 
 /** How long a slow card takes for each command. */
 const SLOW_MS = 1200
@@ -56,8 +59,72 @@ class Handled implements VirtualCard {
   }
 }
 
+/** What a person types on a pad, the page never sees. Here it is scripted: a press of the page's button types the demo's PIN. */
+class ScriptedPad {
+  isThere = false
+  onPinWanted: (wanted: boolean) => void = () => {}
+  #end: ((typed: boolean) => void) | undefined
+
+  /** Types the PIN, or presses the pad's cancel key. */
+  press(key: 'pin' | 'cancel'): void {
+    this.#end?.(key === 'pin')
+  }
+
+  /** Stands in for the page's own dialog wherever the pad is there. */
+  source(own: PinSource, { onWait, onAwaitPin }: TokenLoginOptions): PinSource {
+    return async (request) => {
+      if (!this.isThere) {
+        onAwaitPin?.()
+        return own(request)
+      }
+      onWait?.('pin-pad')
+      this.onPinWanted(true)
+      try {
+        const typed = await new Promise<boolean>((resolve) => {
+          this.#end = resolve
+          request.signal.addEventListener('abort', () => resolve(false), { once: true })
+        })
+        if (!typed) return undefined
+        const pin = new TextEncoder().encode('123456')
+        return request.lastTry ? { pin, acceptLastTry: true } : { pin }
+      } finally {
+        this.#end = undefined
+        this.onPinWanted(false)
+      }
+    }
+  }
+}
+
+/** A PIV token that gets its PINs from the pad. */
+function withPad(token: Token, pad: ScriptedPad): Token {
+  const quiet = ({ onAwaitPin: _onAwaitPin, ...options }: TokenLoginOptions): TokenLoginOptions => options
+  return {
+    flags: token.flags,
+    mechanisms: token.mechanisms,
+    describe: (options) => token.describe(options),
+    objects: () => token.objects(),
+    triesLeft: (user, options) => token.triesLeft(user, options),
+    login: (user, pin, options = {}) => token.login(user, pad.source(pin, options), quiet(options)),
+    logout: (options) => token.logout(options),
+    sign: ({ contextPin, ...request }, options = {}) =>
+      token.sign(
+        contextPin === undefined ? request : { ...request, contextPin: pad.source(contextPin, options) },
+        quiet(options),
+      ),
+  }
+}
+
 /** One reader with one card, on a bus of its own. */
 export class VirtualDesk {
+  readonly pad: ScriptedPad = new ScriptedPad()
+  /** PIV, with the pad between the card and the person. */
+  readonly driver: TokenDriver = {
+    name: 'PIV',
+    open: async (connection) => {
+      const token = await pivDriver().open(connection)
+      return token && withPad(token, this.pad)
+    },
+  }
   readonly card: Handled = new Handled(createPivCard())
   readonly #reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
   readonly #bus = new VirtualBus()
@@ -87,6 +154,6 @@ export class VirtualDesk {
     const { pinVerified, pinTriesLeft } = this.card.card
     if (pinVerified) return 'The card says: PIN verified (9000)'
     if (pinTriesLeft === 0) return 'The card says: PIN blocked (6983)'
-    return `The card says: not verified, ${pinTriesLeft} tries left (63C${pinTriesLeft})`
+    return `The card says: not verified, ${strings().triesLeft(pinTriesLeft)} (63C${pinTriesLeft})`
   }
 }

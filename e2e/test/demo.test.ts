@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { demoCa } from '@webtoki/simulator'
@@ -95,7 +95,7 @@ describe('logging in', () => {
 
   it('the last try needs a yes, and a blocked PIN is told as one', () =>
     story(async (page) => {
-      for (const left of ['2 tries left', '1 tries left']) {
+      for (const left of ['2 tries left', '1 try left']) {
         await page.logIn('654321')
         await page.card(left)
       }
@@ -103,7 +103,7 @@ describe('logging in', () => {
       await page.page.getByText('Only one try is left.').waitFor()
       await page.enterPin('654321')
       expect(await page.pin.isVisible()).toBe(true)
-      await page.card('1 tries left')
+      await page.card('1 try left')
       await page.page.getByLabel('I am sure of my PIN').check()
       await page.page.getByRole('button', { name: 'Confirm' }).click()
       await page.login('The PIN is blocked.')
@@ -121,9 +121,64 @@ describe('logging in', () => {
       await page.page.getByRole('button', { name: 'Touch the card' }).click()
       await page.login('You are logged in')
     }))
+
+  it('a reader with a PIN pad asks there, and the page shows no field', () =>
+    story(async (page) => {
+      await page.page.getByLabel('PIN pad on the reader').check()
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.login('Enter your PIN on the reader')
+      expect(await page.pin.isVisible()).toBe(false)
+      await page.page.getByRole('button', { name: 'Cancel on the pad' }).click()
+      await page.login('Cancelled. Nothing was signed.')
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.page.getByRole('button', { name: 'Type the PIN on the pad' }).click()
+      await page.login('You are logged in')
+    }))
+
+  it('a site that does not answer is told as that, and no PIN is asked for', () =>
+    story(async (page) => {
+      await page.page.route('**/api/nonce', (route) => route.abort())
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.login('The site does not answer.')
+      expect(await page.pin.isVisible()).toBe(false)
+      await page.page.unroute('**/api/nonce')
+      await page.page.route('**/api/login', (route) => route.abort())
+      await page.logIn()
+      await page.login('The site does not answer.')
+      await page.page.unroute('**/api/login')
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.login('You are logged in')
+    }))
 })
 
 describe('signing a document', () => {
+  it('a folder is no document, and the page says so', () =>
+    story(async (page) => {
+      const box = await page.page.locator('#drop').boundingBox()
+      if (box === null) throw new Error('There is no place to drop a file.')
+      const devtools = await page.page.context().newCDPSession(page.page)
+      for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
+        await devtools.send('Input.dispatchDragEvent', {
+          type,
+          x: box.x + box.width / 2,
+          y: box.y + box.height / 2,
+          data: { items: [], files: [demo.folder], dragOperationsMask: 1 },
+        })
+      }
+      await page.signing('That is a folder.')
+    }))
+
+  it('a file that vanishes before it is read is told as that', () =>
+    story(async (page) => {
+      const path = join(demo.folder, 'vanishing.txt')
+      writeFileSync(path, letter)
+      await page.page.setInputFiles('#file', path)
+      rmSync(path)
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.signing('could not be read')
+      expect(await page.pin.isVisible()).toBe(false)
+    }))
+
   it('ends in a .p7s that OpenSSL verifies, and that it refuses for another document', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)

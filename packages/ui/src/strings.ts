@@ -68,7 +68,7 @@ export const english: Strings = {
   pinForSignature: 'Your PIN confirms this one signature.',
   pinForLogin: (label) => `${label} needs your PIN.`,
   pin: 'PIN',
-  triesLeft: (tries) => `${tries} tries left`,
+  triesLeft: (tries) => (tries === 1 ? '1 try left' : `${tries} tries left`),
   lastTry: 'Only one try is left. If it is wrong, the card blocks itself.',
   acceptLastTry: 'I am sure of my PIN: use the last try',
   pinTooShort: 'A PIN has 6 to 8 digits. Nothing has been sent to the card.',

@@ -1,5 +1,5 @@
 /** Everything that a page needs to let people use their card, in the order in which they use it. */
-import type { SlotSource } from '@webtoki/apdu'
+import { equalBytes, type SlotSource } from '@webtoki/apdu'
 import { type CcidSlotSource, ccidSlots, type ReaderProblem } from '@webtoki/ccid'
 import {
   CKA,
@@ -14,6 +14,7 @@ import {
   result,
   type Session,
   type Slot,
+  type TokenDriver,
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createLoginToken } from '@webtoki/login/browser'
@@ -30,11 +31,13 @@ export interface WebtokiOptions {
   readonly usb?: USB
   /** Further sources of slots beside USB readers. */
   readonly sources?: readonly SlotSource[]
-  /** Where certificates are remembered. Default: in memory. */
+  /** Which cards are known, asked in this order. Default: PIV. */
+  readonly drivers?: readonly TokenDriver[]
+  /** Where certificates of PIV cards are remembered. Default: in memory. */
   readonly cache?: ObjectCache
 }
 
-/** How one login or signature is made. */
+/** How one login or signature is made. A certificate whose card is in its reader no longer ends in CKR_DEVICE_REMOVED. */
 export interface UseOptions {
   /** Default: the certificate on the first card that fits the purpose best. */
   readonly certificate?: CardCertificate
@@ -66,7 +69,7 @@ export class Webtoki {
     this.#pin = options.pin
     this.#cryptoki = new Cryptoki({
       sources: [...(this.#readers === undefined ? [] : [this.#readers]), ...(options.sources ?? [])],
-      drivers: [pivDriver(options.cache === undefined ? {} : { cache: options.cache })],
+      drivers: options.drivers ?? [pivDriver(options.cache === undefined ? {} : { cache: options.cache })],
       login: 'on-demand',
     })
     this.slots$ = this.#cryptoki.slots$
@@ -138,11 +141,19 @@ export class Webtoki {
   ) {
     const certificate = options.certificate ?? (await this.#best(purpose))
     const session = await this.#session(certificate.slot)
-    return cardSigner(session, {
+    const signer = await cardSigner(session, {
       id: certificate.id,
       onEvent,
       ...(options.rsa === undefined ? {} : { rsa: options.rsa }),
+    }).catch((error: unknown) => {
+      if (error instanceof CryptokiError && error.rv === CKR.KEY_HANDLE_INVALID) return undefined
+      throw error
     })
+    // Another card may be in the reader by now, and its key go by the same identifier: nobody chose that one.
+    if (signer === undefined || !equalBytes(signer.certificate, certificate.der)) {
+      throw new CryptokiError(CKR.DEVICE_REMOVED, { detail: 'another card is in the reader now' })
+    }
+    return signer
   }
 
   async #best(purpose: 'login' | 'signing'): Promise<CardCertificate> {
@@ -206,16 +217,24 @@ export class Webtoki {
     tell('started')
     try {
       const value = await work(({ phase }) => {
-        // The card is done before the work is: what is made of its signature comes after.
-        if (phase !== 'done' && phase !== 'output') tell(phase)
+        // The card is done before the work is: what is made of its signature comes after. A login has no document.
+        if (phase === 'done' || phase === 'output' || (phase === 'collecting' && what === 'login')) return
+        tell(phase)
       })
       tell('done')
       return value
-    } catch (error) {
+    } catch (thrown) {
+      const error = whyItEnded(thrown)
       tell('failed', failure(error))
       throw error
     }
   }
+}
+
+/** Sessions are the front door's own affair: that one ended under the work says less than why. */
+function whyItEnded(error: unknown): unknown {
+  const hidesWhy = error instanceof CryptokiError && error.rv === CKR.SESSION_HANDLE_INVALID
+  return hidesWhy && error.cause instanceof CryptokiError ? error.cause : error
 }
 
 function failure(error: unknown): Pick<Activity, 'code' | 'message'> {

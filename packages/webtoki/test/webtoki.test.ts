@@ -1,0 +1,121 @@
+import { createHash, createPublicKey, verify, X509Certificate } from 'node:crypto'
+import { CKR, type PinRequest } from '@webtoki/cryptoki'
+import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type Activity, Webtoki } from 'webtoki'
+import { signDocument, verifyDetached } from 'webtoki/documents'
+
+const origin = 'https://example.org'
+const nonce = 'n'.repeat(44)
+const open: Webtoki[] = []
+beforeEach(() => {
+  vi.stubGlobal('location', { origin })
+})
+afterEach(async () => {
+  vi.unstubAllGlobals()
+  for (const webtoki of open.splice(0)) await webtoki.close()
+})
+
+function desk() {
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+  const card = createPivCard()
+  reader.insert(card)
+  const bus = new VirtualBus()
+  bus.plug(reader)
+  const requests: PinRequest['user'][] = []
+  const pin = async ({ user }: PinRequest) => {
+    requests.push(user)
+    return { pin: new TextEncoder().encode('123456') }
+  }
+  const webtoki = new Webtoki({ pin, usb: bus.context() })
+  open.push(webtoki)
+  const activities: Activity[] = []
+  webtoki.activity$.subscribe((activity) => activities.push(activity))
+  return { reader, card, bus, webtoki, requests, activities }
+}
+
+describe('the front door', () => {
+  it('logs in with a token that Node verifies over origin and nonce (Web eID, 1.0)', async () => {
+    const { webtoki, requests } = desk()
+    const token = JSON.parse(await webtoki.login(nonce)) as Record<string, string>
+    const certificate = new X509Certificate(Buffer.from(token['unverifiedCertificate'] ?? '', 'base64'))
+    const hash = (text: string) => createHash('sha256').update(text).digest()
+    const statement = Buffer.concat([hash(origin), hash(nonce)])
+    const key = createPublicKey(certificate.publicKey.export({ type: 'spki', format: 'pem' }))
+    expect(token['algorithm']).toBe('RS256')
+    expect(verify('sha256', statement, key, Buffer.from(token['signature'] ?? '', 'base64'))).toBe(true)
+    expect(requests).toEqual(['user'])
+  })
+
+  it('asks for no second PIN while the card stays logged in, and for one after logging out', async () => {
+    const { webtoki, card, requests } = desk()
+    await webtoki.login(nonce)
+    await webtoki.login(nonce)
+    expect(requests).toEqual(['user'])
+    await webtoki.logOut()
+    expect(card.pinVerified).toBe(false)
+    await webtoki.login(nonce)
+    expect(requests).toEqual(['user', 'user'])
+  })
+
+  it('signs with the key made for signing, which asks each time', async () => {
+    const { webtoki, requests } = desk()
+    const file = new Blob(['Dear reader,'])
+    for (let times = 0; times < 2; times++) {
+      const { valid, signers } = await verifyDetached(await signDocument(webtoki, file), file)
+      expect({ valid, algorithm: signers[0]?.algorithm }).toEqual({
+        valid: true,
+        algorithm: 'ECDSA with SHA-256',
+      })
+    }
+    expect(requests.filter((user) => user === 'context')).toHaveLength(2)
+  })
+
+  it('tells activities by number and phase, with the code of what failed', async () => {
+    const { webtoki, reader, activities } = desk()
+    await webtoki.login(nonce)
+    expect(activities.map(({ what, phase }) => `${what} ${phase}`)).toEqual([
+      'login started',
+      'login awaiting-pin',
+      'login awaiting-card',
+      'login done',
+    ])
+    reader.remove()
+    await expect(webtoki.login(nonce)).rejects.toMatchObject({ rv: CKR.TOKEN_NOT_PRESENT })
+    expect(activities.at(-1)).toMatchObject({ operation: 2, phase: 'failed', code: 'CKR_TOKEN_NOT_PRESENT' })
+  })
+
+  it.each([
+    { purpose: 'login', other: 'with another certificate', options: { nineA: 'p256' } },
+    { purpose: 'signing', other: 'with another certificate', options: { nineA: 'p256' } },
+    { purpose: 'login', other: 'without that key', options: { absentKeys: ['9A'] } },
+  ] as const)('a card swapped for one $other after the choice signs nothing: $purpose', async (swap) => {
+    const { webtoki, reader, requests } = desk()
+    const certificates = await webtoki.certificates(swap.purpose)
+    const certificate = certificates.find(({ id }) => id[0] === 1)
+    if (certificate === undefined) throw new Error('There is no certificate of 9A.')
+    const other = createPivCard(swap.options)
+    reader.insert(other)
+    const work =
+      swap.purpose === 'login'
+        ? webtoki.login(nonce, { certificate })
+        : signDocument(webtoki, new Blob(['Dear reader,']), { certificate })
+    await expect(work).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
+    expect(requests).toEqual([])
+    expect(other.pinTriesLeft).toBe(3)
+  })
+
+  it('a reader unplugged after its certificate was chosen is told as gone', async () => {
+    const { webtoki, reader, bus } = desk()
+    const [certificate] = await webtoki.certificates('login')
+    if (certificate === undefined) throw new Error('There is no certificate.')
+    bus.unplug(reader)
+    await expect(webtoki.login(nonce, { certificate })).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
+  })
+
+  it('refuses a nonce that no server should send, before the card is asked', async () => {
+    const { webtoki, requests } = desk()
+    await expect(webtoki.login('short')).rejects.toThrow(RangeError)
+    expect(requests).toEqual([])
+  })
+})
