@@ -8,6 +8,7 @@ import {
   type WebtokiProgress,
   type WebtokiReaders,
 } from '@webtoki/ui'
+import { firstValueFrom } from 'rxjs'
 import { type Activity, type CardCertificate, Webtoki } from 'webtoki'
 import type { VirtualDesk } from './virtual.ts'
 
@@ -69,7 +70,10 @@ async function useReal(): Promise<void> {
     return
   }
   try {
-    if (!(await real.requestReader())) {
+    // A reader that this page was let at before needs no second permission.
+    const slots = await firstValueFrom(real.slots$)
+    const problems = await firstValueFrom(real.problems$)
+    if (slots.length + problems.length === 0 && !(await real.requestReader())) {
       tell('No reader was chosen. You can try again, or use the virtual reader.')
       await real.close()
       return

@@ -43,16 +43,6 @@ function openssl(signature: string, document: Uint8Array, ...options: string[]):
   )
 }
 
-async function download(page: DemoPage): Promise<string> {
-  const [file] = await Promise.all([
-    page.page.waitForEvent('download'),
-    page.page.locator('#download').click(),
-  ])
-  const path = join(demo.folder, file.suggestedFilename())
-  await file.saveAs(path)
-  return path
-}
-
 describe('logging in', () => {
   it('the person enters the PIN, and the site knows their name', () =>
     story(async (page) => {
@@ -186,7 +176,7 @@ describe('signing a document', () => {
       await page.enterPin('123456')
       await page.signing('Signed')
       expect(await page.page.locator('#verification').innerText()).toMatch(/Signature\s+valid/)
-      const path = await download(page)
+      const path = await page.download(demo.folder)
       expect(path.endsWith('letter.txt.p7s')).toBe(true)
       openssl(path, letter)
       openssl(path, letter, '-cades')
@@ -199,7 +189,7 @@ describe('signing a document', () => {
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
       await page.signing('Signed')
-      openssl(await download(page), new Uint8Array(0))
+      openssl(await page.download(demo.folder), new Uint8Array(0))
     }))
 
   it('with a card pulled meanwhile says so; put back, it signs', () =>
@@ -218,7 +208,7 @@ describe('signing a document', () => {
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
       await page.signing('Signed')
-      openssl(await download(page), letter)
+      openssl(await page.download(demo.folder), letter)
     }))
 
   it('with the reader unplugged meanwhile says so; plugged in, it goes on', () =>

@@ -19,21 +19,25 @@ const flags = [
   '--disable-sync',
 ]
 
-export class Demo {
+/** The built demo's relying party, which serves its page too. */
+export class DemoServer {
   readonly url: string
-  readonly browser: Browser
+  /** For what tests download and write. */
   readonly folder: string
-  readonly #server: ChildProcess
+  readonly #child: ChildProcess
 
-  private constructor(url: string, browser: Browser, child: ChildProcess) {
+  private constructor(url: string, child: ChildProcess) {
     this.url = url
-    this.browser = browser
-    this.#server = child
+    this.#child = child
     this.folder = mkdtempSync(join(tmpdir(), 'webtoki-e2e-'))
   }
 
-  static async start(): Promise<Demo> {
-    const child = spawn(process.execPath, [server], { stdio: ['ignore', 'pipe', 'inherit'] })
+  get origin(): string {
+    return new URL(this.url).origin
+  }
+
+  static async start(...args: readonly string[]): Promise<DemoServer> {
+    const child = spawn(process.execPath, [server, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
     const url = await new Promise<string>((resolve, reject) => {
       let said = ''
       child.stdout.on('data', (chunk: Buffer) => {
@@ -43,27 +47,41 @@ export class Demo {
       })
       child.once('exit', (code) => reject(new Error(`The demo's server ended with ${code}: ${said}`)))
     })
-    const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags })
-    return new Demo(url, browser, child)
+    return new DemoServer(url, child)
+  }
+
+  stop(): void {
+    this.#child.kill()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** A demo with its virtual reader, in a browser of its own. */
+export class Demo {
+  readonly browser: Browser
+  readonly #server: DemoServer
+
+  private constructor(started: DemoServer, browser: Browser) {
+    this.#server = started
+    this.browser = browser
+  }
+
+  get folder(): string {
+    return this.#server.folder
+  }
+
+  static async start(): Promise<Demo> {
+    const started = await DemoServer.start()
+    return new Demo(started, await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags }))
   }
 
   /** A fresh page in a context of its own, with the virtual reader in use where that is wanted. */
   async page(reader: 'virtual' | 'none' = 'virtual'): Promise<DemoPage> {
     const context = await this.browser.newContext({ acceptDownloads: true })
     const page = await context.newPage()
-    const complaints: string[] = []
-    page.on('pageerror', (error) => complaints.push(error.message))
-    page.on('console', (message) => {
-      if (
-        message.type() === 'error' &&
-        /Content Security Policy|TrustedHTML|TrustedScript/.test(message.text())
-      ) {
-        complaints.push(message.text())
-      }
-    })
-    await page.goto(this.url)
+    const demo = new DemoPage(page)
+    await page.goto(this.#server.url)
     await page.waitForSelector('html[data-ready]')
-    const demo = new DemoPage(page, complaints)
     if (reader === 'virtual') {
       await page.getByRole('button', { name: 'Use the virtual reader' }).click()
       await demo.ready()
@@ -73,8 +91,7 @@ export class Demo {
 
   async stop(): Promise<void> {
     await this.browser.close()
-    this.#server.kill()
-    rmSync(this.folder, { recursive: true, force: true })
+    this.#server.stop()
   }
 }
 
@@ -82,11 +99,16 @@ export class Demo {
 export class DemoPage {
   readonly page: Page
   /** What the page itself complained of: errors that nobody caught, and breaches of its policy. */
-  readonly complaints: readonly string[]
+  readonly complaints: string[] = []
 
-  constructor(page: Page, complaints: readonly string[]) {
+  constructor(page: Page) {
     this.page = page
-    this.complaints = complaints
+    page.on('pageerror', (error) => this.complaints.push(error.message))
+    page.on('console', (message) => {
+      if (message.type() !== 'error') return
+      if (/Content Security Policy|TrustedHTML|TrustedScript/.test(message.text()))
+        this.complaints.push(message.text())
+    })
   }
 
   async ready(): Promise<void> {
@@ -126,6 +148,17 @@ export class DemoPage {
       mimeType: 'application/octet-stream',
       buffer: Buffer.from(bytes),
     })
+  }
+
+  /** Saves the signature as a person would; resolves to where. */
+  async download(folder: string): Promise<string> {
+    const [file] = await Promise.all([
+      this.page.waitForEvent('download'),
+      this.page.locator('#download').click(),
+    ])
+    const path = join(folder, file.suggestedFilename())
+    await file.saveAs(path)
+    return path
   }
 
   /** The lines of the panel, the oldest first. */

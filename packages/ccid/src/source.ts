@@ -79,6 +79,8 @@ interface Attached {
   readonly identity: ReaderIdentity
   readonly readers: { readonly reader: CcidReader; readonly slots: readonly CcidSlot[] }[]
   readonly problems: ReaderProblem[]
+  /** Why a vendor device could not be looked at: told only to a person who chose it. */
+  unreadable?: SmartcardError
   /** Done when the device has been looked at. Never rejects. */
   looked: Promise<void>
   isPlugged: boolean
@@ -153,6 +155,7 @@ class UsbSlotSource implements CcidSlotSource {
     if (slots.length > 0) return slots
     throw (
       problem?.error ??
+      attached.unreadable ??
       new ReaderNotSupportedError(
         `${nameOf(device)} is no smartcard reader that speaks CCID; choose another device.`,
       )
@@ -193,6 +196,7 @@ class UsbSlotSource implements CcidSlotSource {
     } catch (error) {
       // A vendor device whose descriptor cannot be read is probably no reader at all: nobody need be troubled.
       if (hasInterface(device, SMART_CARD_CLASS)) trouble(error)
+      else if (error instanceof SmartcardError) attached.unreadable = error
       return
     }
     for (const face of interfaces) {

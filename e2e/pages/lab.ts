@@ -1,0 +1,38 @@
+/** A page that hands its browser's USB and our driver to a test. */
+import { ccidSlots } from '@webtoki/ccid'
+import { Cryptoki, result } from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import { firstValueFrom } from 'rxjs'
+
+/** What a test finds under `lab`. */
+export interface Lab {
+  readonly ccidSlots: typeof ccidSlots
+  readonly Cryptoki: typeof Cryptoki
+  readonly pivDriver: typeof pivDriver
+  readonly result: typeof result
+  readonly firstValueFrom: typeof firstValueFrom
+  /** Logs in, in a dedicated worker, with that PIN; resolves to the token. */
+  loginInWorker(nonce: string, pin: string): Promise<string>
+}
+
+const lab: Lab = {
+  ccidSlots,
+  Cryptoki,
+  pivDriver,
+  result,
+  firstValueFrom,
+  loginInWorker: (nonce, pin) =>
+    new Promise((resolve, reject) => {
+      const worker = new Worker(new URL('./login-worker.ts', import.meta.url), { type: 'module' })
+      worker.onerror = (event) => reject(new Error(event.message))
+      worker.onmessage = ({ data }: MessageEvent<{ token: string } | { error: string }>) => {
+        worker.terminate()
+        if ('token' in data) resolve(data.token)
+        else reject(new Error(data.error))
+      }
+      worker.postMessage({ nonce, pin })
+    }),
+}
+
+Object.assign(globalThis, { lab })
+document.documentElement.dataset['ready'] = ''

@@ -1,0 +1,307 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createLoginVerifier, memoryNonceStore, notChecked } from '@webtoki/login/server'
+import {
+  createPivCard,
+  demoCa,
+  type ReaderProfile,
+  readerProfiles,
+  VirtualCcidReader,
+} from '@webtoki/simulator'
+import type { VirtualUsbBus } from '@webtoki/simulator/node'
+import type { Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { Lab } from '../pages/lab.ts'
+import { BusStand, LabServer, Thinking } from './bus-stand.ts'
+import { DemoPage, DemoServer } from './stand.ts'
+
+declare const lab: Lab
+
+const GENERAL_AUTHENTICATE = 0x87
+
+/** libccid's list has this sibling of the reader, so pcscd can hold it too. */
+const sibling: ReaderProfile = { ...readerProfiles.dualiAbcm6, productId: 0x080c }
+const reader = (profile: ReaderProfile, serialNumber: string) => {
+  const made = new VirtualCcidReader(profile, { serialNumber })
+  const thinking = new Thinking(createPivCard(), GENERAL_AUTHENTICATE)
+  made.insert(thinking)
+  return { made, thinking }
+}
+
+const vendorClass = reader(readerProfiles.dualiAbcm6, 'VENDOR')
+const known = reader(sibling, 'KNOWN')
+const smartCardClass = reader(readerProfiles.omnikey3021, 'CLASS0B')
+
+let server: DemoServer
+let lab_: LabServer
+let stand: BusStand
+const plugged: VirtualCcidReader[] = []
+beforeAll(async () => {
+  ;[server, lab_] = await Promise.all([DemoServer.start(), LabServer.start()])
+  const devices = [vendorClass.made, known.made, smartCardClass.made]
+  stand = await BusStand.start({
+    grants: [server.origin, lab_.origin].map((origin) => ({ origin, devices })),
+  })
+})
+afterEach(async () => {
+  for (const each of [vendorClass, known, smartCardClass]) each.thinking.goOn()
+  for (const page of stand.context.pages().slice(1)) await page.close()
+  for (const device of plugged.splice(0)) stand.bus.unplug(device)
+})
+afterAll(async () => {
+  await stand.stop()
+  await lab_.stop()
+  server.stop()
+})
+
+function plug(device: VirtualCcidReader): void {
+  stand.bus.plug(device)
+  plugged.push(device)
+}
+
+async function demoPage(): Promise<DemoPage> {
+  const page = new DemoPage(await stand.open(server.url))
+  await page.page.getByRole('button', { name: 'Connect a reader' }).click()
+  return page
+}
+
+describe('an ordinary page, through the browser’s own USB', () => {
+  it('logs in and signs with a vendor-class reader that it was let at before', async () => {
+    plug(vendorClass.made)
+    const page = await demoPage()
+    await page.ready()
+    await page.logIn()
+    await page.login('You are logged in')
+    const letter = new TextEncoder().encode('Dear reader,\n')
+    await page.choose('letter.txt', letter)
+    await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+    await page.enterPin('123456')
+    await page.signing('Signed')
+    const path = await page.download(server.folder)
+    const [ca, content] = [join(server.folder, 'ca.pem'), join(server.folder, 'content')]
+    writeFileSync(ca, demoCa.pem)
+    writeFileSync(content, letter)
+    const args = ['cms', '-verify', '-binary', '-inform', 'DER', '-in', path, '-content', content]
+    execFileSync('openssl', [...args, '-CAfile', ca, '-purpose', 'any', '-out', '/dev/null'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    expect(page.complaints).toEqual([])
+  })
+
+  it('is kept from a reader of class 0x0B, and says what would work', async () => {
+    plug(smartCardClass.made)
+    const page = await demoPage()
+    const readers = page.page.locator('webtoki-readers')
+    await readers.getByText('Browsers keep this kind of reader from web pages.').waitFor()
+    await readers.getByText('It works in an installed (isolated) app').waitFor()
+    expect(page.complaints).toEqual([])
+  })
+
+  it('is told of a reader unplugged in the middle of a signature; plugged in, it goes on', async () => {
+    plug(vendorClass.made)
+    const page = await demoPage()
+    await page.ready()
+    await page.choose('letter.txt', new TextEncoder().encode('Dear reader,\n'))
+    vendorClass.thinking.think()
+    await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+    await page.enterPin('123456')
+    await page.signing('The card is working')
+    stand.bus.unplug(vendorClass.made)
+    await page.signing('The card or its reader was taken away.')
+    await page.page.locator('webtoki-readers').getByText('No reader is connected.').waitFor()
+    vendorClass.thinking.goOn()
+    stand.bus.plug(vendorClass.made)
+    await page.ready()
+    await page.logIn()
+    await page.login('You are logged in')
+    expect(page.complaints).toEqual([])
+  })
+
+  it('is told that another tab holds the reader; that tab closed, it works', async () => {
+    plug(vendorClass.made)
+    const first = await demoPage()
+    await first.ready()
+    const second = await demoPage()
+    await second.page
+      .locator('webtoki-readers')
+      .getByText('Another page or program is using this reader')
+      .waitFor()
+    await first.page.close()
+    await second.page.close()
+    const third = await demoPage()
+    await third.ready()
+    await third.logIn()
+    await third.login('You are logged in')
+    expect(third.complaints).toEqual([])
+  })
+
+  it.skipIf(process.getuid?.() !== 0)(
+    'is told that pcscd holds the reader; pcscd ended, it works',
+    async () => {
+      plug(known.made)
+      const pcscd = await pcscdOn(stand.bus, known.made)
+      try {
+        const page = await demoPage()
+        await page.page
+          .locator('webtoki-readers')
+          .getByText('Another page or program is using this reader')
+          .waitFor()
+        await page.page.close()
+      } finally {
+        await pcscd.end()
+      }
+      const page = await demoPage()
+      await page.ready()
+      await page.logIn()
+      await page.login('You are logged in')
+      expect(page.complaints).toEqual([])
+    },
+  )
+
+  it('drives the reader from a dedicated worker', async () => {
+    plug(vendorClass.made)
+    const page = await stand.open(lab_.url)
+    const nonces = memoryNonceStore()
+    const nonce = await nonces.issue('one')
+    const token = await page.evaluate((each) => lab.loginInWorker(each, '123456'), nonce)
+    const anchors = [demoCa.certificate]
+    const verifier = createLoginVerifier({ origin: lab_.origin, anchors, revocation: notChecked, nonces })
+    const { identity } = await verifier.verify(token, 'one')
+    expect(identity.commonName).toBe('Ada Lovelace (demo)')
+  })
+})
+
+/** Debian's pcscd with libccid in a mount namespace of its own; resolves once it has claimed the reader. */
+async function pcscdOn(bus: VirtualUsbBus, device: VirtualCcidReader): Promise<{ end(): Promise<void> }> {
+  const { LD_PRELOAD: PRELOAD, ...environment } = bus.environment
+  const script =
+    'mkdir -p /run/pcscd && mount -t tmpfs tmpfs /run/pcscd && LD_PRELOAD="$PRELOAD" exec pcscd --foreground'
+  const child = spawn('unshare', ['--mount', 'sh', '-c', script], {
+    env: { ...process.env, ...environment, PRELOAD },
+    stdio: 'ignore',
+  })
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  await expect.poll(() => bus.isClaimed(device, 0), { timeout: 10_000, interval: 20 }).toBe(true)
+  return {
+    end: async () => {
+      child.kill('SIGKILL')
+      await ended
+    },
+  }
+}
+
+describe('devices that lie, and devices that go', () => {
+  /** The page's own driver, at a device that a person would have chosen: the chooser is the one thing stood in for. */
+  const choose = (page: Page) =>
+    page.evaluate(async () => {
+      navigator.usb.requestDevice = async () => (await navigator.usb.getDevices())[0] as USBDevice
+      const source = lab.ccidSlots()
+      try {
+        const slots = await source.requestReader()
+        return `${slots?.length} slot`
+      } catch (error) {
+        return (error as { code?: string }).code ?? String(error)
+      } finally {
+        await source.close()
+      }
+    })
+
+  /** The good reader's descriptors, changed. */
+  function lying(change: (configuration: Uint8Array) => Uint8Array): VirtualCcidReader {
+    const { made } = reader(readerProfiles.dualiAbcm6, 'VENDOR')
+    const [configuration] = made.configurationDescriptors
+    Object.defineProperty(made, 'configurationDescriptors', { value: [change(configuration as Uint8Array)] })
+    return made
+  }
+
+  const set = (at: number, value: number) => (bytes: Uint8Array) => {
+    const changed = bytes.slice()
+    changed[at] = value
+    return changed
+  }
+
+  it.each([
+    { lie: 'is cut off in the class descriptor', change: (bytes: Uint8Array) => bytes.slice(0, 40) },
+    { lie: 'has a descriptor of length 0, which would loop', change: set(18, 0) },
+    { lie: 'claims to be longer than it is', change: set(2, 0xff), ends: '1 slot' },
+    { lie: 'has a class descriptor longer than the rest', change: set(18, 0xff) },
+    { lie: 'has no endpoints where it says three', change: (bytes: Uint8Array) => bytes.slice(0, 72) },
+  ])(
+    'a configuration that $lie is read as far as it goes, or ends in a typed error; the next one works',
+    async ({ change, ends = 'reader/' }) => {
+      const page = await stand.open(lab_.url)
+      const liar = lying(change)
+      plug(liar)
+      const there = await page.evaluate(async () => (await navigator.usb.getDevices()).length)
+      if (there > 0) expect(await choose(page)).toContain(ends)
+      stand.bus.unplug(plugged.pop() as VirtualCcidReader)
+      plug(vendorClass.made)
+      await expect.poll(() => page.evaluate(async () => (await navigator.usb.getDevices()).length)).toBe(1)
+      expect(await choose(page)).toBe('1 slot')
+    },
+  )
+
+  it('a device that vanishes between the list and its opening is told as gone, and the next one works', async () => {
+    plug(vendorClass.made)
+    const page = await stand.open(lab_.url)
+    await page.evaluate(async () => {
+      const [device] = await navigator.usb.getDevices()
+      Object.assign(globalThis, { found: device })
+    })
+    stand.bus.unplug(plugged.pop() as VirtualCcidReader)
+    await expect.poll(() => page.evaluate(async () => (await navigator.usb.getDevices()).length)).toBe(0)
+    const told = await page.evaluate(async () => {
+      const { found } = globalThis as unknown as { found: USBDevice }
+      const usb = Object.create(navigator.usb) as USB
+      Object.assign(usb, {
+        getDevices: async () => [],
+        requestDevice: async () => found,
+        addEventListener: () => {},
+        removeEventListener: () => {},
+      })
+      const source = lab.ccidSlots({ usb })
+      return source.requestReader().then(
+        () => 'a reader',
+        (error: { code?: string }) => error.code,
+      )
+    })
+    expect(told).toBe('reader/gone')
+    plug(vendorClass.made)
+    await expect.poll(() => page.evaluate(async () => (await navigator.usb.getDevices()).length)).toBe(1)
+    expect(await choose(page)).toBe('1 slot')
+  })
+
+  it('a bus that dies in the middle of a transfer ends in a typed error, and the page lives', async () => {
+    const { made, thinking } = reader(readerProfiles.dualiAbcm6, 'VENDOR')
+    const own = await BusStand.start({ grants: [{ origin: lab_.origin, devices: [made] }] })
+    try {
+      own.bus.plug(made)
+      const page = await own.open(lab_.url)
+      thinking.think()
+      const working = page.evaluate(async () => {
+        const cryptoki = new lab.Cryptoki({
+          sources: [lab.ccidSlots()],
+          drivers: [lab.pivDriver()],
+          login: 'on-demand',
+        })
+        const [slot] = await lab.firstValueFrom(cryptoki.slots$)
+        const session = await slot?.openSession({
+          pin: async () => ({ pin: new TextEncoder().encode('123456') }),
+        })
+        const objects = await lab.result(session!.findObjects({ 0: 3, 258: Uint8Array.of(1) } as never))
+        return lab.result(session!.sign({ type: 0x40 }, objects[0]!, new Uint8Array(1))).then(
+          () => 'signed',
+          (error: { rvName?: string }) => error.rvName,
+        )
+      })
+      await thinking.asked
+      await own.bus.close()
+      expect(await working).toMatch(/^CKR_DEVICE_(REMOVED|ERROR)$/)
+      expect(await page.evaluate(() => document.title)).toBe('Lab')
+    } finally {
+      thinking.goOn()
+      await own.stop()
+    }
+  })
+})
