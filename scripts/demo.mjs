@@ -1,4 +1,5 @@
 // `npm run demo`: sets up what is missing, builds the page and the relying party, serves both on loopback.
+// `npm run demo:iwa`: the same page as an Isolated Web App, for installation in developer mode.
 import { join } from 'node:path'
 import { installed, root, run } from './command.mjs'
 import { setup } from './setup.mjs'
@@ -21,7 +22,10 @@ if (process.argv[1]?.endsWith('demo.mjs')) {
   try {
     if (!(await setup())) throw new Error('the build failed')
     await buildDemo()
-    process.exitCode = await run(process.execPath, [join(root, 'demo', 'dist', 'server', 'main.js')])
+    process.exitCode = await run(process.execPath, [
+      join(root, 'demo', 'dist', 'server', 'main.js'),
+      ...process.argv.slice(2),
+    ])
   } catch (error) {
     console.error(`demo: ${error.message}`)
     process.exitCode = 1

@@ -15,6 +15,8 @@ const judges = [
     needed: 'verifying signatures and certificates in the judges’ tests',
   },
   { program: 'chromium', debian: 'chromium', needed: 'the stories in a real browser' },
+  { program: 'Xvfb', debian: 'xvfb', needed: 'picking a reader in the browser’s own chooser' },
+  { program: 'xdotool', debian: 'xdotool', needed: 'picking a reader in the browser’s own chooser' },
   { program: 'gcc', debian: 'gcc libc6-dev', needed: 'the virtual USB bus, whose preload library is C' },
   {
     program: 'pkg-config',

@@ -206,11 +206,18 @@ async function runLogOut(): Promise<void> {
   showDesk()
 }
 
+/** An isolated app has an origin of its own, and its site another; a page's site is where it came from. */
+const site: Promise<string> =
+  location.protocol === 'isolated-app:'
+    ? fetch('/site.json').then(async (response) => ((await response.json()) as { site: string }).site)
+    : Promise.resolve('')
+
 /** The server's answer; its refusal as an error with the sentence that it sent. */
 async function ask<T>(path: string, init: RequestInit): Promise<T> {
   let response: Response
   try {
-    response = await fetch(path, { ...init, signal: AbortSignal.timeout(15_000) })
+    const signal = AbortSignal.timeout(15_000)
+    response = await fetch(`${await site}${path}`, { ...init, credentials: 'include', signal })
   } catch (cause) {
     throw new Error('The site does not answer. Try again in a moment.', { cause })
   }

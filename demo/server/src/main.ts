@@ -1,24 +1,62 @@
-/** `npm run demo` ends here: the page and the relying party on loopback. */
-import { serve } from '@hono/node-server'
+/** `npm run demo` and `npm run demo:iwa` end here: the page and the relying party on loopback. */
+import { createServer } from 'node:https'
+import { type AddressInfo } from 'node:net'
+import { type ServerType, serve } from '@hono/node-server'
+import type { Hono } from 'hono'
+import { certificateForLocalhost, isIsolatedApp, isolatedAppFiles } from './isolated-app.ts'
 import { relyingParty } from './relying-party.ts'
 
-const port = Number(process.env['PORT'] ?? 0)
+const servers: ServerType[] = []
 
-const server = serve(
-  { fetch: (request) => app.fetch(request), port, hostname: 'localhost' },
-  ({ port: bound }) => {
-    origin = `http://localhost:${bound}`
-    app = relyingParty({ origin })
-    console.log(`Webtoki demo: ${origin}/`)
-  },
-)
-let origin = `http://localhost:${port}`
-let app = relyingParty({ origin })
+/** Listens on loopback; resolves to the port. The app may depend on it. */
+function listen(
+  port: number,
+  app: (port: number) => Hono,
+  tls?: { key: string; cert: string },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let ready: Hono | undefined
+    const server = serve(
+      {
+        fetch: (request) => ready?.fetch(request) ?? new Response(null, { status: 503 }),
+        port,
+        hostname: 'localhost',
+        ...(tls === undefined ? {} : { createServer, serverOptions: tls }),
+      },
+      ({ port: bound }: AddressInfo) => {
+        ready = app(bound)
+        resolve(bound)
+      },
+    )
+    server.once('error', reject)
+    servers.push(server)
+  })
+}
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    server.close(() => process.exit(0))
-    // Browsers keep connections open; nobody waits for them.
-    if ('closeAllConnections' in server) server.closeAllConnections()
+    for (const server of servers) {
+      server.close()
+      // Browsers keep connections open; nobody waits for them.
+      if ('closeAllConnections' in server) server.closeAllConnections()
+    }
   })
+}
+
+const port = Number(process.env['PORT'] ?? 0)
+if (process.argv.includes('--iwa')) {
+  const { spki, ...tls } = certificateForLocalhost()
+  const site = relyingParty({ isOwn: isIsolatedApp, isCrossSite: true })
+  const sitePort = await listen(0, () => site, tls)
+  const bound = await listen(port, () => isolatedAppFiles(`https://localhost:${sitePort}`))
+  console.log(`Webtoki demo: http://localhost:${bound}/`)
+  console.log(`It is an Isolated Web App: start Chromium with
+  --enable-features=IsolatedWebApps,IsolatedWebAppDevMode --ignore-certificate-errors-spki-list=${spki} --user-data-dir=PROFILE
+  --install-isolated-web-app-from-url=http://localhost:${bound}
+and open it from chrome://apps; or, with the features on, install it at chrome://web-app-internals.`)
+} else {
+  const bound = await listen(port, (own) =>
+    relyingParty({ isOwn: (origin) => origin === `http://localhost:${own}` }),
+  )
+  console.log(`Webtoki demo: http://localhost:${bound}/`)
 }

@@ -11,37 +11,41 @@ const types: Readonly<Record<string, string>> = {
   '.js': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
+  '.png': 'image/png',
   '.json': 'application/json',
   '.webmanifest': 'application/manifest+json',
 }
 
 /** Nothing inline, nothing from elsewhere, no string becomes code, one worker has a policy; WebAssembly for the digests alone. */
-const policy = [
-  "default-src 'none'",
-  "script-src 'self' 'wasm-unsafe-eval'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "connect-src 'self'",
-  "worker-src 'self'",
-  "manifest-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  'trusted-types webtoki-demo-worker',
-].join('; ')
+const policy = (connect: string): string =>
+  [
+    "default-src 'none'",
+    "script-src 'self' 'wasm-unsafe-eval'",
+    "style-src 'self'",
+    "img-src 'self'",
+    `connect-src 'self' ${connect}`.trim(),
+    "worker-src 'self'",
+    "manifest-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    'trusted-types webtoki-demo-worker',
+  ].join('; ')
 
-/** For every answer. */
-export const secureHeaders: MiddlewareHandler = async (context, next) => {
-  await next()
-  context.header('content-security-policy', policy)
-  context.header('permissions-policy', 'usb=(self), hid=(self), camera=(), microphone=(), geolocation=()')
-  context.header('cross-origin-opener-policy', 'same-origin')
-  context.header('cross-origin-embedder-policy', 'require-corp')
-  context.header('cross-origin-resource-policy', 'same-origin')
-  context.header('referrer-policy', 'no-referrer')
-  context.header('x-content-type-options', 'nosniff')
-}
+/** For every answer. `connect`: a further origin that the page may ask. */
+export const secureHeaders =
+  (connect = ''): MiddlewareHandler =>
+  async (context, next) => {
+    await next()
+    context.header('content-security-policy', policy(connect))
+    context.header('permissions-policy', 'usb=(self), hid=(self), camera=(), microphone=(), geolocation=()')
+    context.header('cross-origin-opener-policy', 'same-origin')
+    context.header('cross-origin-embedder-policy', 'require-corp')
+    context.header('cross-origin-resource-policy', 'same-origin')
+    context.header('referrer-policy', 'no-referrer')
+    context.header('x-content-type-options', 'nosniff')
+  }
 
 /** Serves the folder of the build, and nothing beside it. */
 export const pageFiles: MiddlewareHandler = async (context) => {

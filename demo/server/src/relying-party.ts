@@ -4,6 +4,7 @@ import { createLoginVerifier, LoginError, memoryNonceStore, notChecked } from '@
 import { demoCa } from '@webtoki/simulator'
 import { Hono } from 'hono'
 import { getCookie, setCookie } from 'hono/cookie'
+import { cors } from 'hono/cors'
 import { pageFiles, secureHeaders } from './page-files.ts'
 
 const COOKIE = 'webtoki-session'
@@ -18,37 +19,51 @@ const refusals: Readonly<Record<string, string>> = {
   'nonce-expired': 'The login took too long. Try again.',
 }
 
-/** Where the site is. */
+/** Whose pages may ask. */
 export interface RelyingPartyOptions {
-  /** As browsers print it: scheme, host and port. */
-  readonly origin: string
+  /** Whether pages of this origin (scheme, host and port, as browsers print it) are the site's own. */
+  readonly isOwn: (origin: string) => boolean
+  /** True: the pages are an isolated app's, whose origin is not the server's. */
+  readonly isCrossSite?: boolean
 }
 
 /** One site with its own sessions. */
-export function relyingParty({ origin }: RelyingPartyOptions): Hono {
+export function relyingParty({ isOwn, isCrossSite = false }: RelyingPartyOptions): Hono {
   const nonces = memoryNonceStore()
-  const verifier = createLoginVerifier({
-    origin,
-    anchors: [demoCa.certificate],
-    // The demo CA of the virtual card publishes no revocation; a real site hands in a function here.
-    revocation: notChecked,
-    nonces,
-  })
+  const verifierFor = (origin: string) =>
+    createLoginVerifier({
+      origin,
+      anchors: [demoCa.certificate],
+      // The demo CA of the virtual card publishes no revocation; a real site hands in a function here.
+      revocation: notChecked,
+      nonces,
+    })
   const people = new Map<string, Record<string, string>>()
   const app = new Hono()
-  app.use(secureHeaders)
+  app.use(secureHeaders())
+  if (isCrossSite) {
+    app.use('/api/*', cors({ origin: (origin) => (isOwn(origin) ? origin : null), credentials: true }))
+    app.use('/api/*', async (context, next) => {
+      await next()
+      context.header('cross-origin-resource-policy', 'cross-origin')
+    })
+  }
 
   const sessionOf = (context: Parameters<typeof getCookie>[0]): string => {
     const known = getCookie(context, COOKIE)
     if (known !== undefined && /^[0-9a-f]{64}$/.test(known)) return known
     const session = randomBytes(32).toString('hex')
-    setCookie(context, COOKIE, session, { httpOnly: true, sameSite: 'Strict', path: '/' })
+    setCookie(context, COOKIE, session, {
+      httpOnly: true,
+      path: '/',
+      ...(isCrossSite ? { sameSite: 'None', secure: true, partitioned: true } : { sameSite: 'Strict' }),
+    })
     return session
   }
 
   // SameSite=Strict keeps other sites' requests without a session; this keeps them out altogether.
   app.use('/api/*', async (context, next) => {
-    if (context.req.header('origin') !== origin)
+    if (!isOwn(context.req.header('origin') ?? ''))
       return context.json({ message: 'Another site asked for this.' }, 403)
     return next()
   })
@@ -59,6 +74,7 @@ export function relyingParty({ origin }: RelyingPartyOptions): Hono {
     const session = sessionOf(context)
     const token = await context.req.text()
     try {
+      const verifier = verifierFor(context.req.header('origin') ?? '')
       const { identity } = await verifier.verify(token, session)
       const told: Record<string, string> = {}
       if (identity.commonName !== undefined) told['name'] = identity.commonName

@@ -288,6 +288,25 @@ describe('a nonce', () => {
   })
 })
 
+describe('the origin of a site', () => {
+  const made = (text: string) => () =>
+    createLoginVerifier({ origin: text, anchors: [], revocation: notChecked, nonces: memoryNonceStore() })
+
+  it.each(['https://example.org', 'http://localhost:8080', `isolated-app://${'a'.repeat(51)}aaaac`])(
+    'may be %s',
+    (text) => {
+      expect(made(text)).not.toThrow()
+    },
+  )
+
+  it.each(['https://example.org/', 'https://example.org/path', 'example.org', 'isolated-app://short', ''])(
+    'is refused as %j, which no browser prints',
+    (text) => {
+      expect(made(text)).toThrow(RangeError)
+    },
+  )
+})
+
 function changed(base64: unknown): string {
   const bytes = Buffer.from(String(base64), 'base64')
   bytes[7] = (bytes[7] ?? 0) ^ 1

@@ -15,7 +15,7 @@ export const notChecked: unique symbol = Symbol('revocation is not checked')
 
 /** All that could be forgotten is required. */
 export interface LoginVerifierOptions {
-  /** The site's own, as browsers print it: 'https://example.org', no path, no slash at the end. */
+  /** The site's own, as browsers print it: 'https://example.org' or 'isolated-app://…', no path, no slash at the end. */
   readonly origin: string
   /** The issuing CAs that are trusted, in DER. */
   readonly anchors: readonly Uint8Array[]
@@ -43,7 +43,8 @@ export interface LoginVerifier {
 /** Throws RangeError where the origin is not one. */
 export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
   const { origin, anchors, nonces, revocation } = options
-  if (!/^https?:\/\/[^/?#\s]+$/.test(origin)) throw new RangeError(`'${origin}' is no origin.`)
+  if (!/^(https?:\/\/[^/?#\s]+|isolated-app:\/\/[a-z2-7]{56})$/.test(origin))
+    throw new RangeError(`'${origin}' is no origin.`)
   return {
     verify: async (token, session) => {
       // First of all, so that no token can be tried twice.

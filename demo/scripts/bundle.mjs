@@ -1,0 +1,104 @@
+// The built demo as one signed web bundle, and the same read anew.
+import { createHash, createPublicKey, verify } from 'node:crypto'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { decode, encode } from 'cborg'
+import { Bundle, BundleBuilder } from 'wbn'
+import { IntegrityBlockSigner, NodeCryptoSigningStrategy, parsePemKey, WebBundleId } from 'wbn-sign'
+
+const types = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.json': 'application/json',
+  '.webmanifest': 'application/manifest+json',
+}
+
+const pages = join(import.meta.dirname, '..', 'dist', 'page')
+
+/** Path in the app to bytes. */
+export function filesOf(site) {
+  const names = readdirSync(pages, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    statSync(join(pages, name)).isFile(),
+  )
+  const files = new Map(names.map((name) => [`/${name}`, readFileSync(join(pages, name))]))
+  files.set('/site.json', Buffer.from(JSON.stringify({ site })))
+  return files
+}
+
+/** The start page is the folder itself. */
+const urlOf = (origin, path) => origin + path.replace(/^\/index\.html$/, '/')
+
+function headersOf(path, site) {
+  return {
+    'content-type': types[extname(path)] ?? 'application/octet-stream',
+    'content-security-policy': [
+      "default-src 'none'",
+      "script-src 'self' 'wasm-unsafe-eval'",
+      "style-src 'self'",
+      "img-src 'self'",
+      `connect-src 'self' ${site}`,
+      "worker-src 'self'",
+      "manifest-src 'self'",
+      "base-uri 'none'",
+      "object-src 'none'",
+      "frame-ancestors 'none'",
+      "require-trusted-types-for 'script'",
+      'trusted-types webtoki-demo-worker',
+    ].join('; '),
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-embedder-policy': 'require-corp',
+    'cross-origin-resource-policy': 'same-origin',
+  }
+}
+
+/** Reads a signed bundle anew, by other means than it was made: throws where anything is not as it should be. */
+export function checkBundle(bytes, files) {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const bundle = buffer.subarray(buffer.length - Number(buffer.readBigUint64BE(buffer.length - 8)))
+  const block = buffer.subarray(0, buffer.length - bundle.length)
+  const [magic, version, attributes, signatures] = decode(block, { useMaps: true })
+  if (Buffer.from(magic).toString() !== '🖋📦') throw new Error('The file does not begin as a signed bundle.')
+  if (Buffer.from(version).toString('latin1') !== '2b\0\0')
+    throw new Error('The integrity block has another version.')
+  const [[signer, signature]] = signatures
+  const raw = signer.get('ed25519PublicKey')
+  const spki = Buffer.concat([Buffer.from('302a300506032b6570032100', 'hex'), raw])
+  const unsigned = encode([magic, version, attributes, []])
+  const parts = [createHash('sha512').update(bundle).digest(), unsigned, encode(signer)]
+  const length = (part) => {
+    const eight = Buffer.alloc(8)
+    eight.writeBigUInt64BE(BigInt(part.length))
+    return eight
+  }
+  const signed = Buffer.concat(parts.flatMap((part) => [length(part), Buffer.from(part)]))
+  const key = createPublicKey({ key: spki, format: 'der', type: 'spki' })
+  if (!verify(null, signed, key, signature)) throw new Error('The signature does not verify.')
+  const origin = `isolated-app://${attributes.get('webBundleId')}`
+  const read = new Bundle(bundle)
+  const expected = [...files.keys()].map((path) => urlOf(origin, path))
+  if (read.urls.length !== files.size || !expected.every((url) => read.urls.includes(url)))
+    throw new Error('The bundle has other resources than the page.')
+  for (const [path, content] of files) {
+    const response = read.getResponse(urlOf(origin, path))
+    if (response.status !== 200 || !content.equals(response.body))
+      throw new Error(`${path} came out changed.`)
+  }
+  return origin
+}
+
+/** Signs the files with an Ed25519 key in PEM, from which the app's origin follows. */
+export async function signBundle(files, site, pem) {
+  const key = parsePemKey(pem)
+  const id = new WebBundleId(key)
+  const origin = id.serializeWithIsolatedWebAppOrigin().replace(/\/$/, '')
+  const builder = new BundleBuilder('b2')
+  for (const [path, content] of files) {
+    builder.addExchange(urlOf(origin, path), 200, headersOf(path, site), content)
+  }
+  const strategy = [new NodeCryptoSigningStrategy(key)]
+  const signer = new IntegrityBlockSigner(builder.createBundle(), id.serialize(), strategy)
+  return { origin, bytes: (await signer.sign()).signedWebBundle }
+}

@@ -1,0 +1,55 @@
+/** The demo as an Isolated Web App in developer mode: its files for the browser's proxy, and its site over https. */
+import { execFileSync } from 'node:child_process'
+import { createHash, X509Certificate } from 'node:crypto'
+import { Hono } from 'hono'
+import { pageFiles, secureHeaders } from './page-files.ts'
+
+/** Whether this is the origin of an isolated app. A real site names its own app's alone; in developer mode the id is the browser's choice. */
+export const isIsolatedApp = (origin: string): boolean => /^isolated-app:\/\/[a-z2-7]{56}$/.test(origin)
+
+/** What the app is made of: the page, and where its site is. The browser's proxy fetches by GET alone. */
+export function isolatedAppFiles(site: string): Hono {
+  const app = new Hono()
+  app.use(secureHeaders(site))
+  app.get('/site.json', (context) => context.json({ site }))
+  app.get('*', pageFiles)
+  return app
+}
+
+/** A key and a certificate for localhost, good for a month, made by OpenSSL and kept nowhere. */
+export function certificateForLocalhost(): {
+  readonly key: string
+  readonly cert: string
+  readonly spki: string
+} {
+  const args = [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-days',
+    '30',
+  ]
+  const named = [
+    '-subj',
+    '/CN=localhost',
+    '-addext',
+    'subjectAltName=DNS:localhost',
+    '-keyout',
+    '-',
+    '-out',
+    '-',
+  ]
+  const both = execFileSync('openssl', [...args, ...named], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const block = (name: string): string =>
+    new RegExp(`-----BEGIN ${name}-----[^-]+-----END ${name}-----\n`).exec(both)?.[0] ?? ''
+  const cert = block('CERTIFICATE')
+  const spki = new X509Certificate(cert).publicKey.export({ type: 'spki', format: 'der' })
+  return { key: block('PRIVATE KEY'), cert, spki: createHash('sha256').update(spki).digest('base64') }
+}

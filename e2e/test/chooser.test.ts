@@ -1,0 +1,105 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createPivCard, readerProfiles, VirtualCcidReader } from '@webtoki/simulator'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { BusStand } from './bus-stand.ts'
+import { DemoPage, DemoServer } from './stand.ts'
+
+const missing = ['/usr/bin/Xvfb', '/usr/bin/xdotool'].filter((program) => !existsSync(program))
+if (missing.length > 0) {
+  if (process.env['CI'] === 'true') throw new Error(`${missing.join(', ')}: missing, and CI skips nothing.`)
+  console.warn(`The real chooser is not tried: ${missing.join(', ')} missing.`)
+}
+
+describe.skipIf(missing.length > 0)('the browser’s own chooser', () => {
+  let display: Display
+  let server: DemoServer
+  let stand: BusStand
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+  beforeAll(async () => {
+    ;[display, server] = await Promise.all([startDisplay(), DemoServer.start()])
+    stand = await BusStand.start({
+      grants: [],
+      headless: false,
+      environment: { DISPLAY: display.name },
+      args: ['--window-size=1000,700', '--window-position=0,0'],
+    })
+  })
+  afterAll(async () => {
+    await stand.stop()
+    server.stop()
+    await display.end()
+  })
+
+  it('lets a person pick the reader and log in with it', async () => {
+    reader.insert(createPivCard())
+    stand.bus.plug(reader)
+    const page = new DemoPage(await stand.open(server.url))
+    expect(await page.page.evaluate(async () => (await navigator.usb.getDevices()).length)).toBe(0)
+    const before = display.look()
+    await page.page.getByRole('button', { name: 'Connect a reader' }).click()
+    let latest = before
+    const isShownAndStill = (): boolean => {
+      const now = display.look()
+      const isStill = now === latest
+      latest = now
+      return isStill && now !== before
+    }
+    await expect.poll(isShownAndStill, { timeout: 10_000, interval: 200 }).toBe(true)
+    // Cancel has the focus first; the list comes after it.
+    display.press('Tab', 'Down', 'Return')
+    await page.ready()
+    await page.logIn()
+    await page.login('You are logged in')
+    expect(page.complaints).toEqual([])
+  })
+})
+
+interface Display {
+  readonly name: string
+  /** The pixels where the chooser has its buttons, and the page has nothing. */
+  look(): string
+  press(...keys: readonly string[]): void
+  end(): Promise<void>
+}
+
+/** A display that nobody sees, with a number that Xvfb finds free; its pixels stand in a file (XWD, version 7). */
+async function startDisplay(): Promise<Display> {
+  const folder = mkdtempSync(join(tmpdir(), 'webtoki-display-'))
+  const args = ['-displayfd', '3', '-screen', '0', '1280x800x24', '-nolisten', 'tcp', '-fbdir', folder]
+  const child = spawn('Xvfb', args, { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const number = await new Promise<string>((resolve, reject) => {
+    child.stdio[3]?.once('data', (chunk: Buffer) => resolve(chunk.toString().trim()))
+    child.once('exit', (code) => reject(new Error(`Xvfb ended with ${code}.`)))
+  })
+  const name = `:${number}`
+  return {
+    name,
+    look: () => {
+      const file = readFileSync(join(folder, 'Xvfb_screen0'))
+      const [pixelsAt, bytesPerLine] = [
+        file.readUInt32BE(0) + 12 * file.readUInt32BE(76),
+        file.readUInt32BE(48),
+      ]
+      const hash = createHash('sha256')
+      for (let line = 470; line < 505; line++) {
+        const at = pixelsAt + line * bytesPerLine
+        hash.update(file.subarray(at + 4 * 470, at + 4 * 540))
+      }
+      return hash.digest('hex')
+    },
+    press: (...keys) => {
+      for (const key of keys)
+        execFileSync('xdotool', ['key', key], { env: { ...process.env, DISPLAY: name } })
+    },
+    end: async () => {
+      child.kill()
+      await ended
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
