@@ -29,6 +29,11 @@ const judges = [
     debian: 'libusb-1.0-0-dev',
     needed: 'judging the virtual USB bus by libusb',
   },
+  {
+    program: '/usr/include/p11-kit-1/p11-kit/pkcs11.h',
+    debian: 'libp11-kit-dev',
+    needed: 'counting OpenSC’s work beside ours in the bench',
+  },
   { program: 'pcscd', debian: 'pcscd libccid', needed: 'judging the virtual readers by libccid' },
   {
     program: '/usr/include/PCSC/winscard.h',

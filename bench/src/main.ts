@@ -7,6 +7,7 @@ import { demoPage } from './demo-page.ts'
 import { digestThroughput } from './digest-throughput.ts'
 import { driverTime } from './driver-time.ts'
 import { scenarios } from './scenarios.ts'
+import { sideBySide } from './side-by-side.ts'
 
 const levels: readonly Level[] = ['short', 'extended']
 const results: Record<string, { readonly ours: Counts }> = {}
@@ -60,6 +61,21 @@ else {
   )
 }
 
+const both = await sideBySide()
+if (both === undefined) console.log('side by side: skipped, there is no /usr/bin/chromium')
+else {
+  const { ours, judge } = both
+  console.log('')
+  row('100 P-256 signatures', 'APDUs', 'transfers', 'ms', 'same reader, same card, same bus')
+  row('  ours', ours.apdus, ours.usbTransfers, Math.round(ours.milliseconds), 'Chromium and Webtoki')
+  if (judge === undefined)
+    console.log('  the other side: skipped, it needs root, pcscd, libccid, OpenSC and gcc')
+  else row('  judge', judge.apdus, judge.usbTransfers, Math.round(judge.milliseconds), judge.program)
+  console.log(
+    `an APDU through Chromium’s WebUSB: ${both.apduMilliseconds} ms by the driver, ${both.bareMilliseconds} ms by hand`,
+  )
+}
+
 const file = fileURLToPath(new URL('../results.json', import.meta.url))
 const json = {
   scenarios: results,
@@ -67,6 +83,7 @@ const json = {
   driverRatioToBareRoundTrip: ratios,
   digestRatioToHashWasm: digestRatio,
   gzipBytes,
+  ...(both === undefined ? {} : { sideBySide: both }),
   ...(page === undefined ? {} : { demoReadyMs: Math.round(page.readyMs), demoPage: page }),
 }
 await writeFile(file, `${JSON.stringify(json, undefined, 2)}\n`)
