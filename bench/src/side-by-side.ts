@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { createEchoCard, createPivCard, readerProfiles, VirtualCcidReader } from '@webtoki/simulator'
-import { chromiumOnBus, startBus, type VirtualUsbBus } from '@webtoki/simulator/node'
+import { chromiumOnBus, startBus, startPcscd, type VirtualUsbBus } from '@webtoki/simulator/node'
 import { chromium, type Page } from 'playwright-core'
 import { build, type Rolldown } from 'vite'
 
@@ -209,18 +209,12 @@ async function byOpenSc(bus: VirtualUsbBus, reader: VirtualCcidReader): Promise<
   const program = join(folder, 'sign-by-pkcs11')
   const source = fileURLToPath(new URL('../judges/sign-by-pkcs11.c', import.meta.url))
   execFileSync('gcc', ['-O2', '-Wall', '-I/usr/include/p11-kit-1', '-o', program, source, '-ldl'])
-  const { LD_PRELOAD: PRELOAD, ...environment } = bus.environment
-  const begin =
-    'mkdir -p /run/pcscd && mount -t tmpfs tmpfs /run/pcscd && LD_PRELOAD="$PRELOAD" exec pcscd --foreground'
-  const daemon = spawn('unshare', ['--mount', 'sh', '-c', begin], {
-    env: { ...process.env, ...environment, PRELOAD },
-    stdio: 'ignore',
-  })
+  const daemon = await startPcscd({ bus })
   try {
     for (let tries = 0; tries < 500 && !bus.isClaimed(reader, 0); tries++)
       await new Promise((resolve) => setTimeout(resolve, 10))
-    const inside = [`--mount=/proc/${daemon.pid}/ns/mnt`, program, OPENSC, PIN]
-    const child = spawn('nsenter', inside, { stdio: ['pipe', 'pipe', 'inherit'] })
+    const inside = daemon.inside(program, OPENSC, PIN)
+    const child = spawn(inside.program, inside.args, { stdio: ['pipe', 'pipe', 'inherit'] })
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
     const ask = async (line: string): Promise<string> => {
       if (line !== '') child.stdin.write(`${line}\n`)
@@ -236,7 +230,7 @@ async function byOpenSc(bus: VirtualUsbBus, reader: VirtualCcidReader): Promise<
     child.stdin.end()
     return judge
   } finally {
-    daemon.kill('SIGKILL')
+    await daemon.end()
     rmSync(folder, { recursive: true, force: true })
   }
 }

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createLoginVerifier, memoryNonceStore, notChecked } from '@webtoki/login/server'
@@ -9,7 +9,7 @@ import {
   readerProfiles,
   VirtualCcidReader,
 } from '@webtoki/simulator'
-import type { VirtualUsbBus } from '@webtoki/simulator/node'
+import { startPcscd } from '@webtoki/simulator/node'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Lab } from '../pages/lab.ts'
@@ -140,7 +140,10 @@ describe('an ordinary page, through the browser’s own USB', () => {
     'is told that pcscd holds the reader; pcscd ended, it works',
     async () => {
       plug(known.made)
-      const pcscd = await pcscdOn(stand.bus, known.made)
+      const pcscd = await startPcscd({ bus: stand.bus })
+      await expect
+        .poll(() => stand.bus.isClaimed(known.made, 0), { timeout: 10_000, interval: 20 })
+        .toBe(true)
       try {
         const page = await demoPage()
         await page.page
@@ -171,25 +174,6 @@ describe('an ordinary page, through the browser’s own USB', () => {
     expect(identity.commonName).toBe('Ada Lovelace (demo)')
   })
 })
-
-/** Debian's pcscd with libccid in a mount namespace of its own; resolves once it has claimed the reader. */
-async function pcscdOn(bus: VirtualUsbBus, device: VirtualCcidReader): Promise<{ end(): Promise<void> }> {
-  const { LD_PRELOAD: PRELOAD, ...environment } = bus.environment
-  const script =
-    'mkdir -p /run/pcscd && mount -t tmpfs tmpfs /run/pcscd && LD_PRELOAD="$PRELOAD" exec pcscd --foreground'
-  const child = spawn('unshare', ['--mount', 'sh', '-c', script], {
-    env: { ...process.env, ...environment, PRELOAD },
-    stdio: 'ignore',
-  })
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  await expect.poll(() => bus.isClaimed(device, 0), { timeout: 10_000, interval: 20 }).toBe(true)
-  return {
-    end: async () => {
-      child.kill('SIGKILL')
-      await ended
-    },
-  }
-}
 
 describe('devices that lie, and devices that go', () => {
   /** The page's own driver, at a device that a person would have chosen: the chooser is the one thing stood in for. */

@@ -36,6 +36,37 @@ export class CardSilentError extends SmartcardError {
   }
 }
 
+/**
+ * Blocks between reader and card kept breaking. Both sides have begun anew, and nothing was sent twice: whether the
+ * card executed the command is unknown.
+ */
+export class CardGarbledError extends SmartcardError {
+  readonly code = 'card/garbled'
+  readonly why: 'resynchronised' | 'aborted'
+  constructor(why: 'resynchronised' | 'aborted', options?: ErrorOptions) {
+    super(
+      why === 'aborted'
+        ? 'The card broke the exchange off; try again.'
+        : 'What came from the card was damaged again and again; clean its contacts and try again.',
+      options,
+    )
+    this.why = why
+  }
+}
+
+/** The card asks for more time than the caller has. Whether it executes the command is unknown. */
+export class CardTooSlowError extends SmartcardError {
+  readonly code = 'card/too-slow'
+  readonly askedMs: number
+  constructor(askedMs: number, options?: ErrorOptions) {
+    super(
+      `The card asks for ${Math.round(askedMs)} ms more than it may take; reinsert it and try again.`,
+      options,
+    )
+    this.askedMs = askedMs
+  }
+}
+
 /** A decoder refused what came. Carries length and header, never the body. */
 export class MalformedError extends SmartcardError {
   readonly code = 'wire/malformed'
@@ -209,6 +240,8 @@ export class AbortedError extends SmartcardError {
 export type AnyCardError =
   | CardGoneError
   | CardSilentError
+  | CardGarbledError
+  | CardTooSlowError
   | MalformedError
   | StatusError
   | PinError

@@ -5,6 +5,7 @@ import {
   type CardConnection,
   CardGoneError,
   CardSilentError,
+  CardTooSlowError,
   type ChannelLimits,
   concatBytes,
   MalformedError,
@@ -14,6 +15,7 @@ import {
   TransactionError,
   type TransmitOptions,
 } from '@webtoki/apdu'
+import type { Activation } from './activation.ts'
 import {
   type Answer,
   CcidError,
@@ -36,9 +38,12 @@ export interface PoweredSlot {
   /** Cold where the card was off, warm where it was on. Resolves to the ATR. */
   powerOn(): Promise<Uint8Array>
   powerOff(): Promise<void>
-  limitsFor(atr: Uint8Array): ChannelLimits
+  /** What a card with this ATR, just reset, is to be spoken to with. */
+  activated(atr: Uint8Array): Promise<Activation>
   /** An answer of the reader told the card's state. */
   sawCard(status: IccStatus): void
+  /** The card's state is unknown: it is powered off before it is used again. */
+  disturbed(): void
   /** The connection has ended; `rest` is done when its card is at rest. */
   released(connection: CcidConnection, rest: Promise<unknown>): void
 }
@@ -63,7 +68,7 @@ export class CcidConnection implements CardConnection {
   #tellGone!: (error: CardGoneError) => void
   #ended: CardGoneError | undefined
   #atr: Uint8Array
-  #limits: ChannelLimits
+  #activation: Activation
   readonly #queue: Turn[] = []
   #running: Channel | undefined
   #entering = false
@@ -72,10 +77,10 @@ export class CcidConnection implements CardConnection {
   /** False only within a cold reset. */
   powered = true
 
-  constructor(slot: PoweredSlot, atr: Uint8Array, limits: ChannelLimits) {
+  constructor(slot: PoweredSlot, atr: Uint8Array, activation: Activation) {
     this.#slot = slot
     this.#atr = atr
-    this.#limits = limits
+    this.#activation = activation
     this.gone = new Promise((resolve) => {
       this.#tellGone = resolve
     })
@@ -86,7 +91,7 @@ export class CcidConnection implements CardConnection {
   }
 
   get limits(): ChannelLimits {
-    return this.#limits
+    return this.#activation.limits
   }
 
   get ended(): CardGoneError | undefined {
@@ -207,6 +212,8 @@ export class CcidConnection implements CardConnection {
 
   /** Called by the channel. `exchanged` fulfils when the reader owes nothing any more; it never rejects. */
   async exchange(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> {
+    const { transmit } = this.#activation
+    if (transmit !== undefined) return this.#exchangeTpdus(transmit, command, options)
     const { descriptor } = this.#slot.reader
     const roomBytes = descriptor.maxMessageBytes - HEADER_BYTES
     try {
@@ -223,6 +230,27 @@ export class CcidConnection implements CardConnection {
       if (answer.iccStatus !== IccStatus.active) this.#cardStatus(answer.iccStatus)
       return response
     } catch (error) {
+      throw this.#translate(error)
+    }
+  }
+
+  /** Where the reader takes TPDUs: T=0 or T=1, one command at a time. */
+  async #exchangeTpdus(
+    transmit: NonNullable<Activation['transmit']>,
+    command: Uint8Array,
+    options: TransmitOptions,
+  ): Promise<Uint8Array> {
+    try {
+      const response = await transmit(command, options)
+      if (response.length < 2)
+        throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
+      return response
+    } catch (error) {
+      // Neither side knows any more where the other stands: only a reset helps, and that is the next connection's.
+      if (error instanceof CardSilentError || error instanceof CardTooSlowError) {
+        this.#slot.disturbed()
+        this.lost('reset', error)
+      }
       throw this.#translate(error)
     }
   }
@@ -303,7 +331,7 @@ export class CcidConnection implements CardConnection {
       this.powered = false
       if (kind === 'cold') await this.#slot.powerOff()
       const atr = await this.#slot.powerOn()
-      this.#limits = this.#slot.limitsFor(atr)
+      this.#activation = await this.#slot.activated(atr)
       this.#atr = atr
       return atr
     } catch (error) {

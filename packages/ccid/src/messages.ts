@@ -275,7 +275,11 @@ export function decodeSlotStatus(bytes: Uint8Array): SlotStatus {
 
 /** Reads RDR_to_PC_Parameters (CCID 1.1, 6.2.3). */
 export function decodeParameters(bytes: Uint8Array): Answer & ProtocolParameters {
-  const answer = decodeTyped(bytes, RdrToPc.parameters, 'Parameters')
+  return decodeParametersOf(decodeTyped(bytes, RdrToPc.parameters, 'Parameters'))
+}
+
+/** The same of an answer whose type is known. */
+export function decodeParametersOf(answer: Answer): Answer & ProtocolParameters {
   const protocol = answer.parameter
   if (protocol !== 0 && protocol !== 1) throw new MalformedError('Parameters', `bProtocolNum ${protocol}`)
   const ok = answer.commandStatus === CommandStatus.ok

@@ -1,15 +1,11 @@
 /** One slot of a CCID reader as the port CardSlot: presence, power, and the connection to its card. */
 import {
   AbortedError,
-  atrSaysExtended,
   type CardConnection,
   type CardSlot,
   CardSilentError,
-  type ChannelLimits,
   type ConnectOptions,
-  decodeAtr,
   MalformedError,
-  NotSupportedError,
   type Presence,
   ReaderGoneError,
   ReaderInUseError,
@@ -19,6 +15,7 @@ import {
   type TransmitOptions,
 } from '@webtoki/apdu'
 import { type Observable, ReplaySubject } from 'rxjs'
+import { activate, type Activation } from './activation.ts'
 import { CcidConnection, type PoweredSlot } from './connection.ts'
 import { CcidFeature } from './descriptors.ts'
 import {
@@ -28,7 +25,6 @@ import {
   encodeGetSlotStatus,
   encodeIccPowerOff,
   encodeIccPowerOn,
-  HEADER_BYTES,
   IccStatus,
   PowerSelect,
   RdrToPc,
@@ -39,11 +35,6 @@ import { type CcidReader, READER_TIMEOUT_MS, type SlotListener } from './reader.
 /** Whole answers to power-on and slot messages that came garbled: asking again does no harm there. */
 const MAX_REPEATS = 2
 const POWER_TIMEOUT_MS = 10_000
-/** CLA, INS, P1, P2, Lc, 255 bytes, Le. */
-const SHORT_COMMAND_BYTES = 261
-/** CLA, INS, P1, P2, three bytes of Lc, 65535 bytes, two of Le. */
-const EXTENDED_COMMAND_BYTES = 65_544
-
 /** How a slot is called. */
 export interface SlotIdentity {
   readonly id: string
@@ -69,6 +60,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   #mustPowerCycle = false
   #checking = false
   #pollTimer: unknown
+  #protocol: ConnectOptions['protocol']
 
   constructor(reader: CcidReader, number: number, identity: SlotIdentity) {
     this.reader = reader
@@ -105,11 +97,10 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   connect(options: ConnectOptions = {}): Promise<CardConnection> {
-    const { level } = this.reader.descriptor
-    if (level === 'tpdu' || level === 'character') {
+    if (this.reader.descriptor.level === 'character') {
       return Promise.reject(
         new ReaderNotSupportedError(
-          `The reader works at ${level === 'tpdu' ? 'TPDU' : 'character'} level; this driver does not speak that yet.`,
+          'The reader works at character level; this driver does not speak that yet.',
         ),
       )
     }
@@ -148,9 +139,10 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
     if (this.#mustPowerCycle) await this.powerOff()
     const atr = await this.#wake()
-    const limits = this.#limits(atr, options.protocol)
+    this.#protocol = options.protocol
+    const activation = await this.#activated(atr)
     this.#show('present')
-    const connection = new CcidConnection(this, atr, limits)
+    const connection = new CcidConnection(this, atr, activation)
     this.#connection = connection
     return connection
   }
@@ -237,33 +229,19 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
   }
 
-  #limits(atrBytes: Uint8Array, protocol: 'T=0' | 'T=1' | undefined): ChannelLimits {
-    let extended = false
-    let atr: ReturnType<typeof decodeAtr> | undefined
+  /** A card that cannot be activated is left without power, so that the next attempt begins anew. */
+  async #activated(atr: Uint8Array): Promise<Activation> {
     try {
-      // Leniently: cards with an odd ATR work all the same, and what it says of protocols still holds.
-      atr = decodeAtr(atrBytes, { lenient: true })
-      extended = this.reader.descriptor.level === 'extended' && atrSaysExtended(atr)
+      return await activate(this, atr, this.#protocol)
     } catch (error) {
-      // Not even two bytes of sense in it: not trusted with extended lengths.
-      if (!(error instanceof MalformedError)) throw error
+      this.#mustPowerCycle = true
+      throw error
     }
-    if (protocol !== undefined && atr !== undefined) {
-      const offered = atr.protocols.length > 0 ? atr.protocols : [0]
-      // At APDU level the reader chooses, and it chooses the first.
-      if (`T=${offered[0]}` !== protocol) {
-        throw new NotSupportedError(`The reader speaks T=${offered[0]} with this card, not ${protocol}.`)
-      }
-    }
-    if (extended) return { extended, commandBytes: EXTENDED_COMMAND_BYTES, responseBytes: 65_536 }
-    const { maxMessageBytes, level } = this.reader.descriptor
-    const roomBytes = level === 'extended' ? SHORT_COMMAND_BYTES : maxMessageBytes - HEADER_BYTES
-    return { extended, commandBytes: Math.min(SHORT_COMMAND_BYTES, roomBytes), responseBytes: 256 }
   }
 
-  /** Limits for the ATR of a later reset. */
-  limitsFor(atr: Uint8Array): ChannelLimits {
-    return this.#limits(atr, undefined)
+  /** The way to the card after a later reset, in the protocol that the connection asked for. */
+  activated(atr: Uint8Array): Promise<Activation> {
+    return this.#activated(atr)
   }
 
   async escape(data: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {

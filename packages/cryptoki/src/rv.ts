@@ -17,6 +17,8 @@ type Code = (AnyCardError | AnyReaderError)['code']
 const returnValues: Readonly<Record<Code, CKR>> = {
   'card/gone': CKR.DEVICE_REMOVED,
   'card/mute': CKR.TOKEN_NOT_PRESENT,
+  'card/garbled': CKR.DEVICE_ERROR,
+  'card/too-slow': CKR.DEVICE_ERROR,
   'wire/malformed': CKR.DEVICE_ERROR,
   'card/status': CKR.DEVICE_ERROR,
   'card/pin-wrong': CKR.PIN_INCORRECT,

@@ -112,9 +112,9 @@ describe('a reader, message by message', () => {
   })
 
   it('does not model what it does not know', () => {
-    const tpdu = readerProfiles.dualiAbcm6.ccidDescriptor.replace('ba060400', 'ba060100')
-    expect(() => new VirtualCcidReader({ ...readerProfiles.dualiAbcm6, ccidDescriptor: tpdu })).toThrow(
-      /TPDU/,
+    const character = readerProfiles.dualiAbcm6.ccidDescriptor.replace('ba060400', 'ba060000')
+    expect(() => new VirtualCcidReader({ ...readerProfiles.dualiAbcm6, ccidDescriptor: character })).toThrow(
+      /character/,
     )
   })
 

@@ -41,7 +41,17 @@ const INTERRUPT_BYTES = 8
 
 /** The readers at hand. */
 export const readerProfiles: Readonly<
-  Record<'dualiAbcm6' | 'omnikey3021' | 'yubikey4' | 'nitrokey3' | 'rutokenLite', ReaderProfile>
+  Record<
+    | 'dualiAbcm6'
+    | 'omnikey3021'
+    | 'yubikey4'
+    | 'nitrokey3'
+    | 'rutokenLite'
+    | 'scr331'
+    | 'gemPcTwin'
+    | 'cherrySt2000',
+    ReaderProfile
+  >
 > = {
   /** DUALi_DE-ABCM6.txt: vendor class, extended APDU level. */
   dualiAbcm6: {
@@ -115,6 +125,42 @@ export const readerProfiles: Readonly<
     ccidDescriptor:
       '36211001000102000000fc0d0000fc0d000000802500008025000000fe0000000000000000000000400802000f010000ffff00000001',
     interrupt: false,
+  },
+  /** SCR331.txt: Smart Card class, TPDU level; SetParameters makes it negotiate. */
+  scr331: {
+    vendorId: 0x04e6,
+    productId: 0xe001,
+    deviceVersion: 0x0525,
+    manufacturer: 'SCM Microsystems Inc.',
+    product: 'SCRx31 USB Smart Card Reader',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001000103000000a00f0000401f000000012a00002940050000fc0000000000000000000000ba0001000f010000ffff00000001',
+    interrupt: true,
+  },
+  /** GemPCTwin.txt: Smart Card class, TPDU level; the host negotiates. */
+  gemPcTwin: {
+    vendorId: 0x08e6,
+    productId: 0x3437,
+    deviceVersion: 0x0100,
+    manufacturer: 'Gemplus',
+    product: 'USB SmartCard Reader',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001000703000000a00f0000a00f000000002a00001640050000fe0000000000000000000000300201000f010000000000000001',
+    interrupt: true,
+  },
+  /** CherrySmartTerminalST2XXX.txt: vendor class, TPDU level, PIN pad (not modelled yet). */
+  cherrySt2000: {
+    vendorId: 0x046a,
+    productId: 0x003e,
+    deviceVersion: 0x0601,
+    manufacturer: 'Cherry GmbH',
+    product: 'SmartTerminal ST-2xxx',
+    interfaceClass: 0xff,
+    ccidDescriptor:
+      '36210001000103000000a00f0000401f000000012a00002940050000fe0000000000000000000000ba0001000e010000ffff00000301',
+    interrupt: true,
   },
 }
 

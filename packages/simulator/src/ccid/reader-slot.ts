@@ -1,6 +1,7 @@
 /** A slot of a virtual reader: its card, and the exchange that it is busy with (CCID 1.1, 4.2, 6.1.4, 6.2.6). */
 import { join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
+import type { ContactCard } from '../iso7816/contact-card.ts'
 import type { Fault } from './faults.ts'
 import { CcidError, Chain, type MessageName } from './messages.ts'
 
@@ -34,6 +35,8 @@ export type Collected =
 /** State of one slot. */
 export class ReaderSlot {
   card: VirtualCard | undefined
+  /** The card's contacts, where the reader takes TPDUs. */
+  contact: ContactCard | undefined
   isPowered = false
   /** Changed since the host was last told. */
   isChanged = false
@@ -85,6 +88,11 @@ export class ReaderSlot {
   /** Whether a block with this wLevelParameter is the first of its command APDU. */
   static begins(level: number): boolean {
     return level === Chain.whole || level === Chain.begins
+  }
+
+  /** Which protocol the reader speaks: T=1 has seven bytes of parameters, T=0 five (6.1.7). */
+  get protocol(): number {
+    return this.parameters.length === 7 ? 1 : 0
   }
 
   /** Short APDU level: a block is a command APDU, one of the four short cases (6.1.4). */

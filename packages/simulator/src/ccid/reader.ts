@@ -1,7 +1,8 @@
-/** A CCID reader at APDU level as a USB device: CCID 1.1, clauses 5 and 6, with faults on demand. */
+/** A CCID reader at APDU or TPDU level as a USB device: CCID 1.1, clauses 5 and 6, with faults on demand. */
 import { join, readUint16le, readUint32le, uint32le } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import { realClock, type SimulatorClock } from '../clock.ts'
+import { ContactCard, type ContactOptions } from '../iso7816/contact-card.ts'
 import type { ControlSetup, InResult } from '../usb/device-model.ts'
 import { PacketDevice } from '../usb/packet-device.ts'
 import { ReaderCounters } from './counters.ts'
@@ -26,6 +27,9 @@ import { type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
 /** dwFeatures: which exchange level (table 5.1-1). */
 const SHORT_LEVEL = 0x2_0000
 const EXTENDED_LEVEL = 0x4_0000
+const TPDU_LEVEL = 0x1_0000
+/** dwFeatures: SetParameters makes the reader negotiate (PPS). */
+const AUTOMATIC_PPS = 0x80
 
 /** 256 bytes and a status word: a reader at short level has no room for more. */
 const MAX_SHORT_RESPONSE_BYTES = 258
@@ -45,7 +49,8 @@ export class VirtualCcidReader extends PacketDevice {
   readonly counters: ReaderCounters = new ReaderCounters()
   readonly #clock: SimulatorClock
   readonly #slots: readonly ReaderSlot[]
-  readonly #isExtendedLevel: boolean
+  readonly #level: 'extended' | 'short' | 'tpdu'
+  readonly #negotiates: boolean
   readonly #maxMessageBytes: number
   readonly #sendsEmptyPackets: boolean
 
@@ -60,21 +65,26 @@ export class VirtualCcidReader extends PacketDevice {
     const number = (at: number): number =>
       readUint32le(Uint8Array.of(byte(at), byte(at + 1), byte(at + 2), byte(at + 3)), 0)
     const features = number(40)
-    this.#isExtendedLevel = (features & EXTENDED_LEVEL) !== 0
-    if (!this.#isExtendedLevel && (features & SHORT_LEVEL) === 0) {
-      throw new RangeError(
-        'The virtual reader models the APDU levels; this descriptor is at TPDU or character level.',
-      )
-    }
+    if (features & EXTENDED_LEVEL) this.#level = 'extended'
+    else if (features & SHORT_LEVEL) this.#level = 'short'
+    else if (features & TPDU_LEVEL) this.#level = 'tpdu'
+    else throw new RangeError('The virtual reader does not model the character level.')
+    this.#negotiates = (features & AUTOMATIC_PPS) !== 0
     this.#maxMessageBytes = number(44)
     this.#slots = Array.from({ length: byte(4) + 1 }, () => new ReaderSlot())
   }
 
-  /** Puts a card in; the card that is in comes out. */
-  insert(card: VirtualCard, slot: number = 0): void {
+  /** Puts a card in; the card that is in comes out. `contact` tells how it behaves below APDUs, at TPDU level. */
+  insert(card: VirtualCard, slot: number = 0, contact: ContactOptions = {}): void {
     const place = this.#slotAt(slot)
     place.powerOff()
     place.card = card
+    place.contact =
+      this.#level === 'tpdu'
+        ? new ContactCard(card, contact, (commandBytes, responseBytes) =>
+            this.counters.executed(commandBytes, responseBytes, place.transfersBefore),
+          )
+        : undefined
     this.#changed(place)
   }
 
@@ -280,6 +290,7 @@ export class VirtualCcidReader extends PacketDevice {
     }
     place.cutOff()
     card.reset(place.isPowered ? 'warm' : 'cold')
+    place.contact?.restart()
     place.isPowered = true
     place.parameters = defaultParameters(card.atr)
     this.faults.wasReset('power')
@@ -304,9 +315,9 @@ export class VirtualCcidReader extends PacketDevice {
         return
       }
       place.parameters = command.data
+      if (this.#negotiates) place.contact?.negotiated(protocol)
     }
-    const protocol = place.parameters.length === 7 ? 1 : 0
-    this.#answer(command, PARAMETERS, place.status, 0, protocol, place.parameters)
+    this.#answer(command, PARAMETERS, place.status, 0, place.protocol, place.parameters)
   }
 
   #transfer(command: Command, place: ReaderSlot): void {
@@ -316,9 +327,12 @@ export class VirtualCcidReader extends PacketDevice {
     }
     const level = readUint16le(Uint8Array.from(command.parameters), 1)
     if (ReaderSlot.begins(level)) place.transfersBefore = command.transfersBefore
-    const got = this.#isExtendedLevel
-      ? place.takeExtended(level, command.data)
-      : place.takeShort(level, command.data)
+    const got =
+      this.#level === 'extended'
+        ? place.takeExtended(level, command.data)
+        : this.#level === 'short'
+          ? place.takeShort(level, command.data)
+          : { apdu: command.data }
     if ('error' in got) {
       this.#fail(command, place, got.error)
       return
@@ -341,8 +355,10 @@ export class VirtualCcidReader extends PacketDevice {
     // The host's OUT transfer is over before the card begins: an unplugging while it works does not fail it.
     await Promise.resolve()
     if (place.epoch !== epoch) return
-    const response = await card.process(apdu)
-    this.counters.executed(apdu.length, response.length, transfersBefore)
+    const { contact } = place
+    const response =
+      contact === undefined ? await card.process(apdu) : await contact.exchange(apdu, place.protocol)
+    if (contact === undefined) this.counters.executed(apdu.length, response.length, transfersBefore)
     // Aborted, reset, pulled or unplugged while the card worked: the answer belongs to nobody.
     if (place.epoch !== epoch) return
     if ((fault?.kind === 'card-pulled' || fault?.kind === 'unplugged') && fault.moment === 'during') {
@@ -350,7 +366,8 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     place.done()
-    if (!this.#isExtendedLevel && response.length > MAX_SHORT_RESPONSE_BYTES)
+    if (response === 'mute') this.#fail(command, place, CcidError.ICC_MUTE)
+    else if (this.#level === 'short' && response.length > MAX_SHORT_RESPONSE_BYTES)
       this.#fail(command, place, CcidError.XFR_OVERRUN)
     else this.#answerPart(command, place, response, true)
   }

@@ -1,4 +1,5 @@
 /** Virtual USB devices for other programs on this machine: an unmodified Chromium, pcscd, anything on libusb. Linux, Node. */
 export { type ChromiumLaunch, type ChromiumOptions, chromiumOnBus } from './chromium.ts'
+export { type Invocation, Pcscd, type PcscdOptions, startPcscd } from './pcscd.ts'
 export { buildPreloadLibrary, cacheFolder } from './preload-library.ts'
 export { type BusOptions, startBus, VirtualUsbBus } from './virtual-usb-bus.ts'

@@ -56,8 +56,12 @@ int main(void) {
         continue;
       }
     }
-    if (!strcmp(verb, "connect"))
-      result = SCardConnect(context, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1, &card, &protocol);
+    if (!strcmp(verb, "connect")) {
+      /* "connect", "connect T=0" or "connect T=1". */
+      DWORD wanted = strstr(line, "T=0") ? SCARD_PROTOCOL_T0 : strstr(line, "T=1") ? SCARD_PROTOCOL_T1
+                                                                                   : SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1;
+      result = SCardConnect(context, reader, SCARD_SHARE_SHARED, wanted, &card, &protocol);
+    }
     if (!strcmp(verb, "disconnect")) result = SCardDisconnect(card, SCARD_LEAVE_CARD);
     if (!strcmp(verb, "transmit")) {
       for (unsigned value; sscanf(line + at + 2 * bytes, "%2x", &value) == 1;) command[bytes++] = (unsigned char)value;

@@ -1,0 +1,125 @@
+/** Which protocol and which parameters a card is used with: by its ATR, the reader and the caller (ISO/IEC 7816-3:2006, 6.3.1, 9, 10.2). */
+import { type Atr, NotSupportedError } from '@webtoki/apdu'
+import { CcidFeature, type CcidDescriptor } from '../descriptors.ts'
+
+/** What is agreed before the first command. */
+export interface CardParameters {
+  readonly protocol: 0 | 1
+  /** Fi and Di as TA1 has them; 0x11 is the default. */
+  readonly fiDi: number
+  /** Bytes of SetParameters (CCID 1.1, 6.1.7); undefined where the reader sees to everything. */
+  readonly setParameters: Uint8Array | undefined
+  /** PPS request that the host has to send; undefined where the reader does it, or nothing differs from the default. */
+  readonly pps: Uint8Array | undefined
+}
+
+const DEFAULT_FI_DI = 0x11
+/** By the nibbles of TA1 (ISO/IEC 7816-3:2006, tables 7 and 8). */
+const fiByNibble: readonly number[] = [372, 372, 558, 744, 1116, 1488, 1860, 0, 0, 512, 768, 1024, 1536, 2048]
+const diByNibble: readonly number[] = [0, 1, 2, 4, 8, 16, 32, 64, 12, 20]
+/** Nibbles of Di, the fastest first: a card takes any between its own and 1 (9.2). */
+const slowerDis: readonly number[] = [7, 6, 9, 5, 8, 4, 3, 2, 1]
+
+/** Throws NotSupportedError where card, reader and caller have no protocol in common. */
+export function chooseParameters(
+  atr: Atr,
+  descriptor: CcidDescriptor,
+  wanted: 'T=0' | 'T=1' | undefined,
+): CardParameters {
+  const { features } = descriptor
+  const protocol = chooseProtocol(atr, descriptor, wanted)
+  // "Proprietary" negotiation: the reader has done it before it gave us the ATR.
+  if (features & CcidFeature.automaticNegotiation) {
+    return { protocol, fiDi: DEFAULT_FI_DI, setParameters: undefined, pps: undefined }
+  }
+  const fiDi = chooseSpeed(atr, descriptor)
+  const isDefault = protocol === atr.defaultProtocol && fiDi === DEFAULT_FI_DI
+  const needsPps = atr.specificMode === undefined && !isDefault && !(features & CcidFeature.automaticPps)
+  return {
+    protocol,
+    fiDi,
+    setParameters: protocol === 1 ? t1Parameters(atr, fiDi) : t0Parameters(atr, fiDi),
+    pps: needsPps ? ppsRequest(protocol, fiDi) : undefined,
+  }
+}
+
+function chooseProtocol(atr: Atr, { protocols }: CcidDescriptor, wanted: 'T=0' | 'T=1' | undefined): 0 | 1 {
+  const offered = atr.specificMode === undefined ? atr.protocols : [atr.specificMode.protocol]
+  // Some readers print none; they were built for both.
+  const known = protocols & 3 || 3
+  const usable = ([0, 1] as const).filter((each) => offered.includes(each) && known & (1 << each))
+  const order = [wanted === undefined ? undefined : Number(wanted.slice(2)), atr.defaultProtocol, ...usable]
+  const chosen = wanted === undefined ? order.slice(1) : order.slice(0, 1)
+  for (const each of chosen) if ((each === 0 || each === 1) && usable.includes(each)) return each
+  const reader = [1, 2].flatMap((bit, at) => (known & bit ? [`T=${at}`] : [])).join(' and ')
+  throw new NotSupportedError(
+    `The card offers ${offered.map((each) => `T=${each}`).join(' and ')}, the reader speaks ${reader}` +
+      `${wanted === undefined ? '' : `, and ${wanted} was asked for`}.`,
+  )
+}
+
+/** The card's own speed where the reader can, else the next slower one. */
+function chooseSpeed(atr: Atr, { defaultClockKHz, maxDataRateBps }: CcidDescriptor): number {
+  const ta1 = atr.interfaceBytes[0]?.ta
+  if (ta1 === undefined || ta1 === DEFAULT_FI_DI) return DEFAULT_FI_DI
+  if (atr.specificMode?.implicitParameters === true) return DEFAULT_FI_DI
+  const fi = fiByNibble[ta1 >> 4] ?? 0
+  const di = diByNibble[ta1 & 0x0f] ?? 0
+  if (fi === 0 || di === 0) return DEFAULT_FI_DI
+  const rate = (d: number): number => (defaultClockKHz * 1000 * d) / fi
+  if (rate(di) <= maxDataRateBps) return ta1
+  // In specific mode nothing can be negotiated: the reader must follow, or fail.
+  if (atr.specificMode !== undefined) return ta1
+  for (const nibble of slowerDis) {
+    const slower = diByNibble[nibble] as number
+    if (slower < di && rate(slower) <= maxDataRateBps) return (ta1 & 0xf0) | nibble
+  }
+  return DEFAULT_FI_DI
+}
+
+/** PPSS, PPS0, PPS1 where the speed is not the default, PCK (ISO/IEC 7816-3:2006, 9.2). */
+function ppsRequest(protocol: 0 | 1, fiDi: number): Uint8Array {
+  const bytes = fiDi === DEFAULT_FI_DI ? [0xff, protocol] : [0xff, 0x10 | protocol, fiDi]
+  return Uint8Array.of(
+    ...bytes,
+    bytes.reduce((sum, byte) => sum ^ byte, 0),
+  )
+}
+
+/** What the card agreed to: its request echoed, or without PPS1, which means the default speed (9.3); undefined: it refused. */
+export function ppsAgreed(request: Uint8Array, response: Uint8Array): { readonly fiDi: number } | undefined {
+  if (response.length < 3 || response.reduce((sum, byte) => sum ^ byte, 0) !== 0) return undefined
+  if (response[0] !== 0xff || ((response[1] ?? 0) & 0x0f) !== ((request[1] ?? 0) & 0x0f)) return undefined
+  if (((response[1] ?? 0) & 0x10) === 0) return response.length === 3 ? { fiDi: DEFAULT_FI_DI } : undefined
+  if (response.length !== 4 || response[2] !== request[2]) return undefined
+  return { fiDi: response[2] as number }
+}
+
+/** bmFindexDindex, bmTCCKST0, bGuardTimeT0, bWaitingIntegerT0, bClockStop (CCID 1.1, 6.1.7). */
+function t0Parameters(atr: Atr, fiDi: number): Uint8Array {
+  return Uint8Array.of(fiDi, conventionBit(atr), atr.extraGuardTime, atr.wi ?? 10, 0)
+}
+
+/** bmFindexDindex, bmTCCKST1, bGuardTimeT1, bmWaitingIntegersT1, bClockStop, bIFSC, bNadValue (CCID 1.1, 6.1.7). */
+function t1Parameters(atr: Atr, fiDi: number): Uint8Array {
+  const { bwi, cwi, ifscBytes, errorDetection } = atr.t1 ?? {
+    bwi: 4,
+    cwi: 13,
+    ifscBytes: 32,
+    errorDetection: 'LRC',
+  }
+  const checks = 0x10 | conventionBit(atr) | (errorDetection === 'CRC' ? 1 : 0)
+  return Uint8Array.of(fiDi, checks, atr.extraGuardTime, (bwi << 4) | cwi, 0, ifscBytes, 0)
+}
+
+function conventionBit(atr: Atr): number {
+  return atr.convention === 'inverse' ? 2 : 0
+}
+
+/** BWT of T=1 in milliseconds: 11 etu and 2^BWI × 960 × 372 clock cycles (ISO/IEC 7816-3:2006, 11.4.3). */
+export function blockWaitingMs(atr: Atr, fiDi: number, { defaultClockKHz }: CcidDescriptor): number {
+  const clockKHz = defaultClockKHz || 3_580
+  const cycles = 2 ** (atr.t1?.bwi ?? 4) * 960 * 372
+  const etuCycles = (fiByNibble[fiDi >> 4] || 372) / (diByNibble[fiDi & 0x0f] || 1)
+  return (11 * etuCycles + cycles) / clockKHz
+}

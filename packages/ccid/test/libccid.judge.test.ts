@@ -1,0 +1,239 @@
+/** Debian's pcscd and libccid beside our driver, each at a reader of its own of the same kind: what the one reports, the other must. */
+import { join } from 'node:path'
+import { decodeResponse, exchange, type NamedCommand } from '@webtoki/apdu'
+import { ccidSlots } from '@webtoki/ccid'
+import {
+  createEchoCard,
+  createPivCard,
+  type ReaderProfile,
+  readerProfiles,
+  type VirtualCard,
+  VirtualCcidReader,
+  virtualUsb,
+} from '@webtoki/simulator'
+import { startBus, startPcscd, type VirtualUsbBus } from '@webtoki/simulator/node'
+import { filter, firstValueFrom } from 'rxjs'
+import { afterEach, describe, expect, it } from 'vitest'
+import { compile, LineProgram, whatIsMissing } from '../../simulator/test/bus/line-program.ts'
+
+const isRoot = process.getuid?.() === 0
+const missing =
+  whatIsMissing(['gcc', 'pkg-config', 'pcscd', 'unshare', 'nsenter'], ['libpcsclite']) ??
+  (isRoot ? undefined : 'a private mount namespace needs root')
+if (missing !== undefined) console.warn(`Our driver is not compared with libccid: ${missing}.`)
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+const bytesOf = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
+
+/** What both sides can be asked for. */
+interface Driver {
+  atr(): Promise<string>
+  connect(protocol?: 'T=0' | 'T=1'): Promise<void>
+  /** The response APDU as it came, or a word for what went wrong. */
+  transmit(apdu: string): Promise<string>
+  disconnect(): Promise<void>
+  /** Waits until the slot says so. */
+  until(presence: 'empty' | 'present'): Promise<void>
+  end(): Promise<void>
+}
+
+const open: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const end of open.splice(0).reverse()) await end()
+})
+
+async function libccid(reader: VirtualCcidReader): Promise<Driver> {
+  const bus: VirtualUsbBus = await startBus()
+  open.push(() => bus.close())
+  const daemon = await startPcscd({ bus })
+  open.push(() => daemon.end())
+  const source = join(import.meta.dirname, '../../simulator/test/bus/pcsc-host.c')
+  const program = await compile(source, 'libpcsclite')
+  const inside = daemon.inside(program)
+  const host = new LineProgram(inside.program, inside.args, {})
+  open.push(() => host.end())
+  expect(await host.next('answer')).toMatch(/successful/)
+  bus.plug(reader)
+  await host.ask('reader')
+  return {
+    atr: async () => (await host.ask('wait present')).slice(3),
+    connect: async (protocol) => {
+      expect(await host.ask(`connect ${protocol ?? ''}`)).toBe('ok')
+    },
+    transmit: async (apdu) => {
+      const said = await host.ask(`transmit ${apdu}`)
+      return said.startsWith('ok ') ? said.slice(3) : 'gone'
+    },
+    disconnect: async () => {
+      await host.ask('disconnect')
+    },
+    until: async (presence) => {
+      expect(await host.ask(`wait ${presence}`)).toMatch(/^ok/)
+    },
+    end: async () => {},
+  }
+}
+
+async function ours(reader: VirtualCcidReader): Promise<Driver> {
+  const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }), pollMs: 20 })
+  open.push(() => source.close())
+  const [slot] = await firstValueFrom(source.slots$)
+  if (slot === undefined) throw new Error('Our driver shows no slot.')
+  let connection: Awaited<ReturnType<typeof slot.connect>> | undefined
+  const within = <T>(work: Parameters<NonNullable<typeof connection>['transaction']>[1]) => {
+    if (connection === undefined) throw new Error('There is no connection.')
+    return connection.transaction({}, work) as Promise<T>
+  }
+  return {
+    atr: async () => {
+      await firstValueFrom(slot.presence$.pipe(filter((presence) => presence === 'present')))
+      const own = await slot.connect()
+      const atr = await own.transaction({}, async (channel) => hex(channel.atr))
+      await own.close()
+      return atr
+    },
+    connect: async (protocol) => {
+      connection = await slot.connect(protocol === undefined ? {} : { protocol })
+    },
+    transmit: (apdu) =>
+      within<string>(async (channel) => hex(await channel.transmit(bytesOf(apdu)))).catch(() => 'gone'),
+    disconnect: async () => {
+      await connection?.close()
+    },
+    until: async (presence) => {
+      await firstValueFrom(slot.presence$.pipe(filter((each) => each === presence)))
+    },
+    end: async () => {},
+  }
+}
+
+/** libccid takes a vendor class only from ids it lists; of the DUALi reader's family Debian 12's lists 080C. */
+const judged: Readonly<Record<string, ReaderProfile>> = {
+  ...readerProfiles,
+  dualiAbcm6: { ...readerProfiles.dualiAbcm6, productId: 0x080c },
+}
+const isTpdu = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice(84, 86) === '01'
+const isExtended = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice(84, 86) === '04'
+
+/** What a reader and its card make of one story, line by line. */
+async function story(
+  drive: (reader: VirtualCcidReader) => Promise<Driver>,
+  profile: ReaderProfile,
+  protocol?: 'T=0' | 'T=1',
+) {
+  const reader = new VirtualCcidReader(profile)
+  reader.insert(createEchoCard())
+  const driver = await drive(reader)
+  const lines: string[] = [`ATR ${await driver.atr()}`]
+  await driver.connect(protocol)
+  const long = Uint8Array.from({ length: 4096 }, (_, at) => (at * 7) & 0xff)
+  if (isExtended(profile)) lines.push(await driver.transmit(`00100000001000${hex(long)}0000`))
+  else {
+    for (let at = 0; at < long.length; at += 241) {
+      const part = long.slice(at, at + 241)
+      const isLast = at + 241 >= long.length
+      const length = part.length.toString(16).padStart(2, '0')
+      lines.push(
+        await driver.transmit(`${isLast ? '00' : '10'}100000${length}${hex(part)}${isLast ? '00' : ''}`),
+      )
+    }
+    for (let rounds = 0; rounds < 20 && /61..$/.test(lines.at(-1) ?? ''); rounds++)
+      lines.push(await driver.transmit('00c0000000'))
+  }
+  reader.faults.schedule({ kind: 'time-extension', ends: 'once', frames: 3 })
+  lines.push(`slow ${await driver.transmit('0010000002aabb00')}`)
+  reader.remove()
+  await driver.until('empty')
+  lines.push(`out ${await driver.transmit('0010000002aabb00')}`)
+  await driver.disconnect()
+  reader.insert(createEchoCard())
+  lines.push(`in ${await driver.atr()}`)
+  await driver.connect(protocol)
+  lines.push(await driver.transmit('0010000002ccdd00'))
+  await driver.disconnect()
+  return lines
+}
+
+describe.skipIf(missing !== undefined)('libccid and we report the same of a reader', () => {
+  it.each(Object.entries(judged).filter(([, each]) => !isTpdu(each)))('%s', async (_, profile) => {
+    const theirs = await story(libccid, profile)
+    expect(await story(ours, profile)).toEqual(theirs)
+    expect(theirs.filter((line) => line.includes('gone'))).toEqual(['out gone'])
+  })
+
+  it.each(
+    Object.entries(judged)
+      .filter(([, each]) => isTpdu(each))
+      .flatMap(([name, each]) =>
+        (['T=0', 'T=1'] as const).map((protocol) => [name, protocol, each] as const),
+      ),
+  )('%s, %s', async (_, protocol, profile) => {
+    const theirs = await story(libccid, profile, protocol)
+    expect(await story(ours, profile, protocol)).toEqual(theirs)
+    expect(theirs.filter((line) => line.includes('gone'))).toEqual(['out gone'])
+  })
+})
+
+/** SELECT PIV, the certificate of 9A, VERIFY, a P-256 signature with 9C: by APDUs with Le 00, as libccid's callers send them. */
+async function byHand(driver: Driver, card: VirtualCard): Promise<void> {
+  const follow = async (apdu: string): Promise<string> => {
+    let answer = await driver.transmit(apdu)
+    let data = answer.slice(0, -4)
+    while (answer.slice(-4, -2) === '61') {
+      answer = await driver.transmit(`00c00000${answer.slice(-2)}`)
+      data += answer.slice(0, -4)
+    }
+    expect(answer.slice(-4)).toBe('9000')
+    return data
+  }
+  expect(card.atr.length).toBeGreaterThan(2)
+  await follow('00a4040009a0000003080000100000')
+  expect((await follow('00cb3fff055c035fc10500')).length / 2).toBeGreaterThan(900)
+  await follow('0020008008313233343536ffff')
+  await follow(`0087119c267c2482008120${'5a'.repeat(32)}00`)
+}
+
+/** The same by the layer that our applets use, which knows what a block holds. */
+async function byOurs(reader: VirtualCcidReader, protocol: 'T=0' | 'T=1'): Promise<void> {
+  const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }) })
+  open.push(() => source.close())
+  const [slot] = await firstValueFrom(source.slots$)
+  const connection = await slot?.connect({ protocol })
+  reader.counters.reset()
+  const send = (name: string, [cla, ins, p1, p2]: number[], data: string, responseBytes: number) =>
+    connection?.transaction({}, async (channel) => {
+      const command = { name, cla, ins, p1, p2, data: bytesOf(data), responseBytes } as NamedCommand
+      const answer = await exchange(channel, command)
+      expect(decodeResponse(Uint8Array.of(answer.sw >> 8, answer.sw & 0xff)).sw).toBe(0x9000)
+    })
+  await send('SELECT', [0, 0xa4, 4, 0], 'a00000030800001000', 256)
+  await send('GET DATA', [0, 0xcb, 0x3f, 0xff], '5c035fc105', 65_536)
+  await send('VERIFY', [0, 0x20, 0, 0x80], '313233343536ffff', 0)
+  await send('GENERAL AUTHENTICATE', [0, 0x87, 0x11, 0x9c], `7c2482008120${'5a'.repeat(32)}`, 256)
+}
+
+describe.skipIf(missing !== undefined)('blocks on the line, for the same work', () => {
+  it.each([
+    { protocol: 'T=1', fewer: 3 },
+    { protocol: 'T=0', fewer: 0 },
+  ] as const)('$protocol: at least $fewer fewer than libccid', async ({ protocol, fewer }) => {
+    const profile = readerProfiles.gemPcTwin
+    const make = () => {
+      const card = createPivCard({ protocols: protocol })
+      const reader = new VirtualCcidReader(profile)
+      reader.insert(card)
+      return { card, reader }
+    }
+    const theirs = make()
+    const driver = await libccid(theirs.reader)
+    await driver.atr()
+    await driver.connect(protocol)
+    theirs.reader.counters.reset()
+    await byHand(driver, theirs.card)
+    const own = make()
+    await byOurs(own.reader, protocol)
+    const blocks = ({ counters }: VirtualCcidReader): number => counters.messages.get('XfrBlock') ?? 0
+    console.log(`${protocol}: ${blocks(own.reader)} XfrBlock messages, libccid ${blocks(theirs.reader)}`)
+    expect(blocks(own.reader)).toBeLessThanOrEqual(blocks(theirs.reader) - fewer)
+  })
+})

@@ -1,0 +1,239 @@
+/** T=1 against the simulator's card side, over a line that breaks blocks (ISO/IEC 7816-3:2006, 11.6). */
+import { CardGarbledError, CardSilentError, CardTooSlowError } from '@webtoki/apdu'
+import { EchoCard, T1Card, type T1CardOptions } from '@webtoki/simulator'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { decodeBlock, encodeBlock, type T1Block } from '../src/tpdu/t1-block.ts'
+import { T1Transport } from '../src/tpdu/t1-transport.ts'
+
+type Fault = 'ok' | 'corrupt' | 'lost'
+
+function setUp(faults: Fault[] = [], options: T1CardOptions = {}) {
+  const echo = new EchoCard()
+  const side = new T1Card(echo, options)
+  const sent: Uint8Array[] = []
+  const damage = (block: Uint8Array): Uint8Array | undefined => {
+    const fault = faults.shift() ?? 'ok'
+    if (fault === 'lost') return undefined
+    const copy = block.slice()
+    if (fault === 'corrupt') copy[1] = (copy[1] as number) ^ 0x40
+    return copy
+  }
+  const waited: number[] = []
+  const detection = options.detection ?? 'LRC'
+  const restart = (): T1Transport => {
+    side.restart()
+    return new T1Transport({
+      nad: 0,
+      detection,
+      ifscBytes: 32,
+      blockWaitingMs: 1000,
+      exchange: async (block, waitingTimes) => {
+        sent.push(block.slice())
+        waited.push(waitingTimes)
+        const out = damage(block)
+        if (out === undefined) return 'silent'
+        const answer = await side.processBlock(out)
+        return (answer === 'mute' ? undefined : damage(answer)) ?? 'silent'
+      },
+    })
+  }
+  return { transport: restart(), restart, echo, sent, waited, pcbs: () => sent.map((block) => block[1]) }
+}
+
+function echoCommand(size: number, seed = 1): Uint8Array {
+  const data = Array.from({ length: size }, (_, i) => (i * 7 + seed) & 0xff)
+  return Uint8Array.of(0, 0x10, 0, 0, size, ...data, 0)
+}
+
+const answerTo = (command: Uint8Array) => [...command.slice(5, -1), 0x90, 0]
+
+describe('blocks', () => {
+  const information = fc.uint8Array({ maxLength: 254 })
+  const block: fc.Arbitrary<T1Block> = fc.oneof(
+    fc.record({
+      kind: fc.constant('I' as const),
+      sequence: fc.constantFrom(0 as const, 1 as const),
+      more: fc.boolean(),
+      data: information,
+    }),
+    fc.record({
+      kind: fc.constant('R' as const),
+      expected: fc.constantFrom(0 as const, 1 as const),
+      error: fc.constantFrom('none' as const, 'detection' as const, 'other' as const),
+    }),
+    fc.record({
+      kind: fc.constant('S' as const),
+      about: fc.constantFrom('ifs' as const, 'wtx' as const),
+      isResponse: fc.boolean(),
+      value: fc.integer({ min: 1, max: 254 }),
+    }),
+    fc.record({
+      kind: fc.constant('S' as const),
+      about: fc.constantFrom('resynch' as const, 'abort' as const),
+      isResponse: fc.boolean(),
+      value: fc.constant(undefined),
+    }),
+  )
+
+  it.each(['LRC', 'CRC'] as const)(
+    'come back as they went, and one changed bit is found: %s',
+    (detection) => {
+      fc.assert(
+        fc.property(block, fc.nat(), fc.integer({ min: 0, max: 7 }), (each, at, bit) => {
+          const bytes = encodeBlock(each, 0, detection)
+          expect(decodeBlock(bytes, detection)).toEqual(each)
+          const place = at % bytes.length
+          bytes[place] = (bytes[place] as number) ^ (1 << bit)
+          expect(['detection', 'other']).toContain(decodeBlock(bytes, detection))
+        }),
+      )
+    },
+  )
+
+  it.each([
+    ['nothing', ''],
+    ['a prologue alone', '000000'],
+    ['the reserved length 255', `0000ff${'00'.repeat(256)}`],
+    ['a reserved I-block', '00010001'],
+    ['an R-block with data', '00800100' + '81'],
+    ['S(IFS) of 0', '00c1010' + '0c0'],
+    ['an unknown S-block', '00c500c5'],
+  ])('that are none are told as none: %s', (_, text) => {
+    expect(['detection', 'other']).toContain(decodeBlock(Uint8Array.from(Buffer.from(text, 'hex')), 'LRC'))
+  })
+
+  it('anything at all decodes to a block or to a verdict', () => {
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ maxLength: 300 }),
+        fc.constantFrom('LRC' as const, 'CRC' as const),
+        (bytes, detection) => {
+          expect(decodeBlock(bytes, detection)).toBeDefined()
+        },
+      ),
+    )
+  })
+})
+
+describe('T=1', () => {
+  it.each(['LRC', 'CRC'] as const)(
+    'carries long commands and answers in chains both ways, %s',
+    async (detection) => {
+      const { transport } = setUp([], { detection })
+      for (const size of [255, 1, 31, 32, 33, 255]) {
+        const command = echoCommand(size)
+        expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+      }
+    },
+  )
+
+  it('a larger IFSD makes one block of the answer', async () => {
+    const { transport, sent } = setUp()
+    expect(await transport.negotiateIfsd(254)).toBe(254)
+    sent.length = 0
+    const command = echoCommand(20)
+    await transport.transmit(command)
+    expect(sent).toHaveLength(1)
+  })
+
+  it('a card that will not hear of IFSD is spoken to with 32, and the exchange works', async () => {
+    const { transport } = setUp(Array<Fault>(3).fill('lost'))
+    expect(await transport.negotiateIfsd(254)).toBe(32)
+    const command = echoCommand(100)
+    expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+  })
+
+  it('takes blocks of the size that the card changes to', async () => {
+    const { transport, sent } = setUp([], { changesIfscTo: 200 })
+    await transport.transmit(echoCommand(10))
+    sent.length = 0
+    const command = echoCommand(150)
+    expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+    expect(sent[0]).toHaveLength(156 + 4)
+  })
+
+  it('grants time extensions with their multiplier, and stops at the cap', async () => {
+    const command = echoCommand(3)
+    const patient = setUp([], { extensions: [1, 5] })
+    const told: string[] = []
+    const options = { onWait: (why: string) => void told.push(why) }
+    expect([...(await patient.transport.transmit(command, options))]).toEqual(answerTo(command))
+    expect(patient.waited).toEqual([0, 1, 5])
+    expect(told).toEqual(['time-extension', 'time-extension'])
+    const greedy = setUp([], { extensions: [100, 100] })
+    await expect(greedy.transport.transmit(command)).rejects.toBeInstanceOf(CardTooSlowError)
+  })
+
+  it('a chain that the card aborts ends in a typed error, and the next command works', async () => {
+    const { transport, echo } = setUp([], { abortsAfter: 2 })
+    await expect(transport.transmit(echoCommand(200))).rejects.toMatchObject({ why: 'aborted' })
+    expect(echo.log).toHaveLength(0)
+    const command = echoCommand(200)
+    expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+  })
+
+  it('asks by R-blocks, then resynchronises, then gives up: a card that never answers', async () => {
+    const { transport, pcbs, echo } = setUp(Array<Fault>(20).fill('lost'))
+    await expect(transport.transmit(echoCommand(3))).rejects.toBeInstanceOf(CardSilentError)
+    expect(pcbs()).toEqual([0x00, 0x82, 0x82, 0x82, 0xc0, 0xc0, 0xc0])
+    expect(echo.log).toHaveLength(0)
+  })
+
+  it('after a resynchronisation nothing is repeated by itself, and the next command works', async () => {
+    const { transport, echo } = setUp(Array<Fault>(4).fill('lost'))
+    await expect(transport.transmit(echoCommand(3))).rejects.toBeInstanceOf(CardGarbledError)
+    expect(echo.log).toHaveLength(0)
+    const command = echoCommand(9)
+    expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+    expect(echo.log).toHaveLength(1)
+  })
+
+  it('one or two damaged blocks in a row anywhere still end in the exact answer, executed once', async () => {
+    const bad = fc.constantFrom<Fault>('corrupt', 'lost')
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: 60 }),
+        fc.array(bad, { minLength: 1, maxLength: 2 }),
+        fc.integer({ min: 1, max: 255 }),
+        fc.constantFrom<T1CardOptions>({}, { detection: 'CRC' }, { extensions: [2] }, { changesIfscTo: 90 }),
+        async (place, run, size, options) => {
+          const { transport, echo } = setUp([...Array<Fault>(place).fill('ok'), ...run], options)
+          for (const seed of [1, 2]) {
+            const command = echoCommand(size, seed)
+            expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+          }
+          expect(echo.log).toHaveLength(2)
+        },
+      ),
+      { numRuns: 1000 },
+    )
+  })
+
+  it('any damage ends in the exact answer or a typed error, never twice executed, and later exchanges work', async () => {
+    const fault = fc.constantFrom<Fault>('ok', 'ok', 'corrupt', 'lost')
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fault, { maxLength: 60 }),
+        fc.integer({ min: 1, max: 255 }),
+        fc.constantFrom<T1CardOptions>({}, { detection: 'CRC' }, { extensions: [2] }, { changesIfscTo: 90 }),
+        async (faults, size, options) => {
+          const made = setUp(faults, options)
+          let { transport } = made
+          const command = echoCommand(size)
+          try {
+            expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+          } catch (error) {
+            if (error instanceof CardSilentError) transport = made.restart()
+            else if (!(error instanceof CardGarbledError)) throw error
+          }
+          expect(made.echo.log.length).toBeLessThanOrEqual(1)
+          faults.length = 0
+          const later = echoCommand(40, 9)
+          expect([...(await transport.transmit(later))]).toEqual(answerTo(later))
+        },
+      ),
+      { numRuns: 1000 },
+    )
+  })
+})

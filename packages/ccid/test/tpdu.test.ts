@@ -1,0 +1,160 @@
+/** Readers at TPDU level: the host speaks T=0 or T=1 with the card, and negotiates where the reader does not. */
+import { decodeResponse, exchange, NotSupportedError } from '@webtoki/apdu'
+import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
+import {
+  type ContactOptions,
+  createEchoCard,
+  createPivCard,
+  type PivCardOptions,
+  type ReaderProfile,
+  readerProfiles,
+} from '@webtoki/simulator'
+import { describe, expect, it } from 'vitest'
+import { inTime, stand } from './stand.ts'
+
+const profiles = {
+  'SCR331, which negotiates': readerProfiles.scr331,
+  'GemPC Twin, where the host negotiates': readerProfiles.gemPcTwin,
+  'Cherry ST-2xxx, vendor class': readerProfiles.cherrySt2000,
+} as const
+
+const nineA = pivSlot(0x9a) as PivSlot
+
+function put(profile: ReaderProfile, options: PivCardOptions, contact: ContactOptions = {}) {
+  const made = stand({ profile })
+  const card = createPivCard(options)
+  made.reader.insert(card, 0, contact)
+  return { ...made, card }
+}
+
+/** SELECT, certificate of 9A, VERIFY, and what the card says of it. */
+async function work(made: ReturnType<typeof put>, protocol?: 'T=0' | 'T=1') {
+  const slot = await made.slot()
+  const connection = await slot.connect(protocol === undefined ? {} : { protocol })
+  const applet = new PivApplet()
+  const got = await connection.transaction(applet, async (channel) => {
+    await applet.select(channel)
+    const object = await applet.readObject(channel, nineA.certificateTag)
+    await applet.verifyPin(channel, new TextEncoder().encode('123456'))
+    return object
+  })
+  await connection.close()
+  return got
+}
+
+describe.each(Object.entries(profiles))('%s', (_, profile) => {
+  it.each([
+    { protocols: 'T=1', wanted: undefined },
+    { protocols: 'T=0', wanted: undefined },
+    { protocols: 'T=0 and T=1', wanted: undefined },
+    { protocols: 'T=0 and T=1', wanted: 'T=1' },
+    { protocols: 'T=0 and T=1', wanted: 'T=0' },
+  ] as const)(
+    'reads a certificate and verifies a PIN: card $protocols, caller $wanted',
+    async ({ protocols, wanted }) => {
+      const made = put(profile, { protocols })
+      const object = await inTime(made.clock, work(made, wanted))
+      expect(object?.length).toBeGreaterThan(800)
+      expect(made.card.pinTriesLeft).toBe(3)
+      await made.source.close()
+    },
+  )
+
+  it('a protocol that the card has not is refused before anything is sent to it', async () => {
+    const made = put(profile, { protocols: 'T=0' })
+    const slot = await made.slot()
+    await expect(slot.connect({ protocol: 'T=1' })).rejects.toBeInstanceOf(NotSupportedError)
+    expect(made.reader.counters.apdus).toBe(0)
+    await made.source.close()
+  })
+
+  it('a card mute to one command is told so; the next connection works', async () => {
+    const made = put(profile, { protocols: 'T=1' })
+    const slot = await made.slot()
+    const connection = await slot.connect()
+    made.reader.faults.schedule({ kind: 'mute-card', ends: 'until-reset' })
+    const select = (channel: Parameters<typeof exchange>[0]) => new PivApplet().select(channel)
+    await expect(inTime(made.clock, connection.transaction({}, select))).rejects.toThrow('does not answer')
+    expect(made.reader.counters.apdus).toBe(0)
+    const again = await inTime(made.clock, slot.connect())
+    await inTime(made.clock, again.transaction({}, select))
+    await made.source.close()
+  })
+})
+
+describe('negotiation by the host', () => {
+  it('sends PPS for the speed of TA1, and for a protocol that is not the first', async () => {
+    const seen: string[] = []
+    const line: ContactOptions['line'] = (bytes, to) => {
+      if (bytes[0] === 0xff) seen.push(`${to} ${Buffer.from(bytes).toString('hex')}`)
+      return bytes
+    }
+    const made = put(readerProfiles.gemPcTwin, { protocols: 'T=0 and T=1' }, { line })
+    await inTime(made.clock, work(made, 'T=1'))
+    // TA1 96 is 4 MHz × 32 / 512 = 250000 baud; the reader says 344086 at most.
+    expect(seen).toEqual(['card ff119678', 'reader ff119678'])
+    await made.source.close()
+  })
+
+  it('a card that stays silent to PPS is reset and used as its ATR says', async () => {
+    const made = put(readerProfiles.gemPcTwin, { protocols: 'T=1' }, { refusesPps: true })
+    expect((await inTime(made.clock, work(made)))?.length).toBeGreaterThan(800)
+    await made.source.close()
+  })
+
+  it('a card that will not change its protocol is told as that', async () => {
+    const made = put(readerProfiles.gemPcTwin, { protocols: 'T=0 and T=1' }, { refusesPps: true })
+    const slot = await made.slot()
+    await expect(inTime(made.clock, slot.connect({ protocol: 'T=1' }))).rejects.toBeInstanceOf(
+      NotSupportedError,
+    )
+    await made.source.close()
+  })
+})
+
+describe('over T=1', () => {
+  it('a time extension goes to the reader with its multiplier', async () => {
+    const made = stand({ profile: readerProfiles.scr331 })
+    made.reader.insert(createPivCard({ protocols: 'T=1' }), 0, { extensions: [3] })
+    const slot = await made.slot()
+    const connection = await slot.connect()
+    await inTime(
+      made.clock,
+      connection.transaction({}, (channel) => new PivApplet().select(channel)),
+    )
+    await made.source.close()
+    expect(made.reader.counters.apdus).toBe(1)
+  })
+
+  it('a short answer fits one block: IFSD less the status word is asked for at once', async () => {
+    const made = stand({ profile: readerProfiles.scr331, card: createPivCard({ protocols: 'T=1' }) })
+    const connection = await (await made.slot()).connect()
+    const limits = await connection.transaction({}, async (channel) => channel.limits)
+    expect(limits).toEqual({ extended: false, commandBytes: 261, responseBytes: 250 })
+    await made.source.close()
+  })
+})
+
+describe('over T=0', () => {
+  it('case 4 goes without Le, and its answer is fetched by GET RESPONSE', async () => {
+    const made = stand({ profile: readerProfiles.scr331, card: createEchoCard() })
+    const connection = await (await made.slot()).connect({ protocol: 'T=0' })
+    const data = new Uint8Array(200).fill(7)
+    const answer = await connection.transaction({}, (channel) =>
+      exchange(channel, { name: 'ECHO', cla: 0, ins: 0x10, p1: 0, p2: 0, data, responseBytes: 256 }),
+    )
+    expect([...answer.data]).toEqual([...data])
+    expect(answer.sw).toBe(0x9000)
+    await made.source.close()
+  })
+
+  it('case 1 has P3 00', async () => {
+    const made = stand({ profile: readerProfiles.scr331, card: createEchoCard() })
+    const connection = await (await made.slot()).connect({ protocol: 'T=0' })
+    const answer = await connection.transaction({}, (channel) =>
+      channel.transmit(Uint8Array.of(0, 0xaa, 0, 0)),
+    )
+    expect(decodeResponse(answer).sw).toBe(0x6d00)
+    await made.source.close()
+  })
+})

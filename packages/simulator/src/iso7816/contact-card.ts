@@ -1,0 +1,137 @@
+/** A card at the contacts: protocol and parameters by its ATR and PPS, T=0 and T=1 around a virtual card (ISO/IEC 7816-3:2006, 9 to 12). */
+import { join } from '../bytes.ts'
+import type { VirtualCard } from '../card.ts'
+import { T1Card, type T1CardOptions } from './t1-card.ts'
+
+/** How a card behaves at the contacts. */
+export interface ContactOptions extends Omit<T1CardOptions, 'detection'> {
+  /** It does not answer a PPS request. */
+  readonly refusesPps?: boolean
+  /** What stands between card and reader: gives back the bytes as they arrive; undefined: nothing does. */
+  readonly line?: (bytes: Uint8Array, to: 'card' | 'reader') => Uint8Array | undefined
+}
+
+const GET_RESPONSE = 0xc0
+
+/** What a reader at TPDU level talks to. */
+export class ContactCard {
+  readonly card: VirtualCard
+  readonly #options: ContactOptions
+  readonly #onCommand: (commandBytes: number, responseBytes: number) => void
+  readonly #t1: T1Card
+  readonly #offered: readonly number[]
+  #protocol: number
+  #isNegotiable = true
+  /** T=0: what GET RESPONSE will fetch. */
+  #held: Uint8Array = new Uint8Array(0)
+
+  constructor(
+    card: VirtualCard,
+    options: ContactOptions,
+    onCommand: (commandBytes: number, responseBytes: number) => void,
+  ) {
+    this.card = card
+    this.#options = options
+    this.#onCommand = onCommand
+    const { protocols, detection } = readAtr(card.atr)
+    this.#offered = protocols
+    this.#protocol = protocols[0] ?? 0
+    this.#t1 = new T1Card({ process: (command) => this.#execute(command) }, { ...options, detection })
+  }
+
+  /** After a reset everything is as the ATR says. */
+  restart(): void {
+    this.#protocol = this.#offered[0] ?? 0
+    this.#isNegotiable = true
+    this.#held = new Uint8Array(0)
+    this.#t1.restart()
+  }
+
+  /** A reader that negotiates by itself has changed the protocol. */
+  negotiated(protocol: number): void {
+    if (this.#isNegotiable && this.#offered.includes(protocol)) this.#protocol = protocol
+  }
+
+  /** Bytes from the reader, which speaks this protocol; what comes back, or 'mute'. */
+  async exchange(sent: Uint8Array, protocol: number): Promise<Uint8Array | 'mute'> {
+    const bytes = this.#travel(sent, 'card')
+    const answer = bytes === undefined ? 'mute' : await this.#answer(bytes, protocol)
+    return answer === 'mute' ? answer : (this.#travel(answer, 'reader') ?? 'mute')
+  }
+
+  #travel(bytes: Uint8Array, to: 'card' | 'reader'): Uint8Array | undefined {
+    return this.#options.line === undefined ? bytes : this.#options.line(bytes, to)
+  }
+
+  async #answer(bytes: Uint8Array, protocol: number): Promise<Uint8Array | 'mute'> {
+    if (this.#isNegotiable && bytes[0] === 0xff) return this.#pps(bytes)
+    if (protocol !== this.#protocol) return 'mute'
+    this.#isNegotiable = false
+    return protocol === 1 ? await this.#t1.processBlock(bytes) : await this.#tpdu(bytes)
+  }
+
+  /** Clause 9: echoes what it can do, else stays silent. */
+  #pps(bytes: Uint8Array): Uint8Array | 'mute' {
+    const wanted = (bytes[1] ?? 0) & 0x0f
+    const isWhole =
+      bytes.length === ((bytes[1] ?? 0) & 0x10 ? 4 : 3) && bytes.reduce((sum, byte) => sum ^ byte, 0) === 0
+    if (!isWhole || !this.#offered.includes(wanted) || this.#options.refusesPps) return 'mute'
+    this.#protocol = wanted
+    this.#isNegotiable = false
+    return bytes
+  }
+
+  /** T=0: a command with data is answered by 61xx where there is something to fetch (12.2.1.4). */
+  async #tpdu(bytes: Uint8Array): Promise<Uint8Array> {
+    if (bytes[1] === GET_RESPONSE && this.#held.length > 0) return this.#fetch(bytes[4] || 256)
+    this.#held = new Uint8Array(0)
+    const response = await this.#execute(bytes)
+    if (bytes.length <= 5 || response.length <= 2) return response
+    this.#held = response
+    const waiting = response.length - 2
+    return Uint8Array.of(0x61, waiting > 255 ? 0 : waiting)
+  }
+
+  #fetch(wanted: number): Uint8Array {
+    const data = this.#held.slice(0, -2)
+    const sw = this.#held.slice(-2)
+    const part = data.slice(0, wanted)
+    const rest = data.slice(wanted)
+    this.#held = rest.length > 0 ? join(rest, sw) : new Uint8Array(0)
+    return rest.length === 0 ? join(part, sw) : join(part, [0x61, rest.length > 255 ? 0 : rest.length])
+  }
+
+  async #execute(command: Uint8Array): Promise<Uint8Array> {
+    const response = await this.card.process(command)
+    this.#onCommand(command.length, response.length)
+    return response
+  }
+}
+
+/** Protocols in the order of the TD bytes, and the epilogue of T=1 (8.2.3, 11.4.4). */
+export function readAtr(atr: Uint8Array): {
+  readonly protocols: readonly number[]
+  readonly detection: 'LRC' | 'CRC'
+} {
+  const protocols: number[] = []
+  let detection: 'LRC' | 'CRC' = 'LRC'
+  let hasSeenT1 = false
+  let at = 2
+  let present = (atr[1] ?? 0) >> 4
+  let about: number | undefined
+  for (;;) {
+    if (present & 1) at++
+    if (present & 2) at++
+    if (present & 4) {
+      if (about === 1 && !hasSeenT1 && atr[at] === 1) detection = 'CRC'
+      at++
+    }
+    if (about === 1) hasSeenT1 = true
+    if (!(present & 8)) break
+    const td = atr[at++] ?? 0
+    about = td & 0x0f
+    if (about !== 15 && !protocols.includes(about)) protocols.push(about)
+    present = td >> 4
+  }
+  return { protocols: protocols.length > 0 ? protocols : [0], detection }
+}
