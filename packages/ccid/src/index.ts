@@ -9,6 +9,8 @@ export {
   type ExchangeLevel,
   findCcidInterfaces,
 } from './descriptors.ts'
+export { describePlan, type PlannedReader, planFor, type ReaderPlan } from './plan.ts'
+export { quirkOf, type ReaderQuirk } from './quirks.ts'
 export {
   type CcidSlotSource,
   type CcidSlotsOptions,

@@ -19,6 +19,7 @@ import {
   SMART_CARD_CLASS,
   VENDOR_CLASS,
 } from './descriptors.ts'
+import { correctedDescriptor } from './plan.ts'
 import { holdDevice, releaseDevice } from './device-hold.ts'
 import { Identities, nameOf, type ReaderIdentity, slotIdentity } from './identity.ts'
 import { CcidReader, READER_TIMEOUT_MS } from './reader.ts'
@@ -242,7 +243,8 @@ class UsbSlotSource implements CcidSlotSource {
     attached: Attached,
     isOneOfSeveral: boolean,
   ): Promise<void> {
-    const { descriptor, interfaceNumber } = face
+    const { interfaceNumber } = face
+    const descriptor = correctedDescriptor(device.vendorId, device.productId, face.descriptor)
     const reader = new CcidReader(descriptor, this.#clock, (reset) =>
       WebUsbPipe.open(device, face, { reset }),
     )

@@ -1,0 +1,51 @@
+/** What single readers do otherwise than their descriptors say. Each entry has its reason; the numbers are facts that libccid's users found. */
+
+/** Deviations of one reader. */
+export interface ReaderQuirk {
+  /** Real dwMaxIFSD, in bytes. */
+  readonly maxIfsdBytes?: number
+  /** Cards are not spoken to faster than this, in bits a second. */
+  readonly maxDataRateBps?: number
+  /** bPINSupport is not to be believed: no PIN is typed there. */
+  readonly noPinPad?: true
+  /** Takes extended APDUs though it says short ones. */
+  readonly isExtended?: true
+  /** For a person who reads the plan. */
+  readonly why: string
+}
+
+const LEAKING_PAD: ReaderQuirk = { noPinPad: true, why: 'digits typed as a PIN reach the computer' }
+const MODEST_OMNIKEY: ReaderQuirk = {
+  noPinPad: true,
+  isExtended: true,
+  why: 'announces a PIN pad that it has not, and takes extended APDUs though it says short ones',
+}
+const SLOW_OZ776: ReaderQuirk = { maxDataRateBps: 9600, why: 'loses bytes above 9600 baud' }
+
+/** Vendor and product, as the descriptor dumps name them. */
+const quirks: Readonly<Record<string, ReaderQuirk>> = {
+  /** O2Micro OZ776 and its sibling. */
+  '0b97:7762': SLOW_OZ776,
+  '0b97:7772': SLOW_OZ776,
+  /** MySmartPad. */
+  '09be:0002': { maxIfsdBytes: 254, why: 'announces a larger IFSD than T=1 has' },
+  /** HP USB Smart Card Keyboard, HP CCID keyboard, Chicony HP Skylab, Fujitsu SmartCase KB, C3PO LTC31 v2. */
+  '03f0:1024': LEAKING_PAD,
+  '03f0:0036': LEAKING_PAD,
+  '04f2:1469': LEAKING_PAD,
+  '0bf8:1017': LEAKING_PAD,
+  '0783:0006': { noPinPad: true, why: 'announces a PIN pad that it has not' },
+  /** OMNIKEY 3x21, 6121 and Aviator, Cherry Smart Terminal xx44, Fujitsu D323: one design. */
+  '076b:3031': MODEST_OMNIKEY,
+  '076b:6632': MODEST_OMNIKEY,
+  '076b:3a21': MODEST_OMNIKEY,
+  '046a:00a7': MODEST_OMNIKEY,
+  '0bf8:1024': MODEST_OMNIKEY,
+}
+
+const hex4 = (value: number): string => value.toString(16).padStart(4, '0')
+
+/** What is known of a reader; undefined: nothing. */
+export function quirkOf(vendorId: number, productId: number): ReaderQuirk | undefined {
+  return quirks[`${hex4(vendorId)}:${hex4(productId)}`]
+}

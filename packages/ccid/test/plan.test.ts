@@ -1,0 +1,122 @@
+/** Descriptors of real readers, all that are at hand, and what the driver makes of them. */
+import { readFileSync } from 'node:fs'
+import { describePlan, planFor, type ReaderPlan } from '@webtoki/ccid'
+import { describe, expect, it } from 'vitest'
+import { decodeCcidDescriptor, type Endpoint } from '../src/descriptors.ts'
+
+type Line = [
+  file: string,
+  id: string,
+  interfaceClass: number,
+  protocol: number,
+  endpoints: string,
+  hex: string,
+]
+const lines = JSON.parse(
+  readFileSync(new URL('vectors/lgpl-2.1/ccid-readers.json', import.meta.url), 'utf8'),
+) as Line[]
+
+function endpointsOf(letters: string): Endpoint[] {
+  const of = (letter: string): Endpoint => ({
+    number: 1,
+    direction: letter === 'o' ? 'out' : 'in',
+    type: letter === 'n' ? 'interrupt' : 'bulk',
+    packetBytes: 64,
+  })
+  return letters.split('').map(of)
+}
+
+function plan([, id, , interfaceProtocol, endpoints, hex]: Line): ReaderPlan {
+  const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
+  const descriptor = decodeCcidDescriptor(Uint8Array.from(Buffer.from(hex, 'hex')))
+  return planFor({
+    vendorId,
+    productId,
+    face: { descriptor, interfaceProtocol, endpoints: endpointsOf(endpoints) },
+  })
+}
+
+const named = (file: string): ReaderPlan => {
+  const found = lines.find(([name]) => name === file)
+  if (found === undefined) throw new Error(`There is no ${file}.`)
+  return plan(found)
+}
+
+describe('the plan of every reader at hand', () => {
+  it('can be worked out and printed', () => {
+    expect(lines).toHaveLength(570)
+    for (const line of lines) {
+      const made = plan(line)
+      expect(describePlan(made).every((text) => /^\S.{13}\S/.test(text))).toBe(true)
+      expect(made.protocols.length).toBeGreaterThan(0)
+      if (made.level === 'tpdu') expect(made.ifsd?.bytes).toBeGreaterThanOrEqual(1)
+      if (made.ifsd !== undefined)
+        expect(made.ifsd.bytes).toBeLessThanOrEqual(Math.min(254, made.messageBytes - 14))
+    }
+  })
+
+  it('drives all but the devices on the control pipe and the readers at character level', () => {
+    const refused = lines.filter((line) => plan(line).refusal !== undefined)
+    expect(refused.map(([file]) => file).sort()).toEqual([
+      'Aktiv_Rutoken_Magistra.txt',
+      'Gemalto_PDT.txt',
+      'GnD_StarSignCardToken350.txt',
+      'GnD_StarSignCardToken550.txt',
+      'JCOP41V221.txt',
+      'KEBTechnology_KONA_USB_SmartCard.txt',
+      'Oz776S.txt',
+      'Oz776_7772.txt',
+      'Philips_SmartMX.txt',
+      'Winbond.txt',
+      'e-gate.txt',
+    ])
+  })
+
+  it('knows the levels as the bits have them (counted beside it from the raw numbers)', () => {
+    const count: Record<string, number> = {}
+    const changed: string[] = []
+    for (const line of lines) {
+      const { level } = decodeCcidDescriptor(Uint8Array.from(Buffer.from(line[5], 'hex')))
+      count[level] = (count[level] ?? 0) + 1
+      if (plan(line).level !== level) changed.push(line[0])
+    }
+    expect(count).toEqual({ extended: 216, tpdu: 197, short: 152, character: 5 })
+    expect(changed).toEqual(['Cherry_SmartTerminal_XX44.txt', 'HID_Aviator.txt'])
+  })
+})
+
+describe('the plan of', () => {
+  it('SCR331: TPDUs; the reader negotiates as it is told, the host tells IFSD', () => {
+    expect(named('SCR331.txt')).toMatchObject({
+      level: 'tpdu',
+      negotiation: 'reader-by-parameters',
+      ifsd: { bytes: 252, by: 'host' },
+      presence: 'interrupt',
+      refusal: undefined,
+    })
+  })
+
+  it('GemPC Twin: the host negotiates', () => {
+    expect(named('GemPCTwin.txt')).toMatchObject({
+      level: 'tpdu',
+      negotiation: 'host',
+      protocols: ['T=0', 'T=1'],
+    })
+  })
+
+  it('Gnuk, whose messages are 64 bytes: extended APDUs in small parts, polled', () => {
+    expect(named('Fsij_gnuk.txt')).toMatchObject({ level: 'extended', messageBytes: 64, presence: 'polling' })
+  })
+
+  it('Elatec TWN4: blocks no larger than its messages', () => {
+    expect(named('Elatec_TWN4_SmartCard_NFC.txt').ifsd).toEqual({ bytes: 50, by: 'host' })
+  })
+
+  it('Cherry ST-2xxx: a pad that verifies and changes PINs', () => {
+    expect(named('CherrySmartTerminalST2XXX.txt').pinPad).toEqual(['verify', 'modify'])
+  })
+
+  it('the HP keyboard: no pad, for its digits reach the computer', () => {
+    expect(named('HPUSBSmartCardKeyboard.txt')).toMatchObject({ pinPad: [], quirk: { noPinPad: true } })
+  })
+})
