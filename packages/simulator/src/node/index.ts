@@ -3,3 +3,4 @@ export { type ChromiumLaunch, type ChromiumOptions, chromiumOnBus } from './chro
 export { type Invocation, Pcscd, type PcscdOptions, startPcscd } from './pcscd.ts'
 export { buildPreloadLibrary, cacheFolder } from './preload-library.ts'
 export { type BusOptions, startBus, VirtualUsbBus } from './virtual-usb-bus.ts'
+export { connectVpcd, defaultVpcdPort, VpcdConnection, type VpcdOptions } from './vpcd.ts'

@@ -252,7 +252,8 @@ export class PivCard implements VirtualCard {
       this.#options.wrongLe === '6Cxx' && repeatable && le !== undefined && le !== 256 && !extended
     if (corrects && data.length !== le && data.length <= 256) return status(0x6c00 | (data.length & 0xff))
     this.#rest = data
-    return this.#next(le ?? 0)
+    // As cards in the field do: without Le they send what there is (and yubico-piv-tool counts on it).
+    return this.#next(le ?? 256)
   }
 
   #getResponse({ p1, p2, data, le = 256, extended }: CommandApdu): Answer {

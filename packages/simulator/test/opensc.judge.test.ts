@@ -1,0 +1,251 @@
+/** OpenSC and yubico-piv-tool judge the virtual PIV card: in virtual readers under pcscd and libccid, and behind vpcd. */
+import { constants, createPublicKey, publicEncrypt, verify } from 'node:crypto'
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createPivCard, type PivCard, readerProfiles, VirtualCcidReader } from '../src/index.ts'
+import { connectVpcd, type Pcscd, startBus, startPcscd, type VpcdConnection } from '../src/node/index.ts'
+import { until, whatIsMissing } from './bus/line-program.ts'
+
+const vpcdDriver = '/usr/lib/pcsc/drivers/serial/libifdvpcd.so'
+const missing =
+  whatIsMissing([
+    'gcc',
+    'pcscd',
+    'unshare',
+    'nsenter',
+    'opensc-tool',
+    'pkcs11-tool',
+    'pkcs15-tool',
+    'yubico-piv-tool',
+  ]) ??
+  (existsSync(vpcdDriver) ? undefined : 'vpcd is missing') ??
+  (process.getuid?.() === 0 ? undefined : 'a private mount namespace needs root')
+if (missing !== undefined) {
+  if (process.env['CI'] === 'true' && process.getuid?.() === 0) throw new Error(missing)
+  console.warn(`The PIV card is not judged by OpenSC and yubico-piv-tool: ${missing}.`)
+}
+
+/**
+ * What is not asked of the judges, because they fail at real cards too:
+ * - yubico-piv-tool 2.2.0 `selfsign-certificate`: signs a request with a wrong length for P-384.
+ * - piv-tool -G of OpenSC 0.23: sends a template that firmware refuses.
+ */
+const transcripts = join(import.meta.dirname, 'vectors/judges')
+
+/** A card where a judge finds it. */
+interface Place {
+  readonly card: PivCard
+  readonly daemon: Pcscd
+  end(): Promise<void>
+}
+
+async function inReader(profile: 'omnikey3021' | 'yubikey4'): Promise<Place> {
+  const bus = await startBus()
+  const reader = new VirtualCcidReader(readerProfiles[profile])
+  const card = createPivCard()
+  reader.insert(card)
+  bus.plug(reader)
+  const daemon = await startPcscd({ bus })
+  await until('pcscd has claimed the reader', () => bus.isClaimed(reader, 0))
+  return {
+    card,
+    daemon,
+    end: async () => {
+      await daemon.end()
+      await bus.close()
+    },
+  }
+}
+
+/** A port that nobody uses now. */
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+async function behindVpcd(): Promise<Place> {
+  const port = await freePort()
+  const folder = mkdtempSync(join(tmpdir(), 'webtoki-vpcd-'))
+  const lines = [
+    'FRIENDLYNAME "Virtual PCD"',
+    `DEVICENAME /dev/null:${port}`,
+    `LIBPATH ${vpcdDriver}`,
+    `CHANNELID ${port}`,
+  ]
+  writeFileSync(join(folder, 'vpcd'), `${lines.join('\n')}\n`)
+  const daemon = await startPcscd({ readerConf: folder })
+  const card = createPivCard()
+  let connection: VpcdConnection | undefined
+  // Its port opens some time after the daemon has begun.
+  for (const endMs = Date.now() + 10_000; connection === undefined && Date.now() < endMs; ) {
+    connection = await connectVpcd(card, { port }).catch(() => undefined)
+    if (connection === undefined) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  if (connection === undefined) throw new Error('vpcd does not listen.')
+  return {
+    card,
+    daemon,
+    end: async () => {
+      await connection.close()
+      await daemon.end()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+const places: Readonly<Record<string, () => Promise<Place>>> = {
+  'in a reader that takes short APDUs': () => inReader('omnikey3021'),
+  'in a reader that takes extended APDUs': () => inReader('yubikey4'),
+  'behind vpcd': behindVpcd,
+}
+
+describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV card %s', (_, make) => {
+  let place: Place
+  let folder: string
+  const file = (name: string): string => join(folder, name)
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'webtoki-judge-'))
+    place = await make()
+    writeFileSync(file('message'), 'Dear reader,\n')
+    // The daemon has seen the card once the judge has.
+    for (const endMs = Date.now() + 10_000; Date.now() < endMs; ) {
+      if ((await run('opensc-tool', '--atr')).code === 0) return
+    }
+  }, 30_000)
+  afterAll(async () => {
+    await place.end()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  function run(
+    program: string,
+    ...args: readonly string[]
+  ): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+    const inside = place.daemon.inside(program, ...args)
+    return new Promise((resolve) => {
+      execFile(inside.program, [...inside.args], { timeout: 30_000 }, (error, out, err) => {
+        resolve({ code: error === null ? 0 : Number(error.code), out, err })
+      })
+    })
+  }
+
+  /** The whole of what a judge says, line by line; only the reader's own name differs from place to place. */
+  async function says(transcript: string, program: string, ...args: readonly string[]): Promise<void> {
+    const { code, out, err } = await run(program, ...args)
+    const named = err.replace(/(?<=^Using reader with a card: ).*$/m, 'NAME')
+    const said = [...out.split('\n'), '--- errors', ...named.split('\n'), `--- code ${code}`]
+    const path = join(transcripts, `${transcript}.txt`)
+    if (process.env['WRITE_TRANSCRIPTS'] === 'yes') writeFileSync(path, said.join('\n'))
+    expect(said).toEqual(readFileSync(path, 'utf8').split('\n'))
+  }
+
+  it('opensc-tool knows its ATR and its name', async () => {
+    await says('opensc-atr', 'opensc-tool', '--atr')
+    await says('opensc-name', 'opensc-tool', '--name')
+  })
+
+  it('pkcs15-tool shows its PINs, keys, certificates and data objects', () =>
+    says('pkcs15-dump', 'pkcs15-tool', '--dump'))
+
+  it('pkcs11-tool signs, verifies and decrypts with each key that it tests', () =>
+    says('pkcs11-test', 'pkcs11-tool', '--login', '--pin', '123456', '--test'))
+
+  it.each([
+    { slot: '9A', id: '01', mechanism: 'SHA256-RSA-PKCS', hash: 'sha256' },
+    { slot: '9C', id: '02', mechanism: 'ECDSA-SHA256', hash: 'sha256' },
+    { slot: '9E', id: '04', mechanism: 'ECDSA-SHA384', hash: 'sha384' },
+  ] as const)('OpenSC’s signature with $slot verifies in Node', async ({ slot, id, mechanism, hash }) => {
+    const args = ['--login', '--pin', '123456', '--sign', '--id', id, '-m', mechanism]
+    const files = ['--input-file', file('message'), '--output-file', file('signature')]
+    const { code, err } = await run('pkcs11-tool', ...args, '--signature-format', 'openssl', ...files)
+    expect({ code, err: err.split('\n').at(-2) }).toEqual({
+      code: 0,
+      err: `Using signature algorithm ${mechanism}`,
+    })
+    const key = createPublicKey({
+      key: Buffer.from(place.card.publicKeyOf(slot) as Uint8Array),
+      format: 'der',
+      type: 'spki',
+    })
+    expect(verify(hash, readFileSync(file('message')), key, readFileSync(file('signature')))).toBe(true)
+  })
+
+  it('OpenSC decrypts with 9D what Node encrypted', async () => {
+    const spki = Buffer.from(place.card.publicKeyOf('9D') as Uint8Array)
+    const key = createPublicKey({ key: spki, format: 'der', type: 'spki' })
+    const secret = Buffer.from('a secret of some bytes')
+    writeFileSync(file('encrypted'), publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, secret))
+    const args = ['--login', '--pin', '123456', '--decrypt', '--id', '03', '-m', 'RSA-PKCS']
+    const { code } = await run(
+      'pkcs11-tool',
+      ...args,
+      '--input-file',
+      file('encrypted'),
+      '--output-file',
+      file('plain'),
+    )
+    expect(code).toBe(0)
+    expect(readFileSync(file('plain'))).toEqual(secret)
+  })
+
+  it('a wrong PIN costs one try by each judge, and the right one brings all back', async () => {
+    const login = (pin: string) => run('pkcs11-tool', '--login', '--pin', pin, '--list-objects')
+    const wrong = await login('654321')
+    expect(wrong.code).toBe(1)
+    expect(wrong.err).toContain('CKR_PIN_INCORRECT')
+    expect(place.card.pinTriesLeft).toBe(2)
+    await says('yubico-wrong-pin', 'yubico-piv-tool', '-r', '', '-a', 'verify-pin', '-P', '654321')
+    expect(place.card.pinTriesLeft).toBe(1)
+    expect((await login('123456')).code).toBe(0)
+    expect(place.card.pinTriesLeft).toBe(3)
+  })
+
+  it('yubico-piv-tool tells its state, certificate by certificate', () =>
+    says('yubico-status', 'yubico-piv-tool', '-r', '', '-a', 'status'))
+
+  it('yubico-piv-tool verifies the PIN, reads a certificate and tests the keys with it', async () => {
+    await says('yubico-verify-pin', 'yubico-piv-tool', '-r', '', '-a', 'verify-pin', '-P', '123456')
+    for (const [slot, action] of [
+      ['9a', 'test-signature'],
+      ['9c', 'test-signature'],
+      ['9e', 'test-signature'],
+      ['9d', 'test-decipher'],
+    ] as const) {
+      await says(
+        `yubico-certificate-${slot}`,
+        'yubico-piv-tool',
+        '-r',
+        '',
+        '-a',
+        'read-certificate',
+        '-s',
+        slot,
+      )
+      const read = await run('yubico-piv-tool', '-r', '', '-a', 'read-certificate', '-s', slot)
+      writeFileSync(file(`${slot}.pem`), read.out)
+      const args = [
+        '-r',
+        '',
+        '-a',
+        'verify-pin',
+        '-P',
+        '123456',
+        '-a',
+        action,
+        '-s',
+        slot,
+        '-i',
+        file(`${slot}.pem`),
+      ]
+      await says(`yubico-${action}-${slot}`, 'yubico-piv-tool', ...args)
+    }
+  })
+})
