@@ -17,25 +17,36 @@ export const SIMULATED_PIN = '123456'
 
 /** Opens the slot source that the options name. Throws UsageError for options that fit nothing. */
 export async function connect(options: ReaderArguments): Promise<Connected> {
+  const usb = await connectUsb(options)
+  return {
+    source: ccidSlots({ usb }),
+    simulatedPin: options.simulator === undefined ? undefined : SIMULATED_PIN,
+  }
+}
+
+/** The USB that the options name. Throws UsageError for options that fit nothing. */
+export async function connectUsb(options: ReaderArguments): Promise<USB> {
   if (options.simulator !== undefined && options['usb-module'] !== undefined) {
     throw new UsageError('Give either --simulator or --usb-module, not both.')
   }
-  if (options.simulator !== undefined) {
-    const usb = await simulatedUsb(options.simulator, options['simulator-reader'] ?? 'extended')
-    return { source: ccidSlots({ usb }), simulatedPin: SIMULATED_PIN }
-  }
-  const usb = options['usb-module'] === undefined ? await nodeUsb() : await moduleUsb(options['usb-module'])
-  return { source: ccidSlots({ usb }), simulatedPin: undefined }
+  if (options.simulator !== undefined)
+    return simulatedUsb(options.simulator, options['simulator-reader'] ?? 'extended')
+  return options['usb-module'] === undefined ? nodeUsb() : moduleUsb(options['usb-module'])
 }
 
 async function simulatedUsb(card: string, level: string): Promise<USB> {
-  if (card !== 'piv') throw new UsageError(`There is no virtual card '${card}' yet; there is: piv.`)
-  const { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } = await import('@webtoki/simulator')
-  const profile = { extended: readerProfiles.dualiAbcm6, short: readerProfiles.omnikey3021 }[level]
+  const { readerProfiles, VirtualCcidReader, virtualUsb } = await import('@webtoki/simulator')
+  const { cardNamed } = await import('./virtual-cards.ts')
+  const levels: Readonly<Record<string, keyof typeof readerProfiles>> = {
+    extended: 'dualiAbcm6',
+    short: 'omnikey3021',
+    tpdu: 'scr331',
+  }
+  const profile = Object.hasOwn(levels, level) ? levels[level] : undefined
   if (profile === undefined)
-    throw new UsageError(`--simulator-reader is 'extended' or 'short', not '${level}'.`)
-  const reader = new VirtualCcidReader(profile)
-  reader.insert(createPivCard())
+    throw new UsageError(`--simulator-reader is ${Object.keys(levels).join(', ')}, not '${level}'.`)
+  const reader = new VirtualCcidReader(readerProfiles[profile])
+  reader.insert(cardNamed(card))
   // As Node reaches devices: no class is protected.
   return virtualUsb([reader], { protectedClasses: false })
 }

@@ -1,15 +1,26 @@
 /** The command `webtoki`: finds the command, runs it, and turns errors into one sentence and an exit code. */
 import { SmartcardError } from '@webtoki/apdu'
+import { readerProfiles } from '@webtoki/simulator'
 import { UsageError } from './arguments.ts'
 import { SIMULATED_PIN } from './connect.ts'
+import { plan } from './plan.ts'
 import { readers } from './readers.ts'
 import { sign } from './sign.ts'
 import { tokens } from './tokens.ts'
+import { virtualUsb } from './virtual-usb.ts'
+import { vpcd } from './vpcd.ts'
 
 /** Runs one command with the words after its name; resolves when it is done. */
 export type Command = (args: readonly string[], output: (line: string) => void) => Promise<void>
 
-const commands: Readonly<Record<string, Command>> = { readers, tokens, sign }
+const commands: Readonly<Record<string, Command>> = {
+  readers,
+  tokens,
+  sign,
+  plan,
+  vpcd,
+  'virtual-usb': virtualUsb,
+}
 
 /** Printed by `--help`. */
 export const help: string = `webtoki COMMAND [options]
@@ -26,9 +37,21 @@ export const help: string = `webtoki COMMAND [options]
               --pin-stdin             read the PIN from standard input (one line)
               --accept-last-try       spend the last PIN try, if only one is left
 
+  plan      what will be done with a reader, by its descriptors alone
+              --descriptor HEX        the 54 bytes of its class descriptor, for a reader that is not here
+              --reader VVVV:PPPP      whose they are
+  vpcd      put a virtual card into the reader of vsmartcard's vpcd
+              --card piv|echo --host H --port 35963
+  virtual-usb   a USB bus of virtual readers for other programs; prints the environment to start them with
+              --device READER[:CARD]  may be given often; CARD is piv (default), echo or none
+                                      (default dualiAbcm6:piv)
+
+Virtual readers
+  ${Object.keys(readerProfiles).join(' ')}
+
 Which readers
   --simulator piv                 a virtual reader with a virtual PIV card
-  --simulator-reader extended|short   the virtual reader's exchange level (default extended)
+  --simulator-reader extended|short|tpdu   the virtual reader's exchange level (default extended)
   --usb-module FILE               an ES module whose default export has the W3C USB interface
   (neither)                       real readers, by the optional npm package 'usb'
 

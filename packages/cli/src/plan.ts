@@ -1,0 +1,56 @@
+/** `webtoki plan`: what the driver will do with a reader, by its descriptors alone. */
+import { decodeCcidDescriptor, describePlan, type Endpoint, findCcidInterfaces, planFor } from '@webtoki/ccid'
+import { parseOptions, readerOptions, UsageError } from './arguments.ts'
+import { connectUsb } from './connect.ts'
+
+const options = {
+  ...readerOptions,
+  descriptor: { type: 'string' },
+  reader: { type: 'string', default: '0000:0000' },
+} as const
+
+/** Prints a block for each reader: of the plugged ones, or of the one whose class descriptor is given in hex. */
+export async function plan(args: readonly string[], output: (line: string) => void): Promise<void> {
+  const parsed = parseOptions(args, options)
+  if (parsed.descriptor !== undefined) {
+    const match = /^([0-9a-f]{4}):([0-9a-f]{4})$/i.exec(parsed.reader)
+    const hex = parsed.descriptor.replaceAll(/\s/g, '')
+    if (match === null || !/^([0-9a-f]{2}){54}$/i.test(hex)) {
+      throw new UsageError('Give --descriptor as 54 bytes in hex, and --reader as VVVV:PPPP.')
+    }
+    const [vendorId, productId] = match.slice(1).map((part) => Number.parseInt(part, 16)) as [number, number]
+    const descriptor = decodeCcidDescriptor(Uint8Array.from(Buffer.from(hex, 'hex')))
+    const endpoints: Endpoint[] = []
+    for (const line of describePlan(
+      planFor({ vendorId, productId, face: { descriptor, interfaceProtocol: 0, endpoints } }),
+    ))
+      output(line)
+    return
+  }
+  const usb = await connectUsb(parsed)
+  let found = 0
+  for (const device of await usb.getDevices()) {
+    await device.open()
+    try {
+      const head = await configuration(device, 9)
+      const whole = await configuration(device, (head[2] ?? 9) | ((head[3] ?? 0) << 8))
+      for (const face of findCcidInterfaces(whole)) {
+        found++
+        output(`${device.manufacturerName ?? ''} ${device.productName ?? ''}`.trim())
+        const { vendorId, productId } = device
+        for (const line of describePlan(planFor({ vendorId, productId, face }))) output(`  ${line}`)
+      }
+    } finally {
+      await device.close()
+    }
+  }
+  if (found === 0) output('No reader found.')
+}
+
+async function configuration(device: USBDevice, bytes: number): Promise<Uint8Array> {
+  const setup = { requestType: 'standard', recipient: 'device', request: 6, value: 0x200, index: 0 } as const
+  const { data } = await device.controlTransferIn(setup, bytes)
+  return data === undefined
+    ? new Uint8Array(0)
+    : new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+}

@@ -1,0 +1,39 @@
+/** The virtual cards and readers that commands take by name. */
+import {
+  createEchoCard,
+  createPivCard,
+  readerProfiles,
+  type VirtualCard,
+  VirtualCcidReader,
+} from '@webtoki/simulator'
+import { UsageError } from './arguments.ts'
+
+const cards: Readonly<Record<string, () => VirtualCard>> = { piv: createPivCard, echo: createEchoCard }
+
+/** Throws UsageError where there is no such card. */
+export function cardNamed(name: string): VirtualCard {
+  const make = Object.hasOwn(cards, name) ? cards[name] : undefined
+  if (make === undefined)
+    throw new UsageError(`There is no virtual card '${name}'; there is: ${Object.keys(cards).join(', ')}.`)
+  return make()
+}
+
+/** `READER` or `READER:CARD`; the card 'none' leaves it empty. Throws UsageError where there is no such thing. */
+export function readerNamed(text: string, serialNumber: string): VirtualCcidReader {
+  const [name = '', card = 'piv'] = text.split(':')
+  if (!Object.hasOwn(readerProfiles, name)) {
+    throw new UsageError(
+      `There is no virtual reader '${name}'; there is: ${Object.keys(readerProfiles).join(', ')}.`,
+    )
+  }
+  const reader = new VirtualCcidReader(readerProfiles[name as keyof typeof readerProfiles], { serialNumber })
+  if (card !== 'none') reader.insert(cardNamed(card))
+  return reader
+}
+
+/** Resolves at SIGINT or SIGTERM. */
+export function untilToldToStop(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+  })
+}

@@ -1,0 +1,27 @@
+/** `webtoki vpcd`: a virtual card in the reader that vsmartcard's vpcd shows to pcscd. */
+import { parseOptions, UsageError } from './arguments.ts'
+import { cardNamed, untilToldToStop } from './virtual-cards.ts'
+
+const options = {
+  card: { type: 'string', default: 'piv' },
+  host: { type: 'string', default: '127.0.0.1' },
+  port: { type: 'string', default: '35963' },
+  help: { type: 'boolean', short: 'h' },
+} as const
+
+/** Serves until it is told to stop, or until pcscd goes. */
+export async function vpcd(args: readonly string[], output: (line: string) => void): Promise<void> {
+  const { card: name, host, port: text } = parseOptions(args, options)
+  const port = Number(text)
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new UsageError(`'${text}' is no TCP port.`)
+  const card = cardNamed(name)
+  const { connectVpcd } = await import('@webtoki/simulator/node')
+  const connection = await connectVpcd(card, { host, port })
+  output(`${name} card in the reader of vpcd at ${host}:${port}`)
+  output('ready')
+  const stopped = untilToldToStop()
+  const first = await Promise.race([stopped.then(() => 'stopped' as const), connection.ended])
+  if (first === 'stopped') await connection.close()
+  else if (first instanceof Error) throw first
+  else output('pcscd has gone')
+}
