@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
-import type { UsbDeviceModel, VirtualCard } from '@webtoki/simulator'
+import type { HidDeviceModel, UsbDeviceModel, VirtualCard } from '@webtoki/simulator'
 import { chromiumOnBus, startBus, type VirtualUsbBus } from '@webtoki/simulator/node'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 import { build } from 'vite'
@@ -16,6 +16,7 @@ const quiet = ['--disable-quic', '--disable-background-networking']
 export interface BusStandOptions {
   /** Pages of these origins may use these devices. */
   readonly grants: readonly { readonly origin: string; readonly devices: readonly UsbDeviceModel[] }[]
+  readonly hidGrants?: readonly { readonly origin: string; readonly devices: readonly HidDeviceModel[] }[]
   readonly args?: readonly string[]
   /** Such as DISPLAY. */
   readonly environment?: Readonly<Record<string, string>>
@@ -38,7 +39,11 @@ export class BusStand {
   static async start(options: BusStandOptions): Promise<BusStand> {
     const bus = await startBus()
     const folder = mkdtempSync(join(tmpdir(), 'webtoki-chromium-'))
-    const launch = chromiumOnBus(bus, { userDataDir: folder, grants: options.grants })
+    const launch = chromiumOnBus(bus, {
+      userDataDir: folder,
+      grants: options.grants,
+      ...(options.hidGrants === undefined ? {} : { hidGrants: options.hidGrants }),
+    })
     const context = await chromium.launchPersistentContext(folder, {
       executablePath: '/usr/bin/chromium',
       headless: options.headless ?? true,

@@ -38,6 +38,9 @@ struct open_file *find_open_file(int fd) { return entry_of(fd); }
  */
 enum { SEND_BUFFER_BYTES = 8192, FILLER_BYTES = 8000, UNREAD_BYTES = 1 };
 
+/* HID_MAX_BUFFER_SIZE of Linux is 16384; no report of a token comes near. */
+enum { MAX_REPORT_BYTES = 8192 };
+
 void make_unwritable(struct open_file *file) {
   static const char filler[FILLER_BYTES];
   if (!file->is_writable || file->is_gone) return;
@@ -87,7 +90,7 @@ static void completed(struct open_file *file, struct frame *frame) {
   if (file->done) make_writable(file);
 }
 
-static void answered(struct open_file *file, const struct frame *frame) {
+static void answered(struct open_file *file, struct frame *frame) {
   if (frame->length < 4) return;
   struct request **at = &file->requests;
   while (*at && (*at)->id != frame->id) at = &(*at)->next;
@@ -95,6 +98,10 @@ static void answered(struct open_file *file, const struct frame *frame) {
   if (!request) return;
   *at = request->next;
   memcpy(&request->result, frame->payload, 4);
+  request->data_bytes = frame->length - 4;
+  memmove(frame->payload, frame->payload + 4, request->data_bytes);
+  request->data = frame->payload;
+  frame->payload = NULL;
   request->is_done = true;
   pthread_cond_broadcast(&file->changed);
 }
@@ -114,15 +121,24 @@ static void gone(struct open_file *file) {
   pthread_mutex_unlock(&file->lock);
 }
 
+/* A report that the program wrote: its number first, 0 where reports have none. */
+static void send_report(struct open_file *file) {
+  uint8_t report[MAX_REPORT_BYTES];
+  const ssize_t bytes = recv(file->wake_fd, report, sizeof report, MSG_DONTWAIT);
+  if (bytes > 0) send_to_bus(file, 'W', 0, report, (size_t)bytes, NULL, 0);
+}
+
 static void *serve(void *argument) {
   struct open_file *file = argument;
   for (;;) {
-    struct pollfd ends[2] = {{.fd = file->bus_fd, .events = POLLIN}, {.fd = file->wake_fd, .events = 0}};
+    const short own = file->is_hid ? POLLIN : 0;
+    struct pollfd ends[2] = {{.fd = file->bus_fd, .events = POLLIN}, {.fd = file->wake_fd, .events = own}};
     if (poll(ends, 2, -1) < 0) {
       if (errno == EINTR) continue;
       break;
     }
-    if (ends[1].revents & (POLLHUP | POLLERR)) break;
+    if (ends[1].revents & POLLIN) send_report(file);
+    else if (ends[1].revents & (POLLHUP | POLLERR)) break;
     if (!ends[0].revents) continue;
     struct frame frame;
     if (!receive_frame(file->bus_fd, &frame)) {
@@ -132,6 +148,7 @@ static void *serve(void *argument) {
     pthread_mutex_lock(&file->lock);
     if (frame.type == 'c') completed(file, &frame);
     else if (frame.type == 'r') answered(file, &frame);
+    else if (frame.type == 'i') (void)!send(file->wake_fd, frame.payload, frame.length, MSG_DONTWAIT | MSG_NOSIGNAL);
     pthread_mutex_unlock(&file->lock);
     free(frame.payload);
   }
@@ -142,7 +159,9 @@ static void *serve(void *argument) {
   real_close(file->bus_fd);
   file->bus_fd = -1;
   pthread_mutex_unlock(&file->write_lock);
-  real_close(file->wake_fd);
+  /* An empty read would be taken for a report: a hidraw file whose device has gone stays silent, and takes no writes. */
+  if (file->is_hid) shutdown(file->wake_fd, SHUT_RD);
+  else real_close(file->wake_fd);
   /* The record itself stays: an ioctl of another thread may still look at it. It is small. */
   return NULL;
 }
@@ -185,7 +204,8 @@ int open_device_file(const char *path) {
   }
   int ends[2];
   struct open_file *file = calloc(1, sizeof *file);
-  if (!file || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+  const bool is_hid = strncmp(path, "/dev/hidraw", 11) == 0;
+  if (!file || socketpair(AF_UNIX, (is_hid ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0, ends) != 0) {
     free(file);
     real_close(bus_fd);
     errno = ENOMEM;
@@ -196,14 +216,17 @@ int open_device_file(const char *path) {
   file->bus_fd = bus_fd;
   file->pid = getpid();
   file->done_end = &file->done;
+  file->is_hid = is_hid;
   file->is_writable = true;
   pthread_mutex_init(&file->lock, NULL);
   pthread_mutex_init(&file->write_lock, NULL);
   pthread_cond_init(&file->changed, NULL);
-  const int size = SEND_BUFFER_BYTES;
-  setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-  (void)!send(ends[0], "", UNREAD_BYTES, MSG_NOSIGNAL);
-  make_unwritable(file);
+  if (!is_hid) {
+    const int size = SEND_BUFFER_BYTES;
+    setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    (void)!send(ends[0], "", UNREAD_BYTES, MSG_NOSIGNAL);
+    make_unwritable(file);
+  }
   struct stat identity;
   const bool is_known = fstat(ends[0], &identity) == 0 && ends[0] < MAX_DESCRIPTORS;
   if (!is_known || (file->inode = identity.st_ino, file->device = identity.st_dev, !start_serving(file))) {
@@ -219,9 +242,9 @@ int open_device_file(const char *path) {
   return ends[0];
 }
 
-int ask_bus(struct open_file *file, enum operation operation, int32_t first, int32_t second) {
+int ask_bus_for(struct open_file *file, char type, const void *head, size_t head_bytes, const void *body,
+                size_t body_bytes, void *into, size_t into_bytes) {
   struct request request = {0};
-  const int32_t words[3] = {(int32_t)operation, first, second};
   pthread_mutex_lock(&file->lock);
   if (file->is_gone) {
     pthread_mutex_unlock(&file->lock);
@@ -232,7 +255,7 @@ int ask_bus(struct open_file *file, enum operation operation, int32_t first, int
   request.next = file->requests;
   file->requests = &request;
   pthread_mutex_unlock(&file->lock);
-  send_to_bus(file, 'R', request.id, words, sizeof words, NULL, 0);
+  send_to_bus(file, type, request.id, head, head_bytes, body, body_bytes);
   pthread_mutex_lock(&file->lock);
   while (!request.is_done && !file->is_gone) pthread_cond_wait(&file->changed, &file->lock);
   if (!request.is_done) {
@@ -244,10 +267,19 @@ int ask_bus(struct open_file *file, enum operation operation, int32_t first, int
     request.result = -ENODEV;
   }
   pthread_mutex_unlock(&file->lock);
-  trace("fd %d operation %d (%d, %d): %d", file->program_fd, operation, first, second, request.result);
+  if (request.data_bytes < into_bytes) into_bytes = request.data_bytes;
+  if (into_bytes) memcpy(into, request.data, into_bytes);
+  free(request.data);
   if (request.result >= 0) return request.result;
   errno = -request.result;
   return -1;
+}
+
+int ask_bus(struct open_file *file, enum operation operation, int32_t first, int32_t second) {
+  const int32_t words[3] = {(int32_t)operation, first, second};
+  const int result = ask_bus_for(file, 'R', words, sizeof words, NULL, 0, NULL, 0);
+  trace("fd %d operation %d (%d, %d): %d", file->program_fd, operation, first, second, result);
+  return result;
 }
 
 void close_open_file(int fd) {

@@ -25,6 +25,8 @@ struct request {
   uint32_t id;
   bool is_done;
   int32_t result;
+  uint8_t *data; /* what came behind the result; owned */
+  uint32_t data_bytes;
 };
 
 struct open_file {
@@ -34,6 +36,7 @@ struct open_file {
   pid_t pid;
   dev_t device; /* identity of program_fd, for a descriptor may be closed behind our back and its number used again */
   ino_t inode;
+  bool is_hid; /* /dev/hidraw: reports travel by read and write, each a packet of the socket pair */
   bool is_gone;
   bool is_writable;
   uint32_t last_id;
@@ -68,5 +71,11 @@ enum operation {
 
 /* Asks the bus and waits: its answer, or -1 with errno. */
 int ask_bus(struct open_file *file, enum operation operation, int32_t first, int32_t second);
+
+/* The same with a frame of another type, bytes to send, and room for what comes back: the bus's answer, or -1. */
+int ask_bus_for(struct open_file *file, char type, const void *head, size_t head_bytes, const void *body,
+                size_t body_bytes, void *into, size_t into_bytes);
+
+int hidraw_ioctl(struct open_file *file, unsigned long request, void *argument);
 
 #endif

@@ -12,8 +12,10 @@
 #include <sys/stat.h>
 
 static bool is_device_file(const char *path) {
-  static const char nodes[] = "/dev/bus/usb/";
-  return path && bus_socket() && strncmp(path, nodes, sizeof nodes - 1) == 0 && path[sizeof nodes - 1] != 0;
+  static const char usb[] = "/dev/bus/usb/", hid[] = "/dev/hidraw";
+  if (!path || !bus_socket()) return false;
+  return (strncmp(path, usb, sizeof usb - 1) == 0 && path[sizeof usb - 1] != 0) ||
+         (strncmp(path, hid, sizeof hid - 1) == 0 && path[sizeof hid - 1] != 0);
 }
 
 /* libusb reads /sys/bus/usb/devices/NAME/ATTRIBUTE and looks whether /dev/bus/usb is a folder with something in it. */
@@ -83,7 +85,7 @@ EXPORT int ioctl(int fd, unsigned long request, ...) {
   void *argument = va_arg(arguments, void *);
   va_end(arguments);
   struct open_file *file = find_open_file(fd);
-  if (file) return usbfs_ioctl(file, request, argument);
+  if (file) return device_ioctl(file, request, argument);
   static int (*real)(int, unsigned long, ...);
   if (!real) real = (int (*)(int, unsigned long, ...))dlsym(RTLD_NEXT, "ioctl");
   return real(fd, request, argument);

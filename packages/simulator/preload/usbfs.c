@@ -188,7 +188,8 @@ static int driver_ioctl(const struct usbdevfs_ioctl *call) {
   return fail(ENOTTY);
 }
 
-int usbfs_ioctl(struct open_file *file, unsigned long request, void *argument) {
+int device_ioctl(struct open_file *file, unsigned long request, void *argument) {
+  if (file->is_hid) return hidraw_ioctl(file, request, argument);
   switch (request) {
     case USBDEVFS_SUBMITURB: return submit_urb(file, argument);
     case USBDEVFS_REAPURB: return reap_urb(file, true, argument);

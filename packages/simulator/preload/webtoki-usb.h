@@ -39,6 +39,6 @@ int open_device_file(const char *path);
 struct open_file *find_open_file(int fd);
 /* Tells the bus before the descriptor goes, so that the next program finds the interface free. */
 void close_open_file(int fd);
-int usbfs_ioctl(struct open_file *file, unsigned long request, void *argument);
+int device_ioctl(struct open_file *file, unsigned long request, void *argument);
 
 #endif

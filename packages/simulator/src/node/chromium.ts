@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readUint16le } from '../bytes.ts'
+import type { HidDeviceModel } from '../hid/device.ts'
 import type { UsbDeviceModel } from '../usb/device-model.ts'
 import type { VirtualUsbBus } from './virtual-usb-bus.ts'
 
@@ -11,6 +12,8 @@ export interface ChromiumOptions {
   readonly userDataDir: string
   /** Which origins may use which devices without asking: `http://localhost:8080`. A grant needs a serial number. */
   readonly grants?: readonly { readonly origin: string; readonly devices: readonly UsbDeviceModel[] }[]
+  /** The same for HID devices. */
+  readonly hidGrants?: readonly { readonly origin: string; readonly devices: readonly HidDeviceModel[] }[]
 }
 
 /** In the shape of Playwright's launch options. */
@@ -21,15 +24,23 @@ export interface ChromiumLaunch {
 
 /** Writes the grants into the profile and says how to launch. The headless shell will not do: it has no USB chooser. */
 export function chromiumOnBus(bus: VirtualUsbBus, options: ChromiumOptions): ChromiumLaunch {
-  const exceptions = Object.fromEntries(
-    (options.grants ?? []).map(({ origin, devices }) => [
-      `${origin},*`,
-      { setting: { 'chosen-objects': devices.map(grantOf) } },
-    ]),
-  )
+  const chosen = <T>(
+    grants: readonly { readonly origin: string; readonly devices: readonly T[] }[] = [],
+    grant: (device: T) => object,
+  ): object =>
+    Object.fromEntries(
+      grants.map(({ origin, devices }) => [
+        `${origin},*`,
+        { setting: { 'chosen-objects': devices.map(grant) } },
+      ]),
+    )
+  const exceptions = {
+    usb_chooser_data: chosen(options.grants, grantOf),
+    hid_chooser_data: chosen(options.hidGrants, hidGrantOf),
+  }
   const folder = join(options.userDataDir, 'Default')
   mkdirSync(folder, { recursive: true })
-  const preferences = { profile: { content_settings: { exceptions: { usb_chooser_data: exceptions } } } }
+  const preferences = { profile: { content_settings: { exceptions } } }
   writeFileSync(join(folder, 'Preferences'), JSON.stringify(preferences))
   const inherited = Object.entries(process.env).filter(
     (entry): entry is [string, string] => entry[1] !== undefined,
@@ -58,4 +69,8 @@ function grantOf(model: UsbDeviceModel) {
     'product-id': readUint16le(d, 10),
     'serial-number': serialNumber,
   }
+}
+
+function hidGrantOf({ product, vendorId, productId, serialNumber }: HidDeviceModel) {
+  return { name: product, 'vendor-id': vendorId, 'product-id': productId, 'serial-number': serialNumber }
 }

@@ -1,7 +1,8 @@
 /** Plugged devices as folders, the way Linux shows them under /sys/bus/usb/devices (Documentation/ABI/stable/sysfs-bus-usb). */
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { readUint16le } from '../bytes.ts'
+import type { HidDeviceModel } from '../hid/device.ts'
 import { type AlternateFacts, readConfiguration } from '../usb/descriptors.ts'
 import type { UsbDeviceModel } from '../usb/device-model.ts'
 
@@ -71,6 +72,35 @@ export class DeviceTree {
     this.#link(path)
     writeFileSync(join(this.root, 'dev/bus/usb/001', number), '')
     return { node, device, interfaces }
+  }
+
+  /** Shows a HID device: the device itself, and its hidraw file below it. */
+  addHid(model: HidDeviceModel, number: number): TreeDevice {
+    const path = join(this.root, 'sys/devices/virtual-host/usb1', `hid-${number}`)
+    const id = [3, model.vendorId, model.productId].map((value, at) =>
+      hex(value, at === 0 ? 4 : 8).toUpperCase(),
+    )
+    this.#write(
+      path,
+      {
+        SUBSYSTEM: 'hid',
+        DRIVER: 'hid-generic',
+        HID_ID: id.join(':'),
+        HID_NAME: model.product,
+        HID_PHYS: `usb-virtual-host-${number}/input0`,
+        HID_UNIQ: model.serialNumber,
+      },
+      { report_descriptor: model.reportDescriptor },
+    )
+    const node = `/dev/hidraw${number}`
+    const own = join(path, 'hidraw', `hidraw${number}`)
+    const properties = { SUBSYSTEM: 'hidraw', DEVNAME: node, MAJOR: '240', MINOR: String(number) }
+    this.#write(own, properties, {})
+    return { node, device: { path: own, properties }, interfaces: [] }
+  }
+
+  removeHid(shown: TreeDevice): void {
+    rmSync(dirname(dirname(shown.device.path)), { recursive: true, force: true })
   }
 
   remove(shown: TreeDevice): void {

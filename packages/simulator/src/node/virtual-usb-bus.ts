@@ -3,10 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { HidDeviceModel } from '../hid/device.ts'
 import type { UsbDeviceModel } from '../usb/device-model.ts'
 import { PluggedDevice } from '../usb/plugged-device.ts'
 import { encodeFrame, Errno, FrameReader, int32 } from './bus-frame.ts'
 import { DeviceTree, linesOf, type TreeDevice, type TreeEntry } from './device-tree.ts'
+import { HidFile } from './hid-file.ts'
 import { OpenFile } from './open-file.ts'
 import { buildPreloadLibrary } from './preload-library.ts'
 
@@ -16,6 +18,11 @@ export interface BusOptions {
   readonly socketPath?: string
   /** A device model threw, or a program sent what is no frame. Default: thrown, so that a test fails. */
   readonly onFault?: (error: unknown) => void
+}
+
+interface ShownHid {
+  readonly files: Map<HidFile, Socket>
+  readonly tree: TreeDevice
 }
 
 interface Shown {
@@ -57,9 +64,11 @@ export class VirtualUsbBus {
   readonly #socketPath: string
   readonly #onFault: (error: unknown) => void
   readonly #shown = new Map<UsbDeviceModel, Shown>()
+  readonly #shownHid = new Map<HidDeviceModel, ShownHid>()
   readonly #monitors = new Set<Socket>()
   readonly #sockets = new Set<Socket>()
   #lastAddress = 1
+  #nextHid = 0
   #isClosed = false
 
   constructor(library: string, options: BusOptions) {
@@ -121,6 +130,32 @@ export class VirtualUsbBus {
     this.#tell('remove', [...shown.tree.interfaces, shown.tree.device])
   }
 
+  /** Plugs a HID device in, as a hidraw file; programs that watch are told. */
+  plugHid(model: HidDeviceModel): void {
+    if (this.#isClosed) throw new Error('The virtual USB bus is closed.')
+    if (this.#shownHid.has(model)) throw new Error('The virtual device is plugged in already.')
+    const files = new Map<HidFile, Socket>()
+    model.plugged({
+      input: (reportId, data) => {
+        for (const file of files.keys()) file.input(reportId, data)
+      },
+    })
+    const tree = this.#tree.addHid(model, this.#nextHid++)
+    this.#shownHid.set(model, { files, tree })
+    this.#tell('add', [tree.device])
+  }
+
+  /** Pulls a HID device: what is written fails, what is read stays silent, watchers are told. Nothing if it is out. */
+  unplugHid(model: HidDeviceModel): void {
+    const shown = this.#shownHid.get(model)
+    if (shown === undefined) return
+    this.#shownHid.delete(model)
+    model.unplugged()
+    this.#tree.removeHid(shown.tree)
+    for (const socket of shown.files.values()) socket.end()
+    this.#tell('remove', [shown.tree.device])
+  }
+
   /** How many programs hold the device open: for tests that wait until one does. */
   openFiles(model: UsbDeviceModel): number {
     return this.#shown.get(model)?.files.size ?? 0
@@ -141,6 +176,7 @@ export class VirtualUsbBus {
     if (this.#isClosed) return
     this.#isClosed = true
     for (const model of [...this.#shown.keys()]) this.unplug(model)
+    for (const model of [...this.#shownHid.keys()]) this.unplugHid(model)
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     for (const socket of this.#sockets) socket.end(() => socket.destroy())
     await closed
@@ -156,7 +192,7 @@ export class VirtualUsbBus {
 
   #connected(socket: Socket): void {
     const reader = new FrameReader()
-    let file: OpenFile | undefined
+    let file: OpenFile | HidFile | undefined
     this.#sockets.add(socket)
     // A program that dies resets its connection; 'close' follows.
     socket.on('error', () => {})
@@ -164,6 +200,10 @@ export class VirtualUsbBus {
       this.#sockets.delete(socket)
       this.#monitors.delete(socket)
       if (file === undefined) return
+      if (file instanceof HidFile) {
+        for (const { files } of this.#shownHid.values()) files.delete(file)
+        return
+      }
       for (const { files } of this.#shown.values()) files.delete(file)
       file.closed()
     })
@@ -186,7 +226,15 @@ export class VirtualUsbBus {
     })
   }
 
-  #open(node: string, socket: Socket): OpenFile | undefined {
+  #open(node: string, socket: Socket): OpenFile | HidFile | undefined {
+    for (const [model, { tree, files }] of this.#shownHid) {
+      if (tree.node !== node) continue
+      const file = new HidFile(model, (type, id, ...parts) => {
+        if (socket.writable) socket.write(encodeFrame(type, id, ...parts))
+      })
+      files.set(file, socket)
+      return file
+    }
     const shown = [...this.#shown.values()].find(({ tree }) => tree.node === node)
     if (shown === undefined) return undefined
     const file = new OpenFile(shown.plugged, {

@@ -29,15 +29,22 @@ export function whatIsMissing(
   return undefined
 }
 
-/** Compiles one C file once for each state it is in. */
+/** Compiles one C file once for each state it is in, with a library that pkg-config knows. */
 export async function compile(source: string, library: string): Promise<string> {
+  const flags = execFileSync('pkg-config', ['--cflags', '--libs', library], { encoding: 'utf8' })
+  return await build(source, library, flags.trim().split(/\s+/))
+}
+
+/** The same with nothing but libc. */
+export async function compileAlone(source: string): Promise<string> {
+  return await build(source, 'alone', [])
+}
+
+async function build(source: string, name: string, flags: readonly string[]): Promise<string> {
   const hash = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16)
-  const program = join(cacheFolder(), `${library}-${hash}`)
+  const program = join(cacheFolder(), `${name}-${hash}`)
   if (existsSync(program)) return program
   mkdirSync(cacheFolder(), { recursive: true })
-  const flags = execFileSync('pkg-config', ['--cflags', '--libs', library], { encoding: 'utf8' })
-    .trim()
-    .split(/\s+/)
   await promisify(execFile)('gcc', ['-Wall', '-o', program, source, ...flags, '-lpthread'])
   return program
 }

@@ -1,0 +1,74 @@
+/** One open hidraw file of one program (Linux, Documentation/hid/hidraw.rst). */
+import { join, readUint32le, uint32le } from '../bytes.ts'
+import { type HidDeviceModel, hasNumberedReports } from '../hid/device.ts'
+import { Errno, int32 } from './bus-frame.ts'
+
+/** The ioctls, by their numbers in linux/hidraw.h. */
+const Request = { descriptorSize: 1, descriptor: 2, info: 3, name: 4, setFeature: 6, getFeature: 7 } as const
+const BUS_USB = 3
+
+/** Sends a frame to the program. */
+export type SendFrame = (type: string, id: number, ...parts: readonly Uint8Array[]) => void
+
+/** Frames of the program in, reports and answers out. */
+export class HidFile {
+  readonly #model: HidDeviceModel
+  readonly #send: SendFrame
+  readonly #isNumbered: boolean
+
+  constructor(model: HidDeviceModel, send: SendFrame) {
+    this.#model = model
+    this.#send = send
+    this.#isNumbered = hasNumberedReports(model.reportDescriptor)
+  }
+
+  /** A frame of the program; what is no frame of ours throws RangeError. */
+  receive(type: string, id: number, payload: Uint8Array): void {
+    if (type === 'W') this.#model.output(payload[0] ?? 0, payload.slice(1))
+    else if (type === 'H' && payload.length >= 8) this.#ioctl(id, payload)
+    // A request of closing; nothing is pending here.
+    else if (type === 'R') this.#send('r', id, int32(0))
+    else throw new RangeError(`No frame ${JSON.stringify(type)} of ${payload.length} bytes is known.`)
+  }
+
+  /** An input report: read with its number only where reports are numbered. */
+  input(reportId: number, data: Uint8Array): void {
+    this.#send('i', 0, this.#isNumbered ? join([reportId], data) : data)
+  }
+
+  #ioctl(id: number, payload: Uint8Array): void {
+    const [number, room] = [readUint32le(payload, 0), readUint32le(payload, 4)]
+    const given = payload.slice(8)
+    const model = this.#model
+    const answer = (result: number, data: Uint8Array = new Uint8Array(0)): void =>
+      this.#send('r', id, int32(result), data)
+    switch (number) {
+      case Request.descriptorSize:
+        return answer(model.reportDescriptor.length)
+      case Request.descriptor:
+        return answer(0, model.reportDescriptor.slice(0, room))
+      case Request.info:
+        return answer(0, join(uint32le(BUS_USB), uint16le(model.vendorId), uint16le(model.productId)))
+      case Request.name: {
+        const name = new TextEncoder().encode(`${model.product}\0`).slice(0, room)
+        return answer(name.length, name)
+      }
+      case Request.setFeature: {
+        const done = model.setFeature(given[0] ?? 0, given.slice(1))
+        return answer(done === 'stall' ? -Errno.EPIPE : room)
+      }
+      case Request.getFeature: {
+        const data = model.getFeature(given[0] ?? 0)
+        if (data === 'stall') return answer(-Errno.EPIPE)
+        const report = join([given[0] ?? 0], data).slice(0, room)
+        return answer(report.length, report)
+      }
+      default:
+        return answer(-Errno.EINVAL)
+    }
+  }
+}
+
+function uint16le(value: number): Uint8Array {
+  return Uint8Array.of(value & 0xff, value >> 8)
+}
