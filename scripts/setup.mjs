@@ -23,6 +23,21 @@ const judges = [
     debian: 'pkg-config',
     needed: 'building the programs that judge the virtual USB bus',
   },
+  {
+    program: 'opensc-tool',
+    debian: 'opensc opensc-pkcs11',
+    needed: 'judging the virtual cards by OpenSC',
+  },
+  {
+    program: 'yubico-piv-tool',
+    debian: 'yubico-piv-tool',
+    needed: 'judging the PIV card by yubico-piv-tool',
+  },
+  {
+    program: '/usr/lib/pcsc/drivers/serial/libifdvpcd.so',
+    debian: 'vsmartcard-vpcd',
+    needed: 'judging the virtual cards behind vpcd',
+  },
   { program: 'lsusb', debian: 'usbutils', needed: 'judging the virtual USB bus' },
   {
     program: '/usr/include/libusb-1.0/libusb.h',
