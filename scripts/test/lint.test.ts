@@ -1,7 +1,7 @@
 // Shows that the linter's rules bite: a copy of the lint configuration and of the packages' TypeScript configuration
 // meets files that break the rules.
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -19,6 +19,9 @@ beforeAll(() => {
     const folder = join('packages', name)
     mkdirSync(join(tree, folder, 'src'), { recursive: true })
     cpSync(join(root, folder, 'tsconfig.json'), join(tree, folder, 'tsconfig.json'))
+    // The simulator's part for Node is a project of its own.
+    const forNode = join(folder, 'src', 'node', 'tsconfig.json')
+    if (existsSync(join(root, forNode))) cpSync(join(root, forNode), join(tree, forNode))
     symlinkSync(join(root, folder, 'node_modules'), join(tree, folder, 'node_modules'))
   }
 })

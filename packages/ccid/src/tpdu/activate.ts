@@ -1,0 +1,180 @@
+/** The activation of readers that take TPDUs: PPS, parameters, IFSD, and the protocol that carries the APDUs. */
+import { type Atr, decodeAtr, MalformedError, NotSupportedError, ReaderRefusedError } from '@webtoki/apdu'
+import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from '../activation.ts'
+import { CcidFeature } from '../descriptors.ts'
+import {
+  CcidError,
+  ChainParameter,
+  decodeParametersOf,
+  encodeGetParameters,
+  encodeSetParameters,
+  encodeXfrBlock,
+  HEADER_BYTES,
+  RdrToPc,
+} from '../messages.ts'
+import { READER_TIMEOUT_MS } from '../reader.ts'
+import { blockWaitingMs, chooseParameters, ppsAgreed } from './parameters.ts'
+import { toT0Tpdu } from './t0.ts'
+import { overheadBytes } from './t1-block.ts'
+import { type BlockAnswer, T1Transport } from './t1-transport.ts'
+
+/** LEN 255 is reserved in T=1. */
+const MAX_IFSD_BYTES = 254
+const STATUS_WORD_BYTES = 2
+/** Between a card's block waiting time and the reader's own verdict. */
+const MARGIN_MS = 10_000
+
+/** Not two bytes of sense: the defaults, T=0. */
+function bareAtr(): Atr {
+  return decodeAtr(Uint8Array.of(0x3b, 0x00))
+}
+
+/** Rejects with NotSupportedError where card, reader and caller have nothing in common. */
+export async function activateTpdu(
+  slot: ActivatedSlot,
+  told: Atr | undefined,
+  wanted: 'T=0' | 'T=1' | undefined,
+): Promise<Activation> {
+  const { descriptor } = slot.reader
+  let atr = told ?? bareAtr()
+  let parameters = chooseParameters(atr, descriptor, wanted)
+  if (parameters.pps !== undefined) {
+    const agreed = await sendPps(slot, parameters.pps)
+    if (agreed === undefined) {
+      // A card that would not negotiate speaks as its ATR says, after a reset.
+      atr = readAtr(await slot.powerOn()) ?? bareAtr()
+      const plain = chooseParameters(withoutTa1(atr), descriptor, `T=${atr.defaultProtocol as 0 | 1}`)
+      if (wanted !== undefined && wanted !== `T=${plain.protocol}`)
+        throw new NotSupportedError(`The card would not change to ${wanted}.`)
+      parameters = { ...plain, pps: undefined }
+    } else if (agreed.fiDi !== parameters.fiDi) {
+      parameters = { ...parameters, fiDi: agreed.fiDi }
+    }
+  }
+  let { protocol } = parameters
+  if (parameters.setParameters !== undefined) {
+    const data = parameters.setParameters.slice()
+    data[0] = parameters.fiDi
+    await setParameters(slot, protocol, data, protocol === atr.defaultProtocol)
+  } else if (descriptor.features & CcidFeature.automaticNegotiation) {
+    protocol = (await askProtocol(slot)) ?? protocol
+  }
+  return protocol === 1 ? overT1(slot, atr, parameters.fiDi) : overT0(slot)
+}
+
+/** The same card at its default speed. */
+function withoutTa1(atr: Atr): Atr {
+  const [head, ...rest] = atr.interfaceBytes
+  if (head === undefined) return atr
+  const { ta: _speed, ...others } = head
+  return { ...atr, interfaceBytes: [others, ...rest] }
+}
+
+async function sendPps(
+  slot: ActivatedSlot,
+  request: Uint8Array,
+): Promise<{ readonly fiDi: number } | undefined> {
+  try {
+    const message = encodeXfrBlock({ slot: slot.number, chain: ChainParameter.whole, data: request })
+    const answer = await slot.reader.ask(message, RdrToPc.dataBlock, 'PPS', {}, MARGIN_MS)
+    return ppsAgreed(request, answer.data)
+  } catch (error) {
+    if (error instanceof ReaderRefusedError) return undefined
+    throw error
+  }
+}
+
+/** Refused where nothing is to be changed, it may as well be left. */
+async function setParameters(
+  { number, reader }: ActivatedSlot,
+  protocol: 0 | 1,
+  data: Uint8Array,
+  isDefault: boolean,
+): Promise<void> {
+  try {
+    const message = encodeSetParameters({ slot: number, protocol, data })
+    await reader.ask(message, RdrToPc.parameters, 'SetParameters', {}, MARGIN_MS)
+  } catch (error) {
+    if (!(error instanceof ReaderRefusedError)) throw error
+    if (!isDefault)
+      throw new NotSupportedError(`The reader would not change to T=${protocol} with this card.`, {
+        cause: error,
+      })
+  }
+}
+
+/** Which protocol the reader chose by itself; undefined where it does not tell. */
+async function askProtocol({ number, reader }: ActivatedSlot): Promise<0 | 1 | undefined> {
+  try {
+    const message = encodeGetParameters({ slot: number })
+    const answer = await reader.ask(message, RdrToPc.parameters, 'GetParameters', {}, READER_TIMEOUT_MS)
+    return decodeParametersOf(answer).protocol
+  } catch (error) {
+    if (error instanceof ReaderRefusedError || error instanceof MalformedError) return undefined
+    throw error
+  }
+}
+
+function overT0({ number, reader }: ActivatedSlot): Activation {
+  return {
+    limits: {
+      extended: false,
+      commandBytes: Math.min(SHORT_COMMAND_BYTES, reader.descriptor.maxMessageBytes - HEADER_BYTES),
+      responseBytes: 256,
+    },
+    transmit: async (command, options) => {
+      const message = encodeXfrBlock({ slot: number, chain: ChainParameter.whole, data: toT0Tpdu(command) })
+      return (await reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)).data
+    },
+  }
+}
+
+async function overT1(slot: ActivatedSlot, atr: Atr, fiDi: number): Promise<Activation> {
+  const { reader, number } = slot
+  const { features, maxIfsdBytes, maxMessageBytes } = reader.descriptor
+  const { ifscBytes, errorDetection } = atr.t1 ?? { ifscBytes: 32, errorDetection: 'LRC' }
+  const roomBytes = maxMessageBytes - HEADER_BYTES - overheadBytes(errorDetection)
+  const blockMs = blockWaitingMs(atr, fiDi, reader.descriptor)
+  const transport = new T1Transport({
+    nad: 0,
+    detection: errorDetection,
+    ifscBytes: Math.min(ifscBytes, roomBytes),
+    blockWaitingMs: blockMs,
+    exchange: async (block, waitingTimes, options): Promise<BlockAnswer> => {
+      const timeoutMs = Math.max(options.timeoutMs ?? 0, blockMs * Math.max(1, waitingTimes) + MARGIN_MS)
+      const message = encodeXfrBlock({
+        slot: number,
+        chain: ChainParameter.whole,
+        waitingExtension: Math.min(255, waitingTimes),
+        data: block,
+      })
+      try {
+        return (await reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options, timeoutMs)).data
+      } catch (error) {
+        return blockTrouble(error)
+      }
+    },
+  })
+  const ownBytes = Math.max(1, Math.min(maxIfsdBytes || MAX_IFSD_BYTES, MAX_IFSD_BYTES, roomBytes))
+  // The reader has told the card by itself, or we do.
+  const ifsdBytes = features & CcidFeature.automaticIfsd ? ownBytes : await transport.negotiateIfsd(ownBytes)
+  return {
+    // A short answer that fits one block saves a block each way.
+    limits: {
+      extended: false,
+      commandBytes: SHORT_COMMAND_BYTES,
+      responseBytes: Math.max(1, Math.min(256, ifsdBytes - STATUS_WORD_BYTES)),
+    },
+    transmit: (command, options) => transport.transmit(command, options),
+  }
+}
+
+/** What the reader saw of a block that did not come whole; everything else is no matter of blocks. */
+function blockTrouble(error: unknown): BlockAnswer {
+  if (error instanceof ReaderRefusedError && (error.bStatus & 3) === 0) {
+    if (error.bError === CcidError.ICC_MUTE) return 'silent'
+    if (error.bError === CcidError.XFR_PARITY_ERROR || error.bError === CcidError.XFR_OVERRUN)
+      return 'garbled'
+  }
+  throw error
+}
