@@ -9,7 +9,7 @@ import {
   type ReaderProfile,
   readerProfiles,
 } from '@webtoki/simulator'
-import { describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { inTime, stand } from './stand.ts'
 
 const profiles = {
@@ -41,6 +41,9 @@ async function work(made: ReturnType<typeof put>, protocol?: 'T=0' | 'T=1') {
   await connection.close()
   return got
 }
+
+// Loaded with the first such reader: real time, of which the hand-moved clock knows nothing.
+beforeAll(() => import('../src/tpdu/activate.ts'))
 
 describe.each(Object.entries(profiles))('%s', (_, profile) => {
   it.each([
