@@ -21,7 +21,19 @@ export interface Activation {
   readonly limits: ChannelLimits
   /** Carries one APDU where the reader takes TPDUs; absent: the reader takes APDUs. */
   readonly transmit?: (command: Uint8Array, options: TransmitOptions) => Promise<Uint8Array>
+  /**
+   * The same for a command that the reader completes with a PIN typed on it: `send` is given the T=1 prologue and
+   * resolves to what the card said. Absent: the reader makes everything itself.
+   */
+  readonly transmitOnPad?: (
+    template: Uint8Array,
+    send: PadSend,
+    options: TransmitOptions,
+  ) => Promise<Uint8Array>
 }
+
+/** Sends one PC_to_RDR_Secure with that prologue. */
+export type PadSend = (prologue: readonly [number, number, number]) => Promise<Uint8Array>
 
 /** What an activation asks of its slot. */
 export interface ActivatedSlot {

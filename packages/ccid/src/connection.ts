@@ -9,18 +9,22 @@ import {
   type ChannelLimits,
   concatBytes,
   MalformedError,
+  NotSupportedError,
+  type PinPad,
+  type PinTemplate,
   ReaderRefusedError,
   ReaderTimeoutError,
   type SmartcardError,
   TransactionError,
   type TransmitOptions,
 } from '@webtoki/apdu'
-import type { Activation } from './activation.ts'
+import type { Activation, PadSend } from './activation.ts'
 import {
   type Answer,
   CcidError,
   ChainParameter,
   chainParameter,
+  encodeSecure,
   encodeXfrBlock,
   HEADER_BYTES,
   IccStatus,
@@ -255,6 +259,47 @@ export class CcidConnection implements CardConnection {
     }
   }
 
+  /** Which of the two the reader's keys are good for. */
+  get pinSupport(): number {
+    return this.#slot.reader.descriptor.pinSupport
+  }
+
+  /** Called by the channel's PIN pad: one PC_to_RDR_Secure, and the card's answer to it. */
+  async exchangeOnPad(
+    template: PinTemplate,
+    what: keyof PinPad,
+    options: TransmitOptions,
+  ): Promise<Uint8Array> {
+    // Few readers have keys; pages whose reader has none never load it.
+    const pad = await import('./pin-pad.ts')
+    const send: PadSend = async (prologue) => {
+      const data = what === 'verify' ? pad.verifyData(template, prologue) : pad.modifyData(template, prologue)
+      const message = encodeSecure({ slot: this.#slot.number, data })
+      const timeoutMs = Math.max(options.timeoutMs ?? 0, pad.PIN_TIMEOUT_MS)
+      return (await this.#slot.reader.ask(message, RdrToPc.dataBlock, 'Secure', options, timeoutMs)).data
+    }
+    try {
+      pad.checkTemplate(template)
+      options.onWait?.('pin-pad')
+      const { transmitOnPad } = this.#activation
+      const response =
+        transmitOnPad === undefined
+          ? await send([0, 0, 0])
+          : await transmitOnPad(template.command, send, options)
+      if (response.length < 2)
+        throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
+      return response
+    } catch (error) {
+      const outcome = pad.pinPadOutcome(error)
+      if (outcome !== error) throw outcome
+      if (error instanceof CardSilentError) {
+        this.#slot.disturbed()
+        this.lost('reset', error)
+      }
+      throw this.#translate(error)
+    }
+  }
+
   #block(chain: ChainParameter, data: Uint8Array, options: TransmitOptions): Promise<Answer> {
     const message = encodeXfrBlock({ slot: this.#slot.number, chain, data })
     return this.#slot.reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)
@@ -389,6 +434,8 @@ export class CcidConnection implements CardConnection {
 }
 
 const nothing = new Uint8Array(0)
+/** bPINSupport (CCID 1.1, 5.1): what a reader can do with its keys. */
+const PinSupport = { verify: 1, modify: 2 } as const
 
 /** Handed to the work of one transaction, and dead after it. */
 class Channel implements CardChannel {
@@ -403,9 +450,22 @@ class Channel implements CardChannel {
   /** False once an answer was lost, or the card was reset, under this channel. */
   undamaged = true
 
+  /** Absent where the reader has no keys, or none that could be trusted. */
+  readonly pinPad?: PinPad
+
   constructor(connection: CcidConnection, undisturbed: boolean) {
     this.#connection = connection
     this.#undisturbed = undisturbed
+    const { pinSupport } = connection
+    if (pinSupport & PinSupport.verify) {
+      this.pinPad = {
+        verify: (template, options = {}) => this.#onPad(template, 'verify', options),
+        modify: (template, options = {}) =>
+          pinSupport & PinSupport.modify
+            ? this.#onPad(template, 'modify', options)
+            : Promise.reject(new NotSupportedError('The reader’s pad verifies PINs and changes none.')),
+      }
+    }
   }
 
   get atr(): Uint8Array {
@@ -418,6 +478,18 @@ class Channel implements CardChannel {
 
   get undisturbed(): boolean {
     return this.#undisturbed
+  }
+
+  #onPad(template: PinTemplate, what: keyof PinPad, options: TransmitOptions): Promise<Uint8Array> {
+    const refusal = this.#refusal()
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const { signal } = options
+    if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
+    if (this.pending !== undefined) {
+      const goOn = (): Promise<Uint8Array> => this.#onPad(template, what, options)
+      return this.pending.then(goOn, goOn)
+    }
+    return this.#guard(this.#connection.exchangeOnPad(template, what, options), signal)
   }
 
   transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {

@@ -7,6 +7,7 @@ export const PcToRdr = {
   iccPowerOn: 0x62,
   iccPowerOff: 0x63,
   getSlotStatus: 0x65,
+  secure: 0x69,
   escape: 0x6b,
   getParameters: 0x6c,
   resetParameters: 0x6d,
@@ -144,6 +145,11 @@ export interface XfrBlock extends CommandHead {
 /** CCID 1.1, 6.1.4. Answer: DataBlock. */
 export function encodeXfrBlock(command: XfrBlock): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.xfrBlock, command, command.waitingExtension ?? 0, command.chain, 0, command.data)
+}
+
+/** CCID 1.1, 6.1.11: the reader takes a PIN and puts it into a command. `data` is made by `pin-pad.ts`. Answer: DataBlock. */
+export function encodeSecure(command: CommandHead & { readonly data: Uint8Array }): Uint8Array<ArrayBuffer> {
+  return encode(PcToRdr.secure, command, 0, 0, 0, command.data)
 }
 
 /** CCID 1.1, 6.1.5. Answer: Parameters. */

@@ -15,7 +15,8 @@ export async function virtualUsb(args: readonly string[], output: (line: string)
   const bus = await startBus()
   try {
     for (const reader of readers) bus.plug(reader)
-    for (const [name, value] of Object.entries(bus.environment)) output(`export ${name}=${value}`)
+    for (const [name, value] of Object.entries(bus.environment))
+      output(`export ${name}='${value.replaceAll("'", `'\\''`)}'`)
     output('ready')
     await untilToldToStop()
   } finally {

@@ -32,7 +32,7 @@ describe('webtoki virtual-usb', () => {
   it('shows its readers to lsusb, and ends when it is told to', async () => {
     const { said, child } = await serve('virtual-usb', '--device', 'scr331:echo', '--device', 'yubikey4')
     const environment = Object.fromEntries(
-      said.map((line) => /^export (\w+)=(.*)$/.exec(line)?.slice(1) as [string, string]),
+      said.map((line) => /^export (\w+)='(.*)'$/.exec(line)?.slice(1) as [string, string]),
     )
     expect(Object.keys(environment)).toContain('LD_PRELOAD')
     const { stdout } = await promisify(execFile)('lsusb', [], { env: { ...process.env, ...environment } })

@@ -12,6 +12,8 @@ export interface PinRequest {
   readonly label: string
   /** Absent where the card does not tell. */
   readonly triesLeft?: number
+  /** The PIN is typed on the reader: the answer's bytes count for nothing. Asked for where the last try needs a yes. */
+  readonly pinPad?: true
   /** One try is left: it is spent only where the answer says `acceptLastTry`. */
   readonly lastTry: boolean
   /** Aborts when nobody waits for the PIN any more: the dialog may close. */
@@ -35,6 +37,8 @@ export interface PinNeed {
   readonly minBytes: number
   readonly maxBytes: number
   readonly signal: AbortSignalLike | undefined
+  /** Nothing is typed in the page. */
+  readonly pinPad?: true
 }
 
 /**
@@ -49,11 +53,12 @@ export async function requestPin(source: PinSource, need: PinNeed): Promise<PinA
     label,
     ...(triesLeft === undefined ? {} : { triesLeft }),
     lastTry: triesLeft === 1,
+    ...(need.pinPad === undefined ? {} : { pinPad: need.pinPad }),
     signal,
   }
   const answer = await untilAborted(source(request), signal)
   if (answer === undefined) throw new CryptokiError(CKR.FUNCTION_CANCELED, { detail: 'no PIN was given' })
-  if (answer.pin.length < minBytes || answer.pin.length > maxBytes) {
+  if (need.pinPad === undefined && (answer.pin.length < minBytes || answer.pin.length > maxBytes)) {
     answer.pin.fill(0)
     throw new CryptokiError(CKR.PIN_LEN_RANGE)
   }

@@ -109,8 +109,14 @@ export class Session implements InsertionSession {
     return [...this.#active].map((each) => each.type)
   }
 
+  /** With a PIN pad nobody need be asked here (CKF_PROTECTED_AUTHENTICATION_PATH); the last try then finds nobody who says yes. */
+  get #pinSource(): PinSource | undefined {
+    if (this.#pin !== undefined) return this.#pin
+    return this.#insertion.token.flags & CKF.PROTECTED_AUTHENTICATION_PATH ? async () => undefined : undefined
+  }
+
   /** C_Login: moves every session of this token. The PIN source is asked once, and VERIFY is sent at most once. */
-  async login(user: LoginUser, pin: PinSource | undefined = this.#pin): Promise<void> {
+  async login(user: LoginUser, pin: PinSource | undefined = this.#pinSource): Promise<void> {
     this.#check()
     if (pin === undefined) throw new CryptokiError(CKR.ARGUMENTS_BAD)
     await this.#insertion.login(user, pin, {})
@@ -349,7 +355,7 @@ export class Session implements InsertionSession {
     this.#checkMechanism(mechanism, CKF.SIGN)
     checkKey(key, mechanism, CKO.PRIVATE_KEY)
     checkUse(key, CKA.SIGN)
-    const pin = spec.pin ?? this.#pin
+    const pin = spec.pin ?? this.#pinSource
     const onDemand = this.#policy.login === 'on-demand'
     const isLoggedIn = this.#insertion.user === CKU.USER
     if (key.isPrivate && !isLoggedIn && !onDemand) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)

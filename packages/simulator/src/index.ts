@@ -10,6 +10,7 @@ export {
   type FaultTarget,
 } from './ccid/faults.ts'
 export type { MessageName } from './ccid/messages.ts'
+export type { PersonAtPad, PinEntry, PinQuestion } from './ccid/pin-entry.ts'
 export { type ReaderProfile, readerProfiles } from './ccid/profiles.ts'
 export { VirtualCcidReader, type VirtualReaderOptions } from './ccid/reader.ts'
 export { HandClock, realClock, type SimulatorClock } from './clock.ts'

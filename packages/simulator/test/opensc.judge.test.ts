@@ -31,9 +31,8 @@ if (missing !== undefined) {
 }
 
 /**
- * What is not asked of the judges, because they fail at real cards too:
- * - yubico-piv-tool 2.2.0 `selfsign-certificate`: signs a request with a wrong length for P-384.
- * - piv-tool -G of OpenSC 0.23: sends a template that firmware refuses.
+ * Not asked of the judges, because they fail at real cards too: yubico-piv-tool 2.2.0 `selfsign-certificate`, and
+ * `piv-tool -G` of OpenSC 0.23.
  */
 const transcripts = join(import.meta.dirname, 'vectors/judges')
 
@@ -208,8 +207,11 @@ describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV car
     expect(place.card.pinTriesLeft).toBe(3)
   })
 
-  it('yubico-piv-tool tells its state, certificate by certificate', () =>
-    says('yubico-status', 'yubico-piv-tool', '-r', '', '-a', 'status'))
+  it('yubico-piv-tool tells its state, certificate by certificate', async () => {
+    // While a PIN stands verified the empty VERIFY answers 9000, and the tool prints -1 for the tries.
+    place.card.reset('warm')
+    await says('yubico-status', 'yubico-piv-tool', '-r', '', '-a', 'status')
+  })
 
   it('yubico-piv-tool verifies the PIN, reads a certificate and tests the keys with it', async () => {
     await says('yubico-verify-pin', 'yubico-piv-tool', '-r', '', '-a', 'verify-pin', '-P', '123456')

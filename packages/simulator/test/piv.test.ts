@@ -269,6 +269,16 @@ describe('lengths', () => {
     expect((await raw(card, '00c000002d')).data).toHaveLength(45)
     expect((await raw(card, '00c000002d')).sw).toBe('6985')
   })
+  test('without Le comes what there is, 256 bytes at most: yubico-piv-tool asks so', async () => {
+    const card = await ready()
+    const discovery = await raw(card, '00cb3fff035c017e')
+    expect(discovery).toEqual(await raw(card, '00cb3fff035c017e00'))
+    expect(discovery.data).toHaveLength(20)
+    const certificate = await raw(card, '00cb3fff055c035fc105')
+    expect(certificate.data).toHaveLength(256)
+    expect(certificate.sw).toBe('6100')
+  })
+
   test('with the switch, a wrong Le is corrected by 6Cxx', async () => {
     const card = await ready({ wrongLe: '6Cxx' })
     expect((await raw(card, '00cb3fff055c035fc10210')).sw).toBe('6c3d')

@@ -32,14 +32,14 @@ export class WebtokiPin extends ElementBase {
       const form = make(
         'form',
         { class: 'stack', method: 'dialog' },
-        make('h2', { id: 'title' }, text.pinTitle),
+        make('h2', { id: 'title' }, request.pinPad ? text.pinPadTitle : text.pinTitle),
         make(
           'p',
           { id: 'why' },
           request.user === 'context' ? text.pinForSignature : text.pinForLogin(request.label),
         ),
-        make('label', { for: 'pin' }, text.pin),
-        field,
+        request.pinPad ? undefined : make('label', { for: 'pin' }, text.pin),
+        request.pinPad ? undefined : field,
         make('p', { id: 'tries', class: request.lastTry ? 'danger' : 'small muted' }, triesOf(request)),
         request.lastTry ? make('label', { class: 'row' }, sure, text.acceptLastTry) : undefined,
         complaint,
@@ -68,7 +68,7 @@ export class WebtokiPin extends ElementBase {
       form.addEventListener('submit', (event) => {
         event.preventDefault()
         const pin = new TextEncoder().encode(field.value)
-        if (pin.length < MIN_DIGITS) {
+        if (request.pinPad === undefined && pin.length < MIN_DIGITS) {
           pin.fill(0)
           complaint.textContent = text.pinTooShort
           field.focus()
@@ -78,7 +78,7 @@ export class WebtokiPin extends ElementBase {
       })
       this.#root.append(dialog)
       dialog.showModal()
-      field.focus()
+      if (request.pinPad === undefined) field.focus()
       if (request.signal.aborted) abort()
     })
   }

@@ -18,6 +18,7 @@ export interface Strings {
   readonly expired: (date: Date) => string
   readonly asksEachTime: string
   readonly pinTitle: string
+  readonly pinPadTitle: string
   readonly pinForSignature: string
   readonly pinForLogin: (label: string) => string
   readonly pin: string
@@ -65,6 +66,7 @@ export const english: Strings = {
   expired: (until) => `Expired on ${date(until)}`,
   asksEachTime: 'Asks for your PIN each time',
   pinTitle: 'Enter your PIN',
+  pinPadTitle: 'Enter your PIN on the reader',
   pinForSignature: 'Your PIN confirms this one signature.',
   pinForLogin: (label) => `${label} needs your PIN.`,
   pin: 'PIN',

@@ -1,9 +1,17 @@
 /** The PIV card application's commands, SP 800-73-4 part 2 clause 3, over the channel of a transaction. */
 import { concatBytes } from '../bytes.ts'
-import type { ResponseApdu } from '../command.ts'
-import { LastTryError, MalformedError, PinBlockedError, PinError, StatusError } from '../errors.ts'
+import { decodeResponse, type ResponseApdu } from '../command.ts'
+import {
+  LastTryError,
+  MalformedError,
+  PinBlockedError,
+  PinError,
+  PinPadCancelledError,
+  PinPadTimeoutError,
+  StatusError,
+} from '../errors.ts'
 import { type ExchangeOptions, exchange, expectOk, type NamedCommand } from '../exchange.ts'
-import type { CardChannel, TransmitOptions } from '../ports.ts'
+import type { CardChannel, PinPad, PinTemplate, TransmitOptions } from '../ports.ts'
 import { describeStatus, SW, triesLeftFromStatus } from '../status-words.ts'
 import { encodeTlv, findTlv, decodeTlv } from '../tlv.ts'
 import { PivObject, PivReference, pivAid } from './constants.ts'
@@ -39,6 +47,8 @@ export interface AuthenticateInput {
 /** More than any key's result or certificate; the exchange asks for what the channel can take of it. */
 const ALL_BYTES = 65536
 const PIN_BYTES = 8
+/** SP 800-73-4 part 1, 4.3. */
+const MIN_PIN_DIGITS = 6
 
 /**
  * One card's PIV application, for as long as its connection lives. It remembers what it learned (selection, PIN
@@ -175,6 +185,38 @@ export class PivApplet {
     }
   }
 
+  /**
+   * The same with a PIN that the person types on the reader, which alone sees it. Rejects also with
+   * PinPadCancelledError and PinPadTimeoutError: then no try was spent.
+   */
+  async verifyPinOnPad(pad: PinPad, options: VerifyOptions = {}): Promise<void> {
+    if (this.#triesLeft === 0) throw new PinBlockedError()
+    if (this.#triesLeft === 1 && options.acceptLastTry !== true) throw new LastTryError()
+    const { acceptLastTry: _, ...rest } = options
+    const { cla, ins, p1, p2 } = this.#verifyCommand(0)
+    const block = new Uint8Array(PIN_BYTES).fill(0xff)
+    const template: PinTemplate = {
+      command: Uint8Array.of(cla, ins, p1, p2, PIN_BYTES, ...block),
+      pinOffset: 0,
+      blockBytes: PIN_BYTES,
+      format: 'ascii',
+      minDigits: MIN_PIN_DIGITS,
+      maxDigits: PIN_BYTES,
+    }
+    const triesBefore = this.#triesLeft
+    this.#verified = false
+    this.#triesLeft = undefined
+    try {
+      const { sw } = decodeResponse(await pad.verify(template, rest))
+      this.#verifyAnswered(sw, triesBefore)
+    } catch (error) {
+      // Nothing was sent to the card.
+      if (error instanceof PinPadCancelledError || error instanceof PinPadTimeoutError)
+        this.#triesLeft = triesBefore
+      throw error
+    }
+  }
+
   /** Takes the verified state back (VERIFY with P1 FF). False: the card cannot; the caller resets it, then calls `forget`. */
   async logout(channel: CardChannel, options?: TransmitOptions): Promise<boolean> {
     const { sw } = await exchange(channel, this.#verifyCommand(0xff), options)
@@ -215,6 +257,10 @@ export class PivApplet {
     const { acceptLastTry: _, ...rest } = options
     const transmitOptions: ExchangeOptions = { ...rest, sensitive: true }
     const { sw } = await exchange(channel, { ...this.#verifyCommand(0), data: block }, transmitOptions)
+    this.#verifyAnswered(sw, triesBefore)
+  }
+
+  #verifyAnswered(sw: number, triesBefore: number | undefined): void {
     if (sw === SW.OK) {
       this.#verified = true
       // The counter is back at its maximum, which is no less than the most it ever told.

@@ -166,6 +166,8 @@ async function overT1(slot: ActivatedSlot, atr: Atr, fiDi: number): Promise<Acti
       responseBytes: Math.max(1, Math.min(256, ifsdBytes - STATUS_WORD_BYTES)),
     },
     transmit: (command, options) => transport.transmit(command, options),
+    transmitOnPad: (template, send, options) =>
+      transport.transmitOnPad(template, (prologue) => send(prologue).catch(blockTrouble), options),
   }
 }
 

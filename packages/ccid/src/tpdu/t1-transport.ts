@@ -57,7 +57,41 @@ export class T1Transport {
     throw new CardSilentError()
   }
 
-  async #run(first: T1Step, options: TransmitOptions): Promise<Exclude<T1Step['action'], { do: 'send' }>> {
+  /**
+   * The same for a command that the reader completes with a PIN: `send` gets the block's prologue and gives what came
+   * back. Only the reader knows the command, so where the card asks for it again the exchange is given up.
+   */
+  async transmitOnPad(
+    template: Uint8Array,
+    send: (prologue: readonly [number, number, number]) => Promise<BlockAnswer>,
+    options: TransmitOptions,
+  ): Promise<Uint8Array> {
+    const first = beginExchange(this.#state, template)
+    if (first.action.do !== 'send' || first.state.ifscBytes < template.length)
+      throw new CardGarbledError('aborted')
+    const [nad = 0, pcb = 0, length = 0] = encodeBlock(
+      first.action.block,
+      this.#line.nad,
+      this.#line.detection,
+    )
+    const before = this.#state
+    this.#state = first.state
+    const answer = await send([nad, pcb, length]).catch((error: unknown) => {
+      // The reader sent nothing: the person cancelled, or ran out of time. The next block has this number.
+      this.#state = before
+      throw error
+    })
+    const end = await this.#run(stepT1(this.#state, this.#eventOf(answer)), options, 'never an I-block')
+    if (end.do === 'finish') return end.response
+    if (end.do === 'give-up') throw new CardGarbledError(end.why)
+    throw new CardSilentError()
+  }
+
+  async #run(
+    first: T1Step,
+    options: TransmitOptions,
+    what?: 'never an I-block',
+  ): Promise<Exclude<T1Step['action'], { do: 'send' }>> {
     const line = this.#line
     let leftMs = options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS
     let step = first
@@ -66,6 +100,7 @@ export class T1Transport {
       const { action } = step
       if (action.do !== 'send') return action
       const { block, waitingTimes = 0 } = action
+      if (what !== undefined && block.kind === 'I') return { do: 'reset' }
       if (waitingTimes > 0) {
         leftMs -= waitingTimes * line.blockWaitingMs
         if (leftMs < 0) throw new CardTooSlowError(waitingTimes * line.blockWaitingMs)

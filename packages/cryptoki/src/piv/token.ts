@@ -30,6 +30,13 @@ const MAX_PIN_BYTES = 8
 /** From here down a person should take care (CKF_USER_PIN_COUNT_LOW). */
 const FEW_TRIES = 2
 
+const FLAGS =
+  CKF.LOGIN_REQUIRED |
+  CKF.USER_PIN_INITIALIZED |
+  CKF.TOKEN_INITIALIZED |
+  CKF.WRITE_PROTECTED |
+  CKF.DUAL_CRYPTO_OPERATIONS
+
 /** The slot whose certificate names the holder: 9A. */
 const authenticationSlot = shownSlots[0] as PivSlot
 
@@ -58,12 +65,7 @@ class PivTokenObject implements TokenObject {
 
 /** One card for as long as it is connected. Owner of its transactions: what it knows holds while undisturbed. */
 export class PivToken implements Token {
-  readonly flags: number =
-    CKF.LOGIN_REQUIRED |
-    CKF.USER_PIN_INITIALIZED |
-    CKF.TOKEN_INITIALIZED |
-    CKF.WRITE_PROTECTED |
-    CKF.DUAL_CRYPTO_OPERATIONS
+  readonly flags: number
   readonly mechanisms: ReadonlyMap<number, MechanismInfo> = pivMechanisms
   readonly #connection: CardConnection
   readonly #cache: ObjectCache
@@ -79,7 +81,9 @@ export class PivToken implements Token {
     cache: ObjectCache,
     applet: PivApplet,
     chuid: PivChuid | undefined,
+    hasPinPad: boolean,
   ) {
+    this.flags = hasPinPad ? FLAGS | CKF.PROTECTED_AUTHENTICATION_PATH : FLAGS
     this.#connection = connection
     this.#cache = cache
     this.#applet = applet
@@ -98,7 +102,8 @@ export class PivToken implements Token {
         if (error instanceof StatusError) return undefined
         throw error
       }
-      return new PivToken(connection, cache, applet, await readIdentity(applet, channel))
+      const identity = await readIdentity(applet, channel)
+      return new PivToken(connection, cache, applet, identity, channel.pinPad !== undefined)
     })
   }
 
@@ -204,6 +209,8 @@ export class PivToken implements Token {
   ): Promise<T> {
     const triesLeft = await this.triesLeft(CKU.USER, options)
     if (triesLeft === 0) throw new PinBlockedError()
+    if (this.flags & CKF.PROTECTED_AUTHENTICATION_PATH)
+      return this.#verifiedOnPad(user, source, triesLeft, options, work)
     options.onAwaitPin?.()
     // The person may take a minute: nobody holds the card meanwhile.
     const answer = await requestPin(source, {
@@ -227,6 +234,34 @@ export class PivToken implements Token {
     } finally {
       answer.pin.fill(0)
     }
+  }
+
+  /** The reader asks; the page is asked only whether the last try may be spent. */
+  async #verifiedOnPad<T>(
+    user: 'user' | 'context',
+    source: PinSource,
+    triesLeft: number | undefined,
+    options: TokenLoginOptions,
+    work: (channel: CardChannel) => Promise<T>,
+  ): Promise<T> {
+    let acceptLastTry: true | undefined
+    if (triesLeft === 1) {
+      options.onAwaitPin?.()
+      const need = { user, label: this.#label, triesLeft, minBytes: 0, maxBytes: 0, signal: options.signal }
+      const answer = await requestPin(source, { ...need, pinPad: true })
+      answer.pin.fill(0)
+      acceptLastTry = answer.acceptLastTry
+    }
+    return this.#inTransaction(options, async (channel) => {
+      await this.#learnTries(channel, options)
+      const { pinPad } = channel
+      if (pinPad === undefined) throw new CryptokiError(CKR.DEVICE_ERROR, { detail: 'the PIN pad has gone' })
+      await this.#applet.verifyPinOnPad(pinPad, {
+        ...transmitOptionsOf(options),
+        ...(acceptLastTry === undefined ? {} : { acceptLastTry }),
+      })
+      return work(channel)
+    })
   }
 
   async logout(options?: TransmitOptions): Promise<void> {

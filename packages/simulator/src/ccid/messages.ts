@@ -75,6 +75,8 @@ export const CcidError = {
   BAD_SLOT: 5,
   BAD_PROTOCOL: 7,
   BAD_LEVEL_PARAMETER: 8,
+  PIN_CANCELLED: 0xef,
+  PIN_TIMEOUT: 0xf0,
   CMD_SLOT_BUSY: 0xe0,
   XFR_OVERRUN: 0xfc,
   ICC_MUTE: 0xfe,

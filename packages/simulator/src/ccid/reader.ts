@@ -21,6 +21,7 @@ import {
   SLOT_STATUS,
   TIME_EXTENSION,
 } from './messages.ts'
+import { blockOf, type PersonAtPad, readSecure, takePins } from './pin-entry.ts'
 import { endpoints, type ReaderProfile, readerParts } from './profiles.ts'
 import { type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
 
@@ -47,6 +48,9 @@ export class VirtualCcidReader extends PacketDevice {
   readonly profile: ReaderProfile
   readonly faults: FaultSchedule = new FaultSchedule()
   readonly counters: ReaderCounters = new ReaderCounters()
+  /** Who types where the reader has keys (bPINSupport). Default: nobody, so that every entry runs out of time. */
+  person: PersonAtPad = async () => 'timeout'
+  readonly #pinSupport: number
   readonly #clock: SimulatorClock
   readonly #slots: readonly ReaderSlot[]
   readonly #level: 'extended' | 'short' | 'tpdu'
@@ -71,6 +75,7 @@ export class VirtualCcidReader extends PacketDevice {
     else throw new RangeError('The virtual reader does not model the character level.')
     this.#negotiates = (features & AUTOMATIC_PPS) !== 0
     this.#maxMessageBytes = number(44)
+    this.#pinSupport = byte(52)
     this.#slots = Array.from({ length: byte(4) + 1 }, () => new ReaderSlot())
   }
 
@@ -272,6 +277,9 @@ export class VirtualCcidReader extends PacketDevice {
       case 'XfrBlock':
         this.#transfer(command, place)
         return
+      case 'Secure':
+        void this.#secure(command, place)
+        return
       case 'GetParameters':
       case 'ResetParameters':
       case 'SetParameters':
@@ -370,6 +378,45 @@ export class VirtualCcidReader extends PacketDevice {
     else if (this.#level === 'short' && response.length > MAX_SHORT_RESPONSE_BYTES)
       this.#fail(command, place, CcidError.XFR_OVERRUN)
     else this.#answerPart(command, place, response, true)
+  }
+
+  /** 6.1.11: the person types, and the reader sends the command that it completed. */
+  async #secure(command: Command, place: ReaderSlot): Promise<void> {
+    const { card, contact } = place
+    const message = readSecure(command.data)
+    const needed = message?.operation === 'modify' ? 2 : 1
+    if ((this.#pinSupport & needed) === 0) {
+      this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
+      return
+    }
+    if (place.status !== 0 || card === undefined) {
+      this.#fail(command, place, CcidError.ICC_MUTE)
+      return
+    }
+    if (message === undefined) {
+      this.#fail(command, place, CcidError.BAD_LENGTH)
+      return
+    }
+    const { epoch } = place
+    place.begin(command)
+    place.transfersBefore = command.transfersBefore
+    const typed = await takePins(message, this.person)
+    if (place.epoch !== epoch) return
+    if (typed === 'cancel' || typed === 'timeout') {
+      place.done()
+      this.#fail(command, place, typed === 'cancel' ? CcidError.PIN_CANCELLED : CcidError.PIN_TIMEOUT)
+      return
+    }
+    const isBlock = contact !== undefined && place.protocol === 1
+    const bytes = isBlock ? blockOf(message.prologue, typed.command) : typed.command
+    const response =
+      contact === undefined ? await card.process(bytes) : await contact.exchange(bytes, place.protocol)
+    if (contact === undefined && response !== 'mute')
+      this.counters.executed(bytes.length, response.length, command.transfersBefore)
+    if (place.epoch !== epoch) return
+    place.done()
+    if (response === 'mute') this.#fail(command, place, CcidError.ICC_MUTE)
+    else this.#answer(command, DATA_BLOCK, place.status, 0, 0, response)
   }
 
   /** As much of a response as a message holds; the rest waits for the host's empty block. */

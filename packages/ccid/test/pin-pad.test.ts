@@ -1,0 +1,85 @@
+/** PIN data structures as bytes, for the formats of PIV, OpenPGP cards and PKCS#15 (CCID 1.1, 6.1.11; ISO 9564-1). */
+import type { PinTemplate } from '@webtoki/apdu'
+import { describe, expect, it } from 'vitest'
+import { checkTemplate, modifyData, verifyData } from '../src/pin-pad.ts'
+
+const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
+const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
+
+const piv: PinTemplate = {
+  command: bytes('00 20 00 80 08 ff ff ff ff ff ff ff ff'),
+  pinOffset: 0,
+  blockBytes: 8,
+  format: 'ascii',
+  minDigits: 6,
+  maxDigits: 8,
+}
+
+describe('verify', () => {
+  it('PIV: ASCII, a block of 8 bytes filled with FF', () => {
+    expect(hex(verifyData(piv, [0, 0, 0]))).toBe(
+      hex(bytes('00 3c 82 08 00 08 06 02 01 09 04 00 00 00 00 00 20 00 80 08 ff ff ff ff ff ff ff ff')),
+    )
+  })
+
+  it('with the prologue of the T=1 block that the reader is to send', () => {
+    expect(hex(verifyData(piv, [0, 0x40, 13])).slice(24, 30)).toBe('00400d')
+  })
+
+  it('OpenPGP: ASCII, as long as the PIN', () => {
+    const template: PinTemplate = {
+      ...piv,
+      command: bytes('00 20 00 82 00'),
+      blockBytes: 0,
+      minDigits: 6,
+      maxDigits: 15,
+    }
+    expect(hex(verifyData(template, [0, 0, 0])).slice(0, 14)).toBe('003c8200000f06')
+  })
+
+  it('PKCS#15: BCD in the second byte of a block', () => {
+    const template: PinTemplate = {
+      ...piv,
+      command: bytes('00 20 00 01 08 24 ff ff ff ff ff ff ff'),
+      pinOffset: 1,
+      blockBytes: 7,
+      format: 'bcd',
+      minDigits: 4,
+      maxDigits: 12,
+    }
+    expect(hex(verifyData(template, [0, 0, 0])).slice(0, 14)).toBe('003c8907000c04')
+  })
+})
+
+describe('modify', () => {
+  const change: PinTemplate = {
+    ...piv,
+    command: bytes(`00 24 00 80 10 ${'ff'.repeat(16)}`),
+    newPinOffset: 8,
+    asksOldPin: true,
+    confirms: true,
+  }
+
+  it('PIV: old and new side by side, the new one typed twice', () => {
+    expect(hex(modifyData(change, [0, 0, 0]))).toBe(
+      hex(
+        bytes(
+          `01 3c 82 08 00 00 08 08 06 03 02 03 09 04 00 01 02 00 00 00 00 24 00 80 10 ${'ff'.repeat(16)}`,
+        ),
+      ),
+    )
+  })
+
+  it('without the old PIN there are two sentences, without confirmation one fewer', () => {
+    expect(hex(modifyData({ ...change, asksOldPin: false }, [0, 0, 0])).slice(18, 32)).toBe('01020209040102')
+    expect(hex(modifyData({ ...change, confirms: false }, [0, 0, 0])).slice(18, 32)).toBe('02020209040001')
+  })
+})
+
+describe('a template', () => {
+  it('whose PIN lies outside its command is refused', () => {
+    expect(() => checkTemplate({ ...piv, pinOffset: 4 })).toThrow(RangeError)
+    expect(() => checkTemplate({ ...piv, command: bytes('00 20 00 80 08 ff') })).toThrow(RangeError)
+    expect(() => checkTemplate(piv)).not.toThrow()
+  })
+})

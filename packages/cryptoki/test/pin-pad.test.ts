@@ -1,0 +1,161 @@
+/** A reader with keys: the PIN is typed there, and the page never has it. */
+import { ccidSlots } from '@webtoki/ccid'
+import {
+  CKA,
+  CKF,
+  CKM,
+  CKO,
+  CKR,
+  CKU,
+  Cryptoki,
+  type OperationEvent,
+  type PinRequest,
+  result,
+} from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import {
+  createPivCard,
+  type PersonAtPad,
+  type PinEntry,
+  type ReaderProfile,
+  readerProfiles,
+  VirtualCcidReader,
+  virtualUsb,
+} from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { afterEach, describe, expect, it } from 'vitest'
+
+/** The same reader taking extended APDUs, with keys. */
+const apduPad: ReaderProfile = {
+  ...readerProfiles.dualiAbcm6,
+  ccidDescriptor: `${readerProfiles.dualiAbcm6.ccidDescriptor.slice(0, 104)}0301`,
+}
+const profiles = {
+  APDUs: { profile: apduPad, protocols: 'T=1' },
+  'TPDUs over T=1': { profile: readerProfiles.cherrySt2000, protocols: 'T=1' },
+  'TPDUs over T=0': { profile: readerProfiles.cherrySt2000, protocols: 'T=0' },
+} as const
+
+const open: Cryptoki[] = []
+afterEach(async () => {
+  for (const cryptoki of open.splice(0)) await cryptoki.close()
+})
+
+async function stand(
+  person: PersonAtPad,
+  pin?: (request: PinRequest) => Promise<{ pin: Uint8Array; acceptLastTry?: true } | undefined>,
+  { profile, protocols }: (typeof profiles)[keyof typeof profiles] = profiles['TPDUs over T=1'],
+) {
+  const reader = new VirtualCcidReader(profile)
+  const card = createPivCard({ protocols })
+  reader.insert(card)
+  reader.person = person
+  const usb = virtualUsb([reader])
+  const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [pivDriver()], login: 'on-demand' })
+  open.push(cryptoki)
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  if (slot === undefined) throw new Error('There is no slot.')
+  const session = await slot.openSession(pin === undefined ? {} : { pin })
+  return { reader, card, slot, session }
+}
+
+const key = async ({ session }: Awaited<ReturnType<typeof stand>>, id: number) => {
+  const [found] = await result(
+    session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(id) }),
+  )
+  if (found === undefined) throw new Error('There is no such key.')
+  return found
+}
+
+describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, how) => {
+  it('logs in without asking the page, and says so in its flags', async () => {
+    const asked: string[] = []
+    const made = await stand(
+      async ({ operation, entry, minDigits, maxDigits }) => {
+        asked.push(`${operation} ${entry} ${minDigits} to ${maxDigits}`)
+        return { digits: '123456' }
+      },
+      undefined,
+      how,
+    )
+    expect((await made.slot.tokenInfo()).flags & CKF.PROTECTED_AUTHENTICATION_PATH).not.toBe(0)
+    await made.session.login(CKU.USER)
+    expect(asked).toEqual(['verify pin 6 to 8'])
+    expect(made.card.pinVerified).toBe(true)
+  })
+
+  it('a signature with a key that asks each time waits at the pad, and goes on with the card', async () => {
+    const made = await stand(async () => ({ digits: '123456' }), undefined, how)
+    const phases: OperationEvent<Uint8Array>['phase'][] = []
+    const operation = made.session.sign({ type: CKM.ECDSA_SHA256 }, await key(made, 2), new Uint8Array(3))
+    const signature = await new Promise<Uint8Array>((resolve, reject) => {
+      operation.subscribe({
+        next: (event) => {
+          phases.push(event.phase)
+          if (event.phase === 'done') resolve(event.value)
+        },
+        error: reject,
+      })
+    })
+    expect(signature).toHaveLength(64)
+    expect(phases).toContain('awaiting-pin-pad')
+    expect(phases).not.toContain('awaiting-pin')
+  })
+
+  it('a wrong PIN costs one try, and the next entry is a new one', async () => {
+    const entries = ['654321', '123456']
+    const made = await stand(async () => ({ digits: entries.shift() ?? '' }), undefined, how)
+    await expect(made.session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.PIN_INCORRECT })
+    expect(made.card.pinTriesLeft).toBe(2)
+    await made.session.login(CKU.USER)
+    expect(made.card.pinTriesLeft).toBe(3)
+  })
+
+  it.each([
+    { what: 'cancel', code: 'card/pin-pad-cancelled' },
+    { what: 'timeout', code: 'card/pin-pad-timeout' },
+  ] as const)('$what is no wrong PIN: no try is lost, and the next login works', async ({ what, code }) => {
+    const entries: PinEntry[] = [what, { digits: '123456' }]
+    const made = await stand(async () => entries.shift() ?? 'timeout', undefined, how)
+    await expect(made.session.login(CKU.USER)).rejects.toMatchObject({
+      rv: CKR.FUNCTION_CANCELED,
+      cause: { code },
+    })
+    expect(made.card.pinTriesLeft).toBe(3)
+    await made.session.login(CKU.USER)
+    expect(made.card.pinVerified).toBe(true)
+  })
+})
+
+describe('the last try', () => {
+  const oneLeft = async (pin?: Parameters<typeof stand>[1]) => {
+    const typed: string[] = []
+    const made = await stand(async () => {
+      typed.push('typed')
+      return { digits: typed.length < 3 ? '654321' : '123456' }
+    }, pin)
+    for (let tries = 0; tries < 2; tries++) await made.session.login(CKU.USER).catch(() => {})
+    expect(made.card.pinTriesLeft).toBe(1)
+    return { ...made, typed }
+  }
+
+  it('is not begun on the pad where nobody says yes', async () => {
+    const made = await oneLeft()
+    await expect(made.session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED })
+    expect(made.typed).toHaveLength(2)
+    expect(made.card.pinTriesLeft).toBe(1)
+  })
+
+  it('is begun where the page says yes; what it sends as a PIN counts for nothing', async () => {
+    const requests: PinRequest[] = []
+    const made = await oneLeft(async (request) => {
+      requests.push(request)
+      return { pin: new TextEncoder().encode('000000'), acceptLastTry: true }
+    })
+    await made.session.login(CKU.USER)
+    expect(requests.map(({ pinPad, lastTry }) => ({ pinPad, lastTry }))).toEqual([
+      { pinPad: true, lastTry: true },
+    ])
+    expect(made.card.pinVerified).toBe(true)
+  })
+})
