@@ -1,26 +1,17 @@
-/** Digests: short data at once, long data in WebAssembly that is loaded for it alone. */
-import { sha1 } from '@noble/hashes/legacy.js'
-import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
+/** Digests: short data by the platform's own, long data in WebAssembly that is loaded for it alone. */
+import { concatBytes } from '@webtoki/apdu'
 import type { DigestName } from './digest-name.ts'
 import type { LongDigest } from './streaming-digest.ts'
 
 /** A challenge is shorter: who only logs in never loads the WebAssembly. */
 const SHORT_BYTES = 0x1_0000
 
-const short = {
-  'SHA-1': sha1,
-  'SHA-224': sha224,
-  'SHA-256': sha256,
-  'SHA-384': sha384,
-  'SHA-512': sha512,
-} as const
+/** What WebCrypto knows (Web Cryptography API, 18.1): it takes a message whole. */
+const platformDigests: ReadonlySet<string> = new Set(['SHA-1', 'SHA-256', 'SHA-384', 'SHA-512'])
 
-/** The hashes that paddings use. */
-export type ShortDigestName = 'SHA-1' | 'SHA-224' | 'SHA-256' | 'SHA-384' | 'SHA-512'
-
-/** A whole digest at once, for small inputs. */
-export function hash(name: ShortDigestName, bytes: Uint8Array): Uint8Array {
-  return short[name](bytes)
+/** The part of WebCrypto that is used; absent where a page was not served securely. */
+interface Platform {
+  readonly crypto?: { readonly subtle?: { digest(name: string, data: Uint8Array): Promise<ArrayBuffer> } }
 }
 
 /** A digest under way. What it is given is not kept beyond the call, however long the whole becomes. */
@@ -36,7 +27,11 @@ export class StreamingDigest {
 
   async update(chunk: Uint8Array): Promise<void> {
     if (this.#long === undefined) {
-      if (isShort(this.#name) && this.#gatheredBytes + chunk.length <= SHORT_BYTES) {
+      if (
+        subtle() !== undefined &&
+        platformDigests.has(this.#name) &&
+        this.#gatheredBytes + chunk.length <= SHORT_BYTES
+      ) {
         this.#gathered.push(chunk.slice())
         this.#gatheredBytes += chunk.length
         return
@@ -48,11 +43,9 @@ export class StreamingDigest {
 
   /** To be called once. */
   async digest(): Promise<Uint8Array> {
-    const name = this.#name
-    if (this.#long === undefined && isShort(name)) {
-      const hasher = short[name].create()
-      for (const chunk of this.#gathered) hasher.update(chunk)
-      return hasher.digest()
+    const platform = subtle()
+    if (this.#long === undefined && platform !== undefined && platformDigests.has(this.#name)) {
+      return new Uint8Array(await platform.digest(this.#name, concatBytes(...this.#gathered)))
     }
     return (this.#long ?? (await this.#lengthen())).digest()
   }
@@ -67,6 +60,6 @@ export class StreamingDigest {
   }
 }
 
-function isShort(name: DigestName): name is ShortDigestName {
-  return Object.hasOwn(short, name)
+function subtle() {
+  return (globalThis as Platform).crypto?.subtle
 }

@@ -4,7 +4,7 @@ import { concatBytes, decodeTlv, equalBytes, toHex } from '@webtoki/apdu'
 import { encodeDigestInfo, padPkcs1 } from '@webtoki/apdu/piv'
 import type { Attributes } from './attributes.ts'
 import { CKA, CKR } from './constants.ts'
-import { hash as hashBytes } from './digest.ts'
+import { hashNow as hashBytes } from './hash-now.ts'
 import { CryptokiError } from './errors.ts'
 import { type Mechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
 

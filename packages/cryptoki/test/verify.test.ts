@@ -2,7 +2,7 @@ import { constants, createSign, generateKeyPairSync, type KeyObject } from 'node
 import { encodeTlv } from '@webtoki/apdu'
 import { type Attributes, CKA, CKG, CKK, CKM, CKR } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
-import { hash } from '../src/digest.ts'
+import { hashNow as hash } from '../src/hash-now.ts'
 import { verifySignature } from '../src/verify.ts'
 
 const message = new TextEncoder().encode('a message')

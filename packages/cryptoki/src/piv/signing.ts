@@ -9,7 +9,6 @@ import {
 } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKK, CKR } from '../constants.ts'
-import { hash as hashBytes } from '../digest.ts'
 import { CryptokiError } from '../errors.ts'
 import { pssParametersOf, signMechanism } from '../mechanisms.ts'
 import { platformRandomBytes } from '../random.ts'
@@ -35,13 +34,13 @@ const curves: ReadonlyMap<string, { readonly algorithm: number; readonly fieldBy
   ['06052b81040022', { algorithm: PivAlgorithm.P384, fieldBytes: 48 }],
 ])
 
-/** Throws CKR_KEY_SIZE_RANGE, CKR_DATA_LEN_RANGE, CKR_MECHANISM_INVALID before anything is sent. */
-export function prepareSignature(request: SignRequest, attributes: Attributes): CardSignature {
+/** Rejects with CKR_KEY_SIZE_RANGE, CKR_DATA_LEN_RANGE, CKR_MECHANISM_INVALID before anything is sent. */
+export async function prepareSignature(request: SignRequest, attributes: Attributes): Promise<CardSignature> {
   const mechanism = signMechanism(request.mechanism.type)
   if (mechanism === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
   try {
     return attributes[CKA.KEY_TYPE] === CKK.RSA
-      ? rsaSignature(request, mechanism.padding, attributes)
+      ? await rsaSignature(request, mechanism.padding, attributes)
       : ecdsaSignature(request.data, attributes)
   } catch (error) {
     // The padding's own complaints: the message does not fit the key or the hash.
@@ -50,7 +49,11 @@ export function prepareSignature(request: SignRequest, attributes: Attributes): 
   }
 }
 
-function rsaSignature(request: SignRequest, padding: string, attributes: Attributes): CardSignature {
+async function rsaSignature(
+  request: SignRequest,
+  padding: string,
+  attributes: Attributes,
+): Promise<CardSignature> {
   const keyBits = attributes[CKA.MODULUS_BITS] ?? 0
   const algorithm = rsaAlgorithms.get(keyBits)
   if (algorithm === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
@@ -62,11 +65,12 @@ function rsaSignature(request: SignRequest, padding: string, attributes: Attribu
   const { data, digested } = request
   if (padding === 'pss') {
     const { hash, mgfHash, saltBytes } = pssParametersOf(request.mechanism)
+    const { hashNow } = await import('../hash-now.ts')
     const challenge = padPss(data, {
       keyBits,
       saltBytes,
-      hash: (bytes) => hashBytes(hash, bytes),
-      mgfHash: (bytes) => hashBytes(mgfHash, bytes),
+      hash: (bytes) => hashNow(hash, bytes),
+      mgfHash: (bytes) => hashNow(mgfHash, bytes),
       randomBytes: platformRandomBytes,
     })
     return { algorithm, challenge, finish }

@@ -278,7 +278,7 @@ export class PivToken implements Token {
     if (!(object instanceof PivTokenObject)) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
     const attributes = await object.load(options)
     if (attributes === undefined) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
-    const signature = prepareSignature(request, attributes)
+    const signature = await prepareSignature(request, attributes)
     const authenticate = (channel: CardChannel): Promise<Uint8Array> =>
       this.#applet.generalAuthenticate(
         channel,
