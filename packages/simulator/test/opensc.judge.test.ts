@@ -2,8 +2,7 @@
 import { constants, createPublicKey, publicEncrypt, verify } from 'node:crypto'
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -61,17 +60,27 @@ async function inReader(profile: 'omnikey3021' | 'yubikey4'): Promise<Place> {
   }
 }
 
-/** A port that nobody uses now. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
+/** Two ports in a row that nobody uses now: vpcd has a second slot at the next one. */
+async function freePorts(): Promise<number> {
+  const listen = (port: number) =>
+    new Promise<Server | undefined>((resolve) => {
+      const server = createServer()
+      server.once('error', () => resolve(undefined))
+      server.listen(port, '127.0.0.1', () => resolve(server))
+    })
+  for (;;) {
+    const first = await listen(0)
+    if (first === undefined) throw new Error('There is no free port.')
+    const { port } = first.address() as AddressInfo
+    const second = await listen(port + 1)
+    for (const server of [first, second])
+      await new Promise<void>((resolve) => server?.close(() => resolve()) ?? resolve())
+    if (second !== undefined) return port
+  }
 }
 
 async function behindVpcd(): Promise<Place> {
-  const port = await freePort()
+  const port = await freePorts()
   const folder = mkdtempSync(join(tmpdir(), 'webtoki-vpcd-'))
   const lines = [
     'FRIENDLYNAME "Virtual PCD"',
@@ -140,7 +149,9 @@ describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV car
   async function says(transcript: string, program: string, ...args: readonly string[]): Promise<void> {
     const { code, out, err } = await run(program, ...args)
     const named = err.replace(/(?<=^Using reader with a card: ).*$/m, 'NAME')
-    const said = [...out.split('\n'), '--- errors', ...named.split('\n'), `--- code ${code}`]
+    // Objects that the module numbers by its memory are numbered by nothing.
+    const steady = out.replace(/(?<=^(?:Data|Profile) object )\d+$/gm, 'NUMBER')
+    const said = [...steady.split('\n'), '--- errors', ...named.split('\n'), `--- code ${code}`]
     const path = join(transcripts, `${transcript}.txt`)
     if (process.env['WRITE_TRANSCRIPTS'] === 'yes') writeFileSync(path, said.join('\n'))
     expect(said).toEqual(readFileSync(path, 'utf8').split('\n'))
@@ -164,11 +175,7 @@ describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV car
   ] as const)('OpenSC’s signature with $slot verifies in Node', async ({ slot, id, mechanism, hash }) => {
     const args = ['--login', '--pin', '123456', '--sign', '--id', id, '-m', mechanism]
     const files = ['--input-file', file('message'), '--output-file', file('signature')]
-    const { code, err } = await run('pkcs11-tool', ...args, '--signature-format', 'openssl', ...files)
-    expect({ code, err: err.split('\n').at(-2) }).toEqual({
-      code: 0,
-      err: `Using signature algorithm ${mechanism}`,
-    })
+    await says(`pkcs11-sign-${slot}`, 'pkcs11-tool', ...args, '--signature-format', 'openssl', ...files)
     const key = createPublicKey({
       key: Buffer.from(place.card.publicKeyOf(slot) as Uint8Array),
       format: 'der',
@@ -183,27 +190,19 @@ describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV car
     const secret = Buffer.from('a secret of some bytes')
     writeFileSync(file('encrypted'), publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, secret))
     const args = ['--login', '--pin', '123456', '--decrypt', '--id', '03', '-m', 'RSA-PKCS']
-    const { code } = await run(
-      'pkcs11-tool',
-      ...args,
-      '--input-file',
-      file('encrypted'),
-      '--output-file',
-      file('plain'),
-    )
-    expect(code).toBe(0)
+    const files = ['--input-file', file('encrypted'), '--output-file', file('plain')]
+    await says('pkcs11-decrypt', 'pkcs11-tool', ...args, ...files)
     expect(readFileSync(file('plain'))).toEqual(secret)
   })
 
   it('a wrong PIN costs one try by each judge, and the right one brings all back', async () => {
-    const login = (pin: string) => run('pkcs11-tool', '--login', '--pin', pin, '--list-objects')
-    const wrong = await login('654321')
-    expect(wrong.code).toBe(1)
-    expect(wrong.err).toContain('CKR_PIN_INCORRECT')
+    const login = (transcript: string, pin: string) =>
+      says(transcript, 'pkcs11-tool', '--login', '--pin', pin, '--list-objects')
+    await login('pkcs11-wrong-pin', '654321')
     expect(place.card.pinTriesLeft).toBe(2)
     await says('yubico-wrong-pin', 'yubico-piv-tool', '-r', '', '-a', 'verify-pin', '-P', '654321')
     expect(place.card.pinTriesLeft).toBe(1)
-    expect((await login('123456')).code).toBe(0)
+    await login('pkcs11-objects', '123456')
     expect(place.card.pinTriesLeft).toBe(3)
   })
 
