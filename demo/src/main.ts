@@ -46,14 +46,14 @@ async function useVirtual(): Promise<void> {
   desk = new VirtualDesk()
   byId('bench').hidden = false
   readers.setAttribute('no-connect', '')
-  start(new Webtoki({ pin: pin.ask, usb: desk.usb, drivers: [desk.driver] }))
+  start(new Webtoki({ pin: pin.ask, usb: desk.usb }))
   desk.card.onTouchWanted = (wanted) => {
     byId('touch-now').hidden = !wanted
     if (wanted)
       for (const progress of [loginProgress, signProgress])
         if (isWaiting(progress)) progress.phase('awaiting-touch')
   }
-  desk.pad.onPinWanted = (wanted) => {
+  desk.onPinWanted = (wanted) => {
     byId('pad-keys').hidden = !wanted
   }
   showDesk()
@@ -145,10 +145,11 @@ byId<HTMLInputElement>('touch').addEventListener('change', ({ target }) => {
 })
 byId('touch-now').addEventListener('click', () => desk?.card.touch())
 byId<HTMLInputElement>('pad').addEventListener('change', ({ target }) => {
-  if (desk !== undefined) desk.pad.isThere = (target as HTMLInputElement).checked
+  desk?.useKeys((target as HTMLInputElement).checked)
+  showDesk()
 })
-byId('pad-pin').addEventListener('click', () => desk?.pad.press('pin'))
-byId('pad-cancel').addEventListener('click', () => desk?.pad.press('cancel'))
+byId('pad-pin').addEventListener('click', () => desk?.press('pin'))
+byId('pad-cancel').addEventListener('click', () => desk?.press('cancel'))
 
 function showDesk(): void {
   if (desk === undefined) return

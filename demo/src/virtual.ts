@@ -1,8 +1,7 @@
-/** The virtual reader of the demo: a PIV card that can be pulled, made slow, made to ask for a touch or for its PIN on a pad. */
-import type { PinSource, Token, TokenDriver, TokenLoginOptions } from '@webtoki/cryptoki'
-import { pivDriver } from '@webtoki/cryptoki/piv'
+/** The virtual desk of the demo: a PIV card that can be pulled, made slow and made to ask for a touch, in a reader without keys or with. */
 import {
   createPivCard,
+  type PinEntry,
   type PivCard,
   readerProfiles,
   type VirtualCard,
@@ -59,82 +58,50 @@ class Handled implements VirtualCard {
   }
 }
 
-/** What a person types on a pad, the page never sees. Here it is scripted: a press of the page's button types the demo's PIN. */
-class ScriptedPad {
-  isThere = false
+/** Two readers, one of them with keys, and one card for either, on a bus of their own. */
+export class VirtualDesk {
+  readonly card: Handled = new Handled(createPivCard())
+  /** Told when the reader with keys waits for a PIN, and when it no longer does. */
   onPinWanted: (wanted: boolean) => void = () => {}
-  #end: ((typed: boolean) => void) | undefined
+  isCardIn = true
+  isPlugged = true
+  readonly #plain = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+  readonly #withKeys = new VirtualCcidReader(readerProfiles.cherrySt2000)
+  #reader = this.#plain
+  readonly #bus = new VirtualBus()
+  readonly usb: USB = this.#bus.context()
+  #press: ((entry: PinEntry) => void) | undefined
 
-  /** Types the PIN, or presses the pad's cancel key. */
-  press(key: 'pin' | 'cancel'): void {
-    this.#end?.(key === 'pin')
-  }
-
-  /** Stands in for the page's own dialog wherever the pad is there. */
-  source(own: PinSource, { onWait, onAwaitPin }: TokenLoginOptions): PinSource {
-    return async (request) => {
-      if (!this.isThere) {
-        onAwaitPin?.()
-        return own(request)
-      }
-      onWait?.('pin-pad')
+  constructor() {
+    // Whoever types there is not seen by the page: a button of the desk stands in for the person's fingers.
+    this.#withKeys.person = async () => {
       this.onPinWanted(true)
       try {
-        const typed = await new Promise<boolean>((resolve) => {
-          this.#end = resolve
-          request.signal.addEventListener('abort', () => resolve(false), { once: true })
+        return await new Promise<PinEntry>((resolve) => {
+          this.#press = resolve
         })
-        if (!typed) return undefined
-        const pin = new TextEncoder().encode('123456')
-        return request.lastTry ? { pin, acceptLastTry: true } : { pin }
       } finally {
-        this.#end = undefined
+        this.#press = undefined
         this.onPinWanted(false)
       }
     }
-  }
-}
-
-/** A PIV token that gets its PINs from the pad. */
-function withPad(token: Token, pad: ScriptedPad): Token {
-  const quiet = ({ onAwaitPin: _onAwaitPin, ...options }: TokenLoginOptions): TokenLoginOptions => options
-  return {
-    flags: token.flags,
-    mechanisms: token.mechanisms,
-    describe: (options) => token.describe(options),
-    objects: () => token.objects(),
-    triesLeft: (user, options) => token.triesLeft(user, options),
-    login: (user, pin, options = {}) => token.login(user, pad.source(pin, options), quiet(options)),
-    logout: (options) => token.logout(options),
-    sign: ({ contextPin, ...request }, options = {}) =>
-      token.sign(
-        contextPin === undefined ? request : { ...request, contextPin: pad.source(contextPin, options) },
-        quiet(options),
-      ),
-  }
-}
-
-/** One reader with one card, on a bus of its own. */
-export class VirtualDesk {
-  readonly pad: ScriptedPad = new ScriptedPad()
-  /** PIV, with the pad between the card and the person. */
-  readonly driver: TokenDriver = {
-    name: 'PIV',
-    open: async (connection) => {
-      const token = await pivDriver().open(connection)
-      return token && withPad(token, this.pad)
-    },
-  }
-  readonly card: Handled = new Handled(createPivCard())
-  readonly #reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
-  readonly #bus = new VirtualBus()
-  readonly usb: USB = this.#bus.context()
-  isCardIn = true
-  isPlugged = true
-
-  constructor() {
     this.#reader.insert(this.card)
     this.#bus.plug(this.#reader)
+  }
+
+  /** Types the PIN on the reader's keys, or presses its cancel key. */
+  press(key: 'pin' | 'cancel'): void {
+    this.#press?.(key === 'pin' ? { digits: '123456' } : 'cancel')
+  }
+
+  /** Puts the other reader in the place of the one that is there, and the card into it. */
+  useKeys(withKeys: boolean): void {
+    this.press('cancel')
+    if (this.isPlugged) this.#bus.unplug(this.#reader)
+    this.#reader.remove()
+    this.#reader = withKeys ? this.#withKeys : this.#plain
+    if (this.isCardIn) this.#reader.insert(this.card)
+    if (this.isPlugged) this.#bus.plug(this.#reader)
   }
 
   toggleCard(): void {

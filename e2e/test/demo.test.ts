@@ -114,7 +114,9 @@ describe('logging in', () => {
 
   it('a reader with a PIN pad asks there, and the page shows no field', () =>
     story(async (page) => {
-      await page.page.getByLabel('PIN pad on the reader').check()
+      await page.page.getByLabel('A reader with a PIN pad').check()
+      await page.page.locator('webtoki-readers').getByText('SmartTerminal ST-2xxx').waitFor()
+      await page.ready()
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
       await page.login('Enter your PIN on the reader')
       expect(await page.pin.isVisible()).toBe(false)
@@ -123,6 +125,7 @@ describe('logging in', () => {
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
       await page.page.getByRole('button', { name: 'Type the PIN on the pad' }).click()
       await page.login('You are logged in')
+      await page.card('PIN verified (9000)')
     }))
 
   it('a site that does not answer is told as that, and no PIN is asked for', () =>
