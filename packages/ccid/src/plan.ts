@@ -5,6 +5,8 @@ import { quirkOf, type ReaderQuirk } from './quirks.ts'
 
 /** LEN 255 is reserved in T=1 (ISO/IEC 7816-3:2006, 11.3.2.3). */
 const MAX_IFSD_BYTES = 254
+/** bInterfaceProtocol of ICCD version B. */
+export const ICCD_B = 2
 /** A block's prologue and LRC. */
 const BLOCK_OVERHEAD_BYTES = 4
 
@@ -43,8 +45,12 @@ export interface ReaderPlan {
 export function correctedDescriptor(
   vendorId: number,
   productId: number,
-  told: CcidDescriptor,
+  given: CcidDescriptor,
+  interfaceProtocol: number,
 ): CcidDescriptor {
+  // ICCD version B parts long APDUs by bLevelParameter at the short level too.
+  const told: CcidDescriptor =
+    interfaceProtocol === ICCD_B && given.level === 'short' ? { ...given, level: 'extended' } : given
   const quirk = quirkOf(vendorId, productId)
   if (quirk === undefined) return told
   const { maxIfsdBytes = told.maxIfsdBytes, maxDataRateBps = told.maxDataRateBps } = quirk
@@ -59,7 +65,7 @@ export function correctedDescriptor(
 
 /** Works the plan out. Nothing is asked of the reader, and nothing throws. */
 export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPlan {
-  const descriptor = correctedDescriptor(vendorId, productId, face.descriptor)
+  const descriptor = correctedDescriptor(vendorId, productId, face.descriptor, face.interfaceProtocol)
   const { features, level, protocols, maxMessageBytes } = descriptor
   const transport = transportOf(face.interfaceProtocol)
   const known = protocols & 3 || 3
@@ -91,7 +97,7 @@ export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPla
 
 function transportOf(interfaceProtocol: number): ReaderPlan['transport'] {
   if (interfaceProtocol === 1) return 'iccd-a'
-  return interfaceProtocol === 2 ? 'iccd-b' : 'ccid'
+  return interfaceProtocol === ICCD_B ? 'iccd-b' : 'ccid'
 }
 
 /** At APDU level the reader must do it all, whatever its bits say. */
@@ -106,7 +112,7 @@ function refusalOf(
   level: ExchangeLevel,
   { maxMessageBytes }: CcidDescriptor,
 ): string | undefined {
-  if (transport !== 'ccid') return 'a device on the control pipe (ICCD), which this driver does not speak yet'
+  if (transport === 'iccd-a') return 'ICCD version A, which this driver does not speak yet'
   if (level === 'character') return 'character level, which this driver does not speak yet'
   if (maxMessageBytes <= HEADER_BYTES + BLOCK_OVERHEAD_BYTES)
     return `messages of ${maxMessageBytes} bytes have no room for a command`

@@ -19,7 +19,7 @@ import {
   SMART_CARD_CLASS,
   VENDOR_CLASS,
 } from './descriptors.ts'
-import { correctedDescriptor } from './plan.ts'
+import { correctedDescriptor, ICCD_B } from './plan.ts'
 import { holdDevice, releaseDevice } from './device-hold.ts'
 import { Identities, nameOf, type ReaderIdentity, slotIdentity } from './identity.ts'
 import { CcidReader, READER_TIMEOUT_MS } from './reader.ts'
@@ -244,10 +244,18 @@ class UsbSlotSource implements CcidSlotSource {
     isOneOfSeveral: boolean,
   ): Promise<void> {
     const { interfaceNumber } = face
-    const descriptor = correctedDescriptor(device.vendorId, device.productId, face.descriptor)
-    const reader = new CcidReader(descriptor, this.#clock, (reset) =>
-      WebUsbPipe.open(device, face, { reset }),
+    const descriptor = correctedDescriptor(
+      device.vendorId,
+      device.productId,
+      face.descriptor,
+      face.interfaceProtocol,
     )
+    const reader = new CcidReader(descriptor, this.#clock, async (reset) => {
+      if (face.interfaceProtocol !== ICCD_B) return WebUsbPipe.open(device, face, { reset })
+      // Few devices: pages with any other reader never load it.
+      const { IccdPipe } = await import('./iccd-pipe.ts')
+      return IccdPipe.open(device, face, this.#clock, reset)
+    })
     let isInUse = false
     try {
       await reader.ready()

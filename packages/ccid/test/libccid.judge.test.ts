@@ -5,10 +5,13 @@ import { ccidSlots } from '@webtoki/ccid'
 import {
   createEchoCard,
   createPivCard,
+  gemaltoPdt,
   type ReaderProfile,
   readerProfiles,
+  type UsbDeviceModel,
   type VirtualCard,
   VirtualCcidReader,
+  VirtualIccdToken,
   virtualUsb,
 } from '@webtoki/simulator'
 import { startBus, startPcscd, type VirtualUsbBus } from '@webtoki/simulator/node'
@@ -42,7 +45,7 @@ afterEach(async () => {
   for (const end of open.splice(0).reverse()) await end()
 })
 
-async function libccid(reader: VirtualCcidReader): Promise<Driver> {
+async function libccid(reader: UsbDeviceModel): Promise<Driver> {
   const bus: VirtualUsbBus = await startBus()
   open.push(() => bus.close())
   const daemon = await startPcscd({ bus })
@@ -74,7 +77,7 @@ async function libccid(reader: VirtualCcidReader): Promise<Driver> {
   }
 }
 
-async function ours(reader: VirtualCcidReader): Promise<Driver> {
+async function ours(reader: UsbDeviceModel): Promise<Driver> {
   const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }), pollMs: 20 })
   open.push(() => source.close())
   const [slot] = await firstValueFrom(source.slots$)
@@ -173,6 +176,32 @@ describe.skipIf(missing !== undefined)('libccid and we report the same of a read
     expect(theirs.filter((line) => line.includes('gone'))).toEqual(['out gone'])
   })
 })
+
+describe.skipIf(missing !== undefined)(
+  'libccid and we report the same of a token on the control pipe',
+  () => {
+    async function tell(drive: (token: UsbDeviceModel) => Promise<Driver>): Promise<string[]> {
+      const token = new VirtualIccdToken(gemaltoPdt, createEchoCard())
+      const driver = await drive(token)
+      const lines = [`ATR ${await driver.atr()}`]
+      await driver.connect()
+      const long = Uint8Array.from({ length: 3000 }, (_, at) => (at * 7) & 0xff)
+      lines.push(await driver.transmit(`0010000000${(3000).toString(16).padStart(4, '0')}${hex(long)}0000`))
+      for (const delay of [0, 3]) {
+        token.pollAgain = { times: 3, delay }
+        lines.push(await driver.transmit('0010000002aabb00'))
+      }
+      await driver.disconnect()
+      return lines
+    }
+
+    it('Gemalto PDT: ATR, a long echo in parts, and "ask again"', async () => {
+      const theirs = await tell(libccid)
+      expect(theirs[1]).toHaveLength(2 * 3002)
+      expect(await tell(ours)).toEqual(theirs)
+    })
+  },
+)
 
 /** SELECT PIV, the certificate of 9A, VERIFY, a P-256 signature with 9C: by APDUs with Le 00, as libccid's callers send them. */
 async function byHand(driver: Driver, card: VirtualCard): Promise<void> {

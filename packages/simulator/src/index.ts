@@ -9,6 +9,7 @@ export {
   FaultSchedule,
   type FaultTarget,
 } from './ccid/faults.ts'
+export { gemaltoPdt, type IccdProfile, VirtualIccdToken } from './ccid/iccd-token.ts'
 export type { MessageName } from './ccid/messages.ts'
 export type { PersonAtPad, PinEntry, PinQuestion } from './ccid/pin-entry.ts'
 export { type ReaderProfile, readerProfiles } from './ccid/profiles.ts'

@@ -1,0 +1,159 @@
+/** A token without bulk endpoints: ICCD version B on the control pipe (Integrated Circuit(s) Cards Devices 1.0, 6). */
+import { fromHex, join } from '../bytes.ts'
+import type { VirtualCard } from '../card.ts'
+import type { ControlSetup } from '../usb/device-model.ts'
+import { configurationDescriptor, deviceDescriptor, interfaceDescriptor } from '../usb/descriptors.ts'
+import { PacketDevice } from '../usb/packet-device.ts'
+import { Chain } from './messages.ts'
+
+/** What tells one token from another. */
+export interface IccdProfile {
+  readonly vendorId: number
+  readonly productId: number
+  readonly deviceVersion: number
+  readonly manufacturer: string
+  readonly product: string
+  readonly interfaceClass: number
+  /** The 54 bytes of the class descriptor, in hex. */
+  readonly ccidDescriptor: string
+}
+
+/** Gemalto_PDT.txt: Smart Card class, ICCD version B, short APDU level. */
+export const gemaltoPdt: IccdProfile = {
+  vendorId: 0x08e6,
+  productId: 0x1227,
+  deviceVersion: 0x0100,
+  manufacturer: 'Gemalto',
+  product: 'PDT',
+  interfaceClass: 0x0b,
+  ccidDescriptor:
+    '36211001000102000000fc0d0000fc0d000000802500008025000000fe00000000000000000000004008020005010000ffff00000001',
+}
+
+const ICCD_B = 2
+const Request = { powerOn: 0x62, powerOff: 0x63, xfrBlock: 0x65, dataBlock: 0x6f, slotStatus: 0x81 } as const
+/** bResponseType (6.2.2). */
+const Response = { data: 0x00, status: 0x40, pollAgain: 0x80 } as const
+const CLASS_OUT = 0x21
+const CLASS_IN = 0xa1
+const ERROR_LEVEL = 8
+const ERROR_MUTE = 0xfe
+const MESSAGE_HEADER_BYTES = 10
+
+/** The card is soldered in. */
+export class VirtualIccdToken extends PacketDevice {
+  readonly card: VirtualCard
+  /** How often the host is told to ask again before an answer, and after how long, in units of 10 ms; 0: the host chooses. */
+  pollAgain: { readonly times: number; readonly delay: number } = { times: 0, delay: 0 }
+  readonly #roomBytes: number
+  #isPowered = false
+  #command: Uint8Array[] = []
+  #answer: Uint8Array | undefined
+  #rest: Uint8Array = new Uint8Array(0)
+  #polls = 0
+  #epoch = 0
+
+  constructor(profile: IccdProfile, card: VirtualCard, serialNumber: string = 'V0000001') {
+    const classDescriptor = fromHex(profile.ccidDescriptor)
+    const face = interfaceDescriptor(0, 0, 0, [profile.interfaceClass, 0, ICCD_B])
+    super({
+      deviceDescriptor: deviceDescriptor(profile, { manufacturer: true, product: true, serialNumber: true }),
+      configurationDescriptors: [configurationDescriptor(1, 1, [face, classDescriptor])],
+      strings: [undefined, profile.manufacturer, profile.product, serialNumber],
+    })
+    this.card = card
+    this.#roomBytes =
+      (classDescriptor[44] as number) + 256 * (classDescriptor[45] as number) - MESSAGE_HEADER_BYTES
+  }
+
+  protected outReceived(): 'stall' {
+    return 'stall'
+  }
+
+  protected wasReset(): void {
+    this.#powerOff()
+  }
+
+  #powerOff(): void {
+    this.#epoch++
+    if (this.#isPowered) this.card.powerOff()
+    this.#isPowered = false
+    this.#command = []
+    this.#answer = undefined
+    this.#rest = new Uint8Array(0)
+  }
+
+  protected classRequest(setup: ControlSetup, data: Uint8Array): Uint8Array | 'stall' {
+    const nothing = new Uint8Array(0)
+    if (setup.bmRequestType === CLASS_OUT) {
+      if (setup.bRequest === Request.powerOff) this.#powerOff()
+      else if (setup.bRequest === Request.powerOn) {
+        this.card.reset(this.#isPowered ? 'warm' : 'cold')
+        this.#isPowered = true
+        this.#ready(join([Response.data], this.card.atr))
+      } else if (setup.bRequest === Request.xfrBlock) this.#xfrBlock(setup.wValue >>> 8, data)
+      else return 'stall'
+      return nothing
+    }
+    if (setup.bmRequestType !== CLASS_IN) return 'stall'
+    if (setup.bRequest === Request.slotStatus)
+      return Uint8Array.of(Response.status, this.#isPowered ? 0 : 1, 0)
+    return setup.bRequest === Request.dataBlock ? this.#dataBlock() : 'stall'
+  }
+
+  #ready(answer: Uint8Array): void {
+    this.#answer = answer
+    this.#polls = this.pollAgain.times
+  }
+
+  #dataBlock(): Uint8Array {
+    if (this.#answer === undefined || this.#polls > 0) {
+      this.#polls--
+      return Uint8Array.of(Response.pollAgain, this.pollAgain.delay & 0xff, this.pollAgain.delay >> 8)
+    }
+    return this.#answer
+  }
+
+  #fail(error: number): void {
+    this.#ready(Uint8Array.of(Response.status, 0x40 | (this.#isPowered ? 0 : 1), error))
+  }
+
+  #xfrBlock(level: number, data: Uint8Array): void {
+    this.#answer = undefined
+    this.#polls = this.pollAgain.times
+    if (!this.#isPowered) {
+      this.#fail(ERROR_MUTE)
+      return
+    }
+    if (level === Chain.expectsMore) {
+      this.#part(false)
+      return
+    }
+    if (level > Chain.continues || data.length > this.#roomBytes) {
+      this.#fail(ERROR_LEVEL)
+      return
+    }
+    if (level === Chain.whole || level === Chain.begins) this.#command = []
+    this.#command.push(data)
+    if (level === Chain.begins || level === Chain.continues) {
+      this.#ready(Uint8Array.of(Chain.expectsMore))
+      return
+    }
+    const command = join(...this.#command)
+    this.#command = []
+    const epoch = this.#epoch
+    void this.card.process(command).then((response) => {
+      if (this.#epoch !== epoch) return
+      this.#rest = response
+      this.#part(true)
+    })
+  }
+
+  #part(isFirst: boolean): void {
+    const part = this.#rest.slice(0, this.#roomBytes)
+    this.#rest = this.#rest.slice(part.length)
+    const isLast = this.#rest.length === 0
+    const chain = isFirst ? (isLast ? Chain.whole : Chain.begins) : isLast ? Chain.ends : Chain.continues
+    this.#ready(join([chain], part))
+  }
+}
