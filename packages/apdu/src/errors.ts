@@ -153,11 +153,18 @@ export class ProtectedClassError extends SmartcardError {
   }
 }
 
-/** The interface is claimed by somebody else. */
+/** The interface is claimed by somebody else: another tab of this site, or who that is cannot be known. */
 export class ReaderInUseError extends SmartcardError {
   readonly code = 'reader/in-use'
-  constructor(options?: ErrorOptions) {
-    super('Another page or program (such as pcscd) holds the reader; close it and try again.', options)
+  readonly by: 'tab' | 'unknown'
+  constructor(options?: ErrorOptions & { readonly by?: 'tab' }) {
+    super(
+      options?.by === 'tab'
+        ? 'Another tab of this site holds the reader; close it, or go on there.'
+        : 'Another page or program (such as pcscd) holds the reader; close it and try again.',
+      options,
+    )
+    this.by = options?.by ?? 'unknown'
   }
 }
 

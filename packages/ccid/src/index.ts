@@ -11,6 +11,7 @@ export {
 } from './descriptors.ts'
 export { describePlan, type PlannedReader, planFor, type ReaderPlan } from './plan.ts'
 export { quirkOf, type ReaderQuirk } from './quirks.ts'
+export type { ReaderLocks } from './reader-lock.ts'
 export {
   type CcidSlotSource,
   type CcidSlotsOptions,

@@ -78,9 +78,14 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     this.#poll(pollMs)
   }
 
-  /** Another page or program holds the reader. */
-  markInUse(): void {
-    this.#show({ inUse: 'unknown' })
+  /** Somebody else holds the reader. */
+  markInUse(by: 'tab' | 'unknown'): void {
+    this.#show({ inUse: by })
+  }
+
+  /** The reader can be asked again. */
+  freed(): void {
+    void this.#check()
   }
 
   /** The reader left for good. */
@@ -134,7 +139,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     try {
       await this.reader.ready()
     } catch (error) {
-      if (error instanceof ReaderInUseError) this.markInUse()
+      if (error instanceof ReaderInUseError) this.markInUse(error.by)
       throw error
     }
     if (this.#mustPowerCycle) await this.powerOff()
@@ -340,7 +345,11 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
 
   #show(presence: Presence): void {
     const latest = this.#presence
-    if (presence === latest || (typeof presence === 'object' && typeof latest === 'object')) return
+    if (
+      presence === latest ||
+      (typeof presence === 'object' && typeof latest === 'object' && presence.inUse === latest.inUse)
+    )
+      return
     this.#presence = presence
     this.#presences.next(presence)
   }

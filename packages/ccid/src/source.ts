@@ -22,7 +22,9 @@ import {
 import { correctedDescriptor, ICCD_B } from './plan.ts'
 import { holdDevice, releaseDevice } from './device-hold.ts'
 import { Identities, nameOf, type ReaderIdentity, slotIdentity } from './identity.ts'
+import type { CcidPipe } from './pipe.ts'
 import { CcidReader, READER_TIMEOUT_MS } from './reader.ts'
+import { type ReaderLocks, takeLock, whenFree } from './reader-lock.ts'
 import { CcidSlot } from './slot.ts'
 import { translateUsbError } from './webusb-errors.ts'
 import { WebUsbPipe } from './webusb-pipe.ts'
@@ -35,6 +37,8 @@ export interface CcidSlotsOptions {
   /** Default: `navigator.usb`. */
   readonly usb?: USB
   readonly clock?: Clock
+  /** Tells tabs of one site apart. Default: `navigator.locks`, where `usb` is the browser's own. */
+  readonly locks?: ReaderLocks
   /** Interval between two looks at readers that do not tell by themselves, in milliseconds. Default 500. */
   readonly pollMs?: number
 }
@@ -72,7 +76,10 @@ export function ccidSlots(options: CcidSlotsOptions = {}): CcidSlotSource {
       'This browser has no WebUSB, or the page is not served over https; Chromium-based browsers have it.',
     )
   }
-  return new UsbSlotSource(usb, options.clock ?? systemClock, options.pollMs ?? POLL_MS)
+  // A virtual USB is this page's alone, whatever other tabs have.
+  const own = usb === globalThis.navigator?.usb ? globalThis.navigator.locks : undefined
+  const locks = options.locks ?? (own as ReaderLocks | undefined)
+  return new UsbSlotSource(usb, options.clock ?? systemClock, options.pollMs ?? POLL_MS, locks)
 }
 
 /** One plugged device: its readers are its CCID interfaces. */
@@ -80,6 +87,8 @@ interface Attached {
   readonly identity: ReaderIdentity
   readonly readers: { readonly reader: CcidReader; readonly slots: readonly CcidSlot[] }[]
   readonly problems: ReaderProblem[]
+  /** Ends the waiting for another tab. */
+  readonly leaving: AbortController
   /** Why a vendor device could not be looked at: told only to a person who chose it. */
   unreadable?: SmartcardError
   /** Done when the device has been looked at. Never rejects. */
@@ -93,6 +102,7 @@ class UsbSlotSource implements CcidSlotSource {
   readonly #usb: USB
   readonly #clock: Clock
   readonly #pollMs: number
+  readonly #locks: ReaderLocks | undefined
   readonly #slots = new ReplaySubject<readonly CardSlot[]>(1)
   readonly #problems = new BehaviorSubject<readonly ReaderProblem[]>([])
   readonly #attached = new Map<USBDevice, Attached>()
@@ -102,8 +112,9 @@ class UsbSlotSource implements CcidSlotSource {
   readonly #connected = (event: USBConnectionEvent): void => void this.#attach(event.device).looked
   readonly #disconnected = (event: USBConnectionEvent): void => this.#detach(event.device)
 
-  constructor(usb: USB, clock: Clock, pollMs: number) {
+  constructor(usb: USB, clock: Clock, pollMs: number, locks: ReaderLocks | undefined) {
     this.#usb = usb
+    this.#locks = locks
     this.#clock = clock
     this.#pollMs = pollMs
     this.slots$ = this.#slots.asObservable()
@@ -171,6 +182,7 @@ class UsbSlotSource implements CcidSlotSource {
       identity,
       readers: [],
       problems: [],
+      leaving: new AbortController(),
       looked: Promise.resolve(),
       isPlugged: true,
     }
@@ -250,18 +262,16 @@ class UsbSlotSource implements CcidSlotSource {
       face.descriptor,
       face.interfaceProtocol,
     )
-    const reader = new CcidReader(descriptor, this.#clock, async (reset) => {
-      if (face.interfaceProtocol !== ICCD_B) return WebUsbPipe.open(device, face, { reset })
-      // Few devices: pages with any other reader never load it.
-      const { IccdPipe } = await import('./iccd-pipe.ts')
-      return IccdPipe.open(device, face, this.#clock, reset)
-    })
-    let isInUse = false
+    const lockName = lockNameOf(device, attached.identity, interfaceNumber)
+    const reader = new CcidReader(descriptor, this.#clock, (reset) =>
+      this.#openPipe(device, face, reset, lockName),
+    )
+    let inUse: ReaderInUseError | undefined
     try {
       await reader.ready()
     } catch (error) {
       if (!(error instanceof ReaderInUseError)) throw error
-      isInUse = true
+      inUse = error
     }
     if (!attached.isPlugged || this.#closing !== undefined) {
       await reader.end(new ReaderGoneError())
@@ -286,8 +296,53 @@ class UsbSlotSource implements CcidSlotSource {
     )
     attached.readers.push({ reader, slots })
     for (const slot of slots) {
-      if (isInUse) slot.markInUse()
+      if (inUse !== undefined) slot.markInUse(inUse.by)
       void slot.watch(this.#pollMs)
+    }
+    if (inUse?.by === 'tab' && lockName !== undefined) void this.#goOnAfter(lockName, attached, reader, slots)
+  }
+
+  /** CCID over bulk endpoints, or ICCD over the control pipe; held by one tab of the site at a time. */
+  async #openPipe(
+    device: USBDevice,
+    face: CcidInterface,
+    reset: boolean,
+    lockName: string | undefined,
+  ): Promise<CcidPipe> {
+    const release =
+      this.#locks === undefined || lockName === undefined ? () => {} : await takeLock(this.#locks, lockName)
+    if (release === undefined) throw new ReaderInUseError({ by: 'tab' })
+    try {
+      const pipe =
+        face.interfaceProtocol === ICCD_B
+          ? // Few devices: pages with any other reader never load it.
+            await (await import('./iccd-pipe.ts')).IccdPipe.open(device, face, this.#clock, reset)
+          : await WebUsbPipe.open(device, face, { reset })
+      void pipe.ended.then(release)
+      return pipe
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  /** The other tab was closed, or gave the reader up: it is this one's now. */
+  async #goOnAfter(
+    lockName: string,
+    attached: Attached,
+    reader: CcidReader,
+    slots: readonly CcidSlot[],
+  ): Promise<void> {
+    if (this.#locks === undefined) return
+    while (await whenFree(this.#locks, lockName, attached.leaving.signal)) {
+      try {
+        await reader.ready()
+        for (const slot of slots) slot.freed()
+        return
+      } catch (error) {
+        // A third tab was quicker.
+        if (!(error instanceof ReaderInUseError) || error.by !== 'tab') return
+      }
     }
   }
 
@@ -297,6 +352,7 @@ class UsbSlotSource implements CcidSlotSource {
     this.#attached.delete(device)
     this.#identities.give(attached.identity)
     attached.isPlugged = false
+    attached.leaving.abort()
     for (const { reader, slots } of attached.readers) {
       void reader.end(new ReaderGoneError())
       for (const slot of slots) slot.leave()
@@ -324,6 +380,7 @@ class UsbSlotSource implements CcidSlotSource {
     await Promise.resolve()
     await Promise.all(
       [...this.#attached.values()].map(async (attached) => {
+        attached.leaving.abort()
         await attached.looked
         for (const { reader, slots } of attached.readers) {
           await Promise.all(slots.map((slot) => slot.shut()))
@@ -360,4 +417,12 @@ function interfaceName(device: USBDevice, interfaceNumber: number): string {
     if (name) return name
   }
   return ''
+}
+
+/** Only a serial number says the same in every tab. */
+function lockNameOf(device: USBDevice, { id }: ReaderIdentity, interfaceNumber: number): string | undefined {
+  const { serialNumber } = device
+  return serialNumber && id.endsWith(`:${serialNumber}`)
+    ? `webtoki-reader ${id}/${interfaceNumber}`
+    : undefined
 }

@@ -144,5 +144,6 @@ function item(name: string, state: string, mark: string): HTMLLIElement {
 function inWords(presence: Presence | undefined): string {
   const text = strings()
   if (presence === undefined) return ''
-  return typeof presence === 'object' ? text.inUse : text[presence]
+  if (typeof presence !== 'object') return text[presence]
+  return presence.inUse === 'tab' ? text.inUseByTab : text.inUse
 }

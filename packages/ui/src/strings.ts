@@ -9,6 +9,7 @@ export interface Strings {
   readonly empty: string
   readonly unreadable: string
   readonly inUse: string
+  readonly inUseByTab: string
   readonly protectedClass: string
   readonly notGranted: string
   readonly readerProblem: string
@@ -55,6 +56,7 @@ export const english: Strings = {
   empty: 'Put your card in',
   unreadable: 'The card cannot be read: take it out, turn it over, put it back',
   inUse: 'Another page or program is using this reader: close it, then connect the reader again',
+  inUseByTab: 'Another tab of this site is using this reader: go on there, or close it to go on here',
   protectedClass:
     'Browsers keep this kind of reader from web pages. It works in an installed (isolated) app, with a program on this computer, or with a reader whose maker chose a vendor interface.',
   notGranted:

@@ -1,0 +1,119 @@
+/** Two tabs of one site, and another site: who is told what of a reader that somebody has. */
+import type { Presence } from '@webtoki/apdu'
+import { ccidSlots, type ReaderLocks } from '@webtoki/ccid'
+import { createEchoCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
+import { filter, firstValueFrom } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+
+/** The locks of one site, as its tabs share them (Web Locks API, 3.4). The browser's own are met in the stories in Chromium. */
+class SiteLocks implements ReaderLocks {
+  readonly #held = new Set<string>()
+  readonly #queues = new Map<string, (() => void)[]>()
+
+  async request(
+    name: string,
+    { ifAvailable = false, signal }: { ifAvailable?: boolean; signal?: AbortSignal },
+    work: (lock: unknown) => Promise<void> | undefined,
+  ): Promise<unknown> {
+    if (this.#held.has(name)) {
+      if (ifAvailable) return work(null)
+      await new Promise<void>((resolve, reject) => {
+        this.#queues.set(name, [...(this.#queues.get(name) ?? []), resolve])
+        signal?.addEventListener('abort', () => reject(new Error('AbortError')), { once: true })
+      })
+    }
+    this.#held.add(name)
+    try {
+      return await work({})
+    } finally {
+      this.#held.delete(name)
+      this.#queues.get(name)?.shift()?.()
+    }
+  }
+}
+
+function plugged(serialNumber: string | null = 'S1') {
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { serialNumber })
+  reader.insert(createEchoCard())
+  const bus = new VirtualBus()
+  bus.plug(reader)
+  return { bus, reader }
+}
+
+async function tab(bus: VirtualBus, locks?: ReaderLocks) {
+  const source = ccidSlots({ usb: bus.context(), ...(locks === undefined ? {} : { locks }) })
+  const [slot] = await firstValueFrom(source.slots$)
+  if (slot === undefined) throw new Error('The tab sees no slot.')
+  const shows = (wanted: Presence) =>
+    firstValueFrom(
+      slot.presence$.pipe(filter((presence) => JSON.stringify(presence) === JSON.stringify(wanted))),
+    )
+  return { source, slot, shows }
+}
+
+describe('a reader that somebody has', () => {
+  it('another tab of the site is told by its name, and goes on when the first gives it back', async () => {
+    const { bus } = plugged()
+    const locks = new SiteLocks()
+    const first = await tab(bus, locks)
+    await first.shows('present')
+    const second = await tab(bus, locks)
+    await second.shows({ inUse: 'tab' })
+    await expect(second.slot.connect()).rejects.toMatchObject({ code: 'reader/in-use', by: 'tab' })
+    await first.source.close()
+    await second.shows('present')
+    const connection = await second.slot.connect()
+    await connection.close()
+    await second.source.close()
+  })
+
+  it('the third waits its turn behind the second', async () => {
+    const { bus } = plugged()
+    const locks = new SiteLocks()
+    const tabs = [await tab(bus, locks)]
+    await tabs[0]?.shows('present')
+    tabs.push(await tab(bus, locks), await tab(bus, locks))
+    for (const each of tabs.slice(1)) await each.shows({ inUse: 'tab' })
+    for (const [at, each] of tabs.entries()) {
+      await each.shows('present')
+      expect(at).toBeLessThan(3)
+      await each.source.close()
+    }
+  })
+
+  it('another program, or another site, is told as unknown', async () => {
+    const { bus } = plugged()
+    const first = await tab(bus, new SiteLocks())
+    await first.shows('present')
+    const other = await tab(bus, new SiteLocks())
+    await other.shows({ inUse: 'unknown' })
+    await expect(other.slot.connect()).rejects.toMatchObject({ by: 'unknown' })
+    await first.source.close()
+    await other.source.close()
+  })
+
+  it('without a serial number no tab can name it to another', async () => {
+    const { bus } = plugged(null)
+    const locks = new SiteLocks()
+    const first = await tab(bus, locks)
+    await first.shows('present')
+    const second = await tab(bus, locks)
+    expect(await second.shows({ inUse: 'unknown' })).toBeDefined()
+    await first.source.close()
+    await second.source.close()
+  })
+
+  it('a tab that closes while it waits, waits no longer', async () => {
+    const { bus } = plugged()
+    const locks = new SiteLocks()
+    const first = await tab(bus, locks)
+    await first.shows('present')
+    const second = await tab(bus, locks)
+    await second.shows({ inUse: 'tab' })
+    await second.source.close()
+    await first.source.close()
+    const third = await tab(bus, locks)
+    expect(await third.shows('present')).toBe('present')
+    await third.source.close()
+  })
+})
