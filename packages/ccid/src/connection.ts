@@ -18,7 +18,7 @@ import {
   TransactionError,
   type TransmitOptions,
 } from '@webtoki/apdu'
-import type { Activation, PadSend } from './activation.ts'
+import type { Activation, PadSend } from './activation-port.ts'
 import {
   type Answer,
   CcidError,

@@ -1,8 +1,8 @@
 /** CCID messages for devices that have no bulk endpoints: ICCD version B on the control pipe (Integrated Circuit(s) Cards Devices 1.0, 6). */
 import { MalformedError, ReaderGoneError, TransferError } from '@webtoki/apdu'
+import { claim, unclaim } from './claim.ts'
 import type { Clock } from './clock.ts'
 import type { CcidInterface } from './descriptors.ts'
-import { holdDevice, releaseDevice, resetDevice } from './device-hold.ts'
 import { CommandStatus, HEADER_BYTES, IccStatus, PcToRdr, RdrToPc } from './messages.ts'
 import type { CcidPipe, PipeEnd } from './pipe.ts'
 import { translateUsbError } from './webusb-errors.ts'
@@ -38,20 +38,7 @@ export class IccdPipe implements CcidPipe {
 
   /** Opens, configures and claims. Rejects with a typed error, and then nothing stays claimed. */
   static async open(device: USBDevice, face: CcidInterface, clock: Clock, reset: boolean): Promise<IccdPipe> {
-    try {
-      await holdDevice(device)
-    } catch (error) {
-      throw translateUsbError('open', error)
-    }
-    try {
-      if (reset) await resetDevice(device)
-      if (device.configuration?.configurationValue !== face.configurationValue)
-        await device.selectConfiguration(face.configurationValue)
-      await device.claimInterface(face.interfaceNumber)
-    } catch (error) {
-      await releaseDevice(device)
-      throw translateUsbError('claim', error)
-    }
+    await claim(device, face, reset)
     return new IccdPipe(device, face.interfaceNumber, clock)
   }
 
@@ -173,17 +160,8 @@ export class IccdPipe implements CcidPipe {
 
   close(): Promise<void> {
     this.#finish({ why: 'closed', error: new ReaderGoneError() })
-    this.#closing ??= this.#release()
+    this.#closing ??= unclaim(this.#device, this.#interfaceNumber)
     return this.#closing
-  }
-
-  async #release(): Promise<void> {
-    try {
-      if (this.#device.opened) await this.#device.releaseInterface(this.#interfaceNumber)
-    } catch {
-      // Unplugged: there is nothing to release.
-    }
-    await releaseDevice(this.#device)
   }
 
   /** Translates, and ends the pipe where the device is gone. */

@@ -15,7 +15,8 @@ import {
   type TransmitOptions,
 } from '@webtoki/apdu'
 import { type Observable, ReplaySubject } from 'rxjs'
-import { activate, type Activation } from './activation.ts'
+import { activate } from './activation.ts'
+import type { Activation } from './activation-port.ts'
 import { CcidConnection, type PoweredSlot } from './connection.ts'
 import { CcidFeature } from './descriptors.ts'
 import {

@@ -1,8 +1,8 @@
 /** CCID messages over the bulk and interrupt endpoints of a WebUSB device (CCID 1.1, 4.3; WebUSB). */
 import { ReaderGoneError, ReaderNotSupportedError, TransferError } from '@webtoki/apdu'
 import { Observable, type Subscriber } from 'rxjs'
+import { claim, unclaim } from './claim.ts'
 import type { CcidInterface, Endpoint } from './descriptors.ts'
-import { holdDevice, releaseDevice, resetDevice } from './device-hold.ts'
 import { declaredMessageBytes, HEADER_BYTES } from './messages.ts'
 import type { CcidPipe, PipeEnd } from './pipe.ts'
 import { translateUsbError } from './webusb-errors.ts'
@@ -72,24 +72,7 @@ export class WebUsbPipe implements CcidPipe {
         'The reader has no bulk endpoints (ICCD on the control pipe); this driver does not speak that yet.',
       )
     }
-    try {
-      await holdDevice(device)
-    } catch (error) {
-      throw translateUsbError('open', error)
-    }
-    try {
-      if (options.reset) await resetDevice(device)
-      if (device.configuration?.configurationValue !== face.configurationValue) {
-        await device.selectConfiguration(face.configurationValue)
-      }
-      await device.claimInterface(face.interfaceNumber)
-      if (face.alternateSetting !== 0) {
-        await device.selectAlternateInterface(face.interfaceNumber, face.alternateSetting)
-      }
-    } catch (error) {
-      await releaseDevice(device)
-      throw translateUsbError('claim', error)
-    }
+    await claim(device, face, options.reset === true)
     return new WebUsbPipe(device, face, bulkIn, bulkOut)
   }
 
@@ -166,17 +149,8 @@ export class WebUsbPipe implements CcidPipe {
 
   close(): Promise<void> {
     this.#finish({ why: 'closed', error: new ReaderGoneError() })
-    this.#closing ??= this.#release()
+    this.#closing ??= unclaim(this.#device, this.#interfaceNumber)
     return this.#closing
-  }
-
-  async #release(): Promise<void> {
-    try {
-      if (this.#device.opened) await this.#device.releaseInterface(this.#interfaceNumber)
-    } catch {
-      // Unplugged: there is nothing to release.
-    }
-    await releaseDevice(this.#device)
   }
 
   /** The interrupt endpoint's own loop: its transfer is pending until the reader has something to tell. */

@@ -1,6 +1,6 @@
 /** The activation of readers that take TPDUs: PPS, parameters, IFSD, and the protocol that carries the APDUs. */
 import { type Atr, decodeAtr, MalformedError, NotSupportedError, ReaderRefusedError } from '@webtoki/apdu'
-import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from '../activation.ts'
+import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from '../activation-port.ts'
 import { CcidFeature } from '../descriptors.ts'
 import {
   CcidError,

@@ -1,0 +1,43 @@
+/** What an activation is asked for and what it settles; how, is `activation.ts` and `tpdu/activate.ts`. */
+import { type Atr, type ChannelLimits, decodeAtr, MalformedError, type TransmitOptions } from '@webtoki/apdu'
+import type { CcidReader } from './reader.ts'
+
+/** CLA, INS, P1, P2, Lc, 255 bytes, Le. */
+export const SHORT_COMMAND_BYTES = 261
+
+/** How commands go to a card from one reset to the next. */
+export interface Activation {
+  readonly limits: ChannelLimits
+  /** Carries one APDU where the reader takes TPDUs; absent: the reader takes APDUs. */
+  readonly transmit?: (command: Uint8Array, options: TransmitOptions) => Promise<Uint8Array>
+  /**
+   * The same for a command that the reader completes with a PIN typed on it: `send` is given the T=1 prologue and
+   * resolves to what the card said. Absent: the reader makes everything itself.
+   */
+  readonly transmitOnPad?: (
+    template: Uint8Array,
+    send: PadSend,
+    options: TransmitOptions,
+  ) => Promise<Uint8Array>
+}
+
+/** Sends one PC_to_RDR_Secure with that prologue. */
+export type PadSend = (prologue: readonly [number, number, number]) => Promise<Uint8Array>
+
+/** What an activation asks of its slot. */
+export interface ActivatedSlot {
+  readonly number: number
+  readonly reader: CcidReader
+  /** Resets the card after a failed PPS; resolves to its ATR. */
+  powerOn(): Promise<Uint8Array>
+}
+
+/** Leniently: cards with an odd ATR work all the same, and what it says of protocols still holds. */
+export function readAtr(bytes: Uint8Array): Atr | undefined {
+  try {
+    return decodeAtr(bytes, { lenient: true })
+  } catch (error) {
+    if (error instanceof MalformedError) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,36 @@
+/** Opening a device for one of its interfaces, and letting it go again. */
+import type { CcidInterface } from './descriptors.ts'
+import { holdDevice, releaseDevice, resetDevice } from './device-hold.ts'
+import { translateUsbError } from './webusb-errors.ts'
+
+/** Opens, configures and claims. Rejects with a typed error, and then nothing stays claimed. */
+export async function claim(device: USBDevice, face: CcidInterface, reset: boolean): Promise<void> {
+  try {
+    await holdDevice(device)
+  } catch (error) {
+    throw translateUsbError('open', error)
+  }
+  try {
+    if (reset) await resetDevice(device)
+    if (device.configuration?.configurationValue !== face.configurationValue) {
+      await device.selectConfiguration(face.configurationValue)
+    }
+    await device.claimInterface(face.interfaceNumber)
+    if (face.alternateSetting !== 0) {
+      await device.selectAlternateInterface(face.interfaceNumber, face.alternateSetting)
+    }
+  } catch (error) {
+    await releaseDevice(device)
+    throw translateUsbError('claim', error)
+  }
+}
+
+/** Never rejects: a device that is gone has nothing to release. */
+export async function unclaim(device: USBDevice, interfaceNumber: number): Promise<void> {
+  try {
+    if (device.opened) await device.releaseInterface(interfaceNumber)
+  } catch {
+    // Unplugged.
+  }
+  await releaseDevice(device)
+}
