@@ -1,11 +1,19 @@
 /** Debian's pcscd and libccid beside our driver, each at a reader of its own of the same kind: what the one reports, the other must. */
 import { join } from 'node:path'
-import { decodeResponse, exchange, type NamedCommand } from '@webtoki/apdu'
+import {
+  decodeResponse,
+  exchange,
+  type NamedCommand,
+  PinPadCancelledError,
+  PinPadTimeoutError,
+  type PinTemplate,
+} from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import {
   createEchoCard,
   createPivCard,
   gemaltoPdt,
+  type PinEntry,
   type ReaderProfile,
   readerProfiles,
   type UsbDeviceModel,
@@ -28,6 +36,9 @@ if (missing !== undefined) console.warn(`Our driver is not compared with libccid
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const bytesOf = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
 
+/** VERIFY of SP 800-73-4 with the PIN still to come. */
+const pivVerify = '0020008008ffffffffffffffff'
+
 /** What both sides can be asked for. */
 interface Driver {
   atr(): Promise<string>
@@ -35,6 +46,8 @@ interface Driver {
   /** The response APDU as it came, or a word for what went wrong. */
   transmit(apdu: string): Promise<string>
   disconnect(): Promise<void>
+  /** VERIFY of a PIV PIN that is typed on the reader: the status word, or a word for what went wrong. */
+  verifyOnPad(): Promise<string>
   /** Waits until the slot says so. */
   until(presence: 'empty' | 'present'): Promise<void>
   end(): Promise<void>
@@ -70,6 +83,14 @@ async function libccid(reader: UsbDeviceModel): Promise<Driver> {
     disconnect: async () => {
       await host.ask('disconnect')
     },
+    verifyOnPad: async () => {
+      // PIN_VERIFY_STRUCTURE of PC/SC part 10, 2.5.2: time-outs, form, limits, sentence, and the command.
+      const structure = `3c3c8208000806${'0201090400'}${'000000'}0d000000${pivVerify}`
+      const said = await host.ask(`verify-on-pad ${structure}`)
+      // The driver's words for a person's own doing are status words.
+      const words: Readonly<Record<string, string>> = { 'ok 6401': 'cancelled', 'ok 6400': 'too late' }
+      return words[said] ?? said.replace('ok ', '')
+    },
     until: async (presence) => {
       expect(await host.ask(`wait ${presence}`)).toMatch(/^ok/)
     },
@@ -103,6 +124,26 @@ async function ours(reader: UsbDeviceModel): Promise<Driver> {
     disconnect: async () => {
       await connection?.close()
     },
+    verifyOnPad: () =>
+      within<string>(async (channel) => {
+        const template: PinTemplate = {
+          command: bytesOf(pivVerify),
+          pinOffset: 0,
+          blockBytes: 8,
+          format: 'ascii',
+          minDigits: 6,
+          maxDigits: 8,
+        }
+        const { pinPad } = channel
+        if (pinPad === undefined) throw new Error('There is no pad.')
+        return hex(await pinPad.verify(template))
+      }).catch((error: unknown) =>
+        error instanceof PinPadCancelledError
+          ? 'cancelled'
+          : error instanceof PinPadTimeoutError
+            ? 'too late'
+            : String(error),
+      ),
     until: async (presence) => {
       await firstValueFrom(slot.presence$.pipe(filter((each) => each === presence)))
     },
@@ -202,6 +243,51 @@ describe.skipIf(missing !== undefined)(
     })
   },
 )
+
+/** Keeps the PC_to_RDR_Secure messages that a driver sends, without the ten bytes of their head. */
+class WatchedReader extends VirtualCcidReader {
+  readonly secure: string[] = []
+  protected override outReceived(endpoint: number, bytes: Uint8Array): 'ok' | 'stall' {
+    if (bytes[0] === 0x69) this.secure.push(hex(bytes.subarray(10)))
+    return super.outReceived(endpoint, bytes)
+  }
+}
+
+describe.skipIf(missing !== undefined)('libccid and we ask for a PIN on the pad in the same words', () => {
+  it.each(['T=1', 'T=0'] as const)('%s: right, wrong, cancelled, too late, right again', async (protocol) => {
+    async function tell(drive: (reader: UsbDeviceModel) => Promise<Driver>) {
+      const reader = new WatchedReader(readerProfiles.cherrySt2000)
+      const card = createPivCard({ protocols: protocol })
+      reader.insert(card)
+      const entries: PinEntry[] = [
+        { digits: '123456' },
+        { digits: '654321' },
+        'cancel',
+        'timeout',
+        { digits: '123456' },
+      ]
+      reader.person = async () => entries.shift() ?? 'timeout'
+      const driver = await drive(reader)
+      await driver.atr()
+      await driver.connect(protocol)
+      const lines = [await driver.transmit('00a4040009a00000030800001000')]
+      for (let count = 0; count < 5; count++) {
+        lines.push(await driver.verifyOnPad())
+        lines.push(`${card.pinTriesLeft} left`)
+      }
+      lines.push(await driver.transmit('0020008000'))
+      await driver.disconnect()
+      return { lines, secure: reader.secure }
+    }
+    const theirs = await tell(libccid)
+    const own = await tell(ours)
+    expect(own).toEqual(theirs)
+    expect(theirs.lines.slice(1)).toEqual([
+      ...['9000', '3 left', '63c2', '2 left', 'cancelled', '2 left', 'too late', '2 left', '9000', '3 left'],
+      '9000',
+    ])
+  })
+})
 
 /** SELECT PIV, the certificate of 9A, VERIFY, a P-256 signature with 9C: by APDUs with Le 00, as libccid's callers send them. */
 async function byHand(driver: Driver, card: VirtualCard): Promise<void> {

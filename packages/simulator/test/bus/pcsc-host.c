@@ -1,6 +1,7 @@
 /* A program on PC/SC that does what it is told, line by line: what pcscd and libccid make of a reader. */
 #include <stdio.h>
 #include <string.h>
+#include <reader.h>
 #include <winscard.h>
 
 static void say(const char *text, const unsigned char *data, DWORD bytes) {
@@ -61,6 +62,22 @@ int main(void) {
       DWORD wanted = strstr(line, "T=0") ? SCARD_PROTOCOL_T0 : strstr(line, "T=1") ? SCARD_PROTOCOL_T1
                                                                                    : SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1;
       result = SCardConnect(context, reader, SCARD_SHARE_SHARED, wanted, &card, &protocol);
+    }
+    if (!strcmp(verb, "verify-on-pad")) {
+      /* PC/SC part 10: which control code the reader has for FEATURE_VERIFY_PIN_DIRECT (06), then the PIN structure. */
+      DWORD code = 0, length = sizeof response;
+      result = SCardControl(card, SCARD_CTL_CODE(3400), NULL, 0, response, sizeof response, &length);
+      for (DWORD i = 0; result == SCARD_S_SUCCESS && i + 6 <= length; i += 2 + response[i + 1])
+        if (response[i] == 0x06)
+          code = (DWORD)response[i + 2] << 24 | (DWORD)response[i + 3] << 16 | (DWORD)response[i + 4] << 8 | response[i + 5];
+      for (unsigned value; sscanf(line + at + 2 * bytes, "%2x", &value) == 1;) command[bytes++] = (unsigned char)value;
+      if (result == SCARD_S_SUCCESS && !code) result = SCARD_E_UNSUPPORTED_FEATURE;
+      if (result == SCARD_S_SUCCESS)
+        result = SCardControl(card, code, command, bytes, response, sizeof response, &length);
+      if (result == SCARD_S_SUCCESS) {
+        say("ok", response, length);
+        continue;
+      }
     }
     if (!strcmp(verb, "disconnect")) result = SCardDisconnect(card, SCARD_LEAVE_CARD);
     if (!strcmp(verb, "transmit")) {
