@@ -250,13 +250,17 @@ export class CcidConnection implements CardConnection {
         throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
       return response
     } catch (error) {
-      // Neither side knows any more where the other stands: only a reset helps, and that is the next connection's.
-      if (error instanceof CardSilentError || error instanceof CardTooSlowError) {
-        this.#slot.disturbed()
-        this.lost('reset', error)
-      }
-      throw this.#translate(error)
+      throw this.#translateTpdu(error)
     }
+  }
+
+  /** Where neither side knows any more where the other stands, only a reset helps, and that is the next connection's. */
+  #translateTpdu(error: unknown): Error {
+    if (error instanceof CardSilentError || error instanceof CardTooSlowError) {
+      this.#slot.disturbed()
+      this.lost('reset', error)
+    }
+    return this.#translate(error)
   }
 
   /** Which of the two the reader's keys are good for. */
@@ -292,11 +296,7 @@ export class CcidConnection implements CardConnection {
     } catch (error) {
       const outcome = pad.pinPadOutcome(error)
       if (outcome !== error) throw outcome
-      if (error instanceof CardSilentError) {
-        this.#slot.disturbed()
-        this.lost('reset', error)
-      }
-      throw this.#translate(error)
+      throw this.#translateTpdu(error)
     }
   }
 

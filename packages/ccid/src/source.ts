@@ -85,7 +85,12 @@ export function ccidSlots(options: CcidSlotsOptions = {}): CcidSlotSource {
 /** One plugged device: its readers are its CCID interfaces. */
 interface Attached {
   readonly identity: ReaderIdentity
-  readonly readers: { readonly reader: CcidReader; readonly slots: readonly CcidSlot[] }[]
+  readonly readers: {
+    readonly reader: CcidReader
+    readonly slots: readonly CcidSlot[]
+    /** Gives the reader to the next tab. */
+    readonly release: () => void
+  }[]
   readonly problems: ReaderProblem[]
   /** Ends the waiting for another tab. */
   readonly leaving: AbortController
@@ -263,9 +268,21 @@ class UsbSlotSource implements CcidSlotSource {
       face.interfaceProtocol,
     )
     const lockName = lockNameOf(device, attached.identity, interfaceNumber)
-    const reader = new CcidReader(descriptor, this.#clock, (reset) =>
-      this.#openPipe(device, face, reset, lockName),
-    )
+    // The reader's, not the pipe's: one that has to be reset must not go to a tab that waits for it.
+    let held: (() => void) | undefined
+    const release = (): void => {
+      held?.()
+      held = undefined
+    }
+    const reader = new CcidReader(descriptor, this.#clock, async (reset) => {
+      held ??= await this.#take(lockName)
+      try {
+        return await this.#openPipe(device, face, reset)
+      } catch (error) {
+        release()
+        throw error
+      }
+    })
     let inUse: ReaderInUseError | undefined
     try {
       await reader.ready()
@@ -275,6 +292,7 @@ class UsbSlotSource implements CcidSlotSource {
     }
     if (!attached.isPlugged || this.#closing !== undefined) {
       await reader.end(new ReaderGoneError())
+      release()
       return
     }
     const count = Math.min(descriptor.maxSlotIndex, MAX_SLOT_INDEX) + 1
@@ -294,7 +312,7 @@ class UsbSlotSource implements CcidSlotSource {
           slotIdentity(readerIdentity, { interfaceNumber, slot, slots: count, hint }),
         ),
     )
-    attached.readers.push({ reader, slots })
+    attached.readers.push({ reader, slots, release })
     for (const slot of slots) {
       if (inUse !== undefined) slot.markInUse(inUse.by)
       void slot.watch(this.#pollMs)
@@ -302,28 +320,20 @@ class UsbSlotSource implements CcidSlotSource {
     if (inUse?.by === 'tab' && lockName !== undefined) void this.#goOnAfter(lockName, attached, reader, slots)
   }
 
-  /** CCID over bulk endpoints, or ICCD over the control pipe; held by one tab of the site at a time. */
-  async #openPipe(
-    device: USBDevice,
-    face: CcidInterface,
-    reset: boolean,
-    lockName: string | undefined,
-  ): Promise<CcidPipe> {
-    const release =
-      this.#locks === undefined || lockName === undefined ? () => {} : await takeLock(this.#locks, lockName)
+  /** One tab of the site has the reader at a time. Rejects with ReaderInUseError where another has it. */
+  async #take(lockName: string | undefined): Promise<() => void> {
+    if (this.#locks === undefined || lockName === undefined) return () => {}
+    const release = await takeLock(this.#locks, lockName)
     if (release === undefined) throw new ReaderInUseError({ by: 'tab' })
-    try {
-      const pipe =
-        face.interfaceProtocol === ICCD_B
-          ? // Few devices: pages with any other reader never load it.
-            await (await import('./iccd-pipe.ts')).IccdPipe.open(device, face, this.#clock, reset)
-          : await WebUsbPipe.open(device, face, { reset })
-      void pipe.ended.then(release)
-      return pipe
-    } catch (error) {
-      release()
-      throw error
-    }
+    return release
+  }
+
+  /** CCID over bulk endpoints, or ICCD over the control pipe. */
+  async #openPipe(device: USBDevice, face: CcidInterface, reset: boolean): Promise<CcidPipe> {
+    if (face.interfaceProtocol !== ICCD_B) return WebUsbPipe.open(device, face, { reset })
+    // Few devices: pages with any other reader never load it.
+    const { IccdPipe } = await import('./iccd-pipe.ts')
+    return IccdPipe.open(device, face, this.#clock, reset)
   }
 
   /** The other tab was closed, or gave the reader up: it is this one's now. */
@@ -353,8 +363,8 @@ class UsbSlotSource implements CcidSlotSource {
     this.#identities.give(attached.identity)
     attached.isPlugged = false
     attached.leaving.abort()
-    for (const { reader, slots } of attached.readers) {
-      void reader.end(new ReaderGoneError())
+    for (const { reader, slots, release } of attached.readers) {
+      void reader.end(new ReaderGoneError()).then(release)
       for (const slot of slots) slot.leave()
     }
     if (this.#enumerated) this.#tell()
@@ -382,9 +392,10 @@ class UsbSlotSource implements CcidSlotSource {
       [...this.#attached.values()].map(async (attached) => {
         attached.leaving.abort()
         await attached.looked
-        for (const { reader, slots } of attached.readers) {
+        for (const { reader, slots, release } of attached.readers) {
           await Promise.all(slots.map((slot) => slot.shut()))
           await reader.end(new ReaderGoneError())
+          release()
           for (const slot of slots) slot.leave()
         }
       }),

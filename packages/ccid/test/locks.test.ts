@@ -81,6 +81,29 @@ describe('a reader that somebody has', () => {
     }
   })
 
+  it('stays the tab’s own when it has to be reset, whoever waits for it', async () => {
+    const { bus, reader } = plugged()
+    const locks = new SiteLocks()
+    const first = await tab(bus, locks)
+    await first.shows('present')
+    const second = await tab(bus, locks)
+    await second.shows({ inUse: 'tab' })
+    const connection = await first.slot.connect()
+    reader.faults.schedule({ kind: 'stall-out', ends: 'until-reset' })
+    const echo = Uint8Array.of(0, 0x10, 0, 0, 1, 9, 0)
+    const work = connection.transaction({}, (channel) => channel.transmit(echo))
+    await expect(work).rejects.toMatchObject({ code: 'reader/transfer' })
+    await connection.close()
+    const again = await first.slot.connect()
+    expect(await again.transaction({}, (channel) => channel.transmit(echo))).toEqual(
+      Uint8Array.of(9, 0x90, 0),
+    )
+    expect(await firstValueFrom(second.slot.presence$)).toEqual({ inUse: 'tab' })
+    await first.source.close()
+    await second.shows('present')
+    await second.source.close()
+  })
+
   it('another program, or another site, is told as unknown', async () => {
     const { bus } = plugged()
     const first = await tab(bus, new SiteLocks())

@@ -107,9 +107,12 @@ export class T1Transport {
         options.onWait?.('time-extension')
       }
       const bytes = encodeBlock(block, line.nad, line.detection)
-      const answer = await line.exchange(bytes, waitingTimes, options)
-      if (options.sensitive) bytes.fill(0)
-      step = stepT1(this.#state, this.#eventOf(answer))
+      try {
+        const answer = await line.exchange(bytes, waitingTimes, options)
+        step = stepT1(this.#state, this.#eventOf(answer))
+      } finally {
+        if (options.sensitive) bytes.fill(0)
+      }
     }
   }
 
