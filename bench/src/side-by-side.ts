@@ -1,16 +1,15 @@
 /** The same work on the same virtual reader and card over the same USB bus: Chromium and we, then pcscd, libccid and OpenSC. */
-import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { createEchoCard, createPivCard, readerProfiles, VirtualCcidReader } from '@webtoki/simulator'
-import { chromiumOnBus, startBus, startPcscd, type VirtualUsbBus } from '@webtoki/simulator/node'
+import { chromiumOnBus, startBus, type VirtualUsbBus } from '@webtoki/simulator/node'
 import { chromium, type Page } from 'playwright-core'
 import { build, type Rolldown } from 'vite'
+import { withJudge } from './judge-program.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const OPENSC = '/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so'
@@ -201,38 +200,21 @@ async function bundled(): Promise<string> {
   }
 }
 
-/** Debian's pcscd, libccid and OpenSC in a mount namespace of their own; undefined where something is missing. */
-async function byOpenSc(bus: VirtualUsbBus, reader: VirtualCcidReader): Promise<SideBySide['judge']> {
-  const needed = [OPENSC, '/usr/sbin/pcscd', '/usr/include/p11-kit-1/p11-kit/pkcs11.h']
-  if (process.getuid?.() !== 0 || !needed.every((file) => existsSync(file))) return undefined
-  const folder = mkdtempSync(join(tmpdir(), 'webtoki-bench-'))
-  const program = join(folder, 'sign-by-pkcs11')
-  const source = fileURLToPath(new URL('../judges/sign-by-pkcs11.c', import.meta.url))
-  execFileSync('gcc', ['-O2', '-Wall', '-I/usr/include/p11-kit-1', '-o', program, source, '-ldl'])
-  const daemon = await startPcscd({ bus })
-  try {
-    for (let tries = 0; tries < 500 && !bus.isClaimed(reader, 0); tries++)
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    const inside = daemon.inside(program, OPENSC, PIN)
-    const child = spawn(inside.program, inside.args, { stdio: ['pipe', 'pipe', 'inherit'] })
-    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-    const ask = async (line: string): Promise<string> => {
-      if (line !== '') child.stdin.write(`${line}\n`)
-      const { value } = await lines.next()
-      if (value === undefined) throw new Error('OpenSC’s side ended before it was done.')
-      return value
-    }
+/** Debian's pcscd, libccid and OpenSC; undefined where something is missing. */
+function byOpenSc(bus: VirtualUsbBus, reader: VirtualCcidReader): Promise<SideBySide['judge']> {
+  const source = {
+    file: 'judges/sign-by-pkcs11.c',
+    flags: ['-I/usr/include/p11-kit-1', '-ldl'],
+    needs: [OPENSC, '/usr/include/p11-kit-1/p11-kit/pkcs11.h'],
+    args: [OPENSC, PIN],
+  }
+  return withJudge(source, bus, reader, async (ask) => {
     await ask('')
     await ask('10')
     reader.counters.reset()
     const milliseconds = Number((await ask(String(SIGNATURES))).split(' ')[1])
-    const judge = { program: 'pcscd + libccid + OpenSC', ...countsOf(reader), milliseconds }
-    child.stdin.end()
-    return judge
-  } finally {
-    await daemon.end()
-    rmSync(folder, { recursive: true, force: true })
-  }
+    return { program: 'pcscd + libccid + OpenSC', ...countsOf(reader), milliseconds }
+  })
 }
 
 function round(value: number): number {

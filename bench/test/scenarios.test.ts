@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { scenarios } from '../src/scenarios.ts'
+import { tpduByUs, tpduScenarios } from '../src/tpdu-scenarios.ts'
 
 describe.each(scenarios)('$name', (scenario) => {
   it.each(['short', 'extended'] as const)(
@@ -12,3 +13,12 @@ describe.each(scenarios)('$name', (scenario) => {
     },
   )
 })
+
+it.each(tpduScenarios)(
+  '$name: a certificate, VERIFY and a signature in ten blocks at most, two transfers each',
+  async (scenario) => {
+    const { xfrBlocks, usbTransfers } = await tpduByUs(scenario)
+    expect(xfrBlocks).toBeLessThanOrEqual(scenario.protocol === 'T=1' ? 7 : 10)
+    expect(usbTransfers).toBe(2 * xfrBlocks)
+  },
+)
