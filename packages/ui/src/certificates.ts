@@ -54,9 +54,9 @@ export class WebtokiCertificates extends ElementBase {
           make('span', { class: 'small muted' }, certificate.label),
           make('br'),
           until,
-          certificate.asksEachTime
-            ? make('span', { class: 'small muted' }, ` · ${text.asksEachTime}`)
-            : undefined,
+          ...(certificate.asksEachTime
+            ? [make('br'), make('span', { class: 'small muted' }, text.asksEachTime)]
+            : []),
         ),
       )
     })
