@@ -55,7 +55,8 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   readonly #presences = new ReplaySubject<Presence>(1)
   #presence: Presence | undefined
   #connection: CcidConnection | undefined
-  #connecting = false
+  /** The attempt under way; one that its caller gave up is no longer it. */
+  #connecting: object | undefined
   /** What must be over before the next connection begins: a closing, or a connect that its caller gave up. */
   #settling: Promise<unknown> = Promise.resolve()
   #mustPowerCycle = false
@@ -112,16 +113,19 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
     const { signal } = options
     if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
-    if (this.#connecting || this.#connection !== undefined) return Promise.reject(new ReaderInUseError())
-    this.#connecting = true
-    const run = this.#connect(options).finally(() => {
-      this.#connecting = false
-    })
+    if (this.#connecting !== undefined || this.#connection !== undefined)
+      return Promise.reject(new ReaderInUseError())
+    const attempt = {}
+    const over = (): void => {
+      if (this.#connecting === attempt) this.#connecting = undefined
+    }
+    this.#connecting = attempt
+    const run = this.#connect(options).finally(over)
     if (signal === undefined) return run
     return new Promise((resolve, reject) => {
       const abort = (): void => {
         // The caller has its answer now; the card is put to rest when the reader has given its own.
-        this.#connecting = false
+        over()
         this.#settling = run.then(
           (connection) => connection.close(),
           () => {},
@@ -336,7 +340,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   /** Only while nothing is asked of reader and card: a poll must not stand in an APDU's way. */
   #poll(pollMs: number): void {
     this.#pollTimer = this.reader.clock.setTimeout(() => {
-      const idle = !this.reader.busy && !this.#connecting && !this.#connection?.busy
+      const idle = !this.reader.busy && this.#connecting === undefined && !this.#connection?.busy
       const done = idle && !this.reader.hearsChanges ? this.#check() : Promise.resolve()
       void done.then(() => {
         if (!this.#presences.isStopped) this.#poll(pollMs)

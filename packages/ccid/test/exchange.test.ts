@@ -1,7 +1,7 @@
 import { CardSilentError, MalformedError, TransactionError } from '@webtoki/apdu'
 import { createEchoCard, readerProfiles, ScriptedCard } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
-import { stand } from './stand.ts'
+import { inTime, stand } from './stand.ts'
 
 const owner = {}
 
@@ -208,4 +208,21 @@ describe('connecting', () => {
     expect((await again.transaction(owner, (channel) => channel.transmit(shortEcho(1)))).length).toBe(3)
     await source.close()
   })
+})
+
+it('a connect given up while another is under way leaves the card with one connection', async () => {
+  const { slot, source, reader, clock } = stand({ card: createEchoCard() })
+  const place = await slot()
+  for (let count = 0; count < 2; count++)
+    reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 }, { on: 'IccPowerOn' })
+  const stop = new AbortController()
+  const first = place.connect({ signal: stop.signal })
+  stop.abort()
+  await expect(first).rejects.toMatchObject({ code: 'aborted' })
+  const second = place.connect()
+  // The first one's power-on is over now, the second's is not.
+  await clock.advance(1500)
+  await expect(place.connect()).rejects.toMatchObject({ code: 'reader/in-use' })
+  await (await inTime(clock, second)).close()
+  await inTime(clock, source.close())
 })

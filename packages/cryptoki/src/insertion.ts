@@ -1,5 +1,14 @@
 /** One card from its insertion to its end: the connection, the token on it, and the login that all sessions share (PKCS#11 v2.40, 5.6 "Session management"). */
-import type { CardConnection, CardGoneError, TransmitOptions } from '@webtoki/apdu'
+import {
+  AbortedError,
+  type AbortSignalLike,
+  type CardConnection,
+  type CardGoneError,
+  MalformedError,
+  PinBlockedError,
+  StatusError,
+  type TransmitOptions,
+} from '@webtoki/apdu'
 import { type Attributes, matches } from './attributes.ts'
 import { CKA, CKR, CKU } from './constants.ts'
 import { CryptokiError } from './errors.ts'
@@ -25,7 +34,7 @@ export class Insertion implements HandleScope {
   readonly #sessions = new Set<InsertionSession>()
   readonly #handles = new Map<TokenObject, CkObject>()
   #user: LoginUser | undefined
-  #loggingIn = false
+  #loggingIn: { readonly user: LoginUser; readonly over: Promise<void> } | undefined
   #ended: CryptokiError | undefined
   #closing: Promise<void> | undefined
 
@@ -52,14 +61,19 @@ export class Insertion implements HandleScope {
   }
 
   enter(session: InsertionSession): void {
-    if (this.#user === CKU.SO && !session.readWrite) throw new CryptokiError(CKR.SESSION_READ_WRITE_SO_EXISTS)
+    const officer = this.#user === CKU.SO || this.#loggingIn?.user === CKU.SO
+    if (officer && !session.readWrite) throw new CryptokiError(CKR.SESSION_READ_WRITE_SO_EXISTS)
     this.#sessions.add(session)
   }
 
-  /** Closing the last session logs out. */
+  /** Closing the last session logs out, whoever or whatever made the card count as logged in. */
   async leave(session: InsertionSession): Promise<void> {
     this.#sessions.delete(session)
-    if (this.#sessions.size === 0 && this.#user !== undefined) await this.#logout()
+    if (this.#sessions.size === 0 && this.#mustLogOut) await this.#logout()
+  }
+
+  get #mustLogOut(): boolean {
+    return this.#ended === undefined && (this.#user !== undefined || this.token.mayBeVerified)
   }
 
   async login(user: LoginUser, pin: PinSource, options: TokenLoginOptions): Promise<void> {
@@ -70,15 +84,20 @@ export class Insertion implements HandleScope {
       throw new CryptokiError(CKR.SESSION_READ_ONLY_EXISTS)
     }
     // Two prompts at once would end in two VERIFY commands, of which the person meant one.
-    if (this.#loggingIn) throw new CryptokiError(CKR.OPERATION_ACTIVE)
-    this.#loggingIn = true
+    if (this.#loggingIn !== undefined) throw new CryptokiError(CKR.OPERATION_ACTIVE)
+    let isOver!: () => void
+    this.#loggingIn = { user, over: new Promise((resolve) => void (isOver = resolve)) }
     try {
       await this.token.login(user, pin, options)
+      // A caller who left meanwhile is nobody's user; what the card made of the PIN is taken back.
+      if (options.signal?.aborted) throw new AbortedError({ cause: options.signal.reason })
       this.#user = user
     } catch (error) {
+      if (this.#mustLogOut) void this.#logout().catch(() => {})
       throw this.translate(error)
     } finally {
-      this.#loggingIn = false
+      this.#loggingIn = undefined
+      isOver()
     }
     // The last session may have been closed while the card was verifying.
     if (this.#sessions.size === 0) {
@@ -87,9 +106,22 @@ export class Insertion implements HandleScope {
     }
   }
 
+  /** The login that a signature needs: another session's, where one is under way, or one of its own. */
+  async loginOnDemand(pin: PinSource, options: TokenLoginOptions): Promise<void> {
+    while (this.#user === undefined && this.#loggingIn !== undefined)
+      await untilAborted(this.#loggingIn.over, options.signal)
+    if (this.#user === undefined) await this.login(CKU.USER, pin, options)
+  }
+
   async logout(options?: TransmitOptions): Promise<void> {
-    if (this.#user === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+    if (!this.#mustLogOut) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     await this.#logout(options)
+  }
+
+  /** The use of a key failed. A card that said "not logged in" there, or blocked the PIN, has lost the login of all. */
+  keyFailed(error: unknown): void {
+    const isLost = error instanceof CryptokiError && error.rv === CKR.USER_NOT_LOGGED_IN
+    if (isLost || error instanceof PinBlockedError) this.forgetLogin()
   }
 
   /** The card has lost the login without our doing: another owner was at it. */
@@ -116,7 +148,10 @@ export class Insertion implements HandleScope {
     for (const [source, handle] of this.#handles) if (handle === object) this.#handles.delete(source)
   }
 
-  /** Loads only what the known attributes leave open. */
+  /**
+   * Loads only what the known attributes leave open. An object that the card will not give, or gives in pieces, hides
+   * none of the others; who asks for one by its CKA_ID is told why it cannot be had.
+   */
   async find(
     template: Attributes,
     showPrivate: boolean,
@@ -126,7 +161,11 @@ export class Insertion implements HandleScope {
     for (const source of this.token.objects()) {
       if (!mayMatch(source.known, template)) continue
       if (source.known[CKA.PRIVATE] === true && !showPrivate) continue
-      const attributes = await source.load(options)
+      const attributes = await source.load(options).catch((error: unknown) => {
+        const isObjects = error instanceof StatusError || error instanceof MalformedError
+        if (!isObjects || template[CKA.ID] !== undefined) throw error
+        return undefined
+      })
       options.check()
       if (attributes === undefined || !matches(attributes, template)) continue
       found.push(this.#handleOf(source, attributes))
@@ -170,9 +209,23 @@ export class Insertion implements HandleScope {
 
   async #close(): Promise<void> {
     this.#endSessions(new CryptokiError(CKR.SESSION_CLOSED))
-    if (this.#user !== undefined && this.#ended === undefined) await this.#logout().catch(() => {})
+    if (this.#mustLogOut) await this.#logout().catch(() => {})
     await this.#connection.close()
   }
+}
+
+/** Rejects as soon as the signal aborts. */
+function untilAborted(work: Promise<void>, signal: AbortSignalLike | undefined): Promise<void> {
+  if (signal === undefined) return work
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(new AbortedError({ cause: signal.reason }))
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort, { once: true })
+    void work.then(() => {
+      signal.removeEventListener('abort', abort)
+      resolve()
+    })
+  })
 }
 
 /** Whether what is known leaves room for the template: attributes not known yet may still fit. */

@@ -106,6 +106,10 @@ const waitEvents: Readonly<Record<WaitReason, OperationEvent<never>>> = {
 /** What a successful Init leaves: the places taken, and the work from Update to Final. */
 export interface Started<T> {
   readonly operations: readonly ActiveOperation[]
+  /** Tells those that had to end for this one. Who hears of it may begin another at once, which finds this one in its place. */
+  readonly announce?: () => void
+  /** Hears of a failure when the operation has ended, and before the caller does. */
+  readonly failed?: (error: unknown) => void
   run(progress: Progress): Promise<T>
 }
 
@@ -134,6 +138,9 @@ export function operation<T>(init: () => Started<T>, translate: (error: unknown)
         if (settle(error)) subscriber.error(error)
       }
     }
+    started.announce?.()
+    // Whoever was told of its end has ended this one in turn.
+    if (settled) return undefined
     started.run(progress).then(
       (value) => {
         if (!settle(undefined)) return
@@ -143,7 +150,9 @@ export function operation<T>(init: () => Started<T>, translate: (error: unknown)
       (error: unknown) => {
         // Translating may end the whole session (the card is gone), which ends this operation with that very error.
         const translated = translate(error)
-        if (settle(translated)) subscriber.error(translated)
+        const isNews = settle(translated)
+        started.failed?.(error)
+        if (isNews) subscriber.error(translated)
       },
     )
     return () => {

@@ -1,9 +1,10 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
 import { type Attributes, type AttributeTypes } from './attributes.ts'
+import { Cancellation } from './cancellation.ts'
 import { CKA, CKF, CKK, CKO, CKR, CKS, CKU } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import type { Insertion, InsertionSession } from './insertion.ts'
-import { digestMechanism, type Mechanism, signMechanism } from './mechanisms.ts'
+import { digestMechanism, type Mechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
 import type { CkObject } from './object.ts'
 import { ActiveOperation, type Operation, operation, type Progress, type Started } from './operation.ts'
 import {
@@ -73,6 +74,8 @@ export class Session implements InsertionSession {
   readonly #pin: PinSource | undefined
   readonly #randomBytes: (bytes: number) => Uint8Array
   readonly #active = new Set<ActiveOperation>()
+  /** Ends the dialogs of logins under way. */
+  readonly #logins = new Set<Cancellation>()
   #end: CryptokiError | undefined
   #closing: Promise<void> | undefined
   #tellEnd!: (reason: CryptokiError | undefined) => void
@@ -119,7 +122,16 @@ export class Session implements InsertionSession {
   async login(user: LoginUser, pin: PinSource | undefined = this.#pinSource): Promise<void> {
     this.#check()
     if (pin === undefined) throw new CryptokiError(CKR.ARGUMENTS_BAD)
-    await this.#insertion.login(user, pin, {})
+    const signal = new Cancellation()
+    this.#logins.add(signal)
+    try {
+      await this.#insertion.login(user, pin, { signal })
+    } catch (error) {
+      // The session's own end is a better reason than "aborted".
+      throw signal.aborted ? signal.reason : error
+    } finally {
+      this.#logins.delete(signal)
+    }
   }
 
   /** C_Logout: takes the verified state back on the card, and ends the handles of private objects for good. */
@@ -137,9 +149,8 @@ export class Session implements InsertionSession {
       () => {
         this.#check()
         const showPrivate = this.#policy.login === 'on-demand' || this.#insertion.user === CKU.USER
-        const operations = this.#activate([{ type: 'search', endsOnLogout: true }])
         return {
-          operations,
+          ...this.#activate([{ type: 'search', endsOnLogout: true }]),
           run: (progress) => {
             progress.tell({ phase: 'awaiting-card', why: 'working' })
             const options = { ...progress.transmitOptions, check: () => progress.check() }
@@ -250,6 +261,7 @@ export class Session implements InsertionSession {
     // A call after the end is told that the handle is no session any more; why it ended stands in the cause.
     this.#end = new CryptokiError(CKR.SESSION_HANDLE_INVALID, { cause: error })
     this.#cancel(() => true, error)
+    for (const login of this.#logins) login.abort(error)
     this.#tellEnd(reason)
   }
 
@@ -264,10 +276,7 @@ export class Session implements InsertionSession {
   }
 
   #translate(error: unknown): CryptokiError {
-    const translated = this.#insertion.translate(error)
-    // The card no longer knows the login: so be it for every session.
-    if (translated.rv === CKR.USER_NOT_LOGGED_IN) this.#insertion.forgetLogin()
-    return translated
+    return this.#insertion.translate(error)
   }
 
   #checkOneCall(call: OneCall): void {
@@ -275,15 +284,25 @@ export class Session implements InsertionSession {
     if (rv !== CKR.OK) throw new CryptokiError(rv)
   }
 
-  /** Init of everything asked for at once: admitted together or not at all. */
-  #activate(wanted: readonly Pick<Prepared, 'type' | 'endsOnLogout'>[]): readonly ActiveOperation[] {
+  /**
+   * Init of everything asked for at once: admitted together or not at all. Those that must end have left, and the new
+   * ones are in, before `announce` tells anybody: who begins anew when he hears of it meets the session as it is now.
+   */
+  #activate(
+    wanted: readonly Pick<Prepared, 'type' | 'endsOnLogout'>[],
+  ): Pick<Started<unknown>, 'operations' | 'announce'> {
     const ends = this.#admit(wanted.map((each) => each.type))
-    this.#cancel((each) => ends.includes(each.type), new CryptokiError(CKR.OPERATION_NOT_INITIALIZED))
-    return wanted.map(({ type, endsOnLogout }) => {
+    const ending = [...this.#active].filter((each) => ends.includes(each.type))
+    for (const each of ending) each.release()
+    const operations = wanted.map(({ type, endsOnLogout }) => {
       const active = new ActiveOperation(type, endsOnLogout, (done) => this.#active.delete(done))
       this.#active.add(active)
       return active
     })
+    const announce = (): void => {
+      for (const each of ending) each.onCancel(new CryptokiError(CKR.OPERATION_NOT_INITIALIZED))
+    }
+    return { operations, announce }
   }
 
   /** The types that must end for these to begin. Throws CKR_OPERATION_ACTIVE. */
@@ -320,8 +339,11 @@ export class Session implements InsertionSession {
         // Refused for other operations' sake before key and mechanism are looked at, ended only after.
         this.#admit(specs.map((spec) => spec.type))
         const parts = specs.map((spec) => this.#prepare(spec))
-        const operations = this.#activate(parts)
-        return { operations, run: async (progress) => shape(await run(parts, data, progress)) }
+        return {
+          ...this.#activate(parts),
+          failed: (error) => this.#insertion.keyFailed(error),
+          run: async (progress) => shape(await run(parts, data, progress)),
+        }
       },
       (error) => this.#translate(error),
     )
@@ -352,19 +374,22 @@ export class Session implements InsertionSession {
 
   #prepareSign(spec: OperationSpec & { readonly type: 'sign' }, source: TokenObject): Prepared {
     const { key, mechanism } = spec
-    this.#checkMechanism(mechanism, CKF.SIGN)
+    this.#checkMechanism(mechanism, CKF.SIGN, key)
     checkKey(key, mechanism, CKO.PRIVATE_KEY)
     checkUse(key, CKA.SIGN)
     const pin = spec.pin ?? this.#pinSource
     const onDemand = this.#policy.login === 'on-demand'
     const isLoggedIn = this.#insertion.user === CKU.USER
     if (key.isPrivate && !isLoggedIn && !onDemand) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+    // Nobody could be asked for the PIN of this very signature.
+    if (key.attributes[CKA.ALWAYS_AUTHENTICATE] === true && pin === undefined)
+      throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     const login = async (source: PinSource, progress: Progress): Promise<void> => {
       const options = {
         ...progress.transmitOptions,
         onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }),
       }
-      await this.#insertion.login(CKU.USER, source, options)
+      await this.#insertion.loginOnDemand(source, options)
     }
     const signing = {
       insertion: this.#insertion,
@@ -384,6 +409,7 @@ export class Session implements InsertionSession {
   #prepareVerify(spec: OperationSpec & { readonly type: 'verify' }): Prepared {
     const { key, mechanism, signature } = spec
     if (signMechanism(mechanism.type) === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
+    checkParameters(mechanism)
     checkKey(key, mechanism, CKO.PUBLIC_KEY)
     checkUse(key, CKA.VERIFY)
     return {
@@ -393,10 +419,19 @@ export class Session implements InsertionSession {
     }
   }
 
-  #checkMechanism(mechanism: Mechanism, use: number): void {
+  #checkMechanism(mechanism: Mechanism, use: number, key?: CkObject): void {
     const info = this.#insertion.token.mechanisms.get(mechanism.type)
     if (info === undefined || (info.flags & use) === 0) throw new CryptokiError(CKR.MECHANISM_INVALID)
+    checkParameters(mechanism)
+    const keyBits = key?.attributes[CKA.MODULUS_BITS]
+    if (keyBits === undefined || info.maxKeyBits === 0) return
+    if (keyBits < info.minKeyBits || keyBits > info.maxKeyBits) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
   }
+}
+
+/** Throws CKR_MECHANISM_PARAM_INVALID: at Init, before anybody is asked or ended for it. */
+function checkParameters(mechanism: Mechanism): void {
+  if (signMechanism(mechanism.type)?.padding === 'pss') pssParametersOf(mechanism)
 }
 
 /** Class and type of a key against what the mechanism takes. */

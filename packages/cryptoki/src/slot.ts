@@ -52,7 +52,7 @@ export class Slot {
     try {
       return await token.describe()
     } catch (error) {
-      throw toCryptokiError(error)
+      throw toCryptokiError(error, 'slot')
     }
   }
 

@@ -71,11 +71,16 @@ export async function* chunksOf(
 /** Begins the source at once: what an Observable tells before anybody pulls is kept. Throws CKR_ARGUMENTS_BAD. */
 export function openSource(data: DataSource): Chunks {
   if (data instanceof Uint8Array) return fromIterator(piecesOf(data))
+  if (typeof data !== 'object' || data === null) throw noSource()
   if ('getReader' in data) return fromReader(data)
   if (Symbol.asyncIterator in data) return fromIterator(data[Symbol.asyncIterator]())
   if (Symbol.iterator in data) return fromIterator(data[Symbol.iterator]())
   if ('subscribe' in data) return fromObservable(data)
-  throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the data is neither bytes nor a source of bytes' })
+  throw noSource()
+}
+
+function noSource(): CryptokiError {
+  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the data is neither bytes nor a source of bytes' })
 }
 
 function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {

@@ -103,21 +103,26 @@ export class SignStage implements Stage<Uint8Array> {
     const { insertion, mechanism, key, source, pin, login } = this.#signing
     const progress = this.#progress
     const always = key.attributes[CKA.ALWAYS_AUTHENTICATE] === true
-    if (always && pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-    if (!always && key.isPrivate && insertion.user === undefined) {
-      if (login === undefined || pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-      await login(thenWorking(pin, progress), progress)
-    }
+    const needsLogin = !always && key.isPrivate && insertion.user === undefined
+    if (needsLogin && (login === undefined || pin === undefined))
+      throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     progress.check()
-    progress.tell({ phase: 'awaiting-card', why: 'working' })
+    // Before a login it is the person's turn.
+    if (!needsLogin) progress.tell({ phase: 'awaiting-card', why: 'working' })
     const { hash } = this.#message
+    const data = await this.#message.take()
+    const logIn = async (): Promise<void> => {
+      if (login !== undefined && pin !== undefined) await login(thenWorking(pin, progress), progress)
+      progress.check()
+    }
     return insertion.token.sign(
       {
         object: source,
         mechanism,
-        data: await this.#message.take(),
+        data,
         ...(hash === undefined ? {} : { digested: hash }),
         ...(always && pin !== undefined ? { contextPin: thenWorking(pin, progress) } : {}),
+        ...(needsLogin ? { logIn } : {}),
       },
       { ...progress.transmitOptions, onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }) },
     )

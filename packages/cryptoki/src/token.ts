@@ -45,6 +45,8 @@ export interface SignRequest {
   readonly digested?: 'SHA-1' | 'SHA-224' | 'SHA-256' | 'SHA-384' | 'SHA-512'
   /** Where the PIN of an always-authenticate key comes from; asked without holding the card. */
   readonly contextPin?: PinSource
+  /** Called once, when all that can be known without the card has been found good: nobody is asked for a PIN in vain. */
+  readonly logIn?: () => Promise<void>
 }
 
 /** What a login tells while it runs. */
@@ -70,6 +72,8 @@ export interface Token {
   /** Capabilities that stay as they are while the token is inserted: CKF_* as one number. */
   readonly flags: number
   readonly mechanisms: ReadonlyMap<number, MechanismInfo>
+  /** Whether the card may count as logged in by our doing: true from before a PIN is sent until `logout`, a reset or a wrong PIN. */
+  readonly mayBeVerified: boolean
   /** May read what a label needs. */
   describe(options?: TransmitOptions): Promise<TokenInfo>
   /** The objects that the token may have, without touching the card; whether one exists, `load` tells. */
@@ -80,6 +84,7 @@ export interface Token {
   login(user: LoginUser, pin: PinSource, options?: TokenLoginOptions): Promise<void>
   /** Takes the verified state back on the card. */
   logout(options?: TransmitOptions): Promise<void>
+  /** Rejects with CKR_USER_NOT_LOGGED_IN, as CryptokiError, where the card no longer knows the login. */
   sign(request: SignRequest, options?: TokenLoginOptions): Promise<Uint8Array>
   /** Absent: the token does not encrypt. */
   encrypt?(request: CipherRequest, options?: TransmitOptions): Promise<TokenCipher>

@@ -5,11 +5,9 @@ import {
   CKG,
   CKM,
   CKO,
-  type CkObject,
   CKR,
   CKU,
   Cryptoki,
-  type CryptokiOptions,
   MemoryObjectCache,
   type PinRequest,
   type PinSource,
@@ -23,7 +21,6 @@ import {
   type Fault,
   type FaultMoment,
   type PivCard,
-  type PivCardOptions,
   type PivSlot,
   readerProfiles,
   VirtualBus,
@@ -31,56 +28,9 @@ import {
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
+import { bytesOf, commands, object, open, rightPin, rv, verifies } from './piv-stand.ts'
 
 const message = new TextEncoder().encode('what is to be signed')
-const rv = (code: number) => expect.objectContaining({ rv: code })
-const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
-const rightPin: PinSource = async () => ({ pin: bytesOf('123456') })
-
-interface Setup {
-  readonly card: PivCard
-  readonly reader: VirtualCcidReader
-  readonly bus: VirtualBus
-  readonly cryptoki: Cryptoki
-  readonly session: Session
-}
-
-async function open(
-  options: {
-    readonly card?: PivCardOptions
-    readonly pin?: PinSource
-    readonly cryptoki?: Partial<CryptokiOptions>
-    readonly cache?: MemoryObjectCache
-    readonly level?: 'short' | 'extended'
-  } = {},
-): Promise<Setup> {
-  const card = createPivCard(options.card)
-  const reader = new VirtualCcidReader(
-    options.level === 'short' ? readerProfiles.omnikey3021 : readerProfiles.dualiAbcm6,
-  )
-  reader.insert(card)
-  const bus = new VirtualBus()
-  bus.plug(reader)
-  const usb = bus.context({ protectedClasses: false })
-  const driver = options.cache === undefined ? pivDriver() : pivDriver({ cache: options.cache })
-  const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [driver], ...options.cryptoki })
-  const [slot] = await firstValueFrom(cryptoki.slots$)
-  const session = await slot?.openSession({ pin: options.pin ?? rightPin })
-  if (session === undefined) throw new Error('There is no slot.')
-  return { card, reader, bus, cryptoki, session }
-}
-
-async function object(session: Session, objectClass: CKO, id: number): Promise<CkObject> {
-  const template = { [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(id) }
-  const [found] = await result(session.findObjects(template))
-  if (found === undefined) throw new Error(`There is no object ${objectClass} ${id}.`)
-  return found
-}
-
-const commands = (card: PivCard): string[] =>
-  card.log.map(({ ins, p1, p2 }) => [ins, p1, p2].map((byte) => byte.toString(16).padStart(2, '0')).join(' '))
-const verifies = (card: PivCard): number =>
-  card.log.filter(({ ins, p1, dataBytes }) => ins === 0x20 && p1 === 0 && dataBytes > 0).length
 
 function publicKeyOf(card: PivCard, slot: PivSlot): KeyObject {
   const key = card.publicKeyOf(slot)

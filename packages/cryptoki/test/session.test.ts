@@ -421,3 +421,28 @@ describe('what is known without the card is refused before it', () => {
     expect(session.active).toEqual([])
   })
 })
+
+describe('under the policy "abandon"', () => {
+  it('who begins anew on hearing of its end meets the session as it is then', async () => {
+    const { cryptoki, session } = await open({ onConflict: 'abandon' })
+    await session.login(CKU.USER)
+    const key = await find(session, CKO.PRIVATE_KEY)
+    const heard: string[] = []
+    let again = 0
+    const digest = session.digest(sha256, new Subject<Uint8Array>())
+    digest.subscribe({
+      error: () => {
+        // Digest and sign are no pair: this one ends the signature, which hears of it.
+        digest.subscribe({ error: () => {} })
+        again = session.active.length
+      },
+    })
+    session
+      .sign(sign, key, new Subject<Uint8Array>())
+      .subscribe({ error: (error: CryptokiError) => heard.push(error.rvName) })
+    expect(again).toBe(1)
+    expect(session.active).toEqual(['digest'])
+    expect(heard).toEqual(['CKR_OPERATION_NOT_INITIALIZED'])
+    await cryptoki.close()
+  })
+})

@@ -68,6 +68,7 @@ export class SoftwareToken implements Token {
   ])
   /** Set: signing waits until the promise is settled. */
   signing: Promise<void> | undefined
+  mayBeVerified = false
   logins = 0
   logouts = 0
   signatures = 0
@@ -104,12 +105,15 @@ export class SoftwareToken implements Token {
       signal: options.signal ?? new AbortController().signal,
     })
     this.logins++
+    this.mayBeVerified = true
   }
   async logout(): Promise<void> {
     this.logouts++
+    this.mayBeVerified = false
   }
   async sign(request: SignRequest, options?: TransmitOptions): Promise<Uint8Array> {
     options?.onWait?.('queue')
+    await request.logIn?.()
     await this.signing
     this.signatures++
     return request.data

@@ -62,10 +62,16 @@ export class PivApplet {
   #triesLeft: number | undefined
   #mostTries = 0
   #verified = false
+  #mayBeVerified = false
 
   /** Whether the PIN counts as verified, as far as this object knows. */
   get isVerified(): boolean {
     return this.#verified
+  }
+
+  /** Whether the card may hold a verified PIN of ours: from before VERIFY is sent until something says that it does not. */
+  get mayBeVerified(): boolean {
+    return this.#mayBeVerified
   }
 
   /** Tries left as last told in this undisturbed stretch; undefined: not known. */
@@ -78,8 +84,14 @@ export class PivApplet {
     return this.#pinReference
   }
 
-  /** Forgets selection, tries and verified state: after a reset, or when the connection's state is in doubt. */
+  /** Forgets selection, tries and verified state: the card was reset, and has forgotten them too. */
   forget(): void {
+    this.#forgetSelection()
+    this.#mayBeVerified = false
+  }
+
+  /** SELECT of the same application leaves the card's security status as it is. */
+  #forgetSelection(): void {
     this.#selectedOn = undefined
     this.#triesLeft = undefined
     this.#verified = false
@@ -98,7 +110,7 @@ export class PivApplet {
 
   /** SELECT by AID. Throws StatusError, with 6A82 where the card has no PIV application. */
   async select(channel: CardChannel, options?: TransmitOptions): Promise<Uint8Array> {
-    this.forget()
+    this.#forgetSelection()
     const command = { name: 'SELECT PIV', cla: 0, ins: 0xa4, p1: 4, p2: 0, data: pivAid, responseBytes: 256 }
     const template = expectOk(await exchange(channel, command, options), command.name)
     this.#selectedOn = channel
@@ -156,6 +168,7 @@ export class PivApplet {
   async pinStatus(channel: CardChannel, options?: TransmitOptions): Promise<PinStatus> {
     const { sw } = await exchange(channel, this.#verifyCommand(0), options)
     this.#verified = sw === SW.OK
+    this.#mayBeVerified = this.#verified
     // Cards that refuse VERIFY without data tell nothing; that is no reason to fail.
     if (!this.#verified) this.#learnTries(triesTold(sw))
     return { verified: this.#verified, triesLeft: this.#verified ? undefined : this.#triesLeft }
@@ -204,15 +217,20 @@ export class PivApplet {
       maxDigits: PIN_BYTES,
     }
     const triesBefore = this.#triesLeft
+    const verifiedBefore = { verified: this.#verified, mayBe: this.#mayBeVerified }
     this.#verified = false
+    this.#mayBeVerified = true
     this.#triesLeft = undefined
     try {
       const { sw } = decodeResponse(await pad.verify(template, rest))
       this.#verifyAnswered(sw, triesBefore)
     } catch (error) {
       // Nothing was sent to the card.
-      if (error instanceof PinPadCancelledError || error instanceof PinPadTimeoutError)
+      if (error instanceof PinPadCancelledError || error instanceof PinPadTimeoutError) {
         this.#triesLeft = triesBefore
+        this.#verified = verifiedBefore.verified
+        this.#mayBeVerified = verifiedBefore.mayBe
+      }
       throw error
     }
   }
@@ -220,8 +238,10 @@ export class PivApplet {
   /** Takes the verified state back (VERIFY with P1 FF). False: the card cannot; the caller resets it, then calls `forget`. */
   async logout(channel: CardChannel, options?: TransmitOptions): Promise<boolean> {
     const { sw } = await exchange(channel, this.#verifyCommand(0xff), options)
-    if (sw === SW.OK) this.#verified = false
-    return sw === SW.OK
+    if (sw !== SW.OK) return false
+    this.#verified = false
+    this.#mayBeVerified = false
+    return true
   }
 
   /** GENERAL AUTHENTICATE with a private key; resolves to what stands in 82: RSA block, DER signature or shared secret. */
@@ -253,6 +273,7 @@ export class PivApplet {
     const triesBefore = this.#triesLeft
     // Until the card has answered, nobody knows.
     this.#verified = false
+    this.#mayBeVerified = true
     this.#triesLeft = undefined
     const { acceptLastTry: _, ...rest } = options
     const transmitOptions: ExchangeOptions = { ...rest, sensitive: true }
@@ -272,6 +293,8 @@ export class PivApplet {
     const wrongUncounted = sw === SW.WARNING && triesBefore !== undefined
     const triesLeft = wrongUncounted ? triesBefore - 1 : triesTold(sw)
     if (triesLeft === undefined) throw new StatusError('VERIFY', sw, describeStatus(sw))
+    // A wrong PIN takes the verified state away (SP 800-73-4 part 2, 3.2.1).
+    this.#mayBeVerified = false
     this.#learnTries(triesLeft)
     if (triesLeft === 0) throw new PinBlockedError()
     throw new PinError(triesLeft)

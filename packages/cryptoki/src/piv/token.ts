@@ -45,7 +45,7 @@ class PivTokenObject implements TokenObject {
   readonly slot: PivSlot
   readonly #kind: PivObjectKind
   readonly #token: PivToken
-  #loaded: { readonly attributes: Attributes | undefined } | undefined
+  #loaded: Attributes | undefined
 
   constructor(token: PivToken, slot: PivSlot, kind: PivObjectKind) {
     this.#token = token
@@ -57,9 +57,10 @@ class PivTokenObject implements TokenObject {
   async load(options?: TransmitOptions): Promise<Attributes | undefined> {
     if (this.#loaded === undefined) {
       const der = await this.#token.certificate(this.slot, options)
-      this.#loaded = { attributes: der === undefined ? undefined : allAttributes(this.slot, this.#kind, der) }
+      // That the card has none is remembered by the token.
+      if (der !== undefined) this.#loaded = allAttributes(this.slot, this.#kind, der)
     }
-    return this.#loaded.attributes
+    return this.#loaded
   }
 }
 
@@ -107,12 +108,19 @@ export class PivToken implements Token {
     })
   }
 
+  get mayBeVerified(): boolean {
+    return this.#applet.mayBeVerified
+  }
+
   objects(): readonly TokenObject[] {
     return this.#objects
   }
 
   async describe(options?: TransmitOptions): Promise<TokenInfo> {
-    await this.certificate(authenticationSlot, options)
+    await this.certificate(authenticationSlot, options).catch((error: unknown) => {
+      // A card without a name is a card all the same.
+      if (!(error instanceof StatusError) && !(error instanceof MalformedError)) throw error
+    })
     return {
       label: this.#label,
       manufacturer: '',
@@ -130,7 +138,10 @@ export class PivToken implements Token {
     return (der === undefined ? undefined : commonName(der)) ?? 'PIV card'
   }
 
-  /** A slot's certificate in DER, from memory or cache where that is safe; undefined: the card has none. */
+  /**
+   * A slot's certificate in DER, from memory or cache where that is safe; undefined: the card has none. Rejects where
+   * the card will not give it or gives nonsense, and then asks again the next time.
+   */
   async certificate(slot: PivSlot, options?: TransmitOptions): Promise<Uint8Array | undefined> {
     if (this.#certificates.has(slot)) return this.#certificates.get(slot)
     const key = this.#cacheKey(slot)
@@ -139,7 +150,7 @@ export class PivToken implements Token {
       if (cached !== undefined && (await this.#isStillThere(channel, slot, cached, options))) return cached
       return this.#applet.readObject(channel, slot.certificateTag, options)
     })
-    const der = object === undefined ? undefined : await certificateIn(object)
+    const der = object === undefined ? undefined : (await decodeCertificate(object))?.der
     this.#certificates.set(slot, der)
     if (key !== undefined && der !== undefined && object !== cached && object !== undefined) {
       await this.#cache.set(key, object).catch(() => {})
@@ -147,7 +158,7 @@ export class PivToken implements Token {
     return der
   }
 
-  /** One APDU: the object's length and first bytes, with the serial number and the validity in them, are a fingerprint. */
+  /** One APDU: the object's length and first bytes, with the serial number and the validity in them, are a fingerprint. Fewer bytes than were asked for are none. */
   async #isStillThere(
     channel: CardChannel,
     slot: PivSlot,
@@ -155,7 +166,8 @@ export class PivToken implements Token {
     options: TransmitOptions | undefined,
   ): Promise<boolean> {
     const head = await this.#applet.readObjectHead(channel, slot.certificateTag, options)
-    return head !== undefined && head.length > 0 && equalBytes(head, cached.subarray(0, head.length))
+    const headBytes = Math.min(256, channel.limits.responseBytes, cached.length)
+    return head !== undefined && head.length >= headBytes && equalBytes(head, cached.subarray(0, head.length))
   }
 
   /** No GUID, no identity: such a card is read anew each time. */
@@ -176,9 +188,10 @@ export class PivToken implements Token {
       this.#discovered = true
     }
     if (this.#applet.triesLeft === undefined && !this.#triesAsked) {
+      const mayBeOurs = this.#applet.mayBeVerified
       const status = await this.#applet.pinStatus(channel, options)
-      // Somebody else's login hides the counter; it is none of ours, and ends.
-      if (status.verified && (await this.#applet.logout(channel, options))) {
+      // Somebody else's login hides the counter; it is none of ours, and ends. Behind our own the counter is full.
+      if (status.verified && !mayBeOurs && (await this.#applet.logout(channel, options))) {
         await this.#applet.pinStatus(channel, options)
       }
       this.#triesAsked = true
@@ -225,10 +238,12 @@ export class PivToken implements Token {
       return await this.#inTransaction(options, async (channel) => {
         await this.#learnTries(channel, options)
         const { acceptLastTry } = answer
-        await this.#applet.verifyPin(channel, answer.pin, {
-          ...transmitOptionsOf(options),
-          ...(acceptLastTry === undefined ? {} : { acceptLastTry }),
-        })
+        await this.#afterVerify(
+          this.#applet.verifyPin(channel, answer.pin, {
+            ...transmitOptionsOf(options),
+            ...(acceptLastTry === undefined ? {} : { acceptLastTry }),
+          }),
+        )
         return work(channel)
       })
     } finally {
@@ -256,12 +271,23 @@ export class PivToken implements Token {
       await this.#learnTries(channel, options)
       const { pinPad } = channel
       if (pinPad === undefined) throw new CryptokiError(CKR.DEVICE_ERROR, { detail: 'the PIN pad has gone' })
-      await this.#applet.verifyPinOnPad(pinPad, {
-        ...transmitOptionsOf(options),
-        ...(acceptLastTry === undefined ? {} : { acceptLastTry }),
-      })
+      await this.#afterVerify(
+        this.#applet.verifyPinOnPad(pinPad, {
+          ...transmitOptionsOf(options),
+          ...(acceptLastTry === undefined ? {} : { acceptLastTry }),
+        }),
+      )
       return work(channel)
     })
+  }
+
+  /** A VERIFY whose answer says neither right nor wrong may have cost a try: the card is asked before the next one. */
+  async #afterVerify(verify: Promise<void>): Promise<void> {
+    try {
+      await verify
+    } finally {
+      if (this.#applet.triesLeft === undefined && !this.#applet.isVerified) this.#triesAsked = false
+    }
   }
 
   async logout(options?: TransmitOptions): Promise<void> {
@@ -274,11 +300,12 @@ export class PivToken implements Token {
   }
 
   async sign(request: SignRequest, options: TokenLoginOptions = {}): Promise<Uint8Array> {
-    const { object, contextPin } = request
+    const { object, contextPin, logIn } = request
     if (!(object instanceof PivTokenObject)) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
     const attributes = await object.load(options)
     if (attributes === undefined) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
     const signature = await prepareSignature(request, attributes)
+    await logIn?.()
     const authenticate = (channel: CardChannel): Promise<Uint8Array> =>
       this.#applet.generalAuthenticate(
         channel,
@@ -332,16 +359,6 @@ async function readIdentity(applet: PivApplet, channel: CardChannel): Promise<Pi
     return await applet.readChuid(channel)
   } catch (error) {
     if (error instanceof StatusError || error instanceof MalformedError) return undefined
-    throw error
-  }
-}
-
-async function certificateIn(object: Uint8Array): Promise<Uint8Array | undefined> {
-  try {
-    return (await decodeCertificate(object))?.der
-  } catch (error) {
-    // One broken object must not hide the others.
-    if (error instanceof MalformedError) return undefined
     throw error
   }
 }

@@ -1,0 +1,279 @@
+/** What ends a login, and that the card hears of it; PIN dialogs that nobody waits for any more. */
+import { CKA, CKM, CKO, CKR, CKS, CKU, Cryptoki, MemoryObjectCache, result } from '@webtoki/cryptoki'
+import { firstValueFrom } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import { bytesOf, HeldAnswer, HeldDialog, object, open, rightPin, rv, verifies } from './piv-stand.ts'
+import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
+
+const message = bytesOf('x')
+const rsa = { type: CKM.SHA256_RSA_PKCS }
+const ecdsa = { type: CKM.ECDSA_SHA256 }
+
+describe('after the last session is closed the card is not logged in any more', () => {
+  it('though only the PIN of one signature was given', async () => {
+    const { session, card, cryptoki } = await open({ cryptoki: { login: 'on-demand' } })
+    await result(session.sign(ecdsa, await object(session, CKO.PRIVATE_KEY, 2), message))
+    expect(card.pinVerified).toBe(true)
+    await session.close()
+    expect(card.pinVerified).toBe(false)
+    await cryptoki.close()
+  })
+
+  it('though the signature was abandoned while the card verified', async () => {
+    const verify = new HeldAnswer(0x20)
+    const { session, card, cryptoki } = await open({
+      between: verify.between,
+      cryptoki: { login: 'on-demand' },
+    })
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    const signing = session.sign(rsa, key, message).subscribe({ error: () => {} })
+    await verify.reached
+    expect(card.pinVerified).toBe(true)
+    signing.unsubscribe()
+    verify.letGo()
+    await session.close()
+    expect(card.pinVerified).toBe(false)
+    await cryptoki.close()
+  })
+
+  it('though a certificate could not be read meanwhile', async () => {
+    const { session, card, cryptoki } = await open({ card: { unreadableCertificates: ['9C'] } })
+    await session.login(CKU.USER)
+    const found = await result(session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }))
+    expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 3, 4])
+    await expect(object(session, CKO.CERTIFICATE, 2)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
+    expect(session.state).toBe(CKS.RO_USER_FUNCTIONS)
+    await session.close()
+    expect(card.pinVerified).toBe(false)
+    await cryptoki.close()
+  })
+
+  it('on a card that cannot forget a PIN on request: it is reset', async () => {
+    const { session, card, cryptoki } = await open({
+      between: async (command, card) =>
+        command[1] === 0x20 && command[2] === 0xff ? Uint8Array.of(0x6a, 0x86) : card.process(command),
+    })
+    await session.login(CKU.USER)
+    await session.logout()
+    expect(card.pinVerified).toBe(false)
+    await session.login(CKU.USER)
+    await result(session.sign(rsa, await object(session, CKO.PRIVATE_KEY, 1), message))
+    await session.close()
+    expect(card.pinVerified).toBe(false)
+    await cryptoki.close()
+  })
+})
+
+describe('a PIN dialog', () => {
+  it('closes with its session, and what is typed then costs no try', async () => {
+    for (const others of [0, 1]) {
+      const dialog = new HeldDialog()
+      const { session, slot, card, cryptoki } = await open({ pin: dialog.source })
+      if (others > 0) await slot.openSession()
+      const login = session.login(CKU.USER)
+      const refused = expect(login).rejects.toEqual(rv(CKR.SESSION_CLOSED))
+      await dialog.shown()
+      await session.close()
+      await refused
+      expect(dialog.requests[0]?.signal.aborted).toBe(true)
+      await dialog.type('999999')
+      expect(verifies(card)).toBe(0)
+      expect(card.pinTriesLeft).toBe(3)
+      await cryptoki.close()
+    }
+  })
+
+  it('closes when the card is pulled', async () => {
+    const dialog = new HeldDialog()
+    const { session, reader, card, cryptoki } = await open({ pin: dialog.source })
+    const refused = expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
+    await dialog.shown()
+    reader.remove()
+    await refused
+    expect(dialog.requests[0]?.signal.aborted).toBe(true)
+    await dialog.type('123456')
+    expect(verifies(card)).toBe(0)
+    await cryptoki.close()
+  })
+
+  it('for one signature, cancelled, leaves the login as it was', async () => {
+    let asked = 0
+    const first = new HeldAnswer(0x87)
+    const { session, cryptoki } = await open({
+      pin: async (request) => (asked++ === 0 ? rightPin(request) : undefined),
+      between: first.between,
+    })
+    await session.login(CKU.USER)
+    const nineA = await object(session, CKO.PRIVATE_KEY, 1)
+    const nineC = await object(session, CKO.PRIVATE_KEY, 2)
+    const abandoned = session.sign(rsa, nineA, message).subscribe({ error: () => {} })
+    await first.reached
+    abandoned.unsubscribe()
+    first.letGo()
+    await expect(result(session.sign(ecdsa, nineC, message))).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
+    expect(await result(session.sign(rsa, nineA, message))).toHaveLength(256)
+    await cryptoki.close()
+  })
+
+  it('is one, though two sessions need the login at once', async () => {
+    let asked = 0
+    const { session, slot, card, cryptoki } = await open({
+      cryptoki: { login: 'on-demand' },
+      pin: async (request) => {
+        asked++
+        return rightPin(request)
+      },
+    })
+    const other = await slot.openSession({ pin: rightPin })
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    const signatures = await Promise.all([session, other].map((each) => result(each.sign(rsa, key, message))))
+    expect(signatures.map((each) => each.length)).toEqual([256, 256])
+    expect(asked + verifies(card)).toBe(2)
+    await cryptoki.close()
+  })
+
+  it('is not shown for a signature that could not be made', async () => {
+    let asked = 0
+    const { session, card, cryptoki } = await open({
+      cryptoki: { login: 'on-demand' },
+      pin: async (request) => {
+        asked++
+        return rightPin(request)
+      },
+    })
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    await expect(result(session.sign({ type: CKM.RSA_PKCS_PSS }, key, message))).rejects.toEqual(
+      rv(CKR.MECHANISM_PARAM_INVALID),
+    )
+    const tooLong = new Uint8Array(246)
+    await expect(result(session.sign({ type: CKM.RSA_PKCS }, key, tooLong))).rejects.toEqual(
+      rv(CKR.DATA_LEN_RANGE),
+    )
+    expect(asked).toBe(0)
+    expect(verifies(card)).toBe(0)
+    await cryptoki.close()
+  })
+
+  it('that nobody could show ends the signature at its Init, and the login stays', async () => {
+    const { session, card, cryptoki } = await open({ pin: null })
+    await session.login(CKU.USER, rightPin)
+    const nineC = await object(session, CKO.PRIVATE_KEY, 2)
+    await expect(result(session.sign(ecdsa, nineC, message))).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
+    expect(session.state).toBe(CKS.RO_USER_FUNCTIONS)
+    await session.logout()
+    expect(card.pinVerified).toBe(false)
+    await cryptoki.close()
+  })
+})
+
+it('a PIN that the card blocks for one signature takes the login of all with it', async () => {
+  let asked = 0
+  const { session, cryptoki } = await open({
+    pin: async () => ({ pin: bytesOf(asked++ === 0 ? '123456' : '999999'), acceptLastTry: true }),
+  })
+  await session.login(CKU.USER)
+  const nineC = await object(session, CKO.PRIVATE_KEY, 2)
+  for (const code of [CKR.PIN_INCORRECT, CKR.PIN_INCORRECT, CKR.PIN_LOCKED])
+    await expect(result(session.sign(ecdsa, nineC, message))).rejects.toEqual(rv(code))
+  expect(session.state).toBe(CKS.RO_PUBLIC_SESSION)
+  await cryptoki.close()
+})
+
+it.each([
+  [0x6f, 0x00],
+  [0x12, 0x34],
+])(
+  'after an answer to VERIFY that says nothing (%i %i) the last try is still known as the last',
+  async (...sw) => {
+    let isOdd = false
+    const told: boolean[] = []
+    const { session, card, cryptoki } = await open({
+      pin: async ({ lastTry }) => {
+        told.push(lastTry)
+        return { pin: bytesOf('999999') }
+      },
+      between: async (command, card) => {
+        const answer = await card.process(command)
+        return command[1] === 0x20 && command[2] === 0 && command.length > 5 && isOdd
+          ? Uint8Array.from(sw)
+          : answer
+      },
+    })
+    await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
+    isOdd = true
+    await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.DEVICE_ERROR))
+    isOdd = false
+    await expect(session.login(CKU.USER)).rejects.toMatchObject({ cause: { code: 'card/last-try' } })
+    expect(told).toEqual([false, false, true])
+    expect(card.pinTriesLeft).toBe(1)
+    await cryptoki.close()
+  },
+)
+
+it('a read-only session cannot slip in while the security officer logs in', async () => {
+  const cryptoki = new Cryptoki({
+    sources: [new MemorySlot()],
+    drivers: [softwareDriver(new SoftwareToken(true))],
+  })
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  const writer = await slot?.openSession({ readWrite: true })
+  const dialog = new HeldDialog()
+  const login = writer?.login(CKU.SO, dialog.source)
+  await dialog.shown()
+  await expect(slot?.openSession()).rejects.toEqual(rv(CKR.SESSION_READ_WRITE_SO_EXISTS))
+  await dialog.type('1234')
+  await login
+  expect(writer?.state).toBe(CKS.RW_SO_FUNCTIONS)
+})
+
+describe('a certificate', () => {
+  it('that came garbled once is told so, and read the next time', async () => {
+    let isGarbled = true
+    const { session, cryptoki } = await open({
+      between: async (command, card) => {
+        const answer = await card.process(command)
+        if (command[1] === 0xcb && answer.length > 400 && isGarbled) {
+          isGarbled = false
+          answer[2] = 0xff
+        }
+        return answer
+      },
+    })
+    await expect(object(session, CKO.CERTIFICATE, 1)).rejects.toMatchObject({
+      rv: CKR.DEVICE_ERROR,
+      cause: { code: 'wire/malformed' },
+    })
+    expect((await object(session, CKO.CERTIFICATE, 1)).get(CKA.VALUE).length).toBeGreaterThan(800)
+    await cryptoki.close()
+  })
+
+  it('is not taken from the cache on the word of fewer bytes than were asked for', async () => {
+    const cache = new MemoryObjectCache()
+    const before = await open({ cache })
+    await object(before.session, CKO.CERTIFICATE, 1)
+    await before.cryptoki.close()
+    const { session, cryptoki } = await open({
+      cache,
+      between: async (command, card) =>
+        command[1] === 0xcb && Buffer.from(command).toString('hex').includes('5c035fc105')
+          ? Uint8Array.of(0x53, 0x90, 0)
+          : card.process(command),
+    })
+    const [found] = await result(
+      session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(1) }),
+    ).catch(() => [])
+    expect(found).toBeUndefined()
+    await cryptoki.close()
+  })
+
+  it.each(['short', 'extended'] as const)(
+    'is read from a card that insists on its own Le, at %s level',
+    async (level) => {
+      const { session, cryptoki } = await open({ level, card: { wrongLe: '6Cxx' } })
+      await session.login(CKU.USER)
+      const key = await object(session, CKO.PRIVATE_KEY, 1)
+      expect(await result(session.sign(rsa, key, message))).toHaveLength(256)
+      await cryptoki.close()
+    },
+  )
+})
