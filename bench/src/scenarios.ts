@@ -97,6 +97,7 @@ export const scenarios: readonly Scenario[] = [
       const cache = new MemoryObjectCache()
       const before = await CountedCard.open(level, cache)
       const { label } = await before.slot.tokenInfo()
+      if (label !== 'Ada Lovelace (demo)') throw new Error(`The cold label is ${label}.`)
       await before.close()
       const card = await CountedCard.open(level, cache)
       return counted(card, async () => {

@@ -1,7 +1,6 @@
 /** `webtoki sign`: one file, one key on a card, one signature that OpenSSL takes. */
 import { createReadStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { createInterface } from 'node:readline'
 import { encodeTlv } from '@webtoki/apdu'
 import {
   CKA,
@@ -97,18 +96,43 @@ function pinSource(fromInput: boolean, simulatedPin: string | undefined, acceptL
     if (lastTry && !acceptLastTry) {
       throw new UsageError('Only one PIN try is left. Give --accept-last-try to spend it.')
     }
-    const text = fromInput ? await firstLine() : simulatedPin
-    if (text === undefined)
-      throw new UsageError('The key needs a PIN: give --pin-stdin and write it to standard input.')
-    const pin = new TextEncoder().encode(text)
+    const pin = fromInput ? await nextLine() : simulatedPin && new TextEncoder().encode(simulatedPin)
+    if (!pin) throw new UsageError('The key needs a PIN: give --pin-stdin and write it to standard input.')
     return acceptLastTry ? { pin, acceptLastTry: true } : { pin }
   }
 }
 
-async function firstLine(): Promise<string | undefined> {
-  const lines = createInterface({ input: process.stdin })
-  for await (const line of lines) return line
-  return undefined
+/** What came behind the last line that was read. */
+let unread = Buffer.alloc(0)
+
+/** The next line of standard input, without its end, in bytes that can be overwritten: a string could not. */
+async function nextLine(): Promise<Uint8Array | undefined> {
+  const input = process.stdin[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+  // Whoever writes may keep the pipe open: the command ends all the same.
+  const handle = process.stdin as { ref?(): void; unref?(): void }
+  handle.ref?.()
+  for (;;) {
+    const end = unread.indexOf(0x0a)
+    if (end >= 0) {
+      const hasReturn = end > 0 && unread[end - 1] === 0x0d
+      const line = Uint8Array.from(unread.subarray(0, hasReturn ? end - 1 : end))
+      unread.fill(0, 0, end)
+      unread = unread.subarray(end + 1)
+      handle.unref?.()
+      return line
+    }
+    const { done, value } = await input.next()
+    if (done === true) {
+      const line = unread.length > 0 ? Uint8Array.from(unread) : undefined
+      unread.fill(0)
+      unread = Buffer.alloc(0)
+      return line
+    }
+    const joined = Buffer.concat([unread, value])
+    unread.fill(0)
+    value.fill(0)
+    unread = joined
+  }
 }
 
 /** r‖s as the SEQUENCE that OpenSSL takes (RFC 3279, 2.2.3). */

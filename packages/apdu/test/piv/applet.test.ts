@@ -2,7 +2,7 @@
 import { gzipSync, deflateSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { encodeTlv, fromHex, SmartcardError, toHex, inflate } from '../../src/index.ts'
+import { decodeTlvs, encodeTlv, fromHex, inflate, SmartcardError, toHex } from '../../src/index.ts'
 import {
   decodeCertificate,
   decodeChuid,
@@ -142,6 +142,42 @@ describe('PIV objects', () => {
         },
       ),
     )
+  })
+
+  it('good ones with a byte changed, lost or added are read or refused with a typed error', async () => {
+    const goods = [
+      object(der),
+      object(new Uint8Array(gzipSync(der)), 1),
+      fromHex('7e124f0ba0000003080000100001005f2f024000'),
+      encodeTlv(0x53, encodeTlv(0x30, [1]), encodeTlv(0x34, new Uint8Array(16).fill(7)), encodeTlv(0xfe)),
+    ]
+    const outcomes = { read: 0, refused: 0 }
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...goods),
+        fc.nat(),
+        fc.nat(255),
+        fc.constantFrom('change', 'lose', 'add'),
+        async (good, place, byte, how) => {
+          // The heads decide more than what they hold.
+          const at = place % Math.min(good.length, 40)
+          const middle = how === 'change' ? [byte] : how === 'add' ? [byte, good[at] as number] : []
+          const bytes = Uint8Array.from([...good.subarray(0, at), ...middle, ...good.subarray(at + 1)])
+          for (const work of [decodeCertificate, decodeChuid, decodeDiscovery, decodeTlvs]) {
+            try {
+              await work(bytes)
+              outcomes.read++
+            } catch (error) {
+              expect(error).toBeInstanceOf(SmartcardError)
+              outcomes.refused++
+            }
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    )
+    // Neither way is the only one taken.
+    expect(Math.min(outcomes.read, outcomes.refused)).toBeGreaterThan(400)
   })
 
   it('a GUID of zeros is no identity', () => {

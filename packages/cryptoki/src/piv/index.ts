@@ -1,6 +1,7 @@
 /** The token driver for PIV cards. */
 import type { CardConnection } from '@webtoki/apdu'
 import { MemoryObjectCache, type ObjectCache } from '../object-cache.ts'
+import { platformRandomBytes } from '../random.ts'
 import type { TokenDriver } from '../token.ts'
 import { PivToken } from './token.ts'
 
@@ -8,13 +9,16 @@ import { PivToken } from './token.ts'
 export interface PivDriverOptions {
   /** Where certificates are remembered, by card. Default: in memory, for as long as the driver lives. */
   readonly cache?: ObjectCache
+  /** Salts of PSS. Default: the platform's generator. */
+  readonly randomBytes?: (bytes: number) => Uint8Array
 }
 
 /** PIV cards and tokens of any maker. */
 export function pivDriver(options: PivDriverOptions = {}): TokenDriver {
   const cache = options.cache ?? new MemoryObjectCache()
+  const randomBytes = options.randomBytes ?? platformRandomBytes
   return {
     name: 'PIV',
-    open: (connection: CardConnection) => PivToken.open(connection, cache),
+    open: (connection: CardConnection) => PivToken.open(connection, cache, randomBytes),
   }
 }

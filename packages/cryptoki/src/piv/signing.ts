@@ -11,7 +11,6 @@ import type { Attributes } from '../attributes.ts'
 import { CKA, CKK, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import { pssParametersOf, signMechanism } from '../mechanisms.ts'
-import { platformRandomBytes } from '../random.ts'
 import type { SignRequest } from '../token.ts'
 
 /** One GENERAL AUTHENTICATE: what goes into 81, and what its answer becomes. */
@@ -35,12 +34,16 @@ const curves: ReadonlyMap<string, { readonly algorithm: number; readonly fieldBy
 ])
 
 /** Rejects with CKR_KEY_SIZE_RANGE, CKR_DATA_LEN_RANGE, CKR_MECHANISM_INVALID before anything is sent. */
-export async function prepareSignature(request: SignRequest, attributes: Attributes): Promise<CardSignature> {
+export async function prepareSignature(
+  request: SignRequest,
+  attributes: Attributes,
+  randomBytes: (bytes: number) => Uint8Array,
+): Promise<CardSignature> {
   const mechanism = signMechanism(request.mechanism.type)
   if (mechanism === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
   try {
     return attributes[CKA.KEY_TYPE] === CKK.RSA
-      ? await rsaSignature(request, mechanism.padding, attributes)
+      ? await rsaSignature(request, mechanism.padding, attributes, randomBytes)
       : ecdsaSignature(request.data, attributes)
   } catch (error) {
     // The padding's own complaints: the message does not fit the key or the hash.
@@ -53,6 +56,7 @@ async function rsaSignature(
   request: SignRequest,
   padding: string,
   attributes: Attributes,
+  randomBytes: (bytes: number) => Uint8Array,
 ): Promise<CardSignature> {
   const keyBits = attributes[CKA.MODULUS_BITS] ?? 0
   const algorithm = rsaAlgorithms.get(keyBits)
@@ -71,7 +75,7 @@ async function rsaSignature(
       saltBytes,
       hash: (bytes) => hashNow(hash, bytes),
       mgfHash: (bytes) => hashNow(mgfHash, bytes),
-      randomBytes: platformRandomBytes,
+      randomBytes,
     })
     return { algorithm, challenge, finish }
   }

@@ -70,6 +70,7 @@ export class PivToken implements Token {
   readonly mechanisms: ReadonlyMap<number, MechanismInfo> = pivMechanisms
   readonly #connection: CardConnection
   readonly #cache: ObjectCache
+  readonly #randomBytes: (bytes: number) => Uint8Array
   readonly #applet: PivApplet
   readonly #chuid: PivChuid | undefined
   readonly #objects: readonly PivTokenObject[]
@@ -80,6 +81,7 @@ export class PivToken implements Token {
   private constructor(
     connection: CardConnection,
     cache: ObjectCache,
+    randomBytes: (bytes: number) => Uint8Array,
     applet: PivApplet,
     chuid: PivChuid | undefined,
     hasPinPad: boolean,
@@ -87,6 +89,7 @@ export class PivToken implements Token {
     this.flags = hasPinPad ? FLAGS | CKF.PROTECTED_AUTHENTICATION_PATH : FLAGS
     this.#connection = connection
     this.#cache = cache
+    this.#randomBytes = randomBytes
     this.#applet = applet
     this.#chuid = chuid
     const kinds = ['certificate', 'public-key', 'private-key'] as const
@@ -94,7 +97,11 @@ export class PivToken implements Token {
   }
 
   /** SELECT and CHUID; undefined where the card has no PIV application. */
-  static async open(connection: CardConnection, cache: ObjectCache): Promise<PivToken | undefined> {
+  static async open(
+    connection: CardConnection,
+    cache: ObjectCache,
+    randomBytes: (bytes: number) => Uint8Array,
+  ): Promise<PivToken | undefined> {
     const applet = new PivApplet()
     return connection.transaction(applet, async (channel) => {
       try {
@@ -104,7 +111,7 @@ export class PivToken implements Token {
         throw error
       }
       const identity = await readIdentity(applet, channel)
-      return new PivToken(connection, cache, applet, identity, channel.pinPad !== undefined)
+      return new PivToken(connection, cache, randomBytes, applet, identity, channel.pinPad !== undefined)
     })
   }
 
@@ -304,7 +311,7 @@ export class PivToken implements Token {
     if (!(object instanceof PivTokenObject)) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
     const attributes = await object.load(options)
     if (attributes === undefined) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
-    const signature = await prepareSignature(request, attributes)
+    const signature = await prepareSignature(request, attributes, this.#randomBytes)
     await logIn?.()
     const authenticate = (channel: CardChannel): Promise<Uint8Array> =>
       this.#applet.generalAuthenticate(
