@@ -49,8 +49,15 @@ export function encodeBlock(block: T1Block, nad: number, detection: Detection): 
   return bytes
 }
 
-/** Decodes a block; 'detection' where its epilogue is wrong, 'other' where it is no block at all. */
-export function decodeBlock(bytes: Uint8Array, detection: Detection): T1Block | 'detection' | 'other' {
+/**
+ * Decodes a block for this NAD (the answer's, source and destination in their places); 'detection' where its epilogue
+ * is wrong, 'other' where it is no block at all, or for somebody else (11.3.2.1).
+ */
+export function decodeBlock(
+  bytes: Uint8Array,
+  nad: number,
+  detection: Detection,
+): T1Block | 'detection' | 'other' {
   const lengthBytes = bytes[2]
   if (lengthBytes === undefined || bytes.length < overheadBytes(detection)) return 'other'
   const end = PROLOGUE_BYTES + lengthBytes
@@ -58,6 +65,7 @@ export function decodeBlock(bytes: Uint8Array, detection: Detection): T1Block | 
     return 'other'
   const expected = epilogue(bytes.subarray(0, end), detection)
   if (!expected.every((byte, at) => bytes[end + at] === byte)) return 'detection'
+  if (bytes[0] !== nad) return 'other'
   return blockOf(bytes[1] as number, bytes.slice(PROLOGUE_BYTES, end)) ?? 'other'
 }
 

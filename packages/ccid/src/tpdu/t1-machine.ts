@@ -1,25 +1,40 @@
 /** T=1 from the reader's side as one total function: what came, and what is to be sent for it (ISO/IEC 7816-3:2006, 11.6). */
 import type { Bit, T1Block } from './t1-block.ts'
 
-/** 11.6.3.2, rule 7.4: so many attempts in a row before resynchronisation, and so many of that. */
+/** 11.6.3.2, rules 6.4 and 7.4: so many attempts in a row before resynchronisation, and so many of that before a reset. */
 const MAX_ATTEMPTS = 3
+/** Good blocks in a row that bring the exchange no further. The standard has no bound; a card could go on for ever. */
+const MAX_ROUNDS = 8
+/** 65536 bytes of data and the status word. */
+const MAX_RESPONSE_BYTES = 65_538
+
+type InformationBlock = T1Block & { readonly kind: 'I' }
+type ReadyBlock = T1Block & { readonly kind: 'R' }
 
 /** What is waited for. */
 type Phase =
   /** An APDU is under way: its I-blocks out, then those of the answer in. */
   | {
       readonly name: 'exchange'
-      readonly sent: T1Block
+      /** Our latest I-block, or the R-block that acknowledged the card's latest. */
+      readonly sent: InformationBlock | ReadyBlock
+      /** What left last: that, an R-block that asked for something again, or an S-block. */
+      readonly last: T1Block
       readonly rest: Uint8Array
       readonly received: readonly Uint8Array[]
+      readonly receivedBytes: number
     }
   /** S(IFS request) is out. */
   | { readonly name: 'ifs'; readonly sent: T1Block }
   /** S(RESYNCH request) is out. */
-  | { readonly name: 'resynch'; readonly sent: T1Block }
+  | { readonly name: 'resynch' }
   /** The card aborted the chain, and has been told that this is understood. */
-  | { readonly name: 'aborted' }
+  | { readonly name: 'aborted'; readonly sent: T1Block }
+  /** We abort the chain: S(ABORT request) is out. */
+  | { readonly name: 'aborting' }
   | { readonly name: 'idle' }
+
+type Exchange = Phase & { readonly name: 'exchange' }
 
 /** Everything that the protocol remembers between two blocks. */
 export interface T1State {
@@ -31,9 +46,10 @@ export interface T1State {
   readonly ifscBytes: number
   /** What it said in its ATR; counts again after a resynchronisation. */
   readonly initialIfscBytes: number
-  /** Attempts in a row that brought nothing. */
+  /** Attempts in a row that brought no block, or a damaged one. */
   readonly failures: number
-  /** How the card stands to what we sent last, for rule 7.3. */
+  /** Good blocks in a row that brought the exchange no further. */
+  readonly rounds: number
   readonly phase: Phase
 }
 
@@ -70,22 +86,36 @@ export function initialT1(ifscBytes: number): T1State {
     ifscBytes,
     initialIfscBytes: ifscBytes,
     failures: 0,
+    rounds: 0,
     phase: { name: 'idle' },
   }
 }
 
 /** Begins an exchange; only from 'idle'. */
 export function beginExchange(state: T1State, command: Uint8Array): T1Step {
-  return sendNext({ ...state, failures: 0 }, command)
+  return sendNext(state, command)
 }
 
 /** Tells the card how much we take in a block; only from 'idle'. */
 export function beginIfs(state: T1State, ifsdBytes: number): T1Step {
-  const sent: T1Block = { kind: 'S', about: 'ifs', isResponse: false, value: ifsdBytes }
-  return {
-    state: { ...state, failures: 0, phase: { name: 'ifs', sent } },
-    action: { do: 'send', block: sent },
-  }
+  const sent = request('ifs', ifsdBytes)
+  return send(moved(state, { name: 'ifs', sent }), sent)
+}
+
+/** Both sides begin anew, whatever they were at: where an exchange was broken off (rule 6). */
+export function beginResynch(state: T1State): T1Step {
+  return send(moved(state, { name: 'resynch' }), request('resynch'))
+}
+
+/**
+ * Breaks the chain off, instead of the block that would leave next (11.6.2.3, S(ABORT)): the card executes nothing of an
+ * unfinished command, and need not send the rest of an answer. Only within an exchange.
+ */
+export function beginAbort(state: T1State): T1Step {
+  const { phase } = state
+  // The I-block that does not leave keeps its number.
+  const sends = phase.name === 'exchange' && phase.sent.kind === 'I' ? phase.sent.sequence : state.sends
+  return send(moved({ ...state, sends }, { name: 'aborting' }), request('abort'))
 }
 
 /** The next state and what to send, for anything that may come. */
@@ -99,77 +129,80 @@ export function stepT1(state: T1State, event: T1Event): T1Step {
     case 'ifs':
       return inIfs(state, phase.sent, event)
     case 'aborted':
-      // Whatever the card says now, the chain is over; only the right to send has come back.
-      return isBlock(event)
-        ? { state: idle(state), action: { do: 'give-up', why: 'aborted' } }
-        : failed(state, { kind: 'R', expected: state.expects, error: errorOf(event) })
+      return inAborted(state, phase.sent, event)
+    case 'aborting':
+      if (isResponse(event, 'abort')) return gaveUp(state, 'aborted')
+      return repeat(state, request('abort'), event)
     case 'exchange':
       return inExchange(state, phase, event)
   }
 }
 
-function inExchange(state: T1State, phase: Phase & { readonly name: 'exchange' }, event: T1Event): T1Step {
-  if (!isBlock(event)) return askAgain(state, errorOf(event))
-  const { sent, rest } = phase
-  const isSending = sent.kind === 'I'
+function inExchange(state: T1State, phase: Exchange, event: T1Event): T1Step {
+  if (!isBlock(event)) return askAgain(state, phase, event)
+  const { sent, last } = phase
   switch (event.kind) {
-    case 'I': {
+    case 'I':
       // An answer before the command was whole, or one that has come before.
-      if (event.sequence !== state.expects || (isSending && sent.more)) return askAgain(state, 'other')
-      const expects = flip(state.expects)
-      const received = [...phase.received, event.data]
-      const moved: T1State = { ...state, expects, failures: 0 }
-      if (!event.more) return { state: idle(moved), action: { do: 'finish', response: joined(received) } }
-      const block: T1Block = { kind: 'R', expected: expects, error: 'none' }
-      return {
-        state: { ...moved, phase: { name: 'exchange', sent: block, rest, received } },
-        action: { do: 'send', block },
+      if (event.sequence !== state.expects || (sent.kind === 'I' && sent.more))
+        return askAgain(state, phase, event)
+      return informed(state, phase, event)
+    case 'R':
+      if (sent.kind === 'I') {
+        // `sends` is past the block that is out: its number is the other one.
+        if (event.expected !== state.sends) return inRound(state, { ...phase, last: sent }, sent)
+        if (sent.more) return sendNext(state, phase.rest)
       }
-    }
-    case 'R': {
-      if (!isSending) return askAgain(state, 'other')
-      // `sends` is past the block that is out: its number is the other one.
-      if (event.expected !== state.sends) return failed(state, sent)
-      if (!sent.more) return askAgain(state, 'other')
-      return sendNext({ ...state, failures: 0 }, rest)
-    }
+      // It has the block, and not the R-block behind it (rule 7.2).
+      return last.kind === 'R' ? inRound(state, phase, last) : askAgain(state, phase, event)
     case 'S':
       return supervised(state, phase, event)
   }
 }
 
-function supervised(
-  state: T1State,
-  phase: Phase & { readonly name: 'exchange' },
-  event: T1Block & { readonly kind: 'S' },
-): T1Step {
-  // Only we resynchronise, and nothing else was asked of the card here (11.6.3.2, rule 6.1).
-  if (event.isResponse || event.about === 'resynch') return askAgain(state, 'other')
+function informed(state: T1State, phase: Exchange, event: InformationBlock): T1Step {
+  const expects = flip(state.expects)
+  const received = event.data.length > 0 ? [...phase.received, event.data] : phase.received
+  const receivedBytes = phase.receivedBytes + event.data.length
+  const advanced: T1State = { ...state, expects }
+  if (!event.more) return { state: idle(advanced), action: { do: 'finish', response: joined(received) } }
+  if (receivedBytes > MAX_RESPONSE_BYTES)
+    return beginAbort({ ...advanced, phase: { ...phase, sent: ready(expects) } })
+  const block = ready(expects)
+  const next: Phase = { ...phase, sent: block, last: block, received, receivedBytes }
+  // An empty block brings the end no nearer.
+  if (event.data.length === 0) return inRound(advanced, next, block)
+  return send(moved(advanced, next), block)
+}
+
+function supervised(state: T1State, phase: Exchange, event: T1Block & { readonly kind: 'S' }): T1Step {
+  // Only we resynchronise, and nothing else was asked of the card here (rule 6.1).
+  if (event.isResponse || event.about === 'resynch') return askAgain(state, phase, event)
   const block: T1Block = { ...event, isResponse: true }
   switch (event.about) {
     case 'wtx': {
+      // Rule 3: for the next block alone. What these add up to is the transport's to bound.
       const waitingTimes = Math.max(1, event.value ?? 1)
-      return { state: { ...state, failures: 0 }, action: { do: 'send', block, waitingTimes } }
+      const next: T1State = { ...state, failures: 0, phase: { ...phase, last: block } }
+      return { state: next, action: { do: 'send', block, waitingTimes } }
     }
     case 'ifs':
-      return {
-        state: { ...state, failures: 0, ifscBytes: event.value ?? state.ifscBytes },
-        action: { do: 'send', block },
-      }
+      return inRound(
+        { ...state, ifscBytes: event.value ?? state.ifscBytes },
+        { ...phase, last: block },
+        block,
+      )
     case 'abort':
-      // The blocks that the card never acknowledged are as if they had not been sent.
-      return {
-        state: {
-          ...state,
-          failures: 0,
-          phase: { name: 'aborted' },
-          sends: phase.sent.kind === 'I' ? phase.sent.sequence : state.sends,
-        },
-        action: { do: 'send', block },
-      }
-    default:
-      return askAgain(state, 'other')
+      return send(moved(state, { name: 'aborted', sent: block }), block)
   }
+}
+
+/** After S(ABORT response) the R-block of the card gives the right to send back, and says which I-block it waits for. */
+function inAborted(state: T1State, sent: T1Block, event: T1Event): T1Step {
+  if (isBlock(event) && event.kind === 'R') return gaveUp({ ...state, sends: event.expected }, 'aborted')
+  if (isBlock(event) && event.kind === 'S' && event.about === 'abort' && !event.isResponse)
+    return inRound(state, state.phase, sent)
+  return repeat(state, ready(state.expects, errorOf(event)), event)
 }
 
 function inIfs(state: T1State, sent: T1Block, event: T1Event): T1Step {
@@ -177,56 +210,89 @@ function inIfs(state: T1State, sent: T1Block, event: T1Event): T1Step {
     if (event.isResponse && sent.kind === 'S' && event.value === sent.value) {
       return { state: idle(state), action: { do: 'settled', ifsdBytes: event.value } }
     }
-    if (!event.isResponse) {
-      const block: T1Block = { ...event, isResponse: true }
-      return { state: { ...state, ifscBytes: event.value ?? state.ifscBytes }, action: { do: 'send', block } }
+    if (!event.isResponse && state.rounds < MAX_ROUNDS) {
+      const changed: T1State = { ...state, ifscBytes: event.value ?? state.ifscBytes }
+      return inRound(changed, state.phase, { ...event, isResponse: true })
     }
   }
-  if (state.failures + 1 < MAX_ATTEMPTS) return failed(state, sent)
+  // Rule 7.3. A card that never agrees is one for the default.
+  if (state.failures + 1 < MAX_ATTEMPTS) return send({ ...state, failures: state.failures + 1 }, sent)
   return { state: idle(state), action: { do: 'settled', ifsdBytes: undefined } }
 }
 
+/** Rule 6.4: three attempts, whatever comes instead of the response. */
 function inResynch(state: T1State, event: T1Event): T1Step {
-  if (isBlock(event) && event.kind === 'S' && event.about === 'resynch' && event.isResponse) {
-    return { state: initialT1(state.initialIfscBytes), action: { do: 'give-up', why: 'resynchronised' } }
-  }
-  if (state.failures + 1 < MAX_ATTEMPTS) {
-    const block = resynchRequest
-    return { state: { ...state, failures: state.failures + 1 }, action: { do: 'send', block } }
-  }
+  if (isResponse(event, 'resynch')) return gaveUp(initialT1(state.initialIfscBytes), 'resynchronised')
+  if (state.failures + 1 < MAX_ATTEMPTS)
+    return send({ ...state, failures: state.failures + 1 }, request('resynch'))
   return { state: idle(state), action: { do: 'reset' } }
 }
 
-/** Rules 7.1 and 7.2: an R-block asks for the I-block that is due, whatever we sent last. */
-function askAgain(state: T1State, error: 'detection' | 'other'): T1Step {
-  return failed(state, { kind: 'R', expected: state.expects, error })
+/** Rules 7.1 to 7.3: an R-block asks for the I-block that is due, whatever we sent last. */
+function askAgain(state: T1State, phase: Exchange, event: T1Event): T1Step {
+  const last = ready(state.expects, errorOf(event))
+  return repeat({ ...state, phase: { ...phase, last } }, last, event)
 }
 
-const resynchRequest: T1Block = { kind: 'S', about: 'resynch', isResponse: false, value: undefined }
+/** Once more, for a block that was damaged or did not come, or for a good one that does not belong here. */
+function repeat(state: T1State, block: T1Block, event: T1Event): T1Step {
+  if (isBlock(event)) return inRound(state, state.phase, block)
+  if (state.failures + 1 < MAX_ATTEMPTS) return send({ ...state, failures: state.failures + 1 }, block)
+  return beginResynch(state)
+}
 
-/** One more attempt, or rule 7.4: resynchronisation. */
-function failed(state: T1State, block: T1Block): T1Step {
-  if (state.failures < MAX_ATTEMPTS) {
-    return { state: { ...state, failures: state.failures + 1 }, action: { do: 'send', block } }
-  }
-  const phase: Phase = { name: 'resynch', sent: resynchRequest }
-  return { state: { ...state, failures: 0, phase }, action: { do: 'send', block: resynchRequest } }
+/** A good block came, and the exchange is where it was. */
+function inRound(state: T1State, phase: Phase, block: T1Block): T1Step {
+  if (state.rounds >= MAX_ROUNDS) return beginResynch(state)
+  return send({ ...state, failures: 0, rounds: state.rounds + 1, phase }, block)
 }
 
 function sendNext(state: T1State, rest: Uint8Array): T1Step {
   const data = rest.subarray(0, state.ifscBytes)
   const after = rest.subarray(data.length)
-  const block: T1Block = { kind: 'I', sequence: state.sends, more: after.length > 0, data }
-  const phase: Phase = { name: 'exchange', sent: block, rest: after, received: [] }
-  return { state: { ...state, sends: flip(state.sends), phase }, action: { do: 'send', block } }
+  const block: InformationBlock = { kind: 'I', sequence: state.sends, more: after.length > 0, data }
+  const phase: Phase = {
+    name: 'exchange',
+    sent: block,
+    last: block,
+    rest: after,
+    received: [],
+    receivedBytes: 0,
+  }
+  return send(moved({ ...state, sends: flip(state.sends) }, phase), block)
+}
+
+function send(state: T1State, block: T1Block): T1Step {
+  return { state, action: { do: 'send', block } }
+}
+
+/** The exchange goes on: nothing that failed before counts any more. */
+function moved(state: T1State, phase: Phase): T1State {
+  return { ...state, failures: 0, rounds: 0, phase }
 }
 
 function idle(state: T1State): T1State {
-  return { ...state, failures: 0, phase: { name: 'idle' } }
+  return moved(state, { name: 'idle' })
+}
+
+function gaveUp(state: T1State, why: 'resynchronised' | 'aborted'): T1Step {
+  return { state: idle(state), action: { do: 'give-up', why } }
+}
+
+function request(about: 'resynch' | 'ifs' | 'abort', value?: number): T1Block {
+  return { kind: 'S', about, isResponse: false, value }
+}
+
+function ready(expected: Bit, error: ReadyBlock['error'] = 'none'): ReadyBlock {
+  return { kind: 'R', expected, error }
 }
 
 function isBlock(event: T1Event): event is T1Block {
   return typeof event !== 'string'
+}
+
+function isResponse(event: T1Event, about: 'resynch' | 'abort'): boolean {
+  return isBlock(event) && event.kind === 'S' && event.about === about && event.isResponse
 }
 
 function errorOf(event: T1Event): 'detection' | 'other' {

@@ -1,9 +1,17 @@
 /** APDUs over T=1 (ISO/IEC 7816-3:2006, 12.2.3): the machine of `t1-machine.ts` at a reader that carries blocks. */
-import { CardGarbledError, CardSilentError, CardTooSlowError, type TransmitOptions } from '@webtoki/apdu'
+import {
+  AbortedError,
+  CardGarbledError,
+  CardSilentError,
+  CardTooSlowError,
+  type TransmitOptions,
+} from '@webtoki/apdu'
 import { decodeBlock, type Detection, encodeBlock } from './t1-block.ts'
 import {
+  beginAbort,
   beginExchange,
   beginIfs,
+  beginResynch,
   initialT1,
   stepT1,
   type T1Event,
@@ -33,6 +41,9 @@ const DEFAULT_MAX_WAIT_MS = 180_000
 export class T1Transport {
   readonly #line: T1Line
   #state: T1State
+  /** What has to come before the next exchange: where one was broken off, neither side knows where the other stands. */
+  #debt: 'nothing' | 'resynch' | 'ifsd' = 'nothing'
+  #ifsdBytes: number | undefined
 
   constructor(line: T1Line) {
     this.#line = line
@@ -42,7 +53,28 @@ export class T1Transport {
   /** S(IFS request): resolves to what holds from now on, in bytes; 32, the default, where the card would not hear of it. */
   async negotiateIfsd(ifsdBytes: number): Promise<number> {
     const end = await this.#run(beginIfs(this.#state, ifsdBytes), {})
-    return end.do === 'settled' ? (end.ifsdBytes ?? 32) : 32
+    const settledBytes = end.do === 'settled' ? end.ifsdBytes : undefined
+    this.#ifsdBytes = settledBytes
+    return settledBytes ?? 32
+  }
+
+  /** Before an exchange: both sides begin anew where the one before was broken off. No APDU is repeated by that. */
+  async #settle(options: TransmitOptions): Promise<void> {
+    if (this.#debt === 'resynch') {
+      const end = await this.#run(beginResynch(this.#state), options)
+      if (end.do !== 'give-up') throw new CardSilentError()
+      this.#debt = 'ifsd'
+    }
+    // The card is back at the 32 bytes of the default (11.6.3.2, rule 6).
+    if (this.#debt === 'ifsd' && this.#ifsdBytes !== undefined) await this.negotiateIfsd(this.#ifsdBytes)
+    this.#debt = 'nothing'
+  }
+
+  #ended(end: T1End): Uint8Array {
+    if (end.do === 'finish') return end.response
+    if (end.do !== 'give-up') throw new CardSilentError()
+    if (end.why === 'resynchronised') this.#debt = 'ifsd'
+    throw new CardGarbledError(end.why)
   }
 
   /**
@@ -51,10 +83,8 @@ export class T1Transport {
    * where it is lost without a reset. Whether the command was executed is then unknown.
    */
   async transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
-    const end = await this.#run(beginExchange(this.#state, command), options)
-    if (end.do === 'finish') return end.response
-    if (end.do === 'give-up') throw new CardGarbledError(end.why)
-    throw new CardSilentError()
+    await this.#settle(options)
+    return this.#ended(await this.#run(beginExchange(this.#state, command), options))
   }
 
   /**
@@ -66,6 +96,7 @@ export class T1Transport {
     send: (prologue: readonly [number, number, number]) => Promise<BlockAnswer>,
     options: TransmitOptions,
   ): Promise<Uint8Array> {
+    await this.#settle(options)
     const first = beginExchange(this.#state, template)
     if (first.action.do !== 'send' || first.state.ifscBytes < template.length)
       throw new CardGarbledError('aborted')
@@ -81,21 +112,21 @@ export class T1Transport {
       this.#state = before
       throw error
     })
-    const end = await this.#run(stepT1(this.#state, this.#eventOf(answer)), options, 'never an I-block')
-    if (end.do === 'finish') return end.response
-    if (end.do === 'give-up') throw new CardGarbledError(end.why)
-    throw new CardSilentError()
+    const next = stepT1(this.#state, this.#eventOf(answer))
+    return this.#ended(await this.#run(next, options, 'never an I-block'))
   }
 
-  async #run(
-    first: T1Step,
-    options: TransmitOptions,
-    what?: 'never an I-block',
-  ): Promise<Exclude<T1Step['action'], { do: 'send' }>> {
+  async #run(first: T1Step, options: TransmitOptions, what?: 'never an I-block'): Promise<T1End> {
     const line = this.#line
     let leftMs = options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS
     let step = first
     for (;;) {
+      if (step !== first && options.signal?.aborted && continuesChain(step)) {
+        // The card has a part of the command and executes nothing of it: one of the few that can be unsent.
+        const end = await this.#run(beginAbort(step.state), {})
+        if (end.do !== 'give-up' || end.why !== 'aborted') this.#debt = 'resynch'
+        throw new AbortedError({ cause: options.signal.reason })
+      }
       this.#state = step.state
       const { action } = step
       if (action.do !== 'send') return action
@@ -110,6 +141,9 @@ export class T1Transport {
       try {
         const answer = await line.exchange(bytes, waitingTimes, options)
         step = stepT1(this.#state, this.#eventOf(answer))
+      } catch (error) {
+        this.#debt = 'resynch'
+        throw error
       } finally {
         if (options.sensitive) bytes.fill(0)
       }
@@ -118,6 +152,13 @@ export class T1Transport {
 
   #eventOf(answer: BlockAnswer): T1Event {
     if (answer === 'silent') return 'silent'
-    return answer === 'garbled' ? 'detection' : decodeBlock(answer, this.#line.detection)
+    return answer === 'garbled' ? 'detection' : decodeBlock(answer, this.#line.nad, this.#line.detection)
   }
+}
+
+type T1End = Exclude<T1Step['action'], { do: 'send' }>
+
+/** An I-block that is not the first of its command. */
+function continuesChain({ action }: T1Step): boolean {
+  return action.do === 'send' && action.block.kind === 'I'
 }

@@ -10,6 +10,8 @@ export interface T1CardOptions {
   readonly extensions?: readonly number[]
   /** The command's first chain is aborted after this many blocks. */
   readonly abortsAfter?: number
+  /** The first answer that is a chain is aborted by the card after this many blocks. */
+  readonly abortsAnswerAfter?: number
   /** Tells once, before its first answer, that it takes this many bytes from now on. */
   readonly changesIfscTo?: number
 }
@@ -31,6 +33,7 @@ export class T1Card {
   #said: Said = 'nothing'
   #waits: number[] = []
   #mustAbort: boolean
+  #blocksUntilAbort: number | undefined
   #mustChangeIfsc: boolean
   /** Our last I-block, for as long as nothing says that it came through. */
   #information: Uint8Array | undefined
@@ -41,6 +44,7 @@ export class T1Card {
     this.card = card
     this.#options = options
     this.#mustAbort = options.abortsAfter !== undefined
+    this.#blocksUntilAbort = options.abortsAnswerAfter
     this.#mustChangeIfsc = options.changesIfscTo !== undefined
   }
 
@@ -93,7 +97,7 @@ export class T1Card {
       if (!this.#mustAbort || this.#command.length < (this.#options.abortsAfter ?? 0)) return this.#ready()
       this.#mustAbort = false
       this.#command = []
-      this.#expects ^= 1
+      // The R-block behind S(ABORT response) says which block is due, and this one came (Annex A, chain abortion).
       return this.#request(0xc2, undefined, () => this.#ready())
     }
     const command = join(...this.#command)
@@ -130,6 +134,11 @@ export class T1Card {
       if (expected !== this.#sends) return this.#repeat('information', unacknowledged)
       if (this.#offset + this.#chunkBytes >= this.#response.length) return this.#ready('other')
       this.#offset += this.#chunkBytes
+      if (this.#blocksUntilAbort !== undefined && --this.#blocksUntilAbort <= 0) {
+        this.#blocksUntilAbort = undefined
+        this.#information = undefined
+        return this.#request(0xc2, undefined, () => this.#ready())
+      }
       return this.#answer()
     }
     return this.#said === 'ready' || this.#said === 'request' ? this.#last : this.#ready('other')
@@ -143,6 +152,14 @@ export class T1Card {
     if (pcb === 0xc1 && data.length === 1) {
       this.#ifsdBytes = data[0] as number
       return this.#say('response', 0xe1, data)
+    }
+    if (pcb === 0xc2 && data.length === 0) {
+      // The terminal breaks a chain off, its own or ours: nothing of it is kept.
+      this.#command = []
+      this.#response = new Uint8Array(0)
+      this.#information = undefined
+      this.#afterRequest = undefined
+      return this.#say('response', 0xe2)
     }
     const then = this.#afterRequest
     if (pcb & 0x20 && then !== undefined && pcb === ((this.#last[1] ?? 0) | 0x20)) {
