@@ -8,6 +8,8 @@ import { build, type Rolldown } from 'vite'
 /** A bundle's size, and where its bytes come from. */
 export interface BundleSize {
   readonly gzipBytes: number
+  /** The same with every chunk that is loaded only when a reader, a card or a person needs it. */
+  readonly gzipBytesInAll: number
   /** Files that stand in it, by their paths. */
   readonly modules: readonly string[]
 }
@@ -27,19 +29,25 @@ await webtoki.requestReader()
 const signature = await signDocument(webtoki, file)
 `
 
+/** The driver alone, as a page has it. */
+const ccid = `import { ccidSlots } from '@webtoki/ccid'
+const webtoki = ccidSlots()
+`
+
 /** The README's lines for each. */
-export const entries: { readonly login: string; readonly signing: string } = {
-  login: login,
-  signing: signing,
+export const entries: { readonly login: string; readonly signing: string; readonly ccid: string } = {
+  login,
+  signing,
+  ccid,
 }
 
-/** Counts what is loaded at once: chunks that are imported only when they are needed are not. */
-export async function bundleSize(source: string): Promise<BundleSize> {
+/** A page of these lines; `without` names more packages that are left out. */
+export async function bundleSize(source: string, without: readonly RegExp[] = []): Promise<BundleSize> {
   // Within this package, so that the names in the source lead to the workspace.
   const folder = mkdtempSync(join(fileURLToPath(new URL('..', import.meta.url)), '.bundle-'))
   try {
     const input = join(folder, 'entry.js')
-    writeFileSync(input, `${source}\nexport { webtoki }\n`)
+    writeFileSync(input, `${source}\nglobalThis.webtoki = webtoki\n`)
     const built = (await build({
       configFile: false,
       root: folder,
@@ -50,7 +58,7 @@ export async function bundleSize(source: string): Promise<BundleSize> {
         minify: true,
         target: 'es2023',
         modulePreload: false,
-        rolldownOptions: { input, external: [/^rxjs/], preserveEntrySignatures: 'strict' },
+        rolldownOptions: { input, external: [/^rxjs/, ...without] },
       },
     })) as Rolldown.RolldownOutput
     const chunks = built.output.filter((each) => each.type === 'chunk')
@@ -60,9 +68,11 @@ export async function bundleSize(source: string): Promise<BundleSize> {
         wanted.add(imported)
     }
     const loaded = chunks.filter(({ fileName }) => wanted.has(fileName))
-    const sizes = loaded.map(({ code }) => gzipSync(code, { level: 9 }).length)
+    const sizeOf = (each: typeof chunks): number =>
+      each.reduce((sum, { code }) => sum + gzipSync(code, { level: 9 }).length, 0)
     return {
-      gzipBytes: sizes.reduce((sum, size) => sum + size, 0),
+      gzipBytes: sizeOf(loaded),
+      gzipBytesInAll: sizeOf(chunks),
       modules: loaded.flatMap(({ moduleIds }) => moduleIds),
     }
   } finally {

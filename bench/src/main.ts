@@ -63,8 +63,14 @@ console.log(
 )
 
 const gzipBytes: Record<string, number> = {}
-for (const [name, source] of Object.entries(entries)) gzipBytes[name] = (await bundleSize(source)).gzipBytes
+for (const name of ['login', 'signing'] as const)
+  gzipBytes[name] = (await bundleSize(entries[name])).gzipBytes
+const driverAlone = await bundleSize(entries.ccid, [/^@webtoki\/apdu/])
+gzipBytes['ccid'] = driverAlone.gzipBytes
 console.log(`gzip: login ${gzipBytes['login']} bytes, signing ${gzipBytes['signing']} bytes (rxjs left out)`)
+console.log(
+  `gzip: ccid alone ${driverAlone.gzipBytes} bytes, ${driverAlone.gzipBytesInAll} with all that single readers need`,
+)
 
 const page = await demoPage()
 if (page === undefined)

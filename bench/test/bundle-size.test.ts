@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { bundleSize, entries } from '../src/bundle-size.ts'
 
+it('the driver alone is at most 14 KB, and loads what single readers need when they are there', async () => {
+  const { gzipBytes, modules } = await bundleSize(entries.ccid, [/^@webtoki\/apdu/])
+  expect(gzipBytes).toBeLessThanOrEqual(14_000)
+  expect(modules.some((path) => path.includes('packages/ccid/src/connection'))).toBe(true)
+  expect(modules.filter((path) => /tpdu\/|pin-pad|iccd/.test(path))).toEqual([])
+})
+
 describe('what a login downloads', () => {
   it('is at most 45 KB, and holds nothing of documents, CMS, other applets or the simulator', async () => {
     const { gzipBytes, modules } = await bundleSize(entries.login)
