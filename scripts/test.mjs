@@ -10,47 +10,31 @@ import { setup } from './setup.mjs'
 const parts = ['unit', 'judges', 'browser']
 const inCi = process.env.CI === 'true'
 
-/**
- * What vitest's JSON report comes to. A file that could not be loaded has no failed test in it and still is a failure;
- * so is an error outside every test (an unhandled rejection), which shows in the exit code alone.
- */
-function count(report, exitCode) {
-  let passed = 0
-  let failed = 0
-  const skipped = []
-  for (const file of report.testResults) {
-    for (const test of file.assertionResults) {
-      if (test.status === 'passed') passed += 1
-      else if (test.status === 'failed') failed += 1
-      else skipped.push(`${file.name.slice(root.length + 1)}: ${test.fullName}`)
-    }
-    if (file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'))
-      failed += 1
-  }
-  if (exitCode !== 0 && failed === 0) failed = 1
-  return { passed, failed, skipped }
-}
+/** Each failure by its name, told once more at the end: what scrolled away is what somebody looks for. */
+const failures = []
 
 async function runVitest(part) {
   const folder = mkdtempSync(join(tmpdir(), 'webtoki-test-'))
   const file = join(folder, 'report.json')
   try {
-    const code = await run(process.execPath, [
-      join(root, 'node_modules', 'vitest', 'vitest.mjs'),
-      'run',
-      `--project=${part}`,
-      '--reporter=default',
-      '--reporter=json',
-      `--outputFile.json=${file}`,
-    ])
+    const code = await run(
+      process.execPath,
+      [
+        join(root, 'node_modules', 'vitest', 'vitest.mjs'),
+        'run',
+        `--project=${part}`,
+        '--reporter=default',
+        `--reporter=${join(root, 'scripts', 'test-reporter.mjs')}`,
+      ],
+      { env: { TEST_REPORT: file } },
+    )
     // No report: vitest itself broke down, or there was no test at all. Neither is a success.
-    if (!existsSync(file)) return { passed: 0, failed: 1, skipped: [] }
-    const result = count(readJson(file), code)
-    if (result.passed + result.failed + result.skipped.length === 0) {
-      console.log(`${part}: no tests found`)
-      result.failed = 1
-    }
-    return result
+    if (!existsSync(file)) return { passed: 0, failed: [`${part}: vitest ended with ${code}`], skipped: [] }
+    const report = readJson(file)
+    if (report.passed + report.failed.length + report.skipped.length === 0)
+      report.failed.push(`${part}: no tests found`)
+    if (code !== 0 && report.failed.length === 0) report.failed.push(`${part}: vitest ended with ${code}`)
+    return report
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -66,31 +50,31 @@ async function runPart(part) {
     try {
       await buildDemo()
     } catch (error) {
-      console.error(`browser: ${error.message}`)
+      failures.push(`browser: ${error.message}`)
       return { passed: 0, failed: 1, skipped: 0 }
     }
   }
   const { passed, failed, skipped } = await runVitest(part)
   for (const name of skipped) console.log(`skipped: ${name}`)
   // A judge that is skipped in silence is no judge. On a developer's machine it may be missing; in CI it may not.
-  const missed = part !== 'unit' && inCi ? skipped.length : 0
-  if (missed > 0) console.log(`${part}: ${missed} skipped, which is an error in CI`)
-  return { passed, failed: failed + missed, skipped: skipped.length - missed }
+  const missed = part !== 'unit' && inCi ? skipped : []
+  failures.push(...failed, ...missed.map((name) => `skipped, which is an error in CI: ${name}`))
+  return { passed, failed: failed.length + missed.length, skipped: skipped.length - missed.length }
 }
 
 async function main(part) {
   if (part !== undefined && !parts.includes(part)) {
-    console.error(`Unknown part ${part}; there are ${parts.join(', ')}.`)
+    failures.push(`Unknown part ${part}; there are ${parts.join(', ')}.`)
     return { passed: 0, failed: 1 }
   }
   const total = { passed: 0, failed: 0, skipped: 0 }
   try {
     if (!(await setup())) {
-      console.error('The build failed; the tests, which run from source, go on.')
+      failures.push('the build (the tests, which run from source, went on)')
       total.failed += 1
     }
   } catch (error) {
-    console.error(`setup: ${error.message}`)
+    failures.push(`setup: ${error.message}`)
     return { passed: 0, failed: 1 }
   }
   for (const name of part === undefined ? parts : [part]) {
@@ -100,4 +84,6 @@ async function main(part) {
   return total
 }
 
-conclude(await main(process.argv[2]))
+const total = await main(process.argv[2])
+for (const name of failures) console.log(`failed: ${name}`)
+conclude(total)
