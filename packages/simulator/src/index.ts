@@ -12,7 +12,15 @@ export {
 export { gemaltoPdt, type IccdProfile, VirtualIccdToken } from './ccid/iccd-token.ts'
 export type { MessageName } from './ccid/messages.ts'
 export type { PersonAtPad, PinEntry, PinQuestion } from './ccid/pin-entry.ts'
-export { type ReaderProfile, readerProfiles } from './ccid/profiles.ts'
+export { VirtualCompositeReader } from './ccid/composite-reader.ts'
+export {
+  type CompositeProfile,
+  compositeProfiles,
+  type DeviceProfile,
+  type InterfaceProfile,
+  type ReaderProfile,
+  readerProfiles,
+} from './ccid/profiles.ts'
 export { VirtualCcidReader, type VirtualReaderOptions } from './ccid/reader.ts'
 export { HandClock, realClock, type SimulatorClock } from './clock.ts'
 export { createEchoCard, EchoCard } from './echo-card.ts'

@@ -8,14 +8,20 @@ import {
 } from '../usb/descriptors.ts'
 import type { PacketDeviceParts } from '../usb/packet-device.ts'
 
-/** What tells one reader from another. Spread one and change a field to get its sibling. */
-export interface ReaderProfile {
+/** A device, whatever is behind its plug. */
+export interface DeviceProfile {
   readonly vendorId: number
   readonly productId: number
   /** bcdDevice. */
   readonly deviceVersion: number
   readonly manufacturer: string
   readonly product: string
+}
+
+/** One CCID interface. */
+export interface InterfaceProfile {
+  /** Its string descriptor (iInterface). */
+  readonly interfaceName?: string
   /** 0x0B, or 0xFF where the maker took the vendor class. */
   readonly interfaceClass: number
   /** The 54 bytes of the class descriptor (CCID 1.1, 5.1), in hex. */
@@ -34,6 +40,14 @@ export interface ReaderProfile {
   readonly emptyPackets?: boolean
 }
 
+/** What tells one reader from another. Spread one and change a field to get its sibling. */
+export interface ReaderProfile extends DeviceProfile, InterfaceProfile {}
+
+/** A device of several CCID interfaces, numbered from 0. */
+export interface CompositeProfile extends DeviceProfile {
+  readonly interfaces: readonly InterfaceProfile[]
+}
+
 /** Addresses are our own choice: the dumps do not print them. */
 export const endpoints = { bulkIn: 0x81, bulkOut: 0x02, interruptIn: 0x83 } as const
 
@@ -49,7 +63,10 @@ export const readerProfiles: Readonly<
     | 'rutokenLite'
     | 'scr331'
     | 'gemPcTwin'
-    | 'cherrySt2000',
+    | 'cherrySt2000'
+    | 'sdi011'
+    | 'springCardE518'
+    | 'sysmoOctsim',
     ReaderProfile
   >
 > = {
@@ -162,29 +179,195 @@ export const readerProfiles: Readonly<
       '36210001000103000000a00f0000401f000000012a00002940050000fe0000000000000000000000ba0001000e010000ffff00000301',
     interrupt: true,
   },
+  /** SCM_SDI011_512C.txt: vendor class, TPDU level, a contact and a contactless slot, one at work at a time. */
+  sdi011: {
+    vendorId: 0x04e6,
+    productId: 0x512c,
+    deviceVersion: 0x0745,
+    manufacturer: 'SCM Microsystems Inc.',
+    product: 'SDI011 Contactless Reader',
+    interfaceName: 'Vendor Interface',
+    interfaceClass: 0xff,
+    ccidDescriptor:
+      '36211001010103000000a00f0000401f000000012a00002940050000fc0000000000000000000000ba0001000f010000ffff00000001',
+    interrupt: true,
+  },
+  /** SpringCard_E518_6112.txt: Smart Card class, extended APDU level, two slots; both may work at once. */
+  springCardE518: {
+    vendorId: 0x1c34,
+    productId: 0x6112,
+    deviceVersion: 0x0108,
+    manufacturer: 'SpringCard',
+    product: 'E518',
+    interfaceName: 'CCID',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001010703000000a00f0000a00f000000002a0000900d030000fe00000000000000000000007e04040012000100ffff00000005',
+    interrupt: true,
+  },
+  /** sysmocom_sysmoOCTSIM.txt: Smart Card class, TPDU level, eight slots, all of which may work at once. */
+  sysmoOctsim: {
+    vendorId: 0x1d50,
+    productId: 0x6141,
+    deviceVersion: 0x0000,
+    manufacturer: 'sysmocom - s.f.m.c. GmbH',
+    product: 'sysmoOCTSIM 0.2.40-172b',
+    interfaceName: 'CCID',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001070701000000c4090000204e000004401a000000100e0000000000000000000000000000b000010010010000ffff00000008',
+    interrupt: true,
+  },
 }
 
-/** The descriptors of a reader of this profile, with that serial number. */
-export function readerParts(profile: ReaderProfile, serialNumber: string | undefined): PacketDeviceParts {
-  const { manufacturer, product, packetBytes = 64 } = profile
+/** What both SAM interfaces and the contact interface of the Feitian R502 say. */
+const R502_CONTACT =
+  '36210001000703000000a00f0000a00f000000002a00002c800a002cfc0000000700000000000000b80201000f010000ffff00000001'
+
+/** Devices of several CCID interfaces. */
+export const compositeProfiles: Readonly<
+  Record<'feitianR502' | 'identiveCloud4510' | 'identivUtrust4701', CompositeProfile>
+> = {
+  /** Feitian_R502.txt: contactless (extended APDU level), contact and two SAM interfaces (TPDU level); the latter have no interrupt endpoint. */
+  feitianR502: {
+    vendorId: 0x096e,
+    productId: 0x060d,
+    deviceVersion: 0x0347,
+    manufacturer: 'Feitian',
+    product: 'R502',
+    interfaces: [
+      {
+        interfaceName: 'R502 Contactless Reader',
+        interfaceClass: 0x0b,
+        ccidDescriptor:
+          '36210001000102000000a00f0000a00f000000002a00002c800a002cfc0000000700000000000000be0404000f010000ffff00000001',
+        interrupt: true,
+      },
+      {
+        interfaceName: 'R502 Contact Reader',
+        interfaceClass: 0x0b,
+        ccidDescriptor: R502_CONTACT,
+        interrupt: true,
+      },
+      {
+        interfaceName: 'R502 SAM1 Reader',
+        interfaceClass: 0x0b,
+        ccidDescriptor: R502_CONTACT,
+        interrupt: false,
+      },
+      {
+        interfaceName: 'R502 SAM2 Reader',
+        interfaceClass: 0x0b,
+        ccidDescriptor: R502_CONTACT,
+        interrupt: false,
+      },
+    ],
+  },
+  /** Identive_CLOUD_4510_F.txt: extended APDU level; the SAM's interface comes before the contactless one. */
+  identiveCloud4510: {
+    vendorId: 0x04e6,
+    productId: 0x5721,
+    deviceVersion: 0x0100,
+    manufacturer: 'Identive',
+    product: 'Identive CLOUD 4510 F Contactless + SAM Reader',
+    interfaces: [
+      {
+        interfaceName: 'CLOUD 4510 F SAM Reader',
+        interfaceClass: 0x0b,
+        ccidDescriptor:
+          '36211001000703000000c0120000e02e00000067320000e74c060000fe0000000000000000000000ba0404000a040000ffff00000001',
+        interrupt: true,
+      },
+      {
+        interfaceName: 'CLOUD 4510 F Contactless Reader',
+        interfaceClass: 0x0b,
+        ccidDescriptor:
+          '36211001000103000000c0120000e02e00000067320000e74c060000000400000000000001000000be0404000a040000ffff00000001',
+        interrupt: true,
+      },
+    ],
+  },
+  /** Identiv_Identiv_uTrust_4701_F_Dual_Interface_Reader.txt: contact (TPDU level) and contactless (extended APDU level). */
+  identivUtrust4701: {
+    vendorId: 0x04e6,
+    productId: 0x5724,
+    deviceVersion: 0x0104,
+    manufacturer: 'Identiv',
+    product: 'Identiv uTrust 4701 F Dual Interface Reader',
+    interfaces: [
+      {
+        interfaceName: 'uTrust 4701 F Contact Reader',
+        interfaceClass: 0x0b,
+        ccidDescriptor:
+          '36211001000703000000c0120000e02e00000067320000e74c060000fe0000000000000000000000ba0401000f010000ffff00000001',
+        interrupt: true,
+      },
+      {
+        interfaceName: 'uTrust 4701 F CL Reader',
+        interfaceClass: 0x0b,
+        ccidDescriptor:
+          '36211001000103000000c0120000e02e00000067320000e74c060000000400000000000001000000be0404000a040000ffff00000001',
+        interrupt: true,
+      },
+    ],
+  },
+}
+
+/** How far apart the endpoints of two interfaces are: each interface has room for three. */
+const ENDPOINTS_EACH = 3
+/** Strings 1 to 3 are the device's own. */
+const FIRST_NAME = 4
+
+/** The address that an endpoint of the interface with that number has on its device. */
+export function addressOf(endpoint: number, interfaceNumber: number): number {
+  return endpoint + ENDPOINTS_EACH * interfaceNumber
+}
+
+/** Which interface an address on the device belongs to. */
+export function interfaceOf(address: number): number {
+  return Math.floor(((address & 0x0f) - 1) / ENDPOINTS_EACH)
+}
+
+function interfaceParts(profile: InterfaceProfile, interfaceNumber: number): Uint8Array[] {
+  const { packetBytes = 64 } = profile
   const classDescriptor = fromHex(profile.ccidDescriptor)
+  const at = (endpoint: number): number => addressOf(endpoint, interfaceNumber)
   const endpointDescriptors = [
-    endpointDescriptor(endpoints.bulkIn, 'bulk', packetBytes),
-    endpointDescriptor(endpoints.bulkOut, 'bulk', packetBytes),
-    ...(profile.interrupt ? [endpointDescriptor(endpoints.interruptIn, 'interrupt', INTERRUPT_BYTES)] : []),
+    endpointDescriptor(at(endpoints.bulkIn), 'bulk', packetBytes),
+    endpointDescriptor(at(endpoints.bulkOut), 'bulk', packetBytes),
+    ...(profile.interrupt
+      ? [endpointDescriptor(at(endpoints.interruptIn), 'interrupt', INTERRUPT_BYTES)]
+      : []),
   ]
-  const face = interfaceDescriptor(0, 0, endpointDescriptors.length, [profile.interfaceClass, 0, 0])
-  const parts =
-    profile.descriptorPlace === 'behind-endpoints'
-      ? [face, ...endpointDescriptors, classDescriptor]
-      : [face, classDescriptor, ...endpointDescriptors]
+  const name = profile.interfaceName === undefined ? 0 : FIRST_NAME + interfaceNumber
+  const classes = [profile.interfaceClass, 0, 0] as const
+  const face = interfaceDescriptor(interfaceNumber, 0, endpointDescriptors.length, classes, name)
+  return profile.descriptorPlace === 'behind-endpoints'
+    ? [face, ...endpointDescriptors, classDescriptor]
+    : [face, classDescriptor, ...endpointDescriptors]
+}
+
+/** The descriptors of a device with these interfaces, and with that serial number. */
+export function deviceParts(
+  profile: DeviceProfile,
+  interfaces: readonly InterfaceProfile[],
+  serialNumber: string | undefined,
+): PacketDeviceParts {
+  const { manufacturer, product } = profile
+  const parts = interfaces.flatMap(interfaceParts)
   return {
     deviceDescriptor: deviceDescriptor(profile, {
       manufacturer: true,
       product: true,
       serialNumber: serialNumber !== undefined,
     }),
-    configurationDescriptors: [configurationDescriptor(1, 1, parts)],
-    strings: [undefined, manufacturer, product, serialNumber],
+    configurationDescriptors: [configurationDescriptor(1, interfaces.length, parts)],
+    strings: [
+      undefined,
+      manufacturer,
+      product,
+      serialNumber,
+      ...interfaces.map(({ interfaceName }) => interfaceName),
+    ],
   }
 }

@@ -22,7 +22,7 @@ import {
   TIME_EXTENSION,
 } from './messages.ts'
 import { blockOf, type PersonAtPad, readSecure, takePins } from './pin-entry.ts'
-import { endpoints, type ReaderProfile, readerParts } from './profiles.ts'
+import { deviceParts, endpoints, type ReaderProfile } from './profiles.ts'
 import { type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
 
 /** dwFeatures: which exchange level (table 5.1-1). */
@@ -43,6 +43,11 @@ export interface VirtualReaderOptions {
   readonly clock?: SimulatorClock
 }
 
+/** As the device descriptor has it. */
+export function serialNumberOf({ serialNumber }: VirtualReaderOptions): string | undefined {
+  return serialNumber === null ? undefined : (serialNumber ?? 'V0000001')
+}
+
 /** Plug it into a bus (`virtualUsb([reader])`), insert a card, and take it for hardware. */
 export class VirtualCcidReader extends PacketDevice {
   readonly profile: ReaderProfile
@@ -56,12 +61,12 @@ export class VirtualCcidReader extends PacketDevice {
   readonly #level: 'extended' | 'short' | 'tpdu'
   readonly #negotiates: boolean
   readonly #maxMessageBytes: number
+  /** bMaxCCIDBusySlots; a reader that says 0 serves one all the same. */
+  readonly #maxBusySlots: number
   readonly #sendsEmptyPackets: boolean
 
   constructor(profile: ReaderProfile, options: VirtualReaderOptions = {}) {
-    super(
-      readerParts(profile, options.serialNumber === null ? undefined : (options.serialNumber ?? 'V0000001')),
-    )
+    super(deviceParts(profile, [profile], serialNumberOf(options)))
     this.profile = profile
     this.#clock = options.clock ?? realClock
     this.#sendsEmptyPackets = profile.emptyPackets ?? true
@@ -76,6 +81,7 @@ export class VirtualCcidReader extends PacketDevice {
     this.#negotiates = (features & AUTOMATIC_PPS) !== 0
     this.#maxMessageBytes = number(44)
     this.#pinSupport = byte(52)
+    this.#maxBusySlots = Math.max(1, byte(53))
     this.#slots = Array.from({ length: byte(4) + 1 }, () => new ReaderSlot())
   }
 
@@ -207,7 +213,8 @@ export class VirtualCcidReader extends PacketDevice {
       this.#fail(command, place, CcidError.CMD_ABORTED)
       return
     }
-    if (place.isBusy) {
+    // 5.1: with so many slots at work the reader takes nothing for another one either.
+    if (place.isBusy || this.#slots.filter((each) => each.isBusy).length >= this.#maxBusySlots) {
       this.#fail(command, place, CcidError.CMD_SLOT_BUSY)
       return
     }

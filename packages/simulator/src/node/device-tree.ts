@@ -129,6 +129,7 @@ export class DeviceTree {
           bInterfaceClass: `${hex(interfaceClass, 2)}\n`,
           bInterfaceSubClass: `${hex(interfaceSubclass, 2)}\n`,
           bInterfaceProtocol: `${hex(interfaceProtocol, 2)}\n`,
+          ...text('interface', model.strings[alternate.nameIndex || -1]),
         })
         this.#link(path)
         return { path, properties }

@@ -27,14 +27,15 @@ export function deviceDescriptor(
   )
 }
 
-/** An interface descriptor (9.6.5). */
+/** An interface descriptor (9.6.5); `name` is the index of its string, 0 where it has none. */
 export function interfaceDescriptor(
   number: number,
   alternate: number,
   endpoints: number,
   [interfaceClass, subclass, protocol]: readonly [number, number, number],
+  name: number = 0,
 ): Uint8Array {
-  return Uint8Array.of(9, 4, number, alternate, endpoints, interfaceClass, subclass, protocol, 0)
+  return Uint8Array.of(9, 4, number, alternate, endpoints, interfaceClass, subclass, protocol, name)
 }
 
 /** An endpoint descriptor (9.6.6); the address has bit 7 set for IN. */
@@ -79,6 +80,8 @@ export interface AlternateFacts {
   readonly interfaceClass: number
   readonly interfaceSubclass: number
   readonly interfaceProtocol: number
+  /** Index of the string that names it; 0: none does. */
+  readonly nameIndex: number
   readonly endpoints: readonly EndpointFacts[]
 }
 
@@ -104,6 +107,7 @@ export function readConfiguration(bytes: Uint8Array): ConfigurationFacts {
         interfaceClass: byte(5),
         interfaceSubclass: byte(6),
         interfaceProtocol: byte(7),
+        nameIndex: byte(8),
         endpoints: [],
       })
     } else if (bytes[at + 1] === 5) {

@@ -475,7 +475,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
           interfaceClass: a.interfaceClass,
           interfaceSubclass: a.interfaceSubclass,
           interfaceProtocol: a.interfaceProtocol,
-          interfaceName: null,
+          interfaceName: this.#plugged.model.strings[a.nameIndex || -1] ?? null,
           endpoints: a.endpoints.map(
             (e): UsbEndpoint => ({
               endpointNumber: e.address & 0x0f,

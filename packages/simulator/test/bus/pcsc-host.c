@@ -1,5 +1,6 @@
 /* A program on PC/SC that does what it is told, line by line: what pcscd and libccid make of a reader. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <reader.h>
 #include <winscard.h>
@@ -28,16 +29,19 @@ int main(void) {
     sscanf(line, "%31s %n", verb, &at);
     DWORD bytes = 0;
     if (!strcmp(verb, "reader")) {
-      /* Waits until there is one. */
+      /* "reader" or "reader N": waits until there is one, or the Nth by pcscd's list, counted from 0. */
       SCARD_READERSTATE plug = {.szReader = "\\\\?PnP?\\Notification"};
-      char names[1024] = "";
-      for (;;) {
+      char names[4096] = "";
+      const char *name;
+      for (int wanted = atoi(line + at);;) {
         DWORD length = sizeof names;
         result = SCardListReaders(context, NULL, names, &length);
-        if (result != SCARD_E_NO_READERS_AVAILABLE) break;
+        int index = wanted;
+        for (name = names; result == SCARD_S_SUCCESS && *name && index > 0; index--) name += strlen(name) + 1;
+        if (result == SCARD_S_SUCCESS ? *name : result != SCARD_E_NO_READERS_AVAILABLE) break;
         SCardGetStatusChange(context, 200, &plug, 1);
       }
-      snprintf(reader, sizeof reader, "%s", names);
+      snprintf(reader, sizeof reader, "%s", name);
       state.szReader = reader;
       state.dwCurrentState = SCARD_STATE_UNAWARE;
       printf("answer %s\n", reader);
@@ -48,6 +52,7 @@ int main(void) {
       /* "wait present", "wait empty" or "wait gone": until the reader is so, ten seconds at most. */
       DWORD wanted = strstr(line, "present") ? SCARD_STATE_PRESENT : strstr(line, "empty") ? SCARD_STATE_EMPTY
                                                                                           : SCARD_STATE_UNKNOWN;
+      state.dwCurrentState = SCARD_STATE_UNAWARE;
       do {
         result = SCardGetStatusChange(context, 10000, &state, 1);
         state.dwCurrentState = state.dwEventState & ~(DWORD)SCARD_STATE_CHANGED;

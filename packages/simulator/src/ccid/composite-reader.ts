@@ -1,0 +1,79 @@
+/** A device of several CCID interfaces behind one plug (USB 2.0, 9.6.5): each is a reader of its own. */
+import type { ControlSetup, InResult, UsbPort } from '../usb/device-model.ts'
+import { PacketDevice } from '../usb/packet-device.ts'
+import { addressOf, type CompositeProfile, deviceParts, interfaceOf } from './profiles.ts'
+import { serialNumberOf, VirtualCcidReader, type VirtualReaderOptions } from './reader.ts'
+
+/** Plug it into a bus; cards, faults and counters are those of its `readers`, one for each interface in order. */
+export class VirtualCompositeReader extends PacketDevice {
+  readonly profile: CompositeProfile
+  readonly readers: readonly VirtualCcidReader[]
+
+  constructor(profile: CompositeProfile, options: VirtualReaderOptions = {}) {
+    super(deviceParts(profile, profile.interfaces, serialNumberOf(options)))
+    this.profile = profile
+    this.readers = profile.interfaces.map((face) => new VirtualCcidReader({ ...profile, ...face }, options))
+  }
+
+  /** The reader of one interface. */
+  reader(interfaceNumber: number): VirtualCcidReader {
+    const reader = this.readers[interfaceNumber]
+    if (reader === undefined) throw new RangeError(`The virtual device has no interface ${interfaceNumber}.`)
+    return reader
+  }
+
+  protected classRequest(setup: ControlSetup, data: Uint8Array): Uint8Array | 'stall' {
+    return this.readers[setup.wIndex & 0xff]?.control(setup, data) ?? 'stall'
+  }
+
+  override out(endpoint: number, bytes: Uint8Array): 'ok' | 'stall' {
+    return this.#behind(endpoint, (reader, own) => reader.out(own, bytes))
+  }
+
+  override submitIn(endpoint: number, lengthBytes: number, complete: (result: InResult) => void): () => void {
+    return this.#behind(endpoint, (reader, own) => reader.submitIn(own, lengthBytes, complete))
+  }
+
+  override clearHalt(endpoint: number): void {
+    this.#behind(endpoint, (reader, own) => reader.clearHalt(own))
+  }
+
+  override pendingIn(endpoint: number): number {
+    return this.#behind(endpoint, (reader, own) => reader.pendingIn(own))
+  }
+
+  override selectAlternate(interfaceNumber: number, alternateSetting: number): void {
+    this.reader(interfaceNumber).selectAlternate(0, alternateSetting)
+  }
+
+  override reset(): void {
+    for (const reader of this.readers) reader.reset()
+  }
+
+  override setConfiguration(value: number): void {
+    super.setConfiguration(value)
+    for (const reader of this.readers) reader.setConfiguration(value)
+  }
+
+  override plugged(port: UsbPort): void {
+    super.plugged(port)
+    for (const reader of this.readers) reader.plugged(port)
+  }
+
+  override unplugged(): void {
+    super.unplugged()
+    for (const reader of this.readers) reader.unplugged()
+  }
+
+  #behind<T>(endpoint: number, work: (reader: VirtualCcidReader, own: number) => T): T {
+    const interfaceNumber = interfaceOf(endpoint)
+    return work(this.reader(interfaceNumber), addressOf(endpoint, -interfaceNumber))
+  }
+
+  protected outReceived(): 'stall' {
+    return 'stall'
+  }
+
+  /** Nothing is kept here: the readers have all of it. */
+  protected wasReset(): void {}
+}
