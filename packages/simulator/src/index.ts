@@ -11,16 +11,16 @@ export {
 } from './ccid/faults.ts'
 export { gemaltoPdt, type IccdProfile, VirtualIccdToken } from './ccid/iccd-token.ts'
 export type { MessageName } from './ccid/messages.ts'
+export type { PadHabits } from './ccid/pad-habits.ts'
 export type { PersonAtPad, PinEntry, PinQuestion } from './ccid/pin-entry.ts'
 export { VirtualCompositeReader } from './ccid/composite-reader.ts'
-export {
-  type CompositeProfile,
-  compositeProfiles,
-  type DeviceProfile,
-  type InterfaceProfile,
-  type ReaderProfile,
-  readerProfiles,
-} from './ccid/profiles.ts'
+export { compositeProfiles, readerProfiles } from './ccid/profiles.ts'
+export type {
+  CompositeProfile,
+  DeviceProfile,
+  InterfaceProfile,
+  ReaderProfile,
+} from './ccid/reader-profile.ts'
 export { VirtualCcidReader, type VirtualReaderOptions } from './ccid/reader.ts'
 export { HandClock, realClock, type SimulatorClock } from './clock.ts'
 export { createEchoCard, EchoCard } from './echo-card.ts'

@@ -1,7 +1,8 @@
 /** A device of several CCID interfaces behind one plug (USB 2.0, 9.6.5): each is a reader of its own. */
 import type { ControlSetup, InResult, UsbPort } from '../usb/device-model.ts'
 import { PacketDevice } from '../usb/packet-device.ts'
-import { addressOf, type CompositeProfile, deviceParts, interfaceOf } from './profiles.ts'
+import { addressOf, deviceParts, interfaceOf } from './profiles.ts'
+import type { CompositeProfile } from './reader-profile.ts'
 import { serialNumberOf, VirtualCcidReader, type VirtualReaderOptions } from './reader.ts'
 
 /** Plug it into a bus; cards, faults and counters are those of its `readers`, one for each interface in order. */

@@ -48,8 +48,10 @@ export const PARAMETERS = 0x82
 /** RDR_to_PC_NotifySlotChange (6.3.1). */
 export const NOTIFY_SLOT_CHANGE = 0x50
 
-const ESCAPE = 0x83
-const DATA_RATE_AND_CLOCK = 0x84
+/** RDR_to_PC_Escape (6.2.4). */
+export const ESCAPE = 0x83
+/** RDR_to_PC_DataRateAndClockFrequency (6.2.5). */
+export const DATA_RATE_AND_CLOCK = 0x84
 
 /** Which answer a command gets, failed ones too; SlotStatus where none is named. */
 const answerTypes: ReadonlyMap<string, number> = new Map([
@@ -75,9 +77,14 @@ export const CcidError = {
   BAD_SLOT: 5,
   BAD_PROTOCOL: 7,
   BAD_LEVEL_PARAMETER: 8,
+  BAD_CLOCK_COMMAND: 7,
+  BAD_FUNCTION: 7,
+  BAD_CLOCK_FREQUENCY: 10,
+  BAD_DATA_RATE: 14,
   PIN_CANCELLED: 0xef,
   PIN_TIMEOUT: 0xf0,
   CMD_SLOT_BUSY: 0xe0,
+  HW_ERROR: 0xfb,
   XFR_OVERRUN: 0xfc,
   ICC_MUTE: 0xfe,
   CMD_ABORTED: 0xff,

@@ -1,8 +1,9 @@
 /** What a reader with keys does with PC_to_RDR_Secure: it takes the PIN and puts it into the command (CCID 1.1, 6.1.11). */
 import { join } from '../bytes.ts'
+import type { PadHabits } from './pad-habits.ts'
 
-/** What a person does at the keys. */
-export type PinEntry = { readonly digits: string } | 'cancel' | 'timeout'
+/** What a person does at the keys, or what the keys do to a person. */
+export type PinEntry = { readonly digits: string } | 'cancel' | 'timeout' | 'broken'
 
 /** What the reader's display asks for. */
 export interface PinQuestion {
@@ -22,6 +23,9 @@ export interface SecureMessage {
   readonly blockBytes: number
   readonly maxDigits: number
   readonly minDigits: number
+  /** bEntryValidationCondition and bNumberMessage. */
+  readonly validation: number
+  readonly messages: number
   /** Offsets of the PIN, or of the old and the new one, in the command's data field. */
   readonly offsets: readonly number[]
   readonly asksOld: boolean
@@ -31,17 +35,47 @@ export interface SecureMessage {
   readonly command: Uint8Array
 }
 
-/** Undefined where it is none. */
-export function readSecure(data: Uint8Array): SecureMessage | undefined {
+/** Where single fields stand, counted from bMessageType: bError names the one that is wrong. */
+const At = {
+  verify: { digits: 15, validation: 17, messages: 18, command: 25 },
+  modify: { block: 13, validation: 20, messages: 21 },
+} as const
+/** CLA INS P1 P2. */
+const HEADER_BYTES = 4
+
+/** The message, or the bError that it is refused with: 1 (bad length) or the offset of a field. */
+export function readSecure(data: Uint8Array, habits: PadHabits = {}): SecureMessage | number {
+  const message = parse(data, habits)
+  if (message === undefined) return 1
+  const { operation, validation, messages, blockBytes, command } = message
+  const at = At[operation]
+  const isKnownCondition =
+    habits.validation === undefined ? validation >= 1 && validation <= 7 : validation === habits.validation
+  if (!isKnownCondition) return at.validation
+  const wanted = operation === 'verify' ? habits.verifyMessages : habits.modifyMessages
+  if (wanted === undefined ? messages > 3 && messages !== 0xff : messages !== wanted) return at.messages
+  if (operation === 'modify') return blockBytes === 0 ? At.modify.block : message
+  if (message.minDigits > message.maxDigits) return At.verify.digits
+  const isBare = command.length === HEADER_BYTES
+  // A PIN without a block: most readers put its length into Lc, which stands there as 00.
+  if (blockBytes > 0 ? isBare : isBare === (habits.escapeBeforeBareHeader === undefined))
+    return At.verify.command
+  return message
+}
+
+function parse(data: Uint8Array, habits: PadHabits): SecureMessage | undefined {
   const [operation, , format = 0, block = 0] = data
   if (operation === 0) {
-    if (data.length < 15 + 5) return undefined
+    if (data.length < 15 + HEADER_BYTES) return undefined
+    const [first, second] = habits.swapsDigits ? [6, 5] : [5, 6]
     return {
       operation: 'verify',
       format,
       blockBytes: block & 0x0f,
-      maxDigits: data[5] as number,
-      minDigits: data[6] as number,
+      maxDigits: data[first as number] as number,
+      minDigits: data[second as number] as number,
+      validation: data[7] as number,
+      messages: data[8] as number,
       offsets: [(format >> 3) & 0x0f],
       asksOld: false,
       confirms: false,
@@ -52,7 +86,7 @@ export function readSecure(data: Uint8Array): SecureMessage | undefined {
   if (operation !== 1 || data.length < 20) return undefined
   const confirm = data[9] as number
   // One bMsgIndex for each message, one at least and three at most.
-  const indices = Math.min(3, Math.max(1, data[11] as number))
+  const indices = habits.hasThreeIndices ? 3 : Math.min(3, Math.max(1, data[11] as number))
   const prologueAt = 14 + indices
   return {
     operation: 'modify',
@@ -61,6 +95,8 @@ export function readSecure(data: Uint8Array): SecureMessage | undefined {
     offsets: [data[5] as number, data[6] as number],
     maxDigits: data[7] as number,
     minDigits: data[8] as number,
+    validation: data[10] as number,
+    messages: data[11] as number,
     asksOld: (confirm & 2) !== 0,
     confirms: (confirm & 1) !== 0,
     prologue: data.slice(prologueAt, prologueAt + 3),
@@ -72,11 +108,11 @@ export function readSecure(data: Uint8Array): SecureMessage | undefined {
 export async function takePins(
   message: SecureMessage,
   person: PersonAtPad,
-): Promise<{ readonly command: Uint8Array } | 'cancel' | 'timeout'> {
-  const { operation, minDigits, maxDigits } = message
+): Promise<{ readonly command: Uint8Array } | Exclude<PinEntry, object>> {
+  const { operation, minDigits, maxDigits, blockBytes } = message
   const ask = async (entry: PinQuestion['entry']): Promise<PinEntry> => {
     const typed = await person({ operation, entry, minDigits, maxDigits })
-    if (typed === 'cancel' || typed === 'timeout') return typed
+    if (typeof typed === 'string') return typed
     const { length } = typed.digits
     // The confirmation key does nothing before there are enough digits; a person who leaves it so runs out of time.
     return length >= minDigits && length <= maxDigits ? typed : 'timeout'
@@ -93,12 +129,16 @@ export async function takePins(
   let latest = ''
   for (const entry of entries) {
     const typed = await ask(entry)
-    if (typed === 'cancel' || typed === 'timeout') return typed
+    if (typeof typed === 'string') return typed
     if (entry === 'again') {
       if (typed.digits !== latest) return 'cancel'
       continue
     }
     latest = typed.digits
+    if (blockBytes === 0) {
+      const pin = digitsOf(latest, message.format)
+      return { command: join(command.slice(0, HEADER_BYTES), [pin.length], pin) }
+    }
     const offset = (entry === 'new' ? message.offsets[1] : message.offsets[0]) ?? 0
     put(command, 5 + offset, latest, message)
   }
@@ -106,22 +146,23 @@ export async function takePins(
 }
 
 function put(command: Uint8Array, at: number, pin: string, { format, blockBytes }: SecureMessage): void {
-  const digits = Array.from(pin, Number)
-  const kind = format & 3
-  const bytes =
-    kind === 2
-      ? Uint8Array.from(pin, (digit) => digit.charCodeAt(0))
-      : kind === 1
-        ? Uint8Array.from(
-            { length: Math.ceil(digits.length / 2) },
-            (_, i) => ((digits[2 * i] ?? 15) << 4) | (digits[2 * i + 1] ?? 15),
-          )
-        : Uint8Array.from(digits)
-  command.set(bytes.slice(0, blockBytes), at)
+  command.set(digitsOf(pin, format).slice(0, blockBytes), at)
 }
 
-/** The T=1 block that the reader sends, its epilogue made by exclusive-or. */
+/** bmFormatString, bits 0 and 1: binary, BCD, ASCII. */
+function digitsOf(pin: string, format: number): Uint8Array {
+  const digits = Array.from(pin, Number)
+  const kind = format & 3
+  if (kind === 2) return Uint8Array.from(pin, (digit) => digit.charCodeAt(0))
+  if (kind !== 1) return Uint8Array.from(digits)
+  return Uint8Array.from(
+    { length: Math.ceil(digits.length / 2) },
+    (_, i) => ((digits[2 * i] ?? 15) << 4) | (digits[2 * i + 1] ?? 15),
+  )
+}
+
+/** The T=1 block that the reader sends: LEN is what the command has become, the epilogue made by exclusive-or. */
 export function blockOf(prologue: Uint8Array, command: Uint8Array): Uint8Array {
-  const head = join(prologue, command)
+  const head = join(prologue.slice(0, 2), [command.length], command)
   return join(head, [head.reduce((sum, byte) => sum ^ byte, 0)])
 }

@@ -7,46 +7,8 @@ import {
   interfaceDescriptor,
 } from '../usb/descriptors.ts'
 import type { PacketDeviceParts } from '../usb/packet-device.ts'
-
-/** A device, whatever is behind its plug. */
-export interface DeviceProfile {
-  readonly vendorId: number
-  readonly productId: number
-  /** bcdDevice. */
-  readonly deviceVersion: number
-  readonly manufacturer: string
-  readonly product: string
-}
-
-/** One CCID interface. */
-export interface InterfaceProfile {
-  /** Its string descriptor (iInterface). */
-  readonly interfaceName?: string
-  /** 0x0B, or 0xFF where the maker took the vendor class. */
-  readonly interfaceClass: number
-  /** The 54 bytes of the class descriptor (CCID 1.1, 5.1), in hex. */
-  readonly ccidDescriptor: string
-  /** Whether it has an interrupt endpoint. */
-  readonly interrupt: boolean
-  /** Where the class descriptor stands. Default: between the interface and its endpoints. */
-  readonly descriptorPlace?: 'before-endpoints' | 'behind-endpoints'
-  /** bMaxPacketSize of the bulk endpoints, in bytes. Default 64. */
-  readonly packetBytes?: number
-  /** What it tells by GET_CLOCK_FREQUENCIES, in kHz. Absent: it stalls that request. */
-  readonly clockFrequenciesKHz?: readonly number[]
-  /** What it tells by GET_DATA_RATES, in bits a second. Absent: it stalls that request. */
-  readonly dataRatesBps?: readonly number[]
-  /** Whether an answer of whole packets is followed by an empty one. Default true. */
-  readonly emptyPackets?: boolean
-}
-
-/** What tells one reader from another. Spread one and change a field to get its sibling. */
-export interface ReaderProfile extends DeviceProfile, InterfaceProfile {}
-
-/** A device of several CCID interfaces, numbered from 0. */
-export interface CompositeProfile extends DeviceProfile {
-  readonly interfaces: readonly InterfaceProfile[]
-}
+import { padProfiles } from './pad-profiles.ts'
+import type { CompositeProfile, DeviceProfile, InterfaceProfile, ReaderProfile } from './reader-profile.ts'
 
 /** Addresses are our own choice: the dumps do not print them. */
 export const endpoints = { bulkIn: 0x81, bulkOut: 0x02, interruptIn: 0x83 } as const
@@ -63,10 +25,12 @@ export const readerProfiles: Readonly<
     | 'rutokenLite'
     | 'scr331'
     | 'gemPcTwin'
-    | 'cherrySt2000'
+    | 'gemPc433Sl'
+    | 'scr3310Ntt'
     | 'sdi011'
     | 'springCardE518'
-    | 'sysmoOctsim',
+    | 'sysmoOctsim'
+    | keyof typeof padProfiles,
     ReaderProfile
   >
 > = {
@@ -167,17 +131,26 @@ export const readerProfiles: Readonly<
       '36211001000703000000a00f0000a00f000000002a00001640050000fe0000000000000000000000300201000f010000000000000001',
     interrupt: true,
   },
-  /** CherrySmartTerminalST2XXX.txt: vendor class, TPDU level, PIN pad (not modelled yet). */
-  cherrySt2000: {
-    vendorId: 0x046a,
-    productId: 0x003e,
-    deviceVersion: 0x0601,
-    manufacturer: 'Cherry GmbH',
-    product: 'SmartTerminal ST-2xxx',
+  /** SCR3310-NTTCom.txt: vendor class, TPDU level; five clocks, and the card's clock can be stopped. */
+  scr3310Ntt: {
+    vendorId: 0x04e6,
+    productId: 0x511a,
+    deviceVersion: 0x0203,
+    manufacturer: 'NTT Communications Corp.',
+    product: 'SCR3310-NTTCom USB SmartCard Reader',
     interfaceClass: 0xff,
     ccidDescriptor:
-      '36210001000103000000a00f0000401f000000012a00002940050000fe0000000000000000000000ba0001000e010000ffff00000301',
+      '36211001000703000000c0120000401f00000067320000e74c060000fc0000000000000000000000ba0101000f010000ffff00000001',
     interrupt: true,
+    clockFrequenciesKHz: [4000, 4800, 6000, 8000, 12000],
+    // As the dump has them, equal ones left out.
+    dataRatesBps: [
+      10752, 21505, 43010, 86021, 172043, 344086, 129032, 215053, 12903, 25806, 51612, 103225, 206451, 412903,
+      154838, 258064, 7168, 14336, 28673, 57347, 114695, 229390, 143369, 5376, 64516, 107526, 4301, 8602,
+      17204, 34408, 68817, 137634, 9375, 18750, 37500, 75000, 150000, 300000, 112500, 187500, 7812, 15625,
+      31250, 62500, 125000, 250000, 93750, 156250, 5208, 10416, 20833, 41666, 83333, 166666, 104166, 3906,
+      46875, 78125,
+    ],
   },
   /** SCM_SDI011_512C.txt: vendor class, TPDU level, a contact and a contactless slot, one at work at a time. */
   sdi011: {
@@ -218,6 +191,20 @@ export const readerProfiles: Readonly<
       '36211001070701000000c4090000204e000004401a000000100e0000000000000000000000000000b000010010010000ffff00000008',
     interrupt: true,
   },
+  /** GemPC433_SL.txt: Smart Card class, short APDU level. Dumps print no packet sizes: 8, the least of full speed (USB 2.0, 5.8.3), is ours. */
+  gemPc433Sl: {
+    vendorId: 0x08e6,
+    productId: 0x4433,
+    deviceVersion: 0x0001,
+    manufacturer: 'GEMPLUS',
+    product: 'Gemplus USB SmartCard Reader 433-Swap',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36210001000103000000a00f0000a00f000000002a00001640050000fe0000000000000000000000720402000f010000000000000001',
+    interrupt: true,
+    packetBytes: 8,
+  },
+  ...padProfiles,
 }
 
 /** What both SAM interfaces and the contact interface of the Feitian R502 say. */

@@ -22,6 +22,10 @@ export interface Command {
   readonly fault: Fault | undefined
 }
 
+/** bClockStatus of SlotStatus (6.2.2). */
+export const Clock = { running: 0, stoppedLow: 1, stoppedHigh: 2 } as const
+type ClockStatus = (typeof Clock)[keyof typeof Clock]
+
 /** What an XfrBlock came to. */
 export type Collected =
   /** A command APDU is whole: for the card. */
@@ -47,6 +51,10 @@ export class ReaderSlot {
   epoch = 0
   responseRest: Uint8Array | undefined
   parameters: Uint8Array = new Uint8Array(0)
+  /** bClockStatus (6.2.2). */
+  clockStatus: ClockStatus = Clock.running
+  /** By Mechanical: the card cannot be taken out. */
+  isLocked = false
   abortBySequence: { control?: number; bulk?: number } = {}
   /** How many bulk transfers had been completed when the command APDU began. */
   transfersBefore = 0
@@ -83,6 +91,7 @@ export class ReaderSlot {
   powerOff(): void {
     if (this.isPowered) this.card?.powerOff()
     this.isPowered = false
+    this.clockStatus = Clock.running
   }
 
   /** Whether a block with this wLevelParameter is the first of its command APDU. */

@@ -1,10 +1,11 @@
 /** A CCID reader at APDU or TPDU level as a USB device: CCID 1.1, clauses 5 and 6, with faults on demand. */
-import { join, readUint16le, readUint32le, uint32le } from '../bytes.ts'
+import { join, readUint16le, readUint32le, toHex, uint32le } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import { realClock, type SimulatorClock } from '../clock.ts'
 import { ContactCard, type ContactOptions } from '../iso7816/contact-card.ts'
 import type { ControlSetup, InResult } from '../usb/device-model.ts'
 import { PacketDevice } from '../usb/packet-device.ts'
+import { control, type ReaderAbilities } from './controls.ts'
 import { ReaderCounters } from './counters.ts'
 import { FaultSchedule } from './faults.ts'
 import {
@@ -13,6 +14,7 @@ import {
   Chain,
   DATA_BLOCK,
   encodeAnswer,
+  ESCAPE,
   FAILED,
   HEADER_BYTES,
   messageNames,
@@ -22,8 +24,9 @@ import {
   TIME_EXTENSION,
 } from './messages.ts'
 import { blockOf, type PersonAtPad, readSecure, takePins } from './pin-entry.ts'
-import { deviceParts, endpoints, type ReaderProfile } from './profiles.ts'
-import { type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
+import { deviceParts, endpoints } from './profiles.ts'
+import type { ReaderProfile } from './reader-profile.ts'
+import { Clock, type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
 
 /** dwFeatures: which exchange level (table 5.1-1). */
 const SHORT_LEVEL = 0x2_0000
@@ -34,6 +37,13 @@ const AUTOMATIC_PPS = 0x80
 
 /** 256 bytes and a status word: a reader at short level has no room for more. */
 const MAX_SHORT_RESPONSE_BYTES = 258
+
+/** What became of an entry without a PIN. */
+const entryErrors = {
+  cancel: CcidError.PIN_CANCELLED,
+  timeout: CcidError.PIN_TIMEOUT,
+  broken: CcidError.HW_ERROR,
+} as const
 
 /** What a reader is given beside its profile. */
 export interface VirtualReaderOptions {
@@ -55,7 +65,14 @@ export class VirtualCcidReader extends PacketDevice {
   readonly counters: ReaderCounters = new ReaderCounters()
   /** Who types where the reader has keys (bPINSupport). Default: nobody, so that every entry runs out of time. */
   person: PersonAtPad = async () => 'timeout'
+  /** Answers vendor commands (Escape); undefined: the reader does not know the command. Default: it knows none. */
+  onEscape: (data: Uint8Array, slot: number) => Uint8Array | undefined = () => undefined
   readonly #pinSupport: number
+  readonly #abilities: ReaderAbilities
+  /** The key that ended the latest entry is still down. */
+  #isKeyDown = false
+  /** The Escape came that PINs behind a bare header need. */
+  #takesBareHeader = false
   readonly #clock: SimulatorClock
   readonly #slots: readonly ReaderSlot[]
   readonly #level: 'extended' | 'short' | 'tpdu'
@@ -82,6 +99,17 @@ export class VirtualCcidReader extends PacketDevice {
     this.#maxMessageBytes = number(44)
     this.#pinSupport = byte(52)
     this.#maxBusySlots = Math.max(1, byte(53))
+    const { clockFrequenciesKHz, dataRatesBps } = profile
+    this.#abilities = {
+      features,
+      mechanical: number(36),
+      clocksKHz: {
+        default: number(10),
+        max: number(14),
+        ...(clockFrequenciesKHz && { listed: clockFrequenciesKHz }),
+      },
+      ratesBps: { default: number(19), max: number(23), ...(dataRatesBps && { listed: dataRatesBps }) },
+    }
     this.#slots = Array.from({ length: byte(4) + 1 }, () => new ReaderSlot())
   }
 
@@ -103,6 +131,7 @@ export class VirtualCcidReader extends PacketDevice {
   remove(slot: number = 0): void {
     const place = this.#slotAt(slot)
     if (place.card === undefined) return
+    if (place.isLocked) throw new Error('The virtual reader holds the card: it was locked by Mechanical.')
     place.powerOff()
     place.card = undefined
     this.#changed(place)
@@ -278,8 +307,15 @@ export class VirtualCcidReader extends PacketDevice {
         this.#answer(command, SLOT_STATUS, place.status, 0, 0)
         return
       case 'GetSlotStatus':
+        this.#answer(command, SLOT_STATUS, place.status, 0, place.clockStatus)
+        return
       case 'IccClock':
-        this.#answer(command, SLOT_STATUS, place.status, 0, 0)
+      case 'SetDataRateAndClockFrequency':
+      case 'Mechanical':
+        this.#control(command, place)
+        return
+      case 'Escape':
+        this.#escape(command, place)
         return
       case 'XfrBlock':
         this.#transfer(command, place)
@@ -297,6 +333,23 @@ export class VirtualCcidReader extends PacketDevice {
     }
   }
 
+  #control(command: Command, place: ReaderSlot): void {
+    const answer = control(command, place, this.#abilities, () => this.remove(command.slot))
+    if ('error' in answer) this.#fail(command, place, answer.error)
+    else this.#answer(command, answer.type, place.status, 0, answer.parameter, answer.data)
+  }
+
+  /** 6.1.8: the maker's own commands. */
+  #escape(command: Command, place: ReaderSlot): void {
+    const { escapes = [], pad = {} } = this.profile
+    const hex = toHex(command.data)
+    if (hex === pad.escapeBeforeBareHeader) this.#takesBareHeader = true
+    const isKnown = escapes.some((begin) => hex.startsWith(begin))
+    const answer = isKnown ? new Uint8Array(0) : this.onEscape(command.data, command.slot)
+    if (answer === undefined) this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
+    else this.#answer(command, ESCAPE, place.status, 0, 0, answer)
+  }
+
   #powerOn(command: Command, place: ReaderSlot): void {
     const { card } = place
     if (card === undefined) {
@@ -307,6 +360,7 @@ export class VirtualCcidReader extends PacketDevice {
     card.reset(place.isPowered ? 'warm' : 'cold')
     place.contact?.restart()
     place.isPowered = true
+    place.clockStatus = Clock.running
     place.parameters = defaultParameters(card.atr)
     this.faults.wasReset('power')
     this.#answer(command, DATA_BLOCK, place.status, 0, Chain.whole, card.atr)
@@ -336,7 +390,8 @@ export class VirtualCcidReader extends PacketDevice {
   }
 
   #transfer(command: Command, place: ReaderSlot): void {
-    if (place.status !== 0 || place.card === undefined) {
+    // A card without a clock is mute.
+    if (place.status !== 0 || place.card === undefined || place.clockStatus !== Clock.running) {
       this.#fail(command, place, CcidError.ICC_MUTE)
       return
     }
@@ -390,9 +445,9 @@ export class VirtualCcidReader extends PacketDevice {
   /** 6.1.11: the person types, and the reader sends the command that it completed. */
   async #secure(command: Command, place: ReaderSlot): Promise<void> {
     const { card, contact } = place
-    const message = readSecure(command.data)
-    const needed = message?.operation === 'modify' ? 2 : 1
-    if ((this.#pinSupport & needed) === 0) {
+    const { pad = {} } = this.profile
+    const needed = command.data[0] === 1 ? 2 : 1
+    if ((this.#pinSupport & needed) === 0 || this.#isKeyDown) {
       this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
       return
     }
@@ -400,19 +455,31 @@ export class VirtualCcidReader extends PacketDevice {
       this.#fail(command, place, CcidError.ICC_MUTE)
       return
     }
-    if (message === undefined) {
-      this.#fail(command, place, CcidError.BAD_LENGTH)
+    const message = readSecure(command.data, pad)
+    if (typeof message === 'number') {
+      this.#fail(command, place, message)
       return
     }
+    if (pad.escapeBeforeBareHeader !== undefined && message.blockBytes === 0 && !this.#takesBareHeader) {
+      this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
+      return
+    }
+    this.#takesBareHeader = false
     const { epoch } = place
     place.begin(command)
     place.transfersBefore = command.transfersBefore
     const typed = await takePins(message, this.person)
     if (place.epoch !== epoch) return
-    if (typed === 'cancel' || typed === 'timeout') {
+    if (typeof typed === 'string') {
       place.done()
-      this.#fail(command, place, typed === 'cancel' ? CcidError.PIN_CANCELLED : CcidError.PIN_TIMEOUT)
+      this.#fail(command, place, entryErrors[typed])
       return
+    }
+    if (pad.keyReleaseMs !== undefined) {
+      this.#isKeyDown = true
+      this.#clock.after(pad.keyReleaseMs, () => {
+        this.#isKeyDown = false
+      })
     }
     const isBlock = contact !== undefined && place.protocol === 1
     const bytes = isBlock ? blockOf(message.prologue, typed.command) : typed.command

@@ -12,11 +12,23 @@ static void say(const char *text, const unsigned char *data, DWORD bytes) {
   fflush(stdout);
 }
 
+static SCARDHANDLE card;
+
+/* PC/SC part 10, 2.2: sends to the control code that the reader has for a feature. */
+static LONG feature(unsigned char tag, const unsigned char *data, DWORD bytes, unsigned char *got, DWORD room, DWORD *length) {
+  unsigned char list[512];
+  DWORD code = 0, listed = 0;
+  LONG result = SCardControl(card, SCARD_CTL_CODE(3400), NULL, 0, list, sizeof list, &listed);
+  for (DWORD i = 0; result == SCARD_S_SUCCESS && i + 6 <= listed; i += 2 + list[i + 1])
+    if (list[i] == tag) code = (DWORD)list[i + 2] << 24 | (DWORD)list[i + 3] << 16 | (DWORD)list[i + 4] << 8 | list[i + 5];
+  if (result != SCARD_S_SUCCESS) return result;
+  return code ? SCardControl(card, code, data, bytes, got, room, length) : SCARD_E_UNSUPPORTED_FEATURE;
+}
+
 int main(void) {
   static char line[1 << 18];
   static unsigned char command[1 << 17], response[1 << 17];
   SCARDCONTEXT context;
-  SCARDHANDLE card = 0;
   DWORD protocol = SCARD_PROTOCOL_T1;
   SCARD_READERSTATE state = {0};
   static char reader[MAX_READERNAME];
@@ -68,17 +80,24 @@ int main(void) {
                                                                                    : SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1;
       result = SCardConnect(context, reader, SCARD_SHARE_SHARED, wanted, &card, &protocol);
     }
-    if (!strcmp(verb, "verify-on-pad")) {
-      /* PC/SC part 10: which control code the reader has for FEATURE_VERIFY_PIN_DIRECT (06), then the PIN structure. */
-      DWORD code = 0, length = sizeof response;
+    if (!strcmp(verb, "features")) {
+      /* The list of features as it comes. */
+      DWORD length = 0;
       result = SCardControl(card, SCARD_CTL_CODE(3400), NULL, 0, response, sizeof response, &length);
-      for (DWORD i = 0; result == SCARD_S_SUCCESS && i + 6 <= length; i += 2 + response[i + 1])
-        if (response[i] == 0x06)
-          code = (DWORD)response[i + 2] << 24 | (DWORD)response[i + 3] << 16 | (DWORD)response[i + 4] << 8 | response[i + 5];
+      if (result == SCARD_S_SUCCESS) {
+        say("ok", response, length);
+        continue;
+      }
+    }
+    if (!strcmp(verb, "feature")) {
+      /* "feature TAG DATA": 06 verifies, 07 changes a PIN on the reader's keys, 0a and 12 tell of the reader. */
+      unsigned tag = 0;
+      int skipped = 0;
+      DWORD length = 0;
+      sscanf(line + at, "%2x %n", &tag, &skipped);
+      at += skipped;
       for (unsigned value; sscanf(line + at + 2 * bytes, "%2x", &value) == 1;) command[bytes++] = (unsigned char)value;
-      if (result == SCARD_S_SUCCESS && !code) result = SCARD_E_UNSUPPORTED_FEATURE;
-      if (result == SCARD_S_SUCCESS)
-        result = SCardControl(card, code, command, bytes, response, sizeof response, &length);
+      result = feature((unsigned char)tag, command, bytes, response, sizeof response, &length);
       if (result == SCARD_S_SUCCESS) {
         say("ok", response, length);
         continue;
