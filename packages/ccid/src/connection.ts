@@ -18,13 +18,12 @@ import {
   TransactionError,
   type TransmitOptions,
 } from '@webtoki/apdu'
-import type { Activation, PadSend } from './activation-port.ts'
+import type { Activation } from './activation-port.ts'
 import {
   type Answer,
   CcidError,
   ChainParameter,
   chainParameter,
-  encodeSecure,
   encodeXfrBlock,
   HEADER_BYTES,
   IccStatus,
@@ -276,20 +275,11 @@ export class CcidConnection implements CardConnection {
   ): Promise<Uint8Array> {
     // Few readers have keys; pages whose reader has none never load it.
     const pad = await import('./pin-pad.ts')
-    const send: PadSend = async (prologue) => {
-      const data = what === 'verify' ? pad.verifyData(template, prologue) : pad.modifyData(template, prologue)
-      const message = encodeSecure({ slot: this.#slot.number, data })
-      const timeoutMs = Math.max(options.timeoutMs ?? 0, pad.PIN_TIMEOUT_MS)
-      return (await this.#slot.reader.ask(message, RdrToPc.dataBlock, 'Secure', options, timeoutMs)).data
-    }
     try {
-      pad.checkTemplate(template)
+      const { command, send } = pad.askOnPad(this.#slot, template, what, options)
       options.onWait?.('pin-pad')
       const { transmitOnPad } = this.#activation
-      const response =
-        transmitOnPad === undefined
-          ? await send([0, 0, 0])
-          : await transmitOnPad(template.command, send, options)
+      const response = await (transmitOnPad?.(command, send, options) ?? send([0, 0, 0]))
       if (response.length < 2)
         throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
       return response

@@ -5,13 +5,18 @@ import {
   PinPadTimeoutError,
   type PinTemplate,
   ReaderRefusedError,
+  type TransmitOptions,
 } from '@webtoki/apdu'
-import { CcidError } from './messages.ts'
+import type { PadSend } from './activation-port.ts'
+import { CcidError, encodeEscape, encodeSecure, RdrToPc } from './messages.ts'
+import { type PadQuirk, padQuirkOf } from './pad-quirks.ts'
+import { type CcidReader, READER_TIMEOUT_MS } from './reader.ts'
 
 /** How long the reader waits for the person, in seconds; the host waits longer, so that the reader's word comes first. */
 export const PIN_ENTRY_SECONDS = 60
-/** At least 90 s, as CCID hosts allow. */
-export const PIN_TIMEOUT_MS = 90_000
+/** At least 90 s, as CCID hosts allow; a change may take PIN_ENTRY_SECONDS for each of its entries. */
+const PIN_TIMEOUT_MS = 90_000
+const MARGIN_MS = 10_000
 
 const APDU_HEADER_BYTES = 5
 /** bmFormatString: offsets count in bytes. */
@@ -22,27 +27,80 @@ const VALIDATED_BY_KEY = 0x02
 /** wLangId: English. The sentence itself is the reader's. */
 const ENGLISH = [0x09, 0x04] as const
 
+/** A slot with keys: where the question goes. */
+export interface PadSlot {
+  readonly number: number
+  readonly reader: CcidReader
+}
+
+/** The command as this reader wants it, and what asks for its PIN. Throws RangeError, NotSupportedError before a byte leaves. */
+export function askOnPad(
+  { number, reader }: PadSlot,
+  given: PinTemplate,
+  what: 'verify' | 'modify',
+  options: TransmitOptions,
+): { readonly command: Uint8Array; readonly send: PadSend } {
+  checkTemplate(given)
+  const quirk = padQuirkOf(reader.origin.device)
+  const escape = given.blockBytes === 0 ? quirk?.escapeBeforeBareHeader : undefined
+  const template = escape === undefined ? given : { ...given, command: given.command.subarray(0, 4) }
+  const encode = what === 'verify' ? verifyData : modifyData
+  encode(template, [0, 0, 0], quirk)
+  const entriesMs = (what === 'verify' ? 1 : entriesOf(given)) * PIN_ENTRY_SECONDS * 1000
+  const timeoutMs = Math.max(options.timeoutMs ?? 0, PIN_TIMEOUT_MS, entriesMs + MARGIN_MS)
+  return {
+    command: template.command,
+    send: async (prologue) => {
+      if (quirk?.waitMs !== undefined) {
+        const { clock } = reader
+        await new Promise<void>((resolve) => void clock.setTimeout(resolve, quirk.waitMs ?? 0))
+      }
+      if (escape !== undefined) {
+        const message = encodeEscape({ slot: number, data: Uint8Array.from(escape) })
+        await reader.ask(message, RdrToPc.escape, 'Escape', {}, READER_TIMEOUT_MS)
+      }
+      const message = encodeSecure({ slot: number, data: encode(template, prologue, quirk) })
+      return (await reader.ask(message, RdrToPc.dataBlock, 'Secure', options, timeoutMs)).data
+    },
+  }
+}
+
 /** `prologue`: NAD, PCB and LEN of the T=1 block that the reader is to send; zeros where it makes its own. */
-export function verifyData(template: PinTemplate, prologue: readonly [number, number, number]): Uint8Array {
+export function verifyData(
+  template: PinTemplate,
+  prologue: readonly [number, number, number],
+  quirk?: PadQuirk,
+): Uint8Array {
   const { command } = template
+  const [format, block, length, max, min] = blockFormat(template)
   return Uint8Array.of(
     0x00,
     PIN_ENTRY_SECONDS,
-    ...blockFormat(template),
+    ...[format, block, length],
+    ...(quirk?.swapsDigits ? [min, max] : [max, min]),
     // bNumberMessage 1, bMsgIndex 0: the reader's first sentence, "enter your PIN".
-    ...[VALIDATED_BY_KEY, 1, ...ENGLISH, 0],
+    ...[VALIDATED_BY_KEY, quirk?.verifyMessages ?? 1, ...ENGLISH, 0],
     ...prologue,
     ...command,
   )
 }
 
 /** The same for a change: the old PIN where it is asked for, the new one once or twice. */
-export function modifyData(template: PinTemplate, prologue: readonly [number, number, number]): Uint8Array {
-  const { command, asksOldPin = false, confirms = false, newPinOffset = 0, pinOffset } = template
-  // bNumberMessage: one sentence for each entry; so many bMsgIndex follow, one at least.
-  const entries = 1 + (asksOldPin ? 1 : 0) + (confirms ? 1 : 0)
+export function modifyData(
+  template: PinTemplate,
+  prologue: readonly [number, number, number],
+  quirk?: PadQuirk,
+): Uint8Array {
+  const { command, asksOldPin = false, confirms = false, newPinOffset = 0, pinOffset, blockBytes } = template
+  if (blockBytes === 0)
+    throw new NotSupportedError('Old and new PIN side by side need blocks of a fixed length on a PIN pad.')
+  const entries = entriesOf(template)
   const [format, block, length, max, min] = blockFormat({ ...template, pinOffset: 0 })
-  const indices = asksOldPin ? [0, 1, 2] : [1, 2]
+  // bNumberMessage: one sentence for each entry; so many bMsgIndex follow, one at least.
+  const messages = quirk?.modifyMessages ?? entries
+  const sentences = (asksOldPin ? [0, 1, 2] : [1, 2]).slice(0, entries)
+  const all = quirk?.hasThreeIndices ? [...sentences, 0, 0].slice(0, 3) : sentences
+  const indices = messages === 0 ? all.map(() => 0) : all
   return Uint8Array.of(
     0x01,
     PIN_ENTRY_SECONDS,
@@ -51,11 +109,15 @@ export function modifyData(template: PinTemplate, prologue: readonly [number, nu
     ...[max, min],
     // bConfirmPIN: bit 0 confirmation, bit 1 the old PIN.
     (confirms ? 1 : 0) | (asksOldPin ? 2 : 0),
-    ...[VALIDATED_BY_KEY, entries, ...ENGLISH],
-    ...indices.slice(0, entries),
+    ...[VALIDATED_BY_KEY, messages, ...ENGLISH],
+    ...indices,
     ...prologue,
     ...command,
   )
+}
+
+function entriesOf({ asksOldPin = false, confirms = false }: PinTemplate): number {
+  return 1 + (asksOldPin ? 1 : 0) + (confirms ? 1 : 0)
 }
 
 /** bmFormatString, bmPINBlockString, bmPINLengthFormat, wPINMaxExtraDigit (least significant byte first: most, least digits). */

@@ -12,15 +12,30 @@ export interface ReaderQuirk {
   readonly isExtended?: true
   /** For a person who reads the plan. */
   readonly why: string
+  /** Where it is known from. */
+  readonly source: string
 }
 
-const LEAKING_PAD: ReaderQuirk = { noPinPad: true, why: 'digits typed as a PIN reach the computer' }
+/** Which product it is. */
+export interface UsbIds {
+  readonly vendorId: number
+  readonly productId: number
+}
+
+const SOURCE = 'libccid, src/ccid.c'
+
+const LEAKING_PAD: ReaderQuirk = {
+  noPinPad: true,
+  why: 'digits typed as a PIN reach the computer',
+  source: SOURCE,
+}
 const MODEST_OMNIKEY: ReaderQuirk = {
   noPinPad: true,
   isExtended: true,
   why: 'announces a PIN pad that it has not, and takes extended APDUs though it says short ones',
+  source: SOURCE,
 }
-const SLOW_OZ776: ReaderQuirk = { maxDataRateBps: 9600, why: 'loses bytes above 9600 baud' }
+const SLOW_OZ776: ReaderQuirk = { maxDataRateBps: 9600, why: 'loses bytes above 9600 baud', source: SOURCE }
 
 /** Vendor and product, as the descriptor dumps name them. */
 const quirks: Readonly<Record<string, ReaderQuirk>> = {
@@ -28,13 +43,13 @@ const quirks: Readonly<Record<string, ReaderQuirk>> = {
   '0b97:7762': SLOW_OZ776,
   '0b97:7772': SLOW_OZ776,
   /** MySmartPad. */
-  '09be:0002': { maxIfsdBytes: 254, why: 'announces a larger IFSD than T=1 has' },
+  '09be:0002': { maxIfsdBytes: 254, why: 'announces a larger IFSD than T=1 has', source: SOURCE },
   /** HP USB Smart Card Keyboard, HP CCID keyboard, Chicony HP Skylab, Fujitsu SmartCase KB, C3PO LTC31 v2. */
   '03f0:1024': LEAKING_PAD,
   '03f0:0036': LEAKING_PAD,
   '04f2:1469': LEAKING_PAD,
   '0bf8:1017': LEAKING_PAD,
-  '0783:0006': { noPinPad: true, why: 'announces a PIN pad that it has not' },
+  '0783:0006': { noPinPad: true, why: 'announces a PIN pad that it has not', source: SOURCE },
   /** OMNIKEY 3x21, 6121 and Aviator, Cherry Smart Terminal xx44, Fujitsu D323: one design. */
   '076b:3031': MODEST_OMNIKEY,
   '076b:6632': MODEST_OMNIKEY,
@@ -49,3 +64,6 @@ const hex4 = (value: number): string => value.toString(16).padStart(4, '0')
 export function quirkOf(vendorId: number, productId: number): ReaderQuirk | undefined {
   return quirks[`${hex4(vendorId)}:${hex4(productId)}`]
 }
+
+/** All of them, by `vendor:product` in hex. */
+export const readerQuirks: readonly (readonly [id: string, quirk: ReaderQuirk])[] = Object.entries(quirks)

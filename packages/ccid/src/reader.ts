@@ -10,7 +10,7 @@ import {
 } from '@webtoki/apdu'
 import type { Clock } from './clock.ts'
 import { within } from './deadline.ts'
-import type { CcidDescriptor } from './descriptors.ts'
+import type { CcidDescriptor, CcidInterface } from './descriptors.ts'
 import {
   type Answer,
   CommandStatus,
@@ -62,10 +62,17 @@ interface Question {
 /** Opens a pipe; `reset` asks for the hard way. */
 export type PipeOpener = (reset: boolean) => Promise<CcidPipe>
 
+/** Where a reader stands on USB: for what is known of its product, and for requests on the control pipe. */
+export interface ReaderOrigin {
+  readonly device: USBDevice
+  readonly face: CcidInterface
+}
+
 /** One CCID interface. Lives as long as its device is plugged in; its pipe may be opened anew. */
 export class CcidReader {
   readonly descriptor: CcidDescriptor
   readonly clock: Clock
+  readonly origin: ReaderOrigin
   /** Answers nobody had asked for, and notices nobody can read. */
   strangers = 0
   readonly #openPipe: PipeOpener
@@ -82,7 +89,8 @@ export class CcidReader {
   #recovering: Promise<void> | undefined
   #gone: SmartcardError | undefined
 
-  constructor(descriptor: CcidDescriptor, clock: Clock, openPipe: PipeOpener) {
+  constructor(descriptor: CcidDescriptor, clock: Clock, openPipe: PipeOpener, origin: ReaderOrigin) {
+    this.origin = origin
     this.descriptor = descriptor
     this.clock = clock
     this.#openPipe = openPipe

@@ -274,7 +274,7 @@ class UsbSlotSource implements CcidSlotSource {
       held?.()
       held = undefined
     }
-    const reader = new CcidReader(descriptor, this.#clock, async (reset) => {
+    const openPipe = async (reset: boolean): Promise<CcidPipe> => {
       held ??= await this.#take(lockName)
       try {
         return await this.#openPipe(device, face, reset)
@@ -282,7 +282,8 @@ class UsbSlotSource implements CcidSlotSource {
         release()
         throw error
       }
-    })
+    }
+    const reader = new CcidReader(descriptor, this.#clock, openPipe, { device, face })
     let inUse: ReaderInUseError | undefined
     try {
       await reader.ready()

@@ -86,7 +86,7 @@ async function libccid(reader: UsbDeviceModel): Promise<Driver> {
     verifyOnPad: async () => {
       // PIN_VERIFY_STRUCTURE of PC/SC part 10, 2.5.2: time-outs, form, limits, sentence, and the command.
       const structure = `3c3c8208000806${'0201090400'}${'000000'}0d000000${pivVerify}`
-      const said = await host.ask(`verify-on-pad ${structure}`)
+      const said = await host.ask(`feature 06 ${structure}`)
       // The driver's words for a person's own doing are status words.
       const words: Readonly<Record<string, string>> = { 'ok 6401': 'cancelled', 'ok 6400': 'too late' }
       return words[said] ?? said.replace('ok ', '')
@@ -151,10 +151,11 @@ async function ours(reader: UsbDeviceModel): Promise<Driver> {
   }
 }
 
-/** libccid takes a vendor class only from ids it lists; of the DUALi reader's family Debian 12's lists 080C. */
+/** libccid takes a vendor class only from ids it lists; of the DUALi reader's family Debian 12's lists 080C, of the cyberJack's 0504. */
 const judged: Readonly<Record<string, ReaderProfile>> = {
   ...readerProfiles,
   dualiAbcm6: { ...readerProfiles.dualiAbcm6, productId: 0x080c },
+  cyberJackPinpad: { ...readerProfiles.cyberJackPinpad, productId: 0x0504 },
 }
 const isTpdu = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice(84, 86) === '01'
 const isExtended = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice(84, 86) === '04'
