@@ -5,21 +5,31 @@ export type PathReason =
   | 'malformed'
   | 'expired'
   | 'not-yet-valid'
+  | 'issuer-expired'
+  | 'issuer-not-yet-valid'
   | 'untrusted'
   | 'bad-signature'
   | 'not-a-ca'
   | 'path-too-long'
   | 'unknown-critical-extension'
+  | 'weak-hash'
+  | 'weak-key'
+  | 'too-complex'
 
 const sentences: Readonly<Record<PathReason, string>> = {
   malformed: 'A certificate cannot be read.',
-  expired: 'A certificate has expired.',
-  'not-yet-valid': 'A certificate is not valid yet.',
+  expired: 'The certificate has expired.',
+  'not-yet-valid': 'The certificate is not valid yet.',
+  'issuer-expired': 'The certificate of an issuer has expired.',
+  'issuer-not-yet-valid': 'The certificate of an issuer is not valid yet.',
   untrusted: 'No path leads to a certificate that is trusted here.',
   'bad-signature': 'A certificate was not signed by the issuer that it names.',
   'not-a-ca': 'A certificate was issued by one that may issue none.',
   'path-too-long': 'An issuer allows no path of this length.',
   'unknown-critical-extension': 'A certificate has a critical extension that is not understood.',
+  'weak-hash': 'A certificate is signed over SHA-1 or an older hash, which can be forged.',
+  'weak-key': 'A certificate has an RSA key of less than 2048 bits.',
+  'too-complex': 'Too many certificates would have to be tried, or a path is too long.',
 }
 
 /** A path was refused; `reason` says why. */

@@ -1,4 +1,5 @@
-/** The signer port: what login and documents ask of a key, wherever it lives. */
+/** The signer port, what login and documents ask of a key, wherever it lives; and the strict form of ECDSA signatures. */
+export { ecdsaNumbers } from './der.ts'
 export {
   type SignatureAlgorithm,
   type Signer,

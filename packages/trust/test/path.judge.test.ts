@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PathError, verifyPath } from '@webtoki/trust/path'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Certificate } from 'pkijs'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Issued, issue } from './pki.ts'
 
 let folder: string
@@ -93,7 +94,7 @@ describe('a path, judged by OpenSSL too', () => {
     ],
     [
       'by an expired CA',
-      'expired',
+      'issuer-expired',
       async (root: Issued) => {
         const old = await issue({
           name: 'old',
@@ -128,8 +129,6 @@ describe('a path, judged by OpenSSL too', () => {
   it('with any byte changed that was signed is refused with a typed error', async () => {
     const root = await issue({ name: 'root', isCa: true })
     const leaf = await issue({ name: 'leaf', issuer: root })
-    // What the issuer signed ends here; behind it, the signature's own encoding may be written in two ways.
-    const signedBytes = 4 + new Uint8Array(leaf.certificate.tbsView).length
     await fc.assert(
       fc.asyncProperty(
         fc.nat(leaf.der.length - 1),
@@ -140,10 +139,83 @@ describe('a path, judged by OpenSSL too', () => {
           const outcome: unknown = await verifyPath(changed, { anchors: [root.der], at }).catch(
             (error: unknown) => error,
           )
-          if (position < signedBytes || !Array.isArray(outcome)) expect(outcome).toBeInstanceOf(PathError)
+          expect(outcome).toBeInstanceOf(PathError)
         },
       ),
       { numRuns: 300 },
     )
+  }, 60_000)
+
+  it('with its signature or what stands around it written in another way is refused', async () => {
+    const root = await issue({ name: 'root', isCa: true })
+    const { der, certificate } = await issue({ name: 'leaf', issuer: root })
+    const tail = 4 + new Uint8Array(certificate.tbsView).length
+    const refused: unknown[] = []
+    for (let position = 0; position < der.length; position++) {
+      // The outer header and all behind what was signed, at every bit.
+      if (position >= 4 && position < tail) continue
+      for (let bit = 0; bit < 8; bit++) {
+        const changed = der.slice()
+        changed[position] = (changed[position] ?? 0) ^ (1 << bit)
+        refused.push(await verifyPath(changed, { anchors: [root.der], at }).catch((error: unknown) => error))
+      }
+    }
+    expect(refused.filter((outcome) => !(outcome instanceof PathError))).toEqual([])
+    // A zero in front of r, with every length around it made to fit.
+    const bits = tail + 12
+    const sequence = bits + 3
+    expect([der[bits], der[bits + 2], der[sequence], der[sequence + 2]]).toEqual([0x03, 0, 0x30, 0x02])
+    const longer = Uint8Array.of(...der.slice(0, sequence + 4), 0, ...der.slice(sequence + 4))
+    for (const length of [3, bits + 1, sequence + 1, sequence + 3]) longer[length] = (longer[length] ?? 0) + 1
+    await expect(verifyPath(longer, { anchors: [root.der], at })).rejects.toMatchObject({
+      reason: 'malformed',
+    })
+  }, 60_000)
+
+  it('among twelve CAs of one name and one key is told at once', async () => {
+    const root = await issue({ name: 'root', isCa: true })
+    const first = await issue({ name: 'twin', isCa: true })
+    const twins: Issued[] = [first]
+    while (twins.length < 12) twins.push(await issue({ name: 'twin', isCa: true, keys: first.keys }))
+    const leaf = await issue({ name: 'leaf', issuer: first })
+    const verify = vi.spyOn(Certificate.prototype, 'verify')
+    expect(await ours(leaf, root, twins)).toBe('untrusted')
+    // The leaf, and each of the twelve, under the one key.
+    expect(verify.mock.calls.length).toBeLessThanOrEqual(13)
+    const known = await issue({ name: 'twin', issuer: root, isCa: true, keys: first.keys })
+    expect(await ours(leaf, root, [...twins, known])).toBe('trusted by 3')
+    verify.mockRestore()
+  }, 5000)
+
+  it('among many CAs of one name and different keys ends with a reason', async () => {
+    const root = await issue({ name: 'root', isCa: true })
+    const namesakes: Issued[] = []
+    while (namesakes.length < 101) namesakes.push(await issue({ name: 'namesake', isCa: true }))
+    const leaf = await issue({ name: 'leaf', issuer: namesakes[0] as Issued })
+    expect(await ours(leaf, root, namesakes)).toBe('too-complex')
+    expect(await ours(leaf, root, namesakes.slice(0, 100))).toBe('too-complex')
+  })
+
+  it('over SHA-1, or with a short RSA key, is refused for that', async () => {
+    const root = await issue({ name: 'root', isCa: true })
+    expect(await ours(await issue({ name: 'old', issuer: root, hash: 'SHA-1' }), root, [])).toBe('weak-hash')
+    const short = await issue({ name: 'short', issuer: root, algorithm: 'RS256', rsaBits: 1024 })
+    expect(await ours(short, root, [])).toBe('weak-key')
+    const between = await issue({
+      name: 'between',
+      issuer: root,
+      isCa: true,
+      algorithm: 'RS256',
+      rsaBits: 2047,
+    })
+    expect(await ours(await issue({ name: 'leaf', issuer: between }), root, [between])).toBe('weak-key')
+  })
+
+  it('whose CA has expired does not say that the person’s certificate has', async () => {
+    const notAfter = new Date('2026-10-01T00:00:00Z')
+    const root = await issue({ name: 'root', isCa: true, notAfter })
+    expect(await ours(await issue({ name: 'leaf', issuer: root }), root, [])).toBe('issuer-expired')
+    const valid = await issue({ name: 'root', isCa: true })
+    expect(await ours(await issue({ name: 'leaf', issuer: valid, notAfter }), valid, [])).toBe('expired')
   })
 })

@@ -43,20 +43,29 @@ export interface IssueOptions {
   readonly keyUsage?: number | null
   readonly extendedKeyUsage?: readonly string[]
   readonly unknownCritical?: boolean
+  /** Extensions as they are, added last. */
+  readonly extensions?: readonly Extension[]
+  /** Another certificate's. */
+  readonly keys?: Issued['keys']
+  readonly rsaBits?: number
+  /** Of the issuer's signature. */
+  readonly hash?: 'SHA-1' | 'SHA-256'
 }
 
 let serial = 1
 
 export async function issue(options: IssueOptions): Promise<Issued> {
   const { name, algorithm = 'ES256', issuer, isCa = false } = options
-  const rsa = { modulusLength: 2048, publicExponent: Uint8Array.of(1, 0, 1) }
+  const rsa = { modulusLength: options.rsaBits ?? 2048, publicExponent: Uint8Array.of(1, 0, 1) }
   const parameters = algorithm.startsWith('ES')
     ? keyAlgorithms[algorithm]
     : { ...rsa, ...keyAlgorithms[algorithm] }
-  const keys = (await webcrypto.subtle.generateKey(parameters as webcrypto.EcKeyGenParams, true, [
-    'sign',
-    'verify',
-  ])) as Issued['keys']
+  const keys =
+    options.keys ??
+    ((await webcrypto.subtle.generateKey(parameters as webcrypto.EcKeyGenParams, true, [
+      'sign',
+      'verify',
+    ])) as Issued['keys'])
   const certificate = new Certificate()
   certificate.version = 2
   certificate.serialNumber = new Integer({ value: serial++ })
@@ -91,9 +100,13 @@ export async function issue(options: IssueOptions): Promise<Issued> {
       new Extension({ extnID: '1.2.3.4.5', critical: true, extnValue: new Integer({ value: 1 }).toBER() }),
     )
   }
-  certificate.extensions = extensions
+  certificate.extensions = [...extensions, ...(options.extensions ?? [])]
   await certificate.subjectPublicKeyInfo.importKey(keys.publicKey as unknown as CryptoKey, engine)
-  await certificate.sign((issuer?.keys ?? keys).privateKey as unknown as CryptoKey, 'SHA-256', engine)
+  await certificate.sign(
+    (issuer?.keys ?? keys).privateKey as unknown as CryptoKey,
+    options.hash ?? 'SHA-256',
+    engine,
+  )
   return { der: new Uint8Array(certificate.toSchema(true).toBER()), certificate, keys }
 }
 
