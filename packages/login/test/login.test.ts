@@ -9,6 +9,7 @@ import {
 import type { SignatureAlgorithm } from '@webtoki/trust'
 import { readCertificate } from '@webtoki/trust/path'
 import fc from 'fast-check'
+import { Extension } from 'pkijs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { tokenFor } from '../src/browser/token.ts'
 import { isSigned } from '../src/server/signature.ts'
@@ -145,6 +146,12 @@ describe('a token is refused', () => {
     ['for signatures that bind (nonRepudiation) alone', 'key-usage', { name: 'Ada', keyUsage: 0x40 }],
     ['without a key usage', 'key-usage', { name: 'Ada', keyUsage: null }],
     ['for servers', 'extended-key-usage', { name: 'Ada', extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'] }],
+    [
+      'for purposes that cannot be read',
+      'extended-key-usage',
+      { name: 'Ada', extensions: [unreadable('2.5.29.37')] },
+    ],
+    ['under policies that cannot be read', 'policy', { name: 'Ada', extensions: [unreadable('2.5.29.32')] }],
     ['with an extension that nobody knows', 'untrusted', { name: 'Ada', unknownCritical: true }],
   ]
   it.each(certificates)('whose certificate is %s: %s', async (_what, expected, options) => {
@@ -166,12 +173,30 @@ describe('a token is refused', () => {
     await expect(logIn(leaf, 'ES256', { intermediates })).rejects.toEqual(reason('untrusted'))
   })
 
+  it('whose certificate is weak, or whose issuer has expired, each with a word of its own', async () => {
+    const rsaCa = await issue({ name: 'RSA CA', isCa: true, algorithm: 'RS256' })
+    const anchors = [rsaCa.der]
+    const overSha1 = await issue({ name: 'Ada', issuer: ca, hash: 'SHA-1' })
+    await expect(logIn(overSha1)).rejects.toEqual(reason('weak-hash'))
+    const short = await issue({ name: 'Ada', issuer: rsaCa, algorithm: 'RS256', rsaBits: 1024 })
+    await expect(logIn(short, 'RS256', { anchors })).rejects.toEqual(reason('weak-key'))
+    const old = await issue({ name: 'Old CA', isCa: true, notAfter: new Date('2026-11-01T00:00:00Z') })
+    const issued = await issue({ name: 'Ada', issuer: old })
+    await expect(logIn(issued, 'ES256', { anchors: [old.der] })).rejects.toEqual(reason('untrusted'))
+  })
+
   it('whose certificate is revoked, or nobody can say', async () => {
     await expect(logIn(person, 'ES256', { revocation: async () => 'revoked' })).rejects.toEqual(
       reason('revoked'),
     )
     const failing = () => Promise.reject(new Error('no network'))
     await expect(logIn(person, 'ES256', { revocation: failing })).rejects.toEqual(
+      reason('revocation-unknown'),
+    )
+    const throwing = () => {
+      throw new Error('no such service')
+    }
+    await expect(logIn(person, 'ES256', { revocation: throwing })).rejects.toEqual(
       reason('revocation-unknown'),
     )
     await expect(logIn(person, 'ES256', { revocation: async () => 'good' })).resolves.toBeDefined()
@@ -184,25 +209,22 @@ describe('a token is refused', () => {
     const fixed = { issue: async () => nonce, take: async () => nonce }
     const { verifier: patient } = verifierWith({ nonces: fixed })
     await expect(verifier.verify(token, 'session')).resolves.toBeDefined()
-    await fc.assert(
-      fc.asyncProperty(
-        fc.nat(token.length - 1),
-        fc.constantFrom('A', 'z', '0', '"', '{', '='),
-        async (at, character) => {
-          const mutated = token.slice(0, at) + character + token.slice(at + 1)
-          const outcome: unknown = await patient.verify(mutated, 'session').catch((error: unknown) => error)
-          const harmless = JSON.stringify(read(mutated)) === JSON.stringify(read(token))
-          if (!harmless) expect(outcome).toBeInstanceOf(LoginError)
-        },
-      ),
-      { numRuns: 200 },
-    )
+    const accepted: string[] = []
+    for (let at = 0; at < token.length; at++) {
+      for (const character of ['A', 'z', '0', '"', '{', '=']) {
+        const mutated = token.slice(0, at) + character + token.slice(at + 1)
+        if (JSON.stringify(read(mutated)) === JSON.stringify(read(token))) continue
+        const outcome: unknown = await patient.verify(mutated, 'session').catch((error: unknown) => error)
+        if (!(outcome instanceof LoginError)) accepted.push(`${character} at ${at}`)
+      }
+    }
+    expect(accepted).toEqual([])
     await fc.assert(
       fc.asyncProperty(fc.string({ maxLength: 300 }), async (text) => {
         await expect(patient.verify(text, 'session')).rejects.toBeInstanceOf(LoginError)
       }),
     )
-  })
+  }, 60_000)
 })
 
 /** The reference implementation's refusals in our words. */
@@ -299,13 +321,25 @@ describe('the origin of a site', () => {
     },
   )
 
-  it.each(['https://example.org/', 'https://example.org/path', 'example.org', 'isolated-app://short', ''])(
-    'is refused as %j, which no browser prints',
-    (text) => {
-      expect(made(text)).toThrow(RangeError)
-    },
-  )
+  it.each([
+    'https://example.org/',
+    'https://example.org/path',
+    'example.org',
+    'isolated-app://short',
+    '',
+    'https://Example.org',
+    'https://example.org:443',
+    'https://a@example.org',
+    'https://münchen.example',
+  ])('is refused as %j, which no browser prints', (text) => {
+    expect(made(text)).toThrow(RangeError)
+  })
 })
+
+/** An extension whose value is an INTEGER, where a SEQUENCE should stand. */
+function unreadable(extnID: string): Extension {
+  return new Extension({ extnID, extnValue: Uint8Array.of(2, 1, 1).buffer })
+}
 
 function changed(base64: unknown): string {
   const bytes = Buffer.from(String(base64), 'base64')

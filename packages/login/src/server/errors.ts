@@ -11,6 +11,8 @@ export type LoginReason =
   | 'key-usage'
   | 'extended-key-usage'
   | 'policy'
+  | 'weak-hash'
+  | 'weak-key'
   | 'untrusted'
   | 'revoked'
   | 'revocation-unknown'
@@ -26,6 +28,8 @@ const sentences: Readonly<Record<LoginReason, string>> = {
   'key-usage': 'The certificate is not meant for digital signatures.',
   'extended-key-usage': 'The certificate is not meant for authenticating clients.',
   policy: 'The certificate was issued under a policy that is not accepted.',
+  'weak-hash': 'The certificate, or one of an issuer, is signed over SHA-1 or an older hash.',
+  'weak-key': 'The certificate, or one of an issuer, has an RSA key of less than 2048 bits.',
   untrusted: 'The certificate leads to no issuer that is trusted here.',
   revoked: 'The certificate has been revoked.',
   'revocation-unknown': 'Nobody could say whether the certificate has been revoked.',

@@ -13,7 +13,11 @@ export interface Identity {
   readonly country?: string
   /** The issuer's common name, else its organization; empty where it has neither. */
   readonly issuer: string
-  /** SHA-256 of the certificate in hex: the same as long as the certificate is. */
+  /**
+   * SHA-256 of the certificate in hex. It names a certificate, and is no identifier of a person or an account: people
+   * get new cards, and whoever holds an ECDSA certificate can write its signature as (r, n−s), which is as valid and has
+   * another fingerprint.
+   */
   readonly fingerprint: string
 }
 
@@ -24,23 +28,25 @@ const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2'
 
 /** Throws LoginError 'key-usage', 'extended-key-usage', 'policy'. */
 export function checkUse(certificate: Certificate, disallowedPolicies: readonly string[]): void {
-  const parsed = (extension: string): unknown =>
-    certificate.extensions?.find(({ extnID }) => extnID === extension)?.parsedValue
+  const found = (extension: string) => certificate.extensions?.find(({ extnID }) => extnID === extension)
+  const parsed = (extension: string): unknown => found(extension)?.parsedValue
   // digitalSignature is the first bit.
   const usage = parsed(KEY_USAGE) as { valueBlock?: { valueHexView?: Uint8Array } } | undefined
   const bits = usage?.valueBlock?.valueHexView?.[0]
   if (bits === undefined || (bits & 0x80) === 0) throw new LoginError('key-usage')
   const purposes = parsed(EXTENDED_KEY_USAGE) as { keyPurposes?: readonly string[] } | undefined
-  if (purposes !== undefined && !purposes.keyPurposes?.includes(CLIENT_AUTHENTICATION)) {
-    throw new LoginError('extended-key-usage')
-  }
+  // One that is there and cannot be read limits the certificate in a way that we do not know.
+  const allows =
+    found(EXTENDED_KEY_USAGE) === undefined || purposes?.keyPurposes?.includes(CLIENT_AUTHENTICATION)
+  if (allows !== true) throw new LoginError('extended-key-usage')
   const policies = parsed(POLICIES) as
     | { certificatePolicies?: readonly { policyIdentifier: string }[] }
     | undefined
-  const isDisallowed = policies?.certificatePolicies?.some((policy) =>
-    disallowedPolicies.includes(policy.policyIdentifier),
-  )
-  if (isDisallowed) throw new LoginError('policy')
+  const identifiers = policies?.certificatePolicies
+  if (found(POLICIES) !== undefined && (identifiers === undefined || identifiers.length === 0))
+    throw new LoginError('policy')
+  if (identifiers?.some(({ policyIdentifier }) => disallowedPolicies.includes(policyIdentifier)))
+    throw new LoginError('policy')
 }
 
 /** To be called with a certificate that has been verified. */

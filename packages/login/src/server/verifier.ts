@@ -43,8 +43,7 @@ export interface LoginVerifier {
 /** Throws RangeError where the origin is not one. */
 export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
   const { origin, anchors, nonces, revocation } = options
-  if (!/^(https?:\/\/[^/?#\s]+|isolated-app:\/\/[a-z2-7]{56})$/.test(origin))
-    throw new RangeError(`'${origin}' is no origin.`)
+  if (!isOrigin(origin)) throw new RangeError(`'${origin}' is no origin as browsers print it.`)
   return {
     verify: async (token, session) => {
       // First of all, so that no token can be tried twice.
@@ -55,7 +54,7 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       checkUse(read.certificate, options.disallowedPolicies ?? [])
       const path = await pathOf(der, options)
       if (revocation !== notChecked) {
-        const answer = await revocation(path).catch(() => 'unknown' as const)
+        const answer = await asked(() => revocation(path))
         if (answer === 'revoked') throw new LoginError('revoked')
         if (answer !== 'good') throw new LoginError('revocation-unknown')
       }
@@ -75,10 +74,36 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       return await verifyPath(der, { anchors, ...between, at: now?.() ?? new Date() })
     } catch (error) {
       if (!(error instanceof PathError)) throw error
-      const { reason } = error
-      if (reason === 'expired' || reason === 'not-yet-valid') throw new LoginError(reason, { cause: error })
-      throw new LoginError('untrusted', { cause: error })
+      switch (error.reason) {
+        case 'expired':
+        case 'not-yet-valid':
+        case 'weak-hash':
+        case 'weak-key':
+          throw new LoginError(error.reason, { cause: error })
+        default:
+          throw new LoginError('untrusted', { cause: error })
+      }
     }
+  }
+}
+
+function isOrigin(text: string): boolean {
+  // Of this scheme, the platform says 'null'.
+  if (/^isolated-app:\/\/[a-z2-7]{56}$/.test(text)) return true
+  const { URL } = globalThis as unknown as { URL: new (text: string) => { readonly origin: string } }
+  try {
+    return /^https?:/.test(text) && new URL(text).origin === text
+  } catch {
+    return false
+  }
+}
+
+/** One that throws, at once or later, could not say. */
+async function asked(revocation: () => ReturnType<RevocationCheck>): ReturnType<RevocationCheck> {
+  try {
+    return await revocation()
+  } catch {
+    return 'unknown'
   }
 }
 
