@@ -9,6 +9,8 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     testTimeout: 20_000,
+    // A hook may compile C first, on a fresh clone.
+    hookTimeout: 60_000,
     projects: [
       {
         extends: true,
@@ -34,7 +36,8 @@ export default defineConfig({
           name: 'browser',
           include: ['e2e/test/**/*.test.ts'],
           testTimeout: 60_000,
-          hookTimeout: 60_000,
+          // A browser on a busy machine takes its time.
+          expect: { poll: { timeout: 15_000 } },
         },
       },
     ],

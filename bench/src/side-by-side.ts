@@ -171,7 +171,8 @@ async function withPage<T>(
   } finally {
     server.closeAllConnections()
     server.close()
-    rmSync(userDataDir, { recursive: true, force: true })
+    // Chromium's last processes still write while it ends.
+    rmSync(userDataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
   }
 }
 

@@ -8,6 +8,7 @@ import type { HidDeviceModel, UsbDeviceModel, VirtualCard } from '@webtoki/simul
 import { chromiumOnBus, startBus, type VirtualUsbBus } from '@webtoki/simulator/node'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 import { build } from 'vite'
+import { chromiumPath, DemoPage } from './stand.ts'
 
 /** Keep a browser from talking to anybody but us. */
 const quiet = ['--disable-quic', '--disable-background-networking']
@@ -45,7 +46,7 @@ export class BusStand {
       ...(options.hidGrants === undefined ? {} : { hidGrants: options.hidGrants }),
     })
     const context = await chromium.launchPersistentContext(folder, {
-      executablePath: '/usr/bin/chromium',
+      executablePath: chromiumPath,
       headless: options.headless ?? true,
       env: { ...launch.env, ...options.environment },
       args: [...launch.args, ...quiet, ...(options.args ?? [])],
@@ -64,10 +65,19 @@ export class BusStand {
     return page
   }
 
+  /** The demo in a new tab, heard from its first line on. */
+  async openDemo(url: string): Promise<DemoPage> {
+    const page = new DemoPage(await this.context.newPage())
+    await page.page.goto(url)
+    await page.page.waitForSelector('html[data-ready]')
+    return page
+  }
+
   async stop(): Promise<void> {
     await this.context.close()
     await this.bus.close()
-    rmSync(this.#folder, { recursive: true, force: true })
+    // Chromium's last processes still write while it ends.
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
   }
 }
 

@@ -1,20 +1,18 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createPivCard, readerProfiles, VirtualCcidReader } from '@webtoki/simulator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import { BusStand } from './bus-stand.ts'
-import { DemoPage, DemoServer } from './stand.ts'
+import { chromiumPath, DemoServer } from './stand.ts'
 
-const missing = ['/usr/bin/Xvfb', '/usr/bin/xdotool'].filter((program) => !existsSync(program))
-if (missing.length > 0) {
-  if (process.env['CI'] === 'true') throw new Error(`${missing.join(', ')}: missing, and CI skips nothing.`)
-  console.warn(`The real chooser is not tried: ${missing.join(', ')} missing.`)
-}
+const missing = whatIsMissing([chromiumPath, 'gcc', 'Xvfb', 'xdotool'])
+if (missing !== undefined) console.warn(`The real chooser is not tried: ${missing}.`)
 
-describe.skipIf(missing.length > 0)('the browser’s own chooser', () => {
+describe.skipIf(missing !== undefined)('the browser’s own chooser', () => {
   let display: Display
   let server: DemoServer
   let stand: BusStand
@@ -29,15 +27,15 @@ describe.skipIf(missing.length > 0)('the browser’s own chooser', () => {
     })
   })
   afterAll(async () => {
-    await stand.stop()
-    server.stop()
-    await display.end()
+    await stand?.stop()
+    await server?.stop()
+    await display?.end()
   })
 
   it('lets a person pick the reader and log in with it', async () => {
     reader.insert(createPivCard())
     stand.bus.plug(reader)
-    const page = new DemoPage(await stand.open(server.url))
+    const page = await stand.openDemo(server.url)
     expect(await page.page.evaluate(async () => (await navigator.usb.getDevices()).length)).toBe(0)
     const before = display.look()
     await page.page.getByRole('button', { name: 'Connect a reader' }).click()

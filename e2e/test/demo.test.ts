@@ -4,13 +4,17 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { demoCa } from '@webtoki/simulator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Demo, type DemoPage } from './stand.ts'
+import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
+import { chromiumPath, Demo, type DemoPage } from './stand.ts'
+
+const missing = whatIsMissing([chromiumPath, 'openssl'])
+if (missing !== undefined) console.warn(`The demo’s stories are not told: ${missing}.`)
 
 let demo: Demo
 beforeAll(async () => {
   demo = await Demo.start()
 })
-afterAll(() => demo.stop())
+afterAll(() => demo?.stop())
 
 const letter = new TextEncoder().encode('Dear reader,\nthis is to be signed.\n')
 
@@ -43,7 +47,7 @@ function openssl(signature: string, document: Uint8Array, ...options: string[]):
   )
 }
 
-describe('logging in', () => {
+describe.skipIf(missing !== undefined)('logging in', () => {
   it('the person enters the PIN, and the site knows their name', () =>
     story(async (page) => {
       await page.card('not verified, 3 tries left (63C3)')
@@ -144,7 +148,7 @@ describe('logging in', () => {
     }))
 })
 
-describe('signing a document', () => {
+describe.skipIf(missing !== undefined)('signing a document', () => {
   it('a folder is no document, and the page says so', () =>
     story(async (page) => {
       const box = await page.page.locator('#drop').boundingBox()
@@ -198,14 +202,15 @@ describe('signing a document', () => {
   it('with a card pulled meanwhile says so; put back, it signs', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
-      await page.page.getByLabel('Slow card').check()
+      // The card waits in the middle of the signature for as long as nobody touches it.
+      await page.page.getByLabel('Asks for a touch').check()
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
-      await page.signing('The card is working')
+      await page.signing('Touch your key')
       await page.page.getByRole('button', { name: 'Take the card out' }).click()
       await page.signing('The card or its reader was taken away.')
       expect((await page.activity()).at(-1)).toMatch(/Sign CKR_DEVICE_REMOVED$/)
-      await page.page.getByLabel('Slow card').uncheck()
+      await page.page.getByLabel('Asks for a touch').uncheck()
       await page.page.getByRole('button', { name: 'Put the card in' }).click()
       await page.ready()
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
@@ -217,18 +222,34 @@ describe('signing a document', () => {
   it('with the reader unplugged meanwhile says so; plugged in, it goes on', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
-      await page.page.getByLabel('Slow card').check()
+      // The card waits in the middle of the signature for as long as nobody touches it.
+      await page.page.getByLabel('Asks for a touch').check()
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
-      await page.signing('The card is working')
+      await page.signing('Touch your key')
       await page.page.getByRole('button', { name: 'Unplug the reader' }).click()
       await page.signing('The card or its reader was taken away.')
       await page.page.locator('webtoki-readers').getByText('No reader is connected.').waitFor()
-      await page.page.getByLabel('Slow card').uncheck()
+      await page.page.getByLabel('Asks for a touch').uncheck()
       await page.page.getByRole('button', { name: 'Plug the reader in' }).click()
       await page.ready()
       await page.logIn()
       await page.login('You are logged in')
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('Signed')
+      openssl(await page.download(demo.folder), letter)
+    }))
+
+  it('a slow card is told as one that works, and signs', () =>
+    story(async (page) => {
+      await page.choose('letter.txt', letter)
+      await page.page.getByLabel('Slow card').check()
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('The card is working')
+      await page.page.getByLabel('Slow card').uncheck()
+      await page.signing('Signed')
     }))
 
   it('a double click on Sign gives one operation', () =>
@@ -257,7 +278,7 @@ describe('signing a document', () => {
     }))
 })
 
-describe('the page', () => {
+describe.skipIf(missing !== undefined)('the page', () => {
   it('says that no reader was chosen, and lets the person go on', () =>
     story(async (page) => {
       // A headless browser has no chooser to say no at; its answer to a no is this one.

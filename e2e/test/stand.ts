@@ -8,6 +8,9 @@ import { type Browser, chromium, type Page } from 'playwright-core'
 
 const server = fileURLToPath(new URL('../../demo/dist/server/main.js', import.meta.url))
 
+/** Debian's. */
+export const chromiumPath = '/usr/bin/chromium'
+
 /** Chromium as root needs the first; the others keep it from talking to anybody but us. */
 const flags = [
   '--no-sandbox',
@@ -50,8 +53,12 @@ export class DemoServer {
     return new DemoServer(url, child)
   }
 
-  stop(): void {
-    this.#child.kill()
+  async stop(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const ended = new Promise((resolve) => this.#child.once('exit', resolve))
+      this.#child.kill()
+      await ended
+    }
     rmSync(this.folder, { recursive: true, force: true })
   }
 }
@@ -72,7 +79,7 @@ export class Demo {
 
   static async start(): Promise<Demo> {
     const started = await DemoServer.start()
-    return new Demo(started, await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags }))
+    return new Demo(started, await chromium.launch({ executablePath: chromiumPath, args: flags }))
   }
 
   /** A fresh page in a context of its own, with the virtual reader in use where that is wanted. */
@@ -91,7 +98,7 @@ export class Demo {
 
   async stop(): Promise<void> {
     await this.browser.close()
-    this.#server.stop()
+    await this.#server.stop()
   }
 }
 

@@ -1,7 +1,9 @@
 import { EchoHidDevice } from '@webtoki/simulator'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import { BusStand, LabServer } from './bus-stand.ts'
+import { chromiumPath } from './stand.ts'
 
 /** Of WebHID's own interfaces (wicg.github.io/webhid), what is used here: TypeScript's DOM has none of them. */
 interface HidDevice extends EventTarget {
@@ -20,7 +22,10 @@ declare const navigator: Navigator & {
 const plain = new EchoHidDevice({ productId: 0x4100, serialNumber: 'PLAIN' })
 const numbered = new EchoHidDevice({ productId: 0x4101, serialNumber: 'NUMBERED', reportId: 5 })
 
-describe('the browser’s own WebHID', () => {
+const missing = whatIsMissing([chromiumPath, 'gcc'])
+if (missing !== undefined) console.warn(`WebHID is not tried: ${missing}.`)
+
+describe.skipIf(missing !== undefined)('the browser’s own WebHID', () => {
   let lab: LabServer
   let stand: BusStand
   let page: Page
@@ -33,11 +38,11 @@ describe('the browser’s own WebHID', () => {
     page = await stand.open(lab.url)
   })
   afterEach(() => {
-    for (const device of [plain, numbered]) stand.bus.unplugHid(device)
+    for (const device of [plain, numbered]) stand?.bus.unplugHid(device)
   })
   afterAll(async () => {
-    await stand.stop()
-    await lab.stop()
+    await stand?.stop()
+    await lab?.stop()
   })
 
   /** Waits until the page sees so many. */

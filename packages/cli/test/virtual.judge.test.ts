@@ -5,6 +5,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, it } from 'vitest'
+import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
+
+const missing = whatIsMissing(['gcc', 'lsusb'])
+if (missing !== undefined) console.warn(`webtoki virtual-usb is not judged: ${missing}.`)
 
 const webtoki = fileURLToPath(new URL('../bin/webtoki.js', import.meta.url))
 const children: ChildProcess[] = []
@@ -28,7 +32,7 @@ async function serve(
 
 const ended = (child: ChildProcess) => new Promise<number | null>((resolve) => child.once('exit', resolve))
 
-describe('webtoki virtual-usb', () => {
+describe.skipIf(missing !== undefined)('webtoki virtual-usb', () => {
   it('shows its readers to lsusb, and ends when it is told to', async () => {
     const { said, child } = await serve('virtual-usb', '--device', 'scr331:echo', '--device', 'yubikey4')
     const environment = Object.fromEntries(

@@ -1,13 +1,14 @@
 /** A judge's program: compiled from C beside the tests, told what to do line by line, answering line by line. */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { cacheFolder } from '../../src/node/index.ts'
 
-const maxWaitMs = 10_000
+/** Longer than the C programs wait themselves (10 s), so that their own word comes first. */
+const maxWaitMs = 40_000
 
 /** Why these programs cannot run here, or undefined when nothing is missing. With CI=true a lack is an error. */
 export function whatIsMissing(
@@ -45,7 +46,10 @@ async function build(source: string, name: string, flags: readonly string[]): Pr
   const program = join(cacheFolder(), `${name}-${hash}`)
   if (existsSync(program)) return program
   mkdirSync(cacheFolder(), { recursive: true })
-  await promisify(execFile)('gcc', ['-Wall', '-o', program, source, ...flags, '-lpthread'])
+  // Renamed when whole: several test processes may compile at once, and none may run what another still writes.
+  const unfinished = `${program}.${process.pid}`
+  await promisify(execFile)('gcc', ['-Wall', '-o', unfinished, source, ...flags, '-lpthread'])
+  renameSync(unfinished, program)
   return program
 }
 

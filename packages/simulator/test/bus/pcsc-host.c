@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <reader.h>
 #include <winscard.h>
 
@@ -33,7 +34,7 @@ int main(void) {
   SCARD_READERSTATE state = {0};
   static char reader[MAX_READERNAME];
   LONG result;
-  while ((result = SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context)) == SCARD_E_NO_SERVICE) {}
+  while ((result = SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context)) == SCARD_E_NO_SERVICE) usleep(10000);
   say(pcsc_stringify_error(result), NULL, 0);
   while (fgets(line, sizeof line, stdin)) {
     char verb[32] = "";
