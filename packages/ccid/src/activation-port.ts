@@ -8,7 +8,7 @@ export const SHORT_COMMAND_BYTES = 261
 /** How commands go to a card from one reset to the next. */
 export interface Activation {
   readonly limits: ChannelLimits
-  /** Carries one APDU where the reader takes TPDUs; absent: the reader takes APDUs. */
+  /** Carries one APDU where the reader takes TPDUs or characters; absent: the reader takes APDUs. */
   readonly transmit?: (command: Uint8Array, options: TransmitOptions) => Promise<Uint8Array>
   /**
    * The same for a command that the reader completes with a PIN typed on it: `send` is given the T=1 prologue and
@@ -30,6 +30,8 @@ export interface ActivatedSlot {
   readonly reader: CcidReader
   /** Resets the card after a failed PPS; resolves to its ATR. */
   powerOn(): Promise<Uint8Array>
+  /** Nobody knows where the card stands: it is powered off before it is used again. */
+  disturbed(): void
 }
 
 /** Leniently: cards with an odd ATR work all the same, and what it says of protocols still holds. */

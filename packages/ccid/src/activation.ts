@@ -14,10 +14,11 @@ export async function activate(
 ): Promise<Activation> {
   const atr = readAtr(atrBytes)
   const { level } = slot.reader.descriptor
-  if (level === 'tpdu') {
-    // Pages whose reader takes APDUs never load it.
+  if (level === 'tpdu' || level === 'character') {
+    // Pages whose reader takes APDUs never load it, and few have one that takes characters.
     const { activateTpdu } = await import('./tpdu/activate.ts')
-    return activateTpdu(slot, atr, wanted)
+    const characters = level === 'tpdu' ? undefined : await import('./tpdu/character-line.ts')
+    return activateTpdu(slot, atr, wanted, characters && new characters.CharacterLine(slot))
   }
   if (wanted !== undefined && atr !== undefined && `T=${atr.protocols[0] ?? 0}` !== wanted) {
     // At APDU level the reader chooses, and it chooses the first.

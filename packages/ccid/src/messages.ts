@@ -136,15 +136,22 @@ export function encodeGetSlotStatus(command: CommandHead): Uint8Array<ArrayBuffe
 export interface XfrBlock extends CommandHead {
   /** bBWI. */
   readonly waitingExtension?: number
-  /** wLevelParameter, where the level is extended APDU. */
-  readonly chain: ChainParameter
+  /** wLevelParameter: a ChainParameter at the level of extended APDUs, the number of bytes expected at character level. */
+  readonly chain: number
   /** abData. */
   readonly data: Uint8Array
 }
 
 /** CCID 1.1, 6.1.4. Answer: DataBlock. */
 export function encodeXfrBlock(command: XfrBlock): Uint8Array<ArrayBuffer> {
-  return encode(PcToRdr.xfrBlock, command, command.waitingExtension ?? 0, command.chain, 0, command.data)
+  return encode(
+    PcToRdr.xfrBlock,
+    command,
+    command.waitingExtension ?? 0,
+    command.chain,
+    command.chain >> 8,
+    command.data,
+  )
 }
 
 /** CCID 1.1, 6.1.11: the reader takes a PIN and puts it into a command. `data` is made by `pin-pad.ts`. Answer: DataBlock. */

@@ -5,8 +5,11 @@ import { quirkOf, type ReaderQuirk } from './quirks.ts'
 
 /** LEN 255 is reserved in T=1 (ISO/IEC 7816-3:2006, 11.3.2.3). */
 const MAX_IFSD_BYTES = 254
-/** bInterfaceProtocol of ICCD version B. */
+/** bInterfaceProtocol of the two versions of ICCD. */
+export const ICCD_A = 1
 export const ICCD_B = 2
+/** A whole T=0 command, with the header of a message. */
+const SHORT_MESSAGE_BYTES = 271
 /** A block's prologue and LRC. */
 const BLOCK_OVERHEAD_BYTES = 4
 
@@ -48,9 +51,12 @@ export function correctedDescriptor(
   given: CcidDescriptor,
   interfaceProtocol: number,
 ): CcidDescriptor {
+  let told = given
   // ICCD version B parts long APDUs by bLevelParameter at the short level too.
-  const told: CcidDescriptor =
-    interfaceProtocol === ICCD_B && given.level === 'short' ? { ...given, level: 'extended' } : given
+  if (interfaceProtocol === ICCD_B && given.level === 'short') told = { ...given, level: 'extended' }
+  // Version A sends a T=0 header, then its data, and the device speaks with the card: our pipe takes TPDUs apart.
+  if (interfaceProtocol === ICCD_A && given.level === 'character')
+    told = { ...given, level: 'tpdu', maxMessageBytes: Math.max(SHORT_MESSAGE_BYTES, given.maxMessageBytes) }
   const quirk = quirkOf(vendorId, productId)
   if (quirk === undefined) return told
   const { maxIfsdBytes = told.maxIfsdBytes, maxDataRateBps = told.maxDataRateBps } = quirk
@@ -80,7 +86,7 @@ export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPla
     protocols: ([0, 1] as const).filter((each) => known & (1 << each)).map((each) => `T=${each}` as const),
     negotiation: negotiationOf(features, level),
     ifsd:
-      level === 'tpdu'
+      (level === 'tpdu' || level === 'character') && known & 2
         ? { bytes: ifsdBytes, by: features & CcidFeature.automaticIfsd ? 'reader' : 'host' }
         : undefined,
     clockKHz: descriptor.defaultClockKHz,
@@ -91,12 +97,12 @@ export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPla
     slots: descriptor.maxSlotIndex + 1,
     busySlots: Math.max(1, descriptor.maxBusySlots),
     quirk: quirkOf(vendorId, productId),
-    refusal: refusalOf(transport, level, descriptor),
+    refusal: refusalOf(descriptor),
   }
 }
 
 function transportOf(interfaceProtocol: number): ReaderPlan['transport'] {
-  if (interfaceProtocol === 1) return 'iccd-a'
+  if (interfaceProtocol === ICCD_A) return 'iccd-a'
   return interfaceProtocol === ICCD_B ? 'iccd-b' : 'ccid'
 }
 
@@ -107,13 +113,7 @@ function negotiationOf(features: number, level: ExchangeLevel): ReaderPlan['nego
   return features & CcidFeature.automaticPps ? 'reader-by-parameters' : 'host'
 }
 
-function refusalOf(
-  transport: ReaderPlan['transport'],
-  level: ExchangeLevel,
-  { maxMessageBytes }: CcidDescriptor,
-): string | undefined {
-  if (transport === 'iccd-a') return 'ICCD version A, which this driver does not speak yet'
-  if (level === 'character') return 'character level, which this driver does not speak yet'
+function refusalOf({ maxMessageBytes }: CcidDescriptor): string | undefined {
   if (maxMessageBytes <= HEADER_BYTES + BLOCK_OVERHEAD_BYTES)
     return `messages of ${maxMessageBytes} bytes have no room for a command`
   return undefined

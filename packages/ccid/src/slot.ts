@@ -9,7 +9,6 @@ import {
   type Presence,
   ReaderGoneError,
   ReaderInUseError,
-  ReaderNotSupportedError,
   ReaderRefusedError,
   type SmartcardError,
   type TransmitOptions,
@@ -104,13 +103,6 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   connect(options: ConnectOptions = {}): Promise<CardConnection> {
-    if (this.reader.descriptor.level === 'character') {
-      return Promise.reject(
-        new ReaderNotSupportedError(
-          'The reader works at character level; this driver does not speak that yet.',
-        ),
-      )
-    }
     const { signal } = options
     if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
     if (this.#connecting !== undefined || this.#connection !== undefined)

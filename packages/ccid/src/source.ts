@@ -19,7 +19,7 @@ import {
   SMART_CARD_CLASS,
   VENDOR_CLASS,
 } from './descriptors.ts'
-import { correctedDescriptor, ICCD_B } from './plan.ts'
+import { correctedDescriptor, ICCD_A, ICCD_B } from './plan.ts'
 import { holdDevice, releaseDevice } from './device-hold.ts'
 import { Identities, nameOf, type ReaderIdentity, slotIdentity } from './identity.ts'
 import type { CcidPipe } from './pipe.ts'
@@ -331,7 +331,8 @@ class UsbSlotSource implements CcidSlotSource {
 
   /** CCID over bulk endpoints, or ICCD over the control pipe. */
   async #openPipe(device: USBDevice, face: CcidInterface, reset: boolean): Promise<CcidPipe> {
-    if (face.interfaceProtocol !== ICCD_B) return WebUsbPipe.open(device, face, { reset })
+    if (face.interfaceProtocol !== ICCD_A && face.interfaceProtocol !== ICCD_B)
+      return WebUsbPipe.open(device, face, { reset })
     // Few devices: pages with any other reader never load it.
     const { IccdPipe } = await import('./iccd-pipe.ts')
     return IccdPipe.open(device, face, this.#clock, reset)

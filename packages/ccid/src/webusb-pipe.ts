@@ -68,9 +68,7 @@ export class WebUsbPipe implements CcidPipe {
     const bulkIn = bulk('in')
     const bulkOut = bulk('out')
     if (bulkIn === undefined || bulkOut === undefined) {
-      throw new ReaderNotSupportedError(
-        'The reader has no bulk endpoints (ICCD on the control pipe); this driver does not speak that yet.',
-      )
+      throw new ReaderNotSupportedError('The reader has no bulk endpoints, and says nothing of another way.')
     }
     await claim(device, face, options.reset === true)
     return new WebUsbPipe(device, face, bulkIn, bulkOut)

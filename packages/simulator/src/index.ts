@@ -9,7 +9,9 @@ export {
   FaultSchedule,
   type FaultTarget,
 } from './ccid/faults.ts'
-export { gemaltoPdt, type IccdProfile, VirtualIccdToken } from './ccid/iccd-token.ts'
+export { characterReaderProfiles } from './ccid/character-profiles.ts'
+export { eGate, VirtualIccdAToken } from './ccid/iccd-a-token.ts'
+export { gemaltoPdt, type IccdProfile, konaToken, VirtualIccdToken } from './ccid/iccd-token.ts'
 export type { MessageName } from './ccid/messages.ts'
 export type { PadHabits } from './ccid/pad-habits.ts'
 export type { PersonAtPad, PinEntry, PinQuestion } from './ccid/pin-entry.ts'
@@ -26,6 +28,7 @@ export { HandClock, realClock, type SimulatorClock } from './clock.ts'
 export { createEchoCard, EchoCard } from './echo-card.ts'
 export { EchoHidDevice, type HidDeviceModel, type HidPort, hasNumberedReports } from './hid/device.ts'
 export type { ContactOptions } from './iso7816/contact-card.ts'
+export { T0Card, type T0CardOptions } from './iso7816/t0-card.ts'
 export { T1Card, type T1CardOptions } from './iso7816/t1-card.ts'
 export * from './piv/index.ts'
 export { ScriptedCard, type ScriptStep } from './scripted-card.ts'

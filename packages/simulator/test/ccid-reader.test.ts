@@ -1,5 +1,5 @@
 import { expect, it, describe } from 'vitest'
-import { createEchoCard, readerProfiles, ScriptedCard, VirtualCcidReader } from '../src/index.ts'
+import { characterReaderProfiles, createEchoCard, readerProfiles, ScriptedCard } from '../src/index.ts'
 import { echo, Host, message, powerOn, xfr } from './ccid-host.ts'
 
 describe('a reader, message by message', () => {
@@ -111,11 +111,27 @@ describe('a reader, message by message', () => {
     expect((await host.ask(xfr(4, echo))).slice(10)).toEqual([0xaa, 0xbb, 0x90, 0])
   })
 
-  it('does not model what it does not know', () => {
-    const character = readerProfiles.dualiAbcm6.ccidDescriptor.replace('ba060400', 'ba060000')
-    expect(() => new VirtualCcidReader({ ...readerProfiles.dualiAbcm6, ccidDescriptor: character })).toThrow(
-      /character/,
-    )
+  it('at character level gives as many bytes as the host waits for: header, procedure byte, data, status word', async () => {
+    const host = await new Host(characterReaderProfiles.oz776, createEchoCard()).open()
+    await host.ask(powerOn(0))
+    expect((await host.ask(xfr(1, [0, 0x12, 0, 3, 3], 1))).slice(7)).toEqual([0, 0, 0, 0x12])
+    expect((await host.ask(xfr(2, [], 4))).slice(10)).toEqual([0, 1, 2, 0x90])
+    expect((await host.ask(xfr(3, [], 1))).slice(10)).toEqual([0])
+    expect((await host.ask(xfr(4, [0, 0x10, 0, 0, 2], 1))).slice(10)).toEqual([0x10])
+    expect((await host.ask(xfr(5, [0xaa, 0xbb], 2))).slice(10)).toEqual([0x61, 2])
+    expect((await host.ask(xfr(6, [0, 0xc0, 0, 0, 2], 5))).slice(10)).toEqual([0xc0, 0xaa, 0xbb, 0x90, 0])
+    // The card has no more to say, and a host that waits for nothing is none that CCID knows.
+    expect((await host.ask(xfr(7, [], 1))).slice(7, 9)).toEqual([0x40, 0xfe])
+    expect((await host.ask(xfr(8, [0, 0xc0, 0, 0, 2], 0))).slice(7, 9)).toEqual([0x40, 8])
+  })
+
+  it('at character level a card that was not asked for data takes none until its next reset', async () => {
+    const host = await new Host(characterReaderProfiles.oz776, createEchoCard()).open()
+    await host.ask(powerOn(0))
+    expect((await host.ask(xfr(1, echo, 1))).slice(7, 9)).toEqual([0x40, 0xfe])
+    expect((await host.ask(xfr(2, [0, 0x12, 0, 1, 1], 1))).slice(7, 9)).toEqual([0x40, 0xfe])
+    await host.ask(powerOn(3))
+    expect((await host.ask(xfr(4, [0, 0x12, 0, 1, 1], 4))).slice(10)).toEqual([0x12, 0, 0x90, 0])
   })
 
   it('takes no message longer than it says, and no command longer than ISO 7816-4 has', async () => {

@@ -1,5 +1,12 @@
-/** The activation of readers that take TPDUs: PPS, parameters, IFSD, and the protocol that carries the APDUs. */
-import { type Atr, decodeAtr, MalformedError, NotSupportedError, ReaderRefusedError } from '@webtoki/apdu'
+/** The activation of readers that take TPDUs or characters: PPS, parameters, IFSD, and the protocol that carries the APDUs. */
+import {
+  type Atr,
+  decodeAtr,
+  MalformedError,
+  NotSupportedError,
+  ReaderRefusedError,
+  type TransmitOptions,
+} from '@webtoki/apdu'
 import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from '../activation-port.ts'
 import { CcidFeature } from '../descriptors.ts'
 import {
@@ -13,14 +20,19 @@ import {
   RdrToPc,
 } from '../messages.ts'
 import { READER_TIMEOUT_MS } from '../reader.ts'
-import { blockWaitingMs, chooseParameters, ppsAgreed } from './parameters.ts'
-import { toT0Tpdu } from './t0.ts'
+import type { CharacterLine } from './character-line.ts'
+import { blockWaitingMs, chooseParameters, ppsAgreed, workWaitingMs } from './parameters.ts'
+import { toT0Tpdu, withFetchedAnswer } from './t0.ts'
 import { overheadBytes } from './t1-block.ts'
 import { type BlockAnswer, T1Transport } from './t1-transport.ts'
 
 /** LEN 255 is reserved in T=1. */
 const MAX_IFSD_BYTES = 254
 const STATUS_WORD_BYTES = 2
+/** CLA, INS, P1, P2, P3. */
+const T0_HEADER_BYTES = 5
+/** NAD, PCB, LEN. */
+const PROLOGUE_BYTES = 3
 /** Between a card's block waiting time and the reader's own verdict. */
 const MARGIN_MS = 10_000
 
@@ -29,17 +41,18 @@ function bareAtr(): Atr {
   return decodeAtr(Uint8Array.of(0x3b, 0x00))
 }
 
-/** Rejects with NotSupportedError where card, reader and caller have nothing in common. */
+/** `line`: the reader takes characters. Rejects with NotSupportedError where card, reader and caller have nothing in common. */
 export async function activateTpdu(
   slot: ActivatedSlot,
   told: Atr | undefined,
   wanted: 'T=0' | 'T=1' | undefined,
+  line: CharacterLine | undefined,
 ): Promise<Activation> {
   const { descriptor } = slot.reader
   let atr = told ?? bareAtr()
   let parameters = chooseParameters(atr, descriptor, wanted)
   if (parameters.pps !== undefined) {
-    const agreed = await sendPps(slot, parameters.pps)
+    const agreed = await sendPps(slot, line, parameters.pps)
     if (agreed === undefined) {
       // A card that would not negotiate speaks as its ATR says, after a reset.
       atr = readAtr(await slot.powerOn()) ?? bareAtr()
@@ -59,7 +72,9 @@ export async function activateTpdu(
   } else if (descriptor.features & CcidFeature.automaticNegotiation) {
     protocol = (await askProtocol(slot)) ?? protocol
   }
-  return protocol === 1 ? overT1(slot, atr, parameters.fiDi) : overT0(slot)
+  return protocol === 1
+    ? overT1(slot, line, atr, parameters.fiDi)
+    : overT0(slot, line, workWaitingMs(atr, parameters.fiDi, descriptor))
 }
 
 /** The same card at its default speed. */
@@ -72,9 +87,11 @@ function withoutTa1(atr: Atr): Atr {
 
 async function sendPps(
   slot: ActivatedSlot,
+  line: CharacterLine | undefined,
   request: Uint8Array,
 ): Promise<{ readonly fiDi: number } | undefined> {
   try {
+    if (line !== undefined) return ppsAgreed(request, await line.exchangePps(request, MARGIN_MS))
     const message = encodeXfrBlock({ slot: slot.number, chain: ChainParameter.whole, data: request })
     const answer = await slot.reader.ask(message, RdrToPc.dataBlock, 'PPS', {}, MARGIN_MS)
     return ppsAgreed(request, answer.data)
@@ -115,21 +132,37 @@ async function askProtocol({ number, reader }: ActivatedSlot): Promise<0 | 1 | u
   }
 }
 
-function overT0({ number, reader }: ActivatedSlot): Activation {
+function overT0(
+  { number, reader }: ActivatedSlot,
+  line: CharacterLine | undefined,
+  waitingMs: number,
+): Activation {
+  const roomBytes = reader.descriptor.maxMessageBytes - HEADER_BYTES
+  const carry = async (command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> => {
+    if (line !== undefined) return line.transmitT0(command, options, waitingMs + MARGIN_MS)
+    const message = encodeXfrBlock({ slot: number, chain: ChainParameter.whole, data: toT0Tpdu(command) })
+    return (await reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)).data
+  }
   return {
     limits: {
       extended: false,
-      commandBytes: Math.min(SHORT_COMMAND_BYTES, reader.descriptor.maxMessageBytes - HEADER_BYTES),
+      // Characters: the header goes before its data.
+      commandBytes: Math.min(
+        SHORT_COMMAND_BYTES,
+        line === undefined ? roomBytes : T0_HEADER_BYTES + roomBytes,
+      ),
       responseBytes: 256,
     },
-    transmit: async (command, options) => {
-      const message = encodeXfrBlock({ slot: number, chain: ChainParameter.whole, data: toT0Tpdu(command) })
-      return (await reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)).data
-    },
+    transmit: (command, options) => withFetchedAnswer((apdu) => carry(apdu, options), command),
   }
 }
 
-async function overT1(slot: ActivatedSlot, atr: Atr, fiDi: number): Promise<Activation> {
+async function overT1(
+  slot: ActivatedSlot,
+  line: CharacterLine | undefined,
+  atr: Atr,
+  fiDi: number,
+): Promise<Activation> {
   const { reader, number } = slot
   const { features, maxIfsdBytes, maxMessageBytes } = reader.descriptor
   const { ifscBytes, errorDetection } = atr.t1 ?? { ifscBytes: 32, errorDetection: 'LRC' }
@@ -142,13 +175,18 @@ async function overT1(slot: ActivatedSlot, atr: Atr, fiDi: number): Promise<Acti
     blockWaitingMs: blockMs,
     exchange: async (block, waitingTimes, options): Promise<BlockAnswer> => {
       const timeoutMs = Math.max(options.timeoutMs ?? 0, blockMs * Math.max(1, waitingTimes) + MARGIN_MS)
-      const message = encodeXfrBlock({
-        slot: number,
-        chain: ChainParameter.whole,
-        waitingExtension: Math.min(255, waitingTimes),
-        data: block,
-      })
+      const waitingExtension = Math.min(255, waitingTimes)
       try {
+        if (line !== undefined) {
+          const epilogueBytes = overheadBytes(errorDetection) - PROLOGUE_BYTES
+          return await line.exchangeBlock(block, epilogueBytes, { ...options, waitingExtension }, timeoutMs)
+        }
+        const message = encodeXfrBlock({
+          slot: number,
+          chain: ChainParameter.whole,
+          waitingExtension,
+          data: block,
+        })
         return (await reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options, timeoutMs)).data
       } catch (error) {
         return blockTrouble(error)

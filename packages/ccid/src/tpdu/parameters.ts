@@ -67,12 +67,15 @@ function chooseSpeed(atr: Atr, { defaultClockKHz, maxDataRateBps }: CcidDescript
   const di = diByNibble[ta1 & 0x0f] ?? 0
   if (fi === 0 || di === 0) return DEFAULT_FI_DI
   const rate = (d: number): number => (defaultClockKHz * 1000 * d) / fi
+  const defaultRate = (defaultClockKHz * 1000) / 372
   if (rate(di) <= maxDataRateBps) return ta1
   // In specific mode nothing can be negotiated: the reader must follow, or fail.
   if (atr.specificMode !== undefined) return ta1
   for (const nibble of slowerDis) {
     const slower = diByNibble[nibble] as number
-    if (slower < di && rate(slower) <= maxDataRateBps) return (ta1 & 0xf0) | nibble
+    // A negotiation that makes it slower than it was is worth nothing.
+    if (slower < di && rate(slower) <= maxDataRateBps && rate(slower) > defaultRate)
+      return (ta1 & 0xf0) | nibble
   }
   return DEFAULT_FI_DI
 }
@@ -114,6 +117,11 @@ function t1Parameters(atr: Atr, fiDi: number): Uint8Array {
 
 function conventionBit(atr: Atr): number {
   return atr.convention === 'inverse' ? 2 : 0
+}
+
+/** WWT of T=0 in milliseconds: WI × 960 × Fi clock cycles (ISO/IEC 7816-3:2006, 10.2). */
+export function workWaitingMs(atr: Atr, fiDi: number, { defaultClockKHz }: CcidDescriptor): number {
+  return ((atr.wi || 10) * 960 * (fiByNibble[fiDi >> 4] || 372)) / (defaultClockKHz || 3_580)
 }
 
 /** BWT of T=1 in milliseconds: 11 etu and 2^BWI × 960 × 372 clock cycles (ISO/IEC 7816-3:2006, 11.4.3). */

@@ -1,6 +1,7 @@
 /** A token without bulk endpoints: ICCD version B on the control pipe (Integrated Circuit(s) Cards Devices 1.0, 6). */
 import { fromHex, join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
+import { ContactCard, type ContactOptions } from '../iso7816/contact-card.ts'
 import type { ControlSetup } from '../usb/device-model.ts'
 import { configurationDescriptor, deviceDescriptor, interfaceDescriptor } from '../usb/descriptors.ts'
 import { PacketDevice } from '../usb/packet-device.ts'
@@ -30,6 +31,18 @@ export const gemaltoPdt: IccdProfile = {
     '36211001000102000000fc0d0000fc0d000000802500008025000000fe00000000000000000000004008020005010000ffff00000001',
 }
 
+/** KEBTechnology_KONA_USB_SmartCard.txt: Smart Card class, ICCD version B, character level; its interrupt endpoint is not modelled. */
+export const konaToken: IccdProfile = {
+  vendorId: 0x04cc,
+  productId: 0x5072,
+  deviceVersion: 0x0100,
+  manufacturer: 'KEBTechnology',
+  product: 'KONA USB SmartCard',
+  interfaceClass: 0x0b,
+  ccidDescriptor:
+    '36211001000101000000fc0d0000fc0d000000802500008025000000fe00000000000000000000004008000005010000ffff00000001',
+}
+
 const ICCD_B = 2
 const Request = { powerOn: 0x62, powerOff: 0x63, xfrBlock: 0x65, dataBlock: 0x6f, slotStatus: 0x81 } as const
 /** bResponseType (6.2.2). */
@@ -46,6 +59,8 @@ export class VirtualIccdToken extends PacketDevice {
   /** How often the host is told to ask again before an answer, and after how long, in units of 10 ms; 0: the host chooses. */
   pollAgain: { readonly times: number; readonly delay: number } = { times: 0, delay: 0 }
   readonly #roomBytes: number
+  /** Character level: T=0 byte by byte. */
+  readonly #contact: ContactCard | undefined
   #isPowered = false
   #command: Uint8Array[] = []
   #answer: Uint8Array | undefined
@@ -53,7 +68,12 @@ export class VirtualIccdToken extends PacketDevice {
   #polls = 0
   #epoch = 0
 
-  constructor(profile: IccdProfile, card: VirtualCard, serialNumber: string = 'V0000001') {
+  constructor(
+    profile: IccdProfile,
+    card: VirtualCard,
+    serialNumber: string = 'V0000001',
+    contact: ContactOptions = {},
+  ) {
     const classDescriptor = fromHex(profile.ccidDescriptor)
     const face = interfaceDescriptor(0, 0, 0, [profile.interfaceClass, 0, ICCD_B])
     super({
@@ -62,6 +82,8 @@ export class VirtualIccdToken extends PacketDevice {
       strings: [undefined, profile.manufacturer, profile.product, serialNumber],
     })
     this.card = card
+    // dwFeatures, bits 16 to 18: no exchange level is named.
+    if (((classDescriptor[42] as number) & 7) === 0) this.#contact = new ContactCard(card, contact, () => {})
     this.#roomBytes =
       (classDescriptor[44] as number) + 256 * (classDescriptor[45] as number) - MESSAGE_HEADER_BYTES
   }
@@ -89,6 +111,7 @@ export class VirtualIccdToken extends PacketDevice {
       if (setup.bRequest === Request.powerOff) this.#powerOff()
       else if (setup.bRequest === Request.powerOn) {
         this.card.reset(this.#isPowered ? 'warm' : 'cold')
+        this.#contact?.restart()
         this.#isPowered = true
         this.#ready(join([Response.data], this.card.atr))
       } else if (setup.bRequest === Request.xfrBlock) this.#xfrBlock(setup.wValue >>> 8, data)
@@ -125,6 +148,10 @@ export class VirtualIccdToken extends PacketDevice {
       this.#fail(ERROR_MUTE)
       return
     }
+    if (this.#contact !== undefined) {
+      void this.#characters(this.#contact, level, data)
+      return
+    }
     if (level === Chain.expectsMore) {
       this.#part(false)
       return
@@ -147,6 +174,19 @@ export class VirtualIccdToken extends PacketDevice {
       this.#rest = response
       this.#part(true)
     })
+  }
+
+  /** bLevelParameter is the number of bytes that the host waits for. */
+  async #characters(contact: ContactCard, expected: number, data: Uint8Array): Promise<void> {
+    if (expected === 0 || data.length > this.#roomBytes) {
+      this.#fail(ERROR_LEVEL)
+      return
+    }
+    const epoch = this.#epoch
+    const answer = await contact.characters(data, expected, 0)
+    if (this.#epoch !== epoch) return
+    if (answer === 'mute') this.#fail(ERROR_MUTE)
+    else this.#ready(join([Response.data], answer))
   }
 
   #part(isFirst: boolean): void {

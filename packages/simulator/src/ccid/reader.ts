@@ -1,4 +1,4 @@
-/** A CCID reader at APDU or TPDU level as a USB device: CCID 1.1, clauses 5 and 6, with faults on demand. */
+/** A CCID reader at APDU, TPDU or character level as a USB device: CCID 1.1, clauses 5 and 6, with faults on demand. */
 import { join, readUint16le, readUint32le, toHex, uint32le } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import { realClock, type SimulatorClock } from '../clock.ts'
@@ -75,7 +75,7 @@ export class VirtualCcidReader extends PacketDevice {
   #takesBareHeader = false
   readonly #clock: SimulatorClock
   readonly #slots: readonly ReaderSlot[]
-  readonly #level: 'extended' | 'short' | 'tpdu'
+  readonly #level: 'extended' | 'short' | 'tpdu' | 'character'
   readonly #negotiates: boolean
   readonly #maxMessageBytes: number
   /** bMaxCCIDBusySlots; a reader that says 0 serves one all the same. */
@@ -93,8 +93,7 @@ export class VirtualCcidReader extends PacketDevice {
     const features = number(40)
     if (features & EXTENDED_LEVEL) this.#level = 'extended'
     else if (features & SHORT_LEVEL) this.#level = 'short'
-    else if (features & TPDU_LEVEL) this.#level = 'tpdu'
-    else throw new RangeError('The virtual reader does not model the character level.')
+    else this.#level = features & TPDU_LEVEL ? 'tpdu' : 'character'
     this.#negotiates = (features & AUTOMATIC_PPS) !== 0
     this.#maxMessageBytes = number(44)
     this.#pinSupport = byte(52)
@@ -113,13 +112,13 @@ export class VirtualCcidReader extends PacketDevice {
     this.#slots = Array.from({ length: byte(4) + 1 }, () => new ReaderSlot())
   }
 
-  /** Puts a card in; the card that is in comes out. `contact` tells how it behaves below APDUs, at TPDU level. */
+  /** Puts a card in; the card that is in comes out. `contact` tells how it behaves below APDUs, at TPDU and character level. */
   insert(card: VirtualCard, slot: number = 0, contact: ContactOptions = {}): void {
     const place = this.#slotAt(slot)
     place.powerOff()
     place.card = card
     place.contact =
-      this.#level === 'tpdu'
+      this.#level === 'tpdu' || this.#level === 'character'
         ? new ContactCard(card, contact, (commandBytes, responseBytes) =>
             this.counters.executed(commandBytes, responseBytes, place.transfersBefore),
           )
@@ -396,6 +395,13 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     const level = readUint16le(Uint8Array.from(command.parameters), 1)
+    // Character level: how many bytes the host waits for.
+    if (this.#level === 'character') {
+      const isWrong = level === 0 || level > this.#maxMessageBytes - HEADER_BYTES
+      if (isWrong) this.#fail(command, place, CcidError.BAD_LEVEL_PARAMETER)
+      else void this.#execute(command, place, place.card, command.data, level)
+      return
+    }
     if (ReaderSlot.begins(level)) place.transfersBefore = command.transfersBefore
     const got =
       this.#level === 'extended'
@@ -418,7 +424,13 @@ export class VirtualCcidReader extends PacketDevice {
     else this.#answer(command, DATA_BLOCK, place.status, 0, Chain.expectsMore, oneByteOf(fault?.kind))
   }
 
-  async #execute(command: Command, place: ReaderSlot, card: VirtualCard, apdu: Uint8Array): Promise<void> {
+  async #execute(
+    command: Command,
+    place: ReaderSlot,
+    card: VirtualCard,
+    apdu: Uint8Array,
+    expected?: number,
+  ): Promise<void> {
     const { fault } = command
     const { epoch, transfersBefore } = place
     place.begin(command)
@@ -427,7 +439,11 @@ export class VirtualCcidReader extends PacketDevice {
     if (place.epoch !== epoch) return
     const { contact } = place
     const response =
-      contact === undefined ? await card.process(apdu) : await contact.exchange(apdu, place.protocol)
+      contact === undefined
+        ? await card.process(apdu)
+        : expected === undefined
+          ? await contact.exchange(apdu, place.protocol)
+          : await contact.characters(apdu, expected, place.protocol)
     if (contact === undefined) this.counters.executed(apdu.length, response.length, transfersBefore)
     // Aborted, reset, pulled or unplugged while the card worked: the answer belongs to nobody.
     if (place.epoch !== epoch) return

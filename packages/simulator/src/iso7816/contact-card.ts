@@ -1,29 +1,30 @@
 /** A card at the contacts: protocol and parameters by its ATR and PPS, T=0 and T=1 around a virtual card (ISO/IEC 7816-3:2006, 9 to 12). */
-import { join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
+import { T0Card, type T0CardOptions } from './t0-card.ts'
 import { T1Card, type T1CardOptions } from './t1-card.ts'
 
 /** How a card behaves at the contacts. */
 export interface ContactOptions extends Omit<T1CardOptions, 'detection'> {
+  /** Its T=0, where it speaks that. */
+  readonly t0?: T0CardOptions
   /** It does not answer a PPS request. */
   readonly refusesPps?: boolean
   /** What stands between card and reader: gives back the bytes as they arrive; undefined: nothing does. */
   readonly line?: (bytes: Uint8Array, to: 'card' | 'reader') => Uint8Array | undefined
 }
 
-const GET_RESPONSE = 0xc0
-
-/** What a reader at TPDU level talks to. */
+/** What a reader at TPDU or character level talks to. */
 export class ContactCard {
   readonly card: VirtualCard
   readonly #options: ContactOptions
   readonly #onCommand: (commandBytes: number, responseBytes: number) => void
+  readonly #t0: T0Card
   readonly #t1: T1Card
   readonly #offered: readonly number[]
   #protocol: number
   #isNegotiable = true
-  /** T=0: what GET RESPONSE will fetch. */
-  #held: Uint8Array = new Uint8Array(0)
+  /** Character level, PPS and T=1: what the card has sent and the reader not taken. */
+  #sent: number[] = []
 
   constructor(
     card: VirtualCard,
@@ -36,14 +37,17 @@ export class ContactCard {
     const { protocols, detection } = readAtr(card.atr)
     this.#offered = protocols
     this.#protocol = protocols[0] ?? 0
-    this.#t1 = new T1Card({ process: (command) => this.#execute(command) }, { ...options, detection })
+    const execute = { process: (command: Uint8Array) => this.#execute(command) }
+    this.#t0 = new T0Card(execute, options.t0)
+    this.#t1 = new T1Card(execute, { ...options, detection })
   }
 
   /** After a reset everything is as the ATR says. */
   restart(): void {
     this.#protocol = this.#offered[0] ?? 0
     this.#isNegotiable = true
-    this.#held = new Uint8Array(0)
+    this.#sent = []
+    this.#t0.restart()
     this.#t1.restart()
   }
 
@@ -59,6 +63,36 @@ export class ContactCard {
     return answer === 'mute' ? answer : (this.#travel(answer, 'reader') ?? 'mute')
   }
 
+  /**
+   * Character level: bytes from the reader, none perhaps, and so many that it waits for; 'mute' where the card gives
+   * fewer, and those are lost.
+   */
+  async characters(sent: Uint8Array, expected: number, protocol: number): Promise<Uint8Array | 'mute'> {
+    if (sent.length > 0) {
+      const bytes = this.#travel(sent, 'card')
+      if (bytes !== undefined) await this.#hear(bytes, protocol)
+    }
+    const taken: number[] = []
+    while (taken.length < expected) {
+      const byte = this.#sent.shift() ?? this.#t0.next()
+      if (byte === 'mute') return byte
+      taken.push(byte)
+    }
+    return this.#travel(Uint8Array.from(taken), 'reader') ?? 'mute'
+  }
+
+  async #hear(bytes: Uint8Array, protocol: number): Promise<void> {
+    const isPps = this.#isNegotiable && bytes[0] === 0xff
+    if (protocol === 0 && this.#protocol === 0 && !isPps) {
+      this.#isNegotiable = false
+      await this.#t0.receive(bytes)
+      return
+    }
+    const answer = await this.#answer(bytes, protocol)
+    // A block or a PPS answer is whole: what was left of the one before is no part of it.
+    this.#sent = answer === 'mute' ? [] : [...answer]
+  }
+
   #travel(bytes: Uint8Array, to: 'card' | 'reader'): Uint8Array | undefined {
     return this.#options.line === undefined ? bytes : this.#options.line(bytes, to)
   }
@@ -67,7 +101,7 @@ export class ContactCard {
     if (this.#isNegotiable && bytes[0] === 0xff) return this.#pps(bytes)
     if (protocol !== this.#protocol) return 'mute'
     this.#isNegotiable = false
-    return protocol === 1 ? await this.#t1.processBlock(bytes) : await this.#tpdu(bytes)
+    return protocol === 1 ? await this.#t1.processBlock(bytes) : await this.#t0.tpdu(bytes)
   }
 
   /** Clause 9: echoes what it can do, else stays silent. */
@@ -79,26 +113,6 @@ export class ContactCard {
     this.#protocol = wanted
     this.#isNegotiable = false
     return bytes
-  }
-
-  /** T=0: a command with data is answered by 61xx where there is something to fetch (12.2.1.4). */
-  async #tpdu(bytes: Uint8Array): Promise<Uint8Array> {
-    if (bytes[1] === GET_RESPONSE && this.#held.length > 0) return this.#fetch(bytes[4] || 256)
-    this.#held = new Uint8Array(0)
-    const response = await this.#execute(bytes)
-    if (bytes.length <= 5 || response.length <= 2) return response
-    this.#held = response
-    const waiting = response.length - 2
-    return Uint8Array.of(0x61, waiting > 255 ? 0 : waiting)
-  }
-
-  #fetch(wanted: number): Uint8Array {
-    const data = this.#held.slice(0, -2)
-    const sw = this.#held.slice(-2)
-    const part = data.slice(0, wanted)
-    const rest = data.slice(wanted)
-    this.#held = rest.length > 0 ? join(rest, sw) : new Uint8Array(0)
-    return rest.length === 0 ? join(part, sw) : join(part, [0x61, rest.length > 255 ? 0 : rest.length])
   }
 
   async #execute(command: Uint8Array): Promise<Uint8Array> {

@@ -1,0 +1,169 @@
+/** Tokens on the control pipe: ICCD version A, and version B at character level. */
+import { createHash, verify, X509Certificate } from 'node:crypto'
+import { exchange, type SmartcardError } from '@webtoki/apdu'
+import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
+import { ccidSlots } from '@webtoki/ccid'
+import {
+  createEchoCard,
+  createPivCard,
+  eGate,
+  HandClock,
+  konaToken,
+  type T0CardOptions,
+  type VirtualCard,
+  VirtualBus,
+  VirtualIccdAToken,
+  VirtualIccdToken,
+} from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { driverClock, inTime } from './stand.ts'
+
+// Loaded with the first such device: real time, of which the hand-moved clock knows nothing.
+beforeAll(() =>
+  Promise.all([
+    import('../src/iccd-pipe.ts'),
+    import('../src/tpdu/activate.ts'),
+    import('../src/tpdu/character-line.ts'),
+  ]),
+)
+
+const makes = {
+  'e-gate, version A': (card: VirtualCard, t0?: T0CardOptions) => new VirtualIccdAToken(eGate, card, t0),
+  'KONA, version B at character level': (card: VirtualCard, t0: T0CardOptions = {}) =>
+    new VirtualIccdToken(konaToken, card, 'V0000001', { t0 }),
+} as const
+
+function put(make: (typeof makes)[keyof typeof makes], card: VirtualCard, t0?: T0CardOptions) {
+  const clock = new HandClock()
+  const token = make(card, t0)
+  const bus = new VirtualBus()
+  bus.plug(token)
+  // The browser's own rule stands: an ordinary page has the e-gate, whose class is the vendor's, and not the other.
+  const protectedClasses = make === makes['e-gate, version A']
+  const source = ccidSlots({ usb: bus.context({ protectedClasses }), clock: driverClock(clock) })
+  const slot = async () => {
+    const [first] = await firstValueFrom(source.slots$)
+    if (first === undefined) throw new Error('There is no slot.')
+    return first
+  }
+  return { clock, token, bus, source, slot }
+}
+
+const bytesOf = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+
+describe.each(Object.entries(makes))('%s', (_, make) => {
+  it.each([
+    ['plainly', {}],
+    ['byte by byte', { acknowledges: 'byte-by-byte' }],
+    ['slowly', { nulls: 7 }],
+  ] as const)('gives back 700 bytes, by a card that answers %s', async (__, t0) => {
+    const { slot, source, clock } = put(make, createEchoCard(), t0)
+    const connection = await inTime(clock, (await slot()).connect())
+    const data = Uint8Array.from({ length: 700 }, (___, at) => (at * 7) & 0xff)
+    const command = { name: 'ECHO', cla: 0, ins: 0x10, p1: 0, p2: 0, data, responseBytes: 65_536 }
+    const answer = await inTime(
+      clock,
+      connection.transaction({}, (channel) => exchange(channel, command)),
+    )
+    expect(hex(answer.data)).toBe(hex(data))
+    expect(answer.sw).toBe(0x9000)
+    await source.close()
+  })
+
+  it.each([
+    ['case 1', '00aa0000', '6d00'],
+    ['case 2, a wrong Le', '0012000510', '6c05'],
+    ['case 2', '0012000505', '00010203049000'],
+    ['case 3 of 255 bytes', `10100000ff${'5a'.repeat(255)}`, '9000'],
+    ['case 4', '0010000002aabb00', '6102'],
+  ])('%s', async (what, apdu, answer) => {
+    const { slot, source, clock } = put(make, createEchoCard())
+    const connection = await inTime(clock, (await slot()).connect())
+    const { commandBytes } = await connection.transaction({}, async (channel) => channel.limits)
+    const work = connection.transaction({}, (channel) => channel.transmit(bytesOf(apdu)))
+    // A message of 261 bytes has room for 251.
+    if (what.includes('255') && commandBytes < 260)
+      await expect(work).rejects.toMatchObject({ code: 'wire/malformed' })
+    else expect(hex(await inTime(clock, work))).toBe(answer)
+    await source.close()
+  })
+
+  it('certificate, VERIFY and a signature', async () => {
+    const card = createPivCard({ protocols: 'T=0' })
+    const { slot, source, clock } = put(make, card)
+    const connection = await inTime(clock, (await slot()).connect())
+    const applet = new PivApplet()
+    const nineC = pivSlot(0x9c) as PivSlot
+    const digest = createHash('sha256').update('a challenge').digest()
+    const work = connection.transaction(applet, async (channel) => {
+      await applet.select(channel)
+      const certificate = await applet.readCertificate(channel, nineC)
+      await applet.verifyPin(channel, new TextEncoder().encode('123456'))
+      const input = { tag: 0x81, value: digest } as const
+      return { certificate, signature: await applet.generalAuthenticate(channel, 0x11, nineC.key, input) }
+    })
+    const { certificate, signature } = await inTime(clock, work)
+    const { publicKey } = new X509Certificate(certificate?.der as Uint8Array)
+    expect(verify('sha256', Buffer.from('a challenge'), publicKey, signature)).toBe(true)
+    expect(card.log.filter(({ ins }) => ins === 0x20)).toHaveLength(1)
+    await inTime(clock, source.close())
+    expect(card.pinVerified).toBe(false)
+  })
+
+  it.each(['wrong-procedure-byte', 'short-of-data', 'null-for-ever'] as const)(
+    '%s ends in a typed error, and a sound card is driven afterwards',
+    async (breaksBy) => {
+      const t0: { breaksBy?: typeof breaksBy } = { breaksBy }
+      const { slot, source, clock } = put(make, createEchoCard(), t0)
+      const place = await slot()
+      const connection = await inTime(clock, place.connect())
+      const options = { timeoutMs: 2000, maxWaitMs: 4000 }
+      const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505'), options))
+      const error = await inTime(clock, work).catch((reason: SmartcardError) => reason)
+      expect((error as SmartcardError).code).toMatch(
+        /^(card\/(mute|gone|too-slow)|wire\/malformed|reader\/timeout)$/,
+      )
+      delete t0.breaksBy
+      await inTime(clock, connection.close())
+      const again = await inTime(clock, place.connect())
+      const second = again.transaction({}, (channel) => channel.transmit(bytesOf('0012000505')))
+      expect(hex(await inTime(clock, second))).toBe('00010203049000')
+      await inTime(clock, source.close())
+    },
+  )
+
+  it('unplugged in the middle of a command it is told as gone', async () => {
+    const { slot, source, clock, token, bus } = put(make, createEchoCard(), { breaksBy: 'null-for-ever' })
+    const connection = await inTime(clock, (await slot()).connect())
+    const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505')))
+    const told = work.catch((error: SmartcardError) => error.code)
+    bus.unplug(token)
+    expect(await inTime(clock, told)).toMatch(/^(reader|card)\/gone$/)
+    await source.close()
+  })
+})
+
+describe('e-gate, version A', () => {
+  it('is a slot for an ordinary page, with a card in it', async () => {
+    const { slot, source, clock } = put(makes['e-gate, version A'], createEchoCard())
+    const place = await slot()
+    await clock.advance(50)
+    expect(place.name).toBe('SchlumbergerSema Cyberflex Access')
+    expect(await firstValueFrom(place.presence$)).toBe('present')
+    await expect(place.connect({ protocol: 'T=1' })).rejects.toMatchObject({ code: 'card/not-supported' })
+    await source.close()
+  })
+
+  it('a card at work for long is waited for, and who waits is told', async () => {
+    const { slot, source, clock } = put(makes['e-gate, version A'], createEchoCard(), { nullsAtFirst: 300 })
+    const connection = await inTime(clock, (await slot()).connect())
+    const told: string[] = []
+    const options = { timeoutMs: 1000, onWait: (why: string) => void told.push(why) }
+    const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505'), options))
+    expect(hex(await inTime(clock, work))).toBe('00010203049000')
+    expect(told.length).toBeGreaterThan(2)
+    await source.close()
+  })
+})

@@ -1,0 +1,35 @@
+/** Readers at character level from real descriptors, as the collection of libccid prints them; the dump's name stands beside each. */
+import type { ReaderProfile } from './reader-profile.ts'
+
+/** dwFeatures names no level: the host speaks T=0 and T=1 byte by byte. */
+export const characterReaderProfiles: Readonly<Record<'oz776' | 'winbond', ReaderProfile>> = {
+  /** Oz776S.txt: Smart Card class; the host negotiates. libccid asks it for no answer that would fill its packets. */
+  oz776: {
+    vendorId: 0x0b97,
+    productId: 0x7762,
+    deviceVersion: 0x0110,
+    manufacturer: 'O2',
+    product: 'O2Micro CCID SC Reader',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36210001000303000000a00f0000a00f0000008025000000b0040000fe0000000000000000000000300000000f010000000000000001',
+    interrupt: true,
+    clockFrequenciesKHz: [4000],
+    dataRatesBps: [9600],
+    emptyPackets: false,
+  },
+  /** Winbond.txt: Smart Card class; SetParameters makes it negotiate, and messages are short. */
+  winbond: {
+    vendorId: 0x0416,
+    productId: 0x3815,
+    deviceVersion: 0x0006,
+    manufacturer: 'Winbond',
+    product: 'CCID SmartCard Controller',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36210001000103000000b80b0000b80b000001811f0000027e0000037b0000000000000000000000b20400008a000000ffff00000001',
+    interrupt: true,
+    clockFrequenciesKHz: [3000],
+    dataRatesBps: [8065, 16129, 32258],
+  },
+}

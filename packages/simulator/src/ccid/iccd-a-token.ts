@@ -1,0 +1,189 @@
+/** A token without bulk endpoints: ICCD version A on the control pipe, at character level (Integrated Circuit(s) Cards Devices 1.0, 6). */
+import { fromHex, join } from '../bytes.ts'
+import type { VirtualCard } from '../card.ts'
+import { T0Card, type T0CardOptions } from '../iso7816/t0-card.ts'
+import type { ControlSetup } from '../usb/device-model.ts'
+import { configurationDescriptor, deviceDescriptor, interfaceDescriptor } from '../usb/descriptors.ts'
+import { PacketDevice } from '../usb/packet-device.ts'
+import type { IccdProfile } from './iccd-token.ts'
+
+/** e-gate.txt: vendor class, ICCD version A, character level. */
+export const eGate: IccdProfile = {
+  vendorId: 0x0973,
+  productId: 0x0003,
+  deviceVersion: 0x0100,
+  manufacturer: 'SchlumbergerSema',
+  product: 'SchlumbergerSema Cyberflex Access',
+  interfaceClass: 0xff,
+  ccidDescriptor:
+    '36211001000101000000fc0d0000fc0d0000008025000080250000000000000000000000000000004008000000010000ffff00000001',
+}
+
+const ICCD_A = 1
+const Request = { powerOn: 0x62, powerOff: 0x63, xfrBlock: 0x65, dataBlock: 0x6f, iccStatus: 0xa0 } as const
+/** What GET_ICC_STATUS answers. */
+const Status = { ready: 0x00, data: 0x10, statusWord: 0x20, busy: 0x40, mute: 0x80 } as const
+const CLASS_OUT = 0x21
+const CLASS_IN = 0xa1
+const HEADER_BYTES = 5
+const NULL_BYTE = 0x60
+
+/** The card is soldered in, and the device speaks T=0 with it by itself. */
+export class VirtualIccdAToken extends PacketDevice {
+  readonly card: VirtualCard
+  readonly #t0: T0Card
+  #isPowered = false
+  #status: number = Status.ready
+  #header: Uint8Array = new Uint8Array(0)
+  /** The card has told the host to go on: data that came, or how many bytes it wants. */
+  #data: Uint8Array = new Uint8Array(0)
+  #wants = 0
+  #statusWord: Uint8Array = new Uint8Array(0)
+  /** NULL bytes that the host has not seen as "busy" yet. */
+  #busyPolls = 0
+  #epoch = 0
+
+  constructor(
+    profile: IccdProfile,
+    card: VirtualCard,
+    t0: T0CardOptions = {},
+    serialNumber: string = 'V0000001',
+  ) {
+    const face = interfaceDescriptor(0, 0, 0, [profile.interfaceClass, 0, ICCD_A])
+    super({
+      deviceDescriptor: deviceDescriptor(profile, { manufacturer: true, product: true, serialNumber: true }),
+      configurationDescriptors: [configurationDescriptor(1, 1, [face, fromHex(profile.ccidDescriptor)])],
+      strings: [undefined, profile.manufacturer, profile.product, serialNumber],
+    })
+    this.card = card
+    this.#t0 = new T0Card(card, t0)
+  }
+
+  protected outReceived(): 'stall' {
+    return 'stall'
+  }
+
+  protected wasReset(): void {
+    this.#powerOff()
+  }
+
+  #powerOff(): void {
+    this.#epoch++
+    if (this.#isPowered) this.card.powerOff()
+    this.#isPowered = false
+    this.#status = Status.ready
+    this.#busyPolls = 0
+    this.#data = new Uint8Array(0)
+    this.#wants = 0
+    this.#t0.restart()
+  }
+
+  protected classRequest(setup: ControlSetup, data: Uint8Array): Uint8Array | 'stall' {
+    const nothing = new Uint8Array(0)
+    if (setup.bmRequestType === CLASS_OUT) {
+      if (setup.bRequest === Request.powerOff) this.#powerOff()
+      else if (setup.bRequest !== Request.xfrBlock || !this.#xfrBlock(data)) return 'stall'
+      return nothing
+    }
+    if (setup.bmRequestType !== CLASS_IN) return 'stall'
+    switch (setup.bRequest) {
+      case Request.powerOn:
+        this.#powerOff()
+        this.card.reset('cold')
+        this.#isPowered = true
+        return this.card.atr
+      case Request.iccStatus:
+        if (this.#busyPolls === 0) return Uint8Array.of(this.#status)
+        this.#busyPolls--
+        return Uint8Array.of(Status.busy)
+      case Request.dataBlock:
+        return this.#dataBlock(setup.wLength)
+      default:
+        return 'stall'
+    }
+  }
+
+  /** False: not now, or not so. */
+  #xfrBlock(bytes: Uint8Array): boolean {
+    if (!this.#isPowered || this.#busyPolls > 0) return false
+    if (this.#status === Status.ready && bytes.length === HEADER_BYTES) {
+      this.#header = bytes
+      void this.#run(bytes)
+      return true
+    }
+    if (this.#status !== Status.data || bytes.length !== this.#wants) return false
+    this.#wants = 0
+    void this.#run(bytes)
+    return true
+  }
+
+  #dataBlock(lengthBytes: number): Uint8Array | 'stall' {
+    if (this.#busyPolls > 0) return 'stall'
+    if (this.#status === Status.data && this.#data.length > 0) {
+      const part = this.#data.slice(0, lengthBytes)
+      this.#data = this.#data.slice(part.length)
+      if (this.#data.length === 0) this.#status = Status.statusWord
+      return part
+    }
+    if (this.#status !== Status.statusWord || lengthBytes < 2) return 'stall'
+    this.#status = Status.ready
+    return this.#statusWord
+  }
+
+  /** Speaks T=0 with the card until the host has to do something: 10.3.3 from the device's side. */
+  async #run(bytes: Uint8Array): Promise<void> {
+    const epoch = this.#epoch
+    const ins = this.#header[1] as number
+    this.#status = Status.busy
+    let unsent = bytes === this.#header ? new Uint8Array(0) : bytes
+    if (bytes === this.#header) await this.#t0.receive(bytes)
+    else {
+      const first = unsent.slice(0, this.#t0.asksFor)
+      unsent = unsent.slice(first.length)
+      await this.#t0.receive(first)
+    }
+    const data: number[] = []
+    for (;;) {
+      if (this.#epoch !== epoch) return
+      const byte = this.#t0.next()
+      if (byte === 'mute') return this.#end(Status.mute)
+      if (byte === NULL_BYTE) {
+        this.#busyPolls++
+        // Without an end: the host sees "busy" for as long as it asks.
+        if (this.#busyPolls > 1000) {
+          this.#busyPolls = Number.POSITIVE_INFINITY
+          return
+        }
+      } else if (byte === ins || byte === (ins ^ 0xff)) {
+        const { asksFor } = this.#t0
+        if (asksFor > 0) {
+          if (unsent.length === 0) {
+            // All of it: the host knows nothing of single bytes.
+            this.#wants = this.#header[4] as number
+            return this.#end(Status.data)
+          }
+          const part = unsent.slice(0, asksFor)
+          unsent = unsent.slice(part.length)
+          await this.#t0.receive(part)
+          continue
+        }
+        const count = byte === ins ? (this.#header[4] || 256) - data.length : 1
+        for (let got = 0; got < count; got++) {
+          const next = this.#t0.next()
+          if (next === 'mute') return this.#end(Status.mute)
+          data.push(next)
+        }
+      } else if (byte >> 4 === 6 || byte >> 4 === 9) {
+        const sw2 = this.#t0.next()
+        if (sw2 === 'mute') return this.#end(Status.mute)
+        this.#statusWord = join([byte, sw2])
+        this.#data = Uint8Array.from(data)
+        return this.#end(data.length > 0 ? Status.data : Status.statusWord)
+      } else return this.#end(Status.mute)
+    }
+  }
+
+  #end(status: number): void {
+    this.#status = status
+  }
+}

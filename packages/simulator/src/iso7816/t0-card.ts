@@ -1,0 +1,212 @@
+/** The card's side of T=0 around a virtual card, byte by byte (ISO/IEC 7816-3:2006, 10 and 12.2). */
+import { join } from '../bytes.ts'
+import type { VirtualCard } from '../card.ts'
+
+/** How the card behaves on the line. */
+export interface T0CardOptions {
+  /** Asks for data, and gives it, all at once by INS, or one byte at a time by its complement. Default 'at-once'. */
+  readonly acknowledges?: 'at-once' | 'byte-by-byte'
+  /** NULL bytes before each procedure byte. Default 0. */
+  readonly nulls?: number
+  /** NULL bytes before the first procedure byte of each command alone. Default 0. */
+  readonly nullsAtFirst?: number
+  /** Breaks the protocol at its first procedure byte; 'short-of-data': falls silent before the last byte of its data. */
+  readonly breaksBy?: 'wrong-procedure-byte' | 'null-for-ever' | 'short-of-data'
+  /** An answer with a warning (62xx, 63xx): the warning first, and the data by GET RESPONSE with 9000. Default: 61xx first. */
+  readonly warnsFirst?: boolean
+}
+
+const NULL_BYTE = 0x60
+const GET_RESPONSE = 0xc0
+const HEADER_BYTES = 5
+
+/**
+ * Instructions whose data field goes to the card, for a card knows that by INS alone: VERIFY, CHANGE REFERENCE DATA,
+ * RESET RETRY COUNTER, GENERATE ASYMMETRIC KEY PAIR, GENERAL AUTHENTICATE, SELECT, ENVELOPE, GET DATA (odd), PUT DATA
+ * (odd), and the echo card's 10.
+ */
+const incoming: ReadonlySet<number> = new Set([
+  0x10, 0x20, 0x24, 0x2c, 0x47, 0x87, 0xa4, 0xc2, 0xcb, 0xdb, 0xfe, 0xff,
+])
+
+type Waiting =
+  | { readonly for: 'header' }
+  | {
+      readonly for: 'data'
+      readonly header: Uint8Array
+      readonly got: Uint8Array
+      readonly mayCome: number
+      readonly missing: number
+    }
+
+/** Takes bytes and gives bytes. What a reader at TPDU level gets is `tpdu`. */
+export class T0Card {
+  readonly card: Pick<VirtualCard, 'process'>
+  readonly #options: T0CardOptions
+  #waiting: Waiting = { for: 'header' }
+  #header: Uint8Array = new Uint8Array(0)
+  #output: number[] = []
+  /** Nothing comes any more until a reset. */
+  #isLost = false
+  /** It says NULL without an end. */
+  #stalls = false
+  /** What GET RESPONSE will fetch, status word included. */
+  #held: Uint8Array = new Uint8Array(0)
+
+  constructor(card: Pick<VirtualCard, 'process'>, options: T0CardOptions = {}) {
+    this.card = card
+    this.#options = options
+  }
+
+  /** After a reset of the card. */
+  restart(): void {
+    this.#waiting = { for: 'header' }
+    this.#header = new Uint8Array(0)
+    this.#output = []
+    this.#held = new Uint8Array(0)
+    this.#isLost = false
+    this.#stalls = false
+  }
+
+  /** How many bytes of data it has acknowledged and waits for. */
+  get asksFor(): number {
+    return this.#waiting.for === 'data' ? this.#waiting.mayCome : 0
+  }
+
+  /** Its next byte; 'mute' where it has none to give. */
+  next(): number | 'mute' {
+    return this.#stalls ? NULL_BYTE : (this.#output.shift() ?? 'mute')
+  }
+
+  /** Bytes from the reader. What comes unasked for finds a card that is lost until its next reset. */
+  async receive(bytes: Uint8Array): Promise<void> {
+    if (this.#isLost || this.#stalls) return
+    if (this.#waiting.for === 'header') {
+      this.#header = join(this.#header, bytes)
+      if (this.#header.length < HEADER_BYTES) return
+      const header = this.#header
+      this.#header = new Uint8Array(0)
+      if (header.length > HEADER_BYTES || this.#output.length > 0) this.#lose()
+      else await this.#begin(header)
+      return
+    }
+    const { header, got, mayCome, missing } = this.#waiting
+    if (bytes.length > mayCome || this.#output.length > 0) {
+      this.#lose()
+      return
+    }
+    const state = {
+      header,
+      got: join(got, bytes),
+      mayCome: mayCome - bytes.length,
+      missing: missing - bytes.length,
+    }
+    this.#waiting = { for: 'data', ...state }
+    if (state.mayCome > 0) return
+    if (state.missing > 0) this.#acknowledge(state.header, state.got, state.missing)
+    else await this.#complete(state.header, state.got)
+  }
+
+  #lose(): void {
+    this.#isLost = true
+    this.#output = []
+  }
+
+  async #begin(header: Uint8Array): Promise<void> {
+    const [, ins = 0, , , p3 = 0] = header
+    const { breaksBy, nullsAtFirst = 0 } = this.#options
+    this.#say(...Array.from({ length: nullsAtFirst }, () => NULL_BYTE))
+    if (breaksBy === 'null-for-ever') {
+      this.#stalls = true
+      return
+    }
+    if (breaksBy === 'wrong-procedure-byte') {
+      // Neither INS nor its complement, no NULL, no SW1.
+      this.#say([0x0a, 0x3a, 0x55].find((byte) => byte !== ins && byte !== (ins ^ 0xff)) as number)
+      this.#isLost = true
+      return
+    }
+    if (incoming.has(ins) && p3 > 0) {
+      this.#acknowledge(header, new Uint8Array(0), p3)
+      return
+    }
+    const response = await this.tpdu(incoming.has(ins) ? header.slice(0, 4) : header)
+    const data = response.slice(0, -2)
+    this.#give(ins, data)
+    if (!this.#isLost) this.#status(response.slice(-2))
+  }
+
+  #acknowledge(header: Uint8Array, got: Uint8Array, missing: number): void {
+    const ins = header[1] as number
+    const oneByOne = this.#options.acknowledges === 'byte-by-byte'
+    this.#nulls()
+    this.#say(oneByOne ? ins ^ 0xff : ins)
+    this.#waiting = { for: 'data', header, got, mayCome: oneByOne ? 1 : missing, missing }
+  }
+
+  async #complete(header: Uint8Array, data: Uint8Array): Promise<void> {
+    this.#waiting = { for: 'header' }
+    if (this.#options.breaksBy === 'short-of-data') this.#lose()
+    else this.#status(await this.tpdu(join(header, data)))
+  }
+
+  #give(ins: number, data: Uint8Array): void {
+    if (data.length === 0) return
+    const isShort = this.#options.breaksBy === 'short-of-data'
+    const given = isShort ? data.slice(0, -1) : data
+    if (this.#options.acknowledges === 'byte-by-byte') {
+      for (const byte of given) {
+        this.#nulls()
+        this.#say(ins ^ 0xff, byte)
+      }
+    } else {
+      this.#nulls()
+      this.#say(ins, ...given)
+    }
+    this.#isLost = isShort
+  }
+
+  #status(sw: Uint8Array): void {
+    this.#nulls()
+    this.#say(...sw)
+  }
+
+  #nulls(): void {
+    for (let said = 0; said < (this.#options.nulls ?? 0); said++) this.#say(NULL_BYTE)
+  }
+
+  #say(...bytes: readonly number[]): void {
+    this.#output.push(...bytes)
+  }
+
+  /** A whole command TPDU and the answer to it (12.2.1): data goes one way only, so an answer to data waits for GET RESPONSE. */
+  async tpdu(bytes: Uint8Array): Promise<Uint8Array> {
+    if (bytes[1] === GET_RESPONSE && this.#held.length > 0) return this.#fetch(bytes[4] || 256)
+    this.#held = new Uint8Array(0)
+    const response = await this.card.process(bytes)
+    const data = response.length - 2
+    if (bytes.length <= HEADER_BYTES) {
+      // T=0 gives what P3 says or nothing: 6Cxx tells what it should have been.
+      const wanted = bytes.length === HEADER_BYTES ? bytes[4] || 256 : 0
+      return data > 0 && data < wanted ? Uint8Array.of(0x6c, data) : response
+    }
+    if (data <= 0) return response
+    const sw1 = response[data]
+    if (this.#options.warnsFirst === true && (sw1 === 0x62 || sw1 === 0x63)) {
+      this.#held = join(response.slice(0, data), [0x90, 0x00])
+      return response.slice(data)
+    }
+    this.#held = response
+    return Uint8Array.of(0x61, data > 255 ? 0 : data)
+  }
+
+  #fetch(wanted: number): Uint8Array {
+    const data = this.#held.slice(0, -2)
+    const sw = this.#held.slice(-2)
+    if (data.length < wanted) return Uint8Array.of(0x6c, data.length)
+    const rest = data.slice(wanted)
+    this.#held = rest.length > 0 ? join(rest, sw) : new Uint8Array(0)
+    const part = data.slice(0, wanted)
+    return rest.length === 0 ? join(part, sw) : join(part, [0x61, rest.length > 255 ? 0 : rest.length])
+  }
+}
