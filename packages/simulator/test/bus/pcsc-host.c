@@ -70,7 +70,8 @@ int main(void) {
         result = SCardGetStatusChange(context, 10000, &state, 1);
         state.dwCurrentState = state.dwEventState & ~(DWORD)SCARD_STATE_CHANGED;
       } while (result == SCARD_S_SUCCESS && !(state.dwEventState & wanted) && !(state.dwEventState & SCARD_STATE_UNKNOWN));
-      if (result == SCARD_S_SUCCESS && (state.dwEventState & wanted)) {
+      if (wanted == SCARD_STATE_UNKNOWN && result == SCARD_E_UNKNOWN_READER) result = SCARD_S_SUCCESS;
+      else if (result == SCARD_S_SUCCESS && (state.dwEventState & wanted)) {
         say("ok", state.rgbAtr, wanted == SCARD_STATE_PRESENT ? state.cbAtr : 0);
         continue;
       }
