@@ -197,7 +197,7 @@ export class ReaderRefusedError extends SmartcardError {
   readonly errorName: string
   constructor(command: string, bStatus: number, bError: number, errorName: string, options?: ErrorOptions) {
     super(
-      `The reader refused ${command}: ${errorName} (bStatus ${hex2(bStatus)}, bError ${hex2(bError)}).`,
+      `The reader refused ${command}: ${errorName} (bStatus ${hex2(bStatus)}, bError ${hex2(bError)})${refusalAdvice[errorName] ?? ''}.`,
       options,
     )
     this.command = command
@@ -205,6 +205,15 @@ export class ReaderRefusedError extends SmartcardError {
     this.bError = bError
     this.errorName = errorName
   }
+}
+
+/** What the person can do about the refusals that a person can do something about. */
+const refusalAdvice: Readonly<Record<string, string>> = {
+  XFR_PARITY_ERROR: '; clean the card’s contacts, put it in again and try again',
+  XFR_OVERRUN: '; put the card in again and try again',
+  HW_ERROR: '; take the card out, plug the reader in again and try again',
+  CMD_SLOT_BUSY: '; wait a moment and try again',
+  BUSY_WITH_AUTO_SEQUENCE: '; wait a moment and try again',
 }
 
 /** No answer within the time allowed, time extensions included. */

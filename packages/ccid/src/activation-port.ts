@@ -43,3 +43,9 @@ export function readAtr(bytes: Uint8Array): Atr | undefined {
     throw error
   }
 }
+
+/** Whether an ATR was damaged on its way, so that another reset may bring a good one. */
+export function isDamaged(bytes: Uint8Array): boolean {
+  const faults = readAtr(bytes)?.faults ?? []
+  return faults.some((fault) => /wrong|truncated|convention/.test(fault))
+}

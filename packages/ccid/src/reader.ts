@@ -13,6 +13,7 @@ import { within } from './deadline.ts'
 import type { CcidDescriptor, CcidInterface } from './descriptors.ts'
 import {
   type Answer,
+  CcidError,
   CommandStatus,
   ccidErrorName,
   decodeAnswer,
@@ -31,6 +32,9 @@ export const DEFAULT_MAX_WAIT_MS = 180_000
 /** Messages that no card delays. */
 export const READER_TIMEOUT_MS = 5_000
 const RECOVERY_STEP_MS = 2_000
+/** A reader that says "busy" has taken nothing, so that asking again does nothing twice; it says so for a second at most. */
+const BUSY_PAUSE_MS = 100
+const MAX_BUSY_ANSWERS = 10
 
 /** What the reader tells its slots without being asked. */
 export interface SlotListener {
@@ -57,6 +61,9 @@ interface Question {
   sequence: number
   startedMs: number
   timer: unknown
+  busyAnswers: number
+  /** Who still needs the message: the transfers that carry it, and whoever may have to send it again. */
+  holds: number
 }
 
 /** Opens a pipe; `reset` asks for the hard way. */
@@ -154,7 +161,7 @@ export class CcidReader {
 
   /**
    * Sends one message and resolves to its answer. `message` is the caller's gift: its sequence number is written
-   * here, and where the patience says `sensitive` its bytes are overwritten once they have left.
+   * here, and where the patience says `sensitive` its bytes are overwritten once they have left and the answer came.
    * Rejects with ReaderRefusedError where the reader says that the command failed.
    */
   ask(
@@ -178,6 +185,8 @@ export class CcidReader {
         sequence: 0,
         startedMs: 0,
         timer: undefined,
+        busyAnswers: 0,
+        holds: 1,
       }
       if (this.#pipe === undefined && this.#recovering === undefined) this.#refuse(question)
       else if (this.#mayStart(slot)) this.#start(question)
@@ -210,10 +219,11 @@ export class CcidReader {
     question.timer = this.clock.setTimeout(() => this.#expired(question), question.timeoutMs)
     this.#inFlight[question.slot] = question
     this.#inFlightCount++
+    question.holds++
     pipe.send(question.message).then(
-      () => wipe(question),
+      () => letGo(question),
       (error: Error) => {
-        wipe(question)
+        letGo(question)
         if (this.#pipe === pipe && this.#inFlight[question.slot] === question) this.#broken(pipe, error)
       },
     )
@@ -274,10 +284,7 @@ export class CcidReader {
     }
     if (answer.commandStatus === CommandStatus.failed) {
       // A DataBlock command that fails may be answered by SlotStatus.
-      this.#fail(
-        question,
-        new ReaderRefusedError(question.name, answer.bStatus, answer.error, ccidErrorName(answer.error)),
-      )
+      this.#refused(question, answer.bStatus, answer.error)
       return
     }
     if (answer.type !== question.expects) {
@@ -289,10 +296,29 @@ export class CcidReader {
     if (this.#waiting.length > 0) this.#startWaiting()
   }
 
-  #leave(question: Question): void {
+  #refused(question: Question, bStatus: number, bError: number): void {
+    const isBusy = bError === CcidError.CMD_SLOT_BUSY || bError === CcidError.BUSY_WITH_AUTO_SEQUENCE
+    if (isBusy && question.busyAnswers++ < MAX_BUSY_ANSWERS) {
+      // It keeps its slot meanwhile.
+      this.clock.clearTimeout(question.timer)
+      question.timer = this.clock.setTimeout(() => {
+        this.#free(question)
+        this.#start(question)
+      }, BUSY_PAUSE_MS)
+      return
+    }
+    this.#fail(question, new ReaderRefusedError(question.name, bStatus, bError, ccidErrorName(bError)))
+  }
+
+  #free(question: Question): void {
     this.clock.clearTimeout(question.timer)
     this.#inFlight[question.slot] = undefined
     this.#inFlightCount--
+  }
+
+  #leave(question: Question): void {
+    this.#free(question)
+    letGo(question)
   }
 
   #fail(question: Question, error: Error): void {
@@ -408,6 +434,8 @@ export class CcidReader {
           sequence: 0,
           startedMs: 0,
           timer: undefined,
+          busyAnswers: 0,
+          holds: 1,
         }
         this.#start(question, sequence)
       })
@@ -425,7 +453,12 @@ export class CcidReader {
           const change = notice.slots[slot]
           if (change !== undefined) listener.changed(change)
         }
+        return
       }
+      // Its answer may never come, and would be a stranger if it did (CCID 1.1, 6.3.2).
+      const question = this.#inFlight[notice.slot]
+      if (question?.sequence === notice.sequence)
+        this.#refused(question, CommandStatus.failed, CcidError.HW_ERROR)
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error
       this.strangers++
@@ -460,6 +493,11 @@ export class CcidReader {
     if (pipe !== undefined) await pipe.close()
     await this.#recovering
   }
+}
+
+/** The last one who needed the message overwrites it. */
+function letGo(question: Question): void {
+  if (--question.holds === 0) wipe(question)
 }
 
 /** A secret stays no longer in memory than it must. */

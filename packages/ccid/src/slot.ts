@@ -15,7 +15,7 @@ import {
 } from '@webtoki/apdu'
 import { type Observable, ReplaySubject } from 'rxjs'
 import { activate } from './activation.ts'
-import type { Activation } from './activation-port.ts'
+import { type Activation, isDamaged } from './activation-port.ts'
 import { CcidConnection, type PoweredSlot } from './connection.ts'
 import { CcidFeature } from './descriptors.ts'
 import {
@@ -35,6 +35,8 @@ import { type CcidReader, READER_TIMEOUT_MS, type SlotListener } from './reader.
 /** Whole answers to power-on and slot messages that came garbled: asking again does no harm there. */
 const MAX_REPEATS = 2
 const POWER_TIMEOUT_MS = 10_000
+/** Cold, warm, and cold once more. */
+const MAX_WAKES = 3
 /** How a slot is called. */
 export interface SlotIdentity {
   readonly id: string
@@ -59,6 +61,8 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   /** What must be over before the next connection begins: a closing, or a connect that its caller gave up. */
   #settling: Promise<unknown> = Promise.resolve()
   #mustPowerCycle = false
+  /** The voltage that the card is at, which a warm reset leaves as it is; undefined: it is off. */
+  #power: PowerSelect | undefined
   #checking = false
   #pollTimer: unknown
   #protocol: ConnectOptions['protocol']
@@ -149,32 +153,37 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     return connection
   }
 
-  /** Power-on, with a second try: a card just pushed in answers "absent or mute" at first. */
+  /**
+   * Power-on, and again where that failed or the ATR came damaged: warm where the reader left the card on, then cold.
+   * A card just pushed in answers "absent or mute" at first. One that is odd twice is odd for good, and used as it is.
+   */
   async #wake(): Promise<Uint8Array> {
-    try {
-      return await this.powerOn()
-    } catch (error) {
-      if (!(error instanceof ReaderRefusedError) || !isSilence(error)) throw error
-    }
-    const status = await this.#askStatus()
-    if (status !== IccStatus.absent) {
-      await this.powerOff()
+    for (let attempt = 1; ; attempt++) {
       try {
-        return await this.powerOn()
+        const atr = await this.powerOn()
+        if (attempt > 1 || !isDamaged(atr)) return atr
       } catch (error) {
-        if (!(error instanceof ReaderRefusedError) || !isSilence(error)) throw error
-        this.#show((error.bStatus & 3) === IccStatus.absent ? 'empty' : 'unreadable')
-        throw new CardSilentError(undefined, { cause: error })
+        if (!(error instanceof ReaderRefusedError || error instanceof MalformedError)) throw error
+        if ((await this.#askStatus()) === IccStatus.absent) {
+          this.#show('empty')
+          throw new CardSilentError('There is no card in the reader; put one in.', { cause: error })
+        }
+        if (attempt === MAX_WAKES) {
+          this.#show('unreadable')
+          throw error instanceof ReaderRefusedError && isSilence(error)
+            ? new CardSilentError(undefined, { cause: error })
+            : error
+        }
+        if (attempt > 1) await this.powerOff()
       }
     }
-    this.#show('empty')
-    throw new CardSilentError('There is no card in the reader; put one in.')
   }
 
   /** Cold where the card was off, warm where it was on. Resolves to the ATR. */
   async powerOn(): Promise<Uint8Array> {
-    let last: unknown
-    for (const power of this.#voltages()) {
+    const voltages = this.#power === undefined ? this.#voltages() : [this.#power]
+    for (let at = 0; ; at++) {
+      const power = voltages[at] as PowerSelect
       try {
         const answer = await this.#askAgain(
           () => encodeIccPowerOn({ slot: this.number, power }),
@@ -182,17 +191,19 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
           'IccPowerOn',
           POWER_TIMEOUT_MS,
         )
-        if (answer.data.length < 2) throw new MalformedError('ATR', `${answer.data.length} bytes`)
         this.#mustPowerCycle = false
+        this.#power = power
+        if (answer.data.length < 2) throw new MalformedError('ATR', `${answer.data.length} bytes`)
         return answer.data.slice()
       } catch (error) {
-        // A card that lives at another voltage is silent at this one.
-        if (!(error instanceof ReaderRefusedError) || error.bError !== CcidError.ICC_MUTE) throw error
-        if ((error.bStatus & 3) === IccStatus.absent) throw error
-        last = error
+        // A card that lives at another voltage is silent at this one, or says what nobody can read.
+        if (!(error instanceof ReaderRefusedError) || at + 1 >= voltages.length) throw error
+        const status = error.bStatus & 3
+        if (status === IccStatus.absent) throw error
+        // Off between two voltages (ISO/IEC 7816-3:2006, 6.2.3).
+        if (status === IccStatus.active) await this.powerOff()
       }
     }
-    throw last
   }
 
   /** Automatic, or what the reader can, lowest first: a card must survive a voltage that it does not know. */
@@ -207,6 +218,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   async powerOff(): Promise<void> {
+    this.#power = undefined
     await this.#askAgain(
       () => encodeIccPowerOff({ slot: this.number }),
       RdrToPc.slotStatus,
@@ -255,6 +267,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
 
   /** The card's end, told by an answer of the reader. */
   sawCard(status: IccStatus): void {
+    if (status !== IccStatus.active) this.#power = undefined
     if (status === IccStatus.absent) {
       this.#show('empty')
       this.#connection?.lost('removed')
@@ -270,6 +283,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
 
   changed({ present, changed }: SlotChange): void {
     if (!present) {
+      this.#power = undefined
       this.#show('empty')
       this.#connection?.lost('removed')
       return

@@ -46,13 +46,92 @@ describe('a fault', () => {
 
   it('a stale answer comes before the right one, a stall before an answer that waits', async () => {
     host.reader.faults.schedule({ kind: 'stale-answer', ends: 'once' })
-    expect((await host.ask(xfr(1, echo)))[6]).toBe(0x81)
+    expect((await host.ask(xfr(1, echo)))[6]).toBe(0)
+    expect(await host.answer()).toEqual(good)
+    host.reader.faults.schedule({ kind: 'stale-answer', ends: 'once', frames: 3 })
+    expect((await host.ask(xfr(1, echo)))[6]).toBe(0xfe)
+    expect((await host.answer())[6]).toBe(0xff)
+    expect((await host.answer())[6]).toBe(0)
     expect(await host.answer()).toEqual(good)
     host.reader.faults.schedule({ kind: 'stall-in', ends: 'once' })
     await host.device.transferOut(2, xfr(1, echo))
     expect((await host.device.transferIn(1, 512)).status).toBe('stall')
     await host.device.clearHalt('in', 1)
     expect(await host.answer()).toEqual(good)
+  })
+
+  it.each([
+    ['slot-busy', undefined, 0xe0, 0],
+    ['auto-sequence', undefined, 0xf2, 0],
+    ['parity-error', 'before', 0xfd, 0],
+    ['parity-error', 'during', 0xfd, 1],
+    ['overrun', 'before', 0xfc, 0],
+    ['overrun', 'during', 0xfc, 1],
+    ['hardware-error', 'before', 0xfb, 0],
+    ['hardware-error', 'during', 0xfb, 1],
+  ] as const)(
+    '%s %s is answered by its code, and the card’s log tells whether it executed',
+    async (...row) => {
+      const [kind, moment, code, executed] = row
+      host.reader.faults.schedule({ kind, ends: 'once', moment } as Fault)
+      expect(await host.ask(xfr(1, echo))).toEqual([0x80, 0, 0, 0, 0, 0, 1, 0x40, code, 0])
+      expect(card.log).toHaveLength(executed)
+      expect(await host.ask(xfr(1, echo))).toEqual(good)
+    },
+  )
+
+  it('a hardware error is told on the interrupt endpoint with slot and sequence number, and answered or not', async () => {
+    await host.read(3, 8)
+    for (const [kind, isAnswered] of [
+      ['hardware-notice', true],
+      ['hardware-notice-alone', false],
+    ] as const) {
+      host.reader.faults.schedule({ kind, ends: 'once', moment: 'before' })
+      await host.device.transferOut(2, xfr(7, echo))
+      // 6.3.2: slot, bSeq, overcurrent.
+      expect(await host.read(3, 8)).toEqual([0x51, 0, 7, 1])
+      if (isAnswered) expect(await host.answer()).toEqual([0x80, 0, 0, 0, 0, 0, 7, 0x40, 0xfb, 0])
+    }
+    expect(await host.ask(xfr(1, echo))).toEqual(good)
+  })
+
+  it('a card out and in again has no power, and is mute to the first power-on', async () => {
+    host.reader.faults.schedule({ kind: 'reinserted', ends: 'once' })
+    expect((await host.ask(xfr(1, echo))).slice(7, 9)).toEqual([0x41, 0xfe])
+    expect((await host.ask(powerOn(2))).slice(7, 9)).toEqual([0x41, 0xfe])
+    expect((await host.ask(powerOn(3))).slice(7, 9)).toEqual([0, 0])
+    expect(await host.ask(xfr(1, echo))).toEqual(good)
+    expect(card.log).toHaveLength(1)
+  })
+
+  it('a computer that sleeps loses its transfers and the card’s power, and keeps its claim', async () => {
+    host.reader.faults.schedule({ kind: 'suspended', ends: 'once' })
+    const pending = host.answer()
+    await host.device.transferOut(2, xfr(1, echo))
+    await expect(pending).rejects.toMatchObject({ name: 'NetworkError' })
+    expect(card.log).toHaveLength(0)
+    expect(host.device.opened).toBe(true)
+    expect((await host.ask(xfr(2, echo))).slice(7, 9)).toEqual([0x41, 0xfe])
+  })
+
+  it('an answer of whole packets is followed by an empty one or not, and any answer by one too many', async () => {
+    // With the header 52 bytes of data and the status word are one packet.
+    const whole = xfr(1, [0, 0x10, 0, 0, 52, ...new Uint8Array(52), 0])
+    host.reader.faults.schedule({ kind: 'no-empty-packet', ends: 'once' })
+    await host.device.transferOut(2, whole)
+    expect(await host.read(1, 64)).toHaveLength(64)
+    expect(host.reader.pendingIn(0x81)).toBe(0)
+    host.reader.faults.schedule({ kind: 'extra-empty-packet', ends: 'once' })
+    expect(await host.ask(xfr(1, echo))).toEqual(good)
+    expect(await host.answer()).toEqual([])
+  })
+
+  it('an ATR comes damaged, or is found bad, and the card is on', async () => {
+    host.reader.faults.schedule({ kind: 'damaged-atr', ends: 'once' }, { on: 'IccPowerOn' })
+    host.reader.faults.schedule({ kind: 'bad-atr', ends: 'once' }, { on: 'IccPowerOn' })
+    expect((await host.ask(powerOn(2))).at(-1)).toBe((card.atr.at(-1) as number) ^ 0xff)
+    expect((await host.ask(powerOn(3))).slice(7, 9)).toEqual([0x40, 0xf8])
+    expect((await host.ask(powerOn(4))).slice(10)).toEqual([...card.atr])
   })
 
   it('time extensions and slow cards go by the clock', async () => {

@@ -16,7 +16,8 @@ export const message = (
   ...data: number[]
 ): Uint8Array<ArrayBuffer> =>
   Uint8Array.of(type, data.length & 0xff, data.length >> 8, 0, 0, 0, sequence, ...three, ...data)
-export const powerOn = (sequence: number) => message(0x62, sequence, [0, 0, 0])
+/** 0 leaves the voltage to readers that find it by themselves; 1, 2, 3: 5, 3 and 1.8 volts. */
+export const powerOn = (sequence: number, powerSelect = 0) => message(0x62, sequence, [powerSelect, 0, 0])
 export const xfr = (sequence: number, data: readonly number[], level = 0) =>
   message(0x6f, sequence, [0, level, 0], ...data)
 export const echo = [0, 0x10, 0, 0, 2, 0xaa, 0xbb, 0]

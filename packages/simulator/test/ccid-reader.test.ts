@@ -52,9 +52,25 @@ describe('a reader, message by message', () => {
     expect((await host.ask(xfr(7, [1, 2], 2))).slice(7, 9)).toEqual([0x40, 8])
   })
 
+  it('that does not find the voltage by itself is told it, and refuses what its descriptor does not offer', async () => {
+    // bVoltageSupport 7 of CardMan3021.txt, 1 of Nitrokey_Nitrokey_3.txt; neither has the bit of automatic voltage.
+    const three = new Host(readerProfiles.omnikey3021)
+    three.reader.insert(createEchoCard(), 0, { volts: [3] })
+    await three.open()
+    const ask = async (host: Host, select: number): Promise<number[]> =>
+      (await host.ask(message(0x62, select, [select, 0, 0]))).slice(7, 9)
+    expect(await ask(three, 0)).toEqual([0x41, 7])
+    expect(await ask(three, 3)).toEqual([0x41, 0xfe])
+    expect(await ask(three, 1)).toEqual([0x41, 0xfe])
+    expect(await ask(three, 2)).toEqual([0, 0])
+    const one = await new Host(readerProfiles.nitrokey3, createEchoCard()).open()
+    expect(await ask(one, 2)).toEqual([0x41, 7])
+    expect(await ask(one, 1)).toEqual([0, 0])
+  })
+
   it('takes no extended APDU at short level', async () => {
     const host = await new Host(readerProfiles.omnikey3021, createEchoCard()).open()
-    await host.ask(powerOn(0))
+    await host.ask(message(0x62, 0, [1, 0, 0]))
     expect((await host.ask(xfr(1, [0, 0x10, 0, 0, 0, 0, 1, 7, 0, 0]))).slice(7, 9)).toEqual([0x40, 1])
     expect((await host.ask(xfr(2, echo))).slice(10)).toEqual([0xaa, 0xbb, 0x90, 0])
   })
@@ -113,7 +129,7 @@ describe('a reader, message by message', () => {
 
   it('at character level gives as many bytes as the host waits for: header, procedure byte, data, status word', async () => {
     const host = await new Host(characterReaderProfiles.oz776, createEchoCard()).open()
-    await host.ask(powerOn(0))
+    await host.ask(powerOn(0, 1))
     expect((await host.ask(xfr(1, [0, 0x12, 0, 3, 3], 1))).slice(7)).toEqual([0, 0, 0, 0x12])
     expect((await host.ask(xfr(2, [], 4))).slice(10)).toEqual([0, 1, 2, 0x90])
     expect((await host.ask(xfr(3, [], 1))).slice(10)).toEqual([0])
@@ -127,10 +143,10 @@ describe('a reader, message by message', () => {
 
   it('at character level a card that was not asked for data takes none until its next reset', async () => {
     const host = await new Host(characterReaderProfiles.oz776, createEchoCard()).open()
-    await host.ask(powerOn(0))
+    await host.ask(powerOn(0, 1))
     expect((await host.ask(xfr(1, echo, 1))).slice(7, 9)).toEqual([0x40, 0xfe])
     expect((await host.ask(xfr(2, [0, 0x12, 0, 1, 1], 1))).slice(7, 9)).toEqual([0x40, 0xfe])
-    await host.ask(powerOn(3))
+    await host.ask(powerOn(3, 1))
     expect((await host.ask(xfr(4, [0, 0x12, 0, 1, 1], 4))).slice(10)).toEqual([0x12, 0, 0x90, 0])
   })
 
@@ -150,7 +166,7 @@ describe('a reader, message by message', () => {
   it('at short level knows neither parts of commands nor answers of more than 256 bytes', async () => {
     const card = new ScriptedCard([{ command: '00b0000000', response: `${'00'.repeat(257)}9000` }])
     const host = await new Host(readerProfiles.omnikey3021, card).open()
-    await host.ask(powerOn(0))
+    await host.ask(message(0x62, 0, [1, 0, 0]))
     expect((await host.ask(xfr(1, echo, 1))).slice(7, 9)).toEqual([0x40, 8])
     expect((await host.ask(xfr(2, [0, 0xb0, 0, 0, 0]))).slice(7, 9)).toEqual([0x40, 0xfc])
     card.check()

@@ -10,6 +10,7 @@ import {
 import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from '../activation-port.ts'
 import { CcidFeature } from '../descriptors.ts'
 import {
+  type Answer,
   CcidError,
   ChainParameter,
   decodeParametersOf,
@@ -21,7 +22,15 @@ import {
 } from '../messages.ts'
 import { READER_TIMEOUT_MS } from '../reader.ts'
 import type { CharacterLine } from './character-line.ts'
-import { blockWaitingMs, chooseParameters, ppsAgreed, workWaitingMs } from './parameters.ts'
+import {
+  blockWaitingMs,
+  type CardParameters,
+  chooseParameters,
+  lineMs,
+  ppsAgreed,
+  t1Of,
+  workWaitingMs,
+} from './parameters.ts'
 import { toT0Tpdu, withFetchedAnswer } from './t0.ts'
 import { overheadBytes } from './t1-block.ts'
 import { type BlockAnswer, T1Transport } from './t1-transport.ts'
@@ -50,7 +59,15 @@ export async function activateTpdu(
 ): Promise<Activation> {
   const { descriptor } = slot.reader
   let atr = told ?? bareAtr()
-  let parameters = chooseParameters(atr, descriptor, wanted)
+  let parameters: CardParameters
+  try {
+    parameters = chooseParameters(atr, descriptor, wanted)
+  } catch (error) {
+    // In specific mode the card has one protocol; some change to negotiable mode by a warm reset (6.3.1).
+    if (atr.specificMode?.canChange !== true) throw error
+    atr = readAtr(await slot.powerOn()) ?? bareAtr()
+    parameters = chooseParameters(atr, descriptor, wanted)
+  }
   if (parameters.pps !== undefined) {
     const agreed = await sendPps(slot, line, parameters.pps)
     if (agreed === undefined) {
@@ -96,7 +113,7 @@ async function sendPps(
     const answer = await slot.reader.ask(message, RdrToPc.dataBlock, 'PPS', {}, MARGIN_MS)
     return ppsAgreed(request, answer.data)
   } catch (error) {
-    if (error instanceof ReaderRefusedError) return undefined
+    if (error instanceof ReaderRefusedError || error instanceof MalformedError) return undefined
     throw error
   }
 }
@@ -109,8 +126,19 @@ async function setParameters(
   isDefault: boolean,
 ): Promise<void> {
   try {
-    const message = encodeSetParameters({ slot: number, protocol, data })
-    await reader.ask(message, RdrToPc.parameters, 'SetParameters', {}, MARGIN_MS)
+    const ask = (): Promise<Answer> =>
+      reader.ask(
+        encodeSetParameters({ slot: number, protocol, data }),
+        RdrToPc.parameters,
+        'SetParameters',
+        {},
+        MARGIN_MS,
+      )
+    // Told twice it is the same; a garbled answer is no reason to give the card up.
+    await ask().catch((error: unknown) => {
+      if (error instanceof MalformedError) return ask()
+      throw error
+    })
   } catch (error) {
     if (!(error instanceof ReaderRefusedError)) throw error
     if (!isDefault)
@@ -165,16 +193,17 @@ async function overT1(
 ): Promise<Activation> {
   const { reader, number } = slot
   const { features, maxIfsdBytes, maxMessageBytes } = reader.descriptor
-  const { ifscBytes, errorDetection } = atr.t1 ?? { ifscBytes: 32, errorDetection: 'LRC' }
+  const { ifscBytes, errorDetection } = t1Of(atr)
   const roomBytes = maxMessageBytes - HEADER_BYTES - overheadBytes(errorDetection)
   const blockMs = blockWaitingMs(atr, fiDi, reader.descriptor)
+  const beyondMs = lineMs(atr, fiDi, reader.descriptor) + MARGIN_MS
   const transport = new T1Transport({
     nad: 0,
     detection: errorDetection,
-    ifscBytes: Math.min(ifscBytes, roomBytes),
+    ifscBytes: Math.max(1, Math.min(ifscBytes, roomBytes)),
     blockWaitingMs: blockMs,
     exchange: async (block, waitingTimes, options): Promise<BlockAnswer> => {
-      const timeoutMs = Math.max(options.timeoutMs ?? 0, blockMs * Math.max(1, waitingTimes) + MARGIN_MS)
+      const timeoutMs = Math.max(options.timeoutMs ?? 0, blockMs * Math.max(1, waitingTimes) + beyondMs)
       const waitingExtension = Math.min(255, waitingTimes)
       try {
         if (line !== undefined) {
@@ -209,8 +238,9 @@ async function overT1(
   }
 }
 
-/** What the reader saw of a block that did not come whole; everything else is no matter of blocks. */
+/** What the reader saw of a block that did not come whole, or what was lost on its way from the reader; everything else is no matter of blocks. */
 function blockTrouble(error: unknown): BlockAnswer {
+  if (error instanceof MalformedError) return 'garbled'
   if (error instanceof ReaderRefusedError && (error.bStatus & 3) === 0) {
     if (error.bError === CcidError.ICC_MUTE) return 'silent'
     if (error.bError === CcidError.XFR_PARITY_ERROR || error.bError === CcidError.XFR_OVERRUN)

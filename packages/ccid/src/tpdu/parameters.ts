@@ -1,5 +1,5 @@
 /** Which protocol and which parameters a card is used with: by its ATR, the reader and the caller (ISO/IEC 7816-3:2006, 6.3.1, 9, 10.2). */
-import { type Atr, NotSupportedError } from '@webtoki/apdu'
+import { type Atr, NotSupportedError, type T1Parameters } from '@webtoki/apdu'
 import { CcidFeature, type CcidDescriptor } from '../descriptors.ts'
 
 /** What is agreed before the first command. */
@@ -105,29 +105,65 @@ function t0Parameters(atr: Atr, fiDi: number): Uint8Array {
 
 /** bmFindexDindex, bmTCCKST1, bGuardTimeT1, bmWaitingIntegersT1, bClockStop, bIFSC, bNadValue (CCID 1.1, 6.1.7). */
 function t1Parameters(atr: Atr, fiDi: number): Uint8Array {
-  const { bwi, cwi, ifscBytes, errorDetection } = atr.t1 ?? {
-    bwi: 4,
-    cwi: 13,
-    ifscBytes: 32,
-    errorDetection: 'LRC',
-  }
+  const { bwi, cwi, ifscBytes, errorDetection } = t1Of(atr)
   const checks = 0x10 | conventionBit(atr) | (errorDetection === 'CRC' ? 1 : 0)
   return Uint8Array.of(fiDi, checks, atr.extraGuardTime, (bwi << 4) | cwi, 0, ifscBytes, 0)
+}
+
+const T1_DEFAULTS: T1Parameters = { ifscBytes: 32, bwi: 4, cwi: 13, errorDetection: 'LRC' }
+
+/**
+ * What the ATR says of T=1, with the default for what is reserved there (11.4): an IFSC of 0 could carry no command,
+ * and a BWI of 15 would have us wait for an hour.
+ */
+export function t1Of(atr: Atr): T1Parameters {
+  const said = atr.t1 ?? T1_DEFAULTS
+  return {
+    ...said,
+    ifscBytes: said.ifscBytes === 0 || said.ifscBytes === 255 ? T1_DEFAULTS.ifscBytes : said.ifscBytes,
+    bwi: said.bwi > 9 ? T1_DEFAULTS.bwi : said.bwi,
+  }
 }
 
 function conventionBit(atr: Atr): number {
   return atr.convention === 'inverse' ? 2 : 0
 }
 
+/** What some descriptors say of the clock is in other units; no card is clocked outside of this, in kHz (5.2.3). */
+const MIN_CLOCK_KHZ = 1_000
+const MAX_CLOCK_KHZ = 20_000
+const DEFAULT_CLOCK_KHZ = 3_580
+/** NAD, PCB, LEN, 254 bytes and a CRC. */
+const LONGEST_BLOCK = 259
+/** A card that takes its whole CWT before each character is none; the reader ends such a block by itself. */
+const MAX_LINE_MS = 10_000
+
+function clockKHzOf({ defaultClockKHz }: CcidDescriptor): number {
+  const isSane = defaultClockKHz >= MIN_CLOCK_KHZ && defaultClockKHz <= MAX_CLOCK_KHZ
+  return isSane ? defaultClockKHz : DEFAULT_CLOCK_KHZ
+}
+
+function etuMs(fiDi: number, descriptor: CcidDescriptor): number {
+  return (fiByNibble[fiDi >> 4] || 372) / (diByNibble[fiDi & 0x0f] || 1) / clockKHzOf(descriptor)
+}
+
 /** WWT of T=0 in milliseconds: WI × 960 × Fi clock cycles (ISO/IEC 7816-3:2006, 10.2). */
-export function workWaitingMs(atr: Atr, fiDi: number, { defaultClockKHz }: CcidDescriptor): number {
-  return ((atr.wi || 10) * 960 * (fiByNibble[fiDi >> 4] || 372)) / (defaultClockKHz || 3_580)
+export function workWaitingMs(atr: Atr, fiDi: number, descriptor: CcidDescriptor): number {
+  return ((atr.wi || 10) * 960 * (fiByNibble[fiDi >> 4] || 372)) / clockKHzOf(descriptor)
 }
 
 /** BWT of T=1 in milliseconds: 11 etu and 2^BWI × 960 × 372 clock cycles (ISO/IEC 7816-3:2006, 11.4.3). */
-export function blockWaitingMs(atr: Atr, fiDi: number, { defaultClockKHz }: CcidDescriptor): number {
-  const clockKHz = defaultClockKHz || 3_580
-  const cycles = 2 ** (atr.t1?.bwi ?? 4) * 960 * 372
-  const etuCycles = (fiByNibble[fiDi >> 4] || 372) / (diByNibble[fiDi & 0x0f] || 1)
-  return (11 * etuCycles + cycles) / clockKHz
+export function blockWaitingMs(atr: Atr, fiDi: number, descriptor: CcidDescriptor): number {
+  return 11 * etuMs(fiDi, descriptor) + (2 ** t1Of(atr).bwi * 960 * 372) / clockKHzOf(descriptor)
+}
+
+/**
+ * What the longest blocks take on the line, ours and the card's, beside BWT: 12 etu and N more before each character
+ * of ours (N 255: 11 etu; 11.2), CWT, 11 + 2^CWI etu, before each of the card's (11.4.3), and BGT between (22 etu).
+ */
+export function lineMs(atr: Atr, fiDi: number, descriptor: CcidDescriptor): number {
+  const guardEtu = atr.extraGuardTime === 255 ? 11 : 12 + atr.extraGuardTime
+  const characterEtu = 11 + 2 ** t1Of(atr).cwi
+  const etu = LONGEST_BLOCK * (guardEtu + characterEtu) + 22
+  return Math.min(MAX_LINE_MS, etu * etuMs(fiDi, descriptor))
 }

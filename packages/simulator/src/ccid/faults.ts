@@ -16,8 +16,6 @@ export type Fault = { readonly ends: FaultEnd } & (
         | 'stall-out'
         /** The card does not answer, and has executed nothing. */
         | 'mute-card'
-        /** A frame with a foreign sequence number comes before the answer. */
-        | 'stale-answer'
         /** The answer ends before its declared length. */
         | 'truncated-message'
         /** The answer declares five bytes more than it has. */
@@ -30,10 +28,46 @@ export type Fault = { readonly ends: FaultEnd } & (
         | 'one-byte-response'
         /** An empty packet comes before the answer. */
         | 'empty-packet'
+        /** An empty packet comes behind the answer, whatever its length. */
+        | 'extra-empty-packet'
+        /** An answer of whole packets is followed by no empty one. */
+        | 'no-empty-packet'
+        /** CMD_SLOT_BUSY: the slot is at work, and takes nothing. */
+        | 'slot-busy'
+        /** BUSY_WITH_AUTO_SEQUENCE: the reader is still about the card's activation, and takes nothing. */
+        | 'auto-sequence'
+        /** The card was out and in again: no power, and mute to the first power-on. */
+        | 'reinserted'
+        /** The computer slept: as after a bus reset, pending transfers fail, and the claim is kept. The message is lost. */
+        | 'suspended'
+        /** The ATR arrives with its last byte damaged. Strikes IccPowerOn, and nothing else. */
+        | 'damaged-atr'
+        /** The reader finds the ATR bad (BAD_ATR_TS). Strikes IccPowerOn, and nothing else. */
+        | 'bad-atr'
         /** The card executes, the reader never answers. */
         | 'silent-reader'
     }
   | { readonly kind: 'card-pulled' | 'unplugged'; readonly moment: FaultMoment }
+  | {
+      readonly kind: /** XFR_OVERRUN between reader and card. */
+        | 'overrun'
+        /** XFR_PARITY_ERROR between reader and card. */
+        | 'parity-error'
+        /** HW_ERROR in the answer. */
+        | 'hardware-error'
+        /** A notice on the interrupt endpoint (6.3.2), and HW_ERROR in the answer. */
+        | 'hardware-notice'
+        /** The notice alone: the command is never answered. */
+        | 'hardware-notice-alone'
+      /** What the card got was damaged on its way there (it has executed nothing), or what it said on its way back. */
+      readonly moment: 'before' | 'during'
+    }
+  | {
+      /** Frames with foreign sequence numbers come before the answer. */
+      readonly kind: 'stale-answer'
+      /** How many. Default 1. */
+      readonly frames?: number
+    }
   | {
       readonly kind: 'time-extension'
       /** How many frames ask for more time before the answer. Default 3. */

@@ -47,6 +47,10 @@ export const SLOT_STATUS = 0x81
 export const PARAMETERS = 0x82
 /** RDR_to_PC_NotifySlotChange (6.3.1). */
 export const NOTIFY_SLOT_CHANGE = 0x50
+/** RDR_to_PC_HardwareError (6.3.2). */
+export const HARDWARE_ERROR = 0x51
+/** bHardwareErrorCode: overcurrent, the one that the standard names. */
+export const OVERCURRENT = 1
 
 /** RDR_to_PC_Escape (6.2.4). */
 export const ESCAPE = 0x83
@@ -75,6 +79,7 @@ export const CcidError = {
   COMMAND_NOT_SUPPORTED: 0,
   BAD_LENGTH: 1,
   BAD_SLOT: 5,
+  BAD_POWER_SELECT: 7,
   BAD_PROTOCOL: 7,
   BAD_LEVEL_PARAMETER: 8,
   BAD_CLOCK_COMMAND: 7,
@@ -84,8 +89,11 @@ export const CcidError = {
   PIN_CANCELLED: 0xef,
   PIN_TIMEOUT: 0xf0,
   CMD_SLOT_BUSY: 0xe0,
+  BUSY_WITH_AUTO_SEQUENCE: 0xf2,
+  BAD_ATR_TS: 0xf8,
   HW_ERROR: 0xfb,
   XFR_OVERRUN: 0xfc,
+  XFR_PARITY_ERROR: 0xfd,
   ICC_MUTE: 0xfe,
   CMD_ABORTED: 0xff,
 } as const

@@ -1,7 +1,7 @@
 /** A slot of a virtual reader: its card, and the exchange that it is busy with (CCID 1.1, 4.2, 6.1.4, 6.2.6). */
 import { join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
-import type { ContactCard } from '../iso7816/contact-card.ts'
+import type { ContactCard, ContactOptions } from '../iso7816/contact-card.ts'
 import type { Fault } from './faults.ts'
 import { CcidError, Chain, type MessageName } from './messages.ts'
 
@@ -42,6 +42,12 @@ export class ReaderSlot {
   /** The card's contacts, where the reader takes TPDUs. */
   contact: ContactCard | undefined
   isPowered = false
+  /** How the card behaves at its contacts. */
+  options: ContactOptions = {}
+  /** bPowerSelect that it is powered with. */
+  powerSelect = 0
+  /** Just pushed in: mute to the first power-on. */
+  isWaking = false
   /** Changed since the host was last told. */
   isChanged = false
   isBusy = false

@@ -7,7 +7,7 @@ import type { ControlSetup, InResult } from '../usb/device-model.ts'
 import { PacketDevice } from '../usb/packet-device.ts'
 import { control, type ReaderAbilities } from './controls.ts'
 import { ReaderCounters } from './counters.ts'
-import { FaultSchedule } from './faults.ts'
+import { type Fault, FaultSchedule } from './faults.ts'
 import {
   answerTypeOf,
   CcidError,
@@ -16,9 +16,11 @@ import {
   encodeAnswer,
   ESCAPE,
   FAILED,
+  HARDWARE_ERROR,
   HEADER_BYTES,
   messageNames,
   NOTIFY_SLOT_CHANGE,
+  OVERCURRENT,
   PARAMETERS,
   SLOT_STATUS,
   TIME_EXTENSION,
@@ -34,6 +36,11 @@ const EXTENDED_LEVEL = 0x4_0000
 const TPDU_LEVEL = 0x1_0000
 /** dwFeatures: SetParameters makes the reader negotiate (PPS). */
 const AUTOMATIC_PPS = 0x80
+
+/** dwFeatures: the reader finds the voltage by itself. */
+const AUTOMATIC_VOLTAGE = 0x08
+/** By bPowerSelect (6.1.1). */
+const voltages = [undefined, 5, 3, 1.8] as const
 
 /** 256 bytes and a status word: a reader at short level has no room for more. */
 const MAX_SHORT_RESPONSE_BYTES = 258
@@ -77,6 +84,8 @@ export class VirtualCcidReader extends PacketDevice {
   readonly #slots: readonly ReaderSlot[]
   readonly #level: 'extended' | 'short' | 'tpdu' | 'character'
   readonly #negotiates: boolean
+  /** Absent: it finds the voltage by itself. */
+  readonly #voltageSupport: number | undefined
   readonly #maxMessageBytes: number
   /** bMaxCCIDBusySlots; a reader that says 0 serves one all the same. */
   readonly #maxBusySlots: number
@@ -94,6 +103,7 @@ export class VirtualCcidReader extends PacketDevice {
     if (features & EXTENDED_LEVEL) this.#level = 'extended'
     else if (features & SHORT_LEVEL) this.#level = 'short'
     else this.#level = features & TPDU_LEVEL ? 'tpdu' : 'character'
+    this.#voltageSupport = features & AUTOMATIC_VOLTAGE ? undefined : byte(5)
     this.#negotiates = (features & AUTOMATIC_PPS) !== 0
     this.#maxMessageBytes = number(44)
     this.#pinSupport = byte(52)
@@ -117,12 +127,22 @@ export class VirtualCcidReader extends PacketDevice {
     const place = this.#slotAt(slot)
     place.powerOff()
     place.card = card
+    place.options = contact
     place.contact =
       this.#level === 'tpdu' || this.#level === 'character'
         ? new ContactCard(card, contact, (commandBytes, responseBytes) =>
             this.counters.executed(commandBytes, responseBytes, place.transfersBefore),
           )
         : undefined
+    this.#changed(place)
+  }
+
+  /** Out and in again, quicker than anybody looks: no power, and mute to the first power-on. */
+  reinsert(slot: number = 0): void {
+    const place = this.#slotAt(slot)
+    if (place.card === undefined) return
+    place.powerOff()
+    place.isWaking = true
     this.#changed(place)
   }
 
@@ -252,6 +272,11 @@ export class VirtualCcidReader extends PacketDevice {
         if (this.#strikeAway(command)) return
       }
     }
+    if (fault?.kind === 'reinserted') this.reinsert(command.slot)
+    if (fault?.kind === 'suspended') {
+      this.suspend()
+      return
+    }
     if (fault?.kind === 'slow-card' || fault?.kind === 'time-extension') void this.#runLater(command, place)
     else this.#run(command, place)
   }
@@ -291,8 +316,11 @@ export class VirtualCcidReader extends PacketDevice {
   }
 
   #run(command: Command, place: ReaderSlot): void {
-    if (command.fault?.kind === 'mute-card') {
-      this.#fail(command, place, CcidError.ICC_MUTE)
+    const { fault } = command
+    const error = fault === undefined ? undefined : refusals.get(fault.kind)
+    // What is damaged on its way back was executed, by a card that had something to execute.
+    if (error !== undefined && !(isDuring(fault) && command.name === 'XfrBlock')) {
+      this.#strikeLine(command, place, error)
       return
     }
     switch (command.name) {
@@ -349,20 +377,51 @@ export class VirtualCcidReader extends PacketDevice {
     else this.#answer(command, ESCAPE, place.status, 0, 0, answer)
   }
 
+  /** The command fails by an error of the line or of the reader; a hardware error may be told beside it (6.3.2). */
+  #strikeLine(command: Command, place: ReaderSlot, error: number): void {
+    const kind = command.fault?.kind
+    if ((kind === 'hardware-notice' || kind === 'hardware-notice-alone') && this.profile.interrupt) {
+      const notice = Uint8Array.of(HARDWARE_ERROR, command.slot, command.sequence, OVERCURRENT)
+      this.inQueue(endpoints.interruptIn).sendPacket(notice)
+      if (kind === 'hardware-notice-alone') return
+    }
+    this.#fail(command, place, error)
+  }
+
   #powerOn(command: Command, place: ReaderSlot): void {
-    const { card } = place
-    if (card === undefined) {
+    const { card, isWaking } = place
+    const [powerSelect] = command.parameters
+    const volts = voltages[powerSelect]
+    const support = this.#voltageSupport
+    // What the descriptor does not offer is a bad parameter; 0 is good for readers that find the voltage themselves.
+    if (powerSelect > 3 || (support !== undefined && (support & (1 << (powerSelect - 1))) === 0)) {
+      this.#fail(command, place, CcidError.BAD_POWER_SELECT)
+      return
+    }
+    // Another voltage needs the power to be off before.
+    if (place.isPowered && place.powerSelect !== powerSelect) place.powerOff()
+    place.isWaking = false
+    place.powerSelect = powerSelect
+    const isDead =
+      support !== undefined && volts !== undefined && !(place.options.volts?.includes(volts) ?? true)
+    if (card === undefined || isWaking || isDead) {
+      place.powerOff()
       this.#fail(command, place, CcidError.ICC_MUTE)
       return
     }
+    const isWarm = place.isPowered
     place.cutOff()
-    card.reset(place.isPowered ? 'warm' : 'cold')
+    card.reset(isWarm ? 'warm' : 'cold')
     place.contact?.restart()
     place.isPowered = true
     place.clockStatus = Clock.running
-    place.parameters = defaultParameters(card.atr)
+    const atr = (isWarm ? (place.options.warmAtr ?? card.atr) : card.atr).slice()
+    place.parameters = defaultParameters(atr)
     this.faults.wasReset('power')
-    this.#answer(command, DATA_BLOCK, place.status, 0, Chain.whole, card.atr)
+    const { fault } = command
+    if (fault?.kind === 'damaged-atr') atr[atr.length - 1] = (atr[atr.length - 1] as number) ^ 0xff
+    if (fault?.kind === 'bad-atr') this.#fail(command, place, CcidError.BAD_ATR_TS)
+    else this.#answer(command, DATA_BLOCK, place.status, 0, Chain.whole, atr)
   }
 
   /** 6.1.5 to 6.1.7: at APDU level the reader negotiates; what a host sets is told back and changes nothing else. */
@@ -418,9 +477,11 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     const { fault } = command
+    const error = fault === undefined ? undefined : refusals.get(fault.kind)
     if ((fault?.kind === 'card-pulled' || fault?.kind === 'unplugged') && fault.moment === 'during') {
       if (!this.#strikeAway(command)) this.#fail(command, place, CcidError.ICC_MUTE)
-    } else if ('responseRest' in got) this.#answerPart(command, place, got.responseRest, false)
+    } else if (error !== undefined) this.#strikeLine(command, place, error)
+    else if ('responseRest' in got) this.#answerPart(command, place, got.responseRest, false)
     else this.#answer(command, DATA_BLOCK, place.status, 0, Chain.expectsMore, oneByteOf(fault?.kind))
   }
 
@@ -452,7 +513,9 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     place.done()
-    if (response === 'mute') this.#fail(command, place, CcidError.ICC_MUTE)
+    const error = fault === undefined || !isDuring(fault) ? undefined : refusals.get(fault.kind)
+    if (error !== undefined) this.#strikeLine(command, place, error)
+    else if (response === 'mute') this.#fail(command, place, CcidError.ICC_MUTE)
     else if (this.#level === 'short' && response.length > MAX_SHORT_RESPONSE_BYTES)
       this.#fail(command, place, CcidError.XFR_OVERRUN)
     else this.#answerPart(command, place, response, true)
@@ -553,8 +616,10 @@ export class VirtualCcidReader extends PacketDevice {
         queue.sendPacket(new Uint8Array(0))
         break
       case 'stale-answer': {
-        const foreign = { slot: command.slot, sequence: (command.sequence + 0x80) & 0xff }
-        queue.sendMessage(encodeAnswer(foreign, DATA_BLOCK, 0, 0, 0, Uint8Array.of(0x90, 0)), false)
+        for (let before = fault.frames ?? 1; before > 0; before--) {
+          const foreign = { slot: command.slot, sequence: (command.sequence - before) & 0xff }
+          queue.sendMessage(encodeAnswer(foreign, DATA_BLOCK, 0, 0, 0, Uint8Array.of(0x90, 0)), false)
+        }
         break
       }
       case 'truncated-message':
@@ -572,11 +637,13 @@ export class VirtualCcidReader extends PacketDevice {
       default:
         break
     }
-    queue.sendMessage(spoiled, this.#sendsEmptyPackets, () => {
+    const endsEmpty = this.#sendsEmptyPackets && fault?.kind !== 'no-empty-packet'
+    queue.sendMessage(spoiled, endsEmpty, () => {
       taken?.()
       if ((fault?.kind === 'card-pulled' || fault?.kind === 'unplugged') && fault.moment === 'after')
         this.#strikeAway(command)
     })
+    if (fault?.kind === 'extra-empty-packet') queue.sendPacket(new Uint8Array(0))
   }
 
   /** 5.3.1: the class request and the message have both come, with the same sequence number. */
@@ -587,6 +654,23 @@ export class VirtualCcidReader extends PacketDevice {
     const answer = encodeAnswer({ slot, sequence: bulk }, SLOT_STATUS, place.status, 0, 0)
     this.inQueue(endpoints.bulkIn).sendMessage(answer, this.#sendsEmptyPackets)
   }
+}
+
+/** Faults that end a command with an error of its own, and the error (table 6.2-2). */
+const refusals: ReadonlyMap<Fault['kind'], number> = new Map([
+  ['mute-card', CcidError.ICC_MUTE],
+  ['slot-busy', CcidError.CMD_SLOT_BUSY],
+  ['auto-sequence', CcidError.BUSY_WITH_AUTO_SEQUENCE],
+  ['overrun', CcidError.XFR_OVERRUN],
+  ['parity-error', CcidError.XFR_PARITY_ERROR],
+  ['hardware-error', CcidError.HW_ERROR],
+  ['hardware-notice', CcidError.HW_ERROR],
+  ['hardware-notice-alone', CcidError.HW_ERROR],
+])
+
+/** Whether it strikes while the card works. */
+function isDuring(fault: Fault | undefined): boolean {
+  return fault !== undefined && 'moment' in fault && fault.moment === 'during'
 }
 
 /** Between two parts of a command no data is due: one byte of it is what such a fault can do there. */

@@ -7,6 +7,10 @@ import { T1Card, type T1CardOptions } from './t1-card.ts'
 export interface ContactOptions extends Omit<T1CardOptions, 'detection'> {
   /** Its T=0, where it speaks that. */
   readonly t0?: T0CardOptions
+  /** The voltages it works at (classes A, B, C); mute at any other. Default: all. */
+  readonly volts?: readonly (5 | 3 | 1.8)[]
+  /** What it says at a warm reset, where that differs: a card may leave specific mode so (6.3.1). */
+  readonly warmAtr?: Uint8Array
   /** It does not answer a PPS request. */
   readonly refusesPps?: boolean
   /** What stands between card and reader: gives back the bytes as they arrive; undefined: nothing does. */

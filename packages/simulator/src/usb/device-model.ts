@@ -18,6 +18,8 @@ export interface InResult {
 /** The port a device is plugged into: by it a device can leave on its own. */
 export interface UsbPort {
   unplug(): void
+  /** The computer sleeps and wakes: a bus reset, failed transfers, claims kept. Absent where the bus does not model it. */
+  suspend?(): void
 }
 
 /** A device, seen from the bus. Endpoint addresses have bit 7 set for IN. */

@@ -50,6 +50,12 @@ export abstract class PacketDevice implements UsbDeviceModel {
     this.#port?.unplug()
   }
 
+  /** The computer sleeps and wakes. */
+  suspend(): void {
+    if (this.#port?.suspend === undefined) throw new Error('This bus does not model suspend.')
+    this.#port.suspend()
+  }
+
   control(setup: ControlSetup, data: Uint8Array): Uint8Array | 'stall' {
     const answer = (setup.bmRequestType & 0x60) === 0 ? this.#standard(setup) : this.classRequest(setup, data)
     return answer === 'stall' ? answer : answer.slice(0, setup.wLength)

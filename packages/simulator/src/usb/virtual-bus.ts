@@ -19,7 +19,7 @@ export class VirtualBus {
     if (this.#plugged.has(model)) throw new Error('The virtual device is plugged in already.')
     const plugged = new PluggedDevice(model)
     this.#plugged.set(model, plugged)
-    model.plugged({ unplug: () => this.unplug(model) })
+    model.plugged({ unplug: () => this.unplug(model), suspend: () => this.suspend(model) })
     for (const context of this.#contexts) context.deviceArrived(plugged)
   }
 
@@ -32,6 +32,14 @@ export class VirtualBus {
     plugged.claims.clear()
     model.unplugged()
     for (const context of this.#contexts) context.deviceLeft(plugged)
+  }
+
+  /** The computer sleeps and wakes: the device forgets all as at a bus reset, claims stay, pending transfers fail. */
+  suspend(model: UsbDeviceModel): void {
+    const plugged = this.#plugged.get(model)
+    if (plugged === undefined) return
+    for (const context of this.#contexts) context.deviceSlept(plugged)
+    model.reset()
   }
 
   /** A page's own view: its `navigator.usb`. */

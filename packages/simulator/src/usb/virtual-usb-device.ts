@@ -296,6 +296,11 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     })
   }
 
+  /** The bus slept: transfers were killed, and the page is told nothing else. */
+  slept(): void {
+    this.#end([...this.#pending], 'NetworkError', words.transferError)
+  }
+
   /** The bus tells that the device is gone; `tell` sends the event. */
   disconnected(tell: () => void): void {
     const pending = [...this.#pending]

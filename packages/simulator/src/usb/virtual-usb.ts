@@ -128,6 +128,11 @@ export class VirtualUsb extends EventTarget implements UsbContext {
     })
   }
 
+  /** The bus tells of a sleep. */
+  deviceSlept(plugged: PluggedDevice): void {
+    this.#devices.get(plugged)?.slept()
+  }
+
   /** The page gives its permission back. */
   forget(plugged: PluggedDevice): void {
     this.#grants.delete(grantKey(plugged))
