@@ -19,6 +19,7 @@ let asked = 0
 const given = {
   navigator: { usb: virtualUsb([reader], { grants: 'none' }) },
   location: { origin },
+  anchors,
   fetch: async (path, { body }) => Response.json(await site[path](body)),
   dialog: { ask: async () => ({ pin: new TextEncoder().encode(++asked > 2 ? '' : '123456') }) },
   file: new File(['Dear reader,'], 'letter.txt'),

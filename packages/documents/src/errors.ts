@@ -9,6 +9,7 @@ export type DocumentReason =
   | 'no-signer'
   | 'certificate-missing'
   | 'unsupported-algorithm'
+  | 'untrusted'
 
 const sentences: Readonly<Record<DocumentReason, string>> = {
   unreadable: 'The document could not be read to its end; it may have been moved or changed.',
@@ -18,6 +19,7 @@ const sentences: Readonly<Record<DocumentReason, string>> = {
   'no-signer': 'The signature file holds no signature.',
   'certificate-missing': 'The certificate that made the signature is not in the file.',
   'unsupported-algorithm': 'The signature uses an algorithm that is not known here.',
+  untrusted: 'The certificate of the signature is not among those that are trusted here.',
 }
 
 /** `reason` is for programs. */

@@ -3,8 +3,11 @@ export type { BlobLike, DocumentData, ReadOptions, ReadProgress, StreamLike } fr
 export { type DigestElsewhere, digestDocument, type HashName } from './digest.ts'
 export { DocumentError, type DocumentReason } from './errors.ts'
 export { signDetached, type SignDetachedOptions } from './sign-detached.ts'
+export type { SigningUse } from './signing-use.ts'
+export { trustedBy } from './trusted-by.ts'
 export {
   type FoundSigner,
+  notChecked,
   type Verification,
   verifyDetached,
   type VerifyDetachedOptions,

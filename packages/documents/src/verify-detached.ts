@@ -1,22 +1,33 @@
 /** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
-import { fromBER, type Integer, type OctetString, type Sequence } from 'asn1js'
+import { fromBER, type OctetString, type Sequence } from 'asn1js'
 import { Certificate, ContentInfo, IssuerAndSerialNumber, SignedData, type SignerInfo } from 'pkijs'
+import { ecdsaNumbers } from '@webtoki/trust'
 import { foundAlgorithm, type FoundAlgorithm, foundHash } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
 import { type DigestElsewhere, digestDocument, hash, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
+import { type SigningUse, signingUseOf } from './signing-use.ts'
+
+/** Said where nobody is asked whom to trust: it can be chosen, and not forgotten. */
+export const notChecked: unique symbol = Symbol('trust is not checked')
 
 /** How a signature is verified. */
 export interface VerifyDetachedOptions extends ReadOptions {
   /** Digests elsewhere, in a worker say; asked once for each hash. Default: here, in pieces. */
   readonly digest?: DigestElsewhere
   /**
-   * Says whether the certificate is trusted: `verifyPath` of `@webtoki/trust/path` is one. It gets the signer's
-   * certificate, the others of the file, and the moment that counts (the signing time that the file claims, or now).
-   * Absent: the signature is checked, and the certificate is not.
+   * Says whether the certificate is trusted: `trustedBy(anchors)`, or a function that gets the signer's certificate, the
+   * others of the file, and `at`. Not trusted is what rejects, and what resolves to false.
    */
-  readonly trust?: (certificate: Uint8Array, others: readonly Uint8Array[], at: Date) => Promise<unknown>
+  readonly trust:
+    | ((certificate: Uint8Array, others: readonly Uint8Array[], at: Date) => Promise<unknown>)
+    | typeof notChecked
+  /**
+   * The moment that counts; default: now. The signing time in the file is the signer's word alone, and an expired
+   * certificate would be believed by it: hand in a moment that somebody attests.
+   */
+  readonly at?: Date
 }
 
 /** What was found of one signature. */
@@ -34,6 +45,10 @@ export interface FoundSigner {
   readonly signatureValid: boolean
   /** The signed attribute names this certificate; undefined where the attribute is absent. */
   readonly signingCertificateMatches: boolean | undefined
+  /** CAdES-B-B names its certificate and its time under the signature; CMS without these can be had otherwise. */
+  readonly level: 'CAdES-B-B' | 'CMS'
+  /** Whether the certificate may sign documents. */
+  readonly use: SigningUse
   readonly trust: 'trusted' | 'untrusted' | 'not-checked'
   /** Why it is not trusted. */
   readonly trustError?: unknown
@@ -41,7 +56,10 @@ export interface FoundSigner {
 
 /** What was found. */
 export interface Verification {
-  /** Every signature fits the document and its certificate, and none is known to be untrusted. */
+  /**
+   * Every signature fits the document and its certificate, which may sign documents and is trusted; under `notChecked`,
+   * whoever it is of.
+   */
   readonly valid: boolean
   readonly signers: readonly FoundSigner[]
 }
@@ -50,7 +68,7 @@ export interface Verification {
 export async function verifyDetached(
   signature: Uint8Array,
   data: DocumentData,
-  options: VerifyDetachedOptions = {},
+  options: VerifyDetachedOptions,
 ): Promise<Verification> {
   const signed = readSignedData(signature)
   if (signed.signerInfos.length === 0) throw new DocumentError('no-signer')
@@ -68,6 +86,7 @@ export async function verifyDetached(
       each.digestMatches &&
       each.signatureValid &&
       each.signingCertificateMatches !== false &&
+      each.use === 'fitting' &&
       each.trust !== 'untrusted',
   )
   return { valid, signers }
@@ -183,7 +202,7 @@ async function check(
   const others = certificates
     .filter((each) => each !== certificate)
     .map((each) => new Uint8Array(each.toSchema().toBER()))
-  const trust = await trustOf(der, others, signingTime ?? new Date(), options)
+  const trust = await trustOf(der, others, options)
   const names: readonly { type: string; value: { valueBlock: { value: unknown } } }[] =
     certificate.subject.typesAndValues
   const subject: unknown = names.findLast(({ type }) => type === oids.commonName)?.value.valueBlock.value
@@ -198,6 +217,8 @@ async function check(
       certificateHash === undefined
         ? undefined
         : same(hash(certificateHash.name, der), certificateHash.digest),
+    level: certificateHash !== undefined && signingTime !== undefined ? 'CAdES-B-B' : 'CMS',
+    use: signingUseOf(certificate),
     ...trust,
   }
 }
@@ -205,12 +226,11 @@ async function check(
 async function trustOf(
   der: Uint8Array,
   others: readonly Uint8Array[],
-  at: Date,
-  { trust }: VerifyDetachedOptions,
+  { trust, at = new Date() }: VerifyDetachedOptions,
 ): Promise<Pick<FoundSigner, 'trust' | 'trustError'>> {
-  if (trust === undefined) return { trust: 'not-checked' }
+  if (trust === notChecked) return { trust: 'not-checked' }
   try {
-    await trust(der, others, at)
+    if ((await trust(der, others, at)) === false) throw new DocumentError('untrusted')
     return { trust: 'trusted' }
   } catch (trustError) {
     return { trust: 'untrusted', trustError }
@@ -265,16 +285,11 @@ async function isSigned(reading: Reading, attributes: Uint8Array): Promise<boole
   }
 }
 
-/** Ecdsa-Sig-Value as r‖s. */
+/** Ecdsa-Sig-Value, in strict DER, as r‖s. */
 function rawSignature(der: Uint8Array, bytes: number): Uint8Array {
-  const { result } = fromBER(der.slice().buffer)
-  const [r, s] = (result as Sequence).valueBlock.value as Integer[]
   const raw = new Uint8Array(2 * bytes)
-  for (const [at, part] of [r, s].entries()) {
-    let magnitude = part?.valueBlock.valueHexView ?? new Uint8Array(0)
-    while (magnitude.length > bytes && magnitude[0] === 0) magnitude = magnitude.subarray(1)
-    if (magnitude.length === 0 || magnitude.length > bytes)
-      throw new RangeError('An integer does not fit its curve.')
+  for (const [at, magnitude] of ecdsaNumbers(der).entries()) {
+    if (magnitude.length > bytes) throw new RangeError('An integer does not fit its curve.')
     raw.set(magnitude, (at + 1) * bytes - magnitude.length)
   }
   return raw

@@ -2,12 +2,13 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DocumentError, signDetached, verifyDetached } from '@webtoki/documents'
-import { verifyPath } from '@webtoki/trust/path'
+import { DocumentError, notChecked, signDetached, trustedBy, verifyDetached } from '@webtoki/documents'
+import { PathError } from '@webtoki/trust/path'
 import fc from 'fast-check'
+import { Extension } from 'pkijs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Issued, issue, softwareSigner } from '../../trust/test/pki.ts'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
+import { type Issued, type IssueOptions, issue, softwareSigner } from '../../trust/test/pki.ts'
 
 const missing = whatIsMissing(['openssl'])
 if (missing !== undefined) console.warn(`Documents are not judged: ${missing}.`)
@@ -63,8 +64,7 @@ function verifyByOpenssl(signature: Uint8Array, content: Uint8Array, ...more: re
   return openssl(...args, ...anchor, ...more)
 }
 
-const trust = (certificate: Uint8Array, others: readonly Uint8Array[], at: Date): Promise<unknown> =>
-  verifyPath(certificate, { anchors: [root.der], intermediates: others, at })
+const trust = (...heard: [Uint8Array, readonly Uint8Array[], Date]) => trustedBy([root.der])(...heard)
 
 describe.skipIf(missing !== undefined).each(['ES256', 'ES384', 'RS256', 'PS256'] as const)(
   'a document signed by %s',
@@ -88,6 +88,8 @@ describe.skipIf(missing !== undefined).each(['ES256', 'ES384', 'RS256', 'PS256']
             signatureValid: true,
             signingCertificateMatches: true,
             trust: 'trusted',
+            use: 'fitting',
+            level: 'CAdES-B-B',
           },
         ],
       })
@@ -135,13 +137,10 @@ describe('a signature', () => {
   })
 
   it('of another document, or of an unknown issuer, is told apart', async () => {
-    const another = await verifyDetached(signature, letter.slice(1))
+    const another = await verifyDetached(signature, letter.slice(1), { trust: notChecked })
     expect(another).toMatchObject({ valid: false, signers: [{ digestMatches: false, signatureValid: true }] })
     const elsewhere = await issue({ name: 'Elsewhere', isCa: true })
-    const found = await verifyDetached(signature, letter, {
-      trust: (certificate, others, at) =>
-        verifyPath(certificate, { anchors: [elsewhere.der], intermediates: others, at }),
-    })
+    const found = await verifyDetached(signature, letter, { trust: trustedBy([elsewhere.der]) })
     expect(found).toMatchObject({ valid: false, signers: [{ signatureValid: true, trust: 'untrusted' }] })
   })
 
@@ -169,13 +168,113 @@ describe('a signature', () => {
   it('any bytes are refused with a typed error', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 400 }), async (bytes) => {
-        await expect(verifyDetached(bytes, letter)).rejects.toBeInstanceOf(DocumentError)
+        await expect(verifyDetached(bytes, letter, { trust: notChecked })).rejects.toBeInstanceOf(
+          DocumentError,
+        )
       }),
     )
   })
 })
 
-describe.skipIf(missing !== undefined)('a document of any shape', () => {
+describe('whom a signature is of', () => {
+  const notAfter = new Date('2026-06-01T00:00:00Z')
+  const within = new Date('2026-05-01T00:00:00Z')
+  const signedBy = async (options: Partial<IssueOptions>, signingTime = new Date()) => {
+    const person = await issue({ name: 'Ada', issuer: ca, ...options })
+    return signDetached(softwareSigner(person, 'ES256', [ca.der]), letter, { signingTime })
+  }
+
+  it('is judged now, or when the caller says, and never at the time that the signer claims', async () => {
+    const backdated = await signedBy({ notAfter }, within)
+    const now = new Date('2026-11-24T12:00:00Z')
+    const found = await verifyDetached(backdated, letter, { trust, at: now })
+    expect(found).toMatchObject({
+      valid: false,
+      signers: [{ signatureValid: true, signingTime: within, trust: 'untrusted' }],
+    })
+    expect((found.signers[0]?.trustError as PathError).reason).toBe('expired')
+    expect(await verifyDetached(backdated, letter, { trust, at: within })).toMatchObject({ valid: true })
+    const judged: Date[] = []
+    await verifyDetached(backdated, letter, { trust: async (_certificate, _others, at) => judged.push(at) })
+    expect(Math.abs((judged[0]?.getTime() ?? 0) - Date.now())).toBeLessThan(60_000)
+  })
+
+  it('is not trusted where the answer is false, or an error; unchecked only where that is said', async () => {
+    const signature = await signedBy({})
+    expect(await verifyDetached(signature, letter, { trust: async () => false })).toMatchObject({
+      valid: false,
+      signers: [{ trust: 'untrusted', trustError: { reason: 'untrusted' } }],
+    })
+    const thrown = new Error('no list')
+    const throwing = () => {
+      throw thrown
+    }
+    expect(await verifyDetached(signature, letter, { trust: throwing })).toMatchObject({
+      valid: false,
+      signers: [{ trust: 'untrusted', trustError: thrown }],
+    })
+    expect(await verifyDetached(signature, letter, { trust: notChecked })).toMatchObject({
+      valid: true,
+      signers: [{ trust: 'not-checked' }],
+    })
+    // @ts-expect-error Trust cannot be forgotten.
+    expect(await verifyDetached(signature, letter, {})).toMatchObject({ valid: false })
+  })
+
+  it.each([
+    ['for digital signatures', 'fitting', { keyUsage: 0x80 }],
+    ['that binds', 'fitting', { keyUsage: 0x40 }],
+    ['without a key usage', 'fitting', { keyUsage: null }],
+    ['for encryption', 'wrong-key-usage', { keyUsage: 0x20 }],
+    ['for mail', 'fitting', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.4'] }],
+    ['for servers', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'] }],
+    ['for OCSP', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.9'] }],
+    ['for a login', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2'] }],
+    ['for a login and for mail', 'fitting', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2', '1.3.6.1.5.5.7.3.4'] }],
+    [
+      'for what cannot be read',
+      'wrong-extended-key-usage',
+      { extensions: [new Extension({ extnID: '2.5.29.37', extnValue: Uint8Array.of(2, 1, 1).buffer })] },
+    ],
+  ] as const)('with a certificate %s: %s', async (_what, use, options) => {
+    const found = await verifyDetached(await signedBy(options), letter, { trust })
+    expect(found).toMatchObject({ valid: use === 'fitting', signers: [{ use, signatureValid: true }] })
+  })
+
+  it('is told as plain CMS where no attribute names the certificate', async () => {
+    const person = await issue({ name: 'Ada', issuer: ca })
+    const pkcs8 = await crypto.subtle.exportKey('pkcs8', person.keys.privateKey as CryptoKey)
+    writeFileSync(file('letter'), letter)
+    openssl(
+      ...['cms', '-sign', '-binary', '-outform', 'DER', '-md', 'sha256', '-in', file('letter')],
+      ...['-signer', writePem('plain.pem', 'CERTIFICATE', person.der), '-out', file('plain.p7s')],
+      ...['-inkey', writePem('plain-key.pem', 'PRIVATE KEY', new Uint8Array(pkcs8))],
+      ...['-certfile', writePem('ca.pem', 'CERTIFICATE', ca.der)],
+    )
+    const found = await verifyDetached(new Uint8Array(readFileSync(file('plain.p7s'))), letter, { trust })
+    expect(found).toMatchObject({
+      valid: true,
+      signers: [{ level: 'CMS', signingCertificateMatches: undefined }],
+    })
+  })
+
+  it('is not taken from an ECDSA signature that is no strict DER', async () => {
+    const signature = await signedBy({})
+    // The last thing in the file: OCTET STRING { SEQUENCE { INTEGER, INTEGER } }.
+    const at = signature.lastIndexOf(0x30, signature.length - 66)
+    expect([signature[at - 2], signature[at + 2]]).toEqual([0x04, 0x02])
+    for (const position of [at, at + 2]) {
+      const changed = signature.slice()
+      changed[position] = (changed[position] ?? 0) ^ 0x20
+      expect(await verifyDetached(changed, letter, { trust })).toMatchObject({
+        valid: false,
+        signers: [{ signatureValid: false }],
+      })
+    }
+  })
+})
+
+describe('a document of any shape', () => {
   it('empty, in odd pieces, as a stream, as a file: the same digest', async () => {
     const person = await issue({ name: 'Ada', issuer: ca })
     const signer = softwareSigner(person, 'ES256', [ca.der])
@@ -191,7 +290,7 @@ describe.skipIf(missing !== undefined)('a document of any shape', () => {
       const seen: number[] = []
       const signature = await signDetached(signer, data, { onProgress: ({ bytes }) => seen.push(bytes) })
       expect(seen.at(-1)).toBe(long.length)
-      expect((await verifyDetached(signature, long)).valid).toBe(true)
+      expect((await verifyDetached(signature, long, { trust })).valid).toBe(true)
     }
     const empty = await signDetached(signer, new Uint8Array(0))
     verifyByOpenssl(empty, new Uint8Array(0))

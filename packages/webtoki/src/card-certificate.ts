@@ -24,7 +24,7 @@ export interface CardCertificate {
 }
 
 const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2'
-const ANY_EXTENDED_KEY_USAGE = '2.5.29.37.0'
+const SMARTCARD_LOGON = '1.3.6.1.4.1.311.20.2.2'
 
 /** Undefined where the certificate cannot be read, or its key neither logs in nor signs. */
 export function describeCertificate(
@@ -36,13 +36,17 @@ export function describeCertificate(
   const fields = decodeX509(der)
   if (key.attributes[CKA.SIGN] !== true) return undefined
   const { keyUsage, extendedKeyUsage } = fields
+  // As the server has it (login/server): what it would refuse is not offered.
   const mayLogIn =
-    (keyUsage === undefined || keyUsage.includes('digitalSignature')) &&
-    (extendedKeyUsage === undefined ||
-      extendedKeyUsage.includes(CLIENT_AUTHENTICATION) ||
-      extendedKeyUsage.includes(ANY_EXTENDED_KEY_USAGE))
+    keyUsage?.includes('digitalSignature') === true &&
+    (extendedKeyUsage === undefined || extendedKeyUsage.includes(CLIENT_AUTHENTICATION))
+  // One that is for logins alone makes signatures that verifiers refuse.
   const maySign =
-    keyUsage === undefined || keyUsage.includes('nonRepudiation') || keyUsage.includes('digitalSignature')
+    (keyUsage === undefined ||
+      keyUsage.includes('nonRepudiation') ||
+      keyUsage.includes('digitalSignature')) &&
+    (extendedKeyUsage === undefined ||
+      extendedKeyUsage.some((purpose) => purpose !== CLIENT_AUTHENTICATION && purpose !== SMARTCARD_LOGON))
   const purposes: CertificatePurpose[] = []
   if (mayLogIn) purposes.push(CertificatePurpose.login)
   if (maySign) purposes.push(CertificatePurpose.signing)

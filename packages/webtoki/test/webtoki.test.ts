@@ -1,9 +1,9 @@
 import { createHash, createPublicKey, verify, X509Certificate } from 'node:crypto'
 import { CKR, type PinRequest } from '@webtoki/cryptoki'
-import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
+import { createPivCard, demoCa, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Activity, Webtoki } from 'webtoki'
-import { signDocument, verifyDetached } from 'webtoki/documents'
+import { signDocument, trustedBy, verifyDetached } from 'webtoki/documents'
 
 const origin = 'https://example.org'
 const nonce = 'n'.repeat(44)
@@ -62,7 +62,9 @@ describe('the front door', () => {
     const { webtoki, requests } = desk()
     const file = new Blob(['Dear reader,'])
     for (let times = 0; times < 2; times++) {
-      const { valid, signers } = await verifyDetached(await signDocument(webtoki, file), file)
+      const { valid, signers } = await verifyDetached(await signDocument(webtoki, file), file, {
+        trust: trustedBy([demoCa.certificate]),
+      })
       expect({ valid, algorithm: signers[0]?.algorithm }).toEqual({
         valid: true,
         algorithm: 'ECDSA with SHA-256',
@@ -91,7 +93,7 @@ describe('the front door', () => {
     { purpose: 'login', other: 'without that key', options: { absentKeys: ['9A'] } },
   ] as const)('a card swapped for one $other after the choice signs nothing: $purpose', async (swap) => {
     const { webtoki, reader, requests } = desk()
-    const certificates = await webtoki.certificates(swap.purpose)
+    const certificates = await webtoki.certificates('login')
     const certificate = certificates.find(({ id }) => id[0] === 1)
     if (certificate === undefined) throw new Error('There is no certificate of 9A.')
     const other = createPivCard(swap.options)
