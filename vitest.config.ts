@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 // Tests run from source: no build stands between a change and its test. The condition is one that only we know.
 const conditions = ['webtoki-source']
-const places = ['packages/*/test', 'bench/test', 'scripts/test']
+const places = ['packages/*/test', 'demo/server/test', 'bench/test', 'scripts/test']
 
 export default defineConfig({
   resolve: { conditions },

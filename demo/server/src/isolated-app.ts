@@ -4,8 +4,15 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { Hono } from 'hono'
 import { pageFiles, secureHeaders } from './page-files.ts'
 
-/** Whether this is the origin of an isolated app. A real site names its own app's alone; in developer mode the id is the browser's choice. */
-export const isIsolatedApp = (origin: string): boolean => /^isolated-app:\/\/[a-z2-7]{56}$/.test(origin)
+/**
+ * Says whether an origin is this app's own; without an id, whether it is any isolated app's. In developer mode the id is
+ * the browser's choice and is known only after the app was installed.
+ */
+export function isolatedAppOf(id: string | undefined): (origin: string) => boolean {
+  if (id === undefined) return (origin) => /^isolated-app:\/\/[a-z2-7]{56}$/.test(origin)
+  if (!/^[a-z2-7]{56}$/.test(id)) throw new RangeError(`'${id}' is no id of an isolated app.`)
+  return (origin) => origin === `isolated-app://${id}`
+}
 
 /** What the app is made of: the page, and where its site is. The browser's proxy fetches by GET alone. */
 export function isolatedAppFiles(site: string): Hono {

@@ -3,7 +3,7 @@ import { createServer } from 'node:https'
 import { type AddressInfo } from 'node:net'
 import { type ServerType, serve } from '@hono/node-server'
 import type { Hono } from 'hono'
-import { certificateForLocalhost, isIsolatedApp, isolatedAppFiles } from './isolated-app.ts'
+import { certificateForLocalhost, isolatedAppFiles, isolatedAppOf } from './isolated-app.ts'
 import { relyingParty } from './relying-party.ts'
 
 const servers: ServerType[] = []
@@ -45,8 +45,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 const port = Number(process.env['PORT'] ?? 0)
 if (process.argv.includes('--iwa')) {
+  const appId = process.env['WEBTOKI_APP_ID']
   const { spki, ...tls } = certificateForLocalhost()
-  const site = relyingParty({ isOwn: isIsolatedApp, isCrossSite: true })
+  const site = relyingParty({ isOwn: isolatedAppOf(appId), isCrossSite: true })
   const sitePort = await listen(0, () => site, tls)
   const bound = await listen(port, () => isolatedAppFiles(`https://localhost:${sitePort}`))
   console.log(`Webtoki demo: http://localhost:${bound}/`)
@@ -54,6 +55,10 @@ if (process.argv.includes('--iwa')) {
   --enable-features=IsolatedWebApps,IsolatedWebAppDevMode --ignore-certificate-errors-spki-list=${spki} --user-data-dir=PROFILE
   --install-isolated-web-app-from-url=http://localhost:${bound}
 and open it from chrome://apps; or, with the features on, install it at chrome://web-app-internals.`)
+  if (appId === undefined) {
+    console.log(`Its site lets any isolated app of this computer ask, for the browser chooses the app's id when it installs it.
+To let one alone ask, start again with WEBTOKI_APP_ID=ID, the 56 letters behind isolated-app://.`)
+  }
 } else {
   const bound = await listen(port, (own) =>
     relyingParty({ isOwn: (origin) => origin === `http://localhost:${own}` }),

@@ -49,7 +49,8 @@ export const secureHeaders =
 
 /** Serves the folder of the build, and nothing beside it. */
 export const pageFiles: MiddlewareHandler = async (context) => {
-  const wanted = decodeURIComponent(new URL(context.req.url).pathname)
+  const wanted = decoded(new URL(context.req.url).pathname)
+  if (wanted === undefined) return context.text('That is no path.', 400)
   const path = normalize(wanted.endsWith('/') ? `${wanted}index.html` : wanted)
   const type = types[extname(path)]
   if (type === undefined || path.includes('..')) return context.text('Not found.', 404)
@@ -59,5 +60,13 @@ export const pageFiles: MiddlewareHandler = async (context) => {
     return context.body(new Uint8Array(bytes), 200, { 'content-type': type, 'cache-control': cache })
   } catch {
     return context.text('Not found.', 404)
+  }
+}
+
+function decoded(path: string): string | undefined {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return undefined
   }
 }

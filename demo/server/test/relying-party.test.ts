@@ -1,0 +1,155 @@
+import { request } from 'node:http'
+import { type AddressInfo } from 'node:net'
+import { type ServerType, serve } from '@hono/node-server'
+import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Webtoki } from 'webtoki'
+import { isolatedAppOf } from '../src/isolated-app.ts'
+import { relyingParty } from '../src/relying-party.ts'
+
+const DAY_MS = 24 * 60 * 60_000
+let server: ServerType
+let site: string
+let passed: number
+let webtoki: Webtoki
+
+beforeEach(async () => {
+  passed = 0
+  site = await new Promise((resolve) => {
+    server = serve(
+      {
+        fetch: relyingParty({ isOwn: (asking) => asking === site, now: () => Date.now() + passed }).fetch,
+        port: 0,
+        hostname: 'localhost',
+      },
+      ({ port }: AddressInfo) => resolve(`http://localhost:${port}`),
+    )
+  })
+  vi.stubGlobal('location', { origin: site })
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+  reader.insert(createPivCard())
+  webtoki = new Webtoki({
+    usb: virtualUsb([reader]),
+    pin: async () => ({ pin: new TextEncoder().encode('123456') }),
+  })
+})
+afterEach(async () => {
+  await webtoki.close()
+  vi.unstubAllGlobals()
+  await new Promise((resolve) => server.close(resolve))
+})
+
+/** One browser: it keeps the cookie, and says where its page is from. */
+class Visitor {
+  cookie: string
+  readonly #origin: string
+
+  constructor(cookie = '', from: string = site) {
+    this.cookie = cookie
+    this.#origin = from
+  }
+
+  async post(path: string, body = ''): Promise<Response> {
+    const headers = { origin: this.#origin, ...(this.cookie === '' ? {} : { cookie: this.cookie }) }
+    const response = await fetch(site + path, { method: 'POST', headers, body })
+    const set = response.headers.get('set-cookie')
+    if (set !== null) this.cookie = set.split(';')[0] ?? ''
+    return response
+  }
+
+  async token(): Promise<string> {
+    const { nonce } = (await (await this.post('/api/nonce')).json()) as { nonce: string }
+    return webtoki.login(nonce)
+  }
+
+  async person(): Promise<unknown> {
+    return ((await (await this.post('/api/person')).json()) as { identity: unknown }).identity
+  }
+}
+
+describe('the relying party, over HTTP', () => {
+  it('lets a person in, knows who it is, and forgets at logout', async () => {
+    const visitor = new Visitor()
+    const login = await visitor.post('/api/login', await visitor.token())
+    expect(login.status).toBe(200)
+    expect(login.headers.get('set-cookie')).toMatch(/HttpOnly.*SameSite=Strict/)
+    expect(await visitor.person()).toMatchObject({ issuer: expect.any(String) })
+    const kept = visitor.cookie
+    await visitor.post('/api/logout')
+    expect(visitor.cookie).toBe('webtoki-session=')
+    expect(await new Visitor(kept).person()).toBeNull()
+  })
+
+  it('forgets a person after a while', async () => {
+    const visitor = new Visitor()
+    await visitor.post('/api/login', await visitor.token())
+    expect(await visitor.person()).not.toBeNull()
+    passed = DAY_MS
+    expect(await visitor.person()).toBeNull()
+  })
+
+  it('answers no page of another origin, and none that does not say whose it is', async () => {
+    for (const path of ['/api/nonce', '/api/login', '/api/person', '/api/logout']) {
+      expect((await new Visitor('', 'https://evil.example').post(path)).status).toBe(403)
+      expect((await fetch(site + path, { method: 'POST' })).status).toBe(403)
+    }
+  })
+
+  it('takes a token once', async () => {
+    const visitor = new Visitor()
+    const token = await visitor.token()
+    const before = visitor.cookie
+    expect((await visitor.post('/api/login', token)).status).toBe(200)
+    for (const again of [visitor, new Visitor(before), new Visitor()]) {
+      const refused = await again.post('/api/login', token)
+      expect(refused.status).toBe(401)
+      expect(await refused.json()).toMatchObject({ reason: 'nonce-missing' })
+    }
+  })
+
+  it('takes no session name that it did not issue, and gives a new one at login', async () => {
+    const planted = `webtoki-session=${'ab'.repeat(32)}`
+    const visitor = new Visitor(planted)
+    const token = await visitor.token()
+    const before = visitor.cookie
+    expect(before).not.toBe(planted)
+    expect((await visitor.post('/api/login', token)).status).toBe(200)
+    expect(visitor.cookie).not.toBe(before)
+    expect(await visitor.person()).not.toBeNull()
+    // Whoever planted a name, or read the one from before the login, is nobody.
+    for (const known of [planted, before]) expect(await new Visitor(known).person()).toBeNull()
+  })
+
+  it('reads no more than a token could be', async () => {
+    const visitor = new Visitor()
+    await visitor.token()
+    expect((await visitor.post('/api/login', 'x'.repeat(20_000))).status).toBe(413)
+  })
+
+  it.each(['/%', '/%E0%A4%A', '/%zz.html'])('answers %s, which is no path, with 400', async (path) => {
+    // Sent as it stands: fetch might mend it.
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const { hostname, port } = new URL(site)
+      request({ hostname, port, path }, (response) => {
+        response.resume()
+        resolve(response.statusCode)
+      })
+        .once('error', reject)
+        .end()
+    })
+    expect(status).toBe(400)
+  })
+})
+
+describe('an isolated app’s site', () => {
+  const id = `${'a'.repeat(51)}aaaac`
+  const other = `isolated-app://${'b'.repeat(51)}aaaac`
+
+  it('answers one app alone where its id is known', () => {
+    expect(isolatedAppOf(id)(`isolated-app://${id}`)).toBe(true)
+    expect(isolatedAppOf(id)(other)).toBe(false)
+    expect(isolatedAppOf(undefined)(other)).toBe(true)
+    expect(isolatedAppOf(undefined)('https://example.org')).toBe(false)
+    expect(() => isolatedAppOf('short')).toThrow(RangeError)
+  })
+})
