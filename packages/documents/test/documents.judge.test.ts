@@ -3,7 +3,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DocumentError, notChecked, signDetached, trustedBy, verifyDetached } from '@webtoki/documents'
-import { PathError } from '@webtoki/trust/path'
 import fc from 'fast-check'
 import { Extension } from 'pkijs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -192,7 +191,7 @@ describe('whom a signature is of', () => {
       valid: false,
       signers: [{ signatureValid: true, signingTime: within, trust: 'untrusted' }],
     })
-    expect((found.signers[0]?.trustError as PathError).reason).toBe('expired')
+    expect(found.signers[0]?.trustError).toMatchObject({ code: 'trust/path', reason: 'expired' })
     expect(await verifyDetached(backdated, letter, { trust, at: within })).toMatchObject({ valid: true })
     const judged: Date[] = []
     await verifyDetached(backdated, letter, { trust: async (_certificate, _others, at) => judged.push(at) })

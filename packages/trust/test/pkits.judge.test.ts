@@ -1,0 +1,75 @@
+import { PathError, verifyPath } from '@webtoki/trust/path'
+import { describe, expect, it } from 'vitest'
+import pkits from './vectors/pkits.json' with { type: 'json' }
+
+const revocation =
+  'revoked, or without a good CRL: verifyPath says nothing of revocation, callers ask elsewhere'
+const policies = 'refused by its policies alone, and verifyPath takes no set of policies'
+const constraints = 'a critical extension that verifyPath does not understand, and refuses'
+
+/** Where our answer is another than the suite's, and why. */
+const skips: Readonly<Record<string, string>> = {
+  '4.1.4': 'DSA, which WebCrypto does not know',
+  '4.4.2': revocation,
+  '4.4.4': revocation,
+  '4.4.15': revocation,
+  '4.4.20': revocation,
+  '4.5.5': revocation,
+  '4.8.3': policies,
+  '4.8.14': policies,
+  '4.9.2': `policy constraints: ${constraints}`,
+  '4.10.12': `policy mappings: ${constraints}`,
+  '4.12.3': `inhibitAnyPolicy: ${constraints}`,
+  '4.13.11': `name constraints: ${constraints}`,
+  '4.13.36': `name constraints: ${constraints}`,
+  '4.14.31': revocation,
+  '4.14.34': revocation,
+  '4.15.9': revocation,
+}
+/** Where the reason can be told from the test's name. */
+const reasons: Readonly<Record<string, string>> = {
+  '4.2.5': 'issuer-expired',
+  '4.2.7': 'expired',
+  '4.3.1': 'untrusted',
+  '4.3.2': 'untrusted',
+  '4.6.1': 'not-a-ca',
+  '4.6.10': 'path-too-long',
+  '4.6.11': 'path-too-long',
+  '4.7.1': 'not-a-ca',
+}
+
+const certificates: Readonly<Record<string, string>> = pkits.certificates
+const read = (name: string): Uint8Array => new Uint8Array(Buffer.from(certificates[name] ?? '', 'base64'))
+
+async function ours(names: readonly string[]): Promise<string> {
+  const [anchor, ...rest] = names.map(read)
+  const leaf = rest.pop()
+  if (anchor === undefined || leaf === undefined) throw new Error('A test needs two certificates.')
+  try {
+    await verifyPath(leaf, { anchors: [anchor], intermediates: rest, at: new Date(pkits.at) })
+    return 'valid'
+  } catch (error) {
+    if (!(error instanceof PathError)) throw error
+    return error.reason
+  }
+}
+
+describe('a path is judged as NIST’s PKITS judges it', () => {
+  it.each(pkits.tests.filter(({ test }) => !(test in skips)))(
+    '$test $name: valid is $valid',
+    async ({ test, certs, valid }) => {
+      const outcome = await ours(certs)
+      expect(outcome === 'valid').toBe(valid)
+      expect(outcome).toBe(reasons[test] ?? outcome)
+    },
+  )
+
+  it.each(
+    pkits.tests.filter(({ test }) => test in skips).map((each) => ({ ...each, why: skips[each.test] })),
+  )('$test $name is answered otherwise: $why', async ({ certs, valid, why }) => {
+    // A skip that is needed no more has to leave the list; one that refuses what is valid says what for.
+    const outcome = await ours(certs)
+    expect(outcome === 'valid').toBe(!valid)
+    if (why?.includes('critical extension') === true) expect(outcome).toBe('unknown-critical-extension')
+  })
+})
