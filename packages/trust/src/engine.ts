@@ -1,0 +1,57 @@
+/** An engine for pkijs whose private key is a signer's: what pkijs can sign (CMS, requests, CRLs), a card can. */
+import { CryptoEngine } from 'pkijs'
+import type { Signer, SignOptions } from './signer.ts'
+
+/** What pkijs looks at in a private key: the names of algorithm and hash. It holds no key. */
+export interface SignerKey {
+  readonly type: 'private'
+  readonly extractable: false
+  readonly usages: 'sign'[]
+  readonly algorithm: { readonly name: string; readonly hash?: { readonly name: string } }
+}
+
+type Bytes = ArrayBuffer | ArrayBufferView
+
+const names: Readonly<Record<string, string>> = { ES: 'ECDSA', RS: 'RSASSA-PKCS1-v1_5', PS: 'RSA-PSS' }
+
+/** Hand it to pkijs as the last argument of `sign`, with `privateKey` and `hash`; all but signing is the platform's. */
+export class SignerEngine extends CryptoEngine {
+  readonly privateKey: SignerKey
+  /** As WebCrypto names it: the one that the signer's algorithm has. */
+  readonly hash: string
+  readonly #signer: Signer
+  readonly #options: SignOptions
+
+  constructor(signer: Signer, options: SignOptions = {}) {
+    const { crypto } = globalThis as unknown as {
+      crypto: ConstructorParameters<typeof CryptoEngine>[0]['crypto']
+    }
+    super({ name: 'webtoki', crypto })
+    this.#signer = signer
+    this.#options = options
+    this.hash = `SHA-${signer.algorithm.slice(2)}`
+    const name = names[signer.algorithm.slice(0, 2)] as string
+    this.privateKey = {
+      type: 'private',
+      extractable: false,
+      usages: ['sign'],
+      // WebCrypto's RSA keys are for one hash, its EC keys for any.
+      algorithm: name === 'ECDSA' ? { name } : { name, hash: { name: this.hash } },
+    }
+  }
+
+  /** Rejects with TypeError where pkijs asks for another key, or for another hash than the signer makes. */
+  override async sign(algorithm: unknown, key: unknown, data: Bytes): Promise<ArrayBuffer> {
+    if (key !== this.privateKey) throw new TypeError('This engine signs with its own privateKey alone.')
+    const asked = (algorithm as { hash?: { name?: string } }).hash?.name?.toUpperCase()
+    if (asked !== this.hash)
+      throw new TypeError(
+        `The signer makes ${this.#signer.algorithm}, and ${asked} was asked for: pass engine.hash.`,
+      )
+    const bytes = ArrayBuffer.isView(data)
+      ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+      : new Uint8Array(data)
+    const signature = await this.#signer.sign(bytes, this.#options)
+    return signature.slice().buffer as ArrayBuffer
+  }
+}
