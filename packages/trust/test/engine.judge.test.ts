@@ -42,7 +42,7 @@ describe.each(['ES256', 'ES384', 'ES512', 'RS256', 'PS256'] as const)(
       const root = await issue({ name: 'Root', isCa: true })
       const person = await issue({ name: 'Ada Lovelace', issuer: root, algorithm })
       const engine = new SignerEngine(softwareSigner(person, algorithm))
-      const certificate = Certificate.fromBER(person.der)
+      const certificate = Certificate.fromBER(person.der.slice())
       const digest = await crypto.subtle.digest(engine.hash, letter.slice())
       const signed = new SignedData({
         version: 1,
