@@ -270,6 +270,7 @@ async function runSign(): Promise<void> {
   byId('signed').hidden = true
   try {
     const { signDocument, trustedBy, verifyDetached } = await import('webtoki/documents')
+    const { demoCa } = await import('@webtoki/simulator')
     const { digestInWorker } = await import('./digest-in-worker.ts')
     const signature = await signDocument(webtoki, document, {
       certificate,
@@ -279,8 +280,8 @@ async function runSign(): Promise<void> {
     })
     const checked = await verifyDetached(signature, document, {
       digest: digestInWorker,
-      // The virtual card's issuer; of real cards' issuers the demo knows none.
-      trust: trustedBy(desk === undefined ? [] : desk.anchors),
+      // The demo's own CA, as on its server; of real cards' issuers it knows none.
+      trust: trustedBy([demoCa.certificate]),
     })
     signProgress.say('Signed')
     showSignature(document.name, signature, checked)

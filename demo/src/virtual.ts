@@ -1,7 +1,6 @@
 /** The virtual desk of the demo: a PIV card that can be pulled, made slow and made to ask for a touch, in a reader without keys or with. */
 import {
   createPivCard,
-  demoCa,
   type PinEntry,
   type PivCard,
   readerProfiles,
@@ -61,8 +60,6 @@ class Handled implements VirtualCard {
 
 /** Two readers, one of them with keys, and one card for either, on a bus of their own. */
 export class VirtualDesk {
-  /** Who issued the card's certificates. */
-  readonly anchors: readonly Uint8Array[] = [demoCa.certificate]
   readonly card: Handled = new Handled(createPivCard())
   /** Told when the reader with keys waits for a PIN, and when it no longer does. */
   onPinWanted: (wanted: boolean) => void = () => {}
