@@ -8,7 +8,7 @@ export { type PinReply, WebtokiPin } from './pin-dialog.ts'
 export { WebtokiCertificates } from './certificates.ts'
 export { WebtokiProgress } from './progress.ts'
 export { WebtokiReaders } from './readers.ts'
-export { english, explain, type Strings, setStrings, strings } from './strings.ts'
+export { type ChangedStrings, english, explain, type Strings, setStrings, strings } from './strings.ts'
 
 /** Registers all elements; calling it again does nothing. */
 export function defineElements(): void {

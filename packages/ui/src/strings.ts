@@ -106,6 +106,14 @@ export const english: Strings = {
     'reader/in-use': 'Another page or program is using this reader. Close it and try again.',
     'reader/not-granted': 'The browser was not allowed to use the reader.',
     'reader/not-supported': 'This device is no reader that can be used yet.',
+    'documents/unreadable':
+      'The document could not be read to its end; it may have been moved or changed. Choose it again.',
+    'documents/cancelled': 'Cancelled. The document was not read to its end.',
+    'documents/malformed': 'The signature file cannot be read.',
+    'documents/not-signed-data': 'This file is no signature.',
+    'documents/no-signer': 'There is no signature in this file.',
+    'documents/certificate-missing': 'The certificate of whoever signed is not in the signature file.',
+    'documents/unsupported-algorithm': 'The signature was made in a way that is not known here.',
   },
   failed: 'That did not work.',
 }
@@ -117,9 +125,20 @@ export function strings(): Strings {
   return current
 }
 
-/** Replaces sentences; elements show them from their next change on. */
-export function setStrings(changed: Partial<Strings>): void {
-  current = { ...current, ...changed }
+/** What a site may give in place of sentences: any of them, single phases and errors too. */
+export type ChangedStrings = Partial<Omit<Strings, 'phases' | 'errors'>> & {
+  readonly phases?: Partial<Strings['phases']>
+  readonly errors?: Strings['errors']
+}
+
+/** Replaces sentences; elements show them from their next change on. Phases and errors that are not given stay. */
+export function setStrings(changed: ChangedStrings): void {
+  current = {
+    ...current,
+    ...changed,
+    phases: { ...current.phases, ...changed.phases },
+    errors: { ...current.errors, ...changed.errors },
+  }
 }
 
 /** What a person can make of an error: by the codes of its causes, the most particular first. */
@@ -127,10 +146,18 @@ export function explain(error: unknown): string {
   const codes: string[] = []
   let triesLeft: number | undefined
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    const { code, rvName, triesLeft: tries } = at as { code?: unknown; rvName?: unknown; triesLeft?: unknown }
+    const {
+      code,
+      reason,
+      rvName,
+      triesLeft: tries,
+    } = at as { code?: unknown; reason?: unknown; rvName?: unknown; triesLeft?: unknown }
     if (typeof tries === 'number') triesLeft = tries
     if (typeof rvName === 'string') codes.unshift(rvName)
     if (typeof code === 'string') codes.unshift(code)
+    // One code with many reasons (`documents/failed`): the reason says more.
+    if (typeof code === 'string' && typeof reason === 'string')
+      codes.unshift(`${code.split('/', 1)[0]}/${reason}`)
   }
   const { errors, failed, triesLeft: told } = current
   const sentence = codes.map((code) => errors[code]).find((found) => found !== undefined)

@@ -1,0 +1,56 @@
+import { DocumentError, type DocumentReason } from '@webtoki/documents'
+import { english, explain, setStrings, strings } from '@webtoki/ui'
+import { afterEach, describe, expect, it } from 'vitest'
+
+afterEach(() => setStrings(english))
+
+const coded = (code: string, cause?: unknown): Error =>
+  Object.assign(new Error('for developers', { cause }), { code })
+
+describe('a site’s own sentences', () => {
+  it('stand in the place of those they name, and of no others', () => {
+    setStrings({
+      noReader: 'Kein Leser ist da.',
+      errors: { 'reader/in-use': 'Ein anderes Programm hat den Leser.' },
+      phases: { done: 'Fertig' },
+    })
+    expect(strings().noReader).toBe('Kein Leser ist da.')
+    expect(strings().connectReader).toBe(english.connectReader)
+    expect(explain(coded('reader/in-use'))).toBe('Ein anderes Programm hat den Leser.')
+    expect(explain(coded('reader/not-granted'))).toBe(english.errors['reader/not-granted'])
+    expect(strings().phases).toEqual({ ...english.phases, done: 'Fertig' })
+  })
+
+  it('are kept when more are given later', () => {
+    setStrings({ errors: { 'reader/in-use': 'one' } })
+    setStrings({ errors: { 'reader/not-granted': 'two' } })
+    expect(explain(coded('reader/in-use'))).toBe('one')
+    expect(explain(coded('reader/not-granted'))).toBe('two')
+  })
+})
+
+describe('an error is explained', () => {
+  it('by the most particular of its causes, with the tries left', () => {
+    const cause = Object.assign(new Error('6'), { rvName: 'CKR_PIN_INCORRECT', triesLeft: 1 })
+    expect(explain(coded('card/failed', cause))).toBe('That PIN was wrong. 1 try left.')
+  })
+
+  const reasons: readonly DocumentReason[] = [
+    'unreadable',
+    'cancelled',
+    'malformed',
+    'not-signed-data',
+    'no-signer',
+    'certificate-missing',
+    'unsupported-algorithm',
+  ]
+  it.each(reasons)('a document’s trouble (%s) in a sentence that a site can replace', (reason) => {
+    expect(explain(new DocumentError(reason))).toBe(english.errors[`documents/${reason}`])
+    setStrings({ errors: { [`documents/${reason}`]: 'in other words' } })
+    expect(explain(new DocumentError(reason))).toBe('in other words')
+  })
+
+  it('in its own words where nobody wrote a sentence for it', () => {
+    expect(explain(coded('unheard/of'))).toBe(`${english.failed} for developers`)
+  })
+})
