@@ -1,9 +1,9 @@
 // `npm test`: sets up what is missing, runs the tests and ends with `N passed, N failed`. With an argument, one part:
 // `unit` (nothing from outside npm), `judges` (programs that are not ours give the verdict), `browser` (Chromium).
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { conclude, readJson, root, run } from './command.mjs'
+import { ask, conclude, find, readJson, root, run } from './command.mjs'
 import { buildDemo } from './demo.mjs'
 import { setup } from './setup.mjs'
 
@@ -13,21 +13,24 @@ const inCi = process.env.CI === 'true'
 /** Each failure by its name, told once more at the end: what scrolled away is what somebody looks for. */
 const failures = []
 
-async function runVitest(part) {
+/** Runs vitest on a part, or on some of its files as an ordinary user. */
+async function runVitest(part, user) {
   const folder = mkdtempSync(join(tmpdir(), 'webtoki-test-'))
   const file = join(folder, 'report.json')
+  const tree = user?.tree ?? root
+  const vitest = [
+    process.execPath,
+    join(tree, 'node_modules', 'vitest', 'vitest.mjs'),
+    'run',
+    `--project=${part}`,
+    '--reporter=default',
+    `--reporter=${join(tree, 'scripts', 'test-reporter.mjs')}`,
+    ...(user?.vitest ?? []),
+  ]
+  const [program, ...parts] = [...(user?.prefix ?? []), ...vitest]
   try {
-    const code = await run(
-      process.execPath,
-      [
-        join(root, 'node_modules', 'vitest', 'vitest.mjs'),
-        'run',
-        `--project=${part}`,
-        '--reporter=default',
-        `--reporter=${join(root, 'scripts', 'test-reporter.mjs')}`,
-      ],
-      { env: { TEST_REPORT: file } },
-    )
+    user?.own(folder)
+    const code = await run(program, parts, { cwd: tree, env: { ...user?.env(folder), TEST_REPORT: file } })
     // No report: vitest itself broke down, or there was no test at all. Neither is a success.
     if (!existsSync(file)) return { passed: 0, failed: [`${part}: vitest ended with ${code}`], skipped: [] }
     const report = readJson(file)
@@ -36,7 +39,72 @@ async function runVitest(part) {
     if (code !== 0 && report.failed.length === 0) report.failed.push(`${part}: vitest ended with ${code}`)
     return report
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    // Chromium's last processes still write there while it ends.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+  }
+}
+
+/** An ordinary user's number: nobody's, who owns nothing. */
+const nobody = 65_534
+/** What is told a second time: the stories on the virtual bus, whose users are ordinary ones as a rule. */
+const storiesAsUser = ['e2e/test/chromium.test.ts', 'e2e/test/webhid.test.ts']
+/** What an ordinary user cannot do, with the reason; root has told it already. */
+const notAsUser = [
+  { name: 'is told that pcscd holds the reader; pcscd ended, it works', reason: 'needs a mount namespace' },
+]
+
+/** Chromium's sandbox is on there, where the machine lets it be; for root it refuses to start. */
+async function runAsUser() {
+  console.log('\nbrowser, as an ordinary user:')
+  const prefix = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
+  const mayRead = (tree) => ask(prefix[0], [...prefix.slice(1), 'test', '-r', join(tree, 'package.json')])
+  if (find('setpriv') === undefined)
+    return { passed: 0, failed: [], skipped: ['browser, as an ordinary user: setpriv is missing'] }
+  const copy = mkdtempSync(join(tmpdir(), 'webtoki-tree-'))
+  try {
+    let tree = root
+    if (mayRead(root).code !== 0) {
+      // A clone in root's own home.
+      tree = join(copy, 'tree')
+      chmodSync(copy, 0o755)
+      cpSync(root, tree, { recursive: true, verbatimSymlinks: true })
+      chmodSync(tree, 0o755)
+    }
+    const withSandbox = [...prefix, 'env', `HOME=${copy}`, 'chromium', '--headless', '--disable-gpu']
+    chownSync(copy, nobody, nobody)
+    const hasSandbox =
+      ask(
+        withSandbox[0],
+        [...withSandbox.slice(1), `--user-data-dir=${copy}/profile`, '--dump-dom', 'about:blank'],
+        {
+          timeoutMs: 20_000,
+        },
+      ).code === 0
+    if (!hasSandbox) console.log('Chromium’s sandbox does not start here: without it.')
+    const report = await runVitest('browser', {
+      tree,
+      prefix,
+      vitest: [...storiesAsUser, '--configLoader=runner', '--no-cache'],
+      own: (folder) => chownSync(folder, nobody, nobody),
+      env: (folder) => ({
+        HOME: folder,
+        TMPDIR: folder,
+        XDG_CACHE_HOME: join(folder, 'cache'),
+        XDG_CONFIG_HOME: join(folder, 'config'),
+        XDG_RUNTIME_DIR: folder,
+        ...(hasSandbox ? {} : { CHROMIUM_SANDBOX: 'off' }),
+      }),
+    })
+    const asUser = (name) => `as an ordinary user: ${name}`
+    const isExpected = (name) => notAsUser.some((each) => name.includes(each.name))
+    for (const { name, reason } of notAsUser) console.log(`not as an ordinary user: ${name} (${reason})`)
+    return {
+      passed: report.passed,
+      failed: report.failed.map(asUser),
+      skipped: report.skipped.filter((name) => !isExpected(name)).map(asUser),
+    }
+  } finally {
+    rmSync(copy, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
   }
 }
 
@@ -55,6 +123,15 @@ async function runPart(part) {
     }
   }
   const { passed, failed, skipped } = await runVitest(part)
+  if (part === 'browser' && process.getuid?.() === 0) {
+    const again = await runAsUser()
+    failed.push(...again.failed)
+    return judged(part, { passed: passed + again.passed, failed, skipped: [...skipped, ...again.skipped] })
+  }
+  return judged(part, { passed, failed, skipped })
+}
+
+function judged(part, { passed, failed, skipped }) {
   for (const name of skipped) console.log(`skipped: ${name}`)
   // A judge that is skipped in silence is no judge. On a developer's machine it may be missing; in CI it may not.
   const missed = part !== 'unit' && inCi ? skipped : []

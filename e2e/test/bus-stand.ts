@@ -13,6 +13,9 @@ import { chromiumPath, DemoPage } from './stand.ts'
 /** Keep a browser from talking to anybody but us. */
 const quiet = ['--disable-quic', '--disable-background-networking']
 
+/** Root cannot have it, and a container may keep others from it: whoever starts the tests has tried. */
+const chromiumSandbox = process.getuid?.() !== 0 && process.env['CHROMIUM_SANDBOX'] !== 'off'
+
 /** What a stand is made with. */
 export interface BusStandOptions {
   /** Pages of these origins may use these devices. */
@@ -25,22 +28,29 @@ export interface BusStandOptions {
   readonly ignoreHTTPSErrors?: boolean
 }
 
+/** A bus of this process, or of another. */
+export type RunningBus = Pick<VirtualUsbBus, 'environment' | 'close'>
+
 /** One bus and one Chromium on it. */
-export class BusStand {
-  readonly bus: VirtualUsbBus
+export class BusStand<Bus extends RunningBus = VirtualUsbBus> {
+  readonly bus: Bus
   readonly context: BrowserContext
   readonly #folder: string
 
-  private constructor(bus: VirtualUsbBus, context: BrowserContext, folder: string) {
+  private constructor(bus: Bus, context: BrowserContext, folder: string) {
     this.bus = bus
     this.context = context
     this.#folder = folder
   }
 
   static async start(options: BusStandOptions): Promise<BusStand> {
-    const bus = await startBus()
+    return BusStand.on(await startBus(), options)
+  }
+
+  /** The same on a bus that runs already; it ends with the stand. */
+  static async on<Bus extends RunningBus>(bus: Bus, options: BusStandOptions): Promise<BusStand<Bus>> {
     const folder = mkdtempSync(join(tmpdir(), 'webtoki-chromium-'))
-    const launch = chromiumOnBus(bus, {
+    const launch = chromiumOnBus(bus as RunningBus as VirtualUsbBus, {
       userDataDir: folder,
       grants: options.grants,
       ...(options.hidGrants === undefined ? {} : { hidGrants: options.hidGrants }),
@@ -48,6 +58,7 @@ export class BusStand {
     const context = await chromium.launchPersistentContext(folder, {
       executablePath: chromiumPath,
       headless: options.headless ?? true,
+      chromiumSandbox,
       env: { ...launch.env, ...options.environment },
       args: [...launch.args, ...quiet, ...(options.args ?? [])],
       acceptDownloads: true,

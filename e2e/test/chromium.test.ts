@@ -1,6 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { createLoginVerifier, memoryNonceStore, notChecked } from '@webtoki/login/server'
 import {
   createPivCard,
@@ -14,7 +16,7 @@ import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import type { Lab } from '../pages/lab.ts'
-import { BusStand, LabServer, Thinking } from './bus-stand.ts'
+import { BusStand, LabServer, type RunningBus, Thinking } from './bus-stand.ts'
 import { chromiumPath, type DemoPage, DemoServer } from './stand.ts'
 
 declare const lab: Lab
@@ -119,6 +121,9 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     await page.ready()
     await page.logIn()
     await page.login('You are logged in')
+    await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+    await page.enterPin('123456')
+    await page.signing('Signed')
     expect(page.complaints).toEqual([])
   })
 
@@ -207,23 +212,44 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
     return changed
   }
 
-  it.each([
+  /** Waits until the page sees exactly these. */
+  const sees = (page: Page, ...serialNumbers: readonly string[]) =>
+    expect
+      .poll(() =>
+        page.evaluate(async () => (await navigator.usb.getDevices()).map((device) => device.serialNumber)),
+      )
+      .toEqual(serialNumbers)
+
+  const outcomes = [
     { lie: 'is cut off in the class descriptor', change: (bytes: Uint8Array) => bytes.slice(0, 40) },
     { lie: 'has a descriptor of length 0, which would loop', change: set(18, 0) },
-    { lie: 'claims to be longer than it is', change: set(2, 0xff), ends: '1 slot' },
     { lie: 'has a class descriptor longer than the rest', change: set(18, 0xff) },
-    { lie: 'has no endpoints where it says three', change: (bytes: Uint8Array) => bytes.slice(0, 72) },
-  ])(
-    'a configuration that $lie is read as far as it goes, or ends in a typed error; the next one works',
-    async ({ change, ends = 'reader/' }) => {
+    { lie: 'claims to be longer than it is', change: set(2, 0xff), ends: '1 slot' },
+    {
+      lie: 'has no endpoints where it says three',
+      change: (bytes: Uint8Array) => bytes.slice(0, 72),
+      ends: 'reader/not-supported',
+    },
+  ]
+  it.each(outcomes.map((each) => ({ outcome: each.ends ?? 'Chromium drops the device', ...each })))(
+    'a configuration that $lie: $outcome; the next one works',
+    async ({ change, ends }) => {
       const page = await stand.open(lab_.url)
       const liar = lying(change)
       plug(liar)
-      const there = await page.evaluate(async () => (await navigator.usb.getDevices()).length)
-      if (there > 0) expect(await choose(page)).toContain(ends)
+      if (ends === undefined) {
+        // Whoever is plugged in later is seen, and the liar is not.
+        plug(known.made)
+        await sees(page, 'KNOWN')
+        stand.bus.unplug(plugged.pop() as VirtualCcidReader)
+      } else {
+        await sees(page, 'VENDOR')
+        expect(await choose(page)).toBe(ends)
+      }
       stand.bus.unplug(plugged.pop() as VirtualCcidReader)
+      await sees(page)
       plug(vendorClass.made)
-      await expect.poll(() => page.evaluate(async () => (await navigator.usb.getDevices()).length)).toBe(1)
+      await sees(page, 'VENDOR')
       expect(await choose(page)).toBe('1 slot')
     },
   )
@@ -236,7 +262,7 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
       Object.assign(globalThis, { found: device })
     })
     stand.bus.unplug(plugged.pop() as VirtualCcidReader)
-    await expect.poll(() => page.evaluate(async () => (await navigator.usb.getDevices()).length)).toBe(0)
+    await sees(page)
     const told = await page.evaluate(async () => {
       const { found } = globalThis as unknown as { found: USBDevice }
       const usb = Object.create(navigator.usb) as USB
@@ -254,40 +280,104 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
     })
     expect(told).toBe('reader/gone')
     plug(vendorClass.made)
-    await expect.poll(() => page.evaluate(async () => (await navigator.usb.getDevices()).length)).toBe(1)
+    await sees(page, 'VENDOR')
     expect(await choose(page)).toBe('1 slot')
   })
 
-  it('a bus that dies in the middle of a transfer ends in a typed error, and the page lives', async () => {
-    const { made, thinking } = reader(readerProfiles.dualiAbcm6, 'VENDOR')
-    const own = await BusStand.start({ grants: [{ origin: lab_.origin, devices: [made] }] })
+  it('a bus whose process is killed in the middle of a transfer ends in a typed error, and the page lives', async () => {
+    const dying = await busProcess()
+    const { made } = reader(readerProfiles.dualiAbcm6, 'V0000001')
+    const own = await BusStand.on(dying, {
+      grants: [{ origin: lab_.origin, devices: [made] }],
+    })
     try {
-      own.bus.plug(made)
       const page = await own.open(lab_.url)
-      thinking.think()
-      const working = page.evaluate(async () => {
+      await sees(page, 'V0000001')
+      let crashed = false
+      page.on('crash', () => {
+        crashed = true
+      })
+      await page.evaluate(async () => {
         const cryptoki = new lab.Cryptoki({
           sources: [lab.ccidSlots()],
           drivers: [lab.pivDriver()],
           login: 'on-demand',
         })
         const [slot] = await lab.firstValueFrom(cryptoki.slots$)
-        const session = await slot?.openSession({
+        const session = await slot!.openSession({
           pin: async () => ({ pin: new TextEncoder().encode('123456') }),
         })
-        const objects = await lab.result(session!.findObjects({ 0: 3, 258: Uint8Array.of(1) } as never))
-        return lab.result(session!.sign({ type: 0x40 }, objects[0]!, new Uint8Array(1))).then(
-          () => 'signed',
-          (error: { rvName?: string }) => error.rvName,
-        )
+        const objects = await lab.result(session.findObjects({ 0: 3, 258: Uint8Array.of(1) } as never))
+        const sign = () =>
+          lab.result(session.sign({ type: 0x40 }, objects[0]!, new Uint8Array(1))).then(
+            () => 'signed',
+            (error: { rvName?: string }) => error.rvName,
+          )
+        Object.assign(globalThis, { sign })
       })
-      await thinking.asked
-      await own.bus.close()
-      expect(await working).toMatch(/^CKR_DEVICE_(REMOVED|ERROR)$/)
+      // Stopped, the bus answers nothing: a transfer stays under way until the process dies.
+      dying.child.kill('SIGSTOP')
+      const working = page.evaluate(async () => {
+        type Transfer = (
+          this: USBDevice,
+          endpoint: number,
+          data: BufferSource,
+        ) => Promise<USBOutTransferResult>
+        const { transferOut } = USBDevice.prototype as { readonly transferOut: Transfer }
+        const { sign } = globalThis as unknown as { readonly sign: () => Promise<string> }
+        const underWay = new Promise<void>((resolve) => {
+          USBDevice.prototype.transferOut = function (endpoint, data) {
+            const sent = transferOut.call(this, endpoint, data)
+            resolve()
+            return sent
+          }
+        })
+        const signing = sign()
+        await underWay
+        Object.assign(globalThis, { signing })
+      })
+      await working
+      await dying.close()
+      const told = page.evaluate(() => (globalThis as unknown as { signing: Promise<string> }).signing)
+      expect(await told).toMatch(/^CKR_DEVICE_(REMOVED|ERROR)$/)
       expect(await page.evaluate(() => document.title)).toBe('Lab')
+      expect(crashed).toBe(false)
     } finally {
-      thinking.goOn()
       await own.stop()
     }
+    // A browser meets one bus in its life, as a system has one kernel: the next bus is another browser's.
+    plug(vendorClass.made)
+    const next = await stand.open(lab_.url)
+    await sees(next, 'VENDOR')
+    expect(await choose(next)).toBe('1 slot')
   })
 })
+
+/** A bus in a process of its own, `webtoki virtual-usb`, which can be killed. */
+async function busProcess(): Promise<BusProcess> {
+  const webtoki = fileURLToPath(new URL('../../packages/cli/bin/webtoki.js', import.meta.url))
+  const child = spawn(process.execPath, [webtoki, 'virtual-usb', '--device', 'dualiAbcm6'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const environment = { LD_PRELOAD: '', WEBTOKI_USB_SOCKET: '', WEBTOKI_USB_ROOT: '' }
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (line === 'ready') break
+    const [, name = '', value = ''] = /^export (\w+)='(.*)'$/.exec(line) ?? []
+    Object.assign(environment, { [name]: value })
+  }
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  return {
+    child,
+    environment,
+    close: async () => {
+      child.kill('SIGKILL')
+      await ended
+      // Killed, it could tidy up nothing.
+      rmSync(environment.WEBTOKI_USB_ROOT, { recursive: true, force: true })
+    },
+  }
+}
+
+interface BusProcess extends RunningBus {
+  readonly child: ChildProcess
+}
