@@ -146,6 +146,26 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
       await page.login('You are logged in')
     }))
+
+  it('a site that takes the question and never answers is told as that when the page’s patience ends', () =>
+    story(async (page) => {
+      // The page's own time-out, thirty times as fast.
+      await page.page.evaluate(() => {
+        const timeout = AbortSignal.timeout.bind(AbortSignal)
+        AbortSignal.timeout = (delayMs) => timeout(delayMs / 30)
+      })
+      let asked = 0
+      await page.page.route('**/api/nonce', () => {
+        asked++
+      })
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.login('The site does not answer.')
+      expect(asked).toBe(1)
+      expect(await page.pin.isVisible()).toBe(false)
+      await page.page.unroute('**/api/nonce')
+      await page.logIn()
+      await page.login('You are logged in')
+    }))
 })
 
 describe.skipIf(missing !== undefined)('signing a document', () => {
@@ -294,22 +314,83 @@ describe.skipIf(missing !== undefined)('the page', () => {
       await page.ready()
     }, 'none'))
 
-  it('can be used by keyboard alone, from the reader to the login', () =>
+  it('can be used by keyboard alone, from the reader to the login and the downloaded signature', () =>
     story(async (page) => {
       const { keyboard } = page.page
       await page.page.locator('#use-virtual').focus()
       await keyboard.press('Enter')
       await page.ready()
-      for (let presses = 0; presses < 30; presses++) {
-        await keyboard.press('Tab')
-        if (await page.page.evaluate(() => document.activeElement?.id === 'log-in')) break
+      const tabTo = async (id: string): Promise<void> => {
+        for (let presses = 0; presses < 30; presses++) {
+          if (await page.page.evaluate((each) => document.activeElement?.id === each, id)) return
+          await keyboard.press('Tab')
+        }
+        throw new Error(`Tab does not come to #${id}.`)
       }
+      const typePin = async (): Promise<void> => {
+        await page.pin.waitFor()
+        await keyboard.type('123456')
+        await keyboard.press('Enter')
+      }
+      await tabTo('log-in')
       await keyboard.press('Enter')
-      await page.pin.waitFor()
-      await keyboard.type('123456')
-      await keyboard.press('Enter')
+      await typePin()
       await page.login('You are logged in')
+      await tabTo('file')
+      const [chooser] = await Promise.all([page.page.waitForEvent('filechooser'), keyboard.press('Enter')])
+      await chooser.setFiles({ name: 'letter.txt', mimeType: 'text/plain', buffer: Buffer.from(letter) })
+      await page.page.locator('#sign:enabled').waitFor()
+      await tabTo('sign')
+      await keyboard.press('Enter')
+      await typePin()
+      await page.signing('Signed')
+      await tabTo('download')
+      const [file] = await Promise.all([page.page.waitForEvent('download'), keyboard.press('Enter')])
+      const path = join(demo.folder, file.suggestedFilename())
+      await file.saveAs(path)
+      openssl(path, letter)
     }, 'none'))
+
+  it('runs no script that was written into it, and takes no HTML from a string', async () => {
+    const page = await demo.page('none')
+    try {
+      await page.page.route('**/*', async (route) => {
+        if (route.request().resourceType() !== 'document') return route.fallback()
+        const response = await route.fetch()
+        const body = (await response.text()).replace(
+          '</main>',
+          '</main><script>document.title = "taken"</script>',
+        )
+        return route.fulfill({ response, body })
+      })
+      const response = await page.page.reload()
+      await page.page.waitForSelector('html[data-ready]')
+      const policy = (await response?.headerValue('content-security-policy')) ?? ''
+      expect(policy.split('; ')).toEqual(
+        expect.arrayContaining([
+          "default-src 'none'",
+          "script-src 'self' 'wasm-unsafe-eval'",
+          "require-trusted-types-for 'script'",
+          'trusted-types webtoki-demo-worker',
+        ]),
+      )
+      expect(await page.page.content()).toContain('document.title = "taken"')
+      expect(await page.page.title()).toBe('Webtoki demo')
+      const refused = await page.page.evaluate(() => {
+        try {
+          document.body.innerHTML = '<p>taken</p>'
+        } catch (error) {
+          return (error as Error).name
+        }
+        return 'not refused'
+      })
+      expect(refused).toBe('TypeError')
+      expect(page.complaints.join('\n')).toMatch(/inline script/)
+      expect(page.complaints.join('\n')).toMatch(/TrustedHTML/)
+    } finally {
+      await page.close()
+    }
+  })
 
   it.each(['light', 'dark'] as const)('has nothing that axe would call a barrier, %s', (colorScheme) =>
     story(async (page) => {
