@@ -9,7 +9,7 @@ import {
   type ReaderProfile,
   readerProfiles,
 } from '@webtoki/simulator'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { inTime, stand } from './stand.ts'
 
 const profiles = {
@@ -96,6 +96,52 @@ describe('negotiation by the host', () => {
     await inTime(made.clock, work(made, 'T=1'))
     // TA1 96 is 4 MHz × 32 / 512 = 250000 baud; the reader says 344086 at most.
     expect(seen).toEqual(['card ff119678', 'reader ff119678'])
+    await made.source.close()
+  })
+
+  it.each([
+    {
+      what: 'its own speed where the reader lists it',
+      profile: readerProfiles.hsic,
+      pps: 'ff119678',
+      asked: 1,
+    },
+    {
+      what: 'the next slower one that is listed: 125000 baud, not 156250',
+      profile: { ...readerProfiles.hsic, dataRatesBps: [10752, 15625, 31250, 62500, 125000] },
+      pps: 'ff11957b',
+      asked: 1,
+    },
+    { what: 'its default where none is listed', profile: readerProfiles.weneo, pps: undefined, asked: 1 },
+    {
+      what: 'its own speed where the announced list does not come',
+      profile: { ...readerProfiles.hsic, dataRatesBps: undefined },
+      pps: 'ff119678',
+      asked: 1,
+    },
+    {
+      what: 'its own speed where no list is announced',
+      profile: readerProfiles.gemPcTwin,
+      pps: 'ff119678',
+      asked: 0,
+    },
+    { what: 'what the reader chooses', profile: readerProfiles.scr331, pps: undefined, asked: 0 },
+  ])('a card is used at $what; the list is asked for once', async ({ profile: given, pps, asked }) => {
+    const seen: string[] = []
+    const line: ContactOptions['line'] = (bytes, to) => {
+      if (bytes[0] === 0xff && to === 'card') seen.push(Buffer.from(bytes).toString('hex'))
+      return bytes
+    }
+    const { dataRatesBps, ...rest } = given
+    const profile: ReaderProfile = dataRatesBps === undefined ? rest : { ...rest, dataRatesBps }
+    const made = put(profile, { protocols: 'T=1' }, { line })
+    const control = vi.spyOn(made.reader, 'control')
+    for (let times = 0; times < 2; times++)
+      expect((await inTime(made.clock, work(made)))?.length).toBeGreaterThan(800)
+    expect([...new Set(seen)]).toEqual(pps === undefined ? [] : [pps])
+    const isForRates = ([{ bmRequestType, bRequest }]: (typeof control.mock.calls)[number]): boolean =>
+      bmRequestType === 0xa1 && bRequest === 0x03
+    expect(control.mock.calls.filter(isForRates)).toHaveLength(asked)
     await made.source.close()
   })
 

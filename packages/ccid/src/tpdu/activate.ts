@@ -4,10 +4,12 @@ import {
   decodeAtr,
   MalformedError,
   NotSupportedError,
+  ReaderGoneError,
   ReaderRefusedError,
   type TransmitOptions,
 } from '@webtoki/apdu'
 import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from '../activation-port.ts'
+import { readDataRates } from '../class-requests.ts'
 import { CcidFeature } from '../descriptors.ts'
 import {
   type Answer,
@@ -20,7 +22,7 @@ import {
   HEADER_BYTES,
   RdrToPc,
 } from '../messages.ts'
-import { READER_TIMEOUT_MS } from '../reader.ts'
+import { type CcidReader, READER_TIMEOUT_MS } from '../reader.ts'
 import type { CharacterLine } from './character-line.ts'
 import {
   blockWaitingMs,
@@ -35,6 +37,8 @@ import { toT0Tpdu, withFetchedAnswer } from './t0.ts'
 import { overheadBytes } from './t1-block.ts'
 import { type BlockAnswer, T1Transport } from './t1-transport.ts'
 
+/** PPSS, PPS0, PPS1, PCK. */
+const PPS_WITH_SPEED_BYTES = 4
 /** LEN 255 is reserved in T=1. */
 const MAX_IFSD_BYTES = 254
 const STATUS_WORD_BYTES = 2
@@ -68,6 +72,9 @@ export async function activateTpdu(
     atr = readAtr(await slot.powerOn()) ?? bareAtr()
     parameters = chooseParameters(atr, descriptor, wanted)
   }
+  // The list is asked for where it decides: a speed of our own choice, at a reader that has but some.
+  if (parameters.pps?.length === PPS_WITH_SPEED_BYTES && descriptor.dataRateCount > 0)
+    parameters = chooseParameters(atr, descriptor, wanted, await listedRates(slot.reader))
   if (parameters.pps !== undefined) {
     const agreed = await sendPps(slot, line, parameters.pps)
     if (agreed === undefined) {
@@ -92,6 +99,24 @@ export async function activateTpdu(
   return protocol === 1
     ? overT1(slot, line, atr, parameters.fiDi)
     : overT0(slot, line, workWaitingMs(atr, parameters.fiDi, descriptor))
+}
+
+const rateLists = new WeakMap<CcidReader, Promise<readonly number[] | undefined>>()
+
+/** Read once for each reader. Undefined: it lists none after all, and dwMaxDataRate decides. */
+function listedRates(reader: CcidReader): Promise<readonly number[] | undefined> {
+  const known = rateLists.get(reader)
+  if (known !== undefined) return known
+  const reading = readDataRates(reader).then(
+    (rates) => (rates.length > 0 ? rates : undefined),
+    (error: unknown) => {
+      if (!(error instanceof ReaderGoneError)) return undefined
+      rateLists.delete(reader)
+      throw error
+    },
+  )
+  rateLists.set(reader, reading)
+  return reading
 }
 
 /** The same card at its default speed. */

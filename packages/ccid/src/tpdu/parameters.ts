@@ -17,14 +17,19 @@ const DEFAULT_FI_DI = 0x11
 /** By the nibbles of TA1 (ISO/IEC 7816-3:2006, tables 7 and 8). */
 const fiByNibble: readonly number[] = [372, 372, 558, 744, 1116, 1488, 1860, 0, 0, 512, 768, 1024, 1536, 2048]
 const diByNibble: readonly number[] = [0, 1, 2, 4, 8, 16, 32, 64, 12, 20]
+const ROUNDING_BPS = 2
 /** Nibbles of Di, the fastest first: a card takes any between its own and 1 (9.2). */
 const slowerDis: readonly number[] = [7, 6, 9, 5, 8, 4, 3, 2, 1]
 
-/** Throws NotSupportedError where card, reader and caller have no protocol in common. */
+/**
+ * Throws NotSupportedError where card, reader and caller have no protocol in common. `ratesBps`: what the reader lists,
+ * where it lists data rates; absent, every one up to dwMaxDataRate is taken for possible.
+ */
 export function chooseParameters(
   atr: Atr,
   descriptor: CcidDescriptor,
   wanted: 'T=0' | 'T=1' | undefined,
+  ratesBps?: readonly number[],
 ): CardParameters {
   const { features } = descriptor
   const protocol = chooseProtocol(atr, descriptor, wanted)
@@ -32,7 +37,7 @@ export function chooseParameters(
   if (features & CcidFeature.automaticNegotiation) {
     return { protocol, fiDi: DEFAULT_FI_DI, setParameters: undefined, pps: undefined }
   }
-  const fiDi = chooseSpeed(atr, descriptor)
+  const fiDi = chooseSpeed(atr, descriptor, ratesBps)
   const isDefault = protocol === atr.defaultProtocol && fiDi === DEFAULT_FI_DI
   const needsPps = atr.specificMode === undefined && !isDefault && !(features & CcidFeature.automaticPps)
   return {
@@ -59,7 +64,11 @@ function chooseProtocol(atr: Atr, { protocols }: CcidDescriptor, wanted: 'T=0' |
 }
 
 /** The card's own speed where the reader can, else the next slower one. */
-function chooseSpeed(atr: Atr, { defaultClockKHz, maxDataRateBps }: CcidDescriptor): number {
+function chooseSpeed(
+  atr: Atr,
+  { defaultClockKHz, maxDataRateBps }: CcidDescriptor,
+  ratesBps: readonly number[] | undefined,
+): number {
   const ta1 = atr.interfaceBytes[0]?.ta
   if (ta1 === undefined || ta1 === DEFAULT_FI_DI) return DEFAULT_FI_DI
   if (atr.specificMode?.implicitParameters === true) return DEFAULT_FI_DI
@@ -68,14 +77,17 @@ function chooseSpeed(atr: Atr, { defaultClockKHz, maxDataRateBps }: CcidDescript
   if (fi === 0 || di === 0) return DEFAULT_FI_DI
   const rate = (d: number): number => (defaultClockKHz * 1000 * d) / fi
   const defaultRate = (defaultClockKHz * 1000) / 372
-  if (rate(di) <= maxDataRateBps) return ta1
+  const isPossible = (d: number): boolean =>
+    rate(d) <= maxDataRateBps + ROUNDING_BPS &&
+    // Listed rates are cut or rounded to whole numbers.
+    (ratesBps?.some((each) => Math.abs(each - rate(d)) < ROUNDING_BPS) ?? true)
+  if (isPossible(di)) return ta1
   // In specific mode nothing can be negotiated: the reader must follow, or fail.
   if (atr.specificMode !== undefined) return ta1
   for (const nibble of slowerDis) {
     const slower = diByNibble[nibble] as number
     // A negotiation that makes it slower than it was is worth nothing.
-    if (slower < di && rate(slower) <= maxDataRateBps && rate(slower) > defaultRate)
-      return (ta1 & 0xf0) | nibble
+    if (slower < di && isPossible(slower) && rate(slower) > defaultRate) return (ta1 & 0xf0) | nibble
   }
   return DEFAULT_FI_DI
 }

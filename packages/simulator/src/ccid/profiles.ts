@@ -26,6 +26,8 @@ export const readerProfiles: Readonly<
     | 'scr331'
     | 'gemPcTwin'
     | 'gemPc433Sl'
+    | 'hsic'
+    | 'weneo'
     | 'scr3310Ntt'
     | 'sdi011'
     | 'springCardE518'
@@ -203,6 +205,34 @@ export const readerProfiles: Readonly<
       '36210001000103000000a00f0000a00f000000002a00001640050000fe0000000000000000000000720402000f010000000000000001',
     interrupt: true,
     packetBytes: 8,
+  },
+  /** HSIC_CCID-Reader.txt: Smart Card class, TPDU level; the host negotiates, among six data rates. */
+  hsic: {
+    vendorId: 0x1d99,
+    productId: 0x0016,
+    deviceVersion: 0x0100,
+    manufacturer: 'HSIC',
+    product: 'CCID-Reader',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001000303000000a00f0000a00f000001002a000090d0030006fe0000000000000000000000000001000f010000000000000001',
+    interrupt: true,
+    clockFrequenciesKHz: [4000],
+    dataRatesBps: [10752, 15625, 31250, 62500, 125000, 250000],
+  },
+  /** Neowave_Weneo.txt: the same with five data rates, none of which a card at 4 MHz has but by default. */
+  weneo: {
+    vendorId: 0x1e0d,
+    productId: 0x8033,
+    deviceVersion: 0x0005,
+    manufacturer: 'Neowave',
+    product: 'Weneo',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001000203000000a00f0000a00f0000018025000000c2010005fe0000000000000000000000300001000f010000ffff00000001',
+    interrupt: true,
+    clockFrequenciesKHz: [4000],
+    dataRatesBps: [9600, 19200, 38400, 57600, 115200],
   },
   ...padProfiles,
 }
