@@ -10,6 +10,8 @@ export {
   findCcidInterfaces,
 } from './descriptors.ts'
 export { describePlan, type PlannedReader, planFor, type ReaderPlan } from './plan.ts'
+export type { PadQuirk } from './pad-quirks.ts'
+export { type ListedQuirk, listQuirks } from './quirk-list.ts'
 export { quirkOf, type ReaderQuirk } from './quirks.ts'
 export type { ReaderLocks } from './reader-lock.ts'
 export {

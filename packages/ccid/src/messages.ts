@@ -87,8 +87,9 @@ export interface CommandHead {
   readonly sequence?: number
 }
 
-function encode(
-  type: PcToRdr,
+/** Any bulk-OUT message: bMessageType, the head, the three bytes before abData, abData. */
+export function encode(
+  type: number,
   head: CommandHead,
   first: number,
   second: number,

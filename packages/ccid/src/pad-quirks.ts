@@ -69,7 +69,8 @@ const byProduct: Readonly<Record<string, PadQuirk>> = {
     source: COMMANDS,
   },
   /** Cherry KC 1000 SC, OMNIKEY 3821. */
-  '046a:00a1': { pinSizes: [1, 32], why: 'PINs of 1 to 32 digits', source: PROPERTIES },
+  '046a:00a1': { pinSizes: [0, 32], why: 'PINs of at most 32 digits', source: PROPERTIES },
+  '076b:3821': { pinSizes: [1, 31], why: 'PINs of 1 to 31 digits', source: PROPERTIES },
   /** Dell SK-3106 and the Dell keyboard after it. */
   '413c:2100': {
     verifyMessages: 0,

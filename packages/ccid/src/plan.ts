@@ -1,6 +1,7 @@
 /** What the driver will do with a reader, worked out of its descriptors before it is asked anything. */
 import { CcidFeature, type CcidDescriptor, type CcidInterface, type ExchangeLevel } from './descriptors.ts'
 import { HEADER_BYTES } from './messages.ts'
+import { type PadQuirk, padQuirkOf } from './pad-quirks.ts'
 import { quirkOf, type ReaderQuirk } from './quirks.ts'
 
 /** LEN 255 is reserved in T=1 (ISO/IEC 7816-3:2006, 11.3.2.3). */
@@ -40,6 +41,8 @@ export interface ReaderPlan {
   readonly slots: number
   readonly busySlots: number
   readonly quirk: ReaderQuirk | undefined
+  /** What its keys want otherwise; undefined: nothing, or there are none. */
+  readonly padQuirk: PadQuirk | undefined
   /** Why this driver does not drive it; undefined: it does. */
   readonly refusal: string | undefined
 }
@@ -97,6 +100,7 @@ export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPla
     slots: descriptor.maxSlotIndex + 1,
     busySlots: Math.max(1, descriptor.maxBusySlots),
     quirk: quirkOf(vendorId, productId),
+    padQuirk: descriptor.pinSupport === 0 ? undefined : padQuirkOf({ vendorId, productId }),
     refusal: refusalOf(descriptor),
   }
 }
@@ -146,7 +150,8 @@ export function describePlan(plan: ReaderPlan): string[] {
     `PIN pad       ${plan.pinPad.length === 0 ? 'none' : plan.pinPad.join(' and ')}`,
     `slots         ${plan.slots}, ${plan.busySlots} at work at once`,
   ]
-  if (plan.quirk !== undefined) lines.push(`quirk         ${plan.quirk.why}`)
+  if (plan.quirk !== undefined) lines.push(`quirk         ${plan.quirk.why} (${plan.quirk.source})`)
+  if (plan.padQuirk !== undefined) lines.push(`PIN pad quirk ${plan.padQuirk.why} (${plan.padQuirk.source})`)
   if (plan.refusal !== undefined) lines.push(`not driven    ${plan.refusal}`)
   return lines
 }

@@ -52,7 +52,7 @@ export type Patience = Pick<TransmitOptions, 'timeoutMs' | 'maxWaitMs' | 'onWait
 interface Question {
   readonly message: Uint8Array<ArrayBuffer>
   readonly slot: number
-  readonly expects: RdrToPc
+  readonly expects: number
   readonly name: string
   readonly patience: Patience
   readonly timeoutMs: number
@@ -166,7 +166,7 @@ export class CcidReader {
    */
   ask(
     message: Uint8Array<ArrayBuffer>,
-    expects: RdrToPc,
+    expects: number,
     name: string,
     patience: Patience,
     timeoutMs: number = patience.timeoutMs ?? DEFAULT_TIMEOUT_MS,

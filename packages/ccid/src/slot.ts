@@ -11,6 +11,7 @@ import {
   ReaderInUseError,
   ReaderRefusedError,
   type SmartcardError,
+  TransactionError,
   type TransmitOptions,
 } from '@webtoki/apdu'
 import { type Observable, ReplaySubject } from 'rxjs'
@@ -259,10 +260,24 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   async escape(data: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
+    const message = encodeEscape({ slot: this.number, data })
+    return (await this.askAlone(message, RdrToPc.escape, 'Escape', options)).data
+  }
+
+  /** One message that may touch the card: within the card's lock where a connection is open, so never inside a transaction of it. */
+  async askAlone(
+    message: Uint8Array<ArrayBuffer>,
+    expects: number,
+    command: string,
+    options: TransmitOptions,
+  ): Promise<Answer> {
     if (options.signal?.aborted) throw new AbortedError({ cause: options.signal.reason })
     await this.reader.ready()
-    const message = encodeEscape({ slot: this.number, data })
-    return (await this.reader.ask(message, RdrToPc.escape, 'Escape', options)).data
+    // Between power-on and the first APDU there is no lock to wait for yet.
+    if (this.#connecting !== undefined)
+      throw new TransactionError('The card is being connected; ask when that is done.')
+    const ask = (): Promise<Answer> => this.reader.ask(message, expects, command, options)
+    return this.#connection?.transaction({}, ask, options) ?? ask()
   }
 
   /** The card's end, told by an answer of the reader. */

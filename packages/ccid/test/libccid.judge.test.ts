@@ -151,10 +151,12 @@ async function ours(reader: UsbDeviceModel): Promise<Driver> {
   }
 }
 
-/** libccid takes a vendor class only from ids it lists; of the DUALi reader's family Debian 12's lists 080C, of the cyberJack's 0504. */
+/** libccid takes readers only from ids it lists; of the DUALi reader's family Debian 12's lists 080C, of the cyberJack's 0504. */
 const known: Readonly<Record<string, ReaderProfile>> = {
   ...readerProfiles,
   dualiAbcm6: { ...readerProfiles.dualiAbcm6, productId: 0x080c },
+  // HSIC's is younger than that list: it is judged under the numbers of a reader of its kind.
+  hsic: { ...readerProfiles.hsic, vendorId: 0x1e0d, productId: 0x8033 },
   cyberJackPinpad: { ...readerProfiles.cyberJackPinpad, productId: 0x0504 },
 }
 /** Those with several slots are judged slot by slot, in a file of their own. */

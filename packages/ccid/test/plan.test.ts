@@ -1,8 +1,9 @@
 /** Descriptors of real readers, all that are at hand, and what the driver makes of them. */
 import { readFileSync } from 'node:fs'
-import { describePlan, planFor, type ReaderPlan } from '@webtoki/ccid'
+import { describePlan, listQuirks, planFor, quirkOf, type ReaderPlan } from '@webtoki/ccid'
 import { describe, expect, it } from 'vitest'
 import { decodeCcidDescriptor, type Endpoint } from '../src/descriptors.ts'
+import { padQuirkOf } from '../src/pad-quirks.ts'
 
 type Line = [
   file: string,
@@ -144,5 +145,32 @@ describe('the plan of', () => {
 
   it('the HP keyboard: no pad, for its digits reach the computer', () => {
     expect(named('HPUSBSmartCardKeyboard.txt')).toMatchObject({ pinPad: [], quirk: { noPinPad: true } })
+  })
+})
+
+describe('the list of quirks', () => {
+  it('has a reason and a source for each entry, and each entry is found by its own number', () => {
+    const quirks = listQuirks()
+    expect(quirks.filter(({ about }) => about === 'reader')).toHaveLength(13)
+    expect(quirks.filter(({ about }) => about === 'PIN pad')).toHaveLength(10)
+    for (const { id, about, why, source } of quirks) {
+      expect(id).toMatch(/^[0-9a-f]{4}(:[0-9a-f]{4})?$/)
+      expect(why.length, id).toBeGreaterThan(10)
+      expect(source, id).toMatch(/^libccid, src\/\w+\.c/)
+      const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
+      const found = about === 'reader' ? quirkOf(vendorId, productId) : padQuirkOf({ vendorId, productId })
+      expect(found?.why).toBe(why)
+    }
+  })
+
+  it('stands with its sources in the plan of the reader that it is about', () => {
+    const lines = describePlan(named('SPR532.txt'))
+    expect(lines.find((line) => line.startsWith('PIN pad quirk'))).toMatch(
+      /Escape 80 02 00.*\(libccid, src\/commands\.c\)$/,
+    )
+    expect(describePlan(named('HPUSBSmartCardKeyboard.txt')).at(-1)).toMatch(
+      /^quirk .*\(libccid, src\/ccid\.c\)$/,
+    )
+    expect(named('GemPCTwin.txt').padQuirk).toBeUndefined()
   })
 })

@@ -1,17 +1,30 @@
 /** `webtoki plan`: what the driver will do with a reader, by its descriptors alone. */
-import { decodeCcidDescriptor, describePlan, type Endpoint, findCcidInterfaces, planFor } from '@webtoki/ccid'
+import {
+  decodeCcidDescriptor,
+  describePlan,
+  type Endpoint,
+  findCcidInterfaces,
+  listQuirks,
+  planFor,
+} from '@webtoki/ccid'
 import { parseOptions, readerOptions, UsageError } from './arguments.ts'
 import { connectUsb } from './connect.ts'
 
 const options = {
   ...readerOptions,
   descriptor: { type: 'string' },
+  quirks: { type: 'boolean' },
   reader: { type: 'string', default: '0000:0000' },
 } as const
 
-/** Prints a block for each reader: of the plugged ones, or of the one whose class descriptor is given in hex. */
+/** Prints a block for each reader: of the plugged ones, or of the one whose class descriptor is given in hex; `--quirks`: all that is known of single readers. */
 export async function plan(args: readonly string[], output: (line: string) => void): Promise<void> {
   const parsed = parseOptions(args, options)
+  if (parsed.quirks === true) {
+    for (const { id, about, why, source } of listQuirks())
+      output(`${id.padEnd(10)} ${about.padEnd(8)} ${why} (${source})`)
+    return
+  }
   if (parsed.descriptor !== undefined) {
     const match = /^([0-9a-f]{4}):([0-9a-f]{4})$/i.exec(parsed.reader)
     const hex = parsed.descriptor.replaceAll(/\s/g, '')

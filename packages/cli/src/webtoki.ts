@@ -40,6 +40,7 @@ export const help: string = `webtoki COMMAND [options]
   plan      what will be done with a reader, by its descriptors alone
               --descriptor HEX        the 54 bytes of its class descriptor, for a reader that is not here
               --reader VVVV:PPPP      whose they are
+              --quirks                all that is known of single readers, with reasons and sources
   vpcd      put a virtual card into the reader of vsmartcard's vpcd
               --card piv|echo --host H --port 35963
   virtual-usb   a USB bus of virtual readers for other programs; prints the environment to start them with

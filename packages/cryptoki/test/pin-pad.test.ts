@@ -8,6 +8,7 @@ import {
   CKR,
   CKU,
   Cryptoki,
+  type CryptokiError,
   type OperationEvent,
   type PinRequest,
   result,
@@ -23,7 +24,7 @@ import {
   virtualUsb,
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 
 /** The same reader taking extended APDUs, with keys. */
 const apduPad: ReaderProfile = {
@@ -34,6 +35,9 @@ const profiles = {
   APDUs: { profile: apduPad, protocols: 'T=1' },
   'TPDUs over T=1': { profile: readerProfiles.cherrySt2000, protocols: 'T=1' },
   'TPDUs over T=0': { profile: readerProfiles.cherrySt2000, protocols: 'T=0' },
+  'TPDUs, SPR532': { profile: readerProfiles.spr532, protocols: 'T=1' },
+  'TPDUs, cyberJack pinpad(a)': { profile: readerProfiles.cyberJackPinpad, protocols: 'T=1' },
+  'TPDUs, Dell SK-3106': { profile: readerProfiles.dellSk3106, protocols: 'T=1' },
 } as const
 
 const open: Cryptoki[] = []
@@ -44,7 +48,9 @@ afterEach(async () => {
 async function stand(
   person: PersonAtPad,
   pin?: (request: PinRequest) => Promise<{ pin: Uint8Array; acceptLastTry?: true } | undefined>,
-  { profile, protocols }: (typeof profiles)[keyof typeof profiles] = profiles['TPDUs over T=1'],
+  { profile, protocols }: { readonly profile: ReaderProfile; readonly protocols: 'T=0' | 'T=1' } = profiles[
+    'TPDUs over T=1'
+  ],
 ) {
   const reader = new VirtualCcidReader(profile)
   const card = createPivCard({ protocols })
@@ -124,6 +130,48 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
     expect(made.card.pinTriesLeft).toBe(3)
     await made.session.login(CKU.USER)
     expect(made.card.pinVerified).toBe(true)
+  })
+})
+
+describe('what the page sees', () => {
+  it.each(Object.entries(profiles))('of a PIN typed on a reader that takes %s is nothing', async (_, how) => {
+    const typed = '739164'
+    const made = await stand(async () => ({ digits: typed }), undefined, how)
+    const seen: Buffer[] = []
+    const spy = vi.spyOn(made.reader, 'out')
+    const submit = made.reader.submitIn.bind(made.reader)
+    vi.spyOn(made.reader, 'submitIn').mockImplementation((endpoint, length, complete) =>
+      submit(endpoint, length, (got) => {
+        seen.push(Buffer.from(got.data))
+        complete(got)
+      }),
+    )
+    const error: unknown = await made.session.login(CKU.USER).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ rv: CKR.PIN_INCORRECT })
+    seen.push(...spy.mock.calls.map(([, bytes]) => Buffer.from(bytes)))
+    // PC_to_RDR_Secure is among them, so this looks where the PIN would have been.
+    expect(seen.some(([type]) => type === 0x69)).toBe(true)
+    expect(seen.some((bytes) => bytes.includes(typed))).toBe(false)
+    expect(made.card.pinTriesLeft).toBe(2)
+  })
+
+  it('of keys that break is the reader’s failure: nobody cancelled, and no try is lost', async () => {
+    const entries: PinEntry[] = ['broken', { digits: '123456' }]
+    const made = await stand(async () => entries.shift() ?? 'timeout')
+    const error = (await made.session.login(CKU.USER).catch((reason: unknown) => reason)) as CryptokiError
+    expect(error.rv).toBe(CKR.DEVICE_ERROR)
+    expect(error.cause).toMatchObject({ code: 'reader/refused', errorName: 'HW_ERROR' })
+    expect(made.card.pinTriesLeft).toBe(3)
+    await made.session.login(CKU.USER)
+    expect(made.card.pinVerified).toBe(true)
+  })
+
+  it('in the flags of a reader whose digits leak is no pad', async () => {
+    const made = await stand(async () => ({ digits: '123456' }), undefined, {
+      profile: { ...readerProfiles.hpKus0133, interfaceClass: 0xff },
+      protocols: 'T=1',
+    })
+    expect((await made.slot.tokenInfo()).flags & CKF.PROTECTED_AUTHENTICATION_PATH).toBe(0)
   })
 })
 

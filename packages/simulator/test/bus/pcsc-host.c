@@ -77,10 +77,11 @@ int main(void) {
       }
     }
     if (!strcmp(verb, "connect")) {
-      /* "connect", "connect T=0" or "connect T=1". */
+      /* "connect", "connect T=0" or "connect T=1"; "connect direct": the reader, card or not. */
       DWORD wanted = strstr(line, "T=0") ? SCARD_PROTOCOL_T0 : strstr(line, "T=1") ? SCARD_PROTOCOL_T1
                                                                                    : SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1;
-      result = SCardConnect(context, reader, SCARD_SHARE_SHARED, wanted, &card, &protocol);
+      result = strstr(line, "direct") ? SCardConnect(context, reader, SCARD_SHARE_DIRECT, 0, &card, &protocol)
+                                      : SCardConnect(context, reader, SCARD_SHARE_SHARED, wanted, &card, &protocol);
     }
     if (!strcmp(verb, "features")) {
       /* The list of features as it comes. */
