@@ -120,6 +120,7 @@ async function refresh(): Promise<void> {
   signCertificates.certificates = signing ?? []
   loginCertificates.hidden = signCertificates.hidden = webtoki === undefined
   showButtons()
+  showDesk()
 }
 
 function showButtons(): void {
@@ -155,7 +156,14 @@ function showDesk(): void {
   if (desk === undefined) return
   byId('card-toggle').textContent = desk.isCardIn ? 'Take the card out' : 'Put the card in'
   byId('reader-toggle').textContent = desk.isPlugged ? 'Unplug the reader' : 'Plug the reader in'
-  byId('card-state').textContent = desk.isCardIn ? desk.state() : 'The card is out.'
+  void showCardState()
+}
+
+/** A question of ours in the middle of an operation would part its VERIFY from its signature. */
+async function showCardState(): Promise<void> {
+  if (desk === undefined || isBusy.login || isBusy.sign) return
+  const said = desk.isCardIn ? await desk.state() : 'The card is out.'
+  if (said !== undefined) byId('card-state').textContent = said
 }
 
 /* 2 Log in */

@@ -14,6 +14,12 @@ import { strings } from '@webtoki/ui'
 const SLOW_MS = 1200
 /** GENERAL AUTHENTICATE: the command that a touch confirms. */
 const GENERAL_AUTHENTICATE = 0x87
+/** Bit of CLA: a further part of the command follows. */
+const CHAINED = 0x10
+/** SW1: a further part of the answer waits. */
+const MORE_DATA = 0x61
+/** VERIFY without data: how the PIN stands, at the cost of no try. */
+const EMPTY_VERIFY = Uint8Array.of(0x00, 0x20, 0x00, 0x80)
 
 /** Stands before the card and lets commands wait. */
 class Handled implements VirtualCard {
@@ -22,6 +28,9 @@ class Handled implements VirtualCard {
   asksForTouch = false
   onTouchWanted: (wanted: boolean) => void = () => {}
   #touch: (() => void) | undefined
+  /** In a chain, or with more of an answer to fetch: nothing may come between. */
+  #isWithin = false
+  #running = 0
 
   constructor(card: PivCard) {
     this.card = card
@@ -32,15 +41,34 @@ class Handled implements VirtualCard {
   }
 
   reset(kind: 'cold' | 'warm'): void {
+    this.#isWithin = false
     this.card.reset(kind)
   }
 
   powerOff(): void {
+    this.#isWithin = false
     this.touch()
     this.card.powerOff()
   }
 
   async process(command: Uint8Array): Promise<Uint8Array> {
+    this.#running++
+    try {
+      const response = await this.#handle(command)
+      this.#isWithin = ((command[0] ?? 0) & CHAINED) !== 0 || response.at(-2) === MORE_DATA
+      return response
+    } finally {
+      this.#running--
+    }
+  }
+
+  /** Asks the card past the driver; undefined while the driver is speaking with it. */
+  async askBeside(command: Uint8Array): Promise<Uint8Array | undefined> {
+    if (this.#running > 0 || this.#isWithin) return undefined
+    return await this.card.process(command)
+  }
+
+  async #handle(command: Uint8Array): Promise<Uint8Array> {
     if (this.isSlow) await new Promise((resolve) => setTimeout(resolve, SLOW_MS))
     if (this.asksForTouch && command[1] === GENERAL_AUTHENTICATE) {
       this.onTouchWanted(true)
@@ -116,11 +144,18 @@ export class VirtualDesk {
     else this.#bus.unplug(this.#reader)
   }
 
-  /** What the card itself answers to a VERIFY without data, asked past the driver. */
-  state(): string {
-    const { pinVerified, pinTriesLeft } = this.card.card
-    if (pinVerified) return 'The card says: PIN verified (9000)'
-    if (pinTriesLeft === 0) return 'The card says: PIN blocked (6983)'
-    return `The card says: not verified, ${strings().triesLeft(pinTriesLeft)} (63C${pinTriesLeft})`
+  /** What the card itself answers to a VERIFY without data, asked past the driver; undefined while the driver speaks with it. */
+  async state(): Promise<string | undefined> {
+    const answer = await this.card.askBeside(EMPTY_VERIFY)
+    if (answer === undefined) return undefined
+    const status = [...answer.slice(-2)]
+      .map((byte) => byte.toString(16).padStart(2, '0'))
+      .join('')
+      .toUpperCase()
+    const tries = /^63C(.)$/.exec(status)?.[1]
+    if (status === '9000') return 'The card says: PIN verified (9000)'
+    if (status === '6983') return 'The card says: PIN blocked (6983)'
+    if (tries === undefined) return `The card says: ${status}`
+    return `The card says: not verified, ${strings().triesLeft(Number.parseInt(tries, 16))} (${status})`
   }
 }
