@@ -1,7 +1,9 @@
 /**
  * One command and its whole answer, however many APDUs that takes: command chaining (ISO/IEC 7816-4:2013, 5.3.3),
+ * ENVELOPE where the card has extended lengths and no chaining (ISO/IEC 7816-3:2006, 12.2),
  * GET RESPONSE after 61xx and the second go after 6Cxx (ISO/IEC 7816-4:2013, 5.3.4 and 11.5.1).
  */
+import { atrSaysChaining, atrSaysExtended } from './atr.ts'
 import { concatBytes } from './bytes.ts'
 import { apduLimits, type CommandApdu, decodeResponse, encodeCommand, type ResponseApdu } from './command.ts'
 import { AbortedError, MalformedError, NotSupportedError, StatusError } from './errors.ts'
@@ -21,12 +23,15 @@ export interface ExchangeOptions extends TransmitOptions {
   readonly maxResponseBytes?: number
 }
 
+/** Of an extended Le. */
+const LE_BYTES = 2
 /** More than any object of an applet, and soon enough against a card that never ends. */
 const MAX_RESPONSE_BYTES = 0x2_0000
 /** 64 KiB in pieces of 64 bytes: real cards send four times as much at once. */
 const MAX_GET_RESPONSE_ROUNDS = 1024
 const CHAIN_BIT = 0x10
 const GET_RESPONSE = 0xc0
+const ENVELOPE = 0xc2
 
 /**
  * Sends a command and collects its answer. Any final status word is a result; only a card that breaks the rules, an
@@ -90,6 +95,10 @@ async function sendCommand(
   if (options.follow === false && data.length > room) {
     throw new NotSupportedError(`${command.name} does not fit one short APDU.`)
   }
+  const isLong = data.length > room && room > LE_BYTES + 1
+  if (isLong && atrSaysExtended(channel.atr) && !atrSaysChaining(channel.atr)) {
+    return sendEnveloped(channel, command, responseBytes, options)
+  }
   let offset = 0
   while (data.length - offset > room) {
     const part = { ...command, cla: command.cla | CHAIN_BIT, data: data.subarray(offset, offset + room) }
@@ -100,6 +109,39 @@ async function sendCommand(
   }
   const last = { ...command, data: data.subarray(offset), responseBytes }
   return { last, answer: await send(channel, last, 'short', options) }
+}
+
+/** The command APDU as data of ENVELOPE commands; the answer to the last is the command's. */
+async function sendEnveloped(
+  channel: CardChannel,
+  command: NamedCommand,
+  responseBytes: number,
+  options: ExchangeOptions,
+): Promise<Sent> {
+  const encoding = (command.data?.length ?? 0) > 255 ? 'extended' : 'short'
+  const wanted = Math.min(command.responseBytes ?? 0, apduLimits[encoding].responseBytes)
+  const whole = encodeCommand({ ...command, responseBytes: wanted }, encoding)
+  const roomBytes = Math.min(255, channel.limits.commandBytes - 6)
+  // Interindustry, on the command's logical channel (ISO/IEC 7816-4:2013, 5.4.1).
+  const cla = (command.cla & 0xc0) === 0x40 ? command.cla & 0x4f : command.cla & 0x03
+  const part: CommandApdu = { cla, ins: ENVELOPE, p1: 0, p2: 0 }
+  try {
+    let offset = 0
+    for (let left = whole.length; left > roomBytes; left = whole.length - offset) {
+      // Le alone in the last part would come after the card has seen all of the data, and taken it for a case 3.
+      const partBytes = left - roomBytes <= LE_BYTES ? roomBytes - LE_BYTES : roomBytes
+      const data = whole.subarray(offset, offset + partBytes)
+      const answer = await send(channel, { ...part, data }, 'short', options)
+      if (answer.sw !== SW.OK) return { last: part, answer, broken: true }
+      offset += partBytes
+    }
+    const last = { ...part, data: whole.subarray(offset), responseBytes }
+    const answer = await send(channel, last, 'short', options)
+    // Asked again by 6Cxx after these bytes are gone, the last part would be another.
+    return isWrongLe(answer.sw) ? { last, answer, broken: true } : { last, answer }
+  } finally {
+    if (options.sensitive === true) whole.fill(0)
+  }
 }
 
 async function sendAgain(

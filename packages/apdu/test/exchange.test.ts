@@ -66,6 +66,80 @@ describe('exchange', () => {
     }
   })
 
+  describe('a long command for a card that has extended lengths and no chaining', () => {
+    // Historical bytes 80 73 C0 21 40.
+    const atr = fromHex('3b8580018073c0214056')
+    const enveloping = (script: [string, string][], limits = short): ScriptedChannel =>
+      Object.assign(new ScriptedChannel(script, limits), { atr })
+
+    it('goes in ENVELOPE commands, and its answer is that of the last', async () => {
+      const channel = enveloping([
+        [`00c20000ff00db0000000190${aa(248)}`, '9000'],
+        [`00c200009a${aa(152)}000000`, '6103'],
+        ['00c0000003', '0102039000'],
+      ])
+      const answer = await exchange(channel, { ...put(400), responseBytes: 65536 })
+      expect(answer).toEqual({ data: fromHex('010203'), sw: 0x9000 })
+      expect(channel.left).toBe(0)
+    })
+
+    it('never parts Le from all of the data', async () => {
+      // 7 bytes of header, 248 of data: Le alone would be the last part.
+      for (const bytes of [501, 502, 503, 504, 758]) {
+        const sent: Uint8Array[] = []
+        const channel = { ...answering((each) => (sent.push(each.slice()), fromHex('9000'))), atr }
+        await exchange(channel, { ...put(bytes), responseBytes: 256 })
+        const parts = sent.map((each) => each.subarray(5, 5 + (each[4] ?? 0)))
+        expect(parts.reduce((sum, part) => sum + part.length, 0)).toBe(7 + bytes + 2)
+        expect(parts.at(-1)?.length).toBeGreaterThan(2)
+      }
+    })
+
+    it('a card that knows no ENVELOPE is asked once, and its refusal is the answer', async () => {
+      const channel = enveloping([[`00c20000ff00db000000012c${aa(248)}`, '6d00']])
+      expect((await exchange(channel, put(300))).sw).toBe(0x6d00)
+      expect(channel.left).toBe(0)
+    })
+
+    it('an ENVELOPE is on the command’s logical channel, and of no other class', async () => {
+      for (const [cla, envelope] of [
+        [0x02, '02'],
+        [0x0e, '02'],
+        [0x82, '02'],
+        [0x63, '43'],
+      ] as const) {
+        const heads: string[] = []
+        const channel = {
+          ...answering((each) => (heads.push(toHex(each.subarray(0, 2))), fromHex('9000'))),
+          atr,
+        }
+        await exchange(channel, put(300, cla))
+        expect(heads).toEqual([`${envelope}c2`, `${envelope}c2`])
+      }
+    })
+
+    it('secrets are overwritten in every part, and no part is sent twice', async () => {
+      const channel = enveloping([
+        [`00c20000ff00db000000012c${aa(248)}`, '9000'],
+        [`00c2000034${aa(52)}`, '6c10'],
+      ])
+      expect((await exchange(channel, put(300), { sensitive: true })).sw).toBe(0x6c10)
+      expect(channel.received.every((each) => each.every((byte) => byte === 0))).toBe(true)
+    })
+
+    it('a reader with room for a byte or two ends it all the same', async () => {
+      for (const commandBytes of [7, 8, 9, 10, 11, 12]) {
+        const channel = { ...answering(() => fromHex('9000'), { ...short, commandBytes }), atr }
+        expect((await exchange(channel, { ...put(30), responseBytes: 256 })).sw).toBe(0x9000)
+      }
+    })
+
+    it('a reader that takes extended APDUs is given one', async () => {
+      const channel = enveloping([[`00db000000012c${aa(300)}`, '9000']], extended)
+      expect((await exchange(channel, put(300))).sw).toBe(0x9000)
+    })
+  })
+
   it('asks for no more than the reader can carry', async () => {
     const channel = new ScriptedChannel(
       [

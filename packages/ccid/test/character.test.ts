@@ -102,6 +102,26 @@ describe.each(Object.entries(lines))('a T=0 card that %s', (_, t0) => {
   )
 })
 
+describe('a card with extended lengths and no chaining, over T=0', () => {
+  it.each([
+    ['character level', oz776],
+    ['short messages at character level', winbond],
+    ['TPDU level', readerProfiles.scr331],
+  ] as const)('gives back 1000 bytes, which went in ENVELOPE commands: %s', async (_, profile) => {
+    const card = createEchoCard({ chaining: false })
+    const made = put(card, {}, profile)
+    const connection = await (await made.slot()).connect({ protocol: 'T=0' })
+    const answer = await inTime(
+      made.clock,
+      connection.transaction({}, (channel) => exchange(channel, echo(1000))),
+    )
+    expect(hex(answer.data)).toBe(hex(echo(1000).data as Uint8Array))
+    expect(answer.sw).toBe(0x9000)
+    expect(card.log.some(({ ins }) => ins === 0xc2)).toBe(true)
+    await made.source.close()
+  })
+})
+
 describe('a PIV card in a reader at character level', () => {
   it.each([
     ['O2Micro Oz776, T=0', oz776, 'T=0'],

@@ -5,17 +5,34 @@ import type { CardLogEntry, VirtualCard } from './card.ts'
 /** T=0 and T=1, historical bytes 80 73 C0 21 C0: command chaining and extended lengths. */
 const ATR = fromHex('3b 85 80 01 80 73 c0 21 c0 d6')
 
+/** The same with 40 at the end: extended lengths and no command chaining. */
+const ATR_WITHOUT_CHAINING = fromHex('3b 85 80 01 80 73 c0 21 40 56')
+
 const ok = Uint8Array.of(0x90, 0x00)
+
+/** How an echo card differs from the plain one. */
+export interface EchoCardOptions {
+  /** False: it takes long commands as extended APDUs, or in ENVELOPE commands, and its ATR says so. Default true. */
+  readonly chaining?: boolean
+}
 
 /** INS 10 echoes the data field; INS 12 answers as many bytes as P1 P2 say, counting up from 0. */
 export class EchoCard implements VirtualCard {
-  readonly atr: Uint8Array = ATR
+  readonly atr: Uint8Array
   readonly log: CardLogEntry[] = []
+  readonly #chains: boolean
+  #enveloped: Uint8Array = new Uint8Array(0)
   #chained: Uint8Array[] = []
   #rest: Uint8Array = new Uint8Array(0)
 
+  constructor({ chaining = true }: EchoCardOptions = {}) {
+    this.#chains = chaining
+    this.atr = chaining ? ATR : ATR_WITHOUT_CHAINING
+  }
+
   reset(): void {
     this.#chained = []
+    this.#enveloped = new Uint8Array(0)
     this.#rest = new Uint8Array(0)
   }
 
@@ -26,7 +43,9 @@ export class EchoCard implements VirtualCard {
   async process(apdu: Uint8Array): Promise<Uint8Array> {
     const [cla = 0, ins = 0, p1 = 0, p2 = 0] = apdu
     const { data, isExtended } = dataOf(apdu)
-    const response = this.#execute(cla, ins, (p1 << 8) | p2, data, isExtended)
+    const response = this.#chains
+      ? this.#execute(cla, ins, (p1 << 8) | p2, data, isExtended)
+      : this.#withoutChaining(apdu)
     const sw = ((response.at(-2) ?? 0) << 8) | (response.at(-1) ?? 0)
     this.log.push({ cla, ins, p1, p2, dataBytes: data.length, sw })
     return response
@@ -45,6 +64,26 @@ export class EchoCard implements VirtualCard {
     return this.#answer(content, isExtended)
   }
 
+  /** ISO/IEC 7816-3:2006, 12.2: the parts of a command APDU, whole when its Lc is filled; what follows there is Le. */
+  #withoutChaining(apdu: Uint8Array): Uint8Array {
+    const [cla = 0, ins = 0, p1 = 0, p2 = 0] = apdu
+    if (cla & 0x10) return Uint8Array.of(0x68, 0x84)
+    const { data, isExtended } = dataOf(apdu)
+    if (ins !== 0xc2) return this.#execute(cla, ins, (p1 << 8) | p2, data, isExtended)
+    this.#enveloped = join(this.#enveloped, data)
+    const whole = this.#enveloped
+    const isLong = whole[4] === 0
+    const neededBytes = isLong ? 7 + (((whole[5] ?? 0xff) << 8) | (whole[6] ?? 0xff)) : 5 + (whole[4] ?? 0xff)
+    if (whole.length < neededBytes) return ok
+    this.#enveloped = new Uint8Array(0)
+    if (whole.length > neededBytes + (isLong ? 2 : 1)) return Uint8Array.of(0x67, 0x00)
+    const wanted = ((whole[2] as number) << 8) | (whole[3] as number)
+    const inner = dataOf(whole).data
+    const response = this.#execute(whole[0] as number, whole[1] as number, wanted, inner, false)
+    // A case 3 has no answer but its status word.
+    return whole.length === neededBytes ? response.slice(-2) : response
+  }
+
   /** Short commands get 256 bytes at most; GET RESPONSE fetches the rest. */
   #answer(content: Uint8Array, isExtended: boolean): Uint8Array {
     const room = isExtended ? 65_536 : 256
@@ -58,8 +97,8 @@ export class EchoCard implements VirtualCard {
 }
 
 /** A fresh one. */
-export function createEchoCard(): EchoCard {
-  return new EchoCard()
+export function createEchoCard(options: EchoCardOptions = {}): EchoCard {
+  return new EchoCard(options)
 }
 
 function dataOf(apdu: Uint8Array): { readonly data: Uint8Array; readonly isExtended: boolean } {

@@ -25,7 +25,7 @@ export type {
 } from './ccid/reader-profile.ts'
 export { VirtualCcidReader, type VirtualReaderOptions } from './ccid/reader.ts'
 export { HandClock, realClock, type SimulatorClock } from './clock.ts'
-export { createEchoCard, EchoCard } from './echo-card.ts'
+export { createEchoCard, EchoCard, type EchoCardOptions } from './echo-card.ts'
 export { EchoHidDevice, type HidDeviceModel, type HidPort, hasNumberedReports } from './hid/device.ts'
 export type { ContactOptions } from './iso7816/contact-card.ts'
 export { T0Card, type T0CardOptions } from './iso7816/t0-card.ts'
