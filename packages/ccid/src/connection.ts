@@ -370,13 +370,8 @@ export class CcidConnection implements CardConnection {
       this.#atr = atr
       return atr
     } catch (error) {
-      const translated =
-        error instanceof ReaderRefusedError && error.bError === CcidError.ICC_MUTE
-          ? new CardSilentError(undefined, { cause: error })
-          : (error as Error)
-      if (error instanceof ReaderRefusedError) this.#cardStatus((error.bStatus & 3) as IccStatus, error)
-      this.lost('reset', translated)
-      throw translated
+      this.lost('reset', error as Error)
+      throw error
     } finally {
       this.powered = true
     }

@@ -145,7 +145,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
       throw error
     }
     if (this.#mustPowerCycle) await this.powerOff()
-    const atr = await this.#wake()
+    const atr = await this.powerOn()
     this.#protocol = options.protocol
     const activation = await this.#activated(atr)
     this.#show('present')
@@ -155,18 +155,19 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   /**
-   * Power-on, and again where that failed or the ATR came damaged: warm where the reader left the card on, then cold.
-   * A card just pushed in answers "absent or mute" at first. One that is odd twice is odd for good, and used as it is.
+   * Cold where the card was off, warm where it was on; resolves to the ATR. Again where that failed or the ATR came
+   * damaged: warm where the reader left the card on, then cold. A card just pushed in answers "absent or mute" at
+   * first. One that is odd twice is odd for good, and used as it is.
    */
-  async #wake(): Promise<Uint8Array> {
+  async powerOn(): Promise<Uint8Array> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const atr = await this.powerOn()
+        const atr = await this.#powerOnce()
         if (attempt > 1 || !isDamaged(atr)) return atr
       } catch (error) {
         if (!(error instanceof ReaderRefusedError || error instanceof MalformedError)) throw error
         if ((await this.#askStatus()) === IccStatus.absent) {
-          this.#show('empty')
+          this.sawCard(IccStatus.absent)
           throw new CardSilentError('There is no card in the reader; put one in.', { cause: error })
         }
         if (attempt === MAX_WAKES) {
@@ -180,8 +181,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
   }
 
-  /** Cold where the card was off, warm where it was on. Resolves to the ATR. */
-  async powerOn(): Promise<Uint8Array> {
+  async #powerOnce(): Promise<Uint8Array> {
     const voltages = this.#power === undefined ? this.#voltages() : [this.#power]
     for (let at = 0; ; at++) {
       const power = voltages[at] as PowerSelect

@@ -12,7 +12,6 @@ import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } fro
 import { readDataRates } from '../class-requests.ts'
 import { CcidFeature } from '../descriptors.ts'
 import {
-  type Answer,
   CcidError,
   ChainParameter,
   decodeParametersOf,
@@ -46,6 +45,7 @@ const STATUS_WORD_BYTES = 2
 const T0_HEADER_BYTES = 5
 /** NAD, PCB, LEN. */
 const PROLOGUE_BYTES = 3
+const MAX_REPEATS = 2
 /** Between a card's block waiting time and the reader's own verdict. */
 const MARGIN_MS = 10_000
 
@@ -151,25 +151,32 @@ async function setParameters(
   isDefault: boolean,
 ): Promise<void> {
   try {
-    const ask = (): Promise<Answer> =>
+    await toldAgain(() =>
       reader.ask(
         encodeSetParameters({ slot: number, protocol, data }),
         RdrToPc.parameters,
         'SetParameters',
         {},
         MARGIN_MS,
-      )
-    // Told twice it is the same; a garbled answer is no reason to give the card up.
-    await ask().catch((error: unknown) => {
-      if (error instanceof MalformedError) return ask()
-      throw error
-    })
+      ),
+    )
   } catch (error) {
     if (!(error instanceof ReaderRefusedError)) throw error
     if (!isDefault)
       throw new NotSupportedError(`The reader would not change to T=${protocol} with this card.`, {
         cause: error,
       })
+  }
+}
+
+/** A garbled answer is no reason to give the card up, where being told again changes nothing. */
+async function toldAgain<T>(tell: () => Promise<T>): Promise<T> {
+  for (let repeats = 0; ; repeats++) {
+    try {
+      return await tell()
+    } catch (error) {
+      if (!(error instanceof MalformedError) || repeats >= MAX_REPEATS) throw error
+    }
   }
 }
 

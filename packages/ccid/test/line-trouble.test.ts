@@ -1,0 +1,221 @@
+/** Troubles between driver and reader, one by one: what is mended by itself, what is told, and that the next APDU works. */
+import { CardSilentError, type CardChannel, type CardConnection } from '@webtoki/apdu'
+import { createEchoCard, EchoCard, type Fault, type ReaderProfile, readerProfiles } from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { inTime, stand } from './stand.ts'
+
+const command = Uint8Array.of(0, 0x10, 0, 0, 3, 7, 8, 9, 0)
+const answer = Uint8Array.of(7, 8, 9, 0x90, 0)
+
+/** T=1 alone, for readers that take TPDUs. */
+function cardOf(): EchoCard {
+  const card = createEchoCard()
+  Object.defineProperty(card, 'atr', { value: Uint8Array.of(0x3b, 0x80, 0x01, 0x81) })
+  return card
+}
+
+async function connected(profile: ReaderProfile) {
+  const card = cardOf()
+  const made = stand({ profile, card })
+  const place = await made.slot()
+  const connection = await inTime(made.clock, place.connect())
+  const transmit = (on: CardConnection = connection, bytes = command): Promise<Uint8Array> =>
+    inTime(
+      made.clock,
+      on.transaction({}, (channel: CardChannel) => channel.transmit(bytes, { timeoutMs: 3000 })),
+    )
+  return { ...made, card, place, connection, transmit }
+}
+
+// Loaded with the first TPDU reader: real time, of which the hand-moved clock knows nothing.
+beforeAll(() => import('../src/tpdu/activate.ts'))
+
+const apdu = readerProfiles.dualiAbcm6
+const tpdu = readerProfiles.scr331
+
+describe('sequence numbers', () => {
+  it.each([
+    ['APDUs', apdu],
+    ['TPDUs', tpdu],
+  ])('of one byte do for 600 exchanges of %s, stale frames among them', async (_, profile) => {
+    const { transmit, reader, card, source, clock } = await connected(profile)
+    for (let count = 0; count < 600; count++) {
+      if (count % 7 === 0) reader.faults.schedule({ kind: 'stale-answer', ends: 'once', frames: 3 })
+      expect(await transmit()).toEqual(answer)
+    }
+    expect(card.log).toHaveLength(600)
+    await inTime(clock, source.close())
+  })
+})
+
+describe('a reader that is busy', () => {
+  it.each(['slot-busy', 'auto-sequence'] as const)(
+    'is asked again, and the card executes the command once: %s',
+    async (kind) => {
+      const { transmit, reader, card, clock, connection } = await connected(apdu)
+      for (let count = 0; count < 4; count++) reader.faults.schedule({ kind, ends: 'twice' })
+      // Secret bytes are still there when they are asked for again.
+      const work = connection.transaction({}, (channel) => channel.transmit(command, { sensitive: true }))
+      expect(await inTime(clock, work)).toEqual(answer)
+      expect(card.log).toHaveLength(1)
+      expect(reader.counters.messages.get('XfrBlock')).toBe(9)
+      expect(await transmit()).toEqual(answer)
+    },
+  )
+
+  it('for ever is told after about a second, with what a person can do; it works again when it is not', async () => {
+    const { transmit, reader, card, clock } = await connected(apdu)
+    reader.faults.schedule({ kind: 'slot-busy', ends: 'until-reset' })
+    const before = clock.nowMs
+    await expect(transmit()).rejects.toThrow(/CMD_SLOT_BUSY.*wait a moment and try again/)
+    expect(clock.nowMs - before).toBeLessThan(2500)
+    expect(card.log).toHaveLength(0)
+    reader.faults.clear()
+    expect(await transmit()).toEqual(answer)
+  })
+})
+
+describe('a hardware error', () => {
+  it.each(['hardware-error', 'hardware-notice', 'hardware-notice-alone'] as const)(
+    '%s ends the exchange that it names, once executed at most; the next APDU works on the same connection',
+    async (kind) => {
+      for (const profile of [apdu, tpdu]) {
+        for (const moment of ['before', 'during'] as const) {
+          const { transmit, reader, card, clock } = await connected(profile)
+          reader.faults.schedule({ kind, ends: 'once', moment })
+          const startMs = clock.nowMs
+          await expect(transmit()).rejects.toMatchObject({ code: 'reader/refused', errorName: 'HW_ERROR' })
+          // Nobody waits for the time-out.
+          expect(clock.nowMs - startMs).toBeLessThan(1000)
+          expect(card.log).toHaveLength(moment === 'before' ? 0 : 1)
+          card.log.length = 0
+          expect(await transmit()).toEqual(answer)
+          expect(card.log).toHaveLength(1)
+        }
+      }
+    },
+  )
+
+  it('that names another exchange, or another slot, ends none', async () => {
+    const { transmit, reader, clock, connection } = await connected(apdu)
+    reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 })
+    const work = connection.transaction({}, (channel) => channel.transmit(command))
+    await clock.advance(100)
+    const notices = reader as unknown as {
+      inQueue(endpoint: number): { sendPacket(bytes: Uint8Array): void }
+    }
+    notices.inQueue(0x83).sendPacket(Uint8Array.of(0x51, 0, 0x77, 1))
+    notices.inQueue(0x83).sendPacket(Uint8Array.of(0x51, 9, 0, 1))
+    expect(await inTime(clock, work)).toEqual(answer)
+    expect(await transmit()).toEqual(answer)
+  })
+})
+
+describe('the line between reader and card', () => {
+  const kinds = ['overrun', 'parity-error'] as const
+  it.each(kinds)('%s at APDU level is told with what a person can do, and never repeated', async (kind) => {
+    for (const moment of ['before', 'during'] as const) {
+      const { transmit, reader, card } = await connected(apdu)
+      reader.faults.schedule({ kind, ends: 'once', moment })
+      await expect(transmit()).rejects.toThrow(/try again/)
+      expect(card.log).toHaveLength(moment === 'before' ? 0 : 1)
+      expect(await transmit()).toEqual(answer)
+    }
+  })
+
+  it.each(kinds)(
+    '%s under T=1, once or twice, is asked again by R-blocks: exact, executed once',
+    async (kind) => {
+      for (const ends of ['once', 'twice'] as const) {
+        for (const moment of ['before', 'during'] as const) {
+          const { transmit, reader, card } = await connected(tpdu)
+          reader.faults.schedule({ kind, ends, moment })
+          expect(await transmit()).toEqual(answer)
+          expect(card.log).toHaveLength(1)
+        }
+      }
+    },
+  )
+
+  it('a card lost to T=1 for good is told as mute; the next connection powers it anew, and nothing is repeated', async () => {
+    const { transmit, reader, card, clock, place, connection } = await connected(tpdu)
+    reader.faults.schedule({ kind: 'mute-card', ends: 'until-reset' })
+    const before = reader.counters.messages.get('XfrBlock') ?? 0
+    await expect(transmit()).rejects.toBeInstanceOf(CardSilentError)
+    // The block, two R-blocks, and three S(RESYNCH request).
+    expect((reader.counters.messages.get('XfrBlock') ?? 0) - before).toBe(6)
+    expect((await inTime(clock, connection.gone)).why).toBe('reset')
+    const offs = reader.counters.messages.get('IccPowerOff') ?? 0
+    const again = await inTime(clock, place.connect())
+    expect((reader.counters.messages.get('IccPowerOff') ?? 0) - offs).toBe(1)
+    expect(card.log).toHaveLength(0)
+    expect(await transmit(again)).toEqual(answer)
+    expect(card.log).toHaveLength(1)
+  })
+})
+
+describe('packets', () => {
+  it('an answer of whole packets without its empty one is told by the time-out; the next APDU works', async () => {
+    const { reader, clock, place, transmit, card } = await connected(apdu)
+    const whole = Uint8Array.of(0, 0x10, 0, 0, 52, ...new Uint8Array(52), 0)
+    reader.faults.schedule({ kind: 'no-empty-packet', ends: 'once' })
+    await expect(transmit(undefined, whole)).rejects.toMatchObject({ code: 'reader/timeout' })
+    expect(card.log).toHaveLength(1)
+    const again = await inTime(clock, place.connect())
+    expect(await transmit(again, whole)).toHaveLength(54)
+    expect(await transmit(again)).toEqual(answer)
+  })
+
+  it('empty packets before and behind answers are nobody’s', async () => {
+    const { transmit, reader } = await connected(apdu)
+    for (const kind of ['empty-packet', 'extra-empty-packet'] as const) {
+      reader.faults.schedule({ kind, ends: 'twice' } as Fault)
+      for (let count = 0; count < 3; count++) expect(await transmit()).toEqual(answer)
+    }
+  })
+})
+
+describe('a card or a computer that was away', () => {
+  it('a card out and in again within a session is told as gone, and wakes at the second try', async () => {
+    for (const profile of [apdu, tpdu, readerProfiles.nitrokey3]) {
+      const { transmit, reader, clock, place, card } = await connected(profile)
+      reader.faults.schedule({ kind: 'reinserted', ends: 'once' })
+      await expect(transmit(), profile.product).rejects.toMatchObject({
+        code: expect.stringMatching(/card\/(gone|mute)/),
+      })
+      expect(card.log).toHaveLength(0)
+      const again = await inTime(clock, place.connect())
+      expect(await transmit(again)).toEqual(answer)
+    }
+  })
+
+  it('after a sleep of the computer the next connection works, with no new permission and no new slot', async () => {
+    for (const profile of [apdu, tpdu, readerProfiles.nitrokey3]) {
+      const { transmit, reader, clock, place, card, source, usb } = await connected(profile)
+      reader.faults.schedule({ kind: 'suspended', ends: 'once' })
+      // Without an interrupt endpoint no transfer may be pending that could fail.
+      await expect(transmit()).rejects.toMatchObject({
+        code: expect.stringMatching(/reader\/(gone|timeout)/),
+      })
+      expect(card.log).toHaveLength(0)
+      expect(await firstValueFrom(source.slots$)).toEqual([place])
+      const again = await inTime(clock, place.connect())
+      expect(await transmit(again)).toEqual(answer)
+      expect(await firstValueFrom(place.presence$)).toBe('present')
+      await inTime(clock, source.close())
+      expect((await usb.getDevices())[0]?.opened).toBe(false)
+    }
+  })
+
+  it('a sleep between two APDUs is told at the next one, and the connection after it works', async () => {
+    const { transmit, reader, clock, place, card } = await connected(apdu)
+    expect(await transmit()).toEqual(answer)
+    reader.suspend()
+    await clock.advance(100)
+    await expect(transmit()).rejects.toMatchObject({ code: 'card/gone' })
+    expect(card.log).toHaveLength(1)
+    const again = await inTime(clock, place.connect())
+    expect(await transmit(again)).toEqual(answer)
+  })
+})
