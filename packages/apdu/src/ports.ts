@@ -96,6 +96,11 @@ export interface ConnectOptions {
   readonly protocol?: 'T=0' | 'T=1'
   readonly access?: 'exclusive' | 'shared'
   readonly signal?: AbortSignalLike
+  /**
+   * Called when somebody else, such as another tab of the site, asks for the reader. Who does not need the card, and
+   * has told it nothing that would be lost, closes the connection in this call; else it is kept.
+   */
+  readonly onWanted?: () => void
 }
 
 /** A place for a card. */

@@ -13,7 +13,6 @@ export { describePlan, type PlannedReader, planFor, type ReaderPlan } from './pl
 export type { PadQuirk } from './pad-quirks.ts'
 export { type ListedQuirk, listQuirks } from './quirk-list.ts'
 export { quirkOf, type ReaderQuirk } from './quirks.ts'
-export type { ReaderLocks } from './reader-lock.ts'
 export {
   type CcidSlotSource,
   type CcidSlotsOptions,
@@ -21,3 +20,4 @@ export {
   type ReaderProblem,
   type RequestReaderOptions,
 } from './source.ts'
+export type { ReaderChannel, ReaderLocks } from './tabs.ts'

@@ -72,6 +72,16 @@ export function correctedDescriptor(
   }
 }
 
+/** The descriptor as one of the reader's slots should have had it. */
+export function descriptorOfSlot(
+  reader: CcidDescriptor,
+  quirk: ReaderQuirk | undefined,
+  slot: number,
+): CcidDescriptor {
+  const level = quirk?.slots?.[slot]?.level
+  return level === undefined ? reader : { ...reader, level }
+}
+
 /** Works the plan out. Nothing is asked of the reader, and nothing throws. */
 export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPlan {
   const descriptor = correctedDescriptor(vendorId, productId, face.descriptor, face.interfaceProtocol)

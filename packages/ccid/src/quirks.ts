@@ -10,6 +10,8 @@ export interface ReaderQuirk {
   readonly noPinPad?: true
   /** Takes extended APDUs though it says short ones. */
   readonly isExtended?: true
+  /** What its slots are, in order; the descriptor knows one kind and one exchange level for all of them. */
+  readonly slots?: readonly { readonly kind: 'contact' | 'contactless'; readonly level?: 'short' }[]
   /** For a person who reads the plan. */
   readonly why: string
   /** Where it is known from. */
@@ -37,11 +39,21 @@ const MODEST_OMNIKEY: ReaderQuirk = {
 }
 const SLOW_OZ776: ReaderQuirk = { maxDataRateBps: 9600, why: 'loses bytes above 9600 baud', source: SOURCE }
 
+const CONTACT_AND_SHORT_CONTACTLESS: ReaderQuirk = {
+  slots: [{ kind: 'contact' }, { kind: 'contactless', level: 'short' }],
+  why: 'its second slot is contactless, and takes short APDUs where the descriptor says TPDUs',
+  source: SOURCE,
+}
+
 /** Vendor and product, as the descriptor dumps name them. */
 const quirks: Readonly<Record<string, ReaderQuirk>> = {
   /** O2Micro OZ776 and its sibling. */
   '0b97:7762': SLOW_OZ776,
   '0b97:7772': SLOW_OZ776,
+  /** SCR331-DI, its sibling for NTT, SDI010. */
+  '04e6:5111': CONTACT_AND_SHORT_CONTACTLESS,
+  '04e6:5120': CONTACT_AND_SHORT_CONTACTLESS,
+  '04e6:5121': CONTACT_AND_SHORT_CONTACTLESS,
   /** MySmartPad. */
   '09be:0002': { maxIfsdBytes: 254, why: 'announces a larger IFSD than T=1 has', source: SOURCE },
   /** HP USB Smart Card Keyboard, HP CCID keyboard, Chicony HP Skylab, Fujitsu SmartCase KB, C3PO LTC31 v2. */

@@ -129,6 +129,17 @@ export class CcidReader {
     await this.#opening
   }
 
+  /** Closes the pipe, unless something is asked of the reader; `ready` opens it anew. False: it is at work. */
+  async rest(): Promise<boolean> {
+    if (this.#inFlightCount > 0 || this.#recovering !== undefined || this.#opening !== undefined) return false
+    const pipe = this.#pipe
+    this.#pipe = undefined
+    this.#reading = false
+    this.#hearing = false
+    await pipe?.close()
+    return true
+  }
+
   #checkNotGone(): void {
     if (this.#gone !== undefined) throw this.#gone
   }

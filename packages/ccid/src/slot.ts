@@ -18,7 +18,7 @@ import { type Observable, ReplaySubject } from 'rxjs'
 import { activate } from './activation.ts'
 import { type Activation, isDamaged } from './activation-port.ts'
 import { CcidConnection, type PoweredSlot } from './connection.ts'
-import { CcidFeature } from './descriptors.ts'
+import { type CcidDescriptor, CcidFeature } from './descriptors.ts'
 import {
   type Answer,
   CcidError,
@@ -54,6 +54,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   readonly presence$: Observable<Presence>
   readonly number: number
   readonly reader: CcidReader
+  readonly descriptor: CcidDescriptor
   readonly #presences = new ReplaySubject<Presence>(1)
   #presence: Presence | undefined
   #connection: CcidConnection | undefined
@@ -64,12 +65,19 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   #mustPowerCycle = false
   /** The voltage that the card is at, which a warm reset leaves as it is; undefined: it is off. */
   #power: PowerSelect | undefined
-  #checking = false
+  #checking: Promise<void> | undefined
   #pollTimer: unknown
   #protocol: ConnectOptions['protocol']
+  #onWanted: ConnectOptions['onWanted']
 
-  constructor(reader: CcidReader, number: number, identity: SlotIdentity) {
+  constructor(
+    reader: CcidReader,
+    number: number,
+    identity: SlotIdentity,
+    descriptor: CcidDescriptor = reader.descriptor,
+  ) {
     this.reader = reader
+    this.descriptor = descriptor
     this.number = number
     this.id = identity.id
     this.name = identity.name
@@ -87,6 +95,17 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   /** Somebody else holds the reader. */
   markInUse(by: 'tab' | 'unknown'): void {
     this.#show({ inUse: by })
+  }
+
+  /** Somebody else wants the reader: an owner who does not need the card may close its connection. Never rejects. */
+  async letGo(): Promise<void> {
+    if (!this.#connection?.busy) this.#onWanted?.()
+    await Promise.allSettled([this.#settling, this.#checking])
+  }
+
+  /** Whether a card is held here, or about to be. */
+  get isUsed(): boolean {
+    return this.#connecting !== undefined || this.#connection !== undefined
   }
 
   /** The reader can be asked again. */
@@ -149,6 +168,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     this.#protocol = options.protocol
     const activation = await this.#activated(atr)
     this.#show('present')
+    this.#onWanted = options.onWanted
     const connection = new CcidConnection(this, atr, activation)
     this.#connection = connection
     return connection
@@ -293,6 +313,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   released(connection: CcidConnection, rest: Promise<unknown>): void {
     if (this.#connection !== connection) return
     this.#connection = undefined
+    this.#onWanted = undefined
     this.#settling = rest
   }
 
@@ -324,9 +345,14 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   /** Asks the slot's state; the answer may end the connection. Never rejects. */
-  async #check(): Promise<void> {
-    if (this.#checking) return
-    this.#checking = true
+  #check(): Promise<void> {
+    this.#checking ??= this.#checkOnce().finally(() => {
+      this.#checking = undefined
+    })
+    return this.#checking
+  }
+
+  async #checkOnce(): Promise<void> {
     const connection = this.#connection
     try {
       const status = await this.#askStatus()
@@ -337,8 +363,6 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     } catch {
       // What keeps the reader from answering is told to the next exchange.
       if (this.#presence === undefined) this.#show('unreadable')
-    } finally {
-      this.#checking = false
     }
   }
 

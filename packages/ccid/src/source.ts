@@ -19,13 +19,15 @@ import {
   SMART_CARD_CLASS,
   VENDOR_CLASS,
 } from './descriptors.ts'
-import { correctedDescriptor, ICCD_A, ICCD_B } from './plan.ts'
+import { correctedDescriptor, descriptorOfSlot, ICCD_A, ICCD_B } from './plan.ts'
 import { holdDevice, releaseDevice } from './device-hold.ts'
-import { Identities, nameOf, type ReaderIdentity, slotIdentity } from './identity.ts'
+import { Identities, nameOf, type ReaderIdentity, samsLast, slotIdentity } from './identity.ts'
 import type { CcidPipe } from './pipe.ts'
 import { CcidReader, READER_TIMEOUT_MS } from './reader.ts'
-import { type ReaderLocks, takeLock, whenFree } from './reader-lock.ts'
+import { quirkOf } from './quirks.ts'
+import type { ReaderTurn, ReaderTurns, TurnHolder } from './reader-turn.ts'
 import { CcidSlot } from './slot.ts'
+import type { ReaderChannel, ReaderLocks, Tabs } from './tabs.ts'
 import { translateUsbError } from './webusb-errors.ts'
 import { WebUsbPipe } from './webusb-pipe.ts'
 
@@ -39,6 +41,10 @@ export interface CcidSlotsOptions {
   readonly clock?: Clock
   /** Tells tabs of one site apart. Default: `navigator.locks`, where `usb` is the browser's own. */
   readonly locks?: ReaderLocks
+  /** By it a tab asks for a reader that another one has and does not need. Default: one of its own, where `usb` is the browser's own. */
+  readonly channel?: ReaderChannel
+  /** Each emission says that a person turned to this tab, so that its readers are asked for. Default: when the page becomes visible, where `usb` is the browser's own. */
+  readonly turnedTo$?: Observable<unknown>
   /** Interval between two looks at readers that do not tell by themselves, in milliseconds. Default 500. */
   readonly pollMs?: number
 }
@@ -77,9 +83,12 @@ export function ccidSlots(options: CcidSlotsOptions = {}): CcidSlotSource {
     )
   }
   // A virtual USB is this page's alone, whatever other tabs have.
-  const own = usb === globalThis.navigator?.usb ? globalThis.navigator.locks : undefined
-  const locks = options.locks ?? (own as ReaderLocks | undefined)
-  return new UsbSlotSource(usb, options.clock ?? systemClock, options.pollMs ?? POLL_MS, locks)
+  const isBrowsers = usb === globalThis.navigator?.usb
+  const { channel, turnedTo$ } = options
+  const locks =
+    options.locks ?? (isBrowsers ? (globalThis.navigator.locks as ReaderLocks | undefined) : undefined)
+  const tabs = locks === undefined ? undefined : { locks, channel, turnedTo$, isBrowsers }
+  return new UsbSlotSource(usb, options.clock ?? systemClock, options.pollMs ?? POLL_MS, tabs)
 }
 
 /** One plugged device: its readers are its CCID interfaces. */
@@ -88,12 +97,9 @@ interface Attached {
   readonly readers: {
     readonly reader: CcidReader
     readonly slots: readonly CcidSlot[]
-    /** Gives the reader to the next tab. */
-    readonly release: () => void
+    readonly turn: ReaderTurn | undefined
   }[]
   readonly problems: ReaderProblem[]
-  /** Ends the waiting for another tab. */
-  readonly leaving: AbortController
   /** Why a vendor device could not be looked at: told only to a person who chose it. */
   unreadable?: SmartcardError
   /** Done when the device has been looked at. Never rejects. */
@@ -107,7 +113,8 @@ class UsbSlotSource implements CcidSlotSource {
   readonly #usb: USB
   readonly #clock: Clock
   readonly #pollMs: number
-  readonly #locks: ReaderLocks | undefined
+  readonly #tabs: Tabs | undefined
+  #turns: ReaderTurns | undefined
   readonly #slots = new ReplaySubject<readonly CardSlot[]>(1)
   readonly #problems = new BehaviorSubject<readonly ReaderProblem[]>([])
   readonly #attached = new Map<USBDevice, Attached>()
@@ -117,9 +124,9 @@ class UsbSlotSource implements CcidSlotSource {
   readonly #connected = (event: USBConnectionEvent): void => void this.#attach(event.device).looked
   readonly #disconnected = (event: USBConnectionEvent): void => this.#detach(event.device)
 
-  constructor(usb: USB, clock: Clock, pollMs: number, locks: ReaderLocks | undefined) {
+  constructor(usb: USB, clock: Clock, pollMs: number, tabs: Tabs | undefined) {
     this.#usb = usb
-    this.#locks = locks
+    this.#tabs = tabs
     this.#clock = clock
     this.#pollMs = pollMs
     this.slots$ = this.#slots.asObservable()
@@ -132,7 +139,8 @@ class UsbSlotSource implements CcidSlotSource {
 
   async #enumerate(): Promise<void> {
     try {
-      const devices = await this.#usb.getDevices()
+      // Equal readers are numbered in this order, so that every tab gives them the same names.
+      const devices = [...(await this.#usb.getDevices())].sort(bySerialNumber)
       await Promise.all(devices.map((device) => this.#attach(device).looked))
     } catch (error) {
       if (this.#closing !== undefined) return
@@ -168,7 +176,7 @@ class UsbSlotSource implements CcidSlotSource {
     const attached = this.#attach(device)
     await attached.looked
     const [problem] = attached.problems
-    const slots = attached.readers.flatMap((entry) => entry.slots)
+    const slots = samsLast(attached.readers.flatMap((entry) => entry.slots))
     if (slots.length > 0) return slots
     throw (
       problem?.error ??
@@ -187,7 +195,6 @@ class UsbSlotSource implements CcidSlotSource {
       identity,
       readers: [],
       problems: [],
-      leaving: new AbortController(),
       looked: Promise.resolve(),
       isPlugged: true,
     }
@@ -267,19 +274,18 @@ class UsbSlotSource implements CcidSlotSource {
       face.descriptor,
       face.interfaceProtocol,
     )
-    const lockName = lockNameOf(device, attached.identity, interfaceNumber)
-    // The reader's, not the pipe's: one that has to be reset must not go to a tab that waits for it.
-    let held: (() => void) | undefined
-    const release = (): void => {
-      held?.()
-      held = undefined
-    }
+    const slots: CcidSlot[] = []
+    const turn = await this.#turnAt(lockNameOf(device, attached.identity, interfaceNumber), {
+      giveUp: () => giveUp(reader, slots),
+      goOn: () => void goOn(attached, reader, slots),
+    })
+    // The turn is the reader's, not the pipe's: one that has to be reset must not go to a tab that waits for it.
     const openPipe = async (reset: boolean): Promise<CcidPipe> => {
-      held ??= await this.#take(lockName)
+      await turn?.take()
       try {
         return await this.#openPipe(device, face, reset)
       } catch (error) {
-        release()
+        turn?.release()
         throw error
       }
     }
@@ -288,12 +294,15 @@ class UsbSlotSource implements CcidSlotSource {
     try {
       await reader.ready()
     } catch (error) {
-      if (!(error instanceof ReaderInUseError)) throw error
+      if (!(error instanceof ReaderInUseError)) {
+        turn?.end()
+        throw error
+      }
       inUse = error
     }
     if (!attached.isPlugged || this.#closing !== undefined) {
       await reader.end(new ReaderGoneError())
-      release()
+      turn?.end()
       return
     }
     const count = Math.min(descriptor.maxSlotIndex, MAX_SLOT_INDEX) + 1
@@ -304,29 +313,25 @@ class UsbSlotSource implements CcidSlotSource {
           name: `${attached.identity.name} (${hint || `interface ${interfaceNumber}`})`,
         }
       : attached.identity
-    const slots = Array.from(
-      { length: count },
-      (_, slot) =>
-        new CcidSlot(
-          reader,
-          slot,
-          slotIdentity(readerIdentity, { interfaceNumber, slot, slots: count, hint }),
-        ),
-    )
-    attached.readers.push({ reader, slots, release })
+    const quirk = quirkOf(device.vendorId, device.productId)
+    for (let slot = 0; slot < count; slot++) {
+      const kinds = quirk?.slots?.map(({ kind }) => kind)
+      const identity = slotIdentity(readerIdentity, { interfaceNumber, slot, slots: count, hint, kinds })
+      slots.push(new CcidSlot(reader, slot, identity, descriptorOfSlot(descriptor, quirk, slot)))
+    }
+    attached.readers.push({ reader, slots, turn })
     for (const slot of slots) {
       if (inUse !== undefined) slot.markInUse(inUse.by)
       void slot.watch(this.#pollMs)
     }
-    if (inUse?.by === 'tab' && lockName !== undefined) void this.#goOnAfter(lockName, attached, reader, slots)
   }
 
-  /** One tab of the site has the reader at a time. Rejects with ReaderInUseError where another has it. */
-  async #take(lockName: string | undefined): Promise<() => void> {
-    if (this.#locks === undefined || lockName === undefined) return () => {}
-    const release = await takeLock(this.#locks, lockName)
-    if (release === undefined) throw new ReaderInUseError({ by: 'tab' })
-    return release
+  /** One tab of the site has a reader at a time; undefined: nobody else can name it. */
+  async #turnAt(lockName: string | undefined, holder: TurnHolder): Promise<ReaderTurn | undefined> {
+    if (this.#tabs === undefined || lockName === undefined) return undefined
+    const { ReaderTurns } = await import('./reader-turn.ts')
+    this.#turns ??= new ReaderTurns(this.#tabs, this.#clock)
+    return this.#turns.of(lockName, holder)
   }
 
   /** CCID over bulk endpoints, or ICCD over the control pipe. */
@@ -338,35 +343,15 @@ class UsbSlotSource implements CcidSlotSource {
     return IccdPipe.open(device, face, this.#clock, reset)
   }
 
-  /** The other tab was closed, or gave the reader up: it is this one's now. */
-  async #goOnAfter(
-    lockName: string,
-    attached: Attached,
-    reader: CcidReader,
-    slots: readonly CcidSlot[],
-  ): Promise<void> {
-    if (this.#locks === undefined) return
-    while (await whenFree(this.#locks, lockName, attached.leaving.signal)) {
-      try {
-        await reader.ready()
-        for (const slot of slots) slot.freed()
-        return
-      } catch (error) {
-        // A third tab was quicker.
-        if (!(error instanceof ReaderInUseError) || error.by !== 'tab') return
-      }
-    }
-  }
-
   #detach(device: USBDevice): void {
     const attached = this.#attached.get(device)
     if (attached === undefined) return
     this.#attached.delete(device)
     this.#identities.give(attached.identity)
     attached.isPlugged = false
-    attached.leaving.abort()
-    for (const { reader, slots, release } of attached.readers) {
-      void reader.end(new ReaderGoneError()).then(release)
+    for (const { reader, slots, turn } of attached.readers) {
+      turn?.end()
+      void reader.end(new ReaderGoneError())
       for (const slot of slots) slot.leave()
     }
     if (this.#enumerated) this.#tell()
@@ -376,7 +361,7 @@ class UsbSlotSource implements CcidSlotSource {
     if (this.#closing !== undefined) return
     const attached = [...this.#attached.values()]
     this.#problems.next(attached.flatMap((entry) => entry.problems))
-    this.#slots.next(attached.flatMap((entry) => entry.readers.flatMap((each) => each.slots)))
+    this.#slots.next(samsLast(attached.flatMap((entry) => entry.readers.flatMap((each) => each.slots))))
   }
 
   /** Powers the cards off and releases every claim. Idempotent; never rejects. */
@@ -392,17 +377,17 @@ class UsbSlotSource implements CcidSlotSource {
     await Promise.resolve()
     await Promise.all(
       [...this.#attached.values()].map(async (attached) => {
-        attached.leaving.abort()
         await attached.looked
-        for (const { reader, slots, release } of attached.readers) {
+        for (const { reader, slots, turn } of attached.readers) {
           await Promise.all(slots.map((slot) => slot.shut()))
           await reader.end(new ReaderGoneError())
-          release()
+          turn?.end()
           for (const slot of slots) slot.leave()
         }
       }),
     )
     this.#attached.clear()
+    this.#turns?.close()
     this.#slots.complete()
     this.#problems.complete()
   }
@@ -410,6 +395,30 @@ class UsbSlotSource implements CcidSlotSource {
 
 /** bMaxSlotIndex is one byte, and one that lies would make 256 slots; no reader of the collection has more than 16. */
 const MAX_SLOT_INDEX = 15
+
+/** Another tab wants the reader: it is let go where nothing needs it. */
+async function giveUp(reader: CcidReader, slots: readonly CcidSlot[]): Promise<boolean> {
+  await Promise.all(slots.map((slot) => slot.letGo()))
+  if (slots.some((slot) => slot.isUsed) || !(await reader.rest())) return false
+  for (const slot of slots) slot.markInUse('tab')
+  return true
+}
+
+/** The other tab was closed, or gave the reader up: it is this one's now. */
+async function goOn(attached: Attached, reader: CcidReader, slots: readonly CcidSlot[]): Promise<void> {
+  await attached.looked
+  try {
+    await reader.ready()
+    for (const slot of slots) slot.freed()
+  } catch {
+    // Gone, or another program was quicker; who connects is told.
+  }
+}
+
+function bySerialNumber(one: USBDevice, two: USBDevice): number {
+  const [first, second] = [one.serialNumber ?? '', two.serialNumber ?? '']
+  return first < second ? -1 : first > second ? 1 : 0
+}
 
 function mayBeReader(device: USBDevice): boolean {
   return hasInterface(device, SMART_CARD_CLASS) || hasInterface(device, VENDOR_CLASS)

@@ -1,36 +1,10 @@
 /** Two tabs of one site, and another site: who is told what of a reader that somebody has. */
 import type { Presence } from '@webtoki/apdu'
 import { ccidSlots, type ReaderLocks } from '@webtoki/ccid'
+import { SiteLocks } from './site.ts'
 import { createEchoCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { filter, firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-
-/** The locks of one site, as its tabs share them (Web Locks API, 3.4). The browser's own are met in the stories in Chromium. */
-class SiteLocks implements ReaderLocks {
-  readonly #held = new Set<string>()
-  readonly #queues = new Map<string, (() => void)[]>()
-
-  async request(
-    name: string,
-    { ifAvailable = false, signal }: { ifAvailable?: boolean; signal?: AbortSignal },
-    work: (lock: unknown) => Promise<void> | undefined,
-  ): Promise<unknown> {
-    if (this.#held.has(name)) {
-      if (ifAvailable) return work(null)
-      await new Promise<void>((resolve, reject) => {
-        this.#queues.set(name, [...(this.#queues.get(name) ?? []), resolve])
-        signal?.addEventListener('abort', () => reject(new Error('AbortError')), { once: true })
-      })
-    }
-    this.#held.add(name)
-    try {
-      return await work({})
-    } finally {
-      this.#held.delete(name)
-      this.#queues.get(name)?.shift()?.()
-    }
-  }
-}
 
 function plugged(serialNumber: string | null = 'S1') {
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { serialNumber })

@@ -201,6 +201,11 @@ export class Insertion implements HandleScope {
     for (const session of sessions) session.end(error)
   }
 
+  /** Somebody else wants the reader: without a session nobody here needs the card. */
+  letGo(): void {
+    if (this.#sessions.size === 0) void this.close()
+  }
+
   /** Closes every session, logs out and gives the card back. Idempotent; never rejects. */
   close(): Promise<void> {
     this.#closing ??= this.#close()

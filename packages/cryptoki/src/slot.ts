@@ -86,7 +86,7 @@ export class Slot {
 
   async #connect(): Promise<Insertion> {
     try {
-      const connection = await this.#card.connect()
+      const connection = await this.#card.connect({ onWanted: () => this.#insertion?.letGo() })
       try {
         for (const driver of this.#settings.drivers) {
           const token = await driver.open(connection)

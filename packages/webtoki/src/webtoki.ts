@@ -185,7 +185,8 @@ export class Webtoki {
   async #slotsWithCards(): Promise<readonly Slot[]> {
     const slots = await firstValueFrom(this.slots$)
     const presences = await Promise.all(slots.map((slot) => firstValueFrom(slot.presence$)))
-    return slots.filter((_, at) => presences[at] === 'present')
+    // A reader's own security module is nobody's identity; who means it names its slot.
+    return slots.filter(({ kind }, at) => presences[at] === 'present' && kind !== 'sam')
   }
 
   /** One session a card, for as long as the card is in: its login lasts as long. */

@@ -1,0 +1,28 @@
+/** What tells the tabs of one site apart: the parts of the browser that are used, so that tests and other hosts can hand in their own. */
+import type { Observable } from 'rxjs'
+
+/** The part of `navigator.locks` that is used. */
+export interface ReaderLocks {
+  request(
+    name: string,
+    options: { readonly ifAvailable?: boolean; readonly signal?: AbortSignal },
+    work: (lock: unknown) => Promise<void> | undefined,
+  ): Promise<unknown>
+}
+
+/** The part of a `BroadcastChannel` that is used. */
+export interface ReaderChannel {
+  postMessage(message: unknown): void
+  addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void
+  removeEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void
+}
+
+/** How a source shares its readers with other tabs. */
+export interface Tabs {
+  readonly locks: ReaderLocks
+  readonly channel: ReaderChannel | undefined
+  /** Emits when a person turns to this tab. */
+  readonly turnedTo$: Observable<unknown> | undefined
+  /** Whether what is not handed in is the browser's own. */
+  readonly isBrowsers: boolean
+}
