@@ -1,6 +1,5 @@
 /** What an activation is asked for and what it settles; how, is `activation.ts` and `tpdu/activate.ts`. */
 import { type Atr, type ChannelLimits, decodeAtr, MalformedError, type TransmitOptions } from '@webtoki/apdu'
-import type { CcidDescriptor } from './descriptors.ts'
 import type { CcidReader } from './reader.ts'
 
 /** CLA, INS, P1, P2, Lc, 255 bytes, Le. */
@@ -29,7 +28,6 @@ export type PadSend = (prologue: readonly [number, number, number]) => Promise<U
 export interface ActivatedSlot {
   readonly number: number
   readonly reader: CcidReader
-  readonly descriptor: CcidDescriptor
   /** Resets the card after a failed PPS; resolves to its ATR. */
   powerOn(): Promise<Uint8Array>
   /** Nobody knows where the card stands: it is powered off before it is used again. */

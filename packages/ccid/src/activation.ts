@@ -13,7 +13,7 @@ export async function activate(
   wanted: 'T=0' | 'T=1' | undefined,
 ): Promise<Activation> {
   const atr = readAtr(atrBytes)
-  const { level } = slot.descriptor
+  const { level } = slot.reader.descriptor
   if (level === 'tpdu' || level === 'character') {
     // Pages whose reader takes APDUs never load it, and few have one that takes characters.
     const { activateTpdu } = await import('./tpdu/activate.ts')
@@ -24,7 +24,7 @@ export async function activate(
     // At APDU level the reader chooses, and it chooses the first.
     throw new NotSupportedError(`The reader speaks T=${atr.protocols[0] ?? 0} with this card, not ${wanted}.`)
   }
-  const { maxMessageBytes } = slot.descriptor
+  const { maxMessageBytes } = slot.reader.descriptor
   const extended = level === 'extended' && atr !== undefined && atrSaysExtended(atr)
   if (extended) return { limits: { extended, commandBytes: EXTENDED_COMMAND_BYTES, responseBytes: 65_536 } }
   const roomBytes = level === 'extended' ? SHORT_COMMAND_BYTES : maxMessageBytes - HEADER_BYTES

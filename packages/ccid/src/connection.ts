@@ -19,7 +19,6 @@ import {
   type TransmitOptions,
 } from '@webtoki/apdu'
 import type { Activation } from './activation-port.ts'
-import type { CcidDescriptor } from './descriptors.ts'
 import {
   type Answer,
   CcidError,
@@ -39,8 +38,6 @@ const MAX_RESPONSE_BYTES = 65_538
 export interface PoweredSlot {
   readonly number: number
   readonly reader: CcidReader
-  /** The reader's, as it is for this slot. */
-  readonly descriptor: CcidDescriptor
   /** Cold where the card was off, warm where it was on. Resolves to the ATR. */
   powerOn(): Promise<Uint8Array>
   powerOff(): Promise<void>
@@ -220,7 +217,7 @@ export class CcidConnection implements CardConnection {
   async exchange(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> {
     const { transmit } = this.#activation
     if (transmit !== undefined) return this.#exchangeTpdus(transmit, command, options)
-    const { descriptor } = this.#slot
+    const { descriptor } = this.#slot.reader
     const roomBytes = descriptor.maxMessageBytes - HEADER_BYTES
     try {
       const whole = command.length <= roomBytes

@@ -12,7 +12,8 @@ export {
 export { describePlan, type PlannedReader, planFor, type ReaderPlan } from './plan.ts'
 export type { PadQuirk } from './pad-quirks.ts'
 export { type ListedQuirk, listQuirks } from './quirk-list.ts'
-export { quirkOf, type ReaderQuirk } from './quirks.ts'
+export type { QuirkReason } from './quirk-reasons.ts'
+export { type QuirkName, quirkOf, type ReaderQuirk } from './quirks.ts'
 export {
   type CcidSlotSource,
   type CcidSlotsOptions,

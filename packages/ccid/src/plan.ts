@@ -2,6 +2,7 @@
 import { CcidFeature, type CcidDescriptor, type CcidInterface, type ExchangeLevel } from './descriptors.ts'
 import { HEADER_BYTES } from './messages.ts'
 import { type PadQuirk, padQuirkOf } from './pad-quirks.ts'
+import { type QuirkReason, quirkReasons } from './quirk-reasons.ts'
 import { quirkOf, type ReaderQuirk } from './quirks.ts'
 
 /** LEN 255 is reserved in T=1 (ISO/IEC 7816-3:2006, 11.3.2.3). */
@@ -40,7 +41,7 @@ export interface ReaderPlan {
   readonly pinPad: readonly ('verify' | 'modify')[]
   readonly slots: number
   readonly busySlots: number
-  readonly quirk: ReaderQuirk | undefined
+  readonly quirk: (ReaderQuirk & QuirkReason) | undefined
   /** What its keys want otherwise; undefined: nothing, or there are none. */
   readonly padQuirk: PadQuirk | undefined
   /** Why this driver does not drive it; undefined: it does. */
@@ -72,20 +73,11 @@ export function correctedDescriptor(
   }
 }
 
-/** The descriptor as one of the reader's slots should have had it. */
-export function descriptorOfSlot(
-  reader: CcidDescriptor,
-  quirk: ReaderQuirk | undefined,
-  slot: number,
-): CcidDescriptor {
-  const level = quirk?.slots?.[slot]?.level
-  return level === undefined ? reader : { ...reader, level }
-}
-
 /** Works the plan out. Nothing is asked of the reader, and nothing throws. */
 export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPlan {
   const descriptor = correctedDescriptor(vendorId, productId, face.descriptor, face.interfaceProtocol)
   const { features, level, protocols, maxMessageBytes } = descriptor
+  const quirk = quirkOf(vendorId, productId)
   const transport = transportOf(face.interfaceProtocol)
   const known = protocols & 3 || 3
   const roomBytes = maxMessageBytes - HEADER_BYTES - BLOCK_OVERHEAD_BYTES
@@ -109,7 +101,7 @@ export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPla
     pinPad: (['verify', 'modify'] as const).filter((_, bit) => descriptor.pinSupport & (1 << bit)),
     slots: descriptor.maxSlotIndex + 1,
     busySlots: Math.max(1, descriptor.maxBusySlots),
-    quirk: quirkOf(vendorId, productId),
+    quirk: quirk === undefined ? undefined : { ...quirk, ...quirkReasons[quirk.name] },
     padQuirk: descriptor.pinSupport === 0 ? undefined : padQuirkOf({ vendorId, productId }),
     refusal: refusalOf(descriptor),
   }

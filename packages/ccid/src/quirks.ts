@@ -1,4 +1,13 @@
-/** What single readers do otherwise than their descriptors say. Each entry has its reason; the numbers are facts that libccid's users found. */
+/** What single readers do otherwise than their descriptors say. Each entry has its reason by name; the numbers are facts that libccid's users found. */
+
+/** Names of the reasons. */
+export type QuirkName =
+  | 'leaking-pad'
+  | 'modest-omnikey'
+  | 'slow'
+  | 'contactless-second'
+  | 'large-ifsd'
+  | 'no-pad'
 
 /** Deviations of one reader. */
 export interface ReaderQuirk {
@@ -10,12 +19,10 @@ export interface ReaderQuirk {
   readonly noPinPad?: true
   /** Takes extended APDUs though it says short ones. */
   readonly isExtended?: true
-  /** What its slots are, in order; the descriptor knows one kind and one exchange level for all of them. */
-  readonly slots?: readonly { readonly kind: 'contact' | 'contactless'; readonly level?: 'short' }[]
-  /** For a person who reads the plan. */
-  readonly why: string
-  /** Where it is known from. */
-  readonly source: string
+  /** What its slots are for, in order; no descriptor says it. */
+  readonly slotKinds?: readonly ('contact' | 'contactless')[]
+  /** Its reason and source stand in `quirk-reasons.ts`, which only a person who reads them loads. */
+  readonly name: QuirkName
 }
 
 /** Which product it is. */
@@ -24,25 +31,12 @@ export interface UsbIds {
   readonly productId: number
 }
 
-const SOURCE = 'libccid, src/ccid.c'
-
-const LEAKING_PAD: ReaderQuirk = {
-  noPinPad: true,
-  why: 'digits typed as a PIN reach the computer',
-  source: SOURCE,
-}
-const MODEST_OMNIKEY: ReaderQuirk = {
-  noPinPad: true,
-  isExtended: true,
-  why: 'announces a PIN pad that it has not, and takes extended APDUs though it says short ones',
-  source: SOURCE,
-}
-const SLOW_OZ776: ReaderQuirk = { maxDataRateBps: 9600, why: 'loses bytes above 9600 baud', source: SOURCE }
-
-const CONTACT_AND_SHORT_CONTACTLESS: ReaderQuirk = {
-  slots: [{ kind: 'contact' }, { kind: 'contactless', level: 'short' }],
-  why: 'its second slot is contactless, and takes short APDUs where the descriptor says TPDUs',
-  source: SOURCE,
+const LEAKING_PAD: ReaderQuirk = { noPinPad: true, name: 'leaking-pad' }
+const MODEST_OMNIKEY: ReaderQuirk = { noPinPad: true, isExtended: true, name: 'modest-omnikey' }
+const SLOW_OZ776: ReaderQuirk = { maxDataRateBps: 9600, name: 'slow' }
+const CONTACTLESS_SECOND: ReaderQuirk = {
+  slotKinds: ['contact', 'contactless'],
+  name: 'contactless-second',
 }
 
 /** Vendor and product, as the descriptor dumps name them. */
@@ -51,17 +45,17 @@ const quirks: Readonly<Record<string, ReaderQuirk>> = {
   '0b97:7762': SLOW_OZ776,
   '0b97:7772': SLOW_OZ776,
   /** SCR331-DI, its sibling for NTT, SDI010. */
-  '04e6:5111': CONTACT_AND_SHORT_CONTACTLESS,
-  '04e6:5120': CONTACT_AND_SHORT_CONTACTLESS,
-  '04e6:5121': CONTACT_AND_SHORT_CONTACTLESS,
+  '04e6:5111': CONTACTLESS_SECOND,
+  '04e6:5120': CONTACTLESS_SECOND,
+  '04e6:5121': CONTACTLESS_SECOND,
   /** MySmartPad. */
-  '09be:0002': { maxIfsdBytes: 254, why: 'announces a larger IFSD than T=1 has', source: SOURCE },
+  '09be:0002': { maxIfsdBytes: 254, name: 'large-ifsd' },
   /** HP USB Smart Card Keyboard, HP CCID keyboard, Chicony HP Skylab, Fujitsu SmartCase KB, C3PO LTC31 v2. */
   '03f0:1024': LEAKING_PAD,
   '03f0:0036': LEAKING_PAD,
   '04f2:1469': LEAKING_PAD,
   '0bf8:1017': LEAKING_PAD,
-  '0783:0006': { noPinPad: true, why: 'announces a PIN pad that it has not', source: SOURCE },
+  '0783:0006': { noPinPad: true, name: 'no-pad' },
   /** OMNIKEY 3x21, 6121 and Aviator, Cherry Smart Terminal xx44, Fujitsu D323: one design. */
   '076b:3031': MODEST_OMNIKEY,
   '076b:6632': MODEST_OMNIKEY,

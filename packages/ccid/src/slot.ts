@@ -18,7 +18,7 @@ import { type Observable, ReplaySubject } from 'rxjs'
 import { activate } from './activation.ts'
 import { type Activation, isDamaged } from './activation-port.ts'
 import { CcidConnection, type PoweredSlot } from './connection.ts'
-import { type CcidDescriptor, CcidFeature } from './descriptors.ts'
+import { CcidFeature } from './descriptors.ts'
 import {
   type Answer,
   CcidError,
@@ -54,7 +54,6 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   readonly presence$: Observable<Presence>
   readonly number: number
   readonly reader: CcidReader
-  readonly descriptor: CcidDescriptor
   readonly #presences = new ReplaySubject<Presence>(1)
   #presence: Presence | undefined
   #connection: CcidConnection | undefined
@@ -70,14 +69,8 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   #protocol: ConnectOptions['protocol']
   #onWanted: ConnectOptions['onWanted']
 
-  constructor(
-    reader: CcidReader,
-    number: number,
-    identity: SlotIdentity,
-    descriptor: CcidDescriptor = reader.descriptor,
-  ) {
+  constructor(reader: CcidReader, number: number, identity: SlotIdentity) {
     this.reader = reader
-    this.descriptor = descriptor
     this.number = number
     this.id = identity.id
     this.name = identity.name

@@ -19,7 +19,7 @@ import {
   SMART_CARD_CLASS,
   VENDOR_CLASS,
 } from './descriptors.ts'
-import { correctedDescriptor, descriptorOfSlot, ICCD_A, ICCD_B } from './plan.ts'
+import { correctedDescriptor, ICCD_A, ICCD_B } from './plan.ts'
 import { holdDevice, releaseDevice } from './device-hold.ts'
 import { Identities, nameOf, type ReaderIdentity, samsLast, slotIdentity } from './identity.ts'
 import type { CcidPipe } from './pipe.ts'
@@ -313,11 +313,10 @@ class UsbSlotSource implements CcidSlotSource {
           name: `${attached.identity.name} (${hint || `interface ${interfaceNumber}`})`,
         }
       : attached.identity
-    const quirk = quirkOf(device.vendorId, device.productId)
+    const kinds = quirkOf(device.vendorId, device.productId)?.slotKinds
     for (let slot = 0; slot < count; slot++) {
-      const kinds = quirk?.slots?.map(({ kind }) => kind)
       const identity = slotIdentity(readerIdentity, { interfaceNumber, slot, slots: count, hint, kinds })
-      slots.push(new CcidSlot(reader, slot, identity, descriptorOfSlot(descriptor, quirk, slot)))
+      slots.push(new CcidSlot(reader, slot, identity))
     }
     attached.readers.push({ reader, slots, turn })
     for (const slot of slots) {
