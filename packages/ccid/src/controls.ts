@@ -7,7 +7,7 @@ import {
   type TransmitOptions,
 } from '@webtoki/apdu'
 import { readClockFrequencies, readDataRates } from './class-requests.ts'
-import { CcidFeature } from './descriptors.ts'
+import { CcidFeature } from './ccid-feature.ts'
 import { featuresOf, type ReaderFeatures } from './features.ts'
 import {
   type Answer,

@@ -14,25 +14,6 @@ const CCID_DESCRIPTOR = 0x21
 const CCID_DESCRIPTOR_ODD = 0xff
 const CCID_DESCRIPTOR_BYTES = 54
 
-/** Bits of dwFeatures (CCID 1.1, table 5.1-1). */
-export const CcidFeature = {
-  atrConfiguration: 0x02,
-  activationOnInsertion: 0x04,
-  automaticVoltage: 0x08,
-  automaticClock: 0x10,
-  automaticBaudRate: 0x20,
-  automaticNegotiation: 0x40,
-  automaticPps: 0x80,
-  clockStop: 0x100,
-  nadOtherThanZero: 0x200,
-  automaticIfsd: 0x400,
-  tpduLevel: 0x1_0000,
-  shortApduLevel: 0x2_0000,
-  extendedApduLevel: 0x4_0000,
-  usbWakeUp: 0x10_0000,
-} as const
-export type CcidFeature = (typeof CcidFeature)[keyof typeof CcidFeature]
-
 /** What a reader takes in one block: characters, T=0 or T=1 units, short or extended APDUs. */
 export type ExchangeLevel = 'character' | 'tpdu' | 'short' | 'extended'
 
@@ -119,10 +100,11 @@ export function decodeCcidDescriptor(bytes: Uint8Array): CcidDescriptor {
   }
 }
 
+/** The bits by number: their names are loaded with what needs more of them. */
 function levelOf(features: number): ExchangeLevel {
-  if (features & CcidFeature.extendedApduLevel) return 'extended'
-  if (features & CcidFeature.shortApduLevel) return 'short'
-  if (features & CcidFeature.tpduLevel) return 'tpdu'
+  if (features & 0x4_0000) return 'extended'
+  if (features & 0x2_0000) return 'short'
+  if (features & 0x1_0000) return 'tpdu'
   return 'character'
 }
 

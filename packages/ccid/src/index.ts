@@ -1,8 +1,8 @@
 /** CCID readers over WebUSB as slots. */
+export { CcidFeature } from './ccid-feature.ts'
 export { type Clock, systemClock } from './clock.ts'
 export {
   type CcidDescriptor,
-  CcidFeature,
   type CcidInterface,
   decodeCcidDescriptor,
   type Endpoint,

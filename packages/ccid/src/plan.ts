@@ -1,5 +1,6 @@
 /** What the driver will do with a reader, worked out of its descriptors before it is asked anything. */
-import { CcidFeature, type CcidDescriptor, type CcidInterface, type ExchangeLevel } from './descriptors.ts'
+import { CcidFeature } from './ccid-feature.ts'
+import { type CcidDescriptor, type CcidInterface, type ExchangeLevel } from './descriptors.ts'
 import { HEADER_BYTES } from './messages.ts'
 import { type PadQuirk, padQuirkOf } from './pad-quirks.ts'
 import { type QuirkReason, quirkReasons } from './quirk-reasons.ts'
@@ -9,6 +10,7 @@ import { quirkOf, type ReaderQuirk } from './quirks.ts'
 const MAX_IFSD_BYTES = 254
 /** bInterfaceProtocol of the two versions of ICCD. */
 export const ICCD_A = 1
+/** bInterfaceProtocol of ICCD version B. */
 export const ICCD_B = 2
 /** A whole T=0 command, with the header of a message. */
 const SHORT_MESSAGE_BYTES = 271

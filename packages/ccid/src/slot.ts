@@ -18,7 +18,6 @@ import { type Observable, ReplaySubject } from 'rxjs'
 import { activate } from './activation.ts'
 import { type Activation, isDamaged } from './activation-port.ts'
 import { CcidConnection, type PoweredSlot } from './connection.ts'
-import { CcidFeature } from './descriptors.ts'
 import {
   type Answer,
   CcidError,
@@ -35,6 +34,8 @@ import { type CcidReader, READER_TIMEOUT_MS, type SlotListener } from './reader.
 
 /** Whole answers to power-on and slot messages that came garbled: asking again does no harm there. */
 const MAX_REPEATS = 2
+/** dwFeatures: the reader finds the voltage by itself. */
+const AUTOMATIC_VOLTAGE = 0x08
 const POWER_TIMEOUT_MS = 10_000
 /** Cold, warm, and cold once more. */
 const MAX_WAKES = 3
@@ -223,7 +224,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   /** Automatic, or what the reader can, lowest first: a card must survive a voltage that it does not know. */
   #voltages(): readonly PowerSelect[] {
     const { features, voltageSupport } = this.reader.descriptor
-    if (features & CcidFeature.automaticVoltage) return [PowerSelect.automatic]
+    if (features & AUTOMATIC_VOLTAGE) return [PowerSelect.automatic]
     const voltages: PowerSelect[] = []
     if (voltageSupport & 4) voltages.push(PowerSelect.volts1v8)
     if (voltageSupport & 2) voltages.push(PowerSelect.volts3)

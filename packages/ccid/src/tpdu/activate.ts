@@ -10,7 +10,7 @@ import {
 } from '@webtoki/apdu'
 import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from '../activation-port.ts'
 import { readDataRates } from '../class-requests.ts'
-import { CcidFeature } from '../descriptors.ts'
+import { CcidFeature } from '../ccid-feature.ts'
 import {
   CcidError,
   ChainParameter,

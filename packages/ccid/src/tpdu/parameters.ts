@@ -1,6 +1,7 @@
 /** Which protocol and which parameters a card is used with: by its ATR, the reader and the caller (ISO/IEC 7816-3:2006, 6.3.1, 9, 10.2). */
 import { type Atr, NotSupportedError, type T1Parameters } from '@webtoki/apdu'
-import { CcidFeature, type CcidDescriptor } from '../descriptors.ts'
+import { CcidFeature } from '../ccid-feature.ts'
+import type { CcidDescriptor } from '../descriptors.ts'
 
 /** What is agreed before the first command. */
 export interface CardParameters {
