@@ -1,6 +1,15 @@
 import { createHash, createPublicKey, verify, X509Certificate } from 'node:crypto'
-import { CKR, type PinRequest } from '@webtoki/cryptoki'
-import { createPivCard, demoCa, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
+import { CKR, type PinRequest, type Slot } from '@webtoki/cryptoki'
+import {
+  compositeProfiles,
+  createPivCard,
+  demoCa,
+  readerProfiles,
+  VirtualBus,
+  VirtualCcidReader,
+  VirtualCompositeReader,
+} from '@webtoki/simulator'
+import { filter, firstValueFrom } from 'rxjs'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Activity, Webtoki } from 'webtoki'
 import { signDocument, trustedBy, verifyDetached } from 'webtoki/documents'
@@ -45,6 +54,31 @@ describe('the front door', () => {
     expect(token['algorithm']).toBe('RS256')
     expect(verify('sha256', statement, key, Buffer.from(token['signature'] ?? '', 'base64'))).toBe(true)
     expect(requests).toEqual(['user'])
+  })
+
+  it('never takes a reader’s own security module for the person’s card; who means it names its slot', async () => {
+    const device = new VirtualCompositeReader(compositeProfiles.identiveCloud4510)
+    const [sam, card] = [createPivCard(), createPivCard({ guid: new Uint8Array(16).fill(7) })]
+    device.reader(0).insert(sam)
+    const bus = new VirtualBus()
+    bus.plug(device)
+    const webtoki = new Webtoki({
+      pin: async () => ({ pin: new TextEncoder().encode('123456') }),
+      usb: bus.context({ protectedClasses: false }),
+    })
+    open.push(webtoki)
+    await expect(webtoki.login(nonce)).rejects.toMatchObject({ rv: CKR.TOKEN_NOT_PRESENT })
+    device.reader(1).insert(card)
+    const slots = await firstValueFrom(webtoki.slots$)
+    await firstValueFrom((slots[0] as Slot).presence$.pipe(filter((presence) => presence === 'present')))
+    await webtoki.login(nonce)
+    expect([sam.log.length, card.pinVerified]).toEqual([0, true])
+    expect(
+      await webtoki.certificates(
+        'login',
+        slots.find(({ kind }) => kind === 'sam'),
+      ),
+    ).not.toEqual([])
   })
 
   it('asks for no second PIN while the card stays logged in, and for one after logging out', async () => {
