@@ -414,10 +414,10 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '27, by a card that counts the block it aborted as not come: its R-block says so',
+    title: '27, by a card that counts the block it aborted as not come: both sides begin anew',
     ifscBytes: 2,
     exchanges: [
-      ['010203040506', 'aborted'],
+      ['010203040506', 'resynchronised'],
       ['0304', 'f3f4'],
     ],
     line: [
@@ -427,7 +427,9 @@ const scenarios: readonly Scenario[] = [
       '<  00 c2 00 c2 | S(ABORT request)',
       '>  00 e2 00 e2 | S(ABORT response)',
       '<  00 90 00 90 | R(1)',
-      '>  00 40 02 03 04 45 | I(1,0)',
+      '>  00 c0 00 c0 | S(RESYNCH request)',
+      '<  00 e0 00 e0 | S(RESYNCH response)',
+      '>  00 00 02 03 04 05 | I(0,0)',
       '<  00 00 02 f3 f4 05 | I(0,0)',
     ],
   },

@@ -197,9 +197,13 @@ function supervised(state: T1State, phase: Exchange, event: T1Block & { readonly
   }
 }
 
-/** After S(ABORT response) the R-block of the card gives the right to send back, and says which I-block it waits for. */
+/**
+ * After S(ABORT response) the R-block of the card gives the right to send back, and says which I-block it waits for.
+ * Where it counts otherwise than we, the next answer could be taken for one to another command: both begin anew.
+ */
 function inAborted(state: T1State, sent: T1Block, event: T1Event): T1Step {
-  if (isBlock(event) && event.kind === 'R') return gaveUp({ ...state, sends: event.expected }, 'aborted')
+  if (isBlock(event) && event.kind === 'R')
+    return event.expected === state.sends ? gaveUp(state, 'aborted') : beginResynch(state)
   if (isBlock(event) && event.kind === 'S' && event.about === 'abort' && !event.isResponse)
     return inRound(state, state.phase, sent)
   return repeat(state, ready(state.expects, errorOf(event)), event)
