@@ -7,6 +7,7 @@ import { createLoginVerifier, memoryNonceStore, notChecked } from '@webtoki/logi
 import {
   createPivCard,
   demoCa,
+  type PivCard,
   type ReaderProfile,
   readerProfiles,
   VirtualCcidReader,
@@ -25,6 +26,7 @@ const missing = whatIsMissing([chromiumPath, 'gcc', 'openssl'])
 if (missing !== undefined) console.warn(`The stories on the virtual bus are not told: ${missing}.`)
 
 const GENERAL_AUTHENTICATE = 0x87
+const VERIFY = 0x20
 
 /** libccid's list has this sibling of the reader, so pcscd can hold it too. */
 const sibling: ReaderProfile = { ...readerProfiles.dualiAbcm6, productId: 0x080c }
@@ -127,15 +129,47 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     expect(page.complaints).toEqual([])
   })
 
-  it('is told that another tab of the site holds the reader; that tab closed, it goes on by itself', async () => {
+  it('has the idle reader of another tab and logs in; logged out, the first has it again as soon as a person turns to it', async () => {
     plug(vendorClass.made)
     const first = await demoPage()
     await first.ready()
+    const second = await demoPage()
+    await second.ready()
+    await first.page
+      .locator('webtoki-readers')
+      .getByText('Another tab of this site is using this reader')
+      .waitFor()
+    await second.logIn()
+    await second.login('You are logged in')
+    await second.page.locator('#log-out').click()
+    await second.login('You are logged out')
+    // Headless pages are all visible all the time: the event stands in for a person's click on the tab.
+    await first.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
+    await first.ready()
+    await first.logIn()
+    await first.login('You are logged in')
+    expect([first.complaints, second.complaints]).toEqual([[], []])
+  })
+
+  it('is told that another tab of the site is logged in and keeps the reader; that tab closed, it goes on by itself', async () => {
+    plug(vendorClass.made)
+    const first = await demoPage()
+    await first.ready()
+    await first.logIn()
+    await first.login('You are logged in')
     const second = await demoPage()
     await second.page
       .locator('webtoki-readers')
       .getByText('Another tab of this site is using this reader')
       .waitFor()
+    // Still logged in: nobody is asked for the PIN again.
+    const { log } = vendorClass.thinking.card as PivCard
+    const count = (instruction: number) =>
+      log.filter(({ ins, dataBytes }) => ins === instruction && dataBytes > 0).length
+    const [pins, signatures] = [count(VERIFY), count(GENERAL_AUTHENTICATE)]
+    await first.page.getByRole('button', { name: 'Log in with your card' }).click()
+    await expect.poll(() => count(GENERAL_AUTHENTICATE), { interval: 20 }).toBe(signatures + 1)
+    expect(count(VERIFY)).toBe(pins)
     await first.page.close()
     await second.ready()
     await second.logIn()
