@@ -10,7 +10,7 @@ import {
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { slotIdentity } from '../src/identity.ts'
+import { slotIdentity } from '../src/slot-identity.ts'
 
 /** The kinds of a device's slots: `faces` are its interfaces' names, `slots` how many each has. */
 function kindsOf(name: string, faces: readonly string[], slots = 1): CardSlot['kind'][] {
