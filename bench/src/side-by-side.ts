@@ -190,7 +190,8 @@ async function bundled(): Promise<string> {
         minify: true,
         target: 'es2023',
         modulePreload: false,
-        rolldownOptions: { input },
+        // One file: the server of this page has no other.
+        rolldownOptions: { input, output: { codeSplitting: false } },
       },
     })) as Rolldown.RolldownOutput
     const main = built.output.find((each) => each.type === 'chunk' && each.isEntry)
