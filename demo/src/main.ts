@@ -324,8 +324,9 @@ function showSignature(
   showFacts(byId('verification'), [
     ['Signature', isMade ? 'valid' : 'not valid', isMade ? 'good' : 'bad'],
     ['Signed by', signer?.subject ?? '', ''],
-    ['Issuer', isKnown ? 'checked: the demo’s CA' : 'not known to this demo', isKnown ? 'good' : ''],
-    ['Signed on, as the signer says', signer?.signingTime?.toLocaleString() ?? '', ''],
+    ['Issuer', isKnown ? 'checked, the demo’s CA' : 'not known to this demo', isKnown ? 'good' : ''],
+    // The signer's own word: nobody else saw the moment.
+    ['Claimed time', signer?.signingTime?.toLocaleString() ?? '', ''],
     ['Algorithm', signer?.algorithm ?? '', ''],
     ['Format', signer?.level ?? '', ''],
   ])
