@@ -3,6 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { demoCa } from '@webtoki/simulator'
+import type { FileChooser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import { chromiumPath, Demo, type DemoPage } from './stand.ts'
@@ -317,6 +318,8 @@ describe.skipIf(missing !== undefined)('the page', () => {
   it('can be used by keyboard alone, from the reader to the login and the downloaded signature', () =>
     story(async (page) => {
       const { keyboard } = page.page
+      // Asked for early: a chooser that opens before Chromium has heard of it opens for nobody, and stays open.
+      const chosen = new Promise<FileChooser>((resolve) => void page.page.once('filechooser', resolve))
       await page.page.locator('#use-virtual').focus()
       await keyboard.press('Enter')
       await page.ready()
@@ -337,7 +340,8 @@ describe.skipIf(missing !== undefined)('the page', () => {
       await typePin()
       await page.login('You are logged in')
       await tabTo('file')
-      const [chooser] = await Promise.all([page.page.waitForEvent('filechooser'), keyboard.press('Enter')])
+      await keyboard.press('Enter')
+      const chooser = await chosen
       await chooser.setFiles({ name: 'letter.txt', mimeType: 'text/plain', buffer: Buffer.from(letter) })
       await page.page.locator('#sign:enabled').waitFor()
       await tabTo('sign')
