@@ -12,7 +12,7 @@ import { featuresOf, type ReaderFeatures } from './features.ts'
 import {
   type Answer,
   CcidError,
-  decodeParametersOf,
+  decodeParameters,
   encode,
   encodeEscape,
   encodeGetParameters,
@@ -192,7 +192,7 @@ class Controls implements ReaderControls {
 }
 
 function parametersOf(answer: Answer): ProtocolParameters {
-  const { protocol, data } = decodeParametersOf(answer)
+  const { protocol, data } = decodeParameters(answer)
   return { protocol, data: data.slice() }
 }
 

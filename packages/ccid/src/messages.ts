@@ -248,23 +248,6 @@ export function declaredMessageBytes(bytes: Uint8Array): number {
   return HEADER_BYTES + low + (bytes[4] as number) * 0x100_0000
 }
 
-function decodeTyped(bytes: Uint8Array, type: RdrToPc, what: string): Answer {
-  const answer = decodeAnswer(bytes)
-  if (answer.type !== type) throw new MalformedError(what, `bMessageType ${answer.type}`)
-  return answer
-}
-
-/** CCID 1.1, 6.2.1: the ATR, or what the card said. */
-export interface DataBlock extends Answer {
-  readonly chain: ChainParameter
-}
-
-/** Reads RDR_to_PC_DataBlock. */
-export function decodeDataBlock(bytes: Uint8Array): DataBlock {
-  const answer = decodeTyped(bytes, RdrToPc.dataBlock, 'DataBlock')
-  return { ...answer, chain: chainParameter(answer.parameter) }
-}
-
 /** Checks a bChainParameter that came from outside. */
 export function chainParameter(value: number): ChainParameter {
   if (value <= ChainParameter.continues || value === ChainParameter.expectsMore)
@@ -272,28 +255,8 @@ export function chainParameter(value: number): ChainParameter {
   throw new MalformedError('DataBlock', `bChainParameter ${value}`)
 }
 
-/** CCID 1.1, 6.2.2. */
-export interface SlotStatus extends Answer {
-  readonly clock: 'running' | 'stopped-low' | 'stopped-high' | 'stopped'
-}
-
-const clockStates = ['running', 'stopped-low', 'stopped-high', 'stopped'] as const
-
-/** Reads RDR_to_PC_SlotStatus. */
-export function decodeSlotStatus(bytes: Uint8Array): SlotStatus {
-  const answer = decodeTyped(bytes, RdrToPc.slotStatus, 'SlotStatus')
-  const clock = clockStates[answer.parameter]
-  if (clock === undefined) throw new MalformedError('SlotStatus', `bClockStatus ${answer.parameter}`)
-  return { ...answer, clock }
-}
-
-/** Reads RDR_to_PC_Parameters (CCID 1.1, 6.2.3). */
-export function decodeParameters(bytes: Uint8Array): Answer & ProtocolParameters {
-  return decodeParametersOf(decodeTyped(bytes, RdrToPc.parameters, 'Parameters'))
-}
-
-/** The same of an answer whose type is known. */
-export function decodeParametersOf(answer: Answer): Answer & ProtocolParameters {
+/** Reads RDR_to_PC_Parameters (CCID 1.1, 6.2.3), of an answer whose type is known. */
+export function decodeParameters(answer: Answer): Answer & ProtocolParameters {
   const protocol = answer.parameter
   if (protocol !== 0 && protocol !== 1) throw new MalformedError('Parameters', `bProtocolNum ${protocol}`)
   const ok = answer.commandStatus === CommandStatus.ok
@@ -301,11 +264,6 @@ export function decodeParametersOf(answer: Answer): Answer & ProtocolParameters 
     throw new MalformedError('Parameters', `${answer.data.length} bytes for T=${protocol}`)
   }
   return { ...answer, protocol }
-}
-
-/** Reads RDR_to_PC_Escape (CCID 1.1, 6.2.4). */
-export function decodeEscape(bytes: Uint8Array): Answer {
-  return decodeTyped(bytes, RdrToPc.escape, 'Escape')
 }
 
 /** What the interrupt endpoint tells. */

@@ -309,7 +309,8 @@ export class CcidReader {
 
   #refused(question: Question, bStatus: number, bError: number): void {
     const isBusy = bError === CcidError.CMD_SLOT_BUSY || bError === CcidError.BUSY_WITH_AUTO_SEQUENCE
-    if (isBusy && question.busyAnswers++ < MAX_BUSY_ANSWERS) {
+    // A reader that lies would have the card take a PIN twice, so what is sensitive is never sent again.
+    if (isBusy && !question.patience.sensitive && question.busyAnswers++ < MAX_BUSY_ANSWERS) {
       // It keeps its slot meanwhile.
       this.clock.clearTimeout(question.timer)
       question.timer = this.clock.setTimeout(() => {

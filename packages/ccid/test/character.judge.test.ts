@@ -32,7 +32,9 @@ type Driver = (device: UsbDeviceModel, protocol: 'T=0' | 'T=1', apdus: readonly 
 
 const libccid: Driver = async (device, protocol, apdus) => {
   const host = await pcscHost(device, open)
-  const lines = [(await host.ask('wait present')).replace('ok ', 'ATR ')]
+  const seen = await host.ask('wait present')
+  expect(seen).toMatch(/^ok 3b/)
+  const lines = [seen.replace('ok ', 'ATR ')]
   expect(await host.ask(`connect ${protocol}`)).toBe('ok')
   for (const apdu of apdus) {
     const said = await host.ask(`transmit ${apdu}`)

@@ -132,7 +132,7 @@ describe.skipIf(judgeMissing !== undefined)('libccid and we agree with a card on
     }
     const theirs: string[] = []
     const host = await pcscHost(make(theirs), open)
-    await host.ask('wait present')
+    expect(await host.ask('wait present')).toMatch(/^ok/)
     expect(await host.ask('connect T=1')).toBe('ok')
     expect(await host.ask('transmit 0020008000')).toMatch(/^ok/)
     const own: string[] = []

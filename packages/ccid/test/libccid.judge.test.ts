@@ -1,5 +1,4 @@
 /** Debian's pcscd and libccid beside our driver, each at a reader of its own of the same kind: what the one reports, the other must. */
-import { join } from 'node:path'
 import {
   decodeResponse,
   exchange,
@@ -22,16 +21,11 @@ import {
   VirtualIccdToken,
   virtualUsb,
 } from '@webtoki/simulator'
-import { startBus, startPcscd, type VirtualUsbBus } from '@webtoki/simulator/node'
 import { filter, firstValueFrom } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
-import { compile, LineProgram, whatIsMissing } from '../../simulator/test/bus/line-program.ts'
+import { judgeMissing, pcscHost } from './pcsc-host.ts'
 
-const isRoot = process.getuid?.() === 0
-const missing =
-  whatIsMissing(['gcc', 'pkg-config', 'pcscd', 'unshare', 'nsenter'], ['libpcsclite']) ??
-  (isRoot ? undefined : 'a private mount namespace needs root')
-if (missing !== undefined) console.warn(`Our driver is not compared with libccid: ${missing}.`)
+if (judgeMissing !== undefined) console.warn(`Our driver is not compared with libccid: ${judgeMissing}.`)
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const bytesOf = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
@@ -59,18 +53,7 @@ afterEach(async () => {
 })
 
 async function libccid(reader: UsbDeviceModel): Promise<Driver> {
-  const bus: VirtualUsbBus = await startBus()
-  open.push(() => bus.close())
-  const daemon = await startPcscd({ bus })
-  open.push(() => daemon.end())
-  const source = join(import.meta.dirname, '../../simulator/test/bus/pcsc-host.c')
-  const program = await compile(source, 'libpcsclite')
-  const inside = daemon.inside(program)
-  const host = new LineProgram(inside.program, inside.args, {})
-  open.push(() => host.end())
-  expect(await host.next('answer')).toMatch(/successful/)
-  bus.plug(reader)
-  await host.ask('reader')
+  const host = await pcscHost(reader, open)
   return {
     atr: async () => (await host.ask('wait present')).slice(3),
     connect: async (protocol) => {
@@ -205,7 +188,7 @@ async function story(
   return lines
 }
 
-describe.skipIf(missing !== undefined)('libccid and we report the same of a reader', () => {
+describe.skipIf(judgeMissing !== undefined)('libccid and we report the same of a reader', () => {
   it.each(Object.entries(judged).filter(([, each]) => !isTpdu(each)))('%s', async (_, profile) => {
     const theirs = await story(libccid, profile)
     expect(await story(ours, profile)).toEqual(theirs)
@@ -225,7 +208,7 @@ describe.skipIf(missing !== undefined)('libccid and we report the same of a read
   })
 })
 
-describe.skipIf(missing !== undefined)(
+describe.skipIf(judgeMissing !== undefined)(
   'libccid and we report the same of a token on the control pipe',
   () => {
     async function tell(drive: (token: UsbDeviceModel) => Promise<Driver>): Promise<string[]> {
@@ -260,41 +243,58 @@ class WatchedReader extends VirtualCcidReader {
   }
 }
 
-describe.skipIf(missing !== undefined)('libccid and we ask for a PIN on the pad in the same words', () => {
-  it.each(['T=1', 'T=0'] as const)('%s: right, wrong, cancelled, too late, right again', async (protocol) => {
-    async function tell(drive: (reader: UsbDeviceModel) => Promise<Driver>) {
-      const reader = new WatchedReader(readerProfiles.cherrySt2000)
-      const card = createPivCard({ protocols: protocol })
-      reader.insert(card)
-      const entries: PinEntry[] = [
-        { digits: '123456' },
-        { digits: '654321' },
-        'cancel',
-        'timeout',
-        { digits: '123456' },
-      ]
-      reader.person = async () => entries.shift() ?? 'timeout'
-      const driver = await drive(reader)
-      await driver.atr()
-      await driver.connect(protocol)
-      const lines = [await driver.transmit('00a4040009a00000030800001000')]
-      for (let count = 0; count < 5; count++) {
-        lines.push(await driver.verifyOnPad())
-        lines.push(`${card.pinTriesLeft} left`)
-      }
-      lines.push(await driver.transmit('0020008000'))
-      await driver.disconnect()
-      return { lines, secure: reader.secure }
-    }
-    const theirs = await tell(libccid)
-    const own = await tell(ours)
-    expect(own).toEqual(theirs)
-    expect(theirs.lines.slice(1)).toEqual([
-      ...['9000', '3 left', '63c2', '2 left', 'cancelled', '2 left', 'too late', '2 left', '9000', '3 left'],
-      '9000',
-    ])
-  })
-})
+describe.skipIf(judgeMissing !== undefined)(
+  'libccid and we ask for a PIN on the pad in the same words',
+  () => {
+    it.each(['T=1', 'T=0'] as const)(
+      '%s: right, wrong, cancelled, too late, right again',
+      async (protocol) => {
+        async function tell(drive: (reader: UsbDeviceModel) => Promise<Driver>) {
+          const reader = new WatchedReader(readerProfiles.cherrySt2000)
+          const card = createPivCard({ protocols: protocol })
+          reader.insert(card)
+          const entries: PinEntry[] = [
+            { digits: '123456' },
+            { digits: '654321' },
+            'cancel',
+            'timeout',
+            { digits: '123456' },
+          ]
+          reader.person = async () => entries.shift() ?? 'timeout'
+          const driver = await drive(reader)
+          await driver.atr()
+          await driver.connect(protocol)
+          const lines = [await driver.transmit('00a4040009a00000030800001000')]
+          for (let count = 0; count < 5; count++) {
+            lines.push(await driver.verifyOnPad())
+            lines.push(`${card.pinTriesLeft} left`)
+          }
+          lines.push(await driver.transmit('0020008000'))
+          await driver.disconnect()
+          return { lines, secure: reader.secure }
+        }
+        const theirs = await tell(libccid)
+        const own = await tell(ours)
+        expect(own).toEqual(theirs)
+        expect(theirs.lines.slice(1)).toEqual([
+          ...[
+            '9000',
+            '3 left',
+            '63c2',
+            '2 left',
+            'cancelled',
+            '2 left',
+            'too late',
+            '2 left',
+            '9000',
+            '3 left',
+          ],
+          '9000',
+        ])
+      },
+    )
+  },
+)
 
 /** SELECT PIV, the certificate of 9A, VERIFY, a P-256 signature with 9C: by APDUs with Le 00, as libccid's callers send them. */
 async function byHand(driver: Driver, card: VirtualCard): Promise<void> {
@@ -334,7 +334,7 @@ async function byOurs(reader: VirtualCcidReader, protocol: 'T=0' | 'T=1'): Promi
   await send('GENERAL AUTHENTICATE', [0, 0x87, 0x11, 0x9c], `7c2482008120${'5a'.repeat(32)}`, 256)
 }
 
-describe.skipIf(missing !== undefined)('blocks on the line, for the same work', () => {
+describe.skipIf(judgeMissing !== undefined)('blocks on the line, for the same work', () => {
   it.each([
     { protocol: 'T=1', fewer: 3 },
     { protocol: 'T=0', fewer: 0 },

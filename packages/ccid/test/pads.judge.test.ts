@@ -63,7 +63,7 @@ const uint32 = (value: number): string => value.toString(16).padStart(2, '0').pa
 /** PIN_VERIFY_STRUCTURE and PIN_MODIFY_STRUCTURE of PC/SC part 10, 2.5.2 and 2.5.3. */
 async function libccid(reader: VirtualCcidReader, protocol: Protocol): Promise<Pad> {
   const host = await pcscHost(reader, open)
-  await host.ask('wait present')
+  expect(await host.ask('wait present')).toMatch(/^ok/)
   expect(await host.ask(`connect ${protocol}`)).toBe('ok')
   // The driver's words for a person's own doing are status words; any other failure has one word.
   const words: Readonly<Record<string, string>> = { 'ok 6401': 'cancelled', 'ok 6400': 'too late' }

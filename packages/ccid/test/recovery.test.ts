@@ -101,6 +101,7 @@ const faults: readonly (readonly [Shape, Mends])[] = [
 const POLL_MS = 10_000_000
 /** Of how many messages a row strikes, where not all are. */
 const SAMPLES: Readonly<Record<FaultEnd, number>> = { once: 2, twice: 2, 'until-reset': 1 }
+const busy: ReadonlySet<Kind> = new Set<Kind>(['slot-busy', 'auto-sequence'])
 const onlyOnPowerOn: ReadonlySet<Kind> = new Set<Kind>(['damaged-atr', 'bad-atr'])
 
 type Stand = ReturnType<typeof stand>
@@ -157,6 +158,8 @@ let turn = 0
 
 describe.each(Object.entries(readers))('a reader that takes %s', (_, { profile, protocols, level }) => {
   let exact: readonly number[]
+  /** How many commands the card executes before VERIFY. */
+  let beforeVerify: number
   // One for all of a reader's runs: what one spoils, the next would show.
   const card = createPivCard({ protocols })
   /** How many messages the scenario takes. */
@@ -165,6 +168,7 @@ describe.each(Object.entries(readers))('a reader that takes %s', (_, { profile, 
     const unharmed = stand({ profile, card, pollMs: POLL_MS })
     await unharmed.slot()
     exact = await inTime(unharmed.clock, scenario(unharmed))
+    beforeVerify = card.log.findIndex(({ ins }) => ins === VERIFY)
     for (const [name, count] of unharmed.reader.counters.messages) {
       counts.any += count
       if (name === 'XfrBlock') counts.XfrBlock = count
@@ -221,7 +225,10 @@ describe.each(Object.entries(readers))('a reader that takes %s', (_, { profile, 
     const what = `${fault.kind} ${fault.ends} at message ${skip} (${struck.join(', ')}): ${String(outcome)}`
     if (outcome instanceof Error) expect(outcome, what).toBeInstanceOf(SmartcardError)
     else expect(outcome, what).toEqual(exact)
-    const mustMend = fault.ends !== 'until-reset' && struck.every((message) => mends(message, level))
+    // A PIN is not sent again, not even to a reader that says it was busy: all before it was executed, and nothing else.
+    const isPinRefused = busy.has(fault.kind) && card.log.length === beforeVerify
+    const mustMend =
+      fault.ends !== 'until-reset' && struck.every((message) => mends(message, level)) && !isPinRefused
     if (mustMend) expect(outcome, what).toEqual(exact)
     expect(executed(card, VERIFY), what).toBeLessThanOrEqual(1)
     expect(executed(card, GENERAL_AUTHENTICATE), what).toBeLessThanOrEqual(1)

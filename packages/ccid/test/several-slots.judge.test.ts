@@ -1,5 +1,4 @@
 /** Debian's pcscd and libccid beside our driver, at readers of several slots and devices of several interfaces: the same list, the same cards, the same answers. */
-import { join } from 'node:path'
 import type { CardConnection, CardSlot } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -11,16 +10,11 @@ import {
   VirtualCompositeReader,
   virtualUsb,
 } from '@webtoki/simulator'
-import { startBus, startPcscd } from '@webtoki/simulator/node'
 import { filter, firstValueFrom } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
-import { compile, LineProgram, whatIsMissing } from '../../simulator/test/bus/line-program.ts'
+import { judgeMissing, pcscHosts } from './pcsc-host.ts'
 
-const isRoot = process.getuid?.() === 0
-const missing =
-  whatIsMissing(['gcc', 'pkg-config', 'pcscd', 'unshare', 'nsenter'], ['libpcsclite']) ??
-  (isRoot ? undefined : 'a private mount namespace needs root')
-if (missing !== undefined) console.warn(`Several slots are not compared with libccid: ${missing}.`)
+if (judgeMissing !== undefined) console.warn(`Several slots are not compared with libccid: ${judgeMissing}.`)
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
@@ -42,25 +36,9 @@ afterEach(async () => {
 })
 
 async function libccid(device: UsbDeviceModel, count: number): Promise<Place[]> {
-  const bus = await startBus()
-  open.push(() => bus.close())
-  const daemon = await startPcscd({ bus })
-  open.push(() => daemon.end())
-  bus.plug(device)
-  const program = await compile(
-    join(import.meta.dirname, '../../simulator/test/bus/pcsc-host.c'),
-    'libpcsclite',
-  )
-  const places: Place[] = []
-  for (let at = 0; at < count; at++) {
-    // A program for each slot: they work at the same time.
-    const inside = daemon.inside(program)
-    const host = new LineProgram(inside.program, inside.args, {})
-    open.push(() => host.end())
-    expect(await host.next('answer')).toMatch(/successful/)
-    const name = await host.ask(`reader ${at}`)
+  const places = (await pcscHosts(device, count, open)).map(({ host, name }): Place => {
     const [, faceName, slot = ''] = /\[(.*)\] \(V0000001\) \w\w (\w\w)$/.exec(name) ?? []
-    places.push({
+    return {
       title: `${faceName} ${Number.parseInt(slot, 16)}`,
       until: async (presence) => expect(await host.ask(`wait ${presence}`)).toMatch(/^ok/),
       connect: async () => expect(await host.ask('connect')).toBe('ok'),
@@ -69,8 +47,8 @@ async function libccid(device: UsbDeviceModel, count: number): Promise<Place[]> 
         return said.startsWith('ok ') ? said.slice(3) : 'gone'
       },
       disconnect: async () => void (await host.ask('disconnect')),
-    })
-  }
+    }
+  })
   return inOrder(places)
 }
 
@@ -146,7 +124,7 @@ async function story(places: readonly Place[], hands: Hands): Promise<string[]> 
   return lines
 }
 
-describe.skipIf(missing !== undefined)('libccid and we report the same of every slot', () => {
+describe.skipIf(judgeMissing !== undefined)('libccid and we report the same of every slot', () => {
   const handsOf = (reader: VirtualCcidReader, slots: number): Hands =>
     new Map(
       Array.from({ length: slots }, (_, slot) => [

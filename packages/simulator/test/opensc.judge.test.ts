@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPivCard, type PivCard, readerProfiles, VirtualCcidReader } from '../src/index.ts'
 import { connectVpcd, type Pcscd, startBus, startPcscd, type VpcdConnection } from '../src/node/index.ts'
-import { until, whatIsMissing } from './bus/line-program.ts'
+import { whatIsMissing } from './bus/line-program.ts'
 
 const vpcdDriver = '/usr/lib/pcsc/drivers/serial/libifdvpcd.so'
 const missing =
@@ -52,7 +52,7 @@ async function inReader(profile: 'omnikey3021' | 'yubikey4'): Promise<Place> {
   reader.insert(card)
   bus.plug(reader)
   const daemon = await startPcscd({ bus })
-  await until('pcscd has claimed the reader', () => bus.isClaimed(reader, 0))
+  if (!(await isSeen(daemon))) throw new Error('pcscd does not see the card.')
   return {
     card,
     daemon,

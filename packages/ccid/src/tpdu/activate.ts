@@ -14,7 +14,7 @@ import { CcidFeature } from '../ccid-feature.ts'
 import {
   CcidError,
   ChainParameter,
-  decodeParametersOf,
+  decodeParameters,
   encodeGetParameters,
   encodeSetParameters,
   encodeXfrBlock,
@@ -185,7 +185,7 @@ async function askProtocol({ number, reader }: ActivatedSlot): Promise<0 | 1 | u
   try {
     const message = encodeGetParameters({ slot: number })
     const answer = await reader.ask(message, RdrToPc.parameters, 'GetParameters', {}, READER_TIMEOUT_MS)
-    return decodeParametersOf(answer).protocol
+    return decodeParameters(answer).protocol
   } catch (error) {
     if (error instanceof ReaderRefusedError || error instanceof MalformedError) return undefined
     throw error

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <reader.h>
 #include <winscard.h>
@@ -14,6 +15,29 @@ static void say(const char *text, const unsigned char *data, DWORD bytes) {
 }
 
 static SCARDHANDLE card;
+static char reader[MAX_READERNAME];
+static SCARD_READERSTATE state = {.szReader = reader};
+
+/* Puts the name of pcscd's reader of that number into `reader`; waits for a fifth of a second where it is not ready. */
+static LONG find(SCARDCONTEXT context, int wanted) {
+  SCARD_READERSTATE plug = {.szReader = "\\\\?PnP?\\Notification"};
+  char names[4096] = "";
+  DWORD length = sizeof names;
+  LONG result = SCardListReaders(context, NULL, names, &length);
+  if (result != SCARD_S_SUCCESS && result != SCARD_E_NO_READERS_AVAILABLE) return result;
+  const char *name = names;
+  for (int before = wanted; *name && before > 0; before--) name += strlen(name) + 1;
+  if (!*name) {
+    SCardGetStatusChange(context, 200, &plug, 1);
+    return SCARD_E_NO_READERS_AVAILABLE;
+  }
+  snprintf(reader, sizeof reader, "%.127s", name);
+  state.dwCurrentState = SCARD_STATE_UNAWARE;
+  result = SCardGetStatusChange(context, 0, &state, 1);
+  if (result == SCARD_S_SUCCESS && state.dwEventState & (SCARD_STATE_PRESENT | SCARD_STATE_EMPTY)) return result;
+  usleep(10000);
+  return SCARD_E_NO_READERS_AVAILABLE;
+}
 
 /* PC/SC part 10, 2.2: sends to the control code that the reader has for a feature. */
 static LONG feature(unsigned char tag, const unsigned char *data, DWORD bytes, unsigned char *got, DWORD room, DWORD *length) {
@@ -31,8 +55,6 @@ int main(void) {
   static unsigned char command[1 << 17], response[1 << 17];
   SCARDCONTEXT context;
   DWORD protocol = SCARD_PROTOCOL_T1;
-  SCARD_READERSTATE state = {0};
-  static char reader[MAX_READERNAME];
   LONG result;
   while ((result = SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context)) == SCARD_E_NO_SERVICE) usleep(10000);
   say(pcsc_stringify_error(result), NULL, 0);
@@ -42,22 +64,18 @@ int main(void) {
     sscanf(line, "%31s %n", verb, &at);
     DWORD bytes = 0;
     if (!strcmp(verb, "reader")) {
-      /* "reader" or "reader N": waits until there is one, or the Nth by pcscd's list, counted from 0. */
-      SCARD_READERSTATE plug = {.szReader = "\\\\?PnP?\\Notification"};
-      char names[4096] = "";
-      const char *name;
-      for (int wanted = atoi(line + at);;) {
-        DWORD length = sizeof names;
-        result = SCardListReaders(context, NULL, names, &length);
-        int index = wanted;
-        for (name = names; result == SCARD_S_SUCCESS && *name && index > 0; index--) name += strlen(name) + 1;
-        if (result == SCARD_S_SUCCESS ? *name : result != SCARD_E_NO_READERS_AVAILABLE) break;
-        SCardGetStatusChange(context, 200, &plug, 1);
-      }
-      snprintf(reader, sizeof reader, "%s", name);
-      state.szReader = reader;
-      state.dwCurrentState = SCARD_STATE_UNAWARE;
-      printf("answer %s\n", reader);
+      /*
+       * "reader" or "reader N": the first, or the Nth by pcscd's list, counted from 0, once it is ready; ten seconds at
+       * most. pcscd lists a reader while it still writes its name, half of which can be read then, and takes it off the
+       * list again where its start fails. A reader whose slot is empty or full has started.
+       */
+      const int wanted = atoi(line + at);
+      const time_t end = time(NULL) + 10;
+      do {
+        result = find(context, wanted);
+      } while (result == SCARD_E_NO_READERS_AVAILABLE && time(NULL) < end);
+      if (result == SCARD_S_SUCCESS) printf("answer %s\n", reader);
+      else printf("answer none: %s\n", pcsc_stringify_error(result));
       fflush(stdout);
       continue;
     }
@@ -74,7 +92,7 @@ int main(void) {
       else if (result == SCARD_S_SUCCESS && (state.dwEventState & wanted)) {
         say("ok", state.rgbAtr, wanted == SCARD_STATE_PRESENT ? state.cbAtr : 0);
         continue;
-      }
+      } else if (result == SCARD_S_SUCCESS) result = SCARD_E_UNKNOWN_READER;
     }
     if (!strcmp(verb, "connect")) {
       /* "connect", "connect T=0" or "connect T=1"; "connect direct": the reader, card or not. */
