@@ -151,6 +151,20 @@ function documentation() {
   return complaints
 }
 
+/** What the README leaves out of the dependencies: each is named there, with its reason. */
+function unnamedDependencies() {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8')
+  const others = ['', 'bench', 'demo', 'e2e'].map((folder) => readJson(join(root, folder, 'package.json')))
+  const named = [...packages().map(({ manifest }) => manifest), ...others].flatMap((manifest) =>
+    ['dependencies', 'devDependencies', 'peerDependencies', 'optionalDependencies'].flatMap((kind) =>
+      Object.keys(manifest[kind] ?? {}),
+    ),
+  )
+  return [...new Set(named)]
+    .filter((name) => !/^(@webtoki\/|webtoki$)/.test(name) && !readme.includes(`\`${name}\``))
+    .map((name) => `README.md does not name ${name}`)
+}
+
 /** The lockfile says all that the manifests ask for, and resolving it anew changes no byte of it. */
 function lockfile() {
   const path = join(root, 'pnpm-lock.yaml')
@@ -276,6 +290,7 @@ try {
   await check('format', () => tool('biome', ['ci', '--colors=off']))
   await check('rule of imports', ruleOfImports)
   await check('doc comments', documentation)
+  await check('dependencies named', unnamedDependencies)
   await check('lockfile', lockfile)
   await packed(folder)
 } finally {
