@@ -127,7 +127,7 @@ export async function sideBySide(): Promise<SideBySide | undefined> {
       const apduMilliseconds = round(await opened.evaluate((each) => bench.driver(500, each), apdu))
       return { ours, bareMilliseconds, apduMilliseconds }
     })
-    bus.unplug(echo)
+    await bus.unplug(echo)
     const judge = await byOpenSc(bus, reader)
     return { ...inPage, ...(judge === undefined ? {} : { judge }) }
   } finally {

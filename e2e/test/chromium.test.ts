@@ -55,7 +55,7 @@ beforeAll(async () => {
 afterEach(async () => {
   for (const each of [vendorClass, known, smartCardClass]) each.thinking.goOn()
   for (const page of stand?.context.pages().slice(1) ?? []) await page.close()
-  for (const device of plugged.splice(0)) stand.bus.unplug(device)
+  for (const device of plugged.splice(0)) await stand.bus.unplug(device)
 })
 afterAll(async () => {
   await stand?.stop()
@@ -115,7 +115,7 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
     await page.enterPin('123456')
     await page.signing('The card is working')
-    stand.bus.unplug(vendorClass.made)
+    await stand.bus.unplug(vendorClass.made)
     await page.signing('The card or its reader was taken away.')
     await page.page.locator('webtoki-readers').getByText('No reader is connected.').waitFor()
     vendorClass.thinking.goOn()
@@ -275,12 +275,12 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
         // Whoever is plugged in later is seen, and the liar is not.
         plug(known.made)
         await sees(page, 'KNOWN')
-        stand.bus.unplug(plugged.pop() as VirtualCcidReader)
+        await stand.bus.unplug(plugged.pop() as VirtualCcidReader)
       } else {
         await sees(page, 'VENDOR')
         expect(await choose(page)).toBe(ends)
       }
-      stand.bus.unplug(plugged.pop() as VirtualCcidReader)
+      await stand.bus.unplug(plugged.pop() as VirtualCcidReader)
       await sees(page)
       plug(vendorClass.made)
       await sees(page, 'VENDOR')
@@ -295,7 +295,7 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
       const [device] = await navigator.usb.getDevices()
       Object.assign(globalThis, { found: device })
     })
-    stand.bus.unplug(plugged.pop() as VirtualCcidReader)
+    await stand.bus.unplug(plugged.pop() as VirtualCcidReader)
     await sees(page)
     const told = await page.evaluate(async () => {
       const { found } = globalThis as unknown as { found: USBDevice }

@@ -74,7 +74,7 @@ describe.skipIf(missing !== undefined)('the demo as an Isolated Web App', () => 
       )
       expect(page.complaints).toEqual([])
     } finally {
-      stand.bus.unplug(reader)
+      await stand.bus.unplug(reader)
     }
   })
 
@@ -87,7 +87,7 @@ describe.skipIf(missing !== undefined)('the demo as an Isolated Web App', () => 
         page.evaluate(async () => (await navigator.usb.getDevices()).map((device) => device.serialNumber))
       await expect.poll(seen).toEqual(['CLASS0B'])
     } finally {
-      for (const reader of Object.values(readers)) stand.bus.unplug(reader)
+      for (const reader of Object.values(readers)) await stand.bus.unplug(reader)
     }
   })
 })

@@ -37,8 +37,9 @@ describe.skipIf(missing !== undefined)('the browser’s own WebHID', () => {
     })
     page = await stand.open(lab.url)
   })
-  afterEach(() => {
-    for (const device of [plain, numbered]) stand?.bus.unplugHid(device)
+  afterEach(async () => {
+    for (const device of [plain, numbered]) await stand?.bus.unplugHid(device)
+    await seen(0)
   })
   afterAll(async () => {
     await stand?.stop()
@@ -99,7 +100,7 @@ describe.skipIf(missing !== undefined)('the browser’s own WebHID', () => {
       await hid?.open()
       Object.assign(globalThis, { told })
     })
-    stand.bus.unplugHid(plain)
+    await stand.bus.unplugHid(plain)
     await seen(0)
     stand.bus.plugHid(plain)
     await seen(1)

@@ -135,8 +135,9 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await program.ask('open cafe 4001')).toBe('ok')
     expect(await program.ask('claim 0')).toBe('ok')
     expect(await program.ask('in 81 40')).toBe('ok')
-    bus.unplug(device)
+    const told = bus.unplug(device)
     expect(await program.next('transfer')).toBe('no-device')
+    await told
     expect(await program.next('hotplug')).toBe('left')
     expect(await program.ask('claim 0')).toBe('LIBUSB_ERROR_NO_DEVICE')
     expect(await program.ask('close')).toBe('ok')
@@ -145,6 +146,18 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await program.ask('open cafe 4001')).toBe('ok')
     expect(await program.ask('claim 0')).toBe('ok')
     expect(await program.ask('out 2 11')).toBe('ok')
+  })
+
+  test('pulled and plugged again at once: a program is told of the one that left before the one that came', async () => {
+    const device = new LoopBack()
+    const program = await host()
+    bus.plug(device)
+    expect(await program.next('hotplug')).toBe('arrived')
+    void bus.unplug(device)
+    bus.plug(device)
+    expect(await program.next('hotplug')).toBe('left')
+    expect(await program.next('hotplug')).toBe('arrived')
+    expect(await program.ask('open cafe 4001')).toBe('ok')
   })
 
   test('a bus killed in the middle of a transfer is a device that left, and hangs nobody', async () => {

@@ -71,7 +71,7 @@ describe.skipIf(missing !== undefined)('a program on hidraw', () => {
   it('is told of a device that left by its writes, never by an empty read; another can be opened', async () => {
     const device = plug(new EchoHidDevice({ productId: 0x4100, serialNumber: 'H1' }))
     await host.ask('open /dev/hidraw0')
-    bus.unplugHid(device)
+    await bus.unplugHid(device)
     const wrote = async () => await host.ask(`write ${report(64, 0)}`)
     await expect.poll(wrote, { timeout: 5000 }).toBe('Broken pipe')
     expect(await host.ask('info')).toBe('No such device')

@@ -36,6 +36,13 @@ interface Shown {
 const maxSocketPathBytes = 107
 
 /**
+ * Programs that hold a device see it go at once, those that watch some time later: the kernel ends the transfers first, and
+ * udevd works through its rules before it tells anybody. pcscd and libccid take the two in this order for granted: told
+ * both at once, a thread that still tries to read an interrupt endpoint meets the one that closes the device.
+ */
+const REMOVAL_TOLD_MS = 50
+
+/**
  * Starts a bus. Programs under it must run beside this process's event loop, which answers them: `spawn`, not `spawnSync`.
  *
  * ```ts
@@ -67,6 +74,10 @@ export class VirtualUsbBus {
   readonly #shownHid = new Map<HidDeviceModel, ShownHid>()
   readonly #monitors = new Set<Socket>()
   readonly #sockets = new Set<Socket>()
+  /** What watchers are still to be told, in order. */
+  readonly #untold: Buffer[] = []
+  readonly #awaiting: (() => void)[] = []
+  #telling: ReturnType<typeof setTimeout> | undefined
   #lastAddress = 1
   #nextHid = 0
   #isClosed = false
@@ -110,16 +121,19 @@ export class VirtualUsbBus {
     if (this.#shown.has(model)) throw new Error('The virtual device is plugged in already.')
     const plugged = new PluggedDevice(model)
     const address = ++this.#lastAddress
-    model.plugged({ unplug: () => this.unplug(model) })
+    model.plugged({ unplug: () => void this.unplug(model) })
     const tree = this.#tree.add(model, address, plugged.configurationValue)
     this.#shown.set(model, { plugged, address, files: new Map(), tree })
     this.#tell('add', [tree.device, ...tree.interfaces])
   }
 
-  /** Pulls the device: pending transfers end with ESHUTDOWN, all else with ENODEV, watchers are told. Nothing if it is out. */
-  unplug(model: UsbDeviceModel): void {
+  /**
+   * Pulls the device: pending transfers end with ESHUTDOWN, all else with ENODEV, at once; resolves when watchers have been
+   * told, 50 ms later. Nothing if it is out.
+   */
+  unplug(model: UsbDeviceModel): Promise<void> {
     const shown = this.#shown.get(model)
-    if (shown === undefined) return
+    if (shown === undefined) return Promise.resolve()
     this.#shown.delete(model)
     shown.plugged.isPlugged = false
     shown.plugged.claims.clear()
@@ -128,6 +142,7 @@ export class VirtualUsbBus {
     // The end of the connection is what tells a program's open file: the same when this process is killed.
     for (const socket of shown.files.values()) socket.end()
     this.#tell('remove', [...shown.tree.interfaces, shown.tree.device])
+    return this.#told()
   }
 
   /** Plugs a HID device in, as a hidraw file; programs that watch are told. */
@@ -145,15 +160,16 @@ export class VirtualUsbBus {
     this.#tell('add', [tree.device])
   }
 
-  /** Pulls a HID device: what is written fails, what is read stays silent, watchers are told. Nothing if it is out. */
-  unplugHid(model: HidDeviceModel): void {
+  /** Pulls a HID device: what is written fails, what is read stays silent; resolves when watchers have been told, 50 ms later. Nothing if it is out. */
+  unplugHid(model: HidDeviceModel): Promise<void> {
     const shown = this.#shownHid.get(model)
-    if (shown === undefined) return
+    if (shown === undefined) return Promise.resolve()
     this.#shownHid.delete(model)
     model.unplugged()
     this.#tree.removeHid(shown.tree)
     for (const socket of shown.files.values()) socket.end()
     this.#tell('remove', [shown.tree.device])
+    return this.#told()
   }
 
   /** How many programs hold the device open: for tests that wait until one does. */
@@ -175,8 +191,9 @@ export class VirtualUsbBus {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const model of [...this.#shown.keys()]) this.unplug(model)
-    for (const model of [...this.#shownHid.keys()]) this.unplugHid(model)
+    for (const model of [...this.#shown.keys()]) void this.unplug(model)
+    for (const model of [...this.#shownHid.keys()]) void this.unplugHid(model)
+    this.#tellNow()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     for (const socket of this.#sockets) socket.end(() => socket.destroy())
     await closed
@@ -184,10 +201,24 @@ export class VirtualUsbBus {
   }
 
   #tell(action: 'add' | 'remove', entries: readonly TreeEntry[]): void {
-    for (const { path, properties } of entries) {
-      const text = Buffer.from(linesOf({ ACTION: action, DEVPATH: path, ...properties }))
+    for (const { path, properties } of entries)
+      this.#untold.push(Buffer.from(linesOf({ ACTION: action, DEVPATH: path, ...properties })))
+    if (action === 'remove' && !this.#isClosed)
+      this.#telling ??= setTimeout(() => this.#tellNow(), REMOVAL_TOLD_MS)
+    else if (this.#telling === undefined) this.#tellNow()
+  }
+
+  #tellNow(): void {
+    clearTimeout(this.#telling)
+    this.#telling = undefined
+    for (const text of this.#untold.splice(0))
       for (const monitor of this.#monitors) monitor.write(encodeFrame('e', 0, text))
-    }
+    for (const told of this.#awaiting.splice(0)) told()
+  }
+
+  #told(): Promise<void> {
+    if (this.#telling === undefined) return Promise.resolve()
+    return new Promise((resolve) => this.#awaiting.push(resolve))
   }
 
   #connected(socket: Socket): void {
