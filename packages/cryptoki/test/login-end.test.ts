@@ -2,12 +2,30 @@
 import { CKA, CKM, CKO, CKR, CKS, CKU, Cryptoki, MemoryObjectCache, result } from '@webtoki/cryptoki'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { bytesOf, HeldAnswer, HeldDialog, object, open, rightPin, rv, verifies } from './piv-stand.ts'
+import {
+  type Between,
+  bytesOf,
+  HeldAnswer,
+  HeldDialog,
+  object,
+  open,
+  rightPin,
+  rv,
+  verifies,
+} from './piv-stand.ts'
 import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
 
 const message = bytesOf('x')
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const ecdsa = { type: CKM.ECDSA_SHA256 }
+
+/** A card that refuses VERIFY without data, as older PIV cards do. */
+const silentOnStatus =
+  (between: Between): Between =>
+  async (command, card) =>
+    command[1] === 0x20 && command[2] === 0 && command.length <= 5
+      ? Uint8Array.of(0x67, 0)
+      : between(command, card)
 
 describe('after the last session is closed the card is not logged in any more', () => {
   it('though only the PIN of one signature was given', async () => {
@@ -48,6 +66,24 @@ describe('after the last session is closed the card is not logged in any more', 
     await cryptoki.close()
   })
 
+  it('though the card refuses to say how its PIN stands', async () => {
+    const sign = new HeldAnswer(0x87)
+    const { session, card, cryptoki } = await open({
+      cryptoki: { login: 'on-demand' },
+      between: silentOnStatus(sign.between),
+    })
+    const nineC = await object(session, CKO.PRIVATE_KEY, 2)
+    const signing = session.sign(ecdsa, nineC, message).subscribe({ error: () => {} })
+    await sign.reached
+    signing.unsubscribe()
+    sign.letGo()
+    const refused = session.sign(ecdsa, nineC, message, { pin: async () => undefined })
+    await expect(result(refused)).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
+    await session.close()
+    expect(card.pinVerified).toBe(false)
+    await cryptoki.close()
+  })
+
   it('on a card that cannot forget a PIN on request: it is reset', async () => {
     const { session, card, cryptoki } = await open({
       between: async (command, card) =>
@@ -62,6 +98,20 @@ describe('after the last session is closed the card is not logged in any more', 
     expect(card.pinVerified).toBe(false)
     await cryptoki.close()
   })
+})
+
+it('a signature that was abandoned does not end the login of a card that refuses to say how its PIN stands', async () => {
+  const sign = new HeldAnswer(0x87)
+  const { session, cryptoki } = await open({ between: silentOnStatus(sign.between) })
+  await session.login(CKU.USER)
+  const nineA = await object(session, CKO.PRIVATE_KEY, 1)
+  const signing = session.sign(rsa, nineA, message).subscribe({ error: () => {} })
+  await sign.reached
+  signing.unsubscribe()
+  sign.letGo()
+  expect(await result(session.sign(rsa, nineA, message))).toHaveLength(256)
+  expect(session.state).toBe(CKS.RO_USER_FUNCTIONS)
+  await cryptoki.close()
 })
 
 describe('a PIN dialog', () => {

@@ -168,9 +168,10 @@ export class PivApplet {
   async pinStatus(channel: CardChannel, options?: TransmitOptions): Promise<PinStatus> {
     const { sw } = await exchange(channel, this.#verifyCommand(0), options)
     this.#verified = sw === SW.OK
-    this.#mayBeVerified = this.#verified
-    // Cards that refuse VERIFY without data tell nothing; that is no reason to fail.
-    if (!this.#verified) this.#learnTries(triesTold(sw))
+    const triesLeft = triesTold(sw)
+    // Cards that refuse VERIFY without data tell nothing: no reason to fail, nor to believe that a PIN of ours is gone.
+    if (this.#verified || triesLeft !== undefined) this.#mayBeVerified = this.#verified
+    if (!this.#verified) this.#learnTries(triesLeft)
     return { verified: this.#verified, triesLeft: this.#verified ? undefined : this.#triesLeft }
   }
 

@@ -340,8 +340,9 @@ export class PivToken implements Token {
 
   /** Another owner was at the card: what it knows of the PIN may be gone. */
   async #checkStillVerified(channel: CardChannel, options: TransmitOptions): Promise<void> {
-    const { verified } = await this.#applet.pinStatus(channel, transmitOptionsOf(options))
-    if (!verified) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+    await this.#applet.pinStatus(channel, transmitOptionsOf(options))
+    // Where the card does not say, the use of the key will.
+    if (!this.#applet.mayBeVerified) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
   }
 
   #inTransaction<T>(
