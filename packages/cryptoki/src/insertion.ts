@@ -137,6 +137,8 @@ export class Insertion implements HandleScope {
     this.forgetLogin()
     try {
       await this.token.logout(options)
+      // A login that was under way came in before it, and the card has forgotten that one too.
+      this.forgetLogin()
     } catch (error) {
       // What cannot be taken back by a command is taken back by cutting the power.
       await this.#connection.close('power-off')

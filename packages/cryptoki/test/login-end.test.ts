@@ -114,6 +114,22 @@ it('a signature that was abandoned does not end the login of a card that refuses
   await cryptoki.close()
 })
 
+it('a logout that comes while another session logs in leaves nobody logged in, on the card and here', async () => {
+  const verify = new HeldAnswer(0x20)
+  const { session, slot, card, cryptoki } = await open({ between: verify.between })
+  const other = await slot.openSession()
+  const login = session.login(CKU.USER)
+  await verify.reached
+  const logout = other.logout()
+  verify.letGo()
+  await Promise.all([login, logout])
+  expect(card.pinVerified).toBe(false)
+  expect(session.state).toBe(CKS.RO_PUBLIC_SESSION)
+  await session.login(CKU.USER)
+  expect(card.pinVerified).toBe(true)
+  await cryptoki.close()
+})
+
 describe('a PIN dialog', () => {
   it('closes with its session, and what is typed then costs no try', async () => {
     for (const others of [0, 1]) {
