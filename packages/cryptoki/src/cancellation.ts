@@ -33,6 +33,13 @@ export class Cancellation implements AbortSignalLike {
     this.#reason = reason
     const listeners = [...this.#listeners.values()]
     this.#listeners.clear()
-    for (const listener of listeners) listener()
+    for (const listener of listeners) {
+      try {
+        listener()
+      } catch (error) {
+        // As with an AbortSignal: a page whose dialog cannot close is told, and the others hear of the end all the same.
+        void Promise.reject(error as Error)
+      }
+    }
   }
 }

@@ -1,6 +1,6 @@
 /** What ends a login, and that the card hears of it; PIN dialogs that nobody waits for any more. */
 import { CKA, CKM, CKO, CKR, CKS, CKU, Cryptoki, MemoryObjectCache, result } from '@webtoki/cryptoki'
-import { firstValueFrom } from 'rxjs'
+import { filter, firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import {
   type Between,
@@ -159,6 +159,34 @@ describe('a PIN dialog', () => {
     expect(dialog.requests[0]?.signal.aborted).toBe(true)
     await dialog.type('123456')
     expect(verifies(card)).toBe(0)
+    await cryptoki.close()
+  })
+
+  it('that breaks when it is told to close is the page’s trouble: the login ends, and the slot goes on', async () => {
+    // The runner would take the page's error for its own.
+    const runners = process.listeners('unhandledRejection')
+    process.removeAllListeners('unhandledRejection')
+    const reported = new Promise((resolve) => process.once('unhandledRejection', resolve))
+    let shown!: () => void
+    const isShown = new Promise<void>((resolve) => void (shown = resolve))
+    const { session, slot, reader, card, cryptoki } = await open({
+      pin: ({ signal }) => {
+        signal.addEventListener('abort', () => {
+          throw new Error('The dialog is not open.')
+        })
+        shown()
+        return new Promise(() => {})
+      },
+    })
+    const refused = expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
+    await isShown
+    reader.remove()
+    await refused
+    expect(await reported).toEqual(new Error('The dialog is not open.'))
+    for (const listener of runners) process.on('unhandledRejection', listener)
+    reader.insert(card)
+    await firstValueFrom(slot.presence$.pipe(filter((presence) => presence === 'present')))
+    expect((await slot.openSession()).state).toBe(CKS.RO_PUBLIC_SESSION)
     await cryptoki.close()
   })
 
