@@ -56,6 +56,11 @@ export class Insertion implements HandleScope {
     return this.#user
   }
 
+  /** False also where the card has lost the login, as by a wrong PIN for one signature, though the standard keeps the state. */
+  get isVerified(): boolean {
+    return this.#user !== undefined && this.token.mayBeVerified
+  }
+
   get sessions(): ReadonlySet<InsertionSession> {
     return this.#sessions
   }
@@ -108,9 +113,11 @@ export class Insertion implements HandleScope {
 
   /** The login that a signature needs: another session's, where one is under way, or one of its own. */
   async loginOnDemand(pin: PinSource, options: TokenLoginOptions): Promise<void> {
-    while (this.#user === undefined && this.#loggingIn !== undefined)
+    while (!this.isVerified && this.#loggingIn !== undefined)
       await untilAborted(this.#loggingIn.over, options.signal)
-    if (this.#user === undefined) await this.login(CKU.USER, pin, options)
+    if (this.isVerified) return
+    this.#user = undefined
+    await this.login(CKU.USER, pin, options)
   }
 
   async logout(options?: TransmitOptions): Promise<void> {

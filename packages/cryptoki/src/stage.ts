@@ -103,7 +103,7 @@ export class SignStage implements Stage<Uint8Array> {
     const { insertion, mechanism, key, source, pin, login } = this.#signing
     const progress = this.#progress
     const always = key.attributes[CKA.ALWAYS_AUTHENTICATE] === true
-    const needsLogin = !always && key.isPrivate && insertion.user === undefined
+    const needsLogin = !always && key.isPrivate && !insertion.isVerified
     if (needsLogin && (login === undefined || pin === undefined))
       throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     progress.check()

@@ -273,6 +273,21 @@ it('a PIN that the card blocks for one signature takes the login of all with it'
   await cryptoki.close()
 })
 
+it('after a wrong PIN for one signature, a login on demand asks again, and handles stay good', async () => {
+  const pins = ['123456', '999999', '123456']
+  const { session, card, cryptoki } = await open({
+    cryptoki: { login: 'on-demand' },
+    pin: async () => ({ pin: bytesOf(pins.shift() ?? '') }),
+  })
+  const nineA = await object(session, CKO.PRIVATE_KEY, 1)
+  const nineC = await object(session, CKO.PRIVATE_KEY, 2)
+  await result(session.sign(rsa, nineA, message))
+  await expect(result(session.sign(ecdsa, nineC, message))).rejects.toEqual(rv(CKR.PIN_INCORRECT))
+  expect(await result(session.sign(rsa, nineA, message))).toHaveLength(256)
+  expect(verifies(card)).toBe(3)
+  await cryptoki.close()
+})
+
 it.each([
   [0x6f, 0x00],
   [0x12, 0x34],
