@@ -52,6 +52,11 @@ export class Insertion implements HandleScope {
     return this.#ended
   }
 
+  /** Set once the card is being given back: what wants it then waits for that, and finds it as new. */
+  get closing(): Promise<void> | undefined {
+    return this.#closing
+  }
+
   get user(): LoginUser | undefined {
     return this.#user
   }

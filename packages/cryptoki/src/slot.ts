@@ -71,21 +71,24 @@ export class Slot {
 
   /** C_CloseAllSessions, and the card's power goes off; the next session finds the card as new. */
   async closeAllSessions(): Promise<void> {
-    await this.#opening?.catch(() => {})
+    // Begun in this very call where it can be: who opens a session right after it is not among the closed.
+    if (this.#opening !== undefined) await this.#opening.catch(() => {})
     await this.#insertion?.close()
   }
 
   async #open(): Promise<Insertion> {
-    if (this.#insertion !== undefined) return this.#insertion
+    const closing = this.#insertion?.closing
+    if (this.#insertion !== undefined && closing === undefined) return this.#insertion
     // Two callers at once share one connection.
-    this.#opening ??= this.#connect().finally(() => {
+    this.#opening ??= this.#connect(closing).finally(() => {
       this.#opening = undefined
     })
     return this.#opening
   }
 
-  async #connect(): Promise<Insertion> {
+  async #connect(before: Promise<void> | undefined): Promise<Insertion> {
     try {
+      await before
       const connection = await this.#card.connect({ onWanted: () => this.#insertion?.letGo() })
       try {
         for (const driver of this.#settings.drivers) {

@@ -114,6 +114,19 @@ it('a signature that was abandoned does not end the login of a card that refuses
   await cryptoki.close()
 })
 
+it('a session that is opened while all others are being closed waits for that, and finds the card as new', async () => {
+  const { session, slot, card, cryptoki } = await open()
+  await session.login(CKU.USER)
+  const closed = slot.closeAllSessions()
+  const next = await slot.openSession({ pin: rightPin })
+  await closed
+  expect(card.pinVerified).toBe(false)
+  expect(next.state).toBe(CKS.RO_PUBLIC_SESSION)
+  await next.login(CKU.USER)
+  expect(await result(next.sign(rsa, await object(next, CKO.PRIVATE_KEY, 1), message))).toHaveLength(256)
+  await cryptoki.close()
+})
+
 it('a logout that comes while another session logs in leaves nobody logged in, on the card and here', async () => {
   const verify = new HeldAnswer(0x20)
   const { session, slot, card, cryptoki } = await open({ between: verify.between })
