@@ -67,6 +67,9 @@ function fromStatus(sw: number): CKR {
   switch (sw) {
     case SW.SECURITY_STATUS_NOT_SATISFIED:
       return CKR.USER_NOT_LOGGED_IN
+    // VERIFY alone answers so: wrong, and the card does not tell how many tries are left.
+    case SW.WARNING:
+      return CKR.PIN_INCORRECT
     case SW.AUTHENTICATION_BLOCKED:
       return CKR.PIN_LOCKED
     case SW.NOT_ENOUGH_MEMORY:

@@ -286,6 +286,19 @@ it('a PIN that the card blocks for one signature takes the login of all with it'
   await cryptoki.close()
 })
 
+it('a wrong PIN is told as such by a card that counts its tries for itself', async () => {
+  const { session, card, cryptoki } = await open({
+    pin: async () => ({ pin: bytesOf('999999') }),
+    between: silentOnStatus(async (command, card) => {
+      const answer = await card.process(command)
+      return answer[0] === 0x63 ? Uint8Array.of(0x63, 0) : answer
+    }),
+  })
+  await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
+  expect(card.pinTriesLeft).toBe(2)
+  await cryptoki.close()
+})
+
 it('after a wrong PIN for one signature, a login on demand asks again, and handles stay good', async () => {
   const pins = ['123456', '999999', '123456']
   const { session, card, cryptoki } = await open({
