@@ -112,7 +112,9 @@ function fromIterator(iterator: AsyncIterator<Uint8Array> | Iterator<Uint8Array>
 }
 
 function fromObservable(source: ObservableLike): Chunks {
-  const waiting: Uint8Array[] = []
+  let arrived: Uint8Array[] = []
+  // The same, last first: taking from the front of a long array moves all the rest each time.
+  let waiting: Uint8Array[] = []
   let end: { readonly error?: unknown } | undefined
   let wake: (() => void) | undefined
   const tell = (): void => {
@@ -121,7 +123,7 @@ function fromObservable(source: ObservableLike): Chunks {
   }
   const subscription = source.subscribe({
     next: (chunk) => {
-      waiting.push(chunk)
+      arrived.push(chunk)
       tell()
     },
     error: (error) => {
@@ -135,12 +137,16 @@ function fromObservable(source: ObservableLike): Chunks {
   })
   return {
     next: async () => {
-      while (waiting.length === 0 && end === undefined) {
+      while (waiting.length + arrived.length === 0 && end === undefined) {
         await new Promise<void>((resolve) => {
           wake = resolve
         })
       }
-      const value = waiting.shift()
+      if (waiting.length === 0) {
+        waiting = arrived.reverse()
+        arrived = []
+      }
+      const value = waiting.pop()
       if (value !== undefined) return { done: false, value }
       if (end !== undefined && 'error' in end) throw end.error
       return { done: true }

@@ -15,8 +15,9 @@ import {
   result,
   type Session,
 } from '@webtoki/cryptoki'
-import { firstValueFrom, of, Subject, toArray } from 'rxjs'
+import { firstValueFrom, from, of, Subject, toArray } from 'rxjs'
 import { describe, expect, it } from 'vitest'
+import { openSource } from '../src/source.ts'
 import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
 
 const sign = { type: CKM.SHA256_RSA_PKCS }
@@ -226,6 +227,22 @@ describe('operations of one session', () => {
       )
       expect(collected.at(-1)?.bytes).toBe(message.length)
     }
+  })
+
+  it('chunks that are pushed by the hundred thousand before anybody pulls are taken in their order, and soon', async () => {
+    const count = 200_000
+    const chunks = openSource(
+      from(Array.from({ length: count }, (_, at) => Uint8Array.of(at & 0xff, at >> 8))),
+    )
+    const begun = performance.now()
+    for (let at = 0; at < count; at++) {
+      const { value } = await chunks.next()
+      if (value?.[0] !== (at & 0xff) || value[1] !== ((at >> 8) & 0xff))
+        throw new Error(`Chunk ${at} is another.`)
+    }
+    expect(await chunks.next()).toEqual({ done: true })
+    // Well below a second; most of a minute where the work grows with the square.
+    expect(performance.now() - begun).toBeLessThan(10_000)
   })
 
   it('a source that fails ends its operation, with the reason as the cause', async () => {
