@@ -256,8 +256,14 @@ describe('a PIN dialog', () => {
     await expect(result(session.sign({ type: CKM.RSA_PKCS }, key, tooLong))).rejects.toEqual(
       rv(CKR.DATA_LEN_RANGE),
     )
+    const modulus = key.get(CKA.MODULUS)
+    await expect(result(session.sign({ type: CKM.RSA_X_509 }, key, modulus))).rejects.toEqual(
+      rv(CKR.DATA_INVALID),
+    )
     expect(asked).toBe(0)
     expect(verifies(card)).toBe(0)
+    const below = modulus.with(255, (modulus[255] as number) - 1)
+    expect(await result(session.sign({ type: CKM.RSA_X_509 }, key, below))).toHaveLength(256)
     await cryptoki.close()
   })
 

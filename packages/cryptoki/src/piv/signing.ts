@@ -1,4 +1,5 @@
 /** What a PIV card is given to sign: its RSA is raw, its ECDSA takes a digest (SP 800-73-4 part 2, 3.2.4). */
+import { toHex } from '@webtoki/apdu'
 import {
   ecdsaSignatureFromDer,
   encodeDigestInfo,
@@ -33,7 +34,7 @@ const curves: ReadonlyMap<string, { readonly algorithm: number; readonly fieldBy
   ['06052b81040022', { algorithm: PivAlgorithm.P384, fieldBytes: 48 }],
 ])
 
-/** Rejects with CKR_KEY_SIZE_RANGE, CKR_DATA_LEN_RANGE, CKR_MECHANISM_INVALID before anything is sent. */
+/** Rejects with CKR_KEY_SIZE_RANGE, CKR_DATA_LEN_RANGE, CKR_DATA_INVALID, CKR_MECHANISM_INVALID before anything is sent. */
 export async function prepareSignature(
   request: SignRequest,
   attributes: Attributes,
@@ -83,6 +84,10 @@ async function rsaSignature(
     if (data.length > keyBytes) throw new CryptokiError(CKR.DATA_LEN_RANGE)
     const challenge = new Uint8Array(keyBytes)
     challenge.set(data, keyBytes - data.length)
+    // Bytes of one length in hex stand in the order of their numbers.
+    if (toHex(challenge) >= toHex(attributes[CKA.MODULUS] ?? challenge)) {
+      throw new CryptokiError(CKR.DATA_INVALID, { detail: 'the data, as a number, is not below the modulus' })
+    }
     return { algorithm, challenge, finish }
   }
   const message = digested === undefined ? data : encodeDigestInfo(digested, data)
