@@ -58,6 +58,10 @@ export async function requestPin(source: PinSource, need: PinNeed): Promise<PinA
   }
   const answer = await untilAborted(source(request), signal)
   if (answer === undefined) throw new CryptokiError(CKR.FUNCTION_CANCELED, { detail: 'no PIN was given' })
+  if (typeof (answer.pin as unknown) === 'string') {
+    const detail = 'a PIN is given as bytes, such as TextEncoder makes of a text; it was not sent'
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
+  }
   if (need.pinPad === undefined && (answer.pin.length < minBytes || answer.pin.length > maxBytes)) {
     answer.pin.fill(0)
     throw new CryptokiError(CKR.PIN_LEN_RANGE)

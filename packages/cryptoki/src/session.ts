@@ -5,7 +5,7 @@ import { CKA, CKF, CKK, CKO, CKR, CKS, CKU } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import type { Insertion, InsertionSession } from './insertion.ts'
 import { digestMechanism, type Mechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
-import type { CkObject } from './object.ts'
+import { CkObject } from './object.ts'
 import { ActiveOperation, type Operation, operation, type Progress, type Started } from './operation.ts'
 import {
   admit,
@@ -356,6 +356,9 @@ export class Session implements InsertionSession {
       return { type: 'digest', endsOnLogout: false, begin: async () => new DigestStage(name) }
     }
     const { key, mechanism, type } = spec
+    if (!(key instanceof CkObject)) {
+      throw new CryptokiError(CKR.KEY_HANDLE_INVALID, { detail: 'no key was given; the search found none' })
+    }
     const source = key.sourceFor(this.#insertion, CKR.KEY_HANDLE_INVALID)
     if (type === 'sign') return this.#prepareSign(spec, source)
     if (type === 'verify') return this.#prepareVerify(spec)

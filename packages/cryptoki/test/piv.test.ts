@@ -251,6 +251,18 @@ describe('PINs', () => {
     await cryptoki.close()
   })
 
+  it('as text, from a page without types, is not sent, and the page is told what to give', async () => {
+    const { session, card, cryptoki } = await open()
+    const source = async (): Promise<never> => ({ pin: '123456' }) as never
+    await expect(session.login(CKU.USER, source)).rejects.toMatchObject({
+      rv: CKR.ARGUMENTS_BAD,
+      message: expect.stringContaining('bytes') as string,
+    })
+    expect(card.pinTriesLeft).toBe(3)
+    expect(verifies(card)).toBe(0)
+    await cryptoki.close()
+  })
+
   it('is overwritten after use, right or wrong', async () => {
     for (const text of ['123456', '654321']) {
       const pin = bytesOf(text)

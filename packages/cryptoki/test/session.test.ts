@@ -420,6 +420,15 @@ describe('the end of a session', () => {
 })
 
 describe('what is known without the card is refused before it', () => {
+  it('a key that the search did not find', async () => {
+    const { session } = await open()
+    const [key] = await result(session.findObjects({ [CKA.ID]: Uint8Array.of(77) }))
+    await expect(result(session.sign(sign, key as CkObject, message))).rejects.toMatchObject({
+      rv: CKR.KEY_HANDLE_INVALID,
+      message: expect.stringContaining('the search found none') as string,
+    })
+  })
+
   it('mechanism, key type, key use', async () => {
     const { session, token } = await open()
     await session.login(CKU.USER)
