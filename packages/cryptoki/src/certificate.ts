@@ -344,6 +344,9 @@ function readPurposes(der: Uint8Array): string[] {
   return purposes
 }
 
+/** Twice a UUID, the largest that is in use (ITU-T X.667). */
+const MAX_ARC_BITS = 256n
+
 /** X.690, 8.19. Arcs may be of any size (2.25 has UUIDs below it), so they are counted in bigint. */
 function readOid(content: Uint8Array): string {
   if (content.length === 0 || (content.at(-1) ?? 0) >= 0x80)
@@ -352,6 +355,8 @@ function readOid(content: Uint8Array): string {
   let arc = 0n
   for (const byte of content) {
     arc = (arc << 7n) | BigInt(byte & 0x7f)
+    // Of any size, but not of the certificate's: each byte more costs as much as all before it.
+    if (arc >> MAX_ARC_BITS > 0n) throw malformed('an object identifier with an endless number')
     if (byte >= 0x80) continue
     arcs.push(arc)
     arc = 0n

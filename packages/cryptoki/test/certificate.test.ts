@@ -164,6 +164,27 @@ describe('hostile bytes', () => {
   })
 })
 
+describe('an object identifier', () => {
+  const withPurpose = (oid: Uint8Array): Uint8Array => {
+    const purposes = encodeTlv(0x04, encodeTlv(0x30, encodeTlv(0x06, oid)))
+    const extension = encodeTlv(0x30, encodeTlv(0x06, fromHex('551d25')), purposes)
+    return withPart(7, encodeTlv(0xa3, encodeTlv(0x30, extension)))
+  }
+
+  it('below 2.25 has a UUID for a number', () => {
+    const uuid = fromHex('6983f09da7ebcfdee0c7a1a7b2c0948cc8f9d776')
+    expect(decodeX509(withPurpose(uuid)).extendedKeyUsage).toEqual([
+      '2.25.329800735698586629295641978511506172918',
+    ])
+  })
+
+  it('with a number of thousands of digits is refused: reading it would take as long as its square', () => {
+    const endless = new Uint8Array(0xe000).fill(0x81)
+    endless[endless.length - 1] = 1
+    expect(() => decodeX509(withPurpose(endless))).toThrow(MalformedError)
+  })
+})
+
 function certificateOf(card: ReturnType<typeof createPivCard>, slot: (typeof slots)[number]): Uint8Array {
   return card.certificateOf(slot) ?? expect.fail(`no certificate in ${slot}`)
 }
