@@ -4,7 +4,13 @@ import { Cancellation } from './cancellation.ts'
 import { CKA, CKF, CKK, CKO, CKR, CKS, CKU } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import type { Insertion, InsertionSession } from './insertion.ts'
-import { digestMechanism, type Mechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
+import {
+  digestMechanism,
+  type Mechanism,
+  type MechanismInfo,
+  pssParametersOf,
+  signMechanism,
+} from './mechanisms.ts'
 import { CkObject } from './object.ts'
 import { ActiveOperation, type Operation, operation, type Progress, type Started } from './operation.ts'
 import {
@@ -377,8 +383,9 @@ export class Session implements InsertionSession {
 
   #prepareSign(spec: OperationSpec & { readonly type: 'sign' }, source: TokenObject): Prepared {
     const { key, mechanism } = spec
-    this.#checkMechanism(mechanism, CKF.SIGN, key)
+    const info = this.#checkMechanism(mechanism, CKF.SIGN)
     checkKey(key, mechanism, CKO.PRIVATE_KEY)
+    checkSize(key, info)
     checkUse(key, CKA.SIGN)
     const pin = spec.pin ?? this.#pinSource
     const onDemand = this.#policy.login === 'on-demand'
@@ -422,13 +429,11 @@ export class Session implements InsertionSession {
     }
   }
 
-  #checkMechanism(mechanism: Mechanism, use: number, key?: CkObject): void {
+  #checkMechanism(mechanism: Mechanism, use: number): MechanismInfo {
     const info = this.#insertion.token.mechanisms.get(mechanism.type)
     if (info === undefined || (info.flags & use) === 0) throw new CryptokiError(CKR.MECHANISM_INVALID)
     checkParameters(mechanism)
-    const keyBits = key?.attributes[CKA.MODULUS_BITS]
-    if (keyBits === undefined || info.maxKeyBits === 0) return
-    if (keyBits < info.minKeyBits || keyBits > info.maxKeyBits) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+    return info
   }
 }
 
@@ -443,6 +448,12 @@ function checkKey(key: CkObject, mechanism: Mechanism, objectClass: number): voi
   if (key.attributes[CKA.CLASS] !== objectClass || key.attributes[CKA.KEY_TYPE] !== wanted) {
     throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
   }
+}
+
+function checkSize(key: CkObject, { minKeyBits, maxKeyBits }: MechanismInfo): void {
+  const keyBits = key.attributes[CKA.MODULUS_BITS]
+  if (keyBits === undefined || maxKeyBits === 0) return
+  if (keyBits < minKeyBits || keyBits > maxKeyBits) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
 }
 
 function checkUse(key: CkObject, use: keyof AttributeTypes): void {

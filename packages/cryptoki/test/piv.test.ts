@@ -115,6 +115,19 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
     )
     await cryptoki.close()
   })
+
+  it('with a mechanism for other keys are refused for the type of the key, not for its size', async () => {
+    const { session, cryptoki } = await open()
+    await session.login(CKU.USER)
+    const mechanisms = { 1: CKM.ECDSA_SHA256, 2: CKM.SHA256_RSA_PKCS }
+    for (const [id, type] of Object.entries(mechanisms)) {
+      const key = await object(session, CKO.PRIVATE_KEY, Number(id))
+      await expect(result(session.sign({ type }, key, message))).rejects.toEqual(
+        rv(CKR.KEY_TYPE_INCONSISTENT),
+      )
+    }
+    await cryptoki.close()
+  })
 })
 
 describe('the objects of a card', () => {
