@@ -172,6 +172,15 @@ const cases = [
   ...apdu.map((model) => [model, 'T=1'] as const),
 ]
 
+/**
+ * After the broken keys, the fifth question, the card may have had its command: we begin T=1 anew, so that its late answer
+ * is never the next command's, and N(S) is 0 again. libccid counts on.
+ */
+const countedAnew = (asked: readonly string[]): string[] =>
+  asked.map((message, at) =>
+    at < 5 ? message : message.replace(/(?:00|40)(?=..002[04]0080)/, (pcb) => (pcb === '00' ? '40' : '00')),
+  )
+
 describe.skipIf(judgeMissing !== undefined)(
   'libccid and we use the keys of a reader in the same bytes',
   () => {
@@ -192,7 +201,9 @@ describe.skipIf(judgeMissing !== undefined)(
           '123456 234567 234567: 9000, 3 left',
           'the new PIN: 9000, 3 left',
         ])
-      expect(await story(ours, model, protocol)).toEqual(theirs)
+      const isBlocks = protocol === 'T=1' && tpdu.some((each) => each === model)
+      const asked = isBlocks ? countedAnew(theirs.asked) : theirs.asked
+      expect(await story(ours, model, protocol)).toEqual({ ...theirs, asked })
     })
   },
 )

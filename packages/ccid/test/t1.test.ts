@@ -1,5 +1,5 @@
 /** T=1 against the simulator's card side, over a line that breaks blocks (ISO/IEC 7816-3:2006, 11.6). */
-import { CardGarbledError, CardSilentError, CardTooSlowError } from '@webtoki/apdu'
+import { CardGarbledError, CardSilentError, CardTooSlowError, ReaderRefusedError } from '@webtoki/apdu'
 import { EchoCard, T1Card, type T1CardOptions } from '@webtoki/simulator'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -38,7 +38,15 @@ function setUp(faults: Fault[] = [], options: T1CardOptions = {}) {
       },
     })
   }
-  return { transport: restart(), restart, echo, sent, waited, pcbs: () => sent.map((block) => block[1]) }
+  return {
+    transport: restart(),
+    restart,
+    side,
+    echo,
+    sent,
+    waited,
+    pcbs: () => sent.map((block) => block[1]),
+  }
 }
 
 function echoCommand(size: number, seed = 1): Uint8Array {
@@ -171,6 +179,36 @@ describe('T=1', () => {
     expect(echo.log).toHaveLength(0)
     const command = echoCommand(200)
     expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+  })
+
+  it('a PIN pad that fails when the card had its command: the answer is not taken for the next one’s', async () => {
+    const { transport, side, echo, pcbs } = setUp()
+    const template = Uint8Array.of(0, 0x10, 0, 0, 3, 1, 2, 3)
+    const fails = async ([nad, pcb, length]: readonly [number, number, number]): Promise<never> => {
+      const block = [nad, pcb, length, ...template]
+      await side.processBlock(
+        Uint8Array.of(
+          ...block,
+          block.reduce((sum, byte) => sum ^ byte, 0),
+        ),
+      )
+      throw new ReaderRefusedError('Secure', 0x40, 0xfb, 'HW_ERROR')
+    }
+    await expect(transport.transmitOnPad(template, fails, {})).rejects.toThrow(ReaderRefusedError)
+    const command = echoCommand(2, 9)
+    expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+    expect(pcbs()[0]).toBe(0xc0)
+    expect(echo.log).toHaveLength(2)
+  })
+
+  it('a person who types no PIN costs no block: the next command goes as if nobody had been asked', async () => {
+    const { transport, sent } = setUp()
+    const cancels = (): Promise<never> =>
+      Promise.reject(new ReaderRefusedError('Secure', 0x40, 0xef, 'PIN_CANCELLED'))
+    await expect(transport.transmitOnPad(echoCommand(3), cancels, {})).rejects.toThrow(ReaderRefusedError)
+    const command = echoCommand(2, 9)
+    expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
+    expect(sent).toHaveLength(1)
   })
 
   it('asks by R-blocks, then resynchronises, then gives up: a card that never answers', async () => {

@@ -4,8 +4,10 @@ import {
   CardGarbledError,
   CardSilentError,
   CardTooSlowError,
+  ReaderRefusedError,
   type TransmitOptions,
 } from '@webtoki/apdu'
+import { CcidError } from '../messages.ts'
 import { decodeBlock, type Detection, encodeBlock } from './t1-block.ts'
 import {
   beginAbort,
@@ -108,8 +110,10 @@ export class T1Transport {
     const before = this.#state
     this.#state = first.state
     const answer = await send([nad, pcb, length]).catch((error: unknown) => {
-      // The reader sent nothing: the person cancelled, or ran out of time. The next block has this number.
-      this.#state = before
+      // The reader sent nothing: the person cancelled, or ran out of time. The next block has this number. After any
+      // other failure the card may have had the block, and would answer the next one of its number as that again.
+      if (isWithoutPin(error)) this.#state = before
+      else this.#debt = 'resynch'
       throw error
     })
     const next = stepT1(this.#state, this.#eventOf(answer))
@@ -157,6 +161,12 @@ export class T1Transport {
 }
 
 type T1End = Exclude<T1Step['action'], { do: 'send' }>
+
+/** The person at the reader's keys gave no PIN. */
+function isWithoutPin(error: unknown): boolean {
+  if (!(error instanceof ReaderRefusedError)) return false
+  return error.bError === CcidError.PIN_CANCELLED || error.bError === CcidError.PIN_TIMEOUT
+}
 
 /** An I-block that is not the first of its command. */
 function continuesChain({ action }: T1Step): boolean {
