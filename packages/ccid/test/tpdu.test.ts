@@ -207,3 +207,21 @@ describe('over T=0', () => {
     await made.source.close()
   })
 })
+
+/** SCR331-DI: dwMaxCCIDMessageLength 263 has room for blocks of 249 bytes. */
+const scr331Di: ReaderProfile = {
+  ...readerProfiles.scr331,
+  ccidDescriptor: readerProfiles.scr331.ccidDescriptor.replace('0f010000ffff', '07010000ffff'),
+}
+
+it('a card that says within T=1 that it takes larger blocks gets none that the reader has no room for', async () => {
+  const { clock, reader, source, slot } = stand({ profile: scr331Di })
+  reader.insert(createEchoCard(), 0, { changesIfscTo: 254 })
+  const connection = await inTime(clock, (await slot()).connect({ protocol: 'T=1' }))
+  const command = Uint8Array.of(0, 0x10, 0, 0, 255, ...new Uint8Array(255).fill(7), 0)
+  for (let times = 0; times < 2; times++) {
+    const answer = connection.transaction({}, (channel) => channel.transmit(command))
+    expect([...(await inTime(clock, answer))]).toEqual([...command.subarray(5, -1), 0x90, 0])
+  }
+  await source.close()
+})

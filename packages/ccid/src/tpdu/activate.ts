@@ -232,7 +232,8 @@ async function overT1(
   const transport = new T1Transport({
     nad: 0,
     detection: errorDetection,
-    ifscBytes: Math.max(1, Math.min(ifscBytes, roomBytes)),
+    ifscBytes,
+    roomBytes: Math.max(1, roomBytes),
     blockWaitingMs: blockMs,
     exchange: async (block, waitingTimes, options): Promise<BlockAnswer> => {
       const timeoutMs = Math.max(options.timeoutMs ?? 0, blockMs * Math.max(1, waitingTimes) + beyondMs)

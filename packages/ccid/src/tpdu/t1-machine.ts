@@ -46,6 +46,8 @@ export interface T1State {
   readonly ifscBytes: number
   /** What it said in its ATR; counts again after a resynchronisation. */
   readonly initialIfscBytes: number
+  /** Largest information field that the reader's messages have room for, whatever the card takes. */
+  readonly roomBytes: number
   /** Attempts in a row that brought no block, or a damaged one. */
   readonly failures: number
   /** Good blocks in a row that brought the exchange no further. */
@@ -79,12 +81,13 @@ export interface T1Step {
 }
 
 /** After the ATR. */
-export function initialT1(ifscBytes: number): T1State {
+export function initialT1(ifscBytes: number, roomBytes: number): T1State {
   return {
     sends: 0,
     expects: 0,
     ifscBytes,
     initialIfscBytes: ifscBytes,
+    roomBytes,
     failures: 0,
     rounds: 0,
     phase: { name: 'idle' },
@@ -226,7 +229,8 @@ function inIfs(state: T1State, sent: T1Block, event: T1Event): T1Step {
 
 /** Rule 6.4: three attempts, whatever comes instead of the response. */
 function inResynch(state: T1State, event: T1Event): T1Step {
-  if (isResponse(event, 'resynch')) return gaveUp(initialT1(state.initialIfscBytes), 'resynchronised')
+  if (isResponse(event, 'resynch'))
+    return gaveUp(initialT1(state.initialIfscBytes, state.roomBytes), 'resynchronised')
   if (state.failures + 1 < MAX_ATTEMPTS)
     return send({ ...state, failures: state.failures + 1 }, request('resynch'))
   return { state: idle(state), action: { do: 'reset' } }
@@ -252,7 +256,7 @@ function inRound(state: T1State, phase: Phase, block: T1Block): T1Step {
 }
 
 function sendNext(state: T1State, rest: Uint8Array): T1Step {
-  const data = rest.subarray(0, state.ifscBytes)
+  const data = rest.subarray(0, Math.min(state.ifscBytes, state.roomBytes))
   const after = rest.subarray(data.length)
   const block: InformationBlock = { kind: 'I', sequence: state.sends, more: after.length > 0, data }
   const phase: Phase = {

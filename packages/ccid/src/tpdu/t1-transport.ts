@@ -30,12 +30,16 @@ export interface T1Line {
   readonly detection: Detection
   /** IFSC of the ATR, in bytes. */
   readonly ifscBytes: number
+  /** Largest information field that the reader takes, in bytes. Default: as much as T=1 has. */
+  readonly roomBytes?: number
   /** BWT in milliseconds. */
   readonly blockWaitingMs: number
   /** Carries one block out and one back; `waitingTimes` is bBWI of XfrBlock, 0 where nothing was asked for. */
   exchange(block: Uint8Array, waitingTimes: number, options: TransmitOptions): Promise<BlockAnswer>
 }
 
+/** LEN 255 is reserved (ISO/IEC 7816-3:2006, 11.3.2.3). */
+const MAX_INFORMATION_BYTES = 254
 /** What time extensions may add to one exchange, where the caller does not say. */
 const DEFAULT_MAX_WAIT_MS = 180_000
 
@@ -49,7 +53,7 @@ export class T1Transport {
 
   constructor(line: T1Line) {
     this.#line = line
-    this.#state = initialT1(line.ifscBytes)
+    this.#state = initialT1(line.ifscBytes, line.roomBytes ?? MAX_INFORMATION_BYTES)
   }
 
   /** S(IFS request): resolves to what holds from now on, in bytes; 32, the default, where the card would not hear of it. */
@@ -100,7 +104,8 @@ export class T1Transport {
   ): Promise<Uint8Array> {
     await this.#settle(options)
     const first = beginExchange(this.#state, template)
-    if (first.action.do !== 'send' || first.state.ifscBytes < template.length)
+    const { ifscBytes, roomBytes } = first.state
+    if (first.action.do !== 'send' || Math.min(ifscBytes, roomBytes) < template.length)
       throw new CardGarbledError('aborted')
     const [nad = 0, pcb = 0, length = 0] = encodeBlock(
       first.action.block,
