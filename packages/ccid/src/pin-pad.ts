@@ -1,5 +1,6 @@
 /** PIN entry on the reader: the PIN data structures of PC_to_RDR_Secure (CCID 1.1, 6.1.11). */
 import {
+  AbortedError,
   NotSupportedError,
   PinPadCancelledError,
   PinPadTimeoutError,
@@ -59,6 +60,9 @@ export function askOnPad(
         const message = encodeEscape({ slot: number, data: Uint8Array.from(escape) })
         await reader.ask(message, RdrToPc.escape, 'Escape', {}, READER_TIMEOUT_MS)
       }
+      // Until here nobody has been asked for a PIN, and a caller who left meanwhile wants none to be asked for.
+      const { signal } = options
+      if (signal?.aborted) throw new AbortedError({ cause: signal.reason })
       const message = encodeSecure({ slot: number, data: encode(template, prologue, quirk) })
       return (await reader.ask(message, RdrToPc.dataBlock, 'Secure', options, timeoutMs)).data
     },

@@ -1,7 +1,9 @@
 /** PIN data structures as bytes, for the formats of PIV, OpenPGP cards and PKCS#15 (CCID 1.1, 6.1.11; ISO 9564-1). */
-import type { PinTemplate } from '@webtoki/apdu'
-import { describe, expect, it } from 'vitest'
+import { AbortedError, type PinTemplate } from '@webtoki/apdu'
+import { createPivCard, readerProfiles } from '@webtoki/simulator'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { checkTemplate, modifyData, verifyData } from '../src/pin-pad.ts'
+import { inTime, stand } from './stand.ts'
 
 const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
 const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
@@ -81,5 +83,33 @@ describe('a template', () => {
     expect(() => checkTemplate({ ...piv, pinOffset: 4 })).toThrow(RangeError)
     expect(() => checkTemplate({ ...piv, command: bytes('00 20 00 80 08 ff') })).toThrow(RangeError)
     expect(() => checkTemplate(piv)).not.toThrow()
+  })
+})
+
+describe('a caller who leaves', () => {
+  // Loaded with the first such reader: real time, of which the hand-moved clock knows nothing.
+  beforeAll(() => import('../src/tpdu/activate.ts'))
+
+  it('before the keyboard is asked: it asks nobody for a PIN, and the next command works', async () => {
+    const card = createPivCard({ protocols: 'T=1' })
+    const { clock, reader, source, slot } = stand({ profile: readerProfiles.dellSk3106, card })
+    let questions = 0
+    reader.person = async () => {
+      questions++
+      return { digits: '654321' }
+    }
+    const connection = await inTime(clock, (await slot()).connect())
+    const leaves = new AbortController()
+    const { signal } = leaves
+    const verified = connection.transaction({}, async (channel) => channel.pinPad?.verify(piv, { signal }))
+    // The Dell keyboard is asked after 250 ms, when the key before has come up.
+    clock.after(100, () => leaves.abort())
+    await expect(inTime(clock, verified)).rejects.toThrow(AbortedError)
+    const select = bytes('00 a4 04 00 09 a0 00 00 03 08 00 00 10 00')
+    const answer = connection.transaction({}, (channel) => channel.transmit(select))
+    expect(hex(await inTime(clock, answer)).slice(-4)).toBe('9000')
+    expect(questions).toBe(0)
+    expect(card.pinTriesLeft).toBe(3)
+    await source.close()
   })
 })

@@ -115,8 +115,8 @@ export class T1Transport {
     const before = this.#state
     this.#state = first.state
     const answer = await send([nad, pcb, length]).catch((error: unknown) => {
-      // The reader sent nothing: the person cancelled, or ran out of time. The next block has this number. After any
-      // other failure the card may have had the block, and would answer the next one of its number as that again.
+      // The reader sent nothing: the person cancelled, ran out of time or was not asked. The next block has this number.
+      // After any other failure the card may have had the block, and would answer the next one of its number as that again.
       if (isWithoutPin(error)) this.#state = before
       else this.#debt = 'resynch'
       throw error
@@ -167,8 +167,9 @@ export class T1Transport {
 
 type T1End = Exclude<T1Step['action'], { do: 'send' }>
 
-/** The person at the reader's keys gave no PIN. */
+/** The person at the reader's keys gave no PIN, or was not asked for one. */
 function isWithoutPin(error: unknown): boolean {
+  if (error instanceof AbortedError) return true
   if (!(error instanceof ReaderRefusedError)) return false
   return error.bError === CcidError.PIN_CANCELLED || error.bError === CcidError.PIN_TIMEOUT
 }
