@@ -24,13 +24,3 @@ export async function claim(device: USBDevice, face: CcidInterface, reset: boole
     throw translateUsbError('claim', error)
   }
 }
-
-/** Never rejects: a device that is gone has nothing to release. */
-export async function unclaim(device: USBDevice, interfaceNumber: number): Promise<void> {
-  try {
-    if (device.opened) await device.releaseInterface(interfaceNumber)
-  } catch {
-    // Unplugged.
-  }
-  await releaseDevice(device)
-}

@@ -15,28 +15,26 @@ export function holdDevice(device: USBDevice): Promise<void> {
   })
 }
 
-/** Closes the device when nobody holds it any more. Never rejects: a device that is gone is closed. */
-export function releaseDevice(device: USBDevice): Promise<void> {
+/**
+ * Gives the interface back, where one was claimed, and closes the device when nobody holds it any more. Whoever opens it
+ * next waits for that: a claim while the interface is being released is refused. Never rejects: a device that is gone is
+ * closed.
+ */
+export function releaseDevice(device: USBDevice, interfaceNumber?: number): Promise<void> {
   return inOrder(device, async (hold) => {
     hold.holders--
-    if (hold.holders > 0 || !device.opened) return
-    try {
-      await device.close()
-    } catch {
-      // Unplugged in this moment.
-    }
+    // What fails here was unplugged in this moment.
+    if (interfaceNumber !== undefined && device.opened)
+      await device.releaseInterface(interfaceNumber).catch(() => {})
+    if (hold.holders === 0 && device.opened) await device.close().catch(() => {})
   })
 }
 
 /** Resets the device where the caller alone holds it: other interfaces would lose their cards. */
 export function resetDevice(device: USBDevice): Promise<void> {
   return inOrder(device, async (hold) => {
-    if (hold.holders > 1) return
-    try {
-      await device.reset()
-    } catch {
-      // Windows refuses resets of some devices; what follows tells whether it mattered.
-    }
+    // Windows refuses resets of some devices; what follows tells whether it mattered.
+    if (hold.holders === 1) await device.reset().catch(() => {})
   })
 }
 

@@ -1,8 +1,9 @@
 /** CCID messages for devices that have no bulk endpoints: ICCD on the control pipe (Integrated Circuit(s) Cards Devices 1.0, 6). */
 import { ReaderGoneError, TransferError } from '@webtoki/apdu'
-import { claim, unclaim } from './claim.ts'
+import { claim } from './claim.ts'
 import type { Clock } from './clock.ts'
 import type { CcidInterface } from './descriptors.ts'
+import { releaseDevice } from './device-hold.ts'
 import { IccdA } from './iccd-a.ts'
 import { sendB } from './iccd-b.ts'
 import type { IccdFetch, IccdWire } from './iccd-wire.ts'
@@ -126,7 +127,7 @@ export class IccdPipe implements CcidPipe {
 
   close(): Promise<void> {
     this.#finish({ why: 'closed', error: new ReaderGoneError() })
-    this.#closing ??= unclaim(this.#device, this.#interfaceNumber)
+    this.#closing ??= releaseDevice(this.#device, this.#interfaceNumber)
     return this.#closing
   }
 

@@ -1,8 +1,9 @@
 /** CCID messages over the bulk and interrupt endpoints of a WebUSB device (CCID 1.1, 4.3; WebUSB). */
 import { ReaderGoneError, ReaderNotSupportedError, TransferError } from '@webtoki/apdu'
 import { Observable, type Subscriber } from 'rxjs'
-import { claim, unclaim } from './claim.ts'
+import { claim } from './claim.ts'
 import type { CcidInterface, Endpoint } from './descriptors.ts'
+import { releaseDevice } from './device-hold.ts'
 import { declaredMessageBytes, HEADER_BYTES } from './messages.ts'
 import type { CcidPipe, PipeEnd } from './pipe.ts'
 import { translateUsbError } from './webusb-errors.ts'
@@ -147,7 +148,7 @@ export class WebUsbPipe implements CcidPipe {
 
   close(): Promise<void> {
     this.#finish({ why: 'closed', error: new ReaderGoneError() })
-    this.#closing ??= unclaim(this.#device, this.#interfaceNumber)
+    this.#closing ??= releaseDevice(this.#device, this.#interfaceNumber)
     return this.#closing
   }
 

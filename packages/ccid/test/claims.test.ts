@@ -1,0 +1,72 @@
+/** Claims as a browser grants them: each takes a turn of the event loop, and one that is begun within another is refused. */
+import { ccidSlots } from '@webtoki/ccid'
+import {
+  createEchoCard,
+  HandClock,
+  readerProfiles,
+  VirtualBus,
+  VirtualCcidReader,
+  type VirtualUsb,
+} from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import { driverClock, inTime } from './stand.ts'
+
+type Change = (interfaceNumber: number) => Promise<void>
+
+/** Chromium's "interface state change in progress", for as long as its other process takes. */
+async function slowClaims(usb: VirtualUsb): Promise<{ readonly claiming: Promise<void> }> {
+  const [device] = await usb.getDevices()
+  if (device === undefined) throw new Error('No device is plugged in.')
+  let isChanging = false
+  const slow =
+    (change: Change): Change =>
+    async (interfaceNumber) => {
+      if (isChanging)
+        throw new DOMException(
+          'An operation that changes interface state is in progress.',
+          'InvalidStateError',
+        )
+      isChanging = true
+      try {
+        await new Promise((resolve) => setImmediate(resolve))
+        await change(interfaceNumber)
+      } finally {
+        isChanging = false
+      }
+    }
+  const claim = slow(device.claimInterface.bind(device))
+  device.releaseInterface = slow(device.releaseInterface.bind(device))
+  const claiming = new Promise<void>((begins) => {
+    device.claimInterface = (interfaceNumber) => {
+      begins()
+      return claim(interfaceNumber)
+    }
+  })
+  return { claiming }
+}
+
+async function slowStand() {
+  const clock = new HandClock()
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { clock })
+  reader.insert(createEchoCard())
+  const bus = new VirtualBus()
+  bus.plug(reader)
+  const usb = bus.context()
+  const { claiming } = await slowClaims(usb)
+  return { clock, reader, bus, usb, claiming, open: () => ccidSlots({ usb, clock: driverClock(clock) }) }
+}
+
+describe('a reader', () => {
+  it('whose transfers broke is connected to again at once: the new claim waits until the old one is released', async () => {
+    const { clock, reader, bus, open } = await slowStand()
+    const source = open()
+    const [slot] = await firstValueFrom(source.slots$)
+    const connection = await inTime(clock, slot?.connect() ?? Promise.reject(new Error('no slot')))
+    bus.suspend(reader)
+    expect((await connection.gone).why).toBe('reader-gone')
+    const again = await inTime(clock, slot?.connect() ?? Promise.reject(new Error('no slot')))
+    await inTime(clock, again.close())
+    await source.close()
+  })
+})
