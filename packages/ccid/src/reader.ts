@@ -94,6 +94,8 @@ export class CcidReader {
   #hearing = false
   #sequence = 0xff
   #recovering: Promise<void> | undefined
+  /** Slots whose question ran out of time, still to be aborted. */
+  readonly #silent: number[] = []
   #gone: SmartcardError | undefined
 
   constructor(descriptor: CcidDescriptor, clock: Clock, openPipe: PipeOpener, origin: ReaderOrigin) {
@@ -182,25 +184,9 @@ export class CcidReader {
     patience: Patience,
     timeoutMs: number = patience.timeoutMs ?? DEFAULT_TIMEOUT_MS,
   ): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const slot = message[5] as number
-      const question: Question = {
-        message,
-        slot,
-        expects,
-        name,
-        patience,
-        timeoutMs,
-        resolve,
-        reject,
-        sequence: 0,
-        startedMs: 0,
-        timer: undefined,
-        busyAnswers: 0,
-        holds: 1,
-      }
+    return asking(message, expects, name, patience, timeoutMs, (question) => {
       if (this.#pipe === undefined && this.#recovering === undefined) this.#refuse(question)
-      else if (this.#mayStart(slot)) this.#start(question)
+      else if (this.#mayStart(question.slot)) this.#start(question)
       else this.#waiting.push(question)
     })
   }
@@ -366,7 +352,9 @@ export class CcidReader {
     // The slot is made free first: the recovery asks in its place, and nobody else until that is done.
     this.#leave(question)
     question.reject(new ReaderTimeoutError(question.name, waitedMs))
-    this.#recover('abort', question.slot)
+    this.#listeners[question.slot]?.disturbed()
+    this.#silent.push(question.slot)
+    this.#recover(false)
   }
 
   /** A transfer failed for good: the questions fail now, and the claim is made anew behind their backs. */
@@ -379,7 +367,7 @@ export class CcidReader {
       return
     }
     this.#failInFlight(error)
-    this.#recover('reopen', 0)
+    this.#recover(true)
   }
 
   #failInFlight(error: Error): void {
@@ -390,9 +378,9 @@ export class CcidReader {
     }
   }
 
-  #recover(how: 'abort' | 'reopen', slot: number): void {
+  #recover(mustReopen: boolean): void {
     if (this.#recovering !== undefined || this.#gone !== undefined) return
-    this.#recovering = this.#recovery(how, slot)
+    this.#recovering = this.#recovery(mustReopen)
       .catch((error: unknown) => {
         // The next `ready` opens it again; until then everybody is told why not.
         this.#tellEnded(
@@ -405,11 +393,13 @@ export class CcidReader {
       })
   }
 
-  async #recovery(how: 'abort' | 'reopen', slot: number): Promise<void> {
-    if (how === 'abort') {
-      this.#listeners[slot]?.disturbed()
-      if (await this.#abort(slot)) return
-    }
+  async #recovery(mustReopen: boolean): Promise<void> {
+    let isLost = mustReopen
+    // Another slot may run out of time while one is aborted.
+    for (let slot; !isLost && (slot = this.#silent.shift()) !== undefined; )
+      isLost = !(await this.#abort(slot))
+    if (!isLost) return
+    this.#silent.length = 0
     this.#checkNotGone()
     for (const listener of this.#listeners) listener.disturbed()
     const old = this.#pipe
@@ -433,24 +423,9 @@ export class CcidReader {
     // Not awaited: the order of the two is free, and the message's time-out bounds both.
     pipe.abort(slot, sequence).catch(() => {})
     try {
-      await new Promise<Answer>((resolve, reject) => {
-        const question: Question = {
-          message: encodeAbort({ slot }),
-          slot,
-          expects: RdrToPc.slotStatus,
-          name: 'Abort',
-          patience: {},
-          timeoutMs: RECOVERY_STEP_MS,
-          resolve,
-          reject,
-          sequence: 0,
-          startedMs: 0,
-          timer: undefined,
-          busyAnswers: 0,
-          holds: 1,
-        }
-        this.#start(question, sequence)
-      })
+      await asking(encodeAbort({ slot }), RdrToPc.slotStatus, 'Abort', {}, RECOVERY_STEP_MS, (question) =>
+        this.#start(question, sequence),
+      )
       return true
     } catch {
       return false
@@ -505,6 +480,34 @@ export class CcidReader {
     if (pipe !== undefined) await pipe.close()
     await this.#recovering
   }
+}
+
+/** A question, and its answer; `begin` sees to its being sent. */
+function asking(
+  message: Uint8Array<ArrayBuffer>,
+  expects: number,
+  name: string,
+  patience: Patience,
+  timeoutMs: number,
+  begin: (question: Question) => void,
+): Promise<Answer> {
+  return new Promise((resolve, reject) =>
+    begin({
+      message,
+      slot: message[5] as number,
+      expects,
+      name,
+      patience,
+      timeoutMs,
+      resolve,
+      reject,
+      sequence: 0,
+      startedMs: 0,
+      timer: undefined,
+      busyAnswers: 0,
+      holds: 1,
+    }),
+  )
 }
 
 /** The last one who needed the message overwrites it. */

@@ -166,6 +166,46 @@ it('two cards that hang at the same time are both aborted, and both slots work a
   await source.close()
 })
 
+/** A reader that takes its time to abort. */
+class SlowToAbort extends VirtualCcidReader {
+  readonly #clock: HandClock
+
+  constructor(profile: ReaderProfile, clock: HandClock) {
+    super(profile, { clock })
+    this.#clock = clock
+  }
+
+  protected override outReceived(endpoint: number, bytes: Uint8Array): 'ok' | 'stall' {
+    if (bytes[0] !== 0x72) return super.outReceived(endpoint, bytes)
+    const message = bytes.slice()
+    this.#clock.after(500, () => void super.outReceived(endpoint, message))
+    return 'ok'
+  }
+}
+
+it('a slot that runs out of time while another one is being aborted is aborted too, and its card is not used further', async () => {
+  const clock = new HandClock()
+  const reader = new SlowToAbort(readerProfiles.springCardE518, clock)
+  for (const slot of [0, 1]) reader.insert(createEchoCard(), slot)
+  const bus = new VirtualBus()
+  bus.plug(reader)
+  const source = ccidSlots({ usb: bus.context({ protectedClasses: false }), clock: driverClock(clock) })
+  const slots = await firstValueFrom(source.slots$)
+  const connections: CardConnection[] = []
+  for (const slot of slots) connections.push(await connect(slot))
+  reader.faults.schedule({ kind: 'silent-reader', ends: 'twice' })
+  const outcomes = await inTime(clock, Promise.allSettled(connections.map((each) => echo(each, [1]))))
+  expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+  const ends = await inTime(clock, Promise.all(connections.map(({ gone }) => gone)))
+  expect(ends.map(({ why }) => why)).toEqual(['reset', 'reset'])
+  for (const [at, slot] of slots.entries()) {
+    const again = await inTime(clock, connect(slot))
+    expect(await inTime(clock, echo(again, [at]))).toEqual([at, 0x90, 0])
+  }
+  expect(reader.counters.messages.get('Abort')).toBe(2)
+  await source.close()
+})
+
 describe('two interfaces of one device', () => {
   async function composite() {
     const clock = new HandClock()
