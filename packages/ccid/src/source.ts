@@ -172,6 +172,7 @@ class UsbSlotSource implements CcidSlotSource {
       throw error
     }
     const known = this.#attached.get(device)
+    await known?.looked
     // Chosen again, it may be free by now.
     if (known !== undefined && known.readers.length === 0) this.#detach(device)
     const attached = this.#attach(device)

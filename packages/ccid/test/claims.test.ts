@@ -69,4 +69,18 @@ describe('a reader', () => {
     await inTime(clock, again.close())
     await source.close()
   })
+
+  it('that a person chooses while it is still being opened is opened once, and works', async () => {
+    const { clock, usb, claiming, open } = await slowStand()
+    const choose = usb.requestDevice.bind(usb)
+    usb.requestDevice = async (options) => {
+      await claiming
+      return choose(options)
+    }
+    const source = open()
+    const slots = await inTime(clock, source.requestReader())
+    expect(slots?.map(({ name }) => name)).toEqual(['DUALi DE-ABCM6'])
+    expect(await firstValueFrom(source.slots$)).toEqual(slots)
+    await source.close()
+  })
 })
