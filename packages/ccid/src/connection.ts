@@ -225,11 +225,9 @@ export class CcidConnection implements CardConnection {
         ? await this.#block(ChainParameter.whole, command, options)
         : await this.#chain(command, roomBytes, options)
       const chain = descriptor.level === 'extended' ? chainParameter(answer.parameter) : ChainParameter.whole
-      const response =
-        chain === ChainParameter.whole ? answer.data : await this.#collect(answer, chain, options)
-      if (response.length < 2) {
-        throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
-      }
+      const response = withStatusWord(
+        chain === ChainParameter.whole ? answer.data : await this.#collect(answer, chain, options),
+      )
       if (answer.iccStatus !== IccStatus.active) this.#cardStatus(answer.iccStatus)
       return response
     } catch (error) {
@@ -244,10 +242,7 @@ export class CcidConnection implements CardConnection {
     options: TransmitOptions,
   ): Promise<Uint8Array> {
     try {
-      const response = await transmit(command, options)
-      if (response.length < 2)
-        throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
-      return response
+      return withStatusWord(await transmit(command, options))
     } catch (error) {
       throw this.#translateTpdu(error)
     }
@@ -279,10 +274,7 @@ export class CcidConnection implements CardConnection {
       const { command, send } = pad.askOnPad(this.#slot, template, what, options)
       options.onWait?.('pin-pad')
       const { transmitOnPad } = this.#activation
-      const response = await (transmitOnPad?.(command, send, options) ?? send([0, 0, 0]))
-      if (response.length < 2)
-        throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
-      return response
+      return withStatusWord(await (transmitOnPad?.(command, send, options) ?? send([0, 0, 0])))
     } catch (error) {
       const outcome = pad.pinPadOutcome(error)
       if (outcome !== error) throw outcome
@@ -416,6 +408,11 @@ export class CcidConnection implements CardConnection {
       atRest()
     }
   }
+}
+
+function withStatusWord(response: Uint8Array): Uint8Array {
+  if (response.length >= 2) return response
+  throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
 }
 
 const nothing = new Uint8Array(0)

@@ -121,7 +121,8 @@ function negotiationOf(features: number, level: ExchangeLevel): ReaderPlan['nego
   return features & CcidFeature.automaticPps ? 'reader-by-parameters' : 'host'
 }
 
-function refusalOf({ maxMessageBytes }: CcidDescriptor): string | undefined {
+/** Why this driver does not drive it; undefined: it does. */
+export function refusalOf({ maxMessageBytes }: CcidDescriptor): string | undefined {
   if (maxMessageBytes <= HEADER_BYTES + BLOCK_OVERHEAD_BYTES)
     return `messages of ${maxMessageBytes} bytes have no room for a command`
   return undefined

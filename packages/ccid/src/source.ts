@@ -19,7 +19,7 @@ import {
   SMART_CARD_CLASS,
   VENDOR_CLASS,
 } from './descriptors.ts'
-import { correctedDescriptor, ICCD_A, ICCD_B } from './plan.ts'
+import { correctedDescriptor, ICCD_A, ICCD_B, refusalOf } from './plan.ts'
 import { holdDevice, releaseDevice } from './device-hold.ts'
 import { Identities, nameOf, type ReaderIdentity, samsLast } from './identity.ts'
 import type { CcidPipe } from './pipe.ts'
@@ -276,6 +276,8 @@ class UsbSlotSource implements CcidSlotSource {
       face.descriptor,
       face.interfaceProtocol,
     )
+    const refusal = refusalOf(descriptor)
+    if (refusal !== undefined) throw new ReaderNotSupportedError(refusal)
     const slots: CcidSlot[] = []
     const turn = await this.#turnAt(lockNameOf(device, attached.identity, interfaceNumber), {
       giveUp: () => giveUp(reader, slots),

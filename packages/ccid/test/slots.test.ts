@@ -65,6 +65,26 @@ describe('the list of readers', () => {
     await source.close()
   })
 
+  it.each([0, 10, 14])(
+    'refuses a reader whose messages of %i bytes have no room for a command',
+    async (size) => {
+      const { ccidDescriptor } = readerProfiles.dualiAbcm6
+      const lengthHex = size.toString(16).padStart(2, '0').padEnd(8, '0')
+      const profile = {
+        ...readerProfiles.dualiAbcm6,
+        ccidDescriptor: `${ccidDescriptor.slice(0, 88)}${lengthHex}${ccidDescriptor.slice(96)}`,
+      }
+      const { source } = stand({ profile, card: createEchoCard() })
+      expect(await firstValueFrom(source.slots$)).toEqual([])
+      const [problem] = await firstValueFrom(source.problems$)
+      expect(problem?.error).toMatchObject({
+        code: 'reader/not-supported',
+        message: expect.stringContaining('no room'),
+      })
+      await source.close()
+    },
+  )
+
   it('shows a reader that another program holds, and takes it when it is free', async () => {
     const bus = new VirtualBus()
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
