@@ -165,6 +165,10 @@ export class OpenFile {
       wIndex: readUint16le(bytes, 4),
       wLength: readUint16le(bytes, 6),
     }
+    if (!this.#mayControl(setup.bmRequestType, setup.wIndex & 0xff)) {
+      this.#complete(id, -Errno.EPROTO)
+      return
+    }
     const answer = this.#plugged.model.control(setup, bytes.slice(8))
     if (answer === 'stall') this.#complete(id, -Errno.EPIPE)
     else if (setup.bmRequestType & 0x80) this.#complete(id, 0, answer.slice(0, setup.wLength))
@@ -216,6 +220,15 @@ export class OpenFile {
     return alternatesOf(this.#plugged.model, this.#plugged.configurationValue).find((alternate) =>
       alternate.endpoints.some((endpoint) => endpoint.address === address),
     )?.interfaceNumber
+  }
+
+  // Requests to an interface, or to an endpoint of one, are its holder's; what a vendor means by wIndex nobody knows.
+  #mayControl(requestType: number, index: number): boolean {
+    const recipient = requestType & 0x1f
+    if ((requestType & 0x60) === 0x40) return true
+    if (recipient === 1) return this.#claim(index) === 0
+    // Some programs have the direction wrong.
+    return recipient !== 2 || (index & 0x7f) === 0 || this.#mayUse(index) || this.#mayUse(index ^ 0x80)
   }
 
   // The kernel claims for a program that forgot to; it refuses when another has the interface.

@@ -239,6 +239,8 @@ export class VirtualUsbBus {
       file.closed()
     })
     socket.on('data', (chunk) => {
+      // On its way when the device was pulled, which the end of the connection tells: the model may be plugged in again.
+      if (!socket.writable) return
       try {
         for (const { type, id, payload } of reader.push(chunk)) {
           if (file !== undefined) file.receive(type, id, payload)
