@@ -52,7 +52,6 @@ export interface PoweredSlot {
 }
 
 interface Turn {
-  readonly owner: object
   /** Begins the work; the lock is this turn's from now on. */
   begin(): void
   refuse(error: Error): void
@@ -123,8 +122,8 @@ export class CcidConnection implements CardConnection {
       let timer: unknown
       let channel: Channel | undefined
       const settled = (): void => {
-        if (timer !== undefined) this.#slot.reader.clock.clearTimeout(timer)
-        if (signal !== undefined) signal.removeEventListener('abort', abort)
+        this.#slot.reader.clock.clearTimeout(timer)
+        signal?.removeEventListener('abort', abort)
       }
       const withdraw = (error: Error): void => {
         const at = this.#queue.indexOf(turn)
@@ -144,33 +143,20 @@ export class CcidConnection implements CardConnection {
         this.#release(channel, owner, false)
       }
       const turn: Turn = {
-        owner,
         begin: () => {
-          if (timer !== undefined) this.#slot.reader.clock.clearTimeout(timer)
-          timer = undefined
+          this.#slot.reader.clock.clearTimeout(timer)
           const own = new Channel(this, this.#lastOwner === owner)
           channel = own
           this.#running = own
-          let result: Promise<T>
           this.#entering = true
-          try {
-            result = work(own)
-          } catch (error) {
-            result = Promise.reject(error as Error)
-          }
+          // Whatever it does, throws or returns, the lock comes free.
+          const result = (async () => work(own))()
           this.#entering = false
-          result.then(
-            (value) => {
-              settled()
-              this.#release(own, owner, true)
-              resolve(value)
-            },
-            (error: unknown) => {
-              settled()
-              this.#release(own, owner, true)
-              reject(error as Error)
-            },
-          )
+          const over = (): void => {
+            settled()
+            this.#release(own, owner, true)
+          }
+          result.finally(over).then(resolve, reject)
         },
         refuse: (error) => {
           settled()

@@ -166,6 +166,28 @@ describe('a transaction', () => {
     await source.close()
   })
 
+  it('comes free whatever its work does: work that gives no promise harms neither the one before nor the next', async () => {
+    const { slot, source, clock } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    const noPromise = (() => 'no promise') as unknown as () => Promise<string>
+    const throws = (): Promise<never> => {
+      throw new Error('at once')
+    }
+    const outcomes = Promise.allSettled([
+      connection.transaction(owner, async (channel) => (await channel.transmit(shortEcho(1))).length),
+      connection.transaction(owner, noPromise),
+      connection.transaction(owner, throws),
+      connection.transaction(owner, async (channel) => (await channel.transmit(shortEcho(2))).length),
+    ])
+    expect(await inTime(clock, outcomes)).toMatchObject([
+      { value: 3 },
+      { value: 'no promise' },
+      { reason: { message: 'at once' } },
+      { value: 4 },
+    ])
+    await source.close()
+  })
+
   it('lets a caller leave while it waits, and while the card works, without harm to the next', async () => {
     const { slot, source, reader, clock } = stand({ card: createEchoCard() })
     const connection = await (await slot()).connect()
