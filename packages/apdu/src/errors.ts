@@ -160,7 +160,7 @@ export class ReaderInUseError extends SmartcardError {
   constructor(options?: ErrorOptions & { readonly by?: 'tab' }) {
     super(
       options?.by === 'tab'
-        ? 'Another tab of this site holds the reader; close it, or go on there.'
+        ? 'Another tab of this site, or another source in this page, holds the reader; close it, or go on there.'
         : 'Another page or program (such as pcscd) holds the reader; close it and try again.',
       options,
     )

@@ -5,8 +5,9 @@ import { translateUsbError } from './webusb-errors.ts'
 
 /** Opens, configures and claims. Rejects with a typed error, and then nothing stays claimed. */
 export async function claim(device: USBDevice, face: CcidInterface, reset: boolean): Promise<void> {
+  const { interfaceNumber } = face
   try {
-    await holdDevice(device)
+    await holdDevice(device, interfaceNumber)
   } catch (error) {
     throw translateUsbError('open', error)
   }
@@ -15,12 +16,12 @@ export async function claim(device: USBDevice, face: CcidInterface, reset: boole
     if (device.configuration?.configurationValue !== face.configurationValue) {
       await device.selectConfiguration(face.configurationValue)
     }
-    await device.claimInterface(face.interfaceNumber)
+    await device.claimInterface(interfaceNumber)
     if (face.alternateSetting !== 0) {
-      await device.selectAlternateInterface(face.interfaceNumber, face.alternateSetting)
+      await device.selectAlternateInterface(interfaceNumber, face.alternateSetting)
     }
   } catch (error) {
-    await releaseDevice(device)
+    await releaseDevice(device, interfaceNumber)
     throw translateUsbError('claim', error)
   }
 }

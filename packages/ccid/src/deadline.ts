@@ -16,16 +16,11 @@ export function within<T>(
       late = true
       reject(new ReaderTimeoutError(what, timeLimitMs))
     }, timeLimitMs)
-    work.then(
-      (value) => {
-        clock.clearTimeout(timer)
+    work
+      .finally(() => clock.clearTimeout(timer))
+      .then((value) => {
         if (late) tooLate?.(value).catch(() => {})
         else resolve(value)
-      },
-      (error: unknown) => {
-        clock.clearTimeout(timer)
-        reject(error as Error)
-      },
-    )
+      }, reject)
   })
 }

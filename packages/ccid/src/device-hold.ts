@@ -1,17 +1,24 @@
 /** Who keeps a USB device open: several interfaces share it, the last one closes it, and never two at once. */
 
+import { ReaderInUseError } from '@webtoki/apdu'
+
 interface Hold {
-  holders: number
+  /** Each by its interface; undefined who wants none. */
+  readonly holders: (number | undefined)[]
   order: Promise<void>
 }
 
 const holds = new WeakMap<USBDevice, Hold>()
 
-/** Opens the device, or joins those who have it open. */
-export function holdDevice(device: USBDevice): Promise<void> {
-  return inOrder(device, async (hold) => {
+/**
+ * Opens the device, or joins those who have it open. An interface has one holder: the browser grants a page the same claim
+ * again and again, and an answer would go to whoever reads first. Rejects with ReaderInUseError.
+ */
+export function holdDevice(device: USBDevice, interfaceNumber?: number): Promise<void> {
+  return inOrder(device, async ({ holders }) => {
+    if (holders.includes(interfaceNumber ?? -1)) throw new ReaderInUseError({ by: 'tab' })
     if (!device.opened) await device.open()
-    hold.holders++
+    holders.push(interfaceNumber)
   })
 }
 
@@ -21,25 +28,25 @@ export function holdDevice(device: USBDevice): Promise<void> {
  * closed.
  */
 export function releaseDevice(device: USBDevice, interfaceNumber?: number): Promise<void> {
-  return inOrder(device, async (hold) => {
-    hold.holders--
+  return inOrder(device, async ({ holders }) => {
+    holders.splice(holders.indexOf(interfaceNumber), 1)
     // What fails here was unplugged in this moment.
     if (interfaceNumber !== undefined && device.opened)
       await device.releaseInterface(interfaceNumber).catch(() => {})
-    if (hold.holders === 0 && device.opened) await device.close().catch(() => {})
+    if (holders.length === 0 && device.opened) await device.close().catch(() => {})
   })
 }
 
 /** Resets the device where the caller alone holds it: other interfaces would lose their cards. */
 export function resetDevice(device: USBDevice): Promise<void> {
-  return inOrder(device, async (hold) => {
+  return inOrder(device, async ({ holders }) => {
     // Windows refuses resets of some devices; what follows tells whether it mattered.
-    if (hold.holders === 1) await device.reset().catch(() => {})
+    if (holders.length === 1) await device.reset().catch(() => {})
   })
 }
 
 function inOrder(device: USBDevice, work: (hold: Hold) => Promise<void>): Promise<void> {
-  const hold = holds.get(device) ?? { holders: 0, order: Promise.resolve() }
+  const hold = holds.get(device) ?? { holders: [], order: Promise.resolve() }
   holds.set(device, hold)
   const run = hold.order.then(() => work(hold))
   hold.order = run.then(

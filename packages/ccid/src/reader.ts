@@ -134,12 +134,17 @@ export class CcidReader {
   /** Closes the pipe, unless something is asked of the reader; `ready` opens it anew. False: it is at work. */
   async rest(): Promise<boolean> {
     if (this.#inFlightCount > 0 || this.#recovering !== undefined || this.#opening !== undefined) return false
+    await this.#partFromPipe()?.close()
+    return true
+  }
+
+  /** Nobody uses it any more; whoever asks for it sees to its closing. */
+  #partFromPipe(): CcidPipe | undefined {
     const pipe = this.#pipe
     this.#pipe = undefined
     this.#reading = false
     this.#hearing = false
-    await pipe?.close()
-    return true
+    return pipe
   }
 
   #checkNotGone(): void {
@@ -159,7 +164,6 @@ export class CcidReader {
       throw this.#gone
     }
     this.#pipe = pipe
-    this.#reading = false
     this.#hearing = pipe.notices$ !== undefined
     pipe.notices$?.subscribe({
       next: (bytes) => this.#heard(bytes),
@@ -168,7 +172,7 @@ export class CcidReader {
       },
     })
     void pipe.ended.then((end) => {
-      if (this.#pipe === pipe && end.why === 'gone') this.#dropPipe(pipe, end.error)
+      if (this.#pipe === pipe && end.why === 'gone') this.#dropPipe(end.error)
     })
   }
 
@@ -221,7 +225,7 @@ export class CcidReader {
       () => letGo(question),
       (error: Error) => {
         letGo(question)
-        if (this.#pipe === pipe && this.#inFlight[question.slot] === question) this.#broken(pipe, error)
+        if (this.#pipe === pipe && this.#inFlight[question.slot] === question) this.#broken(error)
       },
     )
     if (!this.#reading) void this.#read(pipe)
@@ -244,7 +248,7 @@ export class CcidReader {
     } catch (error) {
       if (this.#pipe === pipe) {
         this.#reading = false
-        this.#broken(pipe, error as Error)
+        this.#broken(error as Error)
       }
     }
   }
@@ -358,10 +362,9 @@ export class CcidReader {
   }
 
   /** A transfer failed for good: the questions fail now, and the claim is made anew behind their backs. */
-  #broken(pipe: CcidPipe, error: Error): void {
+  #broken(error: Error): void {
     if (!(error instanceof TransferError)) {
       this.#dropPipe(
-        pipe,
         error instanceof SmartcardError ? error : new TransferError(error.message, { cause: error }),
       )
       return
@@ -402,10 +405,7 @@ export class CcidReader {
     this.#silent.length = 0
     this.#checkNotGone()
     for (const listener of this.#listeners) listener.disturbed()
-    const old = this.#pipe
-    this.#pipe = undefined
-    this.#reading = false
-    this.#hearing = false
+    const old = this.#partFromPipe()
     this.#failInFlight(new TransferError('The reader had to be reset.'))
     // A close that hangs must not keep the reset from happening.
     if (old !== undefined) {
@@ -452,11 +452,8 @@ export class CcidReader {
     }
   }
 
-  #dropPipe(pipe: CcidPipe, error: SmartcardError): void {
-    this.#pipe = undefined
-    this.#reading = false
-    this.#hearing = false
-    void pipe.close()
+  #dropPipe(error: SmartcardError): void {
+    void this.#partFromPipe()?.close()
     this.#tellEnded(error)
   }
 
@@ -473,11 +470,9 @@ export class CcidReader {
   async end(error: SmartcardError): Promise<void> {
     if (this.#gone !== undefined) return
     this.#gone = error
-    const pipe = this.#pipe
-    this.#pipe = undefined
-    this.#hearing = false
+    const pipe = this.#partFromPipe()
     this.#tellEnded(error)
-    if (pipe !== undefined) await pipe.close()
+    await pipe?.close()
     await this.#recovering
   }
 }

@@ -7,6 +7,7 @@ import {
   VirtualBus,
   VirtualCcidReader,
   type VirtualUsb,
+  virtualUsb,
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
@@ -82,5 +83,27 @@ describe('a reader', () => {
     expect(slots?.map(({ name }) => name)).toEqual(['DUALi DE-ABCM6'])
     expect(await firstValueFrom(source.slots$)).toEqual(slots)
     await source.close()
+  })
+
+  it('without a serial number is one source’s of a page: the other is told so, and never gets its answers', async () => {
+    const clock = new HandClock()
+    const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { clock, serialNumber: null })
+    const card = createEchoCard()
+    reader.insert(card)
+    const usb = virtualUsb([reader])
+    const sources = [
+      ccidSlots({ usb, clock: driverClock(clock) }),
+      ccidSlots({ usb, clock: driverClock(clock) }),
+    ]
+    const slots = await Promise.all(sources.map(async ({ slots$ }) => (await firstValueFrom(slots$))[0]))
+    const outcomes = await Promise.allSettled(slots.map(async (slot) => slot?.connect()))
+    const refused = outcomes.findIndex(({ status }) => status === 'rejected')
+    expect(outcomes[refused]).toMatchObject({ reason: { code: 'reader/in-use', by: 'tab' } })
+    await sources[1 - refused]?.close()
+    const again = await slots[refused]?.connect()
+    const command = Uint8Array.of(0, 0x10, 0, 0, 2, 7, 8, 0)
+    const answer = await again?.transaction({}, (channel) => channel.transmit(command))
+    expect([...(answer ?? [])]).toEqual([7, 8, 0x90, 0])
+    await sources[refused]?.close()
   })
 })
