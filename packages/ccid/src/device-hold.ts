@@ -3,7 +3,7 @@
 import { ReaderInUseError } from '@webtoki/apdu'
 
 interface Hold {
-  /** Each by its interface; undefined who wants none. */
+  /** Each by its interface; undefined who wants none, and for good where other code of the page had the device open. */
   readonly holders: (number | undefined)[]
   order: Promise<void>
 }
@@ -18,6 +18,7 @@ export function holdDevice(device: USBDevice, interfaceNumber?: number): Promise
   return inOrder(device, async ({ holders }) => {
     if (holders.includes(interfaceNumber ?? -1)) throw new ReaderInUseError({ by: 'tab' })
     if (!device.opened) await device.open()
+    else if (holders.length === 0) holders.push(undefined)
     holders.push(interfaceNumber)
   })
 }

@@ -277,7 +277,7 @@ class UsbSlotSource implements CcidSlotSource {
       face.interfaceProtocol,
     )
     const refusal = refusalOf(descriptor)
-    if (refusal !== undefined) throw new ReaderNotSupportedError(refusal)
+    if (refusal) throw new ReaderNotSupportedError(refusal)
     const slots: CcidSlot[] = []
     const turn = await this.#turnAt(lockNameOf(device, attached.identity, interfaceNumber), {
       giveUp: () => giveUp(reader, slots),

@@ -106,4 +106,15 @@ describe('a reader', () => {
     expect([...(answer ?? [])]).toEqual([7, 8, 0x90, 0])
     await sources[refused]?.close()
   })
+
+  it('or any vendor’s device that other code of the page has open stays open when it was looked at', async () => {
+    const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+    const usb = virtualUsb([reader])
+    const [device] = await usb.getDevices()
+    await device?.open()
+    const source = ccidSlots({ usb })
+    await firstValueFrom(source.slots$)
+    await source.close()
+    expect(device?.opened).toBe(true)
+  })
 })
