@@ -93,9 +93,7 @@ export class Webtoki {
   /** The certificates that a person may choose from for this purpose, the best first. */
   async certificates(purpose: 'login' | 'signing', slot?: Slot): Promise<readonly CardCertificate[]> {
     return this.#told('certificates', undefined, async () => {
-      const slots = slot === undefined ? await this.#slotsWithCards() : [slot]
-      const found = await Promise.all(slots.map((each) => this.#certificatesIn(each)))
-      return inOrderFor(purpose, found.flat())
+      return this.#fitting(purpose, slot === undefined ? await this.#slotsWithCards() : [slot])
     })
   }
 
@@ -158,12 +156,21 @@ export class Webtoki {
 
   async #best(purpose: 'login' | 'signing'): Promise<CardCertificate> {
     const slots = await this.#slotsWithCards()
-    const found = (await Promise.all(slots.map((slot) => this.#certificatesIn(slot)))).flat()
-    const [best] = inOrderFor(purpose, found)
+    const [best] = await this.#fitting(purpose, slots)
     if (best !== undefined) return best
     throw new CryptokiError(slots.length === 0 ? CKR.TOKEN_NOT_PRESENT : CKR.KEY_HANDLE_INVALID, {
       detail: slots.length === 0 ? 'there is no card in any reader' : 'no key on the card fits that purpose',
     })
+  }
+
+  /** A strange or broken card in one reader hides none that fits in another; alone, it is told what is wrong with it. */
+  async #fitting(purpose: 'login' | 'signing', slots: readonly Slot[]): Promise<readonly CardCertificate[]> {
+    const outcomes = await Promise.allSettled(slots.map((slot) => this.#certificatesIn(slot)))
+    const found = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []))
+    const fitting = inOrderFor(purpose, found)
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+    if (fitting.length === 0 && failed !== undefined) throw failed.reason
+    return fitting
   }
 
   /** A search of its own session never stands in the way of a signature. */

@@ -2,6 +2,7 @@ import { createHash, createPublicKey, verify, X509Certificate } from 'node:crypt
 import { CKR, type PinRequest, type Slot } from '@webtoki/cryptoki'
 import {
   compositeProfiles,
+  createEchoCard,
   createPivCard,
   demoCa,
   readerProfiles,
@@ -80,6 +81,29 @@ describe('the front door', () => {
       ),
     ).not.toEqual([])
   })
+
+  it.each(['before', 'after'])(
+    'logs in with the card that fits where a strange one is in the reader %s it; a strange one alone is told as such',
+    async (place) => {
+      const readers = [readerProfiles.dualiAbcm6, readerProfiles.dualiAbcm6].map(
+        (profile) => new VirtualCcidReader(profile),
+      )
+      const [strange, own] = place === 'before' ? readers : readers.toReversed()
+      strange?.insert(createEchoCard())
+      const bus = new VirtualBus()
+      for (const reader of readers) bus.plug(reader)
+      const pin = async () => ({ pin: new TextEncoder().encode('123456') })
+      const webtoki = new Webtoki({ pin, usb: bus.context() })
+      open.push(webtoki)
+      await expect(webtoki.login(nonce)).rejects.toMatchObject({ rv: CKR.TOKEN_NOT_RECOGNIZED })
+      await expect(webtoki.certificates('login')).rejects.toMatchObject({ rv: CKR.TOKEN_NOT_RECOGNIZED })
+      const slot = (await firstValueFrom(webtoki.slots$))[place === 'before' ? 1 : 0] as Slot
+      own?.insert(createPivCard())
+      await firstValueFrom(slot.presence$.pipe(filter((presence) => presence === 'present')))
+      expect(await webtoki.certificates('login')).not.toEqual([])
+      await expect(webtoki.login(nonce)).resolves.toContain('web-eid:1.0')
+    },
+  )
 
   it('asks for no second PIN while the card stays logged in, and for one after logging out', async () => {
     const { webtoki, card, requests } = desk()
