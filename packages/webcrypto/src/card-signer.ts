@@ -100,8 +100,9 @@ function run(
     signal?.addEventListener('abort', abort, { once: true })
     const subscription: { unsubscribe(): void } | undefined = operation.subscribe({
       next: (event) => {
-        onEvent?.(event)
+        // First: a listener that throws is told on the console by rxjs, and must not cost the signature.
         if (event.phase === 'done') resolve(event.value)
+        onEvent?.(event)
       },
       error: (error: unknown) => {
         settled()

@@ -4,8 +4,8 @@ import { CKR, Cryptoki, type OperationEvent } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
 import { cardSigner } from '@webtoki/webcrypto'
-import { firstValueFrom } from 'rxjs'
-import { afterEach, describe, expect, it } from 'vitest'
+import { config, firstValueFrom } from 'rxjs'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 
 const message = new TextEncoder().encode('what is to be signed')
 const open: Cryptoki[] = []
@@ -78,6 +78,23 @@ describe('a signer on a card', () => {
     await expect(work).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED })
     expect(own.active).toEqual([])
     expect(card.log.some(({ ins }) => ins === 0x87)).toBe(false)
+  })
+
+  it('gives the signature though whoever listens throws at its end', async () => {
+    const thrown = new Error('in the listener')
+    const heard = vi.fn<(error: unknown) => void>()
+    config.onUnhandledError = heard
+    try {
+      const { session: own } = await session()
+      const onEvent = ({ phase }: OperationEvent<Uint8Array>) => {
+        if (phase === 'done') throw thrown
+      }
+      const signer = await cardSigner(own, { id: Uint8Array.of(1), onEvent })
+      await expect(signer.sign(message)).resolves.toHaveLength(256)
+      await vi.waitFor(() => expect(heard).toHaveBeenCalledWith(thrown))
+    } finally {
+      config.onUnhandledError = null
+    }
   })
 
   it('that the card has not is said so', async () => {
