@@ -115,14 +115,15 @@ export class Webtoki {
     )
   }
 
-  /** Takes every login back on its card. */
+  /** Takes every login back on its card. Rejects with what went wrong at one, when the others are done. */
   async logOut(): Promise<void> {
     await this.#told('log-out', undefined, async () => {
-      for (const [slot, opening] of [...this.#sessions]) {
-        this.#sessions.delete(slot)
-        const session = await opening.catch(() => undefined)
-        await session?.close()
-      }
+      const openings = [...this.#sessions.values()]
+      this.#sessions.clear()
+      // All at once: a page that is being left has little time, and a reader pulled now keeps no other card logged in.
+      const closings = openings.map(async (opening) => (await opening.catch(() => undefined))?.close())
+      const failed = (await Promise.allSettled(closings)).find(({ status }) => status === 'rejected')
+      if (failed?.status === 'rejected') throw failed.reason
     })
   }
 

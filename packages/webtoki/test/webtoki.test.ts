@@ -116,6 +116,35 @@ describe('the front door', () => {
     expect(requests).toEqual(['user', 'user'])
   })
 
+  it('logs out of every card, though the reader of one is pulled meanwhile', async () => {
+    const bus = new VirtualBus()
+    const cards = [createPivCard(), createPivCard({ guid: new Uint8Array(16).fill(7) })]
+    const readers = cards.map((card) => {
+      const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+      reader.insert(card)
+      bus.plug(reader)
+      return reader
+    })
+    const pin = async () => ({ pin: new TextEncoder().encode('123456') })
+    const webtoki = new Webtoki({ pin, usb: bus.context() })
+    open.push(webtoki)
+    for (const slot of await firstValueFrom(webtoki.slots$)) {
+      const [certificate] = await webtoki.certificates('login', slot)
+      if (certificate === undefined) throw new Error('There is no certificate.')
+      await webtoki.login(nonce, { certificate })
+    }
+    expect(cards.map(({ pinVerified }) => pinVerified)).toEqual([true, true])
+    const [reader] = readers
+    const [card] = cards
+    if (reader === undefined || card === undefined) throw new Error('There is no reader.')
+    vi.spyOn(card, 'process').mockImplementation(async () => {
+      bus.unplug(reader)
+      return Uint8Array.of(0x6f, 0x00)
+    })
+    await expect(webtoki.logOut()).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
+    expect(cards.map(({ pinVerified }) => pinVerified)).toEqual([false, false])
+  })
+
   it('signs with the key made for signing, which asks each time', async () => {
     const { webtoki, requests } = desk()
     const file = new Blob(['Dear reader,'])
