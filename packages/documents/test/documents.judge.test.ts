@@ -260,7 +260,10 @@ describe('whom a signature is of', () => {
   it('is not taken from an ECDSA signature that is no strict DER', async () => {
     const signature = await signedBy({})
     // The last thing in the file: OCTET STRING { SEQUENCE { INTEGER, INTEGER } }.
-    const at = signature.lastIndexOf(0x30, signature.length - 66)
+    const at = signature.findLastIndex((byte, place) => {
+      const length = signature.length - place
+      return byte === 0x30 && signature[place + 1] === length - 2 && signature[place - 1] === length
+    })
     expect([signature[at - 2], signature[at + 2]]).toEqual([0x04, 0x02])
     for (const position of [at, at + 2]) {
       const changed = signature.slice()
