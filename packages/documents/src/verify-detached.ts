@@ -1,6 +1,13 @@
 /** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
 import { fromBER, type OctetString, type Sequence } from 'asn1js'
-import { Certificate, ContentInfo, IssuerAndSerialNumber, SignedData, type SignerInfo } from 'pkijs'
+import {
+  type Attribute,
+  Certificate,
+  ContentInfo,
+  IssuerAndSerialNumber,
+  SignedData,
+  type SignerInfo,
+} from 'pkijs'
 import { ecdsaNumbers } from '@webtoki/trust'
 import { foundAlgorithm, type FoundAlgorithm, foundHash } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
@@ -63,6 +70,14 @@ export interface Verification {
   readonly valid: boolean
   readonly signers: readonly FoundSigner[]
 }
+
+/** The signed attributes that are looked at. */
+const once: ReadonlySet<string> = new Set([
+  oids.contentType,
+  oids.messageDigest,
+  oids.signingTime,
+  oids.signingCertificateV2,
+])
 
 /** Rejects with DocumentError where the file cannot be read as a signature; a signature that is wrong is a result. */
 export async function verifyDetached(
@@ -131,7 +146,7 @@ interface Reading {
 function readSigner(info: SignerInfo, certificates: readonly Certificate[]): Reading {
   const certificate = certificates.find((each) => isNamed(info, each))
   if (certificate === undefined) throw new DocumentError('certificate-missing')
-  const values = new Map(info.signedAttrs?.attributes.map(({ type, values: [value] }) => [type, value]))
+  const values = onlyValues(info.signedAttrs?.attributes ?? [])
   const attributes =
     info.signedAttrs === undefined ? undefined : new Uint8Array(info.signedAttrs.encodedValue.slice(0))
   // Tagged [0] in the file, signed as the SET that they are (RFC 5652, 5.4).
@@ -151,6 +166,20 @@ function readSigner(info: SignerInfo, certificates: readonly Certificate[]): Rea
     signingTime: time !== undefined && time !== null ? dateOf(time) : undefined,
     certificateHash: certificateHashOf(values.get(oids.signingCertificateV2) as Sequence | undefined),
   }
+}
+
+/**
+ * Of an attribute that stands there twice, or with two values, each verifier would take another: one signature over two
+ * documents. RFC 5652, 11.1 to 11.3, and RFC 5035, 3, allow one attribute of one value.
+ */
+function onlyValues(attributes: readonly Attribute[]): ReadonlyMap<string, unknown> {
+  const values = new Map<string, unknown>()
+  for (const attribute of attributes) {
+    if (!once.has(attribute.type)) continue
+    if (values.has(attribute.type) || attribute.values.length !== 1) throw new DocumentError('malformed')
+    values.set(attribute.type, attribute.values[0])
+  }
+  return values
 }
 
 function isNamed({ sid }: SignerInfo, certificate: Certificate): boolean {

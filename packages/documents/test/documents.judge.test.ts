@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DocumentError, notChecked, signDetached, trustedBy, verifyDetached } from '@webtoki/documents'
 import fc from 'fast-check'
-import { Extension } from 'pkijs'
+import { Attribute, Extension } from 'pkijs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 import { type Issued, type IssueOptions, issue, softwareSigner } from '../../trust/test/pki.ts'
+import { openSignedData, resign } from './resign.ts'
 
 const missing = whatIsMissing(['openssl'])
 if (missing !== undefined) console.warn(`Documents are not judged: ${missing}.`)
@@ -173,6 +174,45 @@ describe('a signature', () => {
       }),
     )
   })
+})
+
+describe.skipIf(missing !== undefined)('a signature that two verifiers could read in two ways', () => {
+  let person: Issued
+  let signature: Uint8Array
+  beforeAll(async () => {
+    person = await issue({ name: 'Ada', issuer: ca })
+    signature = await signDetached(softwareSigner(person, 'ES256', [ca.der]), letter)
+  })
+  const attributesOf = async (...signed: Parameters<typeof signDetached>) =>
+    openSignedData(await signDetached(...signed)).signerInfos[0]?.signedAttrs?.attributes ?? []
+
+  it.each([
+    ['the digest', '1.2.840.113549.1.9.4'],
+    ['the time', '1.2.840.113549.1.9.5'],
+    ['the type of content', '1.2.840.113549.1.9.3'],
+    ['the certificate', '1.2.840.113549.1.9.16.2.47'],
+  ])(
+    'where %s stands twice is refused, in two attributes and in one, as OpenSSL does',
+    async (_what, type) => {
+      const signer = softwareSigner(await issue({ name: 'Bob', issuer: ca }), 'ES256')
+      const signingTime = new Date('2026-01-01T00:00:00Z')
+      const others = await attributesOf(signer, new Uint8Array(1), { signingTime })
+      const second = others.find((each) => each.type === type) as Attribute
+      const twice = await resign(signature, person, (attributes) => [second, ...attributes])
+      const both = await resign(signature, person, (attributes) =>
+        attributes.map((each) =>
+          each.type === type ? new Attribute({ type, values: [...second.values, ...each.values] }) : each,
+        ),
+      )
+      const same = await resign(signature, person, (attributes) => attributes)
+      expect(await verifyDetached(same, letter, { trust })).toMatchObject({ valid: true })
+      verifyByOpenssl(same, letter, '-cades')
+      for (const odd of [twice, both]) {
+        expect(() => verifyByOpenssl(odd, letter, '-cades')).toThrow('attribute error')
+        await expect(verifyDetached(odd, letter, { trust })).rejects.toMatchObject({ reason: 'malformed' })
+      }
+    },
+  )
 })
 
 describe('whom a signature is of', () => {
