@@ -78,10 +78,13 @@ interface Step {
 
 /**
  * Builds and checks a path from the leaf to an anchor; resolves to its certificates, leaf first, anchor last. Tells the
- * reason of the path that came furthest. Says nothing of revocation and of what the key may be used for.
+ * reason of the path that came furthest. Says nothing of revocation and of what the key may be used for. Rejects with
+ * RangeError where `at` is an invalid Date.
  */
 export async function verifyPath(leaf: Uint8Array, options: PathOptions): Promise<readonly Uint8Array[]> {
   const { at } = options
+  // Compared with it, nothing has expired.
+  if (Number.isNaN(at.getTime())) throw new RangeError('The moment that counts (`at`) is an invalid Date.')
   const start = readCertificate(leaf)
   const anchors = options.anchors.map(readCertificate)
   if ((options.intermediates?.length ?? 0) > MAX_INTERMEDIATES) throw new PathError('too-complex')

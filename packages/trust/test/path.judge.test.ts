@@ -215,6 +215,14 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
     expect(await ours(await issue({ name: 'leaf', issuer: between }), root, [between])).toBe('weak-key')
   })
 
+  it('at a moment that is none is not judged', async () => {
+    const root = await issue({ name: 'root', isCa: true })
+    const old = await issue({ name: 'old', issuer: root, notAfter: new Date('2026-10-01T00:00:00Z') })
+    await expect(verifyPath(old.der, { anchors: [root.der], at: new Date('soon') })).rejects.toThrow(
+      RangeError,
+    )
+  })
+
   it('whose CA has expired does not say that the person’s certificate has', async () => {
     const notAfter = new Date('2026-10-01T00:00:00Z')
     const root = await issue({ name: 'root', isCa: true, notAfter })
