@@ -75,8 +75,14 @@ export function foundAlgorithm(signature: AlgorithmIdentifier, digest: Algorithm
   if (ecdsa !== undefined) return { kind: 'ecdsa', hash: ecdsa }
   if (algorithmId !== RSA_PSS) throw new DocumentError('unsupported-algorithm')
   try {
-    const parameters = new RSASSAPSSParams({ schema: signature.algorithmParams })
-    return { kind: 'pss', hash: foundHash(parameters.hashAlgorithm), saltBytes: parameters.saltLength }
+    const { hashAlgorithm, maskGenAlgorithm, saltLength, trailerField } = new RSASSAPSSParams({
+      schema: signature.algorithmParams,
+    })
+    const found = { kind: 'pss', hash: foundHash(hashAlgorithm), saltBytes: saltLength } as const
+    // The platform masks by the same hash and ends in 0xBC (RFC 4055, 3.1), whatever the file names.
+    const mask = foundHash(new AlgorithmIdentifier({ schema: maskGenAlgorithm.algorithmParams }))
+    if (maskGenAlgorithm.algorithmId === MGF1 && mask === found.hash && trailerField === 1) return found
+    throw new DocumentError('unsupported-algorithm')
   } catch (cause) {
     throw new DocumentError('unsupported-algorithm', { cause })
   }

@@ -280,6 +280,21 @@ describe('whom a signature is of', () => {
     expect(found).toMatchObject({ valid: use === 'fitting', signers: [{ use, signatureValid: true }] })
   })
 
+  it('is not told of an RSA-PSS signature whose file names another mask than it was made with', async () => {
+    const person = await issue({ name: 'Ada', issuer: ca, algorithm: 'PS256' })
+    const made = Buffer.from(await signDetached(softwareSigner(person, 'PS256', [ca.der]), letter))
+    // MGF1 over SHA-256, and over SHA-512.
+    const mask = Buffer.from('06092a864886f70d010108300b0609608648016503040201', 'hex')
+    const at = made.indexOf(mask) + mask.length - 1
+    const changed = new Uint8Array(made)
+    expect([changed[at], changed[at + 1]]).toEqual([0x01, 0xa2])
+    changed[at] = 0x03
+    expect(() => verifyByOpenssl(changed, letter)).toThrow('Command failed')
+    await expect(verifyDetached(changed, letter, { trust })).rejects.toMatchObject({
+      reason: 'unsupported-algorithm',
+    })
+  })
+
   it('is told as plain CMS where no attribute names the certificate', async () => {
     const person = await issue({ name: 'Ada', issuer: ca })
     const pkcs8 = await crypto.subtle.exportKey('pkcs8', person.keys.privateKey as CryptoKey)
