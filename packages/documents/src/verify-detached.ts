@@ -1,10 +1,11 @@
 /** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
-import { fromBER, type OctetString, type Sequence } from 'asn1js'
+import { type Constructed, fromBER, type Integer, type OctetString, type Sequence } from 'asn1js'
 import {
   type Attribute,
   Certificate,
   ContentInfo,
   IssuerAndSerialNumber,
+  RelativeDistinguishedNames,
   SignedData,
   type SignerInfo,
 } from 'pkijs'
@@ -140,7 +141,15 @@ interface Reading {
   readonly messageDigest: Uint8Array | undefined
   readonly contentType: string | undefined
   readonly signingTime: Date | undefined
-  readonly certificateHash: { readonly name: HashName; readonly digest: Uint8Array } | undefined
+  readonly namedCertificate: NamedCertificate | undefined
+}
+
+/** What the signed attribute says of the certificate. */
+interface NamedCertificate {
+  readonly name: HashName
+  readonly digest: Uint8Array
+  /** Undefined where the attribute leaves issuer and serial number to the hash. */
+  readonly issuerSerial: Sequence | undefined
 }
 
 function readSigner(info: SignerInfo, certificates: readonly Certificate[]): Reading {
@@ -164,7 +173,7 @@ function readSigner(info: SignerInfo, certificates: readonly Certificate[]): Rea
     messageDigest: digestValue?.valueBlock.valueHexView.slice(),
     contentType: type?.getValue?.(),
     signingTime: time !== undefined && time !== null ? dateOf(time) : undefined,
-    certificateHash: certificateHashOf(values.get(oids.signingCertificateV2) as Sequence | undefined),
+    namedCertificate: namedCertificateOf(values.get(oids.signingCertificateV2) as Sequence | undefined),
   }
 }
 
@@ -198,19 +207,39 @@ function dateOf(time: unknown): Date | undefined {
   return toDate?.call(time)
 }
 
-/** The first ESSCertIDv2: a hash, if it is not SHA-256, then the digest (RFC 5035, 4). */
-function certificateHashOf(attribute: Sequence | undefined): Reading['certificateHash'] {
+/** The first ESSCertIDv2: a hash, if it is not SHA-256, then the digest, then issuer and serial number (RFC 5035, 4). */
+function namedCertificateOf(attribute: Sequence | undefined): NamedCertificate | undefined {
   if (attribute === undefined) return undefined
   const certs = attribute.valueBlock.value[0] as Sequence | undefined
-  const [first, second] = (certs?.valueBlock.value[0] as Sequence | undefined)?.valueBlock.value ?? []
+  const values = (certs?.valueBlock.value[0] as Sequence | undefined)?.valueBlock.value ?? []
+  const [first, second, third] = values
   if (first === undefined) throw new DocumentError('malformed')
   if ('valueHexView' in first.valueBlock && first.idBlock.tagNumber === 4) {
-    return { name: 'SHA-256', digest: (first as OctetString).valueBlock.valueHexView.slice() }
+    const digest = (first as OctetString).valueBlock.valueHexView.slice()
+    return { name: 'SHA-256', digest, issuerSerial: second as Sequence | undefined }
   }
   const [oid] = (first as Sequence).valueBlock.value
   const algorithmId = (oid as unknown as { getValue(): string }).getValue()
   const name = foundHash({ algorithmId } as Parameters<typeof foundHash>[0])
-  return { name, digest: (second as OctetString).valueBlock.valueHexView.slice() }
+  const digest = (second as OctetString).valueBlock.valueHexView.slice()
+  return { name, digest, issuerSerial: third as Sequence | undefined }
+}
+
+/** All that the attribute says has to be true of the certificate: of two answers, verifiers would take either. */
+function isThatNamed(
+  { name, digest, issuerSerial }: NamedCertificate,
+  { der, certificate }: Reading,
+): boolean {
+  if (!same(hash(name, der), digest)) return false
+  if (issuerSerial === undefined) return true
+  try {
+    const [names, serial] = issuerSerial.valueBlock.value as [Sequence, Integer]
+    const [directoryName, ...more] = names.valueBlock.value as [Constructed, ...unknown[]]
+    const issuer = new RelativeDistinguishedNames({ schema: directoryName.valueBlock.value[0] })
+    return more.length === 0 && issuer.isEqual(certificate.issuer) && serial.isEqual(certificate.serialNumber)
+  } catch {
+    return false
+  }
 }
 
 async function check(
@@ -219,7 +248,7 @@ async function check(
   certificates: readonly Certificate[],
   options: VerifyDetachedOptions,
 ): Promise<FoundSigner> {
-  const { certificate, der, algorithm, attributes, certificateHash, signingTime } = reading
+  const { certificate, der, algorithm, attributes, namedCertificate, signingTime } = reading
   const digestMatches =
     attributes === undefined
       ? true
@@ -243,10 +272,8 @@ async function check(
     digestMatches,
     signatureValid,
     signingCertificateMatches:
-      certificateHash === undefined
-        ? undefined
-        : same(hash(certificateHash.name, der), certificateHash.digest),
-    level: certificateHash !== undefined && signingTime !== undefined ? 'CAdES-B-B' : 'CMS',
+      namedCertificate === undefined ? undefined : isThatNamed(namedCertificate, reading),
+    level: namedCertificate !== undefined && signingTime !== undefined ? 'CAdES-B-B' : 'CMS',
     use: signingUseOf(certificate),
     ...trust,
   }

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DocumentError, notChecked, signDetached, trustedBy, verifyDetached } from '@webtoki/documents'
+import { type BaseBlock, type Sequence } from 'asn1js'
 import fc from 'fast-check'
 import { Attribute, Extension } from 'pkijs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -213,6 +214,46 @@ describe.skipIf(missing !== undefined)('a signature that two verifiers could rea
       }
     },
   )
+})
+
+describe.skipIf(missing !== undefined)('the signed attribute that names the certificate', () => {
+  const type = '1.2.840.113549.1.9.16.2.47'
+  /** ESSCertIDv2 within SigningCertificateV2 within its attribute. */
+  const partsOf = (attributes: readonly Attribute[]): BaseBlock[] => {
+    const attribute = attributes.find((each) => each.type === type) as Attribute
+    const [certs] = (attribute.values[0] as Sequence).valueBlock.value
+    const [first] = (certs as Sequence).valueBlock.value
+    return (first as Sequence).valueBlock.value
+  }
+
+  it('has to name its issuer and serial number too, if it names any, as OpenSSL has it', async () => {
+    const elsewhere = await issue({ name: 'Elsewhere', isCa: true })
+    const person = await issue({ name: 'Ada', issuer: ca })
+    const signature = await signDetached(softwareSigner(person, 'ES256', [ca.der]), letter)
+    const withNames = async (other: Issued | undefined) => {
+      const theirs = other && openSignedData(await signDetached(softwareSigner(other, 'ES256'), letter))
+      const [, name] = theirs ? partsOf(theirs.signerInfos[0]?.signedAttrs?.attributes ?? []) : []
+      return resign(signature, person, (attributes) => {
+        partsOf(attributes).splice(1, 1, ...(name === undefined ? [] : [name]))
+        return attributes
+      })
+    }
+    const without = await withNames(undefined)
+    verifyByOpenssl(without, letter, '-cades')
+    expect(await verifyDetached(without, letter, { trust })).toMatchObject({ valid: true })
+    const ofAnother = [
+      await issue({ name: 'Bob', issuer: ca }),
+      await issue({ name: 'Ada', issuer: elsewhere }),
+    ]
+    for (const other of ofAnother) {
+      const wrong = await withNames(other)
+      expect(() => verifyByOpenssl(wrong, letter, '-cades')).toThrow('ess cert id not found')
+      expect(await verifyDetached(wrong, letter, { trust })).toMatchObject({
+        valid: false,
+        signers: [{ signatureValid: true, digestMatches: true, signingCertificateMatches: false }],
+      })
+    }
+  })
 })
 
 describe('whom a signature is of', () => {
