@@ -45,7 +45,7 @@ export async function* piecesOf(data: DocumentData, options: ReadOptions = {}): 
   const total = totalBytes === undefined ? {} : { totalBytes }
   let bytes = 0
   try {
-    for await (const piece of open(data)) {
+    for await (const piece of open(data, signal)) {
       if (signal?.aborted) throw new DocumentError('cancelled', { cause: signal.reason })
       yield piece
       bytes += piece.length
@@ -64,12 +64,24 @@ function sizeOf(data: DocumentData): number | undefined {
   return 'slice' in data && 'size' in data ? data.size : undefined
 }
 
-function open(data: DocumentData): AsyncIterable<Uint8Array> {
+function open(data: DocumentData, signal: SignSignal | undefined): AsyncIterable<Uint8Array> {
   if (data instanceof Uint8Array) return fromBytes(data)
-  if ('slice' in data && 'size' in data) return fromBlob(data)
-  if (Symbol.asyncIterator in data) return data
-  if ('getReader' in data) return fromStream(data)
+  if ('slice' in data && 'size' in data) return fromBlob(data, signal)
+  // Before its own iterator, which hears of no end while it waits.
+  if ('getReader' in data) return fromStream(data, signal)
+  if (Symbol.asyncIterator in data) return fromIterable(data, signal)
   throw new DocumentError('unreadable')
+}
+
+/** A source may wait for ever, on a network drive say; who cancels does not. */
+function unlessAborted<T>(work: Promise<T>, signal: SignSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(new DocumentError('cancelled', { cause: signal.reason }))
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
 }
 
 async function* fromBytes(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
@@ -90,7 +102,7 @@ interface FillingReader {
  * Two buffers take turns: one is hashed while the other is filled, and no garbage is left however long the file is.
  * A piece is good until the next one is asked for.
  */
-async function* filled(reader: FillingReader): AsyncGenerator<Uint8Array> {
+async function* filled(reader: FillingReader, signal: SignSignal | undefined): AsyncGenerator<Uint8Array> {
   const spare = [new ArrayBuffer(PIECE_BYTES), new ArrayBuffer(PIECE_BYTES)]
   const fetch = (): ReturnType<FillingReader['read']> => {
     const reading = reader.read(new Uint8Array(spare.pop() ?? new ArrayBuffer(PIECE_BYTES)))
@@ -101,7 +113,7 @@ async function* filled(reader: FillingReader): AsyncGenerator<Uint8Array> {
   try {
     let next = fetch()
     for (;;) {
-      const { done, value } = await next
+      const { done, value } = await unlessAborted(next, signal)
       if (done || value === undefined) {
         isAtEnd = true
         return
@@ -126,17 +138,17 @@ function fillingReader(blob: BlobLike): FillingReader | undefined {
 }
 
 /** The next piece is fetched while the last one is worked at: two are alive, never more. */
-async function* fromBlob(blob: BlobLike): AsyncGenerator<Uint8Array> {
+async function* fromBlob(blob: BlobLike, signal: SignSignal | undefined): AsyncGenerator<Uint8Array> {
   const reader = fillingReader(blob)
   if (reader !== undefined) {
-    yield* filled(reader)
+    yield* filled(reader, signal)
     return
   }
   const fetch = (at: number): Promise<ArrayBuffer> =>
     blob.slice(at, Math.min(at + PIECE_BYTES, blob.size)).arrayBuffer()
   let next = blob.size > 0 ? fetch(0) : undefined
   for (let at = 0; next !== undefined; ) {
-    const piece: ArrayBuffer = await next
+    const piece: ArrayBuffer = await unlessAborted(next, signal)
     at += PIECE_BYTES
     next = at < blob.size ? fetch(at) : undefined
     // Who waits for it comes later; its failure must not be nobody's until then.
@@ -145,12 +157,12 @@ async function* fromBlob(blob: BlobLike): AsyncGenerator<Uint8Array> {
   }
 }
 
-async function* fromStream(stream: StreamLike): AsyncGenerator<Uint8Array> {
+async function* fromStream(stream: StreamLike, signal: SignSignal | undefined): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader()
   let isAtEnd = false
   try {
     for (;;) {
-      const { done, value } = await reader.read()
+      const { done, value } = await unlessAborted(reader.read(), signal)
       if (done) {
         isAtEnd = true
         return
@@ -159,6 +171,26 @@ async function* fromStream(stream: StreamLike): AsyncGenerator<Uint8Array> {
     }
   } finally {
     if (!isAtEnd) void reader.cancel().catch(() => {})
+  }
+}
+
+async function* fromIterable(
+  source: AsyncIterable<Uint8Array>,
+  signal: SignSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  const pieces = source[Symbol.asyncIterator]()
+  let isAtEnd = false
+  try {
+    for (;;) {
+      const { done, value } = await unlessAborted(pieces.next(), signal)
+      if (done === true) {
+        isAtEnd = true
+        return
+      }
+      yield value
+    }
+  } finally {
+    if (!isAtEnd) pieces.return?.().catch(() => {})
   }
 }
 

@@ -159,4 +159,37 @@ describe('a document that cannot be read to its end is said so, and the key is n
     })
     expect(signer.signatures).toBe(0)
   })
+
+  const never = <T>(): Promise<T> => new Promise(() => {})
+  const ended: string[] = []
+  const cancel = (): void => void ended.push('cancelled')
+  async function* waiting(): AsyncGenerator<Uint8Array> {
+    yield new Uint8Array(1)
+    await never()
+  }
+  it.each([
+    [
+      'a file',
+      ['cancelled'],
+      { size, slice: never, stream: () => new ReadableStream({ type: 'bytes', pull: never, cancel }) },
+    ],
+    ['a stream', ['cancelled'], new ReadableStream<Uint8Array>({ pull: never, cancel })],
+    ['slices', [], { size, slice: () => ({ arrayBuffer: () => never<ArrayBuffer>() }) }],
+    ['an iterable', [], waiting()],
+  ])(
+    '%s that nobody wants any more while it is waited for; a reader that can is told',
+    async (_what, told, data) => {
+      ended.length = 0
+      const signer = await countingSigner()
+      const controller = new AbortController()
+      const { signal } = controller
+      const work = signDetached(signer, data as Blob, { signal })
+      // The reading has begun, and waits.
+      await new Promise((resolve) => void setImmediate(resolve))
+      controller.abort()
+      await expect(work).rejects.toMatchObject({ reason: 'cancelled', cause: signal.reason as unknown })
+      expect(ended).toEqual(told)
+      expect(signer.signatures).toBe(0)
+    },
+  )
 })
