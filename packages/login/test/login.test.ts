@@ -320,6 +320,16 @@ describe('a nonce', () => {
   })
 })
 
+describe('the anchors of a site', () => {
+  it('in PEM, or cut, are refused when the verifier is made and not at each login', () => {
+    const pem = `-----BEGIN CERTIFICATE-----\n${Buffer.from(ca.der).toString('base64')}\n-----END CERTIFICATE-----\n`
+    for (const anchor of [new TextEncoder().encode(pem), ca.der.slice(0, -1)]) {
+      const anchors = [ca.der, anchor]
+      expect(() => verifierWith({ anchors })).toThrow('Anchor 1 is no X.509 certificate in DER')
+    }
+  })
+})
+
 describe('the origin of a site', () => {
   const made = (text: string) => () =>
     createLoginVerifier({ origin: text, anchors: [], revocation: notChecked, nonces: memoryNonceStore() })

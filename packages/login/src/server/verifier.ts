@@ -40,10 +40,12 @@ export interface LoginVerifier {
   verify(token: string, session: string): Promise<VerifiedLogin>
 }
 
-/** Throws RangeError where the origin is not one. */
+/** Throws RangeError where the origin is not one, and where an anchor is no certificate in DER. */
 export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
   const { origin, anchors, nonces, revocation } = options
   if (!isOrigin(origin)) throw new RangeError(`'${origin}' is no origin as browsers print it.`)
+  // Else everybody would be told later that nobody knows the issuer of their card.
+  for (const [at, anchor] of anchors.entries()) checkAnchor(anchor, at)
   return {
     verify: async (token, session) => {
       // First of all, so that no token can be tried twice.
@@ -84,6 +86,16 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
           throw new LoginError('untrusted', { cause: error })
       }
     }
+  }
+}
+
+function checkAnchor(der: Uint8Array, at: number): void {
+  try {
+    readCertificate(der)
+  } catch (cause) {
+    throw new RangeError(`Anchor ${at} is no X.509 certificate in DER; PEM has to be decoded first.`, {
+      cause,
+    })
   }
 }
 
