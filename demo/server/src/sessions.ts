@@ -19,13 +19,22 @@ export class Sessions {
 
   /** A new one; its name cannot be guessed. */
   issue(person?: Person): string {
-    for (const [name, { until }] of this.#sessions) {
-      if (until >= this.#now() && this.#sessions.size < MAX_SESSIONS) break
-      this.#sessions.delete(name)
-    }
+    this.#makeRoom()
     const name = randomBytes(32).toString('hex')
     this.#sessions.set(name, { person, until: this.#now() + LIFETIME_MS })
     return name
+  }
+
+  #makeRoom(): void {
+    // They stand in the order in which they end.
+    for (const [name, { until }] of this.#sessions) {
+      if (until >= this.#now()) break
+      this.#sessions.delete(name)
+    }
+    if (this.#sessions.size < MAX_SESSIONS) return
+    const sessions = [...this.#sessions]
+    const [first] = sessions.find(([, { person }]) => person === undefined) ?? sessions[0] ?? ['']
+    this.#sessions.delete(first)
   }
 
   /** Whether this was issued here, and its time is not up. */

@@ -1,0 +1,24 @@
+import { describe, expect, it } from 'vitest'
+import { Sessions } from '../src/sessions.ts'
+
+describe('the site’s sessions', () => {
+  it('of people outlive ten thousand that only ask, and of those the oldest goes first', () => {
+    const sessions = new Sessions(() => 0)
+    const oldest = sessions.issue()
+    const person = sessions.issue({ name: 'Ada' })
+    const names = Array.from({ length: 10_000 }, () => sessions.issue())
+    expect(sessions.personOf(person)).toEqual({ name: 'Ada' })
+    expect(sessions.has(oldest)).toBe(false)
+    expect(names.filter((name) => sessions.has(name))).toEqual(names.slice(1))
+  })
+
+  it('end after half an hour', () => {
+    let now = 0
+    const sessions = new Sessions(() => now)
+    const name = sessions.issue({ name: 'Ada' })
+    now = 30 * 60_000
+    expect(sessions.personOf(name)).toEqual({ name: 'Ada' })
+    now++
+    expect(sessions.personOf(name)).toBeUndefined()
+  })
+})
