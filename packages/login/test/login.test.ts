@@ -78,6 +78,20 @@ describe('a login', () => {
     await expect(logIn(issued, 'ES256', { anchors: [between.der] })).resolves.toBeDefined()
     await expect(logIn(issued)).rejects.toEqual(reason('untrusted'))
   })
+
+  it.each([
+    ['servers alone', '1.3.6.1.5.5.7.3.1', 'refused'],
+    ['clients', '1.3.6.1.5.5.7.3.2', 'taken'],
+    ['any purpose', '2.5.29.37.0', 'taken'],
+  ] as const)('through an intermediate CA for %s (%s) is %s', async (_what, purpose, expected) => {
+    const between = await issue({ name: 'Between', issuer: ca, isCa: true, extendedKeyUsage: [purpose] })
+    const issued = await issue({ name: 'Ada', issuer: between })
+    const outcome = logIn(issued, 'ES256', { intermediates: [between.der] })
+    if (expected === 'taken') await expect(outcome).resolves.toBeDefined()
+    else await expect(outcome).rejects.toEqual(reason('extended-key-usage'))
+    // A site that pins the CA itself has said what it trusts it for.
+    await expect(logIn(issued, 'ES256', { anchors: [between.der] })).resolves.toBeDefined()
+  })
 })
 
 describe('a token is refused', () => {

@@ -26,7 +26,7 @@ const sentences: Readonly<Record<LoginReason, string>> = {
   'not-yet-valid': 'The certificate is not valid yet.',
   expired: 'The certificate has expired.',
   'key-usage': 'The certificate is not meant for digital signatures.',
-  'extended-key-usage': 'The certificate is not meant for authenticating clients.',
+  'extended-key-usage': 'The certificate, or one of an issuer, is not meant for authenticating clients.',
   policy: 'The certificate was issued under a policy that is not accepted.',
   'weak-hash': 'The certificate, or one of an issuer, is signed over SHA-1 or an older hash.',
   'weak-key': 'The certificate, or one of an issuer, has an RSA key of less than 2048 bits.',

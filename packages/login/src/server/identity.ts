@@ -25,6 +25,7 @@ const KEY_USAGE = '2.5.29.15'
 const EXTENDED_KEY_USAGE = '2.5.29.37'
 const POLICIES = '2.5.29.32'
 const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2'
+const ANY_PURPOSE = '2.5.29.37.0'
 
 /** Throws LoginError 'key-usage', 'extended-key-usage', 'policy'. */
 export function checkUse(certificate: Certificate, disallowedPolicies: readonly string[]): void {
@@ -47,6 +48,18 @@ export function checkUse(certificate: Certificate, disallowedPolicies: readonly 
     throw new LoginError('policy')
   if (identifiers?.some(({ policyIdentifier }) => disallowedPolicies.includes(policyIdentifier)))
     throw new LoginError('policy')
+}
+
+/**
+ * An issuer whose certificate names purposes issues for these (RFC 5280, 4.2.1.12): one for servers makes no client of
+ * anybody. Throws LoginError 'extended-key-usage'.
+ */
+export function checkIssuerUse(issuer: Certificate): void {
+  const extension = issuer.extensions?.find(({ extnID }) => extnID === EXTENDED_KEY_USAGE)
+  if (extension === undefined) return
+  const { keyPurposes = [] } = (extension.parsedValue ?? {}) as { keyPurposes?: readonly string[] }
+  if (!keyPurposes.some((purpose) => purpose === CLIENT_AUTHENTICATION || purpose === ANY_PURPOSE))
+    throw new LoginError('extended-key-usage')
 }
 
 /** To be called with a certificate that has been verified. */

@@ -2,7 +2,7 @@
 import { PathError, readCertificate, verifyPath } from '@webtoki/trust/path'
 import { statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
-import { checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
+import { checkIssuerUse, checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
 import type { NonceStore } from './nonces.ts'
 import { isSigned } from './signature.ts'
 import { readToken } from './token.ts'
@@ -55,6 +55,8 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       const read = wrapped(() => readCertificate(der))
       checkUse(read.certificate, options.disallowedPolicies ?? [])
       const path = await pathOf(der, options)
+      // What an anchor may be used for is the site's own decision.
+      for (const issuer of path.slice(1, -1)) checkIssuerUse(readCertificate(issuer).certificate)
       if (revocation !== notChecked) {
         const answer = await asked(() => revocation(path))
         if (answer === 'revoked') throw new LoginError('revoked')
