@@ -19,13 +19,16 @@ const others: ReadonlySet<string> = new Set([
 
 /** An extension that cannot be read allows nothing. */
 export function signingUseOf(certificate: Certificate): SigningUse {
-  const found = (id: string) => certificate.extensions?.find(({ extnID }) => extnID === id)
-  const usage = found(KEY_USAGE)
+  const usage = certificate.extensions?.find(({ extnID }) => extnID === KEY_USAGE)
   const bits = usage?.parsedValue as { valueBlock?: { valueHexView?: Uint8Array } } | undefined
   if (usage !== undefined && ((bits?.valueBlock?.valueHexView?.[0] ?? 0) & SIGNS) === 0)
     return 'wrong-key-usage'
-  const extended = found(EXTENDED_KEY_USAGE)
+  return purposesFit(certificate) ? 'fitting' : 'wrong-extended-key-usage'
+}
+
+/** Whether the purposes that a certificate names, its own or those that it issues for, leave room for documents. */
+export function purposesFit(certificate: Certificate): boolean {
+  const extended = certificate.extensions?.find(({ extnID }) => extnID === EXTENDED_KEY_USAGE)
   const purposes = extended?.parsedValue as { keyPurposes?: readonly string[] } | undefined
-  const allows = extended === undefined || purposes?.keyPurposes?.some((purpose) => !others.has(purpose))
-  return allows === true ? 'fitting' : 'wrong-extended-key-usage'
+  return extended === undefined || purposes?.keyPurposes?.some((purpose) => !others.has(purpose)) === true
 }

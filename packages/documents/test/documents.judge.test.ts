@@ -336,6 +336,26 @@ describe('whom a signature is of', () => {
     })
   })
 
+  it.each([
+    ['servers', '1.3.6.1.5.5.7.3.1', 'untrusted'],
+    ['mail', '1.3.6.1.5.5.7.3.4', 'trusted'],
+  ] as const)(
+    'with a certificate of a CA for %s (%s) is %s, by OpenSSL and by us',
+    async (_what, purpose, expected) => {
+      const between = await issue({ name: 'Between', issuer: root, isCa: true, extendedKeyUsage: [purpose] })
+      const person = await issue({ name: 'Ada', issuer: between })
+      const signature = await signDetached(softwareSigner(person, 'ES256', [between.der]), letter)
+      const found = await verifyDetached(signature, letter, { trust })
+      expect(found).toMatchObject({
+        valid: expected === 'trusted',
+        signers: [{ trust: expected, use: 'fitting' }],
+      })
+      const judged = () => verifyByOpenssl(signature, letter, '-purpose', 'smimesign')
+      if (expected === 'trusted') judged()
+      else expect(judged).toThrow('certificate purpose')
+    },
+  )
+
   it('is told as plain CMS where no attribute names the certificate', async () => {
     const person = await issue({ name: 'Ada', issuer: ca })
     const pkcs8 = await crypto.subtle.exportKey('pkcs8', person.keys.privateKey as CryptoKey)
