@@ -47,7 +47,7 @@ export interface FoundSigner {
   /** As the signer claims; nobody else has attested it. */
   readonly signingTime: Date | undefined
   readonly algorithm: string
-  /** The document is the one that was signed. */
+  /** The document is the one that was signed. False too where no signed attribute says which one that was. */
   readonly digestMatches: boolean
   /** The signature was made with the certificate's key. */
   readonly signatureValid: boolean
@@ -250,11 +250,9 @@ async function check(
 ): Promise<FoundSigner> {
   const { certificate, der, algorithm, attributes, namedCertificate, signingTime } = reading
   const digestMatches =
-    attributes === undefined
-      ? true
-      : reading.contentType === oids.data &&
-        reading.messageDigest !== undefined &&
-        same(reading.messageDigest, digest)
+    reading.contentType === oids.data &&
+    reading.messageDigest !== undefined &&
+    same(reading.messageDigest, digest)
   // Without attributes the document itself is signed, and its bytes are not kept: such a file is not taken.
   const signatureValid = attributes !== undefined && (await isSigned(reading, attributes))
   const others = certificates

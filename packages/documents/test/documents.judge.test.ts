@@ -373,6 +373,25 @@ describe('whom a signature is of', () => {
     })
   })
 
+  it('without signed attributes is not valid, and no document is told to be the signed one', async () => {
+    const person = await issue({ name: 'Ada', issuer: ca })
+    const pkcs8 = await crypto.subtle.exportKey('pkcs8', person.keys.privateKey as CryptoKey)
+    writeFileSync(file('letter'), letter)
+    openssl(
+      ...['cms', '-sign', '-binary', '-noattr', '-outform', 'DER', '-md', 'sha256', '-in', file('letter')],
+      ...['-signer', writePem('plain.pem', 'CERTIFICATE', person.der), '-out', file('plain.p7s')],
+      ...['-inkey', writePem('plain-key.pem', 'PRIVATE KEY', new Uint8Array(pkcs8))],
+      ...['-certfile', writePem('ca.pem', 'CERTIFICATE', ca.der)],
+    )
+    const plain = new Uint8Array(readFileSync(file('plain.p7s')))
+    for (const document of [letter, letter.slice(1)]) {
+      expect(await verifyDetached(plain, document, { trust })).toMatchObject({
+        valid: false,
+        signers: [{ digestMatches: false, signatureValid: false }],
+      })
+    }
+  })
+
   it('is not taken from an ECDSA signature that is no strict DER', async () => {
     const signature = await signedBy({})
     // The last thing in the file: OCTET STRING { SEQUENCE { INTEGER, INTEGER } }.
