@@ -36,13 +36,18 @@ export interface SignDetachedOptions extends ReadOptions {
   readonly digest?: DigestElsewhere
 }
 
-/** Resolves to ContentInfo in DER, the `.p7s`. Rejects with DocumentError, and with whatever the signer says. */
+/**
+ * Resolves to ContentInfo in DER, the `.p7s`. Rejects with DocumentError, with RangeError where the signing time is an
+ * invalid Date, and with whatever the signer says.
+ */
 export async function signDetached(
   signer: Signer,
   data: DocumentData,
   options: SignDetachedOptions = {},
 ): Promise<Uint8Array> {
   const { signal, signingTime = new Date() } = options
+  // It could not be written, and the person would have given the PIN for it.
+  if (Number.isNaN(signingTime.getTime())) throw new RangeError('The signing time is an invalid Date.')
   const name = hashOf(signer.algorithm)
   // Read before anything else: a certificate that cannot be named would cost the person a PIN for nothing.
   const certificate = readCertificate(signer.certificate)
@@ -57,7 +62,7 @@ export async function signDetached(
     new Attribute({ type: oids.signingTime, values: [timeOf(signingTime)] }),
     new Attribute({
       type: oids.signingCertificateV2,
-      values: [signingCertificate(certificate, hash('SHA-256', signer.certificate))],
+      values: [signingCertificate(certificate)],
     }),
   ])
   const signed = new AsnSet({ value: attributes.map((attribute) => attribute.toSchema()) }).toBER()
@@ -110,8 +115,12 @@ function compare(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
-/** SigningCertificateV2, RFC 5035, 3: SHA-256 is the default hash and is not written. */
-function signingCertificate(certificate: Certificate, digest: Uint8Array): Sequence {
+/**
+ * SigningCertificateV2, RFC 5035, 3: SHA-256 is the default hash and is not written. It is of the certificate as it
+ * stands in the file: what a card keeps may be longer.
+ */
+function signingCertificate(certificate: Certificate): Sequence {
+  const digest = hash('SHA-256', new Uint8Array(certificate.toSchema().toBER()))
   const issuer = new Constructed({
     idBlock: { tagClass: 3, tagNumber: 4 },
     value: [certificate.issuer.toSchema()],

@@ -6,7 +6,7 @@ import { DocumentError, notChecked, signDetached, trustedBy, verifyDetached } fr
 import { type BaseBlock, type Sequence } from 'asn1js'
 import fc from 'fast-check'
 import { Attribute, Extension } from 'pkijs'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 import { type Issued, type IssueOptions, issue, softwareSigner } from '../../trust/test/pki.ts'
 import { openSignedData, resign } from './resign.ts'
@@ -408,6 +408,24 @@ describe('whom a signature is of', () => {
         signers: [{ signatureValid: false }],
       })
     }
+  })
+})
+
+describe('a signature by a card', () => {
+  it('that keeps its certificate with bytes behind it names the certificate that is in the file', async () => {
+    const person = await issue({ name: 'Ada', issuer: ca })
+    const signer = softwareSigner(person, 'ES256', [ca.der])
+    const padded = { ...signer, certificate: Uint8Array.of(...person.der, 0, 0) }
+    const signature = await signDetached(padded, letter)
+    verifyByOpenssl(signature, letter, '-cades')
+    expect(await verifyDetached(signature, letter, { trust })).toMatchObject({ valid: true })
+  })
+
+  it('at a time that is none is refused before the card is asked', async () => {
+    const signer = softwareSigner(await issue({ name: 'Ada', issuer: ca }), 'ES256')
+    const sign = vi.spyOn(signer, 'sign')
+    await expect(signDetached(signer, letter, { signingTime: new Date('soon') })).rejects.toThrow(RangeError)
+    expect(sign).not.toHaveBeenCalled()
   })
 })
 
