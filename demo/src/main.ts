@@ -238,6 +238,10 @@ async function ask<T>(path: string, init: RequestInit): Promise<T> {
 /* 3 Sign */
 
 file.addEventListener('change', () => choose(file.files?.[0]))
+// Browsers tell of no change where the same file is chosen again, and it may be another one by now.
+file.addEventListener('click', () => {
+  file.value = ''
+})
 for (const type of ['dragenter', 'dragover'] as const) {
   drop.addEventListener(type, (event) => {
     event.preventDefault()

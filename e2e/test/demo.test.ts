@@ -197,6 +197,27 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       expect(await page.pin.isVisible()).toBe(false)
     }))
 
+  it('a file that changed after it was chosen can be chosen again, as the page says', () =>
+    story(async (page) => {
+      const path = join(demo.folder, 'changing.txt')
+      writeFileSync(path, letter)
+      await page.page.setInputFiles('#file', path)
+      await page.page.getByText(`changing.txt (${letter.length} bytes)`).waitFor()
+      writeFileSync(path, letter.slice(1))
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.signing('could not be read')
+      const [chooser] = await Promise.all([
+        page.page.waitForEvent('filechooser'),
+        page.page.locator('#file').click(),
+      ])
+      await chooser.setFiles(path)
+      await page.page.getByText(`changing.txt (${letter.length - 1} bytes)`).waitFor()
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('Signed')
+      openssl(await page.download(demo.folder), letter.slice(1))
+    }))
+
   it('ends in a .p7s that OpenSSL verifies, and that it refuses for another document', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
