@@ -180,7 +180,7 @@ async function runLogin(): Promise<void> {
     const { nonce } = await ask<{ nonce: string }>('/api/nonce', { method: 'POST' })
     const token = await webtoki.login(nonce, { certificate, onPhase: (phase) => loginProgress.phase(phase) })
     loginProgress.say('The site is checking your login', true)
-    const { identity } = await ask<{ identity: Record<string, string> }>('/api/login', {
+    const { identity } = await ask<{ identity: Identity }>('/api/login', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: token,
@@ -196,7 +196,9 @@ async function runLogin(): Promise<void> {
   }
 }
 
-function showIdentity(identity: Record<string, string>): void {
+type Identity = Readonly<Record<string, string>>
+
+function showIdentity(identity: Identity): void {
   byId('who').hidden = false
   byId('who-name').textContent = identity['name'] ?? ''
   showFacts(byId('identity'), [
@@ -207,13 +209,32 @@ function showIdentity(identity: Record<string, string>): void {
 }
 
 async function runLogOut(): Promise<void> {
-  await ask('/api/logout', { method: 'POST' }).catch(() => {})
-  await webtoki?.logOut().catch(() => {})
-  byId('who').hidden = true
-  byId('identity').hidden = true
-  loginProgress.say('You are logged out, and so is your card')
+  // Neither waits for the other: the card may be in the middle of something, the site may not answer.
+  const [card, site] = await Promise.allSettled([webtoki?.logOut(), ask('/api/logout', { method: 'POST' })])
+  if (site.status === 'rejected') {
+    const isCardOut = card.status === 'fulfilled' && webtoki !== undefined
+    loginProgress.say(
+      `${isCardOut ? 'Your card is logged out, but the' : 'The'} site still knows you. ${(site.reason as Error).message}`,
+      false,
+    )
+  } else {
+    byId('who').hidden = true
+    byId('identity').hidden = true
+    if (card.status === 'rejected') loginProgress.fail(card.reason)
+    else
+      loginProgress.say(
+        webtoki === undefined ? 'You are logged out' : 'You are logged out, and so is your card',
+      )
+  }
   showDesk()
 }
+
+/** Whoever was logged in at the site still is when the page is loaded anew, or comes back. */
+async function showWhoIsKnown(): Promise<void> {
+  const { identity } = await ask<{ identity: Identity | null }>('/api/person', { method: 'POST' })
+  if (identity !== null) showIdentity(identity)
+}
+addEventListener('pageshow', () => void showWhoIsKnown().catch(() => {}))
 
 /** An isolated app has an origin of its own, and its site another; a page's site is where it came from. */
 const site: Promise<string> =

@@ -67,6 +67,33 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       expect(await page.page.locator('#who').isVisible()).toBe(false)
     }))
 
+  it('a site that does not hear of it has logged nobody out, and the page says so; the card is logged out at once', () =>
+    story(async (page) => {
+      await page.logIn()
+      await page.login('You are logged in')
+      await page.page.route('**/api/logout', (route) => route.abort())
+      await page.page.getByRole('button', { name: 'Log out' }).click()
+      await page.login('Your card is logged out, but the site still knows you. The site does not answer.')
+      await page.card('not verified, 3 tries left (63C3)')
+      await page.page.unroute('**/api/logout')
+      await page.page.getByRole('button', { name: 'Log out' }).click()
+      await page.login('You are logged out, and so is your card')
+      expect(await page.page.locator('#who').isVisible()).toBe(false)
+    }))
+
+  it('who loads the page anew is still logged in at the site, sees it, and can log out', () =>
+    story(async (page) => {
+      await page.logIn()
+      await page.login('You are logged in')
+      await page.page.reload()
+      await page.page.locator('#who').getByText('Ada Lovelace (demo)').waitFor()
+      await page.page.getByRole('button', { name: 'Log out' }).click()
+      await page.login('You are logged out')
+      const [answer] = await Promise.all([page.page.waitForResponse('**/api/person'), page.page.reload()])
+      expect(await answer.json()).toEqual({ identity: null })
+      expect(await page.page.locator('#who').isVisible()).toBe(false)
+    }))
+
   it('a wrong PIN shows the tries left and costs exactly one; the right one goes on', () =>
     story(async (page) => {
       await page.logIn('654321')
