@@ -377,7 +377,9 @@ function showActivity({ operation, what, phase, code, message }: Activity): void
   const name = document.createElement('span')
   name.textContent = names[what]
   const state = document.createElement(code === undefined ? 'span' : 'code')
-  state.textContent = code ?? (phase === 'failed' ? (message ?? 'failed') : phase)
+  if (code === undefined) state.textContent = phase === 'failed' ? (message ?? 'failed') : phase
+  // CKR codes may break behind an underscore, and nowhere else.
+  else state.append(...code.split(/(?<=_)/).flatMap((part) => [part, document.createElement('wbr')]))
   if (phase === 'failed') state.className = 'bad'
   if (phase === 'done') state.className = 'good'
   line.append(number, name, state)

@@ -403,6 +403,59 @@ describe.skipIf(missing !== undefined)('the page', () => {
       openssl(path, letter)
     }, 'none'))
 
+  it('is never wider than a narrow phone, however long the names are', () =>
+    story(async (page) => {
+      await page.page.setViewportSize({ width: 320, height: 640 })
+      await page.choose(`${'long-'.repeat(40)}name.pdf`, letter)
+      await page.page.evaluate(() => {
+        for (const id of ['login-certificates', 'sign-certificates']) {
+          const list = document.getElementById(id) as unknown as { certificates: { subject: string }[] }
+          list.certificates = list.certificates.map((each) => ({ ...each, subject: 'Wolfe'.repeat(30) }))
+        }
+      })
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('Signed')
+      const tooWide = await page.page.evaluate(() => {
+        const roots = [
+          document,
+          ...[...document.querySelectorAll('*')].flatMap((each) => each.shadowRoot ?? []),
+        ]
+        return roots
+          .flatMap((root) => [...root.querySelectorAll('*')])
+          .filter((each) => each.getBoundingClientRect().right > innerWidth || each.scrollWidth > innerWidth)
+          .map(({ localName, id }) => `${localName}#${id}`)
+      })
+      expect(tooWide).toEqual([])
+    }))
+
+  it('the yes to the last try stands beside its box, at the width of a phone too', () =>
+    story(async (page) => {
+      await page.page.setViewportSize({ width: 320, height: 640 })
+      for (const left of ['2 tries left', '1 try left']) {
+        await page.logIn('654321')
+        await page.card(left)
+      }
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      const box = await page.page.getByLabel('I am sure of my PIN').boundingBox()
+      const label = await page.page.locator('label', { hasText: 'I am sure of my PIN' }).boundingBox()
+      const field = await page.pin.boundingBox()
+      expect(box?.x).toBeCloseTo(field?.x ?? 0, -1)
+      expect(label?.height).toBeLessThan(60)
+    }))
+
+  it('where colours are forced the PIN dialog still has an edge', () =>
+    story(async (page) => {
+      await page.page.emulateMedia({ forcedColors: 'active' })
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.pin.waitFor()
+      const edge = await page.page.locator('webtoki-pin dialog').evaluate((dialog) => {
+        const { borderTopStyle, borderTopWidth, borderTopColor, backgroundColor } = getComputedStyle(dialog)
+        return borderTopStyle === 'solid' && borderTopWidth !== '0px' && borderTopColor !== backgroundColor
+      })
+      expect(edge).toBe(true)
+    }))
+
   it('runs no script that was written into it, and takes no HTML from a string', async () => {
     const page = await demo.page('none')
     try {

@@ -46,16 +46,20 @@ const css = `
   display: block;
   font: inherit;
   color: var(--webtoki-text, light-dark(#16202c, #e8edf3));
+  overflow-wrap: anywhere;
 }
 :host([hidden]), [hidden] { display: none !important }
 * { box-sizing: border-box; font: inherit }
 p, ul, h2, fieldset, legend { margin: 0; padding: 0; border: 0 }
 ul { list-style: none }
-.stack { display: grid; gap: .75rem }
+strong { font-weight: 600 }
+.stack { display: grid; grid-template-columns: minmax(0, 1fr); gap: .75rem }
 .muted { color: var(--webtoki-muted, light-dark(#526070, #9fb0c2)) }
 .small { font-size: .875em }
 .danger { color: var(--webtoki-danger, light-dark(#b3261e, #ffb4ab)) }
 .row { display: flex; flex-wrap: wrap; gap: .5rem .75rem; align-items: center }
+.row:not(:has(> :not([hidden]))), p:empty { display: none }
+.check { display: flex; gap: .75rem; align-items: baseline }
 .item {
   display: flex; gap: .75rem; align-items: flex-start; width: 100%; text-align: start;
   padding: .75rem 1rem; border: 1px solid var(--webtoki-line, light-dark(#d6dee8, #33414f));
@@ -69,6 +73,8 @@ label.item:has(:checked) {
 }
 .dot { flex: none; inline-size: .625rem; block-size: .625rem; margin-block-start: .4em; border-radius: 50%;
   background: var(--webtoki-muted, light-dark(#8796a8, #66788b)) }
+.row .dot { margin-block-start: 0 }
+.row .dot + p { flex: 1 }
 .dot.on { background: light-dark(#18794e, #5bd49a) }
 .dot.bad { background: var(--webtoki-danger, light-dark(#b3261e, #ffb4ab)) }
 button {
@@ -89,7 +95,8 @@ input[type=password] {
   background: var(--webtoki-field, light-dark(#fff, #0f1720));
 }
 dialog {
-  inline-size: min(24rem, calc(100vw - 2rem)); padding: 1.5rem; border: 0; color: inherit;
+  inline-size: min(24rem, calc(100vw - 2rem)); padding: clamp(1rem, 6vw, 1.5rem); color: inherit;
+  border: 1px solid transparent; /* where colours are forced it is all that parts the dialog from the page */
   border-radius: calc(var(--webtoki-radius, .625rem) * 1.6);
   background: var(--webtoki-surface, light-dark(#fff, #17212b));
   box-shadow: 0 1.5rem 4rem rgb(0 0 0 / .35);

@@ -41,7 +41,7 @@ export class WebtokiPin extends ElementBase {
         request.pinPad ? undefined : make('label', { for: 'pin' }, text.pin),
         request.pinPad ? undefined : field,
         make('p', { id: 'tries', class: request.lastTry ? 'danger' : 'small muted' }, triesOf(request)),
-        request.lastTry ? make('label', { class: 'row' }, sure, text.acceptLastTry) : undefined,
+        request.lastTry ? make('label', { class: 'check' }, sure, text.acceptLastTry) : undefined,
         complaint,
         make(
           'div',
