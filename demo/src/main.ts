@@ -36,6 +36,15 @@ let desk: VirtualDesk | undefined
 let chosen: File | undefined
 const isBusy = { login: false, sign: false }
 
+/** What was hidden or disabled under the keyboard leaves it nowhere: the first of these that takes it has it next. */
+function settleFocus(...places: readonly HTMLElement[]): void {
+  for (const place of places) {
+    const at = document.activeElement
+    if (at !== null && at !== document.body && at.checkVisibility() && !at.matches(':disabled')) return
+    place.focus({ preventScroll: true })
+  }
+}
+
 /* 1 Reader */
 
 byId('use-virtual').addEventListener('click', () => void useVirtual())
@@ -96,6 +105,7 @@ function start(started: Webtoki): void {
   note.hidden = true
   byId('choose').hidden = true
   readers.hidden = false
+  settleFocus(byId('reader-title'))
   readers.webtoki = started
   started.activity$.subscribe(showActivity)
   started.slots$.subscribe((slots) => {
@@ -124,8 +134,12 @@ async function refresh(): Promise<void> {
 }
 
 function showButtons(): void {
+  const focused = document.activeElement
   logIn.disabled = isBusy.login || loginCertificates.value === undefined
   sign.disabled = isBusy.sign || signCertificates.value === undefined || chosen === undefined
+  // Whose work is under way gets its focus back at its end; without a card there is none to get back.
+  if (focused === logIn && !isBusy.login) settleFocus(byId('login-title'))
+  if (focused === sign && !isBusy.sign) settleFocus(byId('sign-title'))
 }
 
 /* The virtual desk */
@@ -193,6 +207,7 @@ async function runLogin(): Promise<void> {
     isBusy.login = false
     showButtons()
     showDesk()
+    settleFocus(logIn, byId('login-title'))
   }
 }
 
@@ -220,6 +235,7 @@ async function runLogOut(): Promise<void> {
   } else {
     byId('who').hidden = true
     byId('identity').hidden = true
+    settleFocus(logIn, byId('login-title'))
     if (card.status === 'rejected') loginProgress.fail(card.reason)
     else
       loginProgress.say(
@@ -324,6 +340,7 @@ async function runSign(): Promise<void> {
     isBusy.sign = false
     showButtons()
     showDesk()
+    settleFocus(sign, byId('sign-title'))
   }
 }
 

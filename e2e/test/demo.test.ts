@@ -456,6 +456,53 @@ describe.skipIf(missing !== undefined)('the page', () => {
       expect(edge).toBe(true)
     }))
 
+  it('never leaves the keyboard nowhere: after a choice, a refusal, a mistake, a login and a log-out', () =>
+    story(async (page) => {
+      const { keyboard } = page.page
+      const stand = (id: string): Promise<void> =>
+        expect.poll(() => page.page.evaluate(() => document.activeElement?.id)).toBe(id)
+      const press = async (id: string): Promise<void> => {
+        await page.page.locator(`#${id}`).focus()
+        await keyboard.press('Enter')
+      }
+      const typePin = async (digits: string): Promise<void> => {
+        await page.pin.waitFor()
+        await keyboard.type(digits)
+        await keyboard.press('Enter')
+      }
+      await press('use-virtual')
+      await stand('reader-title')
+      await page.ready()
+      await press('log-in')
+      await page.pin.waitFor()
+      await keyboard.press('Escape')
+      await page.login('Cancelled.')
+      await stand('log-in')
+      await keyboard.press('Enter')
+      await typePin('654321')
+      await page.login('That PIN was wrong.')
+      await stand('log-in')
+      await keyboard.press('Enter')
+      await page.pin.waitFor()
+      await page.page.locator('#reader-toggle').evaluate((button) => (button as HTMLButtonElement).click())
+      await page.login('The card or its reader was taken away.')
+      await stand('login-title')
+      await page.page.locator('#reader-toggle').click()
+      await page.ready()
+      await press('log-in')
+      await typePin('123456')
+      await page.login('You are logged in')
+      await stand('log-in')
+      await press('log-out')
+      await page.login('You are logged out')
+      await stand('log-in')
+      await page.choose('letter.txt', letter)
+      await press('sign')
+      await typePin('123456')
+      await page.signing('Signed')
+      await stand('sign')
+    }, 'none'))
+
   it('runs no script that was written into it, and takes no HTML from a string', async () => {
     const page = await demo.page('none')
     try {
