@@ -8,7 +8,7 @@ import {
   type WebtokiProgress,
   type WebtokiReaders,
 } from '@webtoki/ui'
-import { firstValueFrom } from 'rxjs'
+import { combineLatest, firstValueFrom, of, switchMap } from 'rxjs'
 import { type Activity, type CardCertificate, Webtoki } from 'webtoki'
 import type { VirtualDesk } from './virtual.ts'
 
@@ -34,6 +34,7 @@ const note = byId('reader-note')
 let webtoki: Webtoki | undefined
 let desk: VirtualDesk | undefined
 let chosen: File | undefined
+let hasCard = false
 const isBusy = { login: false, sign: false }
 
 /** What was hidden or disabled under the keyboard leaves it nowhere: the first of these that takes it has it next. */
@@ -47,8 +48,22 @@ function settleFocus(...places: readonly HTMLElement[]): void {
 
 /* 1 Reader */
 
-byId('use-virtual').addEventListener('click', () => void useVirtual())
-byId('use-real').addEventListener('click', () => void useReal())
+byId('use-virtual').addEventListener('click', () => void choosing(useVirtual))
+byId('use-real').addEventListener('click', () => void choosing(useReal))
+
+let isChoosing = false
+/** A second click while the first is being answered would open everything twice. */
+async function choosing(work: () => Promise<void>): Promise<void> {
+  if (isChoosing || webtoki !== undefined) return
+  isChoosing = true
+  try {
+    await work()
+  } catch (error) {
+    tell(explain(error))
+  } finally {
+    isChoosing = false
+  }
+}
 
 async function useVirtual(): Promise<void> {
   const { VirtualDesk } = await import('./virtual.ts')
@@ -108,10 +123,16 @@ function start(started: Webtoki): void {
   settleFocus(byId('reader-title'))
   readers.webtoki = started
   started.activity$.subscribe(showActivity)
-  started.slots$.subscribe((slots) => {
-    for (const slot of slots) slot.presence$.subscribe(() => void refresh())
-    void refresh()
-  })
+  started.slots$
+    .pipe(
+      switchMap((slots) =>
+        slots.length === 0 ? of([]) : combineLatest(slots.map(({ presence$ }) => presence$)),
+      ),
+    )
+    .subscribe((presences) => {
+      hasCard = presences.includes('present')
+      void refresh()
+    })
   addEventListener('pagehide', () => void started.logOut())
 }
 
@@ -128,7 +149,7 @@ async function refresh(): Promise<void> {
   if (turn !== refreshing) return
   loginCertificates.certificates = login ?? []
   signCertificates.certificates = signing ?? []
-  loginCertificates.hidden = signCertificates.hidden = webtoki === undefined
+  loginCertificates.hidden = signCertificates.hidden = !hasCard
   showButtons()
   showDesk()
 }

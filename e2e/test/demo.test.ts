@@ -363,6 +363,45 @@ describe.skipIf(missing !== undefined)('the page', () => {
       await page.ready()
     }, 'none'))
 
+  it('says nothing of certificates while there is no card to have any', () =>
+    story(async (page) => {
+      const lists = page.page.locator('webtoki-certificates')
+      const shown = () =>
+        lists.evaluateAll((all) => all.filter((each) => each.checkVisibility()).map((each) => each.id))
+      expect(await shown()).toEqual(['login-certificates', 'sign-certificates'])
+      for (const away of ['Take the card out', 'Unplug the reader']) {
+        await page.page.getByRole('button', { name: away }).click()
+        await page.page.locator('#log-in:disabled').waitFor()
+        expect(await shown()).toEqual([])
+        await page.page
+          .getByRole('button', { name: away.startsWith('Take') ? 'Put the card in' : 'Plug the' })
+          .click()
+        await page.ready()
+        expect(await shown()).toHaveLength(2)
+      }
+    }))
+
+  it('a double click on the virtual reader starts one', () =>
+    story(async (page) => {
+      const count = () =>
+        page.page.evaluate(() => (document.getElementById('readers') as unknown as { starts: number }).starts)
+      await page.page.evaluate(() => {
+        const readers = document.getElementById('readers') as HTMLElement & { starts: number }
+        const prototype = Object.getPrototypeOf(readers) as object
+        readers.starts = 0
+        Object.defineProperty(readers, 'webtoki', {
+          get: () => Reflect.get(prototype, 'webtoki', readers) as unknown,
+          set: (value) => {
+            readers.starts++
+            Reflect.set(prototype, 'webtoki', value, readers)
+          },
+        })
+      })
+      await page.page.getByRole('button', { name: 'Use the virtual reader' }).dblclick()
+      await page.ready()
+      expect(await count()).toBe(1)
+    }, 'none'))
+
   it('can be used by keyboard alone, from the reader to the login and the downloaded signature', () =>
     story(async (page) => {
       const { keyboard } = page.page
