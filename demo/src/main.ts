@@ -321,12 +321,19 @@ drop.addEventListener('drop', (event) => {
 function choose(picked: File | undefined): void {
   if (picked === undefined) return
   chosen = picked
-  byId('file-name').textContent = `${picked.name} (${sizeOf(picked.size)})`
+  byId('file-name').replaceChildren(isolated(picked.name), ` (${sizeOf(picked.size)})`)
   byId('signed').hidden = true
   signProgress.clear()
   showButtons()
   // Large, and wanted soon: loaded while the person looks at what they chose.
   void import('webtoki/documents')
+}
+
+/** A name may be written from right to left, or pretend to be: what stands beside it keeps its place. */
+function isolated(name: string): HTMLElement {
+  const isolate = document.createElement('bdi')
+  isolate.textContent = name
+  return isolate
 }
 
 sign.addEventListener('click', () => void runSign())
@@ -376,7 +383,7 @@ function showSignature(
     new Blob([signature as Uint8Array<ArrayBuffer>], { type: 'application/pkcs7-signature' }),
   )
   link.download = `${name}.p7s`
-  link.textContent = `Download ${name}.p7s`
+  link.replaceChildren('Download ', isolated(name), '.p7s')
   const [signer] = checked.signers
   const isKnown = signer?.trust === 'trusted'
   const isMade =

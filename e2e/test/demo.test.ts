@@ -468,6 +468,42 @@ describe.skipIf(missing !== undefined)('the page', () => {
       expect(tooWide).toEqual([])
     }))
 
+  it('a name that is written from right to left, or pretends to be, turns nothing beside it', () =>
+    story(async (page) => {
+      /** Whether the last part of what an element shows stands to the right of all before it. */
+      const isLast = (id: string, part: string) =>
+        page.page.locator(`#${id}`).evaluate((element, end) => {
+          const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT)
+          const characters: { x: number; at: number }[] = []
+          for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
+            for (let at = 0; at < (node.textContent ?? '').length; at++) {
+              const range = document.createRange()
+              range.setStart(node, at)
+              range.setEnd(node, at + 1)
+              characters.push({ x: range.getBoundingClientRect().x, at: characters.length })
+            }
+          }
+          const first = characters.length - end.length
+          const before = characters.filter(({ at }) => at < first).map(({ x }) => x)
+          return characters.filter(({ at }) => at >= first).every(({ x }) => x >= Math.max(...before))
+        }, part)
+      for (const name of ['מסמך', '\u202Efdp.a']) {
+        await page.choose(name, letter)
+        expect(await isLast('file-name', `(${letter.length} bytes)`)).toBe(true)
+      }
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('Signed')
+      expect(await isLast('download', '.p7s')).toBe(true)
+      await page.page.evaluate(() => {
+        const dialog = document.getElementById('pin') as unknown as { ask(request: object): Promise<unknown> }
+        const { signal } = new AbortController()
+        void dialog.ask({ user: 'user', label: '\u202Eada', lastTry: false, signal })
+      })
+      await page.pin.waitFor()
+      expect(await isLast('why', 'needs your PIN.')).toBe(true)
+    }))
+
   it('the yes to the last try stands beside its box, at the width of a phone too', () =>
     story(async (page) => {
       await page.page.setViewportSize({ width: 320, height: 640 })

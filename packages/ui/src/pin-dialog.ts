@@ -36,7 +36,7 @@ export class WebtokiPin extends ElementBase {
         make(
           'p',
           { id: 'why' },
-          request.user === 'context' ? text.pinForSignature : text.pinForLogin(request.label),
+          request.user === 'context' ? text.pinForSignature : text.pinForLogin(isolated(request.label)),
         ),
         request.pinPad ? undefined : make('label', { for: 'pin' }, text.pin),
         request.pinPad ? undefined : field,
@@ -82,6 +82,11 @@ export class WebtokiPin extends ElementBase {
       if (request.signal.aborted) abort()
     })
   }
+}
+
+/** Cards name themselves: what stands beside the name keeps its place, whichever way that is written (UAX #9, FSI and PDI). */
+function isolated(label: string): string {
+  return `\u2068${label}\u2069`
 }
 
 function triesOf(request: PinRequest): string {
