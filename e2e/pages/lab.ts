@@ -2,7 +2,9 @@
 import { ccidSlots } from '@webtoki/ccid'
 import { Cryptoki, result } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
+import * as ui from '@webtoki/ui'
 import { firstValueFrom } from 'rxjs'
+import { Webtoki } from 'webtoki'
 
 /** What a test finds under `lab`. */
 export interface Lab {
@@ -11,6 +13,8 @@ export interface Lab {
   readonly pivDriver: typeof pivDriver
   readonly result: typeof result
   readonly firstValueFrom: typeof firstValueFrom
+  readonly ui: typeof ui
+  readonly Webtoki: typeof Webtoki
   /** Logs in, in a dedicated worker, with that PIN; resolves to the token. */
   loginInWorker(nonce: string, pin: string): Promise<string>
 }
@@ -21,6 +25,8 @@ const lab: Lab = {
   pivDriver,
   result,
   firstValueFrom,
+  ui,
+  Webtoki,
   loginInWorker: (nonce, pin) =>
     new Promise((resolve, reject) => {
       const worker = new Worker(new URL('./login-worker.ts', import.meta.url), { type: 'module' })

@@ -18,7 +18,7 @@ export class WebtokiCertificates extends ElementBase {
     const same = certificates.find(
       ({ der }) => this.#value !== undefined && der.join() === this.#value.der.join(),
     )
-    this.#value = same ?? certificates.find((each) => !isExpired(each)) ?? certificates[0]
+    this.#value = same ?? certificates.find(isValid) ?? certificates[0]
     this.#show()
   }
 
@@ -32,6 +32,8 @@ export class WebtokiCertificates extends ElementBase {
       this.#root.replaceChildren(make('p', { class: 'muted' }, text.noCertificate))
       return
     }
+    // One person's cards in two readers have certificates of the same names.
+    const isOneReader = new Set(this.#certificates.map(({ slot }) => slot)).size === 1
     const choices = this.#certificates.map((certificate) => {
       const radio = make('input', { type: 'radio', name: 'certificate' })
       radio.checked = certificate === this.#value
@@ -39,9 +41,12 @@ export class WebtokiCertificates extends ElementBase {
         this.#value = certificate
         this.dispatchEvent(new Event('change', { bubbles: true }))
       })
+      const { notBefore, notAfter, slot } = certificate
       const until = isExpired(certificate)
-        ? make('span', { class: 'small danger' }, text.expired(certificate.notAfter))
-        : make('span', { class: 'small muted' }, text.validUntil(certificate.notAfter))
+        ? make('span', { class: 'small danger' }, text.expired(notAfter))
+        : isValid(certificate)
+          ? make('span', { class: 'small muted' }, text.validUntil(notAfter))
+          : make('span', { class: 'small danger' }, text.notYetValid(notBefore))
       return make(
         'label',
         { class: 'item' },
@@ -53,6 +58,7 @@ export class WebtokiCertificates extends ElementBase {
           make('br'),
           make('span', { class: 'small muted' }, certificate.label),
           make('br'),
+          ...(isOneReader ? [] : [make('span', { class: 'small muted' }, slot.name), make('br')]),
           until,
           ...(certificate.asksEachTime
             ? [make('br'), make('span', { class: 'small muted' }, text.asksEachTime)]
@@ -65,7 +71,7 @@ export class WebtokiCertificates extends ElementBase {
         'fieldset',
         { class: 'stack' },
         make('legend', { class: 'small muted' }, text.chooseCertificate),
-        ...choices,
+        make('div', { class: 'stack choices' }, ...choices),
       ),
     )
   }
@@ -73,4 +79,8 @@ export class WebtokiCertificates extends ElementBase {
 
 function isExpired({ notAfter }: CardCertificate): boolean {
   return notAfter.getTime() < Date.now()
+}
+
+function isValid(certificate: CardCertificate): boolean {
+  return certificate.notBefore.getTime() <= Date.now() && !isExpired(certificate)
 }

@@ -66,6 +66,7 @@ strong { font-weight: 600 }
   border-radius: var(--webtoki-radius, .625rem);
   background: var(--webtoki-surface, light-dark(#fff, #17212b));
 }
+.choices { max-block-size: min(32rem, 70vh); overflow: auto }
 label.item { cursor: pointer }
 label.item:has(:checked) {
   border-color: var(--webtoki-accent, light-dark(#0b57d0, #8ab4f8));

@@ -8,7 +8,7 @@ export class WebtokiProgress extends ElementBase {
   readonly #sentence: HTMLParagraphElement = make('p', {})
   readonly #dot: HTMLSpanElement = make('span', { class: 'dot', 'aria-hidden': 'true' })
   readonly #line: HTMLDivElement = make('div', { class: 'row', role: 'status' }, this.#dot, this.#sentence)
-  readonly #bar: HTMLProgressElement = make('progress', { 'aria-label': strings().phases.collecting })
+  readonly #bar: HTMLProgressElement = make('progress')
 
   constructor() {
     super()
@@ -27,6 +27,7 @@ export class WebtokiProgress extends ElementBase {
   /** How far a long reading is; without a total, that it goes on. */
   progress(bytes: number, totalBytes: number | undefined): void {
     this.#bar.hidden = false
+    this.#bar.ariaLabel = strings().phases.collecting
     if (totalBytes === undefined) this.#bar.removeAttribute('value')
     else this.#bar.value = totalBytes === 0 ? 1 : bytes / totalBytes
   }

@@ -18,11 +18,11 @@ export class WebtokiReaders extends ElementBase {
   readonly #root: ShadowRoot = shadowOf(this)
   readonly #list: HTMLUListElement = make('ul', { class: 'stack', 'aria-live': 'polite' })
   readonly #complaint: HTMLParagraphElement = make('p', { class: 'danger', role: 'alert' })
-  readonly #connect: HTMLButtonElement = make(
-    'button',
-    { type: 'button', part: 'connect' },
-    strings().connectReader,
-  )
+  readonly #connect: HTMLButtonElement = make('button', {
+    type: 'button',
+    part: 'connect',
+    hidden: true,
+  })
   #webtoki: Webtoki | undefined
   #following: Stoppable[] = []
   readonly #slots = new Map<object, ShownSlot>()
@@ -65,7 +65,7 @@ export class WebtokiReaders extends ElementBase {
     if (webtoki === undefined || this.#following.length > 0) return
     // A reader that the virtual one stands in for is not to be connected by a chooser.
     this.#connect.hidden = this.hasAttribute('no-connect') || !webtoki.reachesReaders
-    if (!webtoki.reachesReaders) this.#complaint.textContent = strings().noUsb
+    this.#complaint.textContent = webtoki.reachesReaders ? '' : strings().noUsb
     this.#following = [
       webtoki.problems$.subscribe((problems) => {
         this.#problems = problems
@@ -106,6 +106,7 @@ export class WebtokiReaders extends ElementBase {
 
   #show(): void {
     const text = strings()
+    this.#connect.textContent = text.connectReader
     const items = [...this.#slots.values()].map(({ name, presence }) =>
       item(name, inWords(presence), presence === 'present' ? 'on' : presence === 'empty' ? '' : 'bad'),
     )

@@ -17,6 +17,7 @@ export interface Strings {
   readonly noCertificate: string
   readonly validUntil: (date: Date) => string
   readonly expired: (date: Date) => string
+  readonly notYetValid: (date: Date) => string
   readonly asksEachTime: string
   readonly pinTitle: string
   readonly pinPadTitle: string
@@ -66,6 +67,7 @@ export const english: Strings = {
   noCertificate: 'No certificate on this card fits.',
   validUntil: (until) => `Valid until ${date(until)}`,
   expired: (until) => `Expired on ${date(until)}`,
+  notYetValid: (from) => `Not valid before ${date(from)}`,
   asksEachTime: 'Asks for your PIN each time',
   pinTitle: 'Enter your PIN',
   pinPadTitle: 'Enter your PIN on the reader',

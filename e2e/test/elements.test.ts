@@ -1,0 +1,101 @@
+import type { WebtokiCertificates, WebtokiProgress, WebtokiReaders } from '@webtoki/ui'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { CardCertificate } from 'webtoki'
+import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
+import type { Lab } from '../pages/lab.ts'
+import { LabServer } from './bus-stand.ts'
+import { chromiumPath } from './stand.ts'
+
+declare const lab: Lab
+
+const missing = whatIsMissing([chromiumPath])
+if (missing !== undefined) console.warn(`The elements are not looked at: ${missing}.`)
+
+describe.skipIf(missing !== undefined)('the elements, in a page that is not the demo', () => {
+  let server: LabServer
+  let browser: Browser
+  let page: Page
+  beforeAll(async () => {
+    ;[server, browser] = await Promise.all([
+      LabServer.start(),
+      chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox', '--disable-gpu'] }),
+    ])
+  })
+  beforeEach(async () => {
+    page = await browser.newPage()
+    await page.goto(server.url)
+    await page.waitForSelector('html[data-ready]')
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await server?.stop()
+  })
+
+  it('show a site’s own sentences that it gives after they were made known, as the README has it', async () => {
+    await page.evaluate(() => {
+      lab.ui.defineElements()
+      const readers = document.createElement('webtoki-readers') as WebtokiReaders
+      const progress = document.createElement('webtoki-progress') as WebtokiProgress
+      document.body.append(readers, progress)
+      lab.ui.setStrings({
+        connectReader: 'Leser verbinden',
+        phases: { collecting: 'Das Dokument wird gelesen' },
+      })
+      readers.webtoki = new lab.Webtoki({ pin: async () => undefined })
+      progress.progress(1, 2)
+    })
+    await expect.poll(() => page.getByRole('button', { name: 'Leser verbinden' }).count()).toBe(1)
+    expect(await page.getByRole('progressbar', { name: 'Das Dokument wird gelesen' }).count()).toBe(1)
+  })
+
+  /** Certificates of one person, in readers of these names, good from and to so many days from now. */
+  const show = (certificates: readonly { reader: string; subject?: string; from?: number; to?: number }[]) =>
+    page.evaluate((wanted) => {
+      lab.ui.defineElements()
+      const list = document.createElement('webtoki-certificates') as WebtokiCertificates
+      const slots = new Map(wanted.map(({ reader }) => [reader, { name: reader }]))
+      const day = (days: number): Date => new Date(Date.now() + days * 86_400_000)
+      list.certificates = wanted.map(({ reader, subject = 'Ada', from = -1, to = 1 }, at) => ({
+        slot: slots.get(reader) as unknown as CardCertificate['slot'],
+        id: Uint8Array.of(at),
+        der: Uint8Array.of(at),
+        subject,
+        label: 'PIV Authentication',
+        notBefore: day(from),
+        notAfter: day(to),
+        purposes: ['login'],
+        asksEachTime: false,
+      }))
+      document.body.append(list)
+      return list.value?.id[0]
+    }, certificates)
+
+  it('name the reader where certificates of one person lie in two, and only there', async () => {
+    await show([{ reader: 'Left' }, { reader: 'Right' }])
+    await page.getByRole('radio', { name: /Right/ }).waitFor()
+    await page.reload()
+    await show([{ reader: 'Left' }, { reader: 'Left' }])
+    expect(await page.getByRole('radio', { name: /PIV Authentication/ }).count()).toBe(2)
+    expect(await page.getByText('Left').count()).toBe(0)
+  })
+
+  it('choose at first the first certificate that is valid, and say of one that it is not yet', async () => {
+    const chosen = await show([
+      { reader: 'Left', from: 1, to: 2 },
+      { reader: 'Left', from: -2, to: -1 },
+      { reader: 'Left' },
+    ])
+    expect(chosen).toBe(2)
+    await page.getByText('Not valid before').waitFor()
+    await page.getByText('Expired on').waitFor()
+  })
+
+  it('keep thirty certificates in one screen', async () => {
+    await show(Array.from({ length: 30 }, (_, at) => ({ reader: 'Left', subject: `Person ${at}` })))
+    const box = await page.locator('webtoki-certificates').boundingBox()
+    expect(box?.height).toBeLessThan(page.viewportSize()?.height ?? 0)
+    await page.getByRole('radio', { name: 'Person 29' }).check()
+    expect(await page.getByRole('radio', { name: 'Person 29' }).isChecked()).toBe(true)
+  })
+})
