@@ -79,7 +79,7 @@ describe('a device file', () => {
     expect(await holder.request(Operation.claim, 0)).toBe(0)
     // On its way when the device is pulled.
     holder.socket.write(encodeFrame('S', 2, transfer(3, 0x02, Uint8Array.of(0x11))))
-    bus.unplug(device)
+    void bus.unplug(device)
     bus.plug(device)
     await once(holder.socket, 'end')
     const other = await program(bus, '/dev/bus/usb/001/003')
