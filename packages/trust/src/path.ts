@@ -61,6 +61,9 @@ export function readCertificate(der: Uint8Array): ReadCertificate {
     // Platforms take an ECDSA signature in loose BER; then one certificate would have many texts.
     const signature = signatureOfCertificate(der)
     if (certificate.signatureAlgorithm.algorithmId.startsWith(ECDSA)) ecdsaNumbers(signature)
+    // RFC 5280, 4.2: one of each. Of two, every verifier would take another.
+    const ids = certificate.extensions?.map(({ extnID }) => extnID) ?? []
+    if (new Set(ids).size < ids.length) throw new RangeError('an extension twice')
     return { der, certificate }
   } catch (cause) {
     throw new PathError('malformed', { cause })

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PathError, verifyPath } from '@webtoki/trust/path'
 import fc from 'fast-check'
-import { Certificate } from 'pkijs'
+import { Certificate, Extension } from 'pkijs'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Issued, issue } from './pki.ts'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
@@ -122,6 +122,27 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
       'with a critical extension that nobody knows',
       'unknown-critical-extension',
       async (root: Issued) => [await issue({ name: 'odd', issuer: root, unknownCritical: true }), root, []],
+    ],
+    [
+      'with a key usage for this and one for that',
+      'malformed',
+      async (root: Issued) => {
+        const usage = new Extension({ extnID: '2.5.29.15', extnValue: Uint8Array.of(3, 2, 6, 0x40).buffer })
+        return [await issue({ name: 'two', issuer: root, extensions: [usage] }), root, []]
+      },
+    ],
+    [
+      'by one that is a CA and is none',
+      'untrusted',
+      async (root: Issued) => {
+        const none = new Extension({
+          extnID: '2.5.29.19',
+          critical: true,
+          extnValue: Uint8Array.of(0x30, 0).buffer,
+        })
+        const both = await issue({ name: 'both', issuer: root, isCa: true, extensions: [none] })
+        return [await issue({ name: 'leaf', issuer: both }), root, [both]]
+      },
     ],
   ] as const)('%s: %s', async (_what, expected, make) => {
     const root = await issue({ name: 'root', isCa: true })
