@@ -191,7 +191,8 @@ export class Webtoki {
   }
 
   async #slotsWithCards(): Promise<readonly Slot[]> {
-    const slots = await firstValueFrom(this.slots$)
+    // Closed before the first list came, it has none.
+    const slots = await firstValueFrom(this.slots$, { defaultValue: [] })
     const presences = await Promise.all(slots.map((slot) => firstValueFrom(slot.presence$)))
     // A reader's own security module is nobody's identity; who means it names its slot.
     return slots.filter(({ kind }, at) => presences[at] === 'present' && kind !== 'sam')

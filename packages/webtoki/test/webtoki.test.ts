@@ -202,6 +202,15 @@ describe('the front door', () => {
     await expect(webtoki.login(nonce, { certificate })).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
   })
 
+  it('closed while a login begins ends it with a code, not with an error of rxjs', async () => {
+    const { webtoki, requests } = desk()
+    const login = webtoki.login(nonce)
+    const closing = webtoki.close()
+    await expect(login).rejects.toMatchObject({ rv: CKR.TOKEN_NOT_PRESENT })
+    await closing
+    expect(requests).toEqual([])
+  })
+
   it('refuses a nonce that no server should send, before the card is asked', async () => {
     const { webtoki, requests } = desk()
     await expect(webtoki.login('short')).rejects.toThrow(RangeError)
