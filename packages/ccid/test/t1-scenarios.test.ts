@@ -5,7 +5,7 @@
  *
  * '>' we send, '<' the card does, 'x' damaged on the way (what the card sends then has a wrong LRC).
  */
-import { CardGarbledError, CardSilentError } from '@webtoki/apdu'
+import { AbortedError, CardGarbledError, CardSilentError } from '@webtoki/apdu'
 import { describe, expect, it } from 'vitest'
 import { type BlockAnswer, T1Transport } from '../src/tpdu/t1-transport.ts'
 
@@ -971,5 +971,30 @@ describe('rules beside the annex', () => {
     await expect(transport.transmit(fromHex('0102'))).rejects.toBeInstanceOf(TypeError)
     expect(toHex(await transport.transmit(fromHex('0304')))).toBe('f3f4')
     expect(seen).toEqual(steps.filter((step) => step.startsWith('>')).map(bytesOf))
+  })
+
+  it('a caller who leaves while both sides begin anew: the command is not sent, and the next one is', async () => {
+    const answers = ['broken', '00e000e0', '000002f3f405']
+    const seen: string[] = []
+    const caller = new AbortController()
+    const transport = new T1Transport({
+      nad: 0,
+      detection: 'LRC',
+      ifscBytes: 32,
+      blockWaitingMs: 1000,
+      exchange: async (block): Promise<BlockAnswer> => {
+        seen.push(toHex(block))
+        const answer = answers.shift()
+        if (answer === 'broken' || answer === undefined)
+          throw new TypeError('the reader says something of its own')
+        if (block[1] === 0xc0) caller.abort()
+        return fromHex(answer)
+      },
+    })
+    await expect(transport.transmit(fromHex('0102'))).rejects.toBeInstanceOf(TypeError)
+    const left = transport.transmit(fromHex('0506'), { signal: caller.signal })
+    await expect(left).rejects.toBeInstanceOf(AbortedError)
+    expect(toHex(await transport.transmit(fromHex('0304')))).toBe('f3f4')
+    expect(seen).toEqual(['000002010201', '00c000c0', '000002030405'])
   })
 })

@@ -66,6 +66,7 @@ export class T1Transport {
 
   /** Before an exchange: both sides begin anew where the one before was broken off. No APDU is repeated by that. */
   async #settle(options: TransmitOptions): Promise<void> {
+    if (this.#debt === 'nothing') return
     if (this.#debt === 'resynch') {
       const end = await this.#run(beginResynch(this.#state), options)
       if (end.do !== 'give-up') throw new CardSilentError()
@@ -74,6 +75,8 @@ export class T1Transport {
     // The card is back at the 32 bytes of the default (11.6.3.2, rule 6).
     if (this.#debt === 'ifsd' && this.#ifsdBytes !== undefined) await this.negotiateIfsd(this.#ifsdBytes)
     this.#debt = 'nothing'
+    // The caller may have left meanwhile, and nothing of the command has.
+    if (options.signal?.aborted) throw new AbortedError({ cause: options.signal.reason })
   }
 
   #ended(end: T1End): Uint8Array {
