@@ -7,8 +7,10 @@ import {
   CKK,
   CKM,
   CKO,
+  CKR,
   type CkObject,
   Cryptoki,
+  CryptokiError,
   type PinSource,
   result,
   type Session,
@@ -37,7 +39,8 @@ const signOptions = {
 export async function sign(args: readonly string[], output: (line: string) => void): Promise<void> {
   const options = parseOptions(args, signOptions)
   // Everything that the command line alone can get wrong is said before the card is touched.
-  const keyId = keyIds[required(options.key, '--key').toLowerCase()]
+  const keyName = required(options.key, '--key').toLowerCase()
+  const keyId = Object.hasOwn(keyIds, keyName) ? keyIds[keyName] : undefined
   if (keyId === undefined) throw new UsageError(`--key is one of ${Object.keys(keyIds).join(', ')}.`)
   const mechanism = mechanismNamed(required(options.mechanism, '--mechanism'))
   const inFile = required(options.in, '--in')
@@ -49,7 +52,9 @@ export async function sign(args: readonly string[], output: (line: string) => vo
   const cryptoki = new Cryptoki({ sources: [source], drivers: [pivDriver()], login: 'on-demand' })
   try {
     const [slot] = await presentSlots(cryptoki)
-    if (slot === undefined) throw new UsageError('There is no reader with a card in it.')
+    if (slot === undefined) {
+      throw new CryptokiError(CKR.TOKEN_NOT_PRESENT, { detail: 'there is no reader with a card in it' })
+    }
     const pin = pinSource(options['pin-stdin'] === true, simulatedPin, options['accept-last-try'] === true)
     const session = await slot.openSession({ pin })
     const id = Uint8Array.of(keyId)
@@ -86,7 +91,9 @@ function mechanismNamed(name: string): number {
 async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {
   const [object] = await result(session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id }))
   if (object === undefined)
-    throw new UsageError('The card has no certificate for that key, so there is no such key to find.')
+    throw new CryptokiError(CKR.KEY_HANDLE_INVALID, {
+      detail: 'the card has no certificate for that key, so there is no such key to find',
+    })
   return object
 }
 

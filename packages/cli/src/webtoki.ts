@@ -89,7 +89,9 @@ export async function main(args: readonly string[]): Promise<number> {
 function describe(error: Error): string {
   const messages: string[] = []
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    if (!messages.includes(at.message)) messages.push(at.message)
+    const { message } = at
+    // A CKR code often says what its cause says, and need not say it twice.
+    if (!messages.some((above) => above.includes(message.replace(/\.$/, '')))) messages.push(message)
   }
   return messages.join(' – ')
 }
