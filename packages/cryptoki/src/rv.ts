@@ -47,10 +47,13 @@ const returnValues: Readonly<Record<Code, CKR>> = {
 export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'session'): CryptokiError {
   if (error instanceof CryptokiError) return error
   if (error instanceof CardGoneError) {
+    if (asked === 'slot') {
+      const detail = error.why === 'closed' ? 'the card was given back meanwhile; try again' : undefined
+      return new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause: error, ...(detail && { detail }) })
+    }
     if (error.why === 'closed') return new CryptokiError(CKR.SESSION_CLOSED, { cause: error })
     // A card that was reset is there, and has forgotten everything.
-    const lost = error.why === 'reset' ? CKR.DEVICE_ERROR : CKR.DEVICE_REMOVED
-    return new CryptokiError(asked === 'slot' ? CKR.TOKEN_NOT_PRESENT : lost, { cause: error })
+    return new CryptokiError(error.why === 'reset' ? CKR.DEVICE_ERROR : CKR.DEVICE_REMOVED, { cause: error })
   }
   if (error instanceof StatusError) return new CryptokiError(fromStatus(error.sw), { cause: error })
   // What a caller's own stream or PIN source throws is no PKCS#11 matter; it stands in the cause.

@@ -64,7 +64,7 @@ export class Slot {
   /** C_OpenSession: powers the card and selects its applet where that has not been done. */
   async openSession(options: SessionOptions = {}): Promise<Session> {
     const insertion = await this.#open()
-    if (insertion.ended !== undefined) throw insertion.ended
+    if (insertion.ended !== undefined) throw toCryptokiError(insertion.ended.cause, 'slot')
     const { policy, randomBytes } = this.#settings
     return new Session(insertion, options.readWrite === true, policy, options.pin, randomBytes)
   }

@@ -19,6 +19,9 @@ const message = bytesOf('x')
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const ecdsa = { type: CKM.ECDSA_SHA256 }
 
+const isCertificateRead = (command: Uint8Array): boolean =>
+  Buffer.from(command).toString('hex').includes('5c035fc105')
+
 /** A card that refuses VERIFY without data, as older PIV cards do. */
 const silentOnStatus =
   (between: Between): Between =>
@@ -124,6 +127,21 @@ it('a session that is opened while all others are being closed waits for that, a
   expect(next.state).toBe(CKS.RO_PUBLIC_SESSION)
   await next.login(CKU.USER)
   expect(await result(next.sign(rsa, await object(next, CKO.PRIVATE_KEY, 1), message))).toHaveLength(256)
+  await cryptoki.close()
+})
+
+it('who asks for the token while its card is given back is told that there is none, and nothing of sessions', async () => {
+  const read = new HeldAnswer(0xcb)
+  const { slot, cryptoki } = await open({
+    between: async (command, card) =>
+      isCertificateRead(command) ? read.between(command, card) : card.process(command),
+  })
+  const refused = expect(slot.tokenInfo()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
+  await read.reached
+  const closed = slot.closeAllSessions()
+  await refused
+  read.letGo()
+  await closed
   await cryptoki.close()
 })
 

@@ -14,6 +14,7 @@ import {
   type PinSource,
   result,
   type Session,
+  type TokenDriver,
 } from '@webtoki/cryptoki'
 import { firstValueFrom, from, of, Subject, toArray } from 'rxjs'
 import { describe, expect, it } from 'vitest'
@@ -409,6 +410,20 @@ describe('the end of a session', () => {
     expect(await session.ended).toBeUndefined()
     data.complete()
     expect(await beside).toEqual(sha())
+  })
+
+  it('a card that goes while its first session is opened is told of as a slot tells: there is no token', async () => {
+    const place = new MemorySlot()
+    const driver = softwareDriver(new SoftwareToken(true))
+    const pulled: TokenDriver = {
+      name: 'pulled',
+      open: async (connection) => {
+        place.pull()
+        return driver.open(connection)
+      },
+    }
+    const [slot] = await firstValueFrom(new Cryptoki({ sources: [place], drivers: [pulled] }).slots$)
+    await expect(slot?.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
   })
 
   it('closing all sessions gives the card back', async () => {
