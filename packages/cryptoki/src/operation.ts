@@ -148,7 +148,6 @@ export function operation<T>(init: () => Started<T>, translate: (error: unknown)
         subscriber.complete()
       },
       (error: unknown) => {
-        // Translating may end the whole session (the card is gone), which ends this operation with that very error.
         const translated = translate(error)
         const isNews = settle(translated)
         started.failed?.(error)

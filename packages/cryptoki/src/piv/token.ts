@@ -165,7 +165,7 @@ export class PivToken implements Token {
     return der
   }
 
-  /** One APDU: the object's length and first bytes, with the serial number and the validity in them, are a fingerprint. Fewer bytes than were asked for are none. */
+  /** One APDU: the object's length and first bytes, with the serial number in them, are a fingerprint. Fewer bytes than were asked for are none. */
   async #isStillThere(
     channel: CardChannel,
     slot: PivSlot,
