@@ -137,16 +137,21 @@ function start(started: Webtoki): void {
 }
 
 let refreshing = 0
+let reading = 0
 async function refresh(): Promise<void> {
   const turn = ++refreshing
   let [login, signing]: (readonly CardCertificate[])[] = [[], []]
+  reading++
   try {
     login = (await webtoki?.certificates('login')) ?? []
     signing = (await webtoki?.certificates('signing')) ?? []
   } catch {
     // Pulled meanwhile: the next presence brings the next look.
+  } finally {
+    reading--
   }
-  if (turn !== refreshing) return
+  // The last one to end may not be the latest: whoever is last shows the card's state.
+  if (turn !== refreshing) return showDesk()
   loginCertificates.certificates = login ?? []
   signCertificates.certificates = signing ?? []
   loginCertificates.hidden = signCertificates.hidden = !hasCard
@@ -194,9 +199,9 @@ function showDesk(): void {
   void showCardState()
 }
 
-/** A question of ours in the middle of an operation would part its VERIFY from its signature. */
+/** A question of ours in the middle of an operation would part its VERIFY from its signature, or an answer from its rest. */
 async function showCardState(): Promise<void> {
-  if (desk === undefined || isBusy.login || isBusy.sign) return
+  if (desk === undefined || isBusy.login || isBusy.sign || reading > 0) return
   const said = desk.isCardIn ? await desk.state() : 'The card is out.'
   if (said !== undefined) byId('card-state').textContent = said
 }

@@ -14,10 +14,6 @@ import { strings } from '@webtoki/ui'
 const SLOW_MS = 1200
 /** GENERAL AUTHENTICATE: the command that a touch confirms. */
 const GENERAL_AUTHENTICATE = 0x87
-/** Bit of CLA: a further part of the command follows. */
-const CHAINED = 0x10
-/** SW1: a further part of the answer waits. */
-const MORE_DATA = 0x61
 /** VERIFY without data: how the PIN stands, at the cost of no try. */
 const EMPTY_VERIFY = Uint8Array.of(0x00, 0x20, 0x00, 0x80)
 
@@ -28,8 +24,6 @@ class Handled implements VirtualCard {
   asksForTouch = false
   onTouchWanted: (wanted: boolean) => void = () => {}
   #touch: (() => void) | undefined
-  /** In a chain, or with more of an answer to fetch: nothing may come between. */
-  #isWithin = false
   #running = 0
 
   constructor(card: PivCard) {
@@ -41,12 +35,10 @@ class Handled implements VirtualCard {
   }
 
   reset(kind: 'cold' | 'warm'): void {
-    this.#isWithin = false
     this.card.reset(kind)
   }
 
   powerOff(): void {
-    this.#isWithin = false
     this.touch()
     this.card.powerOff()
   }
@@ -54,17 +46,15 @@ class Handled implements VirtualCard {
   async process(command: Uint8Array): Promise<Uint8Array> {
     this.#running++
     try {
-      const response = await this.#handle(command)
-      this.#isWithin = ((command[0] ?? 0) & CHAINED) !== 0 || response.at(-2) === MORE_DATA
-      return response
+      return await this.#handle(command)
     } finally {
       this.#running--
     }
   }
 
-  /** Asks the card past the driver; undefined while the driver is speaking with it. */
+  /** Asks the card past the driver, between its operations; undefined while the driver is speaking with it. */
   async askBeside(command: Uint8Array): Promise<Uint8Array | undefined> {
-    if (this.#running > 0 || this.#isWithin) return undefined
+    if (this.#running > 0) return undefined
     return await this.card.process(command)
   }
 
@@ -144,7 +134,10 @@ export class VirtualDesk {
     else this.#bus.unplug(this.#reader)
   }
 
-  /** What the card itself answers to a VERIFY without data, asked past the driver; undefined while the driver speaks with it. */
+  /**
+   * What the card itself answers to a VERIFY without data, asked past the driver; undefined while the driver speaks with
+   * it. Empty where the card has no power yet, or nobody has selected its applet: then the answer is about no PIN.
+   */
   async state(): Promise<string | undefined> {
     const answer = await this.card.askBeside(EMPTY_VERIFY)
     if (answer === undefined) return undefined
@@ -155,7 +148,7 @@ export class VirtualDesk {
     const tries = /^63C(.)$/.exec(status)?.[1]
     if (status === '9000') return 'The card says: PIN verified (9000)'
     if (status === '6983') return 'The card says: PIN blocked (6983)'
-    if (tries === undefined) return `The card says: ${status}`
+    if (tries === undefined) return ''
     return `The card says: not verified, ${strings().triesLeft(Number.parseInt(tries, 16))} (${status})`
   }
 }

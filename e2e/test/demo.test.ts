@@ -363,6 +363,24 @@ describe.skipIf(missing !== undefined)('the page', () => {
       await page.ready()
     }, 'none'))
 
+  it('tells how the PIN stands on a card that comes back, and nothing of one without power', () =>
+    story(async (page) => {
+      const said = () => page.page.locator('#card-state').textContent()
+      await page.logIn()
+      await page.card('PIN verified (9000)')
+      await page.page.getByRole('button', { name: 'Unplug the reader' }).click()
+      await expect.poll(said).toBe('')
+      await page.page.getByRole('button', { name: 'Plug the reader in' }).click()
+      await page.card('not verified, 3 tries left (63C3)')
+      await page.page.getByRole('button', { name: 'Take the card out' }).click()
+      await page.card('The card is out.')
+      await page.page.getByRole('button', { name: 'Put the card in' }).click()
+      await page.card('not verified, 3 tries left (63C3)')
+      await page.page.getByLabel('A reader with a PIN pad').check()
+      await page.page.locator('webtoki-readers').getByText('SmartTerminal ST-2xxx').waitFor()
+      await page.card('not verified, 3 tries left (63C3)')
+    }))
+
   it('says nothing of certificates while there is no card to have any', () =>
     story(async (page) => {
       const lists = page.page.locator('webtoki-certificates')
