@@ -356,10 +356,14 @@ async function runSign(): Promise<void> {
     const { digestInWorker } = await import('./digest-in-worker.ts')
     const signature = await signDocument(webtoki, document, {
       certificate,
-      onPhase: (phase) => signProgress.phase(phase),
+      // Done is what is signed and checked.
+      onPhase: (phase) => {
+        if (phase !== 'done') signProgress.phase(phase)
+      },
       onProgress: ({ bytes }) => signProgress.progress(bytes, document.size),
       digest: digestInWorker,
     })
+    signProgress.say('Checking the signature')
     const checked = await verifyDetached(signature, document, {
       digest: digestInWorker,
       // The demo's own CA, as on its server; of real cards' issuers it knows none.

@@ -261,6 +261,27 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       expect(() => openssl(path, letter.slice(1))).toThrow('Command failed')
     }))
 
+  it('is not called done while its signature is still being checked', () =>
+    story(async (page) => {
+      await page.choose('letter.txt', letter)
+      await page.page.evaluate(() => {
+        const progress = document.getElementById('sign-progress')?.shadowRoot as ShadowRoot
+        const said: string[] = []
+        Object.assign(globalThis, { said })
+        new MutationObserver(() => said.push(progress.textContent ?? '')).observe(progress, {
+          childList: true,
+          characterData: true,
+          subtree: true,
+        })
+      })
+      await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
+      await page.enterPin('123456')
+      await page.signing('Signed')
+      const said = await page.page.evaluate(() => (globalThis as unknown as { said: string[] }).said)
+      expect(said).not.toContain('Done')
+      expect(said.slice(-2)).toEqual(['Checking the signature', 'Signed'])
+    }))
+
   it('an empty file is signed like any other', () =>
     story(async (page) => {
       await page.choose('empty.txt', new Uint8Array(0))
