@@ -44,6 +44,7 @@ function headersOf(path, site) {
       "manifest-src 'self'",
       "base-uri 'none'",
       "object-src 'none'",
+      "form-action 'none'",
       "frame-ancestors 'none'",
       "require-trusted-types-for 'script'",
       'trusted-types webtoki-demo-worker',

@@ -93,6 +93,22 @@ describe.skipIf(missing !== undefined)('the demo as an Isolated Web App', () => 
 })
 
 describe('the signed bundle', () => {
+  it('has a policy as strict as the page that the server sends', async () => {
+    const { filesOf, signBundle } = await import('../../demo/scripts/bundle.mjs')
+    const ordinary = await DemoServer.start()
+    try {
+      const { headers } = await fetch(ordinary.url)
+      const policy = (headers.get('content-security-policy') ?? '').split('; ')
+      expect(policy).toContain("default-src 'none'")
+      const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' })
+      const { bytes } = await signBundle(filesOf(ordinary.origin), ordinary.origin, pem)
+      const text = Buffer.from(bytes).toString('latin1')
+      expect(policy.filter((directive) => !text.includes(directive))).toEqual([])
+    } finally {
+      await ordinary.stop()
+    }
+  })
+
   it('is signed, and read anew by other means; a changed byte is found', async () => {
     const { checkBundle, filesOf, signBundle } = await import('../../demo/scripts/bundle.mjs')
     const site = 'https://localhost:8443'
