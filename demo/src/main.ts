@@ -141,12 +141,14 @@ let reading = 0
 async function refresh(): Promise<void> {
   const turn = ++refreshing
   let [login, signing]: (readonly CardCertificate[])[] = [[], []]
+  let trouble: unknown
   reading++
   try {
     login = (await webtoki?.certificates('login')) ?? []
     signing = (await webtoki?.certificates('signing')) ?? []
-  } catch {
-    // Pulled meanwhile: the next presence brings the next look.
+  } catch (error) {
+    // Where it was pulled meanwhile the next presence brings the next look.
+    trouble = error
   } finally {
     reading--
   }
@@ -154,7 +156,10 @@ async function refresh(): Promise<void> {
   if (turn !== refreshing) return showDesk()
   loginCertificates.certificates = login ?? []
   signCertificates.certificates = signing ?? []
-  loginCertificates.hidden = signCertificates.hidden = !hasCard
+  const isUnread = hasCard && trouble !== undefined
+  loginCertificates.hidden = signCertificates.hidden = !hasCard || isUnread
+  if (isUnread) tell(explain(trouble))
+  else note.hidden = true
   showButtons()
   showDesk()
 }

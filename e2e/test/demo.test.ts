@@ -402,6 +402,33 @@ describe.skipIf(missing !== undefined)('the page', () => {
       await page.card('not verified, 3 tries left (63C3)')
     }))
 
+  it('says why a card could not be read, and not that none of its certificates fits', () =>
+    story(async (page) => {
+      await page.page.getByRole('button', { name: 'Take the card out' }).click()
+      await page.page.locator('#log-in:disabled').waitFor()
+      await page.page.evaluate(() => {
+        const { webtoki } = document.getElementById('readers') as unknown as { webtoki: object }
+        Object.assign(webtoki, {
+          certificates: () =>
+            Promise.reject(Object.assign(new Error(), { rvName: 'CKR_TOKEN_NOT_RECOGNIZED' })),
+        })
+      })
+      await page.page.getByRole('button', { name: 'Put the card in' }).click()
+      await page.page
+        .locator('#reader-note')
+        .getByText('This card has nothing on it that can be used')
+        .waitFor()
+      expect(await page.page.locator('webtoki-certificates:visible').count()).toBe(0)
+      await page.page.evaluate(() => {
+        const { webtoki } = document.getElementById('readers') as unknown as { webtoki: object }
+        Reflect.deleteProperty(webtoki, 'certificates')
+      })
+      await page.page.getByRole('button', { name: 'Take the card out' }).click()
+      await expect.poll(() => page.page.locator('#reader-note').isVisible()).toBe(false)
+      await page.page.getByRole('button', { name: 'Put the card in' }).click()
+      await page.ready()
+    }))
+
   it('says nothing of certificates while there is no card to have any', () =>
     story(async (page) => {
       const lists = page.page.locator('webtoki-certificates')
