@@ -52,9 +52,17 @@ export class IccdA {
         }
       case PcToRdr.xfrBlock: {
         const block = message.slice(HEADER_BYTES)
-        const first = this.#takesHeaders ? block.slice(0, T0_HEADER_BYTES) : block
-        await wire.out(Request.xfrBlock, 0, first)
-        return () => (this.#takesHeaders ? this.#tpdu(block, wire) : this.#whole(wire))
+        if (!this.#takesHeaders) {
+          await wire.out(Request.xfrBlock, 0, block)
+          return () => this.#whole(wire)
+        }
+        // What follows the header may be a PIN. It waits for the card to ask for it, and is overwritten if it never does.
+        const wipe = (): unknown => block.fill(0)
+        await wire.out(Request.xfrBlock, 0, block.slice(0, T0_HEADER_BYTES)).catch((error: unknown) => {
+          wipe()
+          throw error
+        })
+        return () => this.#tpdu(block, wire).finally(wipe)
       }
       default:
         wire.tell(RdrToPc.slotStatus, CommandStatus.failed)
@@ -77,8 +85,7 @@ export class IccdA {
     const parts: Uint8Array[] = []
     let status = await settled(wire)
     if (status === Status.data && tpdu.length > T0_HEADER_BYTES) {
-      await wire.out(Request.xfrBlock, 0, tpdu.slice(T0_HEADER_BYTES))
-      tpdu.fill(0)
+      await wire.out(Request.xfrBlock, 0, tpdu.subarray(T0_HEADER_BYTES))
       status = await settled(wire)
     } else {
       for (let missing = tpdu[4] || 256; status === Status.data && missing > 0; ) {

@@ -64,7 +64,9 @@ export function askOnPad(
       const { signal } = options
       if (signal?.aborted) throw new AbortedError({ cause: signal.reason })
       const message = encodeSecure({ slot: number, data: encode(template, prologue, quirk) })
-      return (await reader.ask(message, RdrToPc.dataBlock, 'Secure', options, timeoutMs)).data
+      // Sensitive: sent again to a reader that says it was busy, it would ask the person twice, and the card maybe.
+      const patience = { ...options, sensitive: true } as const
+      return (await reader.ask(message, RdrToPc.dataBlock, 'Secure', patience, timeoutMs)).data
     },
   }
 }

@@ -1,6 +1,6 @@
 /** Tokens on the control pipe: ICCD version A, and version B at character level. */
 import { createHash, verify, X509Certificate } from 'node:crypto'
-import { exchange, type SmartcardError } from '@webtoki/apdu'
+import { exchange, type SmartcardError, TransferError } from '@webtoki/apdu'
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -17,6 +17,8 @@ import {
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { IccdA } from '../src/iccd-a.ts'
+import type { IccdWire } from '../src/iccd-wire.ts'
 import { driverClock, inTime } from './stand.ts'
 
 // Loaded with the first such device: real time, of which the hand-moved clock knows nothing.
@@ -165,5 +167,36 @@ describe('e-gate, version A', () => {
     expect(hex(await inTime(clock, work))).toBe('00010203049000')
     expect(told.length).toBeGreaterThan(2)
     await source.close()
+  })
+})
+
+describe('a PIN on its way to a token of version A', () => {
+  /** Answers to GET_ICC_STATUS, one by one. */
+  const wire = (statuses: number[], refusesHeader = false): IccdWire => ({
+    isOpen: true,
+    out: async () => {
+      if (refusesHeader) throw new TransferError('It stalls.')
+    },
+    in: async (_, lengthBytes) =>
+      lengthBytes === 1 ? Uint8Array.of(statuses.shift() ?? 0x20) : bytesOf('6982'),
+    wait: async () => {},
+    tell: () => {},
+  })
+  const verifyPin = bytesOf('6f0d000000000000000000200080083132333435' + '36ffff')
+
+  it.each([
+    ['asks for it', wire([0x10, 0x20])],
+    ['refuses at the header', wire([0x20])],
+    ['is mute', wire([0x80])],
+    ['does not take the header', wire([], true)],
+  ])('is overwritten here when a card %s', async (_, each) => {
+    let copy = new Uint8Array(0)
+    const message = Object.assign(verifyPin.slice(), {
+      slice: (from: number) => (copy = verifyPin.slice(from)),
+    })
+    const fetch = await new IccdA(true).send(message, each).catch(() => undefined)
+    await fetch?.()
+    expect(copy).toHaveLength(13)
+    expect(copy.subarray(5).every((byte) => byte === 0)).toBe(true)
   })
 })

@@ -86,6 +86,19 @@ describe('a template', () => {
   })
 })
 
+describe('a reader that says it is busy', () => {
+  it.each(['slot-busy', 'auto-sequence'] as const)('has its keyboard asked once: %s', async (kind) => {
+    const card = createPivCard({ protocols: 'T=1' })
+    const { clock, reader, source, slot } = stand({ profile: readerProfiles.dellSk3106, card })
+    const connection = await inTime(clock, (await slot()).connect())
+    reader.faults.schedule({ kind, ends: 'once' }, { on: 'Secure' })
+    const verified = connection.transaction({}, async (channel) => channel.pinPad?.verify(piv, {}))
+    await expect(inTime(clock, verified)).rejects.toThrow(/wait a moment and try again/)
+    expect(reader.counters.messages.get('Secure')).toBe(1)
+    await source.close()
+  })
+})
+
 describe('a caller who leaves', () => {
   // Loaded with the first such reader: real time, of which the hand-moved clock knows nothing.
   beforeAll(() => import('../src/tpdu/activate.ts'))
