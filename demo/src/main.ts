@@ -316,6 +316,8 @@ for (const type of ['dragenter', 'dragover'] as const) {
     drop.classList.add('over')
   })
 }
+// Beside the place for it, a file would open in the window, in place of the page or beside it.
+for (const type of ['dragover', 'drop']) addEventListener(type, (event) => event.preventDefault())
 drop.addEventListener('dragleave', () => drop.classList.remove('over'))
 drop.addEventListener('drop', (event) => {
   event.preventDefault()

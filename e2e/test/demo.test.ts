@@ -197,20 +197,45 @@ describe.skipIf(missing !== undefined)('logging in', () => {
 })
 
 describe.skipIf(missing !== undefined)('signing a document', () => {
+  /** A file or folder of this machine, dropped on the middle of something. */
+  async function dropOn({ page }: DemoPage, place: string, path: string): Promise<void> {
+    const box = await page.locator(place).boundingBox()
+    if (box === null) throw new Error(`There is no ${place} to drop a file on.`)
+    const devtools = await page.context().newCDPSession(page)
+    const data = { items: [], files: [path], dragOperationsMask: 1 }
+    for (const type of ['dragEnter', 'dragOver', 'drop'] as const)
+      await devtools.send('Input.dispatchDragEvent', {
+        type,
+        x: box.x + box.width / 2,
+        y: box.y + box.height / 2,
+        data,
+      })
+  }
+
   it('a folder is no document, and the page says so', () =>
     story(async (page) => {
-      const box = await page.page.locator('#drop').boundingBox()
-      if (box === null) throw new Error('There is no place to drop a file.')
-      const devtools = await page.page.context().newCDPSession(page.page)
-      for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
-        await devtools.send('Input.dispatchDragEvent', {
-          type,
-          x: box.x + box.width / 2,
-          y: box.y + box.height / 2,
-          data: { items: [], files: [demo.folder], dragOperationsMask: 1 },
-        })
-      }
+      await dropOn(page, '#drop', demo.folder)
       await page.signing('That is a folder.')
+    }))
+
+  it('a file dropped beside the place for it does not open in place of the page, or beside it', () =>
+    story(async (page) => {
+      const path = join(demo.folder, 'letter.txt')
+      writeFileSync(path, letter)
+      await page.page.evaluate(() => {
+        const dropped = new Promise((resolve) => {
+          document.addEventListener('drop', (event) => setTimeout(() => resolve(event.defaultPrevented)))
+        })
+        Object.assign(globalThis, { dropped })
+      })
+      await dropOn(page, '#login-title', path)
+      const { dropped } = await page.page.evaluate(async () => ({
+        dropped: await (globalThis as unknown as { dropped: Promise<boolean> }).dropped,
+      }))
+      expect(dropped).toBe(true)
+      expect(page.page.context().pages()).toHaveLength(1)
+      await dropOn(page, '#drop', path)
+      await page.page.getByText('letter.txt (').waitFor()
     }))
 
   it('a file that vanishes before it is read is told as that', () =>
