@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { ask, conclude, installed, packages, pnpm, readJson, root } from './command.mjs'
+import { ask, conclude, InterruptedError, installed, packages, pnpm, readJson, root } from './command.mjs'
 import { setup } from './setup.mjs'
 
 /**
@@ -281,6 +281,7 @@ async function packed(folder) {
 try {
   await setup()
 } catch (error) {
+  if (error instanceof InterruptedError) throw error
   console.error(`setup: ${error.message}`)
 }
 const folder = mkdtempSync(join(tmpdir(), 'webtoki-check-'))

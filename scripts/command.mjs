@@ -37,20 +37,44 @@ export function find(program) {
   return undefined
 }
 
+/** Somebody told this script to end while a program of its ran; the program was told too, and has ended. */
+export class InterruptedError extends Error {
+  constructor(signal) {
+    super(`interrupted by ${signal}`)
+    this.name = 'InterruptedError'
+  }
+}
+
+const endings = ['SIGINT', 'SIGTERM', 'SIGHUP']
+
 /**
  * Runs a program to its end, its output passing through. stdin is closed: nothing here may wait for a person.
  * Gives the exit code; a program that cannot be started counts as 127.
+ *
+ * Told to end, it passes that on and waits: a signal to this script alone would leave the program behind, a server with
+ * its port. A program that answers with 0 has ended in order; else nothing may go on as if it had run.
  */
 export function run(program, args, { cwd = root, env = {} } = {}) {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'inherit', 'inherit'],
       shell: process.platform === 'win32',
     })
-    child.on('error', () => resolve(127))
-    child.on('close', (code) => resolve(code ?? 1))
+    let told
+    const passOn = (signal) => {
+      told = signal
+      child.kill(signal)
+    }
+    for (const signal of endings) process.on(signal, passOn)
+    const over = (code) => {
+      for (const signal of endings) process.off(signal, passOn)
+      if (told !== undefined && code !== 0) reject(new InterruptedError(told))
+      else resolve(code)
+    }
+    child.on('error', () => over(127))
+    child.on('close', (code) => over(code ?? 1))
   })
 }
 

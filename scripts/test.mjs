@@ -3,7 +3,7 @@
 import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ask, conclude, find, readJson, root, run } from './command.mjs'
+import { ask, conclude, find, InterruptedError, readJson, root, run } from './command.mjs'
 import { buildDemo } from './demo.mjs'
 import { setup } from './setup.mjs'
 
@@ -161,6 +161,13 @@ async function main(part) {
   return total
 }
 
-const total = await main(process.argv[2])
+let total
+try {
+  total = await main(process.argv[2])
+} catch (error) {
+  if (!(error instanceof InterruptedError)) throw error
+  failures.push(error.message)
+  total = { passed: 0, failed: 1 }
+}
 for (const name of failures) console.log(`failed: ${name}`)
 conclude(total)
