@@ -241,6 +241,14 @@ describe('PIN and PUK', () => {
     expect((await send(card, '00240081', '3132333435363738 3837363534333231')).sw).toBe('9000')
     expect((await send(card, '00200000', pin)).sw).toBe('6a88')
   })
+  test('a wrong PUK takes the verified state back; the right one leaves it', async () => {
+    const card = await ready()
+    await verifyPin(card)
+    expect((await send(card, '002c0080', `3132333435363738 ${pin}`)).sw).toBe('9000')
+    expect(card.pinVerified).toBe(true)
+    expect((await send(card, '002c0080', `3131313131313131 ${pin}`)).sw).toBe('63c2')
+    expect(card.pinVerified).toBe(false)
+  })
   test('P1 FF and a reset take the verified state back; selecting again does not', async () => {
     const card = await ready()
     await verifyPin(card)

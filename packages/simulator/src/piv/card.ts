@@ -393,7 +393,11 @@ export class PivCard implements VirtualCard {
     if (p2 !== 0x80) return status(0x6a88)
     if (this.#puk.triesLeft === 0) return status(0x6983)
     if (data.length !== 16 || !isPinFormat(data.subarray(8))) return status(0x6a80)
-    if (this.#puk.compare(data.subarray(0, 8)) !== 'right') return this.#wrong(this.#puk)
+    if (this.#puk.compare(data.subarray(0, 8)) !== 'right') {
+      // A wrong PUK takes the PIN's status too; a right one leaves it as it is (SP 800-73-4 part 2 §3.2.3).
+      this.#pinVerified = false
+      return this.#wrong(this.#puk)
+    }
     this.#pin.replace(data.subarray(8))
     return ok()
   }
