@@ -12,7 +12,8 @@ import { firstValueFrom } from 'rxjs'
 const RUNS = 1000
 /** Until the engine has compiled what is measured: with fewer, whoever is measured first looks slow. */
 const WARM_UP_RUNS = 3000
-const DATA_BYTES = 32
+/** With its header one T=1 block of the echo card's 32 bytes: the driver would send two where it is longer. */
+const DATA_BYTES = 24
 
 /** What a reader takes: APDUs of either kind, or TPDUs of either protocol. */
 export const exchanges = ['extended', 'short', 't1', 't0'] as const
@@ -33,6 +34,8 @@ interface Bare {
   readonly protocol?: 'T=0' | 'T=1'
   readonly before: readonly Uint8Array<ArrayBuffer>[]
   readonly inTurn: readonly Uint8Array<ArrayBuffer>[]
+  /** How much answers each of these. */
+  readonly answerBytes: number
 }
 
 function message(type: number, data: ArrayLike<number>, first: number = 0): Uint8Array<ArrayBuffer> {
@@ -46,12 +49,18 @@ function block(pcb: number, data: ArrayLike<number>): Uint8Array<ArrayBuffer> {
 
 const powerOn = message(0x62, [])
 const bareExchanges: Readonly<Record<Exchange, Bare>> = {
-  extended: { profile: readerProfiles.dualiAbcm6, before: [powerOn], inTurn: [message(0x6f, apdu)] },
+  extended: {
+    profile: readerProfiles.dualiAbcm6,
+    before: [powerOn],
+    inTurn: [message(0x6f, apdu)],
+    answerBytes: DATA_BYTES + 2,
+  },
   // It does not find the voltage by itself: 5 volts.
   short: {
     profile: readerProfiles.omnikey3021,
     before: [message(0x62, [], 1)],
     inTurn: [message(0x6f, apdu)],
+    answerBytes: DATA_BYTES + 2,
   },
   t1: {
     profile: readerProfiles.scr331,
@@ -59,6 +68,7 @@ const bareExchanges: Readonly<Record<Exchange, Bare>> = {
     // SetParameters of T=1, then S(IFS request) of 252 bytes; blocks carry N(S) 0 and 1 in turn.
     before: [powerOn, message(0x61, [0x11, 0x10, 0, 0x4d, 0, 0xfe, 0], 1), block(0xc1, [0xfc])],
     inTurn: [block(0x00, apdu), block(0x40, apdu)],
+    answerBytes: DATA_BYTES + 6,
   },
   t0: {
     profile: readerProfiles.scr331,
@@ -66,12 +76,14 @@ const bareExchanges: Readonly<Record<Exchange, Bare>> = {
     before: [powerOn, message(0x61, [0x11, 0, 0, 0x0a, 0], 0)],
     // T=0 has no Le beside data.
     inTurn: [message(0x6f, apdu.subarray(0, -1))],
+    // 61xx
+    answerBytes: 2,
   },
 }
 
-/** The APDU is an echo of 32 bytes; the bare round trip carries the same CCID message. */
+/** The APDU is an echo of 24 bytes; the bare round trip carries the same CCID message. */
 export async function driverTime(exchange: Exchange): Promise<DriverTime> {
-  const { profile, protocol, before, inTurn } = bareExchanges[exchange]
+  const { profile, protocol, before, inTurn, answerBytes } = bareExchanges[exchange]
   const reader = new VirtualCcidReader(profile)
   reader.insert(createEchoCard())
   const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }) })
@@ -101,8 +113,8 @@ export async function driverTime(exchange: Exchange): Promise<DriverTime> {
   let turn = 0
   const microsecondsPerRoundTrip = await median(async () => {
     const answer = await roundTrip(inTurn[turn++ % inTurn.length] as Uint8Array<ArrayBuffer>)
-    // A reader that refuses is quicker than one that asks its card.
-    if (answer === undefined || answer.getUint8(7) !== 0 || answer.byteLength <= 10)
+    // A reader or a card that refuses is quicker than one that echoes.
+    if (answer === undefined || answer.getUint8(7) !== 0 || answer.byteLength !== 10 + answerBytes)
       throw new Error('The bare round trip was refused.')
   })
   await device.close()
