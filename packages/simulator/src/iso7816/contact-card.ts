@@ -4,7 +4,7 @@ import { T0Card, type T0CardOptions } from './t0-card.ts'
 import { T1Card, type T1CardOptions } from './t1-card.ts'
 
 /** How a card behaves at the contacts. */
-export interface ContactOptions extends Omit<T1CardOptions, 'detection'> {
+export interface ContactOptions extends Omit<T1CardOptions, 'detection' | 'ifscBytes'> {
   /** Its T=0, where it speaks that. */
   readonly t0?: T0CardOptions
   /** The voltages it works at (classes A, B, C); mute at any other. Default: all. */
@@ -38,12 +38,12 @@ export class ContactCard {
     this.card = card
     this.#options = options
     this.#onCommand = onCommand
-    const { protocols, detection } = readAtr(card.atr)
+    const { protocols, detection, ifscBytes } = readAtr(card.atr)
     this.#offered = protocols
     this.#protocol = protocols[0] ?? 0
     const execute = { process: (command: Uint8Array) => this.#execute(command) }
     this.#t0 = new T0Card(execute, options.t0)
-    this.#t1 = new T1Card(execute, { ...options, detection })
+    this.#t1 = new T1Card(execute, { ...options, detection, ifscBytes })
   }
 
   /** After a reset everything is as the ATR says. */
@@ -126,30 +126,39 @@ export class ContactCard {
   }
 }
 
-/** Protocols in the order of the TD bytes, and the epilogue of T=1 (8.2.3, 11.4.4). */
+/** Protocols in the order of the TD bytes, and what the first bytes for T=1 say: IFSC and epilogue (8.2.3, 11.4.2, 11.4.4). */
 export function readAtr(atr: Uint8Array): {
   readonly protocols: readonly number[]
   readonly detection: 'LRC' | 'CRC'
+  readonly ifscBytes: number
 } {
   const protocols: number[] = []
   let detection: 'LRC' | 'CRC' = 'LRC'
+  let ifscBytes = 32
+  // The bytes behind TD1 are for no protocol, whichever it names: TA2 is the mode, TC2 is T=0's.
+  let group = 1
+  let isFirstOfT1 = false
   let hasSeenT1 = false
   let at = 2
   let present = (atr[1] ?? 0) >> 4
-  let about: number | undefined
   for (;;) {
-    if (present & 1) at++
-    if (present & 2) at++
-    if (present & 4) {
-      if (about === 1 && !hasSeenT1 && atr[at] === 1) detection = 'CRC'
+    if (present & 1) {
+      if (isFirstOfT1) ifscBytes = atr[at] ?? ifscBytes
       at++
     }
-    if (about === 1) hasSeenT1 = true
+    if (present & 2) at++
+    if (present & 4) {
+      if (isFirstOfT1 && atr[at] === 1) detection = 'CRC'
+      at++
+    }
     if (!(present & 8)) break
     const td = atr[at++] ?? 0
-    about = td & 0x0f
+    const about = td & 0x0f
     if (about !== 15 && !protocols.includes(about)) protocols.push(about)
     present = td >> 4
+    group++
+    isFirstOfT1 = group > 2 && about === 1 && !hasSeenT1
+    hasSeenT1 ||= isFirstOfT1
   }
-  return { protocols: protocols.length > 0 ? protocols : [0], detection }
+  return { protocols: protocols.length > 0 ? protocols : [0], detection, ifscBytes }
 }

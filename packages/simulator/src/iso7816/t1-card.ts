@@ -6,6 +6,8 @@ import type { VirtualCard } from '../card.ts'
 export interface T1CardOptions {
   /** Epilogue: one byte or two. Default LRC. */
   readonly detection?: 'LRC' | 'CRC'
+  /** The longest information field that it takes (IFSC); it refuses longer ones. Default 32. */
+  readonly ifscBytes?: number
   /** Multipliers of the time extensions asked for before each answer. */
   readonly extensions?: readonly number[]
   /** The command's first chain is aborted after this many blocks. */
@@ -25,6 +27,7 @@ export class T1Card {
   #sends = 0
   #expects = 0
   #ifsdBytes = 32
+  #ifscBytes = 32
   #command: Uint8Array[] = []
   #response: Uint8Array = new Uint8Array(0)
   #offset = 0
@@ -46,6 +49,7 @@ export class T1Card {
     this.#mustAbort = options.abortsAfter !== undefined
     this.#blocksUntilAbort = options.abortsAnswerAfter
     this.#mustChangeIfsc = options.changesIfscTo !== undefined
+    this.#resynchronise()
   }
 
   /** After a reset of the card: both sides begin anew. */
@@ -58,6 +62,7 @@ export class T1Card {
     this.#sends = 0
     this.#expects = 0
     this.#ifsdBytes = 32
+    this.#ifscBytes = this.#options.ifscBytes ?? 32
     this.#command = []
     this.#response = new Uint8Array(0)
     this.#offset = 0
@@ -89,6 +94,8 @@ export class T1Card {
 
   async #informed(pcb: number, data: Uint8Array): Promise<Uint8Array> {
     if (((pcb >> 6) & 1) !== this.#expects || this.#afterRequest !== undefined) return this.#ready('other')
+    // Its buffer ends there (11.4.2).
+    if (data.length > this.#ifscBytes) return this.#ready('other')
     this.#expects ^= 1
     // A new command says that the answer before came through.
     this.#information = undefined
@@ -107,7 +114,10 @@ export class T1Card {
     this.#waits = [...(this.#options.extensions ?? [])]
     if (!this.#mustChangeIfsc) return this.#waitOrAnswer()
     this.#mustChangeIfsc = false
-    return this.#request(0xc1, this.#options.changesIfscTo, () => this.#waitOrAnswer())
+    return this.#request(0xc1, this.#options.changesIfscTo, () => {
+      this.#ifscBytes = this.#options.changesIfscTo ?? this.#ifscBytes
+      return this.#waitOrAnswer()
+    })
   }
 
   #waitOrAnswer(): Uint8Array {
