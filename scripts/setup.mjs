@@ -57,8 +57,11 @@ const judges = [
   },
 ]
 
-/** A program on the PATH, or a file by its whole path. */
-const isThere = (program) => (program.startsWith('/') ? existsSync(program) : find(program) !== undefined)
+/** A program on the PATH, or a file by its whole path. An ordinary user's PATH lacks the folder of the daemons. */
+const isThere = (program) =>
+  program.startsWith('/')
+    ? existsSync(program)
+    : find(program) !== undefined || existsSync(join('/usr/sbin', program))
 
 const stamp = join(root, 'node_modules', '.webtoki-setup')
 
