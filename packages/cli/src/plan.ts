@@ -43,18 +43,23 @@ export async function plan(args: readonly string[], output: (line: string) => vo
   const usb = await connectUsb(parsed)
   let found = 0
   for (const device of await usb.getDevices()) {
-    await device.open()
+    const name = `${device.manufacturerName ?? ''} ${device.productName ?? ''}`.trim()
     try {
+      await device.open()
       const head = await configuration(device, 9)
       const whole = await configuration(device, (head[2] ?? 9) | ((head[3] ?? 0) << 8))
       for (const face of findCcidInterfaces(whole)) {
         found++
-        output(`${device.manufacturerName ?? ''} ${device.productName ?? ''}`.trim())
+        output(name)
         const { vendorId, productId } = device
         for (const line of describePlan(planFor({ vendorId, productId, face }))) output(`  ${line}`)
       }
+    } catch (error) {
+      // One device that others keep, or that is not for this user, must not hide the next.
+      if (!(error instanceof DOMException)) throw error
+      output(`${name}: its descriptors cannot be read: ${error.message}`)
     } finally {
-      await device.close()
+      if (device.opened) await device.close()
     }
   }
   if (found === 0) output('No reader found.')

@@ -63,6 +63,10 @@ Under --simulator that PIN is used where none is given.
 /** Exit codes: 0 done, 1 it failed, 2 the command line was wrong. */
 export async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // Whoever reads has had enough (`| head -1`): the command is done all the same.
+    if (error.code !== 'EPIPE') throw error
+  })
   if (name === undefined || name === '--help' || name === '-h' || rest.includes('--help')) {
     process.stdout.write(help)
     return name === undefined ? 2 : 0

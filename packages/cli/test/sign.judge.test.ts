@@ -1,4 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 
 const webtoki = fileURLToPath(new URL('../bin/webtoki.js', import.meta.url))
+const simulator = fileURLToPath(new URL('../../simulator/dist/index.js', import.meta.url))
 const missing = whatIsMissing(['openssl'])
 if (missing !== undefined) console.warn(`The command line is not judged: ${missing}.`)
 
@@ -115,6 +117,32 @@ describe('webtoki', () => {
     expect(wrong.stderr).not.toContain('654321')
   })
 
+  it('ends as ever where nobody reads to the end, as behind `| head -1`', async () => {
+    const child = spawn(process.execPath, [webtoki, 'tokens', '--simulator', 'piv'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child.stdout.destroy()
+    let err = ''
+    child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
+    const [code] = (await once(child, 'close')) as [number | null]
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+  })
+
+  it('plans for the reader behind a device that cannot be opened', () => {
+    writeFileSync(
+      file('kept.mjs'),
+      `import { readerProfiles, VirtualCcidReader, virtualUsb } from ${JSON.stringify(simulator)}
+      const usb = virtualUsb([new VirtualCcidReader(readerProfiles.omnikey3021)], { protectedClasses: false })
+      const kept = virtualUsb([new VirtualCcidReader(readerProfiles.scr331)], { denyOpen: true })
+      const devices = await Promise.all([kept.getDevices(), usb.getDevices()])
+      export default Object.assign(new EventTarget(), { getDevices: async () => devices.flat() })`,
+    )
+    const { code, out, err } = run('plan', '--usb-module', file('kept.mjs'))
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(out).toMatch(/^.+: its descriptors cannot be read: .*Access denied/)
+    expect(out.split('\n')[1]).toBe('OMNIKEY AG Smart Card Reader USB')
+  })
+
   it('says what is wrong with a command line, and ends with 2', () => {
     expect(run('sign', '--simulator', 'piv')).toMatchObject({ code: 2, out: '' })
     expect(run('sign', '--simulator', 'piv', '--key', '9f').err).toContain('--key is one of')
@@ -148,7 +176,6 @@ describe('webtoki', () => {
   })
 
   it('reaches any W3C USB object that a module exports', () => {
-    const simulator = fileURLToPath(new URL('../../simulator/dist/index.js', import.meta.url))
     writeFileSync(
       file('usb.mjs'),
       `import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from ${JSON.stringify(simulator)}
