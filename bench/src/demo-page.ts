@@ -1,19 +1,10 @@
 /** The demo's page in Chromium: how soon it is ready, and what the digest of a large file costs it. */
 import { spawn } from 'node:child_process'
-import {
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  writeSync,
-  closeSync,
-} from 'node:fs'
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync, closeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { chromium, type Page } from 'playwright-core'
+import { type Browser, chromium, type Page } from 'playwright-core'
 
 const CHROMIUM = '/usr/bin/chromium'
 const server = fileURLToPath(new URL('../../demo/dist/server/main.js', import.meta.url))
@@ -35,9 +26,14 @@ export interface DemoPageFigures {
 export async function demoPage(): Promise<DemoPageFigures | undefined> {
   if (!existsSync(CHROMIUM) || !existsSync(server)) return undefined
   const folder = mkdtempSync(join(tmpdir(), 'webtoki-bench-'))
-  const child = spawn(process.execPath, [server], { stdio: ['ignore', 'pipe', 'inherit'] })
+  // Its own port: a PORT of the environment may be another server's.
+  const child = spawn(process.execPath, [server], {
+    env: { ...process.env, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   try {
-    const url = await new Promise<string>((resolve) => {
+    const url = await new Promise<string>((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`The demo's server ended with ${code}.`)))
       child.stdout.on('data', (chunk: Buffer) => {
         const found = /Webtoki demo: (\S+)/.exec(chunk.toString())?.[1]
         if (found !== undefined) resolve(found)
@@ -57,7 +53,7 @@ export async function demoPage(): Promise<DemoPageFigures | undefined> {
       const page = await browser.newPage()
       await page.goto(url)
       const readyMs = await readyAfter(page, url)
-      return { readyMs, ...(await gigabyte(page, folder)) }
+      return { readyMs, ...(await gigabyte(page, await renderersOf(browser), folder)) }
     } finally {
       await browser.close()
     }
@@ -84,7 +80,11 @@ async function readyAfter(page: Page, url: string): Promise<number> {
   return Number(await page.getAttribute('html', 'data-ready-at'))
 }
 
-async function gigabyte(page: Page, folder: string): Promise<Omit<DemoPageFigures, 'readyMs'>> {
+async function gigabyte(
+  page: Page,
+  megabytes: () => number,
+  folder: string,
+): Promise<Omit<DemoPageFigures, 'readyMs'>> {
   const path = join(folder, 'gigabyte')
   const file = openSync(path, 'w')
   const block = Buffer.alloc(10_000_000, 'webtoki')
@@ -93,13 +93,13 @@ async function gigabyte(page: Page, folder: string): Promise<Omit<DemoPageFigure
   await page.click('#use-virtual')
   await page.locator('#log-in:enabled').waitFor()
   await page.setInputFiles('#file', path)
-  const idle = rendererMegabytes()
+  const idle = megabytes()
   await page.evaluate(() => ((globalThis as { longTasks?: number[] }).longTasks ?? []).splice(0))
   const start = performance.now()
   await page.click('#sign')
   let highest = idle
   const watch = setInterval(() => {
-    highest = Math.max(highest, rendererMegabytes())
+    highest = Math.max(highest, megabytes())
   }, 100)
   const pin = page.locator('webtoki-pin input[type=password]')
   await pin.waitFor({ timeout: 120_000 })
@@ -115,18 +115,20 @@ async function gigabyte(page: Page, folder: string): Promise<Omit<DemoPageFigure
   }
 }
 
-/** The largest renderer of this run's browser; the page is the only one that grows. */
-function rendererMegabytes(): number {
-  let largest = 0
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry)) continue
-    try {
-      if (!readFileSync(`/proc/${entry}/cmdline`, 'utf8').includes('--type=renderer')) continue
-      const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${entry}/status`, 'utf8'))?.[1]
-      largest = Math.max(largest, Number(kilobytes ?? 0) / 1000)
-    } catch {
-      // It has ended meanwhile.
-    }
+/** Measures the largest renderer of this browser, and of no other on this machine; the page is the only one that grows. */
+async function renderersOf(browser: Browser): Promise<() => number> {
+  const session = await browser.newBrowserCDPSession()
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo')
+  const ids = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id)
+  return () => Math.max(0, ...ids.map(residentMegabytes))
+}
+
+function residentMegabytes(id: number): number {
+  try {
+    const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${id}/status`, 'utf8'))?.[1]
+    return Number(kilobytes ?? 0) / 1000
+  } catch {
+    // It has ended meanwhile.
+    return 0
   }
-  return largest
 }
