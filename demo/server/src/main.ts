@@ -43,13 +43,20 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
+function giveUp(error: Error): never {
+  console.error(
+    `The demo cannot serve: ${error.message}. PORT chooses another port; without it, any free one is taken.`,
+  )
+  process.exit(1)
+}
+
 const port = Number(process.env['PORT'] ?? 0)
 if (process.argv.includes('--iwa')) {
   const appId = process.env['WEBTOKI_APP_ID']
   const { spki, ...tls } = certificateForLocalhost()
   const site = relyingParty({ isOwn: isolatedAppOf(appId), isCrossSite: true })
   const sitePort = await listen(0, () => site, tls)
-  const bound = await listen(port, () => isolatedAppFiles(`https://localhost:${sitePort}`))
+  const bound = await listen(port, () => isolatedAppFiles(`https://localhost:${sitePort}`)).catch(giveUp)
   console.log(`Webtoki demo: http://localhost:${bound}/`)
   console.log(`It is an Isolated Web App: start Chromium with
   --enable-features=IsolatedWebApps,IsolatedWebAppDevMode --ignore-certificate-errors-spki-list=${spki} --user-data-dir=PROFILE
@@ -62,6 +69,6 @@ To let one alone ask, start again with WEBTOKI_APP_ID=ID, the 56 letters behind 
 } else {
   const bound = await listen(port, (own) =>
     relyingParty({ isOwn: (origin) => origin === `http://localhost:${own}` }),
-  )
+  ).catch(giveUp)
   console.log(`Webtoki demo: http://localhost:${bound}/`)
 }
