@@ -2,6 +2,8 @@
 import { ReaderInUseError } from '@webtoki/apdu'
 import { Observable } from 'rxjs'
 import type { Clock } from './clock.ts'
+import type { CcidReader } from './reader.ts'
+import type { CcidSlot } from './slot.ts'
 import type { ReaderChannel, ReaderLocks, Tabs } from './tabs.ts'
 
 /** How long a tab may take to let a reader go, or to say that it keeps it: its card may have to be put to rest. */
@@ -10,8 +12,8 @@ const CHANNEL = 'webtoki readers'
 
 /** The reader, as this tab has it. */
 export interface TurnHolder {
-  /** Lets go of the reader where nothing needs it; false: it is kept. Never rejects. */
-  giveUp(): Promise<boolean>
+  readonly reader: CcidReader
+  readonly slots: readonly CcidSlot[]
   /** The reader is this tab's, and was another's until now. */
   goOn(): void
 }
@@ -132,7 +134,7 @@ export class ReaderTurn {
       this.#steppingBack = this.#refuse === undefined
       return
     }
-    this.#giving = this.#holder.giveUp().then((isGiven) => {
+    this.#giving = giveUp(this.#holder).then((isGiven) => {
       this.#giving = undefined
       if (this.#leaving.signal.aborted) return
       if (!isGiven) this.#say('reader kept')
@@ -195,6 +197,14 @@ export class ReaderTurn {
     this.release()
     this.#ended()
   }
+}
+
+/** Another tab wants the reader: it is let go where nothing needs it; false: it is kept. Never rejects. */
+async function giveUp({ reader, slots }: TurnHolder): Promise<boolean> {
+  await Promise.all(slots.map((slot) => slot.letGo()))
+  if (slots.some((slot) => slot.isUsed) || !(await reader.rest())) return false
+  for (const slot of slots) slot.markInUse('tab')
+  return true
 }
 
 /** FNV-1a, 32 bits: two readers of one number cost nothing but an idle reader given up for a moment. */

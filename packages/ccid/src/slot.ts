@@ -82,7 +82,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
 
   /** Learns the first presence, and polls from now on where the reader does not tell by itself. */
   async watch(pollMs: number): Promise<void> {
-    await this.#check()
+    await this.check()
     this.#poll(pollMs)
   }
 
@@ -100,11 +100,6 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   /** Whether a card is held here, or about to be. */
   get isUsed(): boolean {
     return this.#connecting !== undefined || this.#connection !== undefined
-  }
-
-  /** The reader can be asked again. */
-  freed(): void {
-    void this.#check()
   }
 
   /** The reader left for good. */
@@ -321,7 +316,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     if (changed || this.#presence !== 'unreadable') this.#show('present')
     // "Changed" and present: out and in again, or the notice of a card that lay there when the reader was opened.
     // A card put in again has no power; one that was there all the time has.
-    if (changed && this.#connection !== undefined) void this.#check()
+    if (changed && this.#connection !== undefined) void this.check()
   }
 
   disturbed(): void {
@@ -339,7 +334,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   /** Asks the slot's state; the answer may end the connection. Never rejects. */
-  #check(): Promise<void> {
+  check(): Promise<void> {
     this.#checking ??= this.#checkOnce().finally(() => {
       this.#checking = undefined
     })
@@ -380,7 +375,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   #poll(pollMs: number): void {
     this.#pollTimer = this.reader.clock.setTimeout(() => {
       const idle = !this.reader.busy && this.#connecting === undefined && !this.#connection?.busy
-      const done = idle && !this.reader.hearsChanges ? this.#check() : Promise.resolve()
+      const done = idle && !this.reader.hearsChanges ? this.check() : Promise.resolve()
       void done.then(() => {
         if (!this.#presences.isStopped) this.#poll(pollMs)
       })

@@ -63,7 +63,8 @@ export interface CcidSlotSource extends SlotSource {
   /** Hot; replays the latest list; completes on close. */
   readonly problems$: Observable<readonly ReaderProblem[]>
   /**
-   * Shows the browser's chooser and resolves to the slots of the chosen reader; undefined: the person chose none.
+   * Shows the browser's chooser and resolves to the slots of the chosen reader; undefined: the person chose none. One
+   * that was in use is asked for again.
    * Needs a click in a page. Rejects with the reason why the reader cannot be used, such as ProtectedClassError.
    */
   requestReader(options?: RequestReaderOptions): Promise<readonly CardSlot[] | undefined>
@@ -174,9 +175,10 @@ class UsbSlotSource implements CcidSlotSource {
     const known = this.#attached.get(device)
     await known?.looked
     // Chosen again, it may be free by now.
-    if (known !== undefined && known.readers.length === 0) this.#detach(device)
+    if (known?.readers.length === 0) this.#detach(device)
     const attached = this.#attach(device)
     await attached.looked
+    for (const { reader, slots } of known?.readers ?? []) await goOn(attached, reader, slots)
     const [problem] = attached.problems
     const slots = samsLast(attached.readers.flatMap((entry) => entry.slots))
     if (slots.length > 0) return slots
@@ -279,10 +281,6 @@ class UsbSlotSource implements CcidSlotSource {
     const refusal = refusalOf(descriptor)
     if (refusal) throw new ReaderNotSupportedError(refusal)
     const slots: CcidSlot[] = []
-    const turn = await this.#turnAt(lockNameOf(device, attached.identity, interfaceNumber), {
-      giveUp: () => giveUp(reader, slots),
-      goOn: () => void goOn(attached, reader, slots),
-    })
     // The turn is the reader's, not the pipe's: one that has to be reset must not go to a tab that waits for it.
     const openPipe = async (reset: boolean): Promise<CcidPipe> => {
       await turn?.take()
@@ -294,6 +292,11 @@ class UsbSlotSource implements CcidSlotSource {
       }
     }
     const reader = new CcidReader(descriptor, this.#clock, openPipe, { device, face })
+    const turn = await this.#turnAt(lockNameOf(device, attached.identity, interfaceNumber), {
+      reader,
+      slots,
+      goOn: () => void goOn(attached, reader, slots),
+    })
     let inUse: ReaderInUseError | undefined
     try {
       await reader.ready()
@@ -399,20 +402,12 @@ class UsbSlotSource implements CcidSlotSource {
 /** bMaxSlotIndex is one byte, and one that lies would make 256 slots; no reader of the collection has more than 16. */
 const MAX_SLOT_INDEX = 15
 
-/** Another tab wants the reader: it is let go where nothing needs it. */
-async function giveUp(reader: CcidReader, slots: readonly CcidSlot[]): Promise<boolean> {
-  await Promise.all(slots.map((slot) => slot.letGo()))
-  if (slots.some((slot) => slot.isUsed) || !(await reader.rest())) return false
-  for (const slot of slots) slot.markInUse('tab')
-  return true
-}
-
-/** The other tab was closed, or gave the reader up: it is this one's now. */
+/** The other tab was closed, or gave the reader up: it is this one's now. Or a person chose it once more. Never rejects. */
 async function goOn(attached: Attached, reader: CcidReader, slots: readonly CcidSlot[]): Promise<void> {
   await attached.looked
   try {
     await reader.ready()
-    for (const slot of slots) slot.freed()
+    for (const slot of slots) await slot.check()
   } catch {
     // Gone, or another program was quicker; who connects is told.
   }

@@ -89,6 +89,22 @@ describe('a reader that somebody has', () => {
     await other.source.close()
   })
 
+  it('is had by who chooses it again, once the other program has let it go', async () => {
+    const { bus } = plugged()
+    const other = await tab(bus, new SiteLocks())
+    await other.shows('present')
+    const source = ccidSlots({ usb: bus.context({ choose: (devices) => devices[0] }) })
+    const [slot] = await firstValueFrom(source.slots$)
+    const shown = async () => slot && firstValueFrom(slot.presence$)
+    expect(await shown()).toEqual({ inUse: 'unknown' })
+    expect(await source.requestReader()).toEqual([slot])
+    expect(await shown()).toEqual({ inUse: 'unknown' })
+    await other.source.close()
+    expect(await source.requestReader()).toEqual([slot])
+    expect(await shown()).toBe('present')
+    await source.close()
+  })
+
   it('without a serial number no tab can name it to another', async () => {
     const { bus } = plugged(null)
     const locks = new SiteLocks()
