@@ -1,5 +1,5 @@
 /** Everything that a page needs to let people use their card, in the order in which they use it. */
-import { equalBytes, type SlotSource } from '@webtoki/apdu'
+import { equalBytes, type Presence, type SlotSource } from '@webtoki/apdu'
 import { type CcidSlotSource, ccidSlots, type ReaderProblem } from '@webtoki/ccid'
 import {
   CKA,
@@ -93,7 +93,7 @@ export class Webtoki {
   /** The certificates that a person may choose from for this purpose, the best first. */
   async certificates(purpose: 'login' | 'signing', slot?: Slot): Promise<readonly CardCertificate[]> {
     return this.#told('certificates', undefined, async () => {
-      return this.#fitting(purpose, slot === undefined ? await this.#slotsWithCards() : [slot])
+      return this.#fitting(purpose, slot === undefined ? await this.#slotsWith(isCard) : [slot])
     })
   }
 
@@ -156,7 +156,9 @@ export class Webtoki {
   }
 
   async #best(purpose: 'login' | 'signing'): Promise<CardCertificate> {
-    const slots = await this.#slotsWithCards()
+    let slots = await this.#slotsWith(isCard)
+    // A person wants it now: a reader in use is asked for, and who cannot have it or read its card is told so.
+    if (slots.length === 0) slots = await this.#slotsWith((presence) => presence !== 'empty')
     const [best] = await this.#fitting(purpose, slots)
     if (best !== undefined) return best
     throw new CryptokiError(slots.length === 0 ? CKR.TOKEN_NOT_PRESENT : CKR.KEY_HANDLE_INVALID, {
@@ -190,12 +192,12 @@ export class Webtoki {
     }
   }
 
-  async #slotsWithCards(): Promise<readonly Slot[]> {
+  async #slotsWith(fits: (presence: Presence) => boolean): Promise<readonly Slot[]> {
     // Closed before the first list came, it has none.
     const slots = await firstValueFrom(this.slots$, { defaultValue: [] })
     const presences = await Promise.all(slots.map((slot) => firstValueFrom(slot.presence$)))
     // A reader's own security module is nobody's identity; who means it names its slot.
-    return slots.filter(({ kind }, at) => presences[at] === 'present' && kind !== 'sam')
+    return slots.filter(({ kind }, at) => fits(presences[at] as Presence) && kind !== 'sam')
   }
 
   /** One session a card, for as long as the card is in: its login lasts as long. */
@@ -239,6 +241,10 @@ export class Webtoki {
       throw error
     }
   }
+}
+
+function isCard(presence: Presence): boolean {
+  return presence === 'present'
 }
 
 /** Sessions are the front door's own affair: that one ended under the work says less than why. */

@@ -194,6 +194,27 @@ describe('the front door', () => {
     expect(other.pinTriesLeft).toBe(3)
   })
 
+  it('tells that somebody has the reader, and not that no card is there; given back, it is had by the next login', async () => {
+    const { bus, reader, webtoki: first } = desk()
+    await first.login(nonce)
+    const second = new Webtoki({
+      pin: async () => ({ pin: new TextEncoder().encode('123456') }),
+      usb: bus.context(),
+    })
+    open.push(second)
+    await expect(second.login(nonce)).rejects.toMatchObject({
+      rv: CKR.TOKEN_NOT_PRESENT,
+      cause: { code: 'reader/in-use' },
+    })
+    expect(await second.certificates('login')).toEqual([])
+    const powered = reader.counters.messages.get('IccPowerOn')
+    await first.close()
+    // Only who does something with the card asks for it.
+    expect(await second.certificates('login')).toEqual([])
+    expect(reader.counters.messages.get('IccPowerOn')).toBe(powered)
+    await second.login(nonce)
+  })
+
   it('a reader unplugged after its certificate was chosen is told as gone', async () => {
     const { webtoki, reader, bus } = desk()
     const [certificate] = await webtoki.certificates('login')
