@@ -151,6 +151,22 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     expect([first.complaints, second.complaints]).toEqual([[], []])
   })
 
+  it('has the idle reader of a window beside it by a click into its own: no page was hidden, and none comes to sight', async () => {
+    plug(vendorClass.made)
+    const left = await demoPage()
+    await left.ready()
+    const right = await demoPage()
+    await right.ready()
+    const inUse = left.page.locator('webtoki-readers').getByText('Another tab of this site is using')
+    await inUse.waitFor()
+    // Headless pages all have the focus all the time: the event stands in for a person's click into the window.
+    await left.page.evaluate(() => window.dispatchEvent(new Event('focus')))
+    await left.ready()
+    await left.logIn()
+    await left.login('You are logged in')
+    expect([left.complaints, right.complaints]).toEqual([[], []])
+  })
+
   it('is told that another tab of the site is logged in and keeps the reader; that tab closed, it goes on by itself', async () => {
     plug(vendorClass.made)
     const first = await demoPage()

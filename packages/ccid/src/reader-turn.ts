@@ -214,7 +214,7 @@ function numberOf(name: string): number {
   return hash >>> 0
 }
 
-/** Cold; emits when a person brings this page before the others. A worker has no page, and never does. */
+/** Cold; emits when a person brings this page before the others, or turns to its window. A worker has no page, and never does. */
 function pageTurnedTo(): Observable<void> {
   return new Observable((subscriber) => {
     const page = globalThis.document
@@ -223,6 +223,11 @@ function pageTurnedTo(): Observable<void> {
       if (page.visibilityState === 'visible') subscriber.next()
     }
     page.addEventListener('visibilitychange', look)
-    return () => page.removeEventListener('visibilitychange', look)
+    // Of two windows side by side none is ever hidden.
+    addEventListener('focus', look)
+    return () => {
+      page.removeEventListener('visibilitychange', look)
+      removeEventListener('focus', look)
+    }
   })
 }

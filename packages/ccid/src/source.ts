@@ -44,7 +44,7 @@ export interface CcidSlotsOptions {
   readonly locks?: ReaderLocks
   /** By it a tab asks for a reader that another one has and does not need. Default: one of its own, where `usb` is the browser's own. */
   readonly channel?: ReaderChannel
-  /** Each emission says that a person turned to this tab, so that its readers are asked for. Default: when the page becomes visible, where `usb` is the browser's own. */
+  /** Each emission says that a person turned to this tab, so that its readers are asked for. Default: when the page becomes visible or its window gets the focus, where `usb` is the browser's own. */
   readonly turnedTo$?: Observable<unknown>
   /** Interval between two looks at readers that do not tell by themselves, in milliseconds. Default 500. */
   readonly pollMs?: number
