@@ -285,7 +285,14 @@ class UsbSlotSource implements CcidSlotSource {
     const openPipe = async (reset: boolean): Promise<CcidPipe> => {
       await turn?.take()
       try {
-        return await this.#openPipe(device, face, reset)
+        const pipe = await this.#openPipe(device, face, reset)
+        void pipe.ended
+          .then(async ({ why }) => {
+            // No event tells of a permission taken back: its transfers fail, as if the reader was unplugged.
+            if (why === 'gone' && !(await this.#usb.getDevices()).includes(device)) this.#detach(device)
+          })
+          .catch(() => {})
+        return pipe
       } catch (error) {
         turn?.release()
         throw error

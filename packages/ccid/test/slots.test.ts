@@ -22,6 +22,29 @@ describe('the list of readers', () => {
     await source.close()
   })
 
+  it('loses a reader whose permission is taken back, of which the browser tells no event; permitted again, it works', async () => {
+    const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { serialNumber: 'A' })
+    reader.insert(createEchoCard())
+    const bus = new VirtualBus()
+    bus.plug(reader)
+    const usb = bus.context({ choose: (devices) => devices[0] })
+    const source = ccidSlots({ usb })
+    const [place] = await firstValueFrom(source.slots$)
+    const connection = await place?.connect()
+    const [device] = await usb.getDevices()
+    await device?.forget()
+    expect((await connection?.gone)?.why).toBe('reader-gone')
+    await settled()
+    expect(await firstValueFrom(source.slots$)).toEqual([])
+    const [again] = (await source.requestReader()) ?? []
+    const echo = Uint8Array.of(0, 0x10, 0, 0, 1, 9, 0)
+    const anew = await again?.connect()
+    expect(await anew?.transaction({}, (channel) => channel.transmit(echo))).toEqual(
+      Uint8Array.of(9, 0x90, 0),
+    )
+    await source.close()
+  })
+
   it('numbers equal readers, and calls a reader the same when it comes back', async () => {
     const bus = new VirtualBus()
     const [first, second] = ['A', 'B'].map(
