@@ -23,6 +23,15 @@ describe('exchange', () => {
     expect(await exchange(channel, { ...read, cla: 2 })).toEqual({ data: fromHex('01020304'), sw: 0x9000 })
   })
 
+  it('a GET RESPONSE that asked for too much is sent again with the Le that 6Cxx tells', async () => {
+    const channel = new ScriptedChannel([
+      ['00b0000000', '6100'],
+      ['00c0000000', '6c01'],
+      ['00c0000001', '059000'],
+    ])
+    expect(toHex((await exchange(channel, read)).data)).toBe('05')
+  })
+
   it('sends again once with the Le that 6Cxx tells, and no more', async () => {
     const channel = new ScriptedChannel([
       ['00b0000000', '6c02'],
@@ -38,6 +47,33 @@ describe('exchange', () => {
     const answer = await exchange(channel, { ...put(2), responseBytes: 256 }, { sensitive: true })
     expect(answer.sw).toBe(0x6c02)
     expect(channel.received[0]).toEqual(new Uint8Array(8))
+  })
+
+  it('a command that asked for nothing is not sent again, whatever Le the card names', async () => {
+    const channel = new ScriptedChannel([['00db000002aaaa', '6c02']])
+    expect((await exchange(channel, put(2))).sw).toBe(0x6c02)
+    expect(channel.left).toBe(0)
+  })
+
+  it('stays short up to the last byte that a short APDU carries, at extended level too', async () => {
+    const asked = new ScriptedChannel([['00b0000000', '9000']], extended)
+    expect((await exchange(asked, { ...read, responseBytes: 256 })).sw).toBe(0x9000)
+    for (const limits of [short, extended]) {
+      const full = new ScriptedChannel([[`00db0000ff${aa(255)}00`, '9000']], limits)
+      expect((await exchange(full, { ...put(255), responseBytes: 256 })).sw).toBe(0x9000)
+    }
+  })
+
+  it('where data and Le together are one byte more than the reader takes, the last part alone has Le', async () => {
+    const channel = new ScriptedChannel(
+      [
+        [`10db0000fe${aa(254)}`, '9000'],
+        ['00db000001aa00', '9000'],
+      ],
+      { ...short, commandBytes: 260 },
+    )
+    expect((await exchange(channel, { ...put(255), responseBytes: 256 })).sw).toBe(0x9000)
+    expect(channel.left).toBe(0)
   })
 
   it('chains 256 bytes in two short APDUs, and sends one at extended level', async () => {
@@ -127,6 +163,27 @@ describe('exchange', () => {
       expect(channel.received.every((each) => each.every((byte) => byte === 0))).toBe(true)
     })
 
+    it('an answer that was asked for wrongly is not asked for again: the part before Le would be another', async () => {
+      const channel = enveloping([
+        [`00c20000ff00db000000012c${aa(248)}`, '9000'],
+        [`00c2000036${aa(52)}010000`, '6c10'],
+      ])
+      expect((await exchange(channel, { ...put(300), responseBytes: 256 })).sw).toBe(0x6c10)
+      expect(channel.left).toBe(0)
+    })
+
+    it('goes in a chain where the card has chaining too', async () => {
+      const channel = Object.assign(
+        new ScriptedChannel([
+          [`10db0000ff${aa(255)}`, '9000'],
+          [`00db00002d${aa(45)}`, '9000'],
+        ]),
+        // Historical bytes 80 73 C0 21 C0.
+        { atr: fromHex('3b8580018073c021c0d6') },
+      )
+      expect((await exchange(channel, put(300))).sw).toBe(0x9000)
+    })
+
     it('a reader with room for a byte or two ends it all the same', async () => {
       for (const commandBytes of [7, 8, 9, 10, 11, 12]) {
         const channel = { ...answering(() => fromHex('9000'), { ...short, commandBytes }), atr }
@@ -158,15 +215,26 @@ describe('exchange', () => {
     expect(await exchange(channel, read, { follow: false })).toEqual({ data: fromHex('01'), sw: 0x6110 })
   })
 
+  it('what has to go in one short APDU and does not fit is refused before anything is sent', async () => {
+    const channel = new ScriptedChannel([])
+    await expect(exchange(channel, put(256), { follow: false })).rejects.toMatchObject({
+      code: 'card/not-supported',
+    })
+  })
+
   it('a card that promises more for ever is refused', async () => {
     const calls = { count: 0 }
-    const empty = answering(() => fromHex('6101'))
+    const empty = answering(() => (calls.count++, fromHex('6101')))
     await expect(exchange(empty, read)).rejects.toMatchObject({ code: 'wire/malformed' })
+    expect(calls.count).toBe(2)
+    calls.count = 0
     const drip = answering(() => (calls.count++, fromHex('006101')))
     await expect(exchange(drip, read)).rejects.toMatchObject({ code: 'wire/malformed' })
     expect(calls.count).toBeLessThan(2000)
-    const flood = answering(() => fromHex(`${'00'.repeat(256)}6100`))
+    calls.count = 0
+    const flood = answering(() => (calls.count++, fromHex(`${'00'.repeat(256)}6100`)))
     await expect(exchange(flood, read)).rejects.toMatchObject({ code: 'wire/malformed' })
+    expect(calls.count).toBe(513)
     await expect(
       exchange(
         answering(() => fromHex('90')),
