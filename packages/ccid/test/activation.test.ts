@@ -266,6 +266,15 @@ describe('protocol and parameters', () => {
     await inTime(made.clock, made.source.close())
   })
 
+  it('a card that agrees to PPS without the speed is used at the default speed, and the reader told so', async () => {
+    const line: ContactOptions['line'] = (bytes, to) =>
+      to === 'reader' && bytes[0] === 0xff ? hex('ff 01 fe') : bytes
+    const made = put(readerProfiles.gemPcTwin, cardWith('3b 90 96 01 07'), { line })
+    await inTime(made.clock, (await made.slot()).connect())
+    expect(parametersOf(made)).toEqual(['T=1 1110004d' + '002000'])
+    await inTime(made.clock, made.source.close())
+  })
+
   it('a card in specific mode with the wrong protocol is asked by a warm reset to change, where it says it can', async () => {
     // TA2 00: T=0, and a warm reset leads to negotiable mode, where T=1 is offered too.
     const made = put(readerProfiles.scr331, cardWith('3b 80 90 00 01 11'), { warmAtr: hex('3b 80 80 01 01') })
