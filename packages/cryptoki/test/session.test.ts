@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import {
   CKA,
+  CKF,
   CKM,
   CKO,
   type CkObject,
@@ -426,9 +427,11 @@ describe('the end of a session', () => {
     await expect(slot?.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
   })
 
-  it('closing all sessions gives the card back', async () => {
-    const { session, slot, place } = await open()
+  it('closing all sessions logs out and gives the card back', async () => {
+    const { session, slot, place, token } = await open()
+    await session.login(CKU.USER)
     await slot.closeAllSessions()
+    expect(token.logouts).toBe(1)
     expect(place.closed).toBe(1)
     await expect(session.random(1)).rejects.toEqual(rv(CKR.SESSION_HANDLE_INVALID))
   })
@@ -460,6 +463,52 @@ describe('what is known without the card is refused before it', () => {
     )
     expect(token.signatures).toBe(0)
     expect(session.active).toEqual([])
+  })
+
+  it('a key that is none, and a number of random bytes that is none', async () => {
+    const { session } = await open()
+    for (const none of [null, {}, 1]) {
+      await expect(result(session.sign(sign, none as never, message))).rejects.toEqual(
+        rv(CKR.KEY_HANDLE_INVALID),
+      )
+    }
+    for (const bytes of [-1, 0.5, Number.NaN]) {
+      await expect(session.random(bytes)).rejects.toEqual(rv(CKR.ARGUMENTS_BAD))
+    }
+  })
+
+  it('a mechanism that the token has for another use', async () => {
+    const { session, token } = await open()
+    const publicKey = await find(session, CKO.PUBLIC_KEY)
+    Object.defineProperty(token, 'mechanisms', {
+      value: new Map([[CKM.RSA_PKCS, { minKeyBits: 0, maxKeyBits: 0, flags: CKF.SIGN }]]),
+    })
+    await expect(result(session.encrypt(plain, publicKey, message))).rejects.toEqual(
+      rv(CKR.MECHANISM_INVALID),
+    )
+  })
+
+  it.each([
+    ['smaller', 1024],
+    ['larger', 8192],
+  ])('a key %s than the mechanism takes', async (_, keyBits) => {
+    const { session, token } = await open()
+    await session.login(CKU.USER)
+    const { own } = await keys(session)
+    Object.defineProperty(token, 'mechanisms', {
+      value: new Map([[CKM.RSA_PKCS, { minKeyBits: 2048, maxKeyBits: 4096, flags: CKF.SIGN }]]),
+    })
+    Object.assign(own.attributes, { [CKA.MODULUS_BITS]: keyBits })
+    await expect(result(session.sign(plain, own, message))).rejects.toEqual(rv(CKR.KEY_SIZE_RANGE))
+  })
+
+  it.each(['sign', 'encrypt', 'decrypt'] as const)('a key that may not %s', async (use) => {
+    const { session } = await open()
+    await session.login(CKU.USER)
+    const { own } = await keys(session)
+    Object.assign(own.attributes, { [CKA.SIGN]: false, [CKA.ENCRYPT]: false, [CKA.DECRYPT]: false })
+    const refused: Promise<unknown> = result<unknown>(session[use](plain, own, message))
+    await expect(refused).rejects.toEqual(rv(CKR.KEY_FUNCTION_NOT_PERMITTED))
   })
 })
 

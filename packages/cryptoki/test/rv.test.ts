@@ -1,0 +1,55 @@
+/** What errors of cards and readers are to PKCS#11: the code that the standard has for each, asked of a session and of a slot. */
+import {
+  AbortedError,
+  CardGoneError,
+  CardSilentError,
+  LastTryError,
+  PinBlockedError,
+  PinError,
+  PinPadCancelledError,
+  PinPadTimeoutError,
+  ReaderInUseError,
+  StatusError,
+} from '@webtoki/apdu'
+import { CKR } from '@webtoki/cryptoki'
+import { describe, expect, it } from 'vitest'
+import { toCryptokiError } from '../src/rv.ts'
+
+describe('to a session', () => {
+  it.each([
+    ['a pulled card', new CardGoneError('removed'), CKR.DEVICE_REMOVED],
+    ['an unplugged reader', new CardGoneError('reader-gone'), CKR.DEVICE_REMOVED],
+    ['a card that was reset, and is there', new CardGoneError('reset'), CKR.DEVICE_ERROR],
+    ['a card that was given back', new CardGoneError('closed'), CKR.SESSION_CLOSED],
+    // CKR_TOKEN_NOT_PRESENT is for slot functions alone (PKCS#11 v2.40, 5.1.2 and 5.1.3).
+    ['a mute card', new CardSilentError(), CKR.DEVICE_ERROR],
+    ['a reader of another tab', new ReaderInUseError({ by: 'tab' }), CKR.DEVICE_ERROR],
+    ['a wrong PIN', new PinError(2), CKR.PIN_INCORRECT],
+    ['a wrong PIN that is not counted', new StatusError('VERIFY', 0x6300, ''), CKR.PIN_INCORRECT],
+    ['a blocked PIN', new PinBlockedError(), CKR.PIN_LOCKED],
+    ['a blocked PIN, told by status', new StatusError('VERIFY', 0x6983, ''), CKR.PIN_LOCKED],
+    ['a last try that was not spent', new LastTryError(), CKR.FUNCTION_FAILED],
+    ['a PIN pad where the person said no', new PinPadCancelledError(), CKR.FUNCTION_CANCELED],
+    ['a PIN pad that waited too long', new PinPadTimeoutError(), CKR.FUNCTION_CANCELED],
+    ['a key without login', new StatusError('SIGN', 0x6982, ''), CKR.USER_NOT_LOGGED_IN],
+    ['a card without room', new StatusError('PUT DATA', 0x6a84, ''), CKR.DEVICE_MEMORY],
+    ['any other status', new StatusError('SIGN', 0x6f00, ''), CKR.DEVICE_ERROR],
+    ['a caller who left', new AbortedError(), CKR.FUNCTION_CANCELED],
+    ['what a caller’s own code throws', new TypeError('no'), CKR.FUNCTION_FAILED],
+  ])('%s', (_, error, code) => {
+    const told = toCryptokiError(error)
+    expect(told.rv).toBe(code)
+    expect(told.cause).toBe(error)
+  })
+})
+
+describe('to a slot', () => {
+  it.each([
+    ['a pulled card', new CardGoneError('removed')],
+    ['a card that was given back', new CardGoneError('closed')],
+    ['a mute card', new CardSilentError()],
+    ['a reader of another tab', new ReaderInUseError({ by: 'tab' })],
+  ])('%s is no token', (_, error) => {
+    expect(toCryptokiError(error, 'slot').rv).toBe(CKR.TOKEN_NOT_PRESENT)
+  })
+})
