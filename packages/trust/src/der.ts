@@ -15,14 +15,14 @@ const BIT_STRING = 0x03
 function elementAt(bytes: Uint8Array, at: number, end: number): Element {
   const tag = bytes[at]
   const first = bytes[at + 1]
-  if (tag === undefined || first === undefined || at + 2 > end) throw new RangeError('no element')
+  if (tag === undefined || first === undefined) throw new RangeError('no element')
   let from = at + 2
   let length = first
   if (first > 0x82) throw new RangeError('a length of more than two bytes')
   if (first >= 0x80) {
     const count = first & 0x7f
-    if (count === 0) throw new RangeError('an indefinite length')
     length = 0
+    // Without one, of the indefinite form, it stays 0.
     for (let index = 0; index < count; index++) length = length * 256 + (bytes[from++] ?? 0)
     if (length < 0x80 || (count === 2 && length < 0x100))
       throw new RangeError('a length that is not the shortest')
@@ -48,7 +48,7 @@ function sequenceAt(bytes: Uint8Array, at: number, end: number): readonly Elemen
 export function ecdsaNumbers(der: Uint8Array): readonly [r: Uint8Array, s: Uint8Array] {
   const elements = sequenceAt(der, 0, der.length)
   const numbers = elements.map(({ tag, from, to }) => {
-    const [first, second] = [der[from], der[from + 1]]
+    const [first, second] = der.subarray(from, to)
     if (tag !== INTEGER || first === undefined || first >= 0x80) throw new RangeError('no positive INTEGER')
     if (first === 0 && (second === undefined || second < 0x80))
       throw new RangeError('an INTEGER with zeros in front')
