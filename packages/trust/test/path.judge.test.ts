@@ -244,6 +244,47 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
     )
   })
 
+  it('of eight certificates is the longest, whatever else could be tried', async () => {
+    const root = await issue({ name: 'root', isCa: true })
+    const chain: Issued[] = [root]
+    while (chain.length < 8)
+      chain.push(await issue({ name: `${chain.length}`, issuer: chain.at(-1) as Issued, isCa: true }))
+    const between = chain.slice(1)
+    expect(await ours(await issue({ name: 'leaf', issuer: chain[6] as Issued }), root, between)).toBe(
+      'trusted by 8',
+    )
+    expect(await ours(await issue({ name: 'leaf', issuer: chain[7] as Issued }), root, between)).toBe(
+      'too-complex',
+    )
+  })
+
+  it('counts no CA that issued itself a new key', async () => {
+    // By these OpenSSL tells a new key from a certificate that signed itself.
+    const own = (id: number) =>
+      new Extension({ extnID: '2.5.29.14', extnValue: Uint8Array.of(4, 1, id).buffer })
+    const by = (id: number) =>
+      new Extension({ extnID: '2.5.29.35', extnValue: Uint8Array.of(0x30, 3, 0x80, 1, id).buffer })
+    const root = await issue({ name: 'root', isCa: true, pathLength: 1 })
+    const old = await issue({ name: 'CA', issuer: root, isCa: true, pathLength: 0, extensions: [own(1)] })
+    const renewed = await issue({ name: 'CA', issuer: old, isCa: true, extensions: [own(2), by(1)] })
+    const leaf = await issue({ name: 'leaf', issuer: renewed, extensions: [by(2)] })
+    expect(await ours(leaf, root, [renewed, old])).toBe('trusted by 4')
+    expect(openssl(leaf, root, [renewed, old])).toBe(true)
+  })
+
+  it('is found where a shorter one to the same CA has too many CAs in it', async () => {
+    const root = await issue({ name: 'root', isCa: true, pathLength: 2 })
+    const top = await issue({ name: 'top', issuer: root, isCa: true })
+    const middle = await issue({ name: 'middle', issuer: top, isCa: true })
+    const short = await issue({ name: 'CA', issuer: middle, isCa: true })
+    const first = await issue({ name: 'CA', issuer: top, isCa: true })
+    const second = await issue({ name: 'CA', issuer: first, isCa: true })
+    const third = await issue({ name: 'CA', issuer: second, isCa: true, keys: short.keys })
+    const leaf = await issue({ name: 'leaf', issuer: short })
+    expect(await ours(leaf, root, [top, middle, short])).toBe('path-too-long')
+    expect(await ours(leaf, root, [top, middle, short, first, second, third])).toBe('trusted by 6')
+  })
+
   it('whose CA has expired does not say that the person’s certificate has', async () => {
     const notAfter = new Date('2026-10-01T00:00:00Z')
     const root = await issue({ name: 'root', isCa: true, notAfter })
