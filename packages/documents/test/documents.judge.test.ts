@@ -3,13 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DocumentError, notChecked, signDetached, trustedBy, verifyDetached } from '@webtoki/documents'
-import { type BaseBlock, type Sequence } from 'asn1js'
+import { type BaseBlock, Integer, Null, ObjectIdentifier, OctetString, Sequence } from 'asn1js'
 import fc from 'fast-check'
-import { Attribute, Extension } from 'pkijs'
+import { Attribute, ContentInfo, Extension, RSASSAPSSParams, type SignerInfo } from 'pkijs'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 import { type Issued, type IssueOptions, issue, softwareSigner } from '../../trust/test/pki.ts'
-import { openSignedData, resign } from './resign.ts'
+import { closeSignedData, openSignedData, resign } from './resign.ts'
 
 const missing = whatIsMissing(['openssl'])
 if (missing !== undefined) console.warn(`Documents are not judged: ${missing}.`)
@@ -408,6 +408,226 @@ describe('whom a signature is of', () => {
         signers: [{ signatureValid: false }],
       })
     }
+  })
+})
+
+describe('a signature file', () => {
+  const signedBy = async (
+    options: Partial<IssueOptions> = {},
+    document: Uint8Array = letter,
+  ): Promise<readonly [file: Uint8Array, person: Issued]> => {
+    const person = await issue({ name: 'Ada', issuer: ca, ...options })
+    return [
+      await signDetached(softwareSigner(person, options.algorithm ?? 'ES256', [ca.der]), document),
+      person,
+    ]
+  }
+  const changed = (signature: Uint8Array, change: (info: SignerInfo) => void): Uint8Array => {
+    const signed = openSignedData(signature)
+    for (const info of signed.signerInfos) change(info)
+    return closeSignedData(signed)
+  }
+
+  it('without a signer, without the signer’s certificate, or of another kind is refused, each with its word', async () => {
+    const [signature, { certificate }] = await signedBy()
+    const nobody = openSignedData(signature)
+    nobody.signerInfos = []
+    const nameless = openSignedData(signature)
+    nameless.certificates = nameless.certificates?.slice(1) ?? []
+    const data = new ContentInfo({ contentType: '1.2.840.113549.1.7.1', content: new OctetString() })
+    const cases = [
+      ['no-signer', closeSignedData(nobody)],
+      ['certificate-missing', closeSignedData(nameless)],
+      ['not-signed-data', new Uint8Array(data.toSchema().toBER())],
+      ['malformed', new Uint8Array(certificate.toSchema().toBER())],
+      ['malformed', signature.slice(0, -1)],
+    ] as const
+    for (const [reason, odd] of cases)
+      await expect(verifyDetached(odd, letter, { trust })).rejects.toMatchObject({ reason })
+  })
+
+  it('of two signers, each with a hash of its own, is valid only where both are', async () => {
+    const both = async (first: Uint8Array, second: Uint8Array) => {
+      const signed = openSignedData((await signedBy({}, first))[0])
+      const added = openSignedData((await signedBy({ name: 'Bob', algorithm: 'ES384' }, second))[0])
+      signed.signerInfos.push(...added.signerInfos)
+      signed.certificates = [...(added.certificates ?? []), ...(signed.certificates ?? [])]
+      return verifyDetached(closeSignedData(signed), letter, { trust })
+    }
+    expect(await both(letter, letter)).toMatchObject({
+      valid: true,
+      signers: [{ subject: 'Ada' }, { subject: 'Bob' }],
+    })
+    expect(await both(letter, letter.slice(1))).toMatchObject({
+      valid: false,
+      signers: [{ digestMatches: true }, { digestMatches: false }],
+    })
+    expect(await both(letter.slice(1), letter)).toMatchObject({ valid: false })
+  })
+
+  it('whose signed attribute names another type of content is not valid', async () => {
+    const [signature, person] = await signedBy()
+    const type = '1.2.840.113549.1.9.3'
+    const odd = await resign(signature, person, (attributes) =>
+      attributes.map((each) =>
+        each.type === type
+          ? new Attribute({ type, values: [new ObjectIdentifier({ value: '1.2.840.113549.1.7.2' })] })
+          : each,
+      ),
+    )
+    expect(await verifyDetached(odd, letter, { trust })).toMatchObject({
+      valid: false,
+      signers: [{ digestMatches: false, signatureValid: true }],
+    })
+  })
+
+  it('is verified by the hash that its signature names, though the document was digested by another', async () => {
+    const [signature, person] = await signedBy()
+    const attributes = openSignedData(signature).signerInfos[0]?.signedAttrs
+    const set = new Uint8Array(attributes?.encodedValue.slice(0) ?? [])
+    set[0] = 0x31
+    const made = await crypto.subtle.sign(
+      { name: 'ECDSA', hash: 'SHA-384' },
+      person.keys.privateKey as CryptoKey,
+      set,
+    )
+    const numbers = [new Uint8Array(made, 0, 32), new Uint8Array(made, 32)].map((bytes) =>
+      Integer.fromBigInt(`0x${Buffer.from(bytes).toString('hex')}`),
+    )
+    const odd = changed(signature, (info) => {
+      info.signatureAlgorithm.algorithmId = '1.2.840.10045.4.3.3'
+      info.signature = new OctetString({ valueHex: new Sequence({ value: numbers }).toBER() })
+    })
+    // OpenSSL takes the document's hash for both, and refuses it.
+    expect(await verifyDetached(odd, letter, { trust })).toMatchObject({
+      valid: true,
+      signers: [{ algorithm: 'ECDSA with SHA-384' }],
+    })
+  })
+
+  it('by RSA-PSS is verified with the salt that it names, or with the 20 bytes of one that names none', async () => {
+    const [signature, person] = await signedBy({ algorithm: 'PS256' })
+    const set = new Uint8Array(openSignedData(signature).signerInfos[0]?.signedAttrs?.encodedValue ?? [])
+    const attributes = Uint8Array.of(0x31, ...set.subarray(1))
+    for (const saltLength of [64, 20]) {
+      const parameters = { name: 'RSA-PSS', saltLength }
+      const made = await crypto.subtle.sign(parameters, person.keys.privateKey as CryptoKey, attributes)
+      const odd = changed(signature, (info) => {
+        const named = new RSASSAPSSParams({ schema: info.signatureAlgorithm.algorithmParams })
+        named.saltLength = saltLength
+        info.signatureAlgorithm.algorithmParams = named.toSchema()
+        info.signature = new OctetString({ valueHex: made })
+      })
+      verifyByOpenssl(odd, letter)
+      expect(await verifyDetached(odd, letter, { trust })).toMatchObject({ valid: true })
+    }
+  })
+
+  it('of an unknown algorithm, or of RSA-PSS with another mask or ending, is told as that', async () => {
+    const [signature] = await signedBy({ algorithm: 'PS256' })
+    const withParameters = (change: (named: RSASSAPSSParams) => void) =>
+      changed(signature, ({ signatureAlgorithm }) => {
+        const named = new RSASSAPSSParams({ schema: signatureAlgorithm.algorithmParams })
+        change(named)
+        signatureAlgorithm.algorithmParams = named.toSchema()
+      })
+    expect(
+      await verifyDetached(
+        withParameters(() => {}),
+        letter,
+        { trust },
+      ),
+    ).toMatchObject({ valid: true })
+    const odd = [
+      withParameters((named) => (named.maskGenAlgorithm.algorithmId = '1.2.3.4')),
+      withParameters((named) => (named.trailerField = 2)),
+      changed(signature, ({ signatureAlgorithm }) => (signatureAlgorithm.algorithmId = '1.2.3.4')),
+      changed(signature, ({ digestAlgorithm }) => (digestAlgorithm.algorithmId = '1.3.14.3.2.26')),
+    ]
+    for (const each of odd)
+      await expect(verifyDetached(each, letter, { trust })).rejects.toMatchObject({
+        reason: 'unsupported-algorithm',
+      })
+  })
+
+  it('that names its signer by the key’s identifier is verified by that certificate', async () => {
+    const identifiedBy = (id: number) => ({
+      extensions: [new Extension({ extnID: '2.5.29.14', extnValue: Uint8Array.of(4, 1, id).buffer })],
+    })
+    const person = await issue({ name: 'Ada', issuer: ca, ...identifiedBy(7) })
+    const other = await issue({ name: 'Bob', issuer: ca, ...identifiedBy(8) })
+    const pkcs8 = await crypto.subtle.exportKey('pkcs8', person.keys.privateKey as CryptoKey)
+    writeFileSync(file('letter'), letter)
+    openssl(
+      ...['cms', '-sign', '-binary', '-keyid', '-outform', 'DER', '-md', 'sha256', '-in', file('letter')],
+      ...['-signer', writePem('keyid.pem', 'CERTIFICATE', person.der), '-out', file('keyid.p7s')],
+      ...['-inkey', writePem('keyid-key.pem', 'PRIVATE KEY', new Uint8Array(pkcs8))],
+      ...['-certfile', writePem('ca.pem', 'CERTIFICATE', ca.der)],
+    )
+    const signed = openSignedData(new Uint8Array(readFileSync(file('keyid.p7s'))))
+    signed.certificates = [other.certificate, ...(signed.certificates ?? [])]
+    expect(await verifyDetached(closeSignedData(signed), letter, { trust })).toMatchObject({
+      valid: true,
+      signers: [{ subject: 'Ada' }],
+    })
+  })
+})
+
+describe('a document’s signature, before the card is asked,', () => {
+  const signerOf = async () => {
+    const signer = softwareSigner(await issue({ name: 'Ada', issuer: ca }), 'ES256', [ca.der])
+    return { signer, sign: vi.spyOn(signer, 'sign') }
+  }
+
+  it('is refused where a certificate of the card or of its chain cannot be read', async () => {
+    const { signer, sign } = await signerOf()
+    const broken = Uint8Array.of(0x30, 1, 0)
+    for (const each of [
+      { ...signer, certificate: broken },
+      { ...signer, chain: [ca.der, broken] },
+    ])
+      await expect(signDetached(each, letter)).rejects.toMatchObject({ reason: 'certificate-missing' })
+    expect(sign).not.toHaveBeenCalled()
+  })
+
+  it('hands its signal on, so that who waits for the card can leave', async () => {
+    const { signer, sign } = await signerOf()
+    const { signal } = new AbortController()
+    await signDetached(signer, letter, { signal })
+    expect(sign.mock.calls[0]?.[1]?.signal).toBe(signal)
+  })
+})
+
+describe('a signature as it is written', () => {
+  const written = async (algorithm: 'ES256' | 'RS256', options: Parameters<typeof signDetached>[2] = {}) => {
+    const person = await issue({ name: 'Ada', issuer: ca, algorithm })
+    const signer = softwareSigner(person, algorithm)
+    return { signer, bytes: await signDetached(signer, letter, options) }
+  }
+
+  it('has its time in whole seconds: UTCTime until 2049, GeneralizedTime from 2050 (RFC 5652, 11.3)', async () => {
+    for (const [time, text] of [
+      ['2049-12-31T23:59:59.999Z', '170d3439313233313233353935395a'],
+      ['2050-01-01T00:00:00.001Z', '180f32303530303130313030303030305a'],
+      ['1949-12-31T23:59:59.999Z', '180f31393439313233313233353935395a'],
+    ] as const) {
+      const { bytes } = await written('ES256', { signingTime: new Date(time) })
+      expect(Buffer.from(bytes).toString('hex')).toContain(text)
+    }
+  })
+
+  it('names RSA with NULL parameters (RFC 4055, 5)', async () => {
+    const [info] = openSignedData((await written('RS256')).bytes).signerInfos
+    expect(info?.signatureAlgorithm.algorithmParams).toBeInstanceOf(Null)
+  })
+
+  it('writes the numbers of an ECDSA signature without zeros that are not needed', async () => {
+    const { signer } = await written('ES256')
+    const raw = new Uint8Array(64)
+    raw.set([1], 31)
+    raw.set([0x80], 63)
+    const bytes = await signDetached({ ...signer, sign: async () => raw }, letter)
+    expect(Buffer.from(bytes).toString('hex')).toMatch(/0409300702010102020080$/)
   })
 })
 
