@@ -119,9 +119,17 @@ describe('a token is refused', () => {
     ['with no signature', 'format', (token) => ({ ...token, signature: '' })],
     ['with a signature that is no base64', 'format', (token) => ({ ...token, signature: '!!!!' })],
     ['that is a list', 'format', (token) => [token]],
+    ['of a format with more behind it', 'format', (token) => ({ ...token, format: 'web-eid:1.0beta' })],
+    ['with base64 that is cut', 'format', (token) => ({ ...token, signature: 'AAAAA' })],
+    ['with base64 of two texts for one value', 'format', (token) => ({ ...token, signature: 'AAB=' })],
+    ['longer than a token could be', 'format', (token) => ({ ...token, more: 'x'.repeat(10_000) })],
   ]
   it.each(cases)('%s: %s', async (_what, expected, change) => {
     await expect(logIn(person, 'ES256', {}, change)).rejects.toEqual(reason(expected))
+  })
+
+  it('that is null, or a number, however long it is written', () => {
+    for (const text of ['null', '1']) expect(() => readToken(text.padEnd(200))).toThrow(LoginError)
   })
 
   it('made for another origin', async () => {
@@ -213,7 +221,19 @@ describe('a token is refused', () => {
     await expect(logIn(person, 'ES256', { revocation: throwing })).rejects.toEqual(
       reason('revocation-unknown'),
     )
-    await expect(logIn(person, 'ES256', { revocation: async () => 'good' })).resolves.toBeDefined()
+    const strange = async () => 'maybe' as 'good'
+    await expect(logIn(person, 'ES256', { revocation: strange })).rejects.toEqual(
+      reason('revocation-unknown'),
+    )
+    const heard: number[] = []
+    const good = async (path: readonly Uint8Array[]) => (heard.push(path.length), 'good' as const)
+    await expect(logIn(person, 'ES256', { revocation: good })).resolves.toBeDefined()
+    // The issuer's certificate too: whoever asks needs it.
+    expect(heard).toEqual([2])
+  })
+
+  it('at a moment that is none, with the error of whoever handed it in', async () => {
+    await expect(logIn(person, 'ES256', { now: () => new Date('soon') })).rejects.toThrow(RangeError)
   })
 
   /** A token, and a verifier that takes it again and again. */
@@ -325,6 +345,30 @@ describe('a nonce', () => {
     for (let count = 0; count < 100; count++) issued.add(await nonces.issue(`session ${count}`))
     expect(issued.size).toBe(100)
     expect([...issued].every((nonce) => nonce.length === 44)).toBe(true)
+  })
+
+  it('is the session’s latest, and good to the end of its fifth minute', async () => {
+    let time = 0
+    const nonces = memoryNonceStore(() => time)
+    const first = await nonces.issue('session')
+    const second = await nonces.issue('session')
+    time = 5 * 60_000
+    expect(second).not.toBe(first)
+    expect(await nonces.take('session')).toBe(second)
+  })
+
+  it('is kept for a hundred thousand sessions that only ask, and of more the oldest is forgotten', async () => {
+    const nonces = memoryNonceStore(() => 0)
+    await nonces.issue('oldest')
+    const renewed = await nonces.issue('renewed')
+    for (let count = 2; count < 100_000; count++) await nonces.issue(`session ${count}`)
+    const again = await nonces.issue('renewed')
+    expect(again).not.toBe(renewed)
+    await nonces.issue('one more')
+    expect(await nonces.take('oldest')).toBeUndefined()
+    expect(await nonces.take('renewed')).toBe(again)
+    expect(await nonces.take('session 2')).toBeDefined()
+    expect(await nonces.take('one more')).toBeDefined()
   })
 
   it('that could be guessed is not signed', async () => {
