@@ -62,13 +62,8 @@ export function relyingParty({ isOwn, isCrossSite = false, now = Date.now }: Rel
   const sessions = new Sessions(now)
   const app = new Hono()
   app.use(secureHeaders())
-  if (isCrossSite) {
+  if (isCrossSite)
     app.use('/api/*', cors({ origin: (origin) => (isOwn(origin) ? origin : null), credentials: true }))
-    app.use('/api/*', async (context, next) => {
-      await next()
-      context.header('cross-origin-resource-policy', 'cross-origin')
-    })
-  }
 
   const cookie: CookieOptions = {
     httpOnly: true,

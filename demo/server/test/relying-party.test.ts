@@ -141,6 +141,54 @@ describe('the relying party, over HTTP', () => {
   })
 })
 
+describe('every answer of the site', () => {
+  it.each(['/', '/nothing.html', '/api/person'])(
+    'keeps other pages, inline code and other origins out: %s',
+    async (path) => {
+      const { headers } = await fetch(site + path, { method: path.startsWith('/api') ? 'POST' : 'GET' })
+      const policy = (headers.get('content-security-policy') ?? '').split('; ')
+      expect(policy).toEqual([
+        "default-src 'none'",
+        "script-src 'self' 'wasm-unsafe-eval'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        'trusted-types webtoki-demo-worker',
+      ])
+      expect(Object.fromEntries(headers)).toMatchObject({
+        'permissions-policy': 'usb=(self), hid=(self), camera=(), microphone=(), geolocation=()',
+        'cross-origin-opener-policy': 'same-origin',
+        'cross-origin-embedder-policy': 'require-corp',
+        'cross-origin-resource-policy': 'same-origin',
+        'referrer-policy': 'no-referrer',
+        'x-content-type-options': 'nosniff',
+      })
+    },
+  )
+
+  it.each(['/../tsconfig.json', '/..%2ftsconfig.json', '/assets/%2e%2e%2f..%2ftsconfig.json', '/assets'])(
+    'is never a file beside the page’s: %s',
+    async (path) => {
+      const status = await new Promise<number | undefined>((resolve, reject) => {
+        const { hostname, port } = new URL(site)
+        request({ hostname, port, path }, (response) => {
+          response.resume()
+          resolve(response.statusCode)
+        })
+          .once('error', reject)
+          .end()
+      })
+      expect(status).toBe(404)
+    },
+  )
+})
+
 describe('an isolated app’s site', () => {
   const id = `${'a'.repeat(51)}aaaac`
   const other = `isolated-app://${'b'.repeat(51)}aaaac`
@@ -150,6 +198,31 @@ describe('an isolated app’s site', () => {
     expect(isolatedAppOf(id)(other)).toBe(false)
     expect(isolatedAppOf(undefined)(other)).toBe(true)
     expect(isolatedAppOf(undefined)('https://example.org')).toBe(false)
+    for (const odd of [
+      `${other}.example`,
+      `https://${'b'.repeat(51)}aaaac`,
+      `x-${other}`,
+      'isolated-app://short',
+    ])
+      expect(isolatedAppOf(undefined)(odd)).toBe(false)
+    expect(isolatedAppOf(id)(`https://${id}`)).toBe(false)
     expect(() => isolatedAppOf('short')).toThrow(RangeError)
+  })
+
+  it('lets the app’s pages read its answers and keep its cookie, and no others', async () => {
+    const app = relyingParty({ isOwn: isolatedAppOf(id), isCrossSite: true })
+    const ask = (origin: string) => app.request('/api/nonce', { method: 'POST', headers: { origin } })
+    const own = await ask(`isolated-app://${id}`)
+    expect(own.status).toBe(200)
+    expect(Object.fromEntries(own.headers)).toMatchObject({
+      'access-control-allow-origin': `isolated-app://${id}`,
+      'access-control-allow-credentials': 'true',
+    })
+    // Without these a browser keeps no cookie of a site within another's page.
+    expect(own.headers.get('set-cookie')).toMatch(/HttpOnly; Secure; SameSite=None; Partitioned$/)
+    const strange = await ask(other)
+    expect(strange.status).toBe(403)
+    expect(strange.headers.get('access-control-allow-origin')).toBeNull()
+    expect(strange.headers.get('set-cookie')).toBeNull()
   })
 })

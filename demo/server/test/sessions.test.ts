@@ -12,6 +12,18 @@ describe('the site’s sessions', () => {
     expect(names.filter((name) => sessions.has(name))).toEqual(names.slice(1))
   })
 
+  it('that are over make room before any other goes', () => {
+    let now = 0
+    const sessions = new Sessions(() => now)
+    const over = sessions.issue({ name: 'Ada' })
+    now = 30 * 60_000 + 1
+    const person = sessions.issue({ name: 'Grace' })
+    const first = sessions.issue()
+    for (let count = 2; count < 10_000; count++) sessions.issue()
+    expect([over, person, first].map((name) => sessions.has(name))).toEqual([false, true, true])
+    expect(first).toMatch(/^[0-9a-f]{64}$/)
+  })
+
   it('end after half an hour', () => {
     let now = 0
     const sessions = new Sessions(() => now)
