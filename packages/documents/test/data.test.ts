@@ -1,6 +1,7 @@
 /** How a document is read, without anybody else's judgement. */
+import { createHash } from 'node:crypto'
 import { signDetached } from '@webtoki/documents'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { issue, softwareSigner } from '../../trust/test/pki.ts'
 
 const pieceBytes = 0x20_0000
@@ -82,6 +83,21 @@ describe('a long document', () => {
     }
     await signDetached(await countingSigner(), file, { onProgress: () => hashed++ })
     expect({ asked, hashed, most }).toEqual({ asked: 20, hashed: 20, most: 2 })
+  })
+})
+
+describe('a document in a page that lets no WebAssembly run', () => {
+  it.each(['ES256', 'ES384', 'ES512'] as const)('has the same digest, for %s', async (algorithm) => {
+    vi.stubGlobal('WebAssembly', undefined)
+    onTestFinished(() => void vi.unstubAllGlobals())
+    const letter = new TextEncoder().encode('Dear reader,\n')
+    const signer = softwareSigner(await issue({ name: 'Ada', isCa: true, algorithm }), algorithm)
+    const sign = vi.spyOn(signer, 'sign')
+    await signDetached(signer, letter)
+    const digest = createHash(`sha${algorithm.slice(2)}`)
+      .update(letter)
+      .digest()
+    expect(Buffer.from(sign.mock.calls[0]?.[0] ?? []).includes(digest)).toBe(true)
   })
 })
 

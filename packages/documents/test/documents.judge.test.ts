@@ -308,8 +308,15 @@ describe('whom a signature is of', () => {
     ['for encryption', 'wrong-key-usage', { keyUsage: 0x20 }],
     ['for mail', 'fitting', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.4'] }],
     ['for servers', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'] }],
-    ['for OCSP', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.9'] }],
     ['for a login', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2'] }],
+    ['for code', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.3'] }],
+    ['for IPsec end systems', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.5'] }],
+    ['for IPsec tunnels', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.6'] }],
+    ['for IPsec users', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.7'] }],
+    ['for time-stamps', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.8'] }],
+    ['for OCSP', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.9'] }],
+    ['for IKE', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.17'] }],
+    ['for logon by smartcard', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.4.1.311.20.2.2'] }],
     ['for a login and for mail', 'fitting', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2', '1.3.6.1.5.5.7.3.4'] }],
     [
       'for what cannot be read',
@@ -614,6 +621,13 @@ describe('a signature as it is written', () => {
       const { bytes } = await written('ES256', { signingTime: new Date(time) })
       expect(Buffer.from(bytes).toString('hex')).toContain(text)
     }
+  })
+
+  it('has its attributes in the order of DER, in which others encode them again (X.690, 11.6)', async () => {
+    const [info] = openSignedData((await written('ES256')).bytes).signerInfos
+    const encoded = info?.signedAttrs?.attributes.map((each) => Buffer.from(each.toSchema().toBER())) ?? []
+    expect(encoded).toHaveLength(4)
+    expect(encoded).toEqual(encoded.toSorted((a, b) => a.compare(b)))
   })
 
   it('names RSA with NULL parameters (RFC 4055, 5)', async () => {

@@ -89,6 +89,41 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
       },
     ],
     [
+      'by one that says it is no CA, though its key may sign certificates',
+      'not-a-ca',
+      async (root: Issued) => {
+        const none = new Extension({
+          extnID: '2.5.29.19',
+          critical: true,
+          extnValue: Uint8Array.of(0x30, 0).buffer,
+        })
+        const noCa = await issue({ name: 'no CA', issuer: root, keyUsage: 0x06, extensions: [none] })
+        return [await issue({ name: 'leaf', issuer: noCa }), root, [noCa]]
+      },
+    ],
+    [
+      'before its day',
+      'not-yet-valid',
+      async (root: Issued) => {
+        const notBefore = new Date('2026-12-01T00:00:00Z')
+        return [await issue({ name: 'leaf', issuer: root, notBefore }), root, []]
+      },
+    ],
+    [
+      'by a CA before its day',
+      'issuer-not-yet-valid',
+      async (root: Issued) => {
+        const notBefore = new Date('2026-12-01T00:00:00Z')
+        const early = await issue({ name: 'early', issuer: root, isCa: true, notBefore })
+        return [await issue({ name: 'leaf', issuer: early }), root, [early]]
+      },
+    ],
+    [
+      'in its first second',
+      'trusted by 2',
+      async (root: Issued) => [await issue({ name: 'leaf', issuer: root, notBefore: at }), root, []],
+    ],
+    [
       'by a CA whose key may sign no certificates',
       'not-a-ca',
       async (root: Issued) => {
@@ -291,5 +326,8 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
     expect(await ours(await issue({ name: 'leaf', issuer: root }), root, [])).toBe('issuer-expired')
     const valid = await issue({ name: 'root', isCa: true })
     expect(await ours(await issue({ name: 'leaf', issuer: valid, notAfter }), valid, [])).toBe('expired')
+    // The last second belongs to it (RFC 5280, 4.1.2.5), though not to OpenSSL.
+    const last = await issue({ name: 'leaf', issuer: valid, notAfter: at })
+    expect(await ours(last, valid, [])).toBe('trusted by 2')
   })
 })
