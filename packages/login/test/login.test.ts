@@ -10,7 +10,7 @@ import type { SignatureAlgorithm } from '@webtoki/trust'
 import { readCertificate } from '@webtoki/trust/path'
 import fc from 'fast-check'
 import { Extension } from 'pkijs'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { tokenFor } from '../src/browser/token.ts'
 import { isSigned } from '../src/server/signature.ts'
 import { readToken } from '../src/server/token.ts'
@@ -60,7 +60,7 @@ async function logIn(
 const reason = (word: LoginReason) => expect.objectContaining({ code: 'login/refused', reason: word })
 
 describe('a login', () => {
-  it.each(['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'PS256', 'PS512'] as const)(
+  it.each(['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'] as const)(
     'by %s ends in a verified identity',
     async (algorithm) => {
       const issued = await issue({ name: 'Ada Lovelace', issuer: ca, algorithm })
@@ -91,6 +91,21 @@ describe('a login', () => {
     else await expect(outcome).rejects.toEqual(reason('extended-key-usage'))
     // A site that pins the CA itself has said what it trusts it for.
     await expect(logIn(issued, 'ES256', { anchors: [between.der] })).resolves.toBeDefined()
+  })
+})
+
+describe('an issuer', () => {
+  it('whose purposes cannot be read issues for none', async () => {
+    const between = await issue({
+      name: 'Between',
+      issuer: ca,
+      isCa: true,
+      extensions: [unreadable('2.5.29.37')],
+    })
+    const outcome = logIn(await issue({ name: 'Ada', issuer: between }), 'ES256', {
+      intermediates: [between.der],
+    })
+    await expect(outcome).rejects.toEqual(reason('extended-key-usage'))
   })
 })
 
@@ -372,9 +387,19 @@ describe('a nonce', () => {
   })
 
   it('that could be guessed is not signed', async () => {
-    await expect(tokenFor(origin, softwareSigner(person, 'ES256'), 'short')).rejects.toBeInstanceOf(
-      RangeError,
-    )
+    const signer = softwareSigner(person, 'ES256')
+    for (const length of [0, 43, 129])
+      await expect(tokenFor(origin, signer, 'n'.repeat(length))).rejects.toThrow(RangeError)
+    for (const length of [44, 128])
+      await expect(tokenFor(origin, signer, 'n'.repeat(length))).resolves.toBeDefined()
+  })
+
+  it('is signed by a signer that hears when nobody wants it any more', async () => {
+    const signer = softwareSigner(person, 'ES256')
+    const sign = vi.spyOn(signer, 'sign')
+    const { signal } = new AbortController()
+    await tokenFor(origin, signer, 'n'.repeat(44), { signal })
+    expect(sign.mock.calls[0]?.[1]?.signal).toBe(signal)
   })
 })
 
@@ -404,6 +429,7 @@ describe('the origin of a site', () => {
     'https://example.org/path',
     'example.org',
     'isolated-app://short',
+    `isolated-app://${'a'.repeat(56)}.example`,
     '',
     'https://Example.org',
     'https://example.org:443',

@@ -80,6 +80,36 @@ describe('a signer on a card', () => {
     expect(card.log.some(({ ins }) => ins === 0x87)).toBe(false)
   })
 
+  it('for whom the signal was given before asks nobody for a PIN, and the card for nothing', async () => {
+    const { session: own, card } = await session()
+    const pin = vi.fn<() => Promise<undefined>>()
+    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin })
+    const sent = card.log.length
+    const cause = new Error('changed my mind')
+    const work = signer.sign(message, { signal: AbortSignal.abort(cause) })
+    await expect(work).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED, cause })
+    expect(pin).not.toHaveBeenCalled()
+    expect(card.log.length).toBe(sent)
+  })
+
+  it('asks the PIN source that it was given, tells of a wrong PIN, and leaves no listener behind', async () => {
+    const { session: own } = await session()
+    const pins = ['654321', '123456']
+    const pin = vi.fn<() => Promise<{ pin: Uint8Array }>>(async () => ({
+      pin: new TextEncoder().encode(pins.shift()),
+    }))
+    const chain = [Uint8Array.of(1)]
+    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin, chain })
+    expect(signer.chain).toEqual(chain)
+    const { signal } = new AbortController()
+    const [added, removed] = [vi.spyOn(signal, 'addEventListener'), vi.spyOn(signal, 'removeEventListener')]
+    await expect(signer.sign(message, { signal })).rejects.toMatchObject({ rv: CKR.PIN_INCORRECT })
+    await signer.sign(message, { signal })
+    expect(pin).toHaveBeenCalledTimes(2)
+    const listeners = added.mock.calls.map(([, listener]) => listener)
+    expect(removed.mock.calls.map(([, listener]) => listener)).toEqual(expect.arrayContaining(listeners))
+  })
+
   it('gives the signature though whoever listens throws at its end', async () => {
     const thrown = new Error('in the listener')
     const heard = vi.fn<(error: unknown) => void>()

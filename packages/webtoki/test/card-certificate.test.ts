@@ -8,14 +8,14 @@ import { describeCertificate } from '../src/card-certificate.ts'
 const origin = 'https://example.org'
 const clients = '1.3.6.1.5.5.7.3.2'
 
-function onCard(der: Uint8Array) {
+function onCard(der: Uint8Array, sign = true) {
   const values = new Map<unknown, unknown>([
     [CKA.VALUE, der],
     [CKA.ID, Uint8Array.of(1)],
     [CKA.LABEL, 'a certificate'],
   ])
   const certificate = { get: (attribute: unknown) => values.get(attribute) } as unknown as CkObject
-  const key = { attributes: { [CKA.SIGN]: true } } as unknown as CkObject
+  const key = { attributes: { [CKA.SIGN]: sign } } as unknown as CkObject
   return describeCertificate({} as Slot, certificate, key)
 }
 
@@ -26,6 +26,11 @@ describe('a certificate is offered for a login exactly where the server takes it
     ['that binds', ['signing'], { keyUsage: 0x40 }],
     ['for clients alone', ['login'], { extendedKeyUsage: [clients] }],
     ['for clients and mail', ['login', 'signing'], { extendedKeyUsage: [clients, '1.3.6.1.5.5.7.3.4'] }],
+    [
+      'for clients and logon by smartcard',
+      ['login'],
+      { extendedKeyUsage: [clients, '1.3.6.1.4.1.311.20.2.2'] },
+    ],
     ['for any purpose', ['signing'], { extendedKeyUsage: ['2.5.29.37.0'] }],
   ] as const)('%s: %j', async (_what, purposes, options: Partial<IssueOptions>) => {
     const ca = await issue({ name: 'CA', isCa: true })
@@ -39,6 +44,12 @@ describe('a certificate is offered for a login exactly where the server takes it
       () => false,
     )
     expect(isTaken).toBe((purposes as readonly string[]).includes('login'))
+  })
+
+  it('whose key signs nothing is not offered, whatever it says itself', async () => {
+    const { der } = await issue({ name: 'Ada' })
+    expect(onCard(der)).toBeDefined()
+    expect(onCard(der, false)).toBeUndefined()
   })
 
   it('for encryption is not offered', async () => {
