@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PathError, verifyPath } from '@webtoki/trust/path'
 import fc from 'fast-check'
-import { Certificate, Extension } from 'pkijs'
+import { Certificate, Extension, RSASSAPSSParams } from 'pkijs'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Issued, issue } from './pki.ts'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
@@ -129,6 +129,47 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
       async (root: Issued) => {
         const weak = await issue({ name: 'weak', issuer: root, isCa: true, keyUsage: 0x80 })
         return [await issue({ name: 'leaf', issuer: weak }), root, [weak]]
+      },
+    ],
+    [
+      'by a CA whose key may sign revocation lists alone',
+      'not-a-ca',
+      async (root: Issued) => {
+        const lists = await issue({ name: 'lists', issuer: root, isCa: true, keyUsage: 0x02 })
+        return [await issue({ name: 'leaf', issuer: lists }), root, [lists]]
+      },
+    ],
+    [
+      'by a CA without a key usage',
+      'trusted by 3',
+      async (root: Issued) => {
+        const any = await issue({ name: 'any', issuer: root, isCa: true, keyUsage: null })
+        return [await issue({ name: 'leaf', issuer: any }), root, [any]]
+      },
+    ],
+    [
+      'by a CA whose key usage cannot be read',
+      'not-a-ca',
+      async (root: Issued) => {
+        const usage = new Extension({ extnID: '2.5.29.15', extnValue: Uint8Array.of(2, 1, 1).buffer })
+        const odd = await issue({
+          name: 'odd',
+          issuer: root,
+          isCa: true,
+          keyUsage: null,
+          extensions: [usage],
+        })
+        return [await issue({ name: 'leaf', issuer: odd }), root, [odd]]
+      },
+    ],
+    [
+      'with a signature of an algorithm that nobody knows',
+      'bad-signature',
+      async (root: Issued) => {
+        const { certificate, keys } = await issue({ name: 'leaf', issuer: root })
+        for (const named of [certificate.signature, certificate.signatureAlgorithm])
+          named.algorithmId = '1.2.3.4'
+        return [{ der: new Uint8Array(certificate.toSchema(true).toBER()), certificate, keys }, root, []]
       },
     ],
     [
@@ -259,6 +300,14 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
   it('over SHA-1, or with a short RSA key, is refused for that', async () => {
     const root = await issue({ name: 'root', isCa: true })
     expect(await ours(await issue({ name: 'old', issuer: root, hash: 'SHA-1' }), root, [])).toBe('weak-hash')
+    const pss = await issue({ name: 'pss', isCa: true, algorithm: 'PS256' })
+    expect(await ours(await issue({ name: 'new', issuer: pss }), pss, [])).toBe('trusted by 2')
+    // RSA-PSS that names no hash is over SHA-1 (RFC 4055, 3.1).
+    const { certificate, keys } = await issue({ name: 'old', issuer: pss })
+    for (const named of [certificate.signature, certificate.signatureAlgorithm])
+      named.algorithmParams = new RSASSAPSSParams().toSchema()
+    const unnamed = { der: new Uint8Array(certificate.toSchema(true).toBER()), certificate, keys }
+    expect(await ours(unnamed, pss, [])).toBe('weak-hash')
     const short = await issue({ name: 'short', issuer: root, algorithm: 'RS256', rsaBits: 1024 })
     expect(await ours(short, root, [])).toBe('weak-key')
     const between = await issue({
