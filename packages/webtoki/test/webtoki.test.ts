@@ -215,6 +215,45 @@ describe('the front door', () => {
     await second.login(nonce)
   })
 
+  it.each([
+    { other: 'with another certificate', options: { nineA: 'p256' } },
+    { other: 'without that key', options: { absentKeys: ['9A'] } },
+  ] as const)('a card swapped long ago for one $other signs nothing for the choice either', async (swap) => {
+    const { webtoki, reader, requests } = desk()
+    const certificate = (await webtoki.certificates('login')).find(({ id }) => id[0] === 1)
+    if (certificate === undefined) throw new Error('There is no certificate of 9A.')
+    const { slot } = certificate
+    const seen = (wanted: string) => firstValueFrom(slot.presence$.pipe(filter((each) => each === wanted)))
+    reader.remove()
+    await seen('empty')
+    const other = createPivCard(swap.options)
+    reader.insert(other)
+    await seen('present')
+    await expect(webtoki.login(nonce, { certificate })).rejects.toMatchObject({
+      rv: CKR.DEVICE_REMOVED,
+      message: expect.stringContaining('another card') as string,
+    })
+    expect(requests).toEqual([])
+    expect(other.pinTriesLeft).toBe(3)
+  })
+
+  it('signs with the padding that was asked for, and tells each phase to who asked', async () => {
+    const { webtoki, activities } = desk()
+    const phases: string[] = []
+    const token = await webtoki.login(nonce, { rsa: 'PS256', onPhase: (phase) => phases.push(phase) })
+    expect(JSON.parse(token)).toMatchObject({ algorithm: 'PS256' })
+    expect(phases).toEqual(activities.map(({ phase }) => phase))
+    expect(phases).toEqual(['started', 'awaiting-pin', 'awaiting-card', 'done'])
+  })
+
+  it('asks for no PIN for a login that nobody wants any more', async () => {
+    const { webtoki, requests, card } = desk()
+    await expect(webtoki.login(nonce, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      rv: CKR.FUNCTION_CANCELED,
+    })
+    expect([requests, card.pinVerified]).toEqual([[], false])
+  })
+
   it('a reader unplugged after its certificate was chosen is told as gone', async () => {
     const { webtoki, reader, bus } = desk()
     const [certificate] = await webtoki.certificates('login')
