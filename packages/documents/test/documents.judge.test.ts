@@ -226,6 +226,33 @@ describe.skipIf(missing !== undefined)('the signed attribute that names the cert
     return (first as Sequence).valueBlock.value
   }
 
+  it('has to have the certificate’s digest, by the hash that it names; without a time there is no CAdES-B-B', async () => {
+    const person = await issue({ name: 'Ada', issuer: ca })
+    const signature = await signDetached(softwareSigner(person, 'ES256', [ca.der]), letter)
+    const withDigest = (...digest: readonly BaseBlock[]) =>
+      resign(signature, person, (attributes) => {
+        partsOf(attributes).splice(0, 1, ...digest)
+        return attributes
+      })
+    const wrong = await withDigest(new OctetString({ valueHex: new Uint8Array(32).buffer }))
+    expect(await verifyDetached(wrong, letter, { trust })).toMatchObject({
+      valid: false,
+      signers: [{ signatureValid: true, digestMatches: true, signingCertificateMatches: false }],
+    })
+    const sha512 = new Sequence({ value: [new ObjectIdentifier({ value: '2.16.840.1.101.3.4.2.3' })] })
+    const digest = await crypto.subtle.digest('SHA-512', person.der.slice())
+    const longer = await withDigest(sha512, new OctetString({ valueHex: digest }))
+    verifyByOpenssl(longer, letter, '-cades')
+    expect(await verifyDetached(longer, letter, { trust })).toMatchObject({ valid: true })
+    const timeless = await resign(signature, person, (attributes) =>
+      attributes.filter((each) => each.type !== '1.2.840.113549.1.9.5'),
+    )
+    expect(await verifyDetached(timeless, letter, { trust })).toMatchObject({
+      valid: true,
+      signers: [{ level: 'CMS', signingTime: undefined, signingCertificateMatches: true }],
+    })
+  })
+
   it('has to name its issuer and serial number too, if it names any, as OpenSSL has it', async () => {
     const elsewhere = await issue({ name: 'Elsewhere', isCa: true })
     const person = await issue({ name: 'Ada', issuer: ca })

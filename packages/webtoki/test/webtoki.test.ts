@@ -160,6 +160,20 @@ describe('the front door', () => {
     expect(requests.filter((user) => user === 'context')).toHaveLength(2)
   })
 
+  it('signs at the time and over the digest that it was given, and tells how far the reading is', async () => {
+    const { webtoki } = desk()
+    const file = new Blob(['Dear reader,'])
+    const signingTime = new Date('2026-11-24T12:00:00Z')
+    const read: number[] = []
+    await signDocument(webtoki, file, { onProgress: ({ bytes }) => read.push(bytes) })
+    expect(read).toEqual([12])
+    const digest = async () => new Uint8Array(createHash('sha256').update('Dear reader,').digest())
+    const unread = { size: 12, slice: () => expect.fail('It is digested elsewhere.') }
+    const signature = await signDocument(webtoki, unread, { signingTime, digest })
+    const found = await verifyDetached(signature, file, { trust: trustedBy([demoCa.certificate]) })
+    expect(found).toMatchObject({ valid: true, signers: [{ signingTime }] })
+  })
+
   it('tells activities by number and phase, with the code of what failed', async () => {
     const { webtoki, reader, activities } = desk()
     await webtoki.login(nonce)
