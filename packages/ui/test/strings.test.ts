@@ -23,7 +23,10 @@ describe('a site’s own sentences', () => {
 
   it('are kept when more are given later', () => {
     setStrings({ errors: { 'reader/in-use': 'one' } })
+    setStrings({ phases: { started: 'three' } })
     setStrings({ errors: { 'reader/not-granted': 'two' } })
+    setStrings({ phases: { done: 'four' } })
+    expect(strings().phases).toMatchObject({ started: 'three', done: 'four' })
     expect(explain(coded('reader/in-use'))).toBe('one')
     expect(explain(coded('reader/not-granted'))).toBe('two')
   })
@@ -33,6 +36,17 @@ describe('an error is explained', () => {
   it('by the most particular of its causes, with the tries left', () => {
     const cause = Object.assign(new Error('6'), { rvName: 'CKR_PIN_INCORRECT', triesLeft: 1 })
     expect(explain(coded('card/failed', cause))).toBe('That PIN was wrong. 1 try left.')
+  })
+
+  it('by the cause, where both have a sentence, and by no tries where none is left', () => {
+    const locked = Object.assign(new Error('1'), { rvName: 'CKR_PIN_LOCKED', triesLeft: 0 })
+    expect(explain(coded('reader/in-use', locked))).toBe(english.errors['CKR_PIN_LOCKED'])
+    expect(explain(coded('card/failed', coded('card/last-try')))).toBe(english.errors['card/last-try'])
+    expect(explain(coded('reader/in-use', coded('card/last-try')))).toBe(english.errors['card/last-try'])
+  })
+
+  it('by the one sentence for all where it has none of its own, or is no error', () => {
+    for (const silent of [new Error(''), 'a text', undefined]) expect(explain(silent)).toBe(english.failed)
   })
 
   const reasons: readonly DocumentReason[] = [
