@@ -94,6 +94,32 @@ describe('an exchange at extended level', () => {
   })
 })
 
+describe('a sensitive command', () => {
+  it.each([
+    ['extended APDUs', readerProfiles.dualiAbcm6],
+    ['short APDUs', readerProfiles.omnikey3021],
+    ['T=1', readerProfiles.scr331],
+  ])('leaves no byte of its data in what was given to the browser: %s', async (_, profile) => {
+    const { slot, source, usb } = stand({ profile, card: createEchoCard() })
+    const [device] = await usb.getDevices()
+    const given: Uint8Array[] = []
+    const transferOut = device?.transferOut.bind(device)
+    Object.assign(device as USBDevice, {
+      transferOut: (endpoint: number, data: Uint8Array<ArrayBuffer>) => {
+        given.push(data)
+        return transferOut?.(endpoint, data)
+      },
+    })
+    const connection = await (await slot()).connect()
+    given.length = 0
+    await connection.transaction(owner, (channel) => channel.transmit(shortEcho(8), { sensitive: true }))
+    const messages = given.filter(([type]) => type === 0x6f)
+    expect(messages.length).toBeGreaterThan(0)
+    for (const message of messages) expect(message.subarray(10).every((byte) => byte === 0)).toBe(true)
+    await source.close()
+  })
+})
+
 describe('an exchange at short level', () => {
   it('gives back APDUs of every length', async () => {
     const { slot, source } = stand({ profile: readerProfiles.omnikey3021, card: createEchoCard() })

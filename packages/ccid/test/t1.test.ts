@@ -56,6 +56,28 @@ function echoCommand(size: number, seed = 1): Uint8Array {
 
 const answerTo = (command: Uint8Array) => [...command.slice(5, -1), 0x90, 0]
 
+describe('a sensitive command', () => {
+  it.each(['answered', 'lost'])('leaves no block behind when it is %s', async (end) => {
+    const blocks: Uint8Array[] = []
+    const side = new T1Card(new EchoCard())
+    const transport = new T1Transport({
+      nad: 0,
+      detection: 'LRC',
+      ifscBytes: 32,
+      blockWaitingMs: 1000,
+      exchange: async (block) => {
+        blocks.push(block)
+        if (end === 'lost') throw new CardSilentError()
+        const answer = await side.processBlock(block.slice())
+        return answer === 'mute' ? 'silent' : answer
+      },
+    })
+    await transport.transmit(echoCommand(50), { sensitive: true }).catch(() => {})
+    expect(blocks.length).toBeGreaterThan(0)
+    expect(blocks.every((block) => block.every((byte) => byte === 0))).toBe(true)
+  })
+})
+
 describe('blocks', () => {
   const information = fc.uint8Array({ maxLength: 254 })
   const block: fc.Arbitrary<T1Block> = fc.oneof(

@@ -7,6 +7,7 @@ import {
   CKO,
   CKR,
   CKU,
+  CryptokiError,
   Cryptoki,
   MemoryObjectCache,
   type PinRequest,
@@ -230,6 +231,21 @@ describe('PINs', () => {
     expect(verifies(card)).toBe(3)
     expect(card.pinTriesLeft).toBe(3)
     await cryptoki.close()
+  })
+
+  it('one that never reaches the card is overwritten here all the same: too long, or the reader gone meanwhile', async () => {
+    for (const digits of ['123456789', '123456']) {
+      const given = bytesOf(digits)
+      const { session, reader, card, cryptoki } = await open()
+      const pin: PinSource = async () => {
+        if (digits.length === 6) reader.remove()
+        return { pin: given }
+      }
+      await expect(session.login(CKU.USER, pin)).rejects.toBeInstanceOf(CryptokiError)
+      expect(given.every((byte) => byte === 0)).toBe(true)
+      expect(verifies(card)).toBe(0)
+      await cryptoki.close()
+    }
   })
 
   it('the last try is not spent without an explicit yes', async () => {

@@ -2,7 +2,16 @@
 import { gzipSync, deflateSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { decodeTlvs, encodeTlv, fromHex, inflate, SmartcardError, toHex } from '../../src/index.ts'
+import {
+  decodeTlvs,
+  encodeTlv,
+  fromHex,
+  inflate,
+  LastTryError,
+  PinBlockedError,
+  SmartcardError,
+  toHex,
+} from '../../src/index.ts'
 import {
   decodeCertificate,
   decodeChuid,
@@ -46,6 +55,20 @@ describe('PIV PIN', () => {
     await expect(applet.verifyPin(channel, pin())).rejects.toMatchObject({ code: 'card/last-try' })
     await applet.verifyPin(channel, pin(), { acceptLastTry: true })
     expect(applet.triesLeft).toBe(2)
+  })
+
+  it.each([
+    ['there are no tries left', '6983', '123456', PinBlockedError],
+    ['it would cost the last try', '63c1', '123456', LastTryError],
+    ['it is too long for a card', '63c3', '123456789', RangeError],
+  ] as const)('is overwritten where %s, and not sent', async (_, status, digits, refusal) => {
+    const applet = new PivApplet()
+    const channel = new ScriptedChannel([tries(status)])
+    await applet.pinStatus(channel)
+    const given = new TextEncoder().encode(digits)
+    await expect(applet.verifyPin(channel, given)).rejects.toBeInstanceOf(refusal)
+    expect(given.every((byte) => byte === 0)).toBe(true)
+    expect(channel.received).toHaveLength(1)
   })
 
   it('blocked, refused and unclear answers are told apart', async () => {
