@@ -9,6 +9,9 @@ import {
   inflate,
   LastTryError,
   PinBlockedError,
+  PinPadCancelledError,
+  PinPadTimeoutError,
+  ReaderTimeoutError,
   SmartcardError,
   toHex,
 } from '../../src/index.ts'
@@ -95,6 +98,67 @@ describe('PIV PIN', () => {
     await applet.readDiscovery(channel)
     expect(await applet.pinTriesLeft(channel)).toBe(3)
     expect(decodeDiscovery(fromHex('7e055f2f026010')).pinReference).toBe(0x80)
+  })
+})
+
+describe('PIV PIN on the reader’s keys', () => {
+  /** A person at the keys, and how often they were asked. */
+  const keys = (...answers: (string | Error)[]) => {
+    const pad = {
+      asked: 0,
+      verify: async () => {
+        pad.asked++
+        const answer = answers.shift()
+        if (answer instanceof Error) throw answer
+        return fromHex(answer ?? '9000')
+      },
+      modify: () => Promise.reject(new Error('Nobody changes a PIN here.')),
+    }
+    return pad
+  }
+  const known = async (...script: [string, string][]) => {
+    const applet = new PivApplet()
+    const channel = new ScriptedChannel(script)
+    await applet.pinStatus(channel)
+    return { applet, channel }
+  }
+
+  it('is not asked for where there are no tries left, nor for the last one without a yes', async () => {
+    const blocked = keys()
+    await expect((await known(tries('6983'))).applet.verifyPinOnPad(blocked)).rejects.toBeInstanceOf(
+      PinBlockedError,
+    )
+    const last = keys()
+    const { applet } = await known(tries('63c1'))
+    await expect(applet.verifyPinOnPad(last)).rejects.toBeInstanceOf(LastTryError)
+    expect([blocked.asked, last.asked]).toEqual([0, 0])
+    await applet.verifyPinOnPad(last, { acceptLastTry: true })
+    expect(last.asked).toBe(1)
+  })
+
+  it.each([new PinPadCancelledError(), new PinPadTimeoutError()])(
+    'and not given changes nothing of what is known: $name',
+    async (outcome) => {
+      const { applet } = await known(tries('63c2'))
+      await expect(applet.verifyPinOnPad(keys(outcome))).rejects.toBe(outcome)
+      expect([applet.triesLeft, applet.isVerified, applet.mayBeVerified]).toEqual([2, false, false])
+      const { applet: verified } = await known(tries('9000'))
+      await expect(verified.verifyPinOnPad(keys(outcome))).rejects.toBe(outcome)
+      expect([verified.isVerified, verified.mayBeVerified]).toEqual([true, true])
+    },
+  )
+
+  it('and lost on its way leaves open how the PIN stands: it may be verified, and the tries are unknown', async () => {
+    const { applet } = await known(tries('63c2'))
+    await expect(applet.verifyPinOnPad(keys(new ReaderTimeoutError('Secure', 30_000)))).rejects.toThrow()
+    expect([applet.triesLeft, applet.isVerified, applet.mayBeVerified]).toEqual([undefined, false, true])
+  })
+
+  it('right at the last try: the next one is not taken for the last again', async () => {
+    const { applet, channel } = await known(tries('63c1'), verify('63c2'))
+    await applet.verifyPinOnPad(keys('9000'), { acceptLastTry: true })
+    expect([applet.isVerified, applet.triesLeft]).toEqual([true, undefined])
+    await expect(applet.verifyPin(channel, pin())).rejects.toMatchObject({ triesLeft: 2 })
   })
 })
 
