@@ -248,6 +248,30 @@ describe('PINs', () => {
     }
   })
 
+  it('of the security officer are none that a PIV card has: nobody is asked, and nothing is sent', async () => {
+    let isAsked = false
+    const pin: PinSource = async () => {
+      isAsked = true
+      return { pin: bytesOf('123456') }
+    }
+    const { session, slot, card, cryptoki } = await open()
+    await session.close()
+    const officer = await slot.openSession({ readWrite: true })
+    await expect(officer.login(CKU.SO, pin)).rejects.toMatchObject({ rv: CKR.USER_TYPE_INVALID })
+    expect([isAsked, verifies(card)]).toEqual([false, 0])
+    await cryptoki.close()
+  })
+
+  it('a logout takes the PIN back by one command, and resets no card that can forget it', async () => {
+    const { session, reader, card, cryptoki } = await open({ pin: rightPin })
+    await session.login(CKU.USER)
+    const resets = reader.counters.messages.get('IccPowerOn')
+    await session.logout()
+    expect(card.pinVerified).toBe(false)
+    expect(reader.counters.messages.get('IccPowerOn')).toBe(resets)
+    await cryptoki.close()
+  })
+
   it('the last try is not spent without an explicit yes', async () => {
     const wrong: PinSource = async () => ({ pin: bytesOf('999999') })
     const { session, card, cryptoki } = await open({ pin: wrong })
