@@ -2,6 +2,7 @@ import { constants, createPublicKey, createVerify, type KeyObject, X509Certifica
 import { ccidSlots } from '@webtoki/ccid'
 import {
   CKA,
+  CKF,
   CKG,
   CKM,
   CKO,
@@ -246,6 +247,20 @@ describe('PINs', () => {
       expect(verifies(card)).toBe(0)
       await cryptoki.close()
     }
+  })
+
+  it('the token’s flags warn of the tries that wrong ones cost: few left, the last one, locked', async () => {
+    const wrong: PinSource = async () => ({ pin: bytesOf('999999'), acceptLastTry: true })
+    const { session, slot, cryptoki } = await open({ pin: wrong })
+    const all = CKF.USER_PIN_COUNT_LOW | CKF.USER_PIN_FINAL_TRY | CKF.USER_PIN_LOCKED
+    const warnings = [(await slot.tokenInfo()).flags & all]
+    for (let count = 0; count < 3; count++) {
+      await session.login(CKU.USER).catch(() => {})
+      warnings.push((await slot.tokenInfo()).flags & all)
+    }
+    const low = CKF.USER_PIN_COUNT_LOW
+    expect(warnings).toEqual([0, low, low | CKF.USER_PIN_FINAL_TRY, CKF.USER_PIN_LOCKED])
+    await cryptoki.close()
   })
 
   it('of the security officer are none that a PIV card has: nobody is asked, and nothing is sent', async () => {
