@@ -142,6 +142,24 @@ describe('an exchange at short level', () => {
 })
 
 describe('a transaction', () => {
+  it('of a caller who has left already is not begun, nor one on a connection that has ended', async () => {
+    const { slot, source } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    let begun = 0
+    const work = async () => {
+      begun++
+    }
+    const left = connection.transaction(owner, work, { signal: AbortSignal.abort('enough') })
+    await expect(left).rejects.toMatchObject({ code: 'aborted', cause: 'enough' })
+    await connection.close()
+    await expect(connection.transaction(owner, work)).rejects.toMatchObject({
+      code: 'card/gone',
+      why: 'closed',
+    })
+    expect(begun).toBe(0)
+    await source.close()
+  })
+
   it('tells an owner who comes again that nobody else was there', async () => {
     const { slot, source } = stand({ card: createEchoCard() })
     const connection = await (await slot()).connect()
