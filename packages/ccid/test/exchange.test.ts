@@ -207,6 +207,24 @@ describe('a transaction', () => {
       escaped = channel
     })
     await expect(escaped?.transmit(shortEcho(1))).rejects.toBeInstanceOf(TransactionError)
+    await expect(escaped?.reset('warm')).rejects.toBeInstanceOf(TransactionError)
+    await source.close()
+  })
+
+  it('sends nothing for a caller who has left: at once, or while another of its commands is under way', async () => {
+    const { slot, source, reader } = stand({ card: createEchoCard() })
+    const connection = await (await slot()).connect()
+    await connection.transaction(owner, async (channel) => {
+      const gone = channel.transmit(shortEcho(1), { signal: AbortSignal.abort() })
+      await expect(gone).rejects.toMatchObject({ code: 'aborted' })
+      const leaves = new AbortController()
+      const first = channel.transmit(shortEcho(2))
+      const second = channel.transmit(shortEcho(3), { signal: leaves.signal })
+      leaves.abort()
+      expect(await first).toHaveLength(4)
+      await expect(second).rejects.toMatchObject({ code: 'aborted' })
+    })
+    expect(reader.counters.apdus).toBe(1)
     await source.close()
   })
 

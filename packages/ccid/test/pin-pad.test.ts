@@ -1,5 +1,5 @@
 /** PIN data structures as bytes, for the formats of PIV, OpenPGP cards and PKCS#15 (CCID 1.1, 6.1.11; ISO 9564-1). */
-import { AbortedError, type PinTemplate } from '@webtoki/apdu'
+import { AbortedError, type PinPad, type PinTemplate, TransactionError } from '@webtoki/apdu'
 import { createPivCard, readerProfiles } from '@webtoki/simulator'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { checkTemplate, modifyData, verifyData } from '../src/pin-pad.ts'
@@ -95,6 +95,23 @@ describe('a reader that says it is busy', () => {
     const verified = connection.transaction({}, async (channel) => channel.pinPad?.verify(piv, {}))
     await expect(inTime(clock, verified)).rejects.toThrow(/wait a moment and try again/)
     expect(reader.counters.messages.get('Secure')).toBe(1)
+    await source.close()
+  })
+})
+
+describe('the keys', () => {
+  it('ask nobody for a caller who has left already, nor behind the end of a transaction', async () => {
+    const card = createPivCard({ protocols: 'T=1' })
+    const { clock, reader, source, slot } = stand({ profile: readerProfiles.dellSk3106, card })
+    const connection = await inTime(clock, (await slot()).connect())
+    let escaped: PinPad | undefined
+    const left = connection.transaction({}, async ({ pinPad }) => {
+      escaped = pinPad
+      return pinPad?.verify(piv, { signal: AbortSignal.abort() })
+    })
+    await expect(inTime(clock, left)).rejects.toThrow(AbortedError)
+    await expect(inTime(clock, Promise.resolve(escaped?.verify(piv, {})))).rejects.toThrow(TransactionError)
+    expect(reader.counters.messages.get('Secure') ?? 0).toBe(0)
     await source.close()
   })
 })
