@@ -141,6 +141,19 @@ describe('an exchange at short level', () => {
   })
 })
 
+describe('a connection', () => {
+  it('is not made for a caller who has left: the card gets no power, and the slot is free for the next', async () => {
+    const { slot, source, reader } = stand({ card: createEchoCard() })
+    const place = await slot()
+    await expect(place.connect({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' })
+    expect(reader.counters.messages.get('IccPowerOn') ?? 0).toBe(0)
+    const connection = await place.connect()
+    const answer = await connection.transaction(owner, (channel) => channel.transmit(shortEcho(1)))
+    expect(answer).toHaveLength(3)
+    await source.close()
+  })
+})
+
 describe('a transaction', () => {
   it('of a caller who has left already is not begun, nor one on a connection that has ended', async () => {
     const { slot, source } = stand({ card: createEchoCard() })
