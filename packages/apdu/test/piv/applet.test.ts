@@ -150,7 +150,9 @@ describe('PIV PIN on the reader’s keys', () => {
 
   it('and lost on its way leaves open how the PIN stands: it may be verified, and the tries are unknown', async () => {
     const { applet } = await known(tries('63c2'))
-    await expect(applet.verifyPinOnPad(keys(new ReaderTimeoutError('Secure', 30_000)))).rejects.toThrow()
+    await expect(
+      applet.verifyPinOnPad(keys(new ReaderTimeoutError('Secure', 30_000))),
+    ).rejects.toBeInstanceOf(ReaderTimeoutError)
     expect([applet.triesLeft, applet.isVerified, applet.mayBeVerified]).toEqual([undefined, false, true])
   })
 
