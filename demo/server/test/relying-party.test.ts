@@ -67,6 +67,19 @@ class Visitor {
   }
 }
 
+/** What the site answers to a path as it stands, which fetch might mend. */
+function statusOf(path: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const { hostname, port } = new URL(site)
+    request({ hostname, port, path }, (response) => {
+      response.resume()
+      resolve(response.statusCode)
+    })
+      .once('error', reject)
+      .end()
+  })
+}
+
 describe('the relying party, over HTTP', () => {
   it('lets a person in, knows who it is, and forgets at logout', async () => {
     const visitor = new Visitor()
@@ -127,17 +140,7 @@ describe('the relying party, over HTTP', () => {
   })
 
   it.each(['/%', '/%E0%A4%A', '/%zz.html'])('answers %s, which is no path, with 400', async (path) => {
-    // Sent as it stands: fetch might mend it.
-    const status = await new Promise<number | undefined>((resolve, reject) => {
-      const { hostname, port } = new URL(site)
-      request({ hostname, port, path }, (response) => {
-        response.resume()
-        resolve(response.statusCode)
-      })
-        .once('error', reject)
-        .end()
-    })
-    expect(status).toBe(400)
+    expect(await statusOf(path)).toBe(400)
   })
 })
 
@@ -175,16 +178,7 @@ describe('every answer of the site', () => {
   it.each(['/../tsconfig.json', '/..%2ftsconfig.json', '/assets/%2e%2e%2f..%2ftsconfig.json', '/assets'])(
     'is never a file beside the page’s: %s',
     async (path) => {
-      const status = await new Promise<number | undefined>((resolve, reject) => {
-        const { hostname, port } = new URL(site)
-        request({ hostname, port, path }, (response) => {
-          response.resume()
-          resolve(response.statusCode)
-        })
-          .once('error', reject)
-          .end()
-      })
-      expect(status).toBe(404)
+      expect(await statusOf(path)).toBe(404)
     },
   )
 })

@@ -16,7 +16,8 @@ import { describePlan, planFor } from '../src/plan.ts'
 import { CcidReader } from '../src/reader.ts'
 import { CcidSlot } from '../src/slot.ts'
 import { stepT0, beginT0 } from '../src/tpdu/t0-characters.ts'
-import { type BlockAnswer, T1Transport } from '../src/tpdu/t1-transport.ts'
+import type { BlockAnswer } from '../src/tpdu/t1-transport.ts'
+import { plainT1 } from './plain-t1.ts'
 
 const env = (globalThis as { process?: { env: Record<string, string | undefined> } }).process?.env ?? {}
 const times = Number(env['WEBTOKI_FUZZ'] ?? 1)
@@ -652,18 +653,12 @@ describe('a card that says anything', () => {
           const card = new PlainT1Card()
           const rest = [...script]
           let blocks = 0
-          const transport = new T1Transport({
-            nad: 0,
-            detection: 'LRC',
-            ifscBytes: 32,
-            blockWaitingMs: 1000,
-            exchange: async (block): Promise<BlockAnswer> => {
-              if (++blocks > 2000) throw new Error('The driver sends without an end.')
-              const next = rest.shift() ?? 'honest'
-              // What the card hears is what was sent; what it says is what the script has.
-              const answer = card.answer(block)
-              return next === 'honest' ? answer : next
-            },
+          const transport = plainT1(async (block): Promise<BlockAnswer> => {
+            if (++blocks > 2000) throw new Error('The driver sends without an end.')
+            const next = rest.shift() ?? 'honest'
+            // What the card hears is what was sent; what it says is what the script has.
+            const answer = card.answer(block)
+            return next === 'honest' ? answer : next
           })
           const command = Uint8Array.of(0, 0x10, 0, 0, bytes.length, ...bytes, 0)
           const outcome = await transport.transmit(command).catch((reason: unknown) => reason)

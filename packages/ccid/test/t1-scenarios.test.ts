@@ -7,7 +7,8 @@
  */
 import { AbortedError, CardGarbledError, CardSilentError } from '@webtoki/apdu'
 import { describe, expect, it } from 'vitest'
-import { type BlockAnswer, T1Transport } from '../src/tpdu/t1-transport.ts'
+import type { BlockAnswer, T1Transport } from '../src/tpdu/t1-transport.ts'
+import { plainT1 } from './plain-t1.ts'
 
 interface Scenario {
   readonly title: string
@@ -794,19 +795,16 @@ interface Line {
 function lineOf(steps: readonly string[], ifscBytes = 32): Line {
   const rest = [...steps]
   const waited: number[] = []
-  const transport = new T1Transport({
-    nad: 0,
-    detection: 'LRC',
-    ifscBytes,
-    blockWaitingMs: 1000,
-    exchange: async (block, waitingTimes): Promise<BlockAnswer> => {
+  const transport = plainT1(
+    async (block, waitingTimes): Promise<BlockAnswer> => {
       const said = rest.shift() ?? '>  nothing'
       expect(`> ${toHex(block)}`).toBe(`> ${bytesOf(said)}`)
       waited.push(waitingTimes)
       const answer = bytesOf(rest.shift() ?? '')
       return answer === 'nothing' ? 'silent' : fromHex(answer)
     },
-  })
+    { ifscBytes },
+  )
   return { transport, waited, rest }
 }
 
@@ -865,17 +863,11 @@ describe('ISO/IEC 7816-3, Annex A', () => {
     }
     const said: string[] = []
     let blocks = 0
-    const transport = new T1Transport({
-      nad: 0,
-      detection: 'LRC',
-      ifscBytes: 32,
-      blockWaitingMs: 1000,
-      exchange: async (sent): Promise<BlockAnswer> => {
-        said.push(toHex(sent))
-        if (sent[1] === 0xc2) return fromHex('00e200e2')
-        if (sent[1] === 0x40) return fromHex('00 40 02 f3 f4 45')
-        return block(blocks++ % 2 === 0 ? 0x20 : 0x60)
-      },
+    const transport = plainT1(async (sent): Promise<BlockAnswer> => {
+      said.push(toHex(sent))
+      if (sent[1] === 0xc2) return fromHex('00e200e2')
+      if (sent[1] === 0x40) return fromHex('00 40 02 f3 f4 45')
+      return block(blocks++ % 2 === 0 ? 0x20 : 0x60)
     })
     await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({ why: 'aborted' })
     // 259 blocks of 254 bytes are more than the 65538 of the longest answer; the 258 before are acknowledged in turn.
@@ -915,15 +907,9 @@ describe('rules beside the annex', () => {
     'a card that for ever %s is resynchronised, and answered so after a bounded time',
     async (_, even, odd) => {
       let sent = 0
-      const transport = new T1Transport({
-        nad: 0,
-        detection: 'LRC',
-        ifscBytes: 32,
-        blockWaitingMs: 1000,
-        exchange: async (block): Promise<BlockAnswer> => {
-          if (block[1] === 0xc0) return fromHex('00e000e0')
-          return fromHex(sent++ % 2 === 0 ? even : odd)
-        },
+      const transport = plainT1(async (block): Promise<BlockAnswer> => {
+        if (block[1] === 0xc0) return fromHex('00e000e0')
+        return fromHex(sent++ % 2 === 0 ? even : odd)
       })
       await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({ why: 'resynchronised' })
       expect(sent).toBeLessThan(30)
@@ -932,15 +918,9 @@ describe('rules beside the annex', () => {
 
   it('a card that sends empty blocks for ever is resynchronised', async () => {
     let sent = 0
-    const transport = new T1Transport({
-      nad: 0,
-      detection: 'LRC',
-      ifscBytes: 32,
-      blockWaitingMs: 1000,
-      exchange: async (block): Promise<BlockAnswer> => {
-        if (block[1] === 0xc0) return fromHex('00e000e0')
-        return fromHex(sent++ % 2 === 0 ? '00200020' : '00600060')
-      },
+    const transport = plainT1(async (block): Promise<BlockAnswer> => {
+      if (block[1] === 0xc0) return fromHex('00e000e0')
+      return fromHex(sent++ % 2 === 0 ? '00200020' : '00600060')
     })
     await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({ why: 'resynchronised' })
     expect(sent).toBeLessThan(30)
@@ -956,17 +936,11 @@ describe('rules beside the annex', () => {
       '<  00 00 02 f3 f4 05 | I(0,0)',
     ]
     const seen: string[] = []
-    const transport = new T1Transport({
-      nad: 0,
-      detection: 'LRC',
-      ifscBytes: 32,
-      blockWaitingMs: 1000,
-      exchange: async (block): Promise<BlockAnswer> => {
-        seen.push(toHex(block))
-        const answer = bytesOf(steps[2 * seen.length - 1] as string)
-        if (answer === 'broken') throw new TypeError('the reader says something of its own')
-        return fromHex(answer)
-      },
+    const transport = plainT1(async (block): Promise<BlockAnswer> => {
+      seen.push(toHex(block))
+      const answer = bytesOf(steps[2 * seen.length - 1] as string)
+      if (answer === 'broken') throw new TypeError('the reader says something of its own')
+      return fromHex(answer)
     })
     await expect(transport.transmit(fromHex('0102'))).rejects.toBeInstanceOf(TypeError)
     expect(toHex(await transport.transmit(fromHex('0304')))).toBe('f3f4')
@@ -977,19 +951,13 @@ describe('rules beside the annex', () => {
     const answers = ['broken', '00e000e0', '000002f3f405']
     const seen: string[] = []
     const caller = new AbortController()
-    const transport = new T1Transport({
-      nad: 0,
-      detection: 'LRC',
-      ifscBytes: 32,
-      blockWaitingMs: 1000,
-      exchange: async (block): Promise<BlockAnswer> => {
-        seen.push(toHex(block))
-        const answer = answers.shift()
-        if (answer === 'broken' || answer === undefined)
-          throw new TypeError('the reader says something of its own')
-        if (block[1] === 0xc0) caller.abort()
-        return fromHex(answer)
-      },
+    const transport = plainT1(async (block): Promise<BlockAnswer> => {
+      seen.push(toHex(block))
+      const answer = answers.shift()
+      if (answer === 'broken' || answer === undefined)
+        throw new TypeError('the reader says something of its own')
+      if (block[1] === 0xc0) caller.abort()
+      return fromHex(answer)
     })
     await expect(transport.transmit(fromHex('0102'))).rejects.toBeInstanceOf(TypeError)
     const left = transport.transmit(fromHex('0506'), { signal: caller.signal })

@@ -4,7 +4,8 @@ import { EchoCard, T1Card, type T1CardOptions } from '@webtoki/simulator'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeBlock, encodeBlock, type T1Block } from '../src/tpdu/t1-block.ts'
-import { T1Transport } from '../src/tpdu/t1-transport.ts'
+import type { T1Transport } from '../src/tpdu/t1-transport.ts'
+import { plainT1 } from './plain-t1.ts'
 
 type Fault = 'ok' | 'corrupt' | 'lost'
 
@@ -23,12 +24,8 @@ function setUp(faults: Fault[] = [], options: T1CardOptions = {}) {
   const detection = options.detection ?? 'LRC'
   const restart = (): T1Transport => {
     side.restart()
-    return new T1Transport({
-      nad: 0,
-      detection,
-      ifscBytes: 32,
-      blockWaitingMs: 1000,
-      exchange: async (block, waitingTimes) => {
+    return plainT1(
+      async (block, waitingTimes) => {
         sent.push(block.slice())
         waited.push(waitingTimes)
         const out = damage(block)
@@ -36,7 +33,8 @@ function setUp(faults: Fault[] = [], options: T1CardOptions = {}) {
         const answer = await side.processBlock(out)
         return (answer === 'mute' ? undefined : damage(answer)) ?? 'silent'
       },
-    })
+      { detection },
+    )
   }
   return {
     transport: restart(),
@@ -60,17 +58,11 @@ describe('a sensitive command', () => {
   it.each(['answered', 'lost'])('leaves no block behind when it is %s', async (end) => {
     const blocks: Uint8Array[] = []
     const side = new T1Card(new EchoCard())
-    const transport = new T1Transport({
-      nad: 0,
-      detection: 'LRC',
-      ifscBytes: 32,
-      blockWaitingMs: 1000,
-      exchange: async (block) => {
-        blocks.push(block)
-        if (end === 'lost') throw new CardSilentError()
-        const answer = await side.processBlock(block.slice())
-        return answer === 'mute' ? 'silent' : answer
-      },
+    const transport = plainT1(async (block) => {
+      blocks.push(block)
+      if (end === 'lost') throw new CardSilentError()
+      const answer = await side.processBlock(block.slice())
+      return answer === 'mute' ? 'silent' : answer
     })
     await transport.transmit(echoCommand(50), { sensitive: true }).catch(() => {})
     expect(blocks.length).toBeGreaterThan(0)

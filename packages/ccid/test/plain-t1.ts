@@ -1,0 +1,6 @@
+/** T=1 over a line that a test plays: LRC, blocks of 32 bytes and a second's wait, unless it says otherwise. */
+import { type T1Line, T1Transport } from '../src/tpdu/t1-transport.ts'
+
+export function plainT1(exchange: T1Line['exchange'], line: Partial<T1Line> = {}): T1Transport {
+  return new T1Transport({ nad: 0, detection: 'LRC', ifscBytes: 32, blockWaitingMs: 1000, ...line, exchange })
+}
