@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '..', '..')
-const packages = ['apdu', 'ccid', 'cryptoki', 'simulator', 'cli']
+const packages = ['apdu', 'ccid', 'cryptoki', 'simulator', 'cli', 'trust']
 let tree: string
 
 beforeAll(() => {
@@ -90,6 +90,9 @@ describe('the linter', () => {
     ['cryptoki', '@webtoki/simulator'],
     ['cryptoki', '../../ccid/src/index.ts'],
     ['simulator', 'node:crypto'],
+    ['trust', '@webtoki/apdu'],
+    ['trust', '@webtoki/apdu/piv'],
+    ['trust', '@webtoki/cryptoki'],
   ])('refuses %s an import of %s, types too', (name, target) => {
     const file = `packages/${name}/src/probe.ts`
     expect(lint({ [file]: `import { thing } from '${target}'\nexport const it: unknown = thing\n` })).toEqual(
@@ -105,9 +108,16 @@ describe('the linter', () => {
     ['cryptoki', '@webtoki/apdu'],
     ['cryptoki', '@webtoki/apdu/piv'],
     ['cli', '@webtoki/simulator'],
+    ['trust', '@webtoki/apdu/bytes'],
   ])('lets %s import %s', (name, target) => {
     const text = `export { thing } from '${target}'\n`
     expect(lint({ [`packages/${name}/src/probe.ts`]: text })).toEqual([])
+  })
+
+  test('refuses `.buffer` of bytes that may lie in a larger buffer, except in the one file that copies', () => {
+    const text = `export const whole = (bytes: Uint8Array): unknown => bytes.slice().buffer\n`
+    expect(lint({ 'packages/apdu/src/probe.ts': text })).toEqual(['eslint(no-restricted-properties)'])
+    expect(lint({ 'packages/apdu/src/bytes.ts': text })).toEqual([])
   })
 
   test('refuses a circle of imports, also of types alone', () => {

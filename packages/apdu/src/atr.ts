@@ -1,4 +1,5 @@
 /** The answer to reset, ISO/IEC 7816-3:2006 clause 8: what the card offers before it is asked anything. */
+import { isByteSource } from './bytes.ts'
 import { MalformedError } from './errors.ts'
 import { decodeHistoricalBytes, type HistoricalBytes } from './historical-bytes.ts'
 
@@ -181,7 +182,7 @@ export function atrSaysChaining(atr: Atr | Uint8Array): boolean {
 }
 
 function parsed(atr: Atr | Uint8Array): Atr | undefined {
-  if (!(atr instanceof Uint8Array)) return atr
+  if (!isByteSource(atr)) return atr
   try {
     return decodeAtr(atr)
   } catch (error) {

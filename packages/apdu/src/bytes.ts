@@ -1,4 +1,47 @@
-/** Bytes: hex, joining, comparing, and reading numbers whose byte order is in the function's name. */
+/** Bytes: whatever holds them, copies, hex, joining and comparing. */
+
+/** What holds bytes: WebIDL's BufferSource. Of this realm or another (an iframe's array is not our `Uint8Array`). */
+export type ByteSource = ArrayBuffer | ArrayBufferView
+
+/** Whether the value holds bytes, of whatever realm it is. */
+export function isByteSource(value: unknown): value is ByteSource {
+  if (ArrayBuffer.isView(value)) return true
+  try {
+    // Looks at the internal slot: neither a name nor a prototype can be wrong about it.
+    return typeof value === 'object' && value !== null && new DataView(value as ArrayBuffer).byteLength >= 0
+  } catch {
+    return false
+  }
+}
+
+/**
+ * The same bytes as a plain Uint8Array, not copied: exactly the source's own, however large the buffer is in which it
+ * lies. Throws TypeError if the source holds no bytes or was transferred away.
+ */
+export function viewOf(source: ByteSource): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = dataViewOf(source)
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
+/** The same bytes as a DataView, not copied. Throws TypeError if the source holds no bytes or was transferred away. */
+export function dataViewOf(source: ByteSource): DataView<ArrayBuffer> {
+  if (!ArrayBuffer.isView(source)) return new DataView(source)
+  return new DataView(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength)
+}
+
+/**
+ * A copy that shares nothing with the source, and whose `buffer` holds these bytes and no others. `slice` promises
+ * neither: a Node Buffer's gives a view, in a pool of 8 KiB that other code uses too. Throws TypeError if the source
+ * holds no bytes or was transferred away.
+ */
+export function copyOf(source: ByteSource): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(viewOf(source))
+}
+
+/** A copy as an ArrayBuffer that holds these bytes and no others. Throws TypeError as `copyOf` does. */
+export function bufferOf(source: ByteSource): ArrayBuffer {
+  return copyOf(source).buffer
+}
 
 /** Lower-case hex without separators. */
 export function toHex(bytes: Uint8Array): string {
@@ -20,6 +63,8 @@ export function fromHex(hex: string): Uint8Array {
 export function concatBytes(...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array {
   let length = 0
   for (const part of parts) length += part.length
+  // An ArrayBuffer has no length, and the result would be empty.
+  if (Number.isNaN(length)) throw new TypeError('Not an array of bytes.')
   const bytes = new Uint8Array(length)
   let offset = 0
   for (const part of parts) {
@@ -29,8 +74,10 @@ export function concatBytes(...parts: readonly (Uint8Array | readonly number[])[
   return bytes
 }
 
-/** Not constant-time: for public bytes only. */
+/** Not constant-time: for public bytes only. Throws TypeError for anything but arrays of bytes. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  // Two ArrayBuffers have no length, and would be equal.
+  if (a.length === undefined || b.length === undefined) throw new TypeError('Not an array of bytes.')
   if (a.length !== b.length) return false
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
   return true

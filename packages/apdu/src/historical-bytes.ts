@@ -1,4 +1,5 @@
 /** The historical bytes of an ATR, ISO/IEC 7816-4:2013 clause 12.1.1: category indicator and COMPACT-TLV data objects. */
+import { viewOf } from './bytes.ts'
 import { MalformedError } from './errors.ts'
 
 /** What the historical bytes say of the card beyond its transmission parameters. */
@@ -106,7 +107,7 @@ export function decodeHistoricalBytes(bytes: Uint8Array): HistoricalBytes {
 
 /** Reads COMPACT-TLV data objects until the last byte; values are views. Throws MalformedError. */
 export function decodeCompactTlvs(bytes: Uint8Array): CompactTlv[] {
-  const { objects, malformed } = readObjects(bytes)
+  const { objects, malformed } = readObjects(viewOf(bytes))
   if (malformed) throw new MalformedError('COMPACT-TLV', `a value runs over the end of ${bytes.length} bytes`)
   return objects
 }

@@ -1,5 +1,5 @@
 /** Decompression of what cards keep compressed: gzip (RFC 1952) and zlib (RFC 1950), by the platform's own stream. */
-import { concatBytes } from './bytes.ts'
+import { concatBytes, copyOf } from './bytes.ts'
 import { MalformedError, NotSupportedError } from './errors.ts'
 
 /** The part of the Compression Streams standard that we use, so that no DOM types are needed. */
@@ -44,7 +44,7 @@ export async function inflate(bytes: Uint8Array, maxBytes: number = MAX_INFLATED
   const writer = stream.writable.getWriter()
   const reader = stream.readable.getReader()
   // Not awaited: the stream takes no more until we read. What goes wrong in it comes out of read() as well.
-  writer.write(bytes.slice()).catch(ignore)
+  writer.write(copyOf(bytes)).catch(ignore)
   writer.close().catch(ignore)
   const parts: Uint8Array[] = []
   let total = 0

@@ -1,5 +1,5 @@
 /** BER-TLV data objects, ISO/IEC 7816-4:2013 clause 5.2.2 and ITU-T X.690 clause 8.1 (definite lengths only). */
-import { concatBytes } from './bytes.ts'
+import { concatBytes, viewOf } from './bytes.ts'
 import { MalformedError } from './errors.ts'
 
 /** One data object. */
@@ -23,6 +23,10 @@ const MAX_LENGTH_BYTES = 4
 
 /** Reads tag and length at `offset`; undefined where the bytes end inside the header. Throws MalformedError. */
 export function readTlvHeader(bytes: Uint8Array, offset = 0): TlvHeader | undefined {
+  return headerAt(viewOf(bytes), offset)
+}
+
+function headerAt(bytes: Uint8Array, offset: number): TlvHeader | undefined {
   let at = offset
   const first = bytes[at++]
   if (first === undefined) return undefined
@@ -64,11 +68,13 @@ export function decodeTlv(bytes: Uint8Array): Tlv {
 }
 
 /** Reads data objects until the last byte; values are views, not copies. Throws MalformedError. */
-export function decodeTlvs(bytes: Uint8Array): Tlv[] {
+export function decodeTlvs(source: Uint8Array): Tlv[] {
+  // An ArrayBuffer has no length, and would hold nothing.
+  const bytes = viewOf(source)
   const found: Tlv[] = []
   let offset = 0
   while (offset < bytes.length) {
-    const header = readTlvHeader(bytes, offset)
+    const header = headerAt(bytes, offset)
     if (header === undefined)
       throw new MalformedError('TLV', `the bytes end inside a header at offset ${offset}`)
     const start = offset + header.headerBytes

@@ -1,6 +1,7 @@
 /** What can be asked of a reader itself, beside its card's APDUs (CCID 1.1, 5.3 and 6.1), and what it says of itself (PC/SC part 10). */
 import {
   type CardSlot,
+  dataViewOf,
   MalformedError,
   NotSupportedError,
   ReaderRefusedError,
@@ -148,14 +149,14 @@ class Controls implements ReaderControls {
         'The reader has one clock and one data rate (dwMaximumClock, dwMaxDataRate).',
       )
     const data = new Uint8Array(8)
-    const view = new DataView(data.buffer)
+    const view = dataViewOf(data)
     view.setUint32(0, clockKHz, true)
     view.setUint32(4, dataRateBps, true)
     const name = 'SetDataRateAndClockFrequency'
     const message = encode(SET_DATA_RATE_AND_CLOCK, this.#head, 0, 0, 0, data)
     const set = (await this.#ask(message, DATA_RATE_AND_CLOCK, name, options)).data
     if (set.length !== 8) throw new MalformedError(`answer to ${name}`, `${set.length} bytes, 8 are due`)
-    const told = new DataView(set.buffer, set.byteOffset, set.byteLength)
+    const told = dataViewOf(set)
     return { clockKHz: told.getUint32(0, true), dataRateBps: told.getUint32(4, true) }
   }
 

@@ -1,5 +1,5 @@
 /** USB configuration descriptors (USB 2.0, 9.6) and the CCID class descriptor within (CCID 1.1, 5.1). */
-import { MalformedError } from '@webtoki/apdu'
+import { dataViewOf, MalformedError, viewOf } from '@webtoki/apdu'
 
 /** The class of smart card interfaces: the browser keeps it from ordinary pages. */
 export const SMART_CARD_CLASS = 0x0b
@@ -73,7 +73,7 @@ export function decodeCcidDescriptor(bytes: Uint8Array): CcidDescriptor {
   if (bytes[1] !== CCID_DESCRIPTOR && bytes[1] !== CCID_DESCRIPTOR_ODD) {
     throw new MalformedError('CCID descriptor', `bDescriptorType ${bytes[1]}`)
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const view = dataViewOf(bytes)
   const features = view.getUint32(40, true)
   return {
     bcdCcid: view.getUint16(2, true),
@@ -226,5 +226,5 @@ async function getDescriptor(
   if (result.status !== 'ok' || result.data === undefined) {
     throw new MalformedError('configuration descriptor', `GET_DESCRIPTOR ended with ${result.status}`)
   }
-  return new Uint8Array(result.data.buffer, result.data.byteOffset, result.data.byteLength)
+  return viewOf(result.data)
 }

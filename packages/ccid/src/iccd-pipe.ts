@@ -1,5 +1,5 @@
 /** CCID messages for devices that have no bulk endpoints: ICCD on the control pipe (Integrated Circuit(s) Cards Devices 1.0, 6). */
-import { ReaderGoneError, TransferError } from '@webtoki/apdu'
+import { dataViewOf, ReaderGoneError, TransferError, viewOf } from '@webtoki/apdu'
 import { claim } from './claim.ts'
 import type { Clock } from './clock.ts'
 import type { CcidInterface } from './descriptors.ts'
@@ -76,7 +76,7 @@ export class IccdPipe implements CcidPipe {
       tell: (type, status, error = 0, parameter = 0, data = nothing) => {
         const answer = new Uint8Array(HEADER_BYTES + data.length)
         answer[0] = type
-        new DataView(answer.buffer).setUint32(1, data.length, true)
+        dataViewOf(answer).setUint32(1, data.length, true)
         answer.set([0, sequence, status, error, parameter], 5)
         answer.set(data, HEADER_BYTES)
         const wanted = this.#wanted
@@ -118,7 +118,7 @@ export class IccdPipe implements CcidPipe {
     const { status, data } = await this.#device.controlTransferIn(this.#setup(request, 0), lengthBytes)
     if (status !== 'ok' || data === undefined)
       throw new TransferError(`The device refused request ${request.toString(16)}h (${status}).`)
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    return viewOf(data)
   }
 
   #setup(request: number, value: number): USBControlTransferParameters {

@@ -1,5 +1,5 @@
 /** CCID messages over the bulk and interrupt endpoints of a WebUSB device (CCID 1.1, 4.3; WebUSB). */
-import { ReaderGoneError, ReaderNotSupportedError, TransferError } from '@webtoki/apdu'
+import { ReaderGoneError, ReaderNotSupportedError, TransferError, viewOf } from '@webtoki/apdu'
 import { Observable, type Subscriber } from 'rxjs'
 import { claim } from './claim.ts'
 import type { CcidInterface, Endpoint } from './descriptors.ts'
@@ -102,7 +102,7 @@ export class WebUsbPipe implements CcidPipe {
         if (status === 'ok') {
           // The zero-length packet behind an answer that filled its last packet.
           if (data !== undefined && data.byteLength > 0) {
-            return this.#cut(new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength))
+            return this.#cut(viewOf(data))
           }
           if (++empty > MAX_EMPTY_READS)
             throw new TransferError('The reader sends nothing but empty packets.')
@@ -160,7 +160,7 @@ export class WebUsbPipe implements CcidPipe {
         const { status, data } = await this.#device.transferIn(endpoint.number, endpoint.packetBytes)
         if (status === 'ok' && data !== undefined && data.byteLength > 0) {
           failures = 0
-          notices.next(new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength))
+          notices.next(viewOf(data))
         } else {
           failures++
           if (status !== 'ok') await this.#device.clearHalt('in', endpoint.number)

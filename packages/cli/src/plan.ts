@@ -1,4 +1,5 @@
 /** `webtoki plan`: what the driver will do with a reader, by its descriptors alone. */
+import { viewOf } from '@webtoki/apdu'
 import {
   decodeCcidDescriptor,
   describePlan,
@@ -68,7 +69,5 @@ export async function plan(args: readonly string[], output: (line: string) => vo
 async function configuration(device: USBDevice, bytes: number): Promise<Uint8Array> {
   const setup = { requestType: 'standard', recipient: 'device', request: 6, value: 0x200, index: 0 } as const
   const { data } = await device.controlTransferIn(setup, bytes)
-  return data === undefined
-    ? new Uint8Array(0)
-    : new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  return data === undefined ? new Uint8Array(0) : viewOf(data)
 }

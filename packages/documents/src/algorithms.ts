@@ -1,5 +1,6 @@
 /** Signature algorithms as CMS names them: RFC 5652, RFC 5754, RFC 4056. */
 import { Integer, Null } from 'asn1js'
+import { copyOf } from '@webtoki/apdu/bytes'
 import { AlgorithmIdentifier, RSASSAPSSParams } from 'pkijs'
 import type { SignatureAlgorithm } from '@webtoki/trust'
 import { DocumentError } from './errors.ts'
@@ -100,7 +101,6 @@ export function foundHash({ algorithmId }: AlgorithmIdentifier): HashName {
 export function unsignedInteger(magnitude: Uint8Array): Integer {
   let at = 0
   while (at < magnitude.length - 1 && magnitude[at] === 0) at++
-  const bytes = magnitude.slice(at)
-  const whole = (bytes[0] ?? 0) >= 0x80 ? Uint8Array.of(0, ...bytes) : bytes
-  return new Integer({ valueHex: whole.buffer as ArrayBuffer })
+  const bytes = copyOf(magnitude.subarray(at))
+  return new Integer({ valueHex: (bytes[0] ?? 0) >= 0x80 ? Uint8Array.of(0, ...bytes) : bytes })
 }

@@ -1,4 +1,5 @@
 /** Documents as they come: whole, as a file, or as a stream; read in pieces, never kept. */
+import { isByteSource, viewOf, type ByteSource } from '@webtoki/apdu/bytes'
 import type { SignSignal } from '@webtoki/trust'
 import { DocumentError } from './errors.ts'
 
@@ -19,7 +20,7 @@ export interface StreamLike {
 }
 
 /** A document's bytes. */
-export type DocumentData = Uint8Array | BlobLike | AsyncIterable<Uint8Array> | StreamLike
+export type DocumentData = ByteSource | BlobLike | AsyncIterable<Uint8Array> | StreamLike
 
 /** Options of whatever reads a document. */
 export interface ReadOptions {
@@ -47,8 +48,10 @@ export async function* piecesOf(data: DocumentData, options: ReadOptions = {}): 
   try {
     for await (const piece of open(data, signal)) {
       if (signal?.aborted) throw new DocumentError('cancelled', { cause: signal.reason })
-      yield piece
-      bytes += piece.length
+      // Not what a stream of text or of objects gives.
+      const view = viewOf(piece)
+      yield view
+      bytes += view.length
       onProgress?.({ bytes, ...total })
     }
   } catch (error) {
@@ -60,12 +63,12 @@ export async function* piecesOf(data: DocumentData, options: ReadOptions = {}): 
 }
 
 function sizeOf(data: DocumentData): number | undefined {
-  if (data instanceof Uint8Array) return data.length
+  if (isByteSource(data)) return data.byteLength
   return 'slice' in data && 'size' in data ? data.size : undefined
 }
 
 function open(data: DocumentData, signal: SignSignal | undefined): AsyncIterable<Uint8Array> {
-  if (data instanceof Uint8Array) return fromBytes(data)
+  if (isByteSource(data)) return fromBytes(viewOf(data))
   if ('slice' in data && 'size' in data) return fromBlob(data, signal)
   // Before its own iterator, which hears of no end while it waits.
   if ('getReader' in data) return fromStream(data, signal)
@@ -120,6 +123,8 @@ async function* filled(reader: FillingReader, signal: SignSignal | undefined): A
       }
       next = fetch()
       yield value
+      // The reader has given back the whole buffer that it was lent.
+      // oxlint-disable-next-line no-restricted-properties
       spare.push(value.buffer)
     }
   } finally {

@@ -20,6 +20,7 @@ import {
   SignedData,
   SignerInfo,
 } from 'pkijs'
+import { copyOf, viewOf } from '@webtoki/apdu/bytes'
 import type { Signer, SignSignal } from '@webtoki/trust'
 import { digestIdentifier, hashOf, signatureIdentifier, unsignedInteger } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
@@ -66,7 +67,7 @@ export async function signDetached(
     }),
   ])
   const signed = new AsnSet({ value: attributes.map((attribute) => attribute.toSchema()) }).toBER()
-  const signature = await signer.sign(new Uint8Array(signed), signal === undefined ? {} : { signal })
+  const signature = viewOf(await signer.sign(new Uint8Array(signed), signal === undefined ? {} : { signal }))
   const signedData = new SignedData({
     version: 1,
     digestAlgorithms: [digestIdentifier(name)],
@@ -92,7 +93,7 @@ export async function signDetached(
 
 function readCertificate(der: Uint8Array): Certificate {
   try {
-    return new Certificate({ schema: fromBER(der.slice().buffer).result })
+    return new Certificate({ schema: fromBER(copyOf(der)).result })
   } catch (cause) {
     throw new DocumentError('certificate-missing', { cause })
   }
@@ -140,7 +141,7 @@ function timeOf(date: Date): UTCTime | GeneralizedTime {
 }
 
 function octets(bytes: Uint8Array): OctetString {
-  return new OctetString({ valueHex: bytes.slice().buffer as ArrayBuffer })
+  return new OctetString({ valueHex: copyOf(bytes) })
 }
 
 /** r‖s as Ecdsa-Sig-Value (RFC 3279, 2.2.3). */

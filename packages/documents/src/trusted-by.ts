@@ -1,4 +1,5 @@
 /** The usual answer to whom one trusts: a list of issuers. */
+import type { ByteSource } from '@webtoki/apdu/bytes'
 import { readCertificate, verifyPath } from '@webtoki/trust/path'
 import { DocumentError } from './errors.ts'
 import { purposesFit } from './signing-use.ts'
@@ -8,7 +9,7 @@ import { purposesFit } from './signing-use.ts'
  * between is an issuer for other purposes than documents (servers, say), it does not.
  */
 export function trustedBy(
-  anchors: readonly Uint8Array[],
+  anchors: readonly ByteSource[],
 ): (certificate: Uint8Array, others: readonly Uint8Array[], at: Date) => Promise<readonly Uint8Array[]> {
   return async (certificate, others, at) => {
     const path = await verifyPath(certificate, { anchors, intermediates: others, at })

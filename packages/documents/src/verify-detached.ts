@@ -9,6 +9,7 @@ import {
   SignedData,
   type SignerInfo,
 } from 'pkijs'
+import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { ecdsaNumbers } from '@webtoki/trust'
 import { foundAlgorithm, type FoundAlgorithm, foundHash } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
@@ -82,7 +83,7 @@ const once: ReadonlySet<string> = new Set([
 
 /** Rejects with DocumentError where the file cannot be read as a signature; a signature that is wrong is a result. */
 export async function verifyDetached(
-  signature: Uint8Array,
+  signature: ByteSource,
   data: DocumentData,
   options: VerifyDetachedOptions,
 ): Promise<Verification> {
@@ -120,9 +121,9 @@ async function digestsOf(
   return digests
 }
 
-function readSignedData(bytes: Uint8Array): SignedData {
+function readSignedData(bytes: ByteSource): SignedData {
   const content = guarded(() => {
-    const parsed = fromBER(bytes.slice().buffer)
+    const parsed = fromBER(copyOf(bytes))
     if (parsed.offset === -1) throw new RangeError(parsed.result.error)
     return new ContentInfo({ schema: parsed.result })
   })
@@ -168,7 +169,7 @@ function readSigner(info: SignerInfo, certificates: readonly Certificate[]): Rea
     der: new Uint8Array(certificate.toSchema().toBER()),
     algorithm: foundAlgorithm(info.signatureAlgorithm, info.digestAlgorithm),
     digestHash: foundHash(info.digestAlgorithm),
-    signature: info.signature.valueBlock.valueHexView.slice(),
+    signature: copyOf(info.signature.valueBlock.valueHexView),
     attributes,
     messageDigest: digestValue?.valueBlock.valueHexView.slice(),
     contentType: type?.getValue?.(),
@@ -333,7 +334,7 @@ async function isSigned(reading: Reading, attributes: Uint8Array): Promise<boole
       signature = rawSignature(signature, fieldBytes[namedCurve] ?? 0)
     }
     const key = await subtle.importKey('spki', spki, imported, false, ['verify'])
-    return await subtle.verify(verified, key, signature.slice(), attributes.slice())
+    return await subtle.verify(verified, key, copyOf(signature), copyOf(attributes))
   } catch {
     return false
   }

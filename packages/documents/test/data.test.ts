@@ -1,6 +1,6 @@
 /** How a document is read, without anybody else's judgement. */
 import { createHash } from 'node:crypto'
-import { signDetached } from '@webtoki/documents'
+import { notChecked, signDetached, verifyDetached } from '@webtoki/documents'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { issue, softwareSigner } from '../../trust/test/pki.ts'
 
@@ -35,6 +35,20 @@ function fill(controller: ReadableByteStreamController, bytes: number): void {
   if (!view) throw new Error('Nobody gave a buffer.')
   controller.byobRequest.respond(Math.min(bytes, view.byteLength))
 }
+
+describe('a signature file in a Node Buffer', () => {
+  it('is its own bytes, not a good signature that lies at the beginning of the same pool', async () => {
+    const issued = await issue({ name: 'Ada', isCa: true })
+    const letter = new TextEncoder().encode('Dear reader,\n')
+    const file = await signDetached(softwareSigner(issued, 'ES256'), letter)
+    const pool = new Uint8Array(8192)
+    pool.set(file)
+    const forged = Buffer.from(pool.buffer, 8000, 5)
+    await expect(verifyDetached(forged, letter, { trust: notChecked })).rejects.toMatchObject({
+      reason: 'malformed',
+    })
+  })
+})
 
 describe('a long document', () => {
   const size = 20 * pieceBytes

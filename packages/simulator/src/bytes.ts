@@ -16,6 +16,19 @@ export function toHex(bytes: Uint8Array): string {
   return hex
 }
 
+/** A DataView over the same bytes. */
+export function dataViewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** A copy that shares nothing with the source, also of a Node Buffer, whose `slice` is a view. */
+export function copyOf(source: ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer> {
+  const view = ArrayBuffer.isView(source)
+    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
+    : new Uint8Array(source)
+  return new Uint8Array(view)
+}
+
 /** Reads base64 by the platform's own `atob`. */
 export function fromBase64(text: string): Uint8Array {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0))

@@ -1,5 +1,6 @@
 /** An engine for pkijs whose private key is a signer's: what pkijs can sign (CMS, requests, CRLs), a card can. */
 import { CryptoEngine } from 'pkijs'
+import { bufferOf, type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import type { Signer, SignOptions } from './signer.ts'
 
 /** What pkijs looks at in a private key: the names of algorithm and hash. It holds no key. */
@@ -9,8 +10,6 @@ export interface SignerKey {
   readonly usages: 'sign'[]
   readonly algorithm: { readonly name: string; readonly hash?: { readonly name: string } }
 }
-
-type Bytes = ArrayBuffer | ArrayBufferView
 
 const names: Readonly<Record<string, string>> = { ES: 'ECDSA', RS: 'RSASSA-PKCS1-v1_5', PS: 'RSA-PSS' }
 
@@ -41,17 +40,13 @@ export class SignerEngine extends CryptoEngine {
   }
 
   /** Rejects with TypeError where pkijs asks for another key, or for another hash than the signer makes. */
-  override async sign(algorithm: unknown, key: unknown, data: Bytes): Promise<ArrayBuffer> {
+  override async sign(algorithm: unknown, key: unknown, data: ByteSource): Promise<ArrayBuffer> {
     if (key !== this.privateKey) throw new TypeError('This engine signs with its own privateKey alone.')
     const asked = (algorithm as { hash?: { name?: string } }).hash?.name?.toUpperCase()
     if (asked !== this.hash)
       throw new TypeError(
         `The signer makes ${this.#signer.algorithm}, and ${asked} was asked for: pass engine.hash.`,
       )
-    const bytes = ArrayBuffer.isView(data)
-      ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-      : new Uint8Array(data)
-    const signature = await this.#signer.sign(bytes, this.#options)
-    return signature.slice().buffer as ArrayBuffer
+    return bufferOf(await this.#signer.sign(copyOf(data), this.#options))
   }
 }

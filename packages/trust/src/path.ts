@@ -1,6 +1,7 @@
 /** Certificate paths: RFC 5280, clause 6.1, as far as names, dates, signatures, CA rights and lengths go. */
 import { fromBER } from 'asn1js'
 import { type BasicConstraints, Certificate, RSAPublicKey, RSASSAPSSParams } from 'pkijs'
+import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { ecdsaNumbers, signatureOfCertificate } from './der.ts'
 import { PathError } from './errors.ts'
 
@@ -9,9 +10,9 @@ export { PathError, type PathReason } from './errors.ts'
 /** What a path is checked against. */
 export interface PathOptions {
   /** Trusted certificates in DER: roots, or the issuing CAs that a site pins. */
-  readonly anchors: readonly Uint8Array[]
+  readonly anchors: readonly ByteSource[]
   /** Certificates that may stand between, in DER. */
-  readonly intermediates?: readonly Uint8Array[]
+  readonly intermediates?: readonly ByteSource[]
   /** The moment that counts. */
   readonly at: Date
 }
@@ -52,9 +53,10 @@ export interface ReadCertificate {
 }
 
 /** Reads DER. Throws PathError 'malformed'. */
-export function readCertificate(der: Uint8Array): ReadCertificate {
+export function readCertificate(source: ByteSource): ReadCertificate {
   try {
-    const parsed = fromBER(der.slice().buffer)
+    const der = copyOf(source)
+    const parsed = fromBER(der)
     // Certificates are DER: written again, they are the same bytes. A length that lies is not.
     if (!same(new Uint8Array(parsed.result.toBER()), der)) throw new RangeError('no DER')
     const certificate = new Certificate({ schema: parsed.result })
@@ -84,7 +86,7 @@ interface Step {
  * reason of the path that came furthest. Says nothing of revocation and of what the key may be used for. Rejects with
  * RangeError where `at` is an invalid Date.
  */
-export async function verifyPath(leaf: Uint8Array, options: PathOptions): Promise<readonly Uint8Array[]> {
+export async function verifyPath(leaf: ByteSource, options: PathOptions): Promise<readonly Uint8Array[]> {
   const { at } = options
   // Compared with it, nothing has expired.
   if (Number.isNaN(at.getTime())) throw new RangeError('The moment that counts (`at`) is an invalid Date.')

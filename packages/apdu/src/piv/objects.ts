@@ -1,4 +1,5 @@
 /** Data objects of the PIV card application: discovery, CHUID and certificates, SP 800-73-4 part 1 clause 3 and appendix A. */
+import { copyOf } from '../bytes.ts'
 import { MalformedError } from '../errors.ts'
 import { compressionOf, inflate } from '../inflate.ts'
 import { decodeTlv, findTlv, readTlvHeader } from '../tlv.ts'
@@ -54,7 +55,7 @@ export function decodeChuid(object: Uint8Array): PivChuid {
   const guid = findTlv(unwrap(object, 'CHUID'), 0x34)
   if (guid === undefined || guid.every((byte) => byte === 0)) return { guid: undefined, object }
   if (guid.length !== 16) throw new MalformedError('CHUID', `a GUID of ${guid.length} bytes`)
-  return { guid: guid.slice(), object }
+  return { guid: copyOf(guid), object }
 }
 
 /** Reads the answer to GET DATA for a certificate; undefined where the object is empty. Throws MalformedError. */

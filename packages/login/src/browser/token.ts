@@ -1,4 +1,5 @@
 /** The token itself: Web eID authentication token, format web-eid:1.0. */
+import { viewOf } from '@webtoki/apdu/bytes'
 import type { Signer, SignOptions } from '@webtoki/trust'
 import { statementOf } from '../statement.ts'
 
@@ -39,6 +40,6 @@ export async function tokenFor(
 
 function toBase64(bytes: Uint8Array): string {
   let text = ''
-  for (const byte of bytes) text += String.fromCharCode(byte)
+  for (const byte of viewOf(bytes)) text += String.fromCharCode(byte)
   return (globalThis as unknown as { btoa(text: string): string }).btoa(text)
 }

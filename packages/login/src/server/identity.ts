@@ -1,5 +1,6 @@
 /** What a certificate says of its holder, and what it may be used for: RFC 5280, 4.1.2.6, 4.2.1.3, 4.2.1.4, 4.2.1.12. */
 import type { Certificate } from 'pkijs'
+import { copyOf } from '@webtoki/apdu/bytes'
 import { LoginError } from './errors.ts'
 
 /** Read from the verified certificate's subject. */
@@ -88,6 +89,6 @@ export async function fingerprintOf(der: Uint8Array): Promise<string> {
       crypto: { subtle: { digest(name: string, data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> } }
     }
   ).crypto
-  const digest = new Uint8Array(await subtle.digest('SHA-256', der.slice()))
+  const digest = new Uint8Array(await subtle.digest('SHA-256', copyOf(der)))
   return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

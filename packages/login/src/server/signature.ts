@@ -1,4 +1,5 @@
 /** The signature over the statement, by the platform's WebCrypto. */
+import { copyOf } from '@webtoki/apdu/bytes'
 import { hashNames, type LoginAlgorithm } from '../statement.ts'
 
 interface Subtle {
@@ -40,8 +41,8 @@ export async function isSigned(
         ]
       : [{ name: 'RSASSA-PKCS1-v1_5', hash }, { name: 'RSASSA-PKCS1-v1_5' }]
   try {
-    const key = await subtle.importKey('spki', publicKeyInfo.slice(), imported, false, ['verify'])
-    return await subtle.verify(verified, key, signature.slice(), statement.slice())
+    const key = await subtle.importKey('spki', copyOf(publicKeyInfo), imported, false, ['verify'])
+    return await subtle.verify(verified, key, copyOf(signature), copyOf(statement))
   } catch {
     return false
   }

@@ -1,4 +1,5 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
+import type { ByteSource } from '@webtoki/apdu/bytes'
 import { PathError, readCertificate, verifyPath } from '@webtoki/trust/path'
 import { statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
@@ -18,8 +19,8 @@ export interface LoginVerifierOptions {
   /** The site's own, as browsers print it: 'https://example.org' or 'isolated-app://…', no path, no slash at the end. */
   readonly origin: string
   /** The issuing CAs that are trusted, in DER. */
-  readonly anchors: readonly Uint8Array[]
-  readonly intermediates?: readonly Uint8Array[]
+  readonly anchors: readonly ByteSource[]
+  readonly intermediates?: readonly ByteSource[]
   readonly revocation: RevocationCheck | typeof notChecked
   readonly nonces: NonceStore
   /** Certificate policies that are not accepted, as object identifiers. */
@@ -91,7 +92,7 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   }
 }
 
-function checkAnchor(der: Uint8Array, at: number): void {
+function checkAnchor(der: ByteSource, at: number): void {
   try {
     readCertificate(der)
   } catch (cause) {

@@ -1,5 +1,5 @@
 /** What a reader with keys does with PC_to_RDR_Secure: it takes the PIN and puts it into the command (CCID 1.1, 6.1.11). */
-import { join } from '../bytes.ts'
+import { copyOf, join } from '../bytes.ts'
 import type { PadHabits } from './pad-habits.ts'
 
 /** What a person does at the keys, or what the keys do to a person. */
@@ -117,7 +117,7 @@ export async function takePins(
     // The confirmation key does nothing before there are enough digits; a person who leaves it so runs out of time.
     return length >= minDigits && length <= maxDigits ? typed : 'timeout'
   }
-  const command = message.command.slice()
+  const command = copyOf(message.command)
   const entries: readonly PinQuestion['entry'][] =
     operation === 'verify'
       ? ['pin']

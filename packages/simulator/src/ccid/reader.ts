@@ -1,5 +1,5 @@
 /** A CCID reader at APDU, TPDU or character level as a USB device: CCID 1.1, clauses 5 and 6, with faults on demand. */
-import { join, readUint16le, readUint32le, toHex, uint32le } from '../bytes.ts'
+import { copyOf, join, readUint16le, readUint32le, toHex, uint32le } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import { realClock, type SimulatorClock } from '../clock.ts'
 import { ContactCard, type ContactOptions } from '../iso7816/contact-card.ts'
@@ -415,7 +415,7 @@ export class VirtualCcidReader extends PacketDevice {
     place.contact?.restart()
     place.isPowered = true
     place.clockStatus = Clock.running
-    const atr = (isWarm ? (place.options.warmAtr ?? card.atr) : card.atr).slice()
+    const atr = copyOf(isWarm ? (place.options.warmAtr ?? card.atr) : card.atr)
     place.parameters = defaultParameters(atr)
     this.faults.wasReset('power')
     const { fault } = command

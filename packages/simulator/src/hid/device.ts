@@ -1,4 +1,5 @@
 /** A virtual HID device: reports in and out, feature reports, and a report descriptor (Device Class Definition for HID 1.11). */
+import { copyOf } from '../bytes.ts'
 
 /** How a host is told of input reports. */
 export interface HidPort {
@@ -77,7 +78,7 @@ export class EchoHidDevice implements HidDeviceModel {
   }
 
   setFeature(reportId: number, data: Uint8Array): 'ok' | 'stall' {
-    this.#features.set(reportId, data.slice())
+    this.#features.set(reportId, copyOf(data))
     return 'ok'
   }
 

@@ -1,4 +1,5 @@
 /** The frames between the bus and the preload library: u32 length, u8 type, u32 id, payload, least significant byte first. */
+import { dataViewOf } from '../bytes.ts'
 
 /** What the kernel's usbfs answers (errno.h of Linux), as positive numbers. */
 export const Errno = {
@@ -40,7 +41,7 @@ export const maxFrameBytes: number = 64 << 20
 export function encodeFrame(type: string, id: number, ...parts: readonly Uint8Array[]): Uint8Array {
   const payloadBytes = parts.reduce((sum, part) => sum + part.length, 0)
   const bytes = new Uint8Array(9 + payloadBytes)
-  const view = new DataView(bytes.buffer)
+  const view = dataViewOf(bytes)
   view.setUint32(0, 5 + payloadBytes, true)
   view.setUint8(4, type.charCodeAt(0))
   view.setUint32(5, id, true)
@@ -55,7 +56,7 @@ export function encodeFrame(type: string, id: number, ...parts: readonly Uint8Ar
 /** Numbers as the payload of an answer: signed, 32 bits each. */
 export function int32(...values: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(4 * values.length)
-  const view = new DataView(bytes.buffer)
+  const view = dataViewOf(bytes)
   values.forEach((value, i) => {
     view.setInt32(4 * i, value, true)
   })
@@ -75,11 +76,11 @@ export class FrameReader {
     for (;;) {
       if (this.#waitingBytes < 4) return frames
       const head = this.#first(4)
-      const length = new DataView(head.buffer, head.byteOffset, 4).getUint32(0, true)
+      const length = dataViewOf(head).getUint32(0, true)
       if (length < 5 || length - 5 > maxFrameBytes) throw new RangeError(`No frame is ${length} bytes long.`)
       if (this.#waitingBytes < 4 + length) return frames
       const bytes = this.#first(4 + length)
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+      const view = dataViewOf(bytes)
       frames.push({
         type: String.fromCharCode(view.getUint8(4)),
         id: view.getUint32(5, true),

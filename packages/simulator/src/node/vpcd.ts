@@ -1,4 +1,5 @@
 /** A virtual card behind vsmartcard's vpcd, the driver by which pcscd reaches cards over TCP. Messages: u16 length, most significant byte first, and a payload. */
+import { dataViewOf } from '../bytes.ts'
 import { connect, type Socket } from 'node:net'
 import type { VirtualCard } from '../card.ts'
 
@@ -116,7 +117,7 @@ const maxPayloadBytes = 0xffff
 export function encodeVpcdFrame(payload: Uint8Array): Uint8Array {
   if (payload.length > maxPayloadBytes) throw new RangeError('No message of vpcd is longer than 65535 bytes.')
   const frame = new Uint8Array(2 + payload.length)
-  new DataView(frame.buffer).setUint16(0, payload.length)
+  dataViewOf(frame).setUint16(0, payload.length)
   frame.set(payload, 2)
   return frame
 }
@@ -130,7 +131,7 @@ export class VpcdFrameReader {
     const bytes = new Uint8Array(this.#waiting.length + chunk.length)
     bytes.set(this.#waiting)
     bytes.set(chunk, this.#waiting.length)
-    const view = new DataView(bytes.buffer)
+    const view = dataViewOf(bytes)
     const payloads: Uint8Array[] = []
     let at = 0
     while (bytes.length - at >= 2) {

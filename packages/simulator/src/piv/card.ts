@@ -1,6 +1,6 @@
 /** A PIV card that keeps state, as NIST SP 800-73-4 part 2 describes its command interface. */
 import type { CardLogEntry, VirtualCard } from '../card.ts'
-import { join, platformRandom, type RandomSource, sameBytes, toInteger } from '../bytes.ts'
+import { copyOf, join, platformRandom, type RandomSource, sameBytes, toInteger } from '../bytes.ts'
 import { answerToReset } from './answer-to-reset.ts'
 import { type CommandApdu, readCommand } from './command.ts'
 import {
@@ -138,7 +138,8 @@ export class PivCard implements VirtualCard {
 
   /** Certificate of a slot (DER, uncompressed); undefined where there is none. */
   certificateOf(slot: PivSlot): Uint8Array | undefined {
-    return this.#certificates.get(slot)?.slice()
+    const certificate = this.#certificates.get(slot)
+    return certificate && copyOf(certificate)
   }
 
   reset(_kind: 'cold' | 'warm'): void {
@@ -154,7 +155,7 @@ export class PivCard implements VirtualCard {
   }
 
   process(command: Uint8Array): Promise<Uint8Array> {
-    const bytes = command.slice()
+    const bytes = copyOf(command)
     const power = this.#power
     const answer = this.#turn.then(async () => {
       // What was sent before the power went away has no one to answer to and must change nothing.

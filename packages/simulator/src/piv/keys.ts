@@ -1,6 +1,6 @@
 /** The asymmetric keys of a virtual PIV card: algorithms of SP 800-78-4 table 6-2 and what a card computes with them. */
 import { p256, p384 } from '@noble/curves/nist.js'
-import { fromBase64, fromHex, fromInteger, join, type RandomSource, toInteger } from '../bytes.ts'
+import { copyOf, fromBase64, fromHex, fromInteger, join, type RandomSource, toInteger } from '../bytes.ts'
 import { type RsaPrivateKey, rsaKeyFromPrimes, rsaPrivateOperation } from '../crypto/raw-rsa.ts'
 import { tlv } from './tlv.ts'
 
@@ -56,7 +56,7 @@ export function pivEcKey(algorithm: number, scalar: Uint8Array): PivEcKey | unde
   for (const curve of ['p256', 'p384'] as const) {
     const { algorithm: own, ecdsa, bytes } = curves[curve]
     if (own === algorithm && scalar.length === bytes && ecdsa.utils.isValidSecretKey(scalar)) {
-      return { kind: 'ec', algorithm, curve, scalar: scalar.slice() }
+      return { kind: 'ec', algorithm, curve, scalar: copyOf(scalar) }
     }
   }
   return undefined

@@ -1,6 +1,6 @@
 /** The management key 9B and its block ciphers (SP 800-78-4 table 6-2), and the two ways to authenticate with it. */
 import { ecb } from '@noble/ciphers/aes.js'
-import { type RandomSource, sameBytes } from '../bytes.ts'
+import { copyOf, type RandomSource, sameBytes } from '../bytes.ts'
 import { tripleDesEncrypt } from '../crypto/triple-des.ts'
 
 /** A management key and its algorithm reference. */
@@ -35,7 +35,7 @@ export class ManagementDialogue {
 
   /** What the card sends: the witness encrypted, or the challenge in clear. */
   get question(): Uint8Array {
-    return this.#mutual ? encrypt(this.#key, this.#question) : this.#question.slice()
+    return this.#mutual ? encrypt(this.#key, this.#question) : copyOf(this.#question)
   }
 
   /** Answers a challenge: true where the terminal encrypted it under the key. */

@@ -1,5 +1,5 @@
 /** The data objects a factory-new virtual PIV card holds (SP 800-73-4 part 1 §3 and appendix A). */
-import { fromHex, join } from '../bytes.ts'
+import { copyOf, fromHex, join } from '../bytes.ts'
 import { readObjects, tlv } from './tlv.ts'
 
 /** Key references that carry a certificate by default. */
@@ -82,6 +82,6 @@ async function through(
   bytes: Uint8Array,
   stream: CompressionStream | DecompressionStream,
 ): Promise<Uint8Array> {
-  const input = new Blob([bytes.slice()]).stream().pipeThrough(stream)
+  const input = new Blob([copyOf(bytes)]).stream().pipeThrough(stream)
   return new Uint8Array(await new Response(input).arrayBuffer())
 }

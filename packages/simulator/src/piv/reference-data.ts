@@ -1,5 +1,5 @@
 /** A PIN or PUK with its tries, as ISO 7816-4 §11.5 and SP 800-73-4 part 2 §3.2 want it. */
-import { sameBytes } from '../bytes.ts'
+import { copyOf, sameBytes } from '../bytes.ts'
 
 /** What a comparison came to. */
 export type Comparison = 'right' | 'wrong' | 'blocked'
@@ -11,7 +11,7 @@ export class ReferenceData {
   readonly #maxTries: number
 
   constructor(value: Uint8Array, maxTries: number) {
-    this.#value = value.slice()
+    this.#value = copyOf(value)
     this.#maxTries = maxTries
     this.#triesLeft = maxTries
   }
@@ -33,7 +33,7 @@ export class ReferenceData {
 
   /** Puts a new value in place, with all tries. */
   replace(value: Uint8Array): void {
-    this.#value = value.slice()
+    this.#value = copyOf(value)
     this.#triesLeft = this.#maxTries
   }
 }

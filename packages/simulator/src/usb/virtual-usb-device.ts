@@ -1,4 +1,5 @@
 /** A `USBDevice` as Chromium 156 gives it to a page: the same exceptions, at the same calls, with the same words. */
+import { copyOf, dataViewOf } from '../bytes.ts'
 import { readConfiguration } from './descriptors.ts'
 import type { InResult } from './device-model.ts'
 import { readVersion } from './packet-device.ts'
@@ -204,7 +205,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     this.#ensureControlAllowed(method, setup)
     const answer = this.#plugged.model.control(setupPacket(setup, 0x80, length), new Uint8Array())
     if (answer === 'stall') return { status: 'stall' }
-    return { status: 'ok', data: viewOf(answer) }
+    return { status: 'ok', data: dataViewOf(answer) }
   }
 
   async controlTransferOut(
@@ -254,7 +255,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
         resolve(
           result.status === 'stall'
             ? { status: 'stall' }
-            : { status: result.status, data: viewOf(result.data) },
+            : { status: result.status, data: dataViewOf(result.data) },
         )
       })
     })
@@ -521,16 +522,6 @@ type ExceptionName =
 
 function fail(method: string, name: ExceptionName, message: string): DOMException {
   return new DOMException(`Failed to execute '${method}' on 'USBDevice': ${message}`, name)
-}
-
-function copyOf(source: BufferSource): Uint8Array {
-  return ArrayBuffer.isView(source)
-    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength).slice()
-    : new Uint8Array(source).slice()
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function setupPacket(setup: UsbControlTransferParameters, direction: number, length: number) {
