@@ -2,6 +2,7 @@
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { createSHA256, createSHA384, createSHA512 } from 'hash-wasm'
 import { type DocumentData, piecesOf, type ReadOptions } from './data.ts'
+import { DocumentError } from './errors.ts'
 
 /** The hashes that signatures made and verified here use. */
 export type HashName = 'SHA-256' | 'SHA-384' | 'SHA-512'
@@ -25,12 +26,31 @@ async function createHasher(name: HashName): Promise<Hasher> {
   }
 }
 
-/** Whoever hashes a document in another place: a worker, as a rule. */
+/** Hashes a document in another place, such as a worker. Resolves to the digest: 32, 48 or 64 bytes. */
 export type DigestElsewhere = (
   name: HashName,
   data: DocumentData,
   options: ReadOptions,
 ) => Promise<Uint8Array>
+
+const digestBytes: Readonly<Record<HashName, number>> = { 'SHA-256': 32, 'SHA-384': 48, 'SHA-512': 64 }
+
+/**
+ * Asks the site's function. What is not a digest is refused before anybody signs it, or compares it with an attribute
+ * that a signer left empty. Rejects with DocumentError 'unreadable'.
+ */
+export async function digestElsewhere(
+  digest: DigestElsewhere,
+  name: HashName,
+  data: DocumentData,
+  options: ReadOptions,
+): Promise<Uint8Array> {
+  const answer: unknown = await digest(name, data, options)
+  if (ArrayBuffer.isView(answer) && answer.byteLength === digestBytes[name]) return answer as Uint8Array
+  throw new DocumentError('unreadable', {
+    cause: new TypeError(`\`digest\` has to resolve to the ${digestBytes[name]} bytes of ${name}.`),
+  })
+}
 
 /** One reading for several hashes. Rejects with DocumentError 'unreadable' and 'cancelled'. */
 export async function digestDocument<N extends HashName>(

@@ -8,6 +8,7 @@ export { trustedBy } from './trusted-by.ts'
 export {
   type FoundSigner,
   notChecked,
+  type TrustAnswer,
   type Verification,
   verifyDetached,
   type VerifyDetachedOptions,

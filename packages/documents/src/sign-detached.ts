@@ -24,7 +24,7 @@ import { copyOf, viewOf } from '@webtoki/apdu/bytes'
 import type { Signer, SignSignal } from '@webtoki/trust'
 import { digestIdentifier, hashOf, signatureIdentifier, unsignedInteger } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
-import { type DigestElsewhere, digestDocument, hash } from './digest.ts'
+import { type DigestElsewhere, digestDocument, digestElsewhere, hash } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
 
@@ -56,7 +56,7 @@ export async function signDetached(
   const digest =
     options.digest === undefined
       ? (await digestDocument([name], data, options))[name]
-      : await options.digest(name, data, options)
+      : await digestElsewhere(options.digest, name, data, options)
   const attributes = inDerOrder([
     new Attribute({ type: oids.contentType, values: [new ObjectIdentifier({ value: oids.data })] }),
     new Attribute({ type: oids.messageDigest, values: [octets(digest)] }),

@@ -13,7 +13,7 @@ import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { ecdsaNumbers } from '@webtoki/trust'
 import { foundAlgorithm, type FoundAlgorithm, foundHash } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
-import { type DigestElsewhere, digestDocument, hash, type HashName } from './digest.ts'
+import { type DigestElsewhere, digestDocument, digestElsewhere, hash, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
 import { type SigningUse, signingUseOf } from './signing-use.ts'
@@ -21,16 +21,22 @@ import { type SigningUse, signingUseOf } from './signing-use.ts'
 /** Said where nobody is asked whom to trust: it can be chosen, and not forgotten. */
 export const notChecked: unique symbol = Symbol('trust is not checked')
 
+/**
+ * Whether a certificate is trusted. Yes is `true`, or a path in DER that begins with the certificate, as `verifyPath`
+ * resolves to it. Whatever else comes is a no.
+ */
+export type TrustAnswer = boolean | readonly Uint8Array[]
+
 /** How a signature is verified. */
 export interface VerifyDetachedOptions extends ReadOptions {
   /** Digests elsewhere, in a worker say; asked once for each hash. Default: here, in pieces. */
   readonly digest?: DigestElsewhere
   /**
    * Says whether the certificate is trusted: `trustedBy(anchors)`, or a function that gets the signer's certificate, the
-   * others of the file, and `at`. Not trusted is what rejects, and what resolves to false.
+   * others of the file, and `at`. Without an explicit yes, the certificate is not trusted; nor if it rejects.
    */
   readonly trust:
-    | ((certificate: Uint8Array, others: readonly Uint8Array[], at: Date) => Promise<unknown>)
+    | ((certificate: Uint8Array, others: readonly Uint8Array[], at: Date) => Promise<TrustAnswer>)
     | typeof notChecked
   /**
    * The moment that counts; default: now. The signing time in the file is the signer's word alone, and an expired
@@ -117,7 +123,7 @@ async function digestsOf(
   const { digest } = options
   if (digest === undefined) return digestDocument(names, data, options)
   const digests: Partial<Record<HashName, Uint8Array>> = {}
-  for (const name of names) digests[name] = await digest(name, data, options)
+  for (const name of names) digests[name] = await digestElsewhere(digest, name, data, options)
   return digests
 }
 
@@ -285,11 +291,23 @@ async function trustOf(
 ): Promise<Pick<FoundSigner, 'trust' | 'trustError'>> {
   if (trust === notChecked) return { trust: 'not-checked' }
   try {
-    if ((await trust(der, others, at)) === false) throw new DocumentError('untrusted')
-    return { trust: 'trusted' }
+    const answer: unknown = await trust(der, others, at)
+    if (isYes(answer, der)) return { trust: 'trusted' }
+    if (answer === false) throw new DocumentError('untrusted')
+    const came = Array.isArray(answer) ? 'another path' : typeof answer
+    throw new DocumentError('untrusted', {
+      cause: new TypeError(
+        `Yes is true, or a path that begins with the certificate; \`trust\` gave ${came}.`,
+      ),
+    })
   } catch (trustError) {
     return { trust: 'untrusted', trustError }
   }
+}
+
+function isYes(answer: unknown, der: Uint8Array): boolean {
+  const first: unknown = Array.isArray(answer) ? answer[0] : undefined
+  return answer === true || (ArrayBuffer.isView(first) && same(first as Uint8Array, der))
 }
 
 interface Subtle {

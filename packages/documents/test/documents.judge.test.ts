@@ -302,7 +302,9 @@ describe('whom a signature is of', () => {
     expect(found.signers[0]?.trustError).toMatchObject({ code: 'trust/path', reason: 'expired' })
     expect(await verifyDetached(backdated, letter, { trust, at: within })).toMatchObject({ valid: true })
     const judged: Date[] = []
-    await verifyDetached(backdated, letter, { trust: async (_certificate, _others, at) => judged.push(at) })
+    await verifyDetached(backdated, letter, {
+      trust: async (_certificate, _others, at) => judged.push(at) > 0,
+    })
     expect(Math.abs((judged[0]?.getTime() ?? 0) - Date.now())).toBeLessThan(60_000)
   })
 
