@@ -16,6 +16,15 @@ export const hashNames = {
 /** Web eID's algorithms are JOSE's. */
 export type LoginAlgorithm = keyof typeof hashNames
 
+/** In base64: 256 bits at least (Web eID). */
+export const nonceCharacters = { min: 44, max: 128 } as const
+
+/** False for whatever else a store may answer: written as text, `null` and `{}` are easily guessed. */
+export function isNonce(nonce: unknown): nonce is string {
+  if (typeof nonce !== 'string') return false
+  return nonce.length >= nonceCharacters.min && nonce.length <= nonceCharacters.max
+}
+
 /** The part of the platform that this needs, for rooms without DOM types. */
 interface Platform {
   readonly crypto: {

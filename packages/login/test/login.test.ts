@@ -304,7 +304,8 @@ describe('Web eID’s own tokens, judged as its own validator judges them', () =
     (arc) => `1.3.6.1.4.1.${arc}`,
   )
   const outcomeOf = (example: (typeof webEid.cases)[number]): Promise<unknown> => {
-    const nonce = example.nonce ?? 'x'.repeat(44)
+    // One case has an empty nonce: it is about the token's version, and a session without a nonce is refused before.
+    const nonce = example.nonce || 'x'.repeat(44)
     const verifier = createLoginVerifier({
       origin: example.origin,
       anchors: example.trustedCAs.map((name) => bytesOf(certificates[name]?.derBase64 ?? '')),

@@ -1,7 +1,7 @@
 /** The token itself: Web eID authentication token, format web-eid:1.0. */
 import { viewOf } from '@webtoki/apdu/bytes'
 import type { Signer, SignOptions } from '@webtoki/trust'
-import { statementOf } from '../statement.ts'
+import { isNonce, nonceCharacters, statementOf } from '../statement.ts'
 
 /** Sent to the server as JSON. */
 export interface LoginToken {
@@ -14,9 +14,6 @@ export interface LoginToken {
   readonly appVersion: string
 }
 
-const MIN_NONCE = 44
-const MAX_NONCE = 128
-
 /** Throws RangeError where the nonce has not 44 to 128 characters. */
 export async function tokenFor(
   origin: string,
@@ -24,8 +21,9 @@ export async function tokenFor(
   nonce: string,
   options: SignOptions = {},
 ): Promise<LoginToken> {
-  if (nonce.length < MIN_NONCE || nonce.length > MAX_NONCE) {
-    throw new RangeError(`A nonce has ${MIN_NONCE} to ${MAX_NONCE} characters, not ${nonce.length}.`)
+  if (!isNonce(nonce)) {
+    const { min, max } = nonceCharacters
+    throw new RangeError(`A nonce has ${min} to ${max} characters, not ${String(nonce).length}.`)
   }
   const { algorithm, certificate } = signer
   const signature = await signer.sign(await statementOf(algorithm, origin, nonce), options)

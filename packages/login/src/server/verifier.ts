@@ -1,10 +1,10 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
 import type { ByteSource } from '@webtoki/apdu/bytes'
 import { PathError, readCertificate, verifyPath } from '@webtoki/trust/path'
-import { statementOf } from '../statement.ts'
+import { isNonce, statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
 import { checkIssuerUse, checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
-import type { NonceStore } from './nonces.ts'
+import { isSession, type NonceStore } from './nonces.ts'
 import { isSigned } from './signature.ts'
 import { readToken } from './token.ts'
 
@@ -50,8 +50,9 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   return {
     verify: async (token, session) => {
       // First of all, so that no token can be tried twice.
-      const nonce = await nonces.take(session)
-      if (nonce === undefined) throw new LoginError('nonce-missing')
+      const nonce: unknown = isSession(session) ? await nonces.take(session) : undefined
+      // A site's own store may answer null, or whatever its database has for nothing.
+      if (!isNonce(nonce)) throw new LoginError('nonce-missing')
       const { algorithm, certificate: der, signature } = readToken(token)
       const read = wrapped(() => readCertificate(der))
       checkUse(read.certificate, options.disallowedPolicies ?? [])
