@@ -56,10 +56,11 @@ export async function requestPin(source: PinSource, need: PinNeed): Promise<PinA
     ...(need.pinPad === undefined ? {} : { pinPad: need.pinPad }),
     signal,
   }
-  const answer = await untilAborted(source(request), signal)
-  if (answer === undefined) throw new CryptokiError(CKR.FUNCTION_CANCELED, { detail: 'no PIN was given' })
-  if (typeof (answer.pin as unknown) === 'string') {
-    const detail = 'a PIN is given as bytes, such as TextEncoder makes of a text; it was not sent'
+  const answer = await untilAborted(Promise.resolve(source(request)), signal)
+  if (answer === undefined || answer === null)
+    throw new CryptokiError(CKR.FUNCTION_CANCELED, { detail: 'no PIN was given' })
+  if (!hasPin(answer)) {
+    const detail = 'a PIN is given as { pin }, bytes such as TextEncoder makes of a text; nothing was sent'
     throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
   }
   if (need.pinPad === undefined && (answer.pin.length < minBytes || answer.pin.length > maxBytes)) {
@@ -69,11 +70,14 @@ export async function requestPin(source: PinSource, need: PinNeed): Promise<PinA
   return answer
 }
 
+/** Pages without types answer anything; another realm's Uint8Array is one too. */
+function hasPin(answer: unknown): answer is PinAnswer {
+  const { pin } = (answer ?? {}) as { readonly pin?: unknown }
+  return Object.prototype.toString.call(pin) === '[object Uint8Array]'
+}
+
 /** A PIN that comes after its operation was abandoned is overwritten unseen. */
-function untilAborted(
-  asked: Promise<PinAnswer | undefined>,
-  signal: AbortSignalLike,
-): Promise<PinAnswer | undefined> {
+function untilAborted(asked: Promise<unknown>, signal: AbortSignalLike): Promise<unknown> {
   return new Promise((resolve, reject) => {
     let over = false
     const abort = (): void => {
@@ -85,8 +89,8 @@ function untilAborted(
     asked.then(
       (answer) => {
         signal.removeEventListener('abort', abort)
-        if (over) answer?.pin.fill(0)
-        else resolve(answer)
+        if (!over) resolve(answer)
+        else if (hasPin(answer)) answer.pin.fill(0)
       },
       (error: unknown) => {
         signal.removeEventListener('abort', abort)
