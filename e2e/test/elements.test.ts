@@ -1,4 +1,4 @@
-import type { WebtokiCertificates, WebtokiProgress, WebtokiReaders } from '@webtoki/ui'
+import type { WebtokiCertificates, WebtokiPin, WebtokiProgress, WebtokiReaders } from '@webtoki/ui'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { CardCertificate } from 'webtoki'
@@ -48,6 +48,27 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     await expect.poll(() => page.getByRole('button', { name: 'Leser verbinden' }).count()).toBe(1)
     expect(await page.getByRole('progressbar', { name: 'Das Dokument wird gelesen' }).count()).toBe(1)
   })
+
+  it.each([
+    ['unchecked', false, undefined],
+    ['checked', true, true],
+  ] as const)(
+    'the last try is accepted by the box alone: %s, and sent by a script that skips the browser’s checks',
+    async (_name, checked, acceptLastTry) => {
+      const answered = page.evaluate(async () => {
+        lab.ui.defineElements()
+        const dialog = document.createElement('webtoki-pin') as WebtokiPin
+        document.body.append(dialog)
+        const { signal } = new AbortController()
+        const reply = await dialog.ask({ user: 'user', label: 'Ada', triesLeft: 1, lastTry: true, signal })
+        return { acceptLastTry: reply?.acceptLastTry, bytes: reply?.pin.length }
+      })
+      await page.locator('#pin').fill('123456')
+      if (checked) await page.getByLabel('I am sure of my PIN').check()
+      await page.locator('webtoki-pin form').evaluate((form) => form.dispatchEvent(new Event('submit')))
+      expect(await answered).toEqual({ acceptLastTry, bytes: 6 })
+    },
+  )
 
   /** Certificates of one person, in readers of these names, good from and to so many days from now. */
   const show = (certificates: readonly { reader: string; subject?: string; from?: number; to?: number }[]) =>

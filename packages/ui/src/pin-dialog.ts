@@ -74,7 +74,7 @@ export class WebtokiPin extends ElementBase {
           field.focus()
           return
         }
-        end(request.lastTry ? { pin, acceptLastTry: true } : { pin })
+        end(sure.checked ? { pin, acceptLastTry: true } : { pin })
       })
       this.#root.append(dialog)
       dialog.showModal()
