@@ -62,8 +62,10 @@ export function relyingParty({ isOwn, isCrossSite = false, now = Date.now }: Rel
   const sessions = new Sessions(now)
   const app = new Hono()
   app.use(secureHeaders())
+  // Only true is a yes: a promise of false is an object.
+  const isOurs = (origin: string): boolean => isOwn(origin) === true
   if (isCrossSite)
-    app.use('/api/*', cors({ origin: (origin) => (isOwn(origin) ? origin : null), credentials: true }))
+    app.use('/api/*', cors({ origin: (origin) => (isOurs(origin) ? origin : null), credentials: true }))
 
   const cookie: CookieOptions = {
     httpOnly: true,
@@ -79,7 +81,7 @@ export function relyingParty({ isOwn, isCrossSite = false, now = Date.now }: Rel
 
   // SameSite=Strict keeps other sites' requests without a session; this keeps them out altogether.
   app.use('/api/*', async (context, next) => {
-    if (!isOwn(context.req.header('origin') ?? ''))
+    if (!isOurs(context.req.header('origin') ?? ''))
       return context.json({ message: 'Another site asked for this.' }, 403)
     return next()
   })

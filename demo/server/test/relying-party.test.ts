@@ -220,3 +220,28 @@ describe('an isolated app’s site', () => {
     expect(strange.headers.get('set-cookie')).toBeNull()
   })
 })
+
+describe('whose page asks', () => {
+  it.each([
+    ['undefined', undefined],
+    ['null', null],
+    ['{}', {}],
+    ['[]', []],
+    ["''", ''],
+    ["'no'", 'no'],
+    ['0', 0],
+    ['1', 1],
+    ['NaN', Number.NaN],
+    ['a promise of false', Promise.resolve(false)],
+    ['a promise of true', Promise.resolve(true)],
+  ])('is the site’s own only if the answer is true, and not if it is %s', async (_name, answer) => {
+    const app = relyingParty({ isOwn: () => answer as boolean, isCrossSite: true })
+    const asked = await app.request('/api/nonce', {
+      method: 'POST',
+      headers: { origin: 'https://another.example' },
+    })
+    expect(asked.status).toBe(403)
+    expect(asked.headers.get('access-control-allow-origin')).toBeNull()
+    expect(asked.headers.get('set-cookie')).toBeNull()
+  })
+})
