@@ -1,4 +1,5 @@
 /** What can go wrong between a host and a card, where it strikes, and how it ends. */
+import type { VirtualCard } from '../card.ts'
 import type { MessageName } from './messages.ts'
 
 /** Where a pulled card or cable strikes: before the card works, while it does (its answer is lost), or after its answer. */
@@ -78,6 +79,8 @@ export type Fault = { readonly ends: FaultEnd } & (
       readonly delayMs?: number
     }
   | { readonly kind: 'slow-card'; readonly delayMs: number }
+  /** Another card lies in the slot when the message comes, put there quicker than anybody looks. */
+  | { readonly kind: 'card-swapped'; readonly card: VirtualCard }
 )
 
 /** The kinds of fault. */

@@ -27,6 +27,7 @@ export const readerProfiles: Readonly<
     | 'gemPcTwin'
     | 'gemPc433Sl'
     | 'hsic'
+    | 'jinmuyuMr800'
     | 'weneo'
     | 'scr3310Ntt'
     | 'sdi011'
@@ -107,6 +108,19 @@ export const readerProfiles: Readonly<
     interfaceClass: 0x0b,
     ccidDescriptor:
       '36211001000102000000fc0d0000fc0d000000802500008025000000fe0000000000000000000000400802000f010000ffff00000001',
+    interrupt: false,
+  },
+  /** Jinmuyu_Electronics_MR800.txt: Smart Card class, extended APDU level, two slots, no interrupt endpoint; powers cards itself. */
+  jinmuyuMr800: {
+    vendorId: 0x03eb,
+    productId: 0x6100,
+    deviceVersion: 0x0100,
+    manufacturer: 'Jinmuyu Electronics Co., Ltd.',
+    product: 'MR800',
+    interfaceName: 'CCID',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001010103000000660e0000660e000000802500008025000000fe0000000000000000000000be0104000f020000000000000001',
     interrupt: false,
   },
   /** SCR331.txt: Smart Card class, TPDU level; SetParameters makes it negotiate. */

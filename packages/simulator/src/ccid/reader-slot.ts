@@ -1,4 +1,5 @@
 /** A slot of a virtual reader: its card, and the exchange that it is busy with (CCID 1.1, 4.2, 6.1.4, 6.2.6). */
+import { copyOf } from '../bytes.ts'
 import { join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import type { ContactCard, ContactOptions } from '../iso7816/contact-card.ts'
@@ -91,6 +92,19 @@ export class ReaderSlot {
   done(): void {
     this.isBusy = false
     this.working = undefined
+  }
+
+  /** Resets the card, warm if it has power, and gives it power; what it answers. There is a card. */
+  activate(): Uint8Array {
+    const card = this.card as VirtualCard
+    const isWarm = this.isPowered
+    card.reset(isWarm ? 'warm' : 'cold')
+    this.contact?.restart()
+    this.isPowered = true
+    this.clockStatus = Clock.running
+    const atr = copyOf(isWarm ? (this.options.warmAtr ?? card.atr) : card.atr)
+    this.parameters = defaultParameters(atr)
+    return atr
   }
 
   /** Takes the current from the card. */

@@ -1,5 +1,5 @@
 /** A CCID reader at APDU, TPDU or character level as a USB device: CCID 1.1, clauses 5 and 6, with faults on demand. */
-import { copyOf, join, readUint16le, readUint32le, toHex, uint32le } from '../bytes.ts'
+import { join, readUint16le, readUint32le, toHex, uint32le } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import { realClock, type SimulatorClock } from '../clock.ts'
 import { ContactCard, type ContactOptions } from '../iso7816/contact-card.ts'
@@ -37,6 +37,8 @@ const TPDU_LEVEL = 0x1_0000
 /** dwFeatures: SetParameters makes the reader negotiate (PPS). */
 const AUTOMATIC_PPS = 0x80
 
+/** dwFeatures: the reader powers a card that is put in. */
+const ACTIVATES_ON_INSERTION = 0x04
 /** dwFeatures: the reader finds the voltage by itself. */
 const AUTOMATIC_VOLTAGE = 0x08
 /** By bPowerSelect (6.1.1). */
@@ -134,7 +136,15 @@ export class VirtualCcidReader extends PacketDevice {
             this.counters.executed(commandBytes, responseBytes, place.transfersBefore),
           )
         : undefined
+    if (this.isPlugged) this.#activateBySelf(place)
     this.#changed(place)
+  }
+
+  /** Cold, as the host's first IccPowerOn is; only where the reader powers cards itself. */
+  #activateBySelf(place: ReaderSlot): void {
+    if (place.card === undefined || (this.#abilities.features & ACTIVATES_ON_INSERTION) === 0) return
+    place.powerSelect = 0
+    place.activate()
   }
 
   /** Out and in again, quicker than anybody looks: no power, and mute to the first power-on. */
@@ -204,6 +214,7 @@ export class VirtualCcidReader extends PacketDevice {
     for (const slot of this.#slots) {
       slot.cutOff()
       slot.powerOff()
+      if (why !== 'unplug') this.#activateBySelf(slot)
       slot.isChanged = slot.card !== undefined
     }
     if (why !== 'unplug' && this.#slots.some((slot) => slot.isChanged)) this.#notify()
@@ -273,6 +284,7 @@ export class VirtualCcidReader extends PacketDevice {
       }
     }
     if (fault?.kind === 'reinserted') this.reinsert(command.slot)
+    if (fault?.kind === 'card-swapped') this.insert(fault.card, command.slot)
     if (fault?.kind === 'suspended') {
       this.suspend()
       return
@@ -409,14 +421,8 @@ export class VirtualCcidReader extends PacketDevice {
       this.#fail(command, place, CcidError.ICC_MUTE)
       return
     }
-    const isWarm = place.isPowered
     place.cutOff()
-    card.reset(isWarm ? 'warm' : 'cold')
-    place.contact?.restart()
-    place.isPowered = true
-    place.clockStatus = Clock.running
-    const atr = copyOf(isWarm ? (place.options.warmAtr ?? card.atr) : card.atr)
-    place.parameters = defaultParameters(atr)
+    const atr = place.activate()
     this.faults.wasReset('power')
     const { fault } = command
     if (fault?.kind === 'damaged-atr') atr[atr.length - 1] = (atr[atr.length - 1] as number) ^ 0xff

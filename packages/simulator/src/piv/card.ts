@@ -92,6 +92,7 @@ export class PivCard implements VirtualCard {
 
   constructor(options: PivCardOptions = {}) {
     this.#options = options
+    this.#selected = options.isDefaultSelected ?? false
     this.#random = options.random ?? platformRandom
     const extended = options.extendedLength ?? true
     this.atr = answerToReset(options.protocols ?? 'T=1', extended)
@@ -148,7 +149,7 @@ export class PivCard implements VirtualCard {
 
   powerOff(): void {
     this.#power += 1
-    this.#selected = false
+    this.#selected = this.#options.isDefaultSelected ?? false
     this.#forgetSecurity()
     this.#chain = undefined
     this.#rest = nothing

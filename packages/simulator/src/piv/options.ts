@@ -39,6 +39,8 @@ export interface PivCardOptions {
   readonly lastWrongPin?: '6983' | '63C0'
   /** INS FF (set management key), FE (import key), FB (reset) and RSA 3072/4096. Default false: plain SP 800-73. */
   readonly vendorExtensions?: boolean
+  /** The PIV application is the one that is selected after a reset (SP 800-73-4 part 2, 2.3.1). Default false. */
+  readonly isDefaultSelected?: boolean
   readonly random?: RandomSource
 }
 
