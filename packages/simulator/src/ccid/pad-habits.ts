@@ -2,6 +2,8 @@
 
 /** Absent members: as the standard has it. */
 export interface PadHabits {
+  /** Operations that bPINSupport announces and the reader does not know: it answers them by SlotStatus, as any message that it does not know. */
+  readonly unknown?: readonly ('verify' | 'modify')[]
   /** The only bEntryValidationCondition that it takes. */
   readonly validation?: number
   /** The only bNumberMessage that it takes where a PIN is verified. */

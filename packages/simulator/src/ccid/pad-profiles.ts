@@ -14,6 +14,7 @@ export const padProfiles: Readonly<
     | 'ezioShield'
     | 'gemPcPinpad'
     | 'hpKus0133'
+    | 'qemuUsbCcid'
     | 'spr532',
     ReaderProfile
   >
@@ -126,6 +127,21 @@ export const padProfiles: Readonly<
       '36211001000303000000c0120000401f0000006732000000b0040000fc0000000000000001000000ba0001000f010000ffff00000301',
     interrupt: true,
     clockFrequenciesKHz: [4800, 6000, 8000, 12000],
+  },
+  /** QEMU, hw/usb/dev-smartcard-reader.c: Smart Card class, TPDU level, T=0; announces a pad (bPINSupport 1) that it lacks. */
+  qemuUsbCcid: {
+    vendorId: 0x08e6,
+    productId: 0x4433,
+    deviceVersion: 0x0000,
+    manufacturer: 'QEMU',
+    product: 'QEMU USB CCID',
+    interfaceName: 'CCID Interface',
+    interfaceClass: 0x0b,
+    ccidDescriptor:
+      '36211001000701000000a00f0000000001000080250000' +
+      '00c2010000fe0000000000000000000000fe04010012000100ffff00000101',
+    interrupt: true,
+    pad: { unknown: ['verify', 'modify'] },
   },
   /** SPR532.txt: vendor class, TPDU level; SetParameters makes it negotiate. */
   spr532: {

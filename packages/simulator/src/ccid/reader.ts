@@ -531,6 +531,10 @@ export class VirtualCcidReader extends PacketDevice {
   async #secure(command: Command, place: ReaderSlot): Promise<void> {
     const { card, contact } = place
     const { pad = {} } = this.profile
+    if (pad.unknown?.includes(command.data[0] === 1 ? 'modify' : 'verify')) {
+      this.#answer(command, SLOT_STATUS, FAILED | place.status, CcidError.COMMAND_NOT_SUPPORTED, 0)
+      return
+    }
     const needed = command.data[0] === 1 ? 2 : 1
     if ((this.#pinSupport & needed) === 0 || this.#isKeyDown) {
       this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
