@@ -136,6 +136,17 @@ export class PinPadTimeoutError extends SmartcardError {
   }
 }
 
+/**
+ * The reader announces a PIN pad and refused the PIN entry itself: nobody typed, and nothing was sent to the card. Ask
+ * for the PIN on the computer.
+ */
+export class PinPadRefusedError extends SmartcardError {
+  readonly code = 'card/pin-pad-refused'
+  constructor(options?: ErrorOptions) {
+    super('The reader announces a PIN pad but takes no PIN on it; enter the PIN on the computer.', options)
+  }
+}
+
 /** The card (or this driver, so far) lacks what was asked for. Nothing was sent. */
 export class NotSupportedError extends SmartcardError {
   readonly code = 'card/not-supported'
@@ -205,6 +216,11 @@ export class ReaderRefusedError extends SmartcardError {
     this.bError = bError
     this.errorName = errorName
   }
+
+  /** The reader did nothing: it does not know the message (bError 00), or refuses a field of it (01 to 7F; CCID 1.1, table 6.2-2). */
+  get isOfMessage(): boolean {
+    return this.bError < 0x80
+  }
 }
 
 /** What the person can do about the refusals that a person can do something about. */
@@ -265,6 +281,7 @@ export type AnyCardError =
   | LastTryError
   | PinPadCancelledError
   | PinPadTimeoutError
+  | PinPadRefusedError
   | NotSupportedError
   | TransactionError
   | AbortedError

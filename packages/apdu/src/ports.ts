@@ -45,7 +45,10 @@ export interface ChannelLimits {
   readonly responseBytes: number
 }
 
-/** PIN entry on the reader itself: the PIN never reaches the host. PinPadCancelledError and PinPadTimeoutError are not "wrong PIN". */
+/**
+ * PIN entry on the reader itself: the PIN never reaches the host. PinPadCancelledError, PinPadTimeoutError and
+ * PinPadRefusedError are not "wrong PIN": the card was sent nothing.
+ */
 export interface PinPad {
   /** Sends the template with the typed PIN; resolves to the card's answer, status word included. */
   verify(template: PinTemplate, options?: TransmitOptions): Promise<Uint8Array>

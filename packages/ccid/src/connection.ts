@@ -9,7 +9,6 @@ import {
   type ChannelLimits,
   concatBytes,
   MalformedError,
-  NotSupportedError,
   type PinPad,
   type PinTemplate,
   ReaderRefusedError,
@@ -38,6 +37,8 @@ const MAX_RESPONSE_BYTES = 65_538
 export interface PoweredSlot {
   readonly number: number
   readonly reader: CcidReader
+  /** bPINSupport, less what the reader turned out not to know. */
+  pinSupport: number
   /** Cold where the card was off, warm where it was on. Resolves to the ATR. */
   powerOn(): Promise<Uint8Array>
   powerOff(): Promise<void>
@@ -145,7 +146,7 @@ export class CcidConnection implements CardConnection {
       const turn: Turn = {
         begin: () => {
           this.#slot.reader.clock.clearTimeout(timer)
-          const own = new Channel(this, this.#lastOwner === owner)
+          const own = new Channel(this, this.#slot.pinSupport, this.#lastOwner === owner)
           channel = own
           this.#running = own
           this.#entering = true
@@ -243,27 +244,17 @@ export class CcidConnection implements CardConnection {
     return this.#translate(error)
   }
 
-  /** Which of the two the reader's keys are good for. */
-  get pinSupport(): number {
-    return this.#slot.reader.descriptor.pinSupport
-  }
-
   /** Called by the channel's PIN pad: one PC_to_RDR_Secure, and the card's answer to it. */
   async exchangeOnPad(
     template: PinTemplate,
     what: keyof PinPad,
     options: TransmitOptions,
   ): Promise<Uint8Array> {
-    // Few readers have keys; pages whose reader has none never load it.
-    const pad = await import('./pin-pad.ts')
     try {
-      const { command, send } = pad.askOnPad(this.#slot, template, what, options)
-      options.onWait?.('pin-pad')
-      const { transmitOnPad } = this.#activation
-      return withStatusWord(await (transmitOnPad?.(command, send, options) ?? send([0, 0, 0])))
+      // Few readers have keys; pages whose reader has none never load it.
+      const { exchangeOnPad } = await import('./pin-pad.ts')
+      return withStatusWord(await exchangeOnPad(this.#slot, this.#activation, template, what, options))
     } catch (error) {
-      const outcome = pad.pinPadOutcome(error)
-      if (outcome !== error) throw outcome
       throw this.#translateTpdu(error)
     }
   }
@@ -402,8 +393,8 @@ function withStatusWord(response: Uint8Array): Uint8Array {
 }
 
 const nothing = new Uint8Array(0)
-/** bPINSupport (CCID 1.1, 5.1): what a reader can do with its keys. */
-const PinSupport = { verify: 1, modify: 2 } as const
+/** bPINSupport (CCID 1.1, 5.1). */
+const VERIFIES_PINS = 1
 
 /** Handed to the work of one transaction, and dead after it. */
 class Channel implements CardChannel {
@@ -421,18 +412,15 @@ class Channel implements CardChannel {
   /** Absent where the reader has no keys, or none that could be trusted. */
   readonly pinPad?: PinPad
 
-  constructor(connection: CcidConnection, undisturbed: boolean) {
+  constructor(connection: CcidConnection, pinSupport: number, undisturbed: boolean) {
     this.#connection = connection
     this.#undisturbed = undisturbed
-    const { pinSupport } = connection
-    if (pinSupport & PinSupport.verify) {
-      this.pinPad = {
-        verify: (template, options = {}) => this.#onPad(template, 'verify', options),
-        modify: (template, options = {}) =>
-          pinSupport & PinSupport.modify
-            ? this.#onPad(template, 'modify', options)
-            : Promise.reject(new NotSupportedError('The reader’s pad verifies PINs and changes none.')),
-      }
+    if (pinSupport & VERIFIES_PINS) {
+      const onPad =
+        (what: keyof PinPad): PinPad['verify'] =>
+        (template, options = {}) =>
+          this.#inTurn(options, () => connection.exchangeOnPad(template, what, options))
+      this.pinPad = { verify: onPad('verify'), modify: onPad('modify') }
     }
   }
 
@@ -448,42 +436,28 @@ class Channel implements CardChannel {
     return this.#undisturbed
   }
 
-  #onPad(template: PinTemplate, what: keyof PinPad, options: TransmitOptions): Promise<Uint8Array> {
-    const refusal = this.#refusal()
-    if (refusal !== undefined) return Promise.reject(refusal)
-    const { signal } = options
-    if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
-    if (this.pending !== undefined) {
-      const goOn = (): Promise<Uint8Array> => this.#onPad(template, what, options)
-      return this.pending.then(goOn, goOn)
-    }
-    return this.#guard(this.#connection.exchangeOnPad(template, what, options), signal)
-  }
-
   transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
-    const refusal = this.#refusal() ?? this.#unfit(command)
-    if (refusal !== undefined) return Promise.reject(refusal)
-    const { signal } = options
-    if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
-    if (this.pending !== undefined) {
-      // Two at once in one transaction: the second waits, or the parts of long APDUs would mix.
-      const before = this.pending
-      const goOn = (): Promise<Uint8Array> => this.transmit(command, options)
-      return before.then(goOn, goOn)
-    }
-    return this.#guard(this.#connection.exchange(command, options), signal)
+    const exchange = (): Promise<Uint8Array> => this.#connection.exchange(command, options)
+    return this.#inTurn(options, exchange, this.#unfit(command))
   }
 
   reset(kind: 'warm' | 'cold'): Promise<Uint8Array> {
-    const refusal = this.#refusal()
+    return this.#inTurn({}, () => {
+      this.undamaged = false
+      this.#undisturbed = false
+      return this.#connection.reset(kind)
+    })
+  }
+
+  /** Two at once in one transaction: the second waits, or the parts of long APDUs would mix. */
+  #inTurn(options: TransmitOptions, exchange: () => Promise<Uint8Array>, unfit?: Error): Promise<Uint8Array> {
+    const refusal = this.#refusal() ?? unfit
     if (refusal !== undefined) return Promise.reject(refusal)
-    if (this.pending !== undefined) {
-      const goOn = (): Promise<Uint8Array> => this.reset(kind)
-      return this.pending.then(goOn, goOn)
-    }
-    this.undamaged = false
-    this.#undisturbed = false
-    return this.#guard(this.#connection.reset(kind), undefined)
+    const { signal } = options
+    if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
+    if (this.pending === undefined) return this.#guard(exchange(), signal)
+    const goOn = (): Promise<Uint8Array> => this.#inTurn(options, exchange)
+    return this.pending.then(goOn, goOn)
   }
 
   /** The caller may leave before the exchange does: by its signal, or when the card is pulled. */

@@ -91,12 +91,15 @@ export function readerControls(slot: CardSlot): ReaderControls {
 }
 
 class Controls implements ReaderControls {
-  readonly features: ReaderFeatures
   readonly #slot: CcidSlot
 
   constructor(slot: CcidSlot) {
     this.#slot = slot
-    this.features = featuresOf(slot.reader.origin.device, slot.reader.descriptor)
+  }
+
+  get features(): ReaderFeatures {
+    const { pinSupport, reader } = this.#slot
+    return featuresOf(reader.origin.device, { ...reader.descriptor, pinSupport })
   }
 
   async escape(data: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {

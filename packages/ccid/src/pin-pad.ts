@@ -3,13 +3,14 @@ import {
   AbortedError,
   NotSupportedError,
   PinPadCancelledError,
+  PinPadRefusedError,
   PinPadTimeoutError,
   type PinTemplate,
   ReaderRefusedError,
   type TransmitOptions,
 } from '@webtoki/apdu'
-import type { PadSend } from './activation-port.ts'
-import { CcidError, encodeEscape, encodeSecure, RdrToPc } from './messages.ts'
+import type { Activation, PadSend } from './activation-port.ts'
+import { CcidError, encodeEscape, encodeSecure, IccStatus, RdrToPc } from './messages.ts'
 import { type PadQuirk, padQuirkOf } from './pad-quirks.ts'
 import { type CcidReader, READER_TIMEOUT_MS } from './reader.ts'
 
@@ -32,15 +33,39 @@ const ENGLISH = [0x09, 0x04] as const
 export interface PadSlot {
   readonly number: number
   readonly reader: CcidReader
+  /** bPINSupport, less what the reader turned out not to know. */
+  pinSupport: number
+}
+
+/** bPINSupport (CCID 1.1, 5.1): what a reader can do with its keys. */
+const PinSupport = { verify: 1, modify: 2 } as const
+
+/** One PC_to_RDR_Secure, and what the card answered to the command with the PIN. */
+export async function exchangeOnPad(
+  slot: PadSlot,
+  { transmitOnPad }: Activation,
+  template: PinTemplate,
+  what: 'verify' | 'modify',
+  options: TransmitOptions,
+): Promise<Uint8Array> {
+  const { command, send } = askOnPad(slot, template, what, options)
+  options.onWait?.('pin-pad')
+  try {
+    return await (transmitOnPad?.(command, send, options) ?? send([0, 0, 0]))
+  } catch (error) {
+    throw outcome(error, slot, what)
+  }
 }
 
 /** The command as this reader wants it, and what asks for its PIN. Throws RangeError, NotSupportedError before a byte leaves. */
-export function askOnPad(
-  { number, reader }: PadSlot,
+function askOnPad(
+  { number, reader, pinSupport }: PadSlot,
   given: PinTemplate,
   what: 'verify' | 'modify',
   options: TransmitOptions,
 ): { readonly command: Uint8Array; readonly send: PadSend } {
+  if ((pinSupport & PinSupport[what]) === 0)
+    throw new NotSupportedError('The reader’s pad verifies PINs and changes none.')
   checkTemplate(given)
   const quirk = padQuirkOf(reader.origin.device)
   const escape = given.blockBytes === 0 ? quirk?.escapeBeforeBareHeader : undefined
@@ -147,10 +172,19 @@ export function checkTemplate({ command, pinOffset, blockBytes }: PinTemplate): 
     throw new RangeError('The PIN block lies outside the command.')
 }
 
-/** What the person did is no failure of the reader, and never "wrong PIN". */
-export function pinPadOutcome(error: unknown): unknown {
+/**
+ * What the person did is not a failure of the reader, and never "wrong PIN". A reader that does not know the message has
+ * announced a pad that it lacks, and that is remembered. After any other failure the card may have seen the PIN.
+ */
+function outcome(error: unknown, slot: PadSlot, what: 'verify' | 'modify'): unknown {
   if (!(error instanceof ReaderRefusedError)) return error
-  if (error.bError === CcidError.PIN_CANCELLED) return new PinPadCancelledError({ cause: error })
-  if (error.bError === CcidError.PIN_TIMEOUT) return new PinPadTimeoutError({ cause: error })
+  const { bError, bStatus } = error
+  // Of a card that has gone or lost its power nothing is said about the message.
+  if (error.isOfMessage && (bStatus & 3) === IccStatus.active) {
+    if (bError === CcidError.CMD_NOT_SUPPORTED) slot.pinSupport &= ~PinSupport[what]
+    return new PinPadRefusedError({ cause: error })
+  }
+  if (bError === CcidError.PIN_CANCELLED) return new PinPadCancelledError({ cause: error })
+  if (bError === CcidError.PIN_TIMEOUT) return new PinPadTimeoutError({ cause: error })
   return error
 }

@@ -21,4 +21,8 @@ export const quirkReasons: Readonly<Record<QuirkName, QuirkReason>> = {
   'contactless-second': { why: 'its second slot is the contactless one', source },
   'large-ifsd': { why: 'announces a larger IFSD than T=1 has', source },
   'no-pad': { why: 'announces a PIN pad that it has not', source },
+  'mini-lector': {
+    why: 'announces a PIN pad for verifying and changing PINs, and has no keys: every login fails on it',
+    source: 'OpenSC, issue 2313',
+  },
 }

@@ -8,6 +8,7 @@ export type QuirkName =
   | 'contactless-second'
   | 'large-ifsd'
   | 'no-pad'
+  | 'mini-lector'
 
 /** Deviations of one reader. */
 export interface ReaderQuirk {
@@ -56,6 +57,8 @@ const quirks: Readonly<Record<string, ReaderQuirk>> = {
   '04f2:1469': LEAKING_PAD,
   '0bf8:1017': LEAKING_PAD,
   '0783:0006': { noPinPad: true, name: 'no-pad' },
+  /** bit4id miniLector EVO. */
+  '25dd:3111': { noPinPad: true, name: 'mini-lector' },
   /** OMNIKEY 3x21, 6121 and Aviator, Cherry Smart Terminal xx44, Fujitsu D323: one design. */
   '076b:3031': MODEST_OMNIKEY,
   '076b:6632': MODEST_OMNIKEY,

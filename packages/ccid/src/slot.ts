@@ -69,8 +69,11 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   #pollTimer: unknown
   #protocol: ConnectOptions['protocol']
   #onWanted: ConnectOptions['onWanted']
+  readonly #pads: Map<string, number>
 
-  constructor(reader: CcidReader, number: number, identity: SlotIdentity) {
+  /** `pads`: bPINSupport of slots whose reader turned out to know less than it announces, by their ids. */
+  constructor(reader: CcidReader, number: number, identity: SlotIdentity, pads: Map<string, number>) {
+    this.#pads = pads
     this.reader = reader
     this.number = number
     this.id = identity.id
@@ -78,6 +81,14 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     this.kind = identity.kind
     this.presence$ = this.#presences.asObservable()
     reader.attach(this)
+  }
+
+  get pinSupport(): number {
+    return this.#pads.get(this.id) ?? this.reader.descriptor.pinSupport
+  }
+
+  set pinSupport(pinSupport: number) {
+    this.#pads.set(this.id, pinSupport)
   }
 
   /** Learns the first presence, and polls from now on where the reader does not tell by itself. */

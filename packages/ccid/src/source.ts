@@ -48,6 +48,11 @@ export interface CcidSlotsOptions {
   readonly turnedTo$?: Observable<unknown>
   /** Interval between two looks at readers that do not tell by themselves, in milliseconds. Default 500. */
   readonly pollMs?: number
+  /**
+   * Whether PINs are typed on the keys of readers that announce some, so that the page never sees them. Default true.
+   * False: no reader's announcement is believed, and every PIN is asked for by the page.
+   */
+  readonly pinPad?: boolean
 }
 
 /** A permitted device that looks like a reader and cannot be used, with the reason. */
@@ -90,7 +95,7 @@ export function ccidSlots(options: CcidSlotsOptions = {}): CcidSlotSource {
   const locks =
     options.locks ?? (isBrowsers ? (globalThis.navigator.locks as ReaderLocks | undefined) : undefined)
   const tabs = locks === undefined ? undefined : { locks, channel, turnedTo$, isBrowsers }
-  return new UsbSlotSource(usb, options.clock ?? systemClock, options.pollMs ?? POLL_MS, tabs)
+  return new UsbSlotSource(usb, options.clock ?? systemClock, options, tabs)
 }
 
 /** One plugged device: its readers are its CCID interfaces. */
@@ -114,23 +119,25 @@ class UsbSlotSource implements CcidSlotSource {
   readonly problems$: Observable<readonly ReaderProblem[]>
   readonly #usb: USB
   readonly #clock: Clock
-  readonly #pollMs: number
+  readonly #options: CcidSlotsOptions
   readonly #tabs: Tabs | undefined
   #turns: ReaderTurns | undefined
   readonly #slots = new ReplaySubject<readonly CardSlot[]>(1)
   readonly #problems = new BehaviorSubject<readonly ReaderProblem[]>([])
   readonly #attached = new Map<USBDevice, Attached>()
   readonly #identities = new Identities()
+  /** Of readers that refused a PIN entry, by slot; kept when they leave. */
+  readonly #pads = new Map<string, number>()
   #enumerated = false
   #closing: Promise<void> | undefined
   readonly #connected = (event: USBConnectionEvent): void => void this.#attach(event.device).looked
   readonly #disconnected = (event: USBConnectionEvent): void => this.#detach(event.device)
 
-  constructor(usb: USB, clock: Clock, pollMs: number, tabs: Tabs | undefined) {
+  constructor(usb: USB, clock: Clock, options: CcidSlotsOptions, tabs: Tabs | undefined) {
     this.#usb = usb
     this.#tabs = tabs
     this.#clock = clock
-    this.#pollMs = pollMs
+    this.#options = options
     this.slots$ = this.#slots.asObservable()
     this.problems$ = this.#problems.asObservable()
     // Listening first: a reader plugged while the list is read must not be missed.
@@ -272,12 +279,14 @@ class UsbSlotSource implements CcidSlotSource {
     isOneOfSeveral: boolean,
   ): Promise<void> {
     const { interfaceNumber } = face
-    const descriptor = correctedDescriptor(
+    const { pinPad = true, pollMs = POLL_MS } = this.#options
+    const told = correctedDescriptor(
       device.vendorId,
       device.productId,
       face.descriptor,
       face.interfaceProtocol,
     )
+    const descriptor = pinPad ? told : { ...told, pinSupport: 0 }
     const refusal = refusalOf(descriptor)
     if (refusal) throw new ReaderNotSupportedError(refusal)
     const slots: CcidSlot[] = []
@@ -330,12 +339,12 @@ class UsbSlotSource implements CcidSlotSource {
     const kinds = quirkOf(device.vendorId, device.productId)?.slotKinds
     for (let slot = 0; slot < count; slot++) {
       const identity = slotIdentity(readerIdentity, { interfaceNumber, slot, slots: count, hint, kinds })
-      slots.push(new CcidSlot(reader, slot, identity))
+      slots.push(new CcidSlot(reader, slot, identity, this.#pads))
     }
     attached.readers.push({ reader, slots, turn })
     for (const slot of slots) {
       if (inUse !== undefined) slot.markInUse(inUse.by)
-      void slot.watch(this.#pollMs)
+      void slot.watch(pollMs)
     }
   }
 

@@ -1,5 +1,11 @@
 /** Debian's libccid beside our driver at readers with keys: the same PC_to_RDR_Secure messages, the same outcomes. */
-import { PinPadCancelledError, PinPadTimeoutError, ReaderRefusedError, type PinTemplate } from '@webtoki/apdu'
+import {
+  PinPadCancelledError,
+  PinPadRefusedError,
+  PinPadTimeoutError,
+  type PinTemplate,
+  ReaderRefusedError,
+} from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import {
   createPivCard,
@@ -102,6 +108,7 @@ async function ours(reader: VirtualCcidReader, protocol: Protocol): Promise<Pad>
       .catch((error: unknown) => {
         if (error instanceof PinPadCancelledError) return 'cancelled'
         if (error instanceof PinPadTimeoutError) return 'too late'
+        if (error instanceof PinPadRefusedError) return 'refused by the reader'
         if (error instanceof ReaderRefusedError) return 'refused by the reader'
         throw error
       })
@@ -204,6 +211,20 @@ describe.skipIf(judgeMissing !== undefined)(
       const isBlocks = protocol === 'T=1' && tpdu.some((each) => each === model)
       const asked = isBlocks ? countedAnew(theirs.asked) : theirs.asked
       expect(await story(ours, model, protocol)).toEqual({ ...theirs, asked })
+    })
+
+    it('both send the same entry to the pad that QEMU announces and lacks, and the card gets nothing', async () => {
+      const story = async (drive: typeof libccid) => {
+        const reader = new WatchedReader(readerProfiles.qemuUsbCcid)
+        const card = createPivCard({ protocols: 'T=0' })
+        reader.insert(card)
+        const pad = await drive(reader, 'T=0')
+        const lines = [await pad.transmit('00a4040009a00000030800001000'), await pad.verify(pivPin)]
+        return { lines, asked: reader.asked, verifies: card.log.filter(({ ins }) => ins === 0x20).length }
+      }
+      const theirs = await story(libccid)
+      expect([theirs.lines[1], theirs.asked.length, theirs.verifies]).toEqual(['refused by the reader', 1, 0])
+      expect(await story(ours)).toEqual(theirs)
     })
   },
 )

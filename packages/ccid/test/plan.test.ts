@@ -152,12 +152,12 @@ describe('the plan of', () => {
 describe('the list of quirks', () => {
   it('has a reason and a source for each entry, and each entry is found by its own number', () => {
     const quirks = listQuirks()
-    expect(quirks.filter(({ about }) => about === 'reader')).toHaveLength(16)
+    expect(quirks.filter(({ about }) => about === 'reader')).toHaveLength(17)
     expect(quirks.filter(({ about }) => about === 'PIN pad')).toHaveLength(10)
     for (const { id, about, why, source } of quirks) {
       expect(id).toMatch(/^[0-9a-f]{4}(:[0-9a-f]{4})?$/)
       expect(why.length, id).toBeGreaterThan(10)
-      expect(source, id).toMatch(/^libccid, src\/\w+\.c/)
+      expect(source, id).toMatch(/^(libccid, src\/\w+\.c|OpenSC, issue \d+)/)
       const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
       const readerQuirk = quirkOf(vendorId, productId)
       const found =

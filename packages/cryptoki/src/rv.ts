@@ -27,6 +27,7 @@ const returnValues: Readonly<Record<Code, CKR>> = {
   'card/last-try': CKR.FUNCTION_FAILED,
   'card/pin-pad-cancelled': CKR.FUNCTION_CANCELED,
   'card/pin-pad-timeout': CKR.FUNCTION_CANCELED,
+  'card/pin-pad-refused': CKR.DEVICE_ERROR,
   'card/not-supported': CKR.FUNCTION_NOT_SUPPORTED,
   'card/transaction': CKR.FUNCTION_FAILED,
   aborted: CKR.FUNCTION_CANCELED,

@@ -121,7 +121,7 @@ export class Session implements InsertionSession {
   /** With a PIN pad nobody need be asked here (CKF_PROTECTED_AUTHENTICATION_PATH); the last try then finds nobody who says yes. */
   get #pinSource(): PinSource | undefined {
     if (this.#pin !== undefined) return this.#pin
-    return this.#insertion.token.flags & CKF.PROTECTED_AUTHENTICATION_PATH ? async () => undefined : undefined
+    return this.#insertion.token.flags & CKF.PROTECTED_AUTHENTICATION_PATH ? nobody : undefined
   }
 
   /** C_Login: moves every session of this token. The PIN source is asked once, and VERIFY is sent at most once. */
@@ -435,6 +435,13 @@ export class Session implements InsertionSession {
     checkParameters(mechanism)
     return info
   }
+}
+
+/** The PIN source of a page that leaves all to the PIN pad. */
+const nobody: PinSource = async ({ pinPad }) => {
+  if (pinPad) return undefined
+  const detail = 'the reader has no PIN pad after all; give the session or the call a PIN source'
+  throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
 }
 
 /** Throws CKR_MECHANISM_PARAM_INVALID: at Init, before anybody is asked or ended for it. */

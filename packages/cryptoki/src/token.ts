@@ -69,7 +69,10 @@ export interface TokenCipher {
 
 /** A card’s applet as PKCS#11 sees it. */
 export interface Token {
-  /** Capabilities that stay as they are while the token is inserted: CKF_* as one number. */
+  /**
+   * Capabilities that stay as they are while the token is inserted: CKF_* as one number. Only
+   * CKF_PROTECTED_AUTHENTICATION_PATH is cleared if the reader turns out to have no PIN pad.
+   */
   readonly flags: number
   readonly mechanisms: ReadonlyMap<number, MechanismInfo>
   /** Whether the card may count as logged in by our doing: true from before a PIN is sent until `logout`, a reset or a wrong PIN. */

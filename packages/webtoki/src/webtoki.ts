@@ -29,6 +29,11 @@ export interface WebtokiOptions {
   readonly pin: PinSource
   /** Default: `navigator.usb`. */
   readonly usb?: USB
+  /**
+   * Whether PINs are typed on the keys of readers that announce some. Default true. False: `pin` is asked for every PIN,
+   * for readers that announce keys which they lack, or which you do not trust.
+   */
+  readonly pinPad?: boolean
   /** Further sources of slots beside USB readers. */
   readonly sources?: readonly SlotSource[]
   /** Which cards are known, asked in this order. Default: PIV. */
@@ -65,7 +70,8 @@ export class Webtoki {
 
   constructor(options: WebtokiOptions) {
     const usb = options.usb ?? globalThis.navigator?.usb
-    this.#readers = usb === undefined ? undefined : ccidSlots({ usb })
+    const { pinPad = true } = options
+    this.#readers = usb === undefined ? undefined : ccidSlots({ usb, pinPad })
     this.#pin = options.pin
     this.#cryptoki = new Cryptoki({
       sources: [...(this.#readers === undefined ? [] : [this.#readers]), ...(options.sources ?? [])],

@@ -5,6 +5,7 @@ import {
   createEchoCard,
   createPivCard,
   demoCa,
+  type ReaderProfile,
   readerProfiles,
   VirtualBus,
   VirtualCcidReader,
@@ -12,7 +13,7 @@ import {
 } from '@webtoki/simulator'
 import { filter, firstValueFrom } from 'rxjs'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type Activity, Webtoki } from 'webtoki'
+import { type Activity, Webtoki, type WebtokiOptions } from 'webtoki'
 import { signDocument, trustedBy, verifyDetached } from 'webtoki/documents'
 
 const origin = 'https://example.org'
@@ -26,9 +27,11 @@ afterEach(async () => {
   for (const webtoki of open.splice(0)) await webtoki.close()
 })
 
-function desk() {
-  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
-  const card = createPivCard()
+const desk = () => deskWith(readerProfiles.dualiAbcm6)
+
+function deskWith(profile: ReaderProfile, options: Partial<WebtokiOptions> = {}) {
+  const reader = new VirtualCcidReader(profile)
+  const card = createPivCard(profile === readerProfiles.qemuUsbCcid ? { protocols: 'T=0' } : {})
   reader.insert(card)
   const bus = new VirtualBus()
   bus.plug(reader)
@@ -37,7 +40,7 @@ function desk() {
     requests.push(user)
     return { pin: new TextEncoder().encode('123456') }
   }
-  const webtoki = new Webtoki({ pin, usb: bus.context() })
+  const webtoki = new Webtoki({ pin, usb: bus.context({ protectedClasses: false }), ...options })
   open.push(webtoki)
   const activities: Activity[] = []
   webtoki.activity$.subscribe((activity) => activities.push(activity))
@@ -55,6 +58,28 @@ describe('the front door', () => {
     expect(token['algorithm']).toBe('RS256')
     expect(verify('sha256', statement, key, Buffer.from(token['signature'] ?? '', 'base64'))).toBe(true)
     expect(requests).toEqual(['user'])
+  })
+
+  it('logs in at a reader whose announced PIN pad is not there, by the dialog, in the same call', async () => {
+    const { webtoki, card, requests, activities, reader } = deskWith(readerProfiles.qemuUsbCcid)
+    await expect(webtoki.login(nonce)).resolves.toContain('web-eid:1.0')
+    expect([requests, card.pinVerified, card.pinTriesLeft]).toEqual([['user'], true, 3])
+    expect(activities.map(({ phase }) => phase)).toContain('awaiting-pin')
+    await webtoki.logOut()
+    await webtoki.login(nonce)
+    expect(reader.counters.messages.get('Secure')).toBe(1)
+  })
+
+  it.each([
+    { pinPad: true, asked: [], secures: 1 },
+    { pinPad: false, asked: ['user'], secures: undefined },
+  ])('asks for the PIN on the reader’s keys or not, as the page wants: $pinPad', async (wanted) => {
+    const { pinPad } = wanted
+    const { webtoki, card, requests, reader } = deskWith(readerProfiles.cherrySt2000, { pinPad })
+    reader.person = async () => ({ digits: '123456' })
+    await webtoki.login(nonce)
+    expect([requests, reader.counters.messages.get('Secure')]).toEqual([wanted.asked, wanted.secures])
+    expect(card.pinVerified).toBe(true)
   })
 
   it('never takes a reader’s own security module for the person’s card; who means it names its slot', async () => {

@@ -7,6 +7,7 @@ import {
   PinBlockedError,
   PinError,
   PinPadCancelledError,
+  PinPadRefusedError,
   PinPadTimeoutError,
   StatusError,
 } from '../errors.ts'
@@ -201,7 +202,7 @@ export class PivApplet {
 
   /**
    * The same with a PIN that the person types on the reader, which alone sees it. Rejects also with
-   * PinPadCancelledError and PinPadTimeoutError: then no try was spent.
+   * PinPadCancelledError, PinPadTimeoutError and PinPadRefusedError: then no try was spent.
    */
   async verifyPinOnPad(pad: PinPad, options: VerifyOptions = {}): Promise<void> {
     if (this.#triesLeft === 0) throw new PinBlockedError()
@@ -227,7 +228,7 @@ export class PivApplet {
       this.#verifyAnswered(sw, triesBefore)
     } catch (error) {
       // Nothing was sent to the card.
-      if (error instanceof PinPadCancelledError || error instanceof PinPadTimeoutError) {
+      if (isWithoutVerify(error)) {
         this.#triesLeft = triesBefore
         this.#verified = verifiedBefore.verified
         this.#mayBeVerified = verifiedBefore.mayBe
@@ -320,6 +321,15 @@ export class PivApplet {
     if (channel.undisturbed) return true
     return channel === this.#selectedOn && !this.#undisturbedWhenSelected
   }
+}
+
+/** The PIN pad sent nothing to the card. */
+function isWithoutVerify(error: unknown): boolean {
+  return (
+    error instanceof PinPadCancelledError ||
+    error instanceof PinPadTimeoutError ||
+    error instanceof PinPadRefusedError
+  )
 }
 
 function getData(tag: number, responseBytes: number): NamedCommand {

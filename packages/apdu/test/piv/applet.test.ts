@@ -10,6 +10,7 @@ import {
   LastTryError,
   PinBlockedError,
   PinPadCancelledError,
+  PinPadRefusedError,
   PinPadTimeoutError,
   ReaderTimeoutError,
   SmartcardError,
@@ -136,7 +137,7 @@ describe('PIV PIN on the reader’s keys', () => {
     expect(last.asked).toBe(1)
   })
 
-  it.each([new PinPadCancelledError(), new PinPadTimeoutError()])(
+  it.each([new PinPadCancelledError(), new PinPadTimeoutError(), new PinPadRefusedError()])(
     'and not given changes nothing of what is known: $name',
     async (outcome) => {
       const { applet } = await known(tries('63c2'))

@@ -170,11 +170,12 @@ export class T1Transport {
 
 type T1End = Exclude<T1Step['action'], { do: 'send' }>
 
-/** The person at the reader's keys gave no PIN, or was not asked for one. */
+/** The person at the reader's keys gave no PIN, or was not asked for one: the block has not left. */
 function isWithoutPin(error: unknown): boolean {
   if (error instanceof AbortedError) return true
   if (!(error instanceof ReaderRefusedError)) return false
-  return error.bError === CcidError.PIN_CANCELLED || error.bError === CcidError.PIN_TIMEOUT
+  const { bError } = error
+  return bError === CcidError.PIN_CANCELLED || bError === CcidError.PIN_TIMEOUT || error.isOfMessage
 }
 
 /** An I-block that is not the first of its command. */

@@ -5,6 +5,7 @@ import {
   equalBytes,
   MalformedError,
   PinBlockedError,
+  PinPadRefusedError,
   StatusError,
   SW,
   toHex,
@@ -66,7 +67,6 @@ class PivTokenObject implements TokenObject {
 
 /** One card for as long as it is connected. Owner of its transactions: what it knows holds while undisturbed. */
 export class PivToken implements Token {
-  readonly flags: number
   readonly mechanisms: ReadonlyMap<number, MechanismInfo> = pivMechanisms
   readonly #connection: CardConnection
   readonly #cache: ObjectCache
@@ -75,6 +75,8 @@ export class PivToken implements Token {
   readonly #chuid: PivChuid | undefined
   readonly #objects: readonly PivTokenObject[]
   readonly #certificates = new Map<PivSlot, Uint8Array | undefined>()
+  /** False also after the pad refused a PIN entry. */
+  #hasPinPad: boolean
   #discovered = false
   #triesAsked = false
 
@@ -86,7 +88,7 @@ export class PivToken implements Token {
     chuid: PivChuid | undefined,
     hasPinPad: boolean,
   ) {
-    this.flags = hasPinPad ? FLAGS | CKF.PROTECTED_AUTHENTICATION_PATH : FLAGS
+    this.#hasPinPad = hasPinPad
     this.#connection = connection
     this.#cache = cache
     this.#randomBytes = randomBytes
@@ -113,6 +115,10 @@ export class PivToken implements Token {
       const identity = await readIdentity(applet, channel)
       return new PivToken(connection, cache, randomBytes, applet, identity, channel.pinPad !== undefined)
     })
+  }
+
+  get flags(): number {
+    return this.#hasPinPad ? FLAGS | CKF.PROTECTED_AUTHENTICATION_PATH : FLAGS
   }
 
   get mayBeVerified(): boolean {
@@ -229,8 +235,15 @@ export class PivToken implements Token {
   ): Promise<T> {
     const triesLeft = await this.triesLeft(CKU.USER, options)
     if (triesLeft === 0) throw new PinBlockedError()
-    if (this.flags & CKF.PROTECTED_AUTHENTICATION_PATH)
-      return this.#verifiedOnPad(user, source, triesLeft, options, work)
+    if (this.#hasPinPad) {
+      try {
+        return await this.#verifiedOnPad(user, source, triesLeft, options, work)
+      } catch (error) {
+        if (!(error instanceof PinPadRefusedError)) throw error
+        // Nobody has typed, and the card has got nothing: the same login goes on in the page.
+        this.#hasPinPad = false
+      }
+    }
     options.onAwaitPin?.()
     // The person may take a minute: nobody holds the card meanwhile.
     const answer = await requestPin(source, {
