@@ -18,7 +18,7 @@ export interface TokenInfo {
   readonly manufacturer: string
   readonly model: string
   readonly serialNumber: string
-  /** `Token.flags`, and what is known about the PIN's tries. */
+  /** `Token.flags`, and what is known about the PIN's tries: after a login, or of a card that had few when it was last here. */
   readonly flags: number
   readonly minPinBytes: number
   readonly maxPinBytes: number

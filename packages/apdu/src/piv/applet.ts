@@ -26,6 +26,16 @@ import {
 } from './objects.ts'
 import type { PivSlot } from './constants.ts'
 
+/** What is known of the PIN and its attempts. */
+interface PinKnowledge {
+  readonly verified: boolean
+  readonly mayBeVerified: boolean
+  /** As the card told since it was last selected; undefined: it has not. */
+  readonly triesTold: number | undefined
+  /** No fewer can be left, by all that the card ever told; undefined: it told nothing. */
+  readonly fewestTries: number | undefined
+}
+
 /** What VERIFY without data tells. */
 export interface PinStatus {
   readonly verified: boolean
@@ -60,24 +70,31 @@ export class PivApplet {
   #selectedOn: CardChannel | undefined
   #undisturbedWhenSelected = false
   #pinReference: number = PivReference.APPLICATION_PIN
-  #triesLeft: number | undefined
   #mostTries = 0
-  #verified = false
-  #mayBeVerified = false
+  #pin: PinKnowledge = {
+    verified: false,
+    mayBeVerified: false,
+    triesTold: undefined,
+    fewestTries: undefined,
+  }
 
   /** Whether the PIN counts as verified, as far as this object knows. */
   get isVerified(): boolean {
-    return this.#verified
+    return this.#pin.verified
   }
 
   /** Whether the card may hold a verified PIN of ours: from before VERIFY is sent until something says that it does not. */
   get mayBeVerified(): boolean {
-    return this.#mayBeVerified
+    return this.#pin.mayBeVerified
   }
 
-  /** Tries left as last told in this undisturbed stretch; undefined: not known. */
+  /**
+   * Attempts left as last told in this undisturbed stretch. If nothing was told since then, 1 for a card that may be
+   * down to one; undefined: not known.
+   */
   get triesLeft(): number | undefined {
-    return this.#triesLeft
+    const { triesTold, fewestTries } = this.#pin
+    return triesTold ?? (fewestTries === 1 ? 1 : undefined)
   }
 
   /** Reference of the PIN that VERIFY uses: 80 unless discovery said 00. */
@@ -88,14 +105,17 @@ export class PivApplet {
   /** Forgets selection, tries and verified state: the card was reset, and has forgotten them too. */
   forget(): void {
     this.#forgetSelection()
-    this.#mayBeVerified = false
+    this.#knows({ mayBeVerified: false })
+  }
+
+  #knows(news: Partial<PinKnowledge>): void {
+    this.#pin = { ...this.#pin, ...news }
   }
 
   /** SELECT of the same application leaves the card's security status as it is. */
   #forgetSelection(): void {
     this.#selectedOn = undefined
-    this.#triesLeft = undefined
-    this.#verified = false
+    this.#knows({ verified: false, triesTold: undefined })
   }
 
   /** Selects only where the card may have lost it; to be called first in each transaction. True: selected anew. */
@@ -168,12 +188,14 @@ export class PivApplet {
   /** VERIFY without data: spends no try. Not between VERIFY and the signature of a PIN-always key. */
   async pinStatus(channel: CardChannel, options?: TransmitOptions): Promise<PinStatus> {
     const { sw } = await exchange(channel, this.#verifyCommand(0), options)
-    this.#verified = sw === SW.OK
+    const verified = sw === SW.OK
     const triesLeft = triesTold(sw)
     // Cards that refuse VERIFY without data tell nothing: no reason to fail, nor to believe that a PIN of ours is gone.
-    if (this.#verified || triesLeft !== undefined) this.#mayBeVerified = this.#verified
-    if (!this.#verified) this.#learnTries(triesLeft)
-    return { verified: this.#verified, triesLeft: this.#verified ? undefined : this.#triesLeft }
+    const mayBeVerified = verified || (triesLeft === undefined && this.#pin.mayBeVerified)
+    this.#knows({ verified, mayBeVerified })
+    if (verified) this.#learnFull()
+    else if (triesLeft !== undefined) this.#learnTries(triesLeft)
+    return { verified, triesLeft }
   }
 
   /** Tries left of the PIN, asked from the card; undefined while verified, and on cards that do not tell. */
@@ -189,8 +211,7 @@ export class PivApplet {
     const block = new Uint8Array(PIN_BYTES).fill(0xff)
     try {
       if (pin.length < 1 || pin.length > PIN_BYTES) throw new RangeError('A PIV PIN has 1 to 8 bytes.')
-      if (this.#triesLeft === 0) throw new PinBlockedError()
-      if (this.#triesLeft === 1 && options.acceptLastTry !== true) throw new LastTryError()
+      this.#checkTries(options)
       block.set(pin)
       pin.fill(0)
       await this.#sendVerify(channel, block, options)
@@ -200,13 +221,17 @@ export class PivApplet {
     }
   }
 
+  #checkTries({ acceptLastTry }: VerifyOptions): void {
+    if (this.triesLeft === 0) throw new PinBlockedError()
+    if (this.triesLeft === 1 && acceptLastTry !== true) throw new LastTryError()
+  }
+
   /**
    * The same with a PIN that the person types on the reader, which alone sees it. Rejects also with
    * PinPadCancelledError, PinPadTimeoutError and PinPadRefusedError: then no try was spent.
    */
   async verifyPinOnPad(pad: PinPad, options: VerifyOptions = {}): Promise<void> {
-    if (this.#triesLeft === 0) throw new PinBlockedError()
-    if (this.#triesLeft === 1 && options.acceptLastTry !== true) throw new LastTryError()
+    this.#checkTries(options)
     const { acceptLastTry: _, ...rest } = options
     const { cla, ins, p1, p2 } = this.#verifyCommand(0)
     const block = new Uint8Array(PIN_BYTES).fill(0xff)
@@ -218,21 +243,12 @@ export class PivApplet {
       minDigits: MIN_PIN_DIGITS,
       maxDigits: PIN_BYTES,
     }
-    const triesBefore = this.#triesLeft
-    const verifiedBefore = { verified: this.#verified, mayBe: this.#mayBeVerified }
-    this.#verified = false
-    this.#mayBeVerified = true
-    this.#triesLeft = undefined
+    const before = this.#verifyBegins()
     try {
       const { sw } = decodeResponse(await pad.verify(template, rest))
-      this.#verifyAnswered(sw, triesBefore)
+      this.#verifyAnswered(sw, before.triesTold)
     } catch (error) {
-      // Nothing was sent to the card.
-      if (isWithoutVerify(error)) {
-        this.#triesLeft = triesBefore
-        this.#verified = verifiedBefore.verified
-        this.#mayBeVerified = verifiedBefore.mayBe
-      }
+      if (isWithoutVerify(error)) this.#pin = before
       throw error
     }
   }
@@ -241,8 +257,8 @@ export class PivApplet {
   async logout(channel: CardChannel, options?: TransmitOptions): Promise<boolean> {
     const { sw } = await exchange(channel, this.#verifyCommand(0xff), options)
     if (sw !== SW.OK) return false
-    this.#verified = false
-    this.#mayBeVerified = false
+    // The card tells its attempts again now, and knows best: others may share its PIN.
+    this.#knows({ verified: false, mayBeVerified: false, triesTold: undefined })
     return true
   }
 
@@ -272,23 +288,30 @@ export class PivApplet {
   }
 
   async #sendVerify(channel: CardChannel, block: Uint8Array, options: VerifyOptions): Promise<void> {
-    const triesBefore = this.#triesLeft
-    // Until the card has answered, nobody knows.
-    this.#verified = false
-    this.#mayBeVerified = true
-    this.#triesLeft = undefined
+    const before = this.#verifyBegins()
     const { acceptLastTry: _, ...rest } = options
     const transmitOptions: ExchangeOptions = { ...rest, sensitive: true }
     const { sw } = await exchange(channel, { ...this.#verifyCommand(0), data: block }, transmitOptions)
-    this.#verifyAnswered(sw, triesBefore)
+    this.#verifyAnswered(sw, before.triesTold)
+  }
+
+  /** Until the card has answered, nobody knows whether the PIN was right. Returns what was known before. */
+  #verifyBegins(): PinKnowledge {
+    const before = this.#pin
+    const { fewestTries } = before
+    this.#pin = {
+      verified: false,
+      mayBeVerified: true,
+      triesTold: undefined,
+      fewestTries: fewestTries && Math.max(1, fewestTries - 1),
+    }
+    return before
   }
 
   #verifyAnswered(sw: number, triesBefore: number | undefined): void {
     if (sw === SW.OK) {
-      this.#verified = true
-      // The counter is back at its maximum, which is no less than the most it ever told.
-      this.#triesLeft = this.#mostTries > 0 ? this.#mostTries : undefined
-      if (this.#triesLeft === 1) this.#triesLeft = undefined
+      this.#knows({ verified: true })
+      this.#learnFull()
       return
     }
     // 6300 says wrong, and not how many are left.
@@ -296,19 +319,25 @@ export class PivApplet {
     const triesLeft = wrongUncounted ? triesBefore - 1 : triesTold(sw)
     if (triesLeft === undefined) throw new StatusError('VERIFY', sw, describeStatus(sw))
     // A wrong PIN takes the verified state away (SP 800-73-4 part 2, 3.2.1).
-    this.#mayBeVerified = false
+    this.#knows({ mayBeVerified: false })
     this.#learnTries(triesLeft)
     if (triesLeft === 0) throw new PinBlockedError()
     throw new PinError(triesLeft)
   }
 
-  #learnTries(triesLeft: number | undefined): void {
-    this.#triesLeft = triesLeft
-    if (triesLeft !== undefined) this.#mostTries = Math.max(this.#mostTries, triesLeft)
+  #learnTries(triesLeft: number): void {
+    this.#knows({ triesTold: triesLeft, fewestTries: triesLeft })
+    this.#mostTries = Math.max(this.#mostTries, triesLeft)
   }
 
+  /** At a verified PIN the counter stands at its maximum, which is no less than the most it ever told. */
+  #learnFull(): void {
+    if (this.#mostTries > 0) this.#learnTries(this.#mostTries)
+  }
+
+  /** Another PIN has other attempts. */
   #forgetTries(): void {
-    this.#triesLeft = undefined
+    this.#knows({ triesTold: undefined, fewestTries: undefined })
     this.#mostTries = 0
   }
 

@@ -149,18 +149,27 @@ describe('PIV PIN on the reader’s keys', () => {
     },
   )
 
-  it('and lost on its way leaves open how the PIN stands: it may be verified, and the tries are unknown', async () => {
-    const { applet } = await known(tries('63c2'))
+  it('and lost on its way: the PIN may be verified, and the next attempt may be the last', async () => {
+    const { applet, channel } = await known(tries('63c2'))
     await expect(
       applet.verifyPinOnPad(keys(new ReaderTimeoutError('Secure', 30_000))),
     ).rejects.toBeInstanceOf(ReaderTimeoutError)
-    expect([applet.triesLeft, applet.isVerified, applet.mayBeVerified]).toEqual([undefined, false, true])
+    expect([applet.triesLeft, applet.isVerified, applet.mayBeVerified]).toEqual([1, false, true])
+    await expect(applet.verifyPin(channel, pin())).rejects.toBeInstanceOf(LastTryError)
   })
 
-  it('right at the last try: the next one is not taken for the last again', async () => {
-    const { applet, channel } = await known(tries('63c1'), verify('63c2'))
+  it('and lost at a card with attempts enough leaves their number unknown', async () => {
+    const { applet } = await known(tries('63c3'))
+    await applet.verifyPinOnPad(keys(new ReaderTimeoutError('Secure', 30_000))).catch(() => {})
+    expect(applet.triesLeft).toBeUndefined()
+  })
+
+  it('right at the last attempt of a card that never told more: the next is taken to be the last again', async () => {
+    const { applet, channel } = await known(tries('63c1'), tries('63c3'), verify('63c2'))
     await applet.verifyPinOnPad(keys('9000'), { acceptLastTry: true })
-    expect([applet.isVerified, applet.triesLeft]).toEqual([true, undefined])
+    expect([applet.isVerified, applet.triesLeft]).toEqual([true, 1])
+    await expect(applet.verifyPin(channel, pin())).rejects.toBeInstanceOf(LastTryError)
+    await applet.pinStatus(channel)
     await expect(applet.verifyPin(channel, pin())).rejects.toMatchObject({ triesLeft: 2 })
   })
 })

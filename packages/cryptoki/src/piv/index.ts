@@ -15,10 +15,10 @@ export interface PivDriverOptions {
 
 /** PIV cards and tokens of any maker. */
 export function pivDriver(options: PivDriverOptions = {}): TokenDriver {
-  const cache = options.cache ?? new MemoryObjectCache()
-  const randomBytes = options.randomBytes ?? platformRandomBytes
-  return {
-    name: 'PIV',
-    open: (connection: CardConnection) => PivToken.open(connection, cache, randomBytes),
+  const shared = {
+    cache: options.cache ?? new MemoryObjectCache(),
+    randomBytes: options.randomBytes ?? platformRandomBytes,
+    low: new Set<string>(),
   }
+  return { name: 'PIV', open: (connection: CardConnection) => PivToken.open(connection, shared) }
 }

@@ -5,6 +5,7 @@ import {
   equalBytes,
   MalformedError,
   PinBlockedError,
+  PinError,
   PinPadRefusedError,
   StatusError,
   SW,
@@ -41,6 +42,14 @@ const FLAGS =
 /** The slot whose certificate names the holder: 9A. */
 const authenticationSlot = shownSlots[0] as PivSlot
 
+/** What all tokens of one driver share. */
+export interface PivShared {
+  readonly cache: ObjectCache
+  readonly randomBytes: (bytes: number) => Uint8Array
+  /** GUIDs of cards that told few attempts when they were last asked. */
+  readonly low: Set<string>
+}
+
 class PivTokenObject implements TokenObject {
   readonly known: Attributes
   readonly slot: PivSlot
@@ -69,8 +78,7 @@ class PivTokenObject implements TokenObject {
 export class PivToken implements Token {
   readonly mechanisms: ReadonlyMap<number, MechanismInfo> = pivMechanisms
   readonly #connection: CardConnection
-  readonly #cache: ObjectCache
-  readonly #randomBytes: (bytes: number) => Uint8Array
+  readonly #shared: PivShared
   readonly #applet: PivApplet
   readonly #chuid: PivChuid | undefined
   readonly #objects: readonly PivTokenObject[]
@@ -82,16 +90,14 @@ export class PivToken implements Token {
 
   private constructor(
     connection: CardConnection,
-    cache: ObjectCache,
-    randomBytes: (bytes: number) => Uint8Array,
+    shared: PivShared,
     applet: PivApplet,
     chuid: PivChuid | undefined,
     hasPinPad: boolean,
   ) {
     this.#hasPinPad = hasPinPad
     this.#connection = connection
-    this.#cache = cache
-    this.#randomBytes = randomBytes
+    this.#shared = shared
     this.#applet = applet
     this.#chuid = chuid
     const kinds = ['certificate', 'public-key', 'private-key'] as const
@@ -99,11 +105,7 @@ export class PivToken implements Token {
   }
 
   /** SELECT and CHUID; undefined where the card has no PIV application. */
-  static async open(
-    connection: CardConnection,
-    cache: ObjectCache,
-    randomBytes: (bytes: number) => Uint8Array,
-  ): Promise<PivToken | undefined> {
+  static async open(connection: CardConnection, shared: PivShared): Promise<PivToken | undefined> {
     const applet = new PivApplet()
     return connection.transaction(applet, async (channel) => {
       try {
@@ -113,7 +115,7 @@ export class PivToken implements Token {
         throw error
       }
       const identity = await readIdentity(applet, channel)
-      return new PivToken(connection, cache, randomBytes, applet, identity, channel.pinPad !== undefined)
+      return new PivToken(connection, shared, applet, identity, channel.pinPad !== undefined)
     })
   }
 
@@ -134,15 +136,21 @@ export class PivToken implements Token {
       // A card without a name is a card all the same.
       if (!(error instanceof StatusError) && !(error instanceof MalformedError)) throw error
     })
+    // An APDU that is saved at most cards: one that may need a warning is asked.
+    if (this.#discovered || this.#shared.low.has(this.#guid ?? '')) await this.triesLeft(CKU.USER, options)
     return {
       label: this.#label,
       manufacturer: '',
       model: 'PIV',
-      serialNumber: this.#chuid?.guid === undefined ? '' : toHex(this.#chuid.guid),
+      serialNumber: this.#guid ?? '',
       flags: this.flags | triesFlags(this.#applet.triesLeft),
       minPinBytes: MIN_PIN_BYTES,
       maxPinBytes: MAX_PIN_BYTES,
     }
+  }
+
+  get #guid(): string | undefined {
+    return this.#chuid?.guid && toHex(this.#chuid.guid)
   }
 
   /** The holder's name as far as it has been read. */
@@ -158,7 +166,7 @@ export class PivToken implements Token {
   async certificate(slot: PivSlot, options?: TransmitOptions): Promise<Uint8Array | undefined> {
     if (this.#certificates.has(slot)) return this.#certificates.get(slot)
     const key = this.#cacheKey(slot)
-    const cached = key === undefined ? undefined : await this.#cache.get(key).catch(() => undefined)
+    const cached = key === undefined ? undefined : await this.#shared.cache.get(key).catch(() => undefined)
     const object = await this.#inTransaction(options, async (channel) => {
       if (cached !== undefined && (await this.#isStillThere(channel, slot, cached, options))) return cached
       return this.#applet.readObject(channel, slot.certificateTag, options)
@@ -166,7 +174,7 @@ export class PivToken implements Token {
     const der = object === undefined ? undefined : (await decodeCertificate(object))?.der
     this.#certificates.set(slot, der)
     if (key !== undefined && der !== undefined && object !== cached && object !== undefined) {
-      await this.#cache.set(key, object).catch(() => {})
+      await this.#shared.cache.set(key, object).catch(() => {})
     }
     return der
   }
@@ -185,8 +193,8 @@ export class PivToken implements Token {
 
   /** No GUID, no identity: such a card is read anew each time. */
   #cacheKey(slot: PivSlot): string | undefined {
-    const guid = this.#chuid?.guid
-    return guid === undefined ? undefined : `piv/${toHex(guid)}/${slot.certificateTag.toString(16)}`
+    const guid = this.#guid
+    return guid === undefined ? undefined : `piv/${guid}/${slot.certificateTag.toString(16)}`
   }
 
   async triesLeft(user: LoginUser, options?: TransmitOptions): Promise<number | undefined> {
@@ -194,13 +202,13 @@ export class PivToken implements Token {
     return this.#inTransaction(options, (channel) => this.#learnTries(channel, options))
   }
 
-  /** Asks the card only where nobody knows: discovery once a connection, VERIFY without data once a stretch. */
+  /** Asks the card only if nobody knows: discovery once a connection, VERIFY without data once between two changes. */
   async #learnTries(channel: CardChannel, options: TransmitOptions | undefined): Promise<number | undefined> {
     if (!this.#discovered) {
       await this.#readDiscovery(channel, options)
       this.#discovered = true
     }
-    if (this.#applet.triesLeft === undefined && !this.#triesAsked) {
+    if (!this.#triesAsked) {
       const mayBeOurs = this.#applet.mayBeVerified
       const status = await this.#applet.pinStatus(channel, options)
       // Somebody else's login hides the counter; it is none of ours, and ends. Behind our own the counter is full.
@@ -209,7 +217,16 @@ export class PivToken implements Token {
       }
       this.#triesAsked = true
     }
+    this.#noteTries()
     return this.#applet.triesLeft
+  }
+
+  #noteTries(): void {
+    const { triesLeft } = this.#applet
+    const guid = this.#guid
+    if (guid === undefined || triesLeft === undefined) return
+    if (triesLeft > FEW_TRIES) this.#shared.low.delete(guid)
+    else this.#shared.low.add(guid)
   }
 
   async #readDiscovery(channel: CardChannel, options: TransmitOptions | undefined): Promise<void> {
@@ -305,13 +322,17 @@ export class PivToken implements Token {
   async #afterVerify(verify: Promise<void>): Promise<void> {
     try {
       await verify
+    } catch (error) {
+      if (!(error instanceof PinError)) this.#triesAsked = false
+      throw error
     } finally {
-      if (this.#applet.triesLeft === undefined && !this.#applet.isVerified) this.#triesAsked = false
+      this.#noteTries()
     }
   }
 
   async logout(options?: TransmitOptions): Promise<void> {
     await this.#inTransaction(options, async (channel) => {
+      this.#triesAsked = false
       if (await this.#applet.logout(channel, options)) return
       // Cards before SP 800-73-4 cannot forget a PIN on request.
       await channel.reset('warm')
@@ -324,7 +345,7 @@ export class PivToken implements Token {
     if (!(object instanceof PivTokenObject)) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
     const attributes = await object.load(options)
     if (attributes === undefined) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
-    const signature = await prepareSignature(request, attributes, this.#randomBytes)
+    const signature = await prepareSignature(request, attributes, this.#shared.randomBytes)
     await logIn?.()
     const authenticate = (channel: CardChannel): Promise<Uint8Array> =>
       this.#applet.generalAuthenticate(
