@@ -11,8 +11,8 @@ export abstract class SmartcardError extends Error {
 /** The card that this connection spoke to is no longer reachable through it. */
 export class CardGoneError extends SmartcardError {
   readonly code = 'card/gone'
-  readonly why: 'removed' | 'reset' | 'reader-gone' | 'closed'
-  constructor(why: 'removed' | 'reset' | 'reader-gone' | 'closed', options?: ErrorOptions) {
+  readonly why: keyof typeof goneMessages
+  constructor(why: keyof typeof goneMessages, options?: ErrorOptions) {
     super(goneMessages[why], options)
     this.why = why
   }
@@ -20,6 +20,7 @@ export class CardGoneError extends SmartcardError {
 
 const goneMessages = {
   removed: 'The card was removed from the reader; put it back and start again.',
+  replaced: 'Another card is in the reader now, and no PIN was sent to it; start again.',
   reset: 'The card was reset, so what it had been told is lost; start again.',
   'reader-gone': 'The reader was unplugged; plug it in and start again.',
   closed: 'The connection to the card was closed.',

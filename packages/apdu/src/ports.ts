@@ -27,6 +27,11 @@ export interface CardChannel {
   readonly limits: ChannelLimits
   /** False: another owner, program or reset came between; select and verify again. */
   readonly undisturbed: boolean
+  /**
+   * Whether a card put in the place of this one would have been noticed. False: another one may answer by now; make sure
+   * which it is before you send a PIN.
+   */
+  readonly vouchesForCard: boolean
   /** Sends one command APDU; resolves to the response APDU with its status word. */
   transmit(command: Uint8Array, options?: TransmitOptions): Promise<Uint8Array>
   /** Resets the card and resolves to its ATR. Everything selected and verified is lost. */

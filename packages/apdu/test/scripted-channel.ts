@@ -8,6 +8,7 @@ export class ScriptedChannel implements CardChannel {
   readonly atr: Uint8Array = fromHex('3b00')
   readonly limits: ChannelLimits
   undisturbed = true
+  readonly vouchesForCard = true
   /** The very arrays that were handed to transmit. */
   readonly received: Uint8Array[] = []
   onTransmit: (() => void) | undefined
@@ -46,6 +47,7 @@ export function answering(
     atr: fromHex('3b00'),
     limits,
     undisturbed: true,
+    vouchesForCard: true,
     transmit: (command) => Promise.resolve(answer(command)),
     reset: () => Promise.reject(new Error('no reset')),
   }

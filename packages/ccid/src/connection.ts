@@ -39,6 +39,8 @@ export interface PoweredSlot {
   readonly reader: CcidReader
   /** bPINSupport, less what the reader turned out not to know. */
   pinSupport: number
+  /** Whether a card put in the place of this one would have been noticed. */
+  readonly vouchesForCard: boolean
   /** Cold where the card was off, warm where it was on. Resolves to the ATR. */
   powerOn(): Promise<Uint8Array>
   powerOff(): Promise<void>
@@ -146,7 +148,7 @@ export class CcidConnection implements CardConnection {
       const turn: Turn = {
         begin: () => {
           this.#slot.reader.clock.clearTimeout(timer)
-          const own = new Channel(this, this.#slot.pinSupport, this.#lastOwner === owner)
+          const own = new Channel(this, this.#slot, this.#lastOwner === owner)
           channel = own
           this.#running = own
           this.#entering = true
@@ -399,6 +401,7 @@ const VERIFIES_PINS = 1
 /** Handed to the work of one transaction, and dead after it. */
 class Channel implements CardChannel {
   readonly #connection: CcidConnection
+  readonly #slot: PoweredSlot
   #undisturbed: boolean
   #closed = false
   #withdrawn: Error | undefined
@@ -412,10 +415,11 @@ class Channel implements CardChannel {
   /** Absent where the reader has no keys, or none that could be trusted. */
   readonly pinPad?: PinPad
 
-  constructor(connection: CcidConnection, pinSupport: number, undisturbed: boolean) {
+  constructor(connection: CcidConnection, slot: PoweredSlot, undisturbed: boolean) {
     this.#connection = connection
+    this.#slot = slot
     this.#undisturbed = undisturbed
-    if (pinSupport & VERIFIES_PINS) {
+    if (slot.pinSupport & VERIFIES_PINS) {
       const onPad =
         (what: keyof PinPad): PinPad['verify'] =>
         (template, options = {}) =>
@@ -434,6 +438,10 @@ class Channel implements CardChannel {
 
   get undisturbed(): boolean {
     return this.#undisturbed
+  }
+
+  get vouchesForCard(): boolean {
+    return this.#slot.vouchesForCard
   }
 
   transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {

@@ -34,6 +34,8 @@ import { type CcidReader, READER_TIMEOUT_MS, type SlotListener } from './reader.
 
 /** Whole answers to power-on and slot messages that came garbled: asking again does no harm there. */
 const MAX_REPEATS = 2
+/** dwFeatures: the reader powers a card that is put in. */
+const ACTIVATES_ON_INSERTION = 0x04
 /** dwFeatures: the reader finds the voltage by itself. */
 const AUTOMATIC_VOLTAGE = 0x08
 const POWER_TIMEOUT_MS = 10_000
@@ -70,6 +72,8 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   #protocol: ConnectOptions['protocol']
   #onWanted: ConnectOptions['onWanted']
   readonly #pads: Map<string, number>
+  /** A change was told of which nobody can say whether it was one of cards. */
+  #mayBeSwapped = false
 
   /** `pads`: bPINSupport of slots whose reader turned out to know less than it announces, by their ids. */
   constructor(reader: CcidReader, number: number, identity: SlotIdentity, pads: Map<string, number>) {
@@ -89,6 +93,13 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
 
   set pinSupport(pinSupport: number) {
     this.#pads.set(this.id, pinSupport)
+  }
+
+  /** A card that is put in has no power until we give it, unless the reader does: then its notice must tell. */
+  get vouchesForCard(): boolean {
+    const { descriptor, hearsChanges } = this.reader
+    const isPoweredByReader = descriptor.features & ACTIVATES_ON_INSERTION
+    return !isPoweredByReader || (hearsChanges && !this.#mayBeSwapped)
   }
 
   /** Learns the first presence, and polls from now on where the reader does not tell by itself. */
@@ -165,6 +176,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
     if (this.#mustPowerCycle) await this.powerOff()
     const atr = await this.powerOn()
+    this.#mayBeSwapped = false
     this.#protocol = options.protocol
     const activation = await this.#activated(atr)
     this.#show('present')
@@ -326,8 +338,11 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
     if (changed || this.#presence !== 'unreadable') this.#show('present')
     // "Changed" and present: out and in again, or the notice of a card that lay there when the reader was opened.
-    // A card put in again has no power; one that was there all the time has.
-    if (changed && this.#connection !== undefined) void this.check()
+    // A card put in again has no power, unless the reader powers cards itself; one that was there all the time has.
+    if (changed && this.#connection !== undefined) {
+      this.#mayBeSwapped = true
+      void this.check()
+    }
   }
 
   disturbed(): void {

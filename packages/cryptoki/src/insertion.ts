@@ -3,7 +3,7 @@ import {
   AbortedError,
   type AbortSignalLike,
   type CardConnection,
-  type CardGoneError,
+  CardGoneError,
   MalformedError,
   PinBlockedError,
   StatusError,
@@ -103,8 +103,9 @@ export class Insertion implements HandleScope {
       if (options.signal?.aborted) throw new AbortedError({ cause: options.signal.reason })
       this.#user = user
     } catch (error) {
+      const translated = this.translate(error)
       if (this.#mustLogOut) void this.#logout().catch(() => {})
-      throw this.translate(error)
+      throw translated
     } finally {
       this.#loggingIn = undefined
       isOver()
@@ -197,10 +198,16 @@ export class Insertion implements HandleScope {
 
   /** Every error that leaves towards the application passes here. */
   translate(error: unknown): CryptokiError {
+    // The token noticed that another card lies there, which its reader did not: that one is left without power.
+    if (error instanceof CardGoneError && this.#ended === undefined) {
+      this.#end(error)
+      void this.close()
+    }
     return toCryptokiError(error)
   }
 
   #end(why: CardGoneError): void {
+    if (this.#ended !== undefined) return
     const error = toCryptokiError(why)
     this.#ended = error
     this.#user = undefined

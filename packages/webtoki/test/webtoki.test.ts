@@ -82,6 +82,26 @@ describe('the front door', () => {
     expect(card.pinVerified).toBe(true)
   })
 
+  it('tells a person whose card was swapped while they typed that it is gone, and sends no PIN', async () => {
+    const { webtoki, card, reader } = deskWith(readerProfiles.jinmuyuMr800, {
+      pin: async () => {
+        reader.insert(other)
+        return { pin: new TextEncoder().encode('123456') }
+      },
+    })
+    const other = createPivCard({ guid: new Uint8Array(16).fill(7), isDefaultSelected: true })
+    await firstValueFrom(
+      ((await firstValueFrom(webtoki.slots$))[0] as Slot).presence$.pipe(
+        filter((presence) => presence === 'present'),
+      ),
+    )
+    await expect(webtoki.login(nonce)).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
+    const withPin = [card, other]
+      .flatMap(({ log }) => log)
+      .filter((each) => each.ins === 0x20 && each.dataBytes)
+    expect(withPin).toEqual([])
+  })
+
   it('never takes a reader’s own security module for the person’s card; who means it names its slot', async () => {
     const device = new VirtualCompositeReader(compositeProfiles.identiveCloud4510)
     const [sam, card] = [createPivCard(), createPivCard({ guid: new Uint8Array(16).fill(7) })]

@@ -2,6 +2,7 @@
 import {
   type CardChannel,
   type CardConnection,
+  CardGoneError,
   equalBytes,
   MalformedError,
   PinBlockedError,
@@ -12,7 +13,7 @@ import {
   toHex,
   type TransmitOptions,
 } from '@webtoki/apdu'
-import { decodeCertificate, PivApplet, type PivChuid, type PivSlot } from '@webtoki/apdu/piv'
+import { decodeCertificate, decodeChuid, PivApplet, PivObject, type PivSlot } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
 import { decodeX509 } from '../certificate.ts'
 import { CKF, CKR, CKU } from '../constants.ts'
@@ -80,7 +81,7 @@ export class PivToken implements Token {
   readonly #connection: CardConnection
   readonly #shared: PivShared
   readonly #applet: PivApplet
-  readonly #chuid: PivChuid | undefined
+  readonly #identity: CardIdentity
   readonly #objects: readonly PivTokenObject[]
   readonly #certificates = new Map<PivSlot, Uint8Array | undefined>()
   /** False also after the pad refused a PIN entry. */
@@ -92,14 +93,14 @@ export class PivToken implements Token {
     connection: CardConnection,
     shared: PivShared,
     applet: PivApplet,
-    chuid: PivChuid | undefined,
+    identity: CardIdentity,
     hasPinPad: boolean,
   ) {
     this.#hasPinPad = hasPinPad
     this.#connection = connection
     this.#shared = shared
     this.#applet = applet
-    this.#chuid = chuid
+    this.#identity = identity
     const kinds = ['certificate', 'public-key', 'private-key'] as const
     this.#objects = shownSlots.flatMap((slot) => kinds.map((kind) => new PivTokenObject(this, slot, kind)))
   }
@@ -114,7 +115,7 @@ export class PivToken implements Token {
         if (error instanceof StatusError) return undefined
         throw error
       }
-      const identity = await readIdentity(applet, channel)
+      const identity = await identify(applet, channel)
       return new PivToken(connection, shared, applet, identity, channel.pinPad !== undefined)
     })
   }
@@ -137,20 +138,17 @@ export class PivToken implements Token {
       if (!(error instanceof StatusError) && !(error instanceof MalformedError)) throw error
     })
     // An APDU that is saved at most cards: one that may need a warning is asked.
-    if (this.#discovered || this.#shared.low.has(this.#guid ?? '')) await this.triesLeft(CKU.USER, options)
+    if (this.#discovered || this.#shared.low.has(this.#identity.guid ?? ''))
+      await this.triesLeft(CKU.USER, options)
     return {
       label: this.#label,
       manufacturer: '',
       model: 'PIV',
-      serialNumber: this.#guid ?? '',
+      serialNumber: this.#identity.guid ?? '',
       flags: this.flags | triesFlags(this.#applet.triesLeft),
       minPinBytes: MIN_PIN_BYTES,
       maxPinBytes: MAX_PIN_BYTES,
     }
-  }
-
-  get #guid(): string | undefined {
-    return this.#chuid?.guid && toHex(this.#chuid.guid)
   }
 
   /** The holder's name as far as it has been read. */
@@ -193,7 +191,7 @@ export class PivToken implements Token {
 
   /** No GUID, no identity: such a card is read anew each time. */
   #cacheKey(slot: PivSlot): string | undefined {
-    const guid = this.#guid
+    const { guid } = this.#identity
     return guid === undefined ? undefined : `piv/${guid}/${slot.certificateTag.toString(16)}`
   }
 
@@ -223,7 +221,7 @@ export class PivToken implements Token {
 
   #noteTries(): void {
     const { triesLeft } = this.#applet
-    const guid = this.#guid
+    const { guid } = this.#identity
     if (guid === undefined || triesLeft === undefined) return
     if (triesLeft > FEW_TRIES) this.#shared.low.delete(guid)
     else this.#shared.low.add(guid)
@@ -273,7 +271,7 @@ export class PivToken implements Token {
     })
     try {
       return await this.#inTransaction(options, async (channel) => {
-        await this.#learnTries(channel, options)
+        await this.#beforeVerify(channel, options)
         const { acceptLastTry } = answer
         await this.#afterVerify(
           this.#applet.verifyPin(channel, answer.pin, {
@@ -305,7 +303,7 @@ export class PivToken implements Token {
       acceptLastTry = answer.acceptLastTry
     }
     return this.#inTransaction(options, async (channel) => {
-      await this.#learnTries(channel, options)
+      await this.#beforeVerify(channel, options)
       const { pinPad } = channel
       if (pinPad === undefined) throw new CryptokiError(CKR.DEVICE_ERROR, { detail: 'the PIN pad has gone' })
       await this.#afterVerify(
@@ -316,6 +314,17 @@ export class PivToken implements Token {
       )
       return work(channel)
     })
+  }
+
+  /** The person took a minute: at a reader that would not notice, another card may lie there now. No PIN is for that one. */
+  async #beforeVerify(channel: CardChannel, options: TokenLoginOptions): Promise<void> {
+    // The same card may have been elsewhere meanwhile.
+    if (!channel.vouchesForCard) this.#triesAsked = false
+    await this.#learnTries(channel, options)
+    if (channel.vouchesForCard) return
+    const { fingerprint } = await identify(this.#applet, channel, transmitOptionsOf(options))
+    if (fingerprint === undefined || fingerprint !== this.#identity.fingerprint)
+      throw new CardGoneError('replaced')
   }
 
   /** A VERIFY whose answer says neither right nor wrong may have cost a try: the card is asked before the next one. */
@@ -395,14 +404,32 @@ export class PivToken implements Token {
   }
 }
 
-/** A CHUID that cannot be read, or lies, is no identity, and no reason to refuse the card. */
-async function readIdentity(applet: PivApplet, channel: CardChannel): Promise<PivChuid | undefined> {
+/** By what a card is known again. */
+interface CardIdentity {
+  /** Its CHUID as it stands, in hex, or that it has none or keeps it; undefined: it cannot be known again. */
+  readonly fingerprint: string | undefined
+  /** GUID of the CHUID, in hex; undefined: there is none that identifies a card. */
+  readonly guid: string | undefined
+}
+
+/** One APDU. A CHUID that cannot be read, or lies, is no reason to refuse the card. */
+async function identify(
+  applet: PivApplet,
+  channel: CardChannel,
+  options?: TransmitOptions,
+): Promise<CardIdentity> {
+  let fingerprint: string | undefined
+  let guid: Uint8Array | undefined
   try {
-    return await applet.readChuid(channel)
+    const object = await applet.readObject(channel, PivObject.CHUID, options)
+    fingerprint = object === undefined ? 'none' : toHex(object)
+    if (object !== undefined) ({ guid } = decodeChuid(object))
   } catch (error) {
-    if (error instanceof StatusError || error instanceof MalformedError) return undefined
-    throw error
+    // A card on which nothing is selected refuses otherwise, and is none that could be known again.
+    if (error instanceof StatusError && error.sw === SW.SECURITY_STATUS_NOT_SATISFIED) fingerprint = 'kept'
+    else if (!(error instanceof StatusError || error instanceof MalformedError)) throw error
   }
+  return { fingerprint, guid: guid && toHex(guid) }
 }
 
 function commonName(der: Uint8Array): string | undefined {
