@@ -136,6 +136,27 @@ describe('a card that allows three wrong PINs', () => {
     await before.cryptoki.close()
   })
 
+  it.each([
+    { vendorExtensions: true, next: { triesLeft: 3, lastTry: false } },
+    { vendorExtensions: false, next: one },
+  ])(
+    'after a right PIN at the last attempt the next is told as $next.triesLeft (metadata: $vendorExtensions)',
+    async (how) => {
+      const { told, source } = page('yes')
+      const { vendorExtensions } = how
+      const made = await open({ card: { vendorExtensions }, pin: source })
+      const wrong = Uint8Array.of(0, 0x20, 0, 0x80, 8, ...bytesOf('999999'), 0xff, 0xff)
+      for (let spent = 0; spent < 2; spent++) await made.card.process(wrong)
+      await made.session.login(CKU.USER)
+      await signWith9c(made.session)
+      await signWith9c(made.session)
+      expect(told).toEqual([one, how.next, how.next])
+      // A card that does not know the command is asked once.
+      expect(made.card.log.filter(({ ins }) => ins === 0xf7)).toHaveLength(1)
+      await made.cryptoki.close()
+    },
+  )
+
   it('is asked again after a logout, for somebody else may have used attempts of a PIN that both share', async () => {
     const { told, source } = page('nothing')
     const made = await open({ pin: source })

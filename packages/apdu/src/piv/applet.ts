@@ -58,6 +58,8 @@ export interface AuthenticateInput {
 /** More than any key's result or certificate; the exchange asks for what the channel can take of it. */
 const ALL_BYTES = 65536
 const PIN_BYTES = 8
+/** In metadata: two bytes, all attempts and those that are left. */
+const METADATA_TRIES = 0x06
 /** SP 800-73-4 part 1, 4.3. */
 const MIN_PIN_DIGITS = 6
 
@@ -201,6 +203,26 @@ export class PivApplet {
   /** Tries left of the PIN, asked from the card; undefined while verified, and on cards that do not tell. */
   async pinTriesLeft(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
     return (await this.pinStatus(channel, options)).triesLeft
+  }
+
+  /**
+   * GET METADATA of the PIN (Yubico, firmware 5.3 and later): the attempts left, told also while it is verified. False:
+   * the card does not tell.
+   */
+  async askMetadata(channel: CardChannel, options?: TransmitOptions): Promise<boolean> {
+    const command = {
+      name: 'GET METADATA',
+      cla: 0,
+      ins: 0xf7,
+      p1: 0,
+      p2: this.#pinReference,
+      responseBytes: 256,
+    }
+    const { sw, data } = await exchange(channel, command, options)
+    const [, triesLeft] = (sw === SW.OK && findTlv(data, METADATA_TRIES)) || []
+    if (triesLeft === undefined) return false
+    this.#learnTries(triesLeft)
+    return true
   }
 
   /**

@@ -88,6 +88,7 @@ export class PivToken implements Token {
   #hasPinPad: boolean
   #discovered = false
   #triesAsked = false
+  #tellsMetadata = true
 
   private constructor(
     connection: CardConnection,
@@ -214,6 +215,9 @@ export class PivToken implements Token {
         await this.#applet.pinStatus(channel, options)
       }
       this.#triesAsked = true
+      // A verified PIN hides its counter: one attempt is all that this card ever told, and its maker may have a command for more.
+      if (this.#applet.isVerified && this.#applet.triesLeft === 1 && this.#tellsMetadata)
+        this.#tellsMetadata = await this.#askMetadata(channel, options)
     }
     this.#noteTries()
     return this.#applet.triesLeft
@@ -225,6 +229,16 @@ export class PivToken implements Token {
     if (guid === undefined || triesLeft === undefined) return
     if (triesLeft > FEW_TRIES) this.#shared.low.delete(guid)
     else this.#shared.low.add(guid)
+  }
+
+  async #askMetadata(channel: CardChannel, options: TransmitOptions | undefined): Promise<boolean> {
+    try {
+      return await this.#applet.askMetadata(channel, options)
+    } catch (error) {
+      // Another maker's command may go by that number.
+      if (error instanceof MalformedError) return false
+      throw error
+    }
   }
 
   async #readDiscovery(channel: CardChannel, options: TransmitOptions | undefined): Promise<void> {
@@ -331,6 +345,7 @@ export class PivToken implements Token {
   async #afterVerify(verify: Promise<void>): Promise<void> {
     try {
       await verify
+      if (this.#applet.triesLeft === 1 && this.#tellsMetadata) this.#triesAsked = false
     } catch (error) {
       if (!(error instanceof PinError)) this.#triesAsked = false
       throw error

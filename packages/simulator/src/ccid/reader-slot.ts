@@ -1,6 +1,5 @@
 /** A slot of a virtual reader: its card, and the exchange that it is busy with (CCID 1.1, 4.2, 6.1.4, 6.2.6). */
-import { copyOf } from '../bytes.ts'
-import { join } from '../bytes.ts'
+import { copyOf, join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import type { ContactCard, ContactOptions } from '../iso7816/contact-card.ts'
 import type { Fault } from './faults.ts'

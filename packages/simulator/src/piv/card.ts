@@ -59,6 +59,7 @@ const ins = {
   reset: 0xfb,
   importKey: 0xfe,
   setManagementKey: 0xff,
+  getMetadata: 0xf7,
 } as const
 
 /** A virtual PIV card. Commands run one after the other in the order of `process` calls. */
@@ -298,6 +299,7 @@ export class PivCard implements VirtualCard {
     if (this.#options.vendorExtensions) {
       if (command.ins === ins.setManagementKey) return this.#setManagementKey(command)
       if (command.ins === ins.importKey) return this.#importKey(command)
+      if (command.ins === ins.getMetadata) return this.#getMetadata(command)
       if (command.ins === ins.reset) return this.#factoryReset(command)
     }
     return status(0x6d00)
@@ -525,6 +527,15 @@ export class PivCard implements VirtualCard {
     if (key === undefined) return status(0x6a80)
     this.#keys.set(p2, key)
     return ok()
+  }
+
+  /** Of PIN and PUK alone: the algorithm FF, and the attempts, all and left (Yubico's manual, "Get metadata"). */
+  #getMetadata({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0 || data.length > 0) return status(0x6a86)
+    const reference = p2 === 0x80 ? this.#pin : p2 === 0x81 ? this.#puk : undefined
+    if (reference === undefined) return status(0x6a88)
+    const { maxTries, triesLeft } = reference
+    return ok(join(tlv(0x01, Uint8Array.of(0xff)), tlv(0x06, Uint8Array.of(maxTries, triesLeft))))
   }
 
   /** Back to the factory's state; only where the PIN is blocked, so that nobody does it by mistake. */

@@ -37,7 +37,7 @@ export interface PivCardOptions {
   readonly wrongLe?: '61xx' | '6Cxx'
   /** What the wrong PIN that spends the last try is told; default 6983. */
   readonly lastWrongPin?: '6983' | '63C0'
-  /** INS FF (set management key), FE (import key), FB (reset) and RSA 3072/4096. Default false: plain SP 800-73. */
+  /** INS FF (set management key), FE (import key), FB (reset), F7 (metadata of PIN and PUK) and RSA 3072/4096. Default false: plain SP 800-73. */
   readonly vendorExtensions?: boolean
   /** The PIV application is the one that is selected after a reset (SP 800-73-4 part 2, 2.3.1). Default false. */
   readonly isDefaultSelected?: boolean

@@ -8,11 +8,11 @@ export type Comparison = 'right' | 'wrong' | 'blocked'
 export class ReferenceData {
   #value: Uint8Array
   #triesLeft: number
-  readonly #maxTries: number
+  readonly maxTries: number
 
   constructor(value: Uint8Array, maxTries: number) {
     this.#value = copyOf(value)
-    this.#maxTries = maxTries
+    this.maxTries = maxTries
     this.#triesLeft = maxTries
   }
 
@@ -24,7 +24,7 @@ export class ReferenceData {
   compare(guess: Uint8Array): Comparison {
     if (this.#triesLeft === 0) return 'blocked'
     if (sameBytes(guess, this.#value)) {
-      this.#triesLeft = this.#maxTries
+      this.#triesLeft = this.maxTries
       return 'right'
     }
     this.#triesLeft -= 1
@@ -34,7 +34,7 @@ export class ReferenceData {
   /** Puts a new value in place, with all tries. */
   replace(value: Uint8Array): void {
     this.#value = copyOf(value)
-    this.#triesLeft = this.#maxTries
+    this.#triesLeft = this.maxTries
   }
 }
 
