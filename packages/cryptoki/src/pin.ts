@@ -10,6 +10,8 @@ export interface PinRequest {
   readonly user: 'user' | 'so' | 'context'
   /** Of the token or the PIN. */
   readonly label: string
+  /** The reader that the card is in, by its friendly name. */
+  readonly reader?: string
   /** Absent where the card does not tell. */
   readonly triesLeft?: number
   /** The PIN is typed on the reader: the answer's bytes count for nothing. Asked for where the last try needs a yes. */

@@ -79,6 +79,7 @@ export class Session implements InsertionSession {
   readonly #policy: SessionPolicy
   readonly #pin: PinSource | undefined
   readonly #randomBytes: (bytes: number) => Uint8Array
+  readonly #reader: string
   readonly #active = new Set<ActiveOperation>()
   /** Ends the dialogs of logins under way. */
   readonly #logins = new Set<Cancellation>()
@@ -92,7 +93,9 @@ export class Session implements InsertionSession {
     policy: SessionPolicy,
     pin: PinSource | undefined,
     randomBytes: (bytes: number) => Uint8Array,
+    reader: string,
   ) {
+    this.#reader = reader
     this.#insertion = insertion
     this.readWrite = readWrite
     this.#policy = policy
@@ -124,6 +127,11 @@ export class Session implements InsertionSession {
     return this.#insertion.token.flags & CKF.PROTECTED_AUTHENTICATION_PATH ? nobody : undefined
   }
 
+  /** Two cards of one person have the same label: the reader tells them apart. */
+  #naming(pin: PinSource): PinSource {
+    return (request) => pin({ ...request, reader: this.#reader })
+  }
+
   /** C_Login: moves every session of this token. The PIN source is asked once, and VERIFY is sent at most once. */
   async login(user: LoginUser, pin: PinSource | undefined = this.#pinSource): Promise<void> {
     this.#check()
@@ -131,7 +139,7 @@ export class Session implements InsertionSession {
     const signal = new Cancellation()
     this.#logins.add(signal)
     try {
-      await this.#insertion.login(user, pin, { signal })
+      await this.#insertion.login(user, this.#naming(pin), { signal })
     } catch (error) {
       // The session's own end is a better reason than "aborted".
       throw signal.aborted ? signal.reason : error
@@ -387,7 +395,8 @@ export class Session implements InsertionSession {
     checkKey(key, mechanism, CKO.PRIVATE_KEY)
     checkSize(key, info)
     checkUse(key, CKA.SIGN)
-    const pin = spec.pin ?? this.#pinSource
+    const given = spec.pin ?? this.#pinSource
+    const pin = given && this.#naming(given)
     const onDemand = this.#policy.login === 'on-demand'
     const isLoggedIn = this.#insertion.user === CKU.USER
     if (key.isPrivate && !isLoggedIn && !onDemand) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)

@@ -66,7 +66,7 @@ export class Slot {
     const insertion = await this.#open()
     if (insertion.ended !== undefined) throw toCryptokiError(insertion.ended.cause, 'slot')
     const { policy, randomBytes } = this.#settings
-    return new Session(insertion, options.readWrite === true, policy, options.pin, randomBytes)
+    return new Session(insertion, options.readWrite === true, policy, options.pin, randomBytes, this.name)
   }
 
   /** C_CloseAllSessions, and the card's power goes off; the next session finds the card as new. */

@@ -190,6 +190,21 @@ describe('the front door', () => {
     expect(cards.map(({ pinVerified }) => pinVerified)).toEqual([false, false])
   })
 
+  it('names the reader in each request for a PIN, of a login and of a signature', async () => {
+    const { bus, webtoki: other } = desk()
+    await other.close()
+    const asked: (string | undefined)[] = []
+    const pin = async ({ user, reader }: PinRequest) => {
+      asked.push(`${user}: ${reader}`)
+      return { pin: new TextEncoder().encode('123456') }
+    }
+    const webtoki = new Webtoki({ pin, usb: bus.context() })
+    open.push(webtoki)
+    await webtoki.login(nonce)
+    await signDocument(webtoki, new Blob(['Dear reader,']))
+    expect(asked).toEqual(['user: DUALi DE-ABCM6', 'context: DUALi DE-ABCM6'])
+  })
+
   it('signs with the key made for signing, which asks each time', async () => {
     const { webtoki, requests } = desk()
     const file = new Blob(['Dear reader,'])
