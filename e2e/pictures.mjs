@@ -29,7 +29,7 @@ try {
   const pin = page.getByRole('textbox', { name: 'PIN' })
   const enter = async () => {
     await pin.fill('123456')
-    await pin.press('Enter')
+    await page.getByRole('button', { name: 'Confirm' }).click()
   }
   await page.getByRole('button', { name: 'Log in with your card' }).click()
   await pin.waitFor()

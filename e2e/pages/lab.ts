@@ -15,6 +15,8 @@ export interface Lab {
   readonly firstValueFrom: typeof firstValueFrom
   readonly ui: typeof ui
   readonly Webtoki: typeof Webtoki
+  /** Virtual readers and cards, for pages that have no USB bus. */
+  simulator(): Promise<typeof import('@webtoki/simulator')>
   /** Logs in, in a dedicated worker, with that PIN; resolves to the token. */
   loginInWorker(nonce: string, pin: string): Promise<string>
 }
@@ -27,6 +29,7 @@ const lab: Lab = {
   firstValueFrom,
   ui,
   Webtoki,
+  simulator: () => import('@webtoki/simulator'),
   loginInWorker: (nonce, pin) =>
     new Promise((resolve, reject) => {
       const worker = new Worker(new URL('./login-worker.ts', import.meta.url), { type: 'module' })

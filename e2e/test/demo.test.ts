@@ -511,7 +511,7 @@ describe.skipIf(missing !== undefined)('the page', () => {
       const typePin = async (): Promise<void> => {
         await page.pin.waitFor()
         await keyboard.type('123456')
-        await keyboard.press('Enter')
+        await page.submitPin()
       }
       await tabTo('log-in')
       await keyboard.press('Enter')
@@ -634,7 +634,7 @@ describe.skipIf(missing !== undefined)('the page', () => {
       const typePin = async (digits: string): Promise<void> => {
         await page.pin.waitFor()
         await keyboard.type(digits)
-        await keyboard.press('Enter')
+        await page.submitPin()
       }
       await press('use-virtual')
       await stand('reader-title')

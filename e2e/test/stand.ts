@@ -132,6 +132,12 @@ export class DemoPage {
     await this.page.getByRole('button', { name: 'Confirm' }).click()
   }
 
+  /** By the keyboard, once the dialog takes a submit. */
+  async submitPin(): Promise<void> {
+    await this.page.locator('#confirm:enabled').waitFor()
+    await this.page.keyboard.press('Enter')
+  }
+
   async logIn(pin: string = '123456'): Promise<void> {
     await this.page.getByRole('button', { name: 'Log in with your card' }).click()
     await this.enterPin(pin)

@@ -4,6 +4,12 @@
 export const ElementBase: typeof HTMLElement =
   globalThis.HTMLElement ?? (class {} as unknown as typeof HTMLElement)
 
+/**
+ * How long a person takes to see that something else stands under their hands, in milliseconds: the longest double click,
+ * which is what browsers wait before a prompt of theirs takes an answer. Typists press keys faster than that.
+ */
+export const SETTLE_MS: number = 500
+
 type Child = Node | string | undefined
 
 /** Makes an element with attributes (a boolean true sets an empty one) and children. */
@@ -58,7 +64,7 @@ strong { font-weight: 600 }
 .small { font-size: .875em }
 .danger { color: var(--webtoki-danger, light-dark(#b3261e, #ffb4ab)) }
 .row { display: flex; flex-wrap: wrap; gap: .5rem .75rem; align-items: center }
-.row:not(:has(> :not([hidden]))), p:empty { display: none }
+.row:not(:has(> :not([hidden]))), p:empty, div:empty { display: none }
 .check { display: flex; gap: .75rem; align-items: baseline }
 .item {
   display: flex; gap: .75rem; align-items: flex-start; width: 100%; text-align: start;
@@ -103,7 +109,7 @@ dialog {
   box-shadow: 0 1.5rem 4rem rgb(0 0 0 / .35);
 }
 dialog::backdrop { background: rgb(8 14 22 / .5) }
-dialog h2 { font-size: 1.25em; font-weight: 650 }
+dialog h2 { font-size: 1.25em; font-weight: 650; outline: none }
 dialog .row { justify-content: flex-end }
 progress { inline-size: 100%; block-size: .5rem; accent-color: var(--webtoki-accent, light-dark(#0b57d0, #8ab4f8)) }
 @media (prefers-reduced-motion: no-preference) {

@@ -23,6 +23,9 @@ export interface Strings {
   readonly pinPadTitle: string
   readonly pinForSignature: string
   readonly pinForLogin: (label: string) => string
+  readonly card: (label: string) => string
+  readonly reader: (name: string) => string
+  readonly moreRequests: (waiting: number) => string
   readonly pin: string
   readonly triesLeft: (tries: number) => string
   readonly lastTry: string
@@ -73,6 +76,10 @@ export const english: Strings = {
   pinPadTitle: 'Enter your PIN on the reader',
   pinForSignature: 'Your PIN confirms this one signature.',
   pinForLogin: (label) => `${label} needs your PIN.`,
+  card: (label) => `Card: ${label}`,
+  reader: (name) => `Reader: ${name}`,
+  moreRequests: (waiting) =>
+    waiting === 1 ? '1 more request follows this one.' : `${waiting} more requests follow this one.`,
   pin: 'PIN',
   triesLeft: (tries) => (tries === 1 ? '1 try left' : `${tries} tries left`),
   lastTry: 'Only one try is left. If it is wrong, the card blocks itself.',
@@ -108,6 +115,7 @@ export const english: Strings = {
     'reader/in-use': 'Another page or program is using this reader. Close it and try again.',
     'reader/not-granted': 'The browser was not allowed to use the reader.',
     'reader/not-supported': 'This device is no reader that can be used yet.',
+    'ui/no-dialog': 'This page cannot show where to enter your PIN. Load it again.',
     'documents/unreadable':
       'The document could not be read to its end; it may have been moved or changed. Choose it again.',
     'documents/cancelled': 'Cancelled. The document was not read to its end.',

@@ -1,0 +1,214 @@
+/** One request for a PIN, from the line in which it waits to its answer. */
+import type { PinRequest } from 'webtoki'
+import { make, SETTLE_MS } from './dom.ts'
+import { strings } from './strings.ts'
+import { isTyping } from './typing.ts'
+
+const MIN_DIGITS = 6
+
+/** What `ask` resolves to; undefined if the person said no. */
+export type PinReply = { readonly pin: Uint8Array; readonly acceptLastTry?: true } | undefined
+
+/** The dialog cannot be shown. Nobody was asked, and nothing was sent to the card. */
+export class PinDialogError extends Error {
+  readonly code = 'ui/no-dialog'
+  readonly why: 'not-connected' | 'not-displayed'
+  constructor(why: 'not-connected' | 'not-displayed', options?: ErrorOptions) {
+    super(
+      why === 'not-connected'
+        ? 'The PIN dialog is not in the document; append <webtoki-pin> to the page, then ask.'
+        : 'The PIN dialog is not displayed; show <webtoki-pin> and the elements around it, then ask.',
+      options,
+    )
+    this.why = why
+  }
+
+  override get name(): string {
+    return 'PinDialogError'
+  }
+}
+
+/** Makes a dialog of its own for each request, so that neither digits nor consent pass from one to the next. */
+export class PinRequestDialog {
+  readonly owner: HTMLElement
+  readonly reply: Promise<PinReply>
+  readonly #root: ShadowRoot
+  readonly #request: PinRequest
+  readonly #ended: (ended: PinRequestDialog) => void
+  readonly #title: HTMLHeadingElement
+  readonly #field: HTMLInputElement | undefined
+  readonly #complaint: HTMLParagraphElement
+  readonly #sure: HTMLInputElement
+  readonly #waiting: HTMLParagraphElement
+  readonly #confirm: HTMLButtonElement
+  readonly #dialog: HTMLDialogElement
+  readonly #hidden: ResizeObserver
+  #settle!: (reply: PinReply | Promise<never>) => void
+  #isOver = false
+  /** From when on a submit counts, in milliseconds of the page's clock. */
+  #readyAt = 0
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(
+    owner: HTMLElement,
+    root: ShadowRoot,
+    request: PinRequest,
+    ended: (ended: PinRequestDialog) => void,
+  ) {
+    this.owner = owner
+    this.#root = root
+    this.#request = request
+    this.#ended = ended
+    this.reply = new Promise((resolve) => {
+      this.#settle = resolve
+    })
+    const text = strings()
+    const { label, reader, pinPad, lastTry } = request
+    const isContext = request.user === 'context'
+    this.#title = make('h2', { id: 'title', tabindex: '-1' }, pinPad ? text.pinPadTitle : text.pinTitle)
+    this.#field = pinPad
+      ? undefined
+      : make('input', {
+          type: 'password',
+          inputmode: 'numeric',
+          autocomplete: 'off',
+          maxlength: '8',
+          id: 'pin',
+          required: true,
+          'aria-describedby': 'tries complaint',
+        })
+    this.#complaint = make('p', { id: 'complaint', class: 'small danger', role: 'alert' })
+    this.#sure = make('input', { type: 'checkbox', id: 'sure', required: true })
+    this.#waiting = make('p', { id: 'waiting', class: 'small muted', role: 'status' })
+    this.#confirm = make('button', { type: 'submit', class: 'primary', id: 'confirm' }, text.confirm)
+    const cancel = make('button', { type: 'button', value: 'cancel', id: 'cancel' }, text.cancel)
+    const form = make(
+      'form',
+      { class: 'stack', method: 'dialog' },
+      this.#title,
+      make('p', { id: 'why' }, isContext ? text.pinForSignature : text.pinForLogin(isolated(label))),
+      make(
+        'div',
+        { id: 'where', class: 'small muted' },
+        isContext ? make('p', {}, text.card(isolated(label))) : undefined,
+        reader === undefined ? undefined : make('p', {}, text.reader(isolated(reader))),
+      ),
+      this.#field && make('label', { for: 'pin' }, text.pin),
+      this.#field,
+      make('p', { id: 'tries', class: lastTry ? 'danger' : 'small muted' }, triesOf(request)),
+      lastTry ? make('label', { class: 'check' }, this.#sure, text.acceptLastTry) : undefined,
+      this.#complaint,
+      this.#waiting,
+      make('div', { class: 'row' }, cancel, this.#confirm),
+    )
+    this.#dialog = make(
+      'dialog',
+      { 'aria-labelledby': 'title', 'aria-describedby': 'why where tries', part: 'dialog' },
+      form,
+    )
+    this.#hidden = new ResizeObserver(() => {
+      if (!this.#dialog.checkVisibility()) this.cancel()
+    })
+    // The second click of a double click was for the request before.
+    cancel.addEventListener('click', ({ detail }) => void (detail < 2 && this.cancel()))
+    // A main thread that was busy may hand over late what was done early.
+    this.#confirm.addEventListener('click', (event) => void (this.#isEarly(event) && event.preventDefault()))
+    this.#dialog.addEventListener('keydown', (event) => this.#pressed(event))
+    // Escape, the page, and a close request that the browser grants without asking all end here.
+    this.#dialog.addEventListener('close', this.cancel)
+    form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      if (!this.#isEarly(event)) this.#submit()
+    })
+    request.signal.addEventListener('abort', this.cancel, { once: true })
+  }
+
+  /** Opens the dialog; once more after its element was moved, which closes it. */
+  show(): void {
+    const { signal } = this.#request
+    if (signal.aborted) return this.cancel()
+    // Moved by moveBefore(), it is open still.
+    if (this.#dialog.matches(':modal')) return
+    // Keys meant for something else fall on the title, where they do nothing.
+    const isOthers = isTyping() && this.#field?.value === ''
+    const start = this.#field === undefined || isOthers ? this.#title : this.#field
+    try {
+      if (!this.#dialog.isConnected) this.#root.append(this.#dialog)
+      this.#dialog.removeAttribute('open')
+      this.#dialog.showModal()
+    } catch (cause) {
+      return this.#end(Promise.reject(new PinDialogError('not-connected', { cause })))
+    }
+    // Modal and invisible, it would block the page and nobody could tell why.
+    if (!this.#dialog.checkVisibility()) return this.#end(Promise.reject(new PinDialogError('not-displayed')))
+    this.#hidden.observe(this.#dialog)
+    start.focus()
+    this.#guard()
+  }
+
+  /** How many requests wait behind this one. */
+  tellWaiting(count: number): void {
+    this.#waiting.textContent = count === 0 ? '' : strings().moreRequests(count)
+  }
+
+  /** The person said no, or nobody can answer any more. */
+  readonly cancel = (): void => this.#end(undefined)
+
+  /** What a person does in the moment of a change was meant for what was there before. */
+  #guard(): void {
+    this.#readyAt = performance.now() + SETTLE_MS
+    this.#confirm.disabled = this.#sure.disabled = true
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.#confirm.disabled = this.#sure.disabled = false
+      if (this.#root.activeElement === this.#title) this.#field?.focus()
+    }, SETTLE_MS)
+  }
+
+  #isEarly({ timeStamp }: Event): boolean {
+    return timeStamp < this.#readyAt
+  }
+
+  #pressed(event: KeyboardEvent): void {
+    const { key, repeat } = event
+    if (key === 'Enter' ? repeat || this.#isEarly(event) : key === 'Escape' && repeat) event.preventDefault()
+    // Still typing what was meant for something else: the field waits for a pause.
+    if (this.#isEarly(event) && this.#root.activeElement === this.#title) this.#guard()
+  }
+
+  #submit(): void {
+    const { lastTry } = this.#request
+    const pin = new TextEncoder().encode(this.#field?.value)
+    if (this.#field !== undefined && pin.length < MIN_DIGITS) {
+      pin.fill(0)
+      this.#complaint.textContent = strings().pinTooShort
+      this.#field.focus()
+      return
+    }
+    this.#end(lastTry ? { pin, acceptLastTry: true } : { pin })
+  }
+
+  #end(reply: PinReply | Promise<never>): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    clearTimeout(this.#timer)
+    this.#hidden.disconnect()
+    this.#request.signal.removeEventListener('abort', this.cancel)
+    if (this.#field !== undefined) this.#field.value = ''
+    this.#dialog.close()
+    this.#dialog.remove()
+    this.#settle(reply)
+    this.#ended(this)
+  }
+}
+
+/** Cards name themselves: what stands beside the name keeps its place, whichever way that is written (UAX #9, FSI and PDI). */
+function isolated(label: string): string {
+  return `\u2068${label}\u2069`
+}
+
+function triesOf(request: PinRequest): string {
+  const text = strings()
+  if (request.lastTry) return text.lastTry
+  return request.triesLeft === undefined ? '' : text.triesLeft(request.triesLeft)
+}
