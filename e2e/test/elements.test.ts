@@ -74,13 +74,14 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
   const show = (certificates: readonly { reader: string; subject?: string; from?: number; to?: number }[]) =>
     page.evaluate((wanted) => {
       lab.ui.defineElements()
-      const list = document.createElement('webtoki-certificates') as WebtokiCertificates
+      const known = document.querySelector('webtoki-certificates') as WebtokiCertificates | null
+      const list = known ?? (document.createElement('webtoki-certificates') as WebtokiCertificates)
       const slots = new Map(wanted.map(({ reader }) => [reader, { name: reader }]))
       const day = (days: number): Date => new Date(Date.now() + days * 86_400_000)
       list.certificates = wanted.map(({ reader, subject = 'Ada', from = -1, to = 1 }, at) => ({
         slot: slots.get(reader) as unknown as CardCertificate['slot'],
         id: Uint8Array.of(at),
-        der: Uint8Array.of(at),
+        der: new TextEncoder().encode(`${subject} ${reader} ${from} ${to}`),
         subject,
         label: 'PIV Authentication',
         notBefore: day(from),
@@ -88,7 +89,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
         purposes: ['login'],
         asksEachTime: false,
       }))
-      document.body.append(list)
+      if (known === null) document.body.append(list)
       return list.value?.id[0]
     }, certificates)
 
@@ -118,5 +119,41 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(box?.height).toBeLessThan(page.viewportSize()?.height ?? 0)
     await page.getByRole('radio', { name: 'Person 29' }).check()
     expect(await page.getByRole('radio', { name: 'Person 29' }).isChecked()).toBe(true)
+  })
+
+  const [ada, bob, cleo] = ['Ada', 'Bob', 'Cleo'].map((subject) => ({ reader: 'Left', subject })) as [
+    { reader: string; subject: string },
+    { reader: string; subject: string },
+    { reader: string; subject: string },
+  ]
+
+  it('keep the row under keys and pointer if the same certificates are given again', async () => {
+    await show([ada, bob])
+    const row = page.getByRole('radio', { name: 'Bob' })
+    await row.focus()
+    const box = await row.boundingBox()
+    await page.mouse.move((box?.x ?? 0) + 3, (box?.y ?? 0) + 3)
+    await page.mouse.down()
+    await show([ada, bob])
+    expect(await row.evaluate((radio) => radio.matches(':focus'))).toBe(true)
+    await page.mouse.up()
+    expect(await row.isChecked()).toBe(true)
+    expect(await show([cleo, ada, bob])).toBe(2)
+    expect(await row.evaluate((radio) => radio.matches(':focus'))).toBe(true)
+  })
+
+  it('take no click that was meant for the row which stood there a moment before', async () => {
+    await page.clock.install({ time: 0 })
+    await page.clock.pauseAt(60_000)
+    await show([ada, bob])
+    const box = await page.getByRole('radio', { name: 'Ada' }).boundingBox()
+    const click = () => page.mouse.click((box?.x ?? 0) + 3, (box?.y ?? 0) + 3)
+    await show([cleo, ada, bob])
+    await page.clock.runFor(499)
+    await click()
+    expect(await page.getByRole('radio', { name: 'Ada' }).isChecked()).toBe(true)
+    await page.clock.runFor(1)
+    await click()
+    expect(await page.getByRole('radio', { name: 'Cleo' }).isChecked()).toBe(true)
   })
 })

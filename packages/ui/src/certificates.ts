@@ -1,6 +1,6 @@
 /** `<webtoki-certificates>`: choose one; fires `change`. */
 import type { CardCertificate } from 'webtoki'
-import { ElementBase, make, shadowOf } from './dom.ts'
+import { ElementBase, make, SETTLE_MS, shadowOf } from './dom.ts'
 import { strings } from './strings.ts'
 
 /** Set `certificates`; `value` is the chosen one, at first the first that is valid. */
@@ -8,18 +8,24 @@ export class WebtokiCertificates extends ElementBase {
   readonly #root: ShadowRoot = shadowOf(this)
   #certificates: readonly CardCertificate[] = []
   #value: CardCertificate | undefined
+  #radios: readonly HTMLInputElement[] = []
+  /** From when on a click counts, in milliseconds of the page's clock. */
+  #readyAt = 0
 
   get certificates(): readonly CardCertificate[] {
     return this.#certificates
   }
 
   set certificates(certificates: readonly CardCertificate[]) {
+    const focused = this.#certificates[this.#radios.findIndex((radio) => radio.matches(':focus'))]
     this.#certificates = certificates
     const same = certificates.find(
       ({ der }) => this.#value !== undefined && der.join() === this.#value.der.join(),
     )
     this.#value = same ?? certificates.find(isValid) ?? certificates[0]
     this.#show()
+    if (focused === undefined) return
+    this.#radios[certificates.findIndex(({ der }) => der.join() === focused.der.join())]?.focus()
   }
 
   get value(): CardCertificate | undefined {
@@ -27,20 +33,35 @@ export class WebtokiCertificates extends ElementBase {
   }
 
   #show(): void {
-    const text = strings()
-    if (this.#certificates.length === 0) {
-      this.#root.replaceChildren(make('p', { class: 'muted' }, text.noCertificate))
-      return
+    const shown = this.#root.firstElementChild
+    const next = this.#made()
+    // Rows that stay as they are stay under the pointer and the keys.
+    if (shown === null || !next.isEqualNode(shown)) {
+      if (this.#radios.length > 0) this.#readyAt = performance.now() + SETTLE_MS
+      this.#root.replaceChildren(next)
+      this.#radios = [...next.querySelectorAll('input')]
+      for (const [at, radio] of this.#radios.entries()) this.#hear(radio, at)
     }
+    for (const [at, radio] of this.#radios.entries()) radio.checked = this.#certificates[at] === this.#value
+  }
+
+  #hear(radio: HTMLInputElement, at: number): void {
+    // What a person does in the moment of a change was meant for the row that stood there before.
+    radio.addEventListener('click', (event) => {
+      if (event.timeStamp < this.#readyAt) event.preventDefault()
+    })
+    radio.addEventListener('change', () => {
+      this.#value = this.#certificates[at]
+      this.dispatchEvent(new Event('change', { bubbles: true }))
+    })
+  }
+
+  #made(): HTMLElement {
+    const text = strings()
+    if (this.#certificates.length === 0) return make('p', { class: 'muted' }, text.noCertificate)
     // One person's cards in two readers have certificates of the same names.
     const isOneReader = new Set(this.#certificates.map(({ slot }) => slot)).size === 1
     const choices = this.#certificates.map((certificate) => {
-      const radio = make('input', { type: 'radio', name: 'certificate' })
-      radio.checked = certificate === this.#value
-      radio.addEventListener('change', () => {
-        this.#value = certificate
-        this.dispatchEvent(new Event('change', { bubbles: true }))
-      })
       const { notBefore, notAfter, slot } = certificate
       const until = isExpired(certificate)
         ? make('span', { class: 'small danger' }, text.expired(notAfter))
@@ -50,7 +71,7 @@ export class WebtokiCertificates extends ElementBase {
       return make(
         'label',
         { class: 'item' },
-        radio,
+        make('input', { type: 'radio', name: 'certificate' }),
         make(
           'span',
           {},
@@ -66,13 +87,11 @@ export class WebtokiCertificates extends ElementBase {
         ),
       )
     })
-    this.#root.replaceChildren(
-      make(
-        'fieldset',
-        { class: 'stack' },
-        make('legend', { class: 'small muted' }, text.chooseCertificate),
-        make('div', { class: 'stack choices' }, ...choices),
-      ),
+    return make(
+      'fieldset',
+      { class: 'stack' },
+      make('legend', { class: 'small muted' }, text.chooseCertificate),
+      make('div', { class: 'stack choices' }, ...choices),
     )
   }
 }
