@@ -165,20 +165,25 @@ export class ProtectedClassError extends SmartcardError {
   }
 }
 
-/** The interface is claimed by somebody else: another tab of this site, or who that is cannot be known. */
+/**
+ * The interface is claimed by somebody else: another source of this page, another tab of this site, or who that is
+ * cannot be known.
+ */
 export class ReaderInUseError extends SmartcardError {
   readonly code = 'reader/in-use'
-  readonly by: 'tab' | 'unknown'
-  constructor(options?: ErrorOptions & { readonly by?: 'tab' }) {
-    super(
-      options?.by === 'tab'
-        ? 'Another tab of this site, or another source in this page, holds the reader; close it, or go on there.'
-        : 'Another page or program (such as pcscd) holds the reader; close it and try again.',
-      options,
-    )
-    this.by = options?.by ?? 'unknown'
+  readonly by: 'page' | 'tab' | 'unknown'
+  constructor(options?: ErrorOptions & { readonly by?: 'page' | 'tab' }) {
+    const by = options?.by ?? 'unknown'
+    super(inUseMessages[by], options)
+    this.by = by
   }
 }
+
+const inUseMessages = {
+  page: 'Another Webtoki object (or slot source) of this page holds the reader and was not closed; close it and try again.',
+  tab: 'Another tab of this site holds the reader; close it, or go on there.',
+  unknown: 'Another page or program (such as pcscd) holds the reader; close it and try again.',
+} as const
 
 /** The person or the system has not given access to the reader. */
 export class NotGrantedError extends SmartcardError {

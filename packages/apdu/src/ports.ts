@@ -97,7 +97,7 @@ export interface CardConnection {
 }
 
 /** What lies in a slot. */
-export type Presence = 'empty' | 'present' | 'unreadable' | { readonly inUse: 'tab' | 'unknown' }
+export type Presence = 'empty' | 'present' | 'unreadable' | { readonly inUse: 'page' | 'tab' | 'unknown' }
 
 /** How a card is to be held. */
 export interface ConnectOptions {

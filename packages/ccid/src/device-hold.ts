@@ -16,7 +16,7 @@ const holds = new WeakMap<USBDevice, Hold>()
  */
 export function holdDevice(device: USBDevice, interfaceNumber?: number): Promise<void> {
   return inOrder(device, async ({ holders }) => {
-    if (holders.includes(interfaceNumber ?? -1)) throw new ReaderInUseError({ by: 'tab' })
+    if (holders.includes(interfaceNumber ?? -1)) throw new ReaderInUseError({ by: 'page' })
     if (!device.opened) await device.open()
     else if (holders.length === 0) holders.push(undefined)
     holders.push(interfaceNumber)

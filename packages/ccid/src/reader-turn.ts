@@ -10,6 +10,9 @@ import type { ReaderChannel, ReaderLocks, Tabs } from './tabs.ts'
 const ANSWER_MS = 1000
 const CHANNEL = 'webtoki readers'
 
+/** The turns of this page. A browser gives a page one object for each device, and another page another one. */
+const turnsHere = new WeakMap<USBDevice, Set<ReaderTurn>>()
+
 /** The reader, as this tab has it. */
 export interface TurnHolder {
   readonly reader: CcidReader
@@ -91,6 +94,8 @@ export class ReaderTurn {
     this.number = numberOf(name)
     this.#holder = holder
     this.#ended = ended
+    const { device } = holder.reader.origin
+    turnsHere.set(device, (turnsHere.get(device) ?? new Set()).add(this))
   }
 
   /** Takes the reader, from another tab if that one does not need it. Rejects with ReaderInUseError. */
@@ -101,7 +106,14 @@ export class ReaderTurn {
     // From now on it waits in the line, however this attempt ends.
     const waiting = this.#wait()
     if (this.#all.channel !== undefined && (await this.#askedFor(waiting))) return
-    if (this.#release === undefined) throw new ReaderInUseError({ by: 'tab' })
+    if (this.#release === undefined)
+      throw new ReaderInUseError({ by: this.#othersHere.some((turn) => turn.#release) ? 'page' : 'tab' })
+  }
+
+  /** The turns of other sources of this page at the same reader. */
+  get #othersHere(): readonly ReaderTurn[] {
+    const turns = [...(turnsHere.get(this.#holder.reader.origin.device) ?? [])]
+    return turns.filter((turn) => turn !== this && turn.#name === this.#name)
   }
 
   /** A person turned to this tab: the reader had better be here. */
@@ -170,7 +182,10 @@ export class ReaderTurn {
       const work = (lock: unknown): Promise<void> | undefined => {
         const isOurs = lock !== null && !this.#leaving.signal.aborted
         resolve(isOurs)
-        return isOurs ? new Promise<void>((release) => (this.#release = release)) : undefined
+        if (!isOurs) return undefined
+        // Who gave the reader up could not know to whom.
+        for (const turn of this.#othersHere) for (const slot of turn.#holder.slots) slot.markInUse('page')
+        return new Promise<void>((release) => (this.#release = release))
       }
       this.#all.locks.request(this.#name, options, work).catch(() => {
         if (this.#leaving.signal.aborted) resolve(false)
@@ -195,6 +210,7 @@ export class ReaderTurn {
     this.#leaving.abort()
     this.refused()
     this.release()
+    turnsHere.get(this.#holder.reader.origin.device)?.delete(this)
     this.#ended()
   }
 }

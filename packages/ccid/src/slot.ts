@@ -109,7 +109,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   /** Somebody else holds the reader. */
-  markInUse(by: 'tab' | 'unknown'): void {
+  markInUse(by: ReaderInUseError['by']): void {
     this.#show({ inUse: by })
   }
 

@@ -98,7 +98,9 @@ describe('a reader', () => {
     const slots = await Promise.all(sources.map(async ({ slots$ }) => (await firstValueFrom(slots$))[0]))
     const outcomes = await Promise.allSettled(slots.map(async (slot) => slot?.connect()))
     const refused = outcomes.findIndex(({ status }) => status === 'rejected')
-    expect(outcomes[refused]).toMatchObject({ reason: { code: 'reader/in-use', by: 'tab' } })
+    expect(outcomes[refused]).toMatchObject({
+      reason: { code: 'reader/in-use', by: 'page', message: expect.stringContaining('this page') },
+    })
     await sources[1 - refused]?.close()
     const again = await slots[refused]?.connect()
     const command = Uint8Array.of(0, 0x10, 0, 0, 2, 7, 8, 0)

@@ -199,6 +199,26 @@ describe('a reader at work', () => {
     await site.close()
   })
 
+  it('is told as held by this page if another source of the page holds it, as long as it does', async () => {
+    const site = new Site()
+    const usb = site.bus.context()
+    const sources = [1, 2].map(() => {
+      const { clock, locks, channel } = site
+      return ccidSlots({ usb, clock: driverClock(clock), locks, channel: channel.tab() })
+    })
+    const [first, second] = (await Promise.all(
+      sources.map(async ({ slots$ }) => (await firstValueFrom(slots$))[0]),
+    )) as [CardSlot, CardSlot]
+    const connection = await first.connect()
+    await expect(second.connect()).rejects.toMatchObject({ code: 'reader/in-use', by: 'page' })
+    expect(await firstValueFrom(second.presence$)).toEqual({ inUse: 'page' })
+    await connection.close()
+    await (await second.connect()).close()
+    // The idle reader has gone from the first source to the second.
+    expect(await firstValueFrom(first.presence$)).toEqual({ inUse: 'page' })
+    for (const source of sources) await source.close()
+  })
+
   it('stays while its card works, though its owner would let go', async () => {
     const site = new Site()
     const first = await site.open()

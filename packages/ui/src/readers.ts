@@ -146,5 +146,5 @@ function inWords(presence: Presence | undefined): string {
   const text = strings()
   if (presence === undefined) return ''
   if (typeof presence !== 'object') return text[presence]
-  return presence.inUse === 'tab' ? text.inUseByTab : text.inUse
+  return { page: text.inUseByPage, tab: text.inUseByTab, unknown: text.inUse }[presence.inUse]
 }

@@ -10,6 +10,7 @@ export interface Strings {
   readonly unreadable: string
   readonly inUse: string
   readonly inUseByTab: string
+  readonly inUseByPage: string
   readonly protectedClass: string
   readonly notGranted: string
   readonly readerProblem: string
@@ -60,6 +61,7 @@ export const english: Strings = {
   empty: 'Put your card in',
   unreadable: 'The card cannot be read: take it out, turn it over, put it back',
   inUse: 'Another page or program is using this reader: close it, then connect the reader again',
+  inUseByPage: 'This page has the reader open already: finish there, or load the page again',
   inUseByTab: 'Another tab of this site is using this reader: go on there, or close it to go on here',
   protectedClass:
     'Browsers keep this kind of reader from web pages. It works in an installed (isolated) app, with a program on this computer, or with a reader whose maker chose a vendor interface.',
@@ -113,6 +115,8 @@ export const english: Strings = {
     'reader/protected-class':
       'Browsers keep this kind of reader from web pages. It works in an installed (isolated) app, with a program on this computer, or with a reader whose maker chose a vendor interface.',
     'reader/in-use': 'Another page or program is using this reader. Close it and try again.',
+    'reader/in-use/page': 'This page has the reader open already. Finish there, or load the page again.',
+    'reader/in-use/tab': 'Another tab of this site is using this reader. Close it, or go on there.',
     'reader/not-granted': 'The browser was not allowed to use the reader.',
     'reader/not-supported': 'This device is no reader that can be used yet.',
     'ui/no-dialog': 'This page cannot show where to enter your PIN. Load it again.',
@@ -159,12 +163,14 @@ export function explain(error: unknown): string {
     const {
       code,
       reason,
+      by,
       rvName,
       triesLeft: tries,
-    } = at as { code?: unknown; reason?: unknown; rvName?: unknown; triesLeft?: unknown }
+    } = at as { code?: unknown; reason?: unknown; by?: unknown; rvName?: unknown; triesLeft?: unknown }
     if (typeof tries === 'number') triesLeft = tries
     if (typeof rvName === 'string') codes.unshift(rvName)
     if (typeof code === 'string') codes.unshift(code)
+    if (typeof code === 'string' && typeof by === 'string') codes.unshift(`${code}/${by}`)
     // One code with many reasons (`documents/failed`): the reason says more.
     if (typeof code === 'string' && typeof reason === 'string')
       codes.unshift(`${code.split('/', 1)[0]}/${reason}`)

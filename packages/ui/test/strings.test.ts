@@ -45,6 +45,15 @@ describe('an error is explained', () => {
     expect(explain(coded('reader/in-use', coded('card/last-try')))).toBe(english.errors['card/last-try'])
   })
 
+  it.each(['page', 'tab'] as const)('by who holds the reader, where that is known: %s', (by) => {
+    const error = coded('cryptoki', Object.assign(coded('reader/in-use'), { by }))
+    expect(explain(error)).toBe(english.errors[`reader/in-use/${by}`])
+    expect(explain(error)).toMatch(by === 'page' ? /This page/ : /tab/)
+    expect(explain(coded('cryptoki', Object.assign(coded('reader/in-use'), { by: 'unknown' })))).toBe(
+      english.errors['reader/in-use'],
+    )
+  })
+
   it('by the one sentence for all where it has none of its own, or is no error', () => {
     for (const silent of [new Error(''), 'a text', undefined]) expect(explain(silent)).toBe(english.failed)
   })
