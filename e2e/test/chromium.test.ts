@@ -219,6 +219,26 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     },
   )
 
+  it('logs in by a second Webtoki after the first failed, and is told if the first, logged in, was not closed', async () => {
+    plug(vendorClass.made)
+    const page = await stand.open(lab_.url)
+    const outcomes = await page.evaluate(async () => {
+      const click = async (pin: string | undefined): Promise<string> => {
+        const answer = pin === undefined ? undefined : { pin: new TextEncoder().encode(pin) }
+        const webtoki = new lab.Webtoki({ pin: async () => answer })
+        return webtoki.login('n'.repeat(44)).then(
+          () => 'logged in',
+          (error: { rvName: string; cause?: { by?: string } }) => error.cause?.by ?? error.rvName,
+        )
+      }
+      const all: string[] = []
+      // As a page without `finally`: nothing is closed.
+      for (const pin of ['654321', undefined, '123456', '123456']) all.push(await click(pin))
+      return all
+    })
+    expect(outcomes).toEqual(['CKR_PIN_INCORRECT', 'CKR_FUNCTION_CANCELED', 'logged in', 'page'])
+  })
+
   it('drives the reader from a dedicated worker', async () => {
     plug(vendorClass.made)
     const page = await stand.open(lab_.url)

@@ -54,14 +54,14 @@ export class Cryptoki {
     })
   }
 
-  /** Closes every session, logs out, and closes the sources. Idempotent. */
+  /** Closes every session, logs out, and closes the sources. Idempotent; never rejects, whatever a source does. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#slots.values()].map((slot) => slot.closeAllSessions()))
-    await Promise.all(this.#sources.map((source) => source.close()))
+    await Promise.allSettled([...this.#slots.values()].map((slot) => slot.closeAllSessions()))
+    await Promise.allSettled(this.#sources.map(async (source) => source.close()))
   }
 }

@@ -5,6 +5,7 @@ import {
   CKA,
   CKO,
   CKR,
+  CKS,
   type CkObject,
   Cryptoki,
   CryptokiError,
@@ -67,6 +68,8 @@ export class Webtoki {
   readonly #activities = new Subject<Activity>()
   readonly #sessions = new Map<Slot, Promise<Session>>()
   #operations = 0
+  /** Logins and signatures under way. */
+  #uses = 0
 
   constructor(options: WebtokiOptions) {
     const usb = options.usb ?? globalThis.navigator?.usb
@@ -105,7 +108,7 @@ export class Webtoki {
 
   /** The login token for the server's nonce, as JSON. Its origin is this page's own. */
   login(nonce: string, options: UseOptions = {}): Promise<string> {
-    return this.#told('login', options, async (onEvent) => {
+    return this.#using('login', options, async (onEvent) => {
       const signer = await this.#signer('login', options, onEvent)
       return JSON.stringify(await createLoginToken(signer, nonce, signalOf(options)))
     })
@@ -116,7 +119,7 @@ export class Webtoki {
     options: UseOptions,
     work: (signer: Awaited<ReturnType<typeof cardSigner>>) => Promise<T>,
   ): Promise<T> {
-    return this.#told('sign', options, async (onEvent) =>
+    return this.#using('sign', options, async (onEvent) =>
       work(await this.#signer('signing', options, onEvent)),
     )
   }
@@ -133,7 +136,7 @@ export class Webtoki {
     })
   }
 
-  /** Ends everything: operations, logins, claims. */
+  /** Ends everything: operations, logins, claims. Never rejects, so that in a `finally` it hides no error. */
   async close(): Promise<void> {
     await this.#cryptoki.close()
     this.#activities.complete()
@@ -219,6 +222,33 @@ export class Webtoki {
     return opening
   }
 
+  /** Work with a card. */
+  async #using<T>(
+    what: 'login' | 'sign',
+    options: UseOptions,
+    work: (onEvent: (event: OperationEvent<Uint8Array>) => void) => Promise<T>,
+  ): Promise<T> {
+    this.#uses++
+    try {
+      return await this.#told(what, options, work)
+    } catch (error) {
+      if (this.#uses === 1) await this.#giveBack()
+      throw error
+    } finally {
+      this.#uses--
+    }
+  }
+
+  /** A session that failed and that nobody is logged in by would only keep the reader from other tabs. Never rejects. */
+  async #giveBack(): Promise<void> {
+    for (const [slot, opening] of this.#sessions) {
+      const session = await opening.catch(() => undefined)
+      if (session === undefined || this.#uses > 1 || isLoggedIn(session)) continue
+      this.#sessions.delete(slot)
+      await session.close().catch(() => {})
+    }
+  }
+
   async #told<T>(
     what: Activity['what'],
     options: UseOptions | undefined,
@@ -246,6 +276,15 @@ export class Webtoki {
       tell('failed', failure(error))
       throw error
     }
+  }
+}
+
+function isLoggedIn(session: Session): boolean {
+  try {
+    return session.state !== CKS.RO_PUBLIC_SESSION
+  } catch {
+    // It has ended, and holds nothing.
+    return false
   }
 }
 

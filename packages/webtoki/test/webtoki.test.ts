@@ -1,4 +1,6 @@
 import { createHash, createPublicKey, verify, X509Certificate } from 'node:crypto'
+import type { SlotSource } from '@webtoki/apdu'
+import { ccidSlots } from '@webtoki/ccid'
 import { CKR, type PinRequest, type Slot } from '@webtoki/cryptoki'
 import {
   compositeProfiles,
@@ -11,9 +13,10 @@ import {
   VirtualCcidReader,
   VirtualCompositeReader,
 } from '@webtoki/simulator'
-import { filter, firstValueFrom } from 'rxjs'
+import { filter, firstValueFrom, NEVER } from 'rxjs'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Activity, Webtoki, type WebtokiOptions } from 'webtoki'
+import { SiteChannel, SiteLocks } from '../../ccid/test/site.ts'
 import { signDocument, trustedBy, verifyDetached } from 'webtoki/documents'
 
 const origin = 'https://example.org'
@@ -188,6 +191,74 @@ describe('the front door', () => {
     })
     await expect(webtoki.logOut()).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
     expect(cards.map(({ pinVerified }) => pinVerified)).toEqual([false, false])
+  })
+
+  it('that a second one meets because it was not closed is told as held by this page, and works once closed', async () => {
+    const { webtoki, bus } = desk()
+    await webtoki.login(nonce)
+    const [usb, pin] = [bus.context(), async () => ({ pin: new TextEncoder().encode('123456') })]
+    const [first, second] = [new Webtoki({ pin, usb }), new Webtoki({ pin, usb })]
+    open.push(first, second)
+    await webtoki.close()
+    await first.login(nonce)
+    const refused = await second.login(nonce).catch((error: unknown) => error)
+    expect(refused).toMatchObject({
+      rv: CKR.TOKEN_NOT_PRESENT,
+      message: expect.stringMatching(/this page.*close/),
+      cause: { code: 'reader/in-use', by: 'page' },
+    })
+    await first.close()
+    await second.login(nonce)
+  })
+
+  it.each(['a wrong PIN', 'a cancel'])(
+    'after %s keeps the reader from no other object of the page and no other tab, though it was not closed',
+    async (what) => {
+      const { bus, webtoki } = desk()
+      await webtoki.close()
+      const [locks, channel] = [new SiteLocks(), new SiteChannel()]
+      const page = (usb: USB, pin: string | undefined) => {
+        const sources = [ccidSlots({ usb, locks, channel: channel.tab() })]
+        const answer = async () => (pin === undefined ? undefined : { pin: new TextEncoder().encode(pin) })
+        const one = new Webtoki({ pin: answer, sources })
+        open.push(one)
+        return one
+      }
+      const usb = bus.context()
+      const failing = page(usb, what === 'a cancel' ? undefined : '654321')
+      const rv = what === 'a cancel' ? CKR.FUNCTION_CANCELED : CKR.PIN_INCORRECT
+      await expect(failing.login(nonce)).rejects.toMatchObject({ rv })
+      const again = page(usb, '123456')
+      await again.login(nonce)
+      await again.close()
+      await expect(failing.login(nonce)).rejects.toMatchObject({ rv })
+      await page(bus.context(), '123456').login(nonce)
+    },
+  )
+
+  it('closes in a `finally` without an error or an end of its own, whatever a source does', async () => {
+    const { bus, card } = desk()
+    const broken: SlotSource = { slots$: NEVER, close: () => Promise.reject(new Error('broken')) }
+    await open.pop()?.close()
+    const webtoki = new Webtoki({ pin: async () => undefined, usb: bus.context() })
+    const odd = new Webtoki({ pin: async () => undefined, usb: bus.context(), sources: [broken] })
+    const attempt = async (one: Webtoki, work: () => Promise<unknown>): Promise<unknown> => {
+      try {
+        return await work()
+      } finally {
+        await one.close()
+      }
+    }
+    await expect(attempt(odd, () => Promise.reject(new Error('the site is down')))).rejects.toThrow('site')
+    await expect(attempt(webtoki, () => webtoki.login(nonce))).rejects.toMatchObject({
+      rv: CKR.FUNCTION_CANCELED,
+    })
+    const last = new Webtoki({
+      pin: async () => ({ pin: new TextEncoder().encode('123456') }),
+      usb: bus.context(),
+    })
+    await attempt(last, () => last.login(nonce))
+    expect(card.pinVerified).toBe(false)
   })
 
   it('names the reader in each request for a PIN, of a login and of a signature', async () => {
