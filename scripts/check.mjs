@@ -1,7 +1,6 @@
 // `npm run check`: what only CI needs. One line a check, `ok NAME` or `FAIL NAME`, and at the end `N passed, N failed`.
 import { createHash } from 'node:crypto'
 import {
-  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -14,6 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { ask, conclude, InterruptedError, installed, packages, pnpm, readJson, root } from './command.mjs'
+import { runExamples } from './readme.mjs'
 import { setup } from './setup.mjs'
 
 /**
@@ -176,25 +176,6 @@ function lockfile() {
   return digest() === before ? undefined : 'pnpm-lock.yaml changed when it was resolved anew'
 }
 
-/** The examples of a README: every block that starts with ```js. Those marked `page` stand in a page. */
-function examples(path) {
-  const readme = join(path, 'README.md')
-  if (!existsSync(readme)) throw new Error('there is no README.md')
-  const found = [...readFileSync(readme, 'utf8').matchAll(/^```js( page)?\n([\s\S]*?)^```/gm)]
-  if (found.length === 0) throw new Error('README.md has no ```js block')
-  return found.map(([, page, text]) => ({ inPage: page !== undefined, text }))
-}
-
-/** Runs a README's examples as they stand, each in a process of its own, with the packages that `project` installed. */
-function runExamples(project, name, path) {
-  return examples(path).map(({ inPage, text }, index) => {
-    const file = join(project, `${name}-${index}.mjs`)
-    writeFileSync(file, text)
-    const page = inPage ? ['--import', join(project, 'readme-page.mjs')] : []
-    return by(process.execPath, [...page, file], { cwd: project, timeoutMs: 120_000 }) ?? ''
-  })
-}
-
 /** Loads one entry of an installed package and tells what the load did beside giving exports. */
 const quietImport = (name) => `
 const before = new Set(Reflect.ownKeys(globalThis))
@@ -240,8 +221,6 @@ async function packed(folder) {
   // Tarballs ask for each other by version, and no registry has these versions yet.
   manifest.overrides = Object.fromEntries(Object.keys(files).map((name) => [name, `$${name}`]))
   writeFileSync(join(project, 'package.json'), JSON.stringify(manifest))
-  // Resolves our packages from where it stands.
-  copyFileSync(join(root, 'scripts', 'readme-page.mjs'), join(project, 'readme-page.mjs'))
   const ready = await check('install the tarballs in an empty project', () => {
     if (tarballs.size < shipped.length) return 'not every package was packed'
     return by('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: project })
@@ -269,12 +248,10 @@ async function packed(folder) {
         })
         .filter((complaint) => complaint !== '')
     })
-    await check(`readme ${name}`, () =>
-      ready ? runExamples(project, name, path).filter(Boolean) : 'not installed',
-    )
+    await check(`readme ${name}`, () => (ready ? runExamples(project, name, path, project) : 'not installed'))
   }
   await check('readme of the whole', () =>
-    ready ? runExamples(project, 'whole', root).filter(Boolean) : 'not installed',
+    ready ? runExamples(project, 'whole', root, root) : 'not installed',
   )
 }
 

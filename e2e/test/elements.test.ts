@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import type { WebtokiCertificates, WebtokiPin, WebtokiProgress, WebtokiReaders } from '@webtoki/ui'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -64,11 +65,44 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
         return { acceptLastTry: reply?.acceptLastTry, bytes: reply?.pin.length }
       })
       await page.locator('#pin').fill('123456')
+      await page.locator('#confirm:enabled').waitFor()
       if (checked) await page.getByLabel('I am sure of my PIN').check()
       await page.locator('webtoki-pin form').evaluate((form) => form.dispatchEvent(new Event('submit')))
       expect(await answered).toEqual({ acceptLastTry, bytes: 6 })
     },
   )
+
+  it('work in the lines of their README, through a wrong PIN, a cancel and a success', async () => {
+    const readme = readFileSync(new URL('../../packages/ui/README.md', import.meta.url), 'utf8')
+    const block = (kind: string): string =>
+      new RegExp(`^\`\`\`${kind}\\n([\\s\\S]*?)^\`\`\``, 'm').exec(readme)?.[1] ?? ''
+    await page.evaluate(
+      async ([html, code]) => {
+        const { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } = await lab.simulator()
+        const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+        reader.insert(createPivCard())
+        Object.defineProperty(navigator, 'usb', { value: virtualUsb([reader]) })
+        lab.ui.defineElements()
+        document.body.innerHTML = html
+        // Elements with an id are globals of their page.
+        const AsyncFunction = (async () => {}).constructor as new (
+          ...text: string[]
+        ) => (...given: unknown[]) => Promise<void>
+        await new AsyncFunction('Webtoki', 'nonce', code)(lab.Webtoki, 'n'.repeat(44))
+      },
+      [block('html'), block('ts')] as const,
+    )
+    const click = async (pin: string | undefined, says: string): Promise<void> => {
+      await page.getByRole('button', { name: 'Log in' }).click()
+      await page.getByLabel('PIN', { exact: true }).fill(pin ?? '')
+      await page.getByRole('button', { name: pin === undefined ? 'Cancel' : 'Confirm' }).click()
+      await expect.poll(() => page.getByText(says, { exact: true }).count()).toBe(1)
+    }
+    await page.getByRole('radio', { name: 'PIV Authentication' }).waitFor()
+    await click('654321', 'That PIN was wrong. 2 tries left.')
+    await click(undefined, 'Cancelled. Nothing was signed.')
+    await click('123456', 'Done')
+  })
 
   /** Certificates of one person, in readers of these names, good from and to so many days from now. */
   const show = (certificates: readonly { reader: string; subject?: string; from?: number; to?: number }[]) =>
