@@ -177,7 +177,6 @@ export class PinRequestDialog {
   }
 
   #submit(): void {
-    const { lastTry } = this.#request
     const pin = new TextEncoder().encode(this.#field?.value)
     if (this.#field !== undefined && pin.length < MIN_DIGITS) {
       pin.fill(0)
@@ -185,7 +184,7 @@ export class PinRequestDialog {
       this.#field.focus()
       return
     }
-    this.#end(lastTry ? { pin, acceptLastTry: true } : { pin })
+    this.#end(this.#sure.checked ? { pin, acceptLastTry: true } : { pin })
   }
 
   #end(reply: PinReply | Promise<never>): void {
