@@ -175,7 +175,8 @@ export class PivCard implements VirtualCard {
       const { reference, certificateTag } = pivSlots[slot]
       if (this.#options.unreadableCertificates?.includes(slot)) this.#unreadable.add(certificateTag)
       if (absentKeys.includes(slot)) continue
-      const { key, certificate } = demoIdentity(slot, this.#options.nineA ?? 'rsa2048')
+      const { key, certificate: demo } = demoIdentity(slot, this.#options.nineA ?? 'rsa2048')
+      const certificate = this.#options.certificates?.[slot] ?? demo
       this.#keys.set(reference, key)
       if (absentCertificates.includes(slot)) continue
       this.#certificates.set(slot, certificate)

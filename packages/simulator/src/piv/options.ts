@@ -12,6 +12,8 @@ export interface PivCardOptions {
   readonly nineA?: 'rsa2048' | 'p256'
   /** Certificates kept gzip-compressed: all, or those of the named slots. */
   readonly gzipCertificate?: boolean | readonly PivSlot[]
+  /** Certificates (DER) in place of the demo's. The keys stay: `publicKeyOf` gives what such a certificate is for. */
+  readonly certificates?: Readonly<Partial<Record<PivSlot, Uint8Array>>>
   /** Slots whose certificate object is missing (GET DATA answers 6A82); their keys work. */
   readonly absentCertificates?: readonly PivSlot[]
   /** Slots whose certificate object cannot be read (GET DATA answers 6982). */
