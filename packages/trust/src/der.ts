@@ -1,7 +1,7 @@
 /** Strict DER (X.690, 10.1 and 8.3): what of a signed thing is not itself signed may be written in one way only. */
 
 /** One element: where its content stands. */
-interface Element {
+export interface Element {
   readonly tag: number
   readonly from: number
   readonly to: number
@@ -32,12 +32,17 @@ function elementAt(bytes: Uint8Array, at: number, end: number): Element {
 }
 
 /** The elements of a SEQUENCE that fills the bytes from `at` to `end`. */
-function sequenceAt(bytes: Uint8Array, at: number, end: number): readonly Element[] {
+export function sequenceAt(bytes: Uint8Array, at: number, end: number): readonly Element[] {
   const whole = elementAt(bytes, at, end)
   if (whole.tag !== SEQUENCE || whole.to !== end) throw new RangeError('no SEQUENCE')
+  return elementsIn(bytes, whole)
+}
+
+/** The elements within another one. Throws RangeError. */
+export function elementsIn(bytes: Uint8Array, { from, to }: Element): readonly Element[] {
   const found: Element[] = []
-  for (let next = whole.from; next < whole.to; ) {
-    const element = elementAt(bytes, next, whole.to)
+  for (let next = from; next < to; ) {
+    const element = elementAt(bytes, next, to)
     found.push(element)
     next = element.to
   }

@@ -1,0 +1,252 @@
+/**
+ * What a certificate may be used for. One table, which all ask: who offers a certificate, who signs with it, who
+ * verifies. RFC 5280, 4.2.1.3 (key usage) and 4.2.1.12 (extended key usage); ETSI EN 319 412-5, 4.2 (QcStatements).
+ * It reads DER by itself, so that a page that logs people in loads no ASN.1 library for it.
+ */
+import { type Element, elementsIn, sequenceAt } from './der.ts'
+
+/** Logging in to a site, or signing documents. */
+export type CertificatePurpose = 'login' | 'signing'
+
+/** Fitting, or which extension speaks against it. An extension that cannot be read speaks against everything. */
+export type CertificateUse =
+  | 'fitting'
+  | 'wrong-key-usage'
+  | 'wrong-extended-key-usage'
+  | 'wrong-qc-statements'
+  | 'unreadable'
+
+interface Rule {
+  /** Bits of KeyUsage's first byte, one of which has to be set. */
+  readonly keyUsage: number
+  /** Whether a certificate without KeyUsage fits. */
+  readonly withoutKeyUsage: boolean
+  /** Purposes of ExtendedKeyUsage, one of which has to be named if there are any. */
+  readonly purposes: readonly string[]
+}
+
+const ANY_PURPOSE = '2.5.29.37.0'
+const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2'
+const EMAIL_PROTECTION = '1.3.6.1.5.5.7.3.4'
+const DIGITAL_SIGNATURE = 0x80
+const NON_REPUDIATION = 0x40
+
+const rules: Readonly<Record<CertificatePurpose, Rule>> = {
+  // As Web eID's validators have it: digitalSignature has to be there, and clientAuth has to be named if anything is.
+  login: {
+    keyUsage: DIGITAL_SIGNATURE,
+    withoutKeyUsage: false,
+    purposes: [CLIENT_AUTHENTICATION],
+  },
+  // Acrobat also takes codeSigning, which is not for what people read; DSS looks at no purpose unless it is told to.
+  signing: {
+    keyUsage: DIGITAL_SIGNATURE | NON_REPUDIATION,
+    withoutKeyUsage: true,
+    purposes: [
+      // emailProtection (RFC 5280): what a person says in writing.
+      EMAIL_PROTECTION,
+      // documentSigning (RFC 9336).
+      '1.3.6.1.5.5.7.3.36',
+      // Document signing, Microsoft's.
+      '1.3.6.1.4.1.311.10.3.12',
+      // Authentic documents, Adobe's.
+      '1.2.840.113583.1.1.5',
+      // Every purpose (RFC 5280); PIV's signature certificates have it, and Acrobat takes it.
+      ANY_PURPOSE,
+    ],
+  },
+}
+
+/** For messages: the bits of KeyUsage's first byte. */
+const keyUsages = [
+  'digitalSignature',
+  'nonRepudiation',
+  'keyEncipherment',
+  'dataEncipherment',
+  'keyAgreement',
+  'keyCertSign',
+  'cRLSign',
+  'encipherOnly',
+] as const
+
+/** For messages: what cards' certificates are for, as a rule. Others are named by their identifier. */
+const names: Readonly<Record<string, string>> = {
+  [CLIENT_AUTHENTICATION]: 'clientAuth',
+  [EMAIL_PROTECTION]: 'emailProtection',
+  '1.3.6.1.4.1.311.20.2.2': 'smartcard logon',
+  '2.16.840.1.101.3.6.8': 'PIV card authentication',
+}
+
+const KEY_USAGE = '2.5.29.15'
+const EXTENDED_KEY_USAGE = '2.5.29.37'
+const QC_STATEMENTS = '1.3.6.1.5.5.7.1.3'
+const QC_COMPLIANCE = '0.4.0.1862.1.1'
+const QC_TYPE = '0.4.0.1862.1.6'
+const QC_ESIGN = '0.4.0.1862.1.6.1'
+const QC_ESEAL = '0.4.0.1862.1.6.2'
+
+/** Whether a person's certificate (DER) may be used so. */
+export function certificateUse(der: Uint8Array, purpose: CertificatePurpose): CertificateUse {
+  return useOf(readExtensions(der), purpose)
+}
+
+/**
+ * Whether a CA's certificate (DER) may issue certificates that are used so: the purposes that it names are those of what
+ * it issues (RFC 5280, 4.2.1.12, as Web browsers, mail programs and OpenSSL read it).
+ */
+export function issuerUse(der: Uint8Array, purpose: CertificatePurpose): CertificateUse {
+  const extensions = readExtensions(der)
+  if (extensions === undefined) return 'unreadable'
+  return purposesFit(extensions, [...rules[purpose].purposes, ANY_PURPOSE])
+    ? 'fitting'
+    : 'wrong-extended-key-usage'
+}
+
+/** Throws CertificateUseError if a person's certificate may not be used so: to be called before anybody is asked. */
+export function requireCertificateUse(der: Uint8Array, purpose: CertificatePurpose): void {
+  const extensions = readExtensions(der)
+  const use = useOf(extensions, purpose)
+  if (use !== 'fitting') throw new CertificateUseError(purpose, use, meantFor(use, extensions))
+}
+
+/** A certificate may not be used for what somebody wants to do with its key. Nothing was asked, sent or signed. */
+export class CertificateUseError extends Error {
+  readonly code = 'trust/certificate-use'
+  readonly purpose: CertificatePurpose
+  readonly reason: Exclude<CertificateUse, 'fitting'>
+  constructor(purpose: CertificatePurpose, reason: Exclude<CertificateUse, 'fitting'>, meantFor: string) {
+    super(
+      `The certificate is not for ${purpose === 'login' ? 'logins' : 'signing documents'}: ${meantFor}. Choose another one.`,
+    )
+    this.purpose = purpose
+    this.reason = reason
+  }
+
+  override get name(): string {
+    return 'CertificateUseError'
+  }
+}
+
+type Extensions = ReadonlyMap<string, Uint8Array>
+
+function useOf(extensions: Extensions | undefined, purpose: CertificatePurpose): CertificateUse {
+  if (extensions === undefined) return 'unreadable'
+  const rule = rules[purpose]
+  const keyUsage = extensions.get(KEY_USAGE)
+  if (keyUsage === undefined ? !rule.withoutKeyUsage : (keyUsageOf(keyUsage) & rule.keyUsage) === 0)
+    return 'wrong-key-usage'
+  const qcTypes = purpose === 'signing' ? qcTypesOf(extensions) : undefined
+  // An issuer that says what a qualified certificate is for has said it, whatever the purposes beside it are.
+  if (qcTypes !== undefined)
+    return qcTypes.includes(QC_ESIGN) || qcTypes.includes(QC_ESEAL) ? 'fitting' : 'wrong-qc-statements'
+  return purposesFit(extensions, rule.purposes) ? 'fitting' : 'wrong-extended-key-usage'
+}
+
+function meantFor(use: CertificateUse, extensions: Extensions | undefined): string {
+  switch (use) {
+    case 'wrong-key-usage': {
+      const usage = extensions?.get(KEY_USAGE)
+      if (usage === undefined) return 'it has no key usage, which has to name digitalSignature'
+      const named = keyUsages.filter((_, bit) => (keyUsageOf(usage) & (0x80 >> bit)) !== 0)
+      return `its key usage is ${named.join(', ') || 'empty'}`
+    }
+    case 'wrong-extended-key-usage': {
+      const purposes = purposesIn(extensions?.get(EXTENDED_KEY_USAGE) ?? new Uint8Array())
+      return `its extended key usage is ${purposes.map((each) => names[each] ?? each).join(', ') || 'empty'}`
+    }
+    case 'wrong-qc-statements':
+      return 'its QcStatements name another type than electronic signatures and seals'
+    default:
+      return 'it cannot be read'
+  }
+}
+
+/** Undefined if the certificate cannot be read. */
+function readExtensions(der: Uint8Array): Extensions | undefined {
+  return readable<Extensions | undefined>(() => {
+    const found = new Map<string, Uint8Array>()
+    const [signed] = sequenceAt(der, 0, der.length)
+    if (signed === undefined) throw new RangeError('an empty certificate')
+    const tagged = elementsIn(der, signed).filter(({ tag }) => tag === 0xa3)
+    if (tagged.length > 1) throw new RangeError('extensions twice')
+    for (const { from, to } of tagged) {
+      for (const extension of sequenceAt(der, from, to)) {
+        const parts = elementsIn(der, extension)
+        const value = parts.at(-1)
+        if (value?.tag !== OCTET_STRING) throw new RangeError('an extension without a value')
+        const name = identifierOf(der, parts[0])
+        // RFC 5280, 4.2: one of each. Of two, every reader would take another.
+        if (found.has(name)) throw new RangeError('an extension twice')
+        found.set(name, der.subarray(value.from, value.to))
+      }
+    }
+    return found
+  }, undefined)
+}
+
+const BIT_STRING = 0x03
+const OCTET_STRING = 0x04
+const IDENTIFIER = 0x06
+
+/** The first byte of bits; 0 if there are none, or the extension cannot be read. */
+function keyUsageOf(value: Uint8Array): number {
+  // Two bytes of header and one that counts unused bits: nine bits need no longer form.
+  return value[0] === BIT_STRING && value[1] === value.length - 2 ? (value[3] ?? 0) : 0
+}
+
+function purposesFit(extensions: Extensions, fitting: readonly string[]): boolean {
+  const value = extensions.get(EXTENDED_KEY_USAGE)
+  return value === undefined || purposesIn(value).some((purpose) => fitting.includes(purpose))
+}
+
+/** None if they cannot be read. */
+function purposesIn(value: Uint8Array): readonly string[] {
+  return readable(() => sequenceAt(value, 0, value.length).map((each) => identifierOf(value, each)), [])
+}
+
+/**
+ * Of what types a qualified certificate is; undefined if it says nothing of it. Certificates for seals and for web sites
+ * have to name their type (EN 319 412-5, 4.2.3), so QcCompliance alone is one for electronic signatures, as DSS has it.
+ */
+function qcTypesOf(extensions: Extensions): readonly string[] | undefined {
+  const value = extensions.get(QC_STATEMENTS)
+  if (value === undefined) return undefined
+  return readable<readonly string[] | undefined>(() => {
+    const statements = new Map(
+      sequenceAt(value, 0, value.length).map((statement) => {
+        const [id, information] = elementsIn(value, statement)
+        return [identifierOf(value, id), information]
+      }),
+    )
+    if (!statements.has(QC_TYPE)) return statements.has(QC_COMPLIANCE) ? [QC_ESIGN] : undefined
+    const list = statements.get(QC_TYPE)
+    return list === undefined ? [] : elementsIn(value, list).map((each) => identifierOf(value, each))
+  }, [])
+}
+
+/** X.690, 8.19, in dots. Arcs too large for a number come out rounded: none of them is in a table here. */
+function identifierOf(bytes: Uint8Array, element: Element | undefined): string {
+  const { tag, from, to } = element ?? { tag: 0, from: 0, to: 0 }
+  if (tag !== IDENTIFIER || from === to || (bytes[to - 1] ?? 0) >= 0x80) throw new RangeError('no identifier')
+  const arcs: number[] = []
+  let arc = 0
+  for (const byte of bytes.subarray(from, to)) {
+    // Zeros in front would be a second way to write the same.
+    if (arc === 0 && byte === 0x80) throw new RangeError('an arc that is not the shortest')
+    arc = arc * 128 + (byte & 0x7f)
+    if (byte >= 0x80) continue
+    arcs.push(arc)
+    arc = 0
+  }
+  const [head = 0, ...others] = arcs
+  const root = Math.min(Math.floor(head / 40), 2)
+  return [root, head - root * 40, ...others].join('.')
+}
+
+function readable<T>(read: () => T, otherwise: T): T {
+  try {
+    return read()
+  } catch {
+    return otherwise
+  }
+}
