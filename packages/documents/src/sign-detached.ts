@@ -22,6 +22,7 @@ import {
 } from 'pkijs'
 import { copyOf, viewOf } from '@webtoki/apdu/bytes'
 import type { Signer, SignSignal } from '@webtoki/trust'
+import { requireCertificateUse } from '@webtoki/trust/certificate-use'
 import { digestIdentifier, hashOf, signatureIdentifier, unsignedInteger } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
 import { type DigestElsewhere, digestDocument, digestElsewhere, hash } from './digest.ts'
@@ -38,8 +39,9 @@ export interface SignDetachedOptions extends ReadOptions {
 }
 
 /**
- * Resolves to ContentInfo in DER, the `.p7s`. Rejects with DocumentError, with RangeError where the signing time is an
- * invalid Date, and with whatever the signer says.
+ * Resolves to ContentInfo in DER, the `.p7s`. Rejects with CertificateUseError before anything is read or signed if the
+ * certificate may not sign documents, with DocumentError, with RangeError if the signing time is an invalid Date, and with
+ * whatever the signer says.
  */
 export async function signDetached(
   signer: Signer,
@@ -52,6 +54,8 @@ export async function signDetached(
   const name = hashOf(signer.algorithm)
   // Read before anything else: a certificate that cannot be named would cost the person a PIN for nothing.
   const certificate = readCertificate(signer.certificate)
+  // As it stands in the file: who verifies asks the same.
+  requireCertificateUse(new Uint8Array(certificate.toSchema().toBER()), 'signing')
   const chain = signer.chain.map(readCertificate)
   const digest =
     options.digest === undefined

@@ -1,8 +1,8 @@
 /** The usual answer to whom one trusts: a list of issuers. */
 import type { ByteSource } from '@webtoki/apdu/bytes'
-import { readCertificate, verifyPath } from '@webtoki/trust/path'
+import { issuerUse } from '@webtoki/trust/certificate-use'
+import { verifyPath } from '@webtoki/trust/path'
 import { DocumentError } from './errors.ts'
-import { purposesFit } from './signing-use.ts'
 
 /**
  * For `verifyDetached`: a path has to lead to one of these certificates (DER), by way of those in the file. Where one
@@ -13,8 +13,9 @@ export function trustedBy(
 ): (certificate: Uint8Array, others: readonly Uint8Array[], at: Date) => Promise<readonly Uint8Array[]> {
   return async (certificate, others, at) => {
     const path = await verifyPath(certificate, { anchors, intermediates: others, at })
-    const between = path.slice(1, -1).map((der) => readCertificate(der).certificate)
-    if (!between.every(purposesFit)) throw new DocumentError('untrusted')
+    // What an anchor may be used for is the caller's own decision.
+    if (!path.slice(1, -1).every((issuer) => issuerUse(issuer, 'signing') === 'fitting'))
+      throw new DocumentError('untrusted')
     return path
   }
 }

@@ -11,12 +11,12 @@ import {
 } from 'pkijs'
 import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { ecdsaNumbers } from '@webtoki/trust'
+import { type CertificateUse, certificateUse } from '@webtoki/trust/certificate-use'
 import { foundAlgorithm, type FoundAlgorithm, foundHash } from './algorithms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
 import { type DigestElsewhere, digestDocument, digestElsewhere, hash, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
-import { type SigningUse, signingUseOf } from './signing-use.ts'
 
 /** Said where nobody is asked whom to trust: it can be chosen, and not forgotten. */
 export const notChecked: unique symbol = Symbol('trust is not checked')
@@ -63,7 +63,7 @@ export interface FoundSigner {
   /** CAdES-B-B names its certificate and its time under the signature; CMS without these can be had otherwise. */
   readonly level: 'CAdES-B-B' | 'CMS'
   /** Whether the certificate may sign documents. */
-  readonly use: SigningUse
+  readonly use: CertificateUse
   readonly trust: 'trusted' | 'untrusted' | 'not-checked'
   /** Why it is not trusted. */
   readonly trustError?: unknown
@@ -279,7 +279,7 @@ async function check(
     signingCertificateMatches:
       namedCertificate === undefined ? undefined : isThatNamed(namedCertificate, reading),
     level: namedCertificate !== undefined && signingTime !== undefined ? 'CAdES-B-B' : 'CMS',
-    use: signingUseOf(certificate),
+    use: certificateUse(der, 'signing'),
     ...trust,
   }
 }

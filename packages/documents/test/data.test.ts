@@ -8,7 +8,7 @@ const pieceBytes = 0x20_0000
 
 /** A signer that counts what it signs. */
 async function countingSigner() {
-  const signer = softwareSigner(await issue({ name: 'Ada', isCa: true }), 'ES256')
+  const signer = softwareSigner(await issue({ name: 'Ada' }), 'ES256')
   const counting = {
     ...signer,
     signatures: 0,
@@ -105,7 +105,7 @@ describe('a document in a page that lets no WebAssembly run', () => {
     vi.stubGlobal('WebAssembly', undefined)
     onTestFinished(() => void vi.unstubAllGlobals())
     const letter = new TextEncoder().encode('Dear reader,\n')
-    const signer = softwareSigner(await issue({ name: 'Ada', isCa: true, algorithm }), algorithm)
+    const signer = softwareSigner(await issue({ name: 'Ada', algorithm }), algorithm)
     const sign = vi.spyOn(signer, 'sign')
     await signDetached(signer, letter)
     const digest = createHash(`sha${algorithm.slice(2)}`)

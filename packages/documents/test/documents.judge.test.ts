@@ -330,33 +330,6 @@ describe('whom a signature is of', () => {
     expect(await verifyDetached(signature, letter, {})).toMatchObject({ valid: false })
   })
 
-  it.each([
-    ['for digital signatures', 'fitting', { keyUsage: 0x80 }],
-    ['that binds', 'fitting', { keyUsage: 0x40 }],
-    ['without a key usage', 'fitting', { keyUsage: null }],
-    ['for encryption', 'wrong-key-usage', { keyUsage: 0x20 }],
-    ['for mail', 'fitting', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.4'] }],
-    ['for servers', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'] }],
-    ['for a login', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2'] }],
-    ['for code', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.3'] }],
-    ['for IPsec end systems', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.5'] }],
-    ['for IPsec tunnels', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.6'] }],
-    ['for IPsec users', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.7'] }],
-    ['for time-stamps', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.8'] }],
-    ['for OCSP', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.9'] }],
-    ['for IKE', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.17'] }],
-    ['for logon by smartcard', 'wrong-extended-key-usage', { extendedKeyUsage: ['1.3.6.1.4.1.311.20.2.2'] }],
-    ['for a login and for mail', 'fitting', { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2', '1.3.6.1.5.5.7.3.4'] }],
-    [
-      'for what cannot be read',
-      'wrong-extended-key-usage',
-      { extensions: [new Extension({ extnID: '2.5.29.37', extnValue: Uint8Array.of(2, 1, 1).buffer })] },
-    ],
-  ] as const)('with a certificate %s: %s', async (_what, use, options) => {
-    const found = await verifyDetached(await signedBy(options), letter, { trust })
-    expect(found).toMatchObject({ valid: use === 'fitting', signers: [{ use, signatureValid: true }] })
-  })
-
   it('is not told of an RSA-PSS signature whose file names another mask than it was made with', async () => {
     const person = await issue({ name: 'Ada', issuer: ca, algorithm: 'PS256' })
     const made = Buffer.from(await signDetached(softwareSigner(person, 'PS256', [ca.der]), letter))
@@ -371,26 +344,6 @@ describe('whom a signature is of', () => {
       reason: 'unsupported-algorithm',
     })
   })
-
-  it.each([
-    ['servers', '1.3.6.1.5.5.7.3.1', 'untrusted'],
-    ['mail', '1.3.6.1.5.5.7.3.4', 'trusted'],
-  ] as const)(
-    'with a certificate of a CA for %s (%s) is %s, by OpenSSL and by us',
-    async (_what, purpose, expected) => {
-      const between = await issue({ name: 'Between', issuer: root, isCa: true, extendedKeyUsage: [purpose] })
-      const person = await issue({ name: 'Ada', issuer: between })
-      const signature = await signDetached(softwareSigner(person, 'ES256', [between.der]), letter)
-      const found = await verifyDetached(signature, letter, { trust })
-      expect(found).toMatchObject({
-        valid: expected === 'trusted',
-        signers: [{ trust: expected, use: 'fitting' }],
-      })
-      const judged = () => verifyByOpenssl(signature, letter, '-purpose', 'smimesign')
-      if (expected === 'trusted') judged()
-      else expect(judged).toThrow('certificate purpose')
-    },
-  )
 
   it('is told as plain CMS where no attribute names the certificate', async () => {
     const person = await issue({ name: 'Ada', issuer: ca })
