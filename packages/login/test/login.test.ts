@@ -1,3 +1,4 @@
+import { createLoginToken } from '@webtoki/login/browser'
 import {
   createLoginVerifier,
   LoginError,
@@ -10,7 +11,7 @@ import type { SignatureAlgorithm } from '@webtoki/trust'
 import { readCertificate } from '@webtoki/trust/path'
 import fc from 'fast-check'
 import { Extension } from 'pkijs'
-import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { tokenFor } from '../src/browser/token.ts'
 import { isSigned } from '../src/server/signature.ts'
 import { readToken } from '../src/server/token.ts'
@@ -21,6 +22,10 @@ import webEid from './vectors/web-eid-tokens.json' with { type: 'json' }
 const origin = 'https://example.org'
 const now = new Date('2026-11-24T12:00:00Z')
 const bytesOf = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, 'base64'))
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+})
 
 let ca: Issued
 let other: Issued
@@ -284,6 +289,37 @@ describe('a token is refused', () => {
       }),
     )
   }, 60_000)
+})
+
+describe('a page', () => {
+  const refused: readonly (readonly [string, string, IssueOptions])[] = [
+    ['for mail alone', 'wrong-extended-key-usage', { name: 'Ada', extendedKeyUsage: ['1.3.6.1.5.5.7.3.4'] }],
+    ['for any purpose', 'wrong-extended-key-usage', { name: 'Ada', extendedKeyUsage: ['2.5.29.37.0'] }],
+    ['without a key usage', 'wrong-key-usage', { name: 'Ada', keyUsage: null }],
+    ['that binds alone', 'wrong-key-usage', { name: 'Ada', keyUsage: 0x40 }],
+  ]
+  it.each(refused)(
+    'asks for no signature with a certificate %s, which the server would not let in (%s)',
+    async (_what, word, options) => {
+      vi.stubGlobal('location', { origin })
+      const signer = softwareSigner(await issue({ ...options, issuer: ca }), 'ES256')
+      const sign = vi.spyOn(signer, 'sign')
+      await expect(createLoginToken(signer, 'n'.repeat(44))).rejects.toMatchObject({
+        code: 'trust/certificate-use',
+        purpose: 'login',
+        reason: word,
+      })
+      expect(sign).not.toHaveBeenCalled()
+    },
+  )
+
+  it('asks with a certificate for clients alone, as many cards have it, and the server lets it in', async () => {
+    vi.stubGlobal('location', { origin })
+    const clients = await issue({ name: 'Ada', issuer: ca, extendedKeyUsage: ['1.3.6.1.5.5.7.3.2'] })
+    const { nonces, verifier } = verifierWith()
+    const token = await createLoginToken(softwareSigner(clients, 'ES256'), await nonces.issue('session'))
+    await expect(verifier.verify(JSON.stringify(token), 'session')).resolves.toHaveProperty('identity')
+  })
 })
 
 /** The reference implementation's refusals in our words. */

@@ -1,7 +1,9 @@
 /** What a certificate says of its holder, and what it may be used for: RFC 5280, 4.1.2.6, 4.2.1.3, 4.2.1.4, 4.2.1.12. */
+import { type CertificateUse, certificateUse, issuerUse } from '@webtoki/trust/certificate-use'
+import type { ReadCertificate } from '@webtoki/trust/path'
 import type { Certificate } from 'pkijs'
 import { copyOf } from '@webtoki/apdu/bytes'
-import { LoginError } from './errors.ts'
+import { LoginError, type LoginReason } from './errors.ts'
 
 /** Read from the verified certificate's subject. */
 export interface Identity {
@@ -22,30 +24,28 @@ export interface Identity {
   readonly fingerprint: string
 }
 
-const KEY_USAGE = '2.5.29.15'
-const EXTENDED_KEY_USAGE = '2.5.29.37'
 const POLICIES = '2.5.29.32'
-const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2'
-const ANY_PURPOSE = '2.5.29.37.0'
+
+const reasons: Readonly<Record<Exclude<CertificateUse, 'fitting'>, LoginReason>> = {
+  'wrong-key-usage': 'key-usage',
+  'wrong-extended-key-usage': 'extended-key-usage',
+  'wrong-qc-statements': 'extended-key-usage',
+  unreadable: 'certificate-malformed',
+}
+
+function checkVerdict(use: CertificateUse): void {
+  if (use !== 'fitting') throw new LoginError(reasons[use])
+}
 
 /** Throws LoginError 'key-usage', 'extended-key-usage', 'policy'. */
-export function checkUse(certificate: Certificate, disallowedPolicies: readonly string[]): void {
-  const found = (extension: string) => certificate.extensions?.find(({ extnID }) => extnID === extension)
-  const parsed = (extension: string): unknown => found(extension)?.parsedValue
-  // digitalSignature is the first bit.
-  const usage = parsed(KEY_USAGE) as { valueBlock?: { valueHexView?: Uint8Array } } | undefined
-  const bits = usage?.valueBlock?.valueHexView?.[0]
-  if (bits === undefined || (bits & 0x80) === 0) throw new LoginError('key-usage')
-  const purposes = parsed(EXTENDED_KEY_USAGE) as { keyPurposes?: readonly string[] } | undefined
-  // One that is there and cannot be read limits the certificate in a way that we do not know.
-  const allows =
-    found(EXTENDED_KEY_USAGE) === undefined || purposes?.keyPurposes?.includes(CLIENT_AUTHENTICATION)
-  if (allows !== true) throw new LoginError('extended-key-usage')
-  const policies = parsed(POLICIES) as
+export function checkUse({ der, certificate }: ReadCertificate, disallowedPolicies: readonly string[]): void {
+  checkVerdict(certificateUse(der, 'login'))
+  const extension = certificate.extensions?.find(({ extnID }) => extnID === POLICIES)
+  const policies = extension?.parsedValue as
     | { certificatePolicies?: readonly { policyIdentifier: string }[] }
     | undefined
   const identifiers = policies?.certificatePolicies
-  if (found(POLICIES) !== undefined && (identifiers === undefined || identifiers.length === 0))
+  if (extension !== undefined && (identifiers === undefined || identifiers.length === 0))
     throw new LoginError('policy')
   if (identifiers?.some(({ policyIdentifier }) => disallowedPolicies.includes(policyIdentifier)))
     throw new LoginError('policy')
@@ -55,12 +55,8 @@ export function checkUse(certificate: Certificate, disallowedPolicies: readonly 
  * An issuer whose certificate names purposes issues for these (RFC 5280, 4.2.1.12): one for servers makes no client of
  * anybody. Throws LoginError 'extended-key-usage'.
  */
-export function checkIssuerUse(issuer: Certificate): void {
-  const extension = issuer.extensions?.find(({ extnID }) => extnID === EXTENDED_KEY_USAGE)
-  if (extension === undefined) return
-  const { keyPurposes = [] } = (extension.parsedValue ?? {}) as { keyPurposes?: readonly string[] }
-  if (!keyPurposes.some((purpose) => purpose === CLIENT_AUTHENTICATION || purpose === ANY_PURPOSE))
-    throw new LoginError('extended-key-usage')
+export function checkIssuerUse(issuer: Uint8Array): void {
+  checkVerdict(issuerUse(issuer, 'login'))
 }
 
 /** To be called with a certificate that has been verified. */

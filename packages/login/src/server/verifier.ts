@@ -55,10 +55,10 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       if (!isNonce(nonce)) throw new LoginError('nonce-missing')
       const { algorithm, certificate: der, signature } = readToken(token)
       const read = wrapped(() => readCertificate(der))
-      checkUse(read.certificate, options.disallowedPolicies ?? [])
+      checkUse(read, options.disallowedPolicies ?? [])
       const path = await pathOf(der, options)
       // What an anchor may be used for is the site's own decision.
-      for (const issuer of path.slice(1, -1)) checkIssuerUse(readCertificate(issuer).certificate)
+      for (const issuer of path.slice(1, -1)) checkIssuerUse(issuer)
       if (revocation !== notChecked) {
         const answer = await asked(() => revocation(path))
         if (answer === 'revoked') throw new LoginError('revoked')
