@@ -29,7 +29,7 @@ const mayImport = {
   webcrypto: ['cryptoki', 'trust'],
   login: ['apdu', 'trust'],
   documents: ['apdu', 'trust'],
-  webtoki: ['apdu', 'ccid', 'cryptoki', 'webcrypto', 'login', 'documents'],
+  webtoki: ['apdu', 'ccid', 'cryptoki', 'trust', 'webcrypto', 'login', 'documents'],
   ui: ['webtoki'],
   cli: ['apdu', 'ccid', 'cryptoki', 'simulator'],
 }

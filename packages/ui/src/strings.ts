@@ -111,6 +111,8 @@ export const english: Strings = {
     CKR_TOKEN_NOT_RECOGNIZED: 'This card has nothing on it that can be used here.',
     CKR_OPERATION_ACTIVE: 'The card is busy with something you started before.',
     CKR_KEY_HANDLE_INVALID: 'No key on this card fits.',
+    CKR_KEY_FUNCTION_NOT_PERMITTED: 'That key is not meant for this. Choose another certificate.',
+    'trust/certificate-use': 'This certificate is not meant for that. Choose another one.',
     'card/last-try': 'Only one PIN try is left, and it was not used.',
     'reader/protected-class':
       'Browsers keep this kind of reader from web pages. It works in an installed (isolated) app, with a program on this computer, or with a reader whose maker chose a vendor interface.',

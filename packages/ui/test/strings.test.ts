@@ -1,4 +1,4 @@
-import { DocumentError, type DocumentReason } from '@webtoki/documents'
+import { CertificateUseError, DocumentError, type DocumentReason } from '@webtoki/documents'
 import { english, explain, setStrings, strings } from '@webtoki/ui'
 import { afterEach, describe, expect, it } from 'vitest'
 
@@ -33,6 +33,13 @@ describe('a site’s own sentences', () => {
 })
 
 describe('an error is explained', () => {
+  it('by what to do, if a certificate is not meant for what a person wants', () => {
+    const refused = new CertificateUseError('signing', 'wrong-extended-key-usage', 'it is for clients')
+    expect(explain(refused)).toBe(english.errors['trust/certificate-use'])
+    const kept = Object.assign(new Error('1'), { rvName: 'CKR_KEY_FUNCTION_NOT_PERMITTED' })
+    expect(explain(kept)).toBe(english.errors['CKR_KEY_FUNCTION_NOT_PERMITTED'])
+  })
+
   it('by the most particular of its causes, with the tries left', () => {
     const cause = Object.assign(new Error('6'), { rvName: 'CKR_PIN_INCORRECT', triesLeft: 1 })
     expect(explain(coded('card/failed', cause))).toBe('That PIN was wrong. 1 try left.')

@@ -1,5 +1,6 @@
 /** A certificate on a card, told so that a person can choose. */
 import { CKA, type CkObject, decodeX509, type Slot } from '@webtoki/cryptoki'
+import { certificateUse } from '@webtoki/trust/certificate-use'
 
 /** What a person uses a key for. */
 export const CertificatePurpose = { login: 'login', signing: 'signing' } as const
@@ -17,16 +18,23 @@ export interface CardCertificate {
   readonly label: string
   readonly notBefore: Date
   readonly notAfter: Date
-  /** What the certificate's own extensions allow. */
+  /** What the certificate's own extensions and its key allow. */
   readonly purposes: readonly CertificatePurpose[]
   /** The card asks for the PIN for each signature. */
   readonly asksEachTime: boolean
 }
 
-const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2'
-const SMARTCARD_LOGON = '1.3.6.1.4.1.311.20.2.2'
+/**
+ * What a certificate and its key are offered for: what the server and verifiers take (the one table of
+ * `@webtoki/trust/certificate-use`), with a key that signs and that the card keeps behind a PIN. One that signs for any
+ * program without asking, such as PIV's 9E, says that the card is there, and nothing of the person.
+ */
+export function purposesOf(der: Uint8Array, key: CkObject): readonly CertificatePurpose[] {
+  if (key.attributes[CKA.SIGN] !== true || key.attributes[CKA.PRIVATE] !== true) return []
+  return Object.values(CertificatePurpose).filter((purpose) => certificateUse(der, purpose) === 'fitting')
+}
 
-/** Undefined where the certificate cannot be read, or its key neither logs in nor signs. */
+/** Undefined if its key neither logs in nor signs documents. Throws MalformedError if it cannot be read. */
 export function describeCertificate(
   slot: Slot,
   certificate: CkObject,
@@ -34,22 +42,7 @@ export function describeCertificate(
 ): CardCertificate | undefined {
   const der = certificate.get(CKA.VALUE)
   const fields = decodeX509(der)
-  if (key.attributes[CKA.SIGN] !== true) return undefined
-  const { keyUsage, extendedKeyUsage } = fields
-  // As the server has it (login/server): what it would refuse is not offered.
-  const mayLogIn =
-    keyUsage?.includes('digitalSignature') === true &&
-    (extendedKeyUsage === undefined || extendedKeyUsage.includes(CLIENT_AUTHENTICATION))
-  // One that is for logins alone makes signatures that verifiers refuse.
-  const maySign =
-    (keyUsage === undefined ||
-      keyUsage.includes('nonRepudiation') ||
-      keyUsage.includes('digitalSignature')) &&
-    (extendedKeyUsage === undefined ||
-      extendedKeyUsage.some((purpose) => purpose !== CLIENT_AUTHENTICATION && purpose !== SMARTCARD_LOGON))
-  const purposes: CertificatePurpose[] = []
-  if (mayLogIn) purposes.push(CertificatePurpose.login)
-  if (maySign) purposes.push(CertificatePurpose.signing)
+  const purposes = purposesOf(der, key)
   if (purposes.length === 0) return undefined
   return {
     slot,

@@ -19,10 +19,11 @@ import {
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createLoginToken } from '@webtoki/login/browser'
+import { requireCertificateUse } from '@webtoki/trust/certificate-use'
 import { cardSigner } from '@webtoki/webcrypto'
 import { firstValueFrom, type Observable, of, Subject } from 'rxjs'
 import type { Activity, ActivityPhase } from './activity.ts'
-import { type CardCertificate, describeCertificate, inOrderFor } from './card-certificate.ts'
+import { type CardCertificate, describeCertificate, inOrderFor, purposesOf } from './card-certificate.ts'
 
 /** All but `pin` has a default. */
 export interface WebtokiOptions {
@@ -43,7 +44,10 @@ export interface WebtokiOptions {
   readonly cache?: ObjectCache
 }
 
-/** How one login or signature is made. A certificate whose card is in its reader no longer ends in CKR_DEVICE_REMOVED. */
+/**
+ * How one login or signature is made. A certificate whose card is in its reader no longer ends in CKR_DEVICE_REMOVED, one
+ * that is for another purpose in CertificateUseError or CKR_KEY_FUNCTION_NOT_PERMITTED, before anybody is asked for a PIN.
+ */
 export interface UseOptions {
   /** Default: the certificate on the first card that fits the purpose best. */
   readonly certificate?: CardCertificate
@@ -161,7 +165,23 @@ export class Webtoki {
     if (signer === undefined || !equalBytes(signer.certificate, certificate.der)) {
       throw new CryptokiError(CKR.DEVICE_REMOVED, { detail: 'another card is in the reader now' })
     }
+    await this.#checkUse(purpose, session, certificate)
     return signer
+  }
+
+  /** Somebody may have chosen it for the other purpose, or without our list. The card's own objects say what it is for. */
+  async #checkUse(
+    purpose: 'login' | 'signing',
+    session: Session,
+    { id, der }: CardCertificate,
+  ): Promise<void> {
+    const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: id }
+    const [key] = await result(session.findObjects(template))
+    if (key !== undefined && purposesOf(der, key).includes(purpose)) return
+    requireCertificateUse(der, purpose)
+    throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED, {
+      detail: 'the key signs without a PIN, or not at all: it proves nothing of the person',
+    })
   }
 
   async #best(purpose: 'login' | 'signing'): Promise<CardCertificate> {
