@@ -132,7 +132,10 @@ export class Session implements InsertionSession {
     return (request) => pin({ ...request, reader: this.#reader })
   }
 
-  /** C_Login: moves every session of this token. The PIN source is asked once, and VERIFY is sent at most once. */
+  /**
+   * C_Login: moves every session of this token. The PIN source is asked once, and VERIFY is sent at most once. With a PIN
+   * pad the source is asked only for a yes to the last attempt, or for the PIN if the pad turns out not to be there.
+   */
   async login(user: LoginUser, pin: PinSource | undefined = this.#pinSource): Promise<void> {
     this.#check()
     if (pin === undefined) throw new CryptokiError(CKR.ARGUMENTS_BAD)

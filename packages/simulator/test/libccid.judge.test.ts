@@ -47,6 +47,8 @@ describe.skipIf(missing !== undefined)('pcscd and libccid', () => {
   const judged: Readonly<Record<string, ReaderProfile>> = {
     ...readerProfiles,
     dualiAbcm6: { ...readerProfiles.dualiAbcm6, productId: 0x080c },
+    // The MR800 is not in that list either: it is judged under the number of a reader on the same controller.
+    jinmuyuMr800: { ...readerProfiles.jinmuyuMr800, productId: 0x6010, manufacturer: 'ATMEL' },
   }
 
   // Readers at TPDU level are judged beside our driver, in packages/ccid.
