@@ -114,6 +114,9 @@ interface Attached {
   isPlugged: boolean
 }
 
+/** bPINSupport of readers that refused a PIN entry, by slot: as long as the page lives, whoever makes another source. */
+const padsOf = new WeakMap<USB, Map<string, number>>()
+
 class UsbSlotSource implements CcidSlotSource {
   readonly slots$: Observable<readonly CardSlot[]>
   readonly problems$: Observable<readonly ReaderProblem[]>
@@ -126,8 +129,7 @@ class UsbSlotSource implements CcidSlotSource {
   readonly #problems = new BehaviorSubject<readonly ReaderProblem[]>([])
   readonly #attached = new Map<USBDevice, Attached>()
   readonly #identities = new Identities()
-  /** Of readers that refused a PIN entry, by slot; kept when they leave. */
-  readonly #pads = new Map<string, number>()
+  readonly #pads: Map<string, number>
   #enumerated = false
   #closing: Promise<void> | undefined
   readonly #connected = (event: USBConnectionEvent): void => void this.#attach(event.device).looked
@@ -135,6 +137,8 @@ class UsbSlotSource implements CcidSlotSource {
 
   constructor(usb: USB, clock: Clock, options: CcidSlotsOptions, tabs: Tabs | undefined) {
     this.#usb = usb
+    this.#pads = padsOf.get(usb) ?? new Map<string, number>()
+    padsOf.set(usb, this.#pads)
     this.#tabs = tabs
     this.#clock = clock
     this.#options = options

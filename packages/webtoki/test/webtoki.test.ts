@@ -43,11 +43,12 @@ function deskWith(profile: ReaderProfile, options: Partial<WebtokiOptions> = {})
     requests.push(user)
     return { pin: new TextEncoder().encode('123456') }
   }
-  const webtoki = new Webtoki({ pin, usb: bus.context({ protectedClasses: false }), ...options })
+  const usb = bus.context({ protectedClasses: false })
+  const webtoki = new Webtoki({ pin, usb, ...options })
   open.push(webtoki)
   const activities: Activity[] = []
   webtoki.activity$.subscribe((activity) => activities.push(activity))
-  return { reader, card, bus, webtoki, requests, activities }
+  return { reader, card, bus, usb, pin, webtoki, requests, activities }
 }
 
 describe('the front door', () => {
@@ -71,6 +72,16 @@ describe('the front door', () => {
     await webtoki.logOut()
     await webtoki.login(nonce)
     expect(reader.counters.messages.get('Secure')).toBe(1)
+  })
+
+  it('does not ask an absent PIN pad again for the next Webtoki of the same page', async () => {
+    const { webtoki, usb, pin, reader, requests } = deskWith(readerProfiles.qemuUsbCcid)
+    await webtoki.login(nonce)
+    await webtoki.close()
+    const next = new Webtoki({ pin, usb })
+    open.push(next)
+    await next.login(nonce)
+    expect([requests, reader.counters.messages.get('Secure')]).toEqual([['user', 'user'], 1])
   })
 
   it.each([
