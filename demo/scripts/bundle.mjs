@@ -25,6 +25,9 @@ export function filesOf(site) {
   )
   const files = new Map(names.map((name) => [`/${name}`, readFileSync(join(pages, name))]))
   files.set('/site.json', Buffer.from(JSON.stringify({ site })))
+  // As the server has it for an app in developer mode: one manifest, the app's own, and no service worker.
+  files.set('/manifest.webmanifest', files.get('/.well-known/manifest.webmanifest'))
+  files.delete('/sw.js')
   return files
 }
 

@@ -8,8 +8,11 @@ import {
   type WebtokiProgress,
   type WebtokiReaders,
 } from '@webtoki/ui'
-import { combineLatest, firstValueFrom, of, switchMap } from 'rxjs'
+import { combineLatest, firstValueFrom, of, skip, switchMap } from 'rxjs'
 import { type Activity, type CardCertificate, Webtoki } from 'webtoki'
+import { keepForOffline } from './offline.ts'
+import './page-parts.ts'
+import { ask, type Identity, isReachable$, UnreachableError, whoIsKnown } from './site.ts'
 import type { VirtualDesk } from './virtual.ts'
 
 function byId<T extends HTMLElement>(id: string): T {
@@ -220,19 +223,20 @@ async function runLogin(): Promise<void> {
   const certificate = loginCertificates.value
   if (webtoki === undefined || certificate === undefined || isBusy.login) return
   isBusy.login = true
+  isToldUnreachable = false
   showButtons()
   try {
-    const { nonce } = await ask<{ nonce: string }>('/api/nonce', { method: 'POST' })
+    const { nonce } = await ask<{ nonce: string }>('/api/nonce')
     const token = await webtoki.login(nonce, { certificate, onPhase: (phase) => loginProgress.phase(phase) })
     loginProgress.say('The site is checking your login', true)
     const { identity } = await ask<{ identity: Identity }>('/api/login', {
-      method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: token,
     })
     showIdentity(identity)
     loginProgress.say('You are logged in')
   } catch (error) {
+    isToldUnreachable = error instanceof UnreachableError
     loginProgress.fail(error)
   } finally {
     isBusy.login = false
@@ -241,8 +245,6 @@ async function runLogin(): Promise<void> {
     settleFocus(logIn, byId('login-title'))
   }
 }
-
-type Identity = Readonly<Record<string, string>>
 
 function showIdentity(identity: Identity): void {
   byId('who').hidden = false
@@ -254,9 +256,16 @@ function showIdentity(identity: Identity): void {
   ])
 }
 
+function showNobody(): void {
+  if (byId('who').hidden) return
+  byId('who').hidden = byId('identity').hidden = true
+  settleFocus(logIn, byId('login-title'))
+}
+
 async function runLogOut(): Promise<void> {
   // Neither waits for the other: the card may be in the middle of something, the site may not answer.
-  const [card, site] = await Promise.allSettled([webtoki?.logOut(), ask('/api/logout', { method: 'POST' })])
+  const [card, site] = await Promise.allSettled([webtoki?.logOut(), ask('/api/logout')])
+  isToldUnreachable = site.status === 'rejected' && site.reason instanceof UnreachableError
   if (site.status === 'rejected') {
     const isCardOut = card.status === 'fulfilled' && webtoki !== undefined
     loginProgress.say(
@@ -264,9 +273,7 @@ async function runLogOut(): Promise<void> {
       false,
     )
   } else {
-    byId('who').hidden = true
-    byId('identity').hidden = true
-    settleFocus(logIn, byId('login-title'))
+    showNobody()
     if (card.status === 'rejected') loginProgress.fail(card.reason)
     else
       loginProgress.say(
@@ -278,30 +285,21 @@ async function runLogOut(): Promise<void> {
 
 /** Whoever was logged in at the site still is when the page is loaded anew, or comes back. */
 async function showWhoIsKnown(): Promise<void> {
-  const { identity } = await ask<{ identity: Identity | null }>('/api/person', { method: 'POST' })
-  if (identity !== null) showIdentity(identity)
+  const identity = await whoIsKnown()
+  if (isBusy.login) return
+  if (identity === null) showNobody()
+  else showIdentity(identity)
 }
 addEventListener('pageshow', () => void showWhoIsKnown().catch(() => {}))
 
-/** An isolated app has an origin of its own, and its site another; a page's site is where it came from. */
-const site: Promise<string> =
-  location.protocol === 'isolated-app:'
-    ? fetch('/site.json').then(async (response) => ((await response.json()) as { site: string }).site)
-    : Promise.resolve('')
-
-/** The server's answer; its refusal as an error with the sentence that it sent. */
-async function ask<T>(path: string, init: RequestInit): Promise<T> {
-  let response: Response
-  try {
-    const signal = AbortSignal.timeout(15_000)
-    response = await fetch(`${await site}${path}`, { ...init, credentials: 'include', signal })
-  } catch (cause) {
-    throw new Error('The site does not answer. Try again in a moment.', { cause })
-  }
-  const body = (await response.json().catch(() => ({}))) as T & { message?: string }
-  if (!response.ok) throw new Error(body.message ?? `The site refused (${response.status}).`)
-  return body
-}
+/** Whether the last thing that was said of logging in or out is that the site does not answer. */
+let isToldUnreachable = false
+isReachable$.pipe(skip(1)).subscribe((isReachable) => {
+  byId('unreachable').hidden = isReachable
+  if (!isReachable) return
+  if (isToldUnreachable) loginProgress.clear()
+  void showWhoIsKnown().catch(() => {})
+})
 
 /* 3 Sign */
 
@@ -337,8 +335,8 @@ function choose(picked: File | undefined): void {
   byId('signed').hidden = true
   signProgress.clear()
   showButtons()
-  // Large, and wanted soon: loaded while the person looks at what they chose.
-  void import('webtoki/documents')
+  // Large, and wanted soon: loaded while the person looks at what they chose. What fails here is told when they sign.
+  import('webtoki/documents').catch(() => {})
 }
 
 /** A name may be written from right to left, or pretend to be: what stands beside it keeps its place. */
@@ -476,4 +474,5 @@ function sizeOf(bytes: number): string {
   return `${value.toFixed(value < 10 ? 1 : 0)} ${units[unit]}`
 }
 
+keepForOffline()
 document.documentElement.dataset['ready'] = ''

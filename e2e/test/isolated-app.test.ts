@@ -78,6 +78,23 @@ describe.skipIf(missing !== undefined)('the demo as an Isolated Web App', () => 
     }
   })
 
+  it('has only its own manifest and no service worker', async () => {
+    const page = await stand.openDemo(`${origin}/`)
+    const own = (await (await fetch(`${server.url}.well-known/manifest.webmanifest`)).json()) as object
+    expect(own).toMatchObject({ isolated_storage: true })
+    const linked = await page.page.evaluate(async () => {
+      const { href } = document.querySelector('link[rel=manifest]') as HTMLLinkElement
+      return (await (await fetch(href)).json()) as object
+    })
+    expect(linked).toEqual(own)
+    expect((await fetch(`${server.url}sw.js`)).status).toBe(404)
+    const workers = await page.page.evaluate(
+      async () => (await navigator.serviceWorker.getRegistrations()).length,
+    )
+    expect(workers).toBe(0)
+    expect(page.complaints).toEqual([])
+  })
+
   it('an ordinary page never sees the device on the blocklist, permitted though it is', async () => {
     stand.bus.plug(readers['a device on the USB blocklist'])
     stand.bus.plug(readers['a reader of class 0x0B'])
@@ -116,7 +133,8 @@ describe('the signed bundle', () => {
     const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' })
     const { origin: own, bytes } = await signBundle(files, site, pem)
     expect(checkBundle(bytes, files)).toBe(own)
-    expect([...files.keys()]).toContain('/.well-known/manifest.webmanifest')
+    expect(files.get('/manifest.webmanifest')).toEqual(files.get('/.well-known/manifest.webmanifest'))
+    expect(files.has('/sw.js')).toBe(false)
     const changed = bytes.slice()
     changed[changed.length - 100] = (changed[changed.length - 100] as number) ^ 1
     expect(() => checkBundle(changed, files)).toThrow('The signature does not verify.')

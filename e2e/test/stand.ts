@@ -1,18 +1,19 @@
 /** The built demo, its relying party, and one page of Debian's Chromium. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
 
-const server = fileURLToPath(new URL('../../demo/dist/server/main.js', import.meta.url))
+const demoFolder = fileURLToPath(new URL('../../demo', import.meta.url))
+const server = join(demoFolder, 'dist/server/main.js')
 
 /** Debian's. */
 export const chromiumPath = '/usr/bin/chromium'
 
 /** Chromium as root needs the first; the others keep it from talking to anybody but us. */
-const flags = [
+export const flags: readonly string[] = [
   '--no-sandbox',
   '--disable-gpu',
   '--disable-quic',
@@ -39,8 +40,16 @@ export class DemoServer {
     return new URL(this.url).origin
   }
 
-  static async start(...args: readonly string[]): Promise<DemoServer> {
-    const child = spawn(process.execPath, [server, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  static start(...args: readonly string[]): Promise<DemoServer> {
+    return DemoServer.startFrom(server, '0', ...args)
+  }
+
+  /** A copy of the server, on a port of the caller's choice; '0' is any free one. */
+  static async startFrom(script: string, port: string, ...args: readonly string[]): Promise<DemoServer> {
+    const child = spawn(process.execPath, [script, ...args], {
+      env: { ...process.env, PORT: port },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     const url = await new Promise<string>((resolve, reject) => {
       let said = ''
       child.stdout.on('data', (chunk: Buffer) => {
@@ -63,6 +72,52 @@ export class DemoServer {
   }
 }
 
+/** The site at one address, which can be stopped, started again, and given another build of the page meanwhile. */
+export class Deployment {
+  readonly origin: string
+  readonly #folder: string
+  #server: DemoServer | undefined
+
+  private constructor(folder: string, started: DemoServer) {
+    this.#folder = folder
+    this.#server = started
+    this.origin = started.origin
+  }
+
+  /** Begins with the page that stands built in demo/dist. */
+  static async start(): Promise<Deployment> {
+    const folder = mkdtempSync(join(tmpdir(), 'webtoki-site-'))
+    for (const name of ['package.json', 'dist'])
+      cpSync(join(demoFolder, name), join(folder, name), { recursive: true })
+    symlinkSync(join(demoFolder, 'node_modules'), join(folder, 'node_modules'))
+    return new Deployment(folder, await DemoServer.startFrom(join(folder, 'dist/server/main.js'), '0'))
+  }
+
+  /** Replaces the page: a deployment leaves nothing of the build before. */
+  deploy(page: string): void {
+    rmSync(join(this.#folder, 'dist/page'), { recursive: true })
+    cpSync(page, join(this.#folder, 'dist/page'), { recursive: true })
+  }
+
+  /** The server ends; nobody listens at the address. */
+  async halt(): Promise<void> {
+    await this.#server?.stop()
+    this.#server = undefined
+  }
+
+  async resume(): Promise<void> {
+    this.#server = await DemoServer.startFrom(
+      join(this.#folder, 'dist/server/main.js'),
+      new URL(this.origin).port,
+    )
+  }
+
+  async end(): Promise<void> {
+    await this.halt()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
 /** A demo with its virtual reader, in a browser of its own. */
 export class Demo {
   readonly browser: Browser
@@ -79,7 +134,7 @@ export class Demo {
 
   static async start(): Promise<Demo> {
     const started = await DemoServer.start()
-    return new Demo(started, await chromium.launch({ executablePath: chromiumPath, args: flags }))
+    return new Demo(started, await chromium.launch({ executablePath: chromiumPath, args: [...flags] }))
   }
 
   /** A fresh page in a context of its own, with the virtual reader in use where that is wanted. */

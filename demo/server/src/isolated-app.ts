@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { createHash, X509Certificate } from 'node:crypto'
 import { Hono } from 'hono'
-import { pageFiles, secureHeaders } from './page-files.ts'
+import { pageFile, pageFiles, secureHeaders } from './page-files.ts'
 
 /**
  * Says whether an origin is this app's own; without an id, whether it is any isolated app's. In developer mode the id is
@@ -19,6 +19,10 @@ export function isolatedAppFiles(site: string): Hono {
   const app = new Hono()
   app.use(secureHeaders(site))
   app.get('/site.json', (context) => context.json({ site }))
+  // The page links the web's manifest and registers a service worker; an app that is installed whole has its own
+  // manifest, and no worker.
+  app.get('/manifest.webmanifest', (context) => pageFile(context, '/.well-known/manifest.webmanifest'))
+  app.get('/sw.js', (context) => context.text('Not found.', 404))
   app.get('*', pageFiles)
   return app
 }

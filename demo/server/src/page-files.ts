@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { MiddlewareHandler } from 'hono'
+import type { Context, MiddlewareHandler } from 'hono'
 
 const folder = fileURLToPath(new URL('../page/', import.meta.url))
 
@@ -48,8 +48,11 @@ export const secureHeaders =
   }
 
 /** Serves the folder of the build, and nothing beside it. */
-export const pageFiles: MiddlewareHandler = async (context) => {
-  const wanted = decoded(new URL(context.req.url).pathname)
+export const pageFiles: MiddlewareHandler = (context) => pageFile(context, new URL(context.req.url).pathname)
+
+/** One file of it, by its path in an address. */
+export async function pageFile(context: Context, pathname: string): Promise<Response> {
+  const wanted = decoded(pathname)
   if (wanted === undefined) return context.text('That is no path.', 400)
   // It begins with a slash: '..' leads no higher than that.
   const path = normalize(wanted.endsWith('/') ? `${wanted}index.html` : wanted)

@@ -1,0 +1,27 @@
+/** The two scripts that this page loads by name: the policy lets no other pass. */
+// oxlint-disable-next-line import/default -- the bundler makes this module, demo/src/vite.d.ts types it
+import digestWorkerUrl from './digest-worker.ts?worker&url'
+
+const serviceWorkerUrl = '/sw.js'
+
+const policy = (
+  globalThis as unknown as {
+    trustedTypes?: {
+      createPolicy(name: string, rules: object): { createScriptURL(url: string): string }
+    }
+  }
+).trustedTypes?.createPolicy('webtoki-demo-worker', {
+  createScriptURL: (url: string) => {
+    if (url !== digestWorkerUrl && url !== serviceWorkerUrl)
+      throw new TypeError('That is not a script of this page.')
+    return url
+  },
+})
+
+const trusted = (url: string): string => policy?.createScriptURL(url) ?? url
+
+/** Hashes documents. */
+export const digestWorkerScript: string = trusted(digestWorkerUrl)
+
+/** Lets the page start without its site. */
+export const serviceWorkerScript: string = trusted(serviceWorkerUrl)
