@@ -1,94 +1,140 @@
-/** Strict DER (X.690, 10.1 and 8.3): what of a signed thing is not itself signed may be written in one way only. */
+/** Strict DER (X.690, 10.1 and 8.3), for what has to have one reading and one way to be written. */
+import { same } from './bytes.ts'
 
-/** One element: where its content stands. */
-export interface Element {
+/** One element, as views of the bytes that it was read from. */
+export interface DerElement {
   readonly tag: number
-  readonly from: number
-  readonly to: number
+  /** The content. */
+  readonly value: Uint8Array
+  /** The whole element, header included. */
+  readonly der: Uint8Array
 }
 
-const SEQUENCE = 0x30
-const INTEGER = 0x02
-const BIT_STRING = 0x03
+export const Tag = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  oid: 0x06,
+  utf8String: 0x0c,
+  numericString: 0x12,
+  printableString: 0x13,
+  teletexString: 0x14,
+  ia5String: 0x16,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  visibleString: 0x1a,
+  universalString: 0x1c,
+  bmpString: 0x1e,
+  sequence: 0x30,
+  set: 0x31,
+} as const
 
-/** Throws RangeError where the element ends behind `end`, or its length is not the shortest way to write it. */
-function elementAt(bytes: Uint8Array, at: number, end: number): Element {
+/** Throws RangeError if the element ends after its bytes do, or its length is not the shortest way to write it. */
+function elementAt(bytes: Uint8Array, at: number): DerElement {
   const tag = bytes[at]
   const first = bytes[at + 1]
-  if (tag === undefined || first === undefined) throw new RangeError('no element')
+  if (tag === undefined || first === undefined) throw new RangeError('an element is missing')
+  if ((tag & 0x1f) === 0x1f) throw new RangeError('a tag of more than one byte')
   let from = at + 2
   let length = first
+  // Certificates of more than 64 KiB do not exist.
   if (first > 0x82) throw new RangeError('a length of more than two bytes')
   if (first >= 0x80) {
     const count = first & 0x7f
     length = 0
-    // Without one, of the indefinite form, it stays 0.
+    // The indefinite form has no length bytes: it stays 0 and is refused.
     for (let index = 0; index < count; index++) length = length * 256 + (bytes[from++] ?? 0)
     if (length < 0x80 || (count === 2 && length < 0x100))
       throw new RangeError('a length that is not the shortest')
   }
-  if (from + length > end) throw new RangeError('an element beyond its end')
-  return { tag, from, to: from + length }
+  if (from + length > bytes.length) throw new RangeError('an element that ends after its bytes')
+  return { tag, value: bytes.subarray(from, from + length), der: bytes.subarray(at, from + length) }
 }
 
-/** The elements of a SEQUENCE that fills the bytes from `at` to `end`. */
-export function sequenceAt(bytes: Uint8Array, at: number, end: number): readonly Element[] {
-  const whole = elementAt(bytes, at, end)
-  if (whole.tag !== SEQUENCE || whole.to !== end) throw new RangeError('no SEQUENCE')
-  return elementsIn(bytes, whole)
-}
-
-/** The elements within another one. Throws RangeError. */
-export function elementsIn(bytes: Uint8Array, { from, to }: Element): readonly Element[] {
-  const found: Element[] = []
-  for (let next = from; next < to; ) {
-    const element = elementAt(bytes, next, to)
+/** The elements that fill these bytes. Throws RangeError. */
+export function elementsOf(bytes: Uint8Array): readonly DerElement[] {
+  const found: DerElement[] = []
+  for (let at = 0; at < bytes.length; ) {
+    const element = elementAt(bytes, at)
     found.push(element)
-    next = element.to
+    at += element.der.length
   }
   return found
 }
 
+/** The one element that fills these bytes. Throws RangeError if it has another tag. */
+export function onlyElement(der: Uint8Array, tag?: number): DerElement {
+  const element = elementAt(der, 0)
+  if (element.der.length !== der.length) throw new RangeError('bytes after the element')
+  if (tag !== undefined && element.tag !== tag) throw new RangeError(`tag ${element.tag} instead of ${tag}`)
+  return element
+}
+
+/** The elements of the SEQUENCE that fills these bytes. Throws RangeError. */
+export function sequenceOf(der: Uint8Array): readonly DerElement[] {
+  return elementsOf(onlyElement(der, Tag.sequence).value)
+}
+
+/** The magnitude of a positive INTEGER, without its sign byte. Throws RangeError. */
+export function positiveInteger({ tag, value }: DerElement): Uint8Array {
+  const [first, second] = value
+  if (tag !== Tag.integer || first === undefined || first >= 0x80)
+    throw new RangeError('not a positive INTEGER')
+  if (first === 0 && (second === undefined || second < 0x80))
+    throw new RangeError('not a positive INTEGER, or zeros before it')
+  return first === 0 ? value.subarray(1) : value
+}
+
+/** The content of a BIT STRING of whole bytes. Throws RangeError. */
+export function wholeBytes({ tag, value }: DerElement): Uint8Array {
+  if (tag !== Tag.bitString || value[0] !== 0) throw new RangeError('not a BIT STRING of whole bytes')
+  return value.subarray(1)
+}
+
+/** An object identifier with its dots (X.690, 8.19). Throws RangeError. */
+export function objectIdentifier({ tag, value }: DerElement): string {
+  if (tag !== Tag.oid || value.length === 0 || (value.at(-1) ?? 0) >= 0x80)
+    throw new RangeError('not an OBJECT IDENTIFIER')
+  const arcs: bigint[] = []
+  let arc = 0n
+  let isFirstByte = true
+  for (const byte of value) {
+    if (isFirstByte && byte === 0x80) throw new RangeError('a number with zeros before it')
+    arc = (arc << 7n) | BigInt(byte & 0x7f)
+    // Twice a UUID, the largest in use; without a bound each byte would cost as much as all before it.
+    if (arc >> 256n > 0n) throw new RangeError('an object identifier with an endless number')
+    isFirstByte = byte < 0x80
+    if (!isFirstByte) continue
+    arcs.push(arc)
+    arc = 0n
+  }
+  const [head = 0n, ...others] = arcs
+  const root = head < 40n ? 0n : head < 80n ? 1n : 2n
+  return [root, head - root * 40n, ...others].join('.')
+}
+
 /** The numbers r and s of an Ecdsa-Sig-Value (RFC 3279, 2.2.3), each without its sign byte. Throws RangeError. */
 export function ecdsaNumbers(der: Uint8Array): readonly [r: Uint8Array, s: Uint8Array] {
-  const elements = sequenceAt(der, 0, der.length)
-  const numbers = elements.map(({ tag, from, to }) => {
-    const [first, second] = der.subarray(from, to)
-    if (tag !== INTEGER || first === undefined || first >= 0x80) throw new RangeError('no positive INTEGER')
-    if (first === 0 && (second === undefined || second < 0x80))
-      throw new RangeError('an INTEGER with zeros in front')
-    return der.slice(first === 0 ? from + 1 : from, to)
-  })
-  const [r, s] = numbers
-  if (r === undefined || s === undefined || numbers.length !== 2) throw new RangeError('not two numbers')
+  const [r, s, ...more] = sequenceOf(der).map(positiveInteger)
+  if (r === undefined || s === undefined || more.length > 0) throw new RangeError('not two numbers')
   return [r, s]
 }
 
 /**
  * The parts of a certificate around tbsCertificate, which its issuer's signature does not cover (RFC 5280, 4.1.1):
- * the outer SEQUENCE, the algorithm byte for byte as in the signed part, and a BIT STRING of whole bytes. Gives the
+ * the outer SEQUENCE, the algorithm byte for byte as in the signed part, and a BIT STRING of whole bytes. Returns the
  * signature. Throws RangeError.
  */
 export function signatureOfCertificate(der: Uint8Array): Uint8Array {
-  const [signed, algorithm, signature, ...more] = sequenceAt(der, 0, der.length)
+  const [signed, algorithm, signature, ...more] = sequenceOf(der)
   if (signed === undefined || algorithm === undefined || signature === undefined || more.length > 0)
     throw new RangeError('not three parts')
-  const fields: Element[] = []
-  for (let next = signed.from; next < signed.to && fields.length < 3; ) {
-    const field = elementAt(der, next, signed.to)
-    fields.push(field)
-    next = field.to
-  }
+  const fields = sequenceOf(signed.der)
   // The version, [0], is absent in certificates of version 1.
   const inner = fields[fields[0]?.tag === 0xa0 ? 2 : 1]
-  const same =
-    signed.tag === SEQUENCE &&
-    algorithm.tag === SEQUENCE &&
-    inner?.tag === SEQUENCE &&
-    inner.to - inner.from === algorithm.to - algorithm.from &&
-    der.subarray(inner.from, inner.to).every((byte, at) => byte === der[algorithm.from + at])
-  if (!same) throw new RangeError('two algorithms')
-  if (signature.tag !== BIT_STRING || der[signature.from] !== 0)
-    throw new RangeError('no BIT STRING of whole bytes')
-  return der.slice(signature.from + 1, signature.to)
+  if (algorithm.tag !== Tag.sequence || inner === undefined || !same(inner.der, algorithm.der))
+    throw new RangeError('two algorithms')
+  return wholeBytes(signature)
 }

@@ -28,7 +28,8 @@ const sentences: Readonly<Record<PathReason, string>> = {
   'path-too-long': 'An issuer allows no path of this length.',
   'unknown-critical-extension': 'A certificate has a critical extension that is not understood.',
   'weak-hash': 'A certificate is signed over SHA-1 or an older hash, which can be forged.',
-  'weak-key': 'A certificate has an RSA key of less than 2048 bits.',
+  'weak-key':
+    'A certificate has a key that is too weak: RSA below 2048 bits or with numbers that are not RSA’s, or a curve of its own.',
   'too-complex': 'Too many certificates would have to be tried, or a path is too long.',
 }
 

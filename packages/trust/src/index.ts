@@ -1,5 +1,8 @@
-/** The signer port, what login and documents ask of a key, wherever it lives; and the strict form of ECDSA signatures. */
+/** The signer port, what login and documents ask of a key wherever it lives; strict reading of times, keys and signatures. */
 export { ecdsaNumbers } from './der.ts'
+export { readTime } from './time.ts'
+export { type CurveName, type PublicKey, readPublicKey } from './public-key.ts'
+export { type SignatureScheme, SignatureVerifier } from './signature.ts'
 export {
   type SignatureAlgorithm,
   type Signer,

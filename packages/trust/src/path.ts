@@ -1,10 +1,11 @@
-/** Certificate paths: RFC 5280, clause 6.1, as far as names, dates, signatures, CA rights and lengths go. */
-import { fromBER } from 'asn1js'
-import { type BasicConstraints, Certificate, RSAPublicKey, RSASSAPSSParams } from 'pkijs'
-import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
-import { ecdsaNumbers, signatureOfCertificate } from './der.ts'
+/** Certificate paths: RFC 5280, clause 6.1, without revocation and without a set of policies that the user wants. */
+import { keyOf } from './bytes.ts'
+import { readBasicConstraints, readCertificate, type ReadCertificate, readKeyUsage } from './certificate.ts'
 import { PathError } from './errors.ts'
+import { readPublicKey } from './public-key.ts'
+import { readSignatureScheme, SignatureVerifier } from './signature.ts'
 
+export { readCertificate, type ReadCertificate, type ReadExtension } from './certificate.ts'
 export { PathError, type PathReason } from './errors.ts'
 
 /** What a path is checked against. */
@@ -15,58 +16,98 @@ export interface PathOptions {
   readonly intermediates?: readonly ByteSource[]
   /** The moment that counts. */
   readonly at: Date
+  /** Shared by several paths, so that what they have in common is read and verified once. */
+  readonly memory?: PathMemory
 }
 
 const BASIC_CONSTRAINTS = '2.5.29.19'
 const KEY_USAGE = '2.5.29.15'
+const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17'
 /** Critical extensions that are looked at here or by whoever uses the certificate. */
-const understood: ReadonlySet<string> = new Set([
+const understood: ReadonlySet<string> = /* @__PURE__ */ new Set([
   BASIC_CONSTRAINTS,
   KEY_USAGE,
+  SUBJECT_ALTERNATIVE_NAME,
   '2.5.29.37',
-  '2.5.29.17',
   '2.5.29.32',
 ])
 /** Longer ones are made by loops, or by somebody who wants us to work. */
 const MAX_PATH = 8
-/** More certificates, or more signatures to check, are sent by nobody who only wants to be believed. */
+/** Nobody who only wants to be believed sends more certificates, signatures or ways to check. */
 const MAX_INTERMEDIATES = 100
 const MAX_SIGNATURE_CHECKS = 100
-const MIN_RSA_BITS = 2048
+const MAX_STEPS = 1000
+/** Of one memory. */
+const MAX_REMEMBERED = 500
 
-const ECDSA = '1.2.840.10045.4.'
-const RSA_PSS = '1.2.840.113549.1.1.10'
-const SHA1 = '1.3.14.3.2.26'
-/** MD2, MD5 and SHA-1 under RSA, SHA-1 under ECDSA: whoever can collide them chooses what was signed. */
-const weak: ReadonlySet<string> = new Set([
-  '1.2.840.113549.1.1.2',
-  '1.2.840.113549.1.1.4',
-  '1.2.840.113549.1.1.5',
-  '1.3.14.3.2.29',
-  '1.2.840.10045.4.1',
-])
-
-/** A certificate read once. */
-export interface ReadCertificate {
-  readonly der: Uint8Array
-  readonly certificate: Certificate
+/** What is known of a certificate beyond its fields; each is worked out when it is first asked for. */
+interface Known {
+  readonly read: ReadCertificate
+  /** What the checks of issuers above see of it: the same for certificates that differ in nothing else, empty for nothing. */
+  readonly shape: string
 }
 
-/** Reads DER. Throws PathError 'malformed'. */
-export function readCertificate(source: ByteSource): ReadCertificate {
+/**
+ * What was read and verified, for several paths: each certificate is read once, each signature verified once and each key
+ * imported once. Everything is found by its bytes. It forgets all after 500 certificates, so it may live as long as you like.
+ */
+export class PathMemory {
+  #certificates = new Map<string, Known>()
+  #signatures = new Map<string, Promise<boolean>>()
+  #verifier = new SignatureVerifier()
+
+  /** @internal Throws PathError 'malformed'. */
+  read(der: Uint8Array): Known {
+    const key = keyOf(der)
+    const before = this.#certificates.get(key)
+    if (before !== undefined) return before
+    if (this.#certificates.size >= MAX_REMEMBERED) {
+      this.#certificates = new Map()
+      this.#signatures = new Map()
+      this.#verifier = new SignatureVerifier()
+    }
+    const known = knownOf(readCertificate(der))
+    this.#certificates.set(key, known)
+    return known
+  }
+
+  /** @internal `count` is called before a signature is verified that was not verified before. */
+  isSigned(child: ReadCertificate, issuer: ReadCertificate, count: () => void): Promise<boolean> {
+    const key = `${child.key} ${keyOf(issuer.publicKeyInfo)}`
+    const before = this.#signatures.get(key)
+    if (before !== undefined) return before
+    count()
+    const scheme = schemeOf(child)
+    const answer =
+      scheme === undefined || scheme === 'weak'
+        ? Promise.resolve(false)
+        : this.#verifier.isSigned(issuer.publicKeyInfo, scheme, child.signature, child.signed)
+    this.#signatures.set(key, answer)
+    return answer
+  }
+}
+
+function knownOf(read: ReadCertificate): Known {
+  return {
+    read,
+    shape: shapeOf(read),
+  }
+}
+
+function shapeOf(read: ReadCertificate): string {
+  const ids = isSelfIssued(read) ? [] : [SUBJECT_ALTERNATIVE_NAME]
+  const shown = ids.flatMap((id) => {
+    const extension = read.extensions.get(id)
+    return extension === undefined ? [] : [[id, keyOf(extension.value)]]
+  })
+  // A self-issued one is not counted, and its names are not constrained.
+  if (!isSelfIssued(read)) shown.push(['subject', read.subject.key])
+  return shown.length === 0 ? '' : JSON.stringify(shown)
+}
+
+function orMalformed<T>(read: () => T): T {
   try {
-    const der = copyOf(source)
-    const parsed = fromBER(der)
-    // Certificates are DER: written again, they are the same bytes. A length that lies is not.
-    if (!same(new Uint8Array(parsed.result.toBER()), der)) throw new RangeError('no DER')
-    const certificate = new Certificate({ schema: parsed.result })
-    // Platforms take an ECDSA signature in loose BER; then one certificate would have many texts.
-    const signature = signatureOfCertificate(der)
-    if (certificate.signatureAlgorithm.algorithmId.startsWith(ECDSA)) ecdsaNumbers(signature)
-    // RFC 5280, 4.2: one of each. Of two, every verifier would take another.
-    const ids = certificate.extensions?.map(({ extnID }) => extnID) ?? []
-    if (new Set(ids).size < ids.length) throw new RangeError('an extension twice')
-    return { der, certificate }
+    return read()
   } catch (cause) {
     throw new PathError('malformed', { cause })
   }
@@ -74,7 +115,7 @@ export function readCertificate(source: ByteSource): ReadCertificate {
 
 /** A certificate that was reached from the leaf, and how. */
 interface Step {
-  readonly read: ReadCertificate
+  readonly known: Known
   readonly from: Step | undefined
   readonly length: number
   /** Intermediates up to here that are not self-issued: what pathLenConstraint counts. */
@@ -84,46 +125,52 @@ interface Step {
 /**
  * Builds and checks a path from the leaf to an anchor; resolves to its certificates, leaf first, anchor last. Tells the
  * reason of the path that came furthest. Says nothing of revocation and of what the key may be used for. Rejects with
- * RangeError where `at` is an invalid Date.
+ * RangeError if `at` is an invalid Date.
  */
-export async function verifyPath(leaf: ByteSource, options: PathOptions): Promise<readonly Uint8Array[]> {
-  const { at } = options
+export async function verifyPath(leaf: Uint8Array, options: PathOptions): Promise<readonly Uint8Array[]> {
+  const { at, memory = new PathMemory() } = options
   // Compared with it, nothing has expired.
   if (Number.isNaN(at.getTime())) throw new RangeError('The moment that counts (`at`) is an invalid Date.')
-  const start = readCertificate(leaf)
-  const anchors = options.anchors.map(readCertificate)
+  const start = memory.read(leaf)
+  const anchors = options.anchors.map((der) => memory.read(der))
+  const anchorKeys = new Set(anchors.map(({ read }) => read.key))
   if ((options.intermediates?.length ?? 0) > MAX_INTERMEDIATES) throw new PathError('too-complex')
-  // One that cannot be read leads nowhere, and harms nothing.
-  const intermediates = (options.intermediates ?? []).flatMap((der) => {
-    try {
-      return [readCertificate(der)]
-    } catch {
-      return []
-    }
-  })
-  checkOwn(start, at)
-  const isSigned = rememberedChecks()
+  const issuers = bySubject([...anchors, ...readable(options.intermediates ?? [], memory)])
+  checkOwn(start.read, at)
+  if (anchorKeys.has(start.read.key)) return pathOf([start])
+  const countSignature = limit(MAX_SIGNATURE_CHECKS)
+  const countStep = limit(MAX_STEPS)
   let furthest: { readonly error: PathError; readonly length: number } | undefined
-  // Breadth first, and no certificate again unless fewer were counted below it: what an issuer may do hangs on nothing
-  // else that lies below, so the shortest way to it is as good as any, and CAs of one name cost no factorial.
-  const reached = new Map<ReadCertificate, number>()
-  const steps: Step[] = [{ read: start, from: undefined, length: 1, counted: 0 }]
+  // Breadth first, and no certificate again over others that look the same from above: CAs of one name cost no factorial.
+  const shapes = new Map<string, number>()
+  const reached = new Set<string>()
+  const steps: Step[] = [{ known: start, from: undefined, length: 1, counted: 0 }]
   for (const step of steps) {
-    const { read: last, length } = step
-    if (anchors.some(({ der }) => same(der, last.der))) return pathTo(step)
-    for (const issuer of [...anchors, ...intermediates]) {
-      if (!last.certificate.issuer.isEqual(issuer.certificate.subject) || isOn(step, issuer)) continue
+    const { known: last, length } = step
+    const under = upTo(step)
+    const on = new Set(under.map(({ known }) => known.read.key))
+    // The leaf is the same on every way.
+    const look = under
+      .slice(1)
+      .map(({ known }) => known.shape)
+      .filter((shape) => shape !== '')
+      .map((shape) => numberOf(shape, shapes))
+      .join()
+    for (const issuer of issuers.get(last.read.issuer.key) ?? []) {
+      if (on.has(issuer.read.key)) continue
       try {
         if (length >= MAX_PATH) throw new PathError('too-complex')
-        const counted = step.counted + (length === 1 || isSelfIssued(last) ? 0 : 1)
-        if ((reached.get(issuer) ?? Infinity) <= counted) continue
-        checkIssuer(issuer, at, counted)
-        checkHash(last)
-        if (!(await isSigned(last, issuer))) throw new PathError('bad-signature')
-        const next = { read: issuer, from: step, length: length + 1, counted }
-        if (anchors.includes(issuer)) return pathTo(next)
-        reached.set(issuer, counted)
-        steps.push(next)
+        const state = `${numberOf(issuer.read.key, shapes)} over ${look}`
+        if (reached.has(state)) continue
+        countStep()
+        const counted = step.counted + (length === 1 || isSelfIssued(last.read) ? 0 : 1)
+        checkIssuer(issuer.read, at, counted)
+        checkHash(last.read)
+        if (!(await memory.isSigned(last.read, issuer.read, countSignature)))
+          throw new PathError('bad-signature')
+        if (anchorKeys.has(issuer.read.key)) return pathOf([...under.map(({ known }) => known), issuer])
+        reached.add(state)
+        steps.push({ known: issuer, from: step, length: length + 1, counted })
       } catch (error) {
         if (!(error instanceof PathError)) throw error
         if (error.reason === 'too-complex' && length < MAX_PATH) throw error
@@ -134,80 +181,83 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
   throw furthest?.error ?? new PathError('untrusted')
 }
 
-function pathTo(last: Step): readonly Uint8Array[] {
-  const path: Uint8Array[] = []
-  for (let step: Step | undefined = last; step !== undefined; step = step.from) path.unshift(step.read.der)
-  return path
+/** A number for each text: long texts are compared once. */
+function numberOf(text: string, numbers: Map<string, number>): number {
+  const number = numbers.get(text) ?? numbers.size
+  numbers.set(text, number)
+  return number
 }
 
-function isOn(last: Step, { der }: ReadCertificate): boolean {
-  return pathTo(last).some((each) => same(each, der))
+/** One that cannot be read leads nowhere, and harms nothing. */
+function readable(ders: readonly Uint8Array[], memory: PathMemory): readonly Known[] {
+  const found: Known[] = []
+  for (const der of ders) {
+    try {
+      found.push(memory.read(der))
+    } catch (error) {
+      if (!(error instanceof PathError)) throw error
+    }
+  }
+  return found
+}
+
+/** Each certificate once. */
+function bySubject(all: readonly Known[]): ReadonlyMap<string, readonly Known[]> {
+  const found = new Map<string, Known[]>()
+  for (const known of new Map(all.map((each) => [each.read.key, each])).values()) {
+    const { key } = known.read.subject
+    const namesakes = found.get(key)
+    if (namesakes === undefined) found.set(key, [known])
+    else namesakes.push(known)
+  }
+  return found
+}
+
+/** Throws PathError 'too-complex' when it is called more often. */
+function limit(times: number): () => void {
+  let left = times
+  return () => {
+    if (--left < 0) throw new PathError('too-complex')
+  }
+}
+
+/** The steps to this one, the leaf's first. */
+function upTo(last: Step): readonly Step[] {
+  const found: Step[] = []
+  for (let step: Step | undefined = last; step !== undefined; step = step.from) found.unshift(step)
+  return found
+}
+
+/** Copies: what is remembered stays. */
+function pathOf(path: readonly Known[]): readonly Uint8Array[] {
+  const certificates = path.map(({ read }) => read)
+  return certificates.map(({ der }) => new Uint8Array(der))
 }
 
 /** RFC 5280, 3.2: a CA's new key under its old one, say. */
-function isSelfIssued({ certificate }: ReadCertificate): boolean {
-  return certificate.subject.isEqual(certificate.issuer)
+function isSelfIssued({ subject, issuer }: ReadCertificate): boolean {
+  return subject.key === issuer.key
 }
 
-function checkOwn({ certificate }: ReadCertificate, at: Date): void {
-  if (certificate.notBefore.value.getTime() > at.getTime()) throw new PathError('not-yet-valid')
-  if (certificate.notAfter.value.getTime() < at.getTime()) throw new PathError('expired')
-  const unknown = certificate.extensions?.some(({ critical, extnID }) => critical && !understood.has(extnID))
-  if (unknown) throw new PathError('unknown-critical-extension')
-  const key = publicKeyOf(certificate)
-  if (key instanceof RSAPublicKey) {
-    const modulus = key.modulus.valueBlock.valueHexView
-    const first = modulus.findIndex((byte) => byte !== 0)
-    const bits = first < 0 ? 0 : (modulus.length - first) * 8 - Math.clz32(modulus[first] as number) + 24
-    if (bits < MIN_RSA_BITS) throw new PathError('weak-key')
-  }
-}
-
-function publicKeyOf({
-  subjectPublicKeyInfo,
-}: Certificate): Certificate['subjectPublicKeyInfo']['parsedKey'] {
-  try {
-    // Read when it is first asked for.
-    return subjectPublicKeyInfo.parsedKey
-  } catch (cause) {
-    throw new PathError('malformed', { cause })
-  }
+function checkOwn({ notBefore, notAfter, extensions, publicKeyInfo }: ReadCertificate, at: Date): void {
+  if (notBefore.getTime() > at.getTime()) throw new PathError('not-yet-valid')
+  if (notAfter.getTime() < at.getTime()) throw new PathError('expired')
+  for (const { critical, id } of extensions.values())
+    if (critical && !understood.has(id)) throw new PathError('unknown-critical-extension')
+  readPublicKey(publicKeyInfo)
 }
 
 /** Of what an issuer signed; an anchor's own signature proves nothing and is not looked at. */
-function checkHash({ certificate: { signatureAlgorithm } }: ReadCertificate): void {
-  const { algorithmId, algorithmParams } = signatureAlgorithm
-  if (weak.has(algorithmId)) throw new PathError('weak-hash')
-  if (algorithmId !== RSA_PSS) return
-  try {
-    // SHA-1 where nothing is said (RFC 4055, 3.1).
-    const { hashAlgorithm } = new RSASSAPSSParams({ schema: algorithmParams })
-    if (hashAlgorithm.algorithmId === SHA1) throw new PathError('weak-hash')
-  } catch (error) {
-    throw error instanceof PathError ? error : new PathError('malformed', { cause: error })
-  }
+function checkHash(certificate: ReadCertificate): void {
+  if (schemeOf(certificate) === 'weak') throw new PathError('weak-hash')
 }
 
-/** Each pair of certificate and issuer's key is checked once. Rejects with PathError 'too-complex' at the limit. */
-function rememberedChecks(): (child: ReadCertificate, issuer: ReadCertificate) => Promise<boolean> {
-  const answers = new Map<ReadCertificate, Map<string, boolean>>()
-  let checks = 0
-  return async (child, issuer) => {
-    const known = answers.get(child) ?? new Map<string, boolean>()
-    answers.set(child, known)
-    const key = new Uint8Array(issuer.certificate.subjectPublicKeyInfo.toSchema().toBER()).join()
-    const before = known.get(key)
-    if (before !== undefined) return before
-    if (++checks > MAX_SIGNATURE_CHECKS) throw new PathError('too-complex')
-    const answer = await isSignedBy(child, issuer)
-    known.set(key, answer)
-    return answer
-  }
+function schemeOf({ signatureAlgorithm }: ReadCertificate): ReturnType<typeof readSignatureScheme> {
+  return orMalformed(() => readSignatureScheme(signatureAlgorithm))
 }
 
 /** RFC 5280, 4.2.1.9 and 4.2.1.3; `below` counts the intermediates under this one. */
 function checkIssuer(issuer: ReadCertificate, at: Date, below: number): void {
-  const { certificate } = issuer
   try {
     checkOwn(issuer, at)
   } catch (error) {
@@ -217,27 +267,21 @@ function checkIssuer(issuer: ReadCertificate, at: Date, below: number): void {
     if (reason === 'expired' || reason === 'not-yet-valid') throw new PathError(`issuer-${reason}`)
     throw error
   }
-  const constraints = certificate.extensions?.find(({ extnID }) => extnID === BASIC_CONSTRAINTS)
-    ?.parsedValue as BasicConstraints | undefined
-  if (constraints?.cA !== true) throw new PathError('not-a-ca')
-  const { pathLenConstraint } = constraints
-  if (typeof pathLenConstraint === 'number' && below > pathLenConstraint) throw new PathError('path-too-long')
-  const usage = certificate.extensions?.find(({ extnID }) => extnID === KEY_USAGE)
+  const constraints = issuer.extensions.get(BASIC_CONSTRAINTS)
+  const usage = issuer.extensions.get(KEY_USAGE)
+  if (constraints === undefined) throw new PathError('not-a-ca')
+  const { isCa, pathLength } = orNoCa(() => readBasicConstraints(constraints.value))
   // keyCertSign is bit 5, counted from the most significant of the first byte.
-  const bits = usage?.parsedValue as { valueBlock?: { valueHexView?: Uint8Array } } | undefined
-  const first = bits?.valueBlock?.valueHexView?.[0]
-  if (usage !== undefined && (first === undefined || (first & 0x04) === 0)) throw new PathError('not-a-ca')
+  const mayIssue = usage === undefined || (orNoCa(() => readKeyUsage(usage.value)) & 0x04) !== 0
+  if (!isCa || !mayIssue) throw new PathError('not-a-ca')
+  if (below > pathLength) throw new PathError('path-too-long')
 }
 
-async function isSignedBy(certificate: ReadCertificate, issuer: ReadCertificate): Promise<boolean> {
+/** What cannot be read gives no right. */
+function orNoCa<T>(read: () => T): T {
   try {
-    return await certificate.certificate.verify(issuer.certificate)
-  } catch {
-    // An algorithm that the platform does not know proves nothing.
-    return false
+    return read()
+  } catch (cause) {
+    throw new PathError('not-a-ca', { cause })
   }
-}
-
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at])
 }

@@ -1,11 +1,12 @@
 /** Keys and certificates for tests, made by WebCrypto and pkijs. */
 import { webcrypto } from 'node:crypto'
 import type { SignatureAlgorithm, Signer } from '@webtoki/trust'
-import { BitString, Integer, PrintableString, Utf8String } from 'asn1js'
+import { BitString, fromBER, Integer, PrintableString, Sequence, Set as AsnSet, Utf8String } from 'asn1js'
 import {
   AttributeTypeAndValue,
   BasicConstraints,
   Certificate,
+  createCMSECDSASignature,
   CryptoEngine,
   Extension,
   ExtKeyUsage,
@@ -73,6 +74,9 @@ export async function issue(options: IssueOptions): Promise<Issued> {
     new AttributeTypeAndValue({ type: '2.5.4.6', value: new PrintableString({ value: 'EE' }) }),
     new AttributeTypeAndValue({ type: '2.5.4.3', value: new Utf8String({ value: name }) }),
   )
+  // pkijs alone would put all attributes into one RelativeDistinguishedName.
+  const parts = certificate.subject.typesAndValues.map((each) => new AsnSet({ value: [each.toSchema()] }))
+  certificate.subject.valueBeforeDecode = new Sequence({ value: parts }).toBER()
   certificate.issuer = issuer?.certificate.subject ?? certificate.subject
   certificate.notBefore.value = options.notBefore ?? new Date('2026-01-01T00:00:00Z')
   certificate.notAfter.value = options.notAfter ?? new Date('2036-01-01T00:00:00Z')
@@ -129,4 +133,41 @@ export function softwareSigner(
     sign: async (bytes) =>
       new Uint8Array(await webcrypto.subtle.sign(parameters, issued.keys.privateKey, bytes)),
   }
+}
+
+/** One element of DER. */
+export function der(tag: number, ...contents: readonly (Uint8Array | readonly number[])[]): Uint8Array {
+  const content = Buffer.concat(contents.map((each) => Uint8Array.from(each)))
+  const { length } = content
+  const head = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff]
+  return Uint8Array.of(tag, ...head, ...content)
+}
+
+/** Text as bytes of Latin-1. */
+export const text = (characters: string): Uint8Array => Uint8Array.from(Buffer.from(characters, 'latin1'))
+
+const fieldNames = { validity: 4, subject: 5, publicKeyInfo: 6 } as const
+
+/** The certificate with fields of its signed part (in DER) replaced, signed again by an issuer with a key of P-256. */
+export async function reissue(
+  issued: Issued,
+  issuer: Issued,
+  changed: Partial<Record<keyof typeof fieldNames, Uint8Array>>,
+): Promise<Issued> {
+  const [signed, algorithm] = childrenOf(issued.der)
+  if (signed === undefined || algorithm === undefined) throw new Error('That is not a certificate.')
+  const fields = childrenOf(signed)
+  for (const [name, field] of Object.entries(changed))
+    fields[fieldNames[name as keyof typeof fieldNames]] = field
+  const body = der(0x30, ...fields)
+  const raw = new Uint8Array(
+    await webcrypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, issuer.keys.privateKey, body),
+  )
+  const signature = new Uint8Array(createCMSECDSASignature(raw.buffer))
+  return { ...issued, der: der(0x30, body, algorithm, der(0x03, [0], signature)) }
+}
+
+function childrenOf(element: Uint8Array): Uint8Array[] {
+  const { result } = fromBER(Uint8Array.from(element))
+  return (result as Sequence).valueBlock.value.map((each) => Uint8Array.from(each.valueBeforeDecodeView))
 }

@@ -1,0 +1,15 @@
+/** Comparing bytes, and finding by them. */
+
+export function same(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false
+  return true
+}
+
+/** The bytes as a key of a Map: one character a byte. */
+export function keyOf(bytes: Uint8Array): string {
+  let key = ''
+  // As arguments of one call they would overflow the stack.
+  for (let at = 0; at < bytes.length; at += 4096) key += String.fromCharCode(...bytes.subarray(at, at + 4096))
+  return key
+}

@@ -1,0 +1,140 @@
+/** A certificate, read once: RFC 5280, 4.1 and 4.2. */
+import { fromBER } from 'asn1js'
+import { Certificate } from 'pkijs'
+import { keyOf, same } from './bytes.ts'
+import {
+  type DerElement,
+  ecdsaNumbers,
+  objectIdentifier,
+  onlyElement,
+  sequenceOf,
+  signatureOfCertificate,
+  Tag,
+} from './der.ts'
+import { PathError } from './errors.ts'
+import { type Name, readName } from './name.ts'
+import { readTime } from './time.ts'
+
+/** One extension. */
+export interface ReadExtension {
+  readonly id: string
+  readonly critical: boolean
+  /** In DER. */
+  readonly value: Uint8Array
+}
+
+/** A certificate read once. Nothing of it has been verified. */
+export interface ReadCertificate {
+  readonly der: Uint8Array
+  /** The bytes as a key of a Map. */
+  readonly key: string
+  readonly certificate: Certificate
+  /** tbsCertificate in DER: what its issuer signed. */
+  readonly signed: Uint8Array
+  /** AlgorithmIdentifier in DER. */
+  readonly signatureAlgorithm: Uint8Array
+  readonly signature: Uint8Array
+  readonly issuer: Name
+  readonly subject: Name
+  readonly notBefore: Date
+  readonly notAfter: Date
+  /** SubjectPublicKeyInfo in DER. */
+  readonly publicKeyInfo: Uint8Array
+  readonly extensions: ReadonlyMap<string, ReadExtension>
+}
+
+const ECDSA = '1.2.840.10045.4.'
+
+/** Reads DER; keeps a copy of it. Throws PathError 'malformed'. */
+export function readCertificate(bytes: Uint8Array): ReadCertificate {
+  const der = new Uint8Array(bytes)
+  try {
+    const parsed = fromBER(der.buffer)
+    // Certificates are DER: written again, they are the same bytes. A length that lies is not.
+    if (!same(new Uint8Array(parsed.result.toBER()), der)) throw new RangeError('not DER')
+    const certificate = new Certificate({ schema: parsed.result })
+    const [body] = sequenceOf(der) as readonly [DerElement]
+    const fields = fieldsOf(body.der)
+    // Platforms take an ECDSA signature in loose BER; then one certificate would have many texts.
+    const signature = signatureOfCertificate(der)
+    if (certificate.signatureAlgorithm.algorithmId.startsWith(ECDSA)) ecdsaNumbers(signature)
+    return { der, key: keyOf(der), certificate, signed: body.der, signature, ...fields }
+  } catch (cause) {
+    throw new PathError('malformed', { cause })
+  }
+}
+
+type Fields = Omit<ReadCertificate, 'der' | 'key' | 'certificate' | 'signed' | 'signature'>
+
+function fieldsOf(signed: Uint8Array): Fields {
+  const all = sequenceOf(signed)
+  // The version, [0], is absent in certificates of version 1.
+  const [, algorithm, issuer, validity, subject, keyInfo, ...rest] = all[0]?.tag === 0xa0 ? all.slice(1) : all
+  if (algorithm === undefined || issuer === undefined || validity === undefined)
+    throw new RangeError('not a TBSCertificate')
+  if (subject === undefined || keyInfo === undefined) throw new RangeError('not a TBSCertificate')
+  const [notBefore, notAfter, ...more] = sequenceOf(validity.der).map(({ der }) => readTime(der))
+  if (notBefore === undefined || notAfter === undefined || more.length > 0)
+    throw new RangeError('not a Validity')
+  return {
+    signatureAlgorithm: algorithm.der,
+    issuer: readName(issuer.der),
+    subject: readName(subject.der),
+    notBefore,
+    notAfter,
+    publicKeyInfo: keyInfo.der,
+    extensions: extensionsOf(rest.find(({ tag }) => tag === 0xa3)),
+  }
+}
+
+function extensionsOf(field: DerElement | undefined): ReadonlyMap<string, ReadExtension> {
+  const found = new Map<string, ReadExtension>()
+  if (field === undefined) return found
+  for (const each of sequenceOf(field.value)) {
+    const parts = sequenceOf(each.der)
+    const [oid, flag] = parts
+    const value = parts.at(-1)
+    if (oid === undefined || flag === undefined || value?.tag !== Tag.octetString || parts.length > 3)
+      throw new RangeError('not an Extension')
+    const id = objectIdentifier(oid)
+    // RFC 5280, 4.2: one of each. Of two, every verifier would take another.
+    if (found.has(id)) throw new RangeError('an extension twice')
+    found.set(id, { id, critical: parts.length === 3 && readBoolean(flag), value: value.value })
+  }
+  return found
+}
+
+function readBoolean({ tag, value }: DerElement): boolean {
+  const [byte, ...more] = value
+  if (tag !== Tag.boolean || more.length > 0 || (byte !== 0 && byte !== 0xff))
+    throw new RangeError('not a BOOLEAN')
+  return byte === 0xff
+}
+
+/** BasicConstraints (RFC 5280, 4.2.1.9). Throws RangeError. */
+export function readBasicConstraints(der: Uint8Array): {
+  readonly isCa: boolean
+  readonly pathLength: number
+} {
+  const parts = [...sequenceOf(der)]
+  const isCa = parts[0]?.tag === Tag.boolean && readBoolean(parts.shift() as DerElement)
+  const [length, ...more] = parts
+  if (more.length > 0) throw new RangeError('not BasicConstraints')
+  return { isCa, pathLength: length === undefined ? Infinity : readCount(length, Tag.integer) }
+}
+
+/** A number from 0 on, under a tag of its own. One that is larger than any path is any such number. Throws RangeError. */
+export function readCount({ tag, value }: DerElement, wanted: number): number {
+  const [first, second] = value
+  if (tag !== wanted || first === undefined || first >= 0x80) throw new RangeError('not a count')
+  if (first === 0 && second !== undefined && second < 0x80)
+    throw new RangeError('a count with zeros before it')
+  return value.length > 4 ? 0x7fff_ffff : value.reduce((sum, byte) => sum * 0x100 + byte, 0)
+}
+
+/** The first byte of KeyUsage, its first bit the highest (RFC 5280, 4.2.1.3); 0 if it is empty. Throws RangeError. */
+export function readKeyUsage(der: Uint8Array): number {
+  const [unused, first] = onlyElement(der, Tag.bitString).value
+  if (unused === undefined || unused > 7) throw new RangeError('not a KeyUsage')
+  return first ?? 0
+}

@@ -1,0 +1,120 @@
+/** Names of people, issuers and hosts: RFC 5280, 4.1.2.4, 4.2.1.6 and 7.1. */
+import { keyOf } from './bytes.ts'
+import { type DerElement, elementsOf, objectIdentifier, onlyElement, sequenceOf, Tag } from './der.ts'
+
+/** A distinguished name, ready to be compared. */
+export interface Name {
+  /** One text for each RelativeDistinguishedName; equal ones are equal texts. */
+  readonly parts: readonly string[]
+  /** One text for the whole name. */
+  readonly key: string
+  /** Values of emailAddress (PKCS#9); undefined for one that is not text. */
+  readonly mailboxes: readonly (string | undefined)[]
+}
+
+const EMAIL_ADDRESS = '1.2.840.113549.1.9.1'
+
+/** Reads a Name in DER. Throws RangeError. */
+export function readName(der: Uint8Array): Name {
+  const mailboxes: (string | undefined)[] = []
+  const parts = sequenceOf(der).map(({ tag, value }) => {
+    if (tag !== Tag.set || value.length === 0) throw new RangeError('not a RelativeDistinguishedName')
+    const attributes = elementsOf(value).map((each) => {
+      const [oid, content, ...more] = sequenceOf(each.der)
+      if (oid === undefined || content === undefined || more.length > 0)
+        throw new RangeError('not an attribute of a name')
+      const type = objectIdentifier(oid)
+      const text = textOf(content)
+      if (type === EMAIL_ADDRESS) mailboxes.push(text)
+      return [type, text === undefined ? keyOf(content.der) : folded(text), text !== undefined]
+    })
+    // A SET has no order. JSON keeps apart what a separator could run together.
+    return JSON.stringify(attributes.map((each) => JSON.stringify(each)).sort())
+  })
+  return { parts, key: JSON.stringify(parts), mailboxes }
+}
+
+/** Case and spaces do not count (RFC 5280, 7.1), nor does which string type was chosen. */
+function folded(text: string): string {
+  return text.normalize('NFKC').toLowerCase().trim().replace(/ +/g, ' ')
+}
+
+/** Undefined if it is not a string, or its bytes are not of its type. */
+function textOf({ tag, value }: DerElement): string | undefined {
+  switch (tag) {
+    case Tag.utf8String:
+      return fromUtf8(value)
+    case Tag.numericString:
+    case Tag.printableString:
+    case Tag.ia5String:
+    case Tag.visibleString:
+      return asciiOf(value)
+    case Tag.teletexString:
+      // Latin-1 in every certificate that has one.
+      return keyOf(value)
+    case Tag.bmpString:
+      return fromUnits(value, 2)
+    case Tag.universalString:
+      return fromUnits(value, 4)
+    default:
+      return undefined
+  }
+}
+
+/** Undefined if a byte is not ASCII. */
+export function asciiOf(bytes: Uint8Array): string | undefined {
+  return bytes.every((byte) => byte < 0x80) ? keyOf(bytes) : undefined
+}
+
+interface Platform {
+  readonly TextDecoder: new (
+    encoding: 'utf-8',
+    options: { fatal: boolean; ignoreBOM: boolean },
+  ) => { decode(bytes: Uint8Array): string }
+}
+
+function fromUtf8(bytes: Uint8Array): string | undefined {
+  const { TextDecoder } = globalThis as unknown as Platform
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+function fromUnits(bytes: Uint8Array, unitBytes: 2 | 4): string | undefined {
+  if (bytes.length % unitBytes !== 0) return undefined
+  let text = ''
+  for (let at = 0; at < bytes.length; at += unitBytes) {
+    let unit = 0
+    for (const byte of bytes.subarray(at, at + unitBytes)) unit = unit * 0x100 + byte
+    if (unit > 0x10_ffff) return undefined
+    text += unitBytes === 2 ? String.fromCharCode(unit) : String.fromCodePoint(unit)
+  }
+  return text
+}
+
+/** The choices of GeneralName, by their tag numbers (RFC 5280, 4.2.1.6). */
+export const NameType = {
+  rfc822Name: 1,
+  dNSName: 2,
+  directoryName: 4,
+  uniformResourceIdentifier: 6,
+  iPAddress: 7,
+} as const
+
+/** One GeneralName. */
+export interface GeneralName {
+  /** The tag number: a `NameType`, or a kind that is not read here. */
+  readonly type: number
+  readonly value: Uint8Array
+}
+
+/** Throws RangeError. */
+export function generalName({ tag, value }: DerElement): GeneralName {
+  const type = tag & 0x1f
+  // Context tags; constructed are those that hold further elements.
+  const isConstructed = [0, 3, 4, 5].includes(type)
+  if (type > 8 || tag !== (isConstructed ? 0xa0 : 0x80) + type) throw new RangeError('not a GeneralName')
+  return { type, value: type === NameType.directoryName ? onlyElement(value, Tag.sequence).der : value }
+}
