@@ -31,7 +31,8 @@ const refusals: Readonly<Record<LoginReason, string>> = {
   'extended-key-usage': 'The certificate on your card is not meant for logins.',
   policy: 'This site does not accept certificates of this kind.',
   'weak-hash': 'The certificate on your card is too weak: it is signed over an old hash.',
-  'weak-key': 'The certificate on your card is too weak: its key, or its issuer’s, is too short.',
+  'weak-key':
+    'The certificate on your card is too weak: its key, or its issuer’s, is too short or can be forged.',
   untrusted: 'This site does not know the issuer of your card.',
   revoked: 'The certificate on your card has been revoked.',
   'revocation-unknown': 'Nobody could say whether your certificate has been revoked. Try again later.',

@@ -1,4 +1,4 @@
-import { createLoginToken } from '@webtoki/login/browser'
+import { createHash } from 'node:crypto'
 import {
   createLoginVerifier,
   LoginError,
@@ -7,7 +7,7 @@ import {
   memoryNonceStore,
   notChecked,
 } from '@webtoki/login/server'
-import type { SignatureAlgorithm } from '@webtoki/trust'
+import type { SignatureAlgorithm, Signer } from '@webtoki/trust'
 import { readCertificate } from '@webtoki/trust/path'
 import fc from 'fast-check'
 import { Extension } from 'pkijs'
@@ -16,7 +16,15 @@ import { tokenFor } from '../src/browser/token.ts'
 import { isSigned } from '../src/server/signature.ts'
 import { readToken } from '../src/server/token.ts'
 import { statementOf } from '../src/statement.ts'
-import { type Issued, type IssueOptions, issue, softwareSigner } from '../../trust/test/pki.ts'
+import {
+  der,
+  type Issued,
+  type IssueOptions,
+  issue,
+  reissue,
+  softwareSigner,
+  text,
+} from '../../trust/test/pki.ts'
 import webEid from './vectors/web-eid-tokens.json' with { type: 'json' }
 
 const origin = 'https://example.org'
@@ -35,6 +43,21 @@ beforeAll(async () => {
   other = await issue({ name: 'Other CA', isCa: true })
   person = await issue({ name: 'Ada Lovelace', issuer: ca })
 })
+
+/** A certificate under whose RSA key anybody signs: the padded message is its own signature if the exponent is 1. */
+async function forged(exponent: Uint8Array): Promise<{ readonly issued: Issued; readonly signer: Signer }> {
+  const modulus = new Uint8Array(256).fill(0xff)
+  const key = der(0x30, der(0x02, [0], modulus), der(0x02, exponent))
+  const algorithm = der(0x30, [0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0])
+  const issued = await reissue(person, ca, { publicKeyInfo: der(0x30, algorithm, der(0x03, [0], key)) })
+  const sha256 = [0x30, 13, 0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0]
+  const sign = async (bytes: Uint8Array): Promise<Uint8Array> => {
+    const digest = createHash('sha256').update(bytes).digest()
+    const info = der(0x30, sha256, der(0x04, digest))
+    return Uint8Array.of(0, 1, ...new Uint8Array(253 - info.length).fill(0xff), 0, ...info)
+  }
+  return { issued, signer: { certificate: issued.der, chain: [], algorithm: 'RS256', sign } }
+}
 
 function verifierWith(options: Partial<LoginVerifierOptions> = {}) {
   const nonces = memoryNonceStore(() => now.getTime())
@@ -225,6 +248,55 @@ describe('a token is refused', () => {
     const old = await issue({ name: 'Old CA', isCa: true, notAfter: new Date('2026-11-01T00:00:00Z') })
     const issued = await issue({ name: 'Ada', issuer: old })
     await expect(logIn(issued, 'ES256', { anchors: [old.der] })).rejects.toEqual(reason('untrusted'))
+  })
+
+  it.each([
+    ['1', Uint8Array.of(1)],
+    ['2', Uint8Array.of(2)],
+    ['65536', Uint8Array.of(1, 0, 0)],
+  ])('forged without a key, by a certificate with RSA exponent %s', async (_what, exponent) => {
+    const { signer, issued } = await forged(exponent)
+    const { nonces, verifier } = verifierWith()
+    const token = await tokenFor(origin, signer, await nonces.issue('session'))
+    await expect(verifier.verify(JSON.stringify(token), 'session')).rejects.toEqual(reason('weak-key'))
+    const statement = await statementOf('RS256', origin, 'nonce')
+    const signature = await signer.sign(statement)
+    const { publicKeyInfo } = readCertificate(issued.der)
+    expect(await isSigned('RS256', publicKeyInfo, statement, signature)).toBe(false)
+  })
+
+  it('whose certificate’s times are written in an unusual form, or are no times', async () => {
+    const times = (from: string): Uint8Array =>
+      der(0x30, der(0x17, text(from)), der(0x17, text('360101000000Z')))
+    for (const from of ['2612150000Z', '261301000000Z', '260101000000+0100', 'notatime']) {
+      const issued = await reissue(person, ca, { validity: times(from) })
+      await expect(logIn(issued)).rejects.toEqual(reason('certificate-malformed'))
+    }
+    await expect(logIn(await reissue(person, ca, { validity: times('261215000000Z') }))).rejects.toEqual(
+      reason('not-yet-valid'),
+    )
+    await expect(
+      logIn(await reissue(person, ca, { validity: times('260101000000Z') })),
+    ).resolves.toBeDefined()
+  })
+
+  it('whose CA is for other names, marked critical or not', async () => {
+    const other = der(0xa4, der(0x30, der(0x31, der(0x30, [0x06, 3, 0x55, 4, 10], der(0x0c, text('A'))))))
+    for (const critical of [false, true]) {
+      const extnValue = Uint8Array.from(der(0x30, der(0xa0, der(0x30, other)))).buffer
+      const between = await issue({
+        name: 'Between',
+        issuer: ca,
+        isCa: true,
+        extensions: [new Extension({ extnID: '2.5.29.30', critical, extnValue })],
+      })
+      const issued = await issue({ name: 'Ada', issuer: between })
+      const outcome = logIn(issued, 'ES256', { intermediates: [between.der] })
+      await expect(outcome).rejects.toMatchObject({
+        reason: 'untrusted',
+        cause: { reason: 'name-constraints' },
+      })
+    }
   })
 
   it('whose certificate is revoked, or nobody can say', async () => {

@@ -29,7 +29,7 @@ const sentences: Readonly<Record<LoginReason, string>> = {
   'extended-key-usage': 'The certificate, or one of an issuer, is not meant for authenticating clients.',
   policy: 'The certificate was issued under a policy that is not accepted.',
   'weak-hash': 'The certificate, or one of an issuer, is signed over SHA-1 or an older hash.',
-  'weak-key': 'The certificate, or one of an issuer, has an RSA key of less than 2048 bits.',
+  'weak-key': 'The certificate, or one of an issuer, has a key that is too short or can be forged.',
   untrusted: 'The certificate leads to no issuer that is trusted here.',
   revoked: 'The certificate has been revoked.',
   'revocation-unknown': 'Nobody could say whether the certificate has been revoked.',

@@ -1,48 +1,30 @@
-/** The signature over the statement, by the platform's WebCrypto. */
-import { copyOf } from '@webtoki/apdu/bytes'
+/** The signature over the statement, by the platform's WebCrypto and under a key that counts. */
+import { readPublicKey, SignatureVerifier } from '@webtoki/trust'
 import { hashNames, type LoginAlgorithm } from '../statement.ts'
-
-interface Subtle {
-  importKey(
-    format: 'spki',
-    key: Uint8Array<ArrayBuffer>,
-    algorithm: object,
-    extractable: boolean,
-    uses: readonly string[],
-  ): Promise<object>
-  verify(
-    algorithm: object,
-    key: object,
-    signature: Uint8Array<ArrayBuffer>,
-    data: Uint8Array<ArrayBuffer>,
-  ): Promise<boolean>
-}
 
 const curves: Readonly<Record<string, string>> = { ES256: 'P-256', ES384: 'P-384', ES512: 'P-521' }
 
-/** False where the signature does not fit, and where the key is of another kind than the algorithm. */
+/** False if the signature does not fit, or the key does not count or is of another kind than the algorithm. */
 export async function isSigned(
   algorithm: LoginAlgorithm,
   publicKeyInfo: Uint8Array,
   statement: Uint8Array,
   signature: Uint8Array,
 ): Promise<boolean> {
-  const { subtle } = (globalThis as unknown as { crypto: { subtle: Subtle } }).crypto
   const hash = hashNames[algorithm]
-  const [imported, verified] = algorithm.startsWith('ES')
-    ? [
-        { name: 'ECDSA', namedCurve: curves[algorithm] },
-        { name: 'ECDSA', hash },
-      ]
-    : algorithm.startsWith('PS')
-      ? [
-          { name: 'RSA-PSS', hash },
-          { name: 'RSA-PSS', saltLength: Number(hash.slice(4)) / 8 },
-        ]
-      : [{ name: 'RSASSA-PKCS1-v1_5', hash }, { name: 'RSASSA-PKCS1-v1_5' }]
+  const verifier = new SignatureVerifier()
+  const verify = (kind: 'rsa' | 'pss' | 'ecdsa', saltBytes = 0): Promise<boolean> =>
+    verifier.isSigned(publicKeyInfo, { kind, hash, saltBytes }, signature, statement, 'raw')
+  if (algorithm.startsWith('RS')) return verify('rsa')
+  if (algorithm.startsWith('PS')) return verify('pss', Number(hash.slice(4)) / 8)
+  return isOnCurve(publicKeyInfo, curves[algorithm]) && verify('ecdsa')
+}
+
+/** Each of JOSE's ECDSA algorithms is for one curve (RFC 7518, 3.4). */
+function isOnCurve(publicKeyInfo: Uint8Array, curve: string | undefined): boolean {
   try {
-    const key = await subtle.importKey('spki', copyOf(publicKeyInfo), imported, false, ['verify'])
-    return await subtle.verify(verified, key, copyOf(signature), copyOf(statement))
+    const key = readPublicKey(publicKeyInfo)
+    return key.kind === 'ec' && key.curve === curve
   } catch {
     return false
   }

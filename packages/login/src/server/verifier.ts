@@ -1,7 +1,7 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
-import type { ByteSource } from '@webtoki/apdu/bytes'
-import { PathError, readCertificate, verifyPath } from '@webtoki/trust/path'
-import { isNonce, statementOf } from '../statement.ts'
+import { readPublicKey } from '@webtoki/trust'
+import { PathError, PathMemory, readCertificate, verifyPath } from '@webtoki/trust/path'
+import { statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
 import { checkIssuerUse, checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
 import { isSession, type NonceStore } from './nonces.ts'
@@ -45,6 +45,8 @@ export interface LoginVerifier {
 export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
   const { origin, anchors, nonces, revocation } = options
   if (!isOrigin(origin)) throw new RangeError(`'${origin}' is no origin as browsers print it.`)
+  // Anchors and intermediates are the same at each login.
+  const memory = new PathMemory()
   // Else everybody would be told later that nobody knows the issuer of their card.
   for (const [at, anchor] of anchors.entries()) checkAnchor(anchor, at)
   return {
@@ -55,7 +57,8 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       if (!isNonce(nonce)) throw new LoginError('nonce-missing')
       const { algorithm, certificate: der, signature } = readToken(token)
       const read = wrapped(() => readCertificate(der))
-      checkUse(read, options.disallowedPolicies ?? [])
+      wrapped(() => readPublicKey(read.publicKeyInfo))
+      checkUse(read.certificate, options.disallowedPolicies ?? [])
       const path = await pathOf(der, options)
       // What an anchor may be used for is the site's own decision.
       for (const issuer of path.slice(1, -1)) checkIssuerUse(issuer)
@@ -64,9 +67,9 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
         if (answer === 'revoked') throw new LoginError('revoked')
         if (answer !== 'good') throw new LoginError('revocation-unknown')
       }
-      const publicKeyInfo = new Uint8Array(read.certificate.subjectPublicKeyInfo.toSchema().toBER())
       const statement = await statementOf(algorithm, origin, nonce)
-      if (!(await isSigned(algorithm, publicKeyInfo, statement, signature))) throw new LoginError('signature')
+      if (!(await isSigned(algorithm, read.publicKeyInfo, statement, signature)))
+        throw new LoginError('signature')
       return { identity: identityOf(read.certificate, await fingerprintOf(der)), path }
     },
   }
@@ -77,7 +80,7 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   ): Promise<readonly Uint8Array[]> {
     try {
       const between = intermediates === undefined ? {} : { intermediates }
-      return await verifyPath(der, { anchors, ...between, at: now?.() ?? new Date() })
+      return await verifyPath(der, { anchors, ...between, memory, at: now?.() ?? new Date() })
     } catch (error) {
       if (!(error instanceof PathError)) throw error
       switch (error.reason) {
@@ -127,6 +130,7 @@ function wrapped<T>(work: () => T): T {
   try {
     return work()
   } catch (cause) {
-    throw new LoginError('certificate-malformed', { cause })
+    const isWeak = cause instanceof PathError && cause.reason === 'weak-key'
+    throw new LoginError(isWeak ? 'weak-key' : 'certificate-malformed', { cause })
   }
 }
