@@ -42,7 +42,7 @@ export interface CertificateFields {
   readonly subjectCommonNames: readonly string[]
   /** SubjectPublicKeyInfo in DER. */
   readonly publicKeyInfo: Uint8Array
-  /** Undefined where the key is of another kind, on another curve or compressed. */
+  /** Undefined if the key is of another kind, on another curve or compressed, or anybody could sign under it. */
   readonly key: CertificateKey | undefined
   readonly notBefore: Date
   readonly notAfter: Date
@@ -276,14 +276,28 @@ function readKey(publicKeyInfo: Uint8Array): CertificateKey | undefined {
   return { type: 'ec', curve: curve.curve, parameters: parameters.der, point: bits }
 }
 
-function readRsaKey(bits: Uint8Array): RsaCertificateKey {
+function readRsaKey(bits: Uint8Array): RsaCertificateKey | undefined {
   const { tag, value } = decodeTlv(bits)
   if (tag !== Tag.sequence) throw malformed('an RSAPublicKey that is no SEQUENCE')
   const numbers = new Elements(value, 'RSAPublicKey')
   const modulus = readPositive(numbers.take(Tag.integer).value)
   const exponent = readPositive(numbers.take(Tag.integer).value)
   numbers.end()
+  if (!areRsaNumbers(modulus, exponent)) return undefined
   return { type: 'rsa', modulus, exponent, bits: 8 * modulus.length - Math.clz32(modulus[0] ?? 0) + 24 }
+}
+
+/** FIPS 186-5 allows public exponents below 2^256. */
+const MAX_EXPONENT_BYTES = 32
+
+/**
+ * Whether these can be an RSA key's, both big-endian without zeros before them: under an exponent of 1 every message is
+ * its own signature, and an even exponent or modulus is not RSA. A longer exponent only makes verifiers slow.
+ */
+export function areRsaNumbers(modulus: Uint8Array, exponent: Uint8Array): boolean {
+  const isOdd = (magnitude: Uint8Array): boolean => ((magnitude.at(-1) ?? 0) & 1) === 1
+  const isOne = exponent.length === 1 && exponent[0] === 1
+  return isOdd(modulus) && isOdd(exponent) && !isOne && exponent.length <= MAX_EXPONENT_BYTES
 }
 
 function readPositive(integer: Uint8Array): Uint8Array {

@@ -3,6 +3,7 @@ import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { concatBytes, decodeTlv, equalBytes, toHex } from '@webtoki/apdu'
 import { encodeDigestInfo, padPkcs1 } from '@webtoki/apdu/piv'
 import type { Attributes } from './attributes.ts'
+import { areRsaNumbers } from './certificate.ts'
 import { CKA, CKR } from './constants.ts'
 import { hashNow as hashBytes } from './hash-now.ts'
 import { CryptokiError } from './errors.ts'
@@ -15,8 +16,6 @@ const curves = {
   '06052b81040023': { curve: p521, fieldBytes: 66 },
 } as const
 
-/** A public exponent beyond this only serves to make verifiers slow. */
-const MAX_EXPONENT_BITS = 64
 const MAX_MODULUS_BITS = 16_384
 
 /**
@@ -65,17 +64,13 @@ function openRsa(
   key: Attributes,
   signature: Uint8Array,
 ): { readonly encoded: Uint8Array | undefined; readonly keyBits: number; readonly keyBytes: number } {
-  const modulus = toBigInt(key[CKA.MODULUS])
-  const exponent = toBigInt(key[CKA.PUBLIC_EXPONENT])
+  const modulusBytes = magnitudeOf(key[CKA.MODULUS])
+  const exponentBytes = magnitudeOf(key[CKA.PUBLIC_EXPONENT])
+  const modulus = toBigInt(modulusBytes)
+  const exponent = toBigInt(exponentBytes)
   const keyBits = modulus.toString(2).length
-  if (
-    keyBits < 512 ||
-    keyBits > MAX_MODULUS_BITS ||
-    exponent < 3n ||
-    exponent.toString(2).length > MAX_EXPONENT_BITS
-  ) {
+  if (keyBits < 512 || keyBits > MAX_MODULUS_BITS || !areRsaNumbers(modulusBytes, exponentBytes))
     throw new CryptokiError(CKR.KEY_SIZE_RANGE)
-  }
   const keyBytes = Math.ceil(keyBits / 8)
   if (signature.length !== keyBytes) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
   const number = toBigInt(signature)
@@ -135,11 +130,18 @@ function verifyEcdsa(key: Attributes, digest: Uint8Array, signature: Uint8Array)
   if (signature.length !== 2 * fieldBytes) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
   try {
     const point = decodeTlv(key[CKA.EC_POINT] ?? new Uint8Array(0)).value
+    if (point[0] !== 0x04 || point.length !== 1 + 2 * fieldBytes) return false
     return curve.verify(signature, digest, point, { prehash: false, lowS: false })
   } catch {
     // A point off the curve, or r and s out of their range: no such signature fits.
     return false
   }
+}
+
+/** A big integer of PKCS#11 may have zeros before it. */
+function magnitudeOf(bytes: Uint8Array | undefined): Uint8Array {
+  const first = bytes?.findIndex((byte) => byte !== 0) ?? -1
+  return bytes === undefined || first < 0 ? new Uint8Array(0) : bytes.subarray(first)
 }
 
 function toBigInt(bytes: Uint8Array | undefined): bigint {

@@ -98,6 +98,24 @@ describe('a key', () => {
     }
   })
 
+  it.each([
+    ['exponent 1', 'ff'.repeat(256), '01'],
+    ['exponent 2', 'ff'.repeat(256), '02'],
+    ['exponent 65536', 'ff'.repeat(256), '010000'],
+    ['an exponent of 257 bits', 'ff'.repeat(256), `01${'ff'.repeat(32)}`],
+    ['an even modulus', `${'ff'.repeat(255)}fe`, '010001'],
+  ])('of RSA with %s is left out, and a usual one is not', (_what, modulus, exponent) => {
+    const rsaKey = (n: string, e: string) => {
+      const numbers = [n, e].map((number) =>
+        encodeTlv(0x02, fromHex(/^[89a-f]/.test(number) ? `00${number}` : number)),
+      )
+      const algorithm = encodeTlv(0x30, encodeTlv(0x06, fromHex('2a864886f70d010101')), fromHex('0500'))
+      return decodeX509(withPart(6, encodeTlv(0x30, algorithm, bits(encodeTlv(0x30, ...numbers))))).key
+    }
+    expect(rsaKey(modulus, exponent)).toBeUndefined()
+    expect(rsaKey('ff'.repeat(256), '03')).toMatchObject({ type: 'rsa', bits: 2048 })
+  })
+
   it('of P-521 has a point of 133 bytes, and no other', () => {
     expect(decodeX509(withPart(6, ecInfo('2b81040023', new Uint8Array(133).fill(4)))).key).toMatchObject({
       curve: 'P-521',

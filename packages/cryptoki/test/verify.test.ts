@@ -1,5 +1,5 @@
 import { constants, createSign, generateKeyPairSync, type KeyObject } from 'node:crypto'
-import { encodeTlv } from '@webtoki/apdu'
+import { decodeTlv, encodeTlv } from '@webtoki/apdu'
 import { type Attributes, CKA, CKG, CKK, CKM, CKR } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
 import { hashNow as hash } from '../src/hash-now.ts'
@@ -23,6 +23,25 @@ function ecAttributes(key: KeyObject, oid: string): Attributes {
     [CKA.EC_POINT]: encodeTlv(0x04, point),
   }
 }
+
+describe('RSA with numbers that are not RSA’s', () => {
+  const modulus = new Uint8Array(256).fill(0xff)
+  it.each([
+    ['exponent 1', modulus, Uint8Array.of(1)],
+    ['exponent 1 after zeros', modulus, Uint8Array.of(0, 0, 1)],
+    ['exponent 4', modulus, Uint8Array.of(4)],
+    ['an exponent of 257 bits', modulus, Uint8Array.of(1, ...new Uint8Array(32).fill(0xff))],
+    ['an even modulus', modulus.slice().fill(0xfe, 255), Uint8Array.of(1, 0, 1)],
+    ['no exponent', modulus, new Uint8Array(0)],
+  ])('verifies nothing: %s', (_what, n, exponent) => {
+    const key = { [CKA.KEY_TYPE]: CKK.RSA, [CKA.MODULUS]: n, [CKA.PUBLIC_EXPONENT]: exponent }
+    const mechanism = { type: CKM.RSA_X_509 }
+    const data = new Uint8Array(256).fill(0, 1).fill(1, 255)
+    expect(() => verifySignature(key, mechanism, data, data)).toThrow(
+      expect.objectContaining({ rv: CKR.KEY_SIZE_RANGE }),
+    )
+  })
+})
 
 describe.each([1024, 1030, 2048, 2049])('RSA of %i bits', (modulusLength) => {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength })
@@ -93,10 +112,21 @@ describe.each([
     }
   })
 
-  it('refuses a point off the curve, and an unknown curve', () => {
+  it('refuses a point off the curve or not uncompressed, and an unknown curve', () => {
     const signature = new Uint8Array(
       createSign(nodes).update(message).sign({ key: privateKey, dsaEncoding: 'ieee-p1363' }),
     )
+    const own = decodeTlv(key[CKA.EC_POINT] as Uint8Array).value
+    expect(verifySignature(key, { type }, hash(name, message), signature)).toBe(true)
+    // The same point, compressed and hybrid.
+    const last = (own.at(-1) ?? 0) & 1
+    for (const point of [
+      own.slice(0, (own.length + 1) / 2).fill(2 + last, 0, 1),
+      own.slice().fill(6 + last, 0, 1),
+    ]) {
+      const other = { ...key, [CKA.EC_POINT]: encodeTlv(0x04, point) }
+      expect(verifySignature(other, { type }, hash(name, message), signature)).toBe(false)
+    }
     const off = { ...key, [CKA.EC_POINT]: encodeTlv(0x04, Uint8Array.of(4, 1, 2, 3)) }
     expect(verifySignature(off, { type }, hash(name, message), signature)).toBe(false)
     const unknown = { ...key, [CKA.EC_PARAMS]: Uint8Array.of(6, 1, 1) }
