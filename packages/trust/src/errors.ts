@@ -12,6 +12,8 @@ export type PathReason =
   | 'not-a-ca'
   | 'path-too-long'
   | 'unknown-critical-extension'
+  | 'name-constraints'
+  | 'policy'
   | 'weak-hash'
   | 'weak-key'
   | 'too-complex'
@@ -27,6 +29,8 @@ const sentences: Readonly<Record<PathReason, string>> = {
   'not-a-ca': 'A certificate was issued by one that may issue none.',
   'path-too-long': 'An issuer allows no path of this length.',
   'unknown-critical-extension': 'A certificate has a critical extension that is not understood.',
+  'name-constraints': 'A certificate has a name that an issuer above it may not give.',
+  policy: 'An issuer requires a policy that the certificates below it do not share.',
   'weak-hash': 'A certificate is signed over SHA-1 or an older hash, which can be forged.',
   'weak-key':
     'A certificate has a key that is too weak: RSA below 2048 bits or with numbers that are not RSA’s, or a curve of its own.',

@@ -2,6 +2,14 @@
 import { keyOf } from './bytes.ts'
 import { readBasicConstraints, readCertificate, type ReadCertificate, readKeyUsage } from './certificate.ts'
 import { PathError } from './errors.ts'
+import {
+  areWithin,
+  type ConstrainedNames,
+  constrainedNames,
+  type NameConstraints,
+  readNameConstraints,
+} from './name-constraints.ts'
+import { policiesHold, policyExtensions } from './policies.ts'
 import { readPublicKey } from './public-key.ts'
 import { readSignatureScheme, SignatureVerifier } from './signature.ts'
 
@@ -22,27 +30,34 @@ export interface PathOptions {
 
 const BASIC_CONSTRAINTS = '2.5.29.19'
 const KEY_USAGE = '2.5.29.15'
+const NAME_CONSTRAINTS = '2.5.29.30'
 const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17'
 /** Critical extensions that are looked at here or by whoever uses the certificate. */
 const understood: ReadonlySet<string> = /* @__PURE__ */ new Set([
   BASIC_CONSTRAINTS,
   KEY_USAGE,
+  NAME_CONSTRAINTS,
   SUBJECT_ALTERNATIVE_NAME,
   '2.5.29.37',
-  '2.5.29.32',
+  ...policyExtensions,
 ])
 /** Longer ones are made by loops, or by somebody who wants us to work. */
 const MAX_PATH = 8
-/** Nobody who only wants to be believed sends more certificates, signatures or ways to check. */
+/** Nobody who only wants to be believed sends more certificates, signatures, ways or names to check. */
 const MAX_INTERMEDIATES = 100
 const MAX_SIGNATURE_CHECKS = 100
 const MAX_STEPS = 1000
+const MAX_NAME_COMPARISONS = 100_000
 /** Of one memory. */
 const MAX_REMEMBERED = 500
 
 /** What is known of a certificate beyond its fields; each is worked out when it is first asked for. */
 interface Known {
   readonly read: ReadCertificate
+  /** Throws PathError 'malformed'. */
+  readonly names: () => ConstrainedNames
+  /** Throws PathError 'malformed'. */
+  readonly constraints: () => NameConstraints | undefined
   /** What the checks of issuers above see of it: the same for certificates that differ in nothing else, empty for nothing. */
   readonly shape: string
 }
@@ -88,14 +103,24 @@ export class PathMemory {
 }
 
 function knownOf(read: ReadCertificate): Known {
+  const valueOf = (id: string) => read.extensions.get(id)?.value
+  let names: ConstrainedNames | undefined
+  let constraints: { readonly of: NameConstraints | undefined } | undefined
   return {
     read,
+    names: () =>
+      (names ??= orMalformed(() => constrainedNames(read.subject, valueOf(SUBJECT_ALTERNATIVE_NAME)))),
+    constraints: () => {
+      const value = valueOf(NAME_CONSTRAINTS)
+      constraints ??= { of: value && orMalformed(() => readNameConstraints(value)) }
+      return constraints.of
+    },
     shape: shapeOf(read),
   }
 }
 
 function shapeOf(read: ReadCertificate): string {
-  const ids = isSelfIssued(read) ? [] : [SUBJECT_ALTERNATIVE_NAME]
+  const ids = isSelfIssued(read) ? policyExtensions : [SUBJECT_ALTERNATIVE_NAME, ...policyExtensions]
   const shown = ids.flatMap((id) => {
     const extension = read.extensions.get(id)
     return extension === undefined ? [] : [[id, keyOf(extension.value)]]
@@ -140,6 +165,7 @@ export async function verifyPath(leaf: Uint8Array, options: PathOptions): Promis
   if (anchorKeys.has(start.read.key)) return pathOf([start])
   const countSignature = limit(MAX_SIGNATURE_CHECKS)
   const countStep = limit(MAX_STEPS)
+  const countName = limit(MAX_NAME_COMPARISONS)
   let furthest: { readonly error: PathError; readonly length: number } | undefined
   // Breadth first, and no certificate again over others that look the same from above: CAs of one name cost no factorial.
   const shapes = new Map<string, number>()
@@ -165,6 +191,7 @@ export async function verifyPath(leaf: Uint8Array, options: PathOptions): Promis
         countStep()
         const counted = step.counted + (length === 1 || isSelfIssued(last.read) ? 0 : 1)
         checkIssuer(issuer.read, at, counted)
+        checkNames(issuer, under, countName)
         checkHash(last.read)
         if (!(await memory.isSigned(last.read, issuer.read, countSignature)))
           throw new PathError('bad-signature')
@@ -228,9 +255,10 @@ function upTo(last: Step): readonly Step[] {
   return found
 }
 
-/** Copies: what is remembered stays. */
+/** Throws PathError 'policy' if its certificates want policies that they do not have. Copies: what is remembered stays. */
 function pathOf(path: readonly Known[]): readonly Uint8Array[] {
   const certificates = path.map(({ read }) => read)
+  if (!orMalformed(() => policiesHold(certificates))) throw new PathError('policy')
   return certificates.map(({ der }) => new Uint8Array(der))
 }
 
@@ -283,5 +311,19 @@ function orNoCa<T>(read: () => T): T {
     return read()
   } catch (cause) {
     throw new PathError('not-a-ca', { cause })
+  }
+}
+
+/**
+ * RFC 5280, 6.1.3 (b) and (c): to lie within every issuer's subtrees one by one is to lie within what 6.1.4 (g) makes of
+ * them. An anchor's constraints count as well, which is stricter than RFC 5280 and what OpenSSL does.
+ */
+function checkNames(issuer: Known, under: readonly Step[], count: () => void): void {
+  const constraints = issuer.constraints()
+  if (constraints === undefined) return
+  for (const { known, from } of under) {
+    // A CA's new key under its old one; the leaf counts whoever issued it.
+    if (from !== undefined && isSelfIssued(known.read)) continue
+    if (!areWithin(known.names(), constraints, count)) throw new PathError('name-constraints')
   }
 }
