@@ -5,6 +5,7 @@ export type DocumentReason =
   | 'unreadable'
   | 'cancelled'
   | 'malformed'
+  | 'too-complex'
   | 'not-signed-data'
   | 'no-signer'
   | 'certificate-missing'
@@ -15,6 +16,7 @@ const sentences: Readonly<Record<DocumentReason, string>> = {
   unreadable: 'The document could not be read to its end; it may have been moved or changed.',
   cancelled: 'Reading the document was cancelled.',
   malformed: 'The signature file cannot be read.',
+  'too-complex': 'The signature file holds more signatures, certificates or bytes than are verified here.',
   'not-signed-data': 'The file is CMS, and no signature.',
   'no-signer': 'The signature file holds no signature.',
   'certificate-missing': 'The certificate that made the signature is not in the file.',

@@ -1,7 +1,5 @@
 /** The usual answer to whom one trusts: a list of issuers. */
-import type { ByteSource } from '@webtoki/apdu/bytes'
-import { issuerUse } from '@webtoki/trust/certificate-use'
-import { verifyPath } from '@webtoki/trust/path'
+import { PathMemory, verifyPath } from '@webtoki/trust/path'
 import { DocumentError } from './errors.ts'
 
 /**
@@ -9,13 +7,17 @@ import { DocumentError } from './errors.ts'
  * between is an issuer for other purposes than documents (servers, say), it does not.
  */
 export function trustedBy(
-  anchors: readonly ByteSource[],
-): (certificate: Uint8Array, others: readonly Uint8Array[], at: Date) => Promise<readonly Uint8Array[]> {
-  return async (certificate, others, at) => {
-    const path = await verifyPath(certificate, { anchors, intermediates: others, at })
-    // What an anchor may be used for is the caller's own decision.
-    if (!path.slice(1, -1).every((issuer) => issuerUse(issuer, 'signing') === 'fitting'))
-      throw new DocumentError('untrusted')
+  anchors: readonly Uint8Array[],
+): (
+  certificate: Uint8Array,
+  others: readonly Uint8Array[],
+  at: Date,
+  memory?: PathMemory,
+) => Promise<readonly Uint8Array[]> {
+  return async (certificate, others, at, memory = new PathMemory()) => {
+    const path = await verifyPath(certificate, { anchors, intermediates: others, at, memory })
+    const between = path.slice(1, -1).map((der) => memory.read(der).certificate)
+    if (!between.every(purposesFit)) throw new DocumentError('untrusted')
     return path
   }
 }

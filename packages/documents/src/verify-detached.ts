@@ -1,22 +1,16 @@
 /** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
-import { type Constructed, fromBER, type Integer, type OctetString, type Sequence } from 'asn1js'
-import {
-  type Attribute,
-  Certificate,
-  ContentInfo,
-  IssuerAndSerialNumber,
-  RelativeDistinguishedNames,
-  SignedData,
-  type SignerInfo,
-} from 'pkijs'
-import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
-import { ecdsaNumbers } from '@webtoki/trust'
-import { type CertificateUse, certificateUse } from '@webtoki/trust/certificate-use'
+import { Constructed, type Integer, OctetString, Sequence } from 'asn1js'
+import { type Attribute, IssuerAndSerialNumber, RelativeDistinguishedNames, type SignerInfo } from 'pkijs'
+import { keyOf, type Name, readName, readTime, same, SignatureVerifier } from '@webtoki/trust'
+import { PathMemory, type ReadCertificate } from '@webtoki/trust/path'
 import { foundAlgorithm, type FoundAlgorithm, foundHash } from './algorithms.ts'
+import { readSignedData, readSignerInfo, type SignedDataParts } from './cms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
 import { type DigestElsewhere, digestDocument, digestElsewhere, hash, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
+import { type SigningUse, signingUseOf } from './signing-use.ts'
+import { turns } from './turn.ts'
 
 /** Said where nobody is asked whom to trust: it can be chosen, and not forgotten. */
 export const notChecked: unique symbol = Symbol('trust is not checked')
@@ -33,10 +27,16 @@ export interface VerifyDetachedOptions extends ReadOptions {
   readonly digest?: DigestElsewhere
   /**
    * Says whether the certificate is trusted: `trustedBy(anchors)`, or a function that gets the signer's certificate, the
-   * others of the file, and `at`. Without an explicit yes, the certificate is not trusted; nor if it rejects.
+   * others of the file, `at`, and a memory for `verifyPath`, the same for all signers. It is asked once for each certificate
+   * that signed. Not trusted is what rejects, and what resolves to false.
    */
   readonly trust:
-    | ((certificate: Uint8Array, others: readonly Uint8Array[], at: Date) => Promise<TrustAnswer>)
+    | ((
+        certificate: Uint8Array,
+        others: readonly Uint8Array[],
+        at: Date,
+        memory: PathMemory,
+      ) => Promise<unknown>)
     | typeof notChecked
   /**
    * The moment that counts; default: now. The signing time in the file is the signer's word alone, and an expired
@@ -93,17 +93,24 @@ export async function verifyDetached(
   data: DocumentData,
   options: VerifyDetachedOptions,
 ): Promise<Verification> {
-  const signed = readSignedData(signature)
-  if (signed.signerInfos.length === 0) throw new DocumentError('no-signer')
-  const certificates = (signed.certificates ?? []).filter((each) => each instanceof Certificate)
-  const readings = signed.signerInfos.map((info) => guarded(() => readSigner(info, certificates)))
+  const turn = turns()
+  const parts = guarded(() => readSignedData(signature))
+  if (parts.signerInfos.length === 0) throw new DocumentError('no-signer')
+  const memory = new PathMemory()
+  const certificates = await certificatesOf(parts, memory, turn)
+  const readings: Reading[] = []
+  for (const info of parts.signerInfos) {
+    await turn()
+    readings.push(guarded(() => readSigner(readSignerInfo(info), certificates)))
+  }
   const names = [...new Set(readings.map(({ digestHash }) => digestHash))]
   const digests = await digestsOf(names, data, options)
-  const signers = await Promise.all(
-    readings.map((reading) =>
-      check(reading, digests[reading.digestHash] as Uint8Array, certificates, options),
-    ),
-  )
+  const judge = { memory, verifier: new SignatureVerifier(), trusts: new Map(), certificates, options }
+  const signers: FoundSigner[] = []
+  for (const reading of readings) {
+    await turn()
+    signers.push(await check(reading, digests[reading.digestHash] as Uint8Array, judge))
+  }
   const valid = signers.every(
     (each) =>
       each.digestMatches &&
@@ -127,19 +134,52 @@ async function digestsOf(
   return digests
 }
 
-function readSignedData(bytes: ByteSource): SignedData {
-  const content = guarded(() => {
-    const parsed = fromBER(copyOf(bytes))
-    if (parsed.offset === -1) throw new RangeError(parsed.result.error)
-    return new ContentInfo({ schema: parsed.result })
-  })
-  if (content.contentType !== oids.signedData) throw new DocumentError('not-signed-data')
-  return guarded(() => new SignedData({ schema: content.content }))
+/** The certificates of a file, each once. */
+interface Certificates {
+  readonly all: readonly ReadCertificate[]
+  readonly byIssuerAndSerial: ReadonlyMap<string, ReadCertificate>
+  readonly bySubjectKey: ReadonlyMap<string, ReadCertificate>
+  /** One or more could not be read. They lead nowhere, unless one of them is a signer's. */
+  readonly areDamaged: boolean
+}
+
+async function certificatesOf(
+  { certificates }: SignedDataParts,
+  memory: PathMemory,
+  turn: () => Promise<void>,
+): Promise<Certificates> {
+  const all = new Set<ReadCertificate>()
+  const byIssuerAndSerial = new Map<string, ReadCertificate>()
+  const bySubjectKey = new Map<string, ReadCertificate>()
+  let areDamaged = false
+  for (const der of certificates) {
+    await turn()
+    try {
+      const read = memory.read(der)
+      if (all.has(read)) continue
+      all.add(read)
+      const name = issuerAndSerial(read.issuer, read.serialNumber)
+      // Of two that are named alike, the first, as ever.
+      if (!byIssuerAndSerial.has(name)) byIssuerAndSerial.set(name, read)
+      const identifier = read.extensions.get(SUBJECT_KEY_IDENTIFIER)?.value
+      // An OCTET STRING of less than 128 bytes: what stands after its two bytes of header.
+      const id = identifier === undefined ? undefined : keyOf(identifier.subarray(2))
+      if (id !== undefined && !bySubjectKey.has(id)) bySubjectKey.set(id, read)
+    } catch {
+      areDamaged = true
+    }
+  }
+  return { all: [...all], byIssuerAndSerial, bySubjectKey, areDamaged }
+}
+
+const SUBJECT_KEY_IDENTIFIER = '2.5.29.14'
+
+function issuerAndSerial(issuer: Name, serialNumber: Uint8Array): string {
+  return `${keyOf(serialNumber)} ${issuer.key}`
 }
 
 interface Reading {
-  readonly certificate: Certificate
-  readonly der: Uint8Array
+  readonly read: ReadCertificate
   readonly algorithm: FoundAlgorithm
   readonly digestHash: HashName
   readonly signature: Uint8Array
@@ -159,27 +199,28 @@ interface NamedCertificate {
   readonly issuerSerial: Sequence | undefined
 }
 
-function readSigner(info: SignerInfo, certificates: readonly Certificate[]): Reading {
-  const certificate = certificates.find((each) => isNamed(info, each))
-  if (certificate === undefined) throw new DocumentError('certificate-missing')
+function readSigner(info: SignerInfo, certificates: Certificates): Reading {
+  const read = certificateNamed(info, certificates)
+  if (read === undefined)
+    throw new DocumentError(certificates.areDamaged ? 'malformed' : 'certificate-missing')
   const values = onlyValues(info.signedAttrs?.attributes ?? [])
   const attributes =
     info.signedAttrs === undefined ? undefined : new Uint8Array(info.signedAttrs.encodedValue.slice(0))
   // Tagged [0] in the file, signed as the SET that they are (RFC 5652, 5.4).
   if (attributes !== undefined) attributes[0] = 0x31
   const digestValue = values.get(oids.messageDigest) as OctetString | undefined
-  const time: unknown = values.get(oids.signingTime)
+  const time = values.get(oids.signingTime) as { valueBeforeDecodeView: Uint8Array } | undefined
   const type = values.get(oids.contentType) as { getValue?: () => string } | undefined
   return {
-    certificate,
-    der: new Uint8Array(certificate.toSchema().toBER()),
+    read,
     algorithm: foundAlgorithm(info.signatureAlgorithm, info.digestAlgorithm),
     digestHash: foundHash(info.digestAlgorithm),
     signature: copyOf(info.signature.valueBlock.valueHexView),
     attributes,
     messageDigest: digestValue?.valueBlock.valueHexView.slice(),
     contentType: type?.getValue?.(),
-    signingTime: time !== undefined && time !== null ? dateOf(time) : undefined,
+    // Strict, though it is only reported: asn1js makes some date of everything.
+    signingTime: time === undefined ? undefined : readTime(new Uint8Array(time.valueBeforeDecodeView)),
     namedCertificate: namedCertificateOf(values.get(oids.signingCertificateV2) as Sequence | undefined),
   }
 }
@@ -198,20 +239,17 @@ function onlyValues(attributes: readonly Attribute[]): ReadonlyMap<string, unkno
   return values
 }
 
-function isNamed({ sid }: SignerInfo, certificate: Certificate): boolean {
+function certificateNamed(
+  { sid }: SignerInfo,
+  { byIssuerAndSerial, bySubjectKey }: Certificates,
+): ReadCertificate | undefined {
   if (sid instanceof IssuerAndSerialNumber) {
-    return sid.issuer.isEqual(certificate.issuer) && sid.serialNumber.isEqual(certificate.serialNumber)
+    const issuer = readName(new Uint8Array(sid.issuer.valueBeforeDecode))
+    return byIssuerAndSerial.get(issuerAndSerial(issuer, sid.serialNumber.valueBlock.valueHexView))
   }
-  const identifier = certificate.extensions?.find(({ extnID }) => extnID === '2.5.29.14')?.parsedValue as
-    | OctetString
-    | undefined
-  const wanted = (sid as { valueBlock?: { valueHexView?: Uint8Array } } | undefined)?.valueBlock?.valueHexView
-  return identifier !== undefined && wanted !== undefined && same(identifier.valueBlock.valueHexView, wanted)
-}
-
-function dateOf(time: unknown): Date | undefined {
-  const { toDate } = time as { toDate?: () => Date }
-  return toDate?.call(time)
+  const identifier = (sid as { valueBlock?: { valueHexView?: Uint8Array } } | undefined)?.valueBlock
+    ?.valueHexView
+  return identifier === undefined ? undefined : bySubjectKey.get(keyOf(identifier))
 }
 
 /** The first ESSCertIDv2: a hash, if it is not SHA-256, then the digest, then issuer and serial number (RFC 5035, 4). */
@@ -235,7 +273,7 @@ function namedCertificateOf(attribute: Sequence | undefined): NamedCertificate |
 /** All that the attribute says has to be true of the certificate: of two answers, verifiers would take either. */
 function isThatNamed(
   { name, digest, issuerSerial }: NamedCertificate,
-  { der, certificate }: Reading,
+  { der, certificate }: ReadCertificate,
 ): boolean {
   if (!same(hash(name, der), digest)) return false
   if (issuerSerial === undefined) return true
@@ -249,123 +287,62 @@ function isThatNamed(
   }
 }
 
-async function check(
-  reading: Reading,
-  digest: Uint8Array,
-  certificates: readonly Certificate[],
-  options: VerifyDetachedOptions,
-): Promise<FoundSigner> {
-  const { certificate, der, algorithm, attributes, namedCertificate, signingTime } = reading
+/** What all signers of a file are checked with. */
+interface Judge {
+  readonly memory: PathMemory
+  readonly verifier: SignatureVerifier
+  /** Of each certificate that signed. */
+  readonly trusts: Map<ReadCertificate, ReturnType<typeof trustOf>>
+  readonly certificates: Certificates
+  readonly options: VerifyDetachedOptions
+}
+
+async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promise<FoundSigner> {
+  const { read, algorithm, attributes, namedCertificate, signingTime, signature } = reading
+  const { memory, verifier, trusts, certificates, options } = judge
   const digestMatches =
     reading.contentType === oids.data &&
     reading.messageDigest !== undefined &&
     same(reading.messageDigest, digest)
   // Without attributes the document itself is signed, and its bytes are not kept: such a file is not taken.
-  const signatureValid = attributes !== undefined && (await isSigned(reading, attributes))
-  const others = certificates
-    .filter((each) => each !== certificate)
-    .map((each) => new Uint8Array(each.toSchema().toBER()))
-  const trust = await trustOf(der, others, options)
+  const signatureValid =
+    attributes !== undefined &&
+    (await verifier.isSigned(read.publicKeyInfo, algorithm, signature, attributes))
+  const others = (): Uint8Array[] =>
+    certificates.all.filter((each) => each !== read).map(({ der }) => new Uint8Array(der))
+  const trust = trusts.get(read) ?? trustOf(new Uint8Array(read.der), others, memory, options)
+  trusts.set(read, trust)
   const names: readonly { type: string; value: { valueBlock: { value: unknown } } }[] =
-    certificate.subject.typesAndValues
+    read.certificate.subject.typesAndValues
   const subject: unknown = names.findLast(({ type }) => type === oids.commonName)?.value.valueBlock.value
   return {
-    certificate: der,
+    certificate: new Uint8Array(read.der),
     subject: typeof subject === 'string' ? subject : '',
     signingTime,
     algorithm: `${{ rsa: 'RSA', pss: 'RSA-PSS', ecdsa: 'ECDSA' }[algorithm.kind]} with ${algorithm.hash}`,
     digestMatches,
     signatureValid,
     signingCertificateMatches:
-      namedCertificate === undefined ? undefined : isThatNamed(namedCertificate, reading),
+      namedCertificate === undefined ? undefined : isThatNamed(namedCertificate, read),
     level: namedCertificate !== undefined && signingTime !== undefined ? 'CAdES-B-B' : 'CMS',
-    use: certificateUse(der, 'signing'),
-    ...trust,
+    use: signingUseOf(read.certificate),
+    ...(await trust),
   }
 }
 
 async function trustOf(
   der: Uint8Array,
-  others: readonly Uint8Array[],
+  others: () => readonly Uint8Array[],
+  memory: PathMemory,
   { trust, at = new Date() }: VerifyDetachedOptions,
 ): Promise<Pick<FoundSigner, 'trust' | 'trustError'>> {
   if (trust === notChecked) return { trust: 'not-checked' }
   try {
-    const answer: unknown = await trust(der, others, at)
-    if (isYes(answer, der)) return { trust: 'trusted' }
-    if (answer === false) throw new DocumentError('untrusted')
-    const came = Array.isArray(answer) ? 'another path' : typeof answer
-    throw new DocumentError('untrusted', {
-      cause: new TypeError(
-        `Yes is true, or a path that begins with the certificate; \`trust\` gave ${came}.`,
-      ),
-    })
+    if ((await trust(der, others(), at, memory)) === false) throw new DocumentError('untrusted')
+    return { trust: 'trusted' }
   } catch (trustError) {
     return { trust: 'untrusted', trustError }
   }
-}
-
-function isYes(answer: unknown, der: Uint8Array): boolean {
-  const first: unknown = Array.isArray(answer) ? answer[0] : undefined
-  return answer === true || (ArrayBuffer.isView(first) && same(first as Uint8Array, der))
-}
-
-interface Subtle {
-  importKey(
-    format: 'spki',
-    key: ArrayBuffer,
-    algorithm: object,
-    extractable: boolean,
-    uses: readonly string[],
-  ): Promise<object>
-  verify(
-    algorithm: object,
-    key: object,
-    signature: Uint8Array<ArrayBuffer>,
-    data: Uint8Array<ArrayBuffer>,
-  ): Promise<boolean>
-}
-
-const fieldBytes: Readonly<Record<string, number>> = { 'P-256': 32, 'P-384': 48, 'P-521': 66 }
-const curveOids: Readonly<Record<string, string>> = {
-  '1.2.840.10045.3.1.7': 'P-256',
-  '1.3.132.0.34': 'P-384',
-  '1.3.132.0.35': 'P-521',
-}
-
-/** False for whatever the platform cannot verify: it is not shown as valid. */
-async function isSigned(reading: Reading, attributes: Uint8Array): Promise<boolean> {
-  const { subtle } = (globalThis as unknown as { crypto: { subtle: Subtle } }).crypto
-  const { kind, hash: hashName, saltBytes } = reading.algorithm
-  try {
-    const { subjectPublicKeyInfo } = reading.certificate
-    const spki = subjectPublicKeyInfo.toSchema().toBER()
-    let imported: object = { name: kind === 'pss' ? 'RSA-PSS' : 'RSASSA-PKCS1-v1_5', hash: hashName }
-    let verified: object =
-      kind === 'pss' ? { name: 'RSA-PSS', saltLength: saltBytes ?? 20 } : { name: 'RSASSA-PKCS1-v1_5' }
-    let { signature } = reading
-    if (kind === 'ecdsa') {
-      const curve = (subjectPublicKeyInfo.algorithm.algorithmParams as { getValue(): string }).getValue()
-      const namedCurve = curveOids[curve] ?? ''
-      imported = { name: 'ECDSA', namedCurve }
-      verified = { name: 'ECDSA', hash: hashName }
-      signature = rawSignature(signature, fieldBytes[namedCurve] ?? 0)
-    }
-    const key = await subtle.importKey('spki', spki, imported, false, ['verify'])
-    return await subtle.verify(verified, key, copyOf(signature), copyOf(attributes))
-  } catch {
-    return false
-  }
-}
-
-/** Ecdsa-Sig-Value, in strict DER, as r‖s. */
-function rawSignature(der: Uint8Array, bytes: number): Uint8Array {
-  const raw = new Uint8Array(2 * bytes)
-  for (const [at, magnitude] of ecdsaNumbers(der).entries()) {
-    if (magnitude.length > bytes) throw new RangeError('An integer does not fit its curve.')
-    raw.set(magnitude, (at + 1) * bytes - magnitude.length)
-  }
-  return raw
 }
 
 /** pkijs and asn1js throw many things at what is not what they expect. */
@@ -376,8 +353,4 @@ function guarded<T>(work: () => T): T {
     if (error instanceof DocumentError) throw error
     throw new DocumentError('malformed', { cause: error })
   }
-}
-
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at])
 }

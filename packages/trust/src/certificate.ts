@@ -1,8 +1,9 @@
 /** A certificate, read once: RFC 5280, 4.1 and 4.2. */
 import { fromBER } from 'asn1js'
 import { Certificate } from 'pkijs'
-import { keyOf, same } from './bytes.ts'
+import { keyOf } from './bytes.ts'
 import {
+  checkDer,
   type DerElement,
   ecdsaNumbers,
   objectIdentifier,
@@ -34,6 +35,8 @@ export interface ReadCertificate {
   /** AlgorithmIdentifier in DER. */
   readonly signatureAlgorithm: Uint8Array
   readonly signature: Uint8Array
+  /** The INTEGER's content; may be negative. */
+  readonly serialNumber: Uint8Array
   readonly issuer: Name
   readonly subject: Name
   readonly notBefore: Date
@@ -49,9 +52,9 @@ const ECDSA = '1.2.840.10045.4.'
 export function readCertificate(bytes: Uint8Array): ReadCertificate {
   const der = new Uint8Array(bytes)
   try {
-    const parsed = fromBER(der.buffer)
-    // Certificates are DER: written again, they are the same bytes. A length that lies is not.
-    if (!same(new Uint8Array(parsed.result.toBER()), der)) throw new RangeError('not DER')
+    checkDer(der)
+    const parsed = fromBER(der)
+    if (parsed.offset === -1) throw new RangeError(parsed.result.error)
     const certificate = new Certificate({ schema: parsed.result })
     const [body] = sequenceOf(der) as readonly [DerElement]
     const fields = fieldsOf(body.der)
@@ -69,14 +72,17 @@ type Fields = Omit<ReadCertificate, 'der' | 'key' | 'certificate' | 'signed' | '
 function fieldsOf(signed: Uint8Array): Fields {
   const all = sequenceOf(signed)
   // The version, [0], is absent in certificates of version 1.
-  const [, algorithm, issuer, validity, subject, keyInfo, ...rest] = all[0]?.tag === 0xa0 ? all.slice(1) : all
-  if (algorithm === undefined || issuer === undefined || validity === undefined)
+  const [serial, algorithm, issuer, validity, subject, keyInfo, ...rest] =
+    all[0]?.tag === 0xa0 ? all.slice(1) : all
+  if (serial?.tag !== Tag.integer || algorithm === undefined || issuer === undefined)
     throw new RangeError('not a TBSCertificate')
-  if (subject === undefined || keyInfo === undefined) throw new RangeError('not a TBSCertificate')
+  if (validity === undefined || subject === undefined || keyInfo === undefined)
+    throw new RangeError('not a TBSCertificate')
   const [notBefore, notAfter, ...more] = sequenceOf(validity.der).map(({ der }) => readTime(der))
   if (notBefore === undefined || notAfter === undefined || more.length > 0)
     throw new RangeError('not a Validity')
   return {
+    serialNumber: serial.value,
     signatureAlgorithm: algorithm.der,
     issuer: readName(issuer.der),
     subject: readName(subject.der),

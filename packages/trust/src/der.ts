@@ -64,6 +64,15 @@ export function elementsOf(bytes: Uint8Array): readonly DerElement[] {
   return found
 }
 
+/** Certificates nest about ten deep. */
+const MAX_DEPTH = 64
+
+/** Throws RangeError unless these bytes are elements in DER, down to the innermost. */
+export function checkDer(bytes: Uint8Array, depth = 0): void {
+  if (depth > MAX_DEPTH) throw new RangeError('elements nested too deep')
+  for (const { tag, value } of elementsOf(bytes)) if ((tag & 0x20) !== 0) checkDer(value, depth + 1)
+}
+
 /** The one element that fills these bytes. Throws RangeError if it has another tag. */
 export function onlyElement(der: Uint8Array, tag?: number): DerElement {
   const element = elementAt(der, 0)

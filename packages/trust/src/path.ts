@@ -44,7 +44,7 @@ const understood: ReadonlySet<string> = /* @__PURE__ */ new Set([
 /** Longer ones are made by loops, or by somebody who wants us to work. */
 const MAX_PATH = 8
 /** Nobody who only wants to be believed sends more certificates, signatures, ways or names to check. */
-const MAX_INTERMEDIATES = 100
+const MAX_INTERMEDIATES = 200
 const MAX_SIGNATURE_CHECKS = 100
 const MAX_STEPS = 1000
 const MAX_NAME_COMPARISONS = 100_000
@@ -71,8 +71,13 @@ export class PathMemory {
   #signatures = new Map<string, Promise<boolean>>()
   #verifier = new SignatureVerifier()
 
-  /** @internal Throws PathError 'malformed'. */
-  read(der: Uint8Array): Known {
+  /** Reads a certificate in DER, or remembers it. Throws PathError 'malformed'. */
+  read(der: Uint8Array): ReadCertificate {
+    return this.known(der).read
+  }
+
+  /** @internal */
+  known(der: Uint8Array): Known {
     const key = keyOf(der)
     const before = this.#certificates.get(key)
     if (before !== undefined) return before
@@ -156,8 +161,8 @@ export async function verifyPath(leaf: Uint8Array, options: PathOptions): Promis
   const { at, memory = new PathMemory() } = options
   // Compared with it, nothing has expired.
   if (Number.isNaN(at.getTime())) throw new RangeError('The moment that counts (`at`) is an invalid Date.')
-  const start = memory.read(leaf)
-  const anchors = options.anchors.map((der) => memory.read(der))
+  const start = memory.known(leaf)
+  const anchors = options.anchors.map((der) => memory.known(der))
   const anchorKeys = new Set(anchors.map(({ read }) => read.key))
   if ((options.intermediates?.length ?? 0) > MAX_INTERMEDIATES) throw new PathError('too-complex')
   const issuers = bySubject([...anchors, ...readable(options.intermediates ?? [], memory)])
@@ -220,7 +225,7 @@ function readable(ders: readonly Uint8Array[], memory: PathMemory): readonly Kno
   const found: Known[] = []
   for (const der of ders) {
     try {
-      found.push(memory.read(der))
+      found.push(memory.known(der))
     } catch (error) {
       if (!(error instanceof PathError)) throw error
     }

@@ -1,0 +1,245 @@
+import { createHash } from 'node:crypto'
+import { notChecked, signDetached, trustedBy, verifyDetached } from '@webtoki/documents'
+import type { Signer } from '@webtoki/trust'
+import { type BaseBlock, type Constructed, fromBER, ObjectIdentifier, type Sequence } from 'asn1js'
+import { Attribute, Certificate } from 'pkijs'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { der, type Issued, issue, reissue, softwareSigner, text } from '../../trust/test/pki.ts'
+import { fileOf } from './many-signers.ts'
+import { closeSignedData, openSignedData, resign } from './resign.ts'
+import cases from './vectors/constraints.json' with { type: 'json' }
+
+const letter = new TextEncoder().encode('Dear reader,\n')
+const bytesOf = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, 'base64'))
+const parse = (bytes: Uint8Array): BaseBlock => fromBER(bytes, { maxNodes: 100_000 }).result
+
+let root: Issued
+let person: Issued
+let file: Uint8Array
+beforeAll(async () => {
+  root = await issue({ name: 'Root', isCa: true })
+  person = await issue({ name: 'Ada Lovelace', issuer: root })
+  file = await signDetached(softwareSigner(person, 'ES256'), letter)
+})
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+/** The file with its SignedData's fields, or those of its first SignerInfo, changed. */
+function changed(change: (fields: BaseBlock[], signer: BaseBlock[]) => void): Uint8Array {
+  const whole = parse(file) as Sequence
+  const [signedData] = (whole.valueBlock.value[1] as Constructed).valueBlock.value as [Sequence]
+  const fields = signedData.valueBlock.value
+  const [info] = (fields.at(-1) as Constructed).valueBlock.value as [Sequence]
+  change(fields, info.valueBlock.value)
+  return new Uint8Array(whole.toBER())
+}
+
+const verify = (signature: Uint8Array) => verifyDetached(signature, letter, { trust: trustedBy([root.der]) })
+
+describe('a file of many signers and certificates', () => {
+  it('of 80 and 50 is valid, and each certificate is read, judged and imported once', async () => {
+    const many = await fileOf(80, 50, letter)
+    const trust = vi.fn<ReturnType<typeof trustedBy>>(trustedBy([many.root.der]))
+    const reads = vi.spyOn(Certificate.prototype, 'fromSchema')
+    const imports = vi.spyOn(crypto.subtle, 'importKey')
+    const verifications = vi.spyOn(crypto.subtle, 'verify')
+    const found = await verifyDetached(many.file, letter, { trust })
+    expect(found.valid).toBe(true)
+    expect(found.signers.length).toBe(80)
+    expect(trust.mock.calls.length).toBe(many.people.length)
+    // With the root and the CA; each of the two and each person has one key, and each but the root one signature of a CA.
+    expect(reads.mock.calls.length).toBe(51)
+    expect(imports.mock.calls.length).toBe(51)
+    expect(verifications.mock.calls.length).toBe(80 + 50)
+  })
+
+  it('lets others have their turn in between', async () => {
+    const many = await fileOf(40, 3, letter)
+    let now = 0
+    let turns = 0
+    // Every look at the clock costs ten milliseconds.
+    vi.spyOn(Date, 'now').mockImplementation(() => (now += 10))
+    const timer = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((work: () => void) => {
+      turns++
+      return setImmediate(work)
+    }) as unknown as typeof setTimeout)
+    await verifyDetached(many.file, letter, { trust: notChecked, at: new Date(0) })
+    timer.mockRestore()
+    expect(turns).toBeGreaterThanOrEqual(80)
+  })
+
+  it('of 100 signers is valid', async () => {
+    const many = await fileOf(100, 3, letter)
+    expect((await verifyDetached(many.file, letter, { trust: trustedBy([many.root.der]) })).valid).toBe(true)
+  })
+
+  it('of more than 200 signers or certificates is too complex', async () => {
+    const signed = openSignedData(file)
+    const [info] = signed.signerInfos
+    const [certificate] = signed.certificates ?? []
+    if (info === undefined || certificate === undefined) throw new Error('The file is empty.')
+    signed.signerInfos = Array.from({ length: 200 }, () => info)
+    signed.certificates = Array.from({ length: 200 }, () => certificate)
+    expect((await verify(closeSignedData(signed))).valid).toBe(true)
+    signed.signerInfos.push(info)
+    await expect(verify(closeSignedData(signed))).rejects.toMatchObject({ reason: 'too-complex' })
+    signed.signerInfos.pop()
+    signed.certificates.push(certificate)
+    await expect(verify(closeSignedData(signed))).rejects.toMatchObject({ reason: 'too-complex' })
+  })
+})
+
+describe('a file that is large', () => {
+  /** A list of so many revoked certificates; nobody verifies it here. */
+  const listOf = (revoked: number): Uint8Array => {
+    const entry = der(0x30, der(0x02, [1]), der(0x17, text('260101000000Z')))
+    return der(0x30, der(0x30, ...Array.from({ length: revoked }, () => entry)), der(0x03, [0]))
+  }
+
+  it('by a revocation list of thousands of entries is valid', async () => {
+    const list = parse(der(0xa1, listOf(3300)))
+    expect((await verify(changed((fields) => fields.splice(-1, 0, list)))).valid).toBe(true)
+  })
+
+  it('by unsigned attributes is valid', async () => {
+    const unsigned = parse(
+      der(0xa1, der(0x30, der(0x06, [0x2a, 3]), der(0x31, ...Array.from({ length: 15_000 }, () => [5, 0])))),
+    )
+    expect((await verify(changed((_fields, signer) => signer.push(unsigned)))).valid).toBe(true)
+  })
+
+  it('by thousands of elements in a signed attribute is too complex, and not damaged', async () => {
+    const nulls = Array.from({ length: 12_000 }, () => [5, 0])
+    const attribute = parse(der(0x30, der(0x06, [0x2a, 3]), der(0x31, ...nulls)))
+    const odd = changed((_fields, signer) => (signer[3] as Constructed).valueBlock.value.push(attribute))
+    await expect(verify(odd)).rejects.toMatchObject({ reason: 'too-complex' })
+  })
+
+  it('beyond 16 MiB is too complex, and below it damaged or not', async () => {
+    const long = new Uint8Array(16 * 1024 * 1024 + 1)
+    await expect(verify(long)).rejects.toMatchObject({ reason: 'too-complex' })
+    await expect(verify(long.subarray(1))).rejects.toMatchObject({ reason: 'malformed' })
+  })
+
+  it('in its certificates, beyond 1 MiB, is too complex', async () => {
+    const filler = parse(der(0x30, der(0x04, new Uint8Array(60_000))))
+    const odd = changed((fields) => {
+      const certificates = (fields.at(-2) as Constructed).valueBlock.value
+      while (certificates.length < 20) certificates.push(filler)
+    })
+    await expect(verify(odd)).rejects.toMatchObject({ reason: 'too-complex' })
+  })
+})
+
+describe('a file in BER', () => {
+  it('with indefinite lengths around its signed parts is valid', async () => {
+    const whole = parse(file) as Sequence
+    const [type, content] = whole.valueBlock.value as [ObjectIdentifier, Constructed]
+    const [signedData] = content.valueBlock.value as [Sequence]
+    const encoded = (block: BaseBlock): Uint8Array => new Uint8Array(block.toBER())
+    const open = (tag: number, ...parts: readonly Uint8Array[]): Uint8Array =>
+      Uint8Array.from([tag, 0x80, ...parts.flatMap((part) => [...part]), 0, 0])
+    const fields = signedData.valueBlock.value.map((field, at) => {
+      const children = (field as Constructed).valueBlock.value
+      return at < 2 ? encoded(field) : open(encoded(field)[0] ?? 0, ...children.map(encoded))
+    })
+    const odd = open(0x30, encoded(type), open(0xa0, open(0x30, ...fields)))
+    expect((await verify(odd)).valid).toBe(true)
+    for (let end = 0; end < odd.length; end += 7)
+      await expect(verify(odd.subarray(0, end))).rejects.toMatchObject({ reason: 'malformed' })
+  })
+})
+
+describe('a signing time', () => {
+  const signingTime = '1.2.840.113549.1.9.5'
+  const withTime = (time: Uint8Array): Promise<Uint8Array> =>
+    resign(file, person, (attributes) => [
+      ...attributes.filter(({ type }) => type !== signingTime),
+      new Attribute({ type: signingTime, values: [parse(time)] }),
+    ])
+
+  it.each([
+    ['UTCTime', der(0x17, text('261124120000Z')), '2026-11-24T12:00:00.000Z'],
+    ['GeneralizedTime', der(0x18, text('20261124120000Z')), '2026-11-24T12:00:00.000Z'],
+    ['GeneralizedTime of 2050', der(0x18, text('20500101000000Z')), '2050-01-01T00:00:00.000Z'],
+  ])('as %s is reported', async (_what, time, expected) => {
+    const found = await verify(await withTime(time))
+    expect(found.valid).toBe(true)
+    expect(found.signers[0]?.signingTime?.toISOString()).toBe(expected)
+  })
+
+  it.each([
+    ['that is no time', der(0x17, text('notatime'))],
+    ['of month 13', der(0x17, text('261301120000Z'))],
+    ['of the 31st of April', der(0x17, text('260431120000Z'))],
+    ['without seconds', der(0x17, text('2611241200Z'))],
+    ['with an offset', der(0x17, text('261124120000+0100'))],
+    ['with a fraction', der(0x18, text('20261124120000.5Z'))],
+    ['of local time', der(0x18, text('20261124120000'))],
+    ['in a text', der(0x0c, text('261124120000Z'))],
+    ['in a SEQUENCE', der(0x30, der(0x17, text('261124120000Z')))],
+    ['that is NULL', der(0x05)],
+  ])('%s makes the file malformed', async (_what, time) => {
+    await expect(verify(await withTime(time))).rejects.toMatchObject({ reason: 'malformed' })
+  })
+})
+
+describe('a signer’s certificate', () => {
+  const times = (from: string): Uint8Array =>
+    der(0x30, der(0x17, text(from)), der(0x17, text('360101000000Z')))
+
+  it('whose times are not in the form of the standard makes the file malformed', async () => {
+    for (const from of ['2612150000Z', '261301000000Z']) {
+      const odd = await reissue(person, root, { validity: times(from) })
+      const certificate = new Certificate({ schema: fromBER(odd.der).result })
+      const signed = openSignedData(file)
+      signed.certificates = [certificate]
+      for (const trust of [trustedBy([root.der]), notChecked] as const)
+        await expect(verifyDetached(closeSignedData(signed), letter, { trust })).rejects.toMatchObject({
+          reason: 'malformed',
+        })
+      // Beside the signer's own it harms nothing.
+      signed.certificates.push(...(openSignedData(file).certificates ?? []))
+      const [, own] = signed.certificates
+      signed.certificates = own === undefined ? [] : [own]
+      expect((await verify(closeSignedData(signed))).valid).toBe(true)
+    }
+  })
+
+  it.each([1, 2, 4])(
+    'with RSA exponent %i makes no signature valid, whoever is trusted',
+    async (exponent) => {
+      const modulus = new Uint8Array(256).fill(0xff)
+      const key = der(0x30, der(0x02, [0], modulus), der(0x02, [exponent]))
+      const algorithm = der(0x30, [0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0])
+      const forged = await reissue(person, root, { publicKeyInfo: der(0x30, algorithm, der(0x03, [0], key)) })
+      const signer: Signer = {
+        certificate: forged.der,
+        chain: [],
+        algorithm: 'RS256',
+        sign: async (bytes) => {
+          const sha256 = [0x30, 13, 0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0]
+          const info = der(0x30, sha256, der(0x04, createHash('sha256').update(bytes).digest()))
+          return Uint8Array.of(0, 1, ...new Uint8Array(253 - info.length).fill(0xff), 0, ...info)
+        },
+      }
+      const signature = await signDetached(signer, letter)
+      const found = await verifyDetached(signature, letter, { trust: notChecked })
+      expect(found).toMatchObject({ valid: false, signers: [{ signatureValid: false, digestMatches: true }] })
+      expect(await verify(signature)).toMatchObject({ valid: false, signers: [{ trust: 'untrusted' }] })
+    },
+  )
+
+  it('from a CA for other names is not trusted, though its constraints are not critical', async () => {
+    const at = new Date('2026-12-01T12:00:00Z')
+    const trust = trustedBy([bytesOf(cases.root)])
+    const of = (name: 'small' | 'nameConstraints') =>
+      verifyDetached(bytesOf(cases[name]), bytesOf(cases.document), { trust, at })
+    expect((await of('small')).valid).toBe(true)
+    expect(await of('nameConstraints')).toMatchObject({
+      valid: false,
+      signers: [{ signatureValid: true, trust: 'untrusted', trustError: { reason: 'name-constraints' } }],
+    })
+  })
+})
