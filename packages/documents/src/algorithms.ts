@@ -2,7 +2,8 @@
 import { Integer, Null } from 'asn1js'
 import { copyOf } from '@webtoki/apdu/bytes'
 import { AlgorithmIdentifier, RSASSAPSSParams } from 'pkijs'
-import type { SignatureAlgorithm } from '@webtoki/trust'
+import { readSignatureScheme, type SignatureAlgorithm, type SignatureScheme } from '@webtoki/trust'
+import { objectIdentifier, sequenceOf } from '@webtoki/trust/der'
 import { DocumentError } from './errors.ts'
 import type { HashName } from './digest.ts'
 
@@ -58,43 +59,33 @@ export function signatureIdentifier(algorithm: SignatureAlgorithm): AlgorithmIde
   return new AlgorithmIdentifier({ algorithmId: RSA_PSS, algorithmParams: parameters.toSchema() })
 }
 
-/** What a signature in a file was made with. */
-export interface FoundAlgorithm {
-  readonly kind: 'rsa' | 'pss' | 'ecdsa'
-  readonly hash: HashName
-  readonly saltBytes?: number
-}
-
-/** Throws DocumentError 'unsupported-algorithm'. */
-export function foundAlgorithm(signature: AlgorithmIdentifier, digest: AlgorithmIdentifier): FoundAlgorithm {
-  const { algorithmId } = signature
-  const digestHash = foundHash(digest)
-  if (algorithmId === RSA_ENCRYPTION) return { kind: 'rsa', hash: digestHash }
-  const rsa = rsaOids[algorithmId]
-  if (rsa !== undefined) return { kind: 'rsa', hash: rsa }
-  const ecdsa = ecdsaOids[algorithmId]
-  if (ecdsa !== undefined) return { kind: 'ecdsa', hash: ecdsa }
-  if (algorithmId !== RSA_PSS) throw new DocumentError('unsupported-algorithm')
+/** What a signature in a file was made with; both AlgorithmIdentifiers in DER. Throws DocumentError 'unsupported-algorithm'. */
+export function foundAlgorithm(signature: Uint8Array, digest: Uint8Array): SignatureScheme {
+  const hash = foundHash(digest)
+  if (identifierOf(signature) === RSA_ENCRYPTION) return { kind: 'rsa', hash }
   try {
-    const { hashAlgorithm, maskGenAlgorithm, saltLength, trailerField } = new RSASSAPSSParams({
-      schema: signature.algorithmParams,
-    })
-    const found = { kind: 'pss', hash: foundHash(hashAlgorithm), saltBytes: saltLength } as const
-    // The platform masks by the same hash and ends in 0xBC (RFC 4055, 3.1), whatever the file names.
-    const mask = foundHash(new AlgorithmIdentifier({ schema: maskGenAlgorithm.algorithmParams }))
-    if (maskGenAlgorithm.algorithmId === MGF1 && mask === found.hash && trailerField === 1) return found
-    throw new DocumentError('unsupported-algorithm')
+    const scheme = readSignatureScheme(signature)
+    if (typeof scheme === 'object') return scheme
   } catch (cause) {
     throw new DocumentError('unsupported-algorithm', { cause })
   }
+  throw new DocumentError('unsupported-algorithm')
 }
 
-/** The hash that a file names. Throws DocumentError 'unsupported-algorithm'. */
-export function foundHash({ algorithmId }: AlgorithmIdentifier): HashName {
+/** The hash that an AlgorithmIdentifier in DER names. Throws DocumentError 'unsupported-algorithm'. */
+export function foundHash(algorithm: Uint8Array): HashName {
+  const id = identifierOf(algorithm)
   const names = Object.keys(hashOids) as HashName[]
-  const found = names.find((name) => hashOids[name] === algorithmId)
+  const found = names.find((name) => hashOids[name] === id)
   if (found === undefined) throw new DocumentError('unsupported-algorithm')
   return found
+}
+
+/** Throws RangeError. */
+function identifierOf(algorithm: Uint8Array): string {
+  const [oid] = sequenceOf(algorithm)
+  if (oid === undefined) throw new RangeError('not an AlgorithmIdentifier')
+  return objectIdentifier(oid)
 }
 
 /** An INTEGER of an unsigned number: a zero byte before a high bit, none that is not needed. */

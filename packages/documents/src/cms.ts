@@ -2,8 +2,7 @@
  * The parts of a SignedData that signatures are verified by: RFC 5652, 3 and 5.1, in BER (X.690, 8.1). Revocation lists,
  * unsigned attributes and content are stepped over, so that their size costs nothing.
  */
-import { fromBER } from 'asn1js'
-import { SignerInfo } from 'pkijs'
+import { objectIdentifier, Tag } from '@webtoki/trust/der'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
 
@@ -11,15 +10,36 @@ import { oids } from './oids.ts'
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 const MAX_SIGNERS = 200
 const MAX_CERTIFICATES = 200
-/** Of all certificates together, and of all signers together without their unsigned attributes. */
+const MAX_ATTRIBUTES = 1000
+const MAX_VALUES = 1000
+/** Of all certificates together, and of all signers' signed attributes together. */
 const MAX_PART_BYTES = 1024 * 1024
 
 /** What the verification needs, as views of the file. */
 export interface SignedDataParts {
   /** Each in DER; other kinds of certificates are left out. */
   readonly certificates: readonly Uint8Array[]
-  /** SignerInfos without their unsigned attributes. */
-  readonly signerInfos: readonly Uint8Array[]
+  readonly signers: readonly SignerParts[]
+}
+
+/** What stands in a SignerInfo. */
+export interface SignerParts {
+  /** Which certificate signed: Name in DER and the INTEGER's content, or its subjectKeyIdentifier. */
+  readonly certificate:
+    | { readonly issuer: Uint8Array; readonly serialNumber: Uint8Array }
+    | { readonly subjectKeyIdentifier: Uint8Array }
+  /** AlgorithmIdentifiers in DER. */
+  readonly digestAlgorithm: Uint8Array
+  readonly signatureAlgorithm: Uint8Array
+  readonly signedAttributes: SignedAttributes | undefined
+  readonly signature: Uint8Array
+}
+
+/** The signed attributes of one signer. */
+export interface SignedAttributes {
+  /** As they were signed: a SET OF in the file's own bytes (RFC 5652, 5.4). */
+  readonly signed: Uint8Array
+  readonly all: readonly { readonly type: string; readonly values: readonly Uint8Array[] }[]
 }
 
 interface BerElement {
@@ -32,49 +52,71 @@ interface BerElement {
 /** Throws DocumentError 'not-signed-data' and 'too-complex'; RangeError if the file is damaged. */
 export function readSignedData(file: Uint8Array): SignedDataParts {
   if (file.length > MAX_FILE_BYTES) throw new DocumentError('too-complex')
-  const [type, content] = elementsOf(elementAt(file, 0, SEQUENCE).value)
-  if (type?.tag !== OBJECT_IDENTIFIER || content?.tag !== 0xa0) throw new RangeError('not a ContentInfo')
-  if (!isSignedData(type.whole)) throw new DocumentError('not-signed-data')
+  const [type, content] = elementsOf(elementAt(file, 0, Tag.sequence).value)
+  if (type === undefined || content?.tag !== 0xa0) throw new RangeError('not a ContentInfo')
+  if (identifier(type) !== oids.signedData) throw new DocumentError('not-signed-data')
   // version, digestAlgorithms, encapContentInfo, certificates [0], crls [1], signerInfos.
-  const [, , , ...sets] = elementsOf(elementAt(content.value, 0, SEQUENCE).value)
+  const [, , , ...sets] = elementsOf(elementAt(content.value, 0, Tag.sequence).value)
   const signers = sets.at(-1)
   const certificates = sets.find(({ tag }) => tag === 0xa0)
-  if (signers?.tag !== SET) throw new RangeError('no SignerInfos')
-  const infos = elementsOf(signers.value, MAX_SIGNERS).map(({ value }) => withoutUnsigned(value))
+  if (signers?.tag !== Tag.set) throw new RangeError('no SignerInfos')
+  const infos = elementsOf(signers.value, MAX_SIGNERS).map(signerOf)
   const found = certificates === undefined ? [] : elementsOf(certificates.value, MAX_CERTIFICATES)
+  const ders = found.filter(({ tag }) => tag === Tag.sequence).map(({ whole }) => whole)
+  limit(ders)
+  limit(infos.map(({ signedAttributes }) => signedAttributes?.signed ?? new Uint8Array()))
+  return { certificates: ders, signers: infos }
+}
+
+/** Unsigned attributes, [1], stand last and are not looked at. */
+function signerOf(info: BerElement): SignerParts {
+  if (info.tag !== Tag.sequence) throw new RangeError('not a SignerInfo')
+  const [version, sid, digestAlgorithm, ...rest] = elementsOf(info.value)
+  const attributes = rest[0]?.tag === 0xa0 ? rest.shift() : undefined
+  const [signatureAlgorithm, signature, unsigned, ...more] = rest
+  if (version?.tag !== Tag.integer || sid === undefined || digestAlgorithm === undefined)
+    throw new RangeError('not a SignerInfo')
+  if (signatureAlgorithm === undefined || signature?.tag !== Tag.octetString)
+    throw new RangeError('not a SignerInfo')
+  if ((unsigned !== undefined && unsigned.tag !== 0xa1) || more.length > 0)
+    throw new RangeError('not a SignerInfo')
   return {
-    certificates: limited(found.filter(({ tag }) => tag === SEQUENCE).map(({ whole }) => whole)),
-    signerInfos: limited(infos),
+    certificate: certificateOf(sid),
+    digestAlgorithm: digestAlgorithm.whole,
+    signatureAlgorithm: signatureAlgorithm.whole,
+    signedAttributes: attributes && attributesOf(attributes),
+    signature: signature.value,
   }
 }
 
-const OBJECT_IDENTIFIER = 0x06
-const SEQUENCE = 0x30
-const SET = 0x31
-
-function isSignedData(type: Uint8Array): boolean {
-  const { result } = fromBER(new Uint8Array(type))
-  return (result as unknown as { getValue?: () => string }).getValue?.() === oids.signedData
+function certificateOf({ tag, value }: BerElement): SignerParts['certificate'] {
+  if (tag === 0x80) return { subjectKeyIdentifier: value }
+  const [issuer, serialNumber, ...more] = tag === Tag.sequence ? elementsOf(value) : []
+  if (issuer === undefined || serialNumber?.tag !== Tag.integer || more.length > 0)
+    throw new RangeError('not a SignerIdentifier')
+  return { issuer: issuer.whole, serialNumber: serialNumber.value }
 }
 
-/** Unsigned attributes, [1], stand last: a SEQUENCE of what stands before them. */
-function withoutUnsigned(info: Uint8Array): Uint8Array {
-  const kept = elementsOf(info, 8).filter(({ tag }, at) => at < 3 || tag !== 0xa1)
-  const bytes = kept.reduce((sum, { whole }) => sum + whole.length, 0)
-  const rebuilt = new Uint8Array(6 + bytes)
-  rebuilt.set([SEQUENCE, 0x84, bytes >>> 24, (bytes >> 16) & 0xff, (bytes >> 8) & 0xff, bytes & 0xff])
-  let at = 6
-  for (const { whole } of kept) {
-    rebuilt.set(whole, at)
-    at += whole.length
-  }
-  return rebuilt
+function attributesOf({ value, whole }: BerElement): SignedAttributes {
+  // Tagged [0] in the file, signed as the SET that they are.
+  const signed = new Uint8Array(whole)
+  signed[0] = Tag.set
+  const all = elementsOf(value, MAX_ATTRIBUTES).map((attribute) => {
+    const [type, values, ...more] = attribute.tag === Tag.sequence ? elementsOf(attribute.value) : []
+    if (type === undefined || values?.tag !== Tag.set || more.length > 0)
+      throw new RangeError('not an attribute')
+    return { type: identifier(type), values: elementsOf(values.value, MAX_VALUES).map((each) => each.whole) }
+  })
+  return { signed, all }
 }
 
-function limited(parts: readonly Uint8Array[]): readonly Uint8Array[] {
+function identifier({ tag, value, whole }: BerElement): string {
+  return objectIdentifier({ tag, value, der: whole })
+}
+
+function limit(parts: readonly Uint8Array[]): void {
   const bytes = parts.reduce((sum, part) => sum + part.length, 0)
   if (bytes > MAX_PART_BYTES) throw new DocumentError('too-complex')
-  return parts
 }
 
 /** The elements that fill these bytes. Throws DocumentError 'too-complex' for more than `max`, RangeError if damaged. */
@@ -136,13 +178,4 @@ function headAt(
   }
   if (at + length > bytes.length) throw new RangeError('an element ends too early')
   return { tag, from: at, length }
-}
-
-/** Reads one of `signerInfos`. Throws whatever asn1js and pkijs throw. */
-export function readSignerInfo(bytes: Uint8Array): SignerInfo {
-  const parsed = fromBER(new Uint8Array(bytes))
-  if (parsed.offset !== -1) return new SignerInfo({ schema: parsed.result })
-  // asn1js counts elements and depth, which says nothing of whether they are damaged.
-  if (parsed.result.error.startsWith('Maximum ASN.1')) throw new DocumentError('too-complex')
-  throw new RangeError(parsed.result.error)
 }

@@ -1,10 +1,17 @@
 /** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
-import { Constructed, type Integer, OctetString, Sequence } from 'asn1js'
-import { type Attribute, IssuerAndSerialNumber, RelativeDistinguishedNames, type SignerInfo } from 'pkijs'
-import { keyOf, type Name, readName, readTime, same, SignatureVerifier } from '@webtoki/trust'
+import {
+  keyOf,
+  type Name,
+  readName,
+  readTime,
+  same,
+  type SignatureScheme,
+  SignatureVerifier,
+} from '@webtoki/trust'
+import { type DerElement, objectIdentifier, onlyElement, sequenceOf, Tag } from '@webtoki/trust/der'
 import { PathMemory, type ReadCertificate } from '@webtoki/trust/path'
-import { foundAlgorithm, type FoundAlgorithm, foundHash } from './algorithms.ts'
-import { readSignedData, readSignerInfo, type SignedDataParts } from './cms.ts'
+import { foundAlgorithm, foundHash } from './algorithms.ts'
+import { readSignedData, type SignedAttributes, type SignedDataParts, type SignerParts } from './cms.ts'
 import type { DocumentData, ReadOptions } from './data.ts'
 import { type DigestElsewhere, digestDocument, digestElsewhere, hash, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
@@ -95,13 +102,13 @@ export async function verifyDetached(
 ): Promise<Verification> {
   const turn = turns()
   const parts = guarded(() => readSignedData(signature))
-  if (parts.signerInfos.length === 0) throw new DocumentError('no-signer')
+  if (parts.signers.length === 0) throw new DocumentError('no-signer')
   const memory = new PathMemory()
   const certificates = await certificatesOf(parts, memory, turn)
   const readings: Reading[] = []
-  for (const info of parts.signerInfos) {
+  for (const info of parts.signers) {
     await turn()
-    readings.push(guarded(() => readSigner(readSignerInfo(info), certificates)))
+    readings.push(guarded(() => readSigner(info, certificates)))
   }
   const names = [...new Set(readings.map(({ digestHash }) => digestHash))]
   const digests = await digestsOf(names, data, options)
@@ -180,7 +187,7 @@ function issuerAndSerial(issuer: Name, serialNumber: Uint8Array): string {
 
 interface Reading {
   readonly read: ReadCertificate
-  readonly algorithm: FoundAlgorithm
+  readonly algorithm: SignatureScheme
   readonly digestHash: HashName
   readonly signature: Uint8Array
   /** The signed attributes as SET OF; undefined where the document itself is signed. */
@@ -195,33 +202,30 @@ interface Reading {
 interface NamedCertificate {
   readonly name: HashName
   readonly digest: Uint8Array
-  /** Undefined where the attribute leaves issuer and serial number to the hash. */
-  readonly issuerSerial: Sequence | undefined
+  /** IssuerSerial in DER; undefined if the attribute leaves issuer and serial number to the hash. */
+  readonly issuerSerial: Uint8Array | undefined
 }
 
-function readSigner(info: SignerInfo, certificates: Certificates): Reading {
-  const read = certificateNamed(info, certificates)
+function readSigner(signer: SignerParts, certificates: Certificates): Reading {
+  const read = certificateNamed(signer, certificates)
   if (read === undefined)
     throw new DocumentError(certificates.areDamaged ? 'malformed' : 'certificate-missing')
-  const values = onlyValues(info.signedAttrs?.attributes ?? [])
-  const attributes =
-    info.signedAttrs === undefined ? undefined : new Uint8Array(info.signedAttrs.encodedValue.slice(0))
-  // Tagged [0] in the file, signed as the SET that they are (RFC 5652, 5.4).
-  if (attributes !== undefined) attributes[0] = 0x31
-  const digestValue = values.get(oids.messageDigest) as OctetString | undefined
-  const time = values.get(oids.signingTime) as { valueBeforeDecodeView: Uint8Array } | undefined
-  const type = values.get(oids.contentType) as { getValue?: () => string } | undefined
+  const values = onlyValues(signer.signedAttributes?.all ?? [])
+  const value = <T>(type: string, reader: (der: Uint8Array) => T): T | undefined => {
+    const der = values.get(type)
+    return der && reader(der)
+  }
   return {
     read,
-    algorithm: foundAlgorithm(info.signatureAlgorithm, info.digestAlgorithm),
-    digestHash: foundHash(info.digestAlgorithm),
-    signature: copyOf(info.signature.valueBlock.valueHexView),
-    attributes,
-    messageDigest: digestValue?.valueBlock.valueHexView.slice(),
-    contentType: type?.getValue?.(),
-    // Strict, though it is only reported: asn1js makes some date of everything.
-    signingTime: time === undefined ? undefined : readTime(new Uint8Array(time.valueBeforeDecodeView)),
-    namedCertificate: namedCertificateOf(values.get(oids.signingCertificateV2) as Sequence | undefined),
+    algorithm: foundAlgorithm(signer.signatureAlgorithm, signer.digestAlgorithm),
+    digestHash: foundHash(signer.digestAlgorithm),
+    signature: signer.signature,
+    attributes: signer.signedAttributes?.signed,
+    messageDigest: value(oids.messageDigest, (der) => onlyElement(der, Tag.octetString).value),
+    contentType: value(oids.contentType, (der) => objectIdentifier(onlyElement(der))),
+    // Strict, though it is only reported: a file that names no time is not shown with some other one.
+    signingTime: value(oids.signingTime, readTime),
+    namedCertificate: value(oids.signingCertificateV2, readNamedCertificate),
   }
 }
 
@@ -229,59 +233,57 @@ function readSigner(info: SignerInfo, certificates: Certificates): Reading {
  * Of an attribute that stands there twice, or with two values, each verifier would take another: one signature over two
  * documents. RFC 5652, 11.1 to 11.3, and RFC 5035, 3, allow one attribute of one value.
  */
-function onlyValues(attributes: readonly Attribute[]): ReadonlyMap<string, unknown> {
-  const values = new Map<string, unknown>()
-  for (const attribute of attributes) {
-    if (!once.has(attribute.type)) continue
-    if (values.has(attribute.type) || attribute.values.length !== 1) throw new DocumentError('malformed')
-    values.set(attribute.type, attribute.values[0])
+function onlyValues(attributes: SignedAttributes['all']): ReadonlyMap<string, Uint8Array> {
+  const found = new Map<string, Uint8Array>()
+  for (const { type, values } of attributes) {
+    if (!once.has(type)) continue
+    const [value, ...more] = values
+    if (found.has(type) || value === undefined || more.length > 0) throw new DocumentError('malformed')
+    found.set(type, value)
   }
-  return values
+  return found
 }
 
 function certificateNamed(
-  { sid }: SignerInfo,
+  { certificate }: SignerParts,
   { byIssuerAndSerial, bySubjectKey }: Certificates,
 ): ReadCertificate | undefined {
-  if (sid instanceof IssuerAndSerialNumber) {
-    const issuer = readName(new Uint8Array(sid.issuer.valueBeforeDecode))
-    return byIssuerAndSerial.get(issuerAndSerial(issuer, sid.serialNumber.valueBlock.valueHexView))
-  }
-  const identifier = (sid as { valueBlock?: { valueHexView?: Uint8Array } } | undefined)?.valueBlock
-    ?.valueHexView
-  return identifier === undefined ? undefined : bySubjectKey.get(keyOf(identifier))
+  if ('subjectKeyIdentifier' in certificate) return bySubjectKey.get(keyOf(certificate.subjectKeyIdentifier))
+  return byIssuerAndSerial.get(issuerAndSerial(readName(certificate.issuer), certificate.serialNumber))
 }
 
 /** The first ESSCertIDv2: a hash, if it is not SHA-256, then the digest, then issuer and serial number (RFC 5035, 4). */
-function namedCertificateOf(attribute: Sequence | undefined): NamedCertificate | undefined {
-  if (attribute === undefined) return undefined
-  const certs = attribute.valueBlock.value[0] as Sequence | undefined
-  const values = (certs?.valueBlock.value[0] as Sequence | undefined)?.valueBlock.value ?? []
-  const [first, second, third] = values
-  if (first === undefined) throw new DocumentError('malformed')
-  if ('valueHexView' in first.valueBlock && first.idBlock.tagNumber === 4) {
-    const digest = (first as OctetString).valueBlock.valueHexView.slice()
-    return { name: 'SHA-256', digest, issuerSerial: second as Sequence | undefined }
+function readNamedCertificate(attribute: Uint8Array): NamedCertificate {
+  const [certificates] = sequenceOf(attribute)
+  const [first] = certificates === undefined ? [] : sequenceOf(certificates.der)
+  const values: DerElement[] = first === undefined ? [] : [...sequenceOf(first.der)]
+  const algorithm = values[0]?.tag === Tag.sequence ? values.shift() : undefined
+  const [digest, issuerSerial] = values
+  if (digest?.tag !== Tag.octetString) throw new DocumentError('malformed')
+  return {
+    name: algorithm === undefined ? 'SHA-256' : foundHash(algorithm.der),
+    digest: digest.value,
+    issuerSerial: issuerSerial?.der,
   }
-  const [oid] = (first as Sequence).valueBlock.value
-  const algorithmId = (oid as unknown as { getValue(): string }).getValue()
-  const name = foundHash({ algorithmId } as Parameters<typeof foundHash>[0])
-  const digest = (second as OctetString).valueBlock.valueHexView.slice()
-  return { name, digest, issuerSerial: third as Sequence | undefined }
 }
 
 /** All that the attribute says has to be true of the certificate: of two answers, verifiers would take either. */
 function isThatNamed(
   { name, digest, issuerSerial }: NamedCertificate,
-  { der, certificate }: ReadCertificate,
+  { der, issuer, serialNumber }: ReadCertificate,
 ): boolean {
   if (!same(hash(name, der), digest)) return false
   if (issuerSerial === undefined) return true
   try {
-    const [names, serial] = issuerSerial.valueBlock.value as [Sequence, Integer]
-    const [directoryName, ...more] = names.valueBlock.value as [Constructed, ...unknown[]]
-    const issuer = new RelativeDistinguishedNames({ schema: directoryName.valueBlock.value[0] })
-    return more.length === 0 && issuer.isEqual(certificate.issuer) && serial.isEqual(certificate.serialNumber)
+    const [names, serial] = sequenceOf(issuerSerial)
+    const [directoryName, ...more] = names === undefined ? [] : sequenceOf(names.der)
+    return (
+      serial !== undefined &&
+      directoryName?.tag === 0xa4 &&
+      more.length === 0 &&
+      readName(directoryName.value).key === issuer.key &&
+      same(serial.value, serialNumber)
+    )
   } catch {
     return false
   }

@@ -10,6 +10,7 @@ export interface DerElement {
   readonly der: Uint8Array
 }
 
+/** Tags of ASN.1 (X.680, 8.6) as their byte in DER. */
 export const Tag = {
   boolean: 0x01,
   integer: 0x02,

@@ -4,7 +4,7 @@ export { ecdsaNumbers } from './der.ts'
 export { type Name, readName } from './name.ts'
 export { readTime } from './time.ts'
 export { type CurveName, type PublicKey, readPublicKey } from './public-key.ts'
-export { type SignatureScheme, SignatureVerifier } from './signature.ts'
+export { readSignatureScheme, type SignatureScheme, SignatureVerifier } from './signature.ts'
 export {
   type SignatureAlgorithm,
   type Signer,
