@@ -6,6 +6,7 @@ import { bundleSize, entries } from './bundle-size.ts'
 import { demoPage } from './demo-page.ts'
 import { digestThroughput } from './digest-throughput.ts'
 import { driverTime, exchanges } from './driver-time.ts'
+import { manySigners } from './many-signers.ts'
 import { scenarios } from './scenarios.ts'
 import { sideBySide } from './side-by-side.ts'
 import { type BlockCounts, tpduByLibccid, tpduByUs, tpduScenarios } from './tpdu-scenarios.ts'
@@ -62,6 +63,12 @@ console.log(
     `${Math.round(throughput.hashWasm)} MB/s (ratio ${digestRatio}), node:crypto ${Math.round(throughput.nodeCrypto)} MB/s`,
 )
 
+const verification = await manySigners()
+console.log(
+  `80 signers, 50 certificates: verified in ${Math.round(verification.milliseconds)} ms, ` +
+    `longest task ${Math.round(verification.longestTaskMs)} ms (aims: below 300 and 50)`,
+)
+
 const gzipBytes: Record<string, number> = {}
 for (const name of ['login', 'signing'] as const)
   gzipBytes[name] = (await bundleSize(entries[name])).gzipBytes
@@ -103,6 +110,7 @@ const json = {
   driverMicrosecondsPerApdu: microseconds,
   driverRatioToBareRoundTrip: ratios,
   digestRatioToHashWasm: digestRatio,
+  manySigners: verification,
   gzipBytes,
   ...(both === undefined ? {} : { sideBySide: both }),
   ...(page === undefined ? {} : { demoReadyMs: Math.round(page.readyMs), demoPage: page }),
