@@ -32,9 +32,15 @@ export class Sessions {
       this.#sessions.delete(name)
     }
     if (this.#sessions.size < MAX_SESSIONS) return
-    const sessions = [...this.#sessions]
-    const [first] = sessions.find(([, { person }]) => person === undefined) ?? sessions[0] ?? ['']
-    this.#sessions.delete(first)
+    // Without a copy: whoever fills the table asks often.
+    let first: string | undefined
+    for (const [name, { person }] of this.#sessions) {
+      first ??= name
+      if (person !== undefined) continue
+      first = name
+      break
+    }
+    if (first !== undefined) this.#sessions.delete(first)
   }
 
   /** Whether this was issued here, and its time is not up. */
