@@ -10,12 +10,14 @@ import { oids } from './oids.ts'
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 const MAX_SIGNERS = 200
 const MAX_CERTIFICATES = 200
-const MAX_ATTRIBUTES = 1000
-const MAX_VALUES = 1000
+const MAX_ATTRIBUTES = 100
+const MAX_VALUES = 100
+/** Within an element of indefinite length, whose end has to be looked for. */
+const MAX_INNER_ELEMENTS = 100_000
 /** Of all certificates together, and of all signers' signed attributes together. */
 const MAX_PART_BYTES = 1024 * 1024
 
-/** What the verification needs, as views of the file. */
+/** What the verification needs, as views of a copy of the file. */
 export interface SignedDataParts {
   /** Each in DER; other kinds of certificates are left out. */
   readonly certificates: readonly Uint8Array[]
@@ -50,8 +52,10 @@ interface BerElement {
 }
 
 /** Throws DocumentError 'not-signed-data' and 'too-complex'; RangeError if the file is damaged. */
-export function readSignedData(file: Uint8Array): SignedDataParts {
-  if (file.length > MAX_FILE_BYTES) throw new DocumentError('too-complex')
+export function readSignedData(bytes: Uint8Array): SignedDataParts {
+  if (bytes.length > MAX_FILE_BYTES) throw new DocumentError('too-complex')
+  // The caller may write into its own while the signatures are verified.
+  const file = new Uint8Array(bytes)
   const [type, content] = elementsOf(elementAt(file, 0, Tag.sequence).value)
   if (type === undefined || content?.tag !== 0xa0) throw new RangeError('not a ContentInfo')
   if (identifier(type) !== oids.signedData) throw new DocumentError('not-signed-data')
@@ -140,7 +144,8 @@ function elementAt(bytes: Uint8Array, at: number, tag?: number): BerElement {
   }
   // Of an indefinite length: it ends where as many ends have come as such elements have begun.
   let end = head.from
-  for (let open = 1; open > 0; ) {
+  for (let open = 1, count = 0; open > 0; count++) {
+    if (count > MAX_INNER_ELEMENTS) throw new DocumentError('too-complex')
     if (bytes[end] === 0 && bytes[end + 1] === 0) {
       open--
       end += 2
