@@ -64,12 +64,17 @@ interface Known {
 
 /**
  * What was read and verified, for several paths: each certificate is read once, each signature verified once and each key
- * imported once. Everything is found by its bytes. It forgets all after 500 certificates, so it may live as long as you like.
+ * imported once. Everything is found by its bytes. It forgets all after 500 certificates.
  */
 export class PathMemory {
-  #certificates = new Map<string, Known>()
+  #certificates: Map<string, Known>
   #signatures = new Map<string, Promise<boolean>>()
   #verifier = new SignatureVerifier()
+
+  /** Knows the certificates that `other` has read, and tells it of no further ones: those of people are soon forgotten. */
+  constructor(other?: PathMemory) {
+    this.#certificates = new Map(other === undefined ? [] : other.#certificates)
+  }
 
   /** Reads a certificate in DER, or remembers it. Throws PathError 'malformed'. */
   read(der: Uint8Array): ReadCertificate {

@@ -45,10 +45,9 @@ export interface LoginVerifier {
 export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
   const { origin, anchors, nonces, revocation } = options
   if (!isOrigin(origin)) throw new RangeError(`'${origin}' is no origin as browsers print it.`)
-  // Anchors and intermediates are the same at each login.
-  const memory = new PathMemory()
   // Else everybody would be told later that nobody knows the issuer of their card.
-  for (const [at, anchor] of anchors.entries()) checkAnchor(anchor, at)
+  const issuers = new PathMemory()
+  for (const [at, anchor] of anchors.entries()) checkAnchor(anchor, at, issuers)
   return {
     verify: async (token, session) => {
       // First of all, so that no token can be tried twice.
@@ -80,7 +79,12 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   ): Promise<readonly Uint8Array[]> {
     try {
       const between = intermediates === undefined ? {} : { intermediates }
-      return await verifyPath(der, { anchors, ...between, memory, at: now?.() ?? new Date() })
+      return await verifyPath(der, {
+        anchors,
+        ...between,
+        memory: new PathMemory(issuers),
+        at: now?.() ?? new Date(),
+      })
     } catch (error) {
       if (!(error instanceof PathError)) throw error
       switch (error.reason) {
@@ -96,9 +100,9 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   }
 }
 
-function checkAnchor(der: ByteSource, at: number): void {
+function checkAnchor(der: Uint8Array, at: number, issuers: PathMemory): void {
   try {
-    readCertificate(der)
+    issuers.read(der)
   } catch (cause) {
     throw new RangeError(`Anchor ${at} is no X.509 certificate in DER; PEM has to be decoded first.`, {
       cause,
