@@ -2,6 +2,7 @@
  * The parts of a SignedData that signatures are verified by: RFC 5652, 3 and 5.1, in BER (X.690, 8.1). Revocation lists,
  * unsigned attributes and content are stepped over, so that their size costs nothing.
  */
+import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { objectIdentifier, Tag } from '@webtoki/trust/der'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
@@ -52,10 +53,10 @@ interface BerElement {
 }
 
 /** Throws DocumentError 'not-signed-data' and 'too-complex'; RangeError if the file is damaged. */
-export function readSignedData(bytes: Uint8Array): SignedDataParts {
-  if (bytes.length > MAX_FILE_BYTES) throw new DocumentError('too-complex')
+export function readSignedData(bytes: ByteSource): SignedDataParts {
+  if (bytes.byteLength > MAX_FILE_BYTES) throw new DocumentError('too-complex')
   // The caller may write into its own while the signatures are verified.
-  const file = new Uint8Array(bytes)
+  const file = copyOf(bytes)
   const [type, content] = elementsOf(elementAt(file, 0, Tag.sequence).value)
   if (type === undefined || content?.tag !== 0xa0) throw new RangeError('not a ContentInfo')
   if (identifier(type) !== oids.signedData) throw new DocumentError('not-signed-data')

@@ -1,4 +1,5 @@
 /** A document's digest, in constant memory. */
+import { isByteSource, viewOf } from '@webtoki/apdu/bytes'
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { createSHA256, createSHA384, createSHA512 } from 'hash-wasm'
 import { type DocumentData, piecesOf, type ReadOptions } from './data.ts'
@@ -46,7 +47,7 @@ export async function digestElsewhere(
   options: ReadOptions,
 ): Promise<Uint8Array> {
   const answer: unknown = await digest(name, data, options)
-  if (ArrayBuffer.isView(answer) && answer.byteLength === digestBytes[name]) return answer as Uint8Array
+  if (isByteSource(answer) && answer.byteLength === digestBytes[name]) return viewOf(answer)
   throw new DocumentError('unreadable', {
     cause: new TypeError(`\`digest\` has to resolve to the ${digestBytes[name]} bytes of ${name}.`),
   })

@@ -1,4 +1,6 @@
 /** The usual answer to whom one trusts: a list of issuers. */
+import type { ByteSource } from '@webtoki/apdu/bytes'
+import { issuerUse } from '@webtoki/trust/certificate-use'
 import { PathMemory, verifyPath } from '@webtoki/trust/path'
 import { DocumentError } from './errors.ts'
 
@@ -7,7 +9,7 @@ import { DocumentError } from './errors.ts'
  * between is an issuer for other purposes than documents (servers, say), it does not.
  */
 export function trustedBy(
-  anchors: readonly Uint8Array[],
+  anchors: readonly ByteSource[],
 ): (
   certificate: Uint8Array,
   others: readonly Uint8Array[],
@@ -16,8 +18,8 @@ export function trustedBy(
 ) => Promise<readonly Uint8Array[]> {
   return async (certificate, others, at, memory = new PathMemory()) => {
     const path = await verifyPath(certificate, { anchors, intermediates: others, at, memory })
-    const between = path.slice(1, -1).map((der) => memory.read(der).certificate)
-    if (!between.every(purposesFit)) throw new DocumentError('untrusted')
+    if (path.slice(1, -1).some((der) => issuerUse(der, 'signing') !== 'fitting'))
+      throw new DocumentError('untrusted')
     return path
   }
 }

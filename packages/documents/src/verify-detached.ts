@@ -1,13 +1,7 @@
 /** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
-import {
-  keyOf,
-  type Name,
-  readName,
-  readTime,
-  same,
-  type SignatureScheme,
-  SignatureVerifier,
-} from '@webtoki/trust'
+import { type ByteSource, copyOf, equalBytes, isByteSource, viewOf } from '@webtoki/apdu/bytes'
+import { keyOf, type Name, readName, readTime, type SignatureScheme, SignatureVerifier } from '@webtoki/trust'
+import { type CertificateUse, certificateUse } from '@webtoki/trust/certificate-use'
 import { type DerElement, objectIdentifier, onlyElement, sequenceOf, Tag } from '@webtoki/trust/der'
 import { PathMemory, type ReadCertificate } from '@webtoki/trust/path'
 import { foundAlgorithm, foundHash } from './algorithms.ts'
@@ -16,7 +10,6 @@ import type { DocumentData, ReadOptions } from './data.ts'
 import { type DigestElsewhere, digestDocument, digestElsewhere, hash, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
-import { type SigningUse, signingUseOf } from './signing-use.ts'
 import { turns } from './turn.ts'
 
 /** Said where nobody is asked whom to trust: it can be chosen, and not forgotten. */
@@ -35,7 +28,7 @@ export interface VerifyDetachedOptions extends ReadOptions {
   /**
    * Says whether the certificate is trusted: `trustedBy(anchors)`, or a function that gets the signer's certificate, the
    * others of the file, `at`, and a memory for `verifyPath`, the same for all signers. It is asked once for each certificate
-   * that signed. Not trusted is what rejects, and what resolves to false.
+   * that signed. Without an explicit yes, the certificate is not trusted; nor if it rejects.
    */
   readonly trust:
     | ((
@@ -43,7 +36,7 @@ export interface VerifyDetachedOptions extends ReadOptions {
         others: readonly Uint8Array[],
         at: Date,
         memory: PathMemory,
-      ) => Promise<unknown>)
+      ) => Promise<TrustAnswer>)
     | typeof notChecked
   /**
    * The moment that counts; default: now. The signing time in the file is the signer's word alone, and an expired
@@ -272,7 +265,7 @@ function isThatNamed(
   { name, digest, issuerSerial }: NamedCertificate,
   { der, issuer, serialNumber }: ReadCertificate,
 ): boolean {
-  if (!same(hash(name, der), digest)) return false
+  if (!equalBytes(hash(name, der), digest)) return false
   if (issuerSerial === undefined) return true
   try {
     const [names, serial] = sequenceOf(issuerSerial)
@@ -282,7 +275,7 @@ function isThatNamed(
       directoryName?.tag === 0xa4 &&
       more.length === 0 &&
       readName(directoryName.value).key === issuer.key &&
-      same(serial.value, serialNumber)
+      equalBytes(serial.value, serialNumber)
     )
   } catch {
     return false
@@ -305,14 +298,14 @@ async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promis
   const digestMatches =
     reading.contentType === oids.data &&
     reading.messageDigest !== undefined &&
-    same(reading.messageDigest, digest)
+    equalBytes(reading.messageDigest, digest)
   // Without attributes the document itself is signed, and its bytes are not kept: such a file is not taken.
   const signatureValid =
     attributes !== undefined &&
     (await verifier.isSigned(read.publicKeyInfo, algorithm, signature, attributes))
   const others = (): Uint8Array[] =>
     certificates.all.filter((each) => each !== read).map(({ der }) => new Uint8Array(der))
-  const trust = trusts.get(read) ?? trustOf(new Uint8Array(read.der), others, memory, options)
+  const trust = trusts.get(read) ?? trustOf(read.der, others, memory, options)
   trusts.set(read, trust)
   const names: readonly { type: string; value: { valueBlock: { value: unknown } } }[] =
     read.certificate.subject.typesAndValues
@@ -327,7 +320,7 @@ async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promis
     signingCertificateMatches:
       namedCertificate === undefined ? undefined : isThatNamed(namedCertificate, read),
     level: namedCertificate !== undefined && signingTime !== undefined ? 'CAdES-B-B' : 'CMS',
-    use: signingUseOf(read.certificate),
+    use: certificateUse(read.der, 'signing'),
     ...(await trust),
   }
 }
@@ -340,11 +333,23 @@ async function trustOf(
 ): Promise<Pick<FoundSigner, 'trust' | 'trustError'>> {
   if (trust === notChecked) return { trust: 'not-checked' }
   try {
-    if ((await trust(der, others(), at, memory)) === false) throw new DocumentError('untrusted')
-    return { trust: 'trusted' }
+    const answer: unknown = await trust(copyOf(der), others(), at, memory)
+    if (isYes(answer, der)) return { trust: 'trusted' }
+    if (answer === false) throw new DocumentError('untrusted')
+    const came = Array.isArray(answer) ? 'another path' : typeof answer
+    throw new DocumentError('untrusted', {
+      cause: new TypeError(
+        `Yes is true, or a path that begins with the certificate; \`trust\` gave ${came}.`,
+      ),
+    })
   } catch (trustError) {
     return { trust: 'untrusted', trustError }
   }
+}
+
+function isYes(answer: unknown, der: Uint8Array): boolean {
+  const first: unknown = Array.isArray(answer) ? answer[0] : undefined
+  return answer === true || (isByteSource(first) && equalBytes(viewOf(first), der))
 }
 
 /** pkijs and asn1js throw many things at what is not what they expect. */

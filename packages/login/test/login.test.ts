@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { createLoginToken } from '@webtoki/login/browser'
 import {
   createLoginVerifier,
   LoginError,

@@ -1,10 +1,4 @@
-/** Comparing bytes, and finding by them. */
-
-export function same(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false
-  for (let at = 0; at < a.length; at++) if (a[at] !== b[at]) return false
-  return true
-}
+/** Bytes as keys of a Map. */
 
 /** The bytes as a key of a Map: one character a byte. */
 export function keyOf(bytes: Uint8Array): string {

@@ -3,7 +3,8 @@
  * verifies. RFC 5280, 4.2.1.3 (key usage) and 4.2.1.12 (extended key usage); ETSI EN 319 412-5, 4.2 (QcStatements).
  * It reads DER by itself, so that a page that logs people in loads no ASN.1 library for it.
  */
-import { type Element, elementsIn, sequenceAt } from './der.ts'
+import { objectIdentifier, sequenceOf } from './der.ts'
+import { type Extensions, extensionsOf, readKeyUsage } from './extensions.ts'
 
 /** Logging in to a site, or signing documents. */
 export type CertificatePurpose = 'login' | 'signing'
@@ -127,12 +128,10 @@ export class CertificateUseError extends Error {
   }
 }
 
-type Extensions = ReadonlyMap<string, Uint8Array>
-
 function useOf(extensions: Extensions | undefined, purpose: CertificatePurpose): CertificateUse {
   if (extensions === undefined) return 'unreadable'
   const rule = rules[purpose]
-  const keyUsage = extensions.get(KEY_USAGE)
+  const keyUsage = extensions.get(KEY_USAGE)?.value
   if (keyUsage === undefined ? !rule.withoutKeyUsage : (keyUsageOf(keyUsage) & rule.keyUsage) === 0)
     return 'wrong-key-usage'
   const qcTypes = purpose === 'signing' ? qcTypesOf(extensions) : undefined
@@ -145,13 +144,13 @@ function useOf(extensions: Extensions | undefined, purpose: CertificatePurpose):
 function meantFor(use: CertificateUse, extensions: Extensions | undefined): string {
   switch (use) {
     case 'wrong-key-usage': {
-      const usage = extensions?.get(KEY_USAGE)
+      const usage = extensions?.get(KEY_USAGE)?.value
       if (usage === undefined) return 'it has no key usage, which has to name digitalSignature'
       const named = keyUsages.filter((_, bit) => (keyUsageOf(usage) & (0x80 >> bit)) !== 0)
       return `its key usage is ${named.join(', ') || 'empty'}`
     }
     case 'wrong-extended-key-usage': {
-      const purposes = purposesIn(extensions?.get(EXTENDED_KEY_USAGE) ?? new Uint8Array())
+      const purposes = purposesIn(extensions?.get(EXTENDED_KEY_USAGE)?.value ?? new Uint8Array())
       return `its extended key usage is ${purposes.map((each) => names[each] ?? each).join(', ') || 'empty'}`
     }
     case 'wrong-qc-statements':
@@ -164,44 +163,25 @@ function meantFor(use: CertificateUse, extensions: Extensions | undefined): stri
 /** Undefined if the certificate cannot be read. */
 function readExtensions(der: Uint8Array): Extensions | undefined {
   return readable<Extensions | undefined>(() => {
-    const found = new Map<string, Uint8Array>()
-    const [signed] = sequenceAt(der, 0, der.length)
+    const [signed] = sequenceOf(der)
     if (signed === undefined) throw new RangeError('an empty certificate')
-    const tagged = elementsIn(der, signed).filter(({ tag }) => tag === 0xa3)
-    if (tagged.length > 1) throw new RangeError('extensions twice')
-    for (const { from, to } of tagged) {
-      for (const extension of sequenceAt(der, from, to)) {
-        const parts = elementsIn(der, extension)
-        const value = parts.at(-1)
-        if (value?.tag !== OCTET_STRING) throw new RangeError('an extension without a value')
-        const name = identifierOf(der, parts[0])
-        // RFC 5280, 4.2: one of each. Of two, every reader would take another.
-        if (found.has(name)) throw new RangeError('an extension twice')
-        found.set(name, der.subarray(value.from, value.to))
-      }
-    }
-    return found
+    return extensionsOf(sequenceOf(signed.der))
   }, undefined)
 }
 
-const BIT_STRING = 0x03
-const OCTET_STRING = 0x04
-const IDENTIFIER = 0x06
-
-/** The first byte of bits; 0 if there are none, or the extension cannot be read. */
+/** The first byte of bits; 0 if the extension cannot be read. */
 function keyUsageOf(value: Uint8Array): number {
-  // Two bytes of header and one that counts unused bits: nine bits need no longer form.
-  return value[0] === BIT_STRING && value[1] === value.length - 2 ? (value[3] ?? 0) : 0
+  return readable(() => readKeyUsage(value), 0)
 }
 
 function purposesFit(extensions: Extensions, fitting: readonly string[]): boolean {
-  const value = extensions.get(EXTENDED_KEY_USAGE)
+  const value = extensions.get(EXTENDED_KEY_USAGE)?.value
   return value === undefined || purposesIn(value).some((purpose) => fitting.includes(purpose))
 }
 
 /** None if they cannot be read. */
 function purposesIn(value: Uint8Array): readonly string[] {
-  return readable(() => sequenceAt(value, 0, value.length).map((each) => identifierOf(value, each)), [])
+  return readable(() => sequenceOf(value).map(objectIdentifier), [])
 }
 
 /**
@@ -209,38 +189,20 @@ function purposesIn(value: Uint8Array): readonly string[] {
  * have to name their type (EN 319 412-5, 4.2.3), so QcCompliance alone is one for electronic signatures, as DSS has it.
  */
 function qcTypesOf(extensions: Extensions): readonly string[] | undefined {
-  const value = extensions.get(QC_STATEMENTS)
+  const value = extensions.get(QC_STATEMENTS)?.value
   if (value === undefined) return undefined
   return readable<readonly string[] | undefined>(() => {
     const statements = new Map(
-      sequenceAt(value, 0, value.length).map((statement) => {
-        const [id, information] = elementsIn(value, statement)
-        return [identifierOf(value, id), information]
+      sequenceOf(value).map(({ der }) => {
+        const [id, information] = sequenceOf(der)
+        if (id === undefined) throw new RangeError('a statement without an identifier')
+        return [objectIdentifier(id), information]
       }),
     )
     if (!statements.has(QC_TYPE)) return statements.has(QC_COMPLIANCE) ? [QC_ESIGN] : undefined
     const list = statements.get(QC_TYPE)
-    return list === undefined ? [] : elementsIn(value, list).map((each) => identifierOf(value, each))
+    return list === undefined ? [] : sequenceOf(list.der).map(objectIdentifier)
   }, [])
-}
-
-/** X.690, 8.19, in dots. Arcs too large for a number come out rounded: none of them is in a table here. */
-function identifierOf(bytes: Uint8Array, element: Element | undefined): string {
-  const { tag, from, to } = element ?? { tag: 0, from: 0, to: 0 }
-  if (tag !== IDENTIFIER || from === to || (bytes[to - 1] ?? 0) >= 0x80) throw new RangeError('no identifier')
-  const arcs: number[] = []
-  let arc = 0
-  for (const byte of bytes.subarray(from, to)) {
-    // Zeros in front would be a second way to write the same.
-    if (arc === 0 && byte === 0x80) throw new RangeError('an arc that is not the shortest')
-    arc = arc * 128 + (byte & 0x7f)
-    if (byte >= 0x80) continue
-    arcs.push(arc)
-    arc = 0
-  }
-  const [head = 0, ...others] = arcs
-  const root = Math.min(Math.floor(head / 40), 2)
-  return [root, head - root * 40, ...others].join('.')
 }
 
 function readable<T>(read: () => T, otherwise: T): T {

@@ -1,28 +1,13 @@
 /** A certificate, read once: RFC 5280, 4.1 and 4.2. */
 import { fromBER } from 'asn1js'
 import { Certificate } from 'pkijs'
+import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { keyOf } from './bytes.ts'
-import {
-  checkDer,
-  type DerElement,
-  ecdsaNumbers,
-  objectIdentifier,
-  onlyElement,
-  sequenceOf,
-  signatureOfCertificate,
-  Tag,
-} from './der.ts'
+import { checkDer, type DerElement, ecdsaNumbers, sequenceOf, signatureOfCertificate, Tag } from './der.ts'
 import { PathError } from './errors.ts'
+import { type Extensions, extensionsOf, readBoolean } from './extensions.ts'
 import { type Name, readName } from './name.ts'
 import { readTime } from './time.ts'
-
-/** One extension. */
-export interface ReadExtension {
-  readonly id: string
-  readonly critical: boolean
-  /** In DER. */
-  readonly value: Uint8Array
-}
 
 /** A certificate read once. Nothing of it has been verified. */
 export interface ReadCertificate {
@@ -43,15 +28,15 @@ export interface ReadCertificate {
   readonly notAfter: Date
   /** SubjectPublicKeyInfo in DER. */
   readonly publicKeyInfo: Uint8Array
-  readonly extensions: ReadonlyMap<string, ReadExtension>
+  readonly extensions: Extensions
 }
 
 const ECDSA = '1.2.840.10045.4.'
 
 /** Reads DER; keeps a copy of it. Throws PathError 'malformed'. */
-export function readCertificate(bytes: Uint8Array): ReadCertificate {
-  const der = new Uint8Array(bytes)
+export function readCertificate(bytes: ByteSource): ReadCertificate {
   try {
+    const der = copyOf(bytes)
     checkDer(der)
     const parsed = fromBER(der)
     if (parsed.offset === -1) throw new RangeError(parsed.result.error)
@@ -89,32 +74,8 @@ function fieldsOf(signed: Uint8Array): Fields {
     notBefore,
     notAfter,
     publicKeyInfo: keyInfo.der,
-    extensions: extensionsOf(rest.find(({ tag }) => tag === 0xa3)),
+    extensions: extensionsOf(rest),
   }
-}
-
-function extensionsOf(field: DerElement | undefined): ReadonlyMap<string, ReadExtension> {
-  const found = new Map<string, ReadExtension>()
-  if (field === undefined) return found
-  for (const each of sequenceOf(field.value)) {
-    const parts = sequenceOf(each.der)
-    const [oid, flag] = parts
-    const value = parts.at(-1)
-    if (oid === undefined || flag === undefined || value?.tag !== Tag.octetString || parts.length > 3)
-      throw new RangeError('not an Extension')
-    const id = objectIdentifier(oid)
-    // RFC 5280, 4.2: one of each. Of two, every verifier would take another.
-    if (found.has(id)) throw new RangeError('an extension twice')
-    found.set(id, { id, critical: parts.length === 3 && readBoolean(flag), value: value.value })
-  }
-  return found
-}
-
-function readBoolean({ tag, value }: DerElement): boolean {
-  const [byte, ...more] = value
-  if (tag !== Tag.boolean || more.length > 0 || (byte !== 0 && byte !== 0xff))
-    throw new RangeError('not a BOOLEAN')
-  return byte === 0xff
 }
 
 /** BasicConstraints (RFC 5280, 4.2.1.9). Throws RangeError. */
@@ -136,11 +97,4 @@ export function readCount({ tag, value }: DerElement, wanted: number): number {
   if (first === 0 && second !== undefined && second < 0x80)
     throw new RangeError('a count with zeros before it')
   return value.length > 4 ? 0x7fff_ffff : value.reduce((sum, byte) => sum * 0x100 + byte, 0)
-}
-
-/** The first byte of KeyUsage, its first bit the highest (RFC 5280, 4.2.1.3); 0 if it is empty. Throws RangeError. */
-export function readKeyUsage(der: Uint8Array): number {
-  const [unused, first] = onlyElement(der, Tag.bitString).value
-  if (unused === undefined || unused > 7) throw new RangeError('not a KeyUsage')
-  return first ?? 0
 }

@@ -1,5 +1,5 @@
 /** Strict DER (X.690, 10.1 and 8.3), for what has to have one reading and one way to be written. */
-import { same } from './bytes.ts'
+import { equalBytes } from '@webtoki/apdu/bytes'
 
 /** One element, as views of the bytes that it was read from. */
 export interface DerElement {
@@ -144,7 +144,7 @@ export function signatureOfCertificate(der: Uint8Array): Uint8Array {
   const fields = sequenceOf(signed.der)
   // The version, [0], is absent in certificates of version 1.
   const inner = fields[fields[0]?.tag === 0xa0 ? 2 : 1]
-  if (algorithm.tag !== Tag.sequence || inner === undefined || !same(inner.der, algorithm.der))
+  if (algorithm.tag !== Tag.sequence || inner === undefined || !equalBytes(inner.der, algorithm.der))
     throw new RangeError('two algorithms')
   return wholeBytes(signature)
 }

@@ -1,5 +1,5 @@
 /** The signer port, what login and documents ask of a key wherever it lives; strict reading of times, keys and signatures. */
-export { keyOf, same } from './bytes.ts'
+export { keyOf } from './bytes.ts'
 export { ecdsaNumbers } from './der.ts'
 export { type Name, readName } from './name.ts'
 export { readTime } from './time.ts'

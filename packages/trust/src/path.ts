@@ -1,7 +1,9 @@
 /** Certificate paths: RFC 5280, clause 6.1, without revocation and without a set of policies that the user wants. */
+import { type ByteSource, viewOf } from '@webtoki/apdu/bytes'
 import { keyOf } from './bytes.ts'
-import { readBasicConstraints, readCertificate, type ReadCertificate, readKeyUsage } from './certificate.ts'
+import { readBasicConstraints, readCertificate, type ReadCertificate } from './certificate.ts'
 import { PathError } from './errors.ts'
+import { readKeyUsage } from './extensions.ts'
 import {
   areWithin,
   type ConstrainedNames,
@@ -13,7 +15,8 @@ import { policiesHold, policyExtensions } from './policies.ts'
 import { readPublicKey } from './public-key.ts'
 import { readSignatureScheme, SignatureVerifier } from './signature.ts'
 
-export { readCertificate, type ReadCertificate, type ReadExtension } from './certificate.ts'
+export { readCertificate, type ReadCertificate } from './certificate.ts'
+export type { Extensions, ReadExtension } from './extensions.ts'
 export { PathError, type PathReason } from './errors.ts'
 
 /** What a path is checked against. */
@@ -77,13 +80,13 @@ export class PathMemory {
   }
 
   /** Reads a certificate in DER, or remembers it. Throws PathError 'malformed'. */
-  read(der: Uint8Array): ReadCertificate {
+  read(der: ByteSource): ReadCertificate {
     return this.known(der).read
   }
 
   /** @internal */
-  known(der: Uint8Array): Known {
-    const key = keyOf(der)
+  known(der: ByteSource): Known {
+    const key = keyOf(viewOf(der))
     const before = this.#certificates.get(key)
     if (before !== undefined) return before
     if (this.#certificates.size >= MAX_REMEMBERED) {
@@ -162,7 +165,7 @@ interface Step {
  * reason of the path that came furthest. Says nothing of revocation and of what the key may be used for. Rejects with
  * RangeError if `at` is an invalid Date.
  */
-export async function verifyPath(leaf: Uint8Array, options: PathOptions): Promise<readonly Uint8Array[]> {
+export async function verifyPath(leaf: ByteSource, options: PathOptions): Promise<readonly Uint8Array[]> {
   const { at, memory = new PathMemory() } = options
   // Compared with it, nothing has expired.
   if (Number.isNaN(at.getTime())) throw new RangeError('The moment that counts (`at`) is an invalid Date.')
@@ -226,7 +229,7 @@ function numberOf(text: string, numbers: Map<string, number>): number {
 }
 
 /** One that cannot be read leads nowhere, and harms nothing. */
-function readable(ders: readonly Uint8Array[], memory: PathMemory): readonly Known[] {
+function readable(ders: readonly ByteSource[], memory: PathMemory): readonly Known[] {
   const found: Known[] = []
   for (const der of ders) {
     try {

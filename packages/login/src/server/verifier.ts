@@ -1,7 +1,8 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
+import type { ByteSource } from '@webtoki/apdu/bytes'
 import { readPublicKey } from '@webtoki/trust'
 import { PathError, PathMemory, readCertificate, verifyPath } from '@webtoki/trust/path'
-import { statementOf } from '../statement.ts'
+import { isNonce, statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
 import { checkIssuerUse, checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
 import { isSession, type NonceStore } from './nonces.ts'
@@ -57,7 +58,7 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       const { algorithm, certificate: der, signature } = readToken(token)
       const read = wrapped(() => readCertificate(der))
       wrapped(() => readPublicKey(read.publicKeyInfo))
-      checkUse(read.certificate, options.disallowedPolicies ?? [])
+      checkUse(read, options.disallowedPolicies ?? [])
       const path = await pathOf(der, options)
       // What an anchor may be used for is the site's own decision.
       for (const issuer of path.slice(1, -1)) checkIssuerUse(issuer)
@@ -100,7 +101,7 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   }
 }
 
-function checkAnchor(der: Uint8Array, at: number, issuers: PathMemory): void {
+function checkAnchor(der: ByteSource, at: number, issuers: PathMemory): void {
   try {
     issuers.read(der)
   } catch (cause) {
