@@ -38,7 +38,7 @@ function fill(controller: ReadableByteStreamController, bytes: number): void {
 
 describe('a signature file in a Node Buffer', () => {
   it('is its own bytes, not a good signature that lies at the beginning of the same pool', async () => {
-    const issued = await issue({ name: 'Ada', isCa: true })
+    const issued = await issue({ name: 'Ada' })
     const letter = new TextEncoder().encode('Dear reader,\n')
     const file = await signDetached(softwareSigner(issued, 'ES256'), letter)
     const pool = new Uint8Array(8192)

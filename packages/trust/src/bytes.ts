@@ -1,7 +1,10 @@
 /** Bytes as keys of a Map. */
+import { viewOf } from '@webtoki/apdu/bytes'
 
 /** The bytes as a key of a Map: one character a byte. */
-export function keyOf(bytes: Uint8Array): string {
+export function keyOf(source: Uint8Array): string {
+  // An ArrayBuffer has no length, and all would have one key.
+  const bytes = viewOf(source)
   let key = ''
   // As arguments of one call, more would overflow the stack; spread, they would take six times as long.
   for (let at = 0; at < bytes.length; at += 4096)

@@ -3,6 +3,7 @@
  * verifies. RFC 5280, 4.2.1.3 (key usage) and 4.2.1.12 (extended key usage); ETSI EN 319 412-5, 4.2 (QcStatements).
  * It reads DER by itself, so that a page that logs people in loads no ASN.1 library for it.
  */
+import { type ByteSource, viewOf } from '@webtoki/apdu/bytes'
 import { objectIdentifier, sequenceOf } from './der.ts'
 import { type Extensions, extensionsOf, readKeyUsage } from './extensions.ts'
 
@@ -87,7 +88,7 @@ const QC_ESIGN = '0.4.0.1862.1.6.1'
 const QC_ESEAL = '0.4.0.1862.1.6.2'
 
 /** Whether a person's certificate (DER) may be used so. */
-export function certificateUse(der: Uint8Array, purpose: CertificatePurpose): CertificateUse {
+export function certificateUse(der: ByteSource, purpose: CertificatePurpose): CertificateUse {
   return useOf(readExtensions(der), purpose)
 }
 
@@ -95,7 +96,7 @@ export function certificateUse(der: Uint8Array, purpose: CertificatePurpose): Ce
  * Whether a CA's certificate (DER) may issue certificates that are used so: the purposes that it names are those of what
  * it issues (RFC 5280, 4.2.1.12, as Web browsers, mail programs and OpenSSL read it).
  */
-export function issuerUse(der: Uint8Array, purpose: CertificatePurpose): CertificateUse {
+export function issuerUse(der: ByteSource, purpose: CertificatePurpose): CertificateUse {
   const extensions = readExtensions(der)
   if (extensions === undefined) return 'unreadable'
   return purposesFit(extensions, [...rules[purpose].purposes, ANY_PURPOSE])
@@ -104,7 +105,7 @@ export function issuerUse(der: Uint8Array, purpose: CertificatePurpose): Certifi
 }
 
 /** Throws CertificateUseError if a person's certificate may not be used so: to be called before anybody is asked. */
-export function requireCertificateUse(der: Uint8Array, purpose: CertificatePurpose): void {
+export function requireCertificateUse(der: ByteSource, purpose: CertificatePurpose): void {
   const extensions = readExtensions(der)
   const use = useOf(extensions, purpose)
   if (use !== 'fitting') throw new CertificateUseError(purpose, use, meantFor(use, extensions))
@@ -161,9 +162,9 @@ function meantFor(use: CertificateUse, extensions: Extensions | undefined): stri
 }
 
 /** Undefined if the certificate cannot be read. */
-function readExtensions(der: Uint8Array): Extensions | undefined {
+function readExtensions(der: ByteSource): Extensions | undefined {
   return readable<Extensions | undefined>(() => {
-    const [signed] = sequenceOf(der)
+    const [signed] = sequenceOf(viewOf(der))
     if (signed === undefined) throw new RangeError('an empty certificate')
     return extensionsOf(sequenceOf(signed.der))
   }, undefined)

@@ -1,5 +1,5 @@
 /** Strict DER (X.690, 10.1 and 8.3), for what has to have one reading and one way to be written. */
-import { equalBytes } from '@webtoki/apdu/bytes'
+import { equalBytes, viewOf } from '@webtoki/apdu/bytes'
 
 /** One element, as views of the bytes that it was read from. */
 export interface DerElement {
@@ -55,7 +55,9 @@ function elementAt(bytes: Uint8Array, at: number): DerElement {
 }
 
 /** The elements that fill these bytes. Throws RangeError. */
-export function elementsOf(bytes: Uint8Array): readonly DerElement[] {
+export function elementsOf(source: Uint8Array): readonly DerElement[] {
+  // An ArrayBuffer has no length, and would hold nothing.
+  const bytes = viewOf(source)
   const found: DerElement[] = []
   for (let at = 0; at < bytes.length; ) {
     const element = elementAt(bytes, at)
