@@ -32,7 +32,7 @@ try {
     await page.getByRole('button', { name: 'Confirm' }).click()
   }
   await page.getByRole('button', { name: 'Log in with your card' }).click()
-  await pin.waitFor()
+  await page.locator('#confirm:enabled').waitFor()
   await page.screenshot({ path: file('docs/login.png') })
   await enter()
   await page.getByText('You are logged in').waitFor()
