@@ -1,5 +1,5 @@
 /** Attributes, typed one by one: PKCS#11 v2.40, 4 "Objects". */
-import { equalBytes } from '@webtoki/apdu'
+import { copyOf, equalBytes } from '@webtoki/apdu'
 import type { CKA, CKC, CKK, CKO } from './constants.ts'
 
 /** What each attribute's value is. Big integers are big-endian bytes without a sign byte; names and keys are DER. */
@@ -57,6 +57,14 @@ export function matches(attributes: Attributes, template: Attributes): boolean {
 export function attributeTypesOf(template: Attributes): readonly (keyof AttributeTypes)[] {
   const types = Object.keys(template).map(Number) as (keyof AttributeTypes)[]
   return types.filter((type) => template[type] !== undefined)
+}
+
+/** A copy of a template: what its owner writes into it later does not count. */
+export function templateAtCall(template: Attributes): Attributes {
+  const entries = Object.entries(template as Readonly<Record<string, unknown>>)
+  return Object.fromEntries(
+    entries.map(([type, value]) => [type, value instanceof Uint8Array ? copyOf(value) : value]),
+  )
 }
 
 function isSame(a: unknown, b: unknown): boolean {

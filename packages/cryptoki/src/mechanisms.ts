@@ -21,6 +21,12 @@ export interface Mechanism {
   readonly pss?: PssMechanismParameters
 }
 
+/** A copy: what its owner writes into it later does not count. */
+export function mechanismAtCall(mechanism: Mechanism): Mechanism {
+  const { pss } = mechanism
+  return pss === undefined ? { ...mechanism } : { ...mechanism, pss: { ...pss } }
+}
+
 /** CK_MECHANISM_INFO. */
 export interface MechanismInfo {
   readonly minKeyBits: number

@@ -1,5 +1,6 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
-import { type Attributes, type AttributeTypes } from './attributes.ts'
+import { copyOf } from '@webtoki/apdu'
+import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
 import { Cancellation } from './cancellation.ts'
 import { CKA, CKF, CKK, CKO, CKR, CKS, CKU } from './constants.ts'
 import { CryptokiError } from './errors.ts'
@@ -7,6 +8,7 @@ import type { Insertion, InsertionSession } from './insertion.ts'
 import {
   digestMechanism,
   type Mechanism,
+  mechanismAtCall,
   type MechanismInfo,
   pssParametersOf,
   signMechanism,
@@ -21,7 +23,7 @@ import {
   type OperationType,
 } from './operation-rules.ts'
 import type { PinSource } from './pin.ts'
-import { chunksOf, type DataSource, openSource } from './source.ts'
+import { type Chunks, chunksOf, claimSource, dataAtCall, type DataSource } from './source.ts'
 import { CipherStage, DigestStage, SignStage, type Stage, VerifyStage } from './stage.ts'
 import type { LoginUser, TokenObject } from './token.ts'
 
@@ -162,6 +164,7 @@ export class Session implements InsertionSession {
    * leaves open; name CLASS and ID, and one certificate at most is read.
    */
   findObjects(template: Attributes = {}): Operation<readonly CkObject[]> {
+    const wanted = templateAtCall(template)
     return operation(
       () => {
         this.#check()
@@ -171,7 +174,7 @@ export class Session implements InsertionSession {
           run: (progress) => {
             progress.tell({ phase: 'awaiting-card', why: 'working' })
             const options = { ...progress.transmitOptions, check: () => progress.check() }
-            return this.#insertion.find(template, showPrivate, options)
+            return this.#insertion.find(wanted, showPrivate, options)
           },
         }
       },
@@ -350,16 +353,21 @@ export class Session implements InsertionSession {
     data: DataSource,
     shape: (values: readonly unknown[]) => unknown = (values) => values,
   ): Operation<unknown> {
+    // Everything as it is now: what is written into it before the operation runs, or while it does, does not count.
+    const asked = specs.map(specAtCall)
+    const given = dataAtCall(data)
     return operation(
       (): Started<unknown> => {
         this.#check()
         // Refused for other operations' sake before key and mechanism are looked at, ended only after.
-        this.#admit(specs.map((spec) => spec.type))
-        const parts = specs.map((spec) => this.#prepare(spec))
+        this.#admit(asked.map((spec) => spec.type))
+        const parts = asked.map((spec) => this.#prepare(spec))
+        // Last of what can be refused: an Init that fails for another reason leaves the source as it is.
+        const open = claimSource(given)
         return {
           ...this.#activate(parts),
           failed: (error) => this.#insertion.keyFailed(error),
-          run: async (progress) => shape(await run(parts, data, progress)),
+          run: async (progress) => shape(await run(parts, open, progress)),
         }
       },
       (error) => this.#translate(error),
@@ -434,6 +442,9 @@ export class Session implements InsertionSession {
     checkParameters(mechanism)
     checkKey(key, mechanism, CKO.PUBLIC_KEY)
     checkUse(key, CKA.VERIFY)
+    if (!(signature instanceof Uint8Array)) {
+      throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the signature is no Uint8Array' })
+    }
     return {
       type: 'verify',
       endsOnLogout: key.isPrivate,
@@ -454,6 +465,13 @@ const nobody: PinSource = async ({ pinPad }) => {
   if (pinPad) return undefined
   const detail = 'the reader has no PIN pad after all; give the session or the call a PIN source'
   throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
+}
+
+/** What is none of its kind stays as it is, and is refused at Init. */
+function specAtCall<S extends OperationSpec>(spec: S): S {
+  const own = { ...spec, mechanism: mechanismAtCall(spec.mechanism) }
+  if (own.type !== 'verify' || !(own.signature instanceof Uint8Array)) return own
+  return { ...own, signature: copyOf(own.signature) }
 }
 
 /** Throws CKR_MECHANISM_PARAM_INVALID: at Init, before anybody is asked or ended for it. */
@@ -482,11 +500,11 @@ function checkUse(key: CkObject, use: keyof AttributeTypes): void {
 /** Pulls the source through the parts. In a pair, a decryption feeds its other half; else both see the source. */
 async function run(
   parts: readonly Prepared[],
-  data: DataSource,
+  open: () => Chunks,
   progress: Progress,
 ): Promise<readonly unknown[]> {
   // Before anything is waited for: a source that pushes would push into nothing.
-  const chunks = openSource(data)
+  const chunks = open()
   try {
     const stages: Stage<unknown>[] = []
     for (const part of parts) stages.push(await part.begin(progress))

@@ -1,10 +1,11 @@
 /** What operations take as data: one array, or chunks that are pulled, or pushed where there is nothing else. */
-import type { AbortSignalLike } from '@webtoki/apdu'
+import { type AbortSignalLike, copyOf } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
 /** The part of `ReadableStream` that we use. */
 export interface ReadableStreamLike {
+  readonly locked?: boolean
   getReader(): {
     read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>
     cancel(reason?: unknown): Promise<void>
@@ -23,7 +24,11 @@ export interface ObservableLike {
 
 /**
  * One array, or chunks. Streams and iterables are pulled, so that a large file never stands in memory; an Observable
- * cannot be asked to wait, and what it sends too early is kept. Chunks are neither changed nor kept.
+ * cannot be asked to wait, and what it sends too early is kept. Arrays and pushed chunks are copied when they are given;
+ * a pulled chunk is used until the next one is pulled. Arrays and cold Observables can be used again. A stream, an
+ * iterator or a Subject is there once: one that has been used ends in CKR_ARGUMENTS_BAD before anybody is asked for a
+ * PIN. So does an iterator or Observable that gives nothing at all, because one that was used up looks the same: an empty
+ * message is an empty array. That others have pulled a part of an iterator that goes on cannot be seen.
  */
 export type DataSource =
   | Uint8Array
@@ -68,15 +73,74 @@ export async function* chunksOf(
   }
 }
 
+/** The data as they are now: what their owner writes into arrays later does not count. */
+export function dataAtCall(data: DataSource): DataSource {
+  if (Array.isArray(data)) return data.map(ownChunk)
+  return data instanceof Uint8Array ? copyOf(data) : data
+}
+
+/** What is no chunk is refused when it is pulled. */
+function ownChunk(chunk: Uint8Array): Uint8Array {
+  return chunk instanceof Uint8Array ? copyOf(chunk) : chunk
+}
+
 /** Begins the source at once: what an Observable tells before anybody pulls is kept. Throws CKR_ARGUMENTS_BAD. */
 export function openSource(data: DataSource): Chunks {
-  if (data instanceof Uint8Array) return fromIterator(piecesOf(data))
+  return claimSource(data)()
+}
+
+/** Streams and iterators that an operation has claimed. */
+const claimed = new WeakSet<object>()
+/** Observables that have told an operation anything: a Subject will not tell that again. */
+const heard = new WeakSet<object>()
+
+/**
+ * Claims what is there once for the operation that begins; the function returned begins it, and is called once. Throws
+ * CKR_ARGUMENTS_BAD if the data are no source of bytes, or one that has been used.
+ */
+export function claimSource(data: DataSource): () => Chunks {
+  if (data instanceof Uint8Array) return () => fromIterator(piecesOf(data), false)
   if (typeof data !== 'object' || data === null) throw noSource()
-  if ('getReader' in data) return fromReader(data)
-  if (Symbol.asyncIterator in data) return fromIterator(data[Symbol.asyncIterator]())
-  if (Symbol.iterator in data) return fromIterator(data[Symbol.iterator]())
-  if ('subscribe' in data) return fromObservable(data)
-  throw noSource()
+  if ('getReader' in data) {
+    const isFresh = isKnownToBeFresh(data)
+    claim(data)
+    return () => fromReader(data, !isFresh)
+  }
+  if (Symbol.asyncIterator in data || Symbol.iterator in data) {
+    // Of Node's streams: each gives a new iterator, over what is left.
+    if ((data as { readonly readableDidRead?: boolean }).readableDidRead === true) throw usedSource()
+    const iterator = Symbol.asyncIterator in data ? data[Symbol.asyncIterator]() : data[Symbol.iterator]()
+    claim(iterator)
+    return () => fromIterator(iterator, Object.is(iterator, data))
+  }
+  if (!('subscribe' in data)) throw noSource()
+  if ('next' in data && heard.has(data)) throw usedSource()
+  return () => fromObservable(data)
+}
+
+function claim(source: object): void {
+  if (claimed.has(source)) throw usedSource()
+  claimed.add(source)
+}
+
+/** False: the platform does not say. Throws CKR_ARGUMENTS_BAD if somebody reads the stream or has read of it. */
+function isKnownToBeFresh(stream: ReadableStreamLike): boolean {
+  if (stream.locked === true) throw usedSource()
+  const { Response } = globalThis as { readonly Response?: new (body: object) => { readonly body: unknown } }
+  if (Response === undefined) return false
+  try {
+    // No property of a stream tells that somebody read it and let it go; that no Response takes it does (Fetch, "extract
+    // a body"). What is not the platform's own stream it takes for text.
+    return new Response(stream).body === stream
+  } catch (cause) {
+    throw usedSource({ cause })
+  }
+}
+
+function usedSource(options?: ErrorOptions): CryptokiError {
+  const detail =
+    'the source of the data was used before, or gives nothing; give a new one, or an array, which can be used again'
+  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail, ...options })
 }
 
 function noSource(): CryptokiError {
@@ -87,10 +151,11 @@ function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES)
 }
 
-function fromReader(stream: ReadableStreamLike): Chunks {
+/** `mustGive`: if it gives nothing at all, it has been used up by somebody. */
+function fromReader(stream: ReadableStreamLike, mustGive: boolean): Chunks {
   const reader = stream.getReader()
   return {
-    next: () => reader.read(),
+    next: givingSomething(mustGive, () => reader.read()),
     stop: () => {
       reader.cancel().catch(() => {})
       reader.releaseLock()
@@ -98,16 +163,27 @@ function fromReader(stream: ReadableStreamLike): Chunks {
   }
 }
 
-function fromIterator(iterator: AsyncIterator<Uint8Array> | Iterator<Uint8Array>): Chunks {
+function fromIterator(iterator: AsyncIterator<Uint8Array> | Iterator<Uint8Array>, mustGive: boolean): Chunks {
   return {
-    next: async () => {
+    next: givingSomething(mustGive, async () => {
       const step = await iterator.next()
       return step.done ? { done: true } : { done: false, value: step.value }
-    },
+    }),
     stop: () => {
       // An iterator that is waiting ends when its wait does; nobody waits for that.
       void Promise.resolve(iterator.return?.()).catch(() => {})
     },
+  }
+}
+
+function givingSomething(mustGive: boolean, next: Chunks['next']): Chunks['next'] {
+  if (!mustGive) return next
+  let isFirst = true
+  return async () => {
+    const step = await next()
+    if (isFirst && step.done) throw usedSource()
+    isFirst = false
+    return step
   }
 }
 
@@ -121,20 +197,28 @@ function fromObservable(source: ObservableLike): Chunks {
     wake?.()
     wake = undefined
   }
+  // One that ends at once, or told something before, and tells nothing now has told it to somebody else.
+  let mustGive = true
+  const wasHeard = heard.has(source)
   const subscription = source.subscribe({
     next: (chunk) => {
-      arrived.push(chunk)
+      heard.add(source)
+      mustGive = false
+      arrived.push(ownChunk(chunk))
       tell()
     },
     error: (error) => {
+      heard.add(source)
       end = { error }
       tell()
     },
     complete: () => {
-      end = {}
+      heard.add(source)
+      end = mustGive ? { error: usedSource() } : {}
       tell()
     },
   })
+  mustGive &&= wasHeard
   return {
     next: async () => {
       while (waiting.length + arrived.length === 0 && end === undefined) {

@@ -1,4 +1,5 @@
 /** The work of one operation between Init and Final: what each chunk does to it, and what it ends in. */
+import { copyOf } from '@webtoki/apdu'
 import { CKA, CKR } from './constants.ts'
 import { StreamingDigest } from './digest.ts'
 import type { DigestName } from './digest-name.ts'
@@ -148,7 +149,7 @@ export class VerifyStage implements Stage<void> {
   constructor(mechanism: Mechanism, key: CkObject, signature: Uint8Array) {
     this.#mechanism = mechanism
     this.#key = key
-    this.#signature = signature.slice()
+    this.#signature = signature
     this.#message = new Message(mechanism)
   }
 
@@ -197,7 +198,8 @@ export class CipherStage implements Stage<number> {
   #put(output: Uint8Array): Uint8Array {
     this.#progress.check()
     this.#outputBytes += output.length
-    if (output.length > 0) this.#progress.tell({ phase: 'output', chunk: output })
+    // A copy: the other half of a pair takes what was put out, and not what a listener made of it.
+    if (output.length > 0) this.#progress.tell({ phase: 'output', chunk: copyOf(output) })
     return output
   }
 }

@@ -1,0 +1,466 @@
+/** What a source of data may be used for, and when its bytes count: once, and those at the call. */
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import {
+  CKA,
+  CKM,
+  CKO,
+  type CkObject,
+  CKR,
+  Cryptoki,
+  type DataSource,
+  type OperationSpec,
+  result,
+  type Session,
+} from '@webtoki/cryptoki'
+import {
+  asyncScheduler,
+  delay,
+  EMPTY,
+  firstValueFrom,
+  map,
+  observeOn,
+  of,
+  repeat,
+  retry,
+  Subject,
+} from 'rxjs'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
+
+const sign = { type: CKM.SHA256_RSA_PKCS }
+const sha256 = { type: CKM.SHA256 }
+const message = new TextEncoder().encode('what is to be signed')
+const sha = (...parts: Uint8Array[]): Uint8Array =>
+  new Uint8Array(createHash('sha256').update(Buffer.concat(parts)).digest())
+const argumentsBad = expect.objectContaining({ rv: CKR.ARGUMENTS_BAD })
+
+async function open() {
+  const token = new SoftwareToken(true)
+  const cryptoki = new Cryptoki({
+    sources: [new MemorySlot()],
+    drivers: [softwareDriver(token)],
+    login: 'on-demand',
+  })
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  if (slot === undefined) throw new Error('There is no slot.')
+  let asked = 0
+  const session = await slot.openSession({
+    pin: async () => {
+      asked++
+      return { pin: new TextEncoder().encode('1234') }
+    },
+  })
+  const find = async (objectClass: CKO): Promise<CkObject> => {
+    const template = { [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(1) }
+    const [object] = await result(session.findObjects(template))
+    if (object === undefined) throw new Error('There is no such object.')
+    return object
+  }
+  const key = await find(CKO.PRIVATE_KEY)
+  const publicKey = await find(CKO.PUBLIC_KEY)
+  return { token, slot, session, key, publicKey, asked: () => asked }
+}
+
+async function* generate(): AsyncGenerator<Uint8Array> {
+  yield message
+}
+const streamed = (): ReadableStream<Uint8Array> => new Blob([message]).stream()
+
+/** Everything that is there once, and how others may have used it up. */
+const spent: readonly (readonly [string, () => DataSource | Promise<DataSource>])[] = [
+  [
+    'a stream that was read to its end and let go',
+    async () => {
+      const stream = streamed()
+      const reader = stream.getReader()
+      while (!(await reader.read()).done);
+      reader.releaseLock()
+      return stream
+    },
+  ],
+  [
+    'a stream of which a part was read',
+    async () => {
+      const stream = new ReadableStream<Uint8Array>({
+        start: (controller) => {
+          controller.enqueue(message)
+          controller.enqueue(message)
+        },
+      })
+      const reader = stream.getReader()
+      await reader.read()
+      reader.releaseLock()
+      return stream
+    },
+  ],
+  [
+    'a stream that somebody else reads',
+    () => {
+      const stream = streamed()
+      stream.getReader()
+      return stream
+    },
+  ],
+  [
+    'a stream that was cancelled',
+    async () => {
+      const stream = streamed()
+      await stream.cancel()
+      return stream
+    },
+  ],
+  [
+    'a stream of Node’s that was read to its end',
+    async () => {
+      const stream = Readable.from([message])
+      for await (const _ of stream);
+      return stream
+    },
+  ],
+  [
+    'a generator that has ended',
+    async () => {
+      const chunks = generate()
+      for await (const _ of chunks);
+      return chunks
+    },
+  ],
+  [
+    'a generator that a loop left',
+    async () => {
+      const chunks = generate()
+      for await (const _ of chunks) break
+      return chunks
+    },
+  ],
+  [
+    'an iterator that has ended',
+    () => {
+      const chunks = [message].values()
+      for (const _ of chunks);
+      return chunks
+    },
+  ],
+  [
+    'a Subject that has completed',
+    () => {
+      const subject = new Subject<Uint8Array>()
+      subject.complete()
+      return subject
+    },
+  ],
+  [
+    'what was made of a Subject that has completed',
+    () => {
+      const subject = new Subject<Uint8Array>()
+      subject.complete()
+      return subject.pipe(map((chunk) => chunk))
+    },
+  ],
+]
+
+/** Everything that can be used once, fresh. */
+const single: readonly (readonly [string, () => DataSource])[] = [
+  ['a stream', streamed],
+  ['a generator', generate],
+  [
+    'an iterable that gives the same generator each time',
+    () => {
+      const chunks = generate()
+      return { [Symbol.asyncIterator]: () => chunks }
+    },
+  ],
+  ['an iterator', () => [message].values()],
+  [
+    'a stream of the page’s own making',
+    () => {
+      const parts = [message]
+      return {
+        getReader: () => ({
+          read: async () => {
+            const value = parts.pop()
+            return value === undefined ? { done: true } : { done: false, value }
+          },
+          cancel: async () => {},
+          releaseLock: () => {},
+        }),
+      }
+    },
+  ],
+]
+
+const again: readonly (readonly [string, () => DataSource])[] = [
+  ['an array', () => message],
+  ['a list of chunks', () => [message.slice(0, 4), message.slice(4)]],
+  ['a set of chunks', () => new Set([message.slice(0, 4), message.slice(4)])],
+  ['a cold Observable', () => of(message.slice(0, 4), message.slice(4))],
+  ['a cold Observable that takes its time', () => of(message).pipe(observeOn(asyncScheduler))],
+  ['an iterable that begins anew each time', () => ({ [Symbol.asyncIterator]: generate })],
+]
+
+describe('a source that was used up', () => {
+  it.each(spent)('%s is refused before anybody is asked', async (_what, make) => {
+    const { session, key, token, asked } = await open()
+    await expect(result(session.sign(sign, key, await make()))).rejects.toEqual(argumentsBad)
+    expect([asked(), token.signatures, session.active]).toEqual([0, 0, []])
+    // The session is as good as before.
+    expect(await result(session.sign(sign, key, message))).toEqual(sha(message))
+  })
+
+  it.each(spent)('%s makes no digest either', async (_what, make) => {
+    const { session } = await open()
+    await expect(result(session.digest(sha256, await make()))).rejects.toEqual(argumentsBad)
+  })
+})
+
+describe('a source that is there once', () => {
+  it.each(single)('%s signs once, and not a second time in another operation', async (_what, make) => {
+    const { session, key, token, asked } = await open()
+    const data = make()
+    expect(await result(session.sign(sign, key, data))).toEqual(sha(message))
+    const [timesAsked, signatures] = [asked(), token.signatures]
+    await expect(result(session.sign(sign, key, data))).rejects.toEqual(argumentsBad)
+    await expect(result(session.digest(sha256, data))).rejects.toEqual(argumentsBad)
+    expect([asked(), token.signatures]).toEqual([timesAsked, signatures])
+  })
+
+  it.each(single)('%s is not taken up again by a second subscription', async (_what, make) => {
+    const { session, key, token, asked } = await open()
+    const operation = session.sign(sign, key, make())
+    operation.subscribe().unsubscribe()
+    await expect(result(operation)).rejects.toEqual(argumentsBad)
+    expect([asked(), token.signatures]).toEqual([0, 0])
+  })
+
+  it.each(single)('%s is not taken up again by `repeat`', async (_what, make) => {
+    const { session } = await open()
+    await expect(result<Uint8Array>(session.digest(sha256, make()).pipe(repeat(2)))).rejects.toEqual(
+      argumentsBad,
+    )
+  })
+
+  it.each(single)('%s is not taken up again by `retry` after a wrong PIN', async (_what, make) => {
+    const { session, key, token } = await open()
+    const login = vi.spyOn(token, 'login').mockRejectedValueOnce(new Error('a wrong PIN'))
+    await expect(result<Uint8Array>(session.sign(sign, key, make()).pipe(retry(1)))).rejects.toEqual(
+      argumentsBad,
+    )
+    expect(login).toHaveBeenCalledOnce()
+    expect(token.signatures).toBe(0)
+  })
+
+  it.each(single)('%s serves one of two operations at once, which is unharmed', async (_what, make) => {
+    const { slot, session } = await open()
+    const other = await slot.openSession()
+    const data = make()
+    const first = result(session.digest(sha256, data))
+    await expect(result(other.digest(sha256, data))).rejects.toEqual(argumentsBad)
+    expect(await first).toEqual(sha(message))
+  })
+
+  it.each(single)('%s is still good after an operation that was refused', async (_what, make) => {
+    const { session, key, publicKey } = await open()
+    const data = make()
+    await expect(result(session.sign(sign, publicKey, data))).rejects.toMatchObject({
+      rv: CKR.KEY_TYPE_INCONSISTENT,
+    })
+    expect(await result(session.sign(sign, key, data))).toEqual(sha(message))
+  })
+
+  it.each(['verify', 'encrypt', 'decrypt', 'together'] as const)('is refused by `%s` too', async (use) => {
+    const { session, publicKey } = await open()
+    const data = generate()
+    await result(session.digest(sha256, data))
+    const encrypt: OperationSpec = { type: 'encrypt', mechanism: { type: CKM.RSA_PKCS }, key: publicKey }
+    const run = {
+      verify: () => result<unknown>(session.verify(sign, publicKey, data, new Uint8Array(256))),
+      encrypt: () => result<unknown>(session.encrypt(encrypt.mechanism, publicKey, data)),
+      decrypt: () => result<unknown>(session.decrypt(encrypt.mechanism, publicKey, data)),
+      together: () => result<unknown>(session.together({ type: 'digest', mechanism: sha256 }, encrypt, data)),
+    }
+    await expect(run[use]()).rejects.toEqual(argumentsBad)
+  })
+
+  it('ends nobody else where it is refused, whatever the policy', async () => {
+    const token = new SoftwareToken(true)
+    const cryptoki = new Cryptoki({
+      sources: [new MemorySlot()],
+      drivers: [softwareDriver(token)],
+      onConflict: 'abandon',
+    })
+    const [slot] = await firstValueFrom(cryptoki.slots$)
+    const session = (await slot?.openSession()) as Session
+    const data = generate()
+    await result(session.digest(sha256, data))
+    const live = new Subject<Uint8Array>()
+    const first = result(session.digest(sha256, live))
+    await expect(result(session.digest(sha256, data))).rejects.toEqual(argumentsBad)
+    live.next(message)
+    live.complete()
+    expect(await first).toEqual(sha(message))
+  })
+})
+
+describe('a Subject', () => {
+  it('that has given a chunk is not listened to a second time: the beginning would be missing', async () => {
+    const { session, key, asked } = await open()
+    const data = new Subject<Uint8Array>()
+    const operation = session.sign(sign, key, data)
+    const first = operation.subscribe()
+    data.next(message)
+    first.unsubscribe()
+    const second = result(operation)
+    data.complete()
+    await expect(second).rejects.toEqual(argumentsBad)
+    expect(asked()).toBe(0)
+  })
+
+  it('that has given nothing yet may be begun again, and may stay empty', async () => {
+    const { session } = await open()
+    const data = new Subject<Uint8Array>()
+    const operation = session.digest(sha256, data)
+    operation.subscribe().unsubscribe()
+    const second = result(operation)
+    data.complete()
+    expect(await second).toEqual(sha())
+  })
+
+  it('behind operators that ends empty where it gave chunks before is refused', async () => {
+    const { session } = await open()
+    const subject = new Subject<Uint8Array>()
+    const data = subject.pipe(delay(0))
+    const first = result(session.digest(sha256, data))
+    subject.next(message)
+    subject.complete()
+    expect(await first).toEqual(sha(message))
+    await expect(result(session.digest(sha256, data))).rejects.toEqual(argumentsBad)
+  })
+})
+
+describe('an empty message', () => {
+  it.each([
+    ['an array', () => new Uint8Array(0)],
+    ['a list of no chunks', () => []],
+    ['an empty chunk', () => of(new Uint8Array(0))],
+    ['a fresh stream without bytes', () => new Blob([]).stream()],
+    ['an iterable that begins anew', () => ({ async *[Symbol.asyncIterator]() {} })],
+  ])('can be told by %s', async (_what, make) => {
+    const { session } = await open()
+    expect(await result(session.digest(sha256, make()))).toEqual(sha())
+  })
+
+  it.each([
+    ['a generator that gives nothing', async function* () {}],
+    ['an Observable that completes at once', () => EMPTY],
+  ])('is not told by %s: one that was used up looks the same', async (_what, make) => {
+    const { session } = await open()
+    await expect(result(session.digest(sha256, make()))).rejects.toEqual(argumentsBad)
+  })
+})
+
+describe('a source that can be used again', () => {
+  it.each(again)('%s gives the same signature in each subscription', async (_what, make) => {
+    const { session, key } = await open()
+    const operation = session.sign(sign, key, make())
+    expect(await result(operation)).toEqual(sha(message))
+    expect(await result(operation)).toEqual(sha(message))
+  })
+})
+
+it('a platform without `Response` still refuses streams that are locked or were used here', async () => {
+  vi.stubGlobal('Response', undefined)
+  onTestFinished(() => void vi.unstubAllGlobals())
+  const { session } = await open()
+  const data = streamed()
+  const locked = streamed()
+  locked.getReader()
+  expect(await result(session.digest(sha256, data))).toEqual(sha(message))
+  for (const each of [data, locked]) {
+    await expect(result(session.digest(sha256, each))).rejects.toEqual(argumentsBad)
+  }
+})
+
+describe('the bytes at the call are those that count:', () => {
+  const bytes = (): Uint8Array => Uint8Array.from(message)
+  const pooled = (): Buffer => Buffer.from(Buffer.from(message).toString('base64'), 'base64')
+
+  it.each([
+    ['an array', bytes],
+    ['a Node Buffer', pooled],
+  ])('%s to sign', async (_what, make) => {
+    const { session, key } = await open()
+    const data = make()
+    const operation = session.sign(sign, key, data)
+    data.fill(0)
+    const signature = result(operation)
+    data.fill(1)
+    expect(await signature).toEqual(sha(message))
+  })
+
+  it('a list of chunks', async () => {
+    const { session } = await open()
+    const chunks = [bytes(), bytes()]
+    const operation = session.digest(sha256, chunks)
+    for (const chunk of chunks) chunk.fill(0)
+    chunks.pop()
+    expect(await result(operation)).toEqual(sha(message, message))
+  })
+
+  it('a chunk that is pushed', async () => {
+    const { session } = await open()
+    const data = new Subject<Uint8Array>()
+    const digest = result(session.digest(sha256, data))
+    const buffer = pooled()
+    data.next(buffer)
+    buffer.fill(0)
+    data.next(buffer)
+    data.complete()
+    buffer.fill(1)
+    expect(await digest).toEqual(sha(message, new Uint8Array(message.length)))
+  })
+
+  it('the mechanism, its parameters and the operations of a pair', async () => {
+    const { session, key, publicKey, token } = await open()
+    const mechanism = { type: sign.type as number }
+    const seen = vi.spyOn(token, 'sign')
+    const signature = session.sign(mechanism, key, message)
+    mechanism.type = CKM.RSA_PKCS
+    expect(await result(signature)).toEqual(sha(message))
+    expect(seen.mock.calls[0]?.[0].mechanism.type).toBe(CKM.SHA256_RSA_PKCS)
+
+    const digest = { type: 'digest' as const, mechanism: { type: sha256.type as number } }
+    const encrypt = { type: 'encrypt' as const, mechanism: { type: CKM.RSA_PKCS as number }, key: publicKey }
+    const both = session.together(digest, encrypt, message)
+    digest.mechanism.type = CKM.SHA512
+    encrypt.mechanism.type = CKM.SHA256
+    expect(await result(both)).toEqual([sha(message), message.length])
+  })
+
+  it('a template to search by', async () => {
+    const { session } = await open()
+    const id = Uint8Array.of(2)
+    const search = session.findObjects({ [CKA.ID]: id })
+    id.fill(1)
+    const found = await result(search)
+    expect(found.map((object) => object.get(CKA.ID)[0])).toEqual([2])
+  })
+})
+
+it('a listener that overwrites what a decryption put out does not change what is digested of it', async () => {
+  const { session, publicKey } = await open()
+  const decrypt = { type: 'decrypt', mechanism: { type: CKM.RSA_PKCS }, key: publicKey } as const
+  const both = session.together(decrypt, { type: 'digest', mechanism: sha256 }, message)
+  let digest: unknown
+  await new Promise<void>((complete, error) => {
+    both.subscribe({
+      next: (event) => {
+        if (event.phase === 'output') event.chunk.fill(0)
+        if (event.phase === 'done') digest = event.value[1]
+      },
+      error,
+      complete,
+    })
+  })
+  expect(digest).toEqual(sha(message.map((byte) => byte ^ 0x5a)))
+})
