@@ -4,7 +4,7 @@
  * GET RESPONSE after 61xx and the second go after 6Cxx (ISO/IEC 7816-4:2013, 5.3.4 and 11.5.1).
  */
 import { atrSaysChaining, atrSaysExtended } from './atr.ts'
-import { concatBytes } from './bytes.ts'
+import { concatBytes, copyOf } from './bytes.ts'
 import { apduLimits, type CommandApdu, decodeResponse, encodeCommand, type ResponseApdu } from './command.ts'
 import { AbortedError, MalformedError, NotSupportedError, StatusError } from './errors.ts'
 import type { CardChannel, TransmitOptions } from './ports.ts'
@@ -41,6 +41,21 @@ export async function exchange(
   channel: CardChannel,
   command: NamedCommand,
   options: ExchangeOptions = {},
+): Promise<ResponseApdu> {
+  if (command.data === undefined) return exchangeOwn(channel, command, options)
+  // Parts of it leave later, and it may leave again: what its owner writes into it meanwhile is not sent.
+  const data = copyOf(command.data)
+  try {
+    return await exchangeOwn(channel, { ...command, data }, options)
+  } finally {
+    if (options.sensitive === true) data.fill(0)
+  }
+}
+
+async function exchangeOwn(
+  channel: CardChannel,
+  command: NamedCommand,
+  options: ExchangeOptions,
 ): Promise<ResponseApdu> {
   const { last, answer: first, broken } = await sendCommand(channel, command, options)
   if (broken === true) return first

@@ -258,3 +258,29 @@ describe('exchange', () => {
     )
   })
 })
+
+describe('the data at the call are those that are sent', () => {
+  it.each([
+    ['an array', () => new Uint8Array(600).fill(0xaa)],
+    ['a Node Buffer', () => Buffer.from(Buffer.alloc(600, 0xaa).toString('base64'), 'base64')],
+  ])('in every part of a chain: %s that is overwritten meanwhile', async (_what, make) => {
+    const data = make()
+    const channel = new ScriptedChannel([
+      [`10db0000ff${aa(255)}`, '9000'],
+      [`10db0000ff${aa(255)}`, '9000'],
+      [`00db00005a${aa(90)}`, '9000'],
+    ])
+    channel.onTransmit = () => data.fill(0)
+    expect((await exchange(channel, { ...put(0), data })).sw).toBe(0x9000)
+  })
+
+  it('and when the card asks for the command again', async () => {
+    const data = new Uint8Array(2).fill(0xaa)
+    const channel = new ScriptedChannel([
+      ['00db000002aaaa00', '6c02'],
+      ['00db000002aaaa02', '9000'],
+    ])
+    channel.onTransmit = () => data.fill(0)
+    expect((await exchange(channel, { ...put(0), data, responseBytes: 256 })).sw).toBe(0x9000)
+  })
+})

@@ -1,5 +1,7 @@
 /** What drivers remember of cards from one connection to the next: public objects only, never a PIN or a key. */
 
+import { copyOf } from '@webtoki/apdu'
+
 /** Kept by whoever can keep it: memory, IndexedDB, a file. A cache that fails counts as empty. */
 export interface ObjectCache {
   get(key: string): Promise<Uint8Array | undefined>
@@ -11,10 +13,11 @@ export class MemoryObjectCache implements ObjectCache {
   readonly #objects = new Map<string, Uint8Array>()
 
   async get(key: string): Promise<Uint8Array | undefined> {
-    return this.#objects.get(key)?.slice()
+    const object = this.#objects.get(key)
+    return object && copyOf(object)
   }
 
   async set(key: string, object: Uint8Array): Promise<void> {
-    this.#objects.set(key, object.slice())
+    this.#objects.set(key, copyOf(object))
   }
 }

@@ -1,5 +1,5 @@
 /** Where PINs come from: asked for when they are needed, used once, and overwritten. */
-import { AbortedError, type AbortSignalLike } from '@webtoki/apdu'
+import { AbortedError, type AbortSignalLike, copyOf } from '@webtoki/apdu'
 import { Cancellation } from './cancellation.ts'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
@@ -22,7 +22,7 @@ export interface PinRequest {
   readonly signal: AbortSignalLike
 }
 
-/** A PIN, given away: its bytes are overwritten after use. */
+/** A PIN, given away: its bytes are overwritten as soon as they are taken over. */
 export interface PinAnswer {
   readonly pin: Uint8Array
   readonly acceptLastTry?: true
@@ -45,7 +45,8 @@ export interface PinNeed {
 
 /**
  * Asks once. Rejects with CKR_FUNCTION_CANCELED where the person said no, CKR_PIN_LEN_RANGE where the PIN cannot be
- * right: nothing was sent, and no try is lost. The caller overwrites the answer's PIN.
+ * right: nothing was sent, and no try is lost. The PIN is a copy, which the caller overwrites; the source's own bytes
+ * are overwritten here.
  */
 export async function requestPin(source: PinSource, need: PinNeed): Promise<PinAnswer> {
   const { user, label, triesLeft, minBytes, maxBytes } = need
@@ -65,11 +66,14 @@ export async function requestPin(source: PinSource, need: PinNeed): Promise<PinA
     const detail = 'a PIN is given as { pin }, bytes such as TextEncoder makes of a text; nothing was sent'
     throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
   }
-  if (need.pinPad === undefined && (answer.pin.length < minBytes || answer.pin.length > maxBytes)) {
-    answer.pin.fill(0)
+  // The card may be in other hands for a while: what is written into the source's bytes meanwhile is not sent.
+  const pin = copyOf(answer.pin)
+  answer.pin.fill(0)
+  if (need.pinPad === undefined && (pin.length < minBytes || pin.length > maxBytes)) {
+    pin.fill(0)
     throw new CryptokiError(CKR.PIN_LEN_RANGE)
   }
-  return answer
+  return { ...answer, pin }
 }
 
 /** Pages without types answer anything; another realm's Uint8Array is one too. */

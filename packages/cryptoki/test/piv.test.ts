@@ -341,6 +341,30 @@ describe('PINs', () => {
     }
   })
 
+  it('counts as it was given: what the page writes into it before it is sent changes nothing', async () => {
+    let held: Promise<void> | undefined
+    const { session, card, slot } = await open({
+      between: async (command, card) => {
+        await held
+        return card.process(command)
+      },
+    })
+    const other = await slot.openSession()
+    const pin = bytesOf('123456')
+    await session.login(CKU.USER, async () => {
+      // The card is in other hands by now, so that the PIN has to wait.
+      let resolve!: () => void
+      held = new Promise((free) => void (resolve = free))
+      other.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }).subscribe()
+      setImmediate(() => {
+        pin.set(bytesOf('999999'))
+        resolve()
+      })
+      return { pin }
+    })
+    expect(verifies(card)).toBe(1)
+  })
+
   it('a key that wants one for each signature asks for each, with VERIFY and signature side by side', async () => {
     const asked: string[] = []
     const pin: PinSource = async ({ user }) => {

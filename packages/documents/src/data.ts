@@ -1,5 +1,5 @@
 /** Documents as they come: whole, as a file, or as a stream; read in pieces, never kept. */
-import { isByteSource, viewOf, type ByteSource } from '@webtoki/apdu/bytes'
+import { type ByteSource, copyOf, isByteSource, viewOf } from '@webtoki/apdu/bytes'
 import type { SignSignal } from '@webtoki/trust'
 import { DocumentError } from './errors.ts'
 
@@ -13,13 +13,18 @@ export interface BlobLike {
 
 /** The part of `ReadableStream` that we use. */
 export interface StreamLike {
+  readonly locked?: boolean
   getReader(): {
     read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>
     cancel(reason?: unknown): Promise<void>
   }
 }
 
-/** A document's bytes. */
+/**
+ * A document's bytes. An array counts as it is at the call. A stream or an iterator can be read once; one that was read
+ * before, here or by others, is refused with DocumentError 'already-read', and so is an iterator that gives nothing:
+ * one that was read to its end looks the same.
+ */
 export type DocumentData = ByteSource | BlobLike | AsyncIterable<Uint8Array> | StreamLike
 
 /** Options of whatever reads a document. */
@@ -39,14 +44,64 @@ export interface ReadProgress {
 /** Long enough that reading costs little, short enough that hashing one is no long task. */
 const PIECE_BYTES = 0x20_0000
 
-/** The pieces in order. Throws DocumentError 'unreadable' and 'cancelled'. */
-export async function* piecesOf(data: DocumentData, options: ReadOptions = {}): AsyncGenerator<Uint8Array> {
-  const { signal, onProgress } = options
-  const totalBytes = sizeOf(data)
+/** Streams and iterators that have been read here. */
+const read = new WeakSet<object>()
+
+/** The document as it is now. Throws DocumentError 'already-read'; a document that is there once is not claimed yet. */
+export function documentAtCall(data: DocumentData): DocumentData {
+  if (isByteSource(data)) return copyOf(data)
+  if (read.has(data) || ('getReader' in data && !isFresh(data))) throw new DocumentError('already-read')
+  return data
+}
+
+/** Whether it can be read one time only, as far as that can be seen. */
+export function isThereOnce(data: DocumentData): boolean {
+  if (isByteSource(data)) return false
+  if ('getReader' in data) return true
+  return Symbol.asyncIterator in data && Object.is(data[Symbol.asyncIterator](), data)
+}
+
+/** Whoever wants to read it from now on is refused. */
+export function markRead(data: object): void {
+  read.add(data)
+}
+
+function claim(data: object): void {
+  if (read.has(data)) throw new DocumentError('already-read')
+  markRead(data)
+}
+
+/** As far as the platform tells: false if somebody reads the stream or has read of it. */
+function isFresh(stream: StreamLike): boolean {
+  if (stream.locked === true) return false
+  const { Response } = globalThis as { readonly Response?: new (body: object) => object }
+  try {
+    // No property of a stream tells that somebody read it and let it go; that no Response takes it does (Fetch, "extract
+    // a body").
+    if (Response !== undefined) new Response(stream)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * The pieces in order, of a document that `documentAtCall` has let pass. Throws DocumentError 'already-read' at once,
+ * 'unreadable' and 'cancelled' while it is read.
+ */
+export function piecesOf(data: DocumentData, options: ReadOptions = {}): AsyncGenerator<Uint8Array> {
+  return told(open(data, options.signal), sizeOf(data), options)
+}
+
+async function* told(
+  pieces: AsyncIterable<Uint8Array>,
+  totalBytes: number | undefined,
+  { signal, onProgress }: ReadOptions,
+): AsyncGenerator<Uint8Array> {
   const total = totalBytes === undefined ? {} : { totalBytes }
   let bytes = 0
   try {
-    for await (const piece of open(data, signal)) {
+    for await (const piece of pieces) {
       if (signal?.aborted) throw new DocumentError('cancelled', { cause: signal.reason })
       // Not what a stream of text or of objects gives.
       const view = viewOf(piece)
@@ -71,9 +126,14 @@ function open(data: DocumentData, signal: SignSignal | undefined): AsyncIterable
   if (isByteSource(data)) return fromBytes(viewOf(data))
   if ('slice' in data && 'size' in data) return fromBlob(data, signal)
   // Before its own iterator, which hears of no end while it waits.
-  if ('getReader' in data) return fromStream(data, signal)
-  if (Symbol.asyncIterator in data) return fromIterable(data, signal)
-  throw new DocumentError('unreadable')
+  if ('getReader' in data) {
+    claim(data)
+    return fromStream(data, signal)
+  }
+  if (!(Symbol.asyncIterator in data)) throw new DocumentError('unreadable')
+  const pieces = data[Symbol.asyncIterator]()
+  claim(pieces)
+  return fromIterator(pieces, Object.is(pieces, data), signal)
 }
 
 /** A source may wait for ever, on a network drive say; who cancels does not. */
@@ -179,19 +239,23 @@ async function* fromStream(stream: StreamLike, signal: SignSignal | undefined): 
   }
 }
 
-async function* fromIterable(
-  source: AsyncIterable<Uint8Array>,
+/** `mustGive`: if it gives nothing at all, it has been read to its end by somebody. */
+async function* fromIterator(
+  pieces: AsyncIterator<Uint8Array>,
+  mustGive: boolean,
   signal: SignSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
-  const pieces = source[Symbol.asyncIterator]()
   let isAtEnd = false
+  let isFirst = true
   try {
     for (;;) {
       const { done, value } = await unlessAborted(pieces.next(), signal)
       if (done === true) {
         isAtEnd = true
+        if (isFirst && mustGive) throw new DocumentError('already-read')
         return
       }
+      isFirst = false
       yield value
     }
   } finally {

@@ -1,8 +1,15 @@
 /** A document's digest, in constant memory. */
-import { isByteSource, viewOf } from '@webtoki/apdu/bytes'
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { createSHA256, createSHA384, createSHA512 } from 'hash-wasm'
-import { type DocumentData, piecesOf, type ReadOptions } from './data.ts'
+import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
+import {
+  documentAtCall,
+  type DocumentData,
+  isThereOnce,
+  markRead,
+  piecesOf,
+  type ReadOptions,
+} from './data.ts'
 import { DocumentError } from './errors.ts'
 
 /** The hashes that signatures made and verified here use. */
@@ -40,28 +47,57 @@ const digestBytes: Readonly<Record<HashName, number>> = { 'SHA-256': 32, 'SHA-38
  * Asks the site's function. What is not a digest is refused before anybody signs it, or compares it with an attribute
  * that a signer left empty. Rejects with DocumentError 'unreadable'.
  */
-export async function digestElsewhere(
+async function digestElsewhere(
   digest: DigestElsewhere,
   name: HashName,
   data: DocumentData,
   options: ReadOptions,
 ): Promise<Uint8Array> {
   const answer: unknown = await digest(name, data, options)
-  if (isByteSource(answer) && answer.byteLength === digestBytes[name]) return viewOf(answer)
+  if (isByteSource(answer) && answer.byteLength === digestBytes[name]) return copyOf(answer)
   throw new DocumentError('unreadable', {
     cause: new TypeError(`\`digest\` has to resolve to the ${digestBytes[name]} bytes of ${name}.`),
   })
 }
 
-/** One reading for several hashes. Rejects with DocumentError 'unreadable' and 'cancelled'. */
+/** One reading for several hashes. Rejects with DocumentError 'already-read', 'unreadable' and 'cancelled'. */
 export async function digestDocument<N extends HashName>(
   names: readonly N[],
   data: DocumentData,
   options: ReadOptions = {},
 ): Promise<Readonly<Record<N, Uint8Array>>> {
+  return digestPieces(names, piecesOf(documentAtCall(data), options))
+}
+
+async function digestPieces<N extends HashName>(
+  names: readonly N[],
+  pieces: AsyncIterable<Uint8Array>,
+): Promise<Readonly<Record<N, Uint8Array>>> {
   const hashers = await Promise.all(names.map(async (name) => [name, await createHasher(name)] as const))
-  for await (const piece of piecesOf(data, options)) for (const [, hasher] of hashers) hasher.update(piece)
+  for await (const piece of pieces) for (const [, hasher] of hashers) hasher.update(piece)
   return Object.fromEntries(hashers.map(([name, hasher]) => [name, hasher.finish()])) as Record<N, Uint8Array>
+}
+
+/**
+ * The same of a document that `documentAtCall` has let pass, by `options.digest` if there is one, which is asked once for
+ * each hash.
+ */
+export async function digestsOf<N extends HashName>(
+  names: readonly N[],
+  data: DocumentData,
+  options: ReadOptions & { readonly digest?: DigestElsewhere },
+): Promise<Readonly<Record<N, Uint8Array>>> {
+  const { digest } = options
+  const once = isThereOnce(data)
+  // What can be read one time only cannot be handed over for a second hash.
+  if (digest === undefined || (once && names.length > 1)) return digestPieces(names, piecesOf(data, options))
+  const digests: Partial<Record<N, Uint8Array>> = {}
+  try {
+    for (const name of names) digests[name] = await digestElsewhere(digest, name, data, options)
+  } finally {
+    if (once) markRead(data)
+  }
+  return digests as Record<N, Uint8Array>
 }
 
 /** A digest of something small. */

@@ -3,6 +3,7 @@
 /** One word for each. */
 export type DocumentReason =
   | 'unreadable'
+  | 'already-read'
   | 'cancelled'
   | 'malformed'
   | 'too-complex'
@@ -14,6 +15,8 @@ export type DocumentReason =
 
 const sentences: Readonly<Record<DocumentReason, string>> = {
   unreadable: 'The document could not be read to its end; it may have been moved or changed.',
+  'already-read':
+    'The document’s stream was read before, or gives nothing; give a new one, or a Blob, which can be read again.',
   cancelled: 'Reading the document was cancelled.',
   malformed: 'The signature file cannot be read.',
   'too-complex': 'The signature file holds more signatures, certificates or bytes than are verified here.',

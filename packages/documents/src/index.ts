@@ -1,4 +1,5 @@
 /** Documents signed by whoever has a key: detached CMS with CAdES attributes, made and verified. */
+export { documentAtCall } from './data.ts'
 export type { BlobLike, DocumentData, ReadOptions, ReadProgress, StreamLike } from './data.ts'
 export { type DigestElsewhere, digestDocument, type HashName } from './digest.ts'
 export { DocumentError, type DocumentReason } from './errors.ts'

@@ -24,8 +24,8 @@ import { copyOf, viewOf } from '@webtoki/apdu/bytes'
 import type { Signer, SignSignal } from '@webtoki/trust'
 import { requireCertificateUse } from '@webtoki/trust/certificate-use'
 import { digestIdentifier, hashOf, signatureIdentifier, unsignedInteger } from './algorithms.ts'
-import type { DocumentData, ReadOptions } from './data.ts'
-import { type DigestElsewhere, digestDocument, digestElsewhere, hash } from './digest.ts'
+import { documentAtCall, type DocumentData, type ReadOptions } from './data.ts'
+import { type DigestElsewhere, digestsOf, hash } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
 
@@ -48,7 +48,8 @@ export async function signDetached(
   data: DocumentData,
   options: SignDetachedOptions = {},
 ): Promise<Uint8Array> {
-  const { signal, signingTime = new Date() } = options
+  const { signal } = options
+  const signingTime = new Date(options.signingTime ?? Date.now())
   // It could not be written, and the person would have given the PIN for it.
   if (Number.isNaN(signingTime.getTime())) throw new RangeError('The signing time is an invalid Date.')
   const name = hashOf(signer.algorithm)
@@ -57,10 +58,7 @@ export async function signDetached(
   // As it stands in the file: who verifies asks the same.
   requireCertificateUse(new Uint8Array(certificate.toSchema().toBER()), 'signing')
   const chain = signer.chain.map(readCertificate)
-  const digest =
-    options.digest === undefined
-      ? (await digestDocument([name], data, options))[name]
-      : await digestElsewhere(options.digest, name, data, options)
+  const digest = (await digestsOf([name], documentAtCall(data), options))[name]
   const attributes = inDerOrder([
     new Attribute({ type: oids.contentType, values: [new ObjectIdentifier({ value: oids.data })] }),
     new Attribute({ type: oids.messageDigest, values: [octets(digest)] }),

@@ -1,5 +1,5 @@
 /** The usual answer to whom one trusts: a list of issuers. */
-import type { ByteSource } from '@webtoki/apdu/bytes'
+import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { issuerUse } from '@webtoki/trust/certificate-use'
 import { PathMemory, verifyPath } from '@webtoki/trust/path'
 import { DocumentError } from './errors.ts'
@@ -16,8 +16,10 @@ export function trustedBy(
   at: Date,
   memory?: PathMemory,
 ) => Promise<readonly Uint8Array[]> {
+  // From a page without types: no list names nobody.
+  const own = (anchors ?? []).map(copyOf)
   return async (certificate, others, at, memory = new PathMemory()) => {
-    const path = await verifyPath(certificate, { anchors, intermediates: others, at, memory })
+    const path = await verifyPath(certificate, { anchors: own, intermediates: others, at, memory })
     if (path.slice(1, -1).some((der) => issuerUse(der, 'signing') !== 'fitting'))
       throw new DocumentError('untrusted')
     return path

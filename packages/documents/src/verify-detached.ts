@@ -6,8 +6,8 @@ import { type DerElement, objectIdentifier, onlyElement, sequenceOf, Tag } from 
 import { PathMemory, type ReadCertificate } from '@webtoki/trust/path'
 import { foundAlgorithm, foundHash } from './algorithms.ts'
 import { readSignedData, type SignedAttributes, type SignedDataParts, type SignerParts } from './cms.ts'
-import type { DocumentData, ReadOptions } from './data.ts'
-import { type DigestElsewhere, digestDocument, digestElsewhere, hash, type HashName } from './digest.ts'
+import { documentAtCall, type DocumentData, type ReadOptions } from './data.ts'
+import { type DigestElsewhere, digestsOf, hash, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
 import { turns } from './turn.ts'
@@ -93,6 +93,9 @@ export async function verifyDetached(
   data: DocumentData,
   options: VerifyDetachedOptions,
 ): Promise<Verification> {
+  // Whatever the caller does with them meanwhile.
+  const own = documentAtCall(data)
+  const at = new Date(options.at ?? Date.now())
   const turn = turns()
   const parts = guarded(() => readSignedData(signature))
   if (parts.signers.length === 0) throw new DocumentError('no-signer')
@@ -104,12 +107,19 @@ export async function verifyDetached(
     readings.push(guarded(() => readSigner(info, certificates)))
   }
   const names = [...new Set(readings.map(({ digestHash }) => digestHash))]
-  const digests = await digestsOf(names, data, options)
-  const judge = { memory, verifier: new SignatureVerifier(), trusts: new Map(), certificates, options }
+  const digests = await digestsOf(names, own, options)
+  const judge: Judge = {
+    memory,
+    verifier: new SignatureVerifier(),
+    trusts: new Map(),
+    certificates,
+    trust: options.trust,
+    at,
+  }
   const signers: FoundSigner[] = []
   for (const reading of readings) {
     await turn()
-    signers.push(await check(reading, digests[reading.digestHash] as Uint8Array, judge))
+    signers.push(await check(reading, digests[reading.digestHash], judge))
   }
   const valid = signers.every(
     (each) =>
@@ -120,18 +130,6 @@ export async function verifyDetached(
       each.trust !== 'untrusted',
   )
   return { valid, signers }
-}
-
-async function digestsOf(
-  names: readonly HashName[],
-  data: DocumentData,
-  options: VerifyDetachedOptions,
-): Promise<Readonly<Partial<Record<HashName, Uint8Array>>>> {
-  const { digest } = options
-  if (digest === undefined) return digestDocument(names, data, options)
-  const digests: Partial<Record<HashName, Uint8Array>> = {}
-  for (const name of names) digests[name] = await digestElsewhere(digest, name, data, options)
-  return digests
 }
 
 /** The certificates of a file, each once. */
@@ -289,12 +287,13 @@ interface Judge {
   /** Of each certificate that signed. */
   readonly trusts: Map<ReadCertificate, ReturnType<typeof trustOf>>
   readonly certificates: Certificates
-  readonly options: VerifyDetachedOptions
+  readonly trust: VerifyDetachedOptions['trust']
+  readonly at: Date
 }
 
 async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promise<FoundSigner> {
   const { read, algorithm, attributes, namedCertificate, signingTime, signature } = reading
-  const { memory, verifier, trusts, certificates, options } = judge
+  const { verifier, trusts, certificates } = judge
   const digestMatches =
     reading.contentType === oids.data &&
     reading.messageDigest !== undefined &&
@@ -305,7 +304,7 @@ async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promis
     (await verifier.isSigned(read.publicKeyInfo, algorithm, signature, attributes))
   const others = (): Uint8Array[] =>
     certificates.all.filter((each) => each !== read).map(({ der }) => new Uint8Array(der))
-  const trust = trusts.get(read) ?? trustOf(read.der, others, memory, options)
+  const trust = trusts.get(read) ?? trustOf(read.der, others, judge)
   trusts.set(read, trust)
   const names: readonly { type: string; value: { valueBlock: { value: unknown } } }[] =
     read.certificate.subject.typesAndValues
@@ -328,8 +327,7 @@ async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promis
 async function trustOf(
   der: Uint8Array,
   others: () => readonly Uint8Array[],
-  memory: PathMemory,
-  { trust, at = new Date() }: VerifyDetachedOptions,
+  { trust, at, memory }: Judge,
 ): Promise<Pick<FoundSigner, 'trust' | 'trustError'>> {
   if (trust === notChecked) return { trust: 'not-checked' }
   try {

@@ -573,3 +573,33 @@ function read(text: string): unknown {
     return undefined
   }
 }
+
+describe('the bytes at the call are those that count:', () => {
+  it('anchors that are added or changed after the verifier was made change nothing', async () => {
+    const own = Uint8Array.from(ca.der)
+    const anchors: Uint8Array[] = [own]
+    const intermediates: Uint8Array[] = []
+    const made = verifierWith({ anchors, intermediates })
+    const stranger = await issue({ name: 'Eve', issuer: other })
+    anchors.push(other.der)
+    own.fill(0)
+    const verify = async (issued: Issued) => {
+      const nonce = await made.nonces.issue('session')
+      const token = await tokenFor(origin, softwareSigner(issued, 'ES256'), nonce)
+      return made.verifier.verify(JSON.stringify(token), 'session')
+    }
+    await expect(verify(stranger)).rejects.toEqual(reason('untrusted'))
+    expect((await verify(person)).identity.commonName).toBe('Ada Lovelace')
+  })
+
+  it('the certificate of a token is the one that the signer had when it was asked', async () => {
+    const signer = softwareSigner(person, 'ES256')
+    const certificate = Uint8Array.from(person.der)
+    const { nonces, verifier } = verifierWith()
+    const nonce = await nonces.issue('session')
+    const work = tokenFor(origin, { ...signer, certificate }, nonce)
+    certificate.fill(0)
+    const { identity } = await verifier.verify(JSON.stringify(await work), 'session')
+    expect(identity.commonName).toBe('Ada Lovelace')
+  })
+})

@@ -124,6 +124,7 @@ export const english: Strings = {
     'ui/no-dialog': 'This page cannot show where to enter your PIN. Load it again.',
     'documents/unreadable':
       'The document could not be read to its end; it may have been moved or changed. Choose it again.',
+    'documents/already-read': 'The document could be read only once. Choose it again.',
     'documents/cancelled': 'Cancelled. The document was not read to its end.',
     'documents/malformed': 'The signature file cannot be read.',
     'documents/not-signed-data': 'This file is no signature.',

@@ -52,10 +52,12 @@ const curveAlgorithms: ReadonlyMap<string, SignatureAlgorithm> = /* @__PURE__ */
  * `login: 'explicit'`, log in first), CKR_KEY_SIZE_RANGE where no algorithm fits it.
  */
 export async function cardSigner(session: Session, options: CardSignerOptions): Promise<Signer> {
-  const { id, chain = [], pin, onEvent } = options
+  const { pin, onEvent, rsa = 'RS256' } = options
+  const id = new Uint8Array(options.id)
+  const chain = (options.chain ?? []).map((der) => new Uint8Array(der))
   const certificate = await only(session, CKO.CERTIFICATE, id)
   const key = await only(session, CKO.PRIVATE_KEY, id)
-  const algorithm = algorithmOf(key, options.rsa ?? 'RS256')
+  const algorithm = algorithmOf(key, rsa)
   const mechanism = { type: mechanisms.get(algorithm) as number }
   return {
     certificate: certificate.get(CKA.VALUE),

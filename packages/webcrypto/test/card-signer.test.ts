@@ -1,4 +1,4 @@
-import { webcrypto, X509Certificate } from 'node:crypto'
+import { verify, webcrypto, X509Certificate } from 'node:crypto'
 import { ccidSlots } from '@webtoki/ccid'
 import { CKR, Cryptoki, type OperationEvent } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
@@ -67,6 +67,25 @@ describe('a signer on a card', () => {
     const key = await webcrypto.subtle.importKey('spki', spki, imported, true, ['verify'])
     expect(await webcrypto.subtle.verify(verified, key, signature, message)).toBe(true)
     expect(events.at(-1)).toBe('done')
+  })
+
+  it('takes the key, the chain and the bytes as they are at the call', async () => {
+    const { session: own } = await session()
+    const id = Uint8Array.of(1)
+    const link = Uint8Array.of(1, 2)
+    const chain = [link]
+    const making = cardSigner(own, { id, chain })
+    id[0] = 2
+    link.fill(0)
+    chain.pop()
+    const signer = await making
+    expect([signer.algorithm, signer.chain]).toEqual(['RS256', [Uint8Array.of(1, 2)]])
+    const bytes = Uint8Array.from(message)
+    const signing = signer.sign(bytes)
+    bytes.fill(0)
+    const signature = await signing
+    const { publicKey } = new X509Certificate(signer.certificate)
+    expect(verify('sha256', message, publicKey, signature)).toBe(true)
   })
 
   it('that is aborted frees the session, and asks the card for nothing more', async () => {

@@ -1,5 +1,5 @@
 /** Documents signed with a card: detached CMS with CAdES attributes. Loads pkijs; the login path does not. */
-import { signDetached, type SignDetachedOptions } from '@webtoki/documents'
+import { documentAtCall, signDetached, type SignDetachedOptions } from '@webtoki/documents'
 import type { UseOptions, Webtoki } from './webtoki.ts'
 
 export * from '@webtoki/documents'
@@ -10,14 +10,17 @@ export interface SignDocumentOptions
     Pick<SignDetachedOptions, 'onProgress' | 'digest' | 'signingTime'> {}
 
 /** Signs a file with a card and resolves to the `.p7s`: detached CMS in DER. */
-export function signDocument(
+export async function signDocument(
   webtoki: Webtoki,
   file: Parameters<typeof signDetached>[1],
   options: SignDocumentOptions = {},
 ): Promise<Uint8Array> {
-  const { signal, onProgress, digest, signingTime } = options
+  const { signal, onProgress, digest } = options
+  const signingTime = options.signingTime && new Date(options.signingTime)
+  // Before the card is asked for anything: a stream that was read is refused, an array counts as it is now.
+  const data = documentAtCall(file)
   return webtoki.sign(options, (signer) =>
-    signDetached(signer, file, {
+    signDetached(signer, data, {
       ...(signal === undefined ? {} : { signal }),
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(digest === undefined ? {} : { digest }),

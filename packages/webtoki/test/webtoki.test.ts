@@ -316,6 +316,32 @@ describe('the front door', () => {
     expect(found).toMatchObject({ valid: true, signers: [{ signingTime }] })
   })
 
+  it('signs the bytes and the time at the call, whatever is written into them meanwhile', async () => {
+    const { webtoki } = desk()
+    const letter = new TextEncoder().encode('Dear reader,')
+    const data = Uint8Array.from(letter)
+    const signingTime = new Date('2026-11-24T12:00:00Z')
+    const work = signDocument(webtoki, data, { signingTime })
+    data.fill(0)
+    signingTime.setUTCFullYear(2031)
+    const found = await verifyDetached(await work, letter, { trust: trustedBy([demoCa.certificate]) })
+    expect(found).toMatchObject({
+      valid: true,
+      signers: [{ signingTime: new Date('2026-11-24T12:00:00Z') }],
+    })
+  })
+
+  it('refuses a stream that was read before anybody is asked and before a byte leaves', async () => {
+    const { webtoki, card, requests } = desk()
+    const stream = new Blob(['Dear reader,']).stream()
+    const reader = stream.getReader()
+    while (!(await reader.read()).done);
+    reader.releaseLock()
+    await expect(signDocument(webtoki, stream)).rejects.toMatchObject({ reason: 'already-read' })
+    expect(requests).toEqual([])
+    expect(card.log).toEqual([])
+  })
+
   it('tells activities by number and phase, with the code of what failed', async () => {
     const { webtoki, reader, activities } = desk()
     await webtoki.login(nonce)

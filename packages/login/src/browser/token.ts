@@ -26,9 +26,10 @@ export async function tokenFor(
     throw new RangeError(`A nonce has ${min} to ${max} characters, not ${String(nonce).length}.`)
   }
   const { algorithm, certificate } = signer
+  const unverifiedCertificate = toBase64(certificate)
   const signature = await signer.sign(await statementOf(algorithm, origin, nonce), options)
   return {
-    unverifiedCertificate: toBase64(certificate),
+    unverifiedCertificate,
     algorithm,
     signature: toBase64(signature),
     format: 'web-eid:1.0',

@@ -1,5 +1,5 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
-import type { ByteSource } from '@webtoki/apdu/bytes'
+import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { readPublicKey } from '@webtoki/trust'
 import { PathError, PathMemory, readCertificate, verifyPath } from '@webtoki/trust/path'
 import { isNonce, statementOf } from '../statement.ts'
@@ -44,11 +44,13 @@ export interface LoginVerifier {
 
 /** Throws RangeError where the origin is not one, and where an anchor is no certificate in DER. */
 export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
-  const { origin, anchors, nonces, revocation } = options
+  const { origin, nonces, revocation, now } = options
   if (!isOrigin(origin)) throw new RangeError(`'${origin}' is no origin as browsers print it.`)
   // Else everybody would be told later that nobody knows the issuer of their card.
   const issuers = new PathMemory()
-  for (const [at, anchor] of anchors.entries()) checkAnchor(anchor, at, issuers)
+  const anchors = options.anchors.map((anchor, at) => checkedAnchor(anchor, at, issuers))
+  const intermediates = (options.intermediates ?? []).map(copyOf)
+  const disallowedPolicies = [...(options.disallowedPolicies ?? [])]
   return {
     verify: async (token, session) => {
       // First of all, so that no token can be tried twice.
@@ -58,8 +60,8 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       const { algorithm, certificate: der, signature } = readToken(token)
       const read = wrapped(() => readCertificate(der))
       wrapped(() => readPublicKey(read.publicKeyInfo))
-      checkUse(read, options.disallowedPolicies ?? [])
-      const path = await pathOf(der, options)
+      checkUse(read, disallowedPolicies)
+      const path = await pathOf(der)
       // What an anchor may be used for is the site's own decision.
       for (const issuer of path.slice(1, -1)) checkIssuerUse(issuer)
       if (revocation !== notChecked) {
@@ -74,18 +76,10 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
     },
   }
 
-  async function pathOf(
-    der: Uint8Array,
-    { intermediates, now }: LoginVerifierOptions,
-  ): Promise<readonly Uint8Array[]> {
+  async function pathOf(der: Uint8Array): Promise<readonly Uint8Array[]> {
     try {
-      const between = intermediates === undefined ? {} : { intermediates }
-      return await verifyPath(der, {
-        anchors,
-        ...between,
-        memory: new PathMemory(issuers),
-        at: now?.() ?? new Date(),
-      })
+      const memory = new PathMemory(issuers)
+      return await verifyPath(der, { anchors, intermediates, memory, at: now?.() ?? new Date() })
     } catch (error) {
       if (!(error instanceof PathError)) throw error
       switch (error.reason) {
@@ -101,9 +95,10 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   }
 }
 
-function checkAnchor(der: ByteSource, at: number, issuers: PathMemory): void {
+/** A copy: whom a site trusts is what it said when the verifier was made. */
+function checkedAnchor(der: ByteSource, at: number, issuers: PathMemory): Uint8Array {
   try {
-    issuers.read(der)
+    return issuers.read(der).der
   } catch (cause) {
     throw new RangeError(`Anchor ${at} is no X.509 certificate in DER; PEM has to be decoded first.`, {
       cause,
