@@ -47,7 +47,7 @@ export class CardGarbledError extends SmartcardError {
   constructor(why: 'resynchronised' | 'aborted', options?: ErrorOptions) {
     super(
       why === 'aborted'
-        ? 'The card broke the exchange off; try again.'
+        ? 'The exchange with the card was broken off; try again.'
         : 'What came from the card was damaged again and again; clean its contacts and try again.',
       options,
     )

@@ -880,6 +880,64 @@ describe('ISO/IEC 7816-3, Annex A', () => {
   })
 })
 
+describe('an answer in very many blocks', () => {
+  const bytesOfBlock = (sequence: number, more: boolean, data: readonly number[]): Uint8Array => {
+    const head = [0, (sequence << 6) | (more ? 0x20 : 0), data.length]
+    return Uint8Array.of(
+      ...head,
+      ...data,
+      [...head, ...data].reduce((sum, byte) => sum ^ byte, 0),
+    )
+  }
+  /** A card that answers with these blocks, one for each block that it gets, and once more with 9000. */
+  const answering = (count: number, dataOf: (at: number) => readonly number[]) => {
+    let at = 0
+    let isBroken = false
+    let sequence = 0
+    const transport = plainT1(async (sent): Promise<BlockAnswer> => {
+      if (sent[1] === 0xc2) {
+        isBroken = true
+        return fromHex('00e200e2')
+      }
+      const isOver = isBroken || at >= count
+      const block = isOver
+        ? bytesOfBlock(sequence, false, [0x90, 0])
+        : bytesOfBlock(sequence, ++at < count, dataOf(at))
+      sequence ^= 1
+      return block
+    })
+    return { transport, blocks: () => at, isBroken: () => isBroken }
+  }
+
+  it('of one byte each, as many as the longest answer has bytes, is put together, and soon', async () => {
+    const count = 65_538
+    const { transport } = answering(count, (at) => [at & 0xff])
+    const answer = await transport.transmit(fromHex('0102'))
+    // Seconds; where each block copies all before it, most of a minute, which is longer than a test may take.
+    expect(answer).toEqual(Uint8Array.from({ length: count }, (_, at) => (at + 1) & 0xff))
+  })
+
+  it('that is longer than any answer by its last block alone is refused, and the next exchange works', async () => {
+    const full = Array.from({ length: 254 }, () => 0xaa)
+    const { transport, isBroken } = answering(259, () => full)
+    await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({
+      code: 'card/garbled',
+      why: 'aborted',
+    })
+    expect(isBroken()).toBe(false)
+    expect(toHex(await transport.transmit(fromHex('0304')))).toBe('9000')
+  })
+
+  it('is broken off where blocks without data make it longer than any answer', async () => {
+    const { transport, blocks, isBroken } = answering(200_000, (at) => (at % 4 === 0 ? [0xaa] : []))
+    await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({
+      code: 'card/garbled',
+      why: 'aborted',
+    })
+    expect([blocks(), isBroken()]).toEqual([65_539, true])
+  })
+})
+
 describe('rules beside the annex', () => {
   it('a time extension holds for the block that follows it and for no other (rule 3)', async () => {
     const made = lineOf([

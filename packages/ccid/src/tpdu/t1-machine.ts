@@ -5,7 +5,7 @@ import type { Bit, T1Block } from './t1-block.ts'
 const MAX_ATTEMPTS = 3
 /** Good blocks in a row that bring the exchange no further. The standard has no bound; a card could go on for ever. */
 const MAX_ROUNDS = 8
-/** 65536 bytes of data and the status word. */
+/** 65536 bytes of data and the status word: the longest answer. A block counts as one byte at least. */
 const MAX_RESPONSE_BYTES = 65_538
 
 type InformationBlock = T1Block & { readonly kind: 'I' }
@@ -21,8 +21,9 @@ type Phase =
       /** What left last: that, an R-block that asked for something again, or an S-block. */
       readonly last: T1Block
       readonly rest: Uint8Array
-      readonly received: readonly Uint8Array[]
-      readonly receivedBytes: number
+      readonly received: Received | undefined
+      /** Its bytes, and blocks without any. */
+      readonly receivedSize: number
     }
   /** S(IFS request) is out. */
   | { readonly name: 'ifs'; readonly sent: T1Block }
@@ -33,6 +34,12 @@ type Phase =
   /** We abort the chain: S(ABORT request) is out. */
   | { readonly name: 'aborting' }
   | { readonly name: 'idle' }
+
+/** What has come of an answer, the latest first: a step shares what came before with the step before it. */
+interface Received {
+  readonly data: Uint8Array
+  readonly before: Received | undefined
+}
 
 type Exchange = Phase & { readonly name: 'exchange' }
 
@@ -165,14 +172,16 @@ function inExchange(state: T1State, phase: Exchange, event: T1Event): T1Step {
 
 function informed(state: T1State, phase: Exchange, event: InformationBlock): T1Step {
   const expects = flip(state.expects)
-  const received = event.data.length > 0 ? [...phase.received, event.data] : phase.received
-  const receivedBytes = phase.receivedBytes + event.data.length
+  const received: Received = { data: event.data, before: phase.received }
+  const receivedSize = phase.receivedSize + Math.max(1, event.data.length)
   const advanced: T1State = { ...state, expects }
-  if (!event.more) return { state: idle(advanced), action: { do: 'finish', response: joined(received) } }
-  if (receivedBytes > MAX_RESPONSE_BYTES)
+  if (receivedSize > MAX_RESPONSE_BYTES) {
+    if (!event.more) return gaveUp(advanced, 'aborted')
     return beginAbort({ ...advanced, phase: { ...phase, sent: ready(expects) } })
+  }
+  if (!event.more) return { state: idle(advanced), action: { do: 'finish', response: joined(received) } }
   const block = ready(expects)
-  const next: Phase = { ...phase, sent: block, last: block, received, receivedBytes }
+  const next: Phase = { ...phase, sent: block, last: block, received, receivedSize }
   // An empty block brings the end no nearer.
   if (event.data.length === 0) return inRound(advanced, next, block)
   return send(moved(advanced, next), block)
@@ -264,8 +273,8 @@ function sendNext(state: T1State, rest: Uint8Array): T1Step {
     sent: block,
     last: block,
     rest: after,
-    received: [],
-    receivedBytes: 0,
+    received: undefined,
+    receivedSize: 0,
   }
   return send(moved({ ...state, sends: flip(state.sends) }, phase), block)
 }
@@ -311,14 +320,14 @@ function flip(bit: Bit): Bit {
   return bit === 0 ? 1 : 0
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const [only] = parts
-  if (parts.length === 1 && only !== undefined) return only
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.length
+function joined(last: Received): Uint8Array {
+  let length = 0
+  for (let part: Received | undefined = last; part !== undefined; part = part.before)
+    length += part.data.length
+  const bytes = new Uint8Array(length)
+  for (let part: Received | undefined = last; part !== undefined; part = part.before) {
+    length -= part.data.length
+    bytes.set(part.data, length)
   }
   return bytes
 }
