@@ -1,5 +1,4 @@
 /** Digests: short data by the platform's own, long data in WebAssembly that is loaded for it alone. */
-import { concatBytes } from '@webtoki/apdu'
 import type { DigestName } from './digest-name.ts'
 import type { LongDigest } from './streaming-digest.ts'
 
@@ -17,7 +16,7 @@ interface Platform {
 /** A digest under way. What it is given is not kept beyond the call, however long the whole becomes. */
 export class StreamingDigest {
   readonly #name: DigestName
-  #gathered: Uint8Array[] = []
+  #gathered = new Uint8Array(0)
   #gatheredBytes = 0
   #long: LongDigest | undefined
 
@@ -32,8 +31,7 @@ export class StreamingDigest {
         platformDigests.has(this.#name) &&
         this.#gatheredBytes + chunk.length <= SHORT_BYTES
       ) {
-        this.#gathered.push(chunk.slice())
-        this.#gatheredBytes += chunk.length
+        this.#gather(chunk)
         return
       }
       await this.#lengthen()
@@ -45,16 +43,29 @@ export class StreamingDigest {
   async digest(): Promise<Uint8Array> {
     const platform = subtle()
     if (this.#long === undefined && platform !== undefined && platformDigests.has(this.#name)) {
-      return new Uint8Array(await platform.digest(this.#name, concatBytes(...this.#gathered)))
+      const message = this.#gathered.subarray(0, this.#gatheredBytes)
+      return new Uint8Array(await platform.digest(this.#name, message))
     }
     return (this.#long ?? (await this.#lengthen())).digest()
+  }
+
+  /** At least twice as long each time, so that no byte is copied often. */
+  #gather(chunk: Uint8Array): void {
+    const bytes = this.#gatheredBytes + chunk.length
+    if (bytes > this.#gathered.length) {
+      const grown = new Uint8Array(Math.max(bytes, 2 * this.#gathered.length))
+      grown.set(this.#gathered)
+      this.#gathered = grown
+    }
+    this.#gathered.set(chunk, this.#gatheredBytes)
+    this.#gatheredBytes = bytes
   }
 
   async #lengthen(): Promise<LongDigest> {
     const { createLongDigest } = await import('./streaming-digest.ts')
     const long = await createLongDigest(this.#name)
-    for (const chunk of this.#gathered) long.update(chunk)
-    this.#gathered = []
+    long.update(this.#gathered.subarray(0, this.#gatheredBytes))
+    this.#gathered = new Uint8Array(0)
     this.#long = long
     return long
   }

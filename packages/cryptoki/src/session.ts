@@ -1,5 +1,6 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
 import { copyOf } from '@webtoki/apdu'
+import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
 import { Cancellation } from './cancellation.ts'
 import { CKA, CKF, CKK, CKO, CKR, CKS, CKU } from './constants.ts'
@@ -512,10 +513,18 @@ async function run(
     const feeder = parts.length > 1 ? stages[parts.findIndex((part) => part.type === 'decrypt')] : undefined
     const others = stages.filter((stage) => stage !== feeder)
     let bytes = 0
+    const pace = new Pace()
     for await (const chunk of chunksOf(chunks, progress.signal)) {
       progress.check()
-      const fed = feeder === undefined ? chunk : await feeder.update(chunk)
-      if (fed !== undefined) for (const stage of others) await stage.update(fed)
+      // At least once: a source may have many chunks without bytes.
+      for (let at = 0; at === 0 || at < chunk.length; at += STEP_BYTES) {
+        const step = chunk.subarray(at, at + STEP_BYTES)
+        const fed = feeder === undefined ? step : await feeder.update(step)
+        if (fed !== undefined) for (const stage of others) await stage.update(fed)
+        if (!pace.isDue) continue
+        await pace.turn()
+        progress.check()
+      }
       bytes += chunk.length
       progress.tell({ phase: 'collecting', bytes })
     }

@@ -41,7 +41,7 @@ export interface ReadProgress {
   readonly totalBytes?: number
 }
 
-/** Long enough that reading costs little, short enough that hashing one is no long task. */
+/** Long enough that reading costs little; whoever hashes one takes it in steps. */
 const PIECE_BYTES = 0x20_0000
 
 /** Streams and iterators that have been read here. */
@@ -148,11 +148,7 @@ function unlessAborted<T>(work: Promise<T>, signal: SignSignal | undefined): Pro
 }
 
 async function* fromBytes(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
-    yield bytes.subarray(at, at + PIECE_BYTES)
-    // A page must be able to paint and to hear a click meanwhile.
-    await turn()
-  }
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES)
 }
 
 /** What fills a buffer that it is given (ReadableStreamBYOBReader). */
@@ -261,9 +257,4 @@ async function* fromIterator(
   } finally {
     if (!isAtEnd) pieces.return?.().catch(() => {})
   }
-}
-
-function turn(): Promise<void> {
-  const platform = globalThis as unknown as { setTimeout(work: () => void, delayMs: number): void }
-  return new Promise((resolve) => platform.setTimeout(resolve, 0))
 }

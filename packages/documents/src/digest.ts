@@ -2,6 +2,7 @@
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { createSHA256, createSHA384, createSHA512 } from 'hash-wasm'
 import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
+import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
 import {
   documentAtCall,
   type DocumentData,
@@ -66,15 +67,27 @@ export async function digestDocument<N extends HashName>(
   data: DocumentData,
   options: ReadOptions = {},
 ): Promise<Readonly<Record<N, Uint8Array>>> {
-  return digestPieces(names, piecesOf(documentAtCall(data), options))
+  return digestPieces(names, documentAtCall(data), options)
 }
 
 async function digestPieces<N extends HashName>(
   names: readonly N[],
-  pieces: AsyncIterable<Uint8Array>,
+  own: DocumentData,
+  options: ReadOptions,
 ): Promise<Readonly<Record<N, Uint8Array>>> {
+  const { signal } = options
+  // Claimed before anything is waited for.
+  const pieces = piecesOf(own, options)
   const hashers = await Promise.all(names.map(async (name) => [name, await createHasher(name)] as const))
-  for await (const piece of pieces) for (const [, hasher] of hashers) hasher.update(piece)
+  const pace = new Pace()
+  for await (const piece of pieces) {
+    for (let at = 0; at === 0 || at < piece.length; at += STEP_BYTES) {
+      for (const [, hasher] of hashers) hasher.update(piece.subarray(at, at + STEP_BYTES))
+      if (!pace.isDue) continue
+      await pace.turn()
+      if (signal?.aborted) throw new DocumentError('cancelled', { cause: signal.reason })
+    }
+  }
   return Object.fromEntries(hashers.map(([name, hasher]) => [name, hasher.finish()])) as Record<N, Uint8Array>
 }
 
@@ -90,7 +103,7 @@ export async function digestsOf<N extends HashName>(
   const { digest } = options
   const once = isThereOnce(data)
   // What can be read one time only cannot be handed over for a second hash.
-  if (digest === undefined || (once && names.length > 1)) return digestPieces(names, piecesOf(data, options))
+  if (digest === undefined || (once && names.length > 1)) return digestPieces(names, data, options)
   const digests: Partial<Record<N, Uint8Array>> = {}
   try {
     for (const name of names) digests[name] = await digestElsewhere(digest, name, data, options)

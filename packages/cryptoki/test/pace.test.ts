@@ -1,0 +1,185 @@
+/** Long operations leave turns to everybody else: a timer can end them, and a card that goes is noticed. */
+import { createHash } from 'node:crypto'
+import {
+  CKA,
+  CKM,
+  CKO,
+  type CkObject,
+  CKR,
+  Cryptoki,
+  type Operation,
+  result,
+  type Session,
+} from '@webtoki/cryptoki'
+import { firstValueFrom } from 'rxjs'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
+
+const sha256 = { type: CKM.SHA256 }
+const sign = { type: CKM.SHA256_RSA_PKCS }
+const cipher = { type: CKM.RSA_PKCS }
+
+async function open() {
+  const place = new MemorySlot()
+  const cryptoki = new Cryptoki({
+    sources: [place],
+    drivers: [softwareDriver(new SoftwareToken(true))],
+    login: 'on-demand',
+  })
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  const session = (await slot?.openSession({ pin: async () => undefined })) as Session
+  const find = async (objectClass: CKO): Promise<CkObject> => {
+    const [object] = await result(
+      session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(1) }),
+    )
+    return object as CkObject
+  }
+  return { place, session, key: await find(CKO.PRIVATE_KEY), publicKey: await find(CKO.PUBLIC_KEY) }
+}
+
+/** Long enough that whatever is loaded for long data is there when it has been hashed. */
+const first = new Uint8Array(0x2_0000)
+
+/** Gives chunks as long as anybody wants some, but not for ever. `begun` is called when the work goes on by itself. */
+function endless(chunkBytes: number, begun: () => void) {
+  const source = {
+    isAtEnd: false,
+    async *[Symbol.asyncIterator]() {
+      yield first
+      begun()
+      const chunk = new Uint8Array(chunkBytes)
+      for (let given = 0; given < 2 ** 29 / Math.max(chunkBytes, 1024); given++) yield chunk
+      source.isAtEnd = true
+    },
+  }
+  return source
+}
+
+type Open = Awaited<ReturnType<typeof open>>
+type Source = ReturnType<typeof endless>
+const operations: readonly (readonly [string, number, (at: Open, data: Source) => Operation<unknown>])[] = [
+  ['a digest', 0x10_0000, ({ session }, data) => session.digest(sha256, data)],
+  ['a digest of tiny chunks', 1, ({ session }, data) => session.digest(sha256, data)],
+  ['a digest of empty chunks', 0, ({ session }, data) => session.digest(sha256, data)],
+  ['a digest by JavaScript', 0x10_0000, ({ session }, data) => session.digest({ type: CKM.SHA3_512 }, data)],
+  ['a signature', 0x10_0000, ({ session, key }, data) => session.sign(sign, key, data)],
+  [
+    'a verification',
+    0x10_0000,
+    ({ session, publicKey }, data) => session.verify(sign, publicKey, data, new Uint8Array(256)),
+  ],
+  ['an encryption', 16, ({ session, publicKey }, data) => session.encrypt(cipher, publicKey, data)],
+  [
+    'a pair',
+    0x1000,
+    ({ session, publicKey }, data) =>
+      session.together(
+        { type: 'digest', mechanism: sha256 },
+        { type: 'encrypt', mechanism: cipher, key: publicKey },
+        data,
+      ),
+  ],
+]
+
+describe('while a source always has more', () => {
+  it.each(operations)('a timer abandons %s', async (_what, chunkBytes, begin) => {
+    const at = await open()
+    let data: Source | undefined
+    await new Promise<void>((resolve, reject) => {
+      const leave = (): void => {
+        subscription.unsubscribe()
+        resolve()
+      }
+      data = endless(chunkBytes, () => setTimeout(leave, 0))
+      const subscription = begin(at, data).subscribe({ complete: resolve, error: reject })
+    })
+    expect(data?.isAtEnd).toBe(false)
+    expect(at.session.active).toEqual([])
+  })
+
+  it('a card that is pulled ends the digest', async () => {
+    const { place, session } = await open()
+    const data = endless(0x10_0000, () => setTimeout(() => place.pull(), 0))
+    await expect(result(session.digest(sha256, data))).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
+    expect(data.isAtEnd).toBe(false)
+  })
+})
+
+describe('within one long chunk', () => {
+  /** The platform's clock, which goes on by so many milliseconds each time that it is read. */
+  function clockOf(stepMs: number): void {
+    let now = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => (now += stepMs))
+    onTestFinished(() => void vi.restoreAllMocks())
+  }
+  const chunk = new Uint8Array(0x10_0000).fill(7)
+  const digest = new Uint8Array(createHash('sha256').update(first).update(chunk).digest())
+  async function* chunks(begun: () => void) {
+    yield first
+    begun()
+    yield chunk
+  }
+
+  it('everybody gets a turn after each step where steps are slow', async () => {
+    const { session } = await open()
+    clockOf(20)
+    let turns = 0
+    let isOver = false
+    const count = (): void => {
+      turns++
+      if (!isOver) setImmediate(count)
+    }
+    expect(
+      await result(
+        session.digest(
+          sha256,
+          chunks(() => setImmediate(count)),
+        ),
+      ),
+    ).toEqual(digest)
+    isOver = true
+    expect(turns).toBeGreaterThanOrEqual(16)
+  })
+
+  it('nobody is waited for where all of it takes less than a frame', async () => {
+    const { session } = await open()
+    clockOf(0)
+    let turns = 0
+    await result(
+      session.digest(
+        sha256,
+        chunks(() => setImmediate(() => turns++)),
+      ),
+    )
+    expect(turns).toBe(0)
+  })
+
+  it.each([
+    ['a browser, which has no setImmediate', ['setImmediate']],
+    ['a platform that has no MessageChannel either', ['setImmediate', 'MessageChannel']],
+  ])('turns come on %s', async (_what, missing) => {
+    const { session } = await open()
+    const turn = setImmediate
+    for (const name of missing) vi.stubGlobal(name, undefined)
+    onTestFinished(() => void vi.unstubAllGlobals())
+    clockOf(20)
+    let turns = 0
+    expect(
+      await result(
+        session.digest(
+          sha256,
+          chunks(() => turn(() => turns++)),
+        ),
+      ),
+    ).toEqual(digest)
+    expect(turns).toBe(1)
+  })
+})
+
+it('a hundred thousand chunks without bytes between others are gathered like any other', async () => {
+  const { session } = await open()
+  const chunks = Array.from({ length: 140_000 }, (_, at) => new Uint8Array(at % 4 === 0 ? 1 : 0))
+  expect(await result(session.digest(sha256, chunks))).toEqual(
+    new Uint8Array(createHash('sha256').update(new Uint8Array(35_000)).digest()),
+  )
+})
