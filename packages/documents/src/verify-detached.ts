@@ -1,5 +1,6 @@
 /** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
 import { type ByteSource, copyOf, equalBytes, isByteSource, viewOf } from '@webtoki/apdu/bytes'
+import { Pace } from '@webtoki/apdu/pace'
 import { keyOf, type Name, readName, readTime, type SignatureScheme, SignatureVerifier } from '@webtoki/trust'
 import { type CertificateUse, certificateUse } from '@webtoki/trust/certificate-use'
 import { type DerElement, objectIdentifier, onlyElement, sequenceOf, Tag } from '@webtoki/trust/der'
@@ -10,7 +11,6 @@ import { documentAtCall, type DocumentData, type ReadOptions } from './data.ts'
 import { type DigestElsewhere, digestsOf, hash, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
-import { turns } from './turn.ts'
 
 /** Said where nobody is asked whom to trust: it can be chosen, and not forgotten. */
 export const notChecked: unique symbol = Symbol('trust is not checked')
@@ -96,14 +96,14 @@ export async function verifyDetached(
   // Whatever the caller does with them meanwhile.
   const own = documentAtCall(data)
   const at = new Date(options.at ?? Date.now())
-  const turn = turns()
+  const pace = new Pace()
   const parts = guarded(() => readSignedData(signature))
   if (parts.signers.length === 0) throw new DocumentError('no-signer')
   const memory = new PathMemory()
-  const certificates = await certificatesOf(parts, memory, turn)
+  const certificates = await certificatesOf(parts, memory, pace)
   const readings: Reading[] = []
   for (const info of parts.signers) {
-    await turn()
+    if (pace.isDue) await pace.turn()
     readings.push(guarded(() => readSigner(info, certificates)))
   }
   const names = [...new Set(readings.map(({ digestHash }) => digestHash))]
@@ -118,7 +118,7 @@ export async function verifyDetached(
   }
   const signers: FoundSigner[] = []
   for (const reading of readings) {
-    await turn()
+    if (pace.isDue) await pace.turn()
     signers.push(await check(reading, digests[reading.digestHash], judge))
   }
   const valid = signers.every(
@@ -144,14 +144,14 @@ interface Certificates {
 async function certificatesOf(
   { certificates }: SignedDataParts,
   memory: PathMemory,
-  turn: () => Promise<void>,
+  pace: Pace,
 ): Promise<Certificates> {
   const all = new Set<ReadCertificate>()
   const byIssuerAndSerial = new Map<string, ReadCertificate>()
   const bySubjectKey = new Map<string, ReadCertificate>()
   let areDamaged = false
   for (const der of certificates) {
-    await turn()
+    if (pace.isDue) await pace.turn()
     try {
       const read = memory.read(der)
       if (all.has(read)) continue
