@@ -306,12 +306,10 @@ async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promis
     certificates.all.filter((each) => each !== read).map(({ der }) => new Uint8Array(der))
   const trust = trusts.get(read) ?? trustOf(read.der, others, judge)
   trusts.set(read, trust)
-  const names: readonly { type: string; value: { valueBlock: { value: unknown } } }[] =
-    read.certificate.subject.typesAndValues
-  const subject: unknown = names.findLast(({ type }) => type === oids.commonName)?.value.valueBlock.value
+  const commonName = read.subject.attributes.findLast(({ type }) => type === oids.commonName)
   return {
     certificate: new Uint8Array(read.der),
-    subject: typeof subject === 'string' ? subject : '',
+    subject: commonName?.text ?? '',
     signingTime,
     algorithm: `${{ rsa: 'RSA', pss: 'RSA-PSS', ecdsa: 'ECDSA' }[algorithm.kind]} with ${algorithm.hash}`,
     digestMatches,

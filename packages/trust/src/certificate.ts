@@ -1,9 +1,16 @@
 /** A certificate, read once: RFC 5280, 4.1 and 4.2. */
-import { fromBER } from 'asn1js'
 import { Certificate } from 'pkijs'
 import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { keyOf } from './bytes.ts'
-import { checkDer, type DerElement, ecdsaNumbers, sequenceOf, signatureOfCertificate, Tag } from './der.ts'
+import {
+  checkDer,
+  type DerElement,
+  ecdsaNumbers,
+  objectIdentifier,
+  sequenceOf,
+  signatureOfCertificate,
+  Tag,
+} from './der.ts'
 import { PathError } from './errors.ts'
 import { type Extensions, extensionsOf, readBoolean } from './extensions.ts'
 import { type Name, readName } from './name.ts'
@@ -14,6 +21,7 @@ export interface ReadCertificate {
   readonly der: Uint8Array
   /** The bytes as a key of a Map. */
   readonly key: string
+  /** For whoever needs pkijs's; parsed when it is first asked for. Throws PathError 'malformed' if pkijs cannot. */
   readonly certificate: Certificate
   /** tbsCertificate in DER: what its issuer signed. */
   readonly signed: Uint8Array
@@ -38,15 +46,31 @@ export function readCertificate(bytes: ByteSource): ReadCertificate {
   try {
     const der = copyOf(bytes)
     checkDer(der)
-    const parsed = fromBER(der)
-    if (parsed.offset === -1) throw new RangeError(parsed.result.error)
-    const certificate = new Certificate({ schema: parsed.result })
     const [body] = sequenceOf(der) as readonly [DerElement]
     const fields = fieldsOf(body.der)
     // Platforms take an ECDSA signature in loose BER; then one certificate would have many texts.
     const signature = signatureOfCertificate(der)
-    if (certificate.signatureAlgorithm.algorithmId.startsWith(ECDSA)) ecdsaNumbers(signature)
-    return { der, key: keyOf(der), certificate, signed: body.der, signature, ...fields }
+    const [algorithm] = sequenceOf(fields.signatureAlgorithm)
+    if (algorithm !== undefined && objectIdentifier(algorithm).startsWith(ECDSA)) ecdsaNumbers(signature)
+    let certificate: Certificate | undefined
+    return {
+      der,
+      key: keyOf(der),
+      get certificate() {
+        return (certificate ??= parsed(der))
+      },
+      signed: body.der,
+      signature,
+      ...fields,
+    }
+  } catch (cause) {
+    throw new PathError('malformed', { cause })
+  }
+}
+
+function parsed(der: Uint8Array<ArrayBuffer>): Certificate {
+  try {
+    return Certificate.fromBER(der)
   } catch (cause) {
     throw new PathError('malformed', { cause })
   }
@@ -74,8 +98,19 @@ function fieldsOf(signed: Uint8Array): Fields {
     notBefore,
     notAfter,
     publicKeyInfo: keyInfo.der,
-    extensions: extensionsOf(rest),
+    extensions: extensionsOf(inOrder(rest)),
   }
+}
+
+/** issuerUniqueID [1] and subjectUniqueID [2], which nobody looks at, and extensions [3]: each once, in this order. Throws RangeError. */
+function inOrder(fields: readonly DerElement[]): readonly DerElement[] {
+  let before = 0
+  for (const { tag } of fields) {
+    const place = [0x81, 0x82, 0xa3].indexOf(tag) + 1
+    if (place <= before) throw new RangeError('not a TBSCertificate')
+    before = place
+  }
+  return fields
 }
 
 /** BasicConstraints (RFC 5280, 4.2.1.9). Throws RangeError. */

@@ -2,6 +2,9 @@
 import { type DerElement, elementsOf, sequenceOf } from './der.ts'
 import { asciiOf, type GeneralName, generalName, type Name, NameType, readName } from './name.ts'
 
+/** PKCS#9's, in subjects. */
+const EMAIL_ADDRESS = '1.2.840.113549.1.9.1'
+
 /** A name, read once; what cannot be read is absent. */
 interface ConstrainedName {
   readonly type: number
@@ -65,7 +68,7 @@ function baseOf(subtree: DerElement): DerElement {
 export function constrainedNames(subject: Name, alternatives: Uint8Array | undefined): ConstrainedNames {
   return [
     ...(subject.parts.length > 0 ? [{ type: NameType.directoryName, parts: subject.parts }] : []),
-    ...subject.mailboxes.map(mailboxName),
+    ...subject.attributes.filter(({ type }) => type === EMAIL_ADDRESS).map(({ text }) => mailboxName(text)),
     ...(alternatives === undefined ? [] : sequenceOf(alternatives).map(generalName).map(nameOf)),
   ]
 }

@@ -8,15 +8,13 @@ export interface Name {
   readonly parts: readonly string[]
   /** One text for the whole name. */
   readonly key: string
-  /** Values of emailAddress (PKCS#9); undefined for one that is not text. */
-  readonly mailboxes: readonly (string | undefined)[]
+  /** In the order of the name; `text` is as it is written, undefined if it is not text. */
+  readonly attributes: readonly { readonly type: string; readonly text: string | undefined }[]
 }
-
-const EMAIL_ADDRESS = '1.2.840.113549.1.9.1'
 
 /** Reads a Name in DER. Throws RangeError. */
 export function readName(der: Uint8Array): Name {
-  const mailboxes: (string | undefined)[] = []
+  const all: Name['attributes'][number][] = []
   const parts = sequenceOf(der).map(({ tag, value }) => {
     if (tag !== Tag.set || value.length === 0) throw new RangeError('not a RelativeDistinguishedName')
     const attributes = elementsOf(value).map((each) => {
@@ -25,13 +23,13 @@ export function readName(der: Uint8Array): Name {
         throw new RangeError('not an attribute of a name')
       const type = objectIdentifier(oid)
       const text = textOf(content)
-      if (type === EMAIL_ADDRESS) mailboxes.push(text)
+      all.push({ type, text })
       return [type, text === undefined ? keyOf(content.der) : folded(text), text !== undefined]
     })
     // A SET has no order. JSON keeps apart what a separator could run together.
     return JSON.stringify(attributes.map((each) => JSON.stringify(each)).sort())
   })
-  return { parts, key: JSON.stringify(parts), mailboxes }
+  return { parts, key: JSON.stringify(parts), attributes: all }
 }
 
 /** Case and spaces do not count (RFC 5280, 7.1), nor does which string type was chosen. */

@@ -59,7 +59,8 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       if (!isNonce(nonce)) throw new LoginError('nonce-missing')
       const { algorithm, certificate: der, signature } = readToken(token)
       const read = wrapped(() => readCertificate(der))
-      wrapped(() => readPublicKey(read.publicKeyInfo))
+      // The certificate is parsed when it is first asked for, and may throw then.
+      wrapped(() => [read.certificate, readPublicKey(read.publicKeyInfo)])
       checkUse(read, disallowedPolicies)
       const path = await pathOf(der)
       // What an anchor may be used for is the site's own decision.
