@@ -91,8 +91,9 @@ export class CcidConnection implements CardConnection {
     })
   }
 
+  /** A copy: what a caller writes into it is not believed. */
   get atr(): Uint8Array {
-    return this.#atr
+    return this.#atr.slice()
   }
 
   get limits(): ChannelLimits {
@@ -339,7 +340,7 @@ export class CcidConnection implements CardConnection {
       const atr = await this.#slot.powerOn()
       this.#activation = await this.#slot.activated(atr)
       this.#atr = atr
-      return atr
+      return this.atr
     } catch (error) {
       this.lost('reset', error as Error)
       throw error

@@ -71,7 +71,7 @@ const hex4 = (value: number): string => value.toString(16).padStart(4, '0')
 
 /** What is known of a reader; undefined: nothing. */
 export function quirkOf(vendorId: number, productId: number): ReaderQuirk | undefined {
-  return quirks[`${hex4(vendorId)}:${hex4(productId)}`]
+  return Object.freeze(quirks[`${hex4(vendorId)}:${hex4(productId)}`])
 }
 
 /** All of them, by `vendor:product` in hex. */

@@ -38,7 +38,8 @@ export class Cryptoki {
     const lists = this.#sources.map((source) => source.slots$)
     const joined = lists.length === 0 ? of([]) : combineLatest(lists)
     this.slots$ = joined.pipe(
-      map((each) => this.#slotsOf(each.flat())),
+      // Replayed to everybody: frozen, so that nobody can empty it for the next.
+      map((each) => Object.freeze(this.#slotsOf(each.flat()))),
       shareReplay({ bufferSize: 1, refCount: false }),
     )
   }

@@ -1,4 +1,5 @@
 /** Objects of a token as an application holds them: PKCS#11 v2.40, 4 "Objects". */
+import { sealed } from '@webtoki/apdu'
 import type { AttributeTypes, Attributes } from './attributes.ts'
 import { CKA, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
@@ -12,7 +13,7 @@ export interface HandleScope {
 
 /** A handle. Valid while its token is inserted; a private object's handle ends for good when its user logs out. */
 export class CkObject {
-  /** All attributes that the token tells of this object. */
+  /** All attributes that the token tells of this object. Frozen; each reading of bytes gives a copy. */
   readonly attributes: Attributes
   readonly #source: TokenObject
   readonly #scope: HandleScope
@@ -22,7 +23,9 @@ export class CkObject {
     this.#scope = scope
     this.#source = source
     this.#loginEpoch = scope.loginEpoch
-    this.attributes = attributes
+    this.attributes = sealed(attributes)
+    // What this handle may do is what its attributes say: nobody puts others in their place.
+    Object.freeze(this)
   }
 
   /** One attribute. Throws CKR_ATTRIBUTE_TYPE_INVALID where the object has none of that type. */

@@ -1,5 +1,5 @@
 /** A slot as PKCS#11 has it: a place for a card, and the token on the card that lies there (PKCS#11 v2.40, 5.5). */
-import { type CardSlot, NotSupportedError, type Presence } from '@webtoki/apdu'
+import { type CardSlot, NotSupportedError, type Presence, sealed } from '@webtoki/apdu'
 import type { Observable } from 'rxjs'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
@@ -50,15 +50,16 @@ export class Slot {
   async tokenInfo(): Promise<TokenInfo> {
     const { token } = await this.#open()
     try {
-      return await token.describe()
+      return sealed(await token.describe())
     } catch (error) {
       throw toCryptokiError(error, 'slot')
     }
   }
 
-  /** C_GetMechanismList and C_GetMechanismInfo in one: CKM_* to what the token can do with it. */
+  /** C_GetMechanismList and C_GetMechanismInfo in one: CKM_* to what the token can do with it. A copy. */
   async mechanisms(): Promise<ReadonlyMap<number, MechanismInfo>> {
-    return (await this.#open()).token.mechanisms
+    const { mechanisms } = (await this.#open()).token
+    return new Map([...mechanisms].map(([type, info]) => [type, sealed(info)]))
   }
 
   /** C_OpenSession: powers the card and selects its applet where that has not been done. */

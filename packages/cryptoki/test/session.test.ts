@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
+  type Attributes,
   CKA,
   CKF,
   CKM,
@@ -33,9 +34,11 @@ const sha = (...parts: Uint8Array[]): Uint8Array => {
 }
 const pin: PinSource = async () => ({ pin: new TextEncoder().encode('1234') })
 
-async function open(options: Partial<CryptokiOptions> & { readonly isDual?: boolean } = {}) {
-  const { isDual = true, ...rest } = options
-  const token = new SoftwareToken(isDual)
+async function open(
+  options: Partial<CryptokiOptions> & { readonly isDual?: boolean; readonly attributes?: Attributes } = {},
+) {
+  const { isDual = true, attributes, ...rest } = options
+  const token = new SoftwareToken(isDual, attributes)
   const place = new MemorySlot()
   const cryptoki = new Cryptoki({ sources: [place], drivers: [softwareDriver(token)], ...rest })
   const [slot] = await firstValueFrom(cryptoki.slots$)
@@ -492,21 +495,20 @@ describe('what is known without the card is refused before it', () => {
     ['smaller', 1024],
     ['larger', 8192],
   ])('a key %s than the mechanism takes', async (_, keyBits) => {
-    const { session, token } = await open()
+    const { session, token } = await open({ attributes: { [CKA.MODULUS_BITS]: keyBits } })
     await session.login(CKU.USER)
     const { own } = await keys(session)
     Object.defineProperty(token, 'mechanisms', {
       value: new Map([[CKM.RSA_PKCS, { minKeyBits: 2048, maxKeyBits: 4096, flags: CKF.SIGN }]]),
     })
-    Object.assign(own.attributes, { [CKA.MODULUS_BITS]: keyBits })
     await expect(result(session.sign(plain, own, message))).rejects.toEqual(rv(CKR.KEY_SIZE_RANGE))
   })
 
   it.each(['sign', 'encrypt', 'decrypt'] as const)('a key that may not %s', async (use) => {
-    const { session } = await open()
+    const attributes = { [CKA.SIGN]: false, [CKA.ENCRYPT]: false, [CKA.DECRYPT]: false }
+    const { session } = await open({ attributes })
     await session.login(CKU.USER)
     const { own } = await keys(session)
-    Object.assign(own.attributes, { [CKA.SIGN]: false, [CKA.ENCRYPT]: false, [CKA.DECRYPT]: false })
     const refused: Promise<unknown> = result<unknown>(session[use](plain, own, message))
     await expect(refused).rejects.toEqual(rv(CKR.KEY_FUNCTION_NOT_PERMITTED))
   })

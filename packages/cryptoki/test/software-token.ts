@@ -29,7 +29,7 @@ import { BehaviorSubject, of } from 'rxjs'
 
 const info = (flags: number): MechanismInfo => ({ minKeyBits: 0, maxKeyBits: 0, flags })
 
-function key(id: number, isPrivate: boolean): TokenObject {
+function key(id: number, isPrivate: boolean, more: Attributes = {}): TokenObject {
   const known: Attributes = {
     [CKA.CLASS]: isPrivate ? CKO.PRIVATE_KEY : CKO.PUBLIC_KEY,
     [CKA.ID]: Uint8Array.of(id),
@@ -43,6 +43,7 @@ function key(id: number, isPrivate: boolean): TokenObject {
     [CKA.VERIFY]: !isPrivate,
     [CKA.ENCRYPT]: true,
     [CKA.DECRYPT]: true,
+    ...more,
   }
   return { known, load: async () => all }
 }
@@ -72,9 +73,11 @@ export class SoftwareToken implements Token {
   logins = 0
   logouts = 0
   signatures = 0
-  readonly #objects = [key(1, true), key(1, false), key(2, true)]
+  readonly #objects: readonly TokenObject[]
 
-  constructor(isDual: boolean) {
+  /** `more`: attributes of its private keys. */
+  constructor(isDual: boolean, more: Attributes = {}) {
+    this.#objects = [key(1, true, more), key(1, false), key(2, true, more)]
     this.flags = CKF.LOGIN_REQUIRED | CKF.RNG | (isDual ? CKF.DUAL_CRYPTO_OPERATIONS : 0)
   }
 

@@ -1,4 +1,5 @@
 /** A certificate on a card, told so that a person can choose. */
+import { sealed } from '@webtoki/apdu'
 import { CKA, type CkObject, decodeX509, type Slot } from '@webtoki/cryptoki'
 import { certificateUse } from '@webtoki/trust/certificate-use'
 
@@ -6,7 +7,7 @@ import { certificateUse } from '@webtoki/trust/certificate-use'
 export const CertificatePurpose = { login: 'login', signing: 'signing' } as const
 export type CertificatePurpose = (typeof CertificatePurpose)[keyof typeof CertificatePurpose]
 
-/** One certificate whose private key is on the card. */
+/** One certificate whose private key is on the card. Frozen; each reading of bytes or dates gives a copy. */
 export interface CardCertificate {
   readonly slot: Slot
   /** CKA_ID, which key and certificate share. */
@@ -44,7 +45,7 @@ export function describeCertificate(
   const fields = decodeX509(der)
   const purposes = purposesOf(der, key)
   if (purposes.length === 0) return undefined
-  return {
+  return sealed({
     slot,
     id: certificate.get(CKA.ID),
     der,
@@ -54,7 +55,7 @@ export function describeCertificate(
     notAfter: fields.notAfter,
     purposes,
     asksEachTime: key.attributes[CKA.ALWAYS_AUTHENTICATE] === true,
-  }
+  })
 }
 
 /** The best first: for signing the key that was made for it, which asks each time; for logging in one that does not. */

@@ -342,6 +342,20 @@ describe('the front door', () => {
     expect(card.log).toEqual([])
   })
 
+  it('hands out certificates that nobody can write into', async () => {
+    const { webtoki, card } = desk()
+    const [certificate] = await webtoki.certificates('signing')
+    if (certificate === undefined) throw new Error('There is no certificate.')
+    certificate.der.fill(0)
+    certificate.id.fill(9)
+    certificate.notAfter.setUTCFullYear(1999)
+    expect(() => Object.assign(certificate, { asksEachTime: false })).toThrow(TypeError)
+    expect(() => (certificate.purposes as string[]).push('login')).toThrow(TypeError)
+    expect(certificate.der).toEqual(card.certificateOf('9C'))
+    expect(certificate.notAfter.getUTCFullYear()).toBeGreaterThan(2020)
+    await signDocument(webtoki, new Blob(['Dear reader,']), { certificate })
+  })
+
   it('tells activities by number and phase, with the code of what failed', async () => {
     const { webtoki, reader, activities } = desk()
     await webtoki.login(nonce)

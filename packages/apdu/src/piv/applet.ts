@@ -1,5 +1,5 @@
 /** The PIV card application's commands, SP 800-73-4 part 2 clause 3, over the channel of a transaction. */
-import { concatBytes } from '../bytes.ts'
+import { concatBytes, copyOf } from '../bytes.ts'
 import { decodeResponse, type ResponseApdu } from '../command.ts'
 import {
   LastTryError,
@@ -60,6 +60,8 @@ const ALL_BYTES = 65536
 const PIN_BYTES = 8
 /** In metadata: two bytes, all attempts and those that are left. */
 const METADATA_TRIES = 0x06
+/** What others write into the exported one is not selected. */
+const aid = /* @__PURE__ */ copyOf(pivAid)
 /** SP 800-73-4 part 1, 4.3. */
 const MIN_PIN_DIGITS = 6
 
@@ -134,7 +136,7 @@ export class PivApplet {
   /** SELECT by AID. Throws StatusError, with 6A82 where the card has no PIV application. */
   async select(channel: CardChannel, options?: TransmitOptions): Promise<Uint8Array> {
     this.#forgetSelection()
-    const command = { name: 'SELECT PIV', cla: 0, ins: 0xa4, p1: 4, p2: 0, data: pivAid, responseBytes: 256 }
+    const command = { name: 'SELECT PIV', cla: 0, ins: 0xa4, p1: 4, p2: 0, data: aid, responseBytes: 256 }
     const template = expectOk(await exchange(channel, command, options), command.name)
     this.#selectedOn = channel
     this.#undisturbedWhenSelected = channel.undisturbed

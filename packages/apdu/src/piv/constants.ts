@@ -52,7 +52,7 @@ export interface PivSlot {
 }
 
 /** The four slots of every card, then the twenty retired key management keys. */
-export const pivSlots: readonly PivSlot[] = /* @__PURE__ */ [
+export const pivSlots: readonly PivSlot[] = /* @__PURE__ */ frozen([
   { key: 0x9a, name: 'PIV Authentication', certificateTag: 0x5fc105, pin: 'once' },
   { key: 0x9c, name: 'Digital Signature', certificateTag: 0x5fc10a, pin: 'always' },
   { key: 0x9d, name: 'Key Management', certificateTag: 0x5fc10b, pin: 'once' },
@@ -66,7 +66,13 @@ export const pivSlots: readonly PivSlot[] = /* @__PURE__ */ [
       pin: 'once',
     }),
   ),
-]
+])
+
+/** Whoever reads the table cannot change it for everybody. */
+function frozen(slots: readonly PivSlot[]): readonly PivSlot[] {
+  for (const slot of slots) Object.freeze(slot)
+  return Object.freeze(slots)
+}
 
 /** The slot of a key reference; undefined where PIV has none. */
 export function pivSlot(key: number): PivSlot | undefined {

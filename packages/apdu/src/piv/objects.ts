@@ -95,7 +95,7 @@ function certificateIn(bytes: Uint8Array): Uint8Array {
   if (header?.tag !== 0x30 || length > bytes.length) {
     throw new MalformedError('certificate', `no whole SEQUENCE in ${bytes.length} bytes`)
   }
-  return bytes.slice(0, length)
+  return copyOf(bytes.subarray(0, length))
 }
 
 function unwrap(object: Uint8Array, what: string): Uint8Array {

@@ -3,11 +3,13 @@ import {
   type CardChannel,
   type CardConnection,
   CardGoneError,
+  copyOf,
   equalBytes,
   MalformedError,
   PinBlockedError,
   PinError,
   PinPadRefusedError,
+  sealed,
   StatusError,
   SW,
   toHex,
@@ -62,14 +64,16 @@ class PivTokenObject implements TokenObject {
     this.#token = token
     this.slot = slot
     this.#kind = kind
-    this.known = knownAttributes(slot, kind)
+    this.known = sealed(knownAttributes(slot, kind))
+    Object.freeze(this)
   }
 
   async load(options?: TransmitOptions): Promise<Attributes | undefined> {
     if (this.#loaded === undefined) {
       const der = await this.#token.certificate(this.slot, options)
       // That the card has none is remembered by the token.
-      if (der !== undefined) this.#loaded = allAttributes(this.slot, this.#kind, der)
+      const attributes = der && allAttributes(this.slot, this.#kind, der)
+      this.#loaded = attributes && sealed(attributes)
     }
     return this.#loaded
   }
@@ -103,7 +107,9 @@ export class PivToken implements Token {
     this.#applet = applet
     this.#identity = identity
     const kinds = ['certificate', 'public-key', 'private-key'] as const
-    this.#objects = shownSlots.flatMap((slot) => kinds.map((kind) => new PivTokenObject(this, slot, kind)))
+    this.#objects = Object.freeze(
+      shownSlots.flatMap((slot) => kinds.map((kind) => new PivTokenObject(this, slot, kind))),
+    )
   }
 
   /** SELECT and CHUID; undefined where the card has no PIV application. */
@@ -165,7 +171,7 @@ export class PivToken implements Token {
   async certificate(slot: PivSlot, options?: TransmitOptions): Promise<Uint8Array | undefined> {
     if (this.#certificates.has(slot)) return this.#certificates.get(slot)
     const key = this.#cacheKey(slot)
-    const cached = key === undefined ? undefined : await this.#shared.cache.get(key).catch(() => undefined)
+    const cached = key === undefined ? undefined : await this.#cached(key)
     const object = await this.#inTransaction(options, async (channel) => {
       if (cached !== undefined && (await this.#isStillThere(channel, slot, cached, options))) return cached
       return this.#applet.readObject(channel, slot.certificateTag, options)
@@ -173,9 +179,19 @@ export class PivToken implements Token {
     const der = object === undefined ? undefined : (await decodeCertificate(object))?.der
     this.#certificates.set(slot, der)
     if (key !== undefined && der !== undefined && object !== cached && object !== undefined) {
-      await this.#shared.cache.set(key, object).catch(() => {})
+      await this.#shared.cache.set(key, copyOf(object)).catch(() => {})
     }
     return der
+  }
+
+  /** A copy: what the cache's owner writes into its bytes, after they were compared say, is no certificate. */
+  async #cached(key: string): Promise<Uint8Array | undefined> {
+    try {
+      const object = await this.#shared.cache.get(key)
+      return object && copyOf(object)
+    } catch {
+      return undefined
+    }
   }
 
   /** One APDU: the object's length and first bytes, with the serial number in them, are a fingerprint. Fewer bytes than were asked for are none. */
