@@ -17,6 +17,7 @@ export interface Lab {
   readonly Webtoki: typeof Webtoki
   /** Virtual readers and cards, for pages that have no USB bus. */
   simulator(): Promise<typeof import('@webtoki/simulator')>
+  readonly documents: () => Promise<typeof import('@webtoki/documents')>
   /** Logs in, in a dedicated worker, with that PIN; resolves to the token. */
   loginInWorker(nonce: string, pin: string): Promise<string>
 }
@@ -30,6 +31,7 @@ const lab: Lab = {
   ui,
   Webtoki,
   simulator: () => import('@webtoki/simulator'),
+  documents: () => import('@webtoki/documents'),
   loginInWorker: (nonce, pin) =>
     new Promise((resolve, reject) => {
       const worker = new Worker(new URL('./login-worker.ts', import.meta.url), { type: 'module' })

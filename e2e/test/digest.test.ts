@@ -1,0 +1,92 @@
+/** What only a browser can say of reading and hashing: whose stream was read before, and who gets a turn meanwhile. */
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
+import type { Lab } from '../pages/lab.ts'
+import { LabServer } from './bus-stand.ts'
+import { chromiumPath } from './stand.ts'
+
+declare const lab: Lab
+
+const missing = whatIsMissing([chromiumPath])
+if (missing !== undefined) console.warn(`Digests in a browser are not looked at: ${missing}.`)
+
+describe.skipIf(missing !== undefined)('in Chromium', () => {
+  let server: LabServer
+  let browser: Browser
+  let page: Page
+  beforeAll(async () => {
+    ;[server, browser] = await Promise.all([
+      LabServer.start(),
+      chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox', '--disable-gpu'] }),
+    ])
+    page = await browser.newPage()
+    await page.goto(server.url)
+    await page.waitForSelector('html[data-ready]')
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await server?.stop()
+  })
+
+  it('a stream that was read, in part, to its end or by a `tee`, is refused, and a fresh one is digested', async () => {
+    const outcomes = await page.evaluate(async () => {
+      const { digestDocument } = await lab.documents()
+      const fresh = (): ReadableStream<Uint8Array> => new Blob(['Dear reader,']).stream()
+      const readSome = async (all: boolean): Promise<ReadableStream<Uint8Array>> => {
+        const stream = fresh()
+        const reader = stream.getReader()
+        while (!(await reader.read()).done && all);
+        reader.releaseLock()
+        return stream
+      }
+      const teed = fresh()
+      teed.tee()
+      const cancelled = fresh()
+      await cancelled.cancel()
+      const streams = [
+        await readSome(true),
+        await readSome(false),
+        teed,
+        cancelled,
+        fresh(),
+        new Blob([]).stream(),
+      ]
+      return Promise.all(
+        streams.map((stream) =>
+          digestDocument(['SHA-256'], stream).then(
+            (digests) => digests['SHA-256'].length,
+            (error: { reason?: string }) => error.reason,
+          ),
+        ),
+      )
+    })
+    expect(outcomes).toEqual(['already-read', 'already-read', 'already-read', 'already-read', 32, 32])
+  })
+
+  it('timers fire and the page repaints while a long digest runs, and a timer ends it', async () => {
+    const outcome = await page.evaluate(async () => {
+      const { digestDocument } = await lab.documents()
+      const controller = new AbortController()
+      const piece = new Uint8Array(0x10_0000)
+      const seen = { frames: 0, isAtEnd: false }
+      async function* pieces(): AsyncGenerator<Uint8Array> {
+        yield piece
+        const frame = (): void => {
+          // A timer of its own, set after the picture was shown.
+          if (++seen.frames === 3) setTimeout(() => controller.abort(), 0)
+          else requestAnimationFrame(frame)
+        }
+        requestAnimationFrame(frame)
+        for (let given = 0; given < 4096; given++) yield piece
+        seen.isAtEnd = true
+      }
+      const reason = await digestDocument(['SHA-256'], pieces(), { signal: controller.signal }).then(
+        () => 'digested',
+        (error: { reason?: string }) => error.reason,
+      )
+      return { reason, ...seen }
+    })
+    expect(outcome).toEqual({ reason: 'cancelled', frames: 3, isAtEnd: false })
+  })
+})
