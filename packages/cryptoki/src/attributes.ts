@@ -1,5 +1,5 @@
 /** Attributes, typed one by one: PKCS#11 v2.40, 4 "Objects". */
-import { copyOf, equalBytes } from '@webtoki/apdu'
+import { copyOf, equalBytes, isByteSource } from '@webtoki/apdu'
 import type { CKA, CKC, CKK, CKO } from './constants.ts'
 
 /** What each attribute's value is. Big integers are big-endian bytes without a sign byte; names and keys are DER. */
@@ -63,7 +63,7 @@ export function attributeTypesOf(template: Attributes): readonly (keyof Attribut
 export function templateAtCall(template: Attributes): Attributes {
   const entries = Object.entries(template as Readonly<Record<string, unknown>>)
   return Object.fromEntries(
-    entries.map(([type, value]) => [type, value instanceof Uint8Array ? copyOf(value) : value]),
+    entries.map(([type, value]) => [type, isByteSource(value) ? copyOf(value) : value]),
   )
 }
 

@@ -1,5 +1,5 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
-import { copyOf } from '@webtoki/apdu'
+import { copyOf, isByteSource } from '@webtoki/apdu'
 import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
 import { Cancellation } from './cancellation.ts'
@@ -471,7 +471,7 @@ const nobody: PinSource = async ({ pinPad }) => {
 /** What is none of its kind stays as it is, and is refused at Init. */
 function specAtCall<S extends OperationSpec>(spec: S): S {
   const own = { ...spec, mechanism: mechanismAtCall(spec.mechanism) }
-  if (own.type !== 'verify' || !(own.signature instanceof Uint8Array)) return own
+  if (own.type !== 'verify' || !isByteSource(own.signature)) return own
   return { ...own, signature: copyOf(own.signature) }
 }
 

@@ -1,5 +1,5 @@
 /** What operations take as data: one array, or chunks that are pulled, or pushed where there is nothing else. */
-import { type AbortSignalLike, copyOf } from '@webtoki/apdu'
+import { type AbortSignalLike, type ByteSource, copyOf, isByteSource, viewOf } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
@@ -31,7 +31,7 @@ export interface ObservableLike {
  * message is an empty array. That others have pulled a part of an iterator that goes on cannot be seen.
  */
 export type DataSource =
-  | Uint8Array
+  | ByteSource
   | AsyncIterable<Uint8Array>
   | Iterable<Uint8Array>
   | ReadableStreamLike
@@ -63,10 +63,10 @@ export async function* chunksOf(
         chunks.next().then(resolve, reject)
       })
       if (step.done) return
-      if (!(step.value instanceof Uint8Array)) {
-        throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'a chunk is no Uint8Array' })
+      if (!isByteSource(step.value)) {
+        throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'a chunk holds no bytes' })
       }
-      yield step.value
+      yield viewOf(step.value)
     }
   } finally {
     signal.removeEventListener('abort', abort)
@@ -76,12 +76,12 @@ export async function* chunksOf(
 /** The data as they are now: what their owner writes into arrays later does not count. */
 export function dataAtCall(data: DataSource): DataSource {
   if (Array.isArray(data)) return data.map(ownChunk)
-  return data instanceof Uint8Array ? copyOf(data) : data
+  return isByteSource(data) ? copyOf(data) : data
 }
 
 /** What is no chunk is refused when it is pulled. */
 function ownChunk(chunk: Uint8Array): Uint8Array {
-  return chunk instanceof Uint8Array ? copyOf(chunk) : chunk
+  return isByteSource(chunk) ? copyOf(chunk) : chunk
 }
 
 /** Begins the source at once: what an Observable tells before anybody pulls is kept. Throws CKR_ARGUMENTS_BAD. */
@@ -99,7 +99,7 @@ const heard = new WeakSet<object>()
  * CKR_ARGUMENTS_BAD if the data are no source of bytes, or one that has been used.
  */
 export function claimSource(data: DataSource): () => Chunks {
-  if (data instanceof Uint8Array) return () => fromIterator(piecesOf(data), false)
+  if (isByteSource(data)) return () => fromIterator(piecesOf(viewOf(data)), false)
   if (typeof data !== 'object' || data === null) throw noSource()
   if ('getReader' in data) {
     const isFresh = isKnownToBeFresh(data)

@@ -1,6 +1,7 @@
 /** What a source of data may be used for, and when its bytes count: once, and those at the call. */
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
+import { Script } from 'node:vm'
 import {
   CKA,
   CKM,
@@ -379,6 +380,36 @@ it('a platform without `Response` still refuses streams that are locked or were 
   for (const each of [data, locked]) {
     await expect(result(session.digest(sha256, each))).rejects.toEqual(argumentsBad)
   }
+})
+
+describe('bytes of any shape', () => {
+  const realm = new Script('(bytes) => new Uint8Array(bytes)').runInNewContext() as (
+    bytes: Uint8Array,
+  ) => Uint8Array
+  const padded = (): ArrayBuffer => Uint8Array.of(1, ...message, 2).buffer
+  const shapes: readonly (readonly [string, () => ArrayBuffer | ArrayBufferView])[] = [
+    ['an ArrayBuffer', () => Uint8Array.from(message).buffer],
+    ['a DataView at an offset', () => new DataView(padded(), 1, message.length)],
+    ['an array of another realm', () => realm(message)],
+    ['a Node Buffer', () => Buffer.from(Buffer.from(message).toString('base64'), 'base64')],
+  ]
+
+  it.each(shapes)('%s is data, as a whole and as a chunk, pushed or pulled', async (_what, make) => {
+    const { session, publicKey } = await open()
+    const chunk = make() as Uint8Array
+    for (const data of [chunk, [chunk], of(chunk), [chunk].values()]) {
+      expect(await result(session.digest(sha256, data))).toEqual(sha(message))
+    }
+    // 21 bytes are no signature of any key, which is told after they were taken.
+    const verifying = result(session.verify(sign, publicKey, message, chunk))
+    await expect(verifying).rejects.not.toEqual(argumentsBad)
+  })
+
+  it('and an identifier in a template', async () => {
+    const { session } = await open()
+    const found = await result(session.findObjects({ [CKA.ID]: realm(Uint8Array.of(2)) }))
+    expect(found.map((object) => object.get(CKA.ID)[0])).toEqual([2])
+  })
 })
 
 describe('the bytes at the call are those that count:', () => {
