@@ -1,6 +1,6 @@
 /** Virtual USB devices for other programs on this machine: an unmodified Chromium, pcscd, anything on libusb. Linux, Node. */
 export { type ChromiumLaunch, type ChromiumOptions, chromiumOnBus } from './chromium.ts'
-export { type Invocation, Pcscd, type PcscdOptions, startPcscd } from './pcscd.ts'
+export { type Invocation, type Pcscd, type PcscdOptions, startPcscd } from './pcscd.ts'
 export { buildPreloadLibrary, cacheFolder } from './preload-library.ts'
 export { type BusOptions, startBus, VirtualUsbBus } from './virtual-usb-bus.ts'
-export { connectVpcd, defaultVpcdPort, VpcdConnection, type VpcdOptions } from './vpcd.ts'
+export { connectVpcd, defaultVpcdPort, type VpcdConnection, type VpcdOptions } from './vpcd.ts'

@@ -18,17 +18,22 @@ export interface Invocation {
 }
 
 /** A running daemon. */
-export class Pcscd {
+export interface Pcscd {
+  /** How to start a program that finds this daemon and no other. */
+  inside(program: string, ...args: readonly string[]): Invocation
+  end(): Promise<void>
+}
+
+/** Not exported: its constructor's types are Node's, and whoever compiles against this package need not have them. */
+class Daemon implements Pcscd {
   readonly #child: ChildProcess
   readonly #ended: Promise<unknown>
 
-  /** @internal By `startPcscd`. */
   constructor(child: ChildProcess) {
     this.#child = child
     this.#ended = new Promise((resolve) => child.once('exit', resolve))
   }
 
-  /** How to start a program that finds this daemon and no other. */
   inside(program: string, ...args: readonly string[]): Invocation {
     return { program: 'nsenter', args: [`--mount=/proc/${this.#child.pid}/ns/mnt`, program, ...args] }
   }
@@ -58,5 +63,5 @@ export async function startPcscd({ bus, readerConf }: PcscdOptions = {}): Promis
     child.once('exit', (code) => reject(new Error(`pcscd ended with ${code} before it was ready.`)))
     createInterface({ input: child.stdout }).once('line', () => resolve())
   })
-  return new Pcscd(child)
+  return new Daemon(child)
 }

@@ -41,12 +41,19 @@ export async function connectVpcd(card: VirtualCard, options: VpcdOptions = {}):
       resolve()
     })
   })
-  return new VpcdConnection(card, socket)
+  return new SocketConnection(card, socket)
 }
 
 /** A card in vpcd's reader. */
-export class VpcdConnection {
+export interface VpcdConnection {
   /** Fulfils once, when the card has left the reader: with undefined after `close` or an end of pcscd, else with what went wrong. */
+  readonly ended: Promise<Error | undefined>
+  /** Takes the card out of the reader. */
+  close(): Promise<void>
+}
+
+/** Not exported: its constructor's types are Node's, and whoever compiles against this package need not have them. */
+class SocketConnection implements VpcdConnection {
   readonly ended: Promise<Error | undefined>
   readonly #card: VirtualCard
   readonly #socket: Socket
@@ -54,7 +61,6 @@ export class VpcdConnection {
   #turn: Promise<void> = Promise.resolve()
   #fault: Error | undefined
 
-  /** Called by `connectVpcd`. */
   constructor(card: VirtualCard, socket: Socket) {
     this.#card = card
     this.#socket = socket
@@ -75,7 +81,6 @@ export class VpcdConnection {
     })
   }
 
-  /** Takes the card out of the reader. */
   async close(): Promise<void> {
     this.#socket.end(() => this.#socket.destroy())
     await this.ended
