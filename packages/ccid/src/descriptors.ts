@@ -1,4 +1,6 @@
 /** USB configuration descriptors (USB 2.0, 9.6) and the CCID class descriptor within (CCID 1.1, 5.1). */
+// Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
+/// <reference types="w3c-web-usb" preserve="true" />
 import { dataViewOf, MalformedError, viewOf } from '@webtoki/apdu'
 
 /** The class of smart card interfaces: the browser keeps it from ordinary pages. */

@@ -1,4 +1,6 @@
 /** The slot source over WebUSB: finds CCID readers among the permitted devices, and follows their plugging. */
+// Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
+/// <reference types="w3c-web-usb" preserve="true" />
 import {
   type CardSlot,
   NotGrantedError,

@@ -1,4 +1,6 @@
 /** Everything that a page needs to let people use their card, in the order in which they use it. */
+// Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
+/// <reference types="w3c-web-usb" preserve="true" />
 import { equalBytes, type Presence, type SlotSource } from '@webtoki/apdu'
 import { type CcidSlotSource, ccidSlots, type ReaderProblem } from '@webtoki/ccid'
 import {
