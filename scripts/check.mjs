@@ -13,7 +13,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { ask, conclude, InterruptedError, installed, packages, pnpm, readJson, root } from './command.mjs'
-import { runExamples } from './readme.mjs'
+import { checkConsumers } from './consumer.mjs'
+import { examples, runExamples } from './readme.mjs'
 import { setup } from './setup.mjs'
 
 /**
@@ -110,10 +111,7 @@ function ruleOfImports() {
           continue
         }
         if (target.startsWith('node:')) continue
-        const name = target
-          .split('/')
-          .slice(0, target.startsWith('@') ? 2 : 1)
-          .join('/')
+        const name = packageOf(target)
         if (name === manifest.name) complaints.push(`${where}, itself`)
         else if (/^(@webtoki\/|webtoki$)/.test(name) && !names.has(name))
           complaints.push(`${where}, against the rule of imports`)
@@ -176,6 +174,39 @@ function lockfile() {
   return digest() === before ? undefined : 'pnpm-lock.yaml changed when it was resolved anew'
 }
 
+/** What a tarball holds beside code: the licence, and where its source is. `installed` is the unpacked tarball. */
+function provenance(installedAt, folder) {
+  const complaints = []
+  const licence = join(installedAt, 'LICENSE')
+  if (!existsSync(licence) || !readFileSync(licence).equals(readFileSync(join(root, 'LICENSE'))))
+    complaints.push('the tarball has no LICENSE, or another one than the project')
+  const { repository } = readJson(join(root, 'package.json'))
+  const expected = JSON.stringify({ ...repository, directory: `packages/${folder}` })
+  const told = JSON.stringify(readJson(join(installedAt, 'package.json')).repository)
+  if (told !== expected) complaints.push(`its repository is ${told}, not ${expected}`)
+  return complaints
+}
+
+const packageOf = (target) => target.split('/', target.startsWith('@') ? 2 : 1).join('/')
+
+/** The README says how to install the package with its peers, and all that its examples import. */
+function installLines(path, { name, peerDependencies }) {
+  const readme = readFileSync(join(path, 'README.md'), 'utf8')
+  const lines = [...readme.matchAll(/^npm install (.*)$/gm)].map(([, rest]) => rest.split(/\s+/))
+  const wanted = [name, ...Object.keys(peerDependencies ?? {})]
+  const complaints = lines.some((line) => wanted.every((each) => line.includes(each)))
+    ? []
+    : [`README.md has no line "npm install ${wanted.join(' ')}"`]
+  const imported = examples(path).flatMap(({ text }) =>
+    [...text.matchAll(/\bfrom '([^'.][^']*)'/g)].map(([, target]) => packageOf(target)),
+  )
+  for (const each of new Set(imported)) {
+    if (!each.startsWith('node:') && !lines.flat().includes(each))
+      complaints.push(`README.md imports ${each} and does not say that it is to be installed`)
+  }
+  return complaints
+}
+
 /** Loads one entry of an installed package and tells what the load did beside giving exports. */
 const quietImport = (name) => `
 const before = new Set(Reflect.ownKeys(globalThis))
@@ -225,17 +256,19 @@ async function packed(folder) {
     if (tarballs.size < shipped.length) return 'not every package was packed'
     return by('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: project })
   })
-  for (const {
-    folder: name,
-    path,
-    manifest: { name: packageName, exports },
-  } of shipped) {
+  const entriesOf = ({ name, exports }) =>
+    Object.keys(exports)
+      .filter((entry) => !entry.endsWith('.json'))
+      .map((entry) => name + entry.slice(1))
+  for (const { folder: name, path, manifest } of shipped) {
+    await check(`licence and repository ${name}`, () =>
+      ready ? provenance(join(project, 'node_modules', manifest.name), name) : 'not installed',
+    )
+    await check(`install line ${name}`, () => installLines(path, manifest))
     await check(`import ${name}`, () => {
       if (!ready) return 'not installed'
-      return Object.keys(exports)
-        .filter((entry) => !entry.endsWith('.json'))
-        .map((entry) => {
-          const target = packageName + entry.slice(1)
+      return entriesOf(manifest)
+        .map((target) => {
           const { code, output, said } = ask(
             process.execPath,
             ['--input-type=module', '--eval', quietImport(target)],
@@ -250,6 +283,12 @@ async function packed(folder) {
     })
     await check(`readme ${name}`, () => (ready ? runExamples(project, name, path, project) : 'not installed'))
   }
+  if (ready)
+    await checkConsumers(
+      project,
+      shipped.flatMap(({ manifest }) => entriesOf(manifest)),
+      check,
+    )
   await check('readme of the whole', () =>
     ready ? runExamples(project, 'whole', root, root) : 'not installed',
   )

@@ -1,0 +1,89 @@
+// Whether those who use the packed packages can compile: each public entry under each version of TypeScript that is in
+// use, without skipLibCheck. `npm run check` runs it.
+import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { root } from './command.mjs'
+
+/** The newest of each line, by the name under which package.json has it. */
+const compilers = { 5.9: 'typescript-5.9', 6: 'typescript-6', 7: 'typescript' }
+
+/** What says of itself that it needs no DOM types. A program without them has Node's: rxjs asks for timers. */
+const withoutDom = [
+  '@webtoki/apdu',
+  '@webtoki/apdu/piv',
+  '@webtoki/cryptoki',
+  '@webtoki/cryptoki/piv',
+  '@webtoki/trust',
+]
+
+const inPage = { lib: ['es2023', 'dom', 'dom.iterable'] }
+const inNode = { lib: ['es2023'], types: ['node'], typeRoots: [join(root, 'node_modules', '@types')] }
+
+const resolutions = {
+  bundler: { module: 'esnext', moduleResolution: 'bundler' },
+  nodenext: { module: 'nodenext', moduleResolution: 'nodenext' },
+}
+
+/** A program that imports every entry, and names what it imported. */
+const importing = (entries) =>
+  entries.map((entry, index) => `export * as entry${index} from ${JSON.stringify(entry)}\n`).join('')
+
+/** Without the types of WebUSB `usb` would be of no type at all, and anything would do. */
+const wrong = `import { Webtoki } from 'webtoki'
+export const wrong = new Webtoki({ pin: async () => undefined, usb: 42 })
+`
+
+function programs(entries) {
+  const all = { source: importing(entries), ...inPage }
+  return [
+    ...Object.keys(resolutions).flatMap((resolution) => [
+      { name: `${resolution}, default types`, resolution, ...all },
+      { name: `${resolution}, types: []`, resolution, ...all, types: [] },
+    ]),
+    { name: 'no DOM types', resolution: 'nodenext', source: importing(withoutDom), ...inNode },
+    {
+      name: 'usb: 42 is refused',
+      resolution: 'bundler',
+      source: wrong,
+      ...inPage,
+      types: [],
+      skipLibCheck: true,
+      expected: /^wrong[^\n]*error TS2322: Type 'number' is not assignable to type 'USB'\.$/m,
+    },
+  ]
+}
+
+function compile(project, compiler, { name, resolution, source, expected, ...options }) {
+  const stem = `${expected ? 'wrong' : 'right'}-${compiler}-${name.replaceAll(/\W+/g, '-')}`
+  writeFileSync(join(project, `${stem}.ts`), source)
+  const compilerOptions = {
+    strict: true,
+    noEmit: true,
+    target: 'es2023',
+    ...resolutions[resolution],
+    ...options,
+  }
+  writeFileSync(join(project, `${stem}.json`), JSON.stringify({ compilerOptions, files: [`${stem}.ts`] }))
+  const tsc = join(root, 'node_modules', compiler, 'bin', 'tsc')
+  return new Promise((resolve) => {
+    execFile(process.execPath, [tsc, '-p', `${stem}.json`], { cwd: project }, (error, output) => {
+      if (expected) resolve(expected.test(output) ? undefined : output || 'it compiles')
+      else resolve(error ? output || error.message : undefined)
+    })
+  })
+}
+
+/** Runs each compilation as a check of its own. `project` has the packages installed; `entries` are all public ones. */
+export async function checkConsumers(project, entries, check) {
+  for (const [version, compiler] of Object.entries(compilers)) {
+    const all = programs(entries)
+    // Two at a time: most of these compilers use one core.
+    for (let index = 0; index < all.length; index += 2) {
+      const pair = all.slice(index, index + 2)
+      const running = pair.map((program) => compile(project, compiler, program))
+      for (const [at, { name }] of pair.entries())
+        await check(`compile with TypeScript ${version}: ${name}`, () => running[at])
+    }
+  }
+}
