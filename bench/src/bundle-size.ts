@@ -8,6 +8,8 @@ import { build, type Rolldown } from 'vite'
 /** A bundle's size, and where its bytes come from. */
 export interface BundleSize {
   readonly gzipBytes: number
+  /** The same with what a PIV card needs, which is loaded when the first card is connected. */
+  readonly gzipBytesWithPiv: number
   /** The same with every chunk that is loaded only when a reader, a card or a person needs it. */
   readonly gzipBytesInAll: number
   /** Files that stand in it, by their paths. */
@@ -70,8 +72,13 @@ export async function bundleSize(source: string, without: readonly RegExp[] = []
     const loaded = chunks.filter(({ fileName }) => wanted.has(fileName))
     const sizeOf = (each: typeof chunks): number =>
       each.reduce((sum, { code }) => sum + gzipSync(code, { level: 9 }).length, 0)
+    const forPiv = chunks.filter(
+      ({ fileName, moduleIds }) =>
+        !wanted.has(fileName) && moduleIds.some((path) => path.endsWith('cryptoki/src/piv/token.ts')),
+    )
     return {
       gzipBytes: sizeOf(loaded),
+      gzipBytesWithPiv: sizeOf([...loaded, ...forPiv]),
       gzipBytesInAll: sizeOf(chunks),
       modules: loaded.flatMap(({ moduleIds }) => moduleIds),
     }

@@ -3,7 +3,6 @@ import type { CardConnection } from '@webtoki/apdu'
 import { MemoryObjectCache, type ObjectCache } from '../object-cache.ts'
 import { platformRandomBytes } from '../random.ts'
 import type { TokenDriver } from '../token.ts'
-import { PivToken } from './token.ts'
 
 /** What the driver may be given. */
 export interface PivDriverOptions {
@@ -13,12 +12,18 @@ export interface PivDriverOptions {
   readonly randomBytes?: (bytes: number) => Uint8Array
 }
 
-/** PIV cards and tokens of any maker. */
+/** PIV cards and tokens of any maker. What speaks to a card is loaded when the first one is connected. */
 export function pivDriver(options: PivDriverOptions = {}): TokenDriver {
   const shared = {
     cache: options.cache ?? new MemoryObjectCache(),
     randomBytes: options.randomBytes ?? platformRandomBytes,
     low: new Set<string>(),
   }
-  return { name: 'PIV', open: (connection: CardConnection) => PivToken.open(connection, shared) }
+  return {
+    name: 'PIV',
+    open: async (connection: CardConnection) => {
+      const { PivToken } = await import('./token.ts')
+      return PivToken.open(connection, shared)
+    },
+  }
 }
