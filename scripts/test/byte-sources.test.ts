@@ -212,6 +212,7 @@ const rows = (): readonly Row[] => {
       const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: { name: engine.hash } }
       return new Uint8Array(await engine.sign(algorithm, engine.privateKey, bytes))
     }),
+    all('documentAtCall', letter, (bytes) => documents.documentAtCall(bytes)),
     all('digestDocument', letter, (bytes) => documents.digestDocument(['SHA-256', 'SHA-512'], bytes)),
     all('digestDocument: pieces', letter, (bytes) =>
       documents.digestDocument(
