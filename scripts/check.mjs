@@ -102,6 +102,7 @@ function ruleOfImports() {
         Object.keys(manifest[kind] ?? {}),
       ),
     )
+    const imported = new Set()
     for (const file of sources(join(path, 'src'))) {
       for (const target of importsOf(file)) {
         const where = `${relative(root, file)} imports ${target}`
@@ -112,12 +113,17 @@ function ruleOfImports() {
         }
         if (target.startsWith('node:')) continue
         const name = packageOf(target)
+        imported.add(name)
         if (name === manifest.name) complaints.push(`${where}, itself`)
         else if (/^(@webtoki\/|webtoki$)/.test(name) && !names.has(name))
           complaints.push(`${where}, against the rule of imports`)
         else if (!known.has(name)) complaints.push(`${where}, which its manifest does not name`)
       }
     }
+    // Types are not imported; the rest that nobody imports would only be installed.
+    for (const name of Object.keys(manifest.dependencies ?? {}))
+      if (!imported.has(name) && !name.startsWith('@types/'))
+        complaints.push(`${manifest.name}: no source imports ${name}, which its dependencies name`)
   }
   return complaints
 }
