@@ -1,4 +1,5 @@
 /** Virtual USB devices, readers and cards, behind the browser's own USB interface. */
+export { AppletCard, type AppletCardOptions } from './applet-card.ts'
 export type { CardLogEntry, VirtualCard } from './card.ts'
 export { ReaderCounters } from './ccid/counters.ts'
 export {
@@ -27,6 +28,9 @@ export { VirtualCcidReader, type VirtualReaderOptions } from './ccid/reader.ts'
 export { HandClock, realClock, type SimulatorClock } from './clock.ts'
 export { createEchoCard, EchoCard, type EchoCardOptions } from './echo-card.ts'
 export { EchoHidDevice, type HidDeviceModel, type HidPort, hasNumberedReports } from './hid/device.ts'
+export type { AtrProtocols } from './iso7816/answer-to-reset.ts'
+export type { Answer, VirtualApplet } from './iso7816/applet.ts'
+export type { CommandApdu } from './iso7816/command.ts'
 export type { ContactOptions } from './iso7816/contact-card.ts'
 export { T0Card, type T0CardOptions } from './iso7816/t0-card.ts'
 export { T1Card, type T1CardOptions } from './iso7816/t1-card.ts'

@@ -2,7 +2,7 @@
 import { p256, p384 } from '@noble/curves/nist.js'
 import { copyOf, fromBase64, fromHex, fromInteger, join, type RandomSource, toInteger } from '../bytes.ts'
 import { type RsaPrivateKey, rsaKeyFromPrimes, rsaPrivateOperation } from '../crypto/raw-rsa.ts'
-import { tlv } from './tlv.ts'
+import { tlv } from '../iso7816/tlv.ts'
 
 /** An RSA key as a card keeps it. */
 export interface PivRsaKey {

@@ -1,6 +1,6 @@
 /** The data objects a factory-new virtual PIV card holds (SP 800-73-4 part 1 §3 and appendix A). */
 import { copyOf, fromHex, join } from '../bytes.ts'
-import { readObjects, tlv } from './tlv.ts'
+import { readObjects, tlv } from '../iso7816/tlv.ts'
 
 /** Key references that carry a certificate by default. */
 export type PivSlot = '9A' | '9C' | '9D' | '9E'

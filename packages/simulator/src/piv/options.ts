@@ -1,13 +1,13 @@
 /** What a virtual PIV card can be made with, and what it is made with by default. */
 import { fromBase64, fromHex, type RandomSource, toBase64 } from '../bytes.ts'
-import type { AtrProtocols } from './answer-to-reset.ts'
+import type { AppletCardOptions } from '../applet-card.ts'
 import * as demo from './demo-keys.ts'
 import { type PivKey, pivEcKey, pivRsaKey } from './keys.ts'
 import type { ManagementKey } from './management-key.ts'
 import type { PivSlot } from './objects.ts'
 
-/** Options of `createPivCard`. All have defaults: a plain card with four keys, PIN 123456, PUK 12345678. */
-export interface PivCardOptions {
+/** Options of the PIV applet. All have defaults: four keys, PIN 123456, PUK 12345678. */
+export interface PivOptions {
   /** Key of 9A: RSA-2048 (default) or P-256. */
   readonly nineA?: 'rsa2048' | 'p256'
   /** Certificates kept gzip-compressed: all, or those of the named slots. */
@@ -32,18 +32,17 @@ export interface PivCardOptions {
   readonly pukTries?: number
   /** Management key; default the well-known 3DES key. */
   readonly managementKey?: ManagementKey
-  readonly protocols?: AtrProtocols
-  /** False: short APDUs only; an extended one answers 6700, and the ATR says so. */
-  readonly extendedLength?: boolean
-  /** `6Cxx`: a short Le that is not the answer's length is corrected (GET RESPONSE, GET DATA, SELECT); default: 61xx. */
-  readonly wrongLe?: '61xx' | '6Cxx'
   /** What the wrong PIN that spends the last try is told; default 6983. */
   readonly lastWrongPin?: '6983' | '63C0'
   /** INS FF (set management key), FE (import key), FB (reset), F7 (metadata of PIN and PUK) and RSA 3072/4096. Default false: plain SP 800-73. */
   readonly vendorExtensions?: boolean
+  readonly random?: RandomSource
+}
+
+/** Options of `createPivCard`: the applet's and the card's. */
+export interface PivCardOptions extends PivOptions, Omit<AppletCardOptions, 'applets' | 'defaultApplet'> {
   /** The PIV application is the one that is selected after a reset (SP 800-73-4 part 2, 2.3.1). Default false. */
   readonly isDefaultSelected?: boolean
-  readonly random?: RandomSource
 }
 
 /** The management key that virtual cards start with: 3DES 01…08 three times. */

@@ -1,0 +1,453 @@
+/** The PIV applet of a virtual card: it keeps state, as NIST SP 800-73-4 part 2 describes its command interface. */
+import { copyOf, join, platformRandom, type RandomSource, toInteger } from '../bytes.ts'
+import { type Answer, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
+import type { CommandApdu } from '../iso7816/command.ts'
+import { readObjects, tlv } from '../iso7816/tlv.ts'
+import {
+  agreeWith,
+  generatePivKey,
+  type PivKey,
+  pivEcKey,
+  pivRsaKey,
+  publicKeyTemplate,
+  rsaModulusBits,
+  signWith,
+  subjectPublicKeyInfo,
+} from './keys.ts'
+import { fitsManagementKey, ManagementDialogue, type ManagementKey } from './management-key.ts'
+import {
+  applicationProperties,
+  capabilities,
+  certificateObject,
+  chuid,
+  discovery,
+  guidOf,
+  gzip,
+  isPivObject,
+  objectTags,
+  pinProtectedObjects,
+  pivAid,
+  type PivSlot,
+  pivSlots,
+} from './objects.ts'
+import { defaultGuid, defaultManagementKey, demoIdentity, type PivOptions } from './options.ts'
+import { isPinFormat, pinBlock, ReferenceData } from './reference-data.ts'
+
+const slotNames = Object.keys(pivSlots) as readonly PivSlot[]
+const ins = {
+  verify: 0x20,
+  changeReferenceData: 0x24,
+  resetRetryCounter: 0x2c,
+  generateKey: 0x47,
+  generalAuthenticate: 0x87,
+  select: 0xa4,
+  getData: 0xcb,
+  putData: 0xdb,
+  reset: 0xfb,
+  importKey: 0xfe,
+  setManagementKey: 0xff,
+  getMetadata: 0xf7,
+} as const
+
+const nothing = new Uint8Array(0)
+
+/** What a virtual card answers to PIV's commands. */
+export class PivApplet implements VirtualApplet {
+  readonly aid: Uint8Array = pivAid
+  readonly ready: Promise<void>
+
+  readonly #options: PivOptions
+  readonly #random: RandomSource
+  // What survives a reset.
+  #pin: ReferenceData
+  #puk: ReferenceData
+  #managementKey: ManagementKey
+  readonly #keys = new Map<number, PivKey>()
+  readonly #objects = new Map<number, Uint8Array>()
+  readonly #certificates = new Map<PivSlot, Uint8Array>()
+  readonly #unreadable = new Set<number>()
+  // What a reset, and another applet's selection, take away.
+  #pinVerified = false
+  /** The command before this one was a successful VERIFY: what a PIN-always key asks for. */
+  #pinFresh = false
+  #managementOpen = false
+  #dialogue: ManagementDialogue | undefined
+  /** Counts these losses: a key that was being made during one is not kept. */
+  #losses = 0
+
+  constructor(options: PivOptions = {}) {
+    this.#options = options
+    this.#random = options.random ?? platformRandom
+    this.#managementKey = options.managementKey ?? defaultManagementKey
+    if (!fitsManagementKey(this.#managementKey))
+      throw new RangeError('The management key does not fit its algorithm.')
+    this.#pin = new ReferenceData(pinBlock(options.pin ?? '123456'), options.pinTries ?? 3)
+    this.#puk = new ReferenceData(pinBlock(options.puk ?? '12345678'), options.pukTries ?? 3)
+    const guid = options.guid ?? defaultGuid
+    this.#objects.set(objectTags.chuid, chuid(guid))
+    this.#objects.set(objectTags.capabilities, capabilities(guid))
+    if (options.discovery ?? true) {
+      this.#objects.set(objectTags.discovery, discovery(options.pinUsagePolicy ?? 0x4000))
+    }
+    this.ready = this.#personalise()
+  }
+
+  /** Tries that the PIN has left. */
+  get pinTriesLeft(): number {
+    return this.#pin.triesLeft
+  }
+
+  /** Tries that the PUK has left. */
+  get pukTriesLeft(): number {
+    return this.#puk.triesLeft
+  }
+
+  /** Whether the PIN stands verified now: what a real logout takes back. */
+  get pinVerified(): boolean {
+    return this.#pinVerified
+  }
+
+  /** The GUID in the CHUID as it is now; undefined where the CHUID was overwritten with something else. */
+  get guid(): Uint8Array | undefined {
+    return guidOf(this.#objects.get(objectTags.chuid) ?? nothing)
+  }
+
+  /** Public key of a slot as SubjectPublicKeyInfo (DER), for judges; undefined where there is no key. */
+  publicKeyOf(slot: PivSlot): Uint8Array | undefined {
+    const key = this.#keys.get(pivSlots[slot].reference)
+    return key && subjectPublicKeyInfo(key)
+  }
+
+  /** Certificate of a slot (DER, uncompressed); undefined where there is none. */
+  certificateOf(slot: PivSlot): Uint8Array | undefined {
+    const certificate = this.#certificates.get(slot)
+    return certificate && copyOf(certificate)
+  }
+
+  deselect(): void {
+    this.#losses += 1
+    this.#forgetSecurity()
+  }
+
+  interrupted(partOfIns?: number): void {
+    // Parts of one signature command stand together; a chain of anything else parts VERIFY from it.
+    if (partOfIns !== ins.generalAuthenticate) this.#pinFresh = false
+  }
+
+  async #personalise(): Promise<void> {
+    const { gzipCertificate = false, absentKeys = [], absentCertificates = [] } = this.#options
+    const compressed: Promise<void>[] = []
+    for (const slot of slotNames) {
+      const { reference, certificateTag } = pivSlots[slot]
+      if (this.#options.unreadableCertificates?.includes(slot)) this.#unreadable.add(certificateTag)
+      if (absentKeys.includes(slot)) continue
+      const { key, certificate: demo } = demoIdentity(slot, this.#options.nineA ?? 'rsa2048')
+      const certificate = this.#options.certificates?.[slot] ?? demo
+      this.#keys.set(reference, key)
+      if (absentCertificates.includes(slot)) continue
+      this.#certificates.set(slot, certificate)
+      const small = typeof gzipCertificate === 'boolean' ? gzipCertificate : gzipCertificate.includes(slot)
+      if (!small) this.#objects.set(certificateTag, certificateObject(certificate, false))
+      else {
+        compressed.push(
+          gzip(certificate).then(
+            (bytes) => void this.#objects.set(certificateTag, certificateObject(bytes, true)),
+          ),
+        )
+      }
+    }
+    await Promise.all(compressed)
+  }
+
+  /** Selecting the selected application changes no security status (SP 800-73-4 part 2 §3.1.1). */
+  select(): Answer {
+    this.#dialogue = undefined
+    return ok(applicationProperties())
+  }
+
+  run(command: CommandApdu): Answer | Promise<Answer> {
+    const fresh = this.#pinFresh
+    this.#pinFresh = false
+    if (command.ins !== ins.generalAuthenticate) this.#dialogue = undefined
+    switch (command.ins) {
+      case ins.select:
+        return status(0x6a86)
+      case ins.getData:
+        return this.#getData(command)
+      case ins.putData:
+        return this.#putData(command)
+      case ins.verify:
+        return this.#verify(command)
+      case ins.changeReferenceData:
+        return this.#changeReferenceData(command)
+      case ins.resetRetryCounter:
+        return this.#resetRetryCounter(command)
+      case ins.generalAuthenticate:
+        return this.#generalAuthenticate(command, fresh)
+      case ins.generateKey:
+        return this.#generateKey(command)
+    }
+    if (this.#options.vendorExtensions) {
+      if (command.ins === ins.setManagementKey) return this.#setManagementKey(command)
+      if (command.ins === ins.importKey) return this.#importKey(command)
+      if (command.ins === ins.getMetadata) return this.#getMetadata(command)
+      if (command.ins === ins.reset) return this.#factoryReset(command)
+    }
+    return status(0x6d00)
+  }
+
+  #getData({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0x3f || p2 !== 0xff) return status(0x6a86)
+    const [list, ...more] = readObjects(data) ?? []
+    if (list?.tag !== 0x5c || more.length > 0 || list.value.length < 1 || list.value.length > 3)
+      return status(0x6a80)
+    const tag = Number(toInteger(list.value))
+    if (this.#unreadable.has(tag)) return status(0x6982)
+    if (pinProtectedObjects.has(tag) && !this.#pinVerified) return status(0x6982)
+    const content = this.#objects.get(tag)
+    if (content === undefined) return status(0x6a82)
+    return ok(tlv(tag === objectTags.discovery || tag === objectTags.biometricGroup ? tag : 0x53, content))
+  }
+
+  #putData({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0x3f || p2 !== 0xff) return status(0x6a86)
+    if (!this.#managementOpen) return status(0x6982)
+    const [first, second, ...more] = readObjects(data) ?? []
+    let tag: number
+    let content: Uint8Array
+    if (first?.tag === 0x5c && second?.tag === 0x53 && more.length === 0) {
+      tag = Number(toInteger(first.value.subarray(0, 4)))
+      content = second.value
+    } else if (
+      first &&
+      !second &&
+      (first.tag === objectTags.discovery || first.tag === objectTags.biometricGroup)
+    ) {
+      // These two come without a tag list (SP 800-73-4 part 2 §3.3.2).
+      tag = first.tag
+      content = first.value
+    } else return status(0x6a80)
+    if (!isPivObject(tag)) return status(0x6a82)
+    const slot = slotNames.find((name) => pivSlots[name].certificateTag === tag)
+    if (slot) {
+      const parts = readObjects(content)
+      const certificate = parts?.find((part) => part.tag === 0x70)?.value
+      const plain = ((parts?.find((part) => part.tag === 0x71)?.value[0] ?? 0) & 1) === 0
+      if (certificate && plain) this.#certificates.set(slot, certificate)
+      else this.#certificates.delete(slot)
+    }
+    if (content.length === 0) this.#objects.delete(tag)
+    else this.#objects.set(tag, content)
+    return ok()
+  }
+
+  #verify({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0x00 && p1 !== 0xff) return status(0x6a86)
+    if (p2 !== 0x80) return status(0x6a88)
+    if (p1 === 0xff) {
+      if (data.length > 0) return status(0x6a80)
+      this.#pinVerified = false
+      return ok()
+    }
+    if (this.#pin.triesLeft === 0) return status(0x6983)
+    if (data.length === 0)
+      return this.#pinVerified ? ok() : status(0x63c0 | Math.min(this.#pin.triesLeft, 15))
+    if (!isPinFormat(data)) return status(0x6a80)
+    const comparison = this.#pin.compare(data)
+    this.#pinVerified = comparison === 'right'
+    this.#pinFresh = this.#pinVerified
+    return this.#pinVerified ? ok() : this.#wrong(this.#pin)
+  }
+
+  #changeReferenceData({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0x00) return status(0x6a86)
+    const reference = p2 === 0x80 ? this.#pin : p2 === 0x81 ? this.#puk : undefined
+    if (reference === undefined) return status(0x6a88)
+    if (reference.triesLeft === 0) return status(0x6983)
+    if (data.length !== 16) return status(0x6a80)
+    const fresh = data.subarray(8)
+    if (p2 === 0x80 && !(isPinFormat(data.subarray(0, 8)) && isPinFormat(fresh))) return status(0x6a80)
+    const comparison = reference.compare(data.subarray(0, 8))
+    if (p2 === 0x80) this.#pinVerified = comparison === 'right'
+    if (comparison !== 'right') return this.#wrong(reference)
+    reference.replace(fresh)
+    return ok()
+  }
+
+  #resetRetryCounter({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0x00) return status(0x6a86)
+    if (p2 !== 0x80) return status(0x6a88)
+    if (this.#puk.triesLeft === 0) return status(0x6983)
+    if (data.length !== 16 || !isPinFormat(data.subarray(8))) return status(0x6a80)
+    if (this.#puk.compare(data.subarray(0, 8)) !== 'right') {
+      // A wrong PUK takes the PIN's status too; a right one leaves it as it is (SP 800-73-4 part 2 §3.2.3).
+      this.#pinVerified = false
+      return this.#wrong(this.#puk)
+    }
+    this.#pin.replace(data.subarray(8))
+    return ok()
+  }
+
+  #wrong(reference: ReferenceData): Answer {
+    const { triesLeft } = reference
+    if (triesLeft === 0 && this.#options.lastWrongPin !== '63C0') return status(0x6983)
+    return status(0x63c0 | Math.min(triesLeft, 15))
+  }
+
+  #generalAuthenticate({ p1, p2, data }: CommandApdu, fresh: boolean): Answer {
+    const dialogue = this.#dialogue
+    this.#dialogue = undefined
+    const [template, ...more] = readObjects(data) ?? []
+    const parts = template?.tag === 0x7c && more.length === 0 ? readObjects(template.value) : undefined
+    if (parts === undefined) return status(0x6a80)
+    const part = (tag: number): Uint8Array | undefined => parts.find((object) => object.tag === tag)?.value
+    if (p2 === 0x9b) return this.#authenticateManagement(p1, part, dialogue)
+
+    const key = this.#keys.get(p2)
+    if (key === undefined) return status(0x6a86)
+    const input = part(0x81)
+    const point = part(0x85)
+    if (key.algorithm !== p1 && !this.#sharesRsa(p1, key)) return status(0x6a86)
+    const allowed = p2 === 0x9e || (p2 === 0x9c ? this.#pinVerified && fresh : this.#pinVerified)
+    if (!allowed) return status(0x6982)
+    if (part(0x82)?.length !== 0) return status(0x6a80)
+    let output: Uint8Array | undefined
+    if (input !== undefined && point === undefined) output = signWith(key, input)
+    // Only the key management keys agree on secrets (SP 800-73-4 part 2 table 7).
+    else if (point !== undefined && input === undefined && isKeyManagement(p2)) output = agreeWith(key, point)
+    return output === undefined ? status(0x6a80) : ok(tlv(0x7c, tlv(0x82, output)))
+  }
+
+  // The implementation behind the replayed scenarios asks for an RSA key by any RSA reference; the block's length decides.
+  #sharesRsa(algorithm: number, key: PivKey): boolean {
+    return (
+      this.#options.vendorExtensions === true && key.kind === 'rsa' && rsaModulusBits(algorithm) !== undefined
+    )
+  }
+
+  #authenticateManagement(
+    algorithm: number,
+    part: (tag: number) => Uint8Array | undefined,
+    dialogue: ManagementDialogue | undefined,
+  ): Answer {
+    const own = this.#managementKey
+    // 00 is an older name of 3DES (SP 800-78-4 table 6-2).
+    if ((algorithm === 0x00 ? 0x03 : algorithm) !== own.algorithm) return status(0x6a86)
+    const witness = part(0x80)
+    const challenge = part(0x81)
+    const response = part(0x82)
+    const asksWitness = witness?.length === 0 && challenge === undefined
+    const asksChallenge = challenge?.length === 0 && witness === undefined
+    if (asksWitness || asksChallenge) {
+      const next = new ManagementDialogue(own, asksWitness, this.#random)
+      this.#dialogue = next
+      return ok(tlv(0x7c, tlv(asksWitness ? 0x80 : 0x81, next.question)))
+    }
+    if (dialogue !== undefined && witness && challenge) {
+      const proof = dialogue.answerMutual(witness, challenge)
+      if (proof !== undefined) {
+        this.#managementOpen = true
+        return ok(tlv(0x7c, tlv(0x82, proof)))
+      }
+    } else if (dialogue !== undefined && response && dialogue.acceptsResponse(response)) {
+      this.#managementOpen = true
+      return ok()
+    }
+    this.#managementOpen = false
+    return status(0x6a80)
+  }
+
+  async #generateKey({ p1, p2, data }: CommandApdu): Promise<Answer> {
+    if (p1 !== 0x00) return status(0x6a86)
+    if (!this.#managementOpen) return status(0x6982)
+    if (!this.#holdsKeys(p2)) return status(0x6a86)
+    const [template, ...more] = readObjects(data) ?? []
+    const parts = template?.tag === 0xac && more.length === 0 ? readObjects(template.value) : undefined
+    const algorithm = parts?.find((object) => object.tag === 0x80)?.value
+    const exponent = parts?.find((object) => object.tag === 0x81)?.value
+    if (algorithm?.length !== 1 || !this.#supports(algorithm[0] ?? 0)) return status(0x6a80)
+    if (exponent !== undefined && toInteger(exponent.subarray(0, 8)) !== 65537n) return status(0x6a80)
+    const losses = this.#losses
+    const key = await generatePivKey(algorithm[0] ?? 0, this.#random)
+    if (key === undefined || losses !== this.#losses) return status(0x6f00)
+    this.#keys.set(p2, key)
+    return ok(publicKeyTemplate(key))
+  }
+
+  #holdsKeys(reference: number): boolean {
+    const retired = reference >= 0x82 && reference <= 0x95
+    return (
+      slotNames.some((name) => pivSlots[name].reference === reference) ||
+      (retired && this.#options.vendorExtensions === true)
+    )
+  }
+
+  #supports(algorithm: number): boolean {
+    const large = algorithm === 0x05 || algorithm === 0x16
+    return [0x06, 0x07, 0x11, 0x14].includes(algorithm) || (large && this.#options.vendorExtensions === true)
+  }
+
+  #setManagementKey({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0xff || (p2 !== 0xff && p2 !== 0xfe)) return status(0x6a86)
+    if (!this.#managementOpen) return status(0x6982)
+    const [algorithm = 0, reference, length] = data
+    const next = { algorithm, key: data.slice(3) }
+    if (reference !== 0x9b || length !== next.key.length || !fitsManagementKey(next)) return status(0x6a80)
+    this.#managementKey = next
+    return ok()
+  }
+
+  #importKey({ p1, p2, data }: CommandApdu): Answer {
+    if (!this.#managementOpen) return status(0x6982)
+    if (!this.#holdsKeys(p2) || !this.#supports(p1)) return status(0x6a86)
+    const parts = readObjects(data)
+    const part = (tag: number): Uint8Array | undefined => parts?.find((object) => object.tag === tag)?.value
+    const [p, q, third, scalar] = [part(0x01), part(0x02), part(0x03), part(0x06)]
+    // The third part is the exponent with some senders and a CRT number with others, which has the length of a prime.
+    const e = third && third.length <= 4 ? toInteger(third) : 65537n
+    const key = p && q ? pivRsaKey(p1, p, q, e) : scalar && pivEcKey(p1, scalar)
+    if (key === undefined) return status(0x6a80)
+    this.#keys.set(p2, key)
+    return ok()
+  }
+
+  /** Of PIN and PUK alone: the algorithm FF, and the attempts, all and left (Yubico's manual, "Get metadata"). */
+  #getMetadata({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0 || data.length > 0) return status(0x6a86)
+    const reference = p2 === 0x80 ? this.#pin : p2 === 0x81 ? this.#puk : undefined
+    if (reference === undefined) return status(0x6a88)
+    const { maxTries, triesLeft } = reference
+    return ok(join(tlv(0x01, Uint8Array.of(0xff)), tlv(0x06, Uint8Array.of(maxTries, triesLeft))))
+  }
+
+  /** Back to the factory's state; only where the PIN is blocked, so that nobody does it by mistake. */
+  #factoryReset({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0 || p2 !== 0 || data.length > 0) return status(0x6a86)
+    if (this.#pin.triesLeft > 0) return status(0x6985)
+    this.#pin = new ReferenceData(pinBlock('123456'), this.#options.pinTries ?? 3)
+    this.#puk = new ReferenceData(pinBlock('12345678'), this.#options.pukTries ?? 3)
+    this.#managementKey = defaultManagementKey
+    this.#keys.clear()
+    this.#certificates.clear()
+    for (const tag of this.#objects.keys()) if (!keptOnReset.has(tag)) this.#objects.delete(tag)
+    this.#forgetSecurity()
+    return ok()
+  }
+
+  #forgetSecurity(): void {
+    this.#pinVerified = false
+    this.#pinFresh = false
+    this.#managementOpen = false
+    this.#dialogue = undefined
+  }
+}
+
+const keptOnReset: ReadonlySet<number> = new Set([
+  objectTags.chuid,
+  objectTags.capabilities,
+  objectTags.discovery,
+])
+
+function isKeyManagement(reference: number): boolean {
+  return reference === 0x9d || (reference >= 0x82 && reference <= 0x95)
+}
