@@ -104,6 +104,8 @@ async function gigabyte(
   const pin = page.locator('webtoki-pin input[type=password]')
   await pin.waitFor({ timeout: 120_000 })
   await pin.fill('123456')
+  // A new request takes no submit in its first moment.
+  await page.locator('webtoki-pin #confirm:enabled').waitFor()
   await page.keyboard.press('Enter')
   await page.locator('#signed:not([hidden])').waitFor({ timeout: 120_000 })
   clearInterval(watch)
