@@ -19,8 +19,8 @@ export function isByteSource(value: unknown): value is ByteSource {
  * lies. Throws TypeError if the source holds no bytes or was transferred away.
  */
 export function viewOf(source: ByteSource): Uint8Array<ArrayBuffer> {
-  const { buffer, byteOffset, byteLength } = dataViewOf(source)
-  return new Uint8Array(buffer, byteOffset, byteLength)
+  if (!ArrayBuffer.isView(source)) return new Uint8Array(new DataView(source).buffer)
+  return new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength)
 }
 
 /** The same bytes as a DataView, not copied. Throws TypeError if the source holds no bytes or was transferred away. */
