@@ -5,6 +5,7 @@ import {
   type CardSlot,
   CardSilentError,
   type ConnectOptions,
+  LockedConnection,
   MalformedError,
   type Presence,
   ReaderGoneError,
@@ -17,7 +18,7 @@ import {
 import { type Observable, ReplaySubject } from 'rxjs'
 import { activate } from './activation.ts'
 import { type Activation, isDamaged } from './activation-port.ts'
-import { CcidConnection, type PoweredSlot } from './connection.ts'
+import { type ActivatedCard, CcidLink, type PoweredSlot } from './card-link.ts'
 import {
   type Answer,
   CcidError,
@@ -59,7 +60,9 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   readonly reader: CcidReader
   readonly #presences = new ReplaySubject<Presence>(1)
   #presence: Presence | undefined
-  #connection: CcidConnection | undefined
+  #connection: LockedConnection | undefined
+  /** A cold reset takes the power away, and that is not the card's end. */
+  #isResetting = false
   /** The attempt under way; one that its caller gave up is no longer it. */
   #connecting: object | undefined
   /** What must be over before the next connection begins: a closing, or a connect that its caller gave up. */
@@ -181,7 +184,10 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     const activation = await this.#activated(atr)
     this.#show('present')
     this.#onWanted = options.onWanted
-    const connection = new CcidConnection(this, atr, activation)
+    const connection: LockedConnection = new LockedConnection(new CcidLink(this, { atr, activation }), {
+      clock: this.reader.clock,
+      onEnd: (rest) => this.#released(connection, rest),
+    })
     this.#connection = connection
     return connection
   }
@@ -286,9 +292,16 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
   }
 
-  /** The way to the card after a later reset, in the protocol that the connection asked for. */
-  activated(atr: Uint8Array): Promise<Activation> {
-    return this.#activated(atr)
+  /** A reset of a connected card, which is then spoken to in the protocol that its connection asked for. */
+  async resetCard(kind: 'warm' | 'cold'): Promise<ActivatedCard> {
+    this.#isResetting = true
+    try {
+      if (kind === 'cold') await this.powerOff()
+      const atr = await this.powerOn()
+      return { atr, activation: await this.#activated(atr) }
+    } finally {
+      this.#isResetting = false
+    }
   }
 
   async escape(data: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
@@ -322,7 +335,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   /** A connection has ended; `rest` is done when its card is at rest. */
-  released(connection: CcidConnection, rest: Promise<unknown>): void {
+  #released(connection: LockedConnection, rest: Promise<void>): void {
     if (this.#connection !== connection) return
     this.#connection = undefined
     this.#onWanted = undefined
@@ -345,8 +358,13 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
   }
 
-  disturbed(): void {
+  disturbed(cause?: Error): void {
     this.#mustPowerCycle = true
+    this.#connection?.lost('reset', cause)
+  }
+
+  /** Out and in again, or the reader switched it off. What it knew is lost. */
+  lostPower(): void {
     this.#connection?.lost('reset')
   }
 
@@ -373,7 +391,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
       const status = await this.#askStatus()
       this.sawCard(status)
       if (status === IccStatus.inactive && connection !== undefined && connection === this.#connection) {
-        if (connection.powered) connection.lost('removed')
+        if (!this.#isResetting) connection.lost('removed')
       }
     } catch {
       // What keeps the reader from answering is told to the next exchange.

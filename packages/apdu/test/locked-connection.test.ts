@@ -1,0 +1,116 @@
+/** The contract over a link in memory, and what only a link can do: find the card gone, fail at a reset. */
+import { CardGoneError, type CardLink, LockedConnection } from '@webtoki/apdu'
+import { describe, expect, it } from 'vitest'
+import { connectionContract, handTimers } from './connection-contract.ts'
+
+class MemoryLink implements CardLink {
+  readonly atr: Uint8Array = Uint8Array.of(0x3b, 0)
+  readonly limits = { extended: false, commandBytes: 261, responseBytes: 256 }
+  readonly vouchesForCard = true
+  reached = 0
+  readonly ends: string[] = []
+  gate: Promise<void> = Promise.resolve()
+  fails: Error | undefined
+
+  async exchange(command: Uint8Array): Promise<Uint8Array> {
+    this.reached++
+    await this.gate
+    if (this.fails !== undefined) throw this.fails
+    return Uint8Array.of(...command.subarray(5, -1), 0x90, 0)
+  }
+
+  async reset(): Promise<Uint8Array> {
+    if (this.fails !== undefined) throw this.fails
+    return this.atr
+  }
+
+  async release(end: string): Promise<void> {
+    this.ends.push(end)
+    await this.gate
+    throw new Error('The reader left meanwhile.')
+  }
+}
+
+connectionContract('a link in memory', async () => {
+  const link = new MemoryLink()
+  const { hands, clock } = handTimers()
+  const connection = new LockedConnection(link, { clock })
+  return {
+    connection,
+    reached: () => link.reached,
+    hold: () => {
+      let release = (): void => {}
+      link.gate = new Promise((resolve) => (release = resolve))
+      return release
+    },
+    pull: () => void connection.lost('removed'),
+    advance: (milliseconds) => hands.advance(milliseconds),
+    close: () => connection.close(),
+  }
+})
+
+describe('a locked connection', () => {
+  const command = Uint8Array.of(0, 0x10, 0, 0)
+
+  it('ends with a link that finds its card gone, and tells what ended it first', async () => {
+    const link = new MemoryLink()
+    const cause = new Error('no power')
+    const connection = new LockedConnection(link)
+    link.fails = new CardGoneError('reset', { cause })
+    const gone = expect.objectContaining({ code: 'card/gone', why: 'reset', cause }) as unknown
+    await expect(connection.transaction({}, (channel) => channel.transmit(command))).rejects.toEqual(gone)
+    expect(await connection.gone).toEqual(gone)
+    expect(connection.lost('removed')).toEqual(gone)
+    expect(connection.ended).toEqual(gone)
+  })
+
+  it('ends at a reset that fails, and gives its reason', async () => {
+    const link = new MemoryLink()
+    const connection = new LockedConnection(link)
+    link.fails = new Error('mute')
+    await expect(connection.transaction({}, (channel) => channel.reset('cold'))).rejects.toThrow('mute')
+    expect(await connection.gone).toMatchObject({ why: 'reset', cause: link.fails })
+  })
+
+  it('releases its card once, as it was asked to, and says when the card is at rest', async () => {
+    const link = new MemoryLink()
+    let open = (): void => {}
+    link.gate = new Promise((resolve) => (open = resolve))
+    const rests: Promise<void>[] = []
+    const connection = new LockedConnection(link, { onEnd: (rest) => void rests.push(rest) })
+    let isAtRest = false
+    const closing = connection.close('reset')
+    void rests[0]?.then(() => (isAtRest = true))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect([link.ends, rests.length, isAtRest]).toEqual([['reset'], 1, false])
+    open()
+    await closing
+    await rests[0]
+    await connection.close()
+    expect([link.ends, rests.length, isAtRest]).toEqual([['reset'], 1, true])
+  })
+
+  it('has no pad if its link has none, and takes its turn on one that it has', async () => {
+    const link = new MemoryLink()
+    const connection = new LockedConnection(link)
+    await connection.transaction({}, async (channel) => expect(channel.pinPad).toBeUndefined())
+    const asked: string[] = []
+    const pad = (what: string) => async () => {
+      asked.push(`${what} after ${link.reached}`)
+      return Uint8Array.of(0x90, 0)
+    }
+    Object.assign(link, { pinPad: { verify: pad('verify'), modify: pad('modify') } })
+    const template = {
+      command,
+      pinOffset: 0,
+      blockBytes: 8,
+      format: 'ascii',
+      minDigits: 4,
+      maxDigits: 8,
+    } as const
+    await connection.transaction({}, (channel) =>
+      Promise.all([channel.transmit(command), channel.pinPad?.verify(template)]),
+    )
+    expect(asked).toEqual(['verify after 1'])
+  })
+})
