@@ -1,9 +1,9 @@
 /** What only a browser can say of reading and hashing: whose stream was read before, and who gets a turn meanwhile. */
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import type { Lab } from '../pages/lab.ts'
-import { LabServer } from './bus-stand.ts'
+import { LabBrowser } from './lab-browser.ts'
 import { chromiumPath } from './stand.ts'
 
 declare const lab: Lab
@@ -12,22 +12,13 @@ const missing = whatIsMissing([chromiumPath])
 if (missing !== undefined) console.warn(`Digests in a browser are not looked at: ${missing}.`)
 
 describe.skipIf(missing !== undefined)('in Chromium', () => {
-  let server: LabServer
-  let browser: Browser
+  let browser: LabBrowser
   let page: Page
   beforeAll(async () => {
-    ;[server, browser] = await Promise.all([
-      LabServer.start(),
-      chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox', '--disable-gpu'] }),
-    ])
-    page = await browser.newPage()
-    await page.goto(server.url)
-    await page.waitForSelector('html[data-ready]')
+    browser = await LabBrowser.start()
+    page = await browser.open()
   })
-  afterAll(async () => {
-    await browser?.close()
-    await server?.stop()
-  })
+  afterAll(() => browser?.stop())
 
   it('a stream that was read, in part, to its end or by a `tee`, is refused, and a fresh one is digested', async () => {
     const outcomes = await page.evaluate(async () => {

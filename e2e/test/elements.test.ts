@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import type { WebtokiCertificates, WebtokiPin, WebtokiProgress, WebtokiReaders } from '@webtoki/ui'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { CardCertificate } from 'webtoki'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import type { Lab } from '../pages/lab.ts'
-import { LabServer } from './bus-stand.ts'
+import { LabBrowser } from './lab-browser.ts'
 import { chromiumPath } from './stand.ts'
 
 declare const lab: Lab
@@ -14,24 +14,15 @@ const missing = whatIsMissing([chromiumPath])
 if (missing !== undefined) console.warn(`The elements are not looked at: ${missing}.`)
 
 describe.skipIf(missing !== undefined)('the elements, in a page that is not the demo', () => {
-  let server: LabServer
-  let browser: Browser
+  let browser: LabBrowser
   let page: Page
   beforeAll(async () => {
-    ;[server, browser] = await Promise.all([
-      LabServer.start(),
-      chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox', '--disable-gpu'] }),
-    ])
+    browser = await LabBrowser.start()
   })
   beforeEach(async () => {
-    page = await browser.newPage()
-    await page.goto(server.url)
-    await page.waitForSelector('html[data-ready]')
+    page = await browser.open()
   })
-  afterAll(async () => {
-    await browser?.close()
-    await server?.stop()
-  })
+  afterAll(() => browser?.stop())
 
   it('show a site’s own sentences that it gives after they were made known, as the README has it', async () => {
     await page.evaluate(() => {

@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { WebtokiPin } from '@webtoki/ui'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import type { Lab } from '../pages/lab.ts'
-import { LabServer } from './bus-stand.ts'
+import { LabBrowser } from './lab-browser.ts'
 import { chromiumPath } from './stand.ts'
 
 declare const lab: Lab
@@ -32,22 +32,17 @@ interface Asked {
 declare const asked: Record<string, { outcome: string; readonly abort: AbortController }>
 
 describe.skipIf(missing !== undefined)('the PIN dialog', () => {
-  let server: LabServer
-  let browser: Browser
+  let browser: LabBrowser
   let page: Page
   beforeAll(async () => {
-    ;[server, browser] = await Promise.all([
-      LabServer.start(),
-      chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox', '--disable-gpu'] }),
-    ])
+    browser = await LabBrowser.start()
   })
   beforeEach(async () => {
-    page = await browser.newPage()
-    page.setDefaultTimeout(5000)
-    // Its timers, performance.now() and the times of events stand still unless a test moves them.
-    await page.clock.install({ time: 0 })
-    await page.goto(server.url)
-    await page.waitForSelector('html[data-ready]')
+    page = await browser.open(async (opened) => {
+      opened.setDefaultTimeout(5000)
+      // Its timers, performance.now() and the times of events stand still unless a test moves them.
+      await opened.clock.install({ time: 0 })
+    })
     await page.clock.pauseAt(60_000)
     await page.evaluate(() => {
       lab.ui.defineElements()
@@ -58,10 +53,7 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     })
   })
   afterEach(() => page.close())
-  afterAll(async () => {
-    await browser?.close()
-    await server?.stop()
-  })
+  afterAll(() => browser?.stop())
 
   /** Asks for the PIN of the card of that name; its outcome is `pending`, `no`, the PIN, or the code of an error. */
   const ask = (name: string, options: Asked = {}): Promise<void> =>

@@ -1,0 +1,35 @@
+/** The lab's pages in a Chromium without devices, for tests of what a page does by itself. */
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { LabServer } from './bus-stand.ts'
+import { chromiumPath, flags } from './stand.ts'
+
+/** One server and one browser for the pages of a test file. */
+export class LabBrowser {
+  readonly #server: LabServer
+  readonly #browser: Browser
+
+  private constructor(server: LabServer, browser: Browser) {
+    this.#server = server
+    this.#browser = browser
+  }
+
+  static async start(): Promise<LabBrowser> {
+    const launched = chromium.launch({ executablePath: chromiumPath, args: [...flags] })
+    const [server, browser] = await Promise.all([LabServer.start(), launched])
+    return new LabBrowser(server, browser)
+  }
+
+  /** A page with the lab ready in it. `prepare` runs before the page is loaded. */
+  async open(prepare?: (page: Page) => Promise<void>): Promise<Page> {
+    const page = await this.#browser.newPage()
+    await prepare?.(page)
+    await page.goto(this.#server.url)
+    await page.waitForSelector('html[data-ready]')
+    return page
+  }
+
+  async stop(): Promise<void> {
+    await this.#browser.close()
+    await this.#server.stop()
+  }
+}
