@@ -468,7 +468,7 @@ const nobody: PinSource = async ({ pinPad }) => {
   throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
 }
 
-/** What is none of its kind stays as it is, and is refused at Init. */
+/** A copy of what an operation is asked for. A signature that is not bytes stays as it is: Init refuses it. */
 function specAtCall<S extends OperationSpec>(spec: S): S {
   const own = { ...spec, mechanism: mechanismAtCall(spec.mechanism) }
   if (own.type !== 'verify' || !isByteSource(own.signature)) return own

@@ -7,7 +7,7 @@ import { objectIdentifier, Tag } from '@webtoki/trust/der'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
 
-/** Files that nobody writes who only wants to be believed. Each is told as 'too-complex'. */
+/** Limits of what is read. An honest file needs far less; a larger one is refused as 'too-complex'. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 const MAX_SIGNERS = 200
 const MAX_CERTIFICATES = 200
@@ -104,7 +104,7 @@ function certificateOf({ tag, value }: BerElement): SignerParts['certificate'] {
 
 function attributesOf({ value, whole }: BerElement): SignedAttributes {
   // Tagged [0] in the file, signed as the SET that they are.
-  const signed = new Uint8Array(whole)
+  const signed = copyOf(whole)
   signed[0] = Tag.set
   const all = elementsOf(value, MAX_ATTRIBUTES).map((attribute) => {
     const [type, values, ...more] = attribute.tag === Tag.sequence ? elementsOf(attribute.value) : []

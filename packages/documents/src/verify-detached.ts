@@ -303,12 +303,12 @@ async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promis
     attributes !== undefined &&
     (await verifier.isSigned(read.publicKeyInfo, algorithm, signature, attributes))
   const others = (): Uint8Array[] =>
-    certificates.all.filter((each) => each !== read).map(({ der }) => new Uint8Array(der))
+    certificates.all.filter((each) => each !== read).map(({ der }) => copyOf(der))
   const trust = trusts.get(read) ?? trustOf(read.der, others, judge)
   trusts.set(read, trust)
   const commonName = read.subject.attributes.findLast(({ type }) => type === oids.commonName)
   return {
-    certificate: new Uint8Array(read.der),
+    certificate: copyOf(read.der),
     subject: commonName?.text ?? '',
     signingTime,
     algorithm: `${{ rsa: 'RSA', pss: 'RSA-PSS', ecdsa: 'ECDSA' }[algorithm.kind]} with ${algorithm.hash}`,

@@ -1,5 +1,5 @@
 /** Certificate paths: RFC 5280, clause 6.1, without revocation and without a set of policies that the user wants. */
-import { type ByteSource, viewOf } from '@webtoki/apdu/bytes'
+import { type ByteSource, copyOf, viewOf } from '@webtoki/apdu/bytes'
 import { keyOf } from './bytes.ts'
 import { readBasicConstraints, readCertificate, type ReadCertificate } from './certificate.ts'
 import { PathError } from './errors.ts'
@@ -44,9 +44,9 @@ const understood: ReadonlySet<string> = /* @__PURE__ */ new Set([
   '2.5.29.37',
   ...policyExtensions,
 ])
-/** Longer ones are made by loops, or by somebody who wants us to work. */
+/** Certificates in a path. Longer ones come from loops, or are made to cost time. */
 const MAX_PATH = 8
-/** Nobody who only wants to be believed sends more certificates, signatures, ways or names to check. */
+/** Limits of the work for one path. An honest file needs far less; a larger one is made to cost time. */
 const MAX_INTERMEDIATES = 200
 const MAX_SIGNATURE_CHECKS = 100
 const MAX_STEPS = 1000
@@ -272,7 +272,7 @@ function upTo(last: Step): readonly Step[] {
 function pathOf(path: readonly Known[]): readonly Uint8Array[] {
   const certificates = path.map(({ read }) => read)
   if (!orMalformed(() => policiesHold(certificates))) throw new PathError('policy')
-  return certificates.map(({ der }) => new Uint8Array(der))
+  return certificates.map(({ der }) => copyOf(der))
 }
 
 /** RFC 5280, 3.2: a CA's new key under its old one, say. */

@@ -1,4 +1,5 @@
 /** Signatures verified by the platform's WebCrypto, and only under keys that count: RFC 5758, 3.2; RFC 4055, 3 and 5. */
+import { copyOf } from '@webtoki/apdu/bytes'
 import { keyOf } from './bytes.ts'
 import {
   type DerElement,
@@ -142,8 +143,8 @@ export class SignatureVerifier {
       const bytes =
         publicKey.kind === 'ec' && form === 'der'
           ? rawSignature(signature, fieldBytes[publicKey.curve])
-          : new Uint8Array(signature)
-      return await subtle().verify(parameters, await key, bytes, new Uint8Array(data))
+          : copyOf(signature)
+      return await subtle().verify(parameters, await key, bytes, copyOf(data))
     } catch {
       return false
     }
@@ -161,13 +162,13 @@ async function importKey(
 ): Promise<object> {
   if (kind === 'ecdsa' && publicKey.kind === 'ec') {
     const algorithm = { name: 'ECDSA', namedCurve: publicKey.curve }
-    return subtle().importKey('spki', new Uint8Array(publicKeyInfo), algorithm, false, ['verify'])
+    return subtle().importKey('spki', copyOf(publicKeyInfo), algorithm, false, ['verify'])
   }
   if (kind === 'ecdsa' || publicKey.kind !== 'rsa') throw new RangeError('a key of another kind')
   const { key, pss } = publicKey
   if (pss !== undefined) checkPss(pss.parameters, kind, hash, saltBytes)
   const algorithm = { name: kind === 'pss' ? 'RSA-PSS' : 'RSASSA-PKCS1-v1_5', hash }
-  const info = pss === undefined ? new Uint8Array(publicKeyInfo) : rsaKeyInfo(key)
+  const info = pss === undefined ? copyOf(publicKeyInfo) : rsaKeyInfo(key)
   return subtle().importKey('spki', info, algorithm, false, ['verify'])
 }
 
