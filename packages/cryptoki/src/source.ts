@@ -1,5 +1,6 @@
 /** What operations take as data: one array, or chunks that are pulled, or pushed where there is nothing else. */
 import { type AbortSignalLike, type ByteSource, copyOf, isByteSource, viewOf } from '@webtoki/apdu'
+import { claimOnce, freshnessOf, isNodeStream } from '@webtoki/apdu/read-once'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
@@ -79,39 +80,33 @@ export function dataAtCall(data: DataSource): DataSource {
   return isByteSource(data) ? copyOf(data) : data
 }
 
-/** What is no chunk is refused when it is pulled. */
+/** A copy of a chunk. Anything that is not bytes stays as it is, and is refused when it is pulled. */
 function ownChunk(chunk: Uint8Array): Uint8Array {
   return isByteSource(chunk) ? copyOf(chunk) : chunk
 }
 
-/** Begins the source at once: what an Observable tells before anybody pulls is kept. Throws CKR_ARGUMENTS_BAD. */
-export function openSource(data: DataSource): Chunks {
-  return claimSource(data)()
-}
-
-/** Streams and iterators that an operation has claimed. */
-const claimed = new WeakSet<object>()
 /** Observables that have told an operation anything: a Subject will not tell that again. */
 const heard = new WeakSet<object>()
 
 /**
- * Claims what is there once for the operation that begins; the function returned begins it, and is called once. Throws
- * CKR_ARGUMENTS_BAD if the data are no source of bytes, or one that has been used.
+ * Claims what is there once for the operation that begins. The function returned begins it, and is called once: what an
+ * Observable tells from then on is kept, before anybody pulls. Throws CKR_ARGUMENTS_BAD if the data are not a source of
+ * bytes, or one that has been used.
  */
 export function claimSource(data: DataSource): () => Chunks {
   if (isByteSource(data)) return () => fromIterator(piecesOf(viewOf(data)), false)
   if (typeof data !== 'object' || data === null) throw noSource()
+  const freshness = freshnessOf(data)
+  if (freshness === 'used') throw usedSource()
+  const isFresh = freshness === 'fresh'
   if ('getReader' in data) {
-    const isFresh = isKnownToBeFresh(data)
     claim(data)
     return () => fromReader(data, !isFresh)
   }
   if (Symbol.asyncIterator in data || Symbol.iterator in data) {
-    // Of Node's streams: each gives a new iterator, over what is left.
-    if ((data as { readonly readableDidRead?: boolean }).readableDidRead === true) throw usedSource()
     const iterator = Symbol.asyncIterator in data ? data[Symbol.asyncIterator]() : data[Symbol.iterator]()
-    claim(iterator)
-    return () => fromIterator(iterator, Object.is(iterator, data))
+    claim(isNodeStream(data) ? data : iterator)
+    return () => fromIterator(iterator, !isFresh && Object.is(iterator, data))
   }
   if (!('subscribe' in data)) throw noSource()
   if ('next' in data && heard.has(data)) throw usedSource()
@@ -119,28 +114,13 @@ export function claimSource(data: DataSource): () => Chunks {
 }
 
 function claim(source: object): void {
-  if (claimed.has(source)) throw usedSource()
-  claimed.add(source)
+  if (!claimOnce(source)) throw usedSource()
 }
 
-/** False: the platform does not say. Throws CKR_ARGUMENTS_BAD if somebody reads the stream or has read of it. */
-function isKnownToBeFresh(stream: ReadableStreamLike): boolean {
-  if (stream.locked === true) throw usedSource()
-  const { Response } = globalThis as { readonly Response?: new (body: object) => { readonly body: unknown } }
-  if (Response === undefined) return false
-  try {
-    // No property of a stream tells that somebody read it and let it go; that no Response takes it does (Fetch, "extract
-    // a body"). What is not the platform's own stream it takes for text.
-    return new Response(stream).body === stream
-  } catch (cause) {
-    throw usedSource({ cause })
-  }
-}
-
-function usedSource(options?: ErrorOptions): CryptokiError {
+function usedSource(): CryptokiError {
   const detail =
     'the source of the data was used before, or gives nothing; give a new one, or an array, which can be used again'
-  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail, ...options })
+  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
 }
 
 function noSource(): CryptokiError {

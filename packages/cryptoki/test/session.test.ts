@@ -20,7 +20,7 @@ import {
 } from '@webtoki/cryptoki'
 import { firstValueFrom, from, of, Subject, toArray } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { openSource } from '../src/source.ts'
+import { claimSource } from '../src/source.ts'
 import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
 
 const sign = { type: CKM.SHA256_RSA_PKCS }
@@ -236,9 +236,9 @@ describe('operations of one session', () => {
 
   it('chunks that are pushed by the hundred thousand before anybody pulls are taken in their order, and soon', async () => {
     const count = 200_000
-    const chunks = openSource(
+    const chunks = claimSource(
       from(Array.from({ length: count }, (_, at) => Uint8Array.of(at & 0xff, at >> 8))),
-    )
+    )()
     const begun = performance.now()
     for (let at = 0; at < count; at++) {
       const { value } = await chunks.next()

@@ -1,5 +1,6 @@
 /** Documents as they come: whole, as a file, or as a stream; read in pieces, never kept. */
 import { type ByteSource, copyOf, isByteSource, viewOf } from '@webtoki/apdu/bytes'
+import { claimOnce, freshnessOf, isNodeStream } from '@webtoki/apdu/read-once'
 import type { SignSignal } from '@webtoki/trust'
 import { DocumentError } from './errors.ts'
 
@@ -44,45 +45,22 @@ export interface ReadProgress {
 /** Long enough that reading costs little; whoever hashes one takes it in steps. */
 const PIECE_BYTES = 0x20_0000
 
-/** Streams and iterators that have been read here. */
-const read = new WeakSet<object>()
-
 /** The document as it is now. Throws DocumentError 'already-read'; a document that is there once is not claimed yet. */
 export function documentAtCall(data: DocumentData): DocumentData {
   if (isByteSource(data)) return copyOf(data)
-  if (read.has(data) || ('getReader' in data && !isFresh(data))) throw new DocumentError('already-read')
+  if (freshnessOf(data) === 'used') throw new DocumentError('already-read')
   return data
 }
 
 /** Whether it can be read one time only, as far as that can be seen. */
 export function isThereOnce(data: DocumentData): boolean {
   if (isByteSource(data)) return false
-  if ('getReader' in data) return true
+  if ('getReader' in data || isNodeStream(data)) return true
   return Symbol.asyncIterator in data && Object.is(data[Symbol.asyncIterator](), data)
 }
 
-/** Whoever wants to read it from now on is refused. */
-export function markRead(data: object): void {
-  read.add(data)
-}
-
 function claim(data: object): void {
-  if (read.has(data)) throw new DocumentError('already-read')
-  markRead(data)
-}
-
-/** As far as the platform tells: false if somebody reads the stream or has read of it. */
-function isFresh(stream: StreamLike): boolean {
-  if (stream.locked === true) return false
-  const { Response } = globalThis as { readonly Response?: new (body: object) => object }
-  try {
-    // No property of a stream tells that somebody read it and let it go; that no Response takes it does (Fetch, "extract
-    // a body").
-    if (Response !== undefined) new Response(stream)
-    return true
-  } catch {
-    return false
-  }
+  if (!claimOnce(data)) throw new DocumentError('already-read')
 }
 
 /**
@@ -126,14 +104,15 @@ function open(data: DocumentData, signal: SignSignal | undefined): AsyncIterable
   if (isByteSource(data)) return fromBytes(viewOf(data))
   if ('slice' in data && 'size' in data) return fromBlob(data, signal)
   // Before its own iterator, which hears of no end while it waits.
+  const isFresh = freshnessOf(data) === 'fresh'
   if ('getReader' in data) {
     claim(data)
-    return fromStream(data, signal)
+    return fromStream(data, !isFresh, signal)
   }
   if (!(Symbol.asyncIterator in data)) throw new DocumentError('unreadable')
   const pieces = data[Symbol.asyncIterator]()
-  claim(pieces)
-  return fromIterator(pieces, Object.is(pieces, data), signal)
+  claim(isNodeStream(data) ? data : pieces)
+  return fromIterator(pieces, !isFresh && Object.is(pieces, data), signal)
 }
 
 /** A source may wait for ever, on a network drive say; who cancels does not. */
@@ -218,22 +197,25 @@ async function* fromBlob(blob: BlobLike, signal: SignSignal | undefined): AsyncG
   }
 }
 
-async function* fromStream(stream: StreamLike, signal: SignSignal | undefined): AsyncGenerator<Uint8Array> {
+/** `mustGive`: as below. */
+async function* fromStream(
+  stream: StreamLike,
+  mustGive: boolean,
+  signal: SignSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader()
-  let isAtEnd = false
-  try {
-    for (;;) {
-      const { done, value } = await unlessAborted(reader.read(), signal)
-      if (done) {
-        isAtEnd = true
-        return
-      }
-      if (value !== undefined) yield value
-    }
-  } finally {
-    if (!isAtEnd) void reader.cancel().catch(() => {})
+  const next = async (): Promise<IteratorResult<Uint8Array>> => {
+    const { done, value } = await reader.read()
+    return done ? { done, value: undefined } : { done: false, value: value ?? nothing }
   }
+  const end = async (): Promise<IteratorResult<Uint8Array>> => {
+    await reader.cancel()
+    return { done: true, value: undefined }
+  }
+  yield* fromIterator({ next, return: end }, mustGive, signal)
 }
+
+const nothing = new Uint8Array(0)
 
 /** `mustGive`: if it gives nothing at all, it has been read to its end by somebody. */
 async function* fromIterator(

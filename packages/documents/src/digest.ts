@@ -3,14 +3,8 @@ import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { createSHA256, createSHA384, createSHA512 } from 'hash-wasm'
 import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
 import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
-import {
-  documentAtCall,
-  type DocumentData,
-  isThereOnce,
-  markRead,
-  piecesOf,
-  type ReadOptions,
-} from './data.ts'
+import { claimOnce } from '@webtoki/apdu/read-once'
+import { documentAtCall, type DocumentData, isThereOnce, piecesOf, type ReadOptions } from './data.ts'
 import { DocumentError } from './errors.ts'
 
 /** The hashes that signatures made and verified here use. */
@@ -108,7 +102,7 @@ export async function digestsOf<N extends HashName>(
   try {
     for (const name of names) digests[name] = await digestElsewhere(digest, name, data, options)
   } finally {
-    if (once) markRead(data)
+    if (once) claimOnce(data)
   }
   return digests as Record<N, Uint8Array>
 }

@@ -1,5 +1,7 @@
 /** What a document may be read from, and when its bytes count: once, and those at the call. */
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
 import { digestDocument, notChecked, signDetached, trustedBy, verifyDetached } from '@webtoki/documents'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { issue, softwareSigner } from '../../trust/test/pki.ts'
@@ -57,6 +59,27 @@ const spent: readonly (readonly [string, () => DocumentData | Promise<DocumentDa
     },
   ],
   [
+    'a stream of another make that gives nothing any more',
+    () => ({ getReader: () => ({ read: async () => ({ done: true }), cancel: async () => {} }) }),
+  ],
+  [
+    'a stream of Node that was read to its end',
+    async () => {
+      const stream = Readable.from([letter])
+      for await (const _ of stream);
+      return stream
+    },
+  ],
+  [
+    'a stream of Node of which a part was read',
+    async () => {
+      const stream = Readable.from([letter, letter])
+      await once(stream, 'readable')
+      stream.read()
+      return stream
+    },
+  ],
+  [
     'a generator that has ended',
     async () => {
       const pieces = generate()
@@ -68,6 +91,7 @@ const spent: readonly (readonly [string, () => DocumentData | Promise<DocumentDa
 
 const single: readonly (readonly [string, () => DocumentData])[] = [
   ['a stream', streamed],
+  ['a stream of Node', () => Readable.from([letter])],
   ['a generator', generate],
   [
     'an iterable that gives the same generator each time',
