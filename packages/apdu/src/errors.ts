@@ -3,9 +3,28 @@
 /** Base of every error of ours. Leaves stand beside each other: a leaf extending a leaf would lose its literal `code`. */
 export abstract class SmartcardError extends Error {
   abstract readonly code: string
+  /** Marks the errors of every copy of this package; `isSmartcardError` looks for it. */
+  get isWebtokiError(): true {
+    return true
+  }
   override get name(): string {
     return this.constructor.name
   }
+}
+
+/**
+ * Whether it is an error of ours with one of these codes (with any code, if none is named). `instanceof` is false for an
+ * error of another copy of this package, so errors that come from another package are told apart by this alone.
+ */
+export function isSmartcardError(error: unknown): error is SmartcardError
+export function isSmartcardError<C extends (AnyCardError | AnyReaderError)['code']>(
+  error: unknown,
+  ...codes: readonly C[]
+): error is Extract<AnyCardError | AnyReaderError, { readonly code: C }>
+export function isSmartcardError(error: unknown, ...codes: readonly string[]): boolean {
+  if (typeof error !== 'object' || error === null) return false
+  const { isWebtokiError, code } = error as { readonly isWebtokiError?: unknown; readonly code?: unknown }
+  return isWebtokiError === true && (codes.length === 0 || codes.includes(code as string))
 }
 
 /** The card that this connection spoke to is no longer reachable through it. */

@@ -1,6 +1,6 @@
 /** `webtoki tokens`: each token with its certificates and keys. */
 import { toHex } from '@webtoki/apdu'
-import { CKA, CKO, type CkObject, Cryptoki, CryptokiError, result, type Slot } from '@webtoki/cryptoki'
+import { CKA, CKO, type CkObject, Cryptoki, isCryptokiError, result, type Slot } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { parseOptions, readerOptions } from './arguments.ts'
 import { connect } from './connect.ts'
@@ -18,7 +18,7 @@ export async function tokens(args: readonly string[], output: (line: string) => 
         await print(slot, output)
       } catch (error) {
         // One card that is none of ours must not hide the next.
-        if (!(error instanceof CryptokiError)) throw error
+        if (!isCryptokiError(error)) throw error
         output(`${slot.name}: ${error.message}`)
       }
     }

@@ -1,5 +1,5 @@
 /** The one error that leaves this room: a return value of PKCS#11, with what caused it. */
-import { SmartcardError } from '@webtoki/apdu'
+import { isSmartcardError, SmartcardError } from '@webtoki/apdu'
 import { CKR, ckrName } from './constants.ts'
 
 /** What a person can do about it, or what it means. Not every code has a sentence of its own. */
@@ -18,6 +18,8 @@ const sentences: ReadonlyMap<number, string> = /* @__PURE__ */ new Map([
   [CKR.PIN_INCORRECT, 'the PIN was wrong'],
   [CKR.PIN_LOCKED, 'the PIN is blocked; it must be unblocked first'],
   [CKR.PIN_LEN_RANGE, 'a PIN of that length cannot be right; it was not sent'],
+  [CKR.PIN_INVALID, 'the PIN has characters or a length that the card does not take'],
+  [CKR.FUNCTION_REJECTED, 'the person did not agree on the device'],
   [CKR.USER_NOT_LOGGED_IN, 'a login is needed first'],
   [CKR.USER_ALREADY_LOGGED_IN, 'the user is logged in already'],
   [CKR.FUNCTION_CANCELED, 'it was cancelled'],
@@ -52,4 +54,10 @@ export class CryptokiError extends SmartcardError {
     this.rv = rv
     this.rvName = ckrName(rv)
   }
+}
+
+/** Whether it is one of ours, of whichever copy of this package; with a return value: whether it is that one. */
+export function isCryptokiError(error: unknown, rv?: CKR): error is CryptokiError {
+  if (!isSmartcardError(error) || error.code !== 'cryptoki') return false
+  return rv === undefined || (error as CryptokiError).rv === rv
 }

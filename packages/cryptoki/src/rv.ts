@@ -1,15 +1,7 @@
 /** The border above: every error of cards and readers becomes a return value of PKCS#11, with the error as its cause. */
-import {
-  AbortedError,
-  type AnyCardError,
-  type AnyReaderError,
-  CardGoneError,
-  SmartcardError,
-  StatusError,
-  SW,
-} from '@webtoki/apdu'
+import { type AnyCardError, type AnyReaderError, isSmartcardError, SW } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
-import { CryptokiError } from './errors.ts'
+import { CryptokiError, isCryptokiError } from './errors.ts'
 
 type Code = (AnyCardError | AnyReaderError)['code']
 
@@ -46,8 +38,8 @@ const returnValues: Readonly<Record<Code, CKR>> = {
  * there (PKCS#11 v2.40, 5.1.2 and 5.1.3).
  */
 export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'session'): CryptokiError {
-  if (error instanceof CryptokiError) return error
-  if (error instanceof CardGoneError) {
+  if (isCryptokiError(error)) return error
+  if (isSmartcardError(error, 'card/gone')) {
     if (asked === 'slot') {
       const detail = error.why === 'closed' ? 'the card was given back meanwhile; try again' : undefined
       return new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause: error, ...(detail && { detail }) })
@@ -56,14 +48,14 @@ export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'ses
     // A card that was reset is there, and has forgotten everything.
     return new CryptokiError(error.why === 'reset' ? CKR.DEVICE_ERROR : CKR.DEVICE_REMOVED, { cause: error })
   }
-  if (error instanceof StatusError) return new CryptokiError(fromStatus(error.sw), { cause: error })
+  if (isSmartcardError(error, 'card/status')) return new CryptokiError(fromStatus(error.sw), { cause: error })
   // What a caller's own stream or PIN source throws is no PKCS#11 matter; it stands in the cause.
-  if (!(error instanceof SmartcardError))
+  if (!isSmartcardError(error))
     return new CryptokiError(CKR.FUNCTION_FAILED, { cause: error, detail: wordsOf(error) })
   const rv = (returnValues as Readonly<Record<string, CKR>>)[error.code] ?? CKR.GENERAL_ERROR
   const fitting = asked === 'session' && rv === CKR.TOKEN_NOT_PRESENT ? CKR.DEVICE_ERROR : rv
   // An abort tells the caller's own reason, which no sentence of ours could.
-  if (error instanceof AbortedError) return new CryptokiError(fitting, { cause: error })
+  if (error.code === 'aborted') return new CryptokiError(fitting, { cause: error })
   return new CryptokiError(fitting, { cause: error, detail: withoutStop(error.message) })
 }
 

@@ -12,7 +12,7 @@ import {
   StatusError,
 } from '@webtoki/apdu'
 import { CKR } from '@webtoki/cryptoki'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { toCryptokiError } from '../src/rv.ts'
 
 describe('to a session', () => {
@@ -51,5 +51,27 @@ describe('to a slot', () => {
     ['a reader of another tab', new ReaderInUseError({ by: 'tab' })],
   ])('%s is no token', (_, error) => {
     expect(toCryptokiError(error, 'slot').rv).toBe(CKR.TOKEN_NOT_PRESENT)
+  })
+})
+
+describe('beside a second copy of the packages, whose classes are others', () => {
+  it('a pulled card, a status word, an abort and a return value are what they are in one copy', async () => {
+    vi.resetModules()
+    const other = await import('@webtoki/apdu')
+    const { CryptokiError } = await import('@webtoki/cryptoki')
+    const removed = new other.CardGoneError('removed')
+    expect(removed).not.toBeInstanceOf(CardGoneError)
+    expect(toCryptokiError(removed).rv).toBe(CKR.DEVICE_REMOVED)
+    expect(toCryptokiError(removed, 'slot').rv).toBe(CKR.TOKEN_NOT_PRESENT)
+    expect(toCryptokiError(new other.StatusError('SIGN', 0x6982, '')).rv).toBe(CKR.USER_NOT_LOGGED_IN)
+    expect(toCryptokiError(new other.PinError(2)).rv).toBe(CKR.PIN_INCORRECT)
+    expect(toCryptokiError(new other.AbortedError()).rv).toBe(CKR.FUNCTION_CANCELED)
+    const translated = new CryptokiError(CKR.KEY_HANDLE_INVALID)
+    expect(toCryptokiError(translated)).toBe(translated)
+  })
+
+  it('an error of somebody else that has the same code is none of ours', () => {
+    const foreign = Object.assign(new Error('no'), { code: 'card/gone', why: 'removed' })
+    expect(toCryptokiError(foreign).rv).toBe(CKR.FUNCTION_FAILED)
   })
 })

@@ -11,6 +11,7 @@ import {
   type CkObject,
   Cryptoki,
   CryptokiError,
+  isCryptokiError,
   type ObjectCache,
   type OperationEvent,
   type PinSource,
@@ -160,7 +161,7 @@ export class Webtoki {
       onEvent,
       ...(options.rsa === undefined ? {} : { rsa: options.rsa }),
     }).catch((error: unknown) => {
-      if (error instanceof CryptokiError && error.rv === CKR.KEY_HANDLE_INVALID) return undefined
+      if (isCryptokiError(error, CKR.KEY_HANDLE_INVALID)) return undefined
       throw error
     })
     // Another card may be in the reader by now, and its key go by the same identifier: nobody chose that one.
@@ -316,13 +317,13 @@ function isCard(presence: Presence): boolean {
 
 /** Sessions are the front door's own affair: that one ended under the work says less than why. */
 function whyItEnded(error: unknown): unknown {
-  const hidesWhy = error instanceof CryptokiError && error.rv === CKR.SESSION_HANDLE_INVALID
-  return hidesWhy && error.cause instanceof CryptokiError ? error.cause : error
+  const hidesWhy = isCryptokiError(error, CKR.SESSION_HANDLE_INVALID)
+  return hidesWhy && isCryptokiError(error.cause) ? error.cause : error
 }
 
 function failure(error: unknown): Pick<Activity, 'code' | 'message'> {
   const message = error instanceof Error ? error.message : String(error)
-  return error instanceof CryptokiError ? { code: error.rvName, message } : { message }
+  return isCryptokiError(error) ? { code: error.rvName, message } : { message }
 }
 
 function describe(slot: Slot, certificate: CkObject, key: CkObject): CardCertificate | undefined {
