@@ -111,6 +111,20 @@ export class StatusError extends SmartcardError {
   }
 }
 
+/**
+ * The card took the PIN and refused the key right after it: probably the key has to be touched, and nobody touched it in
+ * time. Nothing was signed or decrypted.
+ */
+export class TouchMissedError extends SmartcardError {
+  readonly code = 'card/touch-missed'
+  constructor(options?: ErrorOptions) {
+    super(
+      'The PIN was right, and the card refused to use the key: it was probably not touched in time. Try again and touch it.',
+      options,
+    )
+  }
+}
+
 /** The card compared the PIN and refused it. */
 export class PinError extends SmartcardError {
   readonly code = 'card/pin-wrong'
@@ -301,6 +315,7 @@ export type AnyCardError =
   | CardTooSlowError
   | MalformedError
   | StatusError
+  | TouchMissedError
   | PinError
   | PinBlockedError
   | LastTryError

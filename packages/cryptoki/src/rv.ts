@@ -13,6 +13,7 @@ const returnValues: Readonly<Record<Code, CKR>> = {
   'card/too-slow': CKR.DEVICE_ERROR,
   'wire/malformed': CKR.DEVICE_ERROR,
   'card/status': CKR.DEVICE_ERROR,
+  'card/touch-missed': CKR.FUNCTION_REJECTED,
   'card/pin-wrong': CKR.PIN_INCORRECT,
   'card/pin-blocked': CKR.PIN_LOCKED,
   // Nothing was sent, and no code of the standard says so.
@@ -48,7 +49,8 @@ export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'ses
     // A card that was reset is there, and has forgotten everything.
     return new CryptokiError(error.why === 'reset' ? CKR.DEVICE_ERROR : CKR.DEVICE_REMOVED, { cause: error })
   }
-  if (isSmartcardError(error, 'card/status')) return new CryptokiError(fromStatus(error.sw), { cause: error })
+  if (isSmartcardError(error, 'card/status'))
+    return new CryptokiError(fromStatus(error.command, error.sw), { cause: error })
   // What a caller's own stream or PIN source throws is no PKCS#11 matter; it stands in the cause.
   if (!isSmartcardError(error))
     return new CryptokiError(CKR.FUNCTION_FAILED, { cause: error, detail: wordsOf(error) })
@@ -59,20 +61,28 @@ export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'ses
   return new CryptokiError(fitting, { cause: error, detail: withoutStop(error.message) })
 }
 
-function fromStatus(sw: number): CKR {
-  switch (sw) {
-    case SW.SECURITY_STATUS_NOT_SATISFIED:
-      return CKR.USER_NOT_LOGGED_IN
-    // VERIFY alone answers so: wrong, and the card does not tell how many tries are left.
-    case SW.WARNING:
-      return CKR.PIN_INCORRECT
-    case SW.AUTHENTICATION_BLOCKED:
-      return CKR.PIN_LOCKED
-    case SW.NOT_ENOUGH_MEMORY:
-      return CKR.DEVICE_MEMORY
-    default:
-      return CKR.DEVICE_ERROR
-  }
+/** Commands that compare a PIN or PUK: their status words are about that, and not about an earlier login. */
+const comparesPin = /^(?:VERIFY|CHANGE REFERENCE DATA|RESET RETRY COUNTER)/
+
+/**
+ * By status word; of two return values the first is for commands that compare a PIN, the second for all others. What is
+ * not listed is CKR_DEVICE_ERROR.
+ */
+const statusValues: ReadonlyMap<number, readonly [CKR, CKR]> = /* @__PURE__ */ new Map([
+  // After VERIFY: the card compares no PIN over this interface (SP 800-73-4 part 2, 3.2.1). A login cannot want a login.
+  [SW.SECURITY_STATUS_NOT_SATISFIED, [CKR.DEVICE_ERROR, CKR.USER_NOT_LOGGED_IN]],
+  // After VERIFY: wrong, and the card does not tell how many attempts are left. After others it is any warning.
+  [SW.WARNING, [CKR.PIN_INCORRECT, CKR.DEVICE_ERROR]],
+  // A key whose PIN is blocked is refused like the PIN itself.
+  [SW.AUTHENTICATION_BLOCKED, [CKR.PIN_LOCKED, CKR.PIN_LOCKED]],
+  // Characters or a length that no PIN of this card has: nothing was compared.
+  [SW.WRONG_DATA, [CKR.PIN_INVALID, CKR.DEVICE_ERROR]],
+  [SW.NOT_ENOUGH_MEMORY, [CKR.DEVICE_MEMORY, CKR.DEVICE_MEMORY]],
+])
+
+function fromStatus(command: string, sw: number): CKR {
+  const [ofPin, ofOthers] = statusValues.get(sw) ?? [CKR.DEVICE_ERROR, CKR.DEVICE_ERROR]
+  return comparesPin.test(command) ? ofPin : ofOthers
 }
 
 function wordsOf(error: unknown): string {

@@ -10,6 +10,7 @@ import {
   PinPadTimeoutError,
   ReaderInUseError,
   StatusError,
+  TouchMissedError,
 } from '@webtoki/apdu'
 import { CKR } from '@webtoki/cryptoki'
 import { describe, expect, it, vi } from 'vitest'
@@ -26,12 +27,19 @@ describe('to a session', () => {
     ['a reader of another tab', new ReaderInUseError({ by: 'tab' }), CKR.DEVICE_ERROR],
     ['a wrong PIN', new PinError(2), CKR.PIN_INCORRECT],
     ['a wrong PIN that is not counted', new StatusError('VERIFY', 0x6300, ''), CKR.PIN_INCORRECT],
+    ['a card that compares no PIN here', new StatusError('VERIFY', 0x6982, ''), CKR.DEVICE_ERROR],
+    ['characters that no PIN has', new StatusError('VERIFY', 0x6a80, ''), CKR.PIN_INVALID],
+    ['a new PIN that is refused', new StatusError('CHANGE REFERENCE DATA', 0x6a80, ''), CKR.PIN_INVALID],
+    ['a wrong PUK', new StatusError('RESET RETRY COUNTER', 0x6300, ''), CKR.PIN_INCORRECT],
     ['a blocked PIN', new PinBlockedError(), CKR.PIN_LOCKED],
     ['a blocked PIN, told by status', new StatusError('VERIFY', 0x6983, ''), CKR.PIN_LOCKED],
     ['a last try that was not spent', new LastTryError(), CKR.FUNCTION_FAILED],
     ['a PIN pad where the person said no', new PinPadCancelledError(), CKR.FUNCTION_CANCELED],
     ['a PIN pad that waited too long', new PinPadTimeoutError(), CKR.FUNCTION_CANCELED],
     ['a key without login', new StatusError('SIGN', 0x6982, ''), CKR.USER_NOT_LOGGED_IN],
+    ['a warning after another command', new StatusError('GET DATA', 0x6300, ''), CKR.DEVICE_ERROR],
+    ['wrong data of another command', new StatusError('SIGN', 0x6a80, ''), CKR.DEVICE_ERROR],
+    ['a key that nobody touched in time', new TouchMissedError(), CKR.FUNCTION_REJECTED],
     ['a card without room', new StatusError('PUT DATA', 0x6a84, ''), CKR.DEVICE_MEMORY],
     ['any other status', new StatusError('SIGN', 0x6f00, ''), CKR.DEVICE_ERROR],
     ['a caller who left', new AbortedError(), CKR.FUNCTION_CANCELED],

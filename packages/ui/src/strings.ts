@@ -102,6 +102,13 @@ export const english: Strings = {
     CKR_PIN_INCORRECT: 'That PIN was wrong.',
     CKR_PIN_LOCKED: 'The PIN is blocked. Unblock it with the PUK that came with the card.',
     CKR_PIN_LEN_RANGE: 'A PIN has 6 to 8 digits. Nothing has been sent to the card.',
+    CKR_PIN_INVALID: 'The card does not take a PIN like that. Check it and try again.',
+    CKR_USER_NOT_LOGGED_IN: 'The card wants your PIN before it does that. Start again and enter it.',
+    CKR_USER_ALREADY_LOGGED_IN: 'You are logged in to the card already.',
+    CKR_USER_ANOTHER_ALREADY_LOGGED_IN: 'Somebody else is logged in to the card. Log out first.',
+    CKR_FUNCTION_REJECTED: 'The card did not get your consent. Try again.',
+    CKR_FUNCTION_NOT_SUPPORTED: 'This card cannot do that.',
+    CKR_MECHANISM_INVALID: 'This card cannot do that.',
     CKR_FUNCTION_CANCELED: 'Cancelled. Nothing was signed.',
     CKR_DEVICE_REMOVED: 'The card or its reader was taken away. Put it back and start again.',
     CKR_DEVICE_ERROR: 'The card or its reader did not work. Take the card out, put it back and try again.',
@@ -111,8 +118,17 @@ export const english: Strings = {
     CKR_TOKEN_NOT_RECOGNIZED: 'This card has nothing on it that can be used here.',
     CKR_OPERATION_ACTIVE: 'The card is busy with something you started before.',
     CKR_KEY_HANDLE_INVALID: 'No key on this card fits.',
+    CKR_KEY_TYPE_INCONSISTENT: 'The key on this card is of another kind. Choose another certificate.',
+    CKR_KEY_SIZE_RANGE: 'The key on this card cannot be used here. Choose another certificate.',
+    CKR_DEVICE_MEMORY: 'There is not enough room on the card.',
+    CKR_SIGNATURE_INVALID: 'The signature is not valid.',
+    CKR_SIGNATURE_LEN_RANGE: 'The signature is not valid.',
     CKR_KEY_FUNCTION_NOT_PERMITTED: 'That key is not meant for this. Choose another certificate.',
     'trust/certificate-use': 'This certificate is not meant for that. Choose another one.',
+    'card/touch-missed':
+      'Your PIN was right, but the card refused to use the key. It was probably not touched in time: try again and touch it when it blinks.',
+    'card/pin-format':
+      'The PIN has a character that this card does not take. Nothing has been sent to the card.',
     'card/last-try': 'Only one PIN try is left, and it was not used.',
     'reader/protected-class':
       'Browsers keep this kind of reader from web pages. It works in an installed (isolated) app, with a program on this computer, or with a reader whose maker chose a vendor interface.',
@@ -181,6 +197,11 @@ export function explain(error: unknown): string {
   const { errors, failed, triesLeft: told } = current
   const sentence = codes.map((code) => errors[code]).find((found) => found !== undefined)
   if (sentence === undefined)
-    return error instanceof Error && error.message ? `${failed} ${error.message}` : failed
+    return `${failed} ${error instanceof Error ? withoutCode(error.message) : ''}`.trim()
   return triesLeft === undefined || triesLeft === 0 ? sentence : `${sentence} ${told(triesLeft)}.`
+}
+
+/** A return value of PKCS#11 says nothing to a person. */
+function withoutCode(message: string): string {
+  return message.replace(/\bCKR[_ ]\w+[:.]?\s*/g, '')
 }

@@ -1,3 +1,5 @@
+import { TouchMissedError } from '@webtoki/apdu'
+import { CKR, ckrName, CryptokiError } from '@webtoki/cryptoki'
 import { CertificateUseError, DocumentError, type DocumentReason } from '@webtoki/documents'
 import { english, explain, setStrings, strings } from '@webtoki/ui'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -78,6 +80,32 @@ describe('an error is explained', () => {
     expect(explain(new DocumentError(reason))).toBe(english.errors[`documents/${reason}`])
     setStrings({ errors: { [`documents/${reason}`]: 'in other words' } })
     expect(explain(new DocumentError(reason))).toBe('in other words')
+  })
+
+  it('without a return value of PKCS#11, if its sentence is missing', () => {
+    for (const rv of Object.values(CKR)) {
+      expect(explain(new CryptokiError(rv))).not.toMatch(/CKR/)
+      expect(explain(new CryptokiError(rv, { detail: 'the site said no' }))).not.toMatch(/CKR/)
+    }
+    expect(explain(new CryptokiError(0x8000_0001 as CKR))).toBe(english.failed)
+    const own = new CryptokiError(CKR.FUNCTION_FAILED, { detail: 'the site said no' })
+    expect(explain(own)).toBe(`${english.failed} the site said no.`)
+  })
+
+  it('as a touch that was missed, not as a missing login, if the PIN was right', () => {
+    const missed = new CryptokiError(CKR.FUNCTION_REJECTED, { cause: new TouchMissedError() })
+    expect(explain(missed)).toBe(english.errors['card/touch-missed'])
+    expect(explain(missed)).toMatch(/PIN was right.*touch/)
+  })
+
+  it('by a sentence of its own for each return value that a person can do something about', () => {
+    for (const rv of [
+      CKR.USER_NOT_LOGGED_IN,
+      CKR.PIN_INVALID,
+      CKR.FUNCTION_NOT_SUPPORTED,
+      CKR.KEY_SIZE_RANGE,
+    ])
+      expect(explain(new CryptokiError(rv))).toBe(english.errors[ckrName(rv)])
   })
 
   it('in its own words where nobody wrote a sentence for it', () => {
