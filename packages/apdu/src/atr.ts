@@ -119,6 +119,8 @@ const baudRates: readonly (number | undefined)[] = [undefined, 1, 2, 4, 8, 16, 3
 const clockStops = ['not-supported', 'low', 'high', 'no-preference'] as const
 /** T=15 stands for parameters of the card as a whole. */
 const GLOBAL = 15
+/** COMPACT-TLV tag of the card capabilities, among the historical bytes. */
+const CAPABILITIES = 0x7
 const DEFAULT_TA1 = 0x11
 const DEFAULT_WI = 10
 const DEFAULT_T1 = { ifscBytes: 32, bwi: 4, cwi: 13 } as const
@@ -174,6 +176,11 @@ export function decodeAtr(bytes: Uint8Array, options: AtrOptions = {}): Atr {
  */
 export function atrSaysExtended(atr: Atr | Uint8Array): boolean {
   return parsed(atr)?.historical.capabilities?.extendedLength ?? false
+}
+
+/** Whether the ATR says anything of extended lengths: the third software function byte is there. */
+export function atrTellsLengths(atr: Atr): boolean {
+  return atr.historical.objects.some(({ tag, value }) => tag === CAPABILITIES && value.length === 3)
 }
 
 /** Whether the card's capabilities name command chaining. Bytes that are no good ATR say nothing: false. */

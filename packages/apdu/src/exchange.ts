@@ -3,6 +3,7 @@
  * ENVELOPE where the card has extended lengths and no chaining (ISO/IEC 7816-3:2006, 12.2),
  * GET RESPONSE after 61xx and the second go after 6Cxx (ISO/IEC 7816-4:2013, 5.3.4 and 11.5.1).
  */
+import { isReading, shortLimits } from './apdu-lengths.ts'
 import { atrSaysChaining, atrSaysExtended } from './atr.ts'
 import { concatBytes, copyOf } from './bytes.ts'
 import { apduLimits, type CommandApdu, decodeResponse, encodeCommand, type ResponseApdu } from './command.ts'
@@ -29,13 +30,21 @@ const LE_BYTES = 2
 const MAX_RESPONSE_BYTES = 0x2_0000
 /** 64 KiB in pieces of 64 bytes: real cards send four times as much at once. */
 const MAX_GET_RESPONSE_ROUNDS = 1024
+/** Given before a command is executed: a length, a parameter or a command that the card does not know in this form. */
+const refusals: readonly number[] = [
+  SW.WRONG_LENGTH,
+  SW.WRONG_P1_P2,
+  SW.INS_NOT_SUPPORTED,
+  SW.CLA_NOT_SUPPORTED,
+]
+const nothing = new Uint8Array(0)
 const CHAIN_BIT = 0x10
 const GET_RESPONSE = 0xc0
-const ENVELOPE = 0xc2
 
 /**
  * Sends a command and collects its answer. Any final status word is a result; only a card that breaks the rules, an
- * abort or the channel itself reject. A sensitive command is never sent a second time, whatever the card asks for.
+ * abort or the channel itself reject. A command that the card refused for its extended form is sent again in short APDUs
+ * (see `extended-form.ts`). A sensitive command is never sent a second time, whatever the card asks for.
  */
 export async function exchange(
   channel: CardChannel,
@@ -73,7 +82,8 @@ export function expectOk(response: ResponseApdu, name: string): Uint8Array {
   return response.data
 }
 
-interface Sent {
+/** What came of one command. */
+export interface Sent {
   /** The APDU that was answered: the whole command, or the last part of its chain. */
   readonly last: CommandApdu
   readonly answer: ResponseApdu
@@ -86,20 +96,49 @@ async function sendCommand(
   command: NamedCommand,
   options: ExchangeOptions,
 ): Promise<Sent> {
-  const { limits } = channel
-  const data = command.data ?? new Uint8Array(0)
-  const wanted = command.responseBytes ?? 0
-  if (limits.extended && options.follow !== false) {
-    const whole = { ...command, responseBytes: clip(wanted, limits.responseBytes, 'extended') }
-    // Short where short is enough: fewer bytes, and cards that miscount extended lengths stay out of trouble.
-    const encoding = data.length > 255 || whole.responseBytes > 256 ? 'extended' : 'short'
-    if (
-      data.length <= apduLimits.extended.dataBytes &&
-      encodedBytes(whole, encoding) <= limits.commandBytes
-    ) {
-      return { last: whole, answer: await send(channel, whole, encoding, options) }
+  const { limits, lengths } = channel
+  const { data = nothing, responseBytes: wanted = 0 } = command
+  const mostBytes = (limits.untried ?? limits).responseBytes
+  const whole = { ...command, responseBytes: clip(wanted, mostBytes, 'extended') }
+  // Short where short is enough: fewer bytes, and cards that miscount extended lengths stay out of trouble.
+  const isLong = data.length > 255 || whole.responseBytes > 256
+  const fits =
+    data.length <= apduLimits.extended.dataBytes && encodedBytes(whole, 'extended') <= limits.commandBytes
+  if (options.follow === false || !isLong || !fits) return sendShort(channel, command, options)
+  const mayRepeat = options.sensitive !== true
+  const reads = isReading([command.cla, command.ins])
+  const sendWhole = (): Promise<ResponseApdu> => send(channel, whole, 'extended', options)
+  if (!limits.extended) {
+    if (limits.untried && lengths?.selection && reads && mayRepeat) {
+      const { tryExtended } = await import('./extended-form.ts')
+      const answer = await tryExtended(channel, lengths, sendWhole)
+      if (answer !== undefined) return { last: whole, answer }
     }
+    return sendShort(channel, command, options)
   }
+  const answer = await sendWhole()
+  if (!mayRepeat || !mayBeOfForm(answer.sw, reads)) return { last: whole, answer }
+  const again = await sendShort(channel, command, options, 'refused')
+  // Refused in both forms, it was not for its form.
+  if (lengths !== undefined && again.broken !== true && again.answer.sw !== answer.sw)
+    lengths.takesExtended = false
+  return again
+}
+
+/** Whether a command may have been refused for its extended form, and certainly was not executed, or only reads. */
+function mayBeOfForm(sw: number, reads: boolean): boolean {
+  return refusals.includes(sw) || (reads && sw === SW.UNKNOWN)
+}
+
+/** One short APDU, or a chain of them. `extended`: the card has just refused the command in that form. */
+async function sendShort(
+  channel: CardChannel,
+  command: NamedCommand,
+  options: ExchangeOptions,
+  extended?: 'refused',
+): Promise<Sent> {
+  const limits = extended === undefined ? channel.limits : shortLimits(channel.limits)
+  const { data = nothing, responseBytes: wanted = 0 } = command
   const responseBytes = clip(wanted, limits.responseBytes, 'short')
   const room = Math.min(255, limits.commandBytes - 5 - (responseBytes > 0 ? 1 : 0))
   if (data.length > 0 && room < 1) {
@@ -111,8 +150,19 @@ async function sendCommand(
     throw new NotSupportedError(`${command.name} does not fit one short APDU.`)
   }
   const isLong = data.length > room && room > LE_BYTES + 1
-  if (isLong && atrSaysExtended(channel.atr) && !atrSaysChaining(channel.atr)) {
-    return sendEnveloped(channel, command, responseBytes, options)
+  // ENVELOPE carries the extended form.
+  const mayTakeExtended = extended === undefined && channel.lengths?.takesExtended !== false
+  if (isLong && mayTakeExtended && atrSaysExtended(channel.atr) && !atrSaysChaining(channel.atr)) {
+    const { sendEnveloped } = await import('./extended-form.ts')
+    const form = data.length > 255 ? 'extended' : 'short'
+    const wholeBytes = Math.min(wanted, apduLimits[form].responseBytes)
+    const whole = encodeCommand({ ...command, responseBytes: wholeBytes }, form)
+    const parts = { roomBytes: Math.min(255, limits.commandBytes - 6), responseBytes }
+    try {
+      return await sendEnveloped(whole, parts, (part) => send(channel, part, 'short', options))
+    } finally {
+      if (options.sensitive === true) whole.fill(0)
+    }
   }
   let offset = 0
   while (data.length - offset > room) {
@@ -124,39 +174,6 @@ async function sendCommand(
   }
   const last = { ...command, data: data.subarray(offset), responseBytes }
   return { last, answer: await send(channel, last, 'short', options) }
-}
-
-/** The command APDU as data of ENVELOPE commands; the answer to the last is the command's. */
-async function sendEnveloped(
-  channel: CardChannel,
-  command: NamedCommand,
-  responseBytes: number,
-  options: ExchangeOptions,
-): Promise<Sent> {
-  const encoding = (command.data?.length ?? 0) > 255 ? 'extended' : 'short'
-  const wanted = Math.min(command.responseBytes ?? 0, apduLimits[encoding].responseBytes)
-  const whole = encodeCommand({ ...command, responseBytes: wanted }, encoding)
-  const roomBytes = Math.min(255, channel.limits.commandBytes - 6)
-  // Interindustry, on the command's logical channel (ISO/IEC 7816-4:2013, 5.4.1).
-  const cla = (command.cla & 0xc0) === 0x40 ? command.cla & 0x4f : command.cla & 0x03
-  const part: CommandApdu = { cla, ins: ENVELOPE, p1: 0, p2: 0 }
-  try {
-    let offset = 0
-    for (let left = whole.length; left > roomBytes; left = whole.length - offset) {
-      // Le alone in the last part would come after the card has seen all of the data, and taken it for a case 3.
-      const partBytes = left - roomBytes <= LE_BYTES ? roomBytes - LE_BYTES : roomBytes
-      const data = whole.subarray(offset, offset + partBytes)
-      const answer = await send(channel, { ...part, data }, 'short', options)
-      if (answer.sw !== SW.OK) return { last: part, answer, broken: true }
-      offset += partBytes
-    }
-    const last = { ...part, data: whole.subarray(offset), responseBytes }
-    const answer = await send(channel, last, 'short', options)
-    // Asked again by 6Cxx after these bytes are gone, the last part would be another.
-    return isWrongLe(answer.sw) ? { last, answer, broken: true } : { last, answer }
-  } finally {
-    if (options.sensitive === true) whole.fill(0)
-  }
 }
 
 async function sendAgain(

@@ -1,5 +1,6 @@
 /** Commands, status words, TLV, ATR, the ports and the errors. The applets have entries of their own. */
 export type * from './abort.ts'
+export * from './apdu-lengths.ts'
 export * from './atr.ts'
 export * from './bytes.ts'
 export * from './command.ts'

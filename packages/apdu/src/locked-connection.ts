@@ -1,4 +1,5 @@
 /** The connection to one powered card over any transport: its only lock, its channels, and the one place that decides its end. */
+import { isReading, shortLimits } from './apdu-lengths.ts'
 import { copyOf } from './bytes.ts'
 import {
   AbortedError,
@@ -7,7 +8,14 @@ import {
   ReaderTimeoutError,
   TransactionError,
 } from './errors.ts'
-import type { CardChannel, CardConnection, ChannelLimits, PinPad, TransmitOptions } from './ports.ts'
+import type {
+  ApduLengths,
+  CardChannel,
+  CardConnection,
+  ChannelLimits,
+  PinPad,
+  TransmitOptions,
+} from './ports.ts'
 
 /** What a transport knows of one powered card. It need not queue: a connection asks for one thing at a time. */
 export interface CardLink {
@@ -43,6 +51,10 @@ export interface LockedConnectionOptions {
   readonly onEnd?: (rest: Promise<void>) => void
 }
 
+const SELECT = 0xa4
+const BY_NAME = 0x04
+const GET_RESPONSE = 0xc0
+
 interface Turn {
   /** Begins the work; the lock is this turn's from now on. */
   begin(): void
@@ -58,6 +70,10 @@ interface Turn {
 export class LockedConnection implements CardConnection {
   readonly gone: Promise<CardGoneError>
   readonly access = 'exclusive'
+  readonly lengths: { -readonly [K in keyof ApduLengths]: ApduLengths[K] } = {
+    takesExtended: undefined,
+    selection: undefined,
+  }
   readonly #link: CardLink
   readonly #clock: Timers
   readonly #onEnd: LockedConnectionOptions['onEnd']
@@ -246,8 +262,8 @@ class Channel implements CardChannel {
     const { pinPad } = link
     if (pinPad !== undefined) {
       this.pinPad = {
-        verify: (template, options = {}) => this.#inTurn(options, () => pinPad.verify(template, options)),
-        modify: (template, options = {}) => this.#inTurn(options, () => pinPad.modify(template, options)),
+        verify: (template, options = {}) => this.#onPad(options, () => pinPad.verify(template, options)),
+        modify: (template, options = {}) => this.#onPad(options, () => pinPad.modify(template, options)),
       }
     }
   }
@@ -258,7 +274,14 @@ class Channel implements CardChannel {
   }
 
   get limits(): ChannelLimits {
-    return this.#link.limits
+    const { limits } = this.#link
+    const { takesExtended } = this.lengths
+    if (takesExtended === undefined) return limits
+    return takesExtended ? { ...limits, ...limits.untried, extended: true } : shortLimits(limits)
+  }
+
+  get lengths(): LockedConnection['lengths'] {
+    return this.#connection.lengths
   }
 
   get undisturbed(): boolean {
@@ -270,14 +293,27 @@ class Channel implements CardChannel {
   }
 
   transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
-    const exchange = (): Promise<Uint8Array> => this.#link.exchange(command, options)
+    const exchange = (): Promise<Uint8Array> => {
+      const [cla, ins, p1] = command
+      if (cla === 0 && ins === SELECT && p1 === BY_NAME) this.lengths.selection = copyOf(command)
+      else if (ins !== GET_RESPONSE && !isReading(command)) this.lengths.selection = undefined
+      return this.#link.exchange(command, options)
+    }
     return this.#inTurn(options, exchange, this.#unfit(command))
+  }
+
+  #onPad(options: TransmitOptions, exchange: () => Promise<Uint8Array>): Promise<Uint8Array> {
+    return this.#inTurn(options, () => {
+      this.lengths.selection = undefined
+      return exchange()
+    })
   }
 
   reset(kind: 'warm' | 'cold'): Promise<Uint8Array> {
     return this.#inTurn({}, async () => {
       this.undamaged = false
       this.#undisturbed = false
+      this.lengths.selection = undefined
       try {
         return copyOf(await this.#link.reset(kind))
       } catch (error) {

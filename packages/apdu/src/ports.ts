@@ -25,6 +25,8 @@ export interface CardChannel {
   /** The answer to the latest reset, as it came. */
   readonly atr: Uint8Array
   readonly limits: ChannelLimits
+  /** What the connection remembers of these limits. Absent: nothing is remembered, and nothing tried. */
+  readonly lengths?: ApduLengths
   /** False: another owner, program or reset came between; select and verify again. */
   readonly undisturbed: boolean
   /**
@@ -42,12 +44,22 @@ export interface CardChannel {
 
 /** What one APDU may be, given the reader and the card. */
 export interface ChannelLimits {
-  /** Whether extended-length APDUs may be sent: both the reader and the card's ATR say so. */
+  /** Whether extended-length APDUs may be sent: the reader and the card's ATR say so, or the card took one. */
   readonly extended: boolean
+  /** What could be sent if the card takes extended lengths. Absent: the reader does not, or the ATR says whether the card does. */
+  readonly untried?: { readonly commandBytes: number; readonly responseBytes: number }
   /** Largest whole command APDU, in bytes. */
   readonly commandBytes: number
   /** Largest response data field, in bytes, without the status word. */
   readonly responseBytes: number
+}
+
+/** What one connection has learned of the lengths that its card takes: all applications on the card share it. */
+export interface ApduLengths {
+  /** As the card showed it; undefined: what its ATR says stands. */
+  takesExtended: boolean | undefined
+  /** The latest SELECT by name, as it was sent, if nothing but reading came after it; else undefined. */
+  readonly selection: Uint8Array | undefined
 }
 
 /**

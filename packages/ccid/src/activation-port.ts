@@ -28,6 +28,8 @@ export type PadSend = (prologue: readonly [number, number, number]) => Promise<U
 export interface ActivatedSlot {
   readonly number: number
   readonly reader: CcidReader
+  /** False: the card in this slot did not survive an extended APDU. */
+  readonly mayTryExtended: boolean
   /** Resets the card after a failed PPS; resolves to its ATR. */
   powerOn(): Promise<Uint8Array>
   /** Nobody knows where the card stands: it is powered off before it is used again. */

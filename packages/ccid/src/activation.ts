@@ -1,5 +1,5 @@
 /** From a card's ATR to the way its commands go: protocol, parameters, PPS, IFSD, and what an APDU may be. */
-import { atrSaysExtended, NotSupportedError } from '@webtoki/apdu'
+import { atrSaysExtended, atrTellsLengths, NotSupportedError } from '@webtoki/apdu'
 import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from './activation-port.ts'
 import { HEADER_BYTES } from './messages.ts'
 
@@ -25,8 +25,13 @@ export async function activate(
     throw new NotSupportedError(`The reader speaks T=${atr.protocols[0] ?? 0} with this card, not ${wanted}.`)
   }
   const { maxMessageBytes } = slot.reader.descriptor
+  const most = { commandBytes: EXTENDED_COMMAND_BYTES, responseBytes: 65_536 }
   const extended = level === 'extended' && atr !== undefined && atrSaysExtended(atr)
-  if (extended) return { limits: { extended, commandBytes: EXTENDED_COMMAND_BYTES, responseBytes: 65_536 } }
+  if (extended) return { limits: { extended, ...most } }
+  // Over T=0 the reader makes several short ones of an extended APDU (ISO/IEC 7816-3:2006, 12.2): nothing would be won.
+  const isSilent = atr !== undefined && atr.protocols[0] === 1 && !atrTellsLengths(atr)
+  const mayTry = level === 'extended' && isSilent && slot.mayTryExtended
   const roomBytes = level === 'extended' ? SHORT_COMMAND_BYTES : maxMessageBytes - HEADER_BYTES
-  return { limits: { extended, commandBytes: Math.min(SHORT_COMMAND_BYTES, roomBytes), responseBytes: 256 } }
+  const commandBytes = Math.min(SHORT_COMMAND_BYTES, roomBytes)
+  return { limits: { extended, commandBytes, responseBytes: 256, ...(mayTry && { untried: most }) } }
 }

@@ -6,6 +6,7 @@ import {
   CardTooSlowError,
   type ChannelLimits,
   concatBytes,
+  isExtended,
   MalformedError,
   type PinPad,
   type PinTemplate,
@@ -44,6 +45,8 @@ export interface PoweredSlot {
   pinSupport: number
   /** Whether a card put in the place of this one would have been noticed. */
   readonly vouchesForCard: boolean
+  /** False: the card in this slot did not survive an extended APDU. */
+  mayTryExtended: boolean
   /** Warm: the card stays on. Cold: it is off in between. */
   resetCard(kind: 'warm' | 'cold'): Promise<ActivatedCard>
   powerOn(): Promise<Uint8Array>
@@ -105,6 +108,8 @@ export class CcidLink implements CardLink {
       else if (answer.iccStatus === IccStatus.inactive) this.#slot.lostPower()
       return response
     } catch (error) {
+      // Whatever this ends, the next connection does not begin with the same.
+      if (isExtended(command)) this.#slot.mayTryExtended = false
       throw this.#translate(error)
     }
   }

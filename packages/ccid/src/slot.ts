@@ -58,6 +58,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   readonly presence$: Observable<Presence>
   readonly number: number
   readonly reader: CcidReader
+  mayTryExtended = true
   readonly #presences = new ReplaySubject<Presence>(1)
   #presence: Presence | undefined
   #connection: LockedConnection | undefined
@@ -434,6 +435,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     )
       return
     this.#presence = presence
+    if (presence === 'empty') this.mayTryExtended = true
     this.#presences.next(presence)
   }
 }

@@ -7,6 +7,7 @@ import {
   createEchoCard,
   createPivCard,
   demoCa,
+  type PivCard,
   type ReaderProfile,
   readerProfiles,
   VirtualBus,
@@ -33,8 +34,19 @@ afterEach(async () => {
 const desk = () => deskWith(readerProfiles.dualiAbcm6)
 
 function deskWith(profile: ReaderProfile, options: Partial<WebtokiOptions> = {}) {
+  return deskOf(
+    createPivCard(profile === readerProfiles.qemuUsbCcid ? { protocols: 'T=0' } : {}),
+    profile,
+    options,
+  )
+}
+
+function deskOf(
+  card: PivCard,
+  profile: ReaderProfile = readerProfiles.dualiAbcm6,
+  options: Partial<WebtokiOptions> = {},
+) {
   const reader = new VirtualCcidReader(profile)
-  const card = createPivCard(profile === readerProfiles.qemuUsbCcid ? { protocols: 'T=0' } : {})
   reader.insert(card)
   const bus = new VirtualBus()
   bus.plug(reader)
@@ -62,6 +74,15 @@ describe('the front door', () => {
     expect(token['algorithm']).toBe('RS256')
     expect(verify('sha256', statement, key, Buffer.from(token['signature'] ?? '', 'base64'))).toBe(true)
     expect(requests).toEqual(['user'])
+  })
+
+  it('logs in with a card that promises extended APDUs and refuses them, by short ones', async () => {
+    // OpenFIPS201, Token2 PIN+ on contact.
+    const card = createPivCard({ atr: createPivCard().atr, extendedLength: false })
+    const { webtoki } = deskOf(card)
+    await expect(webtoki.login(nonce)).resolves.toContain('web-eid:1.0')
+    expect(card.log.filter(({ sw }) => sw === 0x6700)).toHaveLength(1)
+    expect(card.log.filter(({ ins }) => ins === 0x20).map(({ dataBytes }) => dataBytes)).toEqual([0, 8])
   })
 
   it('logs in at a reader whose announced PIN pad is not there, by the dialog, in the same call', async () => {

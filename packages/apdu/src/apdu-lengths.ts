@@ -1,0 +1,24 @@
+/** What an encoded command says of itself, and the limits of short APDUs: for whoever does not encode any. */
+import type { ChannelLimits } from './ports.ts'
+
+/** CLA, INS, P1, P2, Lc, 255 bytes, Le. */
+const SHORT_COMMAND_BYTES = 261
+
+/** The same channel without extended lengths. */
+export function shortLimits({ commandBytes, responseBytes }: ChannelLimits): ChannelLimits {
+  return {
+    extended: false,
+    commandBytes: Math.min(commandBytes, SHORT_COMMAND_BYTES),
+    responseBytes: Math.min(responseBytes, 256),
+  }
+}
+
+/** Whether an encoded command has extended length fields. */
+export function isExtended(command: Uint8Array): boolean {
+  return command.length > 5 && command[4] === 0
+}
+
+/** READ BINARY and GET DATA, with an even or odd INS, of the interindustry class: they change nothing on the card. */
+export function isReading([cla, ins = 0]: ArrayLike<number> & Iterable<number>): boolean {
+  return cla === 0 && ((ins & 0xfe) === 0xb0 || (ins & 0xfe) === 0xca)
+}
