@@ -18,7 +18,7 @@ export function isExtended(command: Uint8Array): boolean {
   return command.length > 5 && command[4] === 0
 }
 
-/** READ BINARY and GET DATA, with an even or odd INS, of the interindustry class: they change nothing on the card. */
+/** READ BINARY, GET RESPONSE and GET DATA, even or odd, of the interindustry class: they change nothing on the card. */
 export function isReading([cla, ins = 0]: ArrayLike<number> & Iterable<number>): boolean {
-  return cla === 0 && ((ins & 0xfe) === 0xb0 || (ins & 0xfe) === 0xca)
+  return cla === 0 && [0xb0, 0xc0, 0xca].includes(ins & 0xfe)
 }

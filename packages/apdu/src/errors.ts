@@ -118,10 +118,7 @@ export class StatusError extends SmartcardError {
 export class TouchMissedError extends SmartcardError {
   readonly code = 'card/touch-missed'
   constructor(options?: ErrorOptions) {
-    super(
-      'The PIN was right, and the card refused to use the key: it was probably not touched in time. Try again and touch it.',
-      options,
-    )
+    super('The card took the PIN and refused the key; touch it when it blinks.', options)
   }
 }
 

@@ -53,7 +53,7 @@ export interface LockedConnectionOptions {
 
 const SELECT = 0xa4
 const BY_NAME = 0x04
-const GET_RESPONSE = 0xc0
+const nothing = new Uint8Array(0)
 
 interface Turn {
   /** Begins the work; the lock is this turn's from now on. */
@@ -262,8 +262,8 @@ class Channel implements CardChannel {
     const { pinPad } = link
     if (pinPad !== undefined) {
       this.pinPad = {
-        verify: (template, options = {}) => this.#onPad(options, () => pinPad.verify(template, options)),
-        modify: (template, options = {}) => this.#onPad(options, () => pinPad.modify(template, options)),
+        verify: (template, options = {}) => this.#inTurn(options, () => pinPad.verify(template, options)),
+        modify: (template, options = {}) => this.#inTurn(options, () => pinPad.modify(template, options)),
       }
     }
   }
@@ -293,27 +293,13 @@ class Channel implements CardChannel {
   }
 
   transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
-    const exchange = (): Promise<Uint8Array> => {
-      const [cla, ins, p1] = command
-      if (cla === 0 && ins === SELECT && p1 === BY_NAME) this.lengths.selection = copyOf(command)
-      else if (ins !== GET_RESPONSE && !isReading(command)) this.lengths.selection = undefined
-      return this.#link.exchange(command, options)
-    }
-    return this.#inTurn(options, exchange, this.#unfit(command))
-  }
-
-  #onPad(options: TransmitOptions, exchange: () => Promise<Uint8Array>): Promise<Uint8Array> {
-    return this.#inTurn(options, () => {
-      this.lengths.selection = undefined
-      return exchange()
-    })
+    return this.#inTurn(options, () => this.#link.exchange(command, options), command)
   }
 
   reset(kind: 'warm' | 'cold'): Promise<Uint8Array> {
     return this.#inTurn({}, async () => {
       this.undamaged = false
       this.#undisturbed = false
-      this.lengths.selection = undefined
       try {
         return copyOf(await this.#link.reset(kind))
       } catch (error) {
@@ -324,14 +310,28 @@ class Channel implements CardChannel {
   }
 
   /** Two at once in one transaction: the second waits, or the parts of long APDUs would mix. */
-  #inTurn(options: TransmitOptions, exchange: () => Promise<Uint8Array>, unfit?: Error): Promise<Uint8Array> {
-    const refusal = this.#refusal() ?? unfit
+  #inTurn(
+    options: TransmitOptions,
+    exchange: () => Promise<Uint8Array>,
+    command?: Uint8Array,
+  ): Promise<Uint8Array> {
+    const refusal = this.#refusal() ?? (command && this.#unfit(command))
     if (refusal !== undefined) return Promise.reject(refusal)
     const { signal } = options
     if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
-    if (this.pending === undefined) return this.#guard(exchange(), signal)
-    const goOn = (): Promise<Uint8Array> => this.#inTurn(options, exchange)
+    if (this.pending === undefined) {
+      this.#noteSelection(command)
+      return this.#guard(exchange(), signal)
+    }
+    const goOn = (): Promise<Uint8Array> => this.#inTurn(options, exchange, command)
     return this.pending.then(goOn, goOn)
+  }
+
+  /** No command: something else happens to the card. */
+  #noteSelection(command: Uint8Array = nothing): void {
+    const [cla, ins, p1] = command
+    if (cla === 0 && ins === SELECT && p1 === BY_NAME) this.lengths.selection = copyOf(command)
+    else if (!isReading(command)) this.lengths.selection = undefined
   }
 
   /** The caller may leave before the exchange does: by its signal, or when the card is pulled. */

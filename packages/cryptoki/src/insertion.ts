@@ -25,6 +25,14 @@ export interface InsertionSession {
   loggedOut(): void
 }
 
+/** Which of the fitting objects are wanted. What comes behind the last of them is not read from the card. */
+export interface FindOptions {
+  /** As many at most. Default: all. */
+  readonly max?: number
+  /** Only those that follow this one in the token's own order. */
+  readonly after?: CkObject | undefined
+}
+
 /** Made by a slot when its card is first needed. */
 export class Insertion implements HandleScope {
   readonly token: Token
@@ -170,10 +178,15 @@ export class Insertion implements HandleScope {
   async find(
     template: Attributes,
     showPrivate: boolean,
-    options: TransmitOptions & { readonly check: () => void },
+    options: TransmitOptions & FindOptions & { readonly check: () => void },
   ): Promise<readonly CkObject[]> {
+    const { max = Infinity, after } = options
+    const sources = this.token.objects()
+    const begin =
+      after === undefined ? 0 : sources.indexOf(after.sourceFor(this, CKR.OBJECT_HANDLE_INVALID)) + 1
     const found: CkObject[] = []
-    for (const source of this.token.objects()) {
+    for (const source of sources.slice(begin)) {
+      if (found.length >= max) break
       if (!mayMatch(source.known, template)) continue
       if (source.known[CKA.PRIVATE] === true && !showPrivate) continue
       const attributes = await source.load(options).catch((error: unknown) => {

@@ -62,7 +62,7 @@ export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'ses
 }
 
 /** Commands that compare a PIN or PUK: their status words are about that, and not about an earlier login. */
-const comparesPin = /^(?:VERIFY|CHANGE REFERENCE DATA|RESET RETRY COUNTER)/
+const comparesPin = /^(VERIFY|CHANGE|RESET RETRY)/
 
 /**
  * By status word; of two return values the first is for commands that compare a PIN, the second for all others. What is

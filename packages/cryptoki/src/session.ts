@@ -5,7 +5,7 @@ import { type Attributes, type AttributeTypes, templateAtCall } from './attribut
 import { Cancellation } from './cancellation.ts'
 import { CKA, CKF, CKK, CKO, CKR, CKS, CKU } from './constants.ts'
 import { CryptokiError } from './errors.ts'
-import type { Insertion, InsertionSession } from './insertion.ts'
+import type { FindOptions, Insertion, InsertionSession } from './insertion.ts'
 import {
   digestMechanism,
   type Mechanism,
@@ -162,9 +162,10 @@ export class Session implements InsertionSession {
 
   /**
    * C_FindObjects: the objects that fit every attribute of the template. Reads from the card only what the template
-   * leaves open; name CLASS and ID, and one certificate at most is read.
+   * leaves open; name CLASS and ID, and one certificate at most is read. Who wants the best of several asks for one after
+   * the other (`max: 1`, then `after` that one), and stops at the first that will do.
    */
-  findObjects(template: Attributes = {}): Operation<readonly CkObject[]> {
+  findObjects(template: Attributes = {}, { max, after }: FindOptions = {}): Operation<readonly CkObject[]> {
     const wanted = templateAtCall(template)
     return operation(
       () => {
@@ -174,7 +175,8 @@ export class Session implements InsertionSession {
           ...this.#activate([{ type: 'search', endsOnLogout: true }]),
           run: (progress) => {
             progress.tell({ phase: 'awaiting-card', why: 'working' })
-            const options = { ...progress.transmitOptions, check: () => progress.check() }
+            const which = { after, ...(max !== undefined && { max }) }
+            const options = { ...progress.transmitOptions, ...which, check: () => progress.check() }
             return this.#insertion.find(wanted, showPrivate, options)
           },
         }

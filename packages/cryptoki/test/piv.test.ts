@@ -159,6 +159,24 @@ describe('the objects of a card', () => {
     await cryptoki.close()
   })
 
+  it('come one after the other, and what comes behind stays on the card unread', async () => {
+    const { session, cryptoki, card } = await open({ cryptoki: { login: 'on-demand' } })
+    const keys = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: false }
+    const [first] = await result(session.findObjects(keys, { max: 1 }))
+    const before = card.log.length
+    const [second] = await result(session.findObjects(keys, { max: 1, after: first }))
+    expect([first, second].map((each) => each?.get(CKA.ID)[0])).toEqual([1, 3])
+    expect(card.log.length).toBeGreaterThan(before)
+    const rest = await result(session.findObjects(keys, { after: second }))
+    expect(rest.map((each) => each.get(CKA.ID)[0])).toEqual([4])
+    expect(await result(session.findObjects(keys, { max: 0 }))).toEqual([])
+    await cryptoki.close()
+    const reopened = await open({ cryptoki: { login: 'on-demand' } })
+    const foreign = reopened.session.findObjects(keys, { after: first })
+    await expect(result(foreign)).rejects.toEqual(rv(CKR.OBJECT_HANDLE_INVALID))
+    await reopened.cryptoki.close()
+  })
+
   it('leave out what the card has not', async () => {
     const { session, cryptoki } = await open({ card: { absentCertificates: ['9C', '9D'] } })
     const found = await result(session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }))

@@ -58,15 +58,19 @@ export function describeCertificate(
   })
 }
 
-/** The best first: for signing the key that was made for it, which asks each time; for logging in one that does not. */
+/** Whether the key asks each time, the better first: the one made for signing does, and one for logging in does not. */
+export function inOrderOfFitness(purpose: CertificatePurpose): readonly boolean[] {
+  const wantsEachTime = purpose === CertificatePurpose.signing
+  return [wantsEachTime, !wantsEachTime]
+}
+
+/** The best first. */
 export function inOrderFor(
   purpose: CertificatePurpose,
   certificates: readonly CardCertificate[],
 ): readonly CardCertificate[] {
   const fitting = certificates.filter(({ purposes }) => purposes.includes(purpose))
-  const wantsEachTime = purpose === CertificatePurpose.signing
-  return [
-    ...fitting.filter(({ asksEachTime }) => asksEachTime === wantsEachTime),
-    ...fitting.filter(({ asksEachTime }) => asksEachTime !== wantsEachTime),
-  ]
+  return inOrderOfFitness(purpose).flatMap((wanted) =>
+    fitting.filter(({ asksEachTime }) => asksEachTime === wanted),
+  )
 }

@@ -26,7 +26,13 @@ import { requireCertificateUse } from '@webtoki/trust/certificate-use'
 import { cardSigner } from '@webtoki/webcrypto'
 import { firstValueFrom, type Observable, of, Subject } from 'rxjs'
 import type { Activity, ActivityPhase } from './activity.ts'
-import { type CardCertificate, describeCertificate, inOrderFor, purposesOf } from './card-certificate.ts'
+import {
+  type CardCertificate,
+  describeCertificate,
+  inOrderFor,
+  inOrderOfFitness,
+  purposesOf,
+} from './card-certificate.ts'
 
 /** All but `pin` has a default. */
 export interface WebtokiOptions {
@@ -109,7 +115,8 @@ export class Webtoki {
   /** The certificates that a person may choose from for this purpose, the best first. */
   async certificates(purpose: 'login' | 'signing', slot?: Slot): Promise<readonly CardCertificate[]> {
     return this.#told('certificates', undefined, async () => {
-      return this.#fitting(purpose, slot === undefined ? await this.#slotsWith(isCard) : [slot])
+      const slots = slot === undefined ? await this.#slotsWith(isCard) : [slot]
+      return this.#fitting(purpose, slots, (each) => this.#certificatesIn(each))
     })
   }
 
@@ -191,7 +198,7 @@ export class Webtoki {
     let slots = await this.#slotsWith(isCard)
     // A person wants it now: a reader in use is asked for, and who cannot have it or read its card is told so.
     if (slots.length === 0) slots = await this.#slotsWith((presence) => presence !== 'empty')
-    const [best] = await this.#fitting(purpose, slots)
+    const [best] = await this.#fitting(purpose, slots, (slot) => this.#bestIn(slot, purpose))
     if (best !== undefined) return best
     throw new CryptokiError(slots.length === 0 ? CKR.TOKEN_NOT_PRESENT : CKR.KEY_HANDLE_INVALID, {
       detail: slots.length === 0 ? 'there is no card in any reader' : 'no key on the card fits that purpose',
@@ -199,8 +206,12 @@ export class Webtoki {
   }
 
   /** A strange or broken card in one reader hides none that fits in another; alone, it is told what is wrong with it. */
-  async #fitting(purpose: 'login' | 'signing', slots: readonly Slot[]): Promise<readonly CardCertificate[]> {
-    const outcomes = await Promise.allSettled(slots.map((slot) => this.#certificatesIn(slot)))
+  async #fitting(
+    purpose: 'login' | 'signing',
+    slots: readonly Slot[],
+    search: (slot: Slot) => Promise<readonly CardCertificate[]>,
+  ): Promise<readonly CardCertificate[]> {
+    const outcomes = await Promise.allSettled(slots.map(search))
     const found = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []))
     const fitting = inOrderFor(purpose, found)
     const failed = outcomes.find((outcome) => outcome.status === 'rejected')
@@ -222,6 +233,36 @@ export class Webtoki {
     } finally {
       await session.close()
     }
+  }
+
+  /** The one that fits best, or none. Keys that fit better are looked at first, so that no other is read for nothing. */
+  async #bestIn(slot: Slot, purpose: 'login' | 'signing'): Promise<readonly CardCertificate[]> {
+    const session = await slot.openSession()
+    let failed: { readonly error: unknown } | undefined
+    try {
+      for (const asksEachTime of inOrderOfFitness(purpose)) {
+        const template = {
+          [CKA.CLASS]: CKO.PRIVATE_KEY,
+          [CKA.PRIVATE]: true,
+          [CKA.ALWAYS_AUTHENTICATE]: asksEachTime,
+        }
+        const next = async (after?: CkObject) =>
+          (await result(session.findObjects(template, { max: 1, after })))[0]
+        for (let key = await next(); key !== undefined; key = await next(key)) {
+          const itsOwn = { [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: key.get(CKA.ID) }
+          const [certificate] = await result(session.findObjects(itsOwn)).catch((error: unknown) => {
+            failed ??= { error }
+            return []
+          })
+          const described = certificate && describe(slot, certificate, key)
+          if (described?.purposes.includes(purpose) === true) return [described]
+        }
+      }
+    } finally {
+      await session.close()
+    }
+    if (failed !== undefined) throw failed.error
+    return []
   }
 
   async #slotsWith(fits: (presence: Presence) => boolean): Promise<readonly Slot[]> {

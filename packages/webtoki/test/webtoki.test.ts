@@ -76,6 +76,43 @@ describe('the front door', () => {
     expect(requests).toEqual(['user'])
   })
 
+  it.each([
+    ['login', [0x5fc105]],
+    ['signing', [0x5fc10a]],
+  ] as const)(
+    'reads only the certificate that it uses for %s, and a list of them all',
+    async (purpose, read) => {
+      const { webtoki, reader } = desk()
+      const card = createPivCard()
+      const tags: number[] = []
+      reader.insert({
+        atr: card.atr,
+        reset: (kind) => card.reset(kind),
+        powerOff: () => card.powerOff(),
+        process: (command) => {
+          const tag = Buffer.from(command)
+            .toString('hex')
+            .match(/^00cb3fff(?:0000)?055c03(5fc1..)/)?.[1]
+          if (tag !== undefined) tags.push(Number.parseInt(tag, 16))
+          return card.process(command)
+        },
+      })
+      if (purpose === 'login') await webtoki.login(nonce)
+      else await signDocument(webtoki, Uint8Array.of(1))
+      const certificates = (all: readonly number[]) => all.filter((tag) => tag !== 0x5fc102)
+      expect(certificates(tags)).toEqual(read)
+      await webtoki.certificates('login')
+      expect(certificates(tags).toSorted((a, b) => a - b)).toEqual([0x5fc101, 0x5fc105, 0x5fc10a, 0x5fc10b])
+    },
+  )
+
+  it('logs in at a silent card in a reader of extended level (CanoKey) by seven APDUs', async () => {
+    const atr = Uint8Array.from(Buffer.from('3bf711008131fe6543616e6f6b657999', 'hex'))
+    const { webtoki, card } = deskOf(createPivCard({ atr }))
+    await webtoki.login(nonce)
+    expect(card.log).toHaveLength(7)
+  })
+
   it('logs in with a card that promises extended APDUs and refuses them, by short ones', async () => {
     // OpenFIPS201, Token2 PIN+ on contact.
     const card = createPivCard({ atr: createPivCard().atr, extendedLength: false })
