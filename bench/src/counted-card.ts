@@ -2,7 +2,13 @@
 import { ccidSlots } from '@webtoki/ccid'
 import { Cryptoki, type ObjectCache, type PinSource, type Slot } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
-import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
+import {
+  createPivCard,
+  readerProfiles,
+  type VirtualCard,
+  VirtualCcidReader,
+  virtualUsb,
+} from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 
 /** The exchange levels that scenarios run at. */
@@ -21,34 +27,48 @@ const profiles = { short: readerProfiles.omnikey3021, extended: readerProfiles.d
 /** A PIN is given without anybody being asked, so that only the card's work is counted. */
 export const pin: PinSource = async () => ({ pin: new TextEncoder().encode('123456') })
 
+/** A virtual reader with a card in it, on a bus of its own. */
+export interface Plugged {
+  readonly reader: VirtualCcidReader
+  readonly usb: USB
+  readonly counts: () => Counts
+}
+
+/** With a PIV card, if no other is given. */
+export function plugged(level: Level, card: VirtualCard = createPivCard()): Plugged {
+  const reader = new VirtualCcidReader(profiles[level])
+  reader.insert(card)
+  const usb = virtualUsb([reader], { protectedClasses: false })
+  const counts = (): Counts => {
+    const { apdus, bytesToCard, bytesFromCard, usbTransfers } = reader.counters
+    return { apdus, bytesToCard, bytesFromCard, usbTransfers }
+  }
+  return { reader, usb, counts }
+}
+
 /** Lives for one scenario. */
 export class CountedCard {
   readonly reader: VirtualCcidReader
   readonly cryptoki: Cryptoki
   readonly slot: Slot
+  readonly counts: () => Counts
 
-  private constructor(reader: VirtualCcidReader, cryptoki: Cryptoki, slot: Slot) {
+  private constructor(reader: VirtualCcidReader, cryptoki: Cryptoki, slot: Slot, counts: () => Counts) {
+    this.counts = counts
     this.reader = reader
     this.cryptoki = cryptoki
     this.slot = slot
   }
 
   static async open(level: Level, cache?: ObjectCache): Promise<CountedCard> {
-    const reader = new VirtualCcidReader(profiles[level])
-    reader.insert(createPivCard())
-    const usb = virtualUsb([reader], { protectedClasses: false })
+    const { reader, usb, counts } = plugged(level)
     const driver = cache === undefined ? pivDriver() : pivDriver({ cache })
     const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [driver] })
     const [slot] = await firstValueFrom(cryptoki.slots$)
     if (slot === undefined) throw new Error('The virtual reader did not show up.')
     await firstValueFrom(slot.presence$)
     reader.counters.reset()
-    return new CountedCard(reader, cryptoki, slot)
-  }
-
-  counts(): Counts {
-    const { apdus, bytesToCard, bytesFromCard, usbTransfers } = this.reader.counters
-    return { apdus, bytesToCard, bytesFromCard, usbTransfers }
+    return new CountedCard(reader, cryptoki, slot, counts)
   }
 
   reset(): void {

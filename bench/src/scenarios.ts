@@ -1,6 +1,18 @@
 /** The scenarios of the table: what a person does, counted in the virtual reader and never by the driver. */
-import { CKA, CKM, CKO, CKU, type CkObject, MemoryObjectCache, result, type Session } from '@webtoki/cryptoki'
-import { CountedCard, type Counts, type Level, pin } from './counted-card.ts'
+import {
+  CKA,
+  CKM,
+  CKO,
+  CKU,
+  type CkObject,
+  MemoryObjectCache,
+  type ObjectCache,
+  result,
+  type Session,
+} from '@webtoki/cryptoki'
+import type { VirtualCard } from '@webtoki/simulator'
+import { Webtoki } from 'webtoki'
+import { CountedCard, type Counts, type Level, pin, plugged } from './counted-card.ts'
 
 /** A scenario with the most APDUs that it may cost, and what established middleware needs (short APDUs). */
 export interface Scenario {
@@ -27,6 +39,20 @@ async function counted(card: CountedCard, work: () => Promise<unknown>): Promise
     return card.counts()
   } finally {
     await card.close()
+  }
+}
+
+/** The front door's `login()` with a card that was just put in, in a page of its own. */
+export async function login(level: Level, cache: ObjectCache, card?: VirtualCard): Promise<Counts> {
+  Object.assign(globalThis, { location: { origin: 'https://bench.example' } })
+  const { reader, usb, counts } = plugged(level, card)
+  const webtoki = new Webtoki({ usb, pin, cache })
+  try {
+    reader.counters.reset()
+    await webtoki.login('n'.repeat(44))
+    return counts()
+  } finally {
+    await webtoki.close()
   }
 }
 
@@ -104,6 +130,22 @@ export const scenarios: readonly Scenario[] = [
         const info = await card.slot.tokenInfo()
         if (info.label !== label) throw new Error('The warm label differs from the cold one.')
       })
+    },
+  },
+  {
+    name: 'piv-login',
+    atMost: { short: 12, extended: 7 },
+    established: 'none: no page does it',
+    run: (level) => login(level, new MemoryObjectCache()),
+  },
+  {
+    name: 'piv-login-warm',
+    atMost: { short: 9, extended: 7 },
+    established: 'none: no page does it',
+    async run(level) {
+      const cache = new MemoryObjectCache()
+      await login(level, cache)
+      return login(level, cache)
     },
   },
 ]

@@ -1,5 +1,8 @@
+import { MemoryObjectCache } from '@webtoki/cryptoki'
+import { createPivCard } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
-import { scenarios } from '../src/scenarios.ts'
+import type { Level } from '../src/counted-card.ts'
+import { login, scenarios } from '../src/scenarios.ts'
 import { tpduByUs, tpduScenarios } from '../src/tpdu-scenarios.ts'
 
 describe.each(scenarios)('$name', (scenario) => {
@@ -13,6 +16,46 @@ describe.each(scenarios)('$name', (scenario) => {
     },
   )
 })
+
+/** The names of the commands of one login, parts of a chain and GET RESPONSE left out. */
+async function commandsOfLogin(level: Level, cache: MemoryObjectCache): Promise<string[]> {
+  const card = createPivCard()
+  const commands: string[] = []
+  const names: readonly (readonly [RegExp, string])[] = [
+    [/^00a4/, 'SELECT'],
+    [/^00cb3fff(0000)?055c035fc102/, 'CHUID'],
+    [/^00cb3fff(0000)?035c017e/, 'discovery'],
+    [/^00cb3fff(0000)?055c035fc105/, 'certificate'],
+    [/^00200080$/, 'attempts left'],
+    [/^0020008008/, 'PIN'],
+    [/^[01]087/, 'signature'],
+    [/^0020ff80$/, 'logout'],
+    [/^00c0/, ''],
+  ]
+  await login(level, cache, {
+    atr: card.atr,
+    reset: (kind) => card.reset(kind),
+    powerOff: () => card.powerOff(),
+    process: (command) => {
+      const hex = Buffer.from(command).toString('hex')
+      const name = names.find(([pattern]) => pattern.test(hex))?.[1] ?? hex.slice(0, 10)
+      if (name !== '' && name !== commands.at(-1)) commands.push(name)
+      return card.process(command)
+    },
+  })
+  return commands
+}
+
+it.each(['short', 'extended'] as const)(
+  'a login at %s level sends no PIN before discovery and attempts were read, and checks the card before the cache counts',
+  async (level) => {
+    const cache = new MemoryObjectCache()
+    const all = ['SELECT', 'CHUID', 'certificate', 'discovery', 'attempts left', 'PIN', 'signature', 'logout']
+    expect(await commandsOfLogin(level, cache)).toEqual(all)
+    // Warm: the card's identity, and the head of the object that is cached under it.
+    expect(await commandsOfLogin(level, cache)).toEqual(all)
+  },
+)
 
 it.each(tpduScenarios)(
   '$name: a certificate, VERIFY and a signature in ten blocks at most, two transfers each',
