@@ -148,14 +148,18 @@ export class LockedConnection implements CardConnection {
           channel = own
           this.#running = own
           this.#entering = true
-          // Whatever it does, throws or returns, the lock comes free.
-          const result = (async () => work(own))()
+          void (async () => {
+            try {
+              resolve(await work(own))
+            } catch (error) {
+              reject(error as Error)
+            } finally {
+              // Whatever it does, throws or returns, the lock comes free, and before anybody hears of the result.
+              settled()
+              this.#release(own, owner, true)
+            }
+          })()
           this.#entering = false
-          const over = (): void => {
-            settled()
-            this.#release(own, owner, true)
-          }
-          result.finally(over).then(resolve, reject)
         },
         refuse: (error) => {
           settled()

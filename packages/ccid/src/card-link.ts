@@ -90,9 +90,14 @@ export class CcidLink implements CardLink {
     return { verify: onPad('verify'), modify: onPad('modify') }
   }
 
-  async exchange(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> {
+  exchange(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> {
     const { transmit } = this.#card.activation
-    if (transmit !== undefined) return this.#exchangeTpdus(transmit, command, options)
+    return transmit === undefined
+      ? this.#exchangeApdu(command, options)
+      : this.#exchangeTpdus(transmit, command, options)
+  }
+
+  async #exchangeApdu(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> {
     const { descriptor } = this.#slot.reader
     const roomBytes = descriptor.maxMessageBytes - HEADER_BYTES
     try {

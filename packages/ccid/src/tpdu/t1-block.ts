@@ -26,6 +26,7 @@ const PROLOGUE_BYTES = 3
 /** LEN 255 is reserved (11.3.2.3). */
 const MAX_INFORMATION_BYTES = 254
 
+const nothing = new Uint8Array(0)
 const supervisions: readonly Supervision[] = ['resynch', 'ifs', 'abort', 'wtx']
 const errors = ['none', 'detection', 'other'] as const
 
@@ -42,10 +43,10 @@ export function encodeBlock(block: T1Block, nad: number, detection: Detection): 
   bytes[1] = pcbOf(block)
   bytes[2] = information.length
   bytes.set(information, PROLOGUE_BYTES)
-  bytes.set(
-    epilogue(bytes.subarray(0, PROLOGUE_BYTES + information.length), detection),
-    PROLOGUE_BYTES + information.length,
-  )
+  const end = PROLOGUE_BYTES + information.length
+  const epilogue = epilogueOf(bytes, end, detection)
+  if (detection === 'CRC') bytes[end] = epilogue >> 8
+  bytes[bytes.length - 1] = epilogue
   return bytes
 }
 
@@ -63,15 +64,16 @@ export function decodeBlock(
   const end = PROLOGUE_BYTES + lengthBytes
   if (lengthBytes > MAX_INFORMATION_BYTES || bytes.length !== lengthBytes + overheadBytes(detection))
     return 'other'
-  const expected = epilogue(bytes.subarray(0, end), detection)
-  if (!expected.every((byte, at) => bytes[end + at] === byte)) return 'detection'
+  const last = bytes[bytes.length - 1] as number
+  const came = detection === 'LRC' ? last : ((bytes[end] as number) << 8) | last
+  if (epilogueOf(bytes, end, detection) !== came) return 'detection'
   if (bytes[0] !== nad) return 'other'
   return blockOf(bytes[1] as number, bytes.slice(PROLOGUE_BYTES, end)) ?? 'other'
 }
 
 function informationOf(block: T1Block): Uint8Array {
   if (block.kind === 'I') return block.data
-  return block.kind === 'S' && block.value !== undefined ? Uint8Array.of(block.value) : new Uint8Array(0)
+  return block.kind === 'S' && block.value !== undefined ? Uint8Array.of(block.value) : nothing
 }
 
 function pcbOf(block: T1Block): number {
@@ -104,14 +106,18 @@ function blockOf(pcb: number, data: Uint8Array): T1Block | undefined {
   return { kind: 'S', about, isResponse: (pcb & 0x20) !== 0, value: data[0] }
 }
 
-function epilogue(bytes: Uint8Array, detection: Detection): Uint8Array {
-  if (detection === 'LRC') return Uint8Array.of(bytes.reduce((sum, byte) => sum ^ byte, 0))
+/** Of the bytes before `end`: one byte or two as one number, the first one to be sent on top. */
+function epilogueOf(bytes: Uint8Array, end: number, detection: Detection): number {
+  if (detection === 'LRC') {
+    let sum = 0
+    for (let at = 0; at < end; at++) sum ^= bytes[at] as number
+    return sum
+  }
   // ISO/IEC 13239: x^16 + x^12 + x^5 + 1, reflected, preset FFFF, complemented, most significant byte first.
   let crc = 0xffff
-  for (const byte of bytes) {
-    crc ^= byte
+  for (let at = 0; at < end; at++) {
+    crc ^= bytes[at] as number
     for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x8408 : crc >>> 1
   }
-  crc ^= 0xffff
-  return Uint8Array.of(crc >> 8, crc & 0xff)
+  return crc ^ 0xffff
 }

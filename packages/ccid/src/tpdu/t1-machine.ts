@@ -172,19 +172,22 @@ function inExchange(state: T1State, phase: Exchange, event: T1Event): T1Step {
 
 function informed(state: T1State, phase: Exchange, event: InformationBlock): T1Step {
   const expects = flip(state.expects)
+  const { sends } = state
   const received: Received = { data: event.data, before: phase.received }
   const receivedSize = phase.receivedSize + Math.max(1, event.data.length)
-  const advanced: T1State = { ...state, expects }
   if (receivedSize > MAX_RESPONSE_BYTES) {
-    if (!event.more) return gaveUp(advanced, 'aborted')
-    return beginAbort({ ...advanced, phase: { ...phase, sent: ready(expects) } })
+    if (!event.more) return gaveUp({ ...state, expects }, 'aborted')
+    return beginAbort({ ...state, expects, phase: { ...phase, sent: ready(expects) } })
   }
-  if (!event.more) return { state: idle(advanced), action: { do: 'finish', response: joined(received) } }
+  if (!event.more) {
+    const done = moved(state, idlePhase, sends, expects)
+    return { state: done, action: { do: 'finish', response: joined(received) } }
+  }
   const block = ready(expects)
   const next: Phase = { ...phase, sent: block, last: block, received, receivedSize }
   // An empty block brings the end no nearer.
-  if (event.data.length === 0) return inRound(advanced, next, block)
-  return send(moved(advanced, next), block)
+  if (event.data.length === 0) return inRound({ ...state, expects }, next, block)
+  return send(moved(state, next, sends, expects), block)
 }
 
 function supervised(state: T1State, phase: Exchange, event: T1Block & { readonly kind: 'S' }): T1Step {
@@ -276,7 +279,7 @@ function sendNext(state: T1State, rest: Uint8Array): T1Step {
     received: undefined,
     receivedSize: 0,
   }
-  return send(moved({ ...state, sends: flip(state.sends) }, phase), block)
+  return send(moved(state, phase, flip(state.sends)), block)
 }
 
 function send(state: T1State, block: T1Block): T1Step {
@@ -284,12 +287,20 @@ function send(state: T1State, block: T1Block): T1Step {
 }
 
 /** The exchange goes on: nothing that failed before counts any more. */
-function moved(state: T1State, phase: Phase): T1State {
-  return { ...state, failures: 0, rounds: 0, phase }
+function moved(
+  { sends: latest, expects: due, ifscBytes, initialIfscBytes, roomBytes }: T1State,
+  phase: Phase,
+  sends: Bit = latest,
+  expects: Bit = due,
+): T1State {
+  // Member by member: each block of each APDU passes here, and a spread takes several times as long.
+  return { sends, expects, ifscBytes, initialIfscBytes, roomBytes, failures: 0, rounds: 0, phase }
 }
 
+const idlePhase: Phase = { name: 'idle' }
+
 function idle(state: T1State): T1State {
-  return moved(state, { name: 'idle' })
+  return moved(state, idlePhase)
 }
 
 function gaveUp(state: T1State, why: 'resynchronised' | 'aborted'): T1Step {
@@ -321,6 +332,7 @@ function flip(bit: Bit): Bit {
 }
 
 function joined(last: Received): Uint8Array {
+  if (last.before === undefined) return last.data
   let length = 0
   for (let part: Received | undefined = last; part !== undefined; part = part.before)
     length += part.data.length

@@ -92,7 +92,7 @@ export class T1Transport {
    * where it is lost without a reset. Whether the command was executed is then unknown.
    */
   async transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
-    await this.#settle(options)
+    if (this.#debt !== 'nothing') await this.#settle(options)
     return this.#ended(await this.#run(beginExchange(this.#state, command), options))
   }
 
