@@ -11,7 +11,7 @@ import { firstValueFrom } from 'rxjs'
 
 const RUNS = 1000
 /** Until the engine has compiled what is measured: with fewer, whoever is measured first looks slow. */
-const WARM_UP_RUNS = 3000
+const WARM_UP_RUNS = 20_000
 /** With its header one T=1 block of the echo card's 32 bytes: the driver would send two where it is longer. */
 const DATA_BYTES = 24
 
