@@ -265,10 +265,11 @@ class Channel implements CardChannel {
     this.#undisturbed = undisturbed
     const { pinPad } = link
     if (pinPad !== undefined) {
-      this.pinPad = {
-        verify: (template, options = {}) => this.#inTurn(options, () => pinPad.verify(template, options)),
-        modify: (template, options = {}) => this.#inTurn(options, () => pinPad.modify(template, options)),
-      }
+      const onPad =
+        (what: keyof PinPad): PinPad['verify'] =>
+        (template, options = {}) =>
+          this.#inTurn(options, () => pinPad[what](template, options))
+      this.pinPad = { verify: onPad('verify'), modify: onPad('modify') }
     }
   }
 

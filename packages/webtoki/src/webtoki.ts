@@ -4,6 +4,7 @@
 import { equalBytes, type Presence, type SlotSource } from '@webtoki/apdu'
 import { type CcidSlotSource, ccidSlots, type ReaderProblem } from '@webtoki/ccid'
 import {
+  type Attributes,
   CKA,
   CKO,
   CKR,
@@ -116,7 +117,7 @@ export class Webtoki {
   async certificates(purpose: 'login' | 'signing', slot?: Slot): Promise<readonly CardCertificate[]> {
     return this.#told('certificates', undefined, async () => {
       const slots = slot === undefined ? await this.#slotsWith(isCard) : [slot]
-      return this.#fitting(purpose, slots, (each) => this.#certificatesIn(each))
+      return this.#fitting(purpose, slots, (each) => this.#certificatesIn(each, [{}], () => false))
     })
   }
 
@@ -198,7 +199,13 @@ export class Webtoki {
     let slots = await this.#slotsWith(isCard)
     // A person wants it now: a reader in use is asked for, and who cannot have it or read its card is told so.
     if (slots.length === 0) slots = await this.#slotsWith((presence) => presence !== 'empty')
-    const [best] = await this.#fitting(purpose, slots, (slot) => this.#bestIn(slot, purpose))
+    // By what is known of keys without the card, the best first.
+    const keys = inOrderOfFitness(purpose).map((asksEachTime) => ({
+      [CKA.PRIVATE]: true,
+      [CKA.ALWAYS_AUTHENTICATE]: asksEachTime,
+    }))
+    const fits = ({ purposes }: CardCertificate): boolean => purposes.includes(purpose)
+    const [best] = await this.#fitting(purpose, slots, (slot) => this.#certificatesIn(slot, keys, fits))
     if (best !== undefined) return best
     throw new CryptokiError(slots.length === 0 ? CKR.TOKEN_NOT_PRESENT : CKR.KEY_HANDLE_INVALID, {
       detail: slots.length === 0 ? 'there is no card in any reader' : 'no key on the card fits that purpose',
@@ -219,34 +226,23 @@ export class Webtoki {
     return fitting
   }
 
-  /** A search of its own session never stands in the way of a signature. */
-  async #certificatesIn(slot: Slot): Promise<readonly CardCertificate[]> {
+  /**
+   * A card's certificates with their keys, one after the other; what comes behind one that is `enough` is not read. One
+   * that cannot be read hides none of the others, and is told if there are none.
+   */
+  async #certificatesIn(
+    slot: Slot,
+    keys: readonly Attributes[],
+    isEnough: (found: CardCertificate) => boolean,
+  ): Promise<readonly CardCertificate[]> {
+    // A search of its own session never stands in the way of a signature.
     const session = await slot.openSession()
-    try {
-      const certificates = await result(session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }))
-      const keys = await result(session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY }))
-      return certificates.flatMap((certificate) => {
-        const key = keys.find((each) => sameId(each, certificate))
-        const described = key === undefined ? undefined : describe(slot, certificate, key)
-        return described === undefined ? [] : [described]
-      })
-    } finally {
-      await session.close()
-    }
-  }
-
-  /** The one that fits best, or none. Keys that fit better are looked at first, so that no other is read for nothing. */
-  async #bestIn(slot: Slot, purpose: 'login' | 'signing'): Promise<readonly CardCertificate[]> {
-    const session = await slot.openSession()
+    const found: CardCertificate[] = []
     let failed: { readonly error: unknown } | undefined
     try {
-      for (const asksEachTime of inOrderOfFitness(purpose)) {
-        const template = {
-          [CKA.CLASS]: CKO.PRIVATE_KEY,
-          [CKA.PRIVATE]: true,
-          [CKA.ALWAYS_AUTHENTICATE]: asksEachTime,
-        }
-        const next = async (after?: CkObject) =>
+      for (const each of keys) {
+        const template = { ...each, [CKA.CLASS]: CKO.PRIVATE_KEY }
+        const next = async (after?: CkObject): Promise<CkObject | undefined> =>
           (await result(session.findObjects(template, { max: 1, after })))[0]
         for (let key = await next(); key !== undefined; key = await next(key)) {
           const itsOwn = { [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: key.get(CKA.ID) }
@@ -255,14 +251,16 @@ export class Webtoki {
             return []
           })
           const described = certificate && describe(slot, certificate, key)
-          if (described?.purposes.includes(purpose) === true) return [described]
+          if (described === undefined) continue
+          found.push(described)
+          if (isEnough(described)) return found
         }
       }
     } finally {
       await session.close()
     }
-    if (failed !== undefined) throw failed.error
-    return []
+    if (found.length === 0 && failed !== undefined) throw failed.error
+    return found
   }
 
   async #slotsWith(fits: (presence: Presence) => boolean): Promise<readonly Slot[]> {
@@ -374,10 +372,6 @@ function describe(slot: Slot, certificate: CkObject, key: CkObject): CardCertifi
     // A certificate that cannot be read is none that a person could choose.
     return undefined
   }
-}
-
-function sameId(a: CkObject, b: CkObject): boolean {
-  return a.get(CKA.ID).join() === b.get(CKA.ID).join()
 }
 
 function signalOf(options: UseOptions): { signal?: AbortSignal } {
