@@ -3,7 +3,7 @@ import { type AnyCardError, type AnyReaderError, isSmartcardError, SW } from '@w
 import { CKR } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
 
-type Code = (AnyCardError | AnyReaderError)['code']
+type Code = (AnyCardError | AnyReaderError)['code'] | 'card/pin-format'
 
 /** By the literal code of each error; `card/gone` and `card/status` are looked at more closely. */
 const returnValues: Readonly<Record<Code, CKR>> = {
@@ -14,6 +14,7 @@ const returnValues: Readonly<Record<Code, CKR>> = {
   'wire/malformed': CKR.DEVICE_ERROR,
   'card/status': CKR.DEVICE_ERROR,
   'card/touch-missed': CKR.FUNCTION_REJECTED,
+  'card/pin-format': CKR.PIN_INVALID,
   'card/pin-wrong': CKR.PIN_INCORRECT,
   'card/pin-blocked': CKR.PIN_LOCKED,
   // Nothing was sent, and no code of the standard says so.

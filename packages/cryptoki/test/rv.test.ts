@@ -9,12 +9,17 @@ import {
   PinPadCancelledError,
   PinPadTimeoutError,
   ReaderInUseError,
+  SmartcardError,
   StatusError,
   TouchMissedError,
 } from '@webtoki/apdu'
 import { CKR } from '@webtoki/cryptoki'
 import { describe, expect, it, vi } from 'vitest'
 import { toCryptokiError } from '../src/rv.ts'
+
+class PinFormat extends SmartcardError {
+  readonly code = 'card/pin-format'
+}
 
 describe('to a session', () => {
   it.each([
@@ -40,6 +45,7 @@ describe('to a session', () => {
     ['a warning after another command', new StatusError('GET DATA', 0x6300, ''), CKR.DEVICE_ERROR],
     ['wrong data of another command', new StatusError('SIGN', 0x6a80, ''), CKR.DEVICE_ERROR],
     ['a key that nobody touched in time', new TouchMissedError(), CKR.FUNCTION_REJECTED],
+    ['a PIN with characters that the card does not take', new PinFormat('no'), CKR.PIN_INVALID],
     ['a card without room', new StatusError('PUT DATA', 0x6a84, ''), CKR.DEVICE_MEMORY],
     ['any other status', new StatusError('SIGN', 0x6f00, ''), CKR.DEVICE_ERROR],
     ['a caller who left', new AbortedError(), CKR.FUNCTION_CANCELED],
