@@ -1,0 +1,37 @@
+/** A page that bundles @webtoki/apdu twice: the reader's errors are of another copy than those that PKCS#11 knows. */
+import { CKM, CKO, CKR, Cryptoki, result } from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { expect, it, vi } from 'vitest'
+import { bytesOf, object, rightPin, rv } from './piv-stand.ts'
+
+it('a card pulled in a signature is CKR_DEVICE_REMOVED, also if the driver comes from a second copy', async () => {
+  vi.resetModules()
+  const { ccidSlots } = await import('@webtoki/ccid')
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+  const card = createPivCard()
+  reader.insert({
+    atr: card.atr,
+    reset: (kind) => card.reset(kind),
+    powerOff: () => card.powerOff(),
+    process: (command) => {
+      if (command[1] === 0x87) reader.remove()
+      return card.process(command)
+    },
+  })
+  const bus = new VirtualBus()
+  bus.plug(reader)
+  const usb = bus.context({ protectedClasses: false })
+  const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [pivDriver()], login: 'on-demand' })
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  if (slot === undefined) throw new Error('There is no slot.')
+  const session = await slot.openSession({ pin: rightPin })
+  const signing = session.sign(
+    { type: CKM.SHA256_RSA_PKCS },
+    await object(session, CKO.PRIVATE_KEY, 1),
+    bytesOf('x'),
+  )
+  await expect(result(signing)).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
+  await cryptoki.close()
+})
