@@ -7,7 +7,6 @@ import {
   type CkObject,
   MemoryObjectCache,
   type ObjectCache,
-  result,
   type Session,
 } from '@webtoki/cryptoki'
 import type { VirtualCard } from '@webtoki/simulator'
@@ -28,7 +27,7 @@ const ecdsa = { type: CKM.ECDSA_SHA256 }
 
 async function keyOf(session: Session, id: number): Promise<CkObject> {
   const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(id) }
-  const [key] = await result(session.findObjects(template))
+  const [key] = await session.findObjects(template)
   if (key === undefined) throw new Error(`The virtual card has no key ${id}.`)
   return key
 }
@@ -67,7 +66,7 @@ export const scenarios: readonly Scenario[] = [
       return counted(card, async () => {
         const session = await card.slot.openSession({ pin })
         await session.login(CKU.USER)
-        await result(session.sign(rsa, await keyOf(session, 1), message))
+        await session.sign(rsa, await keyOf(session, 1), message)
       })
     },
   },
@@ -81,9 +80,9 @@ export const scenarios: readonly Scenario[] = [
         const session = await card.slot.openSession({ pin })
         await session.login(CKU.USER)
         const key = await keyOf(session, 1)
-        await result(session.sign(rsa, key, message))
+        await session.sign(rsa, key, message)
         card.reset()
-        await result(session.sign(rsa, key, message))
+        await session.sign(rsa, key, message)
       })
     },
   },
@@ -97,9 +96,9 @@ export const scenarios: readonly Scenario[] = [
         const session = await card.slot.openSession({ pin })
         await session.login(CKU.USER)
         const key = await keyOf(session, 2)
-        await result(session.sign(ecdsa, key, message))
+        await session.sign(ecdsa, key, message)
         card.reset()
-        await result(session.sign(ecdsa, key, message))
+        await session.sign(ecdsa, key, message)
       })
     },
   },
@@ -111,7 +110,7 @@ export const scenarios: readonly Scenario[] = [
       const card = await CountedCard.open(level)
       return counted(card, async () => {
         const session = await card.slot.openSession()
-        await result(session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(1) }))
+        await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(1) })
       })
     },
   },

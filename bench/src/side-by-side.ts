@@ -35,7 +35,7 @@ export interface SideBySide {
 
 const page = `
 import { ccidSlots } from '@webtoki/ccid'
-import { CKA, CKM, CKO, CKU, Cryptoki, result } from '@webtoki/cryptoki'
+import { CKA, CKM, CKO, CKU, Cryptoki } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { firstValueFrom } from 'rxjs'
 
@@ -61,8 +61,8 @@ globalThis.bench = {
     const [slot] = await firstValueFrom(cryptoki.slots$)
     const session = await slot.openSession({ pin: async () => ({ pin: new TextEncoder().encode(pin) }) })
     await session.login(CKU.USER)
-    const [key] = await result(session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(1) }))
-    sign = (digest) => result(session.sign({ type: CKM.ECDSA }, key, digest))
+    const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(1) })
+    sign = (digest) => session.sign({ type: CKM.ECDSA }, key, digest).result()
   },
   async signatures(count) {
     const start = performance.now()

@@ -1,6 +1,6 @@
 /** A page that hands its browser's USB and our driver to a test. */
 import { ccidSlots } from '@webtoki/ccid'
-import { Cryptoki, result } from '@webtoki/cryptoki'
+import { Cryptoki } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import * as ui from '@webtoki/ui'
 import { firstValueFrom } from 'rxjs'
@@ -11,7 +11,6 @@ export interface Lab {
   readonly ccidSlots: typeof ccidSlots
   readonly Cryptoki: typeof Cryptoki
   readonly pivDriver: typeof pivDriver
-  readonly result: typeof result
   readonly firstValueFrom: typeof firstValueFrom
   readonly ui: typeof ui
   readonly Webtoki: typeof Webtoki
@@ -26,7 +25,6 @@ const lab: Lab = {
   ccidSlots,
   Cryptoki,
   pivDriver,
-  result,
   firstValueFrom,
   ui,
   Webtoki,

@@ -377,11 +377,11 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
         const session = await slot!.openSession({
           pin: async () => ({ pin: new TextEncoder().encode('123456') }),
         })
-        const objects = await lab.result(session.findObjects({ 0: 3, 258: Uint8Array.of(1) } as never))
+        const objects = await session.findObjects({ 0: 3, 258: Uint8Array.of(1) } as never)
         const sign = () =>
-          lab.result(session.sign({ type: 0x40 }, objects[0]!, new Uint8Array(1))).then(
+          session.sign({ type: 0x40 }, objects[0]!, new Uint8Array(1)).then(
             () => 'signed',
-            (error: { rvName?: string }) => error.rvName,
+            (error: unknown) => (error as { rvName?: string }).rvName,
           )
         Object.assign(globalThis, { sign })
       })

@@ -12,7 +12,6 @@ import {
   Cryptoki,
   CryptokiError,
   type PinSource,
-  result,
   type Session,
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
@@ -60,7 +59,7 @@ export async function sign(args: readonly string[], output: (line: string) => vo
     const id = Uint8Array.of(keyId)
     const key = await only(session, CKO.PRIVATE_KEY, id)
     const publicKey = await only(session, CKO.PUBLIC_KEY, id)
-    const raw = await result(session.sign({ type: mechanism }, key, createReadStream(inFile)))
+    const raw = await session.sign({ type: mechanism }, key, createReadStream(inFile))
     const isEcdsa = key.get(CKA.KEY_TYPE) === CKK.EC
     const signature = isEcdsa && format === 'der' ? ecdsaToDer(raw) : raw
     await writeFile(outFile, signature)
@@ -89,7 +88,7 @@ function mechanismNamed(name: string): number {
 }
 
 async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {
-  const [object] = await result(session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id }))
+  const [object] = await session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id })
   if (object === undefined)
     throw new CryptokiError(CKR.KEY_HANDLE_INVALID, {
       detail: 'the card has no certificate for that key, so there is no such key to find',

@@ -1,6 +1,6 @@
 /** `webtoki tokens`: each token with its certificates and keys. */
 import { toHex } from '@webtoki/apdu'
-import { CKA, CKO, type CkObject, Cryptoki, isCryptokiError, result, type Slot } from '@webtoki/cryptoki'
+import { CKA, CKO, type CkObject, Cryptoki, isCryptokiError, type Slot } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { parseOptions, readerOptions } from './arguments.ts'
 import { connect } from './connect.ts'
@@ -31,7 +31,7 @@ async function print(slot: Slot, output: (line: string) => void): Promise<void> 
   const info = await slot.tokenInfo()
   output(`${info.label} · ${info.model} · ${info.serialNumber || 'no serial number'} · in ${slot.name}`)
   const session = await slot.openSession()
-  for (const object of await result(session.findObjects())) output(`  ${line(object)}`)
+  for (const object of await session.findObjects()) output(`  ${line(object)}`)
   await session.close()
 }
 

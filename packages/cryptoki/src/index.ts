@@ -1,4 +1,4 @@
-/** PKCS#11 in TypeScript: slots, tokens, sessions, objects, and operations that are streams. The drivers have entries of their own. */
+/** PKCS#11 in TypeScript: slots, tokens, sessions, objects, and operations that are awaited or followed as streams. The drivers have entries of their own. */
 export * from './attributes.ts'
 export { type CertificateFields, decodeX509, type KeyUsage } from './certificate.ts'
 export * from './constants.ts'
@@ -8,7 +8,7 @@ export * from './mechanisms.ts'
 export type { FindOptions } from './insertion.ts'
 export { CkObject } from './object.ts'
 export { MemoryObjectCache, type ObjectCache } from './object-cache.ts'
-export { type Operation, type OperationEvent, result } from './operation.ts'
+export { Operation, type OperationEvent, type ResultOptions } from './operation.ts'
 export * from './operation-rules.ts'
 export type { PinRequest, PinSource } from './pin.ts'
 export {

@@ -53,11 +53,11 @@ export type OperationSpec =
     }
   | { readonly type: 'encrypt' | 'decrypt'; readonly mechanism: Mechanism; readonly key: CkObject }
 
-/** What an operation ends in: digest and signature; nothing where `verify` agrees; the bytes that a cipher put out. */
+/** What an operation ends in: digest and signature; `true` of `verify`; the number of bytes that a cipher put out. */
 export type ResultOf<S extends OperationSpec> = S extends { readonly type: 'digest' | 'sign' }
   ? Uint8Array
   : S extends { readonly type: 'verify' }
-    ? void
+    ? true
     : number
 
 /** Options of one signature. */
@@ -210,8 +210,8 @@ export class Session implements InsertionSession {
     return this.#single({ type: 'sign', mechanism, key, ...options }, data)
   }
 
-  /** C_Verify, in software: completes where the signature fits, errors with CKR_SIGNATURE_INVALID where not. */
-  verify(mechanism: Mechanism, key: CkObject, data: DataSource, signature: Uint8Array): Operation<void> {
+  /** C_Verify, in software: ends in `true` if the signature fits, and in the error CKR_SIGNATURE_INVALID if not. */
+  verify(mechanism: Mechanism, key: CkObject, data: DataSource, signature: Uint8Array): Operation<true> {
     return this.#single({ type: 'verify', mechanism, key, signature }, data)
   }
 

@@ -140,7 +140,7 @@ function thenWorking(pin: PinSource, progress: Progress): PinSource {
 }
 
 /** Verifies in software: a public key is no secret, and the card would only be slower. */
-export class VerifyStage implements Stage<void> {
+export class VerifyStage implements Stage<true> {
   readonly #mechanism: Mechanism
   readonly #key: CkObject
   readonly #signature: Uint8Array
@@ -159,7 +159,7 @@ export class VerifyStage implements Stage<void> {
 
   async final(): Promise<undefined> {}
 
-  async finish(): Promise<void> {
+  async finish(): Promise<true> {
     // Loaded for those who verify: the curves are most of this package's weight.
     const { verifySignature } = await import('./verify.ts')
     const isValid = verifySignature(
@@ -169,6 +169,7 @@ export class VerifyStage implements Stage<void> {
       this.#signature,
     )
     if (!isValid) throw new CryptokiError(CKR.SIGNATURE_INVALID)
+    return true
   }
 }
 

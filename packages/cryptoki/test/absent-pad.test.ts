@@ -2,7 +2,7 @@
 import { type CardSlot, PinPadRefusedError, type PinTemplate } from '@webtoki/apdu'
 import { ccidSlots, listQuirks } from '@webtoki/ccid'
 import { readerControls } from '@webtoki/ccid/controls'
-import { CKA, CKF, CKM, CKO, CKR, CKU, Cryptoki, type PinRequest, result, type Slot } from '@webtoki/cryptoki'
+import { CKA, CKF, CKM, CKO, CKR, CKU, Cryptoki, type PinRequest, type Slot } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import {
   createPivCard,
@@ -133,13 +133,11 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
   it('signs with a key that asks each time: the operation waits for the dialog, and VERIFY is sent once', async () => {
     const made = stand(qemuUsbCcid)
     const session = await (await made.slot()).openSession({ pin: made.pin })
-    const [key] = await result(
-      session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(2) }),
-    )
+    const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(2) })
     if (key === undefined) throw new Error('There is no key 9C.')
     const phases: string[] = []
     const signature = await new Promise<Uint8Array>((resolve, reject) => {
-      session.sign({ type: CKM.ECDSA_SHA256 }, key, new Uint8Array(3)).subscribe({
+      session.sign({ type: CKM.ECDSA_SHA256 }, key, new Uint8Array(3)).events$.subscribe({
         next: (event) => {
           phases.push(event.phase)
           if (event.phase === 'done') resolve(event.value)

@@ -8,7 +8,6 @@ import {
   CKU,
   type PinRequest,
   type PinSource,
-  result,
   type Session,
 } from '@webtoki/cryptoki'
 import type { PivCardOptions } from '@webtoki/simulator'
@@ -36,7 +35,7 @@ const warnings = async ({ slot }: Setup): Promise<number> =>
 const final = CKF.USER_PIN_COUNT_LOW | CKF.USER_PIN_FINAL_TRY
 
 async function signWith9c(session: Session): Promise<Uint8Array> {
-  return result(session.sign(ecdsa, await object(session, CKO.PRIVATE_KEY, 2), bytesOf('x')))
+  return session.sign(ecdsa, await object(session, CKO.PRIVATE_KEY, 2), bytesOf('x')).result()
 }
 
 /** A card that refuses VERIFY without data, as older PIV cards do. */
@@ -76,7 +75,7 @@ describe('a card whose PIN may be wrong once (retry limit 1)', () => {
     const signing = made.session.sign(ecdsa, await object(made.session, CKO.PRIVATE_KEY, 2), bytesOf('x'), {
       pin: careless.source,
     })
-    await expect(result(signing)).rejects.toMatchObject({ cause: { code: 'card/last-try' } })
+    await expect(signing).rejects.toMatchObject({ cause: { code: 'card/last-try' } })
     expect([...told, ...careless.told]).toEqual([one, one, one])
     expect(made.card.pinTriesLeft).toBe(1)
     await made.cryptoki.close()

@@ -1,5 +1,5 @@
 /** What ends a login, and that the card hears of it; PIN dialogs that nobody waits for any more. */
-import { CKA, CKM, CKO, CKR, CKS, CKU, Cryptoki, MemoryObjectCache, result } from '@webtoki/cryptoki'
+import { CKA, CKM, CKO, CKR, CKS, CKU, Cryptoki, MemoryObjectCache } from '@webtoki/cryptoki'
 import { filter, firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import {
@@ -33,7 +33,7 @@ const silentOnStatus =
 describe('after the last session is closed the card is not logged in any more', () => {
   it('though only the PIN of one signature was given', async () => {
     const { session, card, cryptoki } = await open({ cryptoki: { login: 'on-demand' } })
-    await result(session.sign(ecdsa, await object(session, CKO.PRIVATE_KEY, 2), message))
+    await session.sign(ecdsa, await object(session, CKO.PRIVATE_KEY, 2), message)
     expect(card.pinVerified).toBe(true)
     await session.close()
     expect(card.pinVerified).toBe(false)
@@ -47,7 +47,7 @@ describe('after the last session is closed the card is not logged in any more', 
       cryptoki: { login: 'on-demand' },
     })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
-    const signing = session.sign(rsa, key, message).subscribe({ error: () => {} })
+    const signing = session.sign(rsa, key, message).events$.subscribe({ error: () => {} })
     await verify.reached
     expect(card.pinVerified).toBe(true)
     signing.unsubscribe()
@@ -60,7 +60,7 @@ describe('after the last session is closed the card is not logged in any more', 
   it('though a certificate could not be read meanwhile', async () => {
     const { session, card, cryptoki } = await open({ card: { unreadableCertificates: ['9C'] } })
     await session.login(CKU.USER)
-    const found = await result(session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }))
+    const found = await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE })
     expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 3, 4])
     await expect(object(session, CKO.CERTIFICATE, 2)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
     expect(session.state).toBe(CKS.RO_USER_FUNCTIONS)
@@ -76,12 +76,12 @@ describe('after the last session is closed the card is not logged in any more', 
       between: silentOnStatus(sign.between),
     })
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
-    const signing = session.sign(ecdsa, nineC, message).subscribe({ error: () => {} })
+    const signing = session.sign(ecdsa, nineC, message).events$.subscribe({ error: () => {} })
     await sign.reached
     signing.unsubscribe()
     sign.letGo()
     const refused = session.sign(ecdsa, nineC, message, { pin: async () => undefined })
-    await expect(result(refused)).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
+    await expect(refused).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
     await session.close()
     expect(card.pinVerified).toBe(false)
     await cryptoki.close()
@@ -96,7 +96,7 @@ describe('after the last session is closed the card is not logged in any more', 
     await session.logout()
     expect(card.pinVerified).toBe(false)
     await session.login(CKU.USER)
-    await result(session.sign(rsa, await object(session, CKO.PRIVATE_KEY, 1), message))
+    await session.sign(rsa, await object(session, CKO.PRIVATE_KEY, 1), message)
     await session.close()
     expect(card.pinVerified).toBe(false)
     await cryptoki.close()
@@ -108,11 +108,11 @@ it('a signature that was abandoned does not end the login of a card that refuses
   const { session, cryptoki } = await open({ between: silentOnStatus(sign.between) })
   await session.login(CKU.USER)
   const nineA = await object(session, CKO.PRIVATE_KEY, 1)
-  const signing = session.sign(rsa, nineA, message).subscribe({ error: () => {} })
+  const signing = session.sign(rsa, nineA, message).events$.subscribe({ error: () => {} })
   await sign.reached
   signing.unsubscribe()
   sign.letGo()
-  expect(await result(session.sign(rsa, nineA, message))).toHaveLength(256)
+  expect(await session.sign(rsa, nineA, message)).toHaveLength(256)
   expect(session.state).toBe(CKS.RO_USER_FUNCTIONS)
   await cryptoki.close()
 })
@@ -126,7 +126,7 @@ it('a session that is opened while all others are being closed waits for that, a
   expect(card.pinVerified).toBe(false)
   expect(next.state).toBe(CKS.RO_PUBLIC_SESSION)
   await next.login(CKU.USER)
-  expect(await result(next.sign(rsa, await object(next, CKO.PRIVATE_KEY, 1), message))).toHaveLength(256)
+  expect(await next.sign(rsa, await object(next, CKO.PRIVATE_KEY, 1), message)).toHaveLength(256)
   await cryptoki.close()
 })
 
@@ -231,12 +231,12 @@ describe('a PIN dialog', () => {
     await session.login(CKU.USER)
     const nineA = await object(session, CKO.PRIVATE_KEY, 1)
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
-    const abandoned = session.sign(rsa, nineA, message).subscribe({ error: () => {} })
+    const abandoned = session.sign(rsa, nineA, message).events$.subscribe({ error: () => {} })
     await first.reached
     abandoned.unsubscribe()
     first.letGo()
-    await expect(result(session.sign(ecdsa, nineC, message))).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
-    expect(await result(session.sign(rsa, nineA, message))).toHaveLength(256)
+    await expect(session.sign(ecdsa, nineC, message)).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
+    expect(await session.sign(rsa, nineA, message)).toHaveLength(256)
     await cryptoki.close()
   })
 
@@ -251,7 +251,9 @@ describe('a PIN dialog', () => {
     })
     const other = await slot.openSession({ pin: rightPin })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
-    const signatures = await Promise.all([session, other].map((each) => result(each.sign(rsa, key, message))))
+    const signatures = await Promise.all(
+      [session, other].map((each) => each.sign(rsa, key, message).result()),
+    )
     expect(signatures.map((each) => each.length)).toEqual([256, 256])
     expect(asked + verifies(card)).toBe(2)
     await cryptoki.close()
@@ -267,21 +269,17 @@ describe('a PIN dialog', () => {
       },
     })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
-    await expect(result(session.sign({ type: CKM.RSA_PKCS_PSS }, key, message))).rejects.toEqual(
+    await expect(session.sign({ type: CKM.RSA_PKCS_PSS }, key, message)).rejects.toEqual(
       rv(CKR.MECHANISM_PARAM_INVALID),
     )
     const tooLong = new Uint8Array(246)
-    await expect(result(session.sign({ type: CKM.RSA_PKCS }, key, tooLong))).rejects.toEqual(
-      rv(CKR.DATA_LEN_RANGE),
-    )
+    await expect(session.sign({ type: CKM.RSA_PKCS }, key, tooLong)).rejects.toEqual(rv(CKR.DATA_LEN_RANGE))
     const modulus = key.get(CKA.MODULUS)
-    await expect(result(session.sign({ type: CKM.RSA_X_509 }, key, modulus))).rejects.toEqual(
-      rv(CKR.DATA_INVALID),
-    )
+    await expect(session.sign({ type: CKM.RSA_X_509 }, key, modulus)).rejects.toEqual(rv(CKR.DATA_INVALID))
     expect(asked).toBe(0)
     expect(verifies(card)).toBe(0)
     const below = modulus.with(255, (modulus[255] as number) - 1)
-    expect(await result(session.sign({ type: CKM.RSA_X_509 }, key, below))).toHaveLength(256)
+    expect(await session.sign({ type: CKM.RSA_X_509 }, key, below)).toHaveLength(256)
     await cryptoki.close()
   })
 
@@ -289,7 +287,7 @@ describe('a PIN dialog', () => {
     const { session, card, cryptoki } = await open({ pin: null })
     await session.login(CKU.USER, rightPin)
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
-    await expect(result(session.sign(ecdsa, nineC, message))).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
+    await expect(session.sign(ecdsa, nineC, message)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
     expect(session.state).toBe(CKS.RO_USER_FUNCTIONS)
     await session.logout()
     expect(card.pinVerified).toBe(false)
@@ -305,7 +303,7 @@ it('a PIN that the card blocks for one signature takes the login of all with it'
   await session.login(CKU.USER)
   const nineC = await object(session, CKO.PRIVATE_KEY, 2)
   for (const code of [CKR.PIN_INCORRECT, CKR.PIN_INCORRECT, CKR.PIN_LOCKED])
-    await expect(result(session.sign(ecdsa, nineC, message))).rejects.toEqual(rv(code))
+    await expect(session.sign(ecdsa, nineC, message)).rejects.toEqual(rv(code))
   expect(session.state).toBe(CKS.RO_PUBLIC_SESSION)
   await cryptoki.close()
 })
@@ -331,9 +329,9 @@ it('after a wrong PIN for one signature, a login on demand asks again, and handl
   })
   const nineA = await object(session, CKO.PRIVATE_KEY, 1)
   const nineC = await object(session, CKO.PRIVATE_KEY, 2)
-  await result(session.sign(rsa, nineA, message))
-  await expect(result(session.sign(ecdsa, nineC, message))).rejects.toEqual(rv(CKR.PIN_INCORRECT))
-  expect(await result(session.sign(rsa, nineA, message))).toHaveLength(256)
+  await session.sign(rsa, nineA, message)
+  await expect(session.sign(ecdsa, nineC, message)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
+  expect(await session.sign(rsa, nineA, message)).toHaveLength(256)
   expect(verifies(card)).toBe(3)
   await cryptoki.close()
 })
@@ -418,9 +416,10 @@ describe('a certificate', () => {
           ? Uint8Array.of(0x53, 0x90, 0)
           : card.process(command),
     })
-    const [found] = await result(
-      session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(1) }),
-    ).catch(() => [])
+    const [found] = await session
+      .findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(1) })
+      .result()
+      .catch(() => [])
     expect(found).toBeUndefined()
     await cryptoki.close()
   })
@@ -431,7 +430,7 @@ describe('a certificate', () => {
       const { session, cryptoki } = await open({ level, card: { wrongLe: '6Cxx' } })
       await session.login(CKU.USER)
       const key = await object(session, CKO.PRIVATE_KEY, 1)
-      expect(await result(session.sign(rsa, key, message))).toHaveLength(256)
+      expect(await session.sign(rsa, key, message)).toHaveLength(256)
       await cryptoki.close()
     },
   )

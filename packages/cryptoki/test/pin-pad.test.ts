@@ -11,7 +11,6 @@ import {
   type CryptokiError,
   type OperationEvent,
   type PinRequest,
-  result,
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import {
@@ -66,9 +65,7 @@ async function stand(
 }
 
 const key = async ({ session }: Awaited<ReturnType<typeof stand>>, id: number) => {
-  const [found] = await result(
-    session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(id) }),
-  )
+  const [found] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(id) })
   if (found === undefined) throw new Error('There is no such key.')
   return found
 }
@@ -95,7 +92,7 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
     const phases: OperationEvent<Uint8Array>['phase'][] = []
     const operation = made.session.sign({ type: CKM.ECDSA_SHA256 }, await key(made, 2), new Uint8Array(3))
     const signature = await new Promise<Uint8Array>((resolve, reject) => {
-      operation.subscribe({
+      operation.events$.subscribe({
         next: (event) => {
           phases.push(event.phase)
           if (event.phase === 'done') resolve(event.value)

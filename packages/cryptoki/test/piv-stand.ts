@@ -8,7 +8,6 @@ import {
   type CryptokiOptions,
   type MemoryObjectCache,
   type PinSource,
-  result,
   type Session,
   type Slot,
 } from '@webtoki/cryptoki'
@@ -80,7 +79,7 @@ export async function open(options: SetupOptions = {}): Promise<Setup> {
 
 export async function object(session: Session, objectClass: CKO, id: number): Promise<CkObject> {
   const template = { [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(id) }
-  const [found] = await result(session.findObjects(template))
+  const [found] = await session.findObjects(template)
   if (found === undefined) throw new Error(`There is no object ${objectClass} ${id}.`)
   return found
 }

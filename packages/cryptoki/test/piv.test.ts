@@ -13,7 +13,6 @@ import {
   MemoryObjectCache,
   type PinRequest,
   type PinSource,
-  result,
   type Session,
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
@@ -53,24 +52,24 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
       [CKM.SHA384_RSA_PKCS, 'sha384'],
       [CKM.SHA512_RSA_PKCS, 'sha512'],
     ] as const) {
-      const signature = await result(session.sign({ type: mechanism }, key, message))
+      const signature = await session.sign({ type: mechanism }, key, message)
       expect(createVerify(hash).update(message).verify(publicKey, signature)).toBe(true)
-      await result(session.verify({ type: mechanism }, open9a, message, signature))
+      await session.verify({ type: mechanism }, open9a, message, signature)
     }
     for (const [mechanism, hash] of [
       [CKM.SHA256_RSA_PKCS_PSS, 'sha256'],
       [CKM.SHA512_RSA_PKCS_PSS, 'sha512'],
     ] as const) {
-      const signature = await result(session.sign({ type: mechanism }, key, message))
+      const signature = await session.sign({ type: mechanism }, key, message)
       const pss = {
         key: publicKey,
         padding: constants.RSA_PKCS1_PSS_PADDING,
         saltLength: constants.RSA_PSS_SALTLEN_DIGEST,
       }
       expect(createVerify(hash).update(message).verify(pss, signature)).toBe(true)
-      await result(session.verify({ type: mechanism }, open9a, message, signature))
+      await session.verify({ type: mechanism }, open9a, message, signature)
       signature[100] = (signature[100] ?? 0) ^ 1
-      await expect(result(session.verify({ type: mechanism }, open9a, message, signature))).rejects.toEqual(
+      await expect(session.verify({ type: mechanism }, open9a, message, signature)).rejects.toEqual(
         rv(CKR.SIGNATURE_INVALID),
       )
     }
@@ -87,14 +86,12 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
       ['9E', 4, CKM.ECDSA_SHA1, 'sha1'],
     ] as const) {
       const key = await object(session, CKO.PRIVATE_KEY, id)
-      const signature = await result(session.sign({ type: mechanism }, key, message))
+      const signature = await session.sign({ type: mechanism }, key, message)
       expect(signature.length).toBe(slot === '9C' ? 64 : 96)
       const publicKey = publicKeyOf(card, slot)
       const raw = { key: publicKey, dsaEncoding: 'ieee-p1363' } as const
       expect(createVerify(hash).update(message).verify(raw, signature)).toBe(true)
-      await result(
-        session.verify({ type: mechanism }, await object(session, CKO.PUBLIC_KEY, id), message, signature),
-      )
+      await session.verify({ type: mechanism }, await object(session, CKO.PUBLIC_KEY, id), message, signature)
     }
     await cryptoki.close()
   })
@@ -104,15 +101,15 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
     await session.login(CKU.USER)
     const key = await object(session, CKO.PRIVATE_KEY, 1)
     const publicKey = publicKeyOf(card, '9A')
-    const digest = await result(session.digest({ type: CKM.SHA256 }, message))
+    const digest = await session.digest({ type: CKM.SHA256 }, message)
     const pss = { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256, saltBytes: 20 }
-    const signature = await result(session.sign({ type: CKM.RSA_PKCS_PSS, pss }, key, digest))
+    const signature = await session.sign({ type: CKM.RSA_PKCS_PSS, pss }, key, digest)
     const how = { key: publicKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 20 }
     expect(createVerify('sha256').update(message).verify(how, signature)).toBe(true)
-    await expect(result(session.sign({ type: CKM.RSA_PKCS_PSS }, key, digest))).rejects.toEqual(
+    await expect(session.sign({ type: CKM.RSA_PKCS_PSS }, key, digest)).rejects.toEqual(
       rv(CKR.MECHANISM_PARAM_INVALID),
     )
-    await expect(result(session.sign({ type: CKM.RSA_PKCS }, key, new Uint8Array(246)))).rejects.toEqual(
+    await expect(session.sign({ type: CKM.RSA_PKCS }, key, new Uint8Array(246))).rejects.toEqual(
       rv(CKR.DATA_LEN_RANGE),
     )
     await cryptoki.close()
@@ -124,9 +121,7 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
     const mechanisms = { 1: CKM.ECDSA_SHA256, 2: CKM.SHA256_RSA_PKCS }
     for (const [id, type] of Object.entries(mechanisms)) {
       const key = await object(session, CKO.PRIVATE_KEY, Number(id))
-      await expect(result(session.sign({ type }, key, message))).rejects.toEqual(
-        rv(CKR.KEY_TYPE_INCONSISTENT),
-      )
+      await expect(session.sign({ type }, key, message)).rejects.toEqual(rv(CKR.KEY_TYPE_INCONSISTENT))
     }
     await cryptoki.close()
   })
@@ -152,9 +147,9 @@ describe('the objects of a card', () => {
 
   it('are all of the four slots where nothing narrows the search', async () => {
     const { session, cryptoki } = await open({ cryptoki: { login: 'on-demand' } })
-    const found = await result(session.findObjects())
+    const found = await session.findObjects()
     expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4])
-    const signing = await result(session.findObjects({ [CKA.SIGN]: true }))
+    const signing = await session.findObjects({ [CKA.SIGN]: true })
     expect(signing.map((each) => each.get(CKA.ID)[0])).toEqual([1, 2, 4])
     await cryptoki.close()
   })
@@ -162,24 +157,24 @@ describe('the objects of a card', () => {
   it('come one after the other, and what comes behind stays on the card unread', async () => {
     const { session, cryptoki, card } = await open({ cryptoki: { login: 'on-demand' } })
     const keys = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: false }
-    const [first] = await result(session.findObjects(keys, { max: 1 }))
+    const [first] = await session.findObjects(keys, { max: 1 })
     const before = card.log.length
-    const [second] = await result(session.findObjects(keys, { max: 1, after: first }))
+    const [second] = await session.findObjects(keys, { max: 1, after: first })
     expect([first, second].map((each) => each?.get(CKA.ID)[0])).toEqual([1, 3])
     expect(card.log.length).toBeGreaterThan(before)
-    const rest = await result(session.findObjects(keys, { after: second }))
+    const rest = await session.findObjects(keys, { after: second })
     expect(rest.map((each) => each.get(CKA.ID)[0])).toEqual([4])
-    expect(await result(session.findObjects(keys, { max: 0 }))).toEqual([])
+    expect(await session.findObjects(keys, { max: 0 })).toEqual([])
     await cryptoki.close()
     const reopened = await open({ cryptoki: { login: 'on-demand' } })
     const foreign = reopened.session.findObjects(keys, { after: first })
-    await expect(result(foreign)).rejects.toEqual(rv(CKR.OBJECT_HANDLE_INVALID))
+    await expect(foreign).rejects.toEqual(rv(CKR.OBJECT_HANDLE_INVALID))
     await reopened.cryptoki.close()
   })
 
   it('leave out what the card has not', async () => {
     const { session, cryptoki } = await open({ card: { absentCertificates: ['9C', '9D'] } })
-    const found = await result(session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }))
+    const found = await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE })
     expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 4])
     await cryptoki.close()
   })
@@ -197,8 +192,10 @@ describe('the objects of a card', () => {
   it('sign with P-256 in 9A where the card has that', async () => {
     const { session, card, cryptoki } = await open({ card: { nineA: 'p256' } })
     await session.login(CKU.USER)
-    const signature = await result(
-      session.sign({ type: CKM.ECDSA_SHA256 }, await object(session, CKO.PRIVATE_KEY, 1), message),
+    const signature = await session.sign(
+      { type: CKM.ECDSA_SHA256 },
+      await object(session, CKO.PRIVATE_KEY, 1),
+      message,
     )
     const key = publicKeyOf(card, '9A')
     expect(createVerify('sha256').update(message).verify({ key, dsaEncoding: 'ieee-p1363' }, signature)).toBe(
@@ -373,7 +370,7 @@ describe('PINs', () => {
       // The card is in other hands by now, so that the PIN has to wait.
       let resolve!: () => void
       held = new Promise((free) => void (resolve = free))
-      other.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }).subscribe()
+      other.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }).events$.subscribe()
       setImmediate(() => {
         pin.set(bytesOf('999999'))
         resolve()
@@ -394,8 +391,8 @@ describe('PINs', () => {
     const key = await object(session, CKO.PRIVATE_KEY, 2)
     expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(true)
     card.log.length = 0
-    await result(session.sign({ type: CKM.ECDSA_SHA256 }, key, message))
-    await result(session.sign({ type: CKM.ECDSA_SHA256 }, key, message))
+    await session.sign({ type: CKM.ECDSA_SHA256 }, key, message)
+    await session.sign({ type: CKM.ECDSA_SHA256 }, key, message)
     expect(commands(card)).toEqual(['20 00 80', '87 11 9c', '20 00 80', '87 11 9c'])
     expect(asked).toEqual(['user', 'context', 'context'])
     await cryptoki.close()
@@ -409,14 +406,14 @@ describe('PINs', () => {
     }
     const { session, cryptoki } = await open({ pin, cryptoki: { login: 'on-demand' } })
     const nineE = await object(session, CKO.PRIVATE_KEY, 4)
-    await result(session.sign({ type: CKM.ECDSA_SHA384 }, nineE, message))
+    await session.sign({ type: CKM.ECDSA_SHA384 }, nineE, message)
     expect(asked).toBe(0)
     const nineA = await object(session, CKO.PRIVATE_KEY, 1)
-    await result(session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, message))
-    await result(session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, message))
+    await session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, message)
+    await session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, message)
     expect(asked).toBe(1)
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
-    await result(session.sign({ type: CKM.ECDSA_SHA256 }, nineC, message))
+    await session.sign({ type: CKM.ECDSA_SHA256 }, nineC, message)
     expect(asked).toBe(2)
     await cryptoki.close()
   })
@@ -427,15 +424,17 @@ describe('PINs', () => {
     const { session, card, cryptoki } = await open({ pin, cryptoki: { login: 'on-demand' } })
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
     const waiting = await new Promise<{ unsubscribe(): void }>((resolve) => {
-      const subscription = session.sign({ type: CKM.ECDSA_SHA256 }, nineC, message).subscribe(({ phase }) => {
-        if (phase === 'awaiting-pin') resolve(subscription)
-      })
+      const subscription = session
+        .sign({ type: CKM.ECDSA_SHA256 }, nineC, message)
+        .events$.subscribe(({ phase }) => {
+          if (phase === 'awaiting-pin') resolve(subscription)
+        })
     })
     const [slot] = await firstValueFrom(cryptoki.slots$)
     const other = await slot?.openSession()
     if (other === undefined) throw new Error('There is no slot.')
     expect(
-      await result(other.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(4) })),
+      await other.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(4) }),
     ).toHaveLength(1)
     waiting.unsubscribe()
     expect(session.active).toEqual([])
@@ -529,9 +528,9 @@ async function signOnce(cryptoki: Cryptoki): Promise<Uint8Array> {
   const session = await slot?.openSession({ pin: rightPin })
   if (session === undefined) throw new Error('There is no slot.')
   await session.login(CKU.USER)
-  return result(
-    session.sign({ type: CKM.SHA256_RSA_PKCS }, await object(session, CKO.PRIVATE_KEY, 1), message),
-  )
+  return session
+    .sign({ type: CKM.SHA256_RSA_PKCS }, await object(session, CKO.PRIVATE_KEY, 1), message)
+    .result()
 }
 
 /** Throws where the signature is not exactly right. */

@@ -1,6 +1,6 @@
 /** One card and several readers, one reader and several tabs: the card is the same card, and a login is nobody else's. */
 import { type CcidSlotSource, ccidSlots } from '@webtoki/ccid'
-import { CKA, CKM, CKO, CKS, CKU, Cryptoki, MemoryObjectCache, result, type Slot } from '@webtoki/cryptoki'
+import { CKA, CKM, CKO, CKS, CKU, Cryptoki, MemoryObjectCache, type Slot } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import {
   createPivCard,
@@ -22,7 +22,7 @@ function library(source: CcidSlotSource, cache = new MemoryObjectCache()): Crypt
 
 async function certificateIn(slot: Slot): Promise<Uint8Array> {
   const session = await slot.openSession()
-  const [certificate] = await result(session.findObjects(certificate9a))
+  const [certificate] = await session.findObjects(certificate9a)
   await session.close()
   if (certificate === undefined) throw new Error('There is no certificate 9A.')
   return certificate.get(CKA.VALUE)
@@ -162,13 +162,9 @@ describe('two tabs and one card', () => {
     expect(await firstValueFrom(second.slot.presence$)).toEqual({ inUse: 'tab' })
     await settled()
     expect(card.pinVerified).toBe(true)
-    const [key] = await result(
-      session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(1) }),
-    )
+    const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(1) })
     if (key === undefined) throw new Error('There is no key 9A.')
-    expect(await result(session.sign({ type: CKM.SHA256_RSA_PKCS }, key, new Uint8Array(3)))).toHaveLength(
-      256,
-    )
+    expect(await session.sign({ type: CKM.SHA256_RSA_PKCS }, key, new Uint8Array(3))).toHaveLength(256)
     expect(card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)).toHaveLength(1)
     await first.cryptoki.close()
     await becomes(second.slot, 'present')

@@ -9,10 +9,9 @@ import {
   CryptokiError,
   type OperationEvent,
   type PinSource,
-  result,
   type Session,
 } from '@webtoki/cryptoki'
-import type { SignatureAlgorithm, Signer, SignOptions } from '@webtoki/trust'
+import type { SignatureAlgorithm, Signer } from '@webtoki/trust'
 
 /** Which key, and who is asked and told. */
 export interface CardSignerOptions {
@@ -63,15 +62,13 @@ export async function cardSigner(session: Session, options: CardSignerOptions): 
     certificate: certificate.get(CKA.VALUE),
     chain,
     algorithm,
-    sign: (bytes, signOptions = {}) => {
-      const operation = session.sign(mechanism, key, bytes, pin === undefined ? {} : { pin })
-      return run(operation, onEvent, signOptions)
-    },
+    sign: (bytes, { signal } = {}) =>
+      session.sign(mechanism, key, bytes, pin === undefined ? {} : { pin }).result({ signal, onEvent }),
   }
 }
 
 async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {
-  const [object] = await result(session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id }))
+  const [object] = await session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id })
   if (object === undefined) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
   return object
 }
@@ -81,36 +78,4 @@ function algorithmOf(key: CkObject, rsa: 'RS256' | 'PS256'): SignatureAlgorithm 
   const algorithm = curveAlgorithms.get(key.get(CKA.EC_PARAMS).join(','))
   if (algorithm === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
   return algorithm
-}
-
-/** Runs the operation; an abort unsubscribes from it, which frees the session at once. */
-function run(
-  operation: ReturnType<Session['sign']>,
-  onEvent: CardSignerOptions['onEvent'],
-  { signal }: SignOptions,
-): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      subscription?.unsubscribe()
-      reject(new CryptokiError(CKR.FUNCTION_CANCELED, { cause: signal?.reason }))
-    }
-    if (signal?.aborted) {
-      reject(new CryptokiError(CKR.FUNCTION_CANCELED, { cause: signal.reason }))
-      return
-    }
-    const settled = (): void => signal?.removeEventListener('abort', abort)
-    signal?.addEventListener('abort', abort, { once: true })
-    const subscription: { unsubscribe(): void } | undefined = operation.subscribe({
-      next: (event) => {
-        // First: a listener that throws is told on the console by rxjs, and must not cost the signature.
-        if (event.phase === 'done') resolve(event.value)
-        onEvent?.(event)
-      },
-      error: (error: unknown) => {
-        settled()
-        reject(error as Error)
-      },
-      complete: settled,
-    })
-  })
 }

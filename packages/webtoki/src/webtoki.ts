@@ -16,7 +16,6 @@ import {
   type ObjectCache,
   type OperationEvent,
   type PinSource,
-  result,
   type Session,
   type Slot,
   type TokenDriver,
@@ -163,7 +162,11 @@ export class Webtoki {
     onEvent: (event: OperationEvent<Uint8Array>) => void,
   ) {
     const certificate = options.certificate ?? (await this.#best(purpose))
-    const session = await this.#session(certificate.slot)
+    const session = await this.#session(certificate.slot).catch((error: unknown) => {
+      // Somebody chose a certificate of the card that was there.
+      if (!isCryptokiError(error, CKR.TOKEN_NOT_PRESENT) || options.certificate === undefined) throw error
+      throw new CryptokiError(CKR.DEVICE_REMOVED, { cause: error })
+    })
     const signer = await cardSigner(session, {
       id: certificate.id,
       onEvent,
@@ -187,7 +190,7 @@ export class Webtoki {
     { id, der }: CardCertificate,
   ): Promise<void> {
     const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: id }
-    const [key] = await result(session.findObjects(template))
+    const [key] = await session.findObjects(template)
     if (key !== undefined && purposesOf(der, key).includes(purpose)) return
     requireCertificateUse(der, purpose)
     throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED, {
@@ -243,13 +246,16 @@ export class Webtoki {
       for (const each of keys) {
         const template = { ...each, [CKA.CLASS]: CKO.PRIVATE_KEY }
         const next = async (after?: CkObject): Promise<CkObject | undefined> =>
-          (await result(session.findObjects(template, { max: 1, after })))[0]
+          (await session.findObjects(template, { max: 1, after }))[0]
         for (let key = await next(); key !== undefined; key = await next(key)) {
           const itsOwn = { [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: key.get(CKA.ID) }
-          const [certificate] = await result(session.findObjects(itsOwn)).catch((error: unknown) => {
-            failed ??= { error }
-            return []
-          })
+          const [certificate] = await session
+            .findObjects(itsOwn)
+            .result()
+            .catch((error: unknown) => {
+              failed ??= { error }
+              return []
+            })
           const described = certificate && describe(slot, certificate, key)
           if (described === undefined) continue
           found.push(described)
