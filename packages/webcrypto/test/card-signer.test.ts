@@ -1,10 +1,10 @@
 import { verify, webcrypto, X509Certificate } from 'node:crypto'
 import { ccidSlots } from '@webtoki/ccid'
-import { CKR, Cryptoki, type OperationEvent } from '@webtoki/cryptoki'
+import { CKM, CKR, Cryptoki, type CryptokiOptions, type OperationEvent } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
 import { cardSigner } from '@webtoki/webcrypto'
-import { config, firstValueFrom } from 'rxjs'
+import { config, firstValueFrom, Subject } from 'rxjs'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 
 const message = new TextEncoder().encode('what is to be signed')
@@ -13,7 +13,7 @@ afterEach(async () => {
   for (const cryptoki of open.splice(0)) await cryptoki.close()
 })
 
-async function session() {
+async function session(options: Partial<CryptokiOptions> = {}) {
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
   const card = createPivCard()
   reader.insert(card)
@@ -21,6 +21,7 @@ async function session() {
     sources: [ccidSlots({ usb: virtualUsb([reader]) })],
     drivers: [pivDriver()],
     login: 'on-demand',
+    ...options,
   })
   open.push(cryptoki)
   const [slot] = await firstValueFrom(cryptoki.slots$)
@@ -97,6 +98,20 @@ describe('a signer on a card', () => {
     await expect(work).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED })
     expect(own.active).toEqual([])
     expect(card.log.some(({ ins }) => ins === 0x87)).toBe(false)
+  })
+
+  it('that is aborted by what its Init ends frees the session, and asks nobody for a PIN', async () => {
+    const { session: own } = await session({ onConflict: 'abandon' })
+    const pin = vi.fn<() => Promise<undefined>>()
+    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin })
+    const controller = new AbortController()
+    own.digest({ type: CKM.SHA256 }, new Subject<Uint8Array>()).events$.subscribe({
+      error: () => controller.abort(),
+    })
+    const work = signer.sign(message, { signal: controller.signal })
+    expect(own.active).toEqual([])
+    await expect(work).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED })
+    expect(pin).not.toHaveBeenCalled()
   })
 
   it('for whom the signal was given before asks nobody for a PIN, and the card for nothing', async () => {
