@@ -34,6 +34,17 @@ const wrong = `import { Webtoki } from 'webtoki'
 export const wrong = new Webtoki({ pin: async () => undefined, usb: 42 })
 `
 
+/** Without "esnext.disposable" in `lib`: the declarations bring it. */
+const closing = `import type { Session } from '@webtoki/cryptoki'
+import type { Webtoki } from 'webtoki'
+export async function close(webtoki: Webtoki, session: Session): Promise<void> {
+  await using ownWebtoki = webtoki
+  await using ownSession = session
+  await ownWebtoki.logOut()
+  await ownSession.logout()
+}
+`
+
 function programs(entries) {
   const all = { source: importing(entries), ...inPage }
   return [
@@ -41,6 +52,7 @@ function programs(entries) {
       { name: `${resolution}, default types`, resolution, ...all },
       { name: `${resolution}, types: []`, resolution, ...all, types: [] },
     ]),
+    { name: 'await using', resolution: 'bundler', source: closing, ...inPage, types: [] },
     { name: 'no DOM types', resolution: 'nodenext', source: importing(withoutDom), ...inNode },
     {
       name: 'usb: 42 is refused',

@@ -1,5 +1,6 @@
 /** The library: slot sources below, token drivers beside, slots above (PKCS#11 v2.40, 5.4 and 5.5). */
 import type { CardSlot, SlotSource } from '@webtoki/apdu'
+import { Closable } from '@webtoki/apdu/closable'
 import { combineLatest, map, type Observable, of, shareReplay } from 'rxjs'
 import { platformRandomBytes } from './random.ts'
 import type { SessionPolicy } from './session.ts'
@@ -16,7 +17,7 @@ export interface CryptokiOptions extends Partial<SessionPolicy> {
 }
 
 /** C_Initialize is the constructor, C_Finalize is `close`. */
-export class Cryptoki {
+export class Cryptoki extends Closable {
   /** Hot; replays the latest list; completes on close. A slot stays the same object while its reader is plugged in. */
   readonly slots$: Observable<readonly Slot[]>
   readonly #sources: readonly SlotSource[]
@@ -25,6 +26,7 @@ export class Cryptoki {
   #closing: Promise<void> | undefined
 
   constructor(options: CryptokiOptions) {
+    super()
     this.#sources = options.sources
     this.#settings = {
       drivers: options.drivers,

@@ -1,5 +1,6 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
 import { copyOf, isByteSource } from '@webtoki/apdu'
+import { Closable } from '@webtoki/apdu/closable'
 import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
 import { Cancellation } from './cancellation.ts'
@@ -74,7 +75,7 @@ interface Prepared {
 }
 
 /** Made by `Slot.openSession`. Safe to share: two callers conflict by the standard's rule, and neither is harmed. */
-export class Session implements InsertionSession {
+export class Session extends Closable implements InsertionSession {
   readonly readWrite: boolean
   /** Fulfils when the session ends: with the reason, or with undefined where `close` was called. Never rejects. */
   readonly ended: Promise<CryptokiError | undefined>
@@ -98,6 +99,7 @@ export class Session implements InsertionSession {
     randomBytes: (bytes: number) => Uint8Array,
     reader: string,
   ) {
+    super()
     this.#reader = reader
     this.#insertion = insertion
     this.readWrite = readWrite

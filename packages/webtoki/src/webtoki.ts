@@ -2,6 +2,7 @@
 // Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
 /// <reference types="w3c-web-usb" preserve="true" />
 import { equalBytes, type Presence, type SlotSource } from '@webtoki/apdu'
+import { Closable } from '@webtoki/apdu/closable'
 import { type CcidSlotSource, ccidSlots, type ReaderProblem } from '@webtoki/ccid'
 import {
   type Attributes,
@@ -68,7 +69,7 @@ export interface UseOptions {
 }
 
 /** One for a page. */
-export class Webtoki {
+export class Webtoki extends Closable {
   /** Hot; replays the latest list. */
   readonly slots$: Observable<readonly Slot[]>
   /** Readers that cannot be used, with the reasons. Hot; replays the latest list. */
@@ -85,6 +86,7 @@ export class Webtoki {
   #uses = 0
 
   constructor(options: WebtokiOptions) {
+    super()
     const usb = options.usb ?? globalThis.navigator?.usb
     const { pinPad = true } = options
     this.#readers = usb === undefined ? undefined : ccidSlots({ usb, pinPad })
