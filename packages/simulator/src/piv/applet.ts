@@ -2,6 +2,7 @@
 import { copyOf, join, platformRandom, type RandomSource, toInteger } from '../bytes.ts'
 import { type Answer, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
 import type { CommandApdu } from '../iso7816/command.ts'
+import { ReferenceData } from '../iso7816/reference-data.ts'
 import { readObjects, tlv } from '../iso7816/tlv.ts'
 import {
   agreeWith,
@@ -31,7 +32,7 @@ import {
   pivSlots,
 } from './objects.ts'
 import { defaultGuid, defaultManagementKey, demoIdentity, type PivOptions } from './options.ts'
-import { isPinFormat, pinBlock, ReferenceData } from './reference-data.ts'
+import { isPinFormat, pinBlock } from './reference-data.ts'
 
 const slotNames = Object.keys(pivSlots) as readonly PivSlot[]
 const ins = {
