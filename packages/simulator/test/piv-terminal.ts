@@ -1,6 +1,6 @@
 /** A bare terminal for tests of the card alone: builds APDUs, follows 61xx, and knows nothing of our driver. */
 import { createCipheriv, createDecipheriv } from 'node:crypto'
-import type { PivCard } from '../src/piv/index.ts'
+import type { VirtualCard } from '../src/index.ts'
 
 export const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replace(/\s+/g, ''), 'hex'))
 export const show = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -10,13 +10,17 @@ export interface Answer {
   readonly sw: string
 }
 
-export async function raw(card: PivCard, command: string | Uint8Array): Promise<Answer> {
+export async function raw(card: VirtualCard, command: string | Uint8Array): Promise<Answer> {
   const answer = await card.process(typeof command === 'string' ? hex(command) : command)
   return { data: answer.slice(0, -2), sw: show(answer.slice(-2)) }
 }
 
 /** Sends `header` (four bytes) and data in short chained commands, and collects the answer by GET RESPONSE. */
-export async function send(card: PivCard, header: string, data: Uint8Array | string = ''): Promise<Answer> {
+export async function send(
+  card: VirtualCard,
+  header: string,
+  data: Uint8Array | string = '',
+): Promise<Answer> {
   const [cla = 0, ...rest] = hex(header)
   let left = typeof data === 'string' ? hex(data) : data
   for (; left.length > 255; left = left.slice(255)) {
@@ -35,7 +39,7 @@ export async function send(card: PivCard, header: string, data: Uint8Array | str
   return { data: got, sw }
 }
 
-export const select = (card: PivCard): Promise<Answer> => send(card, '00a40400', 'a000000308')
+export const select = (card: VirtualCard): Promise<Answer> => send(card, '00a40400', 'a000000308')
 export const pin = '313233343536ffff'
 
 /** Block cipher of node:crypto under a management key, by algorithm reference. */
@@ -47,7 +51,7 @@ export function block(algorithm: number, key: Uint8Array, input: Uint8Array, dec
   return Uint8Array.from(Buffer.concat([cipher.update(input), cipher.final()]))
 }
 
-export async function openManagement(card: PivCard): Promise<Answer> {
+export async function openManagement(card: VirtualCard): Promise<Answer> {
   const { data } = await send(card, '0087039b', '7c028100')
   const proof = block(3, hex('0102030405060708'.repeat(3)), data.slice(4))
   return send(card, '0087039b', Uint8Array.of(0x7c, 10, 0x82, 8, ...proof))

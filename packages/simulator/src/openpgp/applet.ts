@@ -1,0 +1,559 @@
+/** The OpenPGP applet of a virtual card: it keeps state, as the application specification 3.4 describes its commands (7.2). */
+import { copyOf, join, platformRandom, type RandomSource, sameBytes } from '../bytes.ts'
+import { type Answer, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
+import type { CommandApdu } from '../iso7816/command.ts'
+import { ReferenceData } from '../iso7816/reference-data.ts'
+import { tagBytes, tlv } from '../iso7816/tlv.ts'
+import { defaultKdf, derivedPin, kdfObject, noKdf, readKdf } from './kdf.ts'
+import {
+  algorithmOf,
+  attributesOf,
+  decipherWith,
+  demoKey,
+  fingerprintOf,
+  generateOpenPgpKey,
+  keyTemplates,
+  keyUses,
+  type OpenPgpAlgorithm,
+  type OpenPgpKey,
+  type OpenPgpKeyUse,
+  publicKeyTemplate,
+  signWith,
+  subjectPublicKeyInfo,
+} from './keys.ts'
+import {
+  algorithmInformation,
+  button,
+  extendedCapabilities,
+  extendedLengthInformation,
+  historicalBytes,
+  maxCertificateBytes,
+  maxChallengeBytes,
+  maxObjectBytes,
+  maxPinBytes,
+  openPgpAid,
+  tags,
+} from './objects.ts'
+import type { OpenPgpOptions } from './options.ts'
+
+const ins = {
+  verify: 0x20,
+  changeReferenceData: 0x24,
+  performSecurityOperation: 0x2a,
+  resetRetryCounter: 0x2c,
+  generateKey: 0x47,
+  getChallenge: 0x84,
+  internalAuthenticate: 0x88,
+  selectData: 0xa5,
+  getData: 0xca,
+  putData: 0xda,
+} as const
+
+const nothing = new Uint8Array(0)
+const minPinBytes = 6
+const minAdminPinBytes = 8
+/** References of VERIFY: PW1 for signatures, PW1 for all else, PW3. */
+const references = { 0x81: '81', 0x82: '82', 0x83: '83' } as const
+type Reference = (typeof references)[keyof typeof references]
+
+/** Whose certificate each occurrence of 7F21 is. */
+const certificateUses: readonly OpenPgpKeyUse[] = ['authentication', 'decryption', 'signature']
+
+/** A key's place: it is there without a key too. */
+interface KeyPlace {
+  algorithm: OpenPgpAlgorithm
+  key: OpenPgpKey | undefined
+  /** As DO DE has it: 0 absent, 1 generated, 2 imported. */
+  origin: 0 | 1 | 2
+  fingerprint: Uint8Array
+  caFingerprint: Uint8Array
+  time: Uint8Array
+  /** User interaction flag: 0 off, 1 on, 2 on for good. */
+  touch: number
+}
+
+/** What a virtual card answers to OpenPGP's commands. */
+export class OpenPgpApplet implements VirtualApplet {
+  readonly aid: Uint8Array
+  readonly ready: Promise<void>
+
+  readonly #options: OpenPgpOptions
+  readonly #random: RandomSource
+  // What survives a reset.
+  readonly #pin: ReferenceData
+  readonly #adminPin: ReferenceData
+  #resettingCode: ReferenceData | undefined
+  #pinPerSignature: boolean
+  #kdf: Uint8Array = noKdf
+  #signatureCount = 0
+  readonly #places: Readonly<Record<OpenPgpKeyUse, KeyPlace>>
+  /** What the terminal may write as it likes. */
+  readonly #objects = new Map<number, Uint8Array>()
+  /** Cardholder certificates in the order of their occurrences. */
+  readonly #certificates: Uint8Array[]
+  // What a reset, and any selection, take away.
+  #occurrence = 0
+  readonly #verified = new Set<Reference>()
+  /** Counts these losses: what was begun before one changes nothing after it. */
+  #losses = 0
+
+  constructor(options: OpenPgpOptions = {}) {
+    this.#options = options
+    this.#random = options.random ?? platformRandom
+    this.aid = openPgpAid(options.manufacturer ?? 0xff00, options.serialNumber ?? 0x4a000001)
+    this.#pin = new ReferenceData(text(options.pin ?? '123456'), options.pinTries ?? 3)
+    this.#adminPin = new ReferenceData(text(options.adminPin ?? '12345678'), options.adminPinTries ?? 3)
+    if (options.resettingCode !== undefined) this.#setResettingCode(text(options.resettingCode))
+    this.#pinPerSignature = options.pinPerSignature ?? true
+    this.#places = {
+      signature: this.#place('signature'),
+      decryption: this.#place('decryption'),
+      authentication: this.#place('authentication'),
+    }
+    const { name = 'Lovelace<<Ada', language = 'en', sex, login = 'ada', url = '' } = options.cardholder ?? {}
+    this.#objects.set(tags.name, text(name))
+    this.#objects.set(tags.language, text(language))
+    this.#objects.set(tags.sex, text({ male: '1', female: '2', unknown: '9' }[sex ?? 'unknown']))
+    this.#objects.set(tags.login, text(login))
+    this.#objects.set(tags.url, text(url))
+    this.#certificates = certificateUses.map((use) => copyOf(options.certificates?.[use] ?? nothing))
+    this.ready = this.#personalise()
+  }
+
+  /** Tries that PW1 has left, which 81 and 82 share. */
+  get pinTriesLeft(): number {
+    return this.#pin.triesLeft
+  }
+
+  /** Tries that PW3 has left. */
+  get adminPinTriesLeft(): number {
+    return this.#adminPin.triesLeft
+  }
+
+  /** Which of the three references are verified now. */
+  get verified(): readonly Reference[] {
+    return [...this.#verified].sort()
+  }
+
+  /** Signatures that the signature key has made. */
+  get signatureCount(): number {
+    return this.#signatureCount
+  }
+
+  /** Public key as SubjectPublicKeyInfo (DER), for judges; undefined if there is no key. */
+  publicKeyOf(use: OpenPgpKeyUse): Uint8Array | undefined {
+    const { key } = this.#places[use]
+    return key && subjectPublicKeyInfo(key)
+  }
+
+  /** As cards do whose applets are told of each selection: also selecting the selected one forgets what was verified. */
+  select(): Answer {
+    this.deselect()
+    return ok()
+  }
+
+  deselect(): void {
+    this.#losses += 1
+    this.#occurrence = 0
+    this.#verified.clear()
+  }
+
+  run(command: CommandApdu): Answer | Promise<Answer> {
+    switch (command.ins) {
+      case ins.verify:
+        return this.#verify(command)
+      case ins.changeReferenceData:
+        return this.#changeReferenceData(command)
+      case ins.resetRetryCounter:
+        return this.#resetRetryCounter(command)
+      case ins.performSecurityOperation:
+        return this.#performSecurityOperation(command)
+      case ins.internalAuthenticate:
+        return this.#internalAuthenticate(command)
+      case ins.generateKey:
+        return this.#generateKey(command)
+      case ins.getChallenge:
+        return this.#getChallenge(command)
+      case ins.selectData:
+        return this.#selectData(command)
+      case ins.getData:
+        return this.#getData(command)
+      case ins.putData:
+        return this.#putData(command)
+    }
+    return status(0x6d00)
+  }
+
+  #place(use: OpenPgpKeyUse): KeyPlace {
+    const { algorithms, absentKeys = [], touch } = this.#options
+    const algorithm = algorithms?.[use] ?? 'p256'
+    const key = demoKey(use, algorithm)
+    const isAbsent = absentKeys.includes(use)
+    return {
+      algorithm,
+      key: isAbsent ? undefined : key,
+      origin: isAbsent ? 0 : 1,
+      fingerprint: new Uint8Array(20),
+      caFingerprint: new Uint8Array(20),
+      time: new Uint8Array(4),
+      touch: { off: 0, on: 1, fixed: 2 }[touch?.[use] ?? 'off'],
+    }
+  }
+
+  /** What takes the platform's hashes, which answer later. */
+  async #personalise(): Promise<void> {
+    for (const use of keyUses) {
+      const place = this.#places[use]
+      if (place.key === undefined) continue
+      // The first second of 2020.
+      place.time = Uint8Array.of(0x5e, 0x0b, 0xe1, 0x00)
+      place.fingerprint = await fingerprintOf(use, place.algorithm, place.key, 0x5e0be100)
+    }
+    const { kdf: hash, pin = '123456', adminPin = '12345678', resettingCode } = this.#options
+    if (hash === undefined) return
+    const kdf = defaultKdf(hash)
+    this.#pin.replace(await derivedPin(kdf, 'pin', text(pin)))
+    this.#adminPin.replace(await derivedPin(kdf, 'adminPin', text(adminPin)))
+    if (resettingCode !== undefined)
+      this.#setResettingCode(await derivedPin(kdf, 'resettingCode', text(resettingCode)))
+    const initial = await Promise.all([
+      derivedPin(kdf, 'pin', text('123456')),
+      derivedPin(kdf, 'adminPin', text('12345678')),
+    ])
+    this.#kdf = kdfObject(kdf, ...initial)
+  }
+
+  // 7.2.2: without data it tells the status, with P1 FF it takes the verification back.
+  #verify({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0x00 && p1 !== 0xff) return status(0x6a86)
+    if (!isReference(p2)) return status(0x6a88)
+    const name = references[p2]
+    if (p1 === 0xff) {
+      if (data.length > 0) return status(0x6a80)
+      this.#verified.delete(name)
+      return ok()
+    }
+    const reference = name === '83' ? this.#adminPin : this.#pin
+    if (data.length === 0) return this.#verified.has(name) ? ok() : triesLeft(reference)
+    if (!fits(data, name === '83' ? minAdminPinBytes : minPinBytes)) return status(0x6a80)
+    const comparison = reference.compare(data)
+    if (comparison === 'right') this.#verified.add(name)
+    else this.#verified.delete(name)
+    return comparison === 'right' ? ok() : this.#refusal(comparison, reference)
+  }
+
+  // 7.2.3: old and new one after the other; the card knows how long the old one is.
+  #changeReferenceData({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0x00) return status(0x6a86)
+    if (p2 !== 0x81 && p2 !== 0x83) return status(0x6a88)
+    const reference = p2 === 0x83 ? this.#adminPin : this.#pin
+    const fresh = data.subarray(reference.length)
+    const comparison = reference.compare(data.subarray(0, reference.length))
+    for (const name of p2 === 0x83 ? (['83'] as const) : (['81', '82'] as const)) this.#verified.delete(name)
+    if (comparison !== 'right') return this.#refusal(comparison, reference)
+    if (!fits(fresh, p2 === 0x83 ? minAdminPinBytes : minPinBytes)) return status(0x6a80)
+    reference.replace(fresh)
+    return ok()
+  }
+
+  // 7.2.4: P1 02 after PW3, P1 00 with the resetting code before the new PIN.
+  #resetRetryCounter({ p1, p2, data }: CommandApdu): Answer {
+    if (p1 !== 0x00 && p1 !== 0x02) return status(0x6a86)
+    if (p2 !== 0x81) return status(0x6a88)
+    let fresh = data
+    if (p1 === 0x02) {
+      if (!this.#verified.has('83')) return status(0x6982)
+    } else {
+      const code = this.#resettingCode
+      if (code === undefined) return status(0x6982)
+      const comparison = code.compare(data.subarray(0, code.length))
+      if (comparison !== 'right') return this.#refusal(comparison, code)
+      fresh = data.subarray(code.length)
+    }
+    if (!fits(fresh, minPinBytes)) return status(0x6a80)
+    this.#pin.replace(fresh)
+    this.#verified.delete('81')
+    this.#verified.delete('82')
+    return ok()
+  }
+
+  #refusal(comparison: 'wrong' | 'blocked', reference: ReferenceData): Answer {
+    if (comparison === 'blocked') return status(0x6983)
+    return this.#options.wrongPin === '6982' ? status(0x6982) : triesLeft(reference)
+  }
+
+  async #performSecurityOperation({ p1, p2, data }: CommandApdu): Promise<Answer> {
+    const operation = (p1 << 8) | p2
+    if (operation === 0x8086) return this.#use('decryption', '82', data, decipherWith)
+    if (operation !== 0x9e9a) return status(0x6a86)
+    const answer = this.#use('signature', '81', data, signWith)
+    // 7.2.10: good for one command, whatever comes of it; taken back at once, so that a second one finds it gone.
+    if (this.#pinPerSignature) this.#verified.delete('81')
+    const { sw } = await answer
+    if (sw === 0x9000) this.#signatureCount = Math.min(this.#signatureCount + 1, 0xffffff)
+    return answer
+  }
+
+  async #internalAuthenticate({ p1, p2, data }: CommandApdu): Promise<Answer> {
+    if (p1 !== 0x00 || p2 !== 0x00) return status(0x6a86)
+    return this.#use('authentication', '82', data, signWith)
+  }
+
+  async #use(
+    use: OpenPgpKeyUse,
+    reference: Reference,
+    input: Uint8Array,
+    compute: (key: OpenPgpKey, input: Uint8Array) => Uint8Array | undefined,
+  ): Promise<Answer> {
+    const { key, touch } = this.#places[use]
+    if (!this.#verified.has(reference)) return status(0x6982)
+    if (key === undefined) return status(0x6a88)
+    const losses = this.#losses
+    const { onTouch = () => true } = this.#options
+    if (touch !== 0 && !(await onTouch(use))) return status(0x6600)
+    if (losses !== this.#losses) return status(0x6f00)
+    const output = compute(key, input)
+    return output === undefined ? status(0x6a80) : ok(output)
+  }
+
+  // 7.2.14: P1 80 makes a key, P1 81 reads the public one. The template names the key: B6, B8 or A4, empty or with 84.
+  async #generateKey({ p1, p2, data }: CommandApdu): Promise<Answer> {
+    if ((p1 !== 0x80 && p1 !== 0x81) || p2 !== 0x00) return status(0x6a86)
+    const at = keyUses.findIndex((use) => keyTemplates[use] === data[0])
+    const use = keyUses[at]
+    const isEmpty = data.length === 2 && data[1] === 0
+    const isNamed =
+      data.length === 5 && data[1] === 3 && data[2] === 0x84 && data[3] === 1 && data[4] === at + 1
+    if (use === undefined || !(isEmpty || isNamed)) return status(0x6a80)
+    const place = this.#places[use]
+    if (p1 === 0x81) return place.key === undefined ? status(0x6a88) : ok(publicKeyTemplate(place.key))
+    if (!this.#verified.has('83')) return status(0x6982)
+    const losses = this.#losses
+    const key = await generateOpenPgpKey(place.algorithm, this.#random)
+    if (key === undefined || losses !== this.#losses) return status(0x6f00)
+    this.#setKey(use, key)
+    return ok(publicKeyTemplate(key))
+  }
+
+  /** The terminal writes fingerprint and time of a new key itself. */
+  #setKey(use: OpenPgpKeyUse, key: OpenPgpKey | undefined): void {
+    const place = this.#places[use]
+    place.key = key
+    place.origin = key === undefined ? 0 : 1
+    place.fingerprint = new Uint8Array(20)
+    place.time = new Uint8Array(4)
+    if (use === 'signature') this.#signatureCount = 0
+  }
+
+  #getChallenge({ p1, p2, data, le }: CommandApdu): Answer {
+    if (p1 !== 0 || p2 !== 0) return status(0x6a86)
+    if (data.length > 0 || le === undefined || le > maxChallengeBytes) return status(0x6700)
+    return ok(this.#random(le))
+  }
+
+  // 7.2.5: which of the three certificates GET DATA and PUT DATA mean from now on.
+  #selectData({ p1, p2, data }: CommandApdu): Answer {
+    if (p2 !== 0x04) return status(0x6a86)
+    if (!sameBytes(data, tlv(0x60, tlv(0x5c, tagBytes(tags.certificate))))) return status(0x6a80)
+    if (p1 >= certificateUses.length) return status(0x6a88)
+    this.#occurrence = p1
+    return ok()
+  }
+
+  #getData({ p1, p2, data }: CommandApdu): Answer {
+    if (data.length > 0) return status(0x6700)
+    const value = this.#object((p1 << 8) | p2)
+    return value === undefined ? status(0x6a88) : ok(value)
+  }
+
+  /** Constructed objects come with their tag, except the certificate and F9, whose parts are what the terminal wrote. */
+  #object(tag: number): Uint8Array | undefined {
+    const places = keyUses.map((use) => this.#places[use])
+    const hasButton = this.#options.touch !== undefined
+    const child = (own: number): Uint8Array => tlv(own, this.#object(own) ?? nothing)
+    switch (tag) {
+      case tags.aid:
+        return this.aid
+      case tags.historicalBytes:
+        return historicalBytes(this.#options.extendedLength ?? true)
+      case tags.cardholder:
+        return tlv(tag, child(tags.name), child(tags.language), child(tags.sex))
+      case tags.application: {
+        const features = hasButton ? [this.#object(tags.features) ?? nothing] : []
+        const whole = [this.#object(tags.extendedLength), this.#object(tags.discretionary)]
+        return tlv(
+          tag,
+          child(tags.aid),
+          child(tags.historicalBytes),
+          ...features,
+          ...whole.map((part) => part ?? nothing),
+        )
+      }
+      case tags.discretionary: {
+        const attributes = keyUses.map((_, at) => child(tags.algorithmAttributes + at))
+        const touch = hasButton ? keyUses.map((_, at) => child(tags.touch + at)) : []
+        const rest = [tags.pinStatus, tags.fingerprints, tags.caFingerprints, tags.times, tags.keyInformation]
+        return tlv(tag, child(tags.extendedCapabilities), ...attributes, ...rest.map(child), ...touch)
+      }
+      case tags.securitySupport:
+        return tlv(tag, child(tags.signatureCounter))
+      case tags.signatureCounter: {
+        const count = this.#signatureCount
+        return Uint8Array.of(count >> 16, (count >> 8) & 0xff, count & 0xff)
+      }
+      case tags.extendedLength:
+        return tlv(tag, extendedLengthInformation)
+      case tags.features:
+        return hasButton ? tlv(tag, tlv(0x81, button)) : undefined
+      case tags.extendedCapabilities:
+        return extendedCapabilities
+      case tags.pinStatus:
+        return this.#pinStatus()
+      case tags.fingerprints:
+        return join(...places.map(({ fingerprint }) => fingerprint))
+      case tags.caFingerprints:
+        return join(...places.map(({ caFingerprint }) => caFingerprint))
+      case tags.times:
+        return join(...places.map(({ time }) => time))
+      case tags.keyInformation:
+        return join(...places.map(({ origin }, at) => [at + 1, origin]))
+      case tags.certificate:
+        return this.#certificates[this.#occurrence]
+      case tags.kdf:
+        return this.#kdf
+      case tags.algorithmInformation:
+        return tlv(tag, algorithmInformation())
+    }
+    const [row, at] = rowOf(tag)
+    const use = keyUses[at]
+    if (row === tags.algorithmAttributes && use !== undefined)
+      return attributesOf(use, this.#places[use].algorithm)
+    if (row === tags.touch && use !== undefined && hasButton)
+      return Uint8Array.of(this.#places[use].touch, button)
+    return this.#objects.get(tag)
+  }
+
+  // 4.4.3.4: how long 81 holds, the longest PINs (bit 8 clear: not in PIN block format 2), and the attempts left.
+  #pinStatus(): Uint8Array {
+    const attempts = [this.#pin.triesLeft, this.#resettingCode?.triesLeft ?? 0, this.#adminPin.triesLeft]
+    return join(this.#pinPerSignature ? 0 : 1, maxPinBytes, maxPinBytes, maxPinBytes, attempts)
+  }
+
+  #putData({ p1, p2, data }: CommandApdu): Answer {
+    const tag = (p1 << 8) | p2
+    const write = this.#writerOf(tag)
+    if (write === undefined) return status(0x6a88)
+    if (!this.#verified.has('83')) return status(0x6982)
+    return write(copyOf(data)) ? ok() : status(0x6a80)
+  }
+
+  /** What writes an object, and says whether the value fits; undefined: the object cannot be written. */
+  #writerOf(tag: number): ((value: Uint8Array) => boolean) | undefined {
+    if (tag === tags.pinStatus) return (value) => this.#setPinPerSignature(value)
+    if (tag === tags.resettingCode) return (value) => this.#writeResettingCode(value)
+    if (tag === tags.kdf) return (value) => this.#setKdf(value)
+    if (tag === tags.certificate) return (value) => this.#setCertificate(value)
+    const [row, at] = rowOf(tag)
+    const use = keyUses[at]
+    if (use !== undefined) {
+      const place = this.#places[use]
+      if (row === tags.algorithmAttributes) return (value) => this.#setAlgorithm(use, algorithmOf(use, value))
+      if (row === tags.fingerprint) return ofLength(20, (value) => (place.fingerprint = value))
+      if (row === tags.caFingerprint) return ofLength(20, (value) => (place.caFingerprint = value))
+      if (row === tags.time) return ofLength(4, (value) => (place.time = value))
+      return this.#options.touch && ((value) => setTouch(place, value))
+    }
+    if (!this.#objects.has(tag)) return undefined
+    return (value) => value.length <= maxObjectBytes && this.#objects.set(tag, value) !== undefined
+  }
+
+  #setPinPerSignature(value: Uint8Array): boolean {
+    const [first = 0xff] = value
+    if (value.length !== 1 || first > 1) return false
+    this.#pinPerSignature = first === 0
+    return true
+  }
+
+  #setCertificate(value: Uint8Array): boolean {
+    if (value.length > maxCertificateBytes) return false
+    this.#certificates[this.#occurrence] = value
+    return true
+  }
+
+  #writeResettingCode(value: Uint8Array): boolean {
+    if (value.length > 0 && !fits(value, minAdminPinBytes)) return false
+    this.#setResettingCode(value)
+    return true
+  }
+
+  #setResettingCode(value: Uint8Array): void {
+    const tries = this.#options.resettingCodeTries ?? 3
+    this.#resettingCode = value.length === 0 ? undefined : new ReferenceData(value, tries)
+  }
+
+  /** PINs become the ones that the object brings (87 and 88); without derivation those of a new card. */
+  #setKdf(value: Uint8Array): boolean {
+    const kdf = readKdf(value)
+    if (kdf === undefined) return false
+    this.#kdf = value
+    this.#pin.replace(kdf === 'none' ? text('123456') : kdf.pin)
+    this.#adminPin.replace(kdf === 'none' ? text('12345678') : kdf.adminPin)
+    this.#setResettingCode(nothing)
+    this.#verified.delete('81')
+    this.#verified.delete('82')
+    return true
+  }
+
+  #setAlgorithm(use: OpenPgpKeyUse, algorithm: OpenPgpAlgorithm | undefined): boolean {
+    if (algorithm === undefined) return false
+    const place = this.#places[use]
+    // A key of another algorithm cannot stay.
+    if (place.algorithm !== algorithm) this.#setKey(use, undefined)
+    place.algorithm = algorithm
+    return true
+  }
+}
+
+const rows: readonly number[] = [
+  tags.algorithmAttributes,
+  tags.fingerprint,
+  tags.caFingerprint,
+  tags.time,
+  tags.touch,
+]
+
+/** Objects of the three keys follow each other: the first one's tag, and which one it is. */
+function rowOf(tag: number): readonly [row: number | undefined, at: number] {
+  const row = rows.find((first) => tag >= first && tag < first + 3)
+  return [row, row === undefined ? -1 : tag - row]
+}
+
+function ofLength(length: number, set: (value: Uint8Array) => void): (value: Uint8Array) => boolean {
+  return (value) => {
+    if (value.length === length) set(value)
+    return value.length === length
+  }
+}
+
+function setTouch(place: KeyPlace, value: Uint8Array): boolean {
+  const [policy = 0xff, how] = value
+  if (value.length !== 2 || policy > 2 || how !== button || place.touch === 2) return false
+  place.touch = policy
+  return true
+}
+
+function isReference(p2: number): p2 is keyof typeof references {
+  return p2 in references
+}
+
+function fits(pin: Uint8Array, minBytes: number): boolean {
+  return pin.length >= minBytes && pin.length <= maxPinBytes
+}
+
+function triesLeft(reference: ReferenceData): Answer {
+  return status(0x63c0 | Math.min(reference.triesLeft, 15))
+}
+
+function text(value: string): Uint8Array {
+  return new TextEncoder().encode(value)
+}

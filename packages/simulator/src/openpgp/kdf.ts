@@ -1,0 +1,77 @@
+/** The key derived format of PINs (DO F9; OpenPGP card 3.4, 4.3.2): iterated and salted S2K of RFC 4880, 3.7.1.3. */
+import { copyOf, fromHex, join, sameBytes } from '../bytes.ts'
+import { readObjects, tlv } from '../iso7816/tlv.ts'
+
+/** Hashes that the terminal may be told to use, with their numbers. */
+export type KdfHash = 'sha256' | 'sha512'
+
+/** Which PIN a salt is for. */
+export type KdfSalt = 'pin' | 'resettingCode' | 'adminPin'
+
+/** What DO F9 says. */
+export interface Kdf {
+  readonly hash: KdfHash
+  /** Number of bytes that are hashed, not of rounds. */
+  readonly hashedBytes: number
+  readonly salts: Readonly<Record<KdfSalt, Uint8Array>>
+}
+
+const hashes = { sha256: { number: 0x08, bytes: 32 }, sha512: { number: 0x0a, bytes: 64 } } as const
+const names = { sha256: 'SHA-256', sha512: 'SHA-512' } as const
+
+/** The salts and count that a card starts with. */
+export function defaultKdf(hash: KdfHash): Kdf {
+  return {
+    hash,
+    hashedBytes: 100_000,
+    salts: {
+      pin: fromHex('3031323334353637'),
+      resettingCode: fromHex('3132333435363738'),
+      adminPin: fromHex('3233343536373839'),
+    },
+  }
+}
+
+/** DO F9 of a card that takes PINs as they are. */
+export const noKdf: Uint8Array = tlv(0x81, 0x00)
+
+/** What a terminal sends in place of the PIN: the hash over salt and PIN, again and again. */
+export async function derivedPin(kdf: Kdf, salt: KdfSalt, pin: Uint8Array): Promise<Uint8Array> {
+  const once = join(kdf.salts[salt], pin)
+  const hashed = new Uint8Array(Math.max(kdf.hashedBytes, once.length))
+  for (let at = 0; at < hashed.length; at += once.length) hashed.set(once.subarray(0, hashed.length - at), at)
+  return new Uint8Array(await globalThis.crypto.subtle.digest(names[kdf.hash], copyOf(hashed)))
+}
+
+/** DO F9, with the PIN and admin PIN that the card has after it was written, derived. */
+export function kdfObject(kdf: Kdf, pin: Uint8Array, adminPin: Uint8Array): Uint8Array {
+  const { hash, hashedBytes, salts } = kdf
+  const count = [24, 16, 8, 0].map((shift) => (hashedBytes >>> shift) & 0xff)
+  return join(
+    tlv(0x81, 0x03),
+    tlv(0x82, hashes[hash].number),
+    tlv(0x83, ...count),
+    tlv(0x84, salts.pin),
+    tlv(0x85, salts.resettingCode),
+    tlv(0x86, salts.adminPin),
+    tlv(0x87, pin),
+    tlv(0x88, adminPin),
+  )
+}
+
+/** Reads DO F9: 'none', or the initial PINs in derived form. Undefined: the terminal wrote something else. */
+export function readKdf(
+  bytes: Uint8Array,
+): 'none' | { readonly pin: Uint8Array; readonly adminPin: Uint8Array } | undefined {
+  if (sameBytes(bytes, noKdf)) return 'none'
+  const parts = readObjects(bytes) ?? []
+  const part = (tag: number): Uint8Array | undefined => parts.find((object) => object.tag === tag)?.value
+  const known = Object.values(hashes).find(({ number }) => part(0x82)?.[0] === number)
+  const pin = part(0x87)
+  const adminPin = part(0x88)
+  // One salt for all is allowed: 85 and 86 may be absent.
+  const saltsFit = [0x84, 0x85, 0x86].every((tag) => (part(tag)?.length ?? (tag === 0x84 ? 0 : 8)) === 8)
+  if (part(0x81)?.[0] !== 0x03 || part(0x83)?.length !== 4 || known === undefined || !saltsFit)
+    return undefined
+  return pin?.length === known.bytes && adminPin?.length === known.bytes ? { pin, adminPin } : undefined
+}
