@@ -34,6 +34,11 @@ const judges = [
     needed: 'judging the PIV card by yubico-piv-tool',
   },
   {
+    program: '/usr/lib/gnupg/scdaemon',
+    debian: 'scdaemon',
+    needed: 'judging the OpenPGP card by GnuPG',
+  },
+  {
     program: '/usr/lib/pcsc/drivers/serial/libifdvpcd.so',
     debian: 'vsmartcard-vpcd',
     needed: 'judging the virtual cards behind vpcd',

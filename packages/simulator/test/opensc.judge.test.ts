@@ -1,29 +1,13 @@
 /** OpenSC and yubico-piv-tool judge the virtual PIV card: in virtual readers under pcscd and libccid, and behind vpcd. */
 import { constants, createPublicKey, publicEncrypt, verify } from 'node:crypto'
-import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createPivCard, type PivCard, readerProfiles, VirtualCcidReader } from '../src/index.ts'
-import { connectVpcd, type Pcscd, startBus, startPcscd, type VpcdConnection } from '../src/node/index.ts'
-import { whatIsMissing } from './bus/line-program.ts'
+import { createPivCard, type PivCard } from '../src/index.ts'
+import { behindVpcd, inReader, isSeen, type Place, runInside, type Said, whatPlacesLack } from './places.ts'
 
-const vpcdDriver = '/usr/lib/pcsc/drivers/serial/libifdvpcd.so'
-const missing =
-  whatIsMissing([
-    'gcc',
-    'pcscd',
-    'unshare',
-    'nsenter',
-    'opensc-tool',
-    'pkcs11-tool',
-    'pkcs15-tool',
-    'yubico-piv-tool',
-  ]) ??
-  (existsSync(vpcdDriver) ? undefined : 'vpcd is missing') ??
-  (process.getuid?.() === 0 ? undefined : 'a private mount namespace needs root')
+const missing = whatPlacesLack(['pkcs11-tool', 'pkcs15-tool', 'yubico-piv-tool'])
 if (missing !== undefined) {
   if (process.env['CI'] === 'true' && process.getuid?.() === 0) throw new Error(missing)
   console.warn(`The PIV card is not judged by OpenSC and yubico-piv-tool: ${missing}.`)
@@ -38,113 +22,14 @@ for (const { what, reason } of notAsked) console.info(`Not asked: ${what} (${rea
 
 const transcripts = join(import.meta.dirname, 'vectors/judges')
 
-/** A card where a judge finds it. */
-interface Place {
-  readonly card: PivCard
-  readonly daemon: Pcscd
-  end(): Promise<void>
-}
-
-async function inReader(profile: 'omnikey3021' | 'yubikey4'): Promise<Place> {
-  const bus = await startBus()
-  const reader = new VirtualCcidReader(readerProfiles[profile])
-  const card = createPivCard()
-  reader.insert(card)
-  bus.plug(reader)
-  const daemon = await startPcscd({ bus })
-  if (!(await isSeen(daemon))) throw new Error('pcscd does not see the card.')
-  return {
-    card,
-    daemon,
-    end: async () => {
-      await daemon.end()
-      await bus.close()
-    },
-  }
-}
-
-/** Two ports in a row that nobody uses now: vpcd has a second slot at the next one. */
-async function freePorts(): Promise<number> {
-  const listen = (port: number) =>
-    new Promise<Server | undefined>((resolve) => {
-      const server = createServer()
-      server.once('error', () => resolve(undefined))
-      server.listen(port, '127.0.0.1', () => resolve(server))
-    })
-  for (;;) {
-    const first = await listen(0)
-    if (first === undefined) throw new Error('There is no free port.')
-    const { port } = first.address() as AddressInfo
-    const second = await listen(port + 1)
-    for (const server of [first, second])
-      await new Promise<void>((resolve) => server?.close(() => resolve()) ?? resolve())
-    if (second !== undefined) return port
-  }
-}
-
-/** Whether the daemon has the card, which it has once a judge has seen it. */
-async function isSeen(daemon: Pcscd): Promise<boolean> {
-  for (const endMs = Date.now() + 10_000; Date.now() < endMs; )
-    if ((await runInside(daemon, 'opensc-tool', '--atr')).code === 0) return true
-  return false
-}
-
-/** Somebody else may take the ports before vpcd does: then it is tried once more at others. */
-async function behindVpcd(): Promise<Place> {
-  return (await tryVpcd()) ?? (await tryVpcd()) ?? Promise.reject(new Error('vpcd does not listen, twice.'))
-}
-
-async function tryVpcd(): Promise<Place | undefined> {
-  const port = await freePorts()
-  const folder = mkdtempSync(join(tmpdir(), 'webtoki-vpcd-'))
-  const lines = [
-    'FRIENDLYNAME "Virtual PCD"',
-    `DEVICENAME /dev/null:${port}`,
-    `LIBPATH ${vpcdDriver}`,
-    `CHANNELID ${port}`,
-  ]
-  writeFileSync(join(folder, 'vpcd'), `${lines.join('\n')}\n`)
-  const daemon = await startPcscd({ readerConf: folder })
-  const card = createPivCard()
-  let connection: VpcdConnection | undefined
-  // Its port opens some time after the daemon has begun.
-  for (const endMs = Date.now() + 10_000; connection === undefined && Date.now() < endMs; ) {
-    connection = await connectVpcd(card, { port }).catch(() => undefined)
-    if (connection === undefined) await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-  const end = async () => {
-    await connection?.close()
-    await daemon.end()
-    rmSync(folder, { recursive: true, force: true })
-  }
-  if (connection !== undefined && (await isSeen(daemon))) return { card, daemon, end }
-  await end()
-  return undefined
-}
-
-interface Said {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-function runInside(daemon: Pcscd, program: string, ...args: readonly string[]): Promise<Said> {
-  const inside = daemon.inside(program, ...args)
-  return new Promise((resolve) => {
-    execFile(inside.program, [...inside.args], { timeout: 30_000 }, (error, out, err) => {
-      resolve({ code: error === null ? 0 : Number(error.code), out, err })
-    })
-  })
-}
-
-const places: Readonly<Record<string, () => Promise<Place>>> = {
-  'in a reader that takes short APDUs': () => inReader('omnikey3021'),
-  'in a reader that takes extended APDUs': () => inReader('yubikey4'),
-  'behind vpcd': behindVpcd,
+const places: Readonly<Record<string, () => Promise<Place<PivCard>>>> = {
+  'in a reader that takes short APDUs': () => inReader(createPivCard(), 'omnikey3021'),
+  'in a reader that takes extended APDUs': () => inReader(createPivCard(), 'yubikey4'),
+  'behind vpcd': () => behindVpcd(createPivCard),
 }
 
 describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV card %s', (_, make) => {
-  let place: Place
+  let place: Place<PivCard>
   let folder: string
   const file = (name: string): string => join(folder, name)
   beforeAll(async () => {
