@@ -166,8 +166,8 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
     expect((await pkSign(scdaemon, ['234567'])).outcome).toBe('OK')
   })
 
-  it('scdaemon derives the PIN as the card’s KDF object says', async () => {
-    const { scdaemon, card } = await start({ kdf: 'sha256' })
+  it.each([1, 3] as const)('scdaemon derives PINs as a KDF object with %i salts says', async (kdfSalts) => {
+    const { scdaemon, card } = await start({ kdf: 'sha256', kdfSalts })
     await scdaemon.ask('SERIALNO openpgp')
     expect((await pkSign(scdaemon, ['654321'])).outcome).toMatch(/Bad PIN/)
     expect((await pkSign(scdaemon, ['123456'])).outcome).toBe('OK')
@@ -177,6 +177,8 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
       [32, 0x63c2],
       [32, 0x9000],
     ])
+    // The admin PIN has a salt of its own, or not.
+    expect((await scdaemon.ask('SETATTR CHV-STATUS-1 %01', ['12345678'])).outcome).toBe('OK')
   })
 
   it('scdaemon signs, authenticates and deciphers with RSA keys', async () => {

@@ -228,29 +228,35 @@ describe('PW1, PW3 and the resetting code', () => {
   })
 
   it.each([
-    ['sha256', '08', 32],
-    ['sha512', '0a', 64],
-  ] as const)('wants PINs derived with %s, and counts the plain one as wrong', async (kdf, number, bytes) => {
-    const { send } = await start({ kdf })
-    const object = await send('00ca00f9')
-    const form = new RegExp(`^8101038201${number}8304(.{8})8408(.{16})8508(?:.{16})8608(.{16})87`)
-    const [, countHex = '', salt = '', adminSalt = ''] = form.exec(object) ?? []
-    const count = Number.parseInt(countHex, 16)
-    // RFC 4880, 3.7.1.3, by its own words: salt and PIN again and again, the last one cut, `count` bytes in all.
-    const derive = (ownSalt: string, secret: string): string => {
-      const once = ownSalt + secret
-      const all = once.repeat(Math.ceil((2 * count) / once.length)).slice(0, 2 * count)
-      return createHash(kdf).update(Buffer.from(all, 'hex')).digest('hex')
-    }
-    const derived = derive(salt, pin)
-    const derivedAdmin = derive(adminSalt, adminPin)
-    expect(object).toContain(`87${bytes.toString(16)}${derived}88${bytes.toString(16)}${derivedAdmin}`)
-    expect(await send('00200081', pin)).toBe('63c2')
-    expect(await send('00200081', derived)).toBe('9000')
-    expect(await send('00200083', derivedAdmin)).toBe('9000')
-    expect(await send('00da00f9', '810100')).toBe('9000')
-    expect(await send('00200081', pin)).toBe('9000')
-  })
+    ['sha256', 3, '08', 32],
+    ['sha512', 3, '0a', 64],
+    ['sha256', 1, '08', 32],
+  ] as const)(
+    'wants PINs derived with %s and %i salts, and counts the plain one as wrong',
+    async (kdf, kdfSalts, number, bytes) => {
+      const { send } = await start({ kdf, kdfSalts })
+      const object = await send('00ca00f9')
+      const others = kdfSalts === 1 ? '' : '8508(?:.{16})8608(.{16})'
+      const form = new RegExp(`^8101038201${number}8304(.{8})8408(.{16})${others}87`)
+      // With one salt it is the admin PIN's too.
+      const [, countHex = '', salt = '', adminSalt = salt] = form.exec(object) ?? []
+      const count = Number.parseInt(countHex, 16)
+      // RFC 4880, 3.7.1.3, by its own words: salt and PIN again and again, the last one cut, `count` bytes in all.
+      const derive = (ownSalt: string, secret: string): string => {
+        const once = ownSalt + secret
+        const all = once.repeat(Math.ceil((2 * count) / once.length)).slice(0, 2 * count)
+        return createHash(kdf).update(Buffer.from(all, 'hex')).digest('hex')
+      }
+      const derived = derive(salt, pin)
+      const derivedAdmin = derive(adminSalt, adminPin)
+      expect(object).toContain(`87${bytes.toString(16)}${derived}88${bytes.toString(16)}${derivedAdmin}`)
+      expect(await send('00200081', pin)).toBe('63c2')
+      expect(await send('00200081', derived)).toBe('9000')
+      expect(await send('00200083', derivedAdmin)).toBe('9000')
+      expect(await send('00da00f9', '810100')).toBe('9000')
+      expect(await send('00200081', pin)).toBe('9000')
+    },
+  )
 
   it('takes the PINs of a KDF object that is written, and refuses a broken one', async () => {
     const { send } = await start()

@@ -211,7 +211,7 @@ export class OpenPgpApplet implements VirtualApplet {
     }
     const { kdf: hash, pin = '123456', adminPin = '12345678', resettingCode } = this.#options
     if (hash === undefined) return
-    const kdf = defaultKdf(hash)
+    const kdf = defaultKdf(hash, this.#options.kdfSalts ?? 3)
     this.#pin.replace(await derivedPin(kdf, 'pin', text(pin)))
     this.#adminPin.replace(await derivedPin(kdf, 'adminPin', text(adminPin)))
     if (resettingCode !== undefined)

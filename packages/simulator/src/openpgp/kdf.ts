@@ -13,23 +13,18 @@ export interface Kdf {
   readonly hash: KdfHash
   /** Number of bytes that are hashed, not of rounds. */
   readonly hashedBytes: number
-  readonly salts: Readonly<Record<KdfSalt, Uint8Array>>
+  /** Who has none of its own takes the PIN's. */
+  readonly salts: { readonly pin: Uint8Array } & Readonly<Partial<Record<KdfSalt, Uint8Array>>>
 }
 
 const hashes = { sha256: { number: 0x08, bytes: 32 }, sha512: { number: 0x0a, bytes: 64 } } as const
 const names = { sha256: 'SHA-256', sha512: 'SHA-512' } as const
 
-/** The salts and count that a card starts with. */
-export function defaultKdf(hash: KdfHash): Kdf {
-  return {
-    hash,
-    hashedBytes: 100_000,
-    salts: {
-      pin: fromHex('3031323334353637'),
-      resettingCode: fromHex('3132333435363738'),
-      adminPin: fromHex('3233343536373839'),
-    },
-  }
+/** The count and salts that a card starts with: one salt for all, or three. */
+export function defaultKdf(hash: KdfHash, salts: 1 | 3): Kdf {
+  const pin = fromHex('3031323334353637')
+  const others = { resettingCode: fromHex('3132333435363738'), adminPin: fromHex('3233343536373839') }
+  return { hash, hashedBytes: 100_000, salts: salts === 1 ? { pin } : { pin, ...others } }
 }
 
 /** DO F9 of a card that takes PINs as they are. */
@@ -37,7 +32,7 @@ export const noKdf: Uint8Array = tlv(0x81, 0x00)
 
 /** What a terminal sends in place of the PIN: the hash over salt and PIN, again and again. */
 export async function derivedPin(kdf: Kdf, salt: KdfSalt, pin: Uint8Array): Promise<Uint8Array> {
-  const once = join(kdf.salts[salt], pin)
+  const once = join(kdf.salts[salt] ?? kdf.salts.pin, pin)
   const hashed = new Uint8Array(Math.max(kdf.hashedBytes, once.length))
   for (let at = 0; at < hashed.length; at += once.length) hashed.set(once.subarray(0, hashed.length - at), at)
   return new Uint8Array(await globalThis.crypto.subtle.digest(names[kdf.hash], copyOf(hashed)))
@@ -52,8 +47,8 @@ export function kdfObject(kdf: Kdf, pin: Uint8Array, adminPin: Uint8Array): Uint
     tlv(0x82, hashes[hash].number),
     tlv(0x83, ...count),
     tlv(0x84, salts.pin),
-    tlv(0x85, salts.resettingCode),
-    tlv(0x86, salts.adminPin),
+    salts.resettingCode ? tlv(0x85, salts.resettingCode) : [],
+    salts.adminPin ? tlv(0x86, salts.adminPin) : [],
     tlv(0x87, pin),
     tlv(0x88, adminPin),
   )

@@ -33,6 +33,8 @@ export interface OpenPgpOptions {
   readonly pinPerSignature?: boolean
   /** The terminal has to send PINs in derived form (DO F9), with this hash. Default: as they are. */
   readonly kdf?: KdfHash
+  /** Salts in DO F9: one for each PIN (default), or one for all, in which case 85 and 86 are absent. */
+  readonly kdfSalts?: 1 | 3
   readonly pin?: string
   readonly adminPin?: string
   /** Default: none, and its counter is 0. */
