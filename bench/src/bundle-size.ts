@@ -64,21 +64,24 @@ export async function bundleSize(source: string, without: readonly RegExp[] = []
       },
     })) as Rolldown.RolldownOutput
     const chunks = built.output.filter((each) => each.type === 'chunk')
-    const wanted = new Set(chunks.filter(({ isEntry }) => isEntry).map(({ fileName }) => fileName))
-    for (const name of wanted) {
-      for (const imported of chunks.find(({ fileName }) => fileName === name)?.imports ?? [])
-        wanted.add(imported)
+    /** These chunks and all that they import as they begin. */
+    const withImports = (first: typeof chunks): typeof chunks => {
+      const wanted = new Set(first.map(({ fileName }) => fileName))
+      for (const name of wanted) {
+        for (const imported of chunks.find(({ fileName }) => fileName === name)?.imports ?? [])
+          wanted.add(imported)
+      }
+      return chunks.filter(({ fileName }) => wanted.has(fileName))
     }
-    const loaded = chunks.filter(({ fileName }) => wanted.has(fileName))
+    const loaded = withImports(chunks.filter(({ isEntry }) => isEntry))
     const sizeOf = (each: typeof chunks): number =>
       each.reduce((sum, { code }) => sum + gzipSync(code, { level: 9 }).length, 0)
-    const forPiv = chunks.filter(
-      ({ fileName, moduleIds }) =>
-        !wanted.has(fileName) && moduleIds.some((path) => path.endsWith('cryptoki/src/piv/token.ts')),
+    const forPiv = chunks.filter(({ moduleIds }) =>
+      moduleIds.some((path) => /cryptoki\/src\/(piv\/token|card-side)\.ts$/.test(path)),
     )
     return {
       gzipBytes: sizeOf(loaded),
-      gzipBytesWithPiv: sizeOf([...loaded, ...forPiv]),
+      gzipBytesWithPiv: sizeOf(withImports([...loaded, ...forPiv])),
       gzipBytesInAll: sizeOf(chunks),
       modules: loaded.flatMap(({ moduleIds }) => moduleIds),
     }

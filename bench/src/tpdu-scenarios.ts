@@ -51,12 +51,20 @@ export async function tpduByUs({ protocol }: TpduScenario): Promise<BlockCounts>
     if (slot === undefined) throw new Error('The virtual reader did not show up.')
     const connection = await slot.connect({ protocol })
     reader.counters.reset()
-    const applet = new PivApplet()
+    const applet = new PivApplet(connection)
     await connection.transaction(applet, async (channel) => {
       await applet.select(channel)
       const object = await applet.readObject(channel, nineA.certificateTag)
       if (object?.length !== CERTIFICATE_BYTES) throw new Error(`Object 53 has ${object?.length} bytes.`)
-      await applet.verifyPin(channel, new TextEncoder().encode('123456'))
+      const verify = {
+        name: 'VERIFY',
+        cla: 0,
+        ins: 0x20,
+        p1: 0,
+        p2: 0x80,
+        data: Buffer.from('313233343536ffff', 'hex'),
+      }
+      await applet.exchange(channel, verify, { sensitive: true })
       const challenge = { tag: 0x81 as const, value: Uint8Array.from(Buffer.from(DIGEST, 'hex')) }
       await applet.generalAuthenticate(channel, 0x11, 0x9c, challenge)
     })

@@ -52,7 +52,18 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
         const dialog = document.createElement('webtoki-pin') as WebtokiPin
         document.body.append(dialog)
         const { signal } = new AbortController()
-        const reply = await dialog.ask({ user: 'user', label: 'Ada', triesLeft: 1, lastTry: true, signal })
+        const reply = await dialog.ask({
+          user: 'user',
+          label: 'Ada',
+          triesLeft: 1,
+          attempt: 1,
+          previousWasWrong: false,
+          minBytes: 6,
+          maxBytes: 8,
+          alphabet: 'digits',
+          lastTry: true,
+          signal,
+        })
         return { acceptLastTry: reply?.acceptLastTry, bytes: reply?.pin.length }
       })
       await page.locator('#pin').fill('123456')

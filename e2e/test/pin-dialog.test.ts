@@ -63,7 +63,18 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
         const entry = { outcome: 'pending', abort }
         asked[card] = entry
         const { ask: source } = document.querySelector(element) as WebtokiPin
-        source({ user: 'user', label: card, lastTry: false, ...request, signal: abort.signal }).then(
+        source({
+          user: 'user',
+          label: card,
+          attempt: 1,
+          previousWasWrong: false,
+          minBytes: 6,
+          maxBytes: 8,
+          alphabet: 'digits',
+          lastTry: false,
+          ...request,
+          signal: abort.signal,
+        }).then(
           (reply) => {
             const pin = reply && new TextDecoder().decode(reply.pin)
             entry.outcome = reply === undefined ? 'no' : `${pin}${reply.acceptLastTry ? ', accepted' : ''}`
@@ -290,7 +301,17 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
       const entry = { outcome: 'pending', abort: new AbortController() }
       asked['Ada'] = entry
       const signal = AbortSignal.abort()
-      void source({ user: 'user', label: 'Ada', lastTry: false, signal }).then((reply) => {
+      void source({
+        user: 'user',
+        label: 'Ada',
+        attempt: 1,
+        previousWasWrong: false,
+        minBytes: 6,
+        maxBytes: 8,
+        alphabet: 'digits',
+        lastTry: false,
+        signal,
+      }).then((reply) => {
         entry.outcome = reply === undefined ? 'no' : 'yes'
       })
     })
@@ -384,11 +405,19 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
         const { ask: source } = document.createElement('webtoki-pin') as WebtokiPin
         const { signal } = new AbortController()
         asked['Ada'] = { outcome: 'pending', abort: new AbortController() }
-        source({ user: 'user', label: 'Ada', lastTry: false, signal }).catch(
-          (error: { code: string; why: string }) => {
-            asked['Ada'] = { outcome: `${error.code} ${error.why}`, abort: new AbortController() }
-          },
-        )
+        source({
+          user: 'user',
+          label: 'Ada',
+          attempt: 1,
+          previousWasWrong: false,
+          minBytes: 6,
+          maxBytes: 8,
+          alphabet: 'digits',
+          lastTry: false,
+          signal,
+        }).catch((error: { code: string; why: string }) => {
+          asked['Ada'] = { outcome: `${error.code} ${error.why}`, abort: new AbortController() }
+        })
       })
       expect(await outcomes()).toEqual({ Ada: 'ui/no-dialog not-connected' })
     })

@@ -158,7 +158,10 @@ const rows = (): readonly Row[] => {
     arrays('decodeTlv', hex('5f2f020102'), (bytes) => apdu.decodeTlv(bytes)),
     arrays('decodeTlvs', hex('5f2f020102810101'), (bytes) => apdu.decodeTlvs(bytes)),
     arrays('findTlv', hex('5f2f020102810101'), (bytes) => apdu.findTlv(bytes, 0x81)),
+    arrays('firstTlv', hex('5f2f020102810101ff'), (bytes) => apdu.firstTlv(bytes, 0x81)),
+    all('isExtended', hex('00cb3fff00000000'), (bytes) => apdu.isExtended(bytes)),
     arrays('encodeTlv', letter, (bytes) => apdu.encodeTlv(0x81, bytes)),
+    arrays('isPivApplication', hex('61084f06000010000100'), (bytes) => piv.isPivApplication(bytes)),
     arrays('decodeDiscovery', hex('7e124f0ba0000003080000100001005f2f024010'), (bytes) =>
       piv.decodeDiscovery(bytes),
     ),

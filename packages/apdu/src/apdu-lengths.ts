@@ -1,4 +1,5 @@
 /** What an encoded command says of itself, and the limits of short APDUs: for whoever does not encode any. */
+import { viewOf } from './bytes.ts'
 import type { ChannelLimits } from './ports.ts'
 
 /** CLA, INS, P1, P2, Lc, 255 bytes, Le. */
@@ -15,7 +16,8 @@ export function shortLimits({ commandBytes, responseBytes }: ChannelLimits): Cha
 
 /** Whether an encoded command has extended length fields. */
 export function isExtended(command: Uint8Array): boolean {
-  return command.length > 5 && command[4] === 0
+  const bytes = viewOf(command)
+  return bytes.length > 5 && bytes[4] === 0
 }
 
 /** READ BINARY, GET RESPONSE and GET DATA, even or odd, of the interindustry class: they change nothing on the card. */

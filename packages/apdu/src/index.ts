@@ -1,14 +1,16 @@
-/** Commands, status words, TLV, ATR, the ports and the errors. The applets have entries of their own. */
+/** Commands, status words, TLV, ATR, card applications and their PINs, the ports and the errors. The applets have entries of their own. */
 export type * from './abort.ts'
 export * from './apdu-lengths.ts'
 export * from './atr.ts'
 export * from './bytes.ts'
+export * from './card-application.ts'
 export * from './command.ts'
 export * from './errors.ts'
 export * from './exchange.ts'
 export * from './historical-bytes.ts'
 export * from './inflate.ts'
 export * from './locked-connection.ts'
+export * from './pin-reference.ts'
 export type * from './ports.ts'
 export * from './sealed.ts'
 export * from './status-words.ts'

@@ -99,6 +99,10 @@ export class LockedConnection implements CardConnection {
     return this.#ended
   }
 
+  get hasPinPad(): boolean {
+    return this.#link.pinPad !== undefined
+  }
+
   /** Whether a transaction holds the lock. */
   get busy(): boolean {
     return this.#running !== undefined

@@ -96,6 +96,8 @@ export interface PinTemplate {
 export interface CardConnection {
   /** Fulfils once, with the reason; never rejects. */
   readonly gone: Promise<CardGoneError>
+  /** Whether PINs can be typed on the reader. */
+  readonly hasPinPad: boolean
   /** 'shared' (PC/SC): `undisturbed` is never assumed. */
   readonly access: 'exclusive' | 'shared'
   /** The only lock of a card. Nested calls reject. */

@@ -69,9 +69,26 @@ export function decodeTlv(bytes: Uint8Array): Tlv {
 
 /** Reads data objects until the last byte; values are views, not copies. Throws MalformedError. */
 export function decodeTlvs(source: Uint8Array): Tlv[] {
+  return [...tlvsOf(source)]
+}
+
+/** The value of the first data object with this tag; undefined where there is none. Throws MalformedError. */
+export function findTlv(bytes: Uint8Array, tag: number): Uint8Array | undefined {
+  return decodeTlvs(bytes).find((tlv) => tlv.tag === tag)?.value
+}
+
+/**
+ * The first data object, or the first with this tag, whatever bytes follow it: some cards answer more than the object.
+ * undefined: there is none. Throws MalformedError if the object itself, or one before it, is not whole.
+ */
+export function firstTlv(source: Uint8Array, tag?: number): Tlv | undefined {
+  for (const tlv of tlvsOf(source)) if (tag === undefined || tlv.tag === tag) return tlv
+  return undefined
+}
+
+function* tlvsOf(source: Uint8Array): Generator<Tlv, void> {
   // An ArrayBuffer has no length, and would hold nothing.
   const bytes = viewOf(source)
-  const found: Tlv[] = []
   let offset = 0
   while (offset < bytes.length) {
     const header = headerAt(bytes, offset)
@@ -85,15 +102,9 @@ export function decodeTlvs(source: Uint8Array): Tlv[] {
         `a value of ${header.valueBytes} bytes where ${bytes.length - start} are left`,
       )
     }
-    found.push({ tag: header.tag, value: bytes.subarray(start, end) })
+    yield { tag: header.tag, value: bytes.subarray(start, end) }
     offset = end
   }
-  return found
-}
-
-/** The value of the first data object with this tag; undefined where there is none. Throws MalformedError. */
-export function findTlv(bytes: Uint8Array, tag: number): Uint8Array | undefined {
-  return decodeTlvs(bytes).find((tlv) => tlv.tag === tag)?.value
 }
 
 /** One data object in the shortest form; a tag of up to four bytes as one number, the value in parts. */

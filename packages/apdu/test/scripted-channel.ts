@@ -1,5 +1,12 @@
 /** A channel that answers what it was told to, in order, and is loud about anything else. */
-import { type CardChannel, type ChannelLimits, fromHex, toHex } from '../src/index.ts'
+import {
+  type CardChannel,
+  type CardConnection,
+  type ChannelLimits,
+  fromHex,
+  type PinPad,
+  toHex,
+} from '../src/index.ts'
 
 export const short: ChannelLimits = { extended: false, commandBytes: 261, responseBytes: 256 }
 export const extended: ChannelLimits = { extended: true, commandBytes: 65544, responseBytes: 65536 }
@@ -8,7 +15,8 @@ export class ScriptedChannel implements CardChannel {
   readonly atr: Uint8Array = fromHex('3b00')
   readonly limits: ChannelLimits
   undisturbed = true
-  readonly vouchesForCard = true
+  vouchesForCard = true
+  pinPad?: PinPad
   /** The very arrays that were handed to transmit. */
   readonly received: Uint8Array[] = []
   onTransmit: (() => void) | undefined
@@ -35,6 +43,17 @@ export class ScriptedChannel implements CardChannel {
 
   reset(): Promise<Uint8Array> {
     return Promise.reject(new Error('Not in the script: reset'))
+  }
+}
+
+/** A connection all of whose transactions get this channel. */
+export function connectionOf(channel: CardChannel): CardConnection {
+  return {
+    gone: new Promise(() => {}),
+    access: 'exclusive',
+    hasPinPad: channel.pinPad !== undefined,
+    transaction: (_owner, work) => work(channel),
+    close: () => Promise.resolve(),
   }
 }
 

@@ -96,20 +96,20 @@ describe.each(Object.entries(makes))('%s', (_, make) => {
     const card = createPivCard({ protocols: 'T=0' })
     const { slot, source, clock } = put(make, card)
     const connection = await inTime(clock, (await slot()).connect())
-    const applet = new PivApplet()
+    const applet = new PivApplet(connection)
     const nineC = pivSlot(0x9c) as PivSlot
     const digest = createHash('sha256').update('a challenge').digest()
     const work = connection.transaction(applet, async (channel) => {
       await applet.select(channel)
       const certificate = await applet.readCertificate(channel, nineC)
-      await applet.verifyPin(channel, new TextEncoder().encode('123456'))
+      await applet.pin.verify(channel, new TextEncoder().encode('123456'))
       const input = { tag: 0x81, value: digest } as const
       return { certificate, signature: await applet.generalAuthenticate(channel, 0x11, nineC.key, input) }
     })
     const { certificate, signature } = await inTime(clock, work)
     const { publicKey } = new X509Certificate(certificate?.der as Uint8Array)
     expect(verify('sha256', Buffer.from('a challenge'), publicKey, signature)).toBe(true)
-    expect(card.log.filter(({ ins }) => ins === 0x20)).toHaveLength(1)
+    expect(card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)).toHaveLength(1)
     await inTime(clock, source.close())
     expect(card.pinVerified).toBe(false)
   })

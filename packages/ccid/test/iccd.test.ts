@@ -94,11 +94,11 @@ describe('a token on the control pipe', () => {
     const card = createPivCard()
     const { slot, source, clock } = put(card)
     const connection = await (await slot()).connect()
-    const applet = new PivApplet()
+    const applet = new PivApplet(connection)
     const work = connection.transaction(applet, async (channel) => {
       await applet.select(channel)
       const object = await applet.readObject(channel, (pivSlot(0x9a) as PivSlot).certificateTag)
-      await applet.verifyPin(channel, new TextEncoder().encode('123456'))
+      await applet.pin.verify(channel, new TextEncoder().encode('123456'))
       return object?.length
     })
     expect(await inTime(clock, work)).toBeGreaterThan(800)

@@ -1,5 +1,5 @@
 /** Readers at TPDU level: the host speaks T=0 or T=1 with the card, and negotiates where the reader does not. */
-import { decodeResponse, exchange, NotSupportedError } from '@webtoki/apdu'
+import { type CardConnection, decodeResponse, exchange, NotSupportedError } from '@webtoki/apdu'
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
 import {
   type ContactOptions,
@@ -31,11 +31,11 @@ function put(profile: ReaderProfile, options: PivCardOptions, contact: ContactOp
 async function work(made: ReturnType<typeof put>, protocol?: 'T=0' | 'T=1') {
   const slot = await made.slot()
   const connection = await slot.connect(protocol === undefined ? {} : { protocol })
-  const applet = new PivApplet()
+  const applet = new PivApplet(connection)
   const got = await connection.transaction(applet, async (channel) => {
     await applet.select(channel)
     const object = await applet.readObject(channel, nineA.certificateTag)
-    await applet.verifyPin(channel, new TextEncoder().encode('123456'))
+    await applet.pin.verify(channel, new TextEncoder().encode('123456'))
     return object
   })
   await connection.close()
@@ -76,11 +76,11 @@ describe.each(Object.entries(profiles))('%s', (_, profile) => {
     const slot = await made.slot()
     const connection = await slot.connect()
     made.reader.faults.schedule({ kind: 'mute-card', ends: 'until-reset' })
-    const select = (channel: Parameters<typeof exchange>[0]) => new PivApplet().select(channel)
-    await expect(inTime(made.clock, connection.transaction({}, select))).rejects.toThrow('does not answer')
+    const select = (on: CardConnection) => new PivApplet(on).transaction(async () => {})
+    await expect(inTime(made.clock, select(connection))).rejects.toThrow('does not answer')
     expect(made.reader.counters.apdus).toBe(0)
     const again = await inTime(made.clock, slot.connect())
-    await inTime(made.clock, again.transaction({}, select))
+    await inTime(made.clock, select(again))
     await made.source.close()
   })
 })
@@ -169,7 +169,7 @@ describe('over T=1', () => {
     const connection = await slot.connect()
     await inTime(
       made.clock,
-      connection.transaction({}, (channel) => new PivApplet().select(channel)),
+      new PivApplet(connection).transaction(async () => {}),
     )
     await made.source.close()
     expect(made.reader.counters.apdus).toBe(1)

@@ -1,6 +1,7 @@
 /** Attributes, typed one by one: PKCS#11 v2.40, 4 "Objects". */
 import { copyOf, equalBytes, isByteSource } from '@webtoki/apdu'
-import type { CKA, CKC, CKK, CKO } from './constants.ts'
+import { CKA, type CKC, type CKK, type CKO, CKR } from './constants.ts'
+import { CryptokiError } from './errors.ts'
 
 /** What each attribute's value is. Big integers are big-endian bytes without a sign byte; names and keys are DER. */
 export interface AttributeTypes {
@@ -33,6 +34,7 @@ export interface AttributeTypes {
   readonly [CKA.MODULUS_BITS]: number
   readonly [CKA.PUBLIC_EXPONENT]: Uint8Array
   readonly [CKA.PUBLIC_KEY_INFO]: Uint8Array
+  readonly [CKA.VALUE_LEN]: number
   readonly [CKA.EXTRACTABLE]: boolean
   readonly [CKA.LOCAL]: boolean
   readonly [CKA.NEVER_EXTRACTABLE]: boolean
@@ -59,12 +61,62 @@ export function attributeTypesOf(template: Attributes): readonly (keyof Attribut
   return types.filter((type) => template[type] !== undefined)
 }
 
-/** A copy of a template: what its owner writes into it later does not count. */
+const kinds: ReadonlyMap<number, 'boolean' | 'number' | 'string' | 'bytes'> = /* @__PURE__ */ new Map<
+  number,
+  'boolean' | 'number' | 'string' | 'bytes'
+>([
+  [CKA.CLASS, 'number'],
+  [CKA.LABEL, 'string'],
+  [CKA.APPLICATION, 'string'],
+  [CKA.CERTIFICATE_TYPE, 'number'],
+  [CKA.CERTIFICATE_CATEGORY, 'number'],
+  [CKA.KEY_TYPE, 'number'],
+  [CKA.MODULUS_BITS, 'number'],
+  [CKA.VALUE_LEN, 'number'],
+  ...[
+    CKA.VALUE,
+    CKA.OBJECT_ID,
+    CKA.ISSUER,
+    CKA.SERIAL_NUMBER,
+    CKA.SUBJECT,
+    CKA.ID,
+    CKA.MODULUS,
+    CKA.PUBLIC_EXPONENT,
+    CKA.PUBLIC_KEY_INFO,
+    CKA.EC_PARAMS,
+    CKA.EC_POINT,
+  ].map((type) => [type, 'bytes'] as const),
+])
+
+/** Attribute types by number; all that have no other kind are booleans. */
+const types: ReadonlySet<number> = /* @__PURE__ */ new Set<number>(Object.values(CKA))
+
+/**
+ * A copy of a template: what its owner writes into it later does not count. Throws CKR_ATTRIBUTE_TYPE_INVALID and
+ * CKR_ATTRIBUTE_VALUE_INVALID, which say which attribute.
+ */
 export function templateAtCall(template: Attributes): Attributes {
+  if (typeof template !== 'object' || template === null)
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the template is not an object of attributes' })
   const entries = Object.entries(template as Readonly<Record<string, unknown>>)
-  return Object.fromEntries(
-    entries.map(([type, value]) => [type, isByteSource(value) ? copyOf(value) : value]),
-  )
+  return Object.fromEntries(entries.map(([type, value]) => [type, attributeAtCall(type, value)]))
+}
+
+function attributeAtCall(type: string, value: unknown): unknown {
+  if (!types.has(Number(type)))
+    throw new CryptokiError(CKR.ATTRIBUTE_TYPE_INVALID, {
+      detail: `the template has "${type}", which is not an attribute type; write [CKA.CLASS] and alike`,
+    })
+  const kind = kinds.get(Number(type)) ?? 'boolean'
+  if (kind === 'bytes' && isByteSource(value)) return copyOf(value)
+  if (typeof value === kind) return value
+  throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID, {
+    detail: `the template's ${attributeName(Number(type))} must be ${kind === 'bytes' ? 'a Uint8Array' : `a ${kind}`}`,
+  })
+}
+
+function attributeName(type: number): string {
+  return `CKA_${Object.entries(CKA).find(([, each]) => each === type)?.[0]}`
 }
 
 function isSame(a: unknown, b: unknown): boolean {

@@ -1,19 +1,21 @@
 /** The library: slot sources below, token drivers beside, slots above (PKCS#11 v2.40, 5.4 and 5.5). */
 import type { CardSlot, SlotSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
-import { combineLatest, map, type Observable, of, shareReplay } from 'rxjs'
+import { combineLatest, map, type Observable, of, shareReplay, switchMap } from 'rxjs'
 import { platformRandomBytes } from './random.ts'
 import type { SessionPolicy } from './session.ts'
-import { Slot, type SlotSettings } from './slot.ts'
+import { CardPlace, type Slot, type SlotSettings } from './slot.ts'
 import type { TokenDriver } from './token.ts'
 
 /** What a library is made of. */
 export interface CryptokiOptions extends Partial<SessionPolicy> {
   readonly sources: readonly SlotSource[]
-  /** Tried in this order; the first whose applet the card has serves it. */
+  /** Which applications of cards are known. A card's tokens are in the order of these. */
   readonly drivers: readonly TokenDriver[]
   /** Default: `crypto.getRandomValues`. */
   readonly randomBytes?: (bytes: number) => Uint8Array
+  /** Milliseconds since any moment. Default: `Date.now`. */
+  readonly now?: () => number
 }
 
 /** C_Initialize is the constructor, C_Finalize is `close`. */
@@ -22,7 +24,7 @@ export class Cryptoki extends Closable {
   readonly slots$: Observable<readonly Slot[]>
   readonly #sources: readonly SlotSource[]
   readonly #settings: SlotSettings
-  readonly #slots = new Map<CardSlot, Slot>()
+  readonly #places = new Map<CardSlot, CardPlace>()
   #closing: Promise<void> | undefined
 
   constructor(options: CryptokiOptions) {
@@ -31,29 +33,38 @@ export class Cryptoki extends Closable {
     this.#settings = {
       drivers: options.drivers,
       randomBytes: options.randomBytes ?? platformRandomBytes,
+      now: options.now ?? Date.now,
+      isClosed: () => this.#closing !== undefined,
       policy: {
         onConflict: options.onConflict ?? 'reject',
         oneCallWhileActive: options.oneCallWhileActive ?? 'reject',
         login: options.login ?? 'explicit',
+        dualOperations: options.dualOperations ?? true,
       },
     }
     const lists = this.#sources.map((source) => source.slots$)
     const joined = lists.length === 0 ? of([]) : combineLatest(lists)
     this.slots$ = joined.pipe(
+      switchMap((each) => {
+        const places = this.#placesOf(each.flat())
+        return places.length === 0 ? of([]) : combineLatest(places.map(({ slots$ }) => slots$))
+      }),
       // Replayed to everybody: frozen, so that nobody can empty it for the next.
-      map((each) => Object.freeze(this.#slotsOf(each.flat()))),
+      map((each) => Object.freeze(each.flat())),
       shareReplay({ bufferSize: 1, refCount: false }),
     )
   }
 
-  #slotsOf(cards: readonly CardSlot[]): readonly Slot[] {
-    for (const card of this.#slots.keys()) if (!cards.includes(card)) this.#slots.delete(card)
+  #placesOf(cards: readonly CardSlot[]): readonly CardPlace[] {
+    for (const [card, place] of this.#places) {
+      if (cards.includes(card)) continue
+      this.#places.delete(card)
+      place.end()
+    }
     return cards.map((card) => {
-      const known = this.#slots.get(card)
-      if (known !== undefined) return known
-      const slot = new Slot(card, this.#settings)
-      this.#slots.set(card, slot)
-      return slot
+      const place = this.#places.get(card) ?? new CardPlace(card, this.#settings)
+      this.#places.set(card, place)
+      return place
     })
   }
 
@@ -64,7 +75,8 @@ export class Cryptoki extends Closable {
   }
 
   async #close(): Promise<void> {
-    await Promise.allSettled([...this.#slots.values()].map((slot) => slot.closeAllSessions()))
+    await Promise.allSettled([...this.#places.values()].map((place) => place.close()))
     await Promise.allSettled(this.#sources.map(async (source) => source.close()))
+    for (const place of this.#places.values()) place.end()
   }
 }

@@ -11,3 +11,16 @@ export type DigestName =
   | 'SHA3-256'
   | 'SHA3-384'
   | 'SHA3-512'
+
+/** Length of each digest, in bytes. */
+export const digestBytes: Readonly<Record<DigestName, number>> = {
+  'SHA-1': 20,
+  'SHA-224': 28,
+  'SHA-256': 32,
+  'SHA-384': 48,
+  'SHA-512': 64,
+  'SHA3-224': 28,
+  'SHA3-256': 32,
+  'SHA3-384': 48,
+  'SHA3-512': 64,
+}

@@ -1,5 +1,6 @@
 /** The one error that leaves this room: a return value of PKCS#11, with what caused it. */
 import { isSmartcardError, SmartcardError } from '@webtoki/apdu'
+import type { OperationType } from './operation-rules.ts'
 import { CKR, ckrName } from './constants.ts'
 
 /** What a person can do about it, or what it means. Not every code has a sentence of its own. */
@@ -40,6 +41,8 @@ const sentences: ReadonlyMap<number, string> = /* @__PURE__ */ new Map([
 export interface CryptokiErrorOptions extends ErrorOptions {
   /** More than the code tells, in place of its usual sentence. */
   readonly detail?: string
+  /** CKR_OPERATION_ACTIVE: the operations that stand in the way. */
+  readonly active?: readonly OperationType[]
 }
 
 /** `rv` is the return value, `rvName` its name; `cause` says what the card, the reader or the caller did. */
@@ -47,12 +50,15 @@ export class CryptokiError extends SmartcardError {
   readonly code = 'cryptoki'
   readonly rv: CKR
   readonly rvName: string
+  /** With CKR_OPERATION_ACTIVE: the operations that are active. */
+  readonly active?: readonly OperationType[]
   constructor(rv: CKR, options: CryptokiErrorOptions = {}) {
-    const { detail, ...rest } = options
+    const { detail, active, ...rest } = options
     const sentence = detail ?? sentences.get(rv)
     super(sentence === undefined ? `${ckrName(rv)}.` : `${ckrName(rv)}: ${sentence}.`, rest)
     this.rv = rv
     this.rvName = ckrName(rv)
+    if (active !== undefined) this.active = Object.freeze([...active])
   }
 }
 

@@ -5,19 +5,25 @@ export * from './constants.ts'
 export { Cryptoki, type CryptokiOptions } from './cryptoki.ts'
 export * from './errors.ts'
 export * from './mechanisms.ts'
-export type { FindOptions } from './insertion.ts'
 export { CkObject } from './object.ts'
 export { MemoryObjectCache, type ObjectCache } from './object-cache.ts'
-export { Operation, type OperationEvent, type ResultOptions } from './operation.ts'
+export { ActiveOperation, type OutputOptions } from './engine.ts'
+export type * from './key-use.ts'
+export { Operation, type ResultOptions } from './operation.ts'
 export * from './operation-rules.ts'
-export type { PinRequest, PinSource } from './pin.ts'
+export { MAX_RESULT_BYTES } from './output.ts'
+export type { PinAnswer, PinRequest, PinSource } from './pin.ts'
+export { type OperationEvent, Progress } from './progress.ts'
 export {
+  type KeyOptions,
+  type LoginOptions,
+  type OperationOptions,
   type OperationSpec,
   type ResultOf,
-  type SignOptions,
-  Session,
+  type Session,
   type SessionPolicy,
 } from './session.ts'
 export { type SessionOptions, Slot } from './slot.ts'
 export type { DataSource } from './source.ts'
 export type * from './token.ts'
+export type { FindOptions } from './token-context.ts'

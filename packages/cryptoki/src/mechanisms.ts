@@ -1,7 +1,8 @@
 /** Mechanisms that sign and digest: PKCS#11 v2.40 mechanisms, 2.1 (RSA), 2.3 (EC), 2.17 to 2.22 (SHA). */
+import { copyOf, isByteSource } from '@webtoki/apdu'
 import type { DigestName as SignatureHash } from '@webtoki/apdu/piv'
 import { CKG, CKM, CKR } from './constants.ts'
-import type { DigestName } from './digest-name.ts'
+import { type DigestName, digestBytes } from './digest-name.ts'
 import { CryptokiError } from './errors.ts'
 
 /** CK_RSA_PKCS_PSS_PARAMS. */
@@ -19,12 +20,23 @@ export interface Mechanism {
   readonly type: number
   /** PSS: needed where the mechanism hashes nothing itself; else default to its hash, and a salt as long as that. */
   readonly pss?: PssMechanismParameters
+  /** AES: the initialisation vector, or the first counter block of CKM_AES_CTR; 16 bytes. */
+  readonly iv?: Uint8Array
 }
 
 /** A copy: what its owner writes into it later does not count. */
 export function mechanismAtCall(mechanism: Mechanism): Mechanism {
-  const { pss } = mechanism
-  return pss === undefined ? { ...mechanism } : { ...mechanism, pss: { ...pss } }
+  const { pss, iv } = mechanism
+  return {
+    ...mechanism,
+    ...(pss === undefined ? {} : { pss: { ...pss } }),
+    ...(isByteSource(iv) ? { iv: copyOf(iv) } : {}),
+  }
+}
+
+/** Throws CKR_MECHANISM_PARAM_INVALID if a mechanism that takes none has parameters. */
+export function refuseParameters({ pss, iv }: Mechanism): void {
+  if (pss !== undefined || iv !== undefined) throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
 }
 
 /** CK_MECHANISM_INFO. */
@@ -43,7 +55,11 @@ export interface SignMechanism {
   readonly hash: SignatureHash | undefined
 }
 
-const signMechanisms: ReadonlyMap<number, SignMechanism> = /* @__PURE__ */ new Map<number, SignMechanism>([
+/** All signature mechanisms that are known here. */
+export const signMechanisms: ReadonlyMap<number, SignMechanism> = /* @__PURE__ */ new Map<
+  number,
+  SignMechanism
+>([
   [CKM.RSA_PKCS, { keyType: 'rsa', padding: 'pkcs1', hash: undefined }],
   [CKM.RSA_X_509, { keyType: 'rsa', padding: 'raw-x509', hash: undefined }],
   [CKM.RSA_PKCS_PSS, { keyType: 'rsa', padding: 'pss', hash: undefined }],
@@ -70,7 +86,8 @@ export function signMechanism(type: number): SignMechanism | undefined {
   return signMechanisms.get(type)
 }
 
-const digestMechanisms: ReadonlyMap<number, DigestName> = /* @__PURE__ */ new Map<number, DigestName>([
+/** All digest mechanisms. */
+export const digestMechanisms: ReadonlyMap<number, DigestName> = /* @__PURE__ */ new Map<number, DigestName>([
   [CKM.SHA_1, 'SHA-1'],
   [CKM.SHA224, 'SHA-224'],
   [CKM.SHA256, 'SHA-256'],
@@ -87,6 +104,9 @@ export function digestMechanism(type: number): DigestName | undefined {
   return digestMechanisms.get(type)
 }
 
+/** Ciphers of session keys. */
+export const aesMechanisms: readonly number[] = [CKM.AES_ECB, CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.AES_CTR]
+
 const mgfHashes: ReadonlyMap<number, SignatureHash> = /* @__PURE__ */ new Map<number, SignatureHash>([
   [CKG.MGF1_SHA1, 'SHA-1'],
   [CKG.MGF1_SHA224, 'SHA-224'],
@@ -95,13 +115,7 @@ const mgfHashes: ReadonlyMap<number, SignatureHash> = /* @__PURE__ */ new Map<nu
   [CKG.MGF1_SHA512, 'SHA-512'],
 ])
 
-const hashBytes: Readonly<Record<SignatureHash, number>> = {
-  'SHA-1': 20,
-  'SHA-224': 28,
-  'SHA-256': 32,
-  'SHA-384': 48,
-  'SHA-512': 64,
-}
+const signatureHashes: ReadonlySet<string> = /* @__PURE__ */ new Set(mgfHashes.values())
 
 /** The hashes and the salt of a PSS mechanism. Throws CKR_MECHANISM_PARAM_INVALID. */
 export function pssParametersOf(mechanism: Mechanism): {
@@ -113,11 +127,11 @@ export function pssParametersOf(mechanism: Mechanism): {
   const { pss } = mechanism
   if (pss === undefined) {
     if (own === undefined) throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
-    return { hash: own, mgfHash: own, saltBytes: hashBytes[own] }
+    return { hash: own, mgfHash: own, saltBytes: digestBytes[own] }
   }
   const hash = digestMechanism(pss.hash)
   const mgfHash = mgfHashes.get(pss.mgf)
-  const isHash = hash !== undefined && Object.hasOwn(hashBytes, hash)
+  const isHash = hash !== undefined && signatureHashes.has(hash)
   if (!isHash || mgfHash === undefined || (own !== undefined && own !== hash)) {
     throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
   }

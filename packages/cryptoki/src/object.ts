@@ -1,7 +1,7 @@
 /** Objects of a token as an application holds them: PKCS#11 v2.40, 4 "Objects". */
 import { sealed } from '@webtoki/apdu'
 import type { AttributeTypes, Attributes } from './attributes.ts'
-import { CKA, CKR } from './constants.ts'
+import { CKA, CKO, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import type { TokenObject } from './token.ts'
 
@@ -13,36 +13,57 @@ export interface HandleScope {
 
 /** A handle. Valid while its token is inserted; a private object's handle ends for good when its user logs out. */
 export class CkObject {
-  /** All attributes that the token tells of this object. Frozen; each reading of bytes gives a copy. */
-  readonly attributes: Attributes
+  readonly #attributes: Attributes
   readonly #source: TokenObject
   readonly #scope: HandleScope
   readonly #loginEpoch: number
+  #isDestroyed = false
 
   constructor(scope: HandleScope, source: TokenObject, attributes: Attributes) {
     this.#scope = scope
     this.#source = source
     this.#loginEpoch = scope.loginEpoch
-    this.attributes = sealed(attributes)
+    this.#attributes = sealed(attributes)
     // What this handle may do is what its attributes say: nobody puts others in their place.
     Object.freeze(this)
   }
 
-  /** One attribute. Throws CKR_ATTRIBUTE_TYPE_INVALID where the object has none of that type. */
+  /**
+   * All attributes that the token tells of this object. Frozen; each reading of bytes gives a copy. CKA_ALWAYS_AUTHENTICATE
+   * becomes true if the card turns out to want the PIN for each use.
+   */
+  get attributes(): Attributes {
+    const { access } = this.#source
+    if (access?.needs !== 'context-pin' || this.#attributes[CKA.ALWAYS_AUTHENTICATE] === true)
+      return this.#attributes
+    return sealed({ ...this.#attributes, [CKA.ALWAYS_AUTHENTICATE]: true })
+  }
+
+  /** One attribute. Throws CKR_ATTRIBUTE_SENSITIVE for the secret of a key, CKR_ATTRIBUTE_TYPE_INVALID if there is none of that type. */
   get<K extends keyof AttributeTypes>(type: K): AttributeTypes[K] {
-    const value = this.attributes[type]
-    if (value === undefined) throw new CryptokiError(CKR.ATTRIBUTE_TYPE_INVALID)
-    return value as AttributeTypes[K]
+    const { attributes } = this
+    const value = attributes[type]
+    if (value !== undefined) return value as AttributeTypes[K]
+    const isSecret = type === CKA.VALUE && secretClasses.has(attributes[CKA.CLASS])
+    throw new CryptokiError(isSecret ? CKR.ATTRIBUTE_SENSITIVE : CKR.ATTRIBUTE_TYPE_INVALID)
   }
 
   get isPrivate(): boolean {
-    return this.attributes[CKA.PRIVATE] === true
+    return this.#attributes[CKA.PRIVATE] === true
   }
 
-  /** The token's own object. Throws `rv` where this handle is not (or no longer) one of that scope. */
+  /** The token's own object. Throws `rv` if this handle is not (or no longer) one of that scope. */
   sourceFor(scope: HandleScope, rv: CKR): TokenObject {
     const isStale = this.isPrivate && this.#loginEpoch !== scope.loginEpoch
-    if (scope !== this.#scope || isStale) throw new CryptokiError(rv)
+    if (scope !== this.#scope || isStale || this.#isDestroyed) throw new CryptokiError(rv)
     return this.#source
   }
+
+  /** C_DestroyObject, or its session ended: the handle is void. */
+  destroy(): void {
+    this.#isDestroyed = true
+    this.#source.destroy?.()
+  }
 }
+
+const secretClasses: ReadonlySet<CKO | undefined> = /* @__PURE__ */ new Set([CKO.PRIVATE_KEY, CKO.SECRET_KEY])

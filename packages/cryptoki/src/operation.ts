@@ -1,20 +1,10 @@
 /** Operations that run once, awaited or subscribed to: the first use is Init, each input Update, its completion Final, unsubscribing abandons (PKCS#11 v2.20, 6.6 "Operations, sessions, and threads"). */
-import { AbortedError, type AbortSignalLike, type TransmitOptions, type WaitReason } from '@webtoki/apdu'
-import { NEVER, Observable, ReplaySubject, share, takeUntil } from 'rxjs'
-import { Cancellation } from './cancellation.ts'
+import { AbortedError, type AbortSignalLike } from '@webtoki/apdu'
+import { NEVER, Observable, ReplaySubject, share, type Subscriber, takeUntil } from 'rxjs'
 import { CKR } from './constants.ts'
+import type { ActiveOperation } from './engine.ts'
 import { CryptokiError } from './errors.ts'
-import type { OperationType } from './operation-rules.ts'
-
-/** What a running operation tells; the last event is `done`. */
-export type OperationEvent<T> =
-  | { readonly phase: 'collecting'; readonly bytes: number }
-  | { readonly phase: 'output'; readonly chunk: Uint8Array }
-  | { readonly phase: 'awaiting-pin' }
-  | { readonly phase: 'awaiting-pin-pad' }
-  | { readonly phase: 'awaiting-touch' }
-  | { readonly phase: 'awaiting-card'; readonly why: 'queued' | 'working' }
-  | { readonly phase: 'done'; readonly value: T }
+import { type OperationEvent, Progress } from './progress.ts'
 
 /** How a caller waits for an operation. */
 export interface ResultOptions<T> {
@@ -114,71 +104,6 @@ function canceledBy(signal: AbortSignalLike | undefined): Observable<never> {
   })
 }
 
-/** One place in a session, held by one operation from Init until it ends. */
-export class ActiveOperation {
-  readonly type: OperationType
-  /** Whether logging out ends it: it holds a private key, or it is a search. */
-  readonly endsOnLogout: boolean
-  readonly #leave: (operation: ActiveOperation) => void
-  #active = true
-  /** Set by whoever runs it: told when the operation is ended from outside. */
-  onCancel: (error: unknown) => void = () => {}
-
-  constructor(type: OperationType, endsOnLogout: boolean, leave: (operation: ActiveOperation) => void) {
-    this.type = type
-    this.endsOnLogout = endsOnLogout
-    this.#leave = leave
-  }
-
-  get active(): boolean {
-    return this.#active
-  }
-
-  /** Frees the place; false where it was free already. */
-  release(): boolean {
-    if (!this.#active) return false
-    this.#active = false
-    this.#leave(this)
-    return true
-  }
-
-  /** Ends it from outside: the place is free before the error is told. */
-  cancel(error: unknown): void {
-    if (this.release()) this.onCancel(error)
-  }
-}
-
-/** What a running operation may do: tell how far it is, and hear that it has ended. */
-export class Progress {
-  readonly signal: Cancellation = new Cancellation()
-  readonly #next: (event: OperationEvent<never>) => void
-
-  constructor(next: (event: OperationEvent<never>) => void) {
-    this.#next = next
-  }
-
-  tell(event: OperationEvent<never>): void {
-    if (!this.signal.aborted) this.#next(event)
-  }
-
-  /** Throws the reason where the operation has ended meanwhile. */
-  check(): void {
-    if (this.signal.aborted) throw this.signal.reason
-  }
-
-  /** For calls to the card: the signal goes down, waits come up as events. */
-  get transmitOptions(): TransmitOptions {
-    return { signal: this.signal, onWait: (why) => this.tell(waitEvents[why]) }
-  }
-}
-
-const waitEvents: Readonly<Record<WaitReason, OperationEvent<never>>> = {
-  queue: { phase: 'awaiting-card', why: 'queued' },
-  'time-extension': { phase: 'awaiting-card', why: 'working' },
-  touch: { phase: 'awaiting-touch' },
-  'pin-pad': { phase: 'awaiting-pin-pad' },
-}
-
 /** What a successful Init leaves: the places taken, and the work from Update to Final. */
 export interface Started<T> {
   readonly operations: readonly ActiveOperation[]
@@ -189,9 +114,23 @@ export interface Started<T> {
   run(progress: Progress): Promise<T>
 }
 
-/** Makes the operation around `init`, which is synchronous: what it refuses, it refuses before anything is touched. */
-export function operation<T>(init: () => Started<T>, translate: (error: unknown) => unknown): Operation<T> {
-  const events$ = new Observable<OperationEvent<T>>((subscriber) => {
+/** Where an Init waits for its place (`onConflict: 'wait'`). */
+export interface WaitingLine {
+  mustWait(): boolean
+  /** `begin` is called once it fits. Returns how to leave the line. */
+  wait(begin: () => void): () => void
+}
+
+/**
+ * Makes the operation around `init`, which is synchronous: what it refuses, it refuses before anything is touched. With a
+ * line, an Init that does not fit yet is made when it does.
+ */
+export function operation<T>(
+  init: () => Started<T>,
+  translate: (error: unknown) => unknown,
+  line?: WaitingLine,
+): Operation<T> {
+  const begin = (subscriber: Subscriber<OperationEvent<T>>): void => {
     let started: Started<T>
     try {
       started = init()
@@ -199,39 +138,57 @@ export function operation<T>(init: () => Started<T>, translate: (error: unknown)
       subscriber.error(translate(error))
       return
     }
-    const progress = new Progress((event) => subscriber.next(event))
-    let settled = false
-    // The one place where an operation ends: whoever comes second finds nothing left to do.
-    const settle = (reason: unknown): boolean => {
-      if (settled) return false
-      settled = true
-      for (const active of started.operations) active.release()
-      progress.signal.abort(reason)
-      return true
-    }
-    // Not returned at the end: an event may be told before that, and whoever hears it may unsubscribe.
-    subscriber.add(() => settle(new AbortedError()))
-    for (const active of started.operations) {
-      active.onCancel = (error) => {
-        if (settle(error)) subscriber.error(error)
+    drive(started, subscriber, translate)
+  }
+  return new Operation(
+    new Observable((subscriber) => {
+      if (!line?.mustWait()) {
+        begin(subscriber)
+        return
       }
+      subscriber.add(line.wait(() => begin(subscriber)))
+      subscriber.next({ phase: 'awaiting-card', why: 'queued' })
+    }),
+  )
+}
+
+/** From Init to the end. */
+function drive<T>(
+  started: Started<T>,
+  subscriber: Subscriber<OperationEvent<T>>,
+  translate: (error: unknown) => unknown,
+): void {
+  const progress = new Progress((event) => subscriber.next(event))
+  let settled = false
+  // The one place where an operation ends: whoever comes second finds nothing left to do.
+  const settle = (reason: unknown): boolean => {
+    if (settled) return false
+    settled = true
+    for (const active of started.operations) active.release()
+    progress.signal.abort(reason)
+    return true
+  }
+  // Not returned at the end: an event may be told before that, and whoever hears it may unsubscribe.
+  subscriber.add(() => settle(new AbortedError()))
+  for (const active of started.operations) {
+    active.onCancel = (error) => {
+      if (settle(error)) subscriber.error(error)
     }
-    started.announce?.()
-    // Whoever was told of its end has ended this one in turn.
-    if (settled) return
-    started.run(progress).then(
-      (value) => {
-        if (!settle(undefined)) return
-        subscriber.next({ phase: 'done', value })
-        subscriber.complete()
-      },
-      (error: unknown) => {
-        const translated = translate(error)
-        const isNews = settle(translated)
-        started.failed?.(error)
-        if (isNews) subscriber.error(translated)
-      },
-    )
-  })
-  return new Operation(events$)
+  }
+  started.announce?.()
+  // Whoever was told of its end has ended this one in turn.
+  if (settled) return
+  started.run(progress).then(
+    (value) => {
+      if (!settle(undefined)) return
+      subscriber.next({ phase: 'done', value })
+      subscriber.complete()
+    },
+    (error: unknown) => {
+      const translated = translate(error)
+      const isNews = settle(translated)
+      started.failed?.(error)
+      if (isNews) subscriber.error(translated)
+    },
+  )
 }

@@ -1,5 +1,5 @@
 /** Where PINs come from: asked for when they are needed, used once, and overwritten. */
-import { AbortedError, type AbortSignalLike, copyOf } from '@webtoki/apdu'
+import { AbortedError, type AbortSignalLike, copyOf, type PinFormat } from '@webtoki/apdu'
 import { Cancellation } from './cancellation.ts'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
@@ -12,11 +12,19 @@ export interface PinRequest {
   readonly label: string
   /** The reader that the card is in, by its friendly name. */
   readonly reader?: string
-  /** Absent where the card does not tell. */
+  /** Absent if the card does not tell. */
   readonly triesLeft?: number
-  /** The PIN is typed on the reader: the answer's bytes count for nothing. Asked for where the last try needs a yes. */
+  /** 1 for the first request; one more after each wrong PIN, until one is right. */
+  readonly attempt: number
+  /** Whether the PIN that was given before this request was wrong. */
+  readonly previousWasWrong: boolean
+  /** Shortest and longest PIN of the card, in bytes, and what it may consist of. */
+  readonly minBytes: number
+  readonly maxBytes: number
+  readonly alphabet: PinFormat['alphabet']
+  /** The PIN is typed on the reader: the answer's bytes count for nothing. Asked if the last attempt needs a yes. */
   readonly pinPad?: true
-  /** One try is left: it is spent only where the answer says `acceptLastTry`. */
+  /** One attempt is left: it is spent only if the answer says `acceptLastTry`. */
   readonly lastTry: boolean
   /** Aborts when nobody waits for the PIN any more: the dialog may close. */
   readonly signal: AbortSignalLike
@@ -28,40 +36,32 @@ export interface PinAnswer {
   readonly acceptLastTry?: true
 }
 
-/** Asks for one PIN; undefined: the person said no. */
-export type PinSource = (request: PinRequest) => Promise<PinAnswer | undefined>
+/** Asks for one PIN; undefined, or a rejection with an AbortError: the person said no. */
+export type PinSource = (request: PinRequest) => PinAnswer | undefined | Promise<PinAnswer | undefined>
 
 /** What the token knows when a PIN is needed. */
-export interface PinNeed {
-  readonly user: PinRequest['user']
-  readonly label: string
+export type PinNeed = Omit<PinRequest, 'triesLeft' | 'lastTry' | 'signal'> & {
   readonly triesLeft: number | undefined
-  readonly minBytes: number
-  readonly maxBytes: number
   readonly signal: AbortSignalLike | undefined
-  /** Nothing is typed in the page. */
-  readonly pinPad?: true
 }
 
 /**
- * Asks once. Rejects with CKR_FUNCTION_CANCELED where the person said no, CKR_PIN_LEN_RANGE where the PIN cannot be
- * right: nothing was sent, and no try is lost. The PIN is a copy, which the caller overwrites; the source's own bytes
- * are overwritten here.
+ * Asks once. Rejects with CKR_FUNCTION_CANCELED if the person said no, CKR_PIN_LEN_RANGE or CKR_PIN_INVALID if the PIN
+ * cannot be right: nothing was sent, and no attempt is lost. The PIN is a copy, which the caller overwrites; the source's
+ * own bytes are overwritten here.
  */
 export async function requestPin(source: PinSource, need: PinNeed): Promise<PinAnswer> {
-  const { user, label, triesLeft, minBytes, maxBytes } = need
+  const { triesLeft, minBytes, maxBytes, alphabet } = need
   const signal = need.signal ?? new Cancellation()
+  const { triesLeft: _tries, signal: _signal, ...rest } = need
   const request: PinRequest = {
-    user,
-    label,
+    ...rest,
     ...(triesLeft === undefined ? {} : { triesLeft }),
     lastTry: triesLeft === 1,
-    ...(need.pinPad === undefined ? {} : { pinPad: need.pinPad }),
     signal,
   }
-  const answer = await untilAborted(Promise.resolve(source(request)), signal)
-  if (answer === undefined || answer === null)
-    throw new CryptokiError(CKR.FUNCTION_CANCELED, { detail: 'no PIN was given' })
+  const answer = await untilAborted(ask(source, request), signal)
+  if (answer === undefined || answer === null) throw noPin()
   if (!hasPin(answer)) {
     const detail = 'a PIN is given as { pin }, bytes such as TextEncoder makes of a text; nothing was sent'
     throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
@@ -69,11 +69,30 @@ export async function requestPin(source: PinSource, need: PinNeed): Promise<PinA
   // The card may be in other hands for a while: what is written into the source's bytes meanwhile is not sent.
   const pin = copyOf(answer.pin)
   answer.pin.fill(0)
-  if (need.pinPad === undefined && (pin.length < minBytes || pin.length > maxBytes)) {
-    pin.fill(0)
-    throw new CryptokiError(CKR.PIN_LEN_RANGE)
+  const { acceptLastTry } = answer
+  if (need.pinPad === true) return { ...answer, pin }
+  const isLength = pin.length >= minBytes && pin.length <= maxBytes
+  if (isLength && (alphabet !== 'digits' || pin.every((byte) => byte >= 0x30 && byte <= 0x39)))
+    return acceptLastTry === undefined ? { pin } : { pin, acceptLastTry }
+  pin.fill(0)
+  if (!isLength) throw new CryptokiError(CKR.PIN_LEN_RANGE)
+  throw new CryptokiError(CKR.PIN_INVALID)
+}
+
+async function ask(source: PinSource, request: PinRequest): Promise<unknown> {
+  try {
+    return await source(request)
+  } catch (error) {
+    if ((error as { readonly name?: unknown } | undefined)?.name !== 'AbortError') throw error
+    throw noPin(error)
   }
-  return { ...answer, pin }
+}
+
+function noPin(cause?: unknown): CryptokiError {
+  return new CryptokiError(CKR.FUNCTION_CANCELED, {
+    detail: 'no PIN was given',
+    ...(cause === undefined ? {} : { cause }),
+  })
 }
 
 /** Pages without types answer anything; another realm's Uint8Array is one too. */

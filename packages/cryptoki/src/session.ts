@@ -1,45 +1,50 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
-import { copyOf, isByteSource } from '@webtoki/apdu'
+import { type AbortSignalLike, copyOf, isByteSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
+import { BehaviorSubject, combineLatest, distinctUntilChanged, map, type Observable, takeWhile } from 'rxjs'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
-import { Cancellation } from './cancellation.ts'
-import { CKA, CKF, CKK, CKO, CKR, CKS, CKU } from './constants.ts'
+import type { Cancellation } from './cancellation.ts'
+import { CKA, CKF, CKO, CKR, CKS, CKU } from './constants.ts'
+import { DigestWork } from './digest-work.ts'
+import { type ActiveOperation, OperationEngine, type WantedOperation } from './engine.ts'
 import { CryptokiError } from './errors.ts'
-import type { FindOptions, Insertion, InsertionSession } from './insertion.ts'
+import type { KeyPurpose, UsableKey } from './key-use.ts'
+import { KeyWork } from './key-work.ts'
 import {
   digestMechanism,
   type Mechanism,
-  mechanismAtCall,
   type MechanismInfo,
-  pssParametersOf,
-  signMechanism,
+  mechanismAtCall,
+  refuseParameters,
 } from './mechanisms.ts'
 import { CkObject } from './object.ts'
-import { ActiveOperation, type Operation, operation, type Progress, type Started } from './operation.ts'
-import {
-  admit,
-  admitOneCall,
-  type ConflictPolicy,
-  type OneCall,
-  type OperationType,
-} from './operation-rules.ts'
+import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
+import type { ConflictPolicy, OneCall, OperationType } from './operation-rules.ts'
+import { Output } from './output.ts'
 import type { PinSource } from './pin.ts'
+import { type OperationEvent, Progress } from './progress.ts'
+import { publicKey } from './software/public-key.ts'
 import { type Chunks, chunksOf, claimSource, dataAtCall, type DataSource } from './source.ts'
-import { CipherStage, DigestStage, SignStage, type Stage, VerifyStage } from './stage.ts'
-import type { LoginUser, TokenObject } from './token.ts'
+import type { LoginUser } from './token.ts'
+import type { ContextSession, FindOptions, TokenContext } from './token-context.ts'
 
 /** How a session behaves; the library's own settings are the default. */
 export interface SessionPolicy {
-  /** What an init does that other active operations forbid: be rejected, or end those. */
-  readonly onConflict: ConflictPolicy
+  /**
+   * What an Init does that other active operations forbid: it is rejected, as the standard has it, or it ends those, once
+   * it can fail no more, or it waits until they have ended.
+   */
+  readonly onConflict: ConflictPolicy | 'wait'
   /** Whether one-call functions (random) run beside active operations. The standard allows both. */
   readonly oneCallWhileActive: 'reject' | 'allow'
   /**
-   * 'explicit', as PKCS#11 has it: private objects show after `login`. 'on-demand': they always show, and a
-   * signature asks its PIN source when it needs the card's login.
+   * 'explicit', as PKCS#11 has it: private objects show after `login`. 'on-demand': they always show, and the use of a key
+   * asks its PIN source when it needs the card's login.
    */
   readonly login: 'explicit' | 'on-demand'
+  /** CKF_DUAL_CRYPTO_OPERATIONS: whether a session takes two operations that make a pair. */
+  readonly dualOperations: boolean
 }
 
 /** One operation, told as data: what `Session.together` takes two of. */
@@ -52,154 +57,231 @@ export type OperationSpec =
       readonly key: CkObject
       readonly signature: Uint8Array
     }
-  | { readonly type: 'encrypt' | 'decrypt'; readonly mechanism: Mechanism; readonly key: CkObject }
+  | { readonly type: 'encrypt'; readonly mechanism: Mechanism; readonly key: CkObject }
+  | {
+      readonly type: 'decrypt'
+      readonly mechanism: Mechanism
+      readonly key: CkObject
+      readonly pin?: PinSource
+    }
 
-/** What an operation ends in: digest and signature; `true` of `verify`; the number of bytes that a cipher put out. */
-export type ResultOf<S extends OperationSpec> = S extends { readonly type: 'digest' | 'sign' }
-  ? Uint8Array
-  : S extends { readonly type: 'verify' }
-    ? true
-    : number
+/** What an operation ends in: digest, signature, the output of a cipher; true if the signature fits. */
+export type ResultOf<S extends OperationSpec> = S extends { readonly type: 'verify' } ? true : Uint8Array
 
-/** Options of one signature. */
-export interface SignOptions {
-  /** Asked for the PIN of a key that wants one for each signature; default: the session's own. */
+/** Options of every operation. */
+export interface OperationOptions {
+  /** Default: the session's own. */
+  readonly onConflict?: SessionPolicy['onConflict']
+}
+
+/** Options of one use of a private key. */
+export interface KeyOptions extends OperationOptions {
+  /** Asked for the PIN if the key or the login needs one; default: the session's own. */
   readonly pin?: PinSource
 }
 
-/** A part that Init has checked; `begin` is its first asynchronous step. */
-interface Prepared {
-  readonly type: OperationType
-  readonly endsOnLogout: boolean
-  begin(progress: Progress): Promise<Stage<unknown>>
+/** Options of `login`. */
+export interface LoginOptions {
+  /** Ends the wait for the person or for another login; rejects with CKR_FUNCTION_CANCELED. */
+  readonly signal?: AbortSignalLike
+  /** Told of each phase as it begins. */
+  readonly onEvent?: (event: OperationEvent<never>) => void
 }
 
-/** Made by `Slot.openSession`. Safe to share: two callers conflict by the standard's rule, and neither is harmed. */
-export class Session extends Closable implements InsertionSession {
+/** What a session is made of. */
+export interface SessionParts {
+  readonly context: TokenContext
   readonly readWrite: boolean
-  /** Fulfils when the session ends: with the reason, or with undefined where `close` was called. Never rejects. */
+  readonly policy: SessionPolicy
+  readonly pin: PinSource | undefined
+  readonly randomBytes: (bytes: number) => Uint8Array
+  readonly now: () => number
+  /** Friendly name of the reader. */
+  readonly reader: string
+  readonly isClosed: () => boolean
+}
+
+/** More would stand in the way of the page; a platform asked for more fails in its own way. */
+const MAX_RANDOM_BYTES = 0x100_0000
+
+/** Made by `Slot.openSession`. Safe to share: two callers conflict by the standard's rule, and neither is harmed. */
+export class Session extends Closable implements ContextSession {
+  readonly readWrite: boolean
+  /** Fulfils when the session ends: with the reason, or with undefined if `close` was called. Never rejects. */
   readonly ended: Promise<CryptokiError | undefined>
-  readonly #insertion: Insertion
-  readonly #policy: SessionPolicy
-  readonly #pin: PinSource | undefined
-  readonly #randomBytes: (bytes: number) => Uint8Array
-  readonly #reader: string
-  readonly #active = new Set<ActiveOperation>()
+  /** CKS_*: who is logged in, and whether this session may write. Hot; replays the latest; completes when the session ends. */
+  readonly state$: Observable<CKS>
+  readonly #parts: SessionParts
+  readonly #context: TokenContext
+  readonly #engine: OperationEngine
+  readonly #isOpen = new BehaviorSubject(true)
   /** Ends the dialogs of logins under way. */
   readonly #logins = new Set<Cancellation>()
   #end: CryptokiError | undefined
   #closing: Promise<void> | undefined
   #tellEnd!: (reason: CryptokiError | undefined) => void
 
-  constructor(
-    insertion: Insertion,
-    readWrite: boolean,
-    policy: SessionPolicy,
-    pin: PinSource | undefined,
-    randomBytes: (bytes: number) => Uint8Array,
-    reader: string,
-  ) {
+  constructor(parts: SessionParts) {
     super()
-    this.#reader = reader
-    this.#insertion = insertion
+    const { context, policy, readWrite } = parts
+    this.#parts = parts
+    this.#context = context
     this.readWrite = readWrite
-    this.#policy = policy
-    this.#pin = pin
-    this.#randomBytes = randomBytes
+    this.#engine = new OperationEngine({
+      dual: () => policy.dualOperations,
+      oneCallWhileActive: policy.oneCallWhileActive,
+    })
     this.ended = new Promise((resolve) => {
       this.#tellEnd = resolve
     })
-    insertion.enter(this)
+    this.state$ = combineLatest([context.user$, this.#isOpen]).pipe(
+      takeWhile(([, isOpen]) => isOpen),
+      map(([user]) => stateOf(user, readWrite)),
+      distinctUntilChanged(),
+    )
+    context.enter(this)
   }
 
-  /** CKS_*: who is logged in, and whether this session may write. Throws where the session has ended. */
+  /** CKS_*, as `state$` tells it. Throws if the session has ended. */
   get state(): CKS {
     this.#check()
-    const { user } = this.#insertion
-    if (user === CKU.SO) return CKS.RW_SO_FUNCTIONS
-    if (user === CKU.USER) return this.readWrite ? CKS.RW_USER_FUNCTIONS : CKS.RO_USER_FUNCTIONS
-    return this.readWrite ? CKS.RW_PUBLIC_SESSION : CKS.RO_PUBLIC_SESSION
+    return stateOf(this.#context.user, this.readWrite)
   }
 
   /** The operations active now: 0, 1 or 2. */
   get active(): readonly OperationType[] {
-    return [...this.#active].map((each) => each.type)
+    return this.#engine.active
   }
 
-  /** With a PIN pad nobody need be asked here (CKF_PROTECTED_AUTHENTICATION_PATH); the last try then finds nobody who says yes. */
+  /** With a PIN pad nobody need be asked here (CKF_PROTECTED_AUTHENTICATION_PATH); the last attempt then finds nobody who says yes. */
   get #pinSource(): PinSource | undefined {
-    if (this.#pin !== undefined) return this.#pin
-    return this.#insertion.token.flags & CKF.PROTECTED_AUTHENTICATION_PATH ? nobody : undefined
+    return this.#parts.pin ?? (this.#context.usesPinPad ? nobody : undefined)
   }
 
   /** Two cards of one person have the same label: the reader tells them apart. */
   #naming(pin: PinSource): PinSource {
-    return (request) => pin({ ...request, reader: this.#reader })
+    return (request) => pin({ ...request, reader: this.#parts.reader })
   }
 
   /**
-   * C_Login: moves every session of this token. The PIN source is asked once, and VERIFY is sent at most once. With a PIN
-   * pad the source is asked only for a yes to the last attempt, or for the PIN if the pad turns out not to be there.
+   * C_Login: moves every session that this application has with the token. The PIN source is asked once, and VERIFY is sent
+   * at most once. With a PIN pad the source is asked only for a yes to the last attempt, or for the PIN if the pad turns out
+   * not to be there. A login of another session that is under way is waited for.
+   *
+   * With CKU_CONTEXT_SPECIFIC it authorises the active operation whose key wants a PIN for each use; the card is held until
+   * that operation has its data. Rejects with CKR_OPERATION_NOT_INITIALIZED if there is none.
    */
-  async login(user: LoginUser, pin: PinSource | undefined = this.#pinSource): Promise<void> {
+  async login(
+    user: LoginUser | typeof CKU.CONTEXT_SPECIFIC,
+    pin: PinSource | undefined = this.#pinSource,
+    options: LoginOptions = {},
+  ): Promise<void> {
     this.#check()
-    if (pin === undefined) throw new CryptokiError(CKR.ARGUMENTS_BAD)
-    const signal = new Cancellation()
-    this.#logins.add(signal)
+    if (pin === undefined)
+      throw new CryptokiError(CKR.ARGUMENTS_BAD, {
+        detail: 'login: neither the call nor the session has a PIN source',
+      })
+    if (typeof pin !== 'function')
+      throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'login: the PIN source is not a function' })
+    const progress = new Progress((event) => options.onEvent?.(event))
+    const leave = (): void => progress.signal.abort(options.signal?.reason)
+    if (options.signal?.aborted) leave()
+    else options.signal?.addEventListener('abort', leave, { once: true })
+    this.#logins.add(progress.signal)
     try {
-      await this.#insertion.login(user, this.#naming(pin), { signal })
+      if (user === CKU.CONTEXT_SPECIFIC) await this.#authorise(this.#naming(pin), progress)
+      else
+        await this.#context.login(user, this.#naming(pin), {
+          ...progress.transmitOptions,
+          onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }),
+        })
     } catch (error) {
       // The session's own end is a better reason than "aborted".
-      throw signal.aborted ? signal.reason : error
+      throw this.#end === undefined ? this.#translate(error) : progress.signal.reason
     } finally {
-      this.#logins.delete(signal)
+      options.signal?.removeEventListener('abort', leave)
+      this.#logins.delete(progress.signal)
     }
+  }
+
+  async #authorise(pin: PinSource, progress: Progress): Promise<void> {
+    const wanting = this.#engine.operations.find((each) => each.wantsAuthorisation)
+    if (wanting !== undefined) return wanting.authorise(pin, progress)
+    throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED, {
+      detail: 'no active operation wants a PIN of its own',
+    })
   }
 
   /** C_Logout: takes the verified state back on the card, and ends the handles of private objects for good. */
   async logout(): Promise<void> {
     this.#check()
-    await this.#insertion.logout()
+    await this.#context.logout()
   }
 
   /**
    * C_FindObjects: the objects that fit every attribute of the template. Reads from the card only what the template
-   * leaves open; name CLASS and ID, and one certificate at most is read. Who wants the best of several asks for one after
-   * the other (`max: 1`, then `after` that one), and stops at the first that will do.
+   * leaves open; name CLASS and ID, and one certificate at most is read. To find the best of several, ask for one after
+   * the other (`max: 1`, then `after` that one), and stop at the first that will do.
    */
-  findObjects(template: Attributes = {}, { max, after }: FindOptions = {}): Operation<readonly CkObject[]> {
-    const wanted = templateAtCall(template)
-    return operation(
+  findObjects(
+    template: Attributes = {},
+    options: FindOptions & OperationOptions = {},
+  ): Operation<readonly CkObject[]> {
+    const { max, after } = options
+    const wanted = settled(() => templateAtCall(template))
+    return this.#operation(
+      ['search'],
       () => {
-        this.#check()
-        const showPrivate = this.#policy.login === 'on-demand' || this.#insertion.user === CKU.USER
+        const fitting = wanted()
+        const showPrivate = this.#parts.policy.login === 'on-demand' || this.#context.user === CKU.USER
         return {
-          ...this.#activate([{ type: 'search', endsOnLogout: true }]),
-          run: (progress) => {
+          wanted: [{ type: 'search', endsOnLogout: true }],
+          run: (_operations, progress) => {
             progress.tell({ phase: 'awaiting-card', why: 'working' })
-            const which = { after, ...(max !== undefined && { max }) }
-            const options = { ...progress.transmitOptions, ...which, check: () => progress.check() }
-            return this.#insertion.find(wanted, showPrivate, options)
+            const which = { after, ...(max === undefined ? {} : { max }) }
+            const own = { ...progress.transmitOptions, ...which, check: () => progress.check() }
+            return this.#context.find(fitting, showPrivate, own)
           },
         }
       },
-      (error) => this.#translate(error),
+      options,
     )
   }
 
-  /** C_GetAttributeValue. Throws CKR_OBJECT_HANDLE_INVALID, and CKR_ATTRIBUTE_TYPE_INVALID where one is missing. */
+  /** C_GetAttributeValue. Throws CKR_OBJECT_HANDLE_INVALID, and CKR_ATTRIBUTE_TYPE_INVALID if one is missing. */
   getAttributes<K extends keyof AttributeTypes>(
     object: CkObject,
     ...types: readonly K[]
   ): Pick<AttributeTypes, K> {
     this.#check()
-    object.sourceFor(this.#insertion, CKR.OBJECT_HANDLE_INVALID)
+    object.sourceFor(this.#context, CKR.OBJECT_HANDLE_INVALID)
     return Object.fromEntries(types.map((type) => [type, object.get(type)])) as Pick<AttributeTypes, K>
   }
 
+  /**
+   * C_CreateObject, for session keys: an AES key with CKA_CLASS, CKA_KEY_TYPE, CKA_VALUE (16, 24 or 32 bytes, which are
+   * copied) and CKA_ENCRYPT, CKA_DECRYPT as wanted. It lives in this page's memory until the session is closed. Rejects with
+   * CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_VALUE_INVALID.
+   */
+  async createObject(template: Attributes): Promise<CkObject> {
+    this.#check()
+    const own = templateAtCall(template)
+    const { sessionKey } = await import('./software/session-key.ts')
+    this.#check()
+    const { source, attributes } = sessionKey(own)
+    return this.#context.create(source, attributes, this)
+  }
+
+  /** C_DestroyObject, of session objects. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ACTION_PROHIBITED for objects of the token. */
+  destroyObject(object: CkObject): void {
+    this.#check()
+    object.sourceFor(this.#context, CKR.OBJECT_HANDLE_INVALID)
+    if (!this.#context.destroy(object)) throw new CryptokiError(CKR.ACTION_PROHIBITED)
+  }
+
   /** C_Digest: ends in the digest. */
-  digest(mechanism: Mechanism, data: DataSource): Operation<Uint8Array> {
-    return this.#single({ type: 'digest', mechanism }, data)
+  digest(mechanism: Mechanism, data: DataSource, options: OperationOptions = {}): Operation<Uint8Array> {
+    return this.#single({ type: 'digest', mechanism }, data, options)
   }
 
   /** C_Sign: ends in the signature, ECDSA as r‖s (PKCS#11 v2.40, 2.3.1). */
@@ -207,24 +289,40 @@ export class Session extends Closable implements InsertionSession {
     mechanism: Mechanism,
     key: CkObject,
     data: DataSource,
-    options: SignOptions = {},
+    options: KeyOptions = {},
   ): Operation<Uint8Array> {
-    return this.#single({ type: 'sign', mechanism, key, ...options }, data)
+    return this.#single({ type: 'sign', mechanism, key, ...pinOf(options) }, data, options)
   }
 
-  /** C_Verify, in software: ends in `true` if the signature fits, and in the error CKR_SIGNATURE_INVALID if not. */
-  verify(mechanism: Mechanism, key: CkObject, data: DataSource, signature: Uint8Array): Operation<true> {
-    return this.#single({ type: 'verify', mechanism, key, signature }, data)
+  /** C_Verify, in software: ends in true if the signature fits, errors with CKR_SIGNATURE_INVALID if not. */
+  verify(
+    mechanism: Mechanism,
+    key: CkObject,
+    data: DataSource,
+    signature: Uint8Array,
+    options: OperationOptions = {},
+  ): Operation<true> {
+    return this.#single({ type: 'verify', mechanism, key, signature }, data, options)
   }
 
-  /** C_Encrypt: tells `output`, ends in the number of bytes put out. */
-  encrypt(mechanism: Mechanism, key: CkObject, data: DataSource): Operation<number> {
-    return this.#single({ type: 'encrypt', mechanism, key }, data)
+  /** C_Encrypt: tells `output` as it comes, ends in all of it (`MAX_RESULT_BYTES` at most). */
+  encrypt(
+    mechanism: Mechanism,
+    key: CkObject,
+    data: DataSource,
+    options: OperationOptions = {},
+  ): Operation<Uint8Array> {
+    return this.#single({ type: 'encrypt', mechanism, key }, data, options)
   }
 
-  /** C_Decrypt: tells `output`, ends in the number of bytes put out. */
-  decrypt(mechanism: Mechanism, key: CkObject, data: DataSource): Operation<number> {
-    return this.#single({ type: 'decrypt', mechanism, key }, data)
+  /** C_Decrypt: tells `output` as it comes, ends in all of it (`MAX_RESULT_BYTES` at most). */
+  decrypt(
+    mechanism: Mechanism,
+    key: CkObject,
+    data: DataSource,
+    options: KeyOptions = {},
+  ): Operation<Uint8Array> {
+    return this.#single({ type: 'decrypt', mechanism, key, ...pinOf(options) }, data, options)
   }
 
   /**
@@ -236,17 +334,43 @@ export class Session extends Closable implements InsertionSession {
     first: A,
     second: B,
     data: DataSource,
+    options: OperationOptions = {},
   ): Operation<readonly [ResultOf<A>, ResultOf<B>]> {
-    return this.#operation([first, second], data) as Operation<readonly [ResultOf<A>, ResultOf<B>]>
+    return this.#specified([first, second], data, options, (values) => values) as Operation<
+      readonly [ResultOf<A>, ResultOf<B>]
+    >
   }
 
-  /** C_GenerateRandom: from the card where it has a generator (CKF_RNG), else from the platform's. */
+  /**
+   * Init of one operation, or of two that make a pair, for a caller that drives it call by call, as C functions do. It is
+   * synchronous and complete. `data` are what the stream functions would be given at once.
+   */
+  begin(
+    ...specs: readonly (OperationSpec | Omit<OperationSpec & { type: 'verify' }, 'signature'>)[]
+  ): readonly ActiveOperation[] {
+    this.#check()
+    const asked = specs.map(specAtCall)
+    const onConflict = conflictOf(this.#parts.policy.onConflict)
+    this.#engine.admit(
+      asked.map(({ type }) => type),
+      onConflict,
+    )
+    const wanted = asked.map((spec) => this.#prepare(spec, false))
+    const { operations, announce } = this.#engine.begin(wanted, onConflict)
+    announce()
+    return operations
+  }
+
+  /** C_GenerateRandom: from the card if it has a generator, else from the platform's. At most 16 MiB. */
   async random(bytes: number): Promise<Uint8Array> {
     this.#check()
-    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new CryptokiError(CKR.ARGUMENTS_BAD)
-    this.#checkOneCall('random')
-    const { token } = this.#insertion
-    if (token.random === undefined) return this.#randomBytes(bytes)
+    if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_RANDOM_BYTES)
+      throw new CryptokiError(CKR.ARGUMENTS_BAD, {
+        detail: `random: the number of bytes must be between 0 and ${MAX_RANDOM_BYTES}`,
+      })
+    this.#engine.checkOneCall('random' satisfies OneCall)
+    const { token } = this.#context
+    if (token.random === undefined) return this.#parts.randomBytes(bytes)
     try {
       return await token.random(bytes)
     } catch (error) {
@@ -254,10 +378,10 @@ export class Session extends Closable implements InsertionSession {
     }
   }
 
-  /** C_SessionCancel: ends the active operations of these types, all where none is named; their streams error. */
+  /** C_SessionCancel: ends the active operations of these types, all if none is named; their streams error. */
   cancel(types: readonly OperationType[] = this.active): void {
     this.#check()
-    this.#cancel((each) => types.includes(each.type), new CryptokiError(CKR.FUNCTION_CANCELED))
+    this.#engine.cancel((each) => types.includes(each.type), new CryptokiError(CKR.FUNCTION_CANCELED))
   }
 
   /** C_CloseSession: ends its operations; the last session of a token logs out. Idempotent. */
@@ -269,7 +393,7 @@ export class Session extends Closable implements InsertionSession {
   async #close(): Promise<void> {
     if (this.#end !== undefined) return
     this.#finish(new CryptokiError(CKR.SESSION_CLOSED), undefined)
-    await this.#insertion.leave(this)
+    await this.#context.leave(this)
   }
 
   /** The token has gone, or its slot closes every session: running operations end with this error. */
@@ -279,252 +403,250 @@ export class Session extends Closable implements InsertionSession {
 
   /** The user logged out: private keys and searches end, the rest goes on. */
   loggedOut(): void {
-    this.#cancel((each) => each.endsOnLogout, new CryptokiError(CKR.USER_NOT_LOGGED_IN))
+    this.#engine.cancel((each) => each.endsOnLogout, new CryptokiError(CKR.USER_NOT_LOGGED_IN))
   }
 
   #finish(error: CryptokiError, reason: CryptokiError | undefined): void {
     // A call after the end is told that the handle is no session any more; why it ended stands in the cause.
     this.#end = new CryptokiError(CKR.SESSION_HANDLE_INVALID, { cause: error })
-    this.#cancel(() => true, error)
+    this.#engine.close(error)
     for (const login of this.#logins) login.abort(error)
+    this.#isOpen.next(false)
     this.#tellEnd(reason)
   }
 
-  /** Who hears of its end may begin another at once: that one is not among those to be cancelled. */
-  #cancel(which: (active: ActiveOperation) => boolean, error: CryptokiError): void {
-    const ending = [...this.#active].filter(which)
-    for (const each of ending) each.cancel(error)
-  }
-
   #check(): void {
+    if (this.#parts.isClosed()) throw new CryptokiError(CKR.CRYPTOKI_NOT_INITIALIZED)
     if (this.#end !== undefined) throw this.#end
   }
 
   #translate(error: unknown): CryptokiError {
-    return this.#insertion.translate(error)
+    return this.#context.translate(error)
   }
 
-  #checkOneCall(call: OneCall): void {
-    const rv = admitOneCall(call, this.active, this.#policy.oneCallWhileActive)
-    if (rv !== CKR.OK) throw new CryptokiError(rv)
+  #single<S extends OperationSpec>(
+    spec: S,
+    data: DataSource,
+    options: OperationOptions,
+  ): Operation<ResultOf<S>> {
+    return this.#specified([spec], data, options, ([value]) => value) as Operation<ResultOf<S>>
   }
 
-  /**
-   * Init of everything asked for at once: admitted together or not at all. Those that must end have left, and the new
-   * ones are in, before `announce` tells anybody: who begins anew when he hears of it meets the session as it is now.
-   */
-  #activate(
-    wanted: readonly Pick<Prepared, 'type' | 'endsOnLogout'>[],
-  ): Pick<Started<unknown>, 'operations' | 'announce'> {
-    const ends = this.#admit(wanted.map((each) => each.type))
-    const ending = [...this.#active].filter((each) => ends.includes(each.type))
-    for (const each of ending) each.release()
-    const operations = wanted.map(({ type, endsOnLogout }) => {
-      const active = new ActiveOperation(type, endsOnLogout, (done) => this.#active.delete(done))
-      this.#active.add(active)
-      return active
-    })
-    const announce = (): void => {
-      for (const each of ending) each.onCancel(new CryptokiError(CKR.OPERATION_NOT_INITIALIZED))
-    }
-    return { operations, announce }
-  }
-
-  /** The types that must end for these to begin. Throws CKR_OPERATION_ACTIVE. */
-  #admit(wanted: readonly OperationType[]): readonly OperationType[] {
-    const dual = (this.#insertion.token.flags & CKF.DUAL_CRYPTO_OPERATIONS) !== 0
-    const ends: OperationType[] = []
-    const begun: OperationType[] = []
-    let standing = this.active
-    for (const type of wanted) {
-      const admission = admit([...standing, ...begun], type, { dual, onConflict: this.#policy.onConflict })
-      // Whatever the policy: what this very call begins does not end for its other half.
-      if (admission.rv !== CKR.OK || admission.ends.some((each) => begun.includes(each))) {
-        throw new CryptokiError(CKR.OPERATION_ACTIVE)
-      }
-      ends.push(...admission.ends)
-      standing = standing.filter((each) => !admission.ends.includes(each))
-      begun.push(type)
-    }
-    return ends
-  }
-
-  #single<S extends OperationSpec>(spec: S, data: DataSource): Operation<ResultOf<S>> {
-    return this.#operation([spec], data, ([value]) => value) as Operation<ResultOf<S>>
-  }
-
-  #operation(
+  #specified(
     specs: readonly OperationSpec[],
     data: DataSource,
-    shape: (values: readonly unknown[]) => unknown = (values) => values,
+    options: OperationOptions,
+    shape: (values: readonly unknown[]) => unknown,
   ): Operation<unknown> {
     // Everything as it is now: what is written into it before the operation runs, or while it does, does not count.
-    const asked = specs.map(specAtCall)
+    const asked = specs.map((spec) => settled(() => specAtCall(spec)))
     const given = dataAtCall(data)
-    return operation(
-      (): Started<unknown> => {
-        this.#check()
-        // Refused for other operations' sake before key and mechanism are looked at, ended only after.
-        this.#admit(asked.map((spec) => spec.type))
-        const parts = asked.map((spec) => this.#prepare(spec))
+    return this.#operation(
+      specs.map(({ type }) => type),
+      () => {
+        const own = asked.map((spec) => spec())
+        const wanted = own.map((spec) => this.#prepare(spec, true))
         // Last of what can be refused: an Init that fails for another reason leaves the source as it is.
         const open = claimSource(given)
         return {
-          ...this.#activate(parts),
-          failed: (error) => this.#insertion.keyFailed(error),
-          run: async (progress) => shape(await run(parts, open, progress)),
+          wanted,
+          run: async (operations, progress) => shape(await run(own, operations, open, progress)),
         }
       },
-      (error) => this.#translate(error),
+      options,
     )
   }
 
-  #prepare(spec: OperationSpec): Prepared {
+  /** A stream over the engine: Init in the order of the standard, and nothing is ended before it can fail no more. */
+  #operation<T>(
+    types: readonly OperationType[],
+    prepare: () => {
+      readonly wanted: readonly WantedOperation[]
+      run(operations: readonly ActiveOperation[], progress: Progress): Promise<T>
+    },
+    options: OperationOptions,
+  ): Operation<T> {
+    const policy = options.onConflict ?? this.#parts.policy.onConflict
+    const onConflict = conflictOf(policy)
+    return operation(
+      (): Started<T> => {
+        this.#check()
+        // Refused for other operations' sake before key and mechanism are looked at, ended only after.
+        this.#engine.admit(types, onConflict)
+        const prepared = prepare()
+        const { operations, announce } = this.#engine.begin(prepared.wanted, onConflict)
+        return {
+          operations,
+          announce,
+          failed: (error) => this.#context.keyFailed(error),
+          run: (progress) => prepared.run(operations, progress),
+        }
+      },
+      (error) => this.#translate(error),
+      policy === 'wait' ? this.#queue(types) : undefined,
+    )
+  }
+
+  /** For `onConflict: 'wait'`. */
+  #queue(types: readonly OperationType[]): WaitingLine {
+    return {
+      mustWait: () => this.#end === undefined && this.#engine.mustWait(types),
+      wait: (begin) => this.#engine.wait(types, begin),
+    }
+  }
+
+  /** Init of one operation, but for its place. `asks`: a person must be there to ask, because nobody will call `login` meanwhile. */
+  #prepare(spec: BegunSpec, asks: boolean): WantedOperation {
     if (spec.type === 'digest') {
       const name = digestMechanism(spec.mechanism.type)
       if (name === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
-      return { type: 'digest', endsOnLogout: false, begin: async () => new DigestStage(name) }
+      refuseParameters(spec.mechanism)
+      return { type: 'digest', endsOnLogout: false, work: new DigestWork(name) }
     }
     const { key, mechanism, type } = spec
     if (!(key instanceof CkObject)) {
-      throw new CryptokiError(CKR.KEY_HANDLE_INVALID, { detail: 'no key was given; the search found none' })
+      throw new CryptokiError(CKR.KEY_HANDLE_INVALID, {
+        detail: `${type}: no key was given; the search found none`,
+      })
     }
-    const source = key.sourceFor(this.#insertion, CKR.KEY_HANDLE_INVALID)
-    if (type === 'sign') return this.#prepareSign(spec, source)
-    if (type === 'verify') return this.#prepareVerify(spec)
-    const { token } = this.#insertion
-    const open = type === 'encrypt' ? token.encrypt?.bind(token) : token.decrypt?.bind(token)
-    if (open === undefined) throw new CryptokiError(CKR.FUNCTION_NOT_SUPPORTED)
-    this.#checkMechanism(mechanism, type === 'encrypt' ? CKF.ENCRYPT : CKF.DECRYPT)
-    checkUse(key, type === 'encrypt' ? CKA.ENCRYPT : CKA.DECRYPT)
-    return {
-      type,
-      endsOnLogout: key.isPrivate,
-      begin: async (progress) =>
-        new CipherStage(await open({ object: source, mechanism }, progress.transmitOptions), progress),
-    }
-  }
-
-  #prepareSign(spec: OperationSpec & { readonly type: 'sign' }, source: TokenObject): Prepared {
-    const { key, mechanism } = spec
-    const info = this.#checkMechanism(mechanism, CKF.SIGN)
-    checkKey(key, mechanism, CKO.PRIVATE_KEY)
-    checkSize(key, info)
-    checkUse(key, CKA.SIGN)
-    const given = spec.pin ?? this.#pinSource
-    const pin = given && this.#naming(given)
-    const onDemand = this.#policy.login === 'on-demand'
-    const isLoggedIn = this.#insertion.user === CKU.USER
+    const source = key.sourceFor(this.#context, CKR.KEY_HANDLE_INVALID)
+    const use = this.#usableKey(key, source, type, mechanism).use(type, mechanism)
+    checkSize(key, this.#context.token.mechanisms.get(mechanism.type))
+    if (key.attributes[uses[type].attribute] !== true) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
+    const given = ('pin' in spec ? spec.pin : undefined) ?? this.#pinSource
+    if (given !== undefined && typeof given !== 'function')
+      throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${type}: the PIN source is not a function` })
+    const onDemand = this.#parts.policy.login === 'on-demand'
+    const isLoggedIn = this.#context.user === CKU.USER
     if (key.isPrivate && !isLoggedIn && !onDemand) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-    // Nobody could be asked for the PIN of this very signature.
-    if (key.attributes[CKA.ALWAYS_AUTHENTICATE] === true && pin === undefined)
-      throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-    const login = async (source: PinSource, progress: Progress): Promise<void> => {
-      const options = {
-        ...progress.transmitOptions,
-        onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }),
-      }
-      await this.#insertion.loginOnDemand(source, options)
-    }
-    const signing = {
-      insertion: this.#insertion,
-      mechanism,
-      key,
-      source,
-      pin,
-      login: onDemand ? login : undefined,
-    }
-    return {
-      type: 'sign',
-      endsOnLogout: key.isPrivate,
-      begin: async (progress) => new SignStage(signing, progress),
-    }
+    // Nobody could be asked for the PIN of this very use.
+    const needs = use.access?.needs ?? 'nothing'
+    const mustAsk = needs === 'context-pin' || (needs === 'login' && !isLoggedIn)
+    if (asks && mustAsk && given === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+    const work = new KeyWork(use, {
+      context: this.#context,
+      pin: given && this.#naming(given),
+      onDemand,
+      now: this.#parts.now,
+    })
+    return { type, endsOnLogout: key.isPrivate, work }
   }
 
-  #prepareVerify(spec: OperationSpec & { readonly type: 'verify' }): Prepared {
-    const { key, mechanism, signature } = spec
-    if (signMechanism(mechanism.type) === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
-    checkParameters(mechanism)
-    checkKey(key, mechanism, CKO.PUBLIC_KEY)
-    checkUse(key, CKA.VERIFY)
-    if (!(signature instanceof Uint8Array)) {
-      throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the signature is no Uint8Array' })
-    }
-    return {
-      type: 'verify',
-      endsOnLogout: key.isPrivate,
-      begin: async () => new VerifyStage(mechanism, key, signature),
-    }
-  }
-
-  #checkMechanism(mechanism: Mechanism, use: number): MechanismInfo {
-    const info = this.#insertion.token.mechanisms.get(mechanism.type)
-    if (info === undefined || (info.flags & use) === 0) throw new CryptokiError(CKR.MECHANISM_INVALID)
-    checkParameters(mechanism)
-    return info
+  /** The one path to a key, whatever it is for: the token's own, or the software that all public keys share. */
+  #usableKey(key: CkObject, source: Partial<UsableKey>, purpose: KeyPurpose, { type }: Mechanism): UsableKey {
+    const { flag, keyClass } = uses[purpose]
+    const own = key.attributes[CKA.CLASS]
+    if (own === CKO.PRIVATE_KEY && ((this.#context.token.mechanisms.get(type)?.flags ?? 0) & flag) === 0)
+      throw new CryptokiError(CKR.MECHANISM_INVALID)
+    if (own !== keyClass && own !== CKO.SECRET_KEY) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+    return source.use === undefined ? publicKey(key.attributes) : (source as UsableKey)
   }
 }
 
+interface UseRules {
+  /** The attribute that allows it. */
+  readonly attribute: keyof AttributeTypes
+  /** The flag of a mechanism that has it. */
+  readonly flag: number
+  /** Whose part it is; a secret key takes both. */
+  readonly keyClass: CKO
+}
+
+const [own, open] = [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY]
+const uses: Readonly<Record<KeyPurpose, UseRules>> = {
+  encrypt: { attribute: CKA.ENCRYPT, flag: CKF.ENCRYPT, keyClass: open },
+  decrypt: { attribute: CKA.DECRYPT, flag: CKF.DECRYPT, keyClass: own },
+  sign: { attribute: CKA.SIGN, flag: CKF.SIGN, keyClass: own },
+  'sign-recover': { attribute: CKA.SIGN_RECOVER, flag: CKF.SIGN_RECOVER, keyClass: own },
+  verify: { attribute: CKA.VERIFY, flag: CKF.VERIFY, keyClass: open },
+  'verify-recover': { attribute: CKA.VERIFY_RECOVER, flag: CKF.VERIFY_RECOVER, keyClass: open },
+}
+
+/** What the token tells of its mechanisms holds for its own private keys. */
+function checkSize(key: CkObject, info: MechanismInfo | undefined): void {
+  const { [CKA.MODULUS_BITS]: keyBits, [CKA.CLASS]: keyClass } = key.attributes
+  if (keyClass !== CKO.PRIVATE_KEY || keyBits === undefined || !info?.maxKeyBits) return
+  if (keyBits < info.minKeyBits || keyBits > info.maxKeyBits) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+}
+
+function stateOf(user: LoginUser | undefined, readWrite: boolean): CKS {
+  if (user === CKU.SO) return CKS.RW_SO_FUNCTIONS
+  if (user === CKU.USER) return readWrite ? CKS.RW_USER_FUNCTIONS : CKS.RO_USER_FUNCTIONS
+  return readWrite ? CKS.RW_PUBLIC_SESSION : CKS.RO_PUBLIC_SESSION
+}
+
+/** An Init that waited for its place finds it free. */
+function conflictOf(policy: SessionPolicy['onConflict']): ConflictPolicy {
+  return policy === 'abandon' ? 'abandon' : 'reject'
+}
+
+function pinOf({ pin }: KeyOptions): { pin?: PinSource } {
+  return pin === undefined ? {} : { pin }
+}
+
 /** The PIN source of a page that leaves all to the PIN pad. */
-const nobody: PinSource = async ({ pinPad }) => {
+const nobody: PinSource = ({ pinPad }) => {
   if (pinPad) return undefined
   const detail = 'the reader has no PIN pad after all; give the session or the call a PIN source'
   throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
 }
 
-/** A copy of what an operation is asked for. A signature that is not bytes stays as it is: Init refuses it. */
-function specAtCall<S extends OperationSpec>(spec: S): S {
-  const own = { ...spec, mechanism: mechanismAtCall(spec.mechanism) }
-  if (own.type !== 'verify' || !isByteSource(own.signature)) return own
-  return { ...own, signature: copyOf(own.signature) }
-}
-
-/** Throws CKR_MECHANISM_PARAM_INVALID: at Init, before anybody is asked or ended for it. */
-function checkParameters(mechanism: Mechanism): void {
-  if (signMechanism(mechanism.type)?.padding === 'pss') pssParametersOf(mechanism)
-}
-
-/** Class and type of a key against what the mechanism takes. */
-function checkKey(key: CkObject, mechanism: Mechanism, objectClass: number): void {
-  const wanted = signMechanism(mechanism.type)?.keyType === 'rsa' ? CKK.RSA : CKK.EC
-  if (key.attributes[CKA.CLASS] !== objectClass || key.attributes[CKA.KEY_TYPE] !== wanted) {
-    throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+/** Runs now; what it throws is told when the operation begins, as everything that an Init refuses. */
+function settled<T>(work: () => T): () => T {
+  try {
+    const value = work()
+    return () => value
+  } catch (error) {
+    return () => {
+      throw error
+    }
   }
 }
 
-function checkSize(key: CkObject, { minKeyBits, maxKeyBits }: MechanismInfo): void {
-  const keyBits = key.attributes[CKA.MODULUS_BITS]
-  if (keyBits === undefined || maxKeyBits === 0) return
-  if (keyBits < minKeyBits || keyBits > maxKeyBits) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+/** What an Init is told; C gives the signature with the last call. */
+type BegunSpec = OperationSpec | Omit<OperationSpec & { readonly type: 'verify' }, 'signature'>
+
+/** A copy of what an operation is asked for. Throws CKR_ARGUMENTS_BAD. */
+function specAtCall<S extends BegunSpec>(spec: S): S {
+  const { mechanism, type } = spec
+  if (typeof mechanism !== 'object' || mechanism === null || typeof mechanism.type !== 'number')
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, {
+      detail: `${type}: the mechanism must be an object such as { type: CKM.SHA256_RSA_PKCS }`,
+    })
+  const own = { ...spec, mechanism: mechanismAtCall(mechanism) }
+  if (own.type !== 'verify' || !('signature' in own)) return own
+  if (!isByteSource(own.signature))
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'verify: the signature is not a Uint8Array' })
+  return { ...own, signature: copyOf(own.signature) }
 }
 
-function checkUse(key: CkObject, use: keyof AttributeTypes): void {
-  if (key.attributes[use] !== true) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
-}
-
-/** Pulls the source through the parts. In a pair, a decryption feeds its other half; else both see the source. */
+/** Pulls the source through the operations. In a pair, a decryption feeds its other half; else both see the source. */
 async function run(
-  parts: readonly Prepared[],
+  specs: readonly OperationSpec[],
+  operations: readonly ActiveOperation[],
   open: () => Chunks,
   progress: Progress,
 ): Promise<readonly unknown[]> {
   // Before anything is waited for: a source that pushes would push into nothing.
   const chunks = open()
   try {
-    const stages: Stage<unknown>[] = []
-    for (const part of parts) stages.push(await part.begin(progress))
-    progress.check()
-    const feeder = parts.length > 1 ? stages[parts.findIndex((part) => part.type === 'decrypt')] : undefined
-    const others = stages.filter((stage) => stage !== feeder)
+    const outputs = specs.map(({ type }) => new Output(type, progress))
+    const feederAt = specs.length > 1 ? specs.findIndex(({ type }) => type === 'decrypt') : -1
+    const all = operations.map((_, at) => at)
+    const others = all.filter((at) => at !== feederAt)
+    const feed = async (at: number, chunk: Uint8Array): Promise<Uint8Array> =>
+      (outputs[at] as Output).put(await (operations[at] as ActiveOperation).update(chunk, { progress }))
+    const update = async (step: Uint8Array): Promise<void> => {
+      const fed = feederAt < 0 ? step : await feed(feederAt, step)
+      for (const at of others) await feed(at, fed)
+    }
     let bytes = 0
     const pace = new Pace()
     for await (const chunk of chunksOf(chunks, progress.signal)) {
       progress.check()
       // At least once: a source may have many chunks without bytes.
       for (let at = 0; at === 0 || at < chunk.length; at += STEP_BYTES) {
-        const step = chunk.subarray(at, at + STEP_BYTES)
-        const fed = feeder === undefined ? step : await feeder.update(step)
-        if (fed !== undefined) for (const stage of others) await stage.update(fed)
+        await update(chunk.subarray(at, at + STEP_BYTES))
         if (!pace.isDue) continue
         await pace.turn()
         progress.check()
@@ -532,17 +654,16 @@ async function run(
       bytes += chunk.length
       progress.tell({ phase: 'collecting', bytes })
     }
-    progress.check()
-    const last = await feeder?.final()
-    if (last !== undefined && last.length > 0) for (const stage of others) await stage.update(last)
-    for (const stage of others) await stage.final()
-    const values: unknown[] = []
-    // One after the other: both may need the card.
-    for (const stage of stages) {
+    // One after the other, and what a decryption puts out last before what is made of it: both may need the card.
+    for (const at of feederAt < 0 ? all : [feederAt, ...others]) {
       progress.check()
-      values.push(await stage.finish())
+      const spec = specs[at] as OperationSpec
+      const signature = 'signature' in spec ? { signature: spec.signature } : {}
+      const last = await (operations[at] as ActiveOperation).final({ progress, ...signature })
+      ;(outputs[at] as Output).put(last)
+      if (at === feederAt && last.length > 0) for (const other of others) await feed(other, last)
     }
-    return values
+    return outputs.map((output) => output.result)
   } finally {
     chunks.stop()
   }

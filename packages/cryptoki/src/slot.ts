@@ -1,21 +1,26 @@
-/** A slot as PKCS#11 has it: a place for a card, and the token on the card that lies there (PKCS#11 v2.40, 5.5). */
+/** A slot as PKCS#11 has it: a place for one token (PKCS#11 v2.40, 5.5). A reader's place for a card has a slot for each token of the card. */
 import { type CardSlot, NotSupportedError, type Presence, sealed } from '@webtoki/apdu'
-import type { Observable } from 'rxjs'
+import { BehaviorSubject, combineLatest, distinctUntilChanged, map, type Observable } from 'rxjs'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
-import { Insertion } from './insertion.ts'
+import type { InsertedCard } from './inserted-card.ts'
 import type { MechanismInfo } from './mechanisms.ts'
 import type { PinSource } from './pin.ts'
 import { toCryptokiError } from './rv.ts'
-import { Session, type SessionPolicy } from './session.ts'
-import type { TokenDriver, TokenInfo } from './token.ts'
+import type { Session, SessionPolicy } from './session.ts'
+import type { Token, TokenDriver, TokenInfo } from './token.ts'
 
 /** What `Slot.openSession` takes. */
 export interface SessionOptions {
   /** CKF_RW_SESSION. Default: read-only. */
   readonly readWrite?: boolean
-  /** Asked where a login or a signature needs a PIN and was given no source of its own. */
+  /** Asked if a login or a signature needs a PIN and was given no source of its own. */
   readonly pin?: PinSource
+  /**
+   * Any object that stands for a PKCS#11 application: sessions with the same object share a login, its handles and its
+   * session objects, and no others do. Default: one for the library.
+   */
+  readonly application?: object
 }
 
 /** What every slot of one library shares. */
@@ -23,90 +28,74 @@ export interface SlotSettings {
   readonly drivers: readonly TokenDriver[]
   readonly policy: SessionPolicy
   readonly randomBytes: (bytes: number) => Uint8Array
+  readonly now: () => number
+  /** True once the library is closed. */
+  readonly isClosed: () => boolean
 }
 
-/** Made by `Cryptoki`, one for each slot of its sources. */
-export class Slot {
-  readonly id: string
-  readonly name: string
-  readonly kind: CardSlot['kind']
-  /** Hot; replays the latest; completes when the reader leaves. */
-  readonly presence$: Observable<Presence>
-  readonly #card: CardSlot
-  readonly #settings: SlotSettings
-  #insertion: Insertion | undefined
-  #opening: Promise<Insertion> | undefined
+/** The application of sessions that name none. */
+const defaultApplication = {}
+
+/** A place for a card, and the card that lies there; the slots of its tokens share it. */
+export class CardPlace {
+  readonly card: CardSlot
+  readonly settings: SlotSettings
+  /** The first slot is always there; further ones stay, empty, until the reader leaves. Replays the latest. */
+  readonly slots$: BehaviorSubject<readonly Slot[]>
+  /** Tokens of the card that lies there, as far as they are known. */
+  readonly tokens$: BehaviorSubject<readonly Token[]> = new BehaviorSubject<readonly Token[]>([])
+  #inserted: InsertedCard | undefined
+  #opening: Promise<InsertedCard> | undefined
 
   constructor(card: CardSlot, settings: SlotSettings) {
-    this.id = card.id
-    this.name = card.name
-    this.kind = card.kind
-    this.presence$ = card.presence$
-    this.#card = card
-    this.#settings = settings
+    this.card = card
+    this.settings = settings
+    this.slots$ = new BehaviorSubject<readonly Slot[]>([new Slot(this, 0)])
   }
 
-  /** C_GetTokenInfo. Rejects with CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED or CKR_DEVICE_ERROR. */
-  async tokenInfo(): Promise<TokenInfo> {
-    const { token } = await this.#open()
-    try {
-      return sealed(await token.describe())
-    } catch (error) {
-      throw toCryptokiError(error, 'slot')
-    }
-  }
-
-  /** C_GetMechanismList and C_GetMechanismInfo in one: CKM_* to what the token can do with it. A copy. */
-  async mechanisms(): Promise<ReadonlyMap<number, MechanismInfo>> {
-    const { mechanisms } = (await this.#open()).token
-    return new Map([...mechanisms].map(([type, info]) => [type, sealed(info)]))
-  }
-
-  /** C_OpenSession: powers the card and selects its applet where that has not been done. */
-  async openSession(options: SessionOptions = {}): Promise<Session> {
-    const insertion = await this.#open()
-    if (insertion.ended !== undefined) throw toCryptokiError(insertion.ended.cause, 'slot')
-    const { policy, randomBytes } = this.#settings
-    return new Session(insertion, options.readWrite === true, policy, options.pin, randomBytes, this.name)
-  }
-
-  /** C_CloseAllSessions, and the card's power goes off; the next session finds the card as new. */
-  async closeAllSessions(): Promise<void> {
-    // Begun in this very call where it can be: who opens a session right after it is not among the closed.
+  /** Closes every session of every application, and the card's power goes off; the next session finds the card as new. */
+  async close(): Promise<void> {
+    // Begun in this very call if it can be: a session that is opened right after it is not among the closed.
     if (this.#opening !== undefined) await this.#opening.catch(() => {})
-    await this.#insertion?.close()
+    await this.#inserted?.close()
   }
 
-  async #open(): Promise<Insertion> {
-    const closing = this.#insertion?.closing
-    if (this.#insertion !== undefined && closing === undefined) return this.#insertion
-    // Two callers at once share one connection.
+  /** The reader has left, or the library is closed. */
+  end(): void {
+    this.slots$.complete()
+    this.tokens$.complete()
+  }
+
+  /** The card; two callers at once share one connection. */
+  async open(): Promise<InsertedCard> {
+    if (this.settings.isClosed()) throw new CryptokiError(CKR.CRYPTOKI_NOT_INITIALIZED)
+    const closing = this.#inserted?.closing
+    if (this.#inserted !== undefined && closing === undefined) return this.#inserted
     this.#opening ??= this.#connect(closing).finally(() => {
       this.#opening = undefined
     })
     return this.#opening
   }
 
-  async #connect(before: Promise<void> | undefined): Promise<Insertion> {
+  async #connect(before: Promise<void> | undefined): Promise<InsertedCard> {
     try {
       await before
-      const connection = await this.#card.connect({ onWanted: () => this.#insertion?.letGo() })
+      // What only a card needs is loaded when the first one is connected.
+      const { InsertedCard } = await import('./card-side.ts')
+      const connection = await this.card.connect({ onWanted: () => this.#inserted?.letGo() })
+      let tokens: readonly Token[] = []
       try {
-        for (const driver of this.#settings.drivers) {
-          const token = await driver.open(connection)
-          if (token === undefined) continue
-          const insertion = new Insertion(connection, token, (ended) => {
-            if (this.#insertion === ended) this.#insertion = undefined
-          })
-          this.#insertion = insertion
-          return insertion
-        }
+        // The last first: what the first driver selected is what is used most, and stays selected.
+        for (const driver of [...this.settings.drivers].reverse())
+          tokens = [...(await driver.open(connection)), ...tokens]
       } catch (error) {
         await connection.close()
         throw error
       }
+      if (tokens.length > 0)
+        return this.#insert(new InsertedCard(connection, tokens, (ended) => this.#left(ended)))
       await connection.close()
-      const names = this.#settings.drivers.map((driver) => driver.name).join(', ')
+      const names = this.settings.drivers.map((driver) => driver.name).join(', ')
       const cause = new NotSupportedError(
         `The card has none of the applications that can be used here (${names}).`,
       )
@@ -114,5 +103,114 @@ export class Slot {
     } catch (error) {
       throw toCryptokiError(error, 'slot')
     }
+  }
+
+  #insert(inserted: InsertedCard): InsertedCard {
+    this.#inserted = inserted
+    const { tokens } = inserted
+    const slots = this.slots$.value
+    const more = tokens.slice(slots.length).map((_, at) => new Slot(this, slots.length + at))
+    this.tokens$.next(tokens)
+    if (more.length > 0) this.slots$.next([...slots, ...more])
+    return inserted
+  }
+
+  #left(ended: InsertedCard): void {
+    if (this.#inserted !== ended) return
+    this.#inserted = undefined
+    this.tokens$.next([])
+  }
+}
+
+/** Made by `Cryptoki`. The first slot of a reader is there always, further ones when a card with several tokens was seen. */
+export class Slot {
+  readonly id: string
+  readonly name: string
+  readonly kind: CardSlot['kind']
+  /** Hot; replays the latest; completes when the reader leaves. A further slot is 'empty' until its token is known. */
+  readonly presence$: Observable<Presence>
+  readonly #place: CardPlace
+  readonly #index: number
+
+  constructor(place: CardPlace, index: number) {
+    const { card } = place
+    this.#place = place
+    this.#index = index
+    this.id = index === 0 ? card.id : `${card.id}/${index + 1}`
+    this.name = index === 0 ? card.name : `${card.name}, token ${index + 1}`
+    this.kind = card.kind
+    this.presence$ =
+      index === 0
+        ? card.presence$
+        : combineLatest([card.presence$, place.tokens$]).pipe(
+            map(([presence, tokens]): Presence => (index < tokens.length ? presence : 'empty')),
+            distinctUntilChanged(),
+          )
+  }
+
+  /** C_GetTokenInfo. Rejects with CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED or CKR_DEVICE_ERROR. */
+  async tokenInfo(): Promise<TokenInfo> {
+    const { card, token } = await this.#open()
+    const { flagsOf } = await import('./capabilities.ts')
+    try {
+      const { user } = token.pins
+      const description = await token.describe({ mayRead: !card.wouldEndALogin(token) })
+      const usesPinPad = card.pad.isUsable && user.format.padTemplate !== undefined
+      return sealed({
+        ...description,
+        flags: flagsOf(token, { usesPinPad, dual: this.#place.settings.policy.dualOperations }),
+        minPinBytes: user.format.minBytes,
+        maxPinBytes: user.format.maxBytes,
+      })
+    } catch (error) {
+      throw toCryptokiError(error, 'slot')
+    }
+  }
+
+  /** C_GetMechanismList and C_GetMechanismInfo in one: CKM_* to what the token can do with it. A copy. */
+  async mechanisms(): Promise<ReadonlyMap<number, MechanismInfo>> {
+    const { token } = await this.#open()
+    const { mechanismsOf } = await import('./capabilities.ts')
+    return new Map([...mechanismsOf(token)].map(([type, info]) => [type, sealed(info)]))
+  }
+
+  /**
+   * C_OpenSession: powers the card and selects its application if that has not been done. Rejects as `tokenInfo` does, and
+   * with CKR_TOKEN_WRITE_PROTECTED for a read/write session on a token that cannot be written.
+   */
+  async openSession(options: SessionOptions = {}): Promise<Session> {
+    const { card, token } = await this.#open()
+    const { Session } = await import('./card-side.ts')
+    if (card.ended !== undefined) throw toCryptokiError(card.ended.cause, 'slot')
+    const { application = defaultApplication, readWrite = false, pin } = options
+    const { policy, randomBytes, now, isClosed } = this.#place.settings
+    return new Session({
+      context: card.contextOf(token, application),
+      readWrite: readWrite === true,
+      policy,
+      pin,
+      randomBytes,
+      now,
+      isClosed,
+      reader: this.#place.card.name,
+    })
+  }
+
+  /**
+   * C_CloseAllSessions. Without an application: those of all, and the card's power goes off, so that the next session finds
+   * the card as new. With one: its own sessions on this token, and its login.
+   */
+  async closeAllSessions(options: Pick<SessionOptions, 'application'> = {}): Promise<void> {
+    const { application } = options
+    if (application === undefined) return this.#place.close()
+    const { card, token } = await this.#open()
+    await card.contextOf(token, application).closeAll()
+  }
+
+  async #open(): Promise<{ readonly card: InsertedCard; readonly token: Token }> {
+    const card = await this.#place.open()
+    const token = card.tokens[this.#index]
+    if (token === undefined) throw new CryptokiError(CKR.TOKEN_NOT_PRESENT)
+    return { card, token }
   }
 }

@@ -82,15 +82,15 @@ it('a token’s own objects cannot be written into either', async () => {
         {
           name: 'spying',
           open: async (connection) => {
-            const token = await driver.open(connection)
-            const objects = token?.objects() ?? []
+            const tokens = await driver.open(connection)
+            const objects = tokens[0]?.objects() ?? []
             for (const each of objects) {
               set(each.known, CKA.PRIVATE, false)
               each.known[CKA.ID]?.fill(9)
             }
             write(() => void (objects as unknown[]).splice(0))
             set(objects[0] as object, 'known', {})
-            return token
+            return tokens
           },
         },
       ],

@@ -13,7 +13,7 @@ import {
   rv,
   verifies,
 } from './piv-stand.ts'
-import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
+import { MemorySlot, SoftwareDriver } from './software-token.ts'
 
 const message = bytesOf('x')
 const rsa = { type: CKM.SHA256_RSA_PKCS }
@@ -370,7 +370,7 @@ it.each([
 it('a read-only session cannot slip in while the security officer logs in', async () => {
   const cryptoki = new Cryptoki({
     sources: [new MemorySlot()],
-    drivers: [softwareDriver(new SoftwareToken(true))],
+    drivers: [new SoftwareDriver()],
   })
   const [slot] = await firstValueFrom(cryptoki.slots$)
   const writer = await slot?.openSession({ readWrite: true })

@@ -29,7 +29,7 @@ import {
 } from 'rxjs'
 import { describe, expect, expectTypeOf, it, onTestFinished, vi } from 'vitest'
 import { object, open as openPiv } from './piv-stand.ts'
-import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
+import { MemorySlot, SoftwareDriver } from './software-token.ts'
 
 const sha256 = { type: CKM.SHA256 }
 const sign = { type: CKM.SHA256_RSA_PKCS }
@@ -42,11 +42,11 @@ const runsOnce = expect.objectContaining({
 })
 
 async function open(pin: PinSource = async () => ({ pin: new TextEncoder().encode('1234') })) {
-  const token = new SoftwareToken(true)
+  const driver = new SoftwareDriver()
   const place = new MemorySlot()
   const cryptoki = new Cryptoki({
     sources: [place],
-    drivers: [softwareDriver(token)],
+    drivers: [driver],
     login: 'on-demand',
   })
   onTestFinished(() => cryptoki.close())
@@ -55,7 +55,7 @@ async function open(pin: PinSource = async () => ({ pin: new TextEncoder().encod
   const session = await slot.openSession({ pin })
   const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(1) })
   if (key === undefined) throw new Error('There is no key.')
-  return { token, place, session, key }
+  return { token: driver.token, place, session, key }
 }
 
 /** A digest that goes on until `data` completes. */
@@ -157,7 +157,7 @@ describe('the one run of an operation', () => {
 
   it('an operator that subscribes again asks nobody for a second PIN', async () => {
     const { session, key, token } = await open()
-    const login = vi.spyOn(token, 'login').mockRejectedValue(new Error('a wrong PIN'))
+    const login = vi.spyOn(token.pins.user, 'verify').mockRejectedValue(new Error('a wrong PIN'))
     const retried$ = session.sign(sign, key, message).events$.pipe(retry(1))
     await expect(lastValueFrom(retried$)).rejects.toEqual(runsOnce)
     expect(login).toHaveBeenCalledOnce()
@@ -165,7 +165,7 @@ describe('the one run of an operation', () => {
 
   it('defer makes a new operation for each attempt', async () => {
     const { session, key, token } = await open()
-    const login = vi.spyOn(token, 'login').mockRejectedValueOnce(new Error('a wrong PIN'))
+    const login = vi.spyOn(token.pins.user, 'verify').mockRejectedValueOnce(new Error('a wrong PIN'))
     const retried$ = defer(() => session.sign(sign, key, message).events$).pipe(retry(1))
     expect(await lastValueFrom(retried$)).toEqual({ phase: 'done', value: digestOfMessage })
     expect(login).toHaveBeenCalledTimes(2)
@@ -263,7 +263,7 @@ describe('the signal of result()', () => {
     const removed = vi.spyOn(signal, 'removeEventListener')
     const digest = session.digest(sha256, message)
     await digest.result({ signal })
-    vi.spyOn(token, 'sign').mockRejectedValueOnce(new Error('a broken card'))
+    token.signing = Promise.reject(new Error('a broken card'))
     await expect(session.sign(sign, key, message).result({ signal })).rejects.toEqual(rv(CKR.FUNCTION_FAILED))
     expect(added).toHaveBeenCalledTimes(2)
     expect(removed.mock.calls.map(([, listener]) => listener)).toEqual(
@@ -461,7 +461,7 @@ export async function types(session: Session, key: CkObject, operations$: Observ
       { type: 'encrypt', mechanism: sign, key },
       message,
     ),
-  ).toEqualTypeOf<readonly [Uint8Array, number]>()
+  ).toEqualTypeOf<readonly [Uint8Array, Uint8Array]>()
   expectTypeOf(await Promise.all([signing, searching])).toEqualTypeOf<[Uint8Array, readonly CkObject[]]>()
   expectTypeOf(await Promise.allSettled([signing])).toEqualTypeOf<[PromiseSettledResult<Uint8Array>]>()
   expectTypeOf(signing.then((bytes) => bytes.length)).toEqualTypeOf<Promise<number>>()

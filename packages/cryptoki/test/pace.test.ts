@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { CKA, CKM, CKO, type CkObject, CKR, Cryptoki, type Operation, type Session } from '@webtoki/cryptoki'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { MemorySlot, SoftwareToken, softwareDriver } from './software-token.ts'
+import { MemorySlot, SoftwareDriver } from './software-token.ts'
 
 const sha256 = { type: CKM.SHA256 }
 const sign = { type: CKM.SHA256_RSA_PKCS }
@@ -13,7 +13,7 @@ async function open() {
   const place = new MemorySlot()
   const cryptoki = new Cryptoki({
     sources: [place],
-    drivers: [softwareDriver(new SoftwareToken(true))],
+    drivers: [new SoftwareDriver()],
     login: 'on-demand',
   })
   const [slot] = await firstValueFrom(cryptoki.slots$)

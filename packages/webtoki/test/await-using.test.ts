@@ -3,7 +3,7 @@ import { CKM, CKR, type Cryptoki, type Session } from '@webtoki/cryptoki'
 import { firstValueFrom, lastValueFrom, Subject } from 'rxjs'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Webtoki } from 'webtoki'
-import { MemorySlot, SoftwareToken, softwareDriver } from '../../cryptoki/test/software-token.ts'
+import { MemorySlot, SoftwareDriver } from '../../cryptoki/test/software-token.ts'
 
 const nobody = async () => undefined
 afterEach(() => {
@@ -14,7 +14,7 @@ afterEach(() => {
 /** Imported anew, so that the test decides which symbols the platform has. */
 async function openSession(): Promise<{ cryptoki: Cryptoki; session: Session }> {
   const { Cryptoki } = await import('@webtoki/cryptoki')
-  const drivers = [softwareDriver(new SoftwareToken(true))]
+  const drivers = [new SoftwareDriver()]
   const cryptoki = new Cryptoki({ sources: [new MemorySlot()], drivers })
   const [slot] = await firstValueFrom(cryptoki.slots$)
   if (slot === undefined) throw new Error('There is no slot.')
@@ -43,7 +43,7 @@ describe('the end of a block with `await using`', () => {
       throw thrown
     }
     await expect(block()).rejects.toBe(thrown)
-    expect(() => session.state).toThrow('CKR_SESSION_HANDLE_INVALID')
+    expect(() => session.state).toThrow('CKR_CRYPTOKI_NOT_INITIALIZED')
   })
 
   it('closes a Webtoki: `activity$` completes', async () => {

@@ -1,8 +1,7 @@
 /** Data objects of the PIV card application: discovery, CHUID and certificates, SP 800-73-4 part 1 clause 3 and appendix A. */
 import { copyOf } from '../bytes.ts'
 import { MalformedError } from '../errors.ts'
-import { compressionOf, inflate } from '../inflate.ts'
-import { decodeTlv, findTlv, readTlvHeader } from '../tlv.ts'
+import { firstTlv, readTlvHeader } from '../tlv.ts'
 import { PivReference } from './constants.ts'
 
 /** What the discovery object says about PINs. */
@@ -31,13 +30,11 @@ export interface PivCertificate {
 
 /** Reads the answer to GET DATA for 7E. Throws MalformedError. */
 export function decodeDiscovery(object: Uint8Array): PivDiscovery {
-  const outer = decodeTlv(object)
+  const outer = firstTlv(object)
   // 7E comes bare; some cards wrap it as they wrap the other objects.
-  const content =
-    outer.tag === 0x7e ? outer.value : outer.tag === 0x53 ? findTlv(outer.value, 0x7e) : undefined
-  if (content === undefined) throw new MalformedError('discovery object', `tag ${hex(outer.tag)}`)
-  const policy = findTlv(content, 0x5f2f)
-  const [available, preferred] = policy ?? []
+  const content = outer?.tag === 0x53 ? firstTlv(outer.value, 0x7e) : outer
+  if (content?.tag !== 0x7e) throw new MalformedError('discovery object', 'no 7E')
+  const [available, preferred] = firstTlv(content.value, 0x5f2f)?.value ?? []
   if (available === undefined || preferred === undefined) {
     return { pinUsagePolicy: undefined, pinReference: PivReference.APPLICATION_PIN }
   }
@@ -52,7 +49,7 @@ export function decodeDiscovery(object: Uint8Array): PivDiscovery {
 
 /** Reads the answer to GET DATA for 5FC102. Throws MalformedError. */
 export function decodeChuid(object: Uint8Array): PivChuid {
-  const guid = findTlv(unwrap(object, 'CHUID'), 0x34)
+  const guid = firstTlv(unwrap(object, 'CHUID'), 0x34)?.value
   if (guid === undefined || guid.every((byte) => byte === 0)) return { guid: undefined, object }
   if (guid.length !== 16) throw new MalformedError('CHUID', `a GUID of ${guid.length} bytes`)
   return { guid: copyOf(guid), object }
@@ -61,31 +58,17 @@ export function decodeChuid(object: Uint8Array): PivChuid {
 /** Reads the answer to GET DATA for a certificate; undefined where the object is empty. Throws MalformedError. */
 export async function decodeCertificate(object: Uint8Array): Promise<PivCertificate | undefined> {
   const content = unwrap(object, 'certificate object')
-  const stored = findTlv(content, 0x70)
+  const stored = firstTlv(content, 0x70)?.value
   if (stored === undefined || stored.length === 0) return undefined
-  return { der: certificateIn(await expand(stored)), object }
+  return { der: certificateIn(await expanded(stored)), object }
 }
 
 /**
  * The bytes themselves tell better than 71 (CertInfo, bit 0 = gzip) whether they are compressed: cards are met that say
- * one and do the other, and DER, gzip and zlib differ in their first byte.
+ * one and do the other. What expands them is loaded when the first such certificate comes.
  */
-async function expand(stored: Uint8Array): Promise<Uint8Array> {
-  if (stored[0] === 0x30) return stored
-  if (compressionOf(stored) !== undefined) return inflate(stored)
-  // Net iD's form: 01 00, the inflated length as two bytes (little-endian), then zlib.
-  if (stored[0] === 0x01 && stored[1] === 0x00 && stored.length > 4) {
-    const inflatedBytes = (stored[2] ?? 0) | ((stored[3] ?? 0) << 8)
-    const inflated = await inflate(stored.subarray(4))
-    if (inflated.length !== inflatedBytes) {
-      throw new MalformedError(
-        'certificate object',
-        `${inflated.length} bytes where ${inflatedBytes} were told`,
-      )
-    }
-    return inflated
-  }
-  throw new MalformedError('certificate object', 'neither DER nor gzip nor zlib')
+async function expanded(stored: Uint8Array): Promise<Uint8Array> {
+  return stored[0] === 0x30 ? stored : (await import('./expand.ts')).expand(stored)
 }
 
 /** Cuts what a card pads behind the certificate. */
@@ -98,12 +81,9 @@ function certificateIn(bytes: Uint8Array): Uint8Array {
   return copyOf(bytes.subarray(0, length))
 }
 
+/** What stands in 53. Some cards answer more bytes than the object has (OpenSC, issue 1837). */
 function unwrap(object: Uint8Array, what: string): Uint8Array {
-  const { tag, value } = decodeTlv(object)
-  if (tag !== 0x53) throw new MalformedError(what, `tag ${hex(tag)} where 53 was expected`)
-  return value
-}
-
-function hex(tag: number): string {
-  return tag.toString(16).toUpperCase()
+  const outer = firstTlv(object)
+  if (outer?.tag !== 0x53) throw new MalformedError(what, 'no 53')
+  return outer.value
 }

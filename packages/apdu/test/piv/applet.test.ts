@@ -7,12 +7,7 @@ import {
   encodeTlv,
   fromHex,
   inflate,
-  LastTryError,
-  PinBlockedError,
-  PinPadCancelledError,
-  PinPadRefusedError,
-  PinPadTimeoutError,
-  ReaderTimeoutError,
+  type PinTemplate,
   SmartcardError,
   toHex,
 } from '../../src/index.ts'
@@ -24,165 +19,99 @@ import {
   pivSlot,
   pivSlots,
 } from '../../src/piv/index.ts'
-import { extended, ScriptedChannel } from '../scripted-channel.ts'
+import { connectionOf, extended, ScriptedChannel } from '../scripted-channel.ts'
 
-const select: [string, string] = ['00a4040009a0000003080000100000', '61044f0200019000']
+const noDiscovery: [string, string] = ['00cb3fff035c017e00', '6a82']
 const tries = (sw: string): [string, string] => ['00200080', sw]
 const verify = (sw: string): [string, string] => ['0020008008313233343536ffff', sw]
-const pin = () => fromHex('313233343536')
 const der = encodeTlv(0x30, new Uint8Array(300).fill(5))
 const object = (stored: Uint8Array, info = 0) =>
   encodeTlv(0x53, encodeTlv(0x70, stored), encodeTlv(0x71, [info]), encodeTlv(0xfe))
 
-describe('PIV PIN', () => {
-  it('is sent once, padded, and overwritten', async () => {
-    const channel = new ScriptedChannel([tries('63c3'), verify('9000'), ['0020ff80', '9000']])
-    const applet = new PivApplet()
-    expect(await applet.pinTriesLeft(channel)).toBe(3)
-    const given = pin()
-    await applet.verifyPin(channel, given)
+describe('the PIN of PIV', () => {
+  it('is sent once, padded with FF to eight bytes, and overwritten', async () => {
+    const channel = new ScriptedChannel([noDiscovery, tries('63c3'), verify('9000'), ['0020ff80', '9000']])
+    const { pin } = new PivApplet(connectionOf(channel))
+    expect(await pin.learnTries(channel)).toBe(3)
+    const given = fromHex('313233343536')
+    await pin.verify(channel, given)
     expect(toHex(given)).toBe('000000000000')
-    expect(toHex(channel.received[1] as Uint8Array)).toBe('00'.repeat(13))
-    expect(applet.isVerified).toBe(true)
-    expect(await applet.logout(channel)).toBe(true)
-    expect(applet.isVerified).toBe(false)
-  })
-
-  it('the last try is not spent without a yes', async () => {
-    const applet = new PivApplet()
-    const channel = new ScriptedChannel([tries('63c2'), verify('63c1'), verify('9000')])
-    await applet.pinStatus(channel)
-    await expect(applet.verifyPin(channel, pin())).rejects.toMatchObject({
-      code: 'card/pin-wrong',
-      triesLeft: 1,
-    })
-    await expect(applet.verifyPin(channel, pin())).rejects.toMatchObject({ code: 'card/last-try' })
-    await applet.verifyPin(channel, pin(), { acceptLastTry: true })
-    expect(applet.triesLeft).toBe(2)
+    expect(toHex(channel.received[2] as Uint8Array)).toBe('00'.repeat(13))
+    expect(pin.isVerified).toBe(true)
+    expect(await pin.logout(channel)).toBe(true)
+    expect(pin.isVerified).toBe(false)
   })
 
   it.each([
-    ['there are no tries left', '6983', '123456', PinBlockedError],
-    ['it would cost the last try', '63c1', '123456', LastTryError],
-    ['it is too long for a card', '63c3', '123456789', RangeError],
-  ] as const)('is overwritten where %s, and not sent', async (_, status, digits, refusal) => {
-    const applet = new PivApplet()
-    const channel = new ScriptedChannel([tries(status)])
-    await applet.pinStatus(channel)
-    const given = new TextEncoder().encode(digits)
-    await expect(applet.verifyPin(channel, given)).rejects.toBeInstanceOf(refusal)
+    ['abcdef', 'alphabet'],
+    ['12345a', 'alphabet'],
+    ['12345', 'length'],
+    ['123456789', 'length'],
+    ['', 'length'],
+    ['１２', 'alphabet'],
+  ])('that is typed as "%s" is refused by its %s, and nothing is sent', async (typed, why) => {
+    const channel = new ScriptedChannel([])
+    const given = new TextEncoder().encode(typed)
+    const { pin } = new PivApplet(connectionOf(channel))
+    await expect(pin.verify(channel, given)).rejects.toMatchObject({ code: 'card/pin-format', why })
     expect(given.every((byte) => byte === 0)).toBe(true)
-    expect(channel.received).toHaveLength(1)
+    expect(channel.received).toEqual([])
   })
 
-  it('blocked, refused and unclear answers are told apart', async () => {
-    for (const [sw, code] of [
-      ['63c0', 'card/pin-blocked'],
-      ['6983', 'card/pin-blocked'],
-      ['6302', 'card/pin-wrong'],
-      ['6300', 'card/status'],
-      ['6c08', 'card/status'],
-    ] as const) {
-      const channel = new ScriptedChannel([verify(sw)])
-      await expect(new PivApplet().verifyPin(channel, pin())).rejects.toMatchObject({ code })
-    }
-    const logoutless = new ScriptedChannel([['0020ff80', '6a86']])
-    expect(await new PivApplet().logout(logoutless)).toBe(false)
-  })
-
-  it('goes to the global PIN where discovery prefers it', async () => {
+  it('is the global one if discovery prefers it', async () => {
     const channel = new ScriptedChannel([
-      ['00cb3fff035c017e00', '7e124f0ba00000030800001000010 05f2f026020'.replace(' ', '') + '9000'],
+      ['00cb3fff035c017e00', '7e124f0ba0000003080000100001005f2f0260209000'],
       ['00200000', '63c3'],
+      ['0020000008313233343536ffff', '9000'],
+      ['0020ff00', '9000'],
     ])
-    const applet = new PivApplet()
-    await applet.readDiscovery(channel)
-    expect(await applet.pinTriesLeft(channel)).toBe(3)
+    const applet = new PivApplet(connectionOf(channel))
+    await applet.pin.verify(channel, fromHex('313233343536'))
+    expect([applet.pinReference, applet.pin.triesLeft]).toEqual([0, 3])
+    expect(await applet.pin.logout(channel)).toBe(true)
     expect(decodeDiscovery(fromHex('7e055f2f026010')).pinReference).toBe(0x80)
   })
-})
 
-describe('PIV PIN on the reader’s keys', () => {
-  /** A person at the keys, and how often they were asked. */
-  const keys = (...answers: (string | Error)[]) => {
-    const pad = {
-      asked: 0,
-      verify: async () => {
-        pad.asked++
-        const answer = answers.shift()
-        if (answer instanceof Error) throw answer
-        return fromHex(answer ?? '9000')
+  it('that discovery changes has attempts of its own', async () => {
+    const channel = new ScriptedChannel([
+      noDiscovery,
+      tries('63c1'),
+      ['00cb3fff035c017e00', '7e124f0ba0000003080000100001005f2f0260209000'],
+      ['00200000', '63c3'],
+    ])
+    const applet = new PivApplet(connectionOf(channel))
+    expect(await applet.pin.learnTries(channel)).toBe(1)
+    await applet.readDiscovery(channel)
+    expect(applet.pin.triesLeft).toBeUndefined()
+    expect(await applet.pin.learnTries(channel)).toBe(3)
+  })
+
+  it.each([
+    ['01010506020803', 3],
+    ['0602030106028888', 1],
+    ['06020301ffff', 1],
+    ['060203', undefined],
+    ['0101ff', undefined],
+    ['', undefined],
+  ])('has the attempts that metadata %s tell: %s', async (metadata, triesLeft) => {
+    const channel = new ScriptedChannel([['00f7008000', `${metadata}9000`]])
+    expect(await new PivApplet(connectionOf(channel)).readPinTries(channel)).toBe(triesLeft)
+  })
+
+  it('is typed on a reader as six to eight ASCII digits', async () => {
+    const channel = new ScriptedChannel([noDiscovery, tries('63c3')])
+    const templates: PinTemplate[] = []
+    channel.pinPad = {
+      verify: async (template) => {
+        templates.push(template)
+        return fromHex('9000')
       },
       modify: () => Promise.reject(new Error('Nobody changes a PIN here.')),
     }
-    return pad
-  }
-  const known = async (...script: [string, string][]) => {
-    const applet = new PivApplet()
-    const channel = new ScriptedChannel(script)
-    await applet.pinStatus(channel)
-    return { applet, channel }
-  }
-
-  it('is not asked for where there are no tries left, nor for the last one without a yes', async () => {
-    const blocked = keys()
-    await expect((await known(tries('6983'))).applet.verifyPinOnPad(blocked)).rejects.toBeInstanceOf(
-      PinBlockedError,
-    )
-    const last = keys()
-    const { applet } = await known(tries('63c1'))
-    await expect(applet.verifyPinOnPad(last)).rejects.toBeInstanceOf(LastTryError)
-    expect([blocked.asked, last.asked]).toEqual([0, 0])
-    await applet.verifyPinOnPad(last, { acceptLastTry: true })
-    expect(last.asked).toBe(1)
-  })
-
-  it.each([new PinPadCancelledError(), new PinPadTimeoutError(), new PinPadRefusedError()])(
-    'and not given changes nothing of what is known: $name',
-    async (outcome) => {
-      const { applet } = await known(tries('63c2'))
-      await expect(applet.verifyPinOnPad(keys(outcome))).rejects.toBe(outcome)
-      expect([applet.triesLeft, applet.isVerified, applet.mayBeVerified]).toEqual([2, false, false])
-      const { applet: verified } = await known(tries('9000'))
-      await expect(verified.verifyPinOnPad(keys(outcome))).rejects.toBe(outcome)
-      expect([verified.isVerified, verified.mayBeVerified]).toEqual([true, true])
-    },
-  )
-
-  it('and lost on its way: the PIN may be verified, and the next attempt may be the last', async () => {
-    const { applet, channel } = await known(tries('63c2'))
-    await expect(
-      applet.verifyPinOnPad(keys(new ReaderTimeoutError('Secure', 30_000))),
-    ).rejects.toBeInstanceOf(ReaderTimeoutError)
-    expect([applet.triesLeft, applet.isVerified, applet.mayBeVerified]).toEqual([1, false, true])
-    await expect(applet.verifyPin(channel, pin())).rejects.toBeInstanceOf(LastTryError)
-  })
-
-  it('and lost at a card with attempts enough leaves their number unknown', async () => {
-    const { applet } = await known(tries('63c3'))
-    await applet.verifyPinOnPad(keys(new ReaderTimeoutError('Secure', 30_000))).catch(() => {})
-    expect(applet.triesLeft).toBeUndefined()
-  })
-
-  it('right at the last attempt of a card that never told more: the next is taken to be the last again', async () => {
-    const { applet, channel } = await known(tries('63c1'), tries('63c3'), verify('63c2'))
-    await applet.verifyPinOnPad(keys('9000'), { acceptLastTry: true })
-    expect([applet.isVerified, applet.triesLeft]).toEqual([true, 1])
-    await expect(applet.verifyPin(channel, pin())).rejects.toBeInstanceOf(LastTryError)
-    await applet.pinStatus(channel)
-    await expect(applet.verifyPin(channel, pin())).rejects.toMatchObject({ triesLeft: 2 })
-  })
-})
-
-describe('PIV selection', () => {
-  it('is repeated only when somebody else was at the card', async () => {
-    const applet = new PivApplet()
-    const channel = new ScriptedChannel([select, select])
-    expect(await applet.ensureSelected(channel)).toBe(true)
-    expect(await applet.ensureSelected(channel)).toBe(false)
-    channel.undisturbed = false
-    expect(await applet.ensureSelected(channel)).toBe(true)
-    expect(await applet.ensureSelected(channel)).toBe(false)
+    await new PivApplet(connectionOf(channel)).pin.verifyOnPad(channel)
+    const [{ command, ...rest }] = templates as [PinTemplate]
+    expect(toHex(command)).toBe('0020008008ffffffffffffffff')
+    expect(rest).toEqual({ pinOffset: 0, blockBytes: 8, format: 'ascii', minDigits: 6, maxDigits: 8 })
   })
 })
 
@@ -197,7 +126,7 @@ describe('PIV objects', () => {
       ],
       extended,
     )
-    const applet = new PivApplet()
+    const applet = new PivApplet(connectionOf(channel))
     const [nineA, nineC] = pivSlots
     const read = await applet.readCertificate(channel, nineA!)
     expect(toHex(read!.der)).toBe(toHex(der))
@@ -298,7 +227,10 @@ describe('PIV objects', () => {
       ['00c0000008', `${answer.slice(512)}9000`],
     ])
     for (const channel of [one, three]) {
-      const result = await new PivApplet().generalAuthenticate(channel, 7, 0x9a, { tag: 0x81, value: block })
+      const result = await new PivApplet(connectionOf(channel)).generalAuthenticate(channel, 7, 0x9a, {
+        tag: 0x81,
+        value: block,
+      })
       expect(toHex(result)).toBe('bb'.repeat(256))
     }
   })

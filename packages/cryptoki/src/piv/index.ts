@@ -23,7 +23,8 @@ export function pivDriver(options: PivDriverOptions = {}): TokenDriver {
     name: 'PIV',
     open: async (connection: CardConnection) => {
       const { PivToken } = await import('./token.ts')
-      return PivToken.open(connection, shared)
+      const token = await PivToken.open(connection, shared)
+      return token === undefined ? [] : [token]
     },
   }
 }

@@ -2,13 +2,12 @@
 import { CKF, CKM } from '../constants.ts'
 import type { MechanismInfo } from '../mechanisms.ts'
 
-const rsa: MechanismInfo = { minKeyBits: 1024, maxKeyBits: 4096, flags: CKF.SIGN | CKF.VERIFY }
+const rsa: MechanismInfo = { minKeyBits: 1024, maxKeyBits: 4096, flags: CKF.SIGN }
 const ecdsa: MechanismInfo = {
   minKeyBits: 256,
   maxKeyBits: 384,
-  flags: CKF.SIGN | CKF.VERIFY | CKF.EC_F_P | CKF.EC_NAMEDCURVE,
+  flags: CKF.SIGN | CKF.EC_F_P | CKF.EC_NAMEDCURVE,
 }
-const digest: MechanismInfo = { minKeyBits: 0, maxKeyBits: 0, flags: CKF.DIGEST }
 
 /** Padding and hashing happen on the host, the private key's operation on the card. */
 export const pivMechanisms: ReadonlyMap<number, MechanismInfo> = new Map<number, MechanismInfo>([
@@ -28,8 +27,4 @@ export const pivMechanisms: ReadonlyMap<number, MechanismInfo> = new Map<number,
   ...[CKM.ECDSA, CKM.ECDSA_SHA1, CKM.ECDSA_SHA256, CKM.ECDSA_SHA384, CKM.ECDSA_SHA512].map(
     (type): [number, MechanismInfo] => [type, ecdsa],
   ),
-  ...[CKM.SHA_1, CKM.SHA224, CKM.SHA256, CKM.SHA384, CKM.SHA512].map((type): [number, MechanismInfo] => [
-    type,
-    digest,
-  ]),
 ])

@@ -72,23 +72,23 @@ export function allAttributes(slot: PivSlot, kind: PivObjectKind, der: Uint8Arra
   }
   if (fields?.key === undefined) return undefined
   const isRsa = fields.key.type === 'rsa'
-  const { signs, decrypts } = usesOf(slot, fields)
+  const signs = signsWith(slot, fields)
   const key = {
     ...known,
     ...publicKeyAttributes(fields.key),
     [CKA.KEY_TYPE]: isRsa ? CKK.RSA : CKK.EC,
     [CKA.SUBJECT]: fields.subject,
     [CKA.PUBLIC_KEY_INFO]: fields.publicKeyInfo,
-    [CKA.DERIVE]: decrypts && !isRsa,
+    [CKA.DERIVE]: false,
     [CKA.LOCAL]: false,
   }
   if (kind === 'public-key') {
-    return { ...key, [CKA.VERIFY]: signs, [CKA.ENCRYPT]: decrypts && isRsa, [CKA.WRAP]: false }
+    return { ...key, [CKA.VERIFY]: signs, [CKA.ENCRYPT]: false, [CKA.WRAP]: false }
   }
   return {
     ...key,
     [CKA.SIGN]: signs,
-    [CKA.DECRYPT]: decrypts && isRsa,
+    [CKA.DECRYPT]: false,
     [CKA.UNWRAP]: false,
     [CKA.SENSITIVE]: true,
     [CKA.ALWAYS_SENSITIVE]: true,
@@ -97,18 +97,8 @@ export function allAttributes(slot: PivSlot, kind: PivObjectKind, der: Uint8Arra
   }
 }
 
-/** KeyUsage where the certificate has it (RFC 5280, 4.2.1.3); else what SP 800-73-4 part 1, 3.2 means the slot for. */
-function usesOf(
-  slot: PivSlot,
-  fields: CertificateFields,
-): { readonly signs: boolean; readonly decrypts: boolean } {
-  const { keyUsage } = fields
-  if (keyUsage === undefined) {
-    const isManagement = slot.key === 0x9d
-    return { signs: !isManagement, decrypts: isManagement }
-  }
-  return {
-    signs: keyUsage.includes('digitalSignature') || keyUsage.includes('nonRepudiation'),
-    decrypts: keyUsage.includes('keyEncipherment') || keyUsage.includes('keyAgreement'),
-  }
+/** Whether a key signs: KeyUsage if the certificate has it (RFC 5280, 4.2.1.3); else what SP 800-73-4 part 1, 3.2 means the slot for. */
+function signsWith(slot: PivSlot, { keyUsage }: CertificateFields): boolean {
+  if (keyUsage === undefined) return slot.key !== 0x9d
+  return keyUsage.includes('digitalSignature') || keyUsage.includes('nonRepudiation')
 }

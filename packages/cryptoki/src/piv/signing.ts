@@ -11,8 +11,7 @@ import {
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKK, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
-import { pssParametersOf, signMechanism } from '../mechanisms.ts'
-import type { SignRequest } from '../token.ts'
+import { type Mechanism, pssParametersOf, signMechanism } from '../mechanisms.ts'
 
 /** One GENERAL AUTHENTICATE: what goes into 81, and what its answer becomes. */
 export interface CardSignature {
@@ -34,18 +33,28 @@ const curves: ReadonlyMap<string, { readonly algorithm: number; readonly fieldBy
   ['06052b81040022', { algorithm: PivAlgorithm.P384, fieldBytes: 48 }],
 ])
 
-/** Rejects with CKR_KEY_SIZE_RANGE, CKR_DATA_LEN_RANGE, CKR_DATA_INVALID, CKR_MECHANISM_INVALID before anything is sent. */
+/** Length of the key's signatures, in bytes. Throws CKR_KEY_SIZE_RANGE for a key that PIV has no algorithm for. */
+export function signatureBytes(attributes: Attributes): number {
+  if (attributes[CKA.KEY_TYPE] !== CKK.RSA) return 2 * curveOf(attributes).fieldBytes
+  const keyBits = attributes[CKA.MODULUS_BITS] ?? 0
+  if (!rsaAlgorithms.has(keyBits)) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return keyBits / 8
+}
+
+/**
+ * `data` is the digest if the mechanism hashes, else what the mechanism takes. Rejects with CKR_KEY_SIZE_RANGE,
+ * CKR_DATA_LEN_RANGE, CKR_DATA_INVALID, CKR_MECHANISM_INVALID.
+ */
 export async function prepareSignature(
-  request: SignRequest,
+  mechanism: Mechanism,
   attributes: Attributes,
+  data: Uint8Array,
   randomBytes: (bytes: number) => Uint8Array,
 ): Promise<CardSignature> {
-  const mechanism = signMechanism(request.mechanism.type)
-  if (mechanism === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
   try {
     return attributes[CKA.KEY_TYPE] === CKK.RSA
-      ? await rsaSignature(request, mechanism.padding, attributes, randomBytes)
-      : ecdsaSignature(request.data, attributes)
+      ? await rsaSignature(mechanism, data, attributes, randomBytes)
+      : ecdsaSignature(data, attributes)
   } catch (error) {
     // The padding's own complaints: the message does not fit the key or the hash.
     if (error instanceof RangeError) throw new CryptokiError(CKR.DATA_LEN_RANGE, { cause: error })
@@ -54,8 +63,8 @@ export async function prepareSignature(
 }
 
 async function rsaSignature(
-  request: SignRequest,
-  padding: string,
+  mechanism: Mechanism,
+  data: Uint8Array,
   attributes: Attributes,
   randomBytes: (bytes: number) => Uint8Array,
 ): Promise<CardSignature> {
@@ -67,9 +76,9 @@ async function rsaSignature(
     if (answer.length !== keyBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
     return answer
   }
-  const { data, digested } = request
+  const { padding, hash: digested } = signMechanism(mechanism.type) ?? {}
   if (padding === 'pss') {
-    const { hash, mgfHash, saltBytes } = pssParametersOf(request.mechanism)
+    const { hash, mgfHash, saltBytes } = pssParametersOf(mechanism)
     const { hashNow } = await import('../hash-now.ts')
     const challenge = padPss(data, {
       keyBits,
@@ -95,13 +104,16 @@ async function rsaSignature(
 }
 
 function ecdsaSignature(digest: Uint8Array, attributes: Attributes): CardSignature {
-  const parameters = attributes[CKA.EC_PARAMS] ?? new Uint8Array(0)
-  const curve = curves.get([...parameters].map((byte) => byte.toString(16).padStart(2, '0')).join(''))
-  if (curve === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
-  const { algorithm, fieldBytes } = curve
+  const { algorithm, fieldBytes } = curveOf(attributes)
   return {
     algorithm,
     challenge: fitDigest(digest, fieldBytes),
     finish: (answer) => ecdsaSignatureFromDer(answer, fieldBytes),
   }
+}
+
+function curveOf(attributes: Attributes): { readonly algorithm: number; readonly fieldBytes: number } {
+  const curve = curves.get(toHex(attributes[CKA.EC_PARAMS] ?? new Uint8Array(0)))
+  if (curve === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return curve
 }

@@ -1,0 +1,3 @@
+/** What is loaded when the first card is connected. */
+export { InsertedCard } from './inserted-card.ts'
+export { Session } from './session.ts'

@@ -1,0 +1,32 @@
+/** C_Digest, in software (PKCS#11 v2.40, 5.10). */
+import { StreamingDigest } from './digest.ts'
+import { type DigestName, digestBytes } from './digest-name.ts'
+import type { OperationWork } from './engine.ts'
+
+const nothing = new Uint8Array(0)
+
+/** The digest of what it is given. */
+export class DigestWork implements OperationWork {
+  readonly #name: DigestName
+  readonly #digest: StreamingDigest
+
+  constructor(name: DigestName) {
+    this.#name = name
+    this.#digest = new StreamingDigest(name)
+  }
+
+  async update(chunk: Uint8Array): Promise<Uint8Array> {
+    await this.#digest.update(chunk)
+    return nothing
+  }
+
+  async final(): Promise<Uint8Array> {
+    return this.#digest.digest()
+  }
+
+  outputBytes(): number {
+    return digestBytes[this.#name]
+  }
+
+  end(): void {}
+}

@@ -1,0 +1,345 @@
+/** The operation engine of one session: Init, Update, Final, single part, cancel (PKCS#11 v2.40, 5.2 and 5.8 to 5.13). It knows no key and no card; streams and C functions both drive it. */
+import { CKR } from './constants.ts'
+import { CryptokiError } from './errors.ts'
+import { Progress } from './progress.ts'
+import {
+  admit,
+  admitOneCall,
+  afterCall,
+  type ConflictPolicy,
+  mayCall,
+  type OneCall,
+  type OperationCall,
+  type OperationPhase,
+  type OperationType,
+} from './operation-rules.ts'
+import type { PinSource } from './pin.ts'
+
+/** What one operation does with its data. It throws CryptokiError, or errors of cards and readers. */
+export interface OperationWork {
+  /** Output of a cipher; empty for all others. */
+  update(chunk: Uint8Array, progress: Progress): Promise<Uint8Array>
+  /** The rest of the output, or the result; empty if a verification succeeds. `signature` is what is verified. */
+  final(progress: Progress, signature?: Uint8Array): Promise<Uint8Array>
+  /** The most bytes that `final` gives after `inputBytes` more of input; known without the card. */
+  outputBytes(inputBytes: number): number
+  /** The operation has ended, however that came: state and keys can be overwritten. */
+  end(): void
+  /** Whether `authorise` may be called now. */
+  readonly wantsAuthorisation?: boolean
+  /** C_Login with CKU_CONTEXT_SPECIFIC, before the data are complete. Absent: the operation never wants it. */
+  authorise?(source: PinSource, progress: Progress): Promise<void>
+}
+
+/** What an Init asks for once all else has been checked. */
+export interface WantedOperation {
+  readonly type: OperationType
+  /** Logging out ends it: it holds a private key, or it is a search. */
+  readonly endsOnLogout: boolean
+  /** Absent for a search. */
+  readonly work?: OperationWork
+}
+
+/** Options of a call that gives output. */
+export interface OutputOptions {
+  /** Size of the caller's buffer, in bytes. Too small: CKR_BUFFER_TOO_SMALL, nothing is lost, and the call can be repeated. */
+  readonly maxBytes?: number
+  /** What a verification verifies. */
+  readonly signature?: Uint8Array
+  /** Told of phases. Default: nobody. */
+  readonly progress?: Progress
+}
+
+/** The policy of an engine, asked at each Init. */
+export interface EngineSettings {
+  /** CKF_DUAL_CRYPTO_OPERATIONS of the token. */
+  readonly dual: () => boolean
+  readonly oneCallWhileActive: 'reject' | 'allow'
+}
+
+/** Made by a session. */
+export class OperationEngine {
+  readonly #settings: EngineSettings
+  readonly #active = new Set<ActiveOperation>()
+  readonly #waiting: { readonly types: readonly OperationType[]; readonly begin: () => void }[] = []
+
+  constructor(settings: EngineSettings) {
+    this.#settings = settings
+  }
+
+  /** The operations active now: 0, 1 or 2. */
+  get operations(): readonly ActiveOperation[] {
+    return [...this.#active]
+  }
+
+  get active(): readonly OperationType[] {
+    return this.operations.map(({ type }) => type)
+  }
+
+  /** The types that must end for these to begin together. Throws CKR_OPERATION_ACTIVE. */
+  admit(wanted: readonly OperationType[], onConflict: ConflictPolicy): readonly OperationType[] {
+    const dual = this.#settings.dual()
+    const ends: OperationType[] = []
+    const begun: OperationType[] = []
+    let standing = this.active
+    for (const type of wanted) {
+      const admission = admit([...standing, ...begun], type, { dual, onConflict })
+      // Whatever the policy: what this very call begins does not end for its other half.
+      if (admission.rv !== CKR.OK || admission.ends.some((each) => begun.includes(each)))
+        throw this.#isActive()
+      ends.push(...admission.ends)
+      standing = standing.filter((each) => !admission.ends.includes(each))
+      begun.push(type)
+    }
+    return ends
+  }
+
+  #isActive(): CryptokiError {
+    return new CryptokiError(CKR.OPERATION_ACTIVE, { active: this.active })
+  }
+
+  /**
+   * The last step of an Init, which can fail no more but for CKR_OPERATION_ACTIVE: all of it begins, or nothing. What must
+   * end for it has left, and it is in, before `announce` tells anybody: an Init made on hearing of it meets the session as
+   * it is then.
+   */
+  begin(
+    wanted: readonly WantedOperation[],
+    onConflict: ConflictPolicy,
+  ): { readonly operations: readonly ActiveOperation[]; readonly announce: () => void } {
+    const ends = this.admit(
+      wanted.map(({ type }) => type),
+      onConflict,
+    )
+    const ending = this.operations.filter(({ type }) => ends.includes(type))
+    for (const each of ending) each.release()
+    const operations = wanted.map((each) => {
+      const active = new ActiveOperation(each, (done) => this.#left(done))
+      this.#active.add(active)
+      return active
+    })
+    const announce = (): void => {
+      for (const each of ending) each.tellEnd(new CryptokiError(CKR.OPERATION_NOT_INITIALIZED))
+    }
+    return { operations, announce }
+  }
+
+  #left(operation: ActiveOperation): void {
+    this.#active.delete(operation)
+    void Promise.resolve().then(() => this.#beginNext())
+  }
+
+  /** Whether an Init of these types has to wait: others are active, or came before it. */
+  mustWait(types: readonly OperationType[]): boolean {
+    return this.#waiting.length > 0 || !this.#fits(types)
+  }
+
+  #fits(types: readonly OperationType[]): boolean {
+    try {
+      this.admit(types, 'reject')
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** `begin` is called, in the order of these calls, once the types fit. Returns how to leave the queue. */
+  wait(types: readonly OperationType[], begin: () => void): () => void {
+    const entry = { types, begin }
+    this.#waiting.push(entry)
+    return () => {
+      const at = this.#waiting.indexOf(entry)
+      if (at < 0) return
+      this.#waiting.splice(at, 1)
+      void Promise.resolve().then(() => this.#beginNext())
+    }
+  }
+
+  #beginNext(): void {
+    for (let [next] = this.#waiting; next !== undefined && this.#fits(next.types); [next] = this.#waiting) {
+      this.#waiting.shift()
+      next.begin()
+    }
+  }
+
+  /** Throws CKR_OPERATION_ACTIVE if a one-call function is not allowed beside what is active. */
+  checkOneCall(call: OneCall): void {
+    if (admitOneCall(call, this.active, this.#settings.oneCallWhileActive) !== CKR.OK) throw this.#isActive()
+  }
+
+  /** An Init made on hearing of an end is not among those to be cancelled. */
+  cancel(which: (operation: ActiveOperation) => boolean, error: CryptokiError): void {
+    for (const each of this.operations.filter(which)) each.cancel(error)
+  }
+
+  /** The session has ended: what is active ends, and what waits begins, to be told so. */
+  close(error: CryptokiError): void {
+    this.cancel(() => true, error)
+    for (const { begin } of this.#waiting.splice(0)) begin()
+  }
+}
+
+/** One operation from Init until it ends. Its calls come one after the other, as a C caller makes them. */
+export class ActiveOperation {
+  readonly type: OperationType
+  readonly endsOnLogout: boolean
+  readonly #work: OperationWork | undefined
+  readonly #leave: (operation: ActiveOperation) => void
+  readonly #progress = new Progress(() => {})
+  #phase: OperationPhase | 'gone' = 'fresh'
+  #isBusy = false
+  /** Output that did not fit the caller's buffer. */
+  #kept: Uint8Array | undefined
+  /** Set by whoever drives it: told when the operation is ended from outside. */
+  onCancel: (error: unknown) => void = () => {}
+
+  constructor(wanted: WantedOperation, leave: (operation: ActiveOperation) => void) {
+    this.type = wanted.type
+    this.endsOnLogout = wanted.endsOnLogout
+    this.#work = wanted.work
+    this.#leave = leave
+  }
+
+  get active(): boolean {
+    return this.#phase !== 'gone'
+  }
+
+  /** Where it stands; 'gone' once it has ended. */
+  get phase(): OperationPhase | 'gone' {
+    return this.#phase
+  }
+
+  /** C_SignUpdate and alike. */
+  update(chunk: Uint8Array, options: OutputOptions = {}): Promise<Uint8Array> {
+    return this.#call('update', options, (work, progress) => work.update(chunk, progress))
+  }
+
+  /** C_SignFinal and alike. The operation has ended when this resolves. */
+  final(options: OutputOptions = {}): Promise<Uint8Array> {
+    return this.#call('final', options, (work, progress) => work.final(progress, options.signature))
+  }
+
+  /** C_Sign and alike: all of the data at once. */
+  single(data: Uint8Array, options: OutputOptions = {}): Promise<Uint8Array> {
+    const whole = async (work: OperationWork, progress: Progress): Promise<Uint8Array> => {
+      const first = await work.update(data, progress)
+      const rest = await work.final(progress, options.signature)
+      return first.length === 0 ? rest : joined(first, rest)
+    }
+    return this.#call('single', options, whole, data.length)
+  }
+
+  /** A size query: the most bytes that the call would give. It consumes nothing. Throws CKR_OPERATION_NOT_INITIALIZED, CKR_OPERATION_ACTIVE. */
+  outputBytes(call: OperationCall, inputBytes = 0): number {
+    const work = this.#enter(call)
+    // A verification has no output whose size could be asked.
+    const phase = afterCall(this.type, call, 'size-query')
+    if (phase !== 'gone') this.#phase = phase
+    return this.#kept?.length ?? work.outputBytes(inputBytes)
+  }
+
+  /** Whether its key wants a PIN for this very use, and has not got it. */
+  get wantsAuthorisation(): boolean {
+    return this.active && this.#work?.wantsAuthorisation === true
+  }
+
+  /** C_Login with CKU_CONTEXT_SPECIFIC. Throws CKR_OPERATION_NOT_INITIALIZED if the operation wants none; it is unharmed then. */
+  async authorise(source: PinSource, progress: Progress = this.#progress): Promise<void> {
+    const work = this.#work
+    if (!this.active || work?.authorise === undefined) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
+    await work.authorise(source, progress)
+  }
+
+  /** What a call needs to go on; the operation ends if single and multiple parts are mixed. */
+  #enter(call: OperationCall): OperationWork {
+    const work = this.#work
+    if (this.#phase === 'gone' || work === undefined) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
+    // Two callers at once: the second is refused, and the first goes on.
+    if (this.#isBusy) throw new CryptokiError(CKR.OPERATION_ACTIVE, { active: [this.type] })
+    const { rv, phase } = mayCall(this.#phase, call)
+    if (rv === CKR.OK) return work
+    if (phase === 'gone') this.release()
+    throw new CryptokiError(rv, { active: [this.type], detail: 'single and multiple parts were mixed' })
+  }
+
+  async #call(
+    call: OperationCall,
+    { maxBytes, progress = this.#progress }: OutputOptions,
+    run: (work: OperationWork, progress: Progress) => Promise<Uint8Array>,
+    inputBytes = 0,
+  ): Promise<Uint8Array> {
+    const work = this.#enter(call)
+    // A signature that is made and then refused would cost a person a PIN.
+    if (
+      maxBytes !== undefined &&
+      call !== 'update' &&
+      isSizeExact(this.type) &&
+      maxBytes < work.outputBytes(inputBytes)
+    )
+      throw this.#tooSmall(call)
+    this.#isBusy = true
+    let output: Uint8Array
+    try {
+      output = this.#kept ?? (await run(work, progress))
+    } catch (error) {
+      this.release()
+      throw error
+    } finally {
+      this.#isBusy = false
+    }
+    // Ended meanwhile: the answer is nobody's.
+    if (!this.active) throw progress.signal.aborted ? progress.signal.reason : this.#endReason
+    if (maxBytes !== undefined && output.length > maxBytes) {
+      this.#kept = output
+      throw this.#tooSmall(call)
+    }
+    this.#kept = undefined
+    this.#became(afterCall(this.type, call, 'done'))
+    return output
+  }
+
+  #endReason: unknown = new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
+
+  #tooSmall(call: OperationCall): CryptokiError {
+    this.#became(afterCall(this.type, call, 'buffer-too-small'))
+    return new CryptokiError(CKR.BUFFER_TOO_SMALL)
+  }
+
+  #became(phase: OperationPhase | 'gone'): void {
+    if (phase === 'gone') this.release()
+    else this.#phase = phase
+  }
+
+  /** Frees the place; false if it was free already. */
+  release(): boolean {
+    if (this.#phase === 'gone') return false
+    this.#phase = 'gone'
+    this.#kept = undefined
+    this.#work?.end()
+    this.#leave(this)
+    return true
+  }
+
+  /** Ends it from outside: the place is free before the error is told. */
+  cancel(error: unknown): void {
+    if (this.release()) this.tellEnd(error)
+  }
+
+  tellEnd(error: unknown): void {
+    this.#endReason = error
+    this.#progress.signal.abort(error)
+    this.onCancel(error)
+  }
+}
+
+/** A decryption tells only the most that may come out; others are always as long as they say. */
+function isSizeExact(type: OperationType): boolean {
+  return type !== 'decrypt' && type !== 'verify-recover'
+}
+
+function joined(first: Uint8Array, rest: Uint8Array): Uint8Array {
+  const all = new Uint8Array(first.length + rest.length)
+  all.set(first)
+  all.set(rest, first.length)
+  return all
+}

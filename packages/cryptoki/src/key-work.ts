@@ -1,0 +1,257 @@
+/** The work of one operation with a key, whatever its kind: gather the data, then ask the person, then use the key (PKCS#11 v2.40, 5.8, 5.9, 5.11). */
+import {
+  AbortedError,
+  type CardChannel,
+  isSmartcardError,
+  SW,
+  TouchMissedError,
+  type TransmitOptions,
+} from '@webtoki/apdu'
+import { CKR } from './constants.ts'
+import { StreamingDigest } from './digest.ts'
+import type { OperationWork } from './engine.ts'
+import { CryptokiError } from './errors.ts'
+import type { KeyAccess, KeyStream, KeyUse, PreparedUse } from './key-use.ts'
+import type { Progress } from './progress.ts'
+import type { PinSource } from './pin.ts'
+import type { TokenLoginOptions } from './token.ts'
+import type { TokenContext } from './token-context.ts'
+
+/** A key that waits this long for nothing but time is probably waiting for a touch. */
+const TOUCH_AFTER_MS = 1000
+
+const nothing = new Uint8Array(0)
+
+/** Who may be asked, and what may be done without being told to. */
+export interface KeyAuthority {
+  readonly context: TokenContext
+  readonly pin: PinSource | undefined
+  /** A login is made when the card needs it; else CKR_USER_NOT_LOGGED_IN. */
+  readonly onDemand: boolean
+  /** Milliseconds since any moment. */
+  readonly now: () => number
+}
+
+/** What became of one try to use a key without asking for a PIN. */
+type Outcome = Uint8Array | 'login-lost' | 'wants-context-pin'
+
+/** A verified PIN whose transaction is held until the data are complete: C_Login with CKU_CONTEXT_SPECIFIC. */
+interface Authorisation {
+  perform(prepared: PreparedUse, progress: Progress): Promise<Uint8Array>
+  release(): void
+}
+
+/** Makes what `KeyUse` promises come true. */
+export class KeyWork implements OperationWork {
+  readonly #use: KeyUse
+  readonly #authority: KeyAuthority
+  readonly #stream: KeyStream | undefined
+  readonly #digest: StreamingDigest | undefined
+  #collected: Uint8Array = nothing
+  #gatheredBytes = 0
+  #authorisation: Authorisation | undefined
+
+  constructor(use: KeyUse, authority: KeyAuthority) {
+    this.#use = use
+    this.#authority = authority
+    const { gathers } = use
+    this.#stream = gathers === 'stream' ? use.open?.() : undefined
+    this.#digest = gathers !== 'stream' && 'hash' in gathers ? new StreamingDigest(gathers.hash) : undefined
+  }
+
+  get wantsAuthorisation(): boolean {
+    return this.#use.access?.needs === 'context-pin' && this.#authorisation === undefined
+  }
+
+  async update(chunk: Uint8Array): Promise<Uint8Array> {
+    if (this.#stream !== undefined) return this.#stream.update(chunk)
+    this.#gatheredBytes += chunk.length
+    if (this.#digest !== undefined) await this.#digest.update(chunk)
+    else this.#collect(chunk)
+    return nothing
+  }
+
+  #collect(chunk: Uint8Array): void {
+    const { gathers } = this.#use
+    const bytes = this.#collected.length + chunk.length
+    if (gathers !== 'stream' && 'maxBytes' in gathers && bytes > gathers.maxBytes)
+      throw new CryptokiError(CKR.DATA_LEN_RANGE)
+    const grown = new Uint8Array(bytes)
+    grown.set(this.#collected)
+    grown.set(chunk, this.#collected.length)
+    this.#collected = grown
+  }
+
+  outputBytes(inputBytes: number): number {
+    return this.#use.outputBytes(this.#gatheredBytes + inputBytes)
+  }
+
+  async final(progress: Progress, signature?: Uint8Array): Promise<Uint8Array> {
+    if (this.#stream !== undefined) return this.#stream.final()
+    const data = (await this.#digest?.digest()) ?? this.#collected
+    const prepared = await this.#use.prepare?.(data, signature)
+    if (prepared === undefined) throw new CryptokiError(CKR.FUNCTION_NOT_SUPPORTED)
+    progress.check()
+    return this.#perform(prepared, progress)
+  }
+
+  end(): void {
+    this.#stream?.abort()
+    this.#authorisation?.release()
+  }
+
+  async #perform(prepared: PreparedUse, progress: Progress): Promise<Uint8Array> {
+    const { access } = this.#use
+    if (access === undefined) return prepared.perform(undefined, progress.transmitOptions)
+    if (this.#authorisation !== undefined) return this.#authorisation.perform(prepared, progress)
+    if (access.needs === 'context-pin') return this.#withContextPin(access, prepared, progress)
+    const { context } = this.#authority
+    if (access.needs === 'login' && !context.isVerified) await this.#logIn(progress)
+    else progress.tell({ phase: 'awaiting-card', why: 'working' })
+    let outcome = await this.#withoutAsking(access, prepared, progress)
+    if (outcome === 'login-lost') {
+      await this.#logIn(progress)
+      outcome = await this.#withoutAsking(access, prepared, progress)
+    }
+    if (outcome === 'wants-context-pin') {
+      access.learnContextPin()
+      return this.#withContextPin(access, prepared, progress)
+    }
+    if (outcome === 'login-lost') throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+    return outcome
+  }
+
+  async #logIn(progress: Progress): Promise<void> {
+    const { context, pin, onDemand } = this.#authority
+    if (!onDemand || pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+    await context.loginOnDemand(thenWorking(pin, progress), loginOptions(progress))
+    progress.check()
+  }
+
+  #withoutAsking(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Outcome> {
+    const { pin } = this.#authority.context.userPin
+    const options = progress.transmitOptions
+    return access.application.transaction(async (channel, { selectedAgain }): Promise<Outcome> => {
+      if (access.needs === 'login' && selectedAgain) {
+        // Somebody else was at the card: what it knows of the PIN may be gone. If it does not say, the key will.
+        await pin.status(channel, options)
+        if (!pin.mayBeVerified) return 'login-lost'
+      }
+      const { isFresh } = pin
+      try {
+        return await prepared.perform(channel, this.#awaitingTouch(access, progress))
+      } catch (error) {
+        if (!isRefusal(error)) throw error
+        if (isFresh) throw new TouchMissedError({ cause: error })
+        await pin.status(channel, options)
+        return pin.mayBeVerified ? 'wants-context-pin' : 'login-lost'
+      }
+    }, options)
+  }
+
+  /** VERIFY and the use of the key, with nothing between. */
+  #withContextPin(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Uint8Array> {
+    const { context, pin } = this.#authority
+    if (pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+    return context.userPin.verified(
+      { user: 'context', source: thenWorking(pin, progress), options: loginOptions(progress) },
+      (channel) => this.#performOnce(access, prepared, channel, progress),
+    )
+  }
+
+  /** The PIN was right a moment ago: a card that wants one now wants something else. */
+  async #performOnce(
+    access: KeyAccess,
+    prepared: PreparedUse,
+    channel: CardChannel,
+    progress: Progress,
+  ): Promise<Uint8Array> {
+    try {
+      return await prepared.perform(channel, this.#awaitingTouch(access, progress))
+    } catch (error) {
+      throw isRefusal(error) ? new TouchMissedError({ cause: error }) : error
+    }
+  }
+
+  /**
+   * C's order: the PIN before the data. The card's lock is held until the data are complete or the operation ends, for
+   * nothing may come between VERIFY and the use of the key. A wrong PIN leaves the operation as it was.
+   */
+  async authorise(source: PinSource, progress: Progress): Promise<void> {
+    const { access } = this.#use
+    if (access === undefined || !this.wantsAuthorisation)
+      throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
+    type Complete = { readonly prepared: PreparedUse; readonly progress: Progress }
+    let go!: (data: Complete) => void
+    let stop!: (error: Error) => void
+    const complete = new Promise<Complete>((resolve, reject) => {
+      go = resolve
+      stop = reject
+    })
+    const { userPin } = this.#authority.context
+    let result!: Promise<Uint8Array>
+    const granted = new Promise<void>((resolve) => {
+      result = userPin.verified(
+        { user: 'context', source, options: loginOptions(progress) },
+        async (channel) => {
+          resolve()
+          const { prepared, progress: own } = await complete
+          return this.#performOnce(access, prepared, channel, own)
+        },
+      )
+    })
+    this.#authorisation = {
+      perform: (prepared, own) => {
+        go({ prepared, progress: own })
+        return result
+      },
+      release: () => stop(new AbortedError()),
+    }
+    try {
+      await Promise.race([granted, result])
+    } catch (error) {
+      this.#authorisation = undefined
+      throw error
+    }
+    // An operation that ends without its data leaves nobody who waits for it.
+    result.catch(() => {})
+  }
+
+  /** Tells of a touch: at once if the card has said that the key wants one, else after a second of nothing else. */
+  #awaitingTouch({ touch }: KeyAccess, progress: Progress): TransmitOptions {
+    const options = progress.transmitOptions
+    if (touch === true) progress.tell({ phase: 'awaiting-touch' })
+    if (touch !== undefined) return options
+    const { now } = this.#authority
+    const begun = now()
+    let isTold = false
+    return {
+      ...options,
+      onWait: (why) => {
+        if (why !== 'time-extension' || now() - begun < TOUCH_AFTER_MS) options.onWait?.(why)
+        else if (!isTold) {
+          isTold = true
+          progress.tell({ phase: 'awaiting-touch' })
+        }
+      },
+    }
+  }
+}
+
+/** A status word is judged with the command that it answers: this one, to the use of a private key, is about access to it. */
+function isRefusal(error: unknown): boolean {
+  return isSmartcardError(error, 'card/status') && error.sw === SW.SECURITY_STATUS_NOT_SATISFIED
+}
+
+function loginOptions(progress: Progress): TokenLoginOptions {
+  return { ...progress.transmitOptions, onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }) }
+}
+
+/** With the PIN given, it is the card's turn again. */
+function thenWorking(pin: PinSource, progress: Progress): PinSource {
+  return async (request) => {
+    const answer = await pin(request)
+    progress.tell({ phase: 'awaiting-card', why: 'working' })
+    return answer
+  }
+}
