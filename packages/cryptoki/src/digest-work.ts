@@ -2,6 +2,7 @@
 import { StreamingDigest } from './digest.ts'
 import { type DigestName, digestBytes } from './digest-name.ts'
 import type { OperationWork } from './engine.ts'
+import type { OperationCall } from './operation-rules.ts'
 
 const nothing = new Uint8Array(0)
 
@@ -24,8 +25,8 @@ export class DigestWork implements OperationWork {
     return this.#digest.digest()
   }
 
-  outputBytes(): number {
-    return digestBytes[this.#name]
+  outputBytes(call: OperationCall): number {
+    return call === 'update' ? 0 : digestBytes[this.#name]
   }
 
   end(): void {}

@@ -21,8 +21,8 @@ export interface OperationWork {
   update(chunk: Uint8Array, progress: Progress): Promise<Uint8Array>
   /** The rest of the output, or the result; empty if a verification succeeds. `signature` is what is verified. */
   final(progress: Progress, signature?: Uint8Array): Promise<Uint8Array>
-  /** The most bytes that `final` gives after `inputBytes` more of input; known without the card. */
-  outputBytes(inputBytes: number): number
+  /** The most bytes that the call gives for `inputBytes` more of input; known without the card. */
+  outputBytes(call: OperationCall, inputBytes: number): number
   /** The operation has ended, however that came: state and keys can be overwritten. */
   end(): void
   /** Whether `authorise` may be called now. */
@@ -57,11 +57,18 @@ export interface EngineSettings {
   readonly oneCallWhileActive: 'reject' | 'allow'
 }
 
+/** An Init that waits for its place. */
+interface Waiting {
+  readonly types: readonly OperationType[]
+  readonly begin: () => void
+  readonly refuse: (error: CryptokiError) => void
+}
+
 /** Made by a session. */
 export class OperationEngine {
   readonly #settings: EngineSettings
   readonly #active = new Set<ActiveOperation>()
-  readonly #waiting: { readonly types: readonly OperationType[]; readonly begin: () => void }[] = []
+  readonly #waiting: Waiting[] = []
 
   constructor(settings: EngineSettings) {
     this.#settings = settings
@@ -77,11 +84,15 @@ export class OperationEngine {
   }
 
   /** The types that must end for these to begin together. Throws CKR_OPERATION_ACTIVE. */
-  admit(wanted: readonly OperationType[], onConflict: ConflictPolicy): readonly OperationType[] {
+  admit(
+    wanted: readonly OperationType[],
+    onConflict: ConflictPolicy,
+    active: readonly OperationType[] = this.active,
+  ): readonly OperationType[] {
     const dual = this.#settings.dual()
     const ends: OperationType[] = []
     const begun: OperationType[] = []
-    let standing = this.active
+    let standing = active
     for (const type of wanted) {
       const admission = admit([...standing, ...begun], type, { dual, onConflict })
       // Whatever the policy: what this very call begins does not end for its other half.
@@ -129,23 +140,27 @@ export class OperationEngine {
     void Promise.resolve().then(() => this.#beginNext())
   }
 
-  /** Whether an Init of these types has to wait: others are active, or came before it. */
+  /** Whether an Init of these types has to wait: others are active, or came before it. What never fits does not wait. */
   mustWait(types: readonly OperationType[]): boolean {
-    return this.#waiting.length > 0 || !this.#fits(types)
+    return this.#fits(types, []) && (this.#waiting.length > 0 || !this.#fits(types))
   }
 
-  #fits(types: readonly OperationType[]): boolean {
+  #fits(types: readonly OperationType[], active?: readonly OperationType[]): boolean {
     try {
-      this.admit(types, 'reject')
+      this.admit(types, 'reject', active)
       return true
     } catch {
       return false
     }
   }
 
-  /** `begin` is called, in the order of these calls, once the types fit. Returns how to leave the queue. */
-  wait(types: readonly OperationType[], begin: () => void): () => void {
-    const entry = { types, begin }
+  /** `begin` is called, in the order of these calls, once the types fit; `refuse` if the session ends first. Returns how to leave the queue. */
+  wait(
+    types: readonly OperationType[],
+    begin: () => void,
+    refuse: (error: CryptokiError) => void,
+  ): () => void {
+    const entry = { types, begin, refuse }
     this.#waiting.push(entry)
     return () => {
       const at = this.#waiting.indexOf(entry)
@@ -172,10 +187,10 @@ export class OperationEngine {
     for (const each of this.operations.filter(which)) each.cancel(error)
   }
 
-  /** The session has ended: what is active ends, and what waits begins, to be told so. */
+  /** The session has ended: what is active ends, and so does what waits. */
   close(error: CryptokiError): void {
     this.cancel(() => true, error)
-    for (const { begin } of this.#waiting.splice(0)) begin()
+    for (const { refuse } of this.#waiting.splice(0)) refuse(error)
   }
 }
 
@@ -192,6 +207,8 @@ export class ActiveOperation {
   #kept: Uint8Array | undefined
   /** Set by whoever drives it: told when the operation is ended from outside. */
   onCancel: (error: unknown) => void = () => {}
+  /** Set by whoever drives it: makes of a failed call's error what its caller is told. The operation has ended by then. */
+  explain: (error: unknown) => unknown = (error) => error
 
   constructor(wanted: WantedOperation, leave: (operation: ActiveOperation) => void) {
     this.type = wanted.type
@@ -211,7 +228,7 @@ export class ActiveOperation {
 
   /** C_SignUpdate and alike. */
   update(chunk: Uint8Array, options: OutputOptions = {}): Promise<Uint8Array> {
-    return this.#call('update', options, (work, progress) => work.update(chunk, progress))
+    return this.#call('update', options, (work, progress) => work.update(chunk, progress), chunk.length)
   }
 
   /** C_SignFinal and alike. The operation has ended when this resolves. */
@@ -235,7 +252,7 @@ export class ActiveOperation {
     // A verification has no output whose size could be asked.
     const phase = afterCall(this.type, call, 'size-query')
     if (phase !== 'gone') this.#phase = phase
-    return this.#kept?.length ?? work.outputBytes(inputBytes)
+    return this.#kept?.length ?? work.outputBytes(call, inputBytes)
   }
 
   /** Whether its key wants a PIN for this very use, and has not got it. */
@@ -246,8 +263,13 @@ export class ActiveOperation {
   /** C_Login with CKU_CONTEXT_SPECIFIC. Throws CKR_OPERATION_NOT_INITIALIZED if the operation wants none; it is unharmed then. */
   async authorise(source: PinSource, progress: Progress = this.#progress): Promise<void> {
     const work = this.#work
-    if (!this.active || work?.authorise === undefined) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
-    await work.authorise(source, progress)
+    if (!this.wantsAuthorisation || work?.authorise === undefined)
+      throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
+    try {
+      await work.authorise(source, progress)
+    } catch (error) {
+      throw this.active ? this.explain(error) : this.#endReason
+    }
   }
 
   /** What a call needs to go on; the operation ends if single and multiple parts are mixed. */
@@ -256,10 +278,14 @@ export class ActiveOperation {
     if (this.#phase === 'gone' || work === undefined) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     // Two callers at once: the second is refused, and the first goes on.
     if (this.#isBusy) throw new CryptokiError(CKR.OPERATION_ACTIVE, { active: [this.type] })
-    const { rv, phase } = mayCall(this.#phase, call)
-    if (rv === CKR.OK) return work
-    if (phase === 'gone') this.release()
-    throw new CryptokiError(rv, { active: [this.type], detail: 'single and multiple parts were mixed' })
+    // A result that waits for a larger buffer takes no more data.
+    const isComplete = this.#kept !== undefined && call === 'update'
+    if (!isComplete && mayCall(this.#phase, call).rv === CKR.OK) return work
+    this.release()
+    throw new CryptokiError(CKR.OPERATION_ACTIVE, {
+      active: [this.type],
+      detail: isComplete ? 'the data were complete' : 'single and multiple parts were mixed',
+    })
   }
 
   async #call(
@@ -269,26 +295,21 @@ export class ActiveOperation {
     inputBytes = 0,
   ): Promise<Uint8Array> {
     const work = this.#enter(call)
-    // A signature that is made and then refused would cost a person a PIN.
-    if (
-      maxBytes !== undefined &&
-      call !== 'update' &&
-      isSizeExact(this.type) &&
-      maxBytes < work.outputBytes(inputBytes)
-    )
+    // A signature that is made and then refused would cost a person a PIN, and data that a stream has taken cannot be returned.
+    const isKnown = call === 'update' || isSizeExact(this.type)
+    if (isKnown && maxBytes !== undefined && maxBytes < work.outputBytes(call, inputBytes))
       throw this.#tooSmall(call)
     this.#isBusy = true
     let output: Uint8Array
     try {
       output = this.#kept ?? (await run(work, progress))
     } catch (error) {
-      this.release()
-      throw error
+      throw this.release() ? this.explain(error) : this.#endReason
     } finally {
       this.#isBusy = false
     }
     // Ended meanwhile: the answer is nobody's.
-    if (!this.active) throw progress.signal.aborted ? progress.signal.reason : this.#endReason
+    if (!this.active) throw this.#endReason
     if (maxBytes !== undefined && output.length > maxBytes) {
       this.#kept = output
       throw this.#tooSmall(call)

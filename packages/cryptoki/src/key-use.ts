@@ -41,7 +41,9 @@ export interface PreparedUse {
 export interface KeyStream {
   update(chunk: Uint8Array): Promise<Uint8Array>
   final(): Promise<Uint8Array>
-  /** The operation ended before `final`: key and state can be overwritten. */
+  /** The most bytes that `update` gives for so many of input. */
+  updateBytes(inputBytes: number): number
+  /** The operation ended, however that came: key and state can be overwritten. */
   abort(): void
 }
 

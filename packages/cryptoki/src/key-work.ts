@@ -7,11 +7,13 @@ import {
   TouchMissedError,
   type TransmitOptions,
 } from '@webtoki/apdu'
+import { Cancellation } from './cancellation.ts'
 import { CKR } from './constants.ts'
 import { StreamingDigest } from './digest.ts'
 import type { OperationWork } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import type { KeyAccess, KeyStream, KeyUse, PreparedUse } from './key-use.ts'
+import type { OperationCall } from './operation-rules.ts'
 import type { Progress } from './progress.ts'
 import type { PinSource } from './pin.ts'
 import type { TokenLoginOptions } from './token.ts'
@@ -49,6 +51,7 @@ export class KeyWork implements OperationWork {
   readonly #digest: StreamingDigest | undefined
   #collected: Uint8Array = nothing
   #gatheredBytes = 0
+  #givenBytes = 0
   #authorisation: Authorisation | undefined
 
   constructor(use: KeyUse, authority: KeyAuthority) {
@@ -64,8 +67,12 @@ export class KeyWork implements OperationWork {
   }
 
   async update(chunk: Uint8Array): Promise<Uint8Array> {
-    if (this.#stream !== undefined) return this.#stream.update(chunk)
     this.#gatheredBytes += chunk.length
+    if (this.#stream !== undefined) {
+      const output = await this.#stream.update(chunk)
+      this.#givenBytes += output.length
+      return output
+    }
     if (this.#digest !== undefined) await this.#digest.update(chunk)
     else this.#collect(chunk)
     return nothing
@@ -82,8 +89,9 @@ export class KeyWork implements OperationWork {
     this.#collected = grown
   }
 
-  outputBytes(inputBytes: number): number {
-    return this.#use.outputBytes(this.#gatheredBytes + inputBytes)
+  outputBytes(call: OperationCall, inputBytes: number): number {
+    if (call === 'update') return this.#stream?.updateBytes(inputBytes) ?? 0
+    return this.#use.outputBytes(this.#gatheredBytes + inputBytes) - this.#givenBytes
   }
 
   async final(progress: Progress, signature?: Uint8Array): Promise<Uint8Array> {
@@ -175,7 +183,8 @@ export class KeyWork implements OperationWork {
 
   /**
    * C's order: the PIN before the data. The card's lock is held until the data are complete or the operation ends, for
-   * nothing may come between VERIFY and the use of the key. A wrong PIN leaves the operation as it was.
+   * nothing may come between VERIFY and the use of the key. A wrong PIN leaves the operation as it was. If the operation
+   * ends first, the person is asked no more.
    */
   async authorise(source: PinSource, progress: Progress): Promise<void> {
     const { access } = this.#use
@@ -189,13 +198,20 @@ export class KeyWork implements OperationWork {
       stop = reject
     })
     const { userPin } = this.#authority.context
+    const ending = new Cancellation()
+    const leave = (): void => ending.abort(progress.signal.reason)
+    if (progress.signal.aborted) leave()
+    else progress.signal.addEventListener('abort', leave, { once: true })
+    let isHeld = false
     let result!: Promise<Uint8Array>
     const granted = new Promise<void>((resolve) => {
       result = userPin.verified(
-        { user: 'context', source, options: loginOptions(progress) },
+        { user: 'context', source, options: { ...loginOptions(progress), signal: ending } },
         async (channel) => {
+          isHeld = true
           resolve()
           const { prepared, progress: own } = await complete
+          isHeld = false
           return this.#performOnce(access, prepared, channel, own)
         },
       )
@@ -205,7 +221,10 @@ export class KeyWork implements OperationWork {
         go({ prepared, progress: own })
         return result
       },
-      release: () => stop(new AbortedError()),
+      release: () => {
+        if (isHeld) stop(new AbortedError())
+        else ending.abort(undefined)
+      },
     }
     try {
       await Promise.race([granted, result])

@@ -117,8 +117,8 @@ export interface Started<T> {
 /** Where an Init waits for its place (`onConflict: 'wait'`). */
 export interface WaitingLine {
   mustWait(): boolean
-  /** `begin` is called once it fits. Returns how to leave the line. */
-  wait(begin: () => void): () => void
+  /** `begin` is called once it fits, `refuse` if that can be no more. Returns how to leave the line. */
+  wait(begin: () => void, refuse: (error: CryptokiError) => void): () => void
 }
 
 /**
@@ -146,7 +146,11 @@ export function operation<T>(
         begin(subscriber)
         return
       }
-      subscriber.add(line.wait(() => begin(subscriber)))
+      const leave = line.wait(
+        () => begin(subscriber),
+        (error) => subscriber.error(error),
+      )
+      subscriber.add(leave)
       subscriber.next({ phase: 'awaiting-card', why: 'queued' })
     }),
   )

@@ -357,6 +357,13 @@ export class Session extends Closable implements ContextSession {
     )
     const wanted = asked.map((spec) => this.#prepare(spec, false))
     const { operations, announce } = this.#engine.begin(wanted, onConflict)
+    for (const each of operations) {
+      each.explain = (error) => {
+        const translated = this.#translate(error)
+        this.#context.keyFailed(error)
+        return translated
+      }
+    }
     announce()
     return operations
   }
@@ -491,7 +498,7 @@ export class Session extends Closable implements ContextSession {
   #queue(types: readonly OperationType[]): WaitingLine {
     return {
       mustWait: () => this.#end === undefined && this.#engine.mustWait(types),
-      wait: (begin) => this.#engine.wait(types, begin),
+      wait: (begin, refuse) => this.#engine.wait(types, begin, refuse),
     }
   }
 

@@ -42,6 +42,9 @@ class Cipher implements KeyStream {
     this.#held = bytes.splice(Math.max(0, bytes.length - 2))
     return Uint8Array.from(bytes, (byte) => byte ^ 0x5a)
   }
+  updateBytes(inputBytes: number): number {
+    return Math.max(0, this.#held.length + inputBytes - 2)
+  }
   async final(): Promise<Uint8Array> {
     return Uint8Array.from(this.#held, (byte) => byte ^ 0x5a)
   }
@@ -161,7 +164,7 @@ export class SoftwareToken implements Token {
     return {
       gathers: type === CKM.SHA256_RSA_PKCS ? { hash: 'SHA-256' } : { maxBytes: 2048 },
       ...(access === undefined ? {} : { access }),
-      outputBytes: () => 32,
+      outputBytes: () => (purpose === 'verify' ? 0 : 32),
       prepare: async (data, signature) => ({
         perform: async () => {
           if (purpose === 'verify') {

@@ -23,9 +23,7 @@ export class AesStream implements KeyStream {
 
   async update(chunk: Uint8Array): Promise<Uint8Array> {
     const all = concatBytes(this.#held, chunk)
-    let whole = all.length - (all.length % BLOCK_BYTES)
-    const waits = this.#type === CKM.AES_CBC_PAD && this.#purpose === 'decrypt'
-    if (waits && whole === all.length && whole > 0) whole -= BLOCK_BYTES
+    const whole = this.#wholeBytes(all.length)
     this.#held = copyOf(all.subarray(whole))
     return this.#blocks(all.subarray(0, whole))
   }
@@ -77,6 +75,17 @@ export class AesStream implements KeyStream {
     else if (this.#type !== CKM.AES_ECB)
       this.#iv = copyOf((this.#purpose === 'encrypt' ? output : bytes).subarray(-BLOCK_BYTES))
     return output
+  }
+
+  updateBytes(inputBytes: number): number {
+    return this.#wholeBytes(this.#held.length + inputBytes)
+  }
+
+  /** Of so many bytes that are there, those that `update` takes. */
+  #wholeBytes(bytes: number): number {
+    const rest = bytes % BLOCK_BYTES
+    const waits = this.#type === CKM.AES_CBC_PAD && this.#purpose === 'decrypt'
+    return rest === 0 && waits ? Math.max(0, bytes - BLOCK_BYTES) : bytes - rest
   }
 
   abort(): void {
