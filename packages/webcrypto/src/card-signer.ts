@@ -10,6 +10,7 @@ import {
   type OperationEvent,
   type PinSource,
   type Session,
+  type SessionPolicy,
 } from '@webtoki/cryptoki'
 import type { SignatureAlgorithm, Signer } from '@webtoki/trust'
 
@@ -23,6 +24,8 @@ export interface CardSignerOptions {
   readonly chain?: readonly Uint8Array[]
   /** Asked where the card needs a PIN; default: the session's own. */
   readonly pin?: PinSource
+  /** What a signature does if its session is busy. Default: 'wait', so that `Promise.all` of several works. */
+  readonly onConflict?: SessionPolicy['onConflict']
   /** Told how each signature comes along. */
   readonly onEvent?: (event: OperationEvent<Uint8Array>) => void
 }
@@ -51,7 +54,7 @@ const curveAlgorithms: ReadonlyMap<string, SignatureAlgorithm> = /* @__PURE__ */
  * `login: 'explicit'`, log in first), CKR_KEY_SIZE_RANGE where no algorithm fits it.
  */
 export async function cardSigner(session: Session, options: CardSignerOptions): Promise<Signer> {
-  const { pin, onEvent, rsa = 'RS256' } = options
+  const { pin, onEvent, onConflict = 'wait', rsa = 'RS256' } = options
   const id = new Uint8Array(options.id)
   const chain = (options.chain ?? []).map((der) => new Uint8Array(der))
   const certificate = await only(session, CKO.CERTIFICATE, id)
@@ -63,7 +66,9 @@ export async function cardSigner(session: Session, options: CardSignerOptions): 
     chain,
     algorithm,
     sign: (bytes, { signal } = {}) =>
-      session.sign(mechanism, key, bytes, pin === undefined ? {} : { pin }).result({ signal, onEvent }),
+      session
+        .sign(mechanism, key, bytes, { onConflict, ...(pin === undefined ? {} : { pin }) })
+        .result({ signal, onEvent }),
   }
 }
 

@@ -100,10 +100,32 @@ describe('a signer on a card', () => {
     expect(card.log.some(({ ins }) => ins === 0x87)).toBe(false)
   })
 
+  it('makes several signatures at once one after the other, whatever else its session does', async () => {
+    const { session: own, card } = await session()
+    const signer = await cardSigner(own, { id: Uint8Array.of(1) })
+    const digest = own.digest({ type: CKM.SHA256 }, message).result()
+    const messages = [1, 2, 3].map((each) => Uint8Array.of(each))
+    const signatures = await Promise.all(messages.map((each) => signer.sign(each)))
+    const { publicKey } = new X509Certificate(signer.certificate)
+    signatures.forEach((signature, at) => {
+      expect(verify('sha256', messages[at] as Uint8Array, publicKey, signature)).toBe(true)
+    })
+    expect(await digest).toHaveLength(32)
+    // One login for all three.
+    expect(card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)).toHaveLength(1)
+  })
+
+  it('rejects in a busy session if it is told to', async () => {
+    const { session: own } = await session()
+    const signer = await cardSigner(own, { id: Uint8Array.of(1), onConflict: 'reject' })
+    const outcomes = await Promise.allSettled([signer.sign(message), signer.sign(message)])
+    expect(outcomes).toMatchObject([{ status: 'fulfilled' }, { reason: { rv: CKR.OPERATION_ACTIVE } }])
+  })
+
   it('that is aborted by what its Init ends frees the session, and asks nobody for a PIN', async () => {
-    const { session: own } = await session({ onConflict: 'abandon' })
+    const { session: own } = await session()
     const pin = vi.fn<() => Promise<undefined>>()
-    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin })
+    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin, onConflict: 'abandon' })
     const controller = new AbortController()
     own.digest({ type: CKM.SHA256 }, new Subject<Uint8Array>()).events$.subscribe({
       error: () => controller.abort(),
