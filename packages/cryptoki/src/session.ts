@@ -158,6 +158,11 @@ export class Session extends Closable implements ContextSession {
     return this.#parts.pin ?? (this.#context.usesPinPad ? nobody : undefined)
   }
 
+  /** Whether private objects can be seen and made. */
+  get #showsPrivate(): boolean {
+    return this.#parts.policy.login === 'on-demand' || this.#context.user === CKU.USER
+  }
+
   /** Two cards of one person have the same label: the reader tells them apart. */
   #naming(pin: PinSource): PinSource {
     return (request) => pin({ ...request, reader: this.#parts.reader })
@@ -233,14 +238,13 @@ export class Session extends Closable implements ContextSession {
       ['search'],
       () => {
         const fitting = wanted()
-        const showPrivate = this.#parts.policy.login === 'on-demand' || this.#context.user === CKU.USER
         return {
           wanted: [{ type: 'search', endsOnLogout: true }],
           run: (_operations, progress) => {
             progress.tell({ phase: 'awaiting-card', why: 'working' })
             const which = { after, ...(max === undefined ? {} : { max }) }
             const own = { ...progress.transmitOptions, ...which, check: () => progress.check() }
-            return this.#context.find(fitting, showPrivate, own)
+            return this.#context.find(fitting, this.#showsPrivate, own)
           },
         }
       },
@@ -261,15 +265,22 @@ export class Session extends Closable implements ContextSession {
   /**
    * C_CreateObject, for session keys: an AES key with CKA_CLASS, CKA_KEY_TYPE, CKA_VALUE (16, 24 or 32 bytes, which are
    * copied) and CKA_ENCRYPT, CKA_DECRYPT as wanted. It lives in this page's memory until the session is closed. Rejects with
-   * CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_VALUE_INVALID.
+   * CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_VALUE_INVALID, and with CKR_USER_NOT_LOGGED_IN for a
+   * private key without a login.
    */
   async createObject(template: Attributes): Promise<CkObject> {
     this.#check()
     const own = templateAtCall(template)
-    const { sessionKey } = await import('./software/session-key.ts')
-    this.#check()
-    const { source, attributes } = sessionKey(own)
-    return this.#context.create(source, attributes, this)
+    try {
+      const { sessionKey } = await import('./software/session-key.ts')
+      this.#check()
+      const { source, attributes } = sessionKey(own)
+      if (attributes[CKA.PRIVATE] === true && !this.#showsPrivate)
+        throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+      return this.#context.create(source, attributes, this)
+    } finally {
+      own[CKA.VALUE]?.fill(0)
+    }
   }
 
   /** C_DestroyObject, of session objects. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ACTION_PROHIBITED for objects of the token. */

@@ -15,7 +15,8 @@ export class AesStream implements KeyStream {
   #held: Uint8Array = new Uint8Array(0)
 
   constructor(key: Uint8Array, type: number, iv: Uint8Array, purpose: 'encrypt' | 'decrypt') {
-    this.#key = key
+    // Its own: the key may be destroyed while it is in use, and what follows must not be encrypted with zeros.
+    this.#key = copyOf(key)
     this.#type = type
     this.#iv = copyOf(iv)
     this.#purpose = purpose
@@ -89,6 +90,7 @@ export class AesStream implements KeyStream {
   }
 
   abort(): void {
+    this.#key.fill(0)
     this.#held.fill(0)
     this.#iv.fill(0)
   }

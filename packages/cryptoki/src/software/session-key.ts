@@ -18,7 +18,6 @@ export function sessionKey(template: Attributes): {
   if (!isAes || template[CKA.TOKEN] === true) throw new CryptokiError(CKR.TEMPLATE_INCONSISTENT)
   if (![16, 24, 32].includes(value.length)) throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
   const key = aesKey(value)
-  value.fill(0)
   const attributes = sealed({
     [CKA.PRIVATE]: false,
     [CKA.ENCRYPT]: false,
