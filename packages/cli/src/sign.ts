@@ -13,6 +13,8 @@ import {
   CryptokiError,
   type PinSource,
   type Session,
+  type SignatureMechanism,
+  signMechanism,
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { parseOptions, readerOptions, UsageError } from './arguments.ts'
@@ -59,7 +61,7 @@ export async function sign(args: readonly string[], output: (line: string) => vo
     const id = Uint8Array.of(keyId)
     const key = await only(session, CKO.PRIVATE_KEY, id)
     const publicKey = await only(session, CKO.PUBLIC_KEY, id)
-    const raw = await session.sign({ type: mechanism }, key, createReadStream(inFile))
+    const raw = await session.sign(mechanism, key, createReadStream(inFile))
     const isEcdsa = key.get(CKA.KEY_TYPE) === CKK.EC
     const signature = isEcdsa && format === 'der' ? ecdsaToDer(raw) : raw
     await writeFile(outFile, signature)
@@ -80,11 +82,13 @@ function required(value: string | undefined, option: string): string {
   return value
 }
 
-function mechanismNamed(name: string): number {
+/** PSS without a hash of its own lacks its parameters, and is refused when it is used. */
+function mechanismNamed(name: string): SignatureMechanism {
   const key = name.replace(/^CKM_/, '')
   const type = Object.hasOwn(CKM, key) ? CKM[key as keyof typeof CKM] : undefined
   if (type === undefined) throw new UsageError(`There is no mechanism '${name}'.`)
-  return type
+  if (signMechanism(type) === undefined) throw new UsageError(`The mechanism '${name}' does not sign.`)
+  return { type } as SignatureMechanism
 }
 
 async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {

@@ -96,23 +96,28 @@ const types: ReadonlySet<number> = /* @__PURE__ */ new Set<number>(Object.values
  * CKR_ATTRIBUTE_VALUE_INVALID, which say which attribute.
  */
 export function templateAtCall(template: Attributes): Attributes {
-  if (typeof template !== 'object' || template === null)
+  // Lists and maps have no such entries, or others: they would fit every object.
+  if (typeof template !== 'object' || template === null || Symbol.iterator in template)
     throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the template is not an object of attributes' })
   const entries = Object.entries(template as Readonly<Record<string, unknown>>)
   return Object.fromEntries(entries.map(([type, value]) => [type, attributeAtCall(type, value)]))
 }
 
 function attributeAtCall(type: string, value: unknown): unknown {
-  if (!types.has(Number(type)))
+  if (!types.has(Number(type)) || String(Number(type)) !== type)
     throw new CryptokiError(CKR.ATTRIBUTE_TYPE_INVALID, {
       detail: `the template has "${type}", which is not an attribute type; write [CKA.CLASS] and alike`,
     })
   const kind = kinds.get(Number(type)) ?? 'boolean'
   if (kind === 'bytes' && isByteSource(value)) return copyOf(value)
-  if (typeof value === kind) return value
+  if (typeof value === kind && (kind !== 'number' || isCkUlong(value))) return value
   throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID, {
     detail: `the template's ${attributeName(Number(type))} must be ${kind === 'bytes' ? 'a Uint8Array' : `a ${kind}`}`,
   })
+}
+
+function isCkUlong(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 function attributeName(type: number): string {

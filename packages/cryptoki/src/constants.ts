@@ -88,18 +88,26 @@ export const CKA = {
 } as const
 export type CKA = (typeof CKA)[keyof typeof CKA]
 
-/** Object classes. */
-export const CKO = {
+declare const kind: unique symbol
+
+/** Small numbers mean different things: the types refuse CKO_PRIVATE_KEY (3) as the mechanism CKM_RSA_X_509 (3). Plain numbers are taken. */
+type ConstantsOf<K extends string, T extends Readonly<Record<string, number>>> = {
+  readonly [N in keyof T]: number & { readonly [kind]?: readonly [K, T[N]] }
+}
+
+const objectClasses = {
   DATA: 0,
   CERTIFICATE: 1,
   PUBLIC_KEY: 2,
   PRIVATE_KEY: 3,
   SECRET_KEY: 4,
 } as const
+
+/** Object classes. */
+export const CKO: ConstantsOf<'CKO', typeof objectClasses> = objectClasses
 export type CKO = (typeof CKO)[keyof typeof CKO]
 
-/** Key types. */
-export const CKK = {
+const keyTypes = {
   RSA: 0x00,
   EC: 0x03,
   GENERIC_SECRET: 0x10,
@@ -108,6 +116,9 @@ export const CKK = {
   EC_EDWARDS: 0x40,
   EC_MONTGOMERY: 0x41,
 } as const
+
+/** Key types. */
+export const CKK: ConstantsOf<'CKK', typeof keyTypes> = keyTypes
 export type CKK = (typeof CKK)[keyof typeof CKK]
 
 /** Certificate types. */

@@ -19,6 +19,8 @@ export {
   type LoginOptions,
   type OperationOptions,
   type OperationSpec,
+  type PartnerOf,
+  type RawOperationSpec,
   type ResultOf,
   type Session,
   type SessionPolicy,

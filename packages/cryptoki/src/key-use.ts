@@ -1,7 +1,7 @@
 /** Uses of keys: what a key promises at Init, before a card is touched or a person is asked. */
 import type { CardApplication, CardChannel, TransmitOptions } from '@webtoki/apdu'
 import type { DigestName } from './digest-name.ts'
-import type { Mechanism } from './mechanisms.ts'
+import type { RawMechanism } from './mechanisms.ts'
 
 /** The kinds of operation that take a key. */
 export type KeyPurpose = 'encrypt' | 'decrypt' | 'sign' | 'sign-recover' | 'verify' | 'verify-recover'
@@ -12,7 +12,7 @@ export interface UsableKey {
    * Called by Init: synchronous, touches no card, and refuses all that can be refused by then. Throws CryptokiError with
    * CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_TYPE_INCONSISTENT, CKR_KEY_SIZE_RANGE.
    */
-  use(purpose: KeyPurpose, mechanism: Mechanism): KeyUse
+  use(purpose: KeyPurpose, mechanism: RawMechanism): KeyUse
 }
 
 /** One use of one key. It has either `prepare`, which gets all of the data at once, or `open`, which gets it in parts. */

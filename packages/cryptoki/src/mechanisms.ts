@@ -5,38 +5,128 @@ import { CKG, CKM, CKR } from './constants.ts'
 import { type DigestName, digestBytes } from './digest-name.ts'
 import { CryptokiError } from './errors.ts'
 
+/** The type number of a named mechanism. */
+type Numbered<N extends keyof typeof CKM> = (typeof CKM)[N]
+
+/** Mechanisms of `digest`. */
+export interface DigestMechanism {
+  readonly type: Numbered<
+    'SHA_1' | 'SHA224' | 'SHA256' | 'SHA384' | 'SHA512' | 'SHA3_224' | 'SHA3_256' | 'SHA3_384' | 'SHA3_512'
+  >
+  readonly pss?: never
+  readonly iv?: never
+}
+
 /** CK_RSA_PKCS_PSS_PARAMS. */
 export interface PssMechanismParameters {
   /** CKM_* of the hash. */
-  readonly hash: number
+  readonly hash: Numbered<'SHA_1' | 'SHA224' | 'SHA256' | 'SHA384' | 'SHA512'>
   /** CKG_MGF1_*. */
   readonly mgf: CKG
   readonly saltBytes: number
 }
 
+/** RSA PKCS#1 v1.5, raw RSA and ECDSA: no parameters. */
+export interface PlainSignatureMechanism {
+  readonly type: Numbered<
+    | 'RSA_PKCS'
+    | 'RSA_X_509'
+    | 'SHA1_RSA_PKCS'
+    | 'SHA224_RSA_PKCS'
+    | 'SHA256_RSA_PKCS'
+    | 'SHA384_RSA_PKCS'
+    | 'SHA512_RSA_PKCS'
+    | 'ECDSA'
+    | 'ECDSA_SHA1'
+    | 'ECDSA_SHA224'
+    | 'ECDSA_SHA256'
+    | 'ECDSA_SHA384'
+    | 'ECDSA_SHA512'
+  >
+  readonly pss?: never
+  readonly iv?: never
+}
+
+/** RSA-PSS of a digest that the caller has made: only the parameters tell by which hash. */
+export interface BarePssMechanism {
+  readonly type: Numbered<'RSA_PKCS_PSS'>
+  readonly pss: PssMechanismParameters
+  readonly iv?: never
+}
+
+/** RSA-PSS that hashes. */
+export interface HashingPssMechanism {
+  readonly type: Numbered<
+    | 'SHA1_RSA_PKCS_PSS'
+    | 'SHA224_RSA_PKCS_PSS'
+    | 'SHA256_RSA_PKCS_PSS'
+    | 'SHA384_RSA_PKCS_PSS'
+    | 'SHA512_RSA_PKCS_PSS'
+  >
+  /** Default: MGF1 with the mechanism's own hash, and a salt as long as that. */
+  readonly pss?: PssMechanismParameters
+  readonly iv?: never
+}
+
+/** Mechanisms of `sign` and `verify`. */
+export type SignatureMechanism = PlainSignatureMechanism | BarePssMechanism | HashingPssMechanism
+
+/** AES with chained blocks or a counter. */
+export interface AesMechanism {
+  readonly type: Numbered<'AES_CBC' | 'AES_CBC_PAD' | 'AES_CTR'>
+  /** The initialisation vector, or the first counter block of CKM_AES_CTR; 16 bytes. */
+  readonly iv: Uint8Array
+  readonly pss?: never
+}
+
+/** Ciphers without parameters: AES block by block, and RSA. */
+export interface PlainCipherMechanism {
+  readonly type: Numbered<'AES_ECB' | 'RSA_PKCS' | 'RSA_X_509'>
+  readonly pss?: never
+  readonly iv?: never
+}
+
+/** Mechanisms of `encrypt` and `decrypt`. */
+export type CipherMechanism = AesMechanism | PlainCipherMechanism
+
 /** A mechanism with its parameters. */
-export interface Mechanism {
+export type Mechanism = DigestMechanism | SignatureMechanism | CipherMechanism
+
+/** A mechanism by any number, as C callers name it (`Session.begin`) and keys take it: checked at run time only. */
+export interface RawMechanism {
   /** CKM_*. */
   readonly type: number
-  /** PSS: needed where the mechanism hashes nothing itself; else default to its hash, and a salt as long as that. */
-  readonly pss?: PssMechanismParameters
-  /** AES: the initialisation vector, or the first counter block of CKM_AES_CTR; 16 bytes. */
+  readonly pss?: { readonly hash: number; readonly mgf: number; readonly saltBytes: number }
   readonly iv?: Uint8Array
 }
 
-/** A copy: what its owner writes into it later does not count. */
-export function mechanismAtCall(mechanism: Mechanism): Mechanism {
+/** A copy: what its owner writes into it later does not count. Throws CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID. */
+export function mechanismAtCall<M extends RawMechanism>(mechanism: M): M {
+  if (typeof mechanism !== 'object' || mechanism === null || typeof mechanism.type !== 'number')
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, {
+      detail: 'the mechanism must be an object such as { type: CKM.SHA256_RSA_PKCS }',
+    })
   const { pss, iv } = mechanism
+  if (iv !== undefined && !isByteSource(iv)) throw parameterError('the iv is not a Uint8Array')
+  if (pss !== undefined && (typeof pss !== 'object' || pss === null))
+    throw parameterError('pss is not an object of hash, mgf and saltBytes')
   return {
     ...mechanism,
     ...(pss === undefined ? {} : { pss: { ...pss } }),
-    ...(isByteSource(iv) ? { iv: copyOf(iv) } : {}),
+    ...(iv === undefined ? {} : { iv: copyOf(iv) }),
   }
 }
 
-/** Throws CKR_MECHANISM_PARAM_INVALID if a mechanism that takes none has parameters. */
-export function refuseParameters({ pss, iv }: Mechanism): void {
-  if (pss !== undefined || iv !== undefined) throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
+/** Throws CKR_MECHANISM_PARAM_INVALID if the mechanism has parameters that are not for it, whatever its key. */
+export function checkParameters({ type, pss, iv }: RawMechanism): void {
+  const signs = signMechanism(type)
+  if (pss !== undefined && signs?.padding !== 'pss') throw parameterError('only PSS mechanisms take pss')
+  const takesNoIv = signs !== undefined || digestMechanism(type) !== undefined || type === CKM.AES_ECB
+  if (iv !== undefined && takesNoIv) throw parameterError('the mechanism takes no iv')
+}
+
+function parameterError(detail: string): CryptokiError {
+  return new CryptokiError(CKR.MECHANISM_PARAM_INVALID, { detail })
 }
 
 /** CK_MECHANISM_INFO. */
@@ -57,7 +147,7 @@ export interface SignMechanism {
 
 /** All signature mechanisms that are known here. */
 export const signMechanisms: ReadonlyMap<number, SignMechanism> = /* @__PURE__ */ new Map<
-  number,
+  SignatureMechanism['type'],
   SignMechanism
 >([
   [CKM.RSA_PKCS, { keyType: 'rsa', padding: 'pkcs1', hash: undefined }],
@@ -87,7 +177,10 @@ export function signMechanism(type: number): SignMechanism | undefined {
 }
 
 /** All digest mechanisms. */
-export const digestMechanisms: ReadonlyMap<number, DigestName> = /* @__PURE__ */ new Map<number, DigestName>([
+export const digestMechanisms: ReadonlyMap<number, DigestName> = /* @__PURE__ */ new Map<
+  DigestMechanism['type'],
+  DigestName
+>([
   [CKM.SHA_1, 'SHA-1'],
   [CKM.SHA224, 'SHA-224'],
   [CKM.SHA256, 'SHA-256'],
@@ -118,24 +211,22 @@ const mgfHashes: ReadonlyMap<number, SignatureHash> = /* @__PURE__ */ new Map<nu
 const signatureHashes: ReadonlySet<string> = /* @__PURE__ */ new Set(mgfHashes.values())
 
 /** The hashes and the salt of a PSS mechanism. Throws CKR_MECHANISM_PARAM_INVALID. */
-export function pssParametersOf(mechanism: Mechanism): {
+export function pssParametersOf({ type, pss }: RawMechanism): {
   readonly hash: SignatureHash
   readonly mgfHash: SignatureHash
   readonly saltBytes: number
 } {
-  const own = signMechanism(mechanism.type)?.hash
-  const { pss } = mechanism
+  const own = signMechanism(type)?.hash
   if (pss === undefined) {
-    if (own === undefined) throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
+    if (own === undefined) throw parameterError('the mechanism does not hash: pss must tell the hash')
     return { hash: own, mgfHash: own, saltBytes: digestBytes[own] }
   }
   const hash = digestMechanism(pss.hash)
   const mgfHash = mgfHashes.get(pss.mgf)
-  const isHash = hash !== undefined && signatureHashes.has(hash)
-  if (!isHash || mgfHash === undefined || (own !== undefined && own !== hash)) {
-    throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
-  }
-  if (!Number.isInteger(pss.saltBytes) || pss.saltBytes < 0)
-    throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
+  if (hash === undefined || !signatureHashes.has(hash) || (own !== undefined && own !== hash))
+    throw parameterError('pss.hash is not the CKM_* of the hash that the mechanism signs')
+  if (mgfHash === undefined) throw parameterError('pss.mgf is not one of CKG_MGF1_*')
+  if (!Number.isSafeInteger(pss.saltBytes) || pss.saltBytes < 0)
+    throw parameterError('pss.saltBytes is not a number of bytes')
   return { hash: hash as SignatureHash, mgfHash, saltBytes: pss.saltBytes }
 }

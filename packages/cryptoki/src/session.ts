@@ -12,11 +12,14 @@ import { CryptokiError } from './errors.ts'
 import type { KeyPurpose, UsableKey } from './key-use.ts'
 import { KeyWork } from './key-work.ts'
 import {
+  type CipherMechanism,
+  checkParameters,
+  type DigestMechanism,
   digestMechanism,
-  type Mechanism,
   type MechanismInfo,
   mechanismAtCall,
-  refuseParameters,
+  type RawMechanism,
+  type SignatureMechanism,
 } from './mechanisms.ts'
 import { CkObject } from './object.ts'
 import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
@@ -49,21 +52,52 @@ export interface SessionPolicy {
 
 /** One operation, told as data: what `Session.together` takes two of. */
 export type OperationSpec =
-  | { readonly type: 'digest'; readonly mechanism: Mechanism }
-  | { readonly type: 'sign'; readonly mechanism: Mechanism; readonly key: CkObject; readonly pin?: PinSource }
+  | { readonly type: 'digest'; readonly mechanism: DigestMechanism }
   | {
-      readonly type: 'verify'
-      readonly mechanism: Mechanism
-      readonly key: CkObject
-      readonly signature: Uint8Array
-    }
-  | { readonly type: 'encrypt'; readonly mechanism: Mechanism; readonly key: CkObject }
-  | {
-      readonly type: 'decrypt'
-      readonly mechanism: Mechanism
+      readonly type: 'sign'
+      readonly mechanism: SignatureMechanism
       readonly key: CkObject
       readonly pin?: PinSource
     }
+  | {
+      readonly type: 'verify'
+      readonly mechanism: SignatureMechanism
+      readonly key: CkObject
+      readonly signature: Uint8Array
+    }
+  | { readonly type: 'encrypt'; readonly mechanism: CipherMechanism; readonly key: CkObject }
+  | {
+      readonly type: 'decrypt'
+      readonly mechanism: CipherMechanism
+      readonly key: CkObject
+      readonly pin?: PinSource
+    }
+
+/** An operation as `Session.begin` takes it: with any mechanism, and C gives the signature with the last call. */
+export type RawOperationSpec =
+  | { readonly type: 'digest'; readonly mechanism: RawMechanism }
+  | {
+      readonly type: KeyPurpose
+      readonly mechanism: RawMechanism
+      readonly key: CkObject
+      readonly pin?: PinSource
+      readonly signature?: Uint8Array
+    }
+
+/** What may run beside an operation over the same source, in `Session.together`. */
+export type PartnerOf<S extends OperationSpec> = Extract<
+  OperationSpec,
+  { readonly type: Partners[S['type']] }
+>
+
+/** `operationPairs`, as types. */
+interface Partners {
+  readonly digest: 'encrypt' | 'decrypt'
+  readonly encrypt: 'digest' | 'sign'
+  readonly decrypt: 'digest' | 'verify'
+  readonly sign: 'encrypt'
+  readonly verify: 'decrypt'
+}
 
 /** What an operation ends in: digest, signature, the output of a cipher; true if the signature fits. */
 export type ResultOf<S extends OperationSpec> = S extends { readonly type: 'verify' } ? true : Uint8Array
@@ -188,6 +222,7 @@ export class Session extends Closable implements ContextSession {
       })
     if (typeof pin !== 'function')
       throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'login: the PIN source is not a function' })
+    checkOptions(options)
     const progress = new Progress((event) => options.onEvent?.(event))
     const leave = (): void => progress.signal.abort(options.signal?.reason)
     if (options.signal?.aborted) leave()
@@ -232,17 +267,21 @@ export class Session extends Closable implements ContextSession {
     template: Attributes = {},
     options: FindOptions & OperationOptions = {},
   ): Operation<readonly CkObject[]> {
-    const { max, after } = options
-    const wanted = settled(() => templateAtCall(template))
+    let fitting: Attributes
+    let which: FindOptions
+    try {
+      fitting = templateAtCall(template)
+      which = findOptionsAtCall(options)
+    } catch (error) {
+      return this.#refused(error)
+    }
     return this.#operation(
       ['search'],
       () => {
-        const fitting = wanted()
         return {
           wanted: [{ type: 'search', endsOnLogout: true }],
           run: (_operations, progress) => {
             progress.tell({ phase: 'awaiting-card', why: 'working' })
-            const which = { after, ...(max === undefined ? {} : { max }) }
             const own = { ...progress.transmitOptions, ...which, check: () => progress.check() }
             return this.#context.find(fitting, this.#showsPrivate, own)
           },
@@ -258,7 +297,7 @@ export class Session extends Closable implements ContextSession {
     ...types: readonly K[]
   ): Pick<AttributeTypes, K> {
     this.#check()
-    object.sourceFor(this.#context, CKR.OBJECT_HANDLE_INVALID)
+    checkHandle(object, this.#context)
     return Object.fromEntries(types.map((type) => [type, object.get(type)])) as Pick<AttributeTypes, K>
   }
 
@@ -286,18 +325,22 @@ export class Session extends Closable implements ContextSession {
   /** C_DestroyObject, of session objects. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ACTION_PROHIBITED for objects of the token. */
   destroyObject(object: CkObject): void {
     this.#check()
-    object.sourceFor(this.#context, CKR.OBJECT_HANDLE_INVALID)
+    checkHandle(object, this.#context)
     if (!this.#context.destroy(object)) throw new CryptokiError(CKR.ACTION_PROHIBITED)
   }
 
   /** C_Digest: ends in the digest. */
-  digest(mechanism: Mechanism, data: DataSource, options: OperationOptions = {}): Operation<Uint8Array> {
+  digest(
+    mechanism: DigestMechanism,
+    data: DataSource,
+    options: OperationOptions = {},
+  ): Operation<Uint8Array> {
     return this.#single({ type: 'digest', mechanism }, data, options)
   }
 
   /** C_Sign: ends in the signature, ECDSA as r‖s (PKCS#11 v2.40, 2.3.1). */
   sign(
-    mechanism: Mechanism,
+    mechanism: SignatureMechanism,
     key: CkObject,
     data: DataSource,
     options: KeyOptions = {},
@@ -307,7 +350,7 @@ export class Session extends Closable implements ContextSession {
 
   /** C_Verify, in software: ends in true if the signature fits, errors with CKR_SIGNATURE_INVALID if not. */
   verify(
-    mechanism: Mechanism,
+    mechanism: SignatureMechanism,
     key: CkObject,
     data: DataSource,
     signature: Uint8Array,
@@ -318,7 +361,7 @@ export class Session extends Closable implements ContextSession {
 
   /** C_Encrypt: tells `output` as it comes, ends in all of it (`MAX_RESULT_BYTES` at most). */
   encrypt(
-    mechanism: Mechanism,
+    mechanism: CipherMechanism,
     key: CkObject,
     data: DataSource,
     options: OperationOptions = {},
@@ -328,7 +371,7 @@ export class Session extends Closable implements ContextSession {
 
   /** C_Decrypt: tells `output` as it comes, ends in all of it (`MAX_RESULT_BYTES` at most). */
   decrypt(
-    mechanism: Mechanism,
+    mechanism: CipherMechanism,
     key: CkObject,
     data: DataSource,
     options: KeyOptions = {},
@@ -341,7 +384,7 @@ export class Session extends Closable implements ContextSession {
    * decrypt+digest and decrypt+verify what the decryption puts out, its last bytes included. Ends in both results, in
    * the order of the arguments. Any other pair is refused with CKR_OPERATION_ACTIVE.
    */
-  together<A extends OperationSpec, B extends OperationSpec>(
+  together<A extends OperationSpec, B extends PartnerOf<A>>(
     first: A,
     second: B,
     data: DataSource,
@@ -356,9 +399,7 @@ export class Session extends Closable implements ContextSession {
    * Init of one operation, or of two that make a pair, for a caller that drives it call by call, as C functions do. It is
    * synchronous and complete. `data` are what the stream functions would be given at once.
    */
-  begin(
-    ...specs: readonly (OperationSpec | Omit<OperationSpec & { type: 'verify' }, 'signature'>)[]
-  ): readonly ActiveOperation[] {
+  begin(...specs: readonly RawOperationSpec[]): readonly ActiveOperation[] {
     this.#check()
     const asked = specs.map(specAtCall)
     const onConflict = conflictOf(this.#parts.policy.onConflict)
@@ -451,18 +492,23 @@ export class Session extends Closable implements ContextSession {
   }
 
   #specified(
-    specs: readonly OperationSpec[],
+    specs: readonly RawOperationSpec[],
     data: DataSource,
     options: OperationOptions,
     shape: (values: readonly unknown[]) => unknown,
   ): Operation<unknown> {
     // Everything as it is now: what is written into it before the operation runs, or while it does, does not count.
-    const asked = specs.map((spec) => settled(() => specAtCall(spec)))
+    let own: readonly RawOperationSpec[]
+    try {
+      checkOptions(options)
+      own = specs.map(specAtCall)
+    } catch (error) {
+      return this.#refused(error)
+    }
     const given = dataAtCall(data)
     return this.#operation(
-      specs.map(({ type }) => type),
+      own.map(({ type }) => type),
       () => {
-        const own = asked.map((spec) => spec())
         const wanted = own.map((spec) => this.#prepare(spec, true))
         // Last of what can be refused: an Init that fails for another reason leaves the source as it is.
         const open = claimSource(given)
@@ -472,6 +518,17 @@ export class Session extends Closable implements ContextSession {
         }
       },
       options,
+    )
+  }
+
+  /** A call whose arguments are none: told when the operation begins, as everything that an Init refuses. */
+  #refused(error: unknown): Operation<never> {
+    return operation(
+      () => {
+        this.#check()
+        throw error
+      },
+      (thrown) => this.#translate(thrown),
     )
   }
 
@@ -514,11 +571,11 @@ export class Session extends Closable implements ContextSession {
   }
 
   /** Init of one operation, but for its place. `asks`: a person must be there to ask, because nobody will call `login` meanwhile. */
-  #prepare(spec: BegunSpec, asks: boolean): WantedOperation {
+  #prepare(spec: RawOperationSpec, asks: boolean): WantedOperation {
     if (spec.type === 'digest') {
       const name = digestMechanism(spec.mechanism.type)
       if (name === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
-      refuseParameters(spec.mechanism)
+      checkParameters(spec.mechanism)
       return { type: 'digest', endsOnLogout: false, work: new DigestWork(name) }
     }
     const { key, mechanism, type } = spec
@@ -528,10 +585,12 @@ export class Session extends Closable implements ContextSession {
       })
     }
     const source = key.sourceFor(this.#context, CKR.KEY_HANDLE_INVALID)
-    const use = this.#usableKey(key, source, type, mechanism).use(type, mechanism)
+    const usable = this.#usableKey(key, source, type, mechanism)
+    checkParameters(mechanism)
+    const use = usable.use(type, mechanism)
     checkSize(key, this.#context.token.mechanisms.get(mechanism.type))
     if (key.attributes[uses[type].attribute] !== true) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
-    const given = ('pin' in spec ? spec.pin : undefined) ?? this.#pinSource
+    const given = spec.pin ?? this.#pinSource
     if (given !== undefined && typeof given !== 'function')
       throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${type}: the PIN source is not a function` })
     const onDemand = this.#parts.policy.login === 'on-demand'
@@ -551,7 +610,12 @@ export class Session extends Closable implements ContextSession {
   }
 
   /** The one path to a key, whatever it is for: the token's own, or the software that all public keys share. */
-  #usableKey(key: CkObject, source: Partial<UsableKey>, purpose: KeyPurpose, { type }: Mechanism): UsableKey {
+  #usableKey(
+    key: CkObject,
+    source: Partial<UsableKey>,
+    purpose: KeyPurpose,
+    { type }: RawMechanism,
+  ): UsableKey {
     const { flag, keyClass } = uses[purpose]
     const own = key.attributes[CKA.CLASS]
     if (own === CKO.PRIVATE_KEY && ((this.#context.token.mechanisms.get(type)?.flags ?? 0) & flag) === 0)
@@ -609,29 +673,42 @@ const nobody: PinSource = ({ pinPad }) => {
   throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
 }
 
-/** Runs now; what it throws is told when the operation begins, as everything that an Init refuses. */
-function settled<T>(work: () => T): () => T {
-  try {
-    const value = work()
-    return () => value
-  } catch (error) {
-    return () => {
-      throw error
-    }
-  }
+/** Options may be left out; anything but an object is a mistake, such as a PIN source that is not within one. */
+function checkOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null)
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the options are not an object' })
 }
 
-/** What an Init is told; C gives the signature with the last call. */
-type BegunSpec = OperationSpec | Omit<OperationSpec & { readonly type: 'verify' }, 'signature'>
+/** Throws CKR_ARGUMENTS_BAD. */
+function findOptionsAtCall(options: FindOptions): FindOptions {
+  checkOptions(options)
+  const { max, after } = options
+  if (max !== undefined && (!Number.isSafeInteger(max) || max < 0))
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'max is not a number of objects' })
+  if (after !== undefined && !(after instanceof CkObject))
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'after is not an object that a search has found' })
+  return { ...(max === undefined ? {} : { max }), ...(after === undefined ? {} : { after }) }
+}
 
-/** A copy of what an operation is asked for. Throws CKR_ARGUMENTS_BAD. */
-function specAtCall<S extends BegunSpec>(spec: S): S {
-  const { mechanism, type } = spec
-  if (typeof mechanism !== 'object' || mechanism === null || typeof mechanism.type !== 'number')
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, {
-      detail: `${type}: the mechanism must be an object such as { type: CKM.SHA256_RSA_PKCS }`,
+function checkHandle(object: unknown, context: TokenContext): void {
+  if (!(object instanceof CkObject))
+    throw new CryptokiError(CKR.OBJECT_HANDLE_INVALID, {
+      detail: 'no object was given; the search found none',
     })
-  const own = { ...spec, mechanism: mechanismAtCall(mechanism) }
+  object.sourceFor(context, CKR.OBJECT_HANDLE_INVALID)
+}
+
+/** A copy of what an operation is asked for. Throws CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID. */
+function specAtCall(spec: RawOperationSpec): RawOperationSpec {
+  if (
+    typeof spec !== 'object' ||
+    spec === null ||
+    !(spec.type === 'digest' || Object.hasOwn(uses, spec.type))
+  )
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, {
+      detail: "an operation must be an object such as { type: 'digest', mechanism: { type: CKM.SHA256 } }",
+    })
+  const own = { ...spec, mechanism: mechanismAtCall(spec.mechanism) }
   if (own.type !== 'verify' || !('signature' in own)) return own
   if (!isByteSource(own.signature))
     throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'verify: the signature is not a Uint8Array' })
@@ -640,7 +717,7 @@ function specAtCall<S extends BegunSpec>(spec: S): S {
 
 /** Pulls the source through the operations. In a pair, a decryption feeds its other half; else both see the source. */
 async function run(
-  specs: readonly OperationSpec[],
+  specs: readonly RawOperationSpec[],
   operations: readonly ActiveOperation[],
   open: () => Chunks,
   progress: Progress,
@@ -675,7 +752,7 @@ async function run(
     // One after the other, and what a decryption puts out last before what is made of it: both may need the card.
     for (const at of feederAt < 0 ? all : [feederAt, ...others]) {
       progress.check()
-      const spec = specs[at] as OperationSpec
+      const spec = specs[at] as RawOperationSpec
       const signature = 'signature' in spec ? { signature: spec.signature } : {}
       const last = await (operations[at] as ActiveOperation).final({ progress, ...signature })
       ;(outputs[at] as Output).put(last)

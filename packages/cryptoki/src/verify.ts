@@ -7,7 +7,7 @@ import { areRsaNumbers } from './certificate.ts'
 import { CKA, CKR } from './constants.ts'
 import { hashNow as hashBytes } from './hash-now.ts'
 import { CryptokiError } from './errors.ts'
-import { type Mechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
+import { type RawMechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
 
 /** By CKA_EC_PARAMS. */
 const curves = {
@@ -24,7 +24,7 @@ const MAX_MODULUS_BITS = 16_384
  */
 export function verifySignature(
   key: Attributes,
-  mechanism: Mechanism,
+  mechanism: RawMechanism,
   data: Uint8Array,
   signature: Uint8Array,
 ): boolean {
@@ -90,7 +90,7 @@ function power(base: bigint, exponent: bigint, modulus: bigint): bigint {
 }
 
 /** EMSA-PSS-VERIFY, RFC 8017, 9.1.2. */
-function isPss(whole: Uint8Array, keyBits: number, digest: Uint8Array, mechanism: Mechanism): boolean {
+function isPss(whole: Uint8Array, keyBits: number, digest: Uint8Array, mechanism: RawMechanism): boolean {
   const { hash, mgfHash, saltBytes } = pssParametersOf(mechanism)
   const encodedBits = keyBits - 1
   const encodedBytes = Math.ceil(encodedBits / 8)

@@ -459,7 +459,7 @@ export async function types(session: Session, key: CkObject, operations$: Observ
   expectTypeOf(
     await session.together(
       { type: 'digest', mechanism: sha256 },
-      { type: 'encrypt', mechanism: sign, key },
+      { type: 'encrypt', mechanism: { type: CKM.RSA_PKCS }, key },
       message,
     ),
   ).toEqualTypeOf<readonly [Uint8Array, Uint8Array]>()

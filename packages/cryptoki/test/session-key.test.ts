@@ -15,7 +15,7 @@ import {
   type CkObject,
   CKR,
   CKU,
-  type Mechanism,
+  type CipherMechanism,
   type Session,
 } from '@webtoki/cryptoki'
 import fc from 'fast-check'
@@ -37,7 +37,7 @@ const key256 = hex('603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914
 const counter = hex('f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff')
 const first = hex('000102030405060708090a0b0c0d0e0f')
 
-const vectors: [string, Uint8Array, Mechanism, string][] = [
+const vectors: [string, Uint8Array, CipherMechanism, string][] = [
   [
     'F.1.1 ECB-AES128',
     key128,
@@ -126,7 +126,7 @@ describe('an AES session key', () => {
         async (keyLength, firstBlock, any, cuts) => {
           const data = isWhole ? any.subarray(0, any.length - (any.length % 16)) : any
           const value = keyBytes.subarray(0, keyLength)
-          const mechanism = type === CKM.AES_ECB ? { type } : { type, iv: firstBlock }
+          const mechanism = (type === CKM.AES_ECB ? { type } : { type, iv: firstBlock }) as CipherMechanism
           const theirs = createCipheriv(
             `aes-${keyLength * 8}-${mode}`,
             value,
@@ -149,7 +149,8 @@ describe('an AES session key', () => {
     ['too short', { type: CKM.AES_CBC_PAD, iv: new Uint8Array(15) }],
     ['too long', { type: CKM.AES_CTR, iv: new Uint8Array(17) }],
     ['one for ECB', { type: CKM.AES_ECB, iv }],
-  ])('refuses an initialisation vector that does not fit: %s', async (_, mechanism) => {
+  ])('refuses an initialisation vector that does not fit: %s', async (_, wrong) => {
+    const mechanism = wrong as CipherMechanism
     const { session } = await memory()
     const key = await aesKey(session)
     await expect(session.encrypt(mechanism, key, message)).rejects.toEqual(rv(CKR.MECHANISM_PARAM_INVALID))

@@ -22,8 +22,8 @@ import {
   type KeyPurpose,
   type KeyStream,
   type KeyUse,
-  type Mechanism,
   type MechanismInfo,
+  type RawMechanism,
   type Token,
   type TokenDescription,
   type TokenDriver,
@@ -147,7 +147,7 @@ export class SoftwareToken implements Token {
   }
 
   /** Signatures are the data they are given, hashed if the mechanism hashes. */
-  #use(purpose: KeyPurpose, { type, pss }: Mechanism, access: KeyAccess | undefined): KeyUse {
+  #use(purpose: KeyPurpose, { type, pss }: RawMechanism, access: KeyAccess | undefined): KeyUse {
     const flag = { encrypt: CKF.ENCRYPT, decrypt: CKF.DECRYPT, sign: CKF.SIGN, verify: CKF.VERIFY }
     const needed = flag[purpose as keyof typeof flag] ?? 0
     if (((this.mechanisms.get(type)?.flags ?? 0) & needed) === 0)

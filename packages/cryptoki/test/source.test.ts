@@ -10,7 +10,9 @@ import {
   CKR,
   Cryptoki,
   type DataSource,
+  type DigestMechanism,
   type OperationSpec,
+  type PlainCipherMechanism,
   type Session,
 } from '@webtoki/cryptoki'
 import {
@@ -452,16 +454,20 @@ describe('the bytes at the call are those that count:', () => {
 
   it('the mechanism, its parameters and the operations of a pair', async () => {
     const { session, key, publicKey } = await open()
-    const mechanism = { type: sign.type as number }
+    const mechanism = { type: sign.type as typeof sign.type | typeof CKM.RSA_PKCS }
     const signature = session.sign(mechanism, key, message)
     mechanism.type = CKM.RSA_PKCS
     expect(await signature).toEqual(sha(message))
 
-    const digest = { type: 'digest' as const, mechanism: { type: sha256.type as number } }
-    const encrypt = { type: 'encrypt' as const, mechanism: { type: CKM.RSA_PKCS as number }, key: publicKey }
+    const digest = { type: 'digest' as const, mechanism: { type: sha256.type as DigestMechanism['type'] } }
+    const encrypt = {
+      type: 'encrypt' as const,
+      mechanism: { type: CKM.RSA_PKCS as PlainCipherMechanism['type'] },
+      key: publicKey,
+    }
     const both = session.together(digest, encrypt, message)
     digest.mechanism.type = CKM.SHA512
-    encrypt.mechanism.type = CKM.SHA256
+    encrypt.mechanism.type = CKM.AES_ECB
     expect(await both).toEqual([sha(message), message.map((byte) => byte ^ 0x5a)])
   })
 

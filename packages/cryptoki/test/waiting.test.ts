@@ -105,7 +105,7 @@ describe('operations that wait for their session', () => {
 
   it('that are refused when their turn comes hold up nobody', async () => {
     const { session, own, data } = await busy()
-    const bad = session.sign({ type: 0x7777 }, own, message).result()
+    const bad = session.sign({ type: 0x7777 } as never, own, message).result()
     const none = session.sign(sign, null as never, message).result()
     const good = session.sign(sign, own, message).result()
     data.complete()

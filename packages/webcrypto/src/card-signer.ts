@@ -11,6 +11,7 @@ import {
   type PinSource,
   type Session,
   type SessionPolicy,
+  type SignatureMechanism,
 } from '@webtoki/cryptoki'
 import type { SignatureAlgorithm, Signer } from '@webtoki/trust'
 
@@ -30,21 +31,16 @@ export interface CardSignerOptions {
   readonly onEvent?: (event: OperationEvent<Uint8Array>) => void
 }
 
-const mechanisms: ReadonlyMap<SignatureAlgorithm, number> = /* @__PURE__ */ new Map<
-  SignatureAlgorithm,
-  number
->([
-  ['ES256', CKM.ECDSA_SHA256],
-  ['ES384', CKM.ECDSA_SHA384],
-  ['RS256', CKM.SHA256_RSA_PKCS],
-  ['PS256', CKM.SHA256_RSA_PKCS_PSS],
-])
+const mechanisms = {
+  ES256: { type: CKM.ECDSA_SHA256 },
+  ES384: { type: CKM.ECDSA_SHA384 },
+  RS256: { type: CKM.SHA256_RSA_PKCS },
+  PS256: { type: CKM.SHA256_RSA_PKCS_PSS },
+} as const satisfies Partial<Record<SignatureAlgorithm, SignatureMechanism>>
+type CardAlgorithm = keyof typeof mechanisms
 
 /** By CKA_EC_PARAMS, the curve's object identifier in DER. */
-const curveAlgorithms: ReadonlyMap<string, SignatureAlgorithm> = /* @__PURE__ */ new Map<
-  string,
-  SignatureAlgorithm
->([
+const curveAlgorithms: ReadonlyMap<string, CardAlgorithm> = /* @__PURE__ */ new Map<string, CardAlgorithm>([
   ['6,8,42,134,72,206,61,3,1,7', 'ES256'],
   ['6,5,43,129,4,0,34', 'ES384'],
 ])
@@ -60,7 +56,7 @@ export async function cardSigner(session: Session, options: CardSignerOptions): 
   const certificate = await only(session, CKO.CERTIFICATE, id)
   const key = await only(session, CKO.PRIVATE_KEY, id)
   const algorithm = algorithmOf(key, rsa)
-  const mechanism = { type: mechanisms.get(algorithm) as number }
+  const mechanism = mechanisms[algorithm]
   return {
     certificate: certificate.get(CKA.VALUE),
     chain,
@@ -78,7 +74,7 @@ async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise
   return object
 }
 
-function algorithmOf(key: CkObject, rsa: 'RS256' | 'PS256'): SignatureAlgorithm {
+function algorithmOf(key: CkObject, rsa: 'RS256' | 'PS256'): CardAlgorithm {
   if (key.get(CKA.KEY_TYPE) === CKK.RSA) return rsa
   const algorithm = curveAlgorithms.get(key.get(CKA.EC_PARAMS).join(','))
   if (algorithm === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)

@@ -3,7 +3,7 @@ import { copyOf } from '@webtoki/apdu'
 import { CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
-import { aesMechanisms, type Mechanism } from '../mechanisms.ts'
+import { aesMechanisms, type RawMechanism } from '../mechanisms.ts'
 import { AesStream } from './aes-stream.ts'
 
 const BLOCK_BYTES = 16
@@ -12,7 +12,7 @@ const BLOCK_BYTES = 16
 export function aesKey(value: Uint8Array): UsableKey & { destroy(): void } {
   const key = copyOf(value)
   return {
-    use: (purpose: KeyPurpose, mechanism: Mechanism): KeyUse => {
+    use: (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse => {
       if (purpose !== 'encrypt' && purpose !== 'decrypt') throw new CryptokiError(CKR.MECHANISM_INVALID)
       const { type } = mechanism
       if (!aesMechanisms.includes(type)) throw new CryptokiError(CKR.MECHANISM_INVALID)
@@ -33,7 +33,7 @@ export function aesKey(value: Uint8Array): UsableKey & { destroy(): void } {
 }
 
 /** CK_AES_CTR_PARAMS's counter block, or the initialisation vector; ECB has none. */
-function ivOf({ type, iv }: Mechanism): Uint8Array {
+function ivOf({ type, iv }: RawMechanism): Uint8Array {
   const wanted = type === CKM.AES_ECB ? 0 : BLOCK_BYTES
   if ((iv?.length ?? 0) !== wanted) throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
   return iv === undefined ? new Uint8Array(0) : copyOf(iv)

@@ -4,13 +4,7 @@ import { CKA, CKK, CKR } from '../constants.ts'
 import { digestBytes } from '../digest-name.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
-import {
-  type Mechanism,
-  pssParametersOf,
-  refuseParameters,
-  type SignMechanism,
-  signMechanism,
-} from '../mechanisms.ts'
+import { pssParametersOf, type RawMechanism, type SignMechanism, signMechanism } from '../mechanisms.ts'
 
 /** No mechanism that takes its data in one piece takes more than a modulus of 16384 bits. */
 const MAX_COLLECTED_BYTES = 2048
@@ -20,7 +14,7 @@ const nothing = new Uint8Array(0)
 /** A public key with these attributes. It verifies. */
 export function publicKey(attributes: Attributes): UsableKey {
   return {
-    use: (purpose: KeyPurpose, mechanism: Mechanism): KeyUse => {
+    use: (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse => {
       const rules = signMechanism(mechanism.type)
       if (purpose !== 'verify' || rules === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
       checkSignatureKey(attributes, mechanism, rules)
@@ -50,14 +44,16 @@ export function gatheredFor({ hash }: SignMechanism): KeyUse['gathers'] {
  * Key type, size and parameters of a signature mechanism against the key. Throws CKR_KEY_TYPE_INCONSISTENT and
  * CKR_MECHANISM_PARAM_INVALID, also for a PSS salt that does not fit the modulus (RFC 8017, 9.1.1).
  */
-export function checkSignatureKey(attributes: Attributes, mechanism: Mechanism, rules: SignMechanism): void {
+export function checkSignatureKey(
+  attributes: Attributes,
+  mechanism: RawMechanism,
+  rules: SignMechanism,
+): void {
   if (attributes[CKA.KEY_TYPE] !== (rules.keyType === 'rsa' ? CKK.RSA : CKK.EC))
     throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
-  if (rules.padding !== 'pss') {
-    refuseParameters(mechanism)
-    return
-  }
+  if (rules.padding !== 'pss') return
   const { hash, saltBytes } = pssParametersOf(mechanism)
   const encodedBytes = Math.ceil(((attributes[CKA.MODULUS_BITS] ?? 0) - 1) / 8)
-  if (encodedBytes < digestBytes[hash] + saltBytes + 2) throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
+  if (encodedBytes < digestBytes[hash] + saltBytes + 2)
+    throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID, { detail: 'the salt does not fit the key' })
 }

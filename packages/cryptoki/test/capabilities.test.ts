@@ -1,0 +1,122 @@
+/** What a token says that it can do is what it does, no less and no more. */
+import {
+  CKA,
+  CKF,
+  CKG,
+  CKK,
+  CKM,
+  CKO,
+  type CkObject,
+  CKR,
+  type CryptokiError,
+  type KeyPurpose,
+  type RawOperationSpec,
+} from '@webtoki/cryptoki'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { object, open, rv } from './piv-stand.ts'
+
+const purposes = {
+  sign: CKF.SIGN,
+  verify: CKF.VERIFY,
+  encrypt: CKF.ENCRYPT,
+  decrypt: CKF.DECRYPT,
+  'sign-recover': CKF.SIGN_RECOVER,
+  'verify-recover': CKF.VERIFY_RECOVER,
+} as const satisfies Record<KeyPurpose, number>
+
+/** Whatever parameters the mechanism may want. */
+const parameters = [
+  {},
+  { iv: new Uint8Array(16) },
+  { pss: { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256, saltBytes: 32 } },
+]
+
+async function stand() {
+  const opened = await open({ cryptoki: { login: 'on-demand' } })
+  onTestFinished(() => opened.cryptoki.close())
+  const { session } = opened
+  const keys: CkObject[] = []
+  for (const each of [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY])
+    for (const id of [1, 2]) keys.push(await object(session, each, id))
+  keys.push(
+    await session.createObject({
+      [CKA.CLASS]: CKO.SECRET_KEY,
+      [CKA.KEY_TYPE]: CKK.AES,
+      [CKA.VALUE]: new Uint8Array(16),
+      [CKA.ENCRYPT]: true,
+      [CKA.DECRYPT]: true,
+    }),
+  )
+  return { ...opened, keys }
+}
+
+/** Every named mechanism; what the numbers mean to no one is there too. */
+const all = [...Object.entries(CKM), ['none', 0x7777] as const]
+
+describe('C_GetMechanismInfo of a PIV token', () => {
+  it('lists what an Init takes with some key, for exactly the uses that it flags', async () => {
+    const { session, slot, keys } = await stand()
+    const listed = await slot.mechanisms()
+    const begins = (spec: RawOperationSpec): boolean => {
+      try {
+        session.begin(spec)
+        session.cancel()
+        return true
+      } catch (error) {
+        expect((error as CryptokiError).rvName).toMatch(
+          /^CKR_(MECHANISM_INVALID|MECHANISM_PARAM_INVALID|KEY_TYPE_INCONSISTENT|KEY_FUNCTION_NOT_PERMITTED)$/,
+        )
+        return false
+      }
+    }
+    const done: Record<string, string[]> = {}
+    const told: Record<string, string[]> = {}
+    for (const [name, type] of all) {
+      const info = listed.get(type)
+      const flags = info?.flags ?? 0
+      const works = Object.keys(purposes).filter((purpose) =>
+        keys.some((key) =>
+          parameters.some((each) =>
+            begins({ type: purpose as KeyPurpose, mechanism: { type, ...each }, key }),
+          ),
+        ),
+      )
+      if (begins({ type: 'digest', mechanism: { type } })) works.push('digest')
+      done[name] = works
+      told[name] = [...Object.entries(purposes), ['digest', CKF.DIGEST] as const]
+        .filter(([, flag]) => (flags & flag) !== 0)
+        .map(([purpose]) => purpose)
+      // What is listed is good for something.
+      expect(info !== undefined, name).toBe(works.length > 0)
+    }
+    expect(told).toEqual(done)
+    expect(told).toMatchObject({ SHA3_256: ['digest'], SHA224_RSA_PKCS: ['verify'], RSA_PKCS_OAEP: [] })
+    expect([...listed.keys()].every((type) => all.some(([, known]) => known === type))).toBe(true)
+  })
+})
+
+describe('C_GetTokenInfo of a PIV token', () => {
+  it.each([true, false])(
+    'says what holds: random numbers, nothing to write, pairs if they are allowed: %s',
+    async (dualOperations) => {
+      const { slot, cryptoki, session } = await open({ cryptoki: { dualOperations } })
+      onTestFinished(() => cryptoki.close())
+      const { flags } = await slot.tokenInfo()
+      expect(await session.random(8)).toHaveLength(8)
+      expect(flags & (CKF.RNG | CKF.WRITE_PROTECTED | CKF.DUAL_CRYPTO_OPERATIONS)).toBe(
+        CKF.RNG | CKF.WRITE_PROTECTED | (dualOperations ? CKF.DUAL_CRYPTO_OPERATIONS : 0),
+      )
+      await expect(slot.openSession({ readWrite: true })).rejects.toEqual(rv(CKR.TOKEN_WRITE_PROTECTED))
+    },
+  )
+
+  it('a key promises the uses that work: none in PIV decrypts or derives so far', async () => {
+    const { cryptoki, session } = await open({ cryptoki: { login: 'on-demand' } })
+    onTestFinished(() => cryptoki.close())
+    for (const id of [1, 2, 3, 4]) {
+      const key = await object(session, CKO.PRIVATE_KEY, id)
+      const { [CKA.DECRYPT]: decrypt, [CKA.DERIVE]: derive, [CKA.UNWRAP]: unwrap } = key.attributes
+      expect([decrypt, derive, unwrap].map((each) => each ?? false)).toEqual([false, false, false])
+    }
+  })
+})
