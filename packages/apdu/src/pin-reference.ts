@@ -26,7 +26,7 @@ export interface PinFormat {
   /** The data field of VERIFY: a fresh array, which is overwritten after use. */
   encode(pin: Uint8Array): Uint8Array | Promise<Uint8Array>
   /** What a reader with keys is told, given the header of VERIFY (4 bytes). Absent: a pad cannot compute what the card wants. */
-  readonly padTemplate?: (header: Uint8Array) => PinTemplate
+  readonly padTemplate?: ((header: Uint8Array) => PinTemplate) | undefined
 }
 
 /** What a card tells of a PIN. */
@@ -53,7 +53,10 @@ export interface PinReferenceOptions {
     channel: CardChannel,
     options?: TransmitOptions,
   ): Promise<{ readonly verified: boolean | undefined; readonly triesLeft: number | undefined }>
-  /** Asks for the attempts of a verified PIN, which VERIFY without data hides. undefined: the card does not tell, and is not asked again. */
+  /**
+   * Asks for the attempts by another command, if VERIFY without data was refused or hides them because the PIN is verified.
+   * undefined: the card does not tell, and is not asked again.
+   */
   askTries?(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined>
   /** Whether VERIFY with P1 FF takes the verified state back. Default: true; a card may refuse it all the same. */
   readonly canLogOut?: boolean
@@ -204,14 +207,15 @@ export class PinReference {
   /** Asks the card by one command that spends no attempt. Not between VERIFY and the use of a key that wants the PIN each time. */
   async status(channel: CardChannel, options?: TransmitOptions): Promise<PinStatus> {
     await this.#prepare(channel, options)
-    const { verified, triesLeft } = await (this.#options.askStatus?.(channel, options) ??
+    const { verified, triesLeft: told } = await (this.#options.askStatus?.(channel, options) ??
       this.#askByVerify(channel, options))
     if (verified !== undefined) {
       this.#isInDoubt = false
       this.#isVerified = verified
       // Cards that refuse VERIFY without data tell nothing: not a reason to fail, nor to believe that a PIN of ours is gone.
-      this.#mayBeVerified = verified || (triesLeft === undefined && this.#mayBeVerified)
+      this.#mayBeVerified = verified || (told === undefined && this.#mayBeVerified)
     }
+    const triesLeft = told ?? (verified === true ? undefined : await this.#askTries(channel, options))
     if (triesLeft !== undefined) this.#counter.learn(triesLeft)
     else if (verified === true) this.#counter.learnFull()
     return { verified: this.#isVerified, triesLeft }
@@ -245,14 +249,20 @@ export class PinReference {
       if (verified && !mayBeOurs && (await this.logout(channel, options))) await this.status(channel, options)
       counter.isAsked = true
       // A verified PIN hides its counter. If the card only ever told one attempt, its maker may have a command for more.
-      if (this.#isVerified && this.triesLeft === 1 && this.#tellsTries) {
-        const triesLeft = await this.#options.askTries?.(channel, options)
-        if (triesLeft === undefined) this.#tellsTries = false
-        else counter.learn(triesLeft)
+      if (this.#isVerified && this.triesLeft === 1) {
+        const triesLeft = await this.#askTries(channel, options)
+        if (triesLeft !== undefined) counter.learn(triesLeft)
       }
     }
     this.#tellTries()
     return this.triesLeft
+  }
+
+  async #askTries(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
+    if (!this.#tellsTries) return undefined
+    const triesLeft = await this.#options.askTries?.(channel, options)
+    this.#tellsTries = triesLeft !== undefined
+    return triesLeft
   }
 
   /**
@@ -294,6 +304,7 @@ export class PinReference {
    * if a pad cannot compute what the card wants.
    */
   async verifyOnPad(channel: CardChannel, { acceptLastTry, ...options }: VerifyOptions = {}): Promise<void> {
+    await this.#prepare(channel, options)
     const { padTemplate } = this.format
     if (padTemplate === undefined)
       throw new NotSupportedError(`The ${this.name} of this card cannot be typed on a reader.`)
@@ -317,7 +328,7 @@ export class PinReference {
     try {
       if (this.triesLeft === 0) throw new PinBlockedError()
       if (this.triesLeft === 1 && acceptLastTry !== true) throw new LastTryError()
-      await this.#sendVerify(send)
+      await this.#sendVerify(channel, options, send)
       if (this.triesLeft === 1 && this.#tellsTries) this.#counter.isAsked = false
     } catch (error) {
       // VERIFY without a clear answer may have cost an attempt: the card is asked before the next one.
@@ -329,7 +340,11 @@ export class PinReference {
   }
 
   /** Until the card has answered, nobody knows whether the PIN was right. */
-  async #sendVerify(send: () => Promise<ResponseApdu>): Promise<void> {
+  async #sendVerify(
+    channel: CardChannel,
+    options: TransmitOptions,
+    send: () => Promise<ResponseApdu>,
+  ): Promise<void> {
     const counter = this.#counter
     const before = counter.told
     const states = [this.#isVerified, this.#mayBeVerified] as const
@@ -355,12 +370,26 @@ export class PinReference {
     }
     // 6300 says wrong, and not how many are left.
     const uncounted = sw === SW.WARNING && before !== undefined ? before - 1 : undefined
-    const triesLeft = triesTold(sw) ?? uncounted
+    const triesLeft =
+      triesTold(sw) ??
+      uncounted ??
+      (sw === SW.SECURITY_STATUS_NOT_SATISFIED ? await this.#askIfLost(before, channel, options) : undefined)
     if (triesLeft === undefined) throw new StatusError('VERIFY', sw, describeStatus(sw))
     // A wrong PIN takes the verified state away (SP 800-73-4 part 2, 3.2.1; OpenPGP card 3.4, 7.2.2).
     this.#mayBeVerified = false
     counter.learn(triesLeft)
     throw triesLeft === 0 ? new PinBlockedError() : new PinError(triesLeft)
+  }
+
+  /** 6982 is how some cards tell a wrong PIN, and means other things too: the PIN was wrong if an attempt is gone. */
+  async #askIfLost(
+    before: number | undefined,
+    channel: CardChannel,
+    options: TransmitOptions,
+  ): Promise<number | undefined> {
+    if (before === undefined) return undefined
+    const { triesLeft } = await this.status(channel, options)
+    return triesLeft !== undefined && triesLeft < before ? triesLeft : undefined
   }
 
   /**

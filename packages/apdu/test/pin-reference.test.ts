@@ -186,6 +186,22 @@ describe('VERIFY', () => {
     await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/status' })
   })
 
+  it('answered by 6982 was wrong if the card then tells fewer attempts than before', async () => {
+    const told = stand([status('63c3'), verify('6982'), status('63c2'), verify('6982'), status('6983')])
+    await expect(told.pin.verify(told.channel, open())).rejects.toMatchObject({
+      code: 'card/pin-wrong',
+      triesLeft: 2,
+    })
+    await expect(told.pin.verify(told.channel, open())).rejects.toMatchObject({ code: 'card/pin-blocked' })
+    expect([told.pin.mayBeVerified, told.channel.left]).toEqual([false, 0])
+  })
+
+  it('answered by 6982 without an attempt lost was refused for another reason', async () => {
+    const { channel, pin } = stand([status('63c3'), verify('6982'), status('63c3')])
+    await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/status', sw: 0x6982 })
+    expect([pin.triesLeft, channel.left]).toEqual([3, 0])
+  })
+
   it('that was withdrawn before it was sent leaves the PIN overwritten', async () => {
     const { channel, pin } = stand([status('63c3')])
     const signal = { aborted: false, reason: undefined, addEventListener() {}, removeEventListener() {} }
@@ -281,6 +297,24 @@ describe('the attempts', () => {
     await pin.verify(channel, open(), { acceptLastTry: true })
     expect([await pin.learnTries(channel), asked]).toEqual([3, 1])
     expect([await pin.learnTries(channel), asked]).toEqual([3, 1])
+  })
+
+  it('of a card that refuses VERIFY without data are asked by the other command, also after a wrong PIN', async () => {
+    const tries = [3, 2]
+    const askTries = async () => tries.shift()
+    const { channel, pin } = stand([status('6700'), verify('6982'), status('6700')], { askTries })
+    expect(await pin.learnTries(channel)).toBe(3)
+    await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/pin-wrong', triesLeft: 2 })
+    expect([pin.triesLeft, channel.left]).toEqual([2, 0])
+  })
+
+  it('asked by the other command say nothing about whether the PIN is verified', async () => {
+    const { channel, pin } = stand([status('6700'), verify('9000'), status('6700')], {
+      askTries: async () => 3,
+    })
+    await pin.verify(channel, open())
+    await pin.status(channel)
+    expect([pin.mayBeVerified, pin.triesLeft]).toEqual([true, 3])
   })
 
   it('are not asked again by a maker’s command that the card does not know', async () => {
@@ -473,6 +507,21 @@ describe('a PIN typed on the reader', () => {
     const { channel, pin } = stand([], { format: computed })
     channel.pinPad = keys()
     await expect(pin.verifyOnPad(channel)).rejects.toMatchObject({ code: 'card/not-supported' })
+  })
+
+  it('is asked for after what the card wants was read', async () => {
+    const read: string[] = []
+    const prepared: PinFormat = {
+      ...format,
+      get padTemplate() {
+        return read.length > 0 ? format.padTemplate : undefined
+      },
+    }
+    const options = { format: prepared, prepare: async () => void read.push('KDF') }
+    const { channel, pin } = stand([status('63c3')], options)
+    channel.pinPad = keys('9000')
+    await pin.verifyOnPad(channel)
+    expect([pin.isVerified, read]).toEqual([true, ['KDF']])
   })
 
   it('is not asked for if no attempt is left, nor for the last one without a yes', async () => {
