@@ -11,8 +11,10 @@ const compilers = { 5.9: 'typescript-5.9', 6: 'typescript-6', 7: 'typescript' }
 /** What says of itself that it needs no DOM types. A program without them has Node's: rxjs asks for timers. */
 const withoutDom = [
   '@webtoki/apdu',
+  '@webtoki/apdu/openpgp',
   '@webtoki/apdu/piv',
   '@webtoki/cryptoki',
+  '@webtoki/cryptoki/openpgp',
   '@webtoki/cryptoki/piv',
   '@webtoki/trust',
 ]

@@ -8,6 +8,7 @@ import { runInNewContext } from 'node:vm'
 import { gzipSync } from 'node:zlib'
 import * as apdu from '@webtoki/apdu'
 import * as bytesEntry from '@webtoki/apdu/bytes'
+import * as openPgp from '@webtoki/apdu/openpgp'
 import * as piv from '@webtoki/apdu/piv'
 import * as ccid from '@webtoki/ccid'
 import * as controls from '@webtoki/ccid/controls'
@@ -161,6 +162,20 @@ const rows = (): readonly Row[] => {
     arrays('firstTlv', hex('5f2f020102810101ff'), (bytes) => apdu.firstTlv(bytes, 0x81)),
     all('isExtended', hex('00cb3fff00000000'), (bytes) => apdu.isExtended(bytes)),
     arrays('encodeTlv', letter, (bytes) => apdu.encodeTlv(0x81, bytes)),
+    arrays(
+      'decodeApplicationData',
+      hex('6e284f10d276000124010304000f4a00000100007314c00101c106010800002000c407007f7f7f030003'),
+      (bytes) => openPgp.decodeApplicationData(bytes),
+    ),
+    arrays('decodeKdf', hex('81010382010883040000001084083132333435363738'), (bytes) =>
+      openPgp.decodeKdf(bytes),
+    ),
+    arrays('derivePin', letter, (bytes) =>
+      openPgp.derivePin({ hash: 'SHA-256', hashedBytes: 100, salt: letter }, bytes, () =>
+        createHash('sha256'),
+      ),
+    ),
+    arrays('decodePublicKey', hex('7f490a810300c3018203010001'), (bytes) => openPgp.decodePublicKey(bytes)),
     arrays('isPivApplication', hex('61084f06000010000100'), (bytes) => piv.isPivApplication(bytes)),
     arrays('decodeDiscovery', hex('7e124f0ba0000003080000100001005f2f024010'), (bytes) =>
       piv.decodeDiscovery(bytes),
@@ -302,6 +317,7 @@ describe('a public function that takes bytes', () => {
     const entries = {
       apdu,
       'apdu/bytes': bytesEntry,
+      'apdu/openpgp': openPgp,
       'apdu/piv': piv,
       ccid,
       'ccid/controls': controls,
