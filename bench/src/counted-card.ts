@@ -1,8 +1,16 @@
-/** One virtual reader with one PIV card, and our whole stack above it: what each scenario starts from. */
+/** One virtual reader with one card, and our whole stack above it: what each scenario starts from. */
 import { ccidSlots } from '@webtoki/ccid'
-import { Cryptoki, type ObjectCache, type PinSource, type Slot } from '@webtoki/cryptoki'
+import {
+  Cryptoki,
+  type CryptokiOptions,
+  type ObjectCache,
+  type PinSource,
+  type Slot,
+} from '@webtoki/cryptoki'
+import { openPgpDriver } from '@webtoki/cryptoki/openpgp'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import {
+  createOpenPgpCard,
   createPivCard,
   readerProfiles,
   type VirtualCard,
@@ -60,10 +68,23 @@ export class CountedCard {
     this.slot = slot
   }
 
-  static async open(level: Level, cache?: ObjectCache): Promise<CountedCard> {
-    const { reader, usb, counts } = plugged(level)
+  /** With a PIV card. */
+  static open(level: Level, cache?: ObjectCache): Promise<CountedCard> {
     const driver = cache === undefined ? pivDriver() : pivDriver({ cache })
-    const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [driver] })
+    return CountedCard.#open(plugged(level), { drivers: [driver] })
+  }
+
+  /** With an OpenPGP card of P-256 keys that asks for the PIN at each signature; logins are made on demand. */
+  static openPgp(level: Level): Promise<CountedCard> {
+    const options = { drivers: [openPgpDriver()], login: 'on-demand' } as const
+    return CountedCard.#open(plugged(level, createOpenPgpCard()), options)
+  }
+
+  static async #open(
+    { reader, usb, counts }: Plugged,
+    options: Pick<CryptokiOptions, 'drivers' | 'login'>,
+  ): Promise<CountedCard> {
+    const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], ...options })
     const [slot] = await firstValueFrom(cryptoki.slots$)
     if (slot === undefined) throw new Error('The virtual reader did not show up.')
     await firstValueFrom(slot.presence$)

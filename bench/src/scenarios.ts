@@ -132,6 +132,33 @@ export const scenarios: readonly Scenario[] = [
     },
   },
   {
+    name: 'openpgp-cold-p256',
+    atMost: { short: 7, extended: 7 },
+    established: 'not counted',
+    async run(level) {
+      const card = await CountedCard.openPgp(level)
+      return counted(card, async () => {
+        const session = await card.slot.openSession({ pin })
+        await session.sign(ecdsa, await keyOf(session, 1), message)
+      })
+    },
+  },
+  {
+    name: 'openpgp-next-p256',
+    atMost: { short: 2, extended: 2 },
+    established: 'not counted',
+    async run(level) {
+      const card = await CountedCard.openPgp(level)
+      return counted(card, async () => {
+        const session = await card.slot.openSession({ pin })
+        const key = await keyOf(session, 1)
+        await session.sign(ecdsa, key, message)
+        card.reset()
+        await session.sign(ecdsa, key, message)
+      })
+    },
+  },
+  {
     name: 'piv-login',
     atMost: { short: 12, extended: 7 },
     established: 'none: no page does it',
