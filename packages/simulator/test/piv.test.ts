@@ -217,6 +217,56 @@ describe('9C asks for the PIN each time', () => {
   })
 })
 
+describe('a key asks for what its policy says', () => {
+  const sign9a = (card: PivCard) => send(card, '0087079a', request(0x81, padded()))
+  test.each([
+    ['never', ['9000', '9000', '9000']],
+    ['once', ['6982', '9000', '9000']],
+    ['always', ['6982', '9000', '6982']],
+  ] as const)('9A with PIN %s: before VERIFY, after it, and once more', async (policy, answers) => {
+    const card = await ready({ policies: { '9A': { pin: policy } } })
+    const told = [(await sign9a(card)).sw]
+    await verifyPin(card)
+    told.push((await sign9a(card)).sw, (await sign9a(card)).sw)
+    expect(told).toEqual(answers)
+  })
+  test('a touch that comes too late is 6982, and the PIN stays verified', async () => {
+    const touches = [true, false, true]
+    const card = await ready({
+      policies: { '9A': { touch: 'always' } },
+      touch: async () => touches.shift() ?? false,
+    })
+    // A PIN that is missing is told at once; nobody is asked for a touch.
+    expect((await sign9a(card)).sw).toBe('6982')
+    await verifyPin(card)
+    const told = [(await sign9a(card)).sw, (await sign9a(card)).sw, (await sign9a(card)).sw]
+    expect([told, card.pinVerified]).toEqual([['9000', '6982', '9000'], true])
+  })
+  test('GET METADATA tells algorithm, policies, origin and public key; plain cards do not know it', async () => {
+    const vendor = await ready({
+      vendorExtensions: true,
+      policies: { '9A': { pin: 'always', touch: 'always' } },
+      absentKeys: ['9D'],
+    })
+    const told = async (slot: string) => show((await send(vendor, `00f700${slot}`)).data).slice(0, 26)
+    expect(await told('9a')).toBe('01010702020302030102048201')
+    expect(await told('9c')).toBe('01011102020301030102044386')
+    expect(await told('9e')).toBe('01011402020101030102046386')
+    expect((await send(vendor, '00f7009d')).sw).toBe('6a88')
+    expect((await send(await ready(), '00f7009a')).sw).toBe('6d00')
+    const { data } = await send(vendor, '00f7009c')
+    expect(show(spki(vendor, '9C').export({ type: 'spki', format: 'der' }))).toContain(show(data.slice(-65)))
+  })
+  test('a key is generated with the policies that are asked for', async () => {
+    const card = await ready({ vendorExtensions: true })
+    await openManagement(card)
+    expect((await send(card, '0047009a', 'ac09800111aa0103ab0102')).sw).toBe('9000')
+    expect(show((await send(card, '00f7009a')).data)).toMatch(/^010111020203020301010443/)
+    // "Cached" touches are not known here.
+    expect((await send(card, '0047009a', 'ac09800111aa0103ab0103')).sw).toBe('6a80')
+  })
+})
+
 describe('PIN and PUK', () => {
   test('tries count down, block, and the PUK brings the PIN back', async () => {
     const card = await ready()

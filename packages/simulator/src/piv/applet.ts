@@ -3,7 +3,7 @@ import { copyOf, join, platformRandom, type RandomSource, toInteger } from '../b
 import { type Answer, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
 import type { CommandApdu } from '../iso7816/command.ts'
 import { ReferenceData } from '../iso7816/reference-data.ts'
-import { readObjects, tlv } from '../iso7816/tlv.ts'
+import { type DataObject, readObjects, tlv } from '../iso7816/tlv.ts'
 import {
   agreeWith,
   generatePivKey,
@@ -31,7 +31,13 @@ import {
   type PivSlot,
   pivSlots,
 } from './objects.ts'
-import { defaultGuid, defaultManagementKey, demoIdentity, type PivOptions } from './options.ts'
+import {
+  defaultGuid,
+  defaultManagementKey,
+  demoIdentity,
+  type KeyPolicy,
+  type PivOptions,
+} from './options.ts'
 import { isPinFormat, pinBlock } from './reference-data.ts'
 
 const slotNames = Object.keys(pivSlots) as readonly PivSlot[]
@@ -64,6 +70,8 @@ export class PivApplet implements VirtualApplet {
   #puk: ReferenceData
   #managementKey: ManagementKey
   readonly #keys = new Map<number, PivKey>()
+  readonly #policies = new Map<number, Policy>()
+  readonly #imported = new Set<number>()
   readonly #objects = new Map<number, Uint8Array>()
   readonly #certificates = new Map<PivSlot, Uint8Array>()
   readonly #unreadable = new Set<number>()
@@ -145,6 +153,8 @@ export class PivApplet implements VirtualApplet {
       const { key, certificate: demo } = demoIdentity(slot, this.#options.nineA ?? 'rsa2048')
       const certificate = this.#options.certificates?.[slot] ?? demo
       this.#keys.set(reference, key)
+      this.#policies.set(reference, { ...usualPolicy(reference), ...this.#options.policies?.[slot] })
+      this.#imported.add(reference)
       if (absentCertificates.includes(slot)) continue
       this.#certificates.set(slot, certificate)
       const small = typeof gzipCertificate === 'boolean' ? gzipCertificate : gzipCertificate.includes(slot)
@@ -295,7 +305,7 @@ export class PivApplet implements VirtualApplet {
     return status(0x63c0 | Math.min(triesLeft, 15))
   }
 
-  #generalAuthenticate({ p1, p2, data }: CommandApdu, fresh: boolean): Answer {
+  #generalAuthenticate({ p1, p2, data }: CommandApdu, fresh: boolean): Answer | Promise<Answer> {
     const dialogue = this.#dialogue
     this.#dialogue = undefined
     const [template, ...more] = readObjects(data) ?? []
@@ -309,14 +319,20 @@ export class PivApplet implements VirtualApplet {
     const input = part(0x81)
     const point = part(0x85)
     if (key.algorithm !== p1 && !this.#sharesRsa(p1, key)) return status(0x6a86)
-    const allowed = p2 === 0x9e || (p2 === 0x9c ? this.#pinVerified && fresh : this.#pinVerified)
+    const { pin, touch } = this.#policies.get(p2) ?? usualPolicy(p2)
+    const allowed = pin === 'never' || (this.#pinVerified && (pin === 'once' || fresh))
     if (!allowed) return status(0x6982)
     if (part(0x82)?.length !== 0) return status(0x6a80)
-    let output: Uint8Array | undefined
-    if (input !== undefined && point === undefined) output = signWith(key, input)
-    // Only the key management keys agree on secrets (SP 800-73-4 part 2 table 7).
-    else if (point !== undefined && input === undefined && isKeyManagement(p2)) output = agreeWith(key, point)
-    return output === undefined ? status(0x6a80) : ok(tlv(0x7c, tlv(0x82, output)))
+    const use = (): Answer => {
+      let output: Uint8Array | undefined
+      if (input !== undefined && point === undefined) output = signWith(key, input)
+      // Only the key management keys agree on secrets (SP 800-73-4 part 2 table 7).
+      else if (point !== undefined && input === undefined && isKeyManagement(p2))
+        output = agreeWith(key, point)
+      return output === undefined ? status(0x6a80) : ok(tlv(0x7c, tlv(0x82, output)))
+    }
+    const touched = touch === 'always' ? this.#options.touch?.() : undefined
+    return touched === undefined ? use() : touched.then((inTime) => (inTime ? use() : status(0x6982)))
   }
 
   // The implementation behind the replayed scenarios asks for an RSA key by any RSA reference; the block's length decides.
@@ -368,10 +384,14 @@ export class PivApplet implements VirtualApplet {
     const exponent = parts?.find((object) => object.tag === 0x81)?.value
     if (algorithm?.length !== 1 || !this.#supports(algorithm[0] ?? 0)) return status(0x6a80)
     if (exponent !== undefined && toInteger(exponent.subarray(0, 8)) !== 65537n) return status(0x6a80)
+    const policy = this.#policyOf(p2, parts)
+    if (policy === undefined) return status(0x6a80)
     const losses = this.#losses
     const key = await generatePivKey(algorithm[0] ?? 0, this.#random)
     if (key === undefined || losses !== this.#losses) return status(0x6f00)
     this.#keys.set(p2, key)
+    this.#policies.set(p2, policy)
+    this.#imported.delete(p2)
     return ok(publicKeyTemplate(key))
   }
 
@@ -407,14 +427,47 @@ export class PivApplet implements VirtualApplet {
     // The third part is the exponent with some senders and a CRT number with others, which has the length of a prime.
     const e = third && third.length <= 4 ? toInteger(third) : 65537n
     const key = p && q ? pivRsaKey(p1, p, q, e) : scalar && pivEcKey(p1, scalar)
-    if (key === undefined) return status(0x6a80)
+    const policy = this.#policyOf(p2, parts)
+    if (key === undefined || policy === undefined) return status(0x6a80)
     this.#keys.set(p2, key)
+    this.#policies.set(p2, policy)
+    this.#imported.add(p2)
     return ok()
   }
 
-  /** Of PIN and PUK alone: the algorithm FF, and the attempts, all and left (Yubico's manual, "Get metadata"). */
+  /** AA and AB beside a new key (Yubico's manual, "Generate asymmetric key pair"); undefined: a value that is not known here. */
+  #policyOf(reference: number, parts: readonly DataObject[] | undefined): Policy | undefined {
+    const chosen = (tag: number): number =>
+      this.#options.vendorExtensions ? (parts?.find((part) => part.tag === tag)?.value[0] ?? 0) : 0
+    const pin = ['default', ...pinPolicies][chosen(0xaa)]
+    const touch = ['default', ...touchPolicies][chosen(0xab)]
+    if (pin === undefined || touch === undefined) return undefined
+    const usual = usualPolicy(reference)
+    return {
+      pin: pinPolicies.find((each) => each === pin) ?? usual.pin,
+      touch: touchPolicies.find((each) => each === touch) ?? usual.touch,
+    }
+  }
+
+  /**
+   * Yubico's manual, "Get metadata". Of a key: algorithm, PIN and touch policy, whether it was generated (1) or imported
+   * (2), public key. Of PIN and PUK: the algorithm FF, and the attempts, all and left.
+   */
   #getMetadata({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0 || data.length > 0) return status(0x6a86)
+    const key = this.#keys.get(p2)
+    if (key !== undefined) {
+      const { pin, touch } = this.#policies.get(p2) ?? usualPolicy(p2)
+      const policy = [pinPolicies.indexOf(pin) + 1, touchPolicies.indexOf(touch) + 1]
+      return ok(
+        join(
+          tlv(0x01, Uint8Array.of(key.algorithm)),
+          tlv(0x02, Uint8Array.from(policy)),
+          tlv(0x03, Uint8Array.of(this.#imported.has(p2) ? 2 : 1)),
+          tlv(0x04, readObjects(publicKeyTemplate(key))?.[0]?.value ?? nothing),
+        ),
+      )
+    }
     const reference = p2 === 0x80 ? this.#pin : p2 === 0x81 ? this.#puk : undefined
     if (reference === undefined) return status(0x6a88)
     const { maxTries, triesLeft } = reference
@@ -429,6 +482,7 @@ export class PivApplet implements VirtualApplet {
     this.#puk = new ReferenceData(pinBlock('12345678'), this.#options.pukTries ?? 3)
     this.#managementKey = defaultManagementKey
     this.#keys.clear()
+    this.#policies.clear()
     this.#certificates.clear()
     for (const tag of this.#objects.keys()) if (!keptOnReset.has(tag)) this.#objects.delete(tag)
     this.#forgetSecurity()
@@ -441,6 +495,15 @@ export class PivApplet implements VirtualApplet {
     this.#managementOpen = false
     this.#dialogue = undefined
   }
+}
+
+type Policy = Required<KeyPolicy>
+const pinPolicies = ['never', 'once', 'always'] as const
+const touchPolicies = ['never', 'always'] as const
+
+/** SP 800-73-4 part 1, table 4. */
+function usualPolicy(reference: number): Policy {
+  return { pin: reference === 0x9e ? 'never' : reference === 0x9c ? 'always' : 'once', touch: 'never' }
 }
 
 const keptOnReset: ReadonlySet<number> = new Set([

@@ -17,5 +17,12 @@ export { PivApplet } from './applet.ts'
 export { PivCard } from './card.ts'
 export { type ManagementKey } from './management-key.ts'
 export { type PivSlot, pivAid, pivSlots } from './objects.ts'
-export { defaultGuid, defaultManagementKey, demoCa, type PivCardOptions, type PivOptions } from './options.ts'
+export {
+  defaultGuid,
+  defaultManagementKey,
+  demoCa,
+  type KeyPolicy,
+  type PivCardOptions,
+  type PivOptions,
+} from './options.ts'
 export type { RandomSource } from '../bytes.ts'

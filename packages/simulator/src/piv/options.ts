@@ -6,6 +6,14 @@ import { type PivKey, pivEcKey, pivRsaKey } from './keys.ts'
 import type { ManagementKey } from './management-key.ts'
 import type { PivSlot } from './objects.ts'
 
+/** What a key asks before each use; beyond SP 800-73, as Yubico's cards have it for each key. */
+export interface KeyPolicy {
+  /** Default: what SP 800-73-4 part 1, table 4 means the slot for. */
+  readonly pin?: 'never' | 'once' | 'always'
+  /** 'always': each use waits for `PivOptions.touch`. Default 'never'. */
+  readonly touch?: 'never' | 'always'
+}
+
 /** Options of the PIV applet. All have defaults: four keys, PIN 123456, PUK 12345678. */
 export interface PivOptions {
   /** Key of 9A: RSA-2048 (default) or P-256. */
@@ -34,8 +42,12 @@ export interface PivOptions {
   readonly managementKey?: ManagementKey
   /** What the wrong PIN that spends the last try is told; default 6983. */
   readonly lastWrongPin?: '6983' | '63C0'
-  /** INS FF (set management key), FE (import key), FB (reset), F7 (metadata of PIN and PUK) and RSA 3072/4096. Default false: plain SP 800-73. */
+  /** INS FF (set management key), FE (import key), FB (reset), F7 (metadata), policies at key generation and import, and RSA 3072/4096. Default false: plain SP 800-73. */
   readonly vendorExtensions?: boolean
+  /** What keys ask that differs from their slot's rule. GET METADATA tells it, with `vendorExtensions`. */
+  readonly policies?: Readonly<Partial<Record<PivSlot, KeyPolicy>>>
+  /** The person: resolves to whether the card was touched in time (else 6982). Default: at once. */
+  readonly touch?: () => Promise<boolean>
   readonly random?: RandomSource
 }
 
