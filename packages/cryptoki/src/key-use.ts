@@ -47,13 +47,18 @@ export interface KeyStream {
   abort(): void
 }
 
-/** What a key on a card asks of its user. One object for each key, shared by all of its uses. */
+/**
+ * What a key on a card asks of its user. One object for each key, shared by all of its uses. CKA_PRIVATE and
+ * CKA_ALWAYS_AUTHENTICATE of the key follow from `needs`.
+ */
 export interface KeyAccess {
   readonly application: CardApplication
-  /** It may change from 'login' to 'context-pin', if the card turns out to want the PIN for each use. */
+  /** What is usual for such a key until `read` has been called. It changes to 'context-pin' if the card turns out to want that. */
   readonly needs: 'nothing' | 'login' | 'context-pin'
   /** Whether each use waits for a touch; undefined: the card has not told. */
   readonly touch?: boolean | undefined
+  /** Reads, once, what the card tells of this; sends nothing to a card that is known not to. Called before a handle is given out. */
+  read?(options?: TransmitOptions): Promise<void>
   /** The card refused the key while the PIN was verified. CKA_ALWAYS_AUTHENTICATE is true from now on. */
   learnContextPin(): void
 }

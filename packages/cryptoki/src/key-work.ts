@@ -6,6 +6,7 @@ import {
   SW,
   TouchMissedError,
   type TransmitOptions,
+  type WaitReason,
 } from '@webtoki/apdu'
 import { Cancellation } from './cancellation.ts'
 import { CKR } from './constants.ts'
@@ -146,13 +147,18 @@ export class KeyWork implements OperationWork {
         if (!pin.mayBeVerified) return 'login-lost'
       }
       const { isFresh } = pin
+      const watch = new TouchWatch(access, this.#authority.now, progress)
       try {
-        return await prepared.perform(channel, this.#awaitingTouch(access, progress))
+        return await prepared.perform(channel, watch.begin())
       } catch (error) {
         if (!isRefusal(error)) throw error
-        if (isFresh) throw new TouchMissedError({ cause: error })
+        const asksOnlyTouch = access.touch === true && access.needs === 'nothing'
+        if (isFresh || watch.hasWaited || asksOnlyTouch) throw new TouchMissedError({ cause: error })
         await pin.status(channel, options)
-        return pin.mayBeVerified ? 'wants-context-pin' : 'login-lost'
+        if (!pin.mayBeVerified) return 'login-lost'
+        // The card has told what it asks, and has the PIN.
+        if (access.touch === true) throw new TouchMissedError({ cause: error })
+        return 'wants-context-pin'
       }
     }, options)
   }
@@ -175,7 +181,8 @@ export class KeyWork implements OperationWork {
     progress: Progress,
   ): Promise<Uint8Array> {
     try {
-      return await prepared.perform(channel, this.#awaitingTouch(access, progress))
+      const watch = new TouchWatch(access, this.#authority.now, progress)
+      return await prepared.perform(channel, watch.begin())
     } catch (error) {
       throw isRefusal(error) ? new TouchMissedError({ cause: error }) : error
     }
@@ -235,25 +242,43 @@ export class KeyWork implements OperationWork {
     // An operation that ends without its data leaves nobody who waits for it.
     result.catch(() => {})
   }
+}
 
-  /** Tells of a touch: at once if the card has said that the key wants one, else after a second of nothing else. */
-  #awaitingTouch({ touch }: KeyAccess, progress: Progress): TransmitOptions {
-    const options = progress.transmitOptions
-    if (touch === true) progress.tell({ phase: 'awaiting-touch' })
-    if (touch !== undefined) return options
-    const { now } = this.#authority
-    const begun = now()
-    let isTold = false
-    return {
-      ...options,
-      onWait: (why) => {
-        if (why !== 'time-extension' || now() - begun < TOUCH_AFTER_MS) options.onWait?.(why)
-        else if (!isTold) {
-          isTold = true
-          progress.tell({ phase: 'awaiting-touch' })
-        }
-      },
+/** Tells of a touch: at once if the card has said that the key wants one, else after a second of nothing but time extensions. */
+class TouchWatch {
+  readonly #touch: boolean | undefined
+  readonly #now: () => number
+  readonly #progress: Progress
+  #hasWaited = false
+
+  constructor({ touch }: KeyAccess, now: () => number, progress: Progress) {
+    this.#touch = touch
+    this.#now = now
+    this.#progress = progress
+  }
+
+  /** The card asked for more time for a second: it has looked at the PIN by then, and waits for the person. */
+  get hasWaited(): boolean {
+    return this.#hasWaited
+  }
+
+  /** Called when the command is about to be sent. Returns what it is sent with. */
+  begin(): TransmitOptions {
+    const { transmitOptions } = this.#progress
+    if (this.#touch === true) this.#progress.tell({ phase: 'awaiting-touch' })
+    const begun = this.#now()
+    const onWait = (why: WaitReason): void => {
+      if (why !== 'time-extension') transmitOptions.onWait?.(why)
+      else if (this.#now() - begun >= TOUCH_AFTER_MS) this.#wait()
+      else if (this.#touch !== true) transmitOptions.onWait?.(why)
     }
+    return { ...transmitOptions, onWait }
+  }
+
+  #wait(): void {
+    if (this.#hasWaited || this.#touch === false) return
+    this.#hasWaited = true
+    if (this.#touch === undefined) this.#progress.tell({ phase: 'awaiting-touch' })
   }
 }
 

@@ -3,6 +3,7 @@ import { sealed } from '@webtoki/apdu'
 import type { AttributeTypes, Attributes } from './attributes.ts'
 import { CKA, CKO, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
+import type { KeyAccess } from './key-use.ts'
 import type { TokenObject } from './token.ts'
 
 /** What a handle is good for: one card's stay in its reader. */
@@ -34,9 +35,9 @@ export class CkObject {
    */
   get attributes(): Attributes {
     const { access } = this.#source
-    if (access?.needs !== 'context-pin' || this.#attributes[CKA.ALWAYS_AUTHENTICATE] === true)
+    if (access === undefined || asksEachTime(access) === this.#attributes[CKA.ALWAYS_AUTHENTICATE])
       return this.#attributes
-    return sealed({ ...this.#attributes, [CKA.ALWAYS_AUTHENTICATE]: true })
+    return sealed({ ...this.#attributes, [CKA.ALWAYS_AUTHENTICATE]: asksEachTime(access) })
   }
 
   /** One attribute. Throws CKR_ATTRIBUTE_SENSITIVE for the secret of a key, CKR_ATTRIBUTE_TYPE_INVALID if there is none of that type. */
@@ -64,6 +65,21 @@ export class CkObject {
     this.#isDestroyed = true
     this.#source.destroy?.()
   }
+}
+
+/** With what follows from the key's access, as it is now. */
+export function withAccess({ access }: TokenObject, attributes: Attributes): Attributes {
+  if (access === undefined) return attributes
+  return {
+    ...attributes,
+    // A key that asks for no PIN is anybody's, as the card sees it.
+    [CKA.PRIVATE]: access.needs !== 'nothing',
+    [CKA.ALWAYS_AUTHENTICATE]: asksEachTime(access),
+  }
+}
+
+function asksEachTime(access: KeyAccess): boolean {
+  return access.needs === 'context-pin'
 }
 
 const secretClasses: ReadonlySet<CKO | undefined> = /* @__PURE__ */ new Set([CKO.PRIVATE_KEY, CKO.SECRET_KEY])

@@ -10,7 +10,7 @@ import { BehaviorSubject } from 'rxjs'
 import { type Attributes, matches } from './attributes.ts'
 import { CKA, CKF, CKR, CKU } from './constants.ts'
 import { CryptokiError } from './errors.ts'
-import { CkObject, type HandleScope } from './object.ts'
+import { CkObject, type HandleScope, withAccess } from './object.ts'
 import type { PinSource } from './pin.ts'
 import { type PadState, PinEntry } from './pin-entry.ts'
 import type { LoginUser, Token, TokenLoginOptions, TokenObject } from './token.ts'
@@ -228,7 +228,8 @@ export class TokenContext implements HandleScope {
 
   /**
    * Loads only what the known attributes leave open. An object that the card will not give, or gives in pieces, hides
-   * none of the others; a search for one by its CKA_ID is told why it cannot be had.
+   * none of the others. Rejects with why it cannot be had if it is asked for by its CKA_ID, or if nothing else fits: that
+   * the card has none would not be true.
    */
   async find(
     template: Attributes,
@@ -240,20 +241,37 @@ export class TokenContext implements HandleScope {
     const begin =
       after === undefined ? 0 : sources.indexOf(after.sourceFor(this, CKR.OBJECT_HANDLE_INVALID)) + 1
     const found: CkObject[] = []
+    let failed: { readonly error: unknown } | undefined
     for (const source of sources.slice(begin)) {
       if (found.length >= max) break
-      if (!mayMatch(source.known, template)) continue
-      if (source.known[CKA.PRIVATE] === true && !showPrivate) continue
-      const attributes = await source.load(options).catch((error: unknown) => {
+      try {
+        const attributes = await this.#fitting(source, template, showPrivate, options)
+        if (attributes !== undefined) found.push(this.#handleOf(source, attributes))
+      } catch (error) {
         const isObjects = isSmartcardError(error, 'card/status') || isSmartcardError(error, 'wire/malformed')
         if (!isObjects || template[CKA.ID] !== undefined) throw error
-        return undefined
-      })
+        failed ??= { error }
+      }
       options.check()
-      if (attributes === undefined || !matches(attributes, template)) continue
-      found.push(this.#handleOf(source, attributes))
     }
+    if (found.length === 0 && failed !== undefined && max > 0) throw failed.error
     return found
+  }
+
+  /** The attributes of an object that fits; undefined: it does not. */
+  async #fitting(
+    source: TokenObject,
+    template: Attributes,
+    showPrivate: boolean,
+    options: TransmitOptions,
+  ): Promise<Attributes | undefined> {
+    if (!mayMatch(source.known, template)) return undefined
+    await source.access?.read?.(options)
+    const known = withAccess(source, source.known)
+    if (!mayMatch(known, template) || (known[CKA.PRIVATE] === true && !showPrivate)) return undefined
+    const loaded = await source.load(options)
+    const attributes = loaded && withAccess(source, loaded)
+    return attributes && matches(attributes, template) ? attributes : undefined
   }
 
   #handleOf(source: TokenObject, attributes: Attributes): CkObject {

@@ -13,9 +13,11 @@ import {
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import {
+  type ContactOptions,
   createPivCard,
   type PivCard,
   type PivCardOptions,
+  type ReaderProfile,
   readerProfiles,
   VirtualBus,
   type VirtualCard,
@@ -47,13 +49,16 @@ export interface SetupOptions {
   readonly cryptoki?: Partial<CryptokiOptions>
   readonly cache?: MemoryObjectCache
   readonly level?: 'short' | 'extended'
+  /** In place of the one of that level. */
+  readonly profile?: ReaderProfile
+  readonly contact?: ContactOptions
   readonly between?: Between
 }
 
 export async function open(options: SetupOptions = {}): Promise<Setup> {
   const card = createPivCard(options.card)
   const reader = new VirtualCcidReader(
-    options.level === 'short' ? readerProfiles.omnikey3021 : readerProfiles.dualiAbcm6,
+    options.profile ?? (options.level === 'short' ? readerProfiles.omnikey3021 : readerProfiles.dualiAbcm6),
   )
   const { between } = options
   const seen: VirtualCard =
@@ -65,7 +70,7 @@ export async function open(options: SetupOptions = {}): Promise<Setup> {
           powerOff: () => card.powerOff(),
           process: (command) => between(command, card),
         }
-  reader.insert(seen)
+  reader.insert(seen, 0, options.contact)
   const bus = new VirtualBus()
   bus.plug(reader)
   const usb = bus.context({ protectedClasses: false })

@@ -1,6 +1,7 @@
 import { constants, createPublicKey, createVerify, type KeyObject, X509Certificate } from 'node:crypto'
 import { ccidSlots } from '@webtoki/ccid'
 import {
+  type Attributes,
   CKA,
   CKF,
   CKG,
@@ -10,6 +11,7 @@ import {
   CKU,
   CryptokiError,
   Cryptoki,
+  type FindOptions,
   MemoryObjectCache,
   type PinRequest,
   type PinSource,
@@ -176,6 +178,39 @@ describe('the objects of a card', () => {
     const { session, cryptoki } = await open({ card: { absentCertificates: ['9C', '9D'] } })
     const found = await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE })
     expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 4])
+    await cryptoki.close()
+  })
+
+  it('that cannot be read hide none of the others, and are an error if nothing else fits', async () => {
+    const { session, cryptoki } = await open({
+      card: { unreadableCertificates: ['9C'], absentCertificates: ['9D'] },
+      cryptoki: { login: 'on-demand' },
+    })
+    const ids = async (template: Attributes, options: FindOptions = {}) =>
+      (await session.findObjects(template, options)).map((each) => each.get(CKA.ID)[0])
+    const refused = rv(CKR.USER_NOT_LOGGED_IN)
+    expect(await ids({ [CKA.CLASS]: CKO.CERTIFICATE })).toEqual([1, 4])
+    expect(await ids({ [CKA.CLASS]: CKO.CERTIFICATE }, { max: 0 })).toEqual([])
+    // The one key that asks each time is the one that cannot be read.
+    const eachTime = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: true }
+    await expect(session.findObjects(eachTime)).rejects.toEqual(refused)
+    await expect(session.findObjects({ [CKA.ID]: Uint8Array.of(2) })).rejects.toEqual(refused)
+    // What the card does not have is absent.
+    expect(await ids({ [CKA.ID]: Uint8Array.of(3) })).toEqual([])
+    await cryptoki.close()
+  })
+
+  // The kind of OpenSC issue 1837: a token answers more bytes than the object has.
+  it('are read though the card puts two bytes after each of them', async () => {
+    const { session, cryptoki } = await open({
+      between: async (command, card) => {
+        const answer = await card.process(command)
+        const isCertificate = Buffer.from(command).toString('hex').includes('5c035fc105')
+        return isCertificate ? Uint8Array.of(...answer.slice(0, -2), 0, 0, ...answer.slice(-2)) : answer
+      },
+    })
+    const found = await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE })
+    expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 2, 3, 4])
     await cryptoki.close()
   })
 

@@ -24,10 +24,20 @@ export interface AuthenticateInput {
   readonly value: Uint8Array
 }
 
+/** What a card tells that one of its keys asks before each use. undefined: the card tells nothing clear of it. */
+export interface PivKeyPolicy {
+  readonly pin: 'never' | 'once' | 'always' | undefined
+  /** Whether each use waits for a touch; undefined also if one touch counts for several uses. */
+  readonly touch: boolean | undefined
+}
+
 /** More than any key's result or certificate; the exchange asks for what the channel can take of it. */
 const ALL_BYTES = 65536
-/** In metadata: two bytes, all attempts and those that are left. */
+/** In metadata: PIN and touch policy, one byte each; all attempts and those that are left, one byte each. */
+const METADATA_POLICY = 0x02
 const METADATA_TRIES = 0x06
+/** The card issuer's data in the historical bytes of the YubiKey 5 series, tag and length included, in hex. */
+const YUBIKEY = '57597562694b6579'
 const PIN_BYTES = 8
 
 /** SP 800-73-4 part 1, 4.3: six to eight digits, padded with FF. */
@@ -58,6 +68,7 @@ export class PivApplet extends CardApplication {
   readonly pin: PinReference
   #pinReference: number = PivReference.APPLICATION_PIN
   #guid: string | undefined
+  #tellsKeyPolicies = false
 
   constructor(connection: CardConnection) {
     super(connection, { name: 'PIV', aid: pivAid })
@@ -82,6 +93,7 @@ export class PivApplet extends CardApplication {
   }
 
   async #identify(channel: CardChannel, options: TransmitOptions | undefined): Promise<boolean> {
+    this.#tellsKeyPolicies = toHex(channel.atr).includes(YUBIKEY)
     let template: Uint8Array
     try {
       template = await this.select(channel, options)
@@ -161,17 +173,44 @@ export class PivApplet extends CardApplication {
    * undefined: the card does not tell.
    */
   async readPinTries(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
-    const command = {
-      name: 'GET METADATA',
-      cla: 0,
-      ins: 0xf7,
-      p1: 0,
-      p2: this.#pinReference,
-      responseBytes: 256,
+    return (await this.#metadata(channel, this.#pinReference, METADATA_TRIES, options))?.[1]
+  }
+
+  /** Whether the card may tell the policies of its keys: its ATR names a YubiKey 5, and it has not refused to. Sends nothing. */
+  get tellsKeyPolicies(): boolean {
+    return this.#tellsKeyPolicies
+  }
+
+  /**
+   * GET METADATA of a key: what it asks before each use. undefined: there is no such key, or the card does not tell; if it
+   * does not know the command, it is not asked again.
+   */
+  async readKeyPolicy(
+    channel: CardChannel,
+    key: number,
+    options?: TransmitOptions,
+  ): Promise<PivKeyPolicy | undefined> {
+    const policy = await this.#metadata(channel, key, METADATA_POLICY, options)
+    if (policy === undefined) return undefined
+    // "Match once" and "match always" (4 and 5) take a fingerprint or the PIN.
+    const pin = ([undefined, 'never', 'once', 'always', 'once', 'always'] as const)[policy[0] ?? 0]
+    // A touch that is "cached" (3) counts for 15 seconds.
+    const touch = ([undefined, false, true] as const)[policy[1] ?? 0]
+    return { pin, touch }
+  }
+
+  async #metadata(
+    channel: CardChannel,
+    reference: number,
+    tag: number,
+    options: TransmitOptions | undefined,
+  ): Promise<Uint8Array | undefined> {
+    const command = { name: 'GET METADATA', cla: 0, ins: 0xf7, p1: 0, p2: reference, responseBytes: 256 }
+    const read = async (): Promise<Uint8Array | undefined> => {
+      const response = await this.exchange(channel, command, options)
+      if (response.sw === SW.INS_NOT_SUPPORTED) this.#tellsKeyPolicies = false
+      return firstTlv(expectOk(response, command.name), tag)?.value
     }
-    const read = async (): Promise<number | undefined> =>
-      firstTlv(expectOk(await this.exchange(channel, command, options), command.name), METADATA_TRIES)
-        ?.value[1]
     // Another maker's command may go by that number.
     return ifSound(read())
   }

@@ -98,6 +98,23 @@ describe('the PIN of PIV', () => {
     expect(await new PivApplet(connectionOf(channel)).readPinTries(channel)).toBe(triesLeft)
   })
 
+  it.each([
+    ['010107020201020301010403810100', { pin: 'never', touch: true }],
+    ['02020201', { pin: 'once', touch: false }],
+    ['02020303', { pin: 'always', touch: undefined }],
+    ['02020401', { pin: 'once', touch: false }],
+    ['02020501', { pin: 'always', touch: false }],
+    ['02020900', { pin: undefined, touch: undefined }],
+    ['0200', { pin: undefined, touch: undefined }],
+    ['0101ff', undefined],
+    ['0203', undefined],
+    ['', undefined],
+  ])('of a key asks what metadata %s tell', async (metadata, policy) => {
+    const channel = new ScriptedChannel([['00f7009a00', `${metadata}9000`]])
+    const applet = new PivApplet(connectionOf(channel))
+    expect(await applet.readKeyPolicy(channel, 0x9a)).toEqual(policy)
+  })
+
   it('is typed on a reader as six to eight ASCII digits', async () => {
     const channel = new ScriptedChannel([noDiscovery, tries('63c3')])
     const templates: PinTemplate[] = []

@@ -1,4 +1,5 @@
 /** A private key of a PIV card: what it asks of its user, and its uses (SP 800-73-4 part 2, 3.2.4). */
+import type { TransmitOptions } from '@webtoki/apdu'
 import type { PivApplet, PivSlot } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
 import { CKR } from '../constants.ts'
@@ -11,21 +12,43 @@ import { prepareSignature, signatureBytes } from './signing.ts'
 /** What the PIV application asks before it uses the key of a slot; one for each slot. */
 export class PivKeyAccess implements KeyAccess {
   readonly application: PivApplet
+  readonly #slot: PivSlot
   #needs: KeyAccess['needs']
+  #touch: boolean | undefined
+  #isRead = false
 
-  constructor(application: PivApplet, { pin }: PivSlot) {
+  constructor(application: PivApplet, slot: PivSlot) {
     this.application = application
-    this.#needs = pin === 'always' ? 'context-pin' : pin === 'once' ? 'login' : 'nothing'
+    this.#slot = slot
+    this.#needs = needsOf[slot.pin]
   }
 
   get needs(): KeyAccess['needs'] {
     return this.#needs
   }
 
+  get touch(): boolean | undefined {
+    return this.#touch
+  }
+
+  async read(options?: TransmitOptions): Promise<void> {
+    const { application } = this
+    if (this.#isRead || !application.tellsKeyPolicies) return
+    const told = await application.transaction(
+      (channel) => application.readKeyPolicy(channel, this.#slot.key, options),
+      options,
+    )
+    this.#isRead = true
+    if (told?.pin !== undefined) this.#needs = needsOf[told.pin]
+    this.#touch = told?.touch
+  }
+
   learnContextPin(): void {
     this.#needs = 'context-pin'
   }
 }
+
+const needsOf = { never: 'nothing', once: 'login', always: 'context-pin' } as const
 
 /** The key of a slot, with the attributes that its certificate tells. */
 export function pivKey(

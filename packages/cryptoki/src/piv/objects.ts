@@ -39,9 +39,6 @@ export function knownAttributes(slot: PivSlot, kind: PivObjectKind): Attributes 
       return {
         ...common,
         [CKA.CLASS]: CKO.PRIVATE_KEY,
-        // A key that asks for no PIN is anybody's, as the card sees it.
-        [CKA.PRIVATE]: slot.pin !== 'never',
-        [CKA.ALWAYS_AUTHENTICATE]: slot.pin === 'always',
         [CKA.LABEL]: `${slot.name} private key`,
       }
   }

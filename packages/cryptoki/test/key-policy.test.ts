@@ -1,0 +1,257 @@
+/** What a key asks of its user: told by the card, or learned from its refusals. */
+import { CKA, CKM, CKO, CKR, CKS, CKU, type PinRequest, type PinSource } from '@webtoki/cryptoki'
+import type { PivCardOptions } from '@webtoki/simulator'
+import { describe, expect, it } from 'vitest'
+import { type Between, bytesOf, commands, object, open, rightPin, rv, verifies } from './piv-stand.ts'
+
+const rsa = { type: CKM.SHA256_RSA_PKCS }
+const ecdsa = { type: CKM.ECDSA_SHA256 }
+const message = bytesOf('x')
+/** YubiKey 5 (pcsc-tools' list). */
+const yubiKey5 = Uint8Array.from(Buffer.from('3bfd1300008131fe158073c021c057597562694b657940', 'hex'))
+const yubiKey = (options: PivCardOptions = {}): PivCardOptions => ({
+  atr: yubiKey5,
+  vendorExtensions: true,
+  ...options,
+})
+const alwaysIn9A: PivCardOptions = { policies: { '9A': { pin: 'always' } } }
+const metadataReads = (card: { readonly log: readonly { readonly ins: number }[] }): number =>
+  card.log.filter(({ ins }) => ins === 0xf7).length
+
+/** Answers `pins` one after the other, and remembers what it was asked. */
+function asked(...pins: readonly string[]): { readonly source: PinSource; readonly requests: PinRequest[] } {
+  const requests: PinRequest[] = []
+  const left = [...pins]
+  const source: PinSource = async (request) => {
+    requests.push(request)
+    return { pin: bytesOf(left.shift() ?? '123456') }
+  }
+  return { source, requests }
+}
+
+// The kind of go-piv issue 49, yubikey-agent issue 6 and OpenSC issue 1769.
+describe('a key in 9A that wants the PIN for each use, on a card that does not tell', () => {
+  it('asks once more, with one VERIFY right before the signature, and then each time', async () => {
+    const { source, requests } = asked()
+    const { session, card, cryptoki } = await open({
+      card: alwaysIn9A,
+      pin: source,
+      cryptoki: { login: 'on-demand' },
+    })
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(false)
+    await session.sign(rsa, key, message)
+    expect(requests.map(({ user }) => user)).toEqual(['user'])
+    const before = card.log.length
+    expect(await session.sign(rsa, key, message)).toHaveLength(256)
+    // The use, refused; how the PIN stands; how many attempts it has; VERIFY and the use.
+    expect(commands(card).slice(before)).toEqual(['87 07 9a', '20 00 80', '20 00 80', '87 07 9a'])
+    await session.sign(rsa, key, message)
+    expect(requests.map(({ user }) => user)).toEqual(['user', 'context', 'context'])
+    expect([verifies(card), card.pinTriesLeft]).toEqual([3, 3])
+    await cryptoki.close()
+  })
+
+  it('is CKA_ALWAYS_AUTHENTICATE from then on, on its handle and in searches', async () => {
+    const { session, cryptoki } = await open({ card: alwaysIn9A, cryptoki: { login: 'on-demand' } })
+    const search = async (value: boolean) => {
+      const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: value }
+      return (await session.findObjects(template)).map((each) => each.get(CKA.ID)[0])
+    }
+    expect([await search(false), await search(true)]).toEqual([[1, 3, 4], [2]])
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    await session.sign(rsa, key, message)
+    await session.sign(rsa, key, message)
+    expect(key.attributes[CKA.ALWAYS_AUTHENTICATE]).toBe(true)
+    expect([await search(false), await search(true)]).toEqual([
+      [3, 4],
+      [1, 2],
+    ])
+    expect(await object(session, CKO.PRIVATE_KEY, 1)).toBe(key)
+    await cryptoki.close()
+  })
+
+  it('is CKR_USER_NOT_LOGGED_IN without a PIN source; C_Login for the context then works', async () => {
+    const { session, card, cryptoki } = await open({ card: alwaysIn9A, pin: null })
+    await session.login(CKU.USER, rightPin)
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    const sent = verifies(card)
+    await expect(session.sign(rsa, key, message)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
+    // The card has the login still, and the handle shows what the key wants.
+    expect([session.state, verifies(card)]).toEqual([CKS.RO_USER_FUNCTIONS, sent])
+    expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(true)
+    const [operation] = session.begin({ type: 'sign', mechanism: rsa, key })
+    await session.login(CKU.CONTEXT_SPECIFIC, rightPin)
+    await operation?.update(message)
+    expect(await operation?.final()).toHaveLength(256)
+    await cryptoki.close()
+  })
+
+  it('sends a wrong PIN once, and asks again for the next signature', async () => {
+    const { source, requests } = asked('123456', '999999')
+    const { session, card, cryptoki } = await open({
+      card: alwaysIn9A,
+      pin: source,
+      cryptoki: { login: 'on-demand' },
+    })
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    await session.sign(rsa, key, message)
+    await expect(session.sign(rsa, key, message)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
+    expect([verifies(card), card.pinTriesLeft]).toEqual([2, 2])
+    expect(await session.sign(rsa, key, message)).toHaveLength(256)
+    expect(requests.map(({ user, previousWasWrong }) => [user, previousWasWrong])).toEqual([
+      ['user', false],
+      ['context', false],
+      ['context', true],
+    ])
+    await cryptoki.close()
+  })
+})
+
+describe('a card that tells what its keys ask (YubiKey 5)', () => {
+  it('has CKA_ALWAYS_AUTHENTICATE and CKA_PRIVATE as it tells them, read once for each key', async () => {
+    const { session, card, cryptoki } = await open({
+      card: yubiKey({
+        policies: {
+          '9A': { pin: 'always' },
+          '9C': { pin: 'once' },
+          '9D': { pin: 'never' },
+          '9E': { pin: 'once' },
+        },
+      }),
+      cryptoki: { login: 'on-demand' },
+    })
+    for (const round of [1, 2]) {
+      const keys = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })
+      expect(
+        keys.map((key) => [key.get(CKA.ID)[0], key.get(CKA.PRIVATE), key.get(CKA.ALWAYS_AUTHENTICATE)]),
+        `round ${round}`,
+      ).toEqual([
+        [1, true, true],
+        [2, true, false],
+        [3, false, false],
+        [4, true, false],
+      ])
+    }
+    const each = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: true }
+    expect((await session.findObjects(each)).map((key) => key.get(CKA.ID)[0])).toEqual([1])
+    expect(metadataReads(card)).toBe(4)
+    await cryptoki.close()
+  })
+
+  it('finds by CKA_ALWAYS_AUTHENTICATE what it tells, in the first search too', async () => {
+    const { session, cryptoki } = await open({
+      card: yubiKey({ policies: { '9A': { pin: 'always' }, '9C': { pin: 'once' } } }),
+      cryptoki: { login: 'on-demand' },
+    })
+    const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: true }
+    expect((await session.findObjects(template)).map((key) => key.get(CKA.ID)[0])).toEqual([1])
+    await cryptoki.close()
+  })
+
+  it('asks for the PIN of each use from the first one on', async () => {
+    const { source, requests } = asked()
+    const { session, card, cryptoki } = await open({
+      card: yubiKey(alwaysIn9A),
+      pin: source,
+      cryptoki: { login: 'on-demand' },
+    })
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    for (let round = 0; round < 2; round++) expect(await session.sign(rsa, key, message)).toHaveLength(256)
+    expect(requests.map(({ user }) => user)).toEqual(['context', 'context'])
+    expect(card.log.filter(({ sw }) => sw === 0x6982)).toEqual([])
+    await cryptoki.close()
+  })
+
+  it.each([
+    { id: 1, mechanism: rsa },
+    { id: 2, mechanism: ecdsa },
+  ])('asks nobody for key $id that wants no PIN, without a login too', async ({ id, mechanism }) => {
+    const { source, requests } = asked()
+    const { session, card, cryptoki } = await open({
+      card: yubiKey({ policies: { '9A': { pin: 'never' }, '9C': { pin: 'never' } } }),
+      pin: source,
+    })
+    const key = await object(session, CKO.PRIVATE_KEY, id)
+    await session.sign(mechanism, key, message)
+    expect([requests.length, verifies(card)]).toEqual([0, 0])
+    await cryptoki.close()
+  })
+
+  it('signs twice with one PIN by a key in 9C that wants it once', async () => {
+    const { source, requests } = asked()
+    const { session, cryptoki } = await open({
+      card: yubiKey({ policies: { '9C': { pin: 'once' } } }),
+      pin: source,
+      cryptoki: { login: 'on-demand' },
+    })
+    const key = await object(session, CKO.PRIVATE_KEY, 2)
+    for (let round = 0; round < 2; round++) await session.sign(ecdsa, key, message)
+    expect(requests.map(({ user }) => user)).toEqual(['user'])
+    await cryptoki.close()
+  })
+
+  it('of older firmware refuses the question once, and is asked nothing more', async () => {
+    const { session, card, cryptoki } = await open({
+      card: { atr: yubiKey5 },
+      cryptoki: { login: 'on-demand' },
+    })
+    expect(await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })).toHaveLength(4)
+    expect(metadataReads(card)).toBe(1)
+    await cryptoki.close()
+  })
+
+  it('of another maker is not asked at all', async () => {
+    const { session, card, cryptoki } = await open({
+      card: { vendorExtensions: true },
+      cryptoki: { login: 'on-demand' },
+    })
+    expect(await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })).toHaveLength(4)
+    expect(metadataReads(card)).toBe(0)
+    await cryptoki.close()
+  })
+})
+
+/** The card forgets its PIN before the use of a key that `when` names, as if another program had been at it. */
+function forgets(when: (uses: number) => boolean): Between {
+  let uses = 0
+  return async (command, card) => {
+    if (command[1] === 0x87 && ((command[0] as number) & 0x10) === 0 && when(++uses))
+      await card.process(Uint8Array.of(0, 0x20, 0xff, 0x80))
+    return card.process(command)
+  }
+}
+
+describe('a login that the card has lost meanwhile', () => {
+  it('is made again on demand: asked once, and the signature goes on', async () => {
+    const { source, requests } = asked()
+    const { session, card, cryptoki } = await open({
+      pin: source,
+      cryptoki: { login: 'on-demand' },
+      level: 'extended',
+      between: forgets((uses) => uses === 2),
+    })
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    for (let round = 0; round < 2; round++) expect(await session.sign(rsa, key, message)).toHaveLength(256)
+    expect(requests.map(({ user }) => user)).toEqual(['user', 'user'])
+    expect(verifies(card)).toBe(2)
+    expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(false)
+    await cryptoki.close()
+  })
+
+  it('is CKR_USER_NOT_LOGGED_IN where logins are explicit, and private handles are void', async () => {
+    const { source, requests } = asked()
+    const { session, cryptoki } = await open({
+      pin: source,
+      level: 'extended',
+      between: forgets((uses) => uses === 2),
+    })
+    await session.login(CKU.USER)
+    const key = await object(session, CKO.PRIVATE_KEY, 1)
+    await session.sign(rsa, key, message)
+    await expect(session.sign(rsa, key, message)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
+    expect([session.state, requests.length]).toEqual([CKS.RO_PUBLIC_SESSION, 1])
+    await expect(session.sign(rsa, key, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
+    await cryptoki.close()
+  })
+})
