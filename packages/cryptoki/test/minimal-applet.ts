@@ -22,7 +22,6 @@ import {
   CKR,
   CryptokiError,
   type KeyAccess,
-  refuseParameters,
   type Token,
   type TokenDriver,
   type TokenObject,
@@ -90,7 +89,6 @@ function privateKey(applet: BadgeApplet): TokenObject {
     use: (purpose, mechanism) => {
       if (purpose !== 'sign' || mechanism.type !== CKM.ECDSA_SHA256)
         throw new CryptokiError(CKR.MECHANISM_INVALID)
-      refuseParameters(mechanism)
       return {
         gathers: { hash: 'SHA-256' },
         access,

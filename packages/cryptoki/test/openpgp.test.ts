@@ -16,6 +16,7 @@ import {
   type PinRequest,
   type PinSource,
   type Session,
+  type SignatureMechanism,
   type Slot,
 } from '@webtoki/cryptoki'
 import { openPgpDriver } from '@webtoki/cryptoki/openpgp'
@@ -186,7 +187,8 @@ describe('an OpenPGP card', () => {
     const { asked, source } = page()
     const { session } = await withCard({ algorithms: { signature: 'rsa2048' } }, { pin: source })
     const key = await privateKey(session)
-    const sign = (type: CKM, data: Uint8Array) => session.sign({ type }, key, data).result()
+    const sign = (type: CKM, data: Uint8Array) =>
+      session.sign({ type } as SignatureMechanism, key, data).result()
     await expect(sign(CKM.ECDSA, message)).rejects.toMatchObject({ rv: CKR.MECHANISM_INVALID })
     await expect(sign(CKM.SHA256_RSA_PKCS_PSS, message)).rejects.toMatchObject({ rv: CKR.MECHANISM_INVALID })
     await expect(sign(CKM.RSA_PKCS, new Uint8Array(103))).rejects.toMatchObject({ rv: CKR.DATA_LEN_RANGE })

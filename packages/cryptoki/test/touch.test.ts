@@ -1,5 +1,15 @@
 /** Keys that wait for a touch: who is told, when, and what a missed one is. */
-import { CKA, CKM, CKO, CKR, CKS, CKU, type CkObject, type Mechanism, type Session } from '@webtoki/cryptoki'
+import {
+  CKA,
+  CKM,
+  CKO,
+  CKR,
+  CKS,
+  CKU,
+  type CkObject,
+  type SignatureMechanism,
+  type Session,
+} from '@webtoki/cryptoki'
 import { type PivCardOptions, readerProfiles } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
 import { bytesOf, object, open, rightPin, type SetupOptions, verifies } from './piv-stand.ts'
@@ -21,7 +31,7 @@ function ticking(): () => number {
   return () => (ms += 600)
 }
 
-async function phasesOf(session: Session, mechanism: Mechanism, key: CkObject): Promise<string[]> {
+async function phasesOf(session: Session, mechanism: SignatureMechanism, key: CkObject): Promise<string[]> {
   const phases: string[] = []
   await session.sign(mechanism, key, message).result({ onEvent: ({ phase }) => phases.push(phase) })
   return phases
