@@ -292,7 +292,7 @@ function loginOptions(progress: Progress): TokenLoginOptions {
 }
 
 /** With the PIN given, it is the card's turn again. */
-function thenWorking(pin: PinSource, progress: Progress): PinSource {
+export function thenWorking(pin: PinSource, progress: Progress): PinSource {
   return async (request) => {
     const answer = await pin(request)
     progress.tell({ phase: 'awaiting-card', why: 'working' })

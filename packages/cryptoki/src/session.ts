@@ -2,7 +2,15 @@
 import { type AbortSignalLike, copyOf, isByteSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
-import { BehaviorSubject, combineLatest, distinctUntilChanged, map, type Observable, takeWhile } from 'rxjs'
+import {
+  BehaviorSubject,
+  combineLatest,
+  distinctUntilChanged,
+  map,
+  type Observable,
+  Subject,
+  takeWhile,
+} from 'rxjs'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
 import type { Cancellation } from './cancellation.ts'
 import { CKA, CKF, CKO, CKR, CKS, CKU } from './constants.ts'
@@ -10,7 +18,7 @@ import { DigestWork } from './digest-work.ts'
 import { type ActiveOperation, OperationEngine, type WantedOperation } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import type { KeyPurpose, UsableKey } from './key-use.ts'
-import { KeyWork } from './key-work.ts'
+import { KeyWork, thenWorking } from './key-work.ts'
 import {
   type CipherMechanism,
   checkParameters,
@@ -223,19 +231,24 @@ export class Session extends Closable implements ContextSession {
     if (typeof pin !== 'function')
       throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'login: the PIN source is not a function' })
     checkOptions(options)
-    const progress = new Progress((event) => options.onEvent?.(event))
+    // What the listener throws is reported as rxjs does, and costs no login.
+    const events = new Subject<OperationEvent<never>>()
+    events.subscribe((event) => options.onEvent?.(event))
+    const progress = new Progress((event) => events.next(event))
+    const source = thenWorking(this.#naming(pin), progress)
     const leave = (): void => progress.signal.abort(options.signal?.reason)
     if (options.signal?.aborted) leave()
     else options.signal?.addEventListener('abort', leave, { once: true })
     this.#logins.add(progress.signal)
     try {
-      if (user === CKU.CONTEXT_SPECIFIC) await this.#authorise(this.#naming(pin), progress)
+      if (user === CKU.CONTEXT_SPECIFIC) await this.#authorise(source, progress)
       else
-        await this.#context.login(user, this.#naming(pin), {
+        await this.#context.login(user, source, {
           ...progress.transmitOptions,
           onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }),
         })
     } catch (error) {
+      if (user === CKU.CONTEXT_SPECIFIC) this.#context.keyFailed(error)
       // The session's own end is a better reason than "aborted".
       throw this.#end === undefined ? this.#translate(error) : progress.signal.reason
     } finally {
@@ -458,6 +471,10 @@ export class Session extends Closable implements ContextSession {
   /** The token has gone, or its slot closes every session: running operations end with this error. */
   end(error: CryptokiError): void {
     if (this.#end === undefined) this.#finish(error, error)
+  }
+
+  get usesPrivateKey(): boolean {
+    return this.#engine.operations.some(({ type, endsOnLogout }) => endsOnLogout && type !== 'search')
   }
 
   /** The user logged out: private keys and searches end, the rest goes on. */

@@ -20,6 +20,8 @@ export interface ContextSession {
   readonly readWrite: boolean
   /** The token is gone, or every session is closed. */
   end(error: CryptokiError): void
+  /** An operation of it holds a private key. */
+  readonly usesPrivateKey: boolean
   loggedOut(): void
 }
 
@@ -78,9 +80,19 @@ export class TokenContext implements HandleScope {
     return this.user$.value
   }
 
+  /** Logged in, or about to be. */
+  get isWanted(): boolean {
+    return this.user !== undefined || this.#loggingIn !== undefined
+  }
+
   /** False also if the card has lost the login, as by a wrong PIN for one signature, though the standard keeps the state. */
+  #isVerifiedAs(user: LoginUser): boolean {
+    return this.user === user && (this.#entries.get(user)?.pin.mayBeVerified ?? false)
+  }
+
+  /** Whether private keys can be used without a login: the user is logged in, and the card knows it. */
   get isVerified(): boolean {
-    return this.user !== undefined && (this.#entries.get(this.user)?.pin.mayBeVerified ?? false)
+    return this.#isVerifiedAs(CKU.USER)
   }
 
   get sessions(): ReadonlySet<ContextSession> {
@@ -126,8 +138,9 @@ export class TokenContext implements HandleScope {
     const entry = this.#entries.get(user)
     if (entry === undefined) throw new CryptokiError(CKR.USER_TYPE_INVALID)
     // Two requests at once would end in two VERIFY commands, of which the person meant one.
+    if (this.#loggingIn !== undefined) options.onWait?.('queue')
     while (this.#loggingIn !== undefined) await untilAborted(this.#loggingIn.over, options.signal)
-    if (this.user === user && this.isVerified) throw new CryptokiError(CKR.USER_ALREADY_LOGGED_IN)
+    if (this.#isVerifiedAs(user)) throw new CryptokiError(CKR.USER_ALREADY_LOGGED_IN)
     if (this.user !== undefined && this.user !== user)
       throw new CryptokiError(CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
     if (user === CKU.SO && [...this.#sessions].some((session) => !session.readWrite)) {
@@ -151,7 +164,8 @@ export class TokenContext implements HandleScope {
       this.user$.next(user)
     } catch (error) {
       const translated = this.translate(error)
-      if (this.#mustLogOut) void this.#logout().catch(() => {})
+      // A login that was there before, and which the card has lost, stays lost.
+      if (this.user === undefined && this.#mustLogOut) void this.#logout().catch(() => {})
       throw translated
     } finally {
       this.#loggingIn = undefined
@@ -169,19 +183,22 @@ export class TokenContext implements HandleScope {
     while (!this.isVerified && this.#loggingIn !== undefined)
       await untilAborted(this.#loggingIn.over, options.signal)
     if (this.isVerified) return
-    this.user$.next(undefined)
+    if (this.user === CKU.USER) this.user$.next(undefined)
     await this.login(CKU.USER, pin, options)
   }
 
   async logout(options?: TransmitOptions): Promise<void> {
-    if (!this.#mustLogOut) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
+    // With logins on demand a private key may be in use whose PIN the card has not got yet.
+    const isUsed = [...this.#sessions].some(({ usesPrivateKey }) => usesPrivateKey)
+    if (!isUsed && !this.#mustLogOut) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     await this.#logout(options)
   }
 
   /** The use of a key failed. A card that said "not logged in" there, or blocked the PIN, has lost the login of all. */
   keyFailed(error: unknown): void {
     const isLost = error instanceof CryptokiError && error.rv === CKR.USER_NOT_LOGGED_IN
-    if ((isLost && !this.isVerified) || isSmartcardError(error, 'card/pin-blocked')) this.forgetLogin()
+    if ((isLost && this.user === CKU.USER && !this.isVerified) || isSmartcardError(error, 'card/pin-blocked'))
+      this.forgetLogin()
   }
 
   /** Ends the login of this application: handles of private objects are void, and what holds a private key ends. */
