@@ -25,6 +25,7 @@ export class Cryptoki extends Closable {
   readonly #sources: readonly SlotSource[]
   readonly #settings: SlotSettings
   readonly #places = new Map<CardSlot, CardPlace>()
+  #isClosed = false
   #closing: Promise<void> | undefined
 
   constructor(options: CryptokiOptions) {
@@ -34,7 +35,7 @@ export class Cryptoki extends Closable {
       drivers: options.drivers,
       randomBytes: options.randomBytes ?? platformRandomBytes,
       now: options.now ?? Date.now,
-      isClosed: () => this.#closing !== undefined,
+      isClosed: () => this.#isClosed,
       policy: {
         onConflict: options.onConflict ?? 'reject',
         oneCallWhileActive: options.oneCallWhileActive ?? 'reject',
@@ -70,6 +71,8 @@ export class Cryptoki extends Closable {
 
   /** Closes every session, logs out, and closes the sources. Idempotent; never rejects, whatever a source does. */
   close(): Promise<void> {
+    // Set first: a session that is opened on hearing of another's end is not forgotten.
+    this.#isClosed = true
     this.#closing ??= this.#close()
     return this.#closing
   }

@@ -63,14 +63,21 @@ export class InsertedCard implements ContextCard {
   /** Whether to select this token's application would end the login of another token. */
   wouldEndALogin(token: Token): boolean {
     const { application } = token.pins.user
-    return this.tokens.some((each) => each.pins.user.application !== application && isVerified(each))
+    return this.tokens.some((each) => each.pins.user.application !== application && this.#isLoggedIn(each))
+  }
+
+  /** A token whose login can be taken back only by a reset, and waits for that, is not logged in any more. */
+  #isLoggedIn(token: Token): boolean {
+    return isVerified(token) && this.#contextsOf(token).some(({ isWanted }) => isWanted)
+  }
+
+  #contextsOf(token: Token): readonly TokenContext[] {
+    return [...(this.#contexts.get(token)?.values() ?? [])]
   }
 
   /** Whether another PKCS#11 application is logged in to the token. */
   isWantedByOthers(token: Token, context: TokenContext): boolean {
-    return [...(this.#contexts.get(token)?.values() ?? [])].some(
-      (other) => other !== context && other.user !== undefined,
-    )
+    return this.#contextsOf(token).some((other) => other !== context && other.user !== undefined)
   }
 
   /** Takes the verified state of the token's PINs back on the card. */
@@ -88,7 +95,7 @@ export class InsertedCard implements ContextCard {
     return pin.application.transaction(async (channel) => {
       if (!(await pin.logout(channel, options))) this.#resetDue = true
       const others = this.tokens.filter((other) => other !== token)
-      if (!this.#resetDue || others.some(isVerified)) return
+      if (!this.#resetDue || others.some((other) => this.#isLoggedIn(other))) return
       await channel.reset('warm')
       this.#resetDue = false
       for (const each of this.tokens) for (const { application } of pinsOf(each)) application.forget()
@@ -119,7 +126,11 @@ export class InsertedCard implements ContextCard {
 
   /** Closes every session, logs out and gives the card back. Idempotent; never rejects. */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
+    if (this.#closing !== undefined) return this.#closing
+    // Set first: who opens a session on hearing of another's end is to wait for the next connection.
+    let isDone!: () => void
+    this.#closing = new Promise((resolve) => void (isDone = resolve))
+    void this.#close().finally(isDone)
     return this.#closing
   }
 

@@ -60,6 +60,11 @@ export class CardPlace {
     await this.#inserted?.close()
   }
 
+  /** The card, if it is connected. */
+  get inserted(): InsertedCard | undefined {
+    return this.#inserted
+  }
+
   /** The reader has left, or the library is closed. */
   end(): void {
     this.slots$.complete()
@@ -179,8 +184,11 @@ export class Slot {
    * with CKR_TOKEN_WRITE_PROTECTED for a read/write session on a token that cannot be written.
    */
   async openSession(options: SessionOptions = {}): Promise<Session> {
-    const { card, token } = await this.#open()
     const { Session } = await import('./card-side.ts')
+    let open = await this.#open()
+    // Its sessions were closed meanwhile: this one is not among them.
+    while (open.card.closing !== undefined) open = await this.#open()
+    const { card, token } = open
     if (card.ended !== undefined) throw toCryptokiError(card.ended.cause, 'slot')
     const { application = defaultApplication, readWrite = false, pin } = options
     const { policy, randomBytes, now, isClosed } = this.#place.settings
@@ -203,8 +211,9 @@ export class Slot {
   async closeAllSessions(options: Pick<SessionOptions, 'application'> = {}): Promise<void> {
     const { application } = options
     if (application === undefined) return this.#place.close()
-    const { card, token } = await this.#open()
-    await card.contextOf(token, application).closeAll()
+    const card = this.#place.inserted
+    const token = card?.tokens[this.#index]
+    if (token !== undefined) await card?.contextOf(token, application).closeAll()
   }
 
   async #open(): Promise<{ readonly card: InsertedCard; readonly token: Token }> {
