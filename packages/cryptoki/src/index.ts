@@ -1,5 +1,6 @@
 /** PKCS#11 in TypeScript: slots, tokens, sessions, objects, and operations that are awaited or followed as streams. The drivers have entries of their own. */
 export * from './attributes.ts'
+export type { CipherStream } from './cipher-stream.ts'
 export { type CertificateFields, decodeX509, type KeyUsage } from './certificate.ts'
 export * from './constants.ts'
 export { Cryptoki, type CryptokiOptions } from './cryptoki.ts'
@@ -15,6 +16,7 @@ export { MAX_RESULT_BYTES } from './output.ts'
 export type { PinAnswer, PinRequest, PinSource } from './pin.ts'
 export { type OperationEvent, Progress } from './progress.ts'
 export {
+  type CipherStreamOptions,
   type KeyOptions,
   type LoginOptions,
   type OperationOptions,

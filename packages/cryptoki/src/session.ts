@@ -1,7 +1,6 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
 import { type AbortSignalLike, copyOf, isByteSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
-import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
 import {
   BehaviorSubject,
   combineLatest,
@@ -12,7 +11,8 @@ import {
   takeWhile,
 } from 'rxjs'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
-import type { Cancellation } from './cancellation.ts'
+import { Cancellation } from './cancellation.ts'
+import { CipherPipe, type CipherStream } from './cipher-stream.ts'
 import { CKA, CKF, CKO, CKR, CKS, CKU } from './constants.ts'
 import { DigestWork } from './digest-work.ts'
 import { type ActiveOperation, OperationEngine, type WantedOperation } from './engine.ts'
@@ -36,7 +36,7 @@ import { Output } from './output.ts'
 import type { PinSource } from './pin.ts'
 import { type OperationEvent, Progress } from './progress.ts'
 import { publicKey } from './software/public-key.ts'
-import { type Chunks, chunksOf, claimSource, dataAtCall, type DataSource } from './source.ts'
+import { type Chunks, claimSource, dataAtCall, type DataSource, stepsOf } from './source.ts'
 import type { LoginUser } from './token.ts'
 import type { ContextSession, FindOptions, TokenContext } from './token-context.ts'
 
@@ -120,6 +120,12 @@ export interface OperationOptions {
 export interface KeyOptions extends OperationOptions {
   /** Asked for the PIN if the key or the login needs one; default: the session's own. */
   readonly pin?: PinSource
+}
+
+/** Options of `encryptStream`. */
+export interface CipherStreamOptions extends OperationOptions {
+  /** Told of each phase as it begins. */
+  readonly onEvent?: ((event: OperationEvent<unknown>) => void) | undefined
 }
 
 /** Options of `login`. */
@@ -393,6 +399,24 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
+   * C_EncryptInit, and the rest as a pair of web streams: `file.stream().pipeThrough(session.encryptStream(…)).pipeTo(…)`. The
+   * result may be of any length, and a slow reader makes the source wait. Init is made in this call. What it refuses, and
+   * whatever ends the operation later, errors both sides; to abort or cancel one side ends the operation at once.
+   */
+  encryptStream(mechanism: CipherMechanism, key: CkObject, options: CipherStreamOptions = {}): CipherStream {
+    return this.#stream({ type: 'encrypt', mechanism, key }, options)
+  }
+
+  /** C_DecryptInit, and the rest as `encryptStream` does it. What comes out is to be trusted only when the stream has closed. */
+  decryptStream(
+    mechanism: CipherMechanism,
+    key: CkObject,
+    options: CipherStreamOptions & KeyOptions = {},
+  ): CipherStream {
+    return this.#stream({ type: 'decrypt', mechanism, key, ...pinOf(options) }, options)
+  }
+
+  /**
    * The dual functions (PKCS#11 v2.40, 5.12) over one source: digest+encrypt and sign+encrypt see the plain chunks,
    * decrypt+digest and decrypt+verify what the decryption puts out, its last bytes included. Ends in both results, in
    * the order of the arguments. Any other pair is refused with CKR_OPERATION_ACTIVE.
@@ -514,7 +538,24 @@ export class Session extends Closable implements ContextSession {
     options: OperationOptions,
     shape: (values: readonly unknown[]) => unknown,
   ): Operation<unknown> {
-    // Everything as it is now: what is written into it before the operation runs, or while it does, does not count.
+    const given = dataAtCall(data)
+    return this.#begun(specs, options, (own) => {
+      const wanted = own.map((spec) => this.#prepare(spec, true))
+      // Last of what can be refused: an Init that fails for another reason leaves the source as it is.
+      const open = claimSource(given)
+      return {
+        wanted,
+        run: async (operations, progress) => shape(await run(own, operations, open, progress)),
+      }
+    })
+  }
+
+  /** Takes the specs as they are now: what is written into them before the operation runs, or while it does, does not count. */
+  #begun<T>(
+    specs: readonly RawOperationSpec[],
+    options: OperationOptions,
+    prepare: (specs: readonly RawOperationSpec[]) => Prepared<T>,
+  ): Operation<T> {
     let own: readonly RawOperationSpec[]
     try {
       checkOptions(options)
@@ -522,20 +563,25 @@ export class Session extends Closable implements ContextSession {
     } catch (error) {
       return this.#refused(error)
     }
-    const given = dataAtCall(data)
     return this.#operation(
       own.map(({ type }) => type),
-      () => {
-        const wanted = own.map((spec) => this.#prepare(spec, true))
-        // Last of what can be refused: an Init that fails for another reason leaves the source as it is.
-        const open = claimSource(given)
-        return {
-          wanted,
-          run: async (operations, progress) => shape(await run(own, operations, open, progress)),
-        }
-      },
+      () => prepare(own),
       options,
     )
+  }
+
+  #stream(spec: RawOperationSpec, options: CipherStreamOptions): CipherStream {
+    const leaving = new Cancellation()
+    const pipe = new CipherPipe((reason) => leaving.abort(reason))
+    const operation = this.#begun([spec], options, ([own]) => ({
+      wanted: [this.#prepare(own as RawOperationSpec, true)],
+      run: ([active], progress) => pipe.run(active as ActiveOperation, progress),
+    }))
+    operation.result({ signal: leaving, onEvent: (options as CipherStreamOptions | null)?.onEvent }).then(
+      () => pipe.end(),
+      (error: unknown) => pipe.fail(error),
+    )
+    return pipe
   }
 
   /** A call whose arguments are none: told when the operation begins, as everything that an Init refuses. */
@@ -552,10 +598,7 @@ export class Session extends Closable implements ContextSession {
   /** A stream over the engine: Init in the order of the standard, and nothing is ended before it can fail no more. */
   #operation<T>(
     types: readonly OperationType[],
-    prepare: () => {
-      readonly wanted: readonly WantedOperation[]
-      run(operations: readonly ActiveOperation[], progress: Progress): Promise<T>
-    },
+    prepare: () => Prepared<T>,
     options: OperationOptions,
   ): Operation<T> {
     const policy = options.onConflict ?? this.#parts.policy.onConflict
@@ -679,8 +722,9 @@ function conflictOf(policy: SessionPolicy['onConflict']): ConflictPolicy {
   return policy === 'abandon' ? 'abandon' : 'reject'
 }
 
-function pinOf({ pin }: KeyOptions): { pin?: PinSource } {
-  return pin === undefined ? {} : { pin }
+/** Options that are none are refused later, when the operation begins. */
+function pinOf(options: KeyOptions | null): { pin?: PinSource } {
+  return options?.pin === undefined ? {} : { pin: options.pin }
 }
 
 /** The PIN source of a page that leaves all to the PIN pad. */
@@ -688,6 +732,12 @@ const nobody: PinSource = ({ pinPad }) => {
   if (pinPad) return undefined
   const detail = 'the reader has no PIN pad after all; give the session or the call a PIN source'
   throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
+}
+
+/** What can be refused has been; nothing is touched yet. */
+interface Prepared<T> {
+  readonly wanted: readonly WantedOperation[]
+  run(operations: readonly ActiveOperation[], progress: Progress): Promise<T>
 }
 
 /** Options may be left out; anything but an object is a mistake, such as a PIN source that is not within one. */
@@ -752,20 +802,7 @@ async function run(
       const fed = feederAt < 0 ? step : await feed(feederAt, step)
       for (const at of others) await feed(at, fed)
     }
-    let bytes = 0
-    const pace = new Pace()
-    for await (const chunk of chunksOf(chunks, progress.signal)) {
-      progress.check()
-      // At least once: a source may have many chunks without bytes.
-      for (let at = 0; at === 0 || at < chunk.length; at += STEP_BYTES) {
-        await update(chunk.subarray(at, at + STEP_BYTES))
-        if (!pace.isDue) continue
-        await pace.turn()
-        progress.check()
-      }
-      bytes += chunk.length
-      progress.tell({ phase: 'collecting', bytes })
-    }
+    for await (const step of stepsOf(chunks, progress)) await update(step)
     // One after the other, and what a decryption puts out last before what is made of it: both may need the card.
     for (const at of feederAt < 0 ? all : [feederAt, ...others]) {
       progress.check()

@@ -1,8 +1,10 @@
 /** What operations take as data: one array, or chunks that are pulled, or pushed where there is nothing else. */
 import { type AbortSignalLike, type ByteSource, copyOf, isByteSource, viewOf } from '@webtoki/apdu'
+import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
 import { claimOnce, freshnessOf, isNodeStream } from '@webtoki/apdu/read-once'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
+import type { Progress } from './progress.ts'
 
 /** The part of `ReadableStream` that we use. */
 export interface ReadableStreamLike {
@@ -71,6 +73,27 @@ export async function* chunksOf(
     }
   } finally {
     signal.removeEventListener('abort', abort)
+  }
+}
+
+/** The data in steps between which the page has its turns; tells how many bytes have come. */
+export async function* stepsOf(
+  chunks: Chunks,
+  progress: Progress,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let bytes = 0
+  const pace = new Pace()
+  for await (const chunk of chunksOf(chunks, progress.signal)) {
+    progress.check()
+    // At least once: a source may have many chunks without bytes.
+    for (let at = 0; at === 0 || at < chunk.length; at += STEP_BYTES) {
+      yield chunk.subarray(at, at + STEP_BYTES)
+      if (!pace.isDue) continue
+      await pace.turn()
+      progress.check()
+    }
+    bytes += chunk.length
+    progress.tell({ phase: 'collecting', bytes })
   }
 }
 
