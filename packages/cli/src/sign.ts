@@ -16,13 +16,10 @@ import {
   type SignatureMechanism,
   signMechanism,
 } from '@webtoki/cryptoki'
-import { pivDriver } from '@webtoki/cryptoki/piv'
 import { parseOptions, readerOptions, UsageError } from './arguments.ts'
 import { connect } from './connect.ts'
-import { presentSlots } from './present-slots.ts'
-
-/** CKA_ID of the PIV keys, as OpenSC numbers them. */
-const keyIds: Readonly<Record<string, number>> = { '9a': 1, '9c': 2, '9d': 3, '9e': 4 }
+import { namedKeys } from './keys.ts'
+import { presentSlots, tokenSlots } from './present-slots.ts'
 
 const signOptions = {
   ...readerOptions,
@@ -41,8 +38,8 @@ export async function sign(args: readonly string[], output: (line: string) => vo
   const options = parseOptions(args, signOptions)
   // Everything that the command line alone can get wrong is said before the card is touched.
   const keyName = required(options.key, '--key').toLowerCase()
-  const keyId = Object.hasOwn(keyIds, keyName) ? keyIds[keyName] : undefined
-  if (keyId === undefined) throw new UsageError(`--key is one of ${Object.keys(keyIds).join(', ')}.`)
+  const named = namedKeys.get(keyName)
+  if (named === undefined) throw new UsageError(`--key is one of ${[...namedKeys.keys()].join(', ')}.`)
   const mechanism = mechanismNamed(required(options.mechanism, '--mechanism'))
   const inFile = required(options.in, '--in')
   const outFile = required(options.out, '--out')
@@ -50,15 +47,16 @@ export async function sign(args: readonly string[], output: (line: string) => vo
   if (format !== 'der' && format !== 'raw') throw new UsageError("--signature-format is 'der' or 'raw'.")
 
   const { source, simulatedPin } = await connect(options)
-  const cryptoki = new Cryptoki({ sources: [source], drivers: [pivDriver()], login: 'on-demand' })
+  const cryptoki = new Cryptoki({ sources: [source], drivers: [named.driver()], login: 'on-demand' })
   try {
-    const [slot] = await presentSlots(cryptoki)
+    const [first] = await presentSlots(cryptoki)
+    const slot = first && (named.token === 0 ? first : (await tokenSlots(cryptoki, first))[named.token])
     if (slot === undefined) {
       throw new CryptokiError(CKR.TOKEN_NOT_PRESENT, { detail: 'there is no reader with a card in it' })
     }
     const pin = pinSource(options['pin-stdin'] === true, simulatedPin, options['accept-last-try'] === true)
     const session = await slot.openSession({ pin })
-    const id = Uint8Array.of(keyId)
+    const id = Uint8Array.of(named.id)
     const key = await only(session, CKO.PRIVATE_KEY, id)
     const publicKey = await only(session, CKO.PUBLIC_KEY, id)
     const raw = await session.sign(mechanism, key, createReadStream(inFile))
@@ -95,7 +93,7 @@ async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise
   const [object] = await session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id })
   if (object === undefined)
     throw new CryptokiError(CKR.KEY_HANDLE_INVALID, {
-      detail: 'the card has no certificate for that key, so there is no such key to find',
+      detail: 'the card shows no such key (a PIV key without a certificate is not shown)',
     })
   return object
 }

@@ -1,21 +1,21 @@
 /** `webtoki tokens`: each token with its certificates and keys. */
 import { toHex } from '@webtoki/apdu'
 import { CKA, CKO, type CkObject, Cryptoki, isCryptokiError, type Slot } from '@webtoki/cryptoki'
-import { pivDriver } from '@webtoki/cryptoki/piv'
 import { parseOptions, readerOptions } from './arguments.ts'
 import { connect } from './connect.ts'
-import { presentSlots } from './present-slots.ts'
+import { allDrivers } from './keys.ts'
+import { presentSlots, tokenSlots } from './present-slots.ts'
 
 /** Prints a block a token: label, serial number, reader, then a line an object. */
 export async function tokens(args: readonly string[], output: (line: string) => void): Promise<void> {
   const { source } = await connect(parseOptions(args, readerOptions))
-  const cryptoki = new Cryptoki({ sources: [source], drivers: [pivDriver()], login: 'on-demand' })
+  const cryptoki = new Cryptoki({ sources: [source], drivers: allDrivers(), login: 'on-demand' })
   try {
     const slots = await presentSlots(cryptoki)
     if (slots.length === 0) output('No card found.')
     for (const slot of slots) {
       try {
-        await print(slot, output)
+        for (const each of await tokenSlots(cryptoki, slot)) await print(each, output)
       } catch (error) {
         // One card that is none of ours must not hide the next.
         if (!isCryptokiError(error)) throw error
@@ -50,6 +50,10 @@ function size(object: CkObject): string {
   const { [CKA.MODULUS_BITS]: bits, [CKA.EC_PARAMS]: curve } = object.attributes
   if (bits !== undefined) return ` (RSA ${bits})`
   if (curve === undefined) return ''
-  const name = { '06082a8648ce3d030107': 'P-256', '06052b81040022': 'P-384' }[toHex(curve)]
+  const name = {
+    '06082a8648ce3d030107': 'P-256',
+    '06052b81040022': 'P-384',
+    '06052b81040023': 'P-521',
+  }[toHex(curve)]
   return ` (${name ?? 'EC'})`
 }

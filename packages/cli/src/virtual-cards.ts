@@ -1,14 +1,23 @@
 /** The virtual cards and readers that commands take by name. */
 import {
+  AppletCard,
   createEchoCard,
+  createOpenPgpCard,
   createPivCard,
+  openpgp,
+  piv,
   readerProfiles,
   type VirtualCard,
   VirtualCcidReader,
 } from '@webtoki/simulator'
 import { UsageError } from './arguments.ts'
 
-const cards: Readonly<Record<string, () => VirtualCard>> = { piv: createPivCard, echo: createEchoCard }
+const cards: Readonly<Record<string, () => VirtualCard>> = {
+  piv: createPivCard,
+  openpgp: createOpenPgpCard,
+  multi: () => new AppletCard({ applets: [piv(), openpgp()] }),
+  echo: createEchoCard,
+}
 
 /** Throws UsageError where there is no such card. */
 export function cardNamed(name: string): VirtualCard {

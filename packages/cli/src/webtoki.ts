@@ -28,7 +28,8 @@ export const help: string = `webtoki COMMAND [options]
   readers   list the readers, and whether a card is in them
   tokens    list the tokens on the cards, with their certificates and keys
   sign      sign a file with a key on a card
-              --key 9a|9c|9d|9e       which key
+              --key 9a|9c|9d|9e       which key of a PIV card
+              --key signature|authentication   which key of an OpenPGP card
               --mechanism CKM_…       such as CKM_SHA256_RSA_PKCS or CKM_ECDSA_SHA256
               --in FILE --out FILE    what to sign, where the signature goes
               --public-key FILE       writes the key's public key as PEM
@@ -42,21 +43,22 @@ export const help: string = `webtoki COMMAND [options]
               --reader VVVV:PPPP      whose they are
               --quirks                all that is known of single readers, with reasons and sources
   vpcd      put a virtual card into the reader of vsmartcard's vpcd
-              --card piv|echo --host H --port 35963
+              --card piv|openpgp|multi|echo --host H --port 35963
   virtual-usb   a USB bus of virtual readers for other programs; prints the environment to start them with
-              --device READER[:CARD]  may be given often; CARD is piv (default), echo or none
+              --device READER[:CARD]  may be given often; CARD is piv (default), openpgp, multi, echo or none
                                       (default dualiAbcm6:piv)
 
 Virtual readers
   ${Object.keys(readerProfiles).join(' ')}
 
 Which readers
-  --simulator piv                 a virtual reader with a virtual PIV card
+  --simulator piv|openpgp|multi   a virtual reader with a virtual card; multi has both applications
   --simulator-reader extended|short|tpdu   the virtual reader's exchange level (default extended)
   --usb-module FILE               an ES module whose default export has the W3C USB interface
   (neither)                       real readers, by the optional npm package 'usb'
 
-PINs of the virtual cards: PIV PIN ${SIMULATED_PIN}, PUK 12345678, management key the well-known default.
+PINs of the virtual cards: PIV PIN ${SIMULATED_PIN}, PUK 12345678, management key the well-known default;
+OpenPGP PIN ${SIMULATED_PIN}, admin PIN 12345678.
 Under --simulator that PIN is used where none is given.
 `
 

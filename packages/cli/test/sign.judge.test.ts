@@ -85,7 +85,34 @@ describe.skipIf(missing !== undefined).each(['extended', 'short'])(
   },
 )
 
+describe.skipIf(missing !== undefined).each(['openpgp', 'multi'])(
+  'webtoki sign with a virtual card %s, judged by OpenSSL',
+  (card) => {
+    it.each(['signature', 'authentication'])('with the %s key is "Verified OK"', (key) => {
+      const args = `sign --simulator ${card} --key ${key} --mechanism CKM_ECDSA_SHA256`.split(' ')
+      const files = `--in ${file('letter.txt')} --out ${file('letter.sig')} --public-key ${file('key.pem')}`
+      expect(run(...args, ...files.split(' '))).toMatchObject({ code: 0, err: '' })
+      expect(verify('sha256')).toBe('Verified OK')
+    })
+  },
+)
+
 describe('webtoki', () => {
+  it('lists each token of a card with PIV and OpenPGP, and its keys', () => {
+    const { code, out } = run('tokens', '--simulator', 'multi')
+    expect(code).toBe(0)
+    expect(out.match(/ · (PIV|OpenPGP 3\.4) · /g)).toHaveLength(3)
+    expect(out).toMatch(/^ +01 private key Signature key \(P-256\)$/m)
+    expect(out).toMatch(/^ +03 private key Authentication key \(P-256\)$/m)
+  })
+
+  it('does not take a key of one application for that of another', () => {
+    const args = 'sign --simulator openpgp --key 9a --mechanism CKM_ECDSA_SHA256'.split(' ')
+    const { code, err } = run(...args, '--in', file('letter.txt'), '--out', file('letter.sig'))
+    expect(code).toBe(1)
+    expect(err).toContain('CKR_TOKEN_NOT_RECOGNIZED')
+  })
+
   it('writes ECDSA as r‖s where it is asked to', () => {
     expect(sign('9c', 'CKM_ECDSA_SHA256', '--signature-format', 'raw').code).toBe(0)
     expect(readFileSync(file('letter.sig'))).toHaveLength(64)
