@@ -749,12 +749,14 @@ function checkOptions(options: unknown): void {
 /** Throws CKR_ARGUMENTS_BAD. */
 function findOptionsAtCall(options: FindOptions): FindOptions {
   checkOptions(options)
-  const { max, after } = options
+  const { max, after, onUnreadable } = options
   if (max !== undefined && (!Number.isSafeInteger(max) || max < 0))
     throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'max is not a number of objects' })
   if (after !== undefined && !(after instanceof CkObject))
     throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'after is not an object that a search has found' })
-  return { ...(max === undefined ? {} : { max }), ...(after === undefined ? {} : { after }) }
+  if (onUnreadable !== undefined && typeof onUnreadable !== 'function')
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'onUnreadable is not a function' })
+  return { after, onUnreadable, ...(max === undefined ? {} : { max }) }
 }
 
 function checkHandle(object: unknown, context: TokenContext): void {

@@ -31,6 +31,8 @@ export interface FindOptions {
   readonly max?: number
   /** Only those that follow this one in the token's own order. */
   readonly after?: CkObject | undefined
+  /** Told why an object that might fit could not be read, each time that the search goes on without one. */
+  readonly onUnreadable?: ((error: CryptokiError) => void) | undefined
 }
 
 /** What a context asks of the card that its token is on. */
@@ -253,7 +255,7 @@ export class TokenContext implements HandleScope {
     showPrivate: boolean,
     options: TransmitOptions & FindOptions & { readonly check: () => void },
   ): Promise<readonly CkObject[]> {
-    const { max = Infinity, after } = options
+    const { max = Infinity, after, onUnreadable } = options
     const sources = [...this.#sessionObjects.keys(), ...this.token.objects()]
     const begin =
       after === undefined ? 0 : sources.indexOf(after.sourceFor(this, CKR.OBJECT_HANDLE_INVALID)) + 1
@@ -268,10 +270,11 @@ export class TokenContext implements HandleScope {
         const isObjects = isSmartcardError(error, 'card/status') || isSmartcardError(error, 'wire/malformed')
         if (!isObjects || template[CKA.ID] !== undefined) throw error
         failed ??= { error }
+        onUnreadable?.(this.translate(error))
       }
       options.check()
     }
-    if (found.length === 0 && failed !== undefined && max > 0) throw failed.error
+    if (found.length === 0 && failed !== undefined) throw failed.error
     return found
   }
 

@@ -126,7 +126,7 @@ export const english: Strings = {
     CKR_KEY_FUNCTION_NOT_PERMITTED: 'That key is not meant for this. Choose another certificate.',
     'trust/certificate-use': 'This certificate is not meant for that. Choose another one.',
     'card/touch-missed':
-      'Your PIN was right, but the card refused to use the key. It was probably not touched in time: try again and touch it when it blinks.',
+      'The card did not use your key. It was probably not touched in time: try again and touch it when it blinks.',
     'card/pin-format':
       'The PIN has a character that this card does not take. Nothing has been sent to the card.',
     'card/last-try': 'Only one PIN try is left, and it was not used.',

@@ -136,6 +136,21 @@ describe('a signer on a card', () => {
     expect(pin).not.toHaveBeenCalled()
   })
 
+  it('two at once are made one after the other, and one that is aborted leaves the queue', async () => {
+    const { session: own, card } = await session()
+    const signer = await cardSigner(own, { id: Uint8Array.of(1) })
+    const controller = new AbortController()
+    const [first, second, third] = [
+      signer.sign(message),
+      signer.sign(message, { signal: controller.signal }),
+      signer.sign(message),
+    ]
+    controller.abort()
+    await expect(second).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED })
+    expect(await third).toEqual(await first)
+    expect(card.log.filter(({ ins, sw }) => ins === 0x87 && sw !== 0x9000)).toHaveLength(0)
+  })
+
   it('for whom the signal was given before asks nobody for a PIN, and the card for nothing', async () => {
     const { session: own, card } = await session()
     const pin = vi.fn<() => Promise<undefined>>()

@@ -24,6 +24,7 @@ import {
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createLoginToken } from '@webtoki/login/browser'
 import { requireCertificateUse } from '@webtoki/trust/certificate-use'
+import type { Signer } from '@webtoki/trust'
 import { cardSigner } from '@webtoki/webcrypto'
 import { firstValueFrom, type Observable, of, Subject } from 'rxjs'
 import type { Activity, ActivityPhase } from './activity.ts'
@@ -61,12 +62,21 @@ export interface WebtokiOptions {
 export interface UseOptions {
   /** Default: the certificate on the first card that fits the purpose best. */
   readonly certificate?: CardCertificate
+  /**
+   * Its abort ends the wait for a card, a PIN or another login, and rejects at once with CKR_FUNCTION_CANCELED, the reason as
+   * `cause`. A signal that has already aborted begins nothing.
+   */
   readonly signal?: AbortSignal
   /** Padding of RSA keys. Default: 'RS256'. */
   readonly rsa?: 'RS256' | 'PS256'
   /** Told each phase as it begins. */
   readonly onPhase?: (phase: ActivityPhase) => void
 }
+
+/** How far a search is told, and what ends it. */
+export type SearchOptions = Pick<UseOptions, 'signal' | 'onPhase'>
+
+type OnEvent = (event: OperationEvent<unknown>) => void
 
 /** One for a page. */
 export class Webtoki extends Closable {
@@ -115,10 +125,14 @@ export class Webtoki extends Closable {
   }
 
   /** The certificates that a person may choose from for this purpose, the best first. */
-  async certificates(purpose: 'login' | 'signing', slot?: Slot): Promise<readonly CardCertificate[]> {
-    return this.#told('certificates', undefined, async () => {
+  async certificates(
+    purpose: 'login' | 'signing',
+    slot?: Slot,
+    options: SearchOptions = {},
+  ): Promise<readonly CardCertificate[]> {
+    return this.#told('certificates', options, async (onEvent) => {
       const slots = slot === undefined ? await this.#slotsWith(isCard) : [slot]
-      return this.#fitting(purpose, slots, (each) => this.#certificatesIn(each, [{}], () => false))
+      return this.#fitting(slots, { purpose, keys: [{}], wantsAll: true, signal: options.signal, onEvent })
     })
   }
 
@@ -131,10 +145,7 @@ export class Webtoki extends Closable {
   }
 
   /** A signer for `webtoki/documents`; its operations show in `activity$` as one signature. */
-  sign<T>(
-    options: UseOptions,
-    work: (signer: Awaited<ReturnType<typeof cardSigner>>) => Promise<T>,
-  ): Promise<T> {
+  sign<T>(options: UseOptions, work: (signer: Signer) => Promise<T>): Promise<T> {
     return this.#using('sign', options, async (onEvent) =>
       work(await this.#signer('signing', options, onEvent)),
     )
@@ -142,7 +153,7 @@ export class Webtoki extends Closable {
 
   /** Takes every login back on its card. Rejects with what went wrong at one, when the others are done. */
   async logOut(): Promise<void> {
-    await this.#told('log-out', undefined, async () => {
+    await this.#told('log-out', {}, async () => {
       const openings = [...this.#sessions.values()]
       this.#sessions.clear()
       // All at once: a page that is being left has little time, and a reader pulled now keeps no other card logged in.
@@ -158,17 +169,15 @@ export class Webtoki extends Closable {
     this.#activities.complete()
   }
 
-  async #signer(
-    purpose: 'login' | 'signing',
-    options: UseOptions,
-    onEvent: (event: OperationEvent<Uint8Array>) => void,
-  ) {
-    const certificate = options.certificate ?? (await this.#best(purpose))
+  async #signer(purpose: 'login' | 'signing', options: UseOptions, onEvent: OnEvent): Promise<Signer> {
+    const { signal } = options
+    const certificate = options.certificate ?? (await this.#best(purpose, signal, onEvent))
     const session = await this.#session(certificate.slot).catch((error: unknown) => {
       // Somebody chose a certificate of the card that was there.
       if (!isCryptokiError(error, CKR.TOKEN_NOT_PRESENT) || options.certificate === undefined) throw error
       throw new CryptokiError(CKR.DEVICE_REMOVED, { cause: error })
     })
+    checkSignal(signal)
     const signer = await cardSigner(session, {
       id: certificate.id,
       onEvent,
@@ -182,7 +191,15 @@ export class Webtoki extends Closable {
       throw new CryptokiError(CKR.DEVICE_REMOVED, { detail: 'another card is in the reader now' })
     }
     await this.#checkUse(purpose, session, certificate)
-    return signer
+    if (signal === undefined) return signer
+    return {
+      ...signer,
+      sign: (bytes, own = {}) =>
+        signer.sign(bytes, {
+          ...own,
+          signal: own.signal === undefined ? signal : AbortSignal.any([signal, own.signal as AbortSignal]),
+        }),
+    }
   }
 
   /** Somebody may have chosen it for the other purpose, or without our list. The card's own objects say what it is for. */
@@ -200,7 +217,11 @@ export class Webtoki extends Closable {
     })
   }
 
-  async #best(purpose: 'login' | 'signing'): Promise<CardCertificate> {
+  async #best(
+    purpose: 'login' | 'signing',
+    signal: AbortSignal | undefined,
+    onEvent: OnEvent,
+  ): Promise<CardCertificate> {
     let slots = await this.#slotsWith(isCard)
     // A person wants it now: a reader in use is asked for, and who cannot have it or read its card is told so.
     if (slots.length === 0) slots = await this.#slotsWith((presence) => presence !== 'empty')
@@ -209,8 +230,7 @@ export class Webtoki extends Closable {
       [CKA.PRIVATE]: true,
       [CKA.ALWAYS_AUTHENTICATE]: asksEachTime,
     }))
-    const fits = ({ purposes }: CardCertificate): boolean => purposes.includes(purpose)
-    const [best] = await this.#fitting(purpose, slots, (slot) => this.#certificatesIn(slot, keys, fits))
+    const [best] = await this.#fitting(slots, { purpose, keys, wantsAll: false, signal, onEvent })
     if (best !== undefined) return best
     throw new CryptokiError(slots.length === 0 ? CKR.TOKEN_NOT_PRESENT : CKR.KEY_HANDLE_INVALID, {
       detail: slots.length === 0 ? 'there is no card in any reader' : 'no key on the card fits that purpose',
@@ -218,50 +238,47 @@ export class Webtoki extends Closable {
   }
 
   /** A strange or broken card in one reader hides none that fits in another; alone, it is told what is wrong with it. */
-  async #fitting(
-    purpose: 'login' | 'signing',
-    slots: readonly Slot[],
-    search: (slot: Slot) => Promise<readonly CardCertificate[]>,
-  ): Promise<readonly CardCertificate[]> {
-    const outcomes = await Promise.allSettled(slots.map(search))
+  async #fitting(slots: readonly Slot[], search: CertificateSearch): Promise<readonly CardCertificate[]> {
+    const outcomes = await Promise.allSettled(slots.map((slot) => this.#certificatesIn(slot, search)))
     const found = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []))
-    const fitting = inOrderFor(purpose, found)
+    const fitting = inOrderFor(search.purpose, found)
     const failed = outcomes.find((outcome) => outcome.status === 'rejected')
     if (fitting.length === 0 && failed !== undefined) throw failed.reason
     return fitting
   }
 
   /**
-   * A card's certificates with their keys, one after the other; what comes behind one that is `enough` is not read. One
-   * that cannot be read hides none of the others, and is told if there are none.
+   * A card's certificates for a purpose, one after the other; what follows the first is not read unless all are wanted. One
+   * that cannot be read hides none of the others, and is told if none fits.
    */
   async #certificatesIn(
     slot: Slot,
-    keys: readonly Attributes[],
-    isEnough: (found: CardCertificate) => boolean,
+    { purpose, keys, wantsAll, ...options }: CertificateSearch,
   ): Promise<readonly CardCertificate[]> {
     // A search of its own session never stands in the way of a signature.
     const session = await slot.openSession()
     const found: CardCertificate[] = []
     let failed: { readonly error: unknown } | undefined
+    const onUnreadable = (error: unknown): void => void (failed ??= { error })
+    const first = async (template: Attributes, after?: CkObject): Promise<CkObject | undefined> => {
+      try {
+        return (await session.findObjects(template, { max: 1, after, onUnreadable }).result(options))[0]
+      } catch (error) {
+        checkSignal(options.signal)
+        onUnreadable(error)
+        return undefined
+      }
+    }
     try {
       for (const each of keys) {
         const template = { ...each, [CKA.CLASS]: CKO.PRIVATE_KEY }
-        const next = async (after?: CkObject): Promise<CkObject | undefined> =>
-          (await session.findObjects(template, { max: 1, after }))[0]
-        for (let key = await next(); key !== undefined; key = await next(key)) {
+        for (let key = await first(template); key !== undefined; key = await first(template, key)) {
           const itsOwn = { [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: key.get(CKA.ID) }
-          const [certificate] = await session
-            .findObjects(itsOwn)
-            .result()
-            .catch((error: unknown) => {
-              failed ??= { error }
-              return []
-            })
+          const certificate = await first(itsOwn)
           const described = certificate && describe(slot, certificate, key)
-          if (described === undefined) continue
+          if (!described?.purposes.includes(purpose)) continue
           found.push(described)
-          if (isEnough(described)) return found
+          if (!wantsAll) return found
         }
       }
     } finally {
@@ -296,16 +313,19 @@ export class Webtoki extends Closable {
   async #using<T>(
     what: 'login' | 'sign',
     options: UseOptions,
-    work: (onEvent: (event: OperationEvent<Uint8Array>) => void) => Promise<T>,
+    work: (onEvent: OnEvent) => Promise<T>,
   ): Promise<T> {
     this.#uses++
+    let hasFailed = true
     try {
-      return await this.#told(what, options, work)
-    } catch (error) {
-      if (this.#uses === 1) await this.#giveBack()
-      throw error
+      const value = await this.#told(what, options, work)
+      hasFailed = false
+      return value
     } finally {
       this.#uses--
+      const given = hasFailed && this.#uses === 0 ? this.#giveBack() : undefined
+      // Who left does not wait for the card.
+      if (!options.signal?.aborted) await given
     }
   }
 
@@ -313,7 +333,7 @@ export class Webtoki extends Closable {
   async #giveBack(): Promise<void> {
     for (const [slot, opening] of this.#sessions) {
       const session = await opening.catch(() => undefined)
-      if (session === undefined || this.#uses > 1 || isLoggedIn(session)) continue
+      if (session === undefined || this.#uses > 0 || isLoggedIn(session)) continue
       this.#sessions.delete(slot)
       await session.close().catch(() => {})
     }
@@ -321,31 +341,67 @@ export class Webtoki extends Closable {
 
   async #told<T>(
     what: Activity['what'],
-    options: UseOptions | undefined,
-    work: (onEvent: (event: OperationEvent<Uint8Array>) => void) => Promise<T>,
+    options: SearchOptions,
+    work: (onEvent: OnEvent) => Promise<T>,
   ): Promise<T> {
+    checkSignal(options.signal)
     const operation = ++this.#operations
     let latest: ActivityPhase | undefined
+    let hasEnded = false
     const tell = (phase: ActivityPhase, rest: Pick<Activity, 'code' | 'message'> = {}): void => {
       if (phase === latest) return
       latest = phase
       this.#activities.next({ operation, what, phase, ...rest })
-      options?.onPhase?.(phase)
+      options.onPhase?.(phase)
     }
     tell('started')
     try {
-      const value = await work(({ phase }) => {
+      const running = work(({ phase }) => {
         // The card is done before the work is: what is made of its signature comes after. A login has no document.
         if (phase === 'done' || phase === 'output' || (phase === 'collecting' && what === 'login')) return
-        tell(phase)
+        if (!hasEnded) tell(phase)
       })
+      const value = await untilAborted(running, options.signal)
       tell('done')
       return value
     } catch (thrown) {
+      hasEnded = true
       const error = whyItEnded(thrown)
       tell('failed', failure(error))
       throw error
     }
+  }
+}
+
+/** Which certificates are looked for on each card. */
+interface CertificateSearch {
+  readonly purpose: 'login' | 'signing'
+  /** What keys must be like: those of the first template come first. */
+  readonly keys: readonly Attributes[]
+  readonly wantsAll: boolean
+  readonly signal: AbortSignal | undefined
+  readonly onEvent: OnEvent
+}
+
+/** Throws CKR_FUNCTION_CANCELED if the signal has aborted. */
+function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new CryptokiError(CKR.FUNCTION_CANCELED, { cause: signal.reason })
+}
+
+/** Rejects as soon as the signal aborts, whatever becomes of the work: a card may take its time, or not answer at all. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
+  let abort!: () => void
+  const aborted = new Promise<never>((_resolve, reject) => {
+    abort = () => reject(new CryptokiError(CKR.FUNCTION_CANCELED, { cause: signal.reason }))
+  })
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    // Work may have aborted the signal itself before the listener was there.
+    if (signal.aborted) abort()
+    return await Promise.race([work, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
   }
 }
 

@@ -419,6 +419,7 @@ describe('the front door', () => {
     await webtoki.login(nonce)
     expect(activities.map(({ what, phase }) => `${what} ${phase}`)).toEqual([
       'login started',
+      'login awaiting-card',
       'login awaiting-pin',
       'login awaiting-card',
       'login done',
@@ -497,7 +498,7 @@ describe('the front door', () => {
     const token = await webtoki.login(nonce, { rsa: 'PS256', onPhase: (phase) => phases.push(phase) })
     expect(JSON.parse(token)).toMatchObject({ algorithm: 'PS256' })
     expect(phases).toEqual(activities.map(({ phase }) => phase))
-    expect(phases).toEqual(['started', 'awaiting-pin', 'awaiting-card', 'done'])
+    expect(phases).toEqual(['started', 'awaiting-card', 'awaiting-pin', 'awaiting-card', 'done'])
   })
 
   it('asks for no PIN for a login that nobody wants any more', async () => {
