@@ -22,6 +22,9 @@ export interface TransactionState {
 /** What an application may have lost: by SELECT the selection and what was told since, by a reset all. */
 export type ApplicationLoss = 'selection' | 'all'
 
+/** The application that was selected last on each connection. */
+const latest = /* @__PURE__ */ new WeakMap<CardConnection, CardApplication>()
+
 /**
  * One application on a card, for as long as its connection lives. It is the owner of its transactions: what it knows
  * holds as long as no other owner was at the card. Commands go through `exchange`, so that its PIN references can tell
@@ -48,6 +51,11 @@ export class CardApplication {
     return this.#commands
   }
 
+  /** No other application of this connection was selected since this one was: to use it costs no other one its state. */
+  get wasSelectedLast(): boolean {
+    return latest.get(this.connection) === this
+  }
+
   /** The listener is told of each loss before the command that causes it is sent. */
   onLoss(listener: (loss: ApplicationLoss) => void): void {
     this.#listeners.push(listener)
@@ -66,6 +74,7 @@ export class CardApplication {
       responseBytes: 256,
     }
     const template = expectOk(await this.exchange(channel, command, options), command.name)
+    latest.set(this.connection, this)
     this.#isOn(channel)
     return template
   }

@@ -20,6 +20,8 @@ export class InsertedCard implements ContextCard {
   readonly #connection: CardConnection
   /** One for each token and PKCS#11 application. */
   readonly #contexts = new Map<Token, Map<object, TokenContext>>()
+  /** Tokens whose login is to be taken back on the card. */
+  readonly #due = new Set<Token>()
   /** A token's login can be taken back only by a reset, which waits until no other token of the card is logged in. */
   #resetDue = false
   #ended: CryptokiError | undefined
@@ -63,6 +65,7 @@ export class InsertedCard implements ContextCard {
   /** Whether to select this token's application would end the login of another token. */
   wouldEndALogin(token: Token): boolean {
     const { application } = token.pins.user
+    if (application.wasSelectedLast) return false
     return this.tokens.some((each) => each.pins.user.application !== application && this.#isLoggedIn(each))
   }
 
@@ -80,10 +83,19 @@ export class InsertedCard implements ContextCard {
     return this.#contextsOf(token).some((other) => other !== context && other.user !== undefined)
   }
 
-  /** Takes the verified state of the token's PINs back on the card. */
+  /**
+   * Takes the verified state of the token's PINs back on the card. If that would end the login of another token, it waits
+   * until that one logs out.
+   */
   async takeBack(token: Token, options?: TransmitOptions): Promise<void> {
+    this.#due.add(token)
     try {
-      for (const pin of pinsOf(token)) if (pin.mayBeVerified) await this.#takeBack(token, pin, options)
+      for (const each of this.#due) {
+        const isWantedAgain = each !== token && this.#isLoggedIn(each)
+        if (isWantedAgain || this.wouldEndALogin(each)) continue
+        for (const pin of pinsOf(each)) if (pin.mayBeVerified) await this.#takeBack(each, pin, options)
+        this.#due.delete(each)
+      }
     } catch (error) {
       // What cannot be taken back by a command is taken back by cutting the power.
       await this.#connection.close('power-off')

@@ -1,0 +1,380 @@
+/** A card with several tokens: a slot for each, and a login for each (PKCS#11 v2.40, 5.5 and 5.6). */
+import {
+  CKA,
+  CKM,
+  CKO,
+  type CkObject,
+  CKR,
+  CKS,
+  CKU,
+  Cryptoki,
+  type CryptokiOptions,
+  type Session,
+  type Slot,
+} from '@webtoki/cryptoki'
+import type { Presence } from '@webtoki/apdu'
+import { firstValueFrom } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import { rv } from './memory-stand.ts'
+import {
+  ChangingSlot,
+  pinOf,
+  SeveralTokenCard,
+  SeveralTokenDriver,
+  type TokenSpec,
+} from './several-token-card.ts'
+
+const plain = { type: CKM.RSA_PKCS }
+const message = Uint8Array.of(1, 2, 3)
+/** Two applications with a PIN each, and one application with two PINs. */
+const applications: readonly TokenSpec[] = [
+  { application: 1, pin: 1 },
+  { application: 2, pin: 2 },
+]
+const pins: readonly TokenSpec[] = [
+  { application: 1, pin: 1 },
+  { application: 1, pin: 2 },
+]
+
+async function insert(
+  specs: readonly TokenSpec[],
+  options: Partial<CryptokiOptions> & { readonly canLogOut?: boolean } = {},
+) {
+  const { canLogOut = true, ...rest } = options
+  const place = new ChangingSlot()
+  const card = new SeveralTokenCard(specs, canLogOut)
+  place.insert(card)
+  const cryptoki = new Cryptoki({
+    sources: [place],
+    drivers: [new SeveralTokenDriver(specs, canLogOut)],
+    ...rest,
+  })
+  const [first] = await firstValueFrom(cryptoki.slots$)
+  await first?.tokenInfo()
+  const [one, two] = await firstValueFrom(cryptoki.slots$)
+  if (one === undefined || two === undefined) throw new Error('There are not two slots.')
+  return { place, card, cryptoki, one, two }
+}
+
+function open(slot: Slot, pin: number, options: { application?: object } = {}): Promise<Session> {
+  return slot.openSession({ pin: async () => ({ pin: pinOf(pin) }), ...options })
+}
+
+async function keyOf(session: Session): Promise<CkObject> {
+  const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })
+  if (key === undefined) throw new Error('There is no private key.')
+  return key
+}
+
+const signs = async (session: Session): Promise<number> =>
+  (await session.sign(plain, await keyOf(session), message))[0] as number
+
+describe('a card with two tokens', () => {
+  it('has one slot until it is first used, then one for each token', async () => {
+    const place = new ChangingSlot()
+    place.insert(new SeveralTokenCard(applications))
+    const cryptoki = new Cryptoki({ sources: [place], drivers: [new SeveralTokenDriver(applications)] })
+    const lists: string[][] = []
+    cryptoki.slots$.subscribe((slots) => lists.push(slots.map(({ id, name }) => `${id}: ${name}`)))
+    const [first] = await firstValueFrom(cryptoki.slots$)
+    await first?.openSession()
+    const [one] = await firstValueFrom(cryptoki.slots$)
+    expect(one).toBe(first)
+    expect(lists).toEqual([['reader: Reader'], ['reader: Reader', 'reader/2: Reader, token 2']])
+  })
+
+  it('changed for one with one token leaves the second slot empty; put in again it is filled', async () => {
+    const { place, cryptoki, one, two } = await insert(applications)
+    const presences: Presence[] = []
+    two.presence$.subscribe((presence) => presences.push(presence))
+    const session = await open(two, 2)
+    place.pull()
+    expect(await session.ended).toEqual(rv(CKR.DEVICE_REMOVED))
+    await expect(two.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
+    place.insert(new SeveralTokenCard([applications[0] as TokenSpec]))
+    expect(await signs(await loggedIn(one, 1))).toBe(1)
+    expect(await firstValueFrom(cryptoki.slots$)).toEqual([one, two])
+    await expect(two.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
+    await expect(two.tokenInfo()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
+    expect(await firstValueFrom(two.presence$)).toBe('empty')
+    place.pull()
+    place.insert(new SeveralTokenCard(applications))
+    expect(await signs(await loggedIn(two, 2))).toBe(2)
+    expect(presences).toEqual(['present', 'empty', 'present'])
+  })
+
+  it.each([
+    ['two applications', applications],
+    ['two PINs of one application', pins],
+  ])('has a login for each: %s', async (_, specs) => {
+    const { card, one, two } = await insert(specs)
+    const [first, second] = [await open(one, 1), await open(two, 2)]
+    await first.login(CKU.USER)
+    expect([first.state, second.state]).toEqual([CKS.RO_USER_FUNCTIONS, CKS.RO_PUBLIC_SESSION])
+    expect(await second.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })).toEqual([])
+    const key = await keyOf(first)
+    await expect(second.sign(plain, key, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
+    await expect(second.login(CKU.USER, async () => ({ pin: pinOf(1) }))).rejects.toEqual(
+      rv(CKR.PIN_INCORRECT),
+    )
+    await second.login(CKU.USER)
+    expect(await signs(second)).toBe(2)
+    await second.logout()
+    expect(second.state).toBe(CKS.RO_PUBLIC_SESSION)
+    expect(first.state).toBe(CKS.RO_USER_FUNCTIONS)
+    expect(card.verified.has(2)).toBe(false)
+  })
+
+  it('of one application keeps one login when the other is taken back', async () => {
+    const { card, one, two } = await insert(pins)
+    const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
+    expect(card.verified).toEqual(new Set([1, 2]))
+    await second.logout()
+    expect([...card.verified]).toEqual([1])
+    expect(await signs(first)).toBe(1)
+    await first.close()
+    expect(card.verified.size).toBe(0)
+  })
+
+  it.each([
+    ['two applications', applications],
+    ['two PINs of one application', pins],
+  ])('that forgets no PIN on request is reset when nobody is logged in any more: %s', async (_, specs) => {
+    const { card, one, two } = await insert(specs, { canLogOut: false })
+    const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
+    await first.logout()
+    expect(first.state).toBe(CKS.RO_PUBLIC_SESSION)
+    expect(card.log.filter((entry) => entry === 'reset')).toEqual([])
+    expect(await signs(second)).toBe(2)
+    await second.logout()
+    expect(card.log.filter((entry) => entry === 'reset')).toHaveLength(1)
+    expect(card.verified.size).toBe(0)
+    // After the reset all begins anew.
+    await first.login(CKU.USER)
+    expect(await signs(first)).toBe(1)
+  })
+
+  it('whose reset is due waits with it for a login that has been made again', async () => {
+    const { card, one, two } = await insert(pins, { canLogOut: false })
+    const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
+    await first.logout()
+    await first.login(CKU.USER)
+    await second.logout()
+    expect(card.log.includes('reset')).toBe(false)
+    expect(await signs(first)).toBe(1)
+    await first.logout()
+    expect(card.verified.size).toBe(0)
+  })
+
+  it('takes back a login that another selection would cost when the other token logs out', async () => {
+    const { card, one, two } = await insert(applications)
+    const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
+    await first.close()
+    expect(card.log.includes('logout 1')).toBe(false)
+    expect(await signs(second)).toBe(2)
+    await second.logout()
+    expect(card.log.filter((entry) => entry.startsWith('logout'))).toEqual(['logout 1', 'logout 2'])
+    expect(card.verified.size).toBe(0)
+  })
+
+  it('tells what it knows of one token while the other is logged in, and selects nothing for that', async () => {
+    const { card, one, two } = await insert(applications)
+    const first = await loggedIn(one, 1)
+    const sent = card.log.length
+    expect((await two.tokenInfo()).label).toBe('token 2')
+    expect(card.log.length).toBe(sent)
+    expect(await signs(first)).toBe(1)
+    await first.logout()
+    expect((await two.tokenInfo()).label).toBe('label 2')
+    await loggedIn(one, 1)
+    // Known by now.
+    expect((await two.tokenInfo()).label).toBe('label 2')
+  })
+
+  it('selects the application of each use, and a login that went by it is made again on demand', async () => {
+    const { card, one, two } = await insert(applications, { login: 'on-demand' })
+    const [first, second] = [await open(one, 1), await open(two, 2)]
+    const got: number[] = []
+    for (const session of [first, second, second, first]) got.push(await signs(session))
+    expect(got).toEqual([1, 2, 2, 1])
+    const used = card.log.filter((entry) => !entry.startsWith('label'))
+    expect(used.slice(used.indexOf('verify 1') - 1)).toEqual([
+      ...['select 1', 'verify 1', 'sign 1'],
+      ...['select 2', 'verify 2', 'sign 2', 'sign 2'],
+      ...['select 1', 'verify 1', 'sign 1'],
+    ])
+  })
+
+  it('whose login went by the selection of the other says so, and keeps no handle', async () => {
+    const { one, two } = await insert(applications)
+    const first = await loggedIn(one, 1)
+    const key = await keyOf(first)
+    await loggedIn(two, 2)
+    await expect(first.sign(plain, key, message)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
+    expect(first.state).toBe(CKS.RO_PUBLIC_SESSION)
+    await expect(first.sign(plain, key, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
+    await first.login(CKU.USER)
+    expect(await signs(first)).toBe(1)
+  })
+
+  it('serves both at once, in the order of their calls', async () => {
+    const { one, two } = await insert(pins)
+    const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
+    const [ours, theirs] = [await keyOf(first), await keyOf(second)]
+    const all = [first.sign(plain, ours, message), second.sign(plain, theirs, message)]
+    expect((await Promise.all(all)).map((signature) => signature[0])).toEqual([1, 2])
+  })
+})
+
+async function loggedIn(slot: Slot, pin: number, options: { application?: object } = {}): Promise<Session> {
+  const session = await open(slot, pin, options)
+  await session.login(CKU.USER)
+  return session
+}
+
+describe('two PKCS#11 applications on one card', () => {
+  const [ours, theirs] = [{}, {}]
+  const one: readonly TokenSpec[] = [applications[0] as TokenSpec]
+
+  async function both(options: Parameters<typeof insert>[1] = {}) {
+    const place = new ChangingSlot()
+    const card = new SeveralTokenCard(one, options.canLogOut)
+    place.insert(card)
+    const { canLogOut: _, ...rest } = options
+    const cryptoki = new Cryptoki({
+      sources: [place],
+      drivers: [new SeveralTokenDriver(one, options.canLogOut)],
+      ...rest,
+    })
+    const [slot] = await firstValueFrom(cryptoki.slots$)
+    if (slot === undefined) throw new Error('There is no slot.')
+    const first = await open(slot, 1, { application: ours })
+    const second = await open(slot, 1, { application: theirs })
+    return { place, card, cryptoki, slot, first, second }
+  }
+
+  it('have a login each, though the card is verified for one of them', async () => {
+    const { card, first, second, slot } = await both()
+    await first.login(CKU.USER)
+    expect(second.state).toBe(CKS.RO_PUBLIC_SESSION)
+    expect(await second.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })).toEqual([])
+    const key = await keyOf(first)
+    await expect(second.sign(plain, key, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
+    expect(card.log.filter((entry) => entry.startsWith('sign'))).toEqual([])
+    await expect(second.logout()).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
+    // Another session of the first is born logged in.
+    expect((await open(slot, 1, { application: ours })).state).toBe(CKS.RO_USER_FUNCTIONS)
+    await second.login(CKU.USER)
+    expect(await signs(second)).toBe(1)
+  })
+
+  it('share no handles and no session objects', async () => {
+    const { first, second } = await both()
+    await first.login(CKU.USER)
+    await second.login(CKU.USER)
+    const aes = await first.createObject({
+      [CKA.CLASS]: CKO.SECRET_KEY,
+      [CKA.KEY_TYPE]: 0x1f,
+      [CKA.VALUE]: new Uint8Array(16),
+      [CKA.ENCRYPT]: true,
+    })
+    expect(await second.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([])
+    const mechanism = { type: CKM.AES_ECB }
+    await expect(second.encrypt(mechanism, aes, new Uint8Array(16))).rejects.toEqual(
+      rv(CKR.KEY_HANDLE_INVALID),
+    )
+    expect(() => second.destroyObject(aes)).toThrow(
+      expect.objectContaining({ rv: CKR.OBJECT_HANDLE_INVALID }),
+    )
+    expect(await keyOf(first)).not.toBe(await keyOf(second))
+    await second.close()
+    expect(await first.encrypt(mechanism, aes, new Uint8Array(16))).toHaveLength(16)
+  })
+
+  it.each([true, false])(
+    'log out one by one, and the card with the last of them (it forgets a PIN on request: %s)',
+    async (canLogOut) => {
+      const { card, first, second } = await both({ canLogOut })
+      await first.login(CKU.USER)
+      await second.login(CKU.USER)
+      const key = await keyOf(first)
+      await first.logout()
+      expect([card.verified.has(1), second.state]).toEqual([true, CKS.RO_USER_FUNCTIONS])
+      await expect(first.sign(plain, key, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
+      expect(await signs(second)).toBe(1)
+      await second.close()
+      expect(card.verified.size).toBe(0)
+    },
+  )
+
+  it('on demand are asked for their own PIN, and keep it', async () => {
+    const { card, first, second } = await both({ login: 'on-demand' })
+    expect(await signs(first)).toBe(1)
+    expect(await signs(second)).toBe(1)
+    expect(await signs(first)).toBe(1)
+    expect(card.log.filter((entry) => entry.startsWith('verify'))).toEqual(['verify 1', 'verify 1'])
+    const refusing = second.sign(plain, await keyOf(second), message, { pin: async () => undefined })
+    expect(await refusing).toHaveLength(2)
+    await first.close()
+    expect(await signs(second)).toBe(1)
+    expect(card.log.filter((entry) => entry.startsWith('verify'))).toHaveLength(2)
+    await second.close()
+    expect(card.verified.size).toBe(0)
+  })
+
+  it('end with their own sessions only if the sessions of one are closed', async () => {
+    const { card, slot, first, second } = await both()
+    await first.login(CKU.USER)
+    await second.login(CKU.USER)
+    await slot.closeAllSessions({ application: ours })
+    expect(() => first.state).toThrow(expect.objectContaining({ rv: CKR.SESSION_HANDLE_INVALID }))
+    expect(await first.ended).toEqual(rv(CKR.SESSION_CLOSED))
+    expect(await signs(second)).toBe(1)
+    expect((await open(slot, 1, { application: ours })).state).toBe(CKS.RO_PUBLIC_SESSION)
+    await slot.closeAllSessions({ application: theirs })
+    expect(card.verified.size).toBe(0)
+    expect(card.log.includes('off')).toBe(false)
+    await slot.closeAllSessions()
+    expect(card.log.at(-1)).toBe('off')
+  })
+
+  it('a wrong PIN of one takes the card’s login from the other, which can log in again', async () => {
+    const { card, first, second } = await both()
+    await first.login(CKU.USER)
+    const key = await keyOf(first)
+    await expect(second.login(CKU.USER, async () => ({ pin: pinOf(9) }))).rejects.toEqual(
+      rv(CKR.PIN_INCORRECT),
+    )
+    expect(card.verified.size).toBe(0)
+    expect(first.state).toBe(CKS.RO_USER_FUNCTIONS)
+    await first.login(CKU.USER)
+    expect(await first.sign(plain, key, message)).toHaveLength(2)
+  })
+
+  it('a login that is given up does not take the card from the other', async () => {
+    const { card, first, second } = await both()
+    await first.login(CKU.USER)
+    await expect(second.login(CKU.USER, () => undefined)).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
+    expect(card.verified.size).toBe(1)
+    expect(await signs(first)).toBe(1)
+    await second.close()
+    expect(await signs(first)).toBe(1)
+  })
+
+  it('of which one logs out while the other logs in: the other is logged in, or told that it is not', async () => {
+    const { card, first, second } = await both()
+    await first.login(CKU.USER)
+    const [login] = await Promise.allSettled([second.login(CKU.USER), first.logout()])
+    expect(login.status).toBe('fulfilled')
+    expect(card.verified.size).toBe(1)
+    expect(await signs(second)).toBe(1)
+  })
+
+  it('end both when the card is pulled', async () => {
+    const { place, first, second } = await both()
+    await first.login(CKU.USER)
+    await second.login(CKU.USER)
+    place.pull()
+    expect([await first.ended, await second.ended]).toEqual([rv(CKR.DEVICE_REMOVED), rv(CKR.DEVICE_REMOVED)])
+  })
+})
