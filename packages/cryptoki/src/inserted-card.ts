@@ -62,8 +62,13 @@ export class InsertedCard implements ContextCard {
     return [...this.#contexts.values()].flatMap((contexts) => [...contexts.values()])
   }
 
+  /** Whether a token may be read to describe it: nobody waits for the card, and no other token loses its login. */
+  mayRead(token: Token): boolean {
+    return !this.#all.some(({ holdsCard }) => holdsCard) && !this.#wouldEndALogin(token)
+  }
+
   /** Whether to select this token's application would end the login of another token. */
-  wouldEndALogin(token: Token): boolean {
+  #wouldEndALogin(token: Token): boolean {
     const { application } = token.pins.user
     if (application.wasSelectedLast) return false
     return this.tokens.some((each) => each.pins.user.application !== application && this.#isLoggedIn(each))
@@ -92,7 +97,7 @@ export class InsertedCard implements ContextCard {
     try {
       for (const each of this.#due) {
         const isWantedAgain = each !== token && this.#isLoggedIn(each)
-        if (isWantedAgain || this.wouldEndALogin(each)) continue
+        if (isWantedAgain || this.#wouldEndALogin(each)) continue
         for (const pin of pinsOf(each)) if (pin.mayBeVerified) await this.#takeBack(each, pin, options)
         this.#due.delete(each)
       }

@@ -204,33 +204,42 @@ export class KeyWork implements OperationWork {
       go = resolve
       stop = reject
     })
-    const { userPin } = this.#authority.context
+    const { context } = this.#authority
     const ending = new Cancellation()
     const leave = (): void => ending.abort(progress.signal.reason)
     if (progress.signal.aborted) leave()
     else progress.signal.addEventListener('abort', leave, { once: true })
     let isHeld = false
+    const hold = (held: boolean): void => {
+      isHeld = held
+      context.holdsCard = held
+    }
     let result!: Promise<Uint8Array>
     const granted = new Promise<void>((resolve) => {
-      result = userPin.verified(
+      result = context.userPin.verified(
         { user: 'context', source, options: { ...loginOptions(progress), signal: ending } },
         async (channel) => {
-          isHeld = true
+          hold(true)
           resolve()
           const { prepared, progress: own } = await complete
-          isHeld = false
+          hold(false)
           return this.#performOnce(access, prepared, channel, own)
         },
       )
     })
     this.#authorisation = {
       perform: (prepared, own) => {
+        if (isHeld) hold(false)
         go({ prepared, progress: own })
         return result
       },
       release: () => {
-        if (isHeld) stop(new AbortedError())
-        else ending.abort(undefined)
+        if (!isHeld) {
+          ending.abort(undefined)
+          return
+        }
+        hold(false)
+        stop(new AbortedError())
       },
     }
     try {

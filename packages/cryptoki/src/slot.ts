@@ -159,7 +159,7 @@ export class Slot {
     const { flagsOf } = await import('./capabilities.ts')
     try {
       const { user } = token.pins
-      const description = await token.describe({ mayRead: !card.wouldEndALogin(token) })
+      const description = await token.describe({ mayRead: card.mayRead(token) })
       const usesPinPad = card.pad.isUsable && user.format.padTemplate !== undefined
       return sealed({
         ...description,

@@ -56,6 +56,8 @@ export class TokenContext implements HandleScope {
   readonly user$: BehaviorSubject<LoginUser | undefined> = new BehaviorSubject<LoginUser | undefined>(
     undefined,
   )
+  /** An operation has its PIN and not yet its data: the card's lock is held for as long as its caller likes. */
+  holdsCard = false
   readonly #card: ContextCard
   readonly #entries: ReadonlyMap<LoginUser, PinEntry>
   readonly #sessions = new Set<ContextSession>()
@@ -311,8 +313,8 @@ export class TokenContext implements HandleScope {
   end(error: CryptokiError): void {
     this.user$.next(undefined)
     this.loginEpoch++
-    this.#handles.clear()
     this.endSessions(error)
+    this.#handles.clear()
   }
 
   endSessions(error: CryptokiError): void {

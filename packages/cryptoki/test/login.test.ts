@@ -313,6 +313,17 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
     await cryptoki.close()
   })
 
+  it('keeps the card, and a question about the token is answered without it', async () => {
+    const { session, slot, card, operation, cryptoki } = await begun()
+    await session.login(CKU.CONTEXT_SPECIFIC)
+    const sent = card.log.length
+    expect((await slot.tokenInfo()).model).toBe('PIV')
+    expect(card.log.length).toBe(sent)
+    expect(await operation.single(message)).toHaveLength(64)
+    expect((await slot.tokenInfo()).model).toBe('PIV')
+    await cryptoki.close()
+  })
+
   it('is not asked for by the signature itself if nobody can be asked', async () => {
     const { session, operation, cryptoki } = await begun({ pin: null })
     await expect(operation.single(message)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
@@ -394,6 +405,17 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
     expect(await session.sign(ecdsa, key, message)).toHaveLength(64)
     await cryptoki.close()
   })
+})
+
+it('the security officer is not the user: no private key is used on demand, and the officer stays', async () => {
+  const { session, slot, token } = await openMemory({ login: 'on-demand' })
+  const writable = await slot.openSession({ readWrite: true, pin: async () => ({ pin: bytesOf('1234') }) })
+  await session.close()
+  await writable.login(CKU.SO)
+  const [key] = await writable.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })
+  const signing = writable.sign(rsa, key as CkObject, message)
+  await expect(signing).rejects.toEqual(rv(CKR.USER_ANOTHER_ALREADY_LOGGED_IN))
+  expect([token.signatures, writable.state]).toEqual([0, CKS.RW_SO_FUNCTIONS])
 })
 
 describe('the state of a session', () => {

@@ -82,8 +82,11 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
       how,
     )
     expect((await made.slot.tokenInfo()).flags & CKF.PROTECTED_AUTHENTICATION_PATH).not.toBe(0)
-    await made.session.login(CKU.USER)
+    const phases: string[] = []
+    await made.session.login(CKU.USER, undefined, { onEvent: ({ phase }) => phases.push(phase) })
     expect(asked).toEqual(['verify pin 6 to 8'])
+    expect(phases).toContain('awaiting-pin-pad')
+    expect(phases).not.toContain('awaiting-pin')
     expect(made.card.pinVerified).toBe(true)
   })
 
@@ -103,6 +106,15 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
     expect(signature).toHaveLength(64)
     expect(phases).toContain('awaiting-pin-pad')
     expect(phases).not.toContain('awaiting-pin')
+  })
+
+  it('a PIN for one operation is typed before its data, as C has it', async () => {
+    const made = await stand(async () => ({ digits: '123456' }), undefined, how)
+    const signing = { type: 'sign', mechanism: { type: CKM.ECDSA_SHA256 }, key: await key(made, 2) } as const
+    const [operation] = made.session.begin(signing)
+    await made.session.login(CKU.CONTEXT_SPECIFIC)
+    expect(await operation?.single(new Uint8Array(3))).toHaveLength(64)
+    expect(made.card.log.slice(-2).map(({ ins }) => ins)).toEqual([0x20, 0x87])
   })
 
   it('a wrong PIN costs one try, and the next entry is a new one', async () => {
