@@ -397,6 +397,15 @@ describe('a reader with keys', () => {
     expect(asked).toEqual([])
   })
 
+  it('logs in and signs in a session that can ask nobody else', async () => {
+    const person: PersonAtPad = async () => ({ digits: '123456' })
+    const { card, slot } = await withCard({}, { profile, person })
+    const session = await slot.openSession()
+    await session.login(CKU.USER)
+    expect(card.verified).toEqual(['81'])
+    expect(await session.sign(ecdsa, await privateKey(session), message)).toHaveLength(64)
+  })
+
   it('cannot derive a PIN: the page is asked, and no attempt is lost', async () => {
     const { asked, source } = page()
     const person: PersonAtPad = async () => ({ digits: '123456' })

@@ -94,7 +94,10 @@ export class OpenPgpApplet extends CardApplication {
     })
   }
 
-  /** Selects OpenPGP and reads 6E: two APDUs, and one more if the answer is long. undefined: the card does not have it. */
+  /**
+   * Selects OpenPGP and reads 6E: two APDUs, one more if the answer is long, and one more at a reader with keys. undefined:
+   * the card does not have it.
+   */
   static async open(
     connection: CardConnection,
     options: OpenPgpAppletOptions & TransmitOptions,
@@ -117,6 +120,8 @@ export class OpenPgpApplet extends CardApplication {
     if (this.#data === undefined) return false
     this.#format.maxBytes = this.#data.maxPinBytes
     this.remember(toHex(this.#data.aid))
+    // Whether a PIN can be typed on the reader is asked before anything is prepared. What cannot be read is told at the login.
+    if (this.connection.hasPinPad) await ifSound(this.#readKdf(channel, options))
     return true
   }
 
@@ -222,12 +227,12 @@ function isAbsent({ sw }: ResponseApdu): boolean {
   return sw === SW.REFERENCED_DATA_NOT_FOUND || sw === SW.NOT_FOUND
 }
 
-/** undefined: the card refused it. */
+/** undefined: the card refused it, or answered what cannot be read. */
 async function ifSound<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work
   } catch (error) {
-    if (error instanceof StatusError) return undefined
+    if (error instanceof StatusError || error instanceof MalformedError) return undefined
     throw error
   }
 }
