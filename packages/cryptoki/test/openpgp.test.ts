@@ -35,7 +35,7 @@ import {
   type VirtualCard,
   virtualUsb,
 } from '@webtoki/simulator'
-import { filter, firstValueFrom } from 'rxjs'
+import { filter, firstValueFrom, Subject } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
 
 const ends: Cryptoki[] = []
@@ -218,7 +218,7 @@ describe('a card whose PIN is good for one signature', () => {
     expect(card.signatureCount).toBe(2)
   })
 
-  it('asks for each one after a login too, and takes the PIN before the data as C does', async () => {
+  it('asks for each one after a login too', async () => {
     const { asked, source } = page()
     const { card, session } = await withCard({}, { pin: source, login: 'explicit' })
     await session.login(CKU.USER)
@@ -227,6 +227,34 @@ describe('a card whose PIN is good for one signature', () => {
     await session.sign(ecdsa, key, message)
     expect(asked.map(({ user }) => user)).toEqual(['user', 'context', 'context'])
     expect(card.signatureCount).toBe(2)
+  })
+
+  it('takes the PIN before the data as C does, and a wrong one leaves the operation as it was', async () => {
+    const { asked, source } = page('654321', '123456')
+    const { card, session } = await withCard({}, { pin: source })
+    const data = new Subject<Uint8Array>()
+    const signature = session.sign(ecdsa, await privateKey(session), data).result()
+    data.next(message.subarray(0, 4))
+    await expect(session.login(CKU.CONTEXT_SPECIFIC)).rejects.toMatchObject(wrongPin)
+    executed(card)
+    await session.login(CKU.CONTEXT_SPECIFIC)
+    data.next(message.subarray(4))
+    data.complete()
+    expect(judged(card.publicKeyOf('signature'), await signature)).toBe(true)
+    expect(executed(card)).toEqual(['200081', '2a9e9a'])
+    expect(asked.map(({ user }) => user)).toEqual(['context', 'context'])
+  })
+
+  it('taken out while the PIN is typed ends the signature, and no PIN is sent', async () => {
+    const { card, reader, session } = await withCard()
+    const key = await privateKey(session)
+    const pin: PinSource = async () => {
+      reader.remove()
+      await session.ended
+      return { pin: bytesOf('123456') }
+    }
+    await expect(session.sign(ecdsa, key, message, { pin })).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
+    expect(executed(card)).not.toContain('200081')
   })
 
   it('tells of the touch that the key wants, and of one that did not come', async () => {
@@ -475,6 +503,21 @@ describe('a card with PIV and OpenPGP', () => {
       await pgpSession.sign(ecdsa, pgpKey, message)
     }
     expect([forPiv.asked.length, forPgp.asked.length]).toEqual([2, 2])
+  })
+
+  it('tells a session without logins on demand that its login is lost', async () => {
+    const { card } = both()
+    const { cryptoki } = await stand(card, { drivers, login: 'explicit' })
+    const [first, second] = (await firstValueFrom(cryptoki.slots$)) as [Slot, Slot]
+    const pgpSession = await second.openSession({ pin: page('234567').source })
+    await pgpSession.login(CKU.USER)
+    const key = await privateKey(pgpSession)
+    await pgpSession.sign(ecdsa, key, message)
+    const pivSession = await first.openSession({ pin: page('123456').source })
+    await pivSession.login(CKU.USER)
+    await expect(pgpSession.sign(ecdsa, key, message)).rejects.toMatchObject({ rv: CKR.USER_NOT_LOGGED_IN })
+    await pgpSession.login(CKU.USER)
+    expect(await pgpSession.sign(ecdsa, await privateKey(pgpSession), message)).toHaveLength(64)
   })
 
   it('keeps a PIV login while somebody looks at the OpenPGP token', async () => {
