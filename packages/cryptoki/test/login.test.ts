@@ -12,7 +12,7 @@ import {
   type PinSource,
   type Session,
 } from '@webtoki/cryptoki'
-import { config } from 'rxjs'
+import { config, Subject } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import { openMemory, settled } from './memory-stand.ts'
 import {
@@ -453,5 +453,63 @@ describe('the state of a session', () => {
     await session.ended
     expect(states.at(-1)).toBe('complete')
     expect(heard(session).states).toEqual(['complete'])
+  })
+})
+
+describe('a PIN for one operation, given before its data, in two sessions at once', () => {
+  async function two() {
+    const { session, slot, card, cryptoki } = await open()
+    const other = await slot.openSession({ pin: rightPin })
+    await session.login(CKU.USER)
+    const key = await object(session, CKO.PRIVATE_KEY, 2)
+    const [first] = session.begin({ type: 'sign', mechanism: ecdsa, key })
+    const [second] = other.begin({ type: 'sign', mechanism: ecdsa, key })
+    if (first === undefined || second === undefined) throw new Error('Nothing was begun.')
+    return { session, other, card, cryptoki, first, second }
+  }
+
+  it('is verified for the second when the first has signed', async () => {
+    const { session, other, card, cryptoki, first, second } = await two()
+    await session.login(CKU.CONTEXT_SPECIFIC)
+    const later = other.login(CKU.CONTEXT_SPECIFIC)
+    await settled()
+    expect(await first.single(message)).toHaveLength(64)
+    await later
+    expect(await second.single(message)).toHaveLength(64)
+    expect(commands(card).slice(-4)).toEqual(['20 00 80', '87 11 9c', '20 00 80', '87 11 9c'])
+    await cryptoki.close()
+  })
+
+  it('leaves the queue for the card when the second is cancelled, and the first goes on', async () => {
+    const { session, other, card, cryptoki, first } = await two()
+    await session.login(CKU.CONTEXT_SPECIFIC)
+    const later = other.login(CKU.CONTEXT_SPECIFIC)
+    const refused = later.catch((error: unknown) => error)
+    await settled()
+    other.cancel()
+    expect(await refused).toEqual(rv(CKR.FUNCTION_CANCELED))
+    expect(await first.single(message)).toHaveLength(64)
+    expect(verifies(card)).toBe(2)
+    await cryptoki.close()
+  })
+
+  it('is taken by a stream too, which then asks nobody', async () => {
+    const { session, card, cryptoki, first } = await two()
+    session.cancel()
+    expect(first.phase).toBe('gone')
+    const data = new Subject<Uint8Array>()
+    const key = await object(session, CKO.PRIVATE_KEY, 2)
+    const asked: string[] = []
+    const pin: PinSource = ({ user }) => {
+      asked.push(user)
+      return undefined
+    }
+    const signing = session.sign(ecdsa, key, data, { pin }).result()
+    await session.login(CKU.CONTEXT_SPECIFIC)
+    data.next(message)
+    data.complete()
+    expect(await signing).toHaveLength(64)
+    expect([asked, verifies(card)]).toEqual([[], 2])
+    await cryptoki.close()
   })
 })
