@@ -147,9 +147,9 @@ export class KeyWork implements OperationWork {
         if (!pin.mayBeVerified) return 'login-lost'
       }
       const { isFresh } = pin
-      const watch = new TouchWatch(access, this.#authority.now, progress)
+      const watch = watchTouch(access, this.#authority.now, progress)
       try {
-        return await prepared.perform(channel, watch.begin())
+        return await prepared.perform(channel, watch.options)
       } catch (error) {
         if (!isRefusal(error)) throw error
         const asksOnlyTouch = access.touch === true && access.needs === 'nothing'
@@ -181,8 +181,8 @@ export class KeyWork implements OperationWork {
     progress: Progress,
   ): Promise<Uint8Array> {
     try {
-      const watch = new TouchWatch(access, this.#authority.now, progress)
-      return await prepared.perform(channel, watch.begin())
+      const watch = watchTouch(access, this.#authority.now, progress)
+      return await prepared.perform(channel, watch.options)
     } catch (error) {
       throw isRefusal(error) ? new TouchMissedError({ cause: error }) : error
     }
@@ -253,42 +253,29 @@ export class KeyWork implements OperationWork {
   }
 }
 
-/** Tells of a touch: at once if the card has said that the key wants one, else after a second of nothing but time extensions. */
-class TouchWatch {
-  readonly #touch: boolean | undefined
-  readonly #now: () => number
-  readonly #progress: Progress
-  #hasWaited = false
-
-  constructor({ touch }: KeyAccess, now: () => number, progress: Progress) {
-    this.#touch = touch
-    this.#now = now
-    this.#progress = progress
-  }
-
+/** How long the card takes over one use of a key. */
+interface TouchWatch {
+  readonly options: TransmitOptions
   /** The card asked for more time for a second: it has looked at the PIN by then, and waits for the person. */
-  get hasWaited(): boolean {
-    return this.#hasWaited
-  }
+  hasWaited: boolean
+}
 
-  /** Called when the command is about to be sent. Returns what it is sent with. */
-  begin(): TransmitOptions {
-    const { transmitOptions } = this.#progress
-    if (this.#touch === true) this.#progress.tell({ phase: 'awaiting-touch' })
-    const begun = this.#now()
-    const onWait = (why: WaitReason): void => {
-      if (why !== 'time-extension') transmitOptions.onWait?.(why)
-      else if (this.#now() - begun >= TOUCH_AFTER_MS) this.#wait()
-      else if (this.#touch !== true) transmitOptions.onWait?.(why)
+/** Tells of a touch: at once if the card has said that the key wants one, else after a second of nothing but time extensions. */
+function watchTouch({ touch }: KeyAccess, now: () => number, progress: Progress): TouchWatch {
+  const options = progress.transmitOptions
+  const begun = now()
+  const tell = (): void => progress.tell({ phase: 'awaiting-touch' })
+  if (touch) tell()
+  const onWait = (why: WaitReason): void => {
+    if (why === 'time-extension' && touch !== false) {
+      if (touch || watch.hasWaited) return
+      watch.hasWaited = now() - begun >= TOUCH_AFTER_MS
+      if (watch.hasWaited) return tell()
     }
-    return { ...transmitOptions, onWait }
+    options.onWait?.(why)
   }
-
-  #wait(): void {
-    if (this.#hasWaited || this.#touch === false) return
-    this.#hasWaited = true
-    if (this.#touch === undefined) this.#progress.tell({ phase: 'awaiting-touch' })
-  }
+  const watch: TouchWatch = { options: { ...options, onWait }, hasWaited: false }
+  return watch
 }
 
 /** A status word is judged with the command that it answers: this one, to the use of a private key, is about access to it. */

@@ -3,7 +3,6 @@ import { sealed } from '@webtoki/apdu'
 import type { AttributeTypes, Attributes } from './attributes.ts'
 import { CKA, CKO, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
-import type { KeyAccess } from './key-use.ts'
 import type { TokenObject } from './token.ts'
 
 /** What a handle is good for: one card's stay in its reader. */
@@ -34,10 +33,9 @@ export class CkObject {
    * becomes true if the card turns out to want the PIN for each use.
    */
   get attributes(): Attributes {
-    const { access } = this.#source
-    if (access === undefined || asksEachTime(access) === this.#attributes[CKA.ALWAYS_AUTHENTICATE])
-      return this.#attributes
-    return sealed({ ...this.#attributes, [CKA.ALWAYS_AUTHENTICATE]: asksEachTime(access) })
+    return this.#source.access === undefined
+      ? this.#attributes
+      : sealed(withAccess(this.#source, this.#attributes))
   }
 
   /** One attribute. Throws CKR_ATTRIBUTE_SENSITIVE for the secret of a key, CKR_ATTRIBUTE_TYPE_INVALID if there is none of that type. */
@@ -74,12 +72,8 @@ export function withAccess({ access }: TokenObject, attributes: Attributes): Att
     ...attributes,
     // A key that asks for no PIN is anybody's, as the card sees it.
     [CKA.PRIVATE]: access.needs !== 'nothing',
-    [CKA.ALWAYS_AUTHENTICATE]: asksEachTime(access),
+    [CKA.ALWAYS_AUTHENTICATE]: access.needs === 'context-pin',
   }
-}
-
-function asksEachTime(access: KeyAccess): boolean {
-  return access.needs === 'context-pin'
 }
 
 const secretClasses: ReadonlySet<CKO | undefined> = /* @__PURE__ */ new Set([CKO.PRIVATE_KEY, CKO.SECRET_KEY])

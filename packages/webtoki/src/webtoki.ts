@@ -140,7 +140,7 @@ export class Webtoki extends Closable {
   login(nonce: string, options: UseOptions = {}): Promise<string> {
     return this.#using('login', options, async (onEvent) => {
       const signer = await this.#signer('login', options, onEvent)
-      return JSON.stringify(await createLoginToken(signer, nonce, signalOf(options)))
+      return JSON.stringify(await createLoginToken(signer, nonce))
     })
   }
 
@@ -192,14 +192,9 @@ export class Webtoki extends Closable {
     }
     await this.#checkUse(purpose, session, certificate)
     if (signal === undefined) return signer
-    return {
-      ...signer,
-      sign: (bytes, own = {}) =>
-        signer.sign(bytes, {
-          ...own,
-          signal: own.signal === undefined ? signal : AbortSignal.any([signal, own.signal as AbortSignal]),
-        }),
-    }
+    const sign: Signer['sign'] = (bytes, { signal: own = signal } = {}) =>
+      signer.sign(bytes, { signal: AbortSignal.any([signal, own as AbortSignal]) })
+    return { ...signer, sign }
   }
 
   /** Somebody may have chosen it for the other purpose, or without our list. The card's own objects say what it is for. */
@@ -213,7 +208,7 @@ export class Webtoki extends Closable {
     if (key !== undefined && purposesOf(der, key).includes(purpose)) return
     requireCertificateUse(der, purpose)
     throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED, {
-      detail: 'the key signs without a PIN, or not at all: it proves nothing of the person',
+      detail: 'the key signs without a PIN, or not at all',
     })
   }
 
@@ -347,9 +342,9 @@ export class Webtoki extends Closable {
     checkSignal(options.signal)
     const operation = ++this.#operations
     let latest: ActivityPhase | undefined
-    let hasEnded = false
     const tell = (phase: ActivityPhase, rest: Pick<Activity, 'code' | 'message'> = {}): void => {
-      if (phase === latest) return
+      // Work that goes on after an abort is nobody's any more.
+      if (phase === latest || latest === 'failed') return
       latest = phase
       this.#activities.next({ operation, what, phase, ...rest })
       options.onPhase?.(phase)
@@ -359,13 +354,12 @@ export class Webtoki extends Closable {
       const running = work(({ phase }) => {
         // The card is done before the work is: what is made of its signature comes after. A login has no document.
         if (phase === 'done' || phase === 'output' || (phase === 'collecting' && what === 'login')) return
-        if (!hasEnded) tell(phase)
+        tell(phase)
       })
       const value = await untilAborted(running, options.signal)
       tell('done')
       return value
     } catch (thrown) {
-      hasEnded = true
       const error = whyItEnded(thrown)
       tell('failed', failure(error))
       throw error
@@ -383,26 +377,26 @@ interface CertificateSearch {
   readonly onEvent: OnEvent
 }
 
+function canceled({ reason }: AbortSignal): CryptokiError {
+  return new CryptokiError(CKR.FUNCTION_CANCELED, { cause: reason })
+}
+
 /** Throws CKR_FUNCTION_CANCELED if the signal has aborted. */
 function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new CryptokiError(CKR.FUNCTION_CANCELED, { cause: signal.reason })
+  if (signal?.aborted) throw canceled(signal)
 }
 
 /** Rejects as soon as the signal aborts, whatever becomes of the work: a card may take its time, or not answer at all. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work
-  let abort!: () => void
-  const aborted = new Promise<never>((_resolve, reject) => {
-    abort = () => reject(new CryptokiError(CKR.FUNCTION_CANCELED, { cause: signal.reason }))
-  })
-  signal.addEventListener('abort', abort, { once: true })
-  try {
-    // Work may have aborted the signal itself before the listener was there.
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(canceled(signal))
+    signal.addEventListener('abort', abort)
+    // Work may have aborted it before the listener was there.
     if (signal.aborted) abort()
-    return await Promise.race([work, aborted])
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
+    const leave = (): void => signal.removeEventListener('abort', abort)
+    work.then(resolve, reject).then(leave, leave)
+  })
 }
 
 function isLoggedIn(session: Session): boolean {
@@ -436,8 +430,4 @@ function describe(slot: Slot, certificate: CkObject, key: CkObject): CardCertifi
     // A certificate that cannot be read is none that a person could choose.
     return undefined
   }
-}
-
-function signalOf(options: UseOptions): { signal?: AbortSignal } {
-  return options.signal === undefined ? {} : { signal: options.signal }
 }

@@ -66,9 +66,10 @@ function pinBlock(pin: Uint8Array | readonly number[]): Uint8Array {
 export class PivApplet extends CardApplication {
   /** The PIN that the discovery object names: the application's own, or the card's global one. */
   readonly pin: PinReference
+  /** Whether the card may tell the policies of its keys: its ATR names a YubiKey 5, and it has not refused to. */
+  tellsKeyPolicies = false
   #pinReference: number = PivReference.APPLICATION_PIN
   #guid: string | undefined
-  #tellsKeyPolicies = false
 
   constructor(connection: CardConnection) {
     super(connection, { name: 'PIV', aid: pivAid })
@@ -93,7 +94,7 @@ export class PivApplet extends CardApplication {
   }
 
   async #identify(channel: CardChannel, options: TransmitOptions | undefined): Promise<boolean> {
-    this.#tellsKeyPolicies = toHex(channel.atr).includes(YUBIKEY)
+    this.tellsKeyPolicies = toHex(channel.atr).includes(YUBIKEY)
     let template: Uint8Array
     try {
       template = await this.select(channel, options)
@@ -176,11 +177,6 @@ export class PivApplet extends CardApplication {
     return (await this.#metadata(channel, this.#pinReference, METADATA_TRIES, options))?.[1]
   }
 
-  /** Whether the card may tell the policies of its keys: its ATR names a YubiKey 5, and it has not refused to. Sends nothing. */
-  get tellsKeyPolicies(): boolean {
-    return this.#tellsKeyPolicies
-  }
-
   /**
    * GET METADATA of a key: what it asks before each use. undefined: there is no such key, or the card does not tell; if it
    * does not know the command, it is not asked again.
@@ -208,7 +204,7 @@ export class PivApplet extends CardApplication {
     const command = { name: 'GET METADATA', cla: 0, ins: 0xf7, p1: 0, p2: reference, responseBytes: 256 }
     const read = async (): Promise<Uint8Array | undefined> => {
       const response = await this.exchange(channel, command, options)
-      if (response.sw === SW.INS_NOT_SUPPORTED) this.#tellsKeyPolicies = false
+      if (response.sw === SW.INS_NOT_SUPPORTED) this.tellsKeyPolicies = false
       return firstTlv(expectOk(response, command.name), tag)?.value
     }
     // Another maker's command may go by that number.

@@ -14,7 +14,7 @@ export class PivKeyAccess implements KeyAccess {
   readonly application: PivApplet
   readonly #slot: PivSlot
   #needs: KeyAccess['needs']
-  #touch: boolean | undefined
+  touch: boolean | undefined
   #isRead = false
 
   constructor(application: PivApplet, slot: PivSlot) {
@@ -27,10 +27,6 @@ export class PivKeyAccess implements KeyAccess {
     return this.#needs
   }
 
-  get touch(): boolean | undefined {
-    return this.#touch
-  }
-
   async read(options?: TransmitOptions): Promise<void> {
     const { application } = this
     if (this.#isRead || !application.tellsKeyPolicies) return
@@ -40,7 +36,7 @@ export class PivKeyAccess implements KeyAccess {
     )
     this.#isRead = true
     if (told?.pin !== undefined) this.#needs = needsOf[told.pin]
-    this.#touch = told?.touch
+    this.touch = told?.touch
   }
 
   learnContextPin(): void {
