@@ -1,5 +1,6 @@
 /** A cipher as a pair of web streams. Nothing is taken from the writer before the reader wants more, so that a slow reader makes the source wait. */
-import { copyOf } from '@webtoki/apdu'
+import { type AbortSignalLike, copyOf } from '@webtoki/apdu'
+import { Cancellation } from './cancellation.ts'
 import type { ActiveOperation } from './engine.ts'
 import type { Progress } from './progress.ts'
 import { type Chunks, stepsOf } from './source.ts'
@@ -45,100 +46,97 @@ interface Platform {
 
 type Step = Awaited<ReturnType<Chunks['next']>>
 
-/** The streams of one operation. */
-export class CipherPipe implements CipherStream {
-  readonly readable: CipherStream['readable']
-  readonly writable: CipherStream['writable']
-  #output!: ReadableController
-  #input!: WritableController
-  /** The reader wants more. */
-  #wanted = new Deferred<void>()
-  /** The writer has given a chunk, or has come to its end. */
-  #given = new Deferred<Step>()
-  /** That chunk is used up, or the last byte has come out. */
-  #done = new Deferred<void>()
-
-  /** `leave` is called with the reason when either side is given up. */
-  constructor(leave: (reason: unknown) => void) {
-    const { ReadableStream, WritableStream } = globalThis as unknown as Platform
-    const give = (step: Step): Promise<void> => {
-      this.#done = new Deferred()
-      this.#given.resolve(step)
-      return this.#done.promise
-    }
-    this.readable = new ReadableStream(
-      {
-        start: (controller) => {
-          this.#output = controller
-        },
-        pull: () => this.#wanted.resolve(),
-        cancel: leave,
-      },
-      { highWaterMark: 0 },
-    )
-    this.writable = new WritableStream({
-      start: (controller) => {
-        this.#input = controller
-        controller.signal.addEventListener('abort', () => leave(controller.signal.reason))
-      },
-      write: (value) => give({ done: false, value }),
-      close: () => give({ done: true }),
-    })
-  }
-
-  /** Moves the data through the operation. */
-  async run(operation: ActiveOperation, progress: Progress): Promise<void> {
-    for await (const step of stepsOf({ next: this.#taking(), stop: () => {} }, progress)) {
-      await this.#wanted.promise
-      progress.check()
-      this.#put(await operation.update(step, { progress }))
-    }
-    this.#put(await operation.final({ progress }))
-  }
-
-  /** Taking the next chunk lets the writer go on. */
-  #taking(): Chunks['next'] {
-    let before: Deferred<void> | undefined
-    return async () => {
-      before?.resolve()
-      const step = await this.#given.promise
-      this.#given = new Deferred()
-      before = this.#done
-      return step
-    }
-  }
-
-  #put(bytes: Uint8Array): void {
-    if (bytes.length === 0) return
-    this.#wanted = new Deferred()
-    this.#output.enqueue(copyOf(bytes))
-  }
-
-  /** The operation has ended well. */
-  end(): void {
-    this.#output.close()
-    this.#done.resolve()
-  }
-
-  fail(error: unknown): void {
-    this.#output.error(error)
-    this.#input.error(error)
-    this.#done.reject(error)
-    this.#wanted.resolve()
-  }
+/** Settles a promise that was given out. */
+interface Settle<T> {
+  readonly resolve: (value: T) => void
+  readonly reject: (error: unknown) => void
 }
 
-/** A promise that is settled from outside; its rejection counts as handled. */
-class Deferred<T> {
-  readonly promise: Promise<T>
-  resolve!: (value: T) => void
-  reject!: (error: unknown) => void
-
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve
-      this.reject = reject
-    })
-    this.promise.catch(() => {})
+/**
+ * Makes the streams of one operation. `begin` is its Init, and settles with its end; `move` is its work, and `signal` aborts
+ * when either side is given up.
+ */
+export function cipherStream(
+  begin: (
+    move: (operation: ActiveOperation, progress: Progress) => Promise<void>,
+    signal: AbortSignalLike,
+  ) => Promise<void>,
+): CipherStream {
+  const { ReadableStream, WritableStream } = globalThis as unknown as Platform
+  const leaving = new Cancellation()
+  const leave = (reason: unknown): void => leaving.abort(reason)
+  let output!: ReadableController
+  let input!: WritableController
+  /** What the writer has given and nobody has taken yet, and how it hears that it was used up. */
+  let given: { readonly step: Step; readonly used: Settle<void> } | undefined
+  let used: Settle<void> | undefined
+  let isWanted = false
+  /** Called when the writer has given something, or the reader wants more. */
+  let wake = (): void => {}
+  const until = async (holds: () => unknown): Promise<void> => {
+    while (!holds())
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
   }
+  const give = (step: Step): Promise<void> =>
+    new Promise((resolve, reject) => {
+      given = { step, used: { resolve, reject } }
+      wake()
+    })
+  const readable = new ReadableStream(
+    {
+      start: (controller) => {
+        output = controller
+      },
+      pull: () => {
+        isWanted = true
+        wake()
+      },
+      cancel: leave,
+    },
+    { highWaterMark: 0 },
+  )
+  const writable = new WritableStream({
+    start: (controller) => {
+      input = controller
+      controller.signal.addEventListener('abort', () => leave(controller.signal.reason))
+    },
+    write: (value) => give({ done: false, value }),
+    close: () => give({ done: true }),
+  })
+  /** Taking the next chunk lets the writer go on. */
+  const next = async (): Promise<Step> => {
+    used?.resolve()
+    await until(() => given)
+    const { step, used: own } = given as NonNullable<typeof given>
+    given = undefined
+    used = own
+    return step
+  }
+  const put = (bytes: Uint8Array): void => {
+    if (bytes.length === 0) return
+    isWanted = false
+    output.enqueue(copyOf(bytes))
+  }
+  const move = async (operation: ActiveOperation, progress: Progress): Promise<void> => {
+    for await (const step of stepsOf({ next, stop: () => {} }, progress)) {
+      await until(() => isWanted)
+      progress.check()
+      put(await operation.update(step, { progress }))
+    }
+    put(await operation.final({ progress }))
+  }
+  begin(move, leaving).then(
+    () => {
+      output.close()
+      used?.resolve()
+    },
+    (error: unknown) => {
+      output.error(error)
+      input.error(error)
+      for (const each of [given?.used, used]) each?.reject(error)
+    },
+  )
+  return { readable, writable }
 }

@@ -107,9 +107,8 @@ export function mechanismAtCall<M extends RawMechanism>(mechanism: M): M {
       detail: 'the mechanism must be an object such as { type: CKM.SHA256_RSA_PKCS }',
     })
   const { pss, iv } = mechanism
-  if (iv !== undefined && !isByteSource(iv)) throw parameterError('the iv is not a Uint8Array')
-  if (pss !== undefined && (typeof pss !== 'object' || pss === null))
-    throw parameterError('pss is not an object of hash, mgf and saltBytes')
+  if (iv !== undefined && !isByteSource(iv)) throw parameterError('iv')
+  if (pss !== undefined && (typeof pss !== 'object' || pss === null)) throw parameterError('pss')
   return {
     ...mechanism,
     ...(pss === undefined ? {} : { pss: { ...pss } }),
@@ -120,13 +119,16 @@ export function mechanismAtCall<M extends RawMechanism>(mechanism: M): M {
 /** Throws CKR_MECHANISM_PARAM_INVALID if the mechanism has parameters that are not for it, whatever its key. */
 export function checkParameters({ type, pss, iv }: RawMechanism): void {
   const signs = signMechanism(type)
-  if (pss !== undefined && signs?.padding !== 'pss') throw parameterError('only PSS mechanisms take pss')
+  if (pss !== undefined && signs?.padding !== 'pss') throw parameterError('pss')
   const takesNoIv = signs !== undefined || digestMechanism(type) !== undefined || type === CKM.AES_ECB
-  if (iv !== undefined && takesNoIv) throw parameterError('the mechanism takes no iv')
+  if (iv !== undefined && takesNoIv) throw parameterError('iv')
 }
 
-function parameterError(detail: string): CryptokiError {
-  return new CryptokiError(CKR.MECHANISM_PARAM_INVALID, { detail })
+/** `name` is what is missing, wrong or too much. */
+export function parameterError(name: string): CryptokiError {
+  return new CryptokiError(CKR.MECHANISM_PARAM_INVALID, {
+    detail: `${name} does not fit the mechanism or its key`,
+  })
 }
 
 /** CK_MECHANISM_INFO. */
@@ -218,15 +220,14 @@ export function pssParametersOf({ type, pss }: RawMechanism): {
 } {
   const own = signMechanism(type)?.hash
   if (pss === undefined) {
-    if (own === undefined) throw parameterError('the mechanism does not hash: pss must tell the hash')
+    if (own === undefined) throw parameterError('pss')
     return { hash: own, mgfHash: own, saltBytes: digestBytes[own] }
   }
   const hash = digestMechanism(pss.hash)
   const mgfHash = mgfHashes.get(pss.mgf)
   if (hash === undefined || !signatureHashes.has(hash) || (own !== undefined && own !== hash))
-    throw parameterError('pss.hash is not the CKM_* of the hash that the mechanism signs')
-  if (mgfHash === undefined) throw parameterError('pss.mgf is not one of CKG_MGF1_*')
-  if (!Number.isSafeInteger(pss.saltBytes) || pss.saltBytes < 0)
-    throw parameterError('pss.saltBytes is not a number of bytes')
+    throw parameterError('pss.hash')
+  if (mgfHash === undefined) throw parameterError('pss.mgf')
+  if (!Number.isSafeInteger(pss.saltBytes) || pss.saltBytes < 0) throw parameterError('pss.saltBytes')
   return { hash: hash as SignatureHash, mgfHash, saltBytes: pss.saltBytes }
 }

@@ -41,7 +41,8 @@ export class CkObject {
   /** One attribute. Throws CKR_ATTRIBUTE_SENSITIVE for the secret of a key, CKR_ATTRIBUTE_TYPE_INVALID if there is none of that type. */
   get<K extends keyof AttributeTypes>(type: K): AttributeTypes[K] {
     const { attributes } = this
-    const value = attributes[type]
+    // Words from a page without types may be members of every object.
+    const value = Object.hasOwn(attributes, type) ? attributes[type] : undefined
     if (value !== undefined) return value as AttributeTypes[K]
     const isSecret = type === CKA.VALUE && secretClasses.has(attributes[CKA.CLASS])
     throw new CryptokiError(isSecret ? CKR.ATTRIBUTE_SENSITIVE : CKR.ATTRIBUTE_TYPE_INVALID)

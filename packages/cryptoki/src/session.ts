@@ -11,8 +11,8 @@ import {
   takeWhile,
 } from 'rxjs'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
-import { Cancellation } from './cancellation.ts'
-import { CipherPipe, type CipherStream } from './cipher-stream.ts'
+import type { Cancellation } from './cancellation.ts'
+import { type CipherStream, cipherStream } from './cipher-stream.ts'
 import { CKA, CKF, CKO, CKR, CKS, CKU } from './constants.ts'
 import { DigestWork } from './digest-work.ts'
 import { type ActiveOperation, OperationEngine, type WantedOperation } from './engine.ts'
@@ -571,17 +571,12 @@ export class Session extends Closable implements ContextSession {
   }
 
   #stream(spec: RawOperationSpec, options: CipherStreamOptions): CipherStream {
-    const leaving = new Cancellation()
-    const pipe = new CipherPipe((reason) => leaving.abort(reason))
-    const operation = this.#begun([spec], options, ([own]) => ({
-      wanted: [this.#prepare(own as RawOperationSpec, true)],
-      run: ([active], progress) => pipe.run(active as ActiveOperation, progress),
-    }))
-    operation.result({ signal: leaving, onEvent: (options as CipherStreamOptions | null)?.onEvent }).then(
-      () => pipe.end(),
-      (error: unknown) => pipe.fail(error),
+    return cipherStream((move, signal) =>
+      this.#begun([spec], options, ([own]) => ({
+        wanted: [this.#prepare(own as RawOperationSpec, true)],
+        run: ([active], progress) => move(active as ActiveOperation, progress),
+      })).result({ signal, onEvent: (options as CipherStreamOptions | null)?.onEvent }),
     )
-    return pipe
   }
 
   /** A call whose arguments are none: told when the operation begins, as everything that an Init refuses. */
@@ -742,21 +737,21 @@ interface Prepared<T> {
 
 /** Options may be left out; anything but an object is a mistake, such as a PIN source that is not within one. */
 function checkOptions(options: unknown): void {
-  if (typeof options !== 'object' || options === null)
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the options are not an object' })
+  if (typeof options !== 'object' || options === null) throw badOption('options')
 }
 
 /** Throws CKR_ARGUMENTS_BAD. */
 function findOptionsAtCall(options: FindOptions): FindOptions {
   checkOptions(options)
-  const { max, after, onUnreadable } = options
-  if (max !== undefined && (!Number.isSafeInteger(max) || max < 0))
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'max is not a number of objects' })
-  if (after !== undefined && !(after instanceof CkObject))
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'after is not an object that a search has found' })
-  if (onUnreadable !== undefined && typeof onUnreadable !== 'function')
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'onUnreadable is not a function' })
-  return { after, onUnreadable, ...(max === undefined ? {} : { max }) }
+  const { max = Number.MAX_SAFE_INTEGER, after, onUnreadable } = options
+  if (!Number.isSafeInteger(max) || max < 0) throw badOption('max')
+  if (after !== undefined && !(after instanceof CkObject)) throw badOption('after')
+  if (onUnreadable !== undefined && typeof onUnreadable !== 'function') throw badOption('onUnreadable')
+  return { max, after, onUnreadable }
+}
+
+function badOption(name: string): CryptokiError {
+  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${name} is not what the call takes` })
 }
 
 function checkHandle(object: unknown, context: TokenContext): void {
@@ -775,7 +770,7 @@ function specAtCall(spec: RawOperationSpec): RawOperationSpec {
     !(spec.type === 'digest' || Object.hasOwn(uses, spec.type))
   )
     throw new CryptokiError(CKR.ARGUMENTS_BAD, {
-      detail: "an operation must be an object such as { type: 'digest', mechanism: { type: CKM.SHA256 } }",
+      detail: "an operation must be an object such as { type: 'digest', mechanism }",
     })
   const own = { ...spec, mechanism: mechanismAtCall(spec.mechanism) }
   if (own.type !== 'verify' || !('signature' in own)) return own

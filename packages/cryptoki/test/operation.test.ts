@@ -264,6 +264,7 @@ describe('the signal of result()', () => {
     const digest = session.digest(sha256, message)
     await digest.result({ signal })
     token.signing = Promise.reject(new Error('a broken card'))
+    // Nobody waits for it before the login.
     token.signing.catch(() => {})
     await expect(session.sign(sign, key, message).result({ signal })).rejects.toEqual(rv(CKR.FUNCTION_FAILED))
     expect(added).toHaveBeenCalledTimes(2)

@@ -406,6 +406,17 @@ describe('bytes of any shape', () => {
     await expect(verifying).rejects.not.toEqual(argumentsBad)
   })
 
+  it.each(shapes)('%s is a chunk of a cipher stream', async (_what, make) => {
+    const { session, publicKey } = await open()
+    const chunk = make() as Uint8Array
+    const { readable, writable } = session.encryptStream({ type: CKM.RSA_PKCS }, publicKey)
+    const writer = writable.getWriter()
+    const written = Promise.all([writer.write(chunk), writer.close()])
+    const output = new Uint8Array(await new Response(readable).arrayBuffer())
+    await written
+    expect(output).toEqual(message.map((byte) => byte ^ 0x5a))
+  })
+
   it('and an identifier in a template', async () => {
     const { session } = await open()
     const found = await session.findObjects({ [CKA.ID]: realm(Uint8Array.of(2)) })

@@ -235,7 +235,7 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
   [
     'PSS without the parameters that tell its hash',
     ({ session, rsa }) => session.sign(anything({ type: CKM.RSA_PKCS_PSS }), rsa, message),
-    saying(CKR.MECHANISM_PARAM_INVALID, /pss must tell/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /pss does/),
   ],
   [
     'a PSS salt of 300 bytes',
@@ -286,43 +286,43 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
   [
     'PSS parameters for PKCS#1',
     ({ session, rsa }) => session.sign(anything({ ...pkcs1, pss }), rsa, message),
-    saying(CKR.MECHANISM_PARAM_INVALID, /PSS/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /pss does/),
   ],
   [
     'PSS parameters for ECDSA',
     ({ session, ec }) => session.sign(anything({ type: CKM.ECDSA_SHA256, pss }), ec, message),
-    saying(CKR.MECHANISM_PARAM_INVALID, /PSS/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /pss does/),
   ],
   [
     'PSS parameters for a digest',
     ({ session }) => session.digest(anything({ ...sha256, pss }), message),
-    saying(CKR.MECHANISM_PARAM_INVALID, /PSS/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /pss does/),
   ],
   [
     'PSS parameters for AES',
     ({ session, secret }) => session.encrypt(anything({ type: CKM.AES_CBC, iv, pss }), secret, iv),
-    saying(CKR.MECHANISM_PARAM_INVALID, /PSS/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /pss does/),
   ],
   [
     'an iv for PKCS#1',
     ({ session, rsa }) => session.sign(anything({ ...pkcs1, iv }), rsa, message),
-    saying(CKR.MECHANISM_PARAM_INVALID, /iv/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /iv does/),
   ],
   [
     'an iv for PSS',
     ({ session, rsa }) => session.sign(anything({ type: CKM.SHA256_RSA_PKCS_PSS, iv }), rsa, message),
-    saying(CKR.MECHANISM_PARAM_INVALID, /iv/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /iv does/),
   ],
   [
     'an iv for a digest',
     ({ session }) => session.digest(anything({ ...sha256, iv }), message),
-    saying(CKR.MECHANISM_PARAM_INVALID, /iv/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /iv does/),
   ],
   [
     'an empty iv for AES-ECB',
     ({ session, secret }) =>
       session.encrypt(anything({ type: CKM.AES_ECB, iv: new Uint8Array(0) }), secret, iv),
-    saying(CKR.MECHANISM_PARAM_INVALID, /iv/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /iv does/),
   ],
   [
     'AES-CBC without an iv',
@@ -333,7 +333,7 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
     'an iv of 16 characters',
     ({ session, secret }) =>
       session.decrypt(anything({ type: CKM.AES_CBC, iv: '0123456789abcdef' }), secret, iv),
-    saying(CKR.MECHANISM_PARAM_INVALID, /iv/),
+    saying(CKR.MECHANISM_PARAM_INVALID, /iv does/),
   ],
   [
     'an iv of 12 bytes',
@@ -446,6 +446,21 @@ describe('other wrong uses', () => {
     data.next(message)
     data.complete()
     expect(await digest).toHaveLength(32)
+  })
+
+  it('the longest PSS salt that fits the key signs, and verifies', async () => {
+    const { session, rsa, rsaPublic } = await stand()
+    const mechanism = { type: CKM.SHA256_RSA_PKCS_PSS, pss: { ...pss, saltBytes: 256 - 32 - 2 } }
+    const signature = await session.sign(mechanism, rsa, message)
+    expect(await session.verify(mechanism, rsaPublic, message, signature)).toBe(true)
+  })
+
+  it('a word that is no attribute type, but a member of every object, is not an attribute', async () => {
+    const { session, rsa } = await stand()
+    for (const word of ['constructor', 'toString', 'class'])
+      expect(() => session.getAttributes(rsa, anything(word))).toThrow(
+        rv(CKR.ATTRIBUTE_TYPE_INVALID) as Error,
+      )
   })
 
   it('the value of a private or secret key is sensitive; an attribute that it lacks is of no valid type', async () => {

@@ -3,7 +3,7 @@ import { copyOf } from '@webtoki/apdu'
 import { CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
-import { aesMechanisms, type RawMechanism } from '../mechanisms.ts'
+import { aesMechanisms, parameterError, type RawMechanism } from '../mechanisms.ts'
 import { AesStream } from './aes-stream.ts'
 
 const BLOCK_BYTES = 16
@@ -35,6 +35,6 @@ export function aesKey(value: Uint8Array): UsableKey & { destroy(): void } {
 /** CK_AES_CTR_PARAMS's counter block, or the initialisation vector; ECB has none. */
 function ivOf({ type, iv }: RawMechanism): Uint8Array {
   const wanted = type === CKM.AES_ECB ? 0 : BLOCK_BYTES
-  if ((iv?.length ?? 0) !== wanted) throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID)
+  if ((iv?.length ?? 0) !== wanted) throw parameterError('iv')
   return iv === undefined ? new Uint8Array(0) : copyOf(iv)
 }

@@ -4,7 +4,13 @@ import { CKA, CKK, CKR } from '../constants.ts'
 import { digestBytes } from '../digest-name.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
-import { pssParametersOf, type RawMechanism, type SignMechanism, signMechanism } from '../mechanisms.ts'
+import {
+  parameterError,
+  pssParametersOf,
+  type RawMechanism,
+  type SignMechanism,
+  signMechanism,
+} from '../mechanisms.ts'
 
 /** No mechanism that takes its data in one piece takes more than a modulus of 16384 bits. */
 const MAX_COLLECTED_BYTES = 2048
@@ -54,6 +60,5 @@ export function checkSignatureKey(
   if (rules.padding !== 'pss') return
   const { hash, saltBytes } = pssParametersOf(mechanism)
   const encodedBytes = Math.ceil(((attributes[CKA.MODULUS_BITS] ?? 0) - 1) / 8)
-  if (encodedBytes < digestBytes[hash] + saltBytes + 2)
-    throw new CryptokiError(CKR.MECHANISM_PARAM_INVALID, { detail: 'the salt does not fit the key' })
+  if (encodedBytes < digestBytes[hash] + saltBytes + 2) throw parameterError('pss.saltBytes')
 }
