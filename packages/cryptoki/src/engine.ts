@@ -207,7 +207,7 @@ export class ActiveOperation {
   #kept: Uint8Array | undefined
   /** Set by whoever drives it: told when the operation is ended from outside. */
   onCancel: (error: unknown) => void = () => {}
-  /** Set by whoever drives it: makes of a failed call's error what its caller is told. The operation has ended by then. */
+  /** Set by whoever drives it: makes of a failed call's error what its caller is told. The operation has ended by then, except after `authorise`. */
   explain: (error: unknown) => unknown = (error) => error
 
   constructor(wanted: WantedOperation, leave: (operation: ActiveOperation) => void) {
@@ -278,13 +278,14 @@ export class ActiveOperation {
     if (this.#phase === 'gone' || work === undefined) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     // Two callers at once: the second is refused, and the first goes on.
     if (this.#isBusy) throw new CryptokiError(CKR.OPERATION_ACTIVE, { active: [this.type] })
-    // A result that waits for a larger buffer takes no more data.
-    const isComplete = this.#kept !== undefined && call === 'update'
-    if (!isComplete && mayCall(this.#phase, call).rv === CKR.OK) return work
+    // Single and multiple parts were mixed; or a result waits for a larger buffer, and takes no more data.
+    const isMixed =
+      mayCall(this.#phase, call).rv !== CKR.OK || (this.#kept !== undefined && call === 'update')
+    if (!isMixed) return work
     this.release()
     throw new CryptokiError(CKR.OPERATION_ACTIVE, {
       active: [this.type],
-      detail: isComplete ? 'the data were complete' : 'single and multiple parts were mixed',
+      detail: 'the call does not fit the ones before it',
     })
   }
 
