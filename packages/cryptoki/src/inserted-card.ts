@@ -85,7 +85,7 @@ export class InsertedCard implements ContextCard {
 
   /** Whether another PKCS#11 application is logged in to the token. */
   isWantedByOthers(token: Token, context: TokenContext): boolean {
-    return this.#contextsOf(token).some((other) => other !== context && other.user !== undefined)
+    return this.#contextsOf(token).some((other) => other !== context && other.isWanted)
   }
 
   /**

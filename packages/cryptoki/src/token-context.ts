@@ -84,7 +84,7 @@ export class TokenContext implements HandleScope {
     return this.user$.value
   }
 
-  /** Logged in, or about to be. */
+  /** Logged in, or about to be: the card's state is not taken back meanwhile. */
   get isWanted(): boolean {
     return this.user !== undefined || this.#loggingIn !== undefined
   }

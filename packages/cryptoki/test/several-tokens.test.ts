@@ -14,7 +14,7 @@ import {
 } from '@webtoki/cryptoki'
 import type { Presence } from '@webtoki/apdu'
 import { firstValueFrom } from 'rxjs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { rv } from './memory-stand.ts'
 import {
   ChangingSlot,
@@ -306,6 +306,23 @@ describe('two PKCS#11 applications on one card', () => {
       expect(card.verified.size).toBe(0)
     },
   )
+
+  it.each([
+    ['succeeds', { pin: pinOf(1) }, 1],
+    ['is given up', undefined, 0],
+  ] as const)('one may log out while the other logs in, which %s', async (_, answer, verified) => {
+    const { card, first, second } = await both()
+    await first.login(CKU.USER)
+    let give!: (pin: typeof answer) => void
+    const given = new Promise<typeof answer>((resolve) => void (give = resolve))
+    const login = second.login(CKU.USER, () => given)
+    await first.logout()
+    expect(card.verified.size).toBe(1)
+    give(answer)
+    await login.catch(() => {})
+    await vi.waitFor(() => expect(card.verified.size).toBe(verified))
+    expect(second.state).toBe(verified === 1 ? CKS.RO_USER_FUNCTIONS : CKS.RO_PUBLIC_SESSION)
+  })
 
   it('on demand are asked for their own PIN, and keep it', async () => {
     const { card, first, second } = await both({ login: 'on-demand' })
