@@ -8,7 +8,6 @@ import {
   afterCall,
   type ConflictPolicy,
   mayCall,
-  type OneCall,
   type OperationCall,
   type OperationPhase,
   type OperationType,
@@ -17,6 +16,8 @@ import type { PinSource } from './pin.ts'
 
 /** What one operation does with its data. It throws CryptokiError, or errors of cards and readers. */
 export interface OperationWork {
+  /** The Init has succeeded: what holds a key or state begins here, so that an Init that fails leaves none behind. */
+  begin?(): void
   /** Output of a cipher; empty for all others. */
   update(chunk: Uint8Array, progress: Progress): Promise<Uint8Array>
   /** The rest of the output, or the result; empty if a verification succeeds. `signature` is what is verified. */
@@ -178,8 +179,8 @@ export class OperationEngine {
   }
 
   /** Throws CKR_OPERATION_ACTIVE if a one-call function is not allowed beside what is active. */
-  checkOneCall(call: OneCall): void {
-    if (admitOneCall(call, this.active, this.#settings.oneCallWhileActive) !== CKR.OK) throw this.#isActive()
+  checkOneCall(): void {
+    if (admitOneCall(this.active, this.#settings.oneCallWhileActive) !== CKR.OK) throw this.#isActive()
   }
 
   /** An Init made on hearing of an end is not among those to be cancelled. */
@@ -214,6 +215,7 @@ export class ActiveOperation {
     this.type = wanted.type
     this.endsOnLogout = wanted.endsOnLogout
     this.#work = wanted.work
+    wanted.work?.begin?.()
     this.#leave = leave
   }
 

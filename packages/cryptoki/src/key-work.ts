@@ -48,7 +48,7 @@ interface Authorisation {
 export class KeyWork implements OperationWork {
   readonly #use: KeyUse
   readonly #authority: KeyAuthority
-  readonly #stream: KeyStream | undefined
+  #stream: KeyStream | undefined
   readonly #digest: StreamingDigest | undefined
   #collected: Uint8Array = nothing
   #gatheredBytes = 0
@@ -59,8 +59,11 @@ export class KeyWork implements OperationWork {
     this.#use = use
     this.#authority = authority
     const { gathers } = use
-    this.#stream = gathers === 'stream' ? use.open?.() : undefined
     this.#digest = gathers !== 'stream' && 'hash' in gathers ? new StreamingDigest(gathers.hash) : undefined
+  }
+
+  begin(): void {
+    if (this.#use.gathers === 'stream') this.#stream = this.#use.open?.()
   }
 
   get wantsAuthorisation(): boolean {

@@ -56,22 +56,11 @@ export function admit(
   return onConflict === 'abandon' ? { rv: CKR.OK, ends: inTheWay } : { rv: CKR.OPERATION_ACTIVE }
 }
 
-/** Functions that take one call and are never active themselves. */
-export const oneCalls = [
-  'random',
-  'seed-random',
-  'generate-key',
-  'generate-key-pair',
-  'wrap',
-  'unwrap',
-  'derive',
-] as const
-/** One of them. */
-export type OneCall = (typeof oneCalls)[number]
-
-/** "May" in the standard: a setting. A one-call function abandons nothing, whatever the conflict policy. */
+/**
+ * Functions that take one call and are never active themselves: random numbers, key generation, wrapping, derivation. "May"
+ * in the standard: a setting. They abandon nothing, whatever the conflict policy.
+ */
 export function admitOneCall(
-  _call: OneCall,
   active: readonly OperationType[],
   whileActive: 'reject' | 'allow',
 ): typeof CKR.OK | typeof CKR.OPERATION_ACTIVE {

@@ -31,7 +31,7 @@ import {
 } from './mechanisms.ts'
 import { CkObject } from './object.ts'
 import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
-import type { ConflictPolicy, OneCall, OperationType } from './operation-rules.ts'
+import type { ConflictPolicy, OperationType } from './operation-rules.ts'
 import { Output } from './output.ts'
 import type { PinSource } from './pin.ts'
 import { type OperationEvent, Progress } from './progress.ts'
@@ -464,7 +464,7 @@ export class Session extends Closable implements ContextSession {
       throw new CryptokiError(CKR.ARGUMENTS_BAD, {
         detail: `random: the number of bytes must be between 0 and ${MAX_RANDOM_BYTES}`,
       })
-    this.#engine.checkOneCall('random' satisfies OneCall)
+    this.#engine.checkOneCall()
     const { token } = this.#context
     if (token.random === undefined) return this.#parts.randomBytes(bytes)
     try {

@@ -6,7 +6,6 @@ import {
   type CallOutcome,
   CKR,
   mayCall,
-  oneCalls,
   type OperationType,
   operationTypes,
 } from '@webtoki/cryptoki'
@@ -131,12 +130,10 @@ describe('two libraries that people use', () => {
 
 describe('a one-call function', () => {
   it('is refused while anything is active, unless the setting allows it, and ends nothing', () => {
-    for (const call of oneCalls) {
-      expect(admitOneCall(call, [], 'reject')).toBe(CKR.OK)
-      for (const active of types) {
-        expect(admitOneCall(call, [active], 'reject')).toBe(CKR.OPERATION_ACTIVE)
-        expect(admitOneCall(call, [active], 'allow')).toBe(CKR.OK)
-      }
+    expect(admitOneCall([], 'reject')).toBe(CKR.OK)
+    for (const active of types) {
+      expect(admitOneCall([active], 'reject')).toBe(CKR.OPERATION_ACTIVE)
+      expect(admitOneCall([active], 'allow')).toBe(CKR.OK)
     }
   })
 })

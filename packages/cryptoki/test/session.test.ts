@@ -280,6 +280,16 @@ describe('the dual functions', () => {
     ])
   })
 
+  it('a pair whose second half is refused opens no cipher for the first', async () => {
+    const { session, token } = await open()
+    await session.login(CKU.USER)
+    const { own, open: key } = await keys(session)
+    const encrypt = { type: 'encrypt', mechanism: plain, key } as const
+    const refused = { type: 'sign', mechanism: { type: CKM.ECDSA }, key: own } as const
+    await expect(session.together(encrypt, refused, message)).rejects.toEqual(rv(CKR.MECHANISM_INVALID))
+    expect(token.ciphers).toEqual([])
+  })
+
   it('any other pair is refused, and leaves nothing active', async () => {
     const { session } = await open({ onConflict: 'abandon' })
     const key = await find(session, CKO.PUBLIC_KEY)
