@@ -1,10 +1,8 @@
 /** What a token can do, as C_GetMechanismList and C_GetTokenInfo tell it: derived from what is there. */
 import { CKF } from './constants.ts'
+import { FEW_TRIES } from './few-tries.ts'
 import { aesMechanisms, digestMechanisms, type MechanismInfo, signMechanisms } from './mechanisms.ts'
 import type { Token } from './token.ts'
-
-/** From here down a person should take care (CKF_USER_PIN_COUNT_LOW). */
-const FEW_TRIES = 2
 
 /** Sizes that verification in software takes, in bits. */
 const verifiable = {

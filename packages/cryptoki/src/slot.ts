@@ -1,5 +1,12 @@
 /** A slot as PKCS#11 has it: a place for one token (PKCS#11 v2.40, 5.5). A reader's place for a card has a slot for each token of the card. */
-import { type CardSlot, NotSupportedError, type Presence, sealed } from '@webtoki/apdu'
+import {
+  type CardConnection,
+  type CardSlot,
+  isSmartcardError,
+  NotSupportedError,
+  type Presence,
+  sealed,
+} from '@webtoki/apdu'
 import { BehaviorSubject, combineLatest, distinctUntilChanged, map, type Observable } from 'rxjs'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
@@ -88,15 +95,10 @@ export class CardPlace {
       // What only a card needs is loaded when the first one is connected.
       const { InsertedCard } = await import('./card-side.ts')
       const connection = await this.card.connect({ onWanted: () => this.#inserted?.letGo() })
-      let tokens: readonly Token[] = []
-      try {
-        // The last first: what the first driver selected is what is used most, and stays selected.
-        for (const driver of [...this.settings.drivers].reverse())
-          tokens = [...(await driver.open(connection)), ...tokens]
-      } catch (error) {
+      const tokens = await this.#tokensOn(connection).catch(async (error: unknown) => {
         await connection.close()
         throw error
-      }
+      })
       if (tokens.length > 0)
         return this.#insert(new InsertedCard(connection, tokens, (ended) => this.#left(ended)))
       await connection.close()
@@ -108,6 +110,23 @@ export class CardPlace {
     } catch (error) {
       throw toCryptokiError(error, 'slot')
     }
+  }
+
+  /** An application that answers nonsense hides none of the others; alone, it is told what is wrong with it. */
+  async #tokensOn(connection: CardConnection): Promise<readonly Token[]> {
+    let tokens: readonly Token[] = []
+    let failed: { readonly error: unknown } | undefined
+    // The last first: what the first driver selected is what is used most, and stays selected.
+    for (const driver of [...this.settings.drivers].reverse()) {
+      try {
+        tokens = [...(await driver.open(connection)), ...tokens]
+      } catch (error) {
+        if (!isSmartcardError(error, 'card/status', 'wire/malformed')) throw error
+        failed ??= { error }
+      }
+    }
+    if (tokens.length === 0 && failed !== undefined) throw failed.error
+    return tokens
   }
 
   #insert(inserted: InsertedCard): InsertedCard {

@@ -11,8 +11,9 @@ import {
   type CryptokiOptions,
   type Session,
   type Slot,
+  type TokenDriver,
 } from '@webtoki/cryptoki'
-import type { Presence } from '@webtoki/apdu'
+import { MalformedError, type Presence } from '@webtoki/apdu'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it, vi } from 'vitest'
 import { rv } from './memory-stand.ts'
@@ -68,6 +69,32 @@ async function keyOf(session: Session): Promise<CkObject> {
 
 const signs = async (session: Session): Promise<number> =>
   (await session.sign(plain, await keyOf(session), message))[0] as number
+
+describe('a card one of whose applications answers nonsense', () => {
+  const broken: TokenDriver = {
+    name: 'broken',
+    open: () => Promise.reject(new MalformedError('application data', 'no whole object')),
+  }
+
+  async function slotWith(drivers: readonly TokenDriver[]): Promise<Slot> {
+    const place = new ChangingSlot()
+    place.insert(new SeveralTokenCard([applications[0] as TokenSpec]))
+    const [slot] = await firstValueFrom(new Cryptoki({ sources: [place], drivers }).slots$)
+    if (slot === undefined) throw new Error('There is no slot.')
+    return slot
+  }
+
+  it.each([0, 1])('is used by the other one, whichever driver is asked first: %i', async (at) => {
+    const working = new SeveralTokenDriver([applications[0] as TokenSpec])
+    const slot = await slotWith(at === 0 ? [broken, working] : [working, broken])
+    expect(await signs(await loggedIn(slot, 1))).toBe(1)
+  })
+
+  it('is told what is wrong with it if it has no other', async () => {
+    const slot = await slotWith([broken])
+    await expect(slot.openSession()).rejects.toMatchObject({ cause: { code: 'wire/malformed' } })
+  })
+})
 
 describe('a card with two tokens', () => {
   it('has one slot until it is first used, then one for each token', async () => {

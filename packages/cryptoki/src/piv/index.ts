@@ -1,5 +1,6 @@
 /** The token driver for PIV cards. */
 import type { CardConnection } from '@webtoki/apdu'
+import { LowCards } from '../few-tries.ts'
 import { MemoryObjectCache, type ObjectCache } from '../object-cache.ts'
 import { platformRandomBytes } from '../random.ts'
 import type { TokenDriver } from '../token.ts'
@@ -17,7 +18,7 @@ export function pivDriver(options: PivDriverOptions = {}): TokenDriver {
   const shared = {
     cache: options.cache ?? new MemoryObjectCache(),
     randomBytes: options.randomBytes ?? platformRandomBytes,
-    low: new Set<string>(),
+    low: new LowCards(),
   }
   return {
     name: 'PIV',

@@ -12,6 +12,7 @@ import { decodeCertificate, PivApplet, type PivSlot } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
 import { decodeX509 } from '../certificate.ts'
 import { CKF } from '../constants.ts'
+import type { LowCards } from '../few-tries.ts'
 import type { KeyPurpose, KeyUse } from '../key-use.ts'
 import type { Mechanism, MechanismInfo } from '../mechanisms.ts'
 import type { ObjectCache } from '../object-cache.ts'
@@ -21,9 +22,6 @@ import { PivKeyAccess, pivKey } from './key.ts'
 import { pivMechanisms } from './mechanisms.ts'
 import { allAttributes, knownAttributes, type PivObjectKind, shownSlots } from './objects.ts'
 
-/** From here down a card is asked for its attempts whenever it is described. */
-const FEW_TRIES = 2
-
 /** The slot whose certificate names the holder: 9A. */
 const authenticationSlot = shownSlots[0] as PivSlot
 
@@ -32,7 +30,7 @@ export interface PivShared {
   readonly cache: ObjectCache
   readonly randomBytes: (bytes: number) => Uint8Array
   /** GUIDs of cards that told few attempts when they were last asked. */
-  readonly low: Set<string>
+  readonly low: LowCards
 }
 
 /** One card for as long as it is connected. */
@@ -50,7 +48,7 @@ export class PivToken implements Token {
     this.#applet = applet
     this.#shared = shared
     this.pins = { user: applet.pin }
-    applet.pin.onTries = (triesLeft) => this.#noteTries(triesLeft)
+    applet.pin.onTries = (triesLeft) => shared.low.note(applet.guid, triesLeft)
     const kinds = ['certificate', 'public-key', 'private-key'] as const
     this.#objects = Object.freeze(shownSlots.flatMap((slot) => kinds.map((kind) => this.#object(slot, kind))))
   }
@@ -108,7 +106,7 @@ export class PivToken implements Token {
     })
     // An APDU that is saved at most cards: one that may need a warning is asked.
     const { pin } = this.#applet
-    if (!pin.isPrepared && !this.#shared.low.has(this.#applet.guid ?? '')) return
+    if (!pin.isPrepared && !this.#shared.low.has(this.#applet.guid)) return
     await this.#applet.transaction((channel) => pin.learnTries(channel, options), options)
   }
 
@@ -116,13 +114,6 @@ export class PivToken implements Token {
   get label(): string {
     const der = this.#certificates.get(authenticationSlot)
     return (der === undefined ? undefined : commonName(der)) ?? 'PIV card'
-  }
-
-  #noteTries(triesLeft: number): void {
-    const { guid } = this.#applet
-    if (guid === undefined) return
-    if (triesLeft > FEW_TRIES) this.#shared.low.delete(guid)
-    else this.#shared.low.add(guid)
   }
 
   /**
