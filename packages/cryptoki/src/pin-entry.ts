@@ -2,9 +2,8 @@
 import {
   type CardChannel,
   type CardConnection,
+  isSmartcardError,
   PinBlockedError,
-  PinError,
-  PinPadRefusedError,
   type PinReference,
   type TransmitOptions,
 } from '@webtoki/apdu'
@@ -69,7 +68,7 @@ export class PinEntry {
       try {
         return await this.#verifiedOnPad(request, triesLeft, work)
       } catch (error) {
-        if (!(error instanceof PinPadRefusedError)) throw error
+        if (!isSmartcardError(error, 'card/pin-pad-refused')) throw error
         // Nobody has typed, and the card has got nothing: the same login goes on in the page.
         this.#pad.refused()
       }
@@ -130,7 +129,7 @@ export class PinEntry {
       await verify
       this.#attempt = 1
     } catch (error) {
-      if (error instanceof PinError) this.#attempt++
+      if (isSmartcardError(error, 'card/pin-wrong')) this.#attempt++
       throw error
     }
   }

@@ -9,7 +9,7 @@ import {
 import { BehaviorSubject } from 'rxjs'
 import { type Attributes, matches } from './attributes.ts'
 import { CKA, CKF, CKR, CKU } from './constants.ts'
-import { CryptokiError } from './errors.ts'
+import { CryptokiError, isCryptokiError } from './errors.ts'
 import { CkObject, type HandleScope, withAccess } from './object.ts'
 import type { PinSource } from './pin.ts'
 import { type PadState, PinEntry } from './pin-entry.ts'
@@ -200,7 +200,7 @@ export class TokenContext implements HandleScope {
 
   /** The use of a key failed. A card that said "not logged in" there, or blocked the PIN, has lost the login of all. */
   keyFailed(error: unknown): void {
-    const isLost = error instanceof CryptokiError && error.rv === CKR.USER_NOT_LOGGED_IN
+    const isLost = isCryptokiError(error, CKR.USER_NOT_LOGGED_IN)
     if ((isLost && this.user === CKU.USER && !this.isVerified) || isSmartcardError(error, 'card/pin-blocked'))
       this.forgetLogin()
   }
@@ -269,7 +269,7 @@ export class TokenContext implements HandleScope {
         const attributes = await this.#fitting(source, template, showPrivate, options)
         if (attributes !== undefined) found.push(this.#handleOf(source, attributes))
       } catch (error) {
-        const isObjects = isSmartcardError(error, 'card/status') || isSmartcardError(error, 'wire/malformed')
+        const isObjects = isSmartcardError(error, 'card/status', 'wire/malformed')
         if (!isObjects || template[CKA.ID] !== undefined) throw error
         failed ??= { error }
         onUnreadable?.(this.translate(error))

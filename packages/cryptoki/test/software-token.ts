@@ -5,6 +5,7 @@ import {
   type CardLink,
   type CardSlot,
   LockedConnection,
+  type PinPad,
   PinReference,
   type Presence,
   type SlotSource,
@@ -58,6 +59,7 @@ export class MemoryCard implements CardLink {
   readonly atr: Uint8Array = Uint8Array.of(0x3b, 0x00)
   readonly limits = { extended: false, commandBytes: 261, responseBytes: 256 }
   readonly vouchesForCard = true
+  pinPad: PinPad | undefined
   logins = 0
   logouts = 0
   closed = 0
@@ -111,7 +113,20 @@ export class SoftwareToken implements Token {
       new PinReference(application, {
         name: 'PIN',
         reference: () => reference,
-        format: { minBytes: 4, maxBytes: 8, alphabet: 'text', encode: (typed) => Uint8Array.from(typed) },
+        format: {
+          minBytes: 4,
+          maxBytes: 8,
+          alphabet: 'text',
+          encode: (typed) => Uint8Array.from(typed),
+          padTemplate: (header) => ({
+            command: Uint8Array.from([...header, 0]),
+            pinOffset: 0,
+            blockBytes: 0,
+            format: 'ascii',
+            minDigits: 4,
+            maxDigits: 8,
+          }),
+        },
       })
     this.pins = { user: pin(1), so: pin(2) }
     this.#objects = [this.#key(1, true), this.#key(1, false), this.#key(2, true)]

@@ -1,10 +1,11 @@
 /** A page that bundles @webtoki/apdu twice: the reader's errors are of another copy than those that PKCS#11 knows. */
-import { CKM, CKO, CKR, Cryptoki } from '@webtoki/cryptoki'
+import { CKM, CKO, CKR, CKU, Cryptoki } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { expect, it, vi } from 'vitest'
 import { bytesOf, object, rightPin, rv } from './piv-stand.ts'
+import { MemorySlot, SoftwareDriver } from './software-token.ts'
 
 it('a card pulled in a signature is CKR_DEVICE_REMOVED, also if the driver comes from a second copy', async () => {
   vi.resetModules()
@@ -33,5 +34,29 @@ it('a card pulled in a signature is CKR_DEVICE_REMOVED, also if the driver comes
     bytesOf('x'),
   )
   await expect(signing).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
+  await cryptoki.close()
+})
+
+it('a login goes on in the page if a PIN pad of a second copy refuses the entry, with one VERIFY', async () => {
+  vi.resetModules()
+  const { PinPadRefusedError } = await import('@webtoki/apdu')
+  // What is loaded with the card is not to share that copy.
+  vi.resetModules()
+  const place = new MemorySlot()
+  let asked = 0
+  const refuse = () => Promise.reject(new PinPadRefusedError())
+  place.card.pinPad = {
+    verify: () => {
+      asked++
+      return refuse()
+    },
+    modify: refuse,
+  }
+  const cryptoki = new Cryptoki({ sources: [place], drivers: [new SoftwareDriver()] })
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  if (slot === undefined) throw new Error('There is no slot.')
+  const session = await slot.openSession({ pin: rightPin })
+  await session.login(CKU.USER)
+  expect([asked, place.card.logins]).toEqual([1, 1])
   await cryptoki.close()
 })
