@@ -1,4 +1,5 @@
 /** The operation engine of one session: Init, Update, Final, single part, cancel (PKCS#11 v2.40, 5.2 and 5.8 to 5.13). It knows no key and no card; streams and C functions both drive it. */
+import { concatBytes } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import { Progress } from './progress.ts'
@@ -243,7 +244,7 @@ export class ActiveOperation {
     const whole = async (work: OperationWork, progress: Progress): Promise<Uint8Array> => {
       const first = await work.update(data, progress)
       const rest = await work.final(progress, options.signature)
-      return first.length === 0 ? rest : joined(first, rest)
+      return first.length === 0 ? rest : concatBytes(first, rest)
     }
     return this.#call('single', options, whole, data.length)
   }
@@ -359,11 +360,4 @@ export class ActiveOperation {
 /** A decryption tells only the most that may come out; others are always as long as they say. */
 function isSizeExact(type: OperationType): boolean {
   return type !== 'decrypt' && type !== 'verify-recover'
-}
-
-function joined(first: Uint8Array, rest: Uint8Array): Uint8Array {
-  const all = new Uint8Array(first.length + rest.length)
-  all.set(first)
-  all.set(rest, first.length)
-  return all
 }

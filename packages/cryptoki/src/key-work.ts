@@ -2,6 +2,7 @@
 import {
   AbortedError,
   type CardChannel,
+  concatBytes,
   isSmartcardError,
   SW,
   TouchMissedError,
@@ -87,10 +88,7 @@ export class KeyWork implements OperationWork {
     const bytes = this.#collected.length + chunk.length
     if (gathers !== 'stream' && 'maxBytes' in gathers && bytes > gathers.maxBytes)
       throw new CryptokiError(CKR.DATA_LEN_RANGE)
-    const grown = new Uint8Array(bytes)
-    grown.set(this.#collected)
-    grown.set(chunk, this.#collected.length)
-    this.#collected = grown
+    this.#collected = concatBytes(this.#collected, chunk)
   }
 
   outputBytes(call: OperationCall, inputBytes: number): number {

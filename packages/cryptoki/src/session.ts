@@ -296,16 +296,14 @@ export class Session extends Closable implements ContextSession {
     }
     return this.#operation(
       ['search'],
-      () => {
-        return {
-          wanted: [{ type: 'search', endsOnLogout: true }],
-          run: (_operations, progress) => {
-            progress.tell({ phase: 'awaiting-card', why: 'working' })
-            const own = { ...progress.transmitOptions, ...which, check: () => progress.check() }
-            return this.#context.find(fitting, this.#showsPrivate, own)
-          },
-        }
-      },
+      () => ({
+        wanted: [{ type: 'search', endsOnLogout: true }],
+        run: (_operations, progress) => {
+          progress.tell({ phase: 'awaiting-card', why: 'working' })
+          const own = { ...progress.transmitOptions, ...which, check: () => progress.check() }
+          return this.#context.find(fitting, this.#showsPrivate, own)
+        },
+      }),
       options,
     )
   }
@@ -434,7 +432,7 @@ export class Session extends Closable implements ContextSession {
 
   /**
    * Init of one operation, or of two that make a pair, for a caller that drives it call by call, as C functions do. It is
-   * synchronous and complete. `data` are what the stream functions would be given at once.
+   * synchronous and complete; the data come with the calls of what it returns.
    */
   begin(...specs: readonly RawOperationSpec[]): readonly ActiveOperation[] {
     this.#check()
