@@ -2,7 +2,7 @@
 import { type CardConnection, type PinReference, sealed, type TransmitOptions } from '@webtoki/apdu'
 import { OpenPgpApplet, type OpenPgpPublicKey } from '@webtoki/apdu/openpgp'
 import type { Attributes } from '../attributes.ts'
-import { type CertificateFields, decodeX509 } from '../certificate.ts'
+import { certificateAttributes } from '../certificate-attributes.ts'
 import { CKA, CKC, CKF, CKO } from '../constants.ts'
 import type { KeyPurpose, KeyUse } from '../key-use.ts'
 import type { Mechanism, MechanismInfo } from '../mechanisms.ts'
@@ -105,7 +105,7 @@ export class OpenPgpToken implements Token {
       const read = (channel: Parameters<OpenPgpApplet['readCertificate']>[0]) =>
         this.#applet.readCertificate(channel, this.#use, options)
       const der = await this.#applet.transaction(read, options)
-      return der && sealed({ ...known, [CKA.VALUE]: der, ...certificateAttributes(der) })
+      return der && sealed({ ...known, ...certificateAttributes(der) })
     })
     return Object.freeze({ known, load })
   }
@@ -176,21 +176,5 @@ function remembered(
   return async (options) => {
     known ??= { attributes: await load(options) }
     return known.attributes
-  }
-}
-
-/** A certificate that cannot be read is still the card's: it is shown as it is. */
-function certificateAttributes(der: Uint8Array): Attributes {
-  let fields: CertificateFields
-  try {
-    fields = decodeX509(der)
-  } catch {
-    return {}
-  }
-  return {
-    [CKA.SUBJECT]: fields.subject,
-    [CKA.ISSUER]: fields.issuer,
-    [CKA.SERIAL_NUMBER]: fields.serialNumber,
-    [CKA.PUBLIC_KEY_INFO]: fields.publicKeyInfo,
   }
 }

@@ -2,6 +2,7 @@
 import { type PivSlot, pivSlots } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
 import { type CertificateFields, decodeX509 } from '../certificate.ts'
+import { certificateAttributes } from '../certificate-attributes.ts'
 import { CKA, CKC, CKK, CKO } from '../constants.ts'
 import { publicKeyAttributes } from './public-key.ts'
 
@@ -47,25 +48,12 @@ export function knownAttributes(slot: PivSlot, kind: PivObjectKind): Attributes 
 /** All attributes; undefined where the certificate tells nothing of the key that this driver could use. */
 export function allAttributes(slot: PivSlot, kind: PivObjectKind, der: Uint8Array): Attributes | undefined {
   const known = knownAttributes(slot, kind)
+  if (kind === 'certificate') return { ...known, ...certificateAttributes(der) }
   let fields: CertificateFields | undefined
   try {
     fields = decodeX509(der)
   } catch {
-    // A certificate that we cannot read is still the card's: it is shown as it is, and without keys.
-  }
-  if (kind === 'certificate') {
-    return {
-      ...known,
-      [CKA.VALUE]: der,
-      ...(fields === undefined
-        ? {}
-        : {
-            [CKA.SUBJECT]: fields.subject,
-            [CKA.ISSUER]: fields.issuer,
-            [CKA.SERIAL_NUMBER]: fields.serialNumber,
-            [CKA.PUBLIC_KEY_INFO]: fields.publicKeyInfo,
-          }),
-    }
+    // A certificate that cannot be read tells nothing of its key.
   }
   if (fields?.key === undefined) return undefined
   const isRsa = fields.key.type === 'rsa'
