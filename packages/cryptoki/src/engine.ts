@@ -70,10 +70,16 @@ interface Waiting {
 export class OperationEngine {
   readonly #settings: EngineSettings
   readonly #active = new Set<ActiveOperation>()
+  readonly #calls = new Set<OneCall>()
   readonly #waiting: Waiting[] = []
 
   constructor(settings: EngineSettings) {
     this.#settings = settings
+  }
+
+  /** Whether an operation or a call under way holds a private key. */
+  get usesPrivateKey(): boolean {
+    return [...this.#active, ...this.#calls].some((each) => each.endsOnLogout && !isSearch(each))
   }
 
   /** The operations active now: 0, 1 or 2. */
@@ -179,6 +185,16 @@ export class OperationEngine {
     }
   }
 
+  /** A function of one call begins. It takes no place, and ends with the session, or with the login if it holds a private key. */
+  call(endsOnLogout: boolean, end: () => void): OneCall {
+    const call = new OneCall(endsOnLogout, () => {
+      this.#calls.delete(call)
+      end()
+    })
+    this.#calls.add(call)
+    return call
+  }
+
   /** Throws CKR_OPERATION_ACTIVE if a one-call function is not allowed beside what is active. */
   checkOneCall(): void {
     if (admitOneCall(this.active, this.#settings.oneCallWhileActive) !== CKR.OK) throw this.#isActive()
@@ -189,10 +205,46 @@ export class OperationEngine {
     for (const each of this.operations.filter(which)) each.cancel(error)
   }
 
+  #endAll(which: (each: ActiveOperation | OneCall) => boolean, error: CryptokiError): void {
+    for (const each of [...this.#active, ...this.#calls].filter(which)) each.cancel(error)
+  }
+
+  /** The user logged out: what holds a private key ends, and searches. */
+  loggedOut(error: CryptokiError): void {
+    this.#endAll(({ endsOnLogout }) => endsOnLogout, error)
+  }
+
   /** The session has ended: what is active ends, and so does what waits. */
   close(error: CryptokiError): void {
-    this.cancel(() => true, error)
+    this.#endAll(() => true, error)
     for (const { refuse } of this.#waiting.splice(0)) refuse(error)
+  }
+}
+
+/** One function of one call while it runs. */
+export class OneCall {
+  readonly endsOnLogout: boolean
+  readonly #end: () => void
+  #isOver = false
+  /** Set by whoever drives it: told when it is ended from outside. */
+  onCancel: (error: unknown) => void = () => {}
+
+  constructor(endsOnLogout: boolean, end: () => void) {
+    this.endsOnLogout = endsOnLogout
+    this.#end = end
+  }
+
+  /** False if it was over already. */
+  release(): boolean {
+    if (this.#isOver) return false
+    this.#isOver = true
+    this.#end()
+    return true
+  }
+
+  /** Ends it from outside. */
+  cancel(error: unknown): void {
+    if (this.release()) this.onCancel(error)
   }
 }
 
@@ -355,6 +407,10 @@ export class ActiveOperation {
     this.#progress.signal.abort(error)
     this.onCancel(error)
   }
+}
+
+function isSearch(each: ActiveOperation | OneCall): boolean {
+  return 'type' in each && each.type === 'search'
 }
 
 /** A decryption tells only the most that may come out; others are always as long as they say. */

@@ -12,6 +12,7 @@ export { ActiveOperation, type OutputOptions } from './engine.ts'
 export type * from './key-use.ts'
 export { Operation, type ResultOptions } from './operation.ts'
 export * from './operation-rules.ts'
+export type { OperationSpec, PartnerOf, RawOperationSpec, ResultOf } from './operation-spec.ts'
 export { MAX_RESULT_BYTES } from './output.ts'
 export type { PinAnswer, PinRequest, PinSource } from './pin.ts'
 export { type OperationEvent, Progress } from './progress.ts'
@@ -20,10 +21,6 @@ export {
   type KeyOptions,
   type LoginOptions,
   type OperationOptions,
-  type OperationSpec,
-  type PartnerOf,
-  type RawOperationSpec,
-  type ResultOf,
   type Session,
   type SessionPolicy,
 } from './session.ts'

@@ -4,7 +4,10 @@ import type { DigestName } from './digest-name.ts'
 import type { RawMechanism } from './mechanisms.ts'
 
 /** The kinds of operation that take a key. */
-export type KeyPurpose = 'encrypt' | 'decrypt' | 'sign' | 'sign-recover' | 'verify' | 'verify-recover'
+export type KeyOperationType = 'encrypt' | 'decrypt' | 'sign' | 'sign-recover' | 'verify' | 'verify-recover'
+
+/** What a key can be used for: an operation, or a function of one call. */
+export type KeyPurpose = KeyOperationType | 'wrap' | 'unwrap' | 'derive'
 
 /** Makes uses of one key. */
 export interface UsableKey {

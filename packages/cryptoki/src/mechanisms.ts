@@ -1,104 +1,193 @@
-/** Mechanisms that sign and digest: PKCS#11 v2.40 mechanisms, 2.1 (RSA), 2.3 (EC), 2.17 to 2.22 (SHA). */
+/** Mechanisms and their parameters: PKCS#11 v3.0 mechanisms, 2.1 (RSA), 2.3 (EC), 2.8 to 2.14 (AES), 2.20 to 2.28 (SHA). */
 import { copyOf, isByteSource } from '@webtoki/apdu'
 import type { DigestName as SignatureHash } from '@webtoki/apdu/piv'
-import { CKG, CKM, CKR } from './constants.ts'
+import { type CKD, CKG, CKM, CKR } from './constants.ts'
 import { type DigestName, digestBytes } from './digest-name.ts'
 import { CryptokiError } from './errors.ts'
 
 /** The type number of a named mechanism. */
 type Numbered<N extends keyof typeof CKM> = (typeof CKM)[N]
 
-/** Mechanisms of `digest`. */
-export interface DigestMechanism {
-  readonly type: Numbered<
-    'SHA_1' | 'SHA224' | 'SHA256' | 'SHA384' | 'SHA512' | 'SHA3_224' | 'SHA3_256' | 'SHA3_384' | 'SHA3_512'
-  >
-  readonly pss?: never
-  readonly iv?: never
+/** The parameters that a mechanism can have. */
+interface MechanismParameters {
+  readonly pss: PssMechanismParameters
+  readonly oaep: OaepMechanismParameters
+  readonly iv: Uint8Array
+  readonly counterBits: number
+  readonly gcm: GcmMechanismParameters
+  readonly ecdh: EcdhMechanismParameters
 }
+
+/** A mechanism of these types with the parameters `P`; others are refused by the compiler. */
+type With<N extends keyof typeof CKM, P = unknown> = { readonly type: Numbered<N> } & P & {
+    readonly [K in Exclude<keyof MechanismParameters, keyof P>]?: never
+  }
+
+/** Mechanisms of `digest`. */
+export type DigestMechanism = With<
+  'SHA_1' | 'SHA224' | 'SHA256' | 'SHA384' | 'SHA512' | 'SHA3_224' | 'SHA3_256' | 'SHA3_384' | 'SHA3_512'
+>
+
+/** CKM_* of the hashes that RSA paddings use. */
+type PaddingHashMechanism = Numbered<'SHA_1' | 'SHA224' | 'SHA256' | 'SHA384' | 'SHA512'>
 
 /** CK_RSA_PKCS_PSS_PARAMS. */
 export interface PssMechanismParameters {
   /** CKM_* of the hash. */
-  readonly hash: Numbered<'SHA_1' | 'SHA224' | 'SHA256' | 'SHA384' | 'SHA512'>
+  readonly hash: PaddingHashMechanism
   /** CKG_MGF1_*. */
   readonly mgf: CKG
   readonly saltBytes: number
 }
 
-/** RSA PKCS#1 v1.5, raw RSA and ECDSA: no parameters. */
-export interface PlainSignatureMechanism {
-  readonly type: Numbered<
-    | 'RSA_PKCS'
-    | 'RSA_X_509'
-    | 'SHA1_RSA_PKCS'
-    | 'SHA224_RSA_PKCS'
-    | 'SHA256_RSA_PKCS'
-    | 'SHA384_RSA_PKCS'
-    | 'SHA512_RSA_PKCS'
-    | 'ECDSA'
-    | 'ECDSA_SHA1'
-    | 'ECDSA_SHA224'
-    | 'ECDSA_SHA256'
-    | 'ECDSA_SHA384'
-    | 'ECDSA_SHA512'
-  >
-  readonly pss?: never
-  readonly iv?: never
+/** CK_RSA_PKCS_OAEP_PARAMS, with a source of CKZ_DATA_SPECIFIED. */
+export interface OaepMechanismParameters {
+  /** CKM_* of the hash. */
+  readonly hash: PaddingHashMechanism
+  /** CKG_MGF1_*. */
+  readonly mgf: CKG
+  /** Default: empty. */
+  readonly label?: Uint8Array | undefined
 }
+
+/** CK_GCM_PARAMS. */
+export interface GcmMechanismParameters {
+  /** 12 bytes are usual; 1 to 256. Never use one twice with the same key. */
+  readonly iv: Uint8Array
+  /** Authenticated, not encrypted. Default: empty. */
+  readonly aad?: Uint8Array | undefined
+  /** 96, 104, 112, 120 or 128 (NIST SP 800-38D, 5.2.1.2). The tag follows the ciphertext. */
+  readonly tagBits: number
+}
+
+/** CK_ECDH1_DERIVE_PARAMS. */
+export interface EcdhMechanismParameters {
+  readonly kdf: CKD
+  /** The other party's point, uncompressed (04, x, y), as it is or within a DER OCTET STRING. */
+  readonly publicData: Uint8Array
+  /** For a KDF other than CKD_NULL. */
+  readonly sharedData?: Uint8Array | undefined
+}
+
+/** RSA PKCS#1 v1.5, raw RSA, ECDSA, EdDSA and HMAC: no parameters. */
+export type PlainSignatureMechanism = With<
+  | 'RSA_PKCS'
+  | 'RSA_X_509'
+  | 'SHA1_RSA_PKCS'
+  | 'SHA224_RSA_PKCS'
+  | 'SHA256_RSA_PKCS'
+  | 'SHA384_RSA_PKCS'
+  | 'SHA512_RSA_PKCS'
+  | 'ECDSA'
+  | 'ECDSA_SHA1'
+  | 'ECDSA_SHA224'
+  | 'ECDSA_SHA256'
+  | 'ECDSA_SHA384'
+  | 'ECDSA_SHA512'
+  | 'EDDSA'
+  | 'SHA_1_HMAC'
+  | 'SHA224_HMAC'
+  | 'SHA256_HMAC'
+  | 'SHA384_HMAC'
+  | 'SHA512_HMAC'
+  | 'SHA3_224_HMAC'
+  | 'SHA3_256_HMAC'
+  | 'SHA3_384_HMAC'
+  | 'SHA3_512_HMAC'
+>
 
 /** RSA-PSS of a digest that the caller has made: only the parameters tell by which hash. */
-export interface BarePssMechanism {
-  readonly type: Numbered<'RSA_PKCS_PSS'>
-  readonly pss: PssMechanismParameters
-  readonly iv?: never
-}
+export type BarePssMechanism = With<'RSA_PKCS_PSS', Pick<MechanismParameters, 'pss'>>
 
-/** RSA-PSS that hashes. */
-export interface HashingPssMechanism {
-  readonly type: Numbered<
-    | 'SHA1_RSA_PKCS_PSS'
-    | 'SHA224_RSA_PKCS_PSS'
-    | 'SHA256_RSA_PKCS_PSS'
-    | 'SHA384_RSA_PKCS_PSS'
-    | 'SHA512_RSA_PKCS_PSS'
-  >
-  /** Default: MGF1 with the mechanism's own hash, and a salt as long as that. */
-  readonly pss?: PssMechanismParameters
-  readonly iv?: never
-}
+/** RSA-PSS that hashes. Default of `pss`: MGF1 with the mechanism's own hash, and a salt as long as that. */
+export type HashingPssMechanism = With<
+  | 'SHA1_RSA_PKCS_PSS'
+  | 'SHA224_RSA_PKCS_PSS'
+  | 'SHA256_RSA_PKCS_PSS'
+  | 'SHA384_RSA_PKCS_PSS'
+  | 'SHA512_RSA_PKCS_PSS',
+  Partial<Pick<MechanismParameters, 'pss'>>
+>
 
 /** Mechanisms of `sign` and `verify`. */
 export type SignatureMechanism = PlainSignatureMechanism | BarePssMechanism | HashingPssMechanism
 
-/** AES with chained blocks or a counter. */
-export interface AesMechanism {
-  readonly type: Numbered<'AES_CBC' | 'AES_CBC_PAD' | 'AES_CTR'>
-  /** The initialisation vector, or the first counter block of CKM_AES_CTR; 16 bytes. */
-  readonly iv: Uint8Array
-  readonly pss?: never
-}
+/** Mechanisms of `signRecover` and `verifyRecover`. */
+export type RecoverMechanism = With<'RSA_PKCS' | 'RSA_X_509'>
+
+/** AES in CBC; `iv` is the initialisation vector, 16 bytes. */
+export type AesCbcMechanism = With<'AES_CBC' | 'AES_CBC_PAD', Pick<MechanismParameters, 'iv'>>
+
+/** AES in counter mode: `iv` is the first counter block, 16 bytes; `counterBits` of it count, 128 by default (CK_AES_CTR_PARAMS). */
+export type AesCtrMechanism = With<
+  'AES_CTR',
+  Pick<MechanismParameters, 'iv'> & Partial<Pick<MechanismParameters, 'counterBits'>>
+>
+
+/** AES in Galois/counter mode. */
+export type AesGcmMechanism = With<'AES_GCM', Pick<MechanismParameters, 'gcm'>>
+
+/** RSA-OAEP. */
+export type OaepMechanism = With<'RSA_PKCS_OAEP', Pick<MechanismParameters, 'oaep'>>
 
 /** Ciphers without parameters: AES block by block, and RSA. */
-export interface PlainCipherMechanism {
-  readonly type: Numbered<'AES_ECB' | 'RSA_PKCS' | 'RSA_X_509'>
-  readonly pss?: never
-  readonly iv?: never
-}
+export type PlainCipherMechanism = With<'AES_ECB' | 'RSA_PKCS' | 'RSA_X_509'>
 
 /** Mechanisms of `encrypt` and `decrypt`. */
-export type CipherMechanism = AesMechanism | PlainCipherMechanism
+export type CipherMechanism =
+  | AesCbcMechanism
+  | AesCtrMechanism
+  | AesGcmMechanism
+  | OaepMechanism
+  | PlainCipherMechanism
+
+/** AES key wrap (RFC 3394), and with padding (RFC 5649); the default initial value. */
+export type AesWrapMechanism = With<'AES_KEY_WRAP' | 'AES_KEY_WRAP_KWP'>
+
+/** Mechanisms of `wrapKey` and `unwrapKey`. */
+export type WrapMechanism = CipherMechanism | AesWrapMechanism
+
+/** Mechanisms of `deriveKey`. */
+export type DeriveMechanism = With<
+  'ECDH1_DERIVE' | 'ECDH1_COFACTOR_DERIVE',
+  Pick<MechanismParameters, 'ecdh'>
+>
+
+/** Mechanisms of `generateKey`. */
+export type GenerateMechanism = With<'AES_KEY_GEN' | 'GENERIC_SECRET_KEY_GEN'>
 
 /** A mechanism with its parameters. */
-export type Mechanism = DigestMechanism | SignatureMechanism | CipherMechanism
+export type Mechanism =
+  | DigestMechanism
+  | SignatureMechanism
+  | RecoverMechanism
+  | WrapMechanism
+  | DeriveMechanism
+  | GenerateMechanism
 
 /** A mechanism by any number, as C callers name it (`Session.begin`) and keys take it: checked at run time only. */
 export interface RawMechanism {
   /** CKM_*. */
   readonly type: number
-  readonly pss?: { readonly hash: number; readonly mgf: number; readonly saltBytes: number }
-  readonly iv?: Uint8Array
+  readonly pss?: { readonly hash: number; readonly mgf: number; readonly saltBytes: number } | undefined
+  readonly oaep?:
+    | { readonly hash: number; readonly mgf: number; readonly label?: Uint8Array | undefined }
+    | undefined
+  readonly iv?: Uint8Array | undefined
+  readonly counterBits?: number | undefined
+  readonly gcm?: GcmMechanismParameters | undefined
+  readonly ecdh?:
+    | {
+        readonly kdf: number
+        readonly publicData: Uint8Array
+        readonly sharedData?: Uint8Array | undefined
+      }
+    | undefined
 }
+
+/** The names of the parameters, as fields of a mechanism. */
+const parameterNames = ['pss', 'oaep', 'iv', 'counterBits', 'gcm', 'ecdh'] as const
+type ParameterName = (typeof parameterNames)[number]
 
 /** A copy: what its owner writes into it later does not count. Throws CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID. */
 export function mechanismAtCall<M extends RawMechanism>(mechanism: M): M {
@@ -106,22 +195,57 @@ export function mechanismAtCall<M extends RawMechanism>(mechanism: M): M {
     throw new CryptokiError(CKR.ARGUMENTS_BAD, {
       detail: 'the mechanism must be an object such as { type: CKM.SHA256_RSA_PKCS }',
     })
-  const { pss, iv } = mechanism
-  if (iv !== undefined && !isByteSource(iv)) throw parameterError('iv')
-  if (pss !== undefined && (typeof pss !== 'object' || pss === null)) throw parameterError('pss')
-  return {
-    ...mechanism,
-    ...(pss === undefined ? {} : { pss: { ...pss } }),
-    ...(iv === undefined ? {} : { iv: copyOf(iv) }),
-  }
+  const parameters = parameterNames
+    .filter((name) => mechanism[name] !== undefined)
+    .map((name) => [name, parameterAtCall(name, mechanism[name])])
+  return { ...mechanism, ...Object.fromEntries(parameters) }
 }
 
+/** By what a mechanism of C is a structure with pointers, here is an object with bytes in it. */
+function parameterAtCall(name: ParameterName, value: unknown): unknown {
+  if (name === 'counterBits') return value
+  if (name === 'iv') {
+    if (!isByteSource(value)) throw parameterError(name)
+    return copyOf(value)
+  }
+  if (typeof value !== 'object' || value === null) throw parameterError(name)
+  const members = Object.entries(value as Readonly<Record<string, unknown>>)
+  return Object.fromEntries(
+    members
+      .filter(([, member]) => member !== undefined)
+      .map(([key, member]) => {
+        if (!byteMembers.has(key)) return [key, member]
+        if (!isByteSource(member)) throw parameterError(`${name}.${key}`)
+        return [key, copyOf(member)]
+      }),
+  )
+}
+
+const byteMembers: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  'label',
+  'iv',
+  'aad',
+  'publicData',
+  'sharedData',
+])
+
+/** The parameters that a mechanism takes, whatever its key. */
+const takenParameters: ReadonlyMap<number, readonly ParameterName[]> = /* @__PURE__ */ new Map([
+  [CKM.RSA_PKCS_OAEP, ['oaep']],
+  [CKM.AES_CBC, ['iv']],
+  [CKM.AES_CBC_PAD, ['iv']],
+  [CKM.AES_CTR, ['iv', 'counterBits']],
+  [CKM.AES_GCM, ['gcm']],
+  [CKM.ECDH1_DERIVE, ['ecdh']],
+  [CKM.ECDH1_COFACTOR_DERIVE, ['ecdh']],
+])
+
 /** Throws CKR_MECHANISM_PARAM_INVALID if the mechanism has parameters that are not for it, whatever its key. */
-export function checkParameters({ type, pss, iv }: RawMechanism): void {
-  const signs = signMechanism(type)
-  if (pss !== undefined && signs?.padding !== 'pss') throw parameterError('pss')
-  const takesNoIv = signs !== undefined || digestMechanism(type) !== undefined || type === CKM.AES_ECB
-  if (iv !== undefined && takesNoIv) throw parameterError('iv')
+export function checkParameters(mechanism: RawMechanism): void {
+  const { type } = mechanism
+  const taken = signMechanism(type)?.padding === 'pss' ? ['pss'] : (takenParameters.get(type) ?? [])
+  for (const name of parameterNames)
+    if (mechanism[name] !== undefined && !taken.includes(name)) throw parameterError(name)
 }
 
 /** `name` is what is missing, wrong or too much. */

@@ -1,5 +1,5 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
-import { type AbortSignalLike, copyOf, isByteSource } from '@webtoki/apdu'
+import type { AbortSignalLike } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import {
   BehaviorSubject,
@@ -13,30 +13,27 @@ import {
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
 import type { Cancellation } from './cancellation.ts'
 import { type CipherStream, cipherStream } from './cipher-stream.ts'
-import { CKA, CKF, CKO, CKR, CKS, CKU } from './constants.ts'
-import { DigestWork } from './digest-work.ts'
+import { CKA, CKR, CKS, CKU } from './constants.ts'
 import { type ActiveOperation, OperationEngine, type WantedOperation } from './engine.ts'
 import { CryptokiError } from './errors.ts'
-import type { KeyPurpose, UsableKey } from './key-use.ts'
-import { KeyWork, thenWorking } from './key-work.ts'
-import {
-  type CipherMechanism,
-  checkParameters,
-  type DigestMechanism,
-  digestMechanism,
-  type MechanismInfo,
-  mechanismAtCall,
-  type RawMechanism,
-  type SignatureMechanism,
-} from './mechanisms.ts'
+import { Init } from './init.ts'
+import type { KeyOperationType } from './key-use.ts'
+import { thenWorking } from './key-work.ts'
+import type { CipherMechanism, DigestMechanism, RecoverMechanism, SignatureMechanism } from './mechanisms.ts'
 import { CkObject } from './object.ts'
 import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
 import type { ConflictPolicy, OperationType } from './operation-rules.ts'
-import { Output } from './output.ts'
+import {
+  type OperationSpec,
+  type PartnerOf,
+  type RawOperationSpec,
+  type ResultOf,
+  run,
+  specAtCall,
+} from './operation-spec.ts'
 import type { PinSource } from './pin.ts'
 import { type OperationEvent, Progress } from './progress.ts'
-import { publicKey } from './software/public-key.ts'
-import { type Chunks, claimSource, dataAtCall, type DataSource, stepsOf } from './source.ts'
+import { claimSource, dataAtCall, type DataSource } from './source.ts'
 import type { LoginUser } from './token.ts'
 import type { ContextSession, FindOptions, TokenContext } from './token-context.ts'
 
@@ -57,58 +54,6 @@ export interface SessionPolicy {
   /** CKF_DUAL_CRYPTO_OPERATIONS: whether a session takes two operations that make a pair. */
   readonly dualOperations: boolean
 }
-
-/** One operation, told as data: what `Session.together` takes two of. */
-export type OperationSpec =
-  | { readonly type: 'digest'; readonly mechanism: DigestMechanism }
-  | {
-      readonly type: 'sign'
-      readonly mechanism: SignatureMechanism
-      readonly key: CkObject
-      readonly pin?: PinSource
-    }
-  | {
-      readonly type: 'verify'
-      readonly mechanism: SignatureMechanism
-      readonly key: CkObject
-      readonly signature: Uint8Array
-    }
-  | { readonly type: 'encrypt'; readonly mechanism: CipherMechanism; readonly key: CkObject }
-  | {
-      readonly type: 'decrypt'
-      readonly mechanism: CipherMechanism
-      readonly key: CkObject
-      readonly pin?: PinSource
-    }
-
-/** An operation as `Session.begin` takes it: with any mechanism, and C gives the signature with the last call. */
-export type RawOperationSpec =
-  | { readonly type: 'digest'; readonly mechanism: RawMechanism }
-  | {
-      readonly type: KeyPurpose
-      readonly mechanism: RawMechanism
-      readonly key: CkObject
-      readonly pin?: PinSource
-      readonly signature?: Uint8Array
-    }
-
-/** What may run beside an operation over the same source, in `Session.together`. */
-export type PartnerOf<S extends OperationSpec> = Extract<
-  OperationSpec,
-  { readonly type: Partners[S['type']] }
->
-
-/** `operationPairs`, as types. */
-interface Partners {
-  readonly digest: 'encrypt' | 'decrypt'
-  readonly encrypt: 'digest' | 'sign'
-  readonly decrypt: 'digest' | 'verify'
-  readonly sign: 'encrypt'
-  readonly verify: 'decrypt'
-}
-
-/** What an operation ends in: digest, signature, the output of a cipher; true if the signature fits. */
-export type ResultOf<S extends OperationSpec> = S extends { readonly type: 'verify' } ? true : Uint8Array
 
 /** Options of every operation. */
 export interface OperationOptions {
@@ -162,6 +107,7 @@ export class Session extends Closable implements ContextSession {
   readonly #parts: SessionParts
   readonly #context: TokenContext
   readonly #engine: OperationEngine
+  readonly #init: Init
   readonly #isOpen = new BehaviorSubject(true)
   /** Ends the dialogs of logins under way. */
   readonly #logins = new Set<Cancellation>()
@@ -178,6 +124,13 @@ export class Session extends Closable implements ContextSession {
     this.#engine = new OperationEngine({
       dual: () => policy.dualOperations,
       oneCallWhileActive: policy.oneCallWhileActive,
+    })
+    this.#init = new Init({
+      context,
+      onDemand: policy.login === 'on-demand',
+      now: parts.now,
+      pin: () => this.#pinSource,
+      naming: (pin) => this.#naming(pin),
     })
     this.ended = new Promise((resolve) => {
       this.#tellEnd = resolve
@@ -376,6 +329,26 @@ export class Session extends Closable implements ContextSession {
     return this.#single({ type: 'verify', mechanism, key, signature }, data, options)
   }
 
+  /** C_SignRecover: ends in a signature from which `verifyRecover` gives the data back. The data must fit the key. */
+  signRecover(
+    mechanism: RecoverMechanism,
+    key: CkObject,
+    data: DataSource,
+    options: KeyOptions = {},
+  ): Operation<Uint8Array> {
+    return this.#single({ type: 'sign-recover', mechanism, key, ...pinOf(options) }, data, options)
+  }
+
+  /** C_VerifyRecover, in software: ends in the data that were signed, errors with CKR_SIGNATURE_INVALID if there are none. */
+  verifyRecover(
+    mechanism: RecoverMechanism,
+    key: CkObject,
+    signature: DataSource,
+    options: OperationOptions = {},
+  ): Operation<Uint8Array> {
+    return this.#single({ type: 'verify-recover', mechanism, key }, signature, options)
+  }
+
   /** C_Encrypt: tells `output` as it comes, ends in all of it (`MAX_RESULT_BYTES` at most). */
   encrypt(
     mechanism: CipherMechanism,
@@ -442,7 +415,7 @@ export class Session extends Closable implements ContextSession {
       asked.map(({ type }) => type),
       onConflict,
     )
-    const wanted = asked.map((spec) => this.#prepare(spec, false))
+    const wanted = asked.map((spec) => this.#init.operation(spec, false))
     const { operations, announce } = this.#engine.begin(wanted, onConflict)
     for (const each of operations) {
       each.explain = (error) => {
@@ -456,20 +429,17 @@ export class Session extends Closable implements ContextSession {
   }
 
   /** C_GenerateRandom: from the card if it has a generator, else from the platform's. At most 16 MiB. */
-  async random(bytes: number): Promise<Uint8Array> {
-    this.#check()
-    if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_RANDOM_BYTES)
-      throw new CryptokiError(CKR.ARGUMENTS_BAD, {
-        detail: `random: the number of bytes must be between 0 and ${MAX_RANDOM_BYTES}`,
-      })
-    this.#engine.checkOneCall()
-    const { token } = this.#context
-    if (token.random === undefined) return this.#parts.randomBytes(bytes)
-    try {
-      return await token.random(bytes)
-    } catch (error) {
-      throw this.#translate(error)
-    }
+  random(bytes: number): Operation<Uint8Array> {
+    return this.#oneCall(() => {
+      if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_RANDOM_BYTES)
+        throw new CryptokiError(CKR.ARGUMENTS_BAD, {
+          detail: `random: the number of bytes must be between 0 and ${MAX_RANDOM_BYTES}`,
+        })
+      const { token } = this.#context
+      const run = async ({ transmitOptions }: Progress): Promise<Uint8Array> =>
+        token.random === undefined ? this.#parts.randomBytes(bytes) : token.random(bytes, transmitOptions)
+      return { endsOnLogout: false, run }
+    })
   }
 
   /** C_SessionCancel: ends the active operations of these types, all if none is named; their streams error. */
@@ -496,12 +466,12 @@ export class Session extends Closable implements ContextSession {
   }
 
   get usesPrivateKey(): boolean {
-    return this.#engine.operations.some(({ type, endsOnLogout }) => endsOnLogout && type !== 'search')
+    return this.#engine.usesPrivateKey
   }
 
   /** The user logged out: private keys and searches end, the rest goes on. */
   loggedOut(): void {
-    this.#engine.cancel((each) => each.endsOnLogout, new CryptokiError(CKR.USER_NOT_LOGGED_IN))
+    this.#engine.loggedOut(new CryptokiError(CKR.USER_NOT_LOGGED_IN))
   }
 
   #finish(error: CryptokiError, reason: CryptokiError | undefined): void {
@@ -522,7 +492,7 @@ export class Session extends Closable implements ContextSession {
     return this.#context.translate(error)
   }
 
-  #single<S extends OperationSpec>(
+  #single<S extends OperationSpec | RecoverSpec>(
     spec: S,
     data: DataSource,
     options: OperationOptions,
@@ -538,7 +508,7 @@ export class Session extends Closable implements ContextSession {
   ): Operation<unknown> {
     const given = dataAtCall(data)
     return this.#begun(specs, options, (own) => {
-      const wanted = own.map((spec) => this.#prepare(spec, true))
+      const wanted = own.map((spec) => this.#init.operation(spec, true))
       // Last of what can be refused: an Init that fails for another reason leaves the source as it is.
       const open = claimSource(given)
       return {
@@ -571,7 +541,7 @@ export class Session extends Closable implements ContextSession {
   #stream(spec: RawOperationSpec, options: CipherStreamOptions): CipherStream {
     return cipherStream((move, signal) =>
       this.#begun([spec], options, ([own]) => ({
-        wanted: [this.#prepare(own as RawOperationSpec, true)],
+        wanted: [this.#init.operation(own as RawOperationSpec, true)],
         run: ([active], progress) => move(active as ActiveOperation, progress),
       })).result({ signal, onEvent: (options as CipherStreamOptions | null)?.onEvent }),
     )
@@ -615,6 +585,27 @@ export class Session extends Closable implements ContextSession {
     )
   }
 
+  /**
+   * A function of one call, as an operation that is never active: it can be aborted and tells its phases, and what ends the
+   * session or the login ends it.
+   */
+  #oneCall<T>(prepare: () => PreparedCall<T>): Operation<T> {
+    return operation(
+      (): Started<T> => {
+        this.#check()
+        this.#engine.checkOneCall()
+        const prepared = prepare()
+        const call = this.#engine.call(prepared.endsOnLogout, () => prepared.end?.())
+        return {
+          operations: [call],
+          failed: (error) => this.#context.keyFailed(error),
+          run: (progress) => prepared.run(progress),
+        }
+      },
+      (error) => this.#translate(error),
+    )
+  }
+
   /** For `onConflict: 'wait'`. */
   #queue(types: readonly OperationType[]): WaitingLine {
     return {
@@ -622,86 +613,6 @@ export class Session extends Closable implements ContextSession {
       wait: (begin, refuse) => this.#engine.wait(types, begin, refuse),
     }
   }
-
-  /** Init of one operation, but for its place. `asks`: a person must be there to ask, because nobody will call `login` meanwhile. */
-  #prepare(spec: RawOperationSpec, asks: boolean): WantedOperation {
-    if (spec.type === 'digest') {
-      const name = digestMechanism(spec.mechanism.type)
-      if (name === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
-      checkParameters(spec.mechanism)
-      return { type: 'digest', endsOnLogout: false, work: new DigestWork(name) }
-    }
-    const { key, mechanism, type } = spec
-    if (!(key instanceof CkObject)) {
-      throw new CryptokiError(CKR.KEY_HANDLE_INVALID, {
-        detail: `${type}: no key was given; the search found none`,
-      })
-    }
-    const source = key.sourceFor(this.#context, CKR.KEY_HANDLE_INVALID)
-    const usable = this.#usableKey(key, source, type, mechanism)
-    checkParameters(mechanism)
-    const use = usable.use(type, mechanism)
-    checkSize(key, this.#context.token.mechanisms.get(mechanism.type))
-    if (key.attributes[uses[type].attribute] !== true) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
-    const given = spec.pin ?? this.#pinSource
-    if (given !== undefined && typeof given !== 'function')
-      throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${type}: the PIN source is not a function` })
-    const onDemand = this.#parts.policy.login === 'on-demand'
-    const isLoggedIn = this.#context.user === CKU.USER
-    if (key.isPrivate && !isLoggedIn && !onDemand) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-    // Nobody could be asked for the PIN of this very use.
-    const needs = use.access?.needs ?? 'nothing'
-    const mustAsk = needs === 'context-pin' || (needs === 'login' && !isLoggedIn)
-    if (asks && mustAsk && given === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-    const work = new KeyWork(use, {
-      context: this.#context,
-      pin: given && this.#naming(given),
-      onDemand,
-      now: this.#parts.now,
-    })
-    return { type, endsOnLogout: key.isPrivate, work }
-  }
-
-  /** The one path to a key, whatever it is for: the token's own, or the software that all public keys share. */
-  #usableKey(
-    key: CkObject,
-    source: Partial<UsableKey>,
-    purpose: KeyPurpose,
-    { type }: RawMechanism,
-  ): UsableKey {
-    const { flag, keyClass } = uses[purpose]
-    const own = key.attributes[CKA.CLASS]
-    if (own === CKO.PRIVATE_KEY && ((this.#context.token.mechanisms.get(type)?.flags ?? 0) & flag) === 0)
-      throw new CryptokiError(CKR.MECHANISM_INVALID)
-    if (own !== keyClass && own !== CKO.SECRET_KEY) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
-    return source.use === undefined ? publicKey(key.attributes) : (source as UsableKey)
-  }
-}
-
-interface UseRules {
-  /** The attribute that allows it. */
-  readonly attribute: keyof AttributeTypes
-  /** The flag of a mechanism that has it. */
-  readonly flag: number
-  /** Whose part it is; a secret key takes both. */
-  readonly keyClass: CKO
-}
-
-const [own, open] = [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY]
-const uses: Readonly<Record<KeyPurpose, UseRules>> = {
-  encrypt: { attribute: CKA.ENCRYPT, flag: CKF.ENCRYPT, keyClass: open },
-  decrypt: { attribute: CKA.DECRYPT, flag: CKF.DECRYPT, keyClass: own },
-  sign: { attribute: CKA.SIGN, flag: CKF.SIGN, keyClass: own },
-  'sign-recover': { attribute: CKA.SIGN_RECOVER, flag: CKF.SIGN_RECOVER, keyClass: own },
-  verify: { attribute: CKA.VERIFY, flag: CKF.VERIFY, keyClass: open },
-  'verify-recover': { attribute: CKA.VERIFY_RECOVER, flag: CKF.VERIFY_RECOVER, keyClass: open },
-}
-
-/** What the token tells of its mechanisms holds for its own private keys. */
-function checkSize(key: CkObject, info: MechanismInfo | undefined): void {
-  const { [CKA.MODULUS_BITS]: keyBits, [CKA.CLASS]: keyClass } = key.attributes
-  if (keyClass !== CKO.PRIVATE_KEY || keyBits === undefined || !info?.maxKeyBits) return
-  if (keyBits < info.minKeyBits || keyBits > info.maxKeyBits) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
 }
 
 function stateOf(user: LoginUser | undefined, readWrite: boolean): CKS {
@@ -733,6 +644,20 @@ interface Prepared<T> {
   run(operations: readonly ActiveOperation[], progress: Progress): Promise<T>
 }
 
+/** The operations that are in no pair. */
+type RecoverSpec = Extract<RawOperationSpec, { readonly type: KeyOperationType }> & {
+  readonly type: 'sign-recover' | 'verify-recover'
+}
+
+/** The same of a function of one call. */
+export interface PreparedCall<T> {
+  /** It holds a private key. */
+  readonly endsOnLogout: boolean
+  run(progress: Progress): Promise<T>
+  /** It has ended, however that came. */
+  end?(): void
+}
+
 /** Options may be left out; anything but an object is a mistake, such as a PIN source that is not within one. */
 function checkOptions(options: unknown): void {
   if (typeof options !== 'object' || options === null) throw badOption('options')
@@ -758,57 +683,4 @@ function checkHandle(object: unknown, context: TokenContext): void {
       detail: 'no object was given; the search found none',
     })
   object.sourceFor(context, CKR.OBJECT_HANDLE_INVALID)
-}
-
-/** A copy of what an operation is asked for. Throws CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID. */
-function specAtCall(spec: RawOperationSpec): RawOperationSpec {
-  if (
-    typeof spec !== 'object' ||
-    spec === null ||
-    !(spec.type === 'digest' || Object.hasOwn(uses, spec.type))
-  )
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, {
-      detail: "an operation must be an object such as { type: 'digest', mechanism }",
-    })
-  const own = { ...spec, mechanism: mechanismAtCall(spec.mechanism) }
-  if (own.type !== 'verify' || !('signature' in own)) return own
-  if (!isByteSource(own.signature))
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'verify: the signature is not a Uint8Array' })
-  return { ...own, signature: copyOf(own.signature) }
-}
-
-/** Pulls the source through the operations. In a pair, a decryption feeds its other half; else both see the source. */
-async function run(
-  specs: readonly RawOperationSpec[],
-  operations: readonly ActiveOperation[],
-  open: () => Chunks,
-  progress: Progress,
-): Promise<readonly unknown[]> {
-  // Before anything is waited for: a source that pushes would push into nothing.
-  const chunks = open()
-  try {
-    const outputs = specs.map(({ type }) => new Output(type, progress))
-    const feederAt = specs.length > 1 ? specs.findIndex(({ type }) => type === 'decrypt') : -1
-    const all = operations.map((_, at) => at)
-    const others = all.filter((at) => at !== feederAt)
-    const feed = async (at: number, chunk: Uint8Array): Promise<Uint8Array> =>
-      (outputs[at] as Output).put(await (operations[at] as ActiveOperation).update(chunk, { progress }))
-    const update = async (step: Uint8Array): Promise<void> => {
-      const fed = feederAt < 0 ? step : await feed(feederAt, step)
-      for (const at of others) await feed(at, fed)
-    }
-    for await (const step of stepsOf(chunks, progress)) await update(step)
-    // One after the other, and what a decryption puts out last before what is made of it: both may need the card.
-    for (const at of feederAt < 0 ? all : [feederAt, ...others]) {
-      progress.check()
-      const spec = specs[at] as RawOperationSpec
-      const signature = 'signature' in spec ? { signature: spec.signature } : {}
-      const last = await (operations[at] as ActiveOperation).final({ progress, ...signature })
-      ;(outputs[at] as Output).put(last)
-      if (at === feederAt && last.length > 0) for (const other of others) await feed(other, last)
-    }
-    return outputs.map((output) => output.result)
-  } finally {
-    chunks.stop()
-  }
 }

@@ -9,7 +9,7 @@ import {
   type CkObject,
   CKR,
   type CryptokiError,
-  type KeyPurpose,
+  type KeyOperationType,
   type RawOperationSpec,
 } from '@webtoki/cryptoki'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -22,7 +22,7 @@ const purposes = {
   decrypt: CKF.DECRYPT,
   'sign-recover': CKF.SIGN_RECOVER,
   'verify-recover': CKF.VERIFY_RECOVER,
-} as const satisfies Record<KeyPurpose, number>
+} as const satisfies Record<KeyOperationType, number>
 
 /** Whatever parameters the mechanism may want. */
 const parameters = [
@@ -77,7 +77,7 @@ describe('C_GetMechanismInfo of a PIV token', () => {
       const works = Object.keys(purposes).filter((purpose) =>
         keys.some((key) =>
           parameters.some((each) =>
-            begins({ type: purpose as KeyPurpose, mechanism: { type, ...each }, key }),
+            begins({ type: purpose as KeyOperationType, mechanism: { type, ...each }, key }),
           ),
         ),
       )

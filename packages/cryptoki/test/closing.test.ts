@@ -24,7 +24,7 @@ it('after the library is closed every call is CKR_CRYPTOKI_NOT_INITIALIZED', asy
     () => session.digest(sha256, message).result(),
     () => session.sign(rsa, key, message).result(),
     () => made.result(),
-    () => session.random(4),
+    () => session.random(4).result(),
     () => session.createObject({}),
     async () => session.destroyObject(key),
     async () => session.getAttributes(key, CKA.CLASS),
