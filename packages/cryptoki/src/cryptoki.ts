@@ -5,10 +5,17 @@ import { combineLatest, map, type Observable, of, shareReplay, switchMap } from 
 import { platformRandomBytes } from './random.ts'
 import type { SessionPolicy } from './session.ts'
 import { CardPlace, type Slot, type SlotSettings } from './slot.ts'
-import type { TokenDriver } from './token.ts'
+import type { Token, TokenDriver } from './token.ts'
+
+/** What the standard leaves to the token. */
+type ByToken = 'dualOperations' | 'oneCallWhileActive'
 
 /** What a library is made of. */
-export interface CryptokiOptions extends Partial<SessionPolicy> {
+export interface CryptokiOptions extends Partial<Omit<SessionPolicy, ByToken>> {
+  /** For all tokens, or for each. Default: true. */
+  readonly dualOperations?: boolean | ((token: Token) => boolean)
+  /** For all tokens, or for each. Default: 'reject'. */
+  readonly oneCallWhileActive?: 'reject' | 'allow' | ((token: Token) => 'reject' | 'allow')
   readonly sources: readonly SlotSource[]
   /** Which applications of cards are known. A card's tokens are in the order of these. */
   readonly drivers: readonly TokenDriver[]
@@ -36,12 +43,12 @@ export class Cryptoki extends Closable {
       randomBytes: options.randomBytes ?? platformRandomBytes,
       now: options.now ?? Date.now,
       isClosed: () => this.#isClosed,
-      policy: {
+      policyFor: (token) => ({
         onConflict: options.onConflict ?? 'reject',
-        oneCallWhileActive: options.oneCallWhileActive ?? 'reject',
+        oneCallWhileActive: forToken(options.oneCallWhileActive, token) ?? 'reject',
         login: options.login ?? 'explicit',
-        dualOperations: options.dualOperations ?? true,
-      },
+        dualOperations: forToken(options.dualOperations, token) ?? true,
+      }),
     }
     const lists = this.#sources.map((source) => source.slots$)
     const joined = lists.length === 0 ? of([]) : combineLatest(lists)
@@ -82,4 +89,11 @@ export class Cryptoki extends Closable {
     await Promise.allSettled(this.#sources.map(async (source) => source.close()))
     for (const place of this.#places.values()) place.end()
   }
+}
+
+function forToken<T extends boolean | string>(
+  setting: T | ((token: Token) => T) | undefined,
+  token: Token,
+): T | undefined {
+  return typeof setting === 'function' ? setting(token) : setting
 }

@@ -47,7 +47,7 @@ export interface OutputOptions {
   /** Size of the caller's buffer, in bytes. Too small: CKR_BUFFER_TOO_SMALL, nothing is lost, and the call can be repeated. */
   readonly maxBytes?: number
   /** What a verification verifies. */
-  readonly signature?: Uint8Array
+  readonly signature?: Uint8Array | undefined
   /** Told of phases. Default: nobody. */
   readonly progress?: Progress
 }

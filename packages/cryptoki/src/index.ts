@@ -1,4 +1,5 @@
 /** PKCS#11 in TypeScript: slots, tokens, sessions, objects, and operations that are awaited or followed as streams. The drivers have entries of their own. */
+export type { ActiveSearch } from './active-search.ts'
 export * from './attributes.ts'
 export type { CipherStream } from './cipher-stream.ts'
 export { type CertificateFields, decodeX509, type KeyUsage } from './certificate.ts'
@@ -12,11 +13,18 @@ export { ActiveOperation, type OutputOptions } from './engine.ts'
 export type * from './key-use.ts'
 export { Operation, type ResultOptions } from './operation.ts'
 export * from './operation-rules.ts'
-export type { OperationSpec, PartnerOf, RawOperationSpec, ResultOf } from './operation-spec.ts'
+export type {
+  OperationSpec,
+  PartnerOf,
+  RawOperationSpec,
+  ResultOf,
+  SignatureSource,
+} from './operation-spec.ts'
 export { MAX_RESULT_BYTES } from './output.ts'
 export type { PinAnswer, PinRequest, PinSource } from './pin.ts'
 export { type OperationEvent, Progress } from './progress.ts'
 export {
+  type CancellingSpec,
   type CipherStreamOptions,
   type KeyOptions,
   type LoginOptions,

@@ -20,19 +20,19 @@ import { type Chunks, stepsOf } from './source.ts'
 
 /** One operation, told as data: what `Session.together` takes two of. */
 export type OperationSpec =
-  | { readonly type: 'digest'; readonly mechanism: DigestMechanism }
-  | {
+  | ({ readonly type: 'digest'; readonly mechanism: DigestMechanism } & Headed)
+  | ({
       readonly type: 'sign'
       readonly mechanism: SignatureMechanism
       readonly key: CkObject
       readonly pin?: PinSource
-    }
-  | {
+    } & Headed)
+  | ({
       readonly type: 'verify'
       readonly mechanism: SignatureMechanism
       readonly key: CkObject
-      readonly signature: Uint8Array
-    }
+      readonly signature: SignatureSource
+    } & Headed)
   | { readonly type: 'encrypt'; readonly mechanism: CipherMechanism; readonly key: CkObject }
   | {
       readonly type: 'decrypt'
@@ -41,16 +41,25 @@ export type OperationSpec =
       readonly pin?: PinSource
     }
 
+/** The signature that is verified, or a promise of it, as for one that follows the data: it is awaited when they are complete. */
+export type SignatureSource = Uint8Array | PromiseLike<Uint8Array>
+
+/** Of the half of a pair that sees more than the other. */
+interface Headed {
+  /** Digested, signed or verified before the source, such as the header of a file whose rest is encrypted. */
+  readonly header?: Uint8Array | undefined
+}
+
 /** An operation as `Session.begin` takes it: with any mechanism, and C gives the signature with the last call. */
 export type RawOperationSpec =
-  | { readonly type: 'digest'; readonly mechanism: RawMechanism }
-  | {
+  | ({ readonly type: 'digest'; readonly mechanism: RawMechanism } & Headed)
+  | ({
       readonly type: KeyOperationType
       readonly mechanism: RawMechanism
       readonly key: CkObject
       readonly pin?: PinSource
-      readonly signature?: Uint8Array
-    }
+      readonly signature?: SignatureSource
+    } & Headed)
 
 /** What may run beside an operation over the same source, in `Session.together`. */
 export type PartnerOf<S extends OperationSpec> = Extract<
@@ -78,11 +87,29 @@ export function specAtCall(spec: RawOperationSpec): RawOperationSpec {
     throw new CryptokiError(CKR.ARGUMENTS_BAD, {
       detail: "an operation must be an object such as { type: 'digest', mechanism }",
     })
-  const own = { ...spec, mechanism: mechanismAtCall(spec.mechanism) }
+  const { header } = spec
+  if (header !== undefined && !isByteSource(header)) throw badMember(spec.type, 'header')
+  const own = { ...spec, mechanism: mechanismAtCall(spec.mechanism), header: header && copyOf(header) }
   if (own.type !== 'verify' || !('signature' in own)) return own
-  if (!isByteSource(own.signature))
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'verify: the signature is not a Uint8Array' })
-  return { ...own, signature: copyOf(own.signature) }
+  return { ...own, signature: signatureAtCall(own.signature) }
+}
+
+/** Bytes are copied now, promised ones when they are there. */
+function signatureAtCall(signature: unknown): SignatureSource {
+  if (isByteSource(signature)) return copyOf(signature)
+  if (typeof (signature as PromiseLike<unknown> | null | undefined)?.then !== 'function')
+    throw badMember('verify', 'signature')
+  const promised = Promise.resolve(signature as PromiseLike<unknown>).then((bytes) => {
+    if (!isByteSource(bytes)) throw badMember('verify', 'signature')
+    return copyOf(bytes)
+  })
+  // An operation that ends before its data are complete never asks for it.
+  promised.catch(() => {})
+  return promised
+}
+
+function badMember(type: string, name: string): CryptokiError {
+  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${type}: the ${name} is not a Uint8Array` })
 }
 
 /** Pulls the source through the operations. In a pair, a decryption feeds its other half; else both see the source. */
@@ -105,13 +132,18 @@ export async function run(
       const fed = feederAt < 0 ? step : await feed(feederAt, step)
       for (const at of others) await feed(at, fed)
     }
+    for (const at of all) {
+      const { header } = specs[at] as RawOperationSpec
+      if (header !== undefined) await feed(at, header)
+    }
     for await (const step of stepsOf(chunks, progress)) await update(step)
     // One after the other, and what a decryption puts out last before what is made of it: both may need the card.
     for (const at of feederAt < 0 ? all : [feederAt, ...others]) {
       progress.check()
       const spec = specs[at] as RawOperationSpec
-      const signature = 'signature' in spec ? { signature: spec.signature } : {}
-      const last = await (operations[at] as ActiveOperation).final({ progress, ...signature })
+      const signature = 'signature' in spec ? await spec.signature : undefined
+      progress.check()
+      const last = await (operations[at] as ActiveOperation).final({ progress, signature })
       ;(outputs[at] as Output).put(last)
       if (at === feederAt && last.length > 0) for (const other of others) await feed(other, last)
     }

@@ -1,11 +1,13 @@
 /** How far an operation is, and the signal that ends it. */
 import type { TransmitOptions, WaitReason } from '@webtoki/apdu'
 import { Cancellation } from './cancellation.ts'
+import type { CkObject } from './object.ts'
 
 /** What a running operation tells; the last event is `done`. */
 export type OperationEvent<T> =
   | { readonly phase: 'collecting'; readonly bytes: number }
   | { readonly phase: 'output'; readonly chunk: Uint8Array }
+  | { readonly phase: 'found'; readonly object: CkObject }
   | { readonly phase: 'awaiting-pin' }
   | { readonly phase: 'awaiting-pin-pad' }
   | { readonly phase: 'awaiting-touch' }

@@ -1,5 +1,5 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
-import type { AbortSignalLike } from '@webtoki/apdu'
+import { type AbortSignalLike, copyOf, isByteSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import {
   BehaviorSubject,
@@ -10,11 +10,12 @@ import {
   Subject,
   takeWhile,
 } from 'rxjs'
+import { ActiveSearch } from './active-search.ts'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
 import type { Cancellation } from './cancellation.ts'
 import { type CipherStream, cipherStream } from './cipher-stream.ts'
 import { CKA, CKR, CKS, CKU } from './constants.ts'
-import { type ActiveOperation, OperationEngine, type WantedOperation } from './engine.ts'
+import { type ActiveOperation, OperationEngine, type OutputOptions, type WantedOperation } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import { Init } from './init.ts'
 import type { KeyOperationType } from './key-use.ts'
@@ -29,6 +30,7 @@ import {
   type RawOperationSpec,
   type ResultOf,
   run,
+  type SignatureSource,
   specAtCall,
 } from './operation-spec.ts'
 import type { PinSource } from './pin.ts'
@@ -231,7 +233,7 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_FindObjects: the objects that fit every attribute of the template. Reads from the card only what the template
+   * C_FindObjects: the objects that fit every attribute of the template, told as `found` one by one. Reads from the card only what the template
    * leaves open; name CLASS and ID, and one certificate at most is read. To find the best of several, ask for one after
    * the other (`max: 1`, then `after` that one), and stop at the first that will do.
    */
@@ -251,14 +253,51 @@ export class Session extends Closable implements ContextSession {
       ['search'],
       () => ({
         wanted: [{ type: 'search', endsOnLogout: true }],
-        run: (_operations, progress) => {
+        run: async (_operations, progress) => {
           progress.tell({ phase: 'awaiting-card', why: 'working' })
-          const own = { ...progress.transmitOptions, ...which, check: () => progress.check() }
-          return this.#context.find(fitting, this.#showsPrivate, own)
+          const found: CkObject[] = []
+          const { max = Infinity } = which
+          if (max === 0) return found
+          for await (const object of this.#find(fitting, which, progress)) {
+            progress.check()
+            found.push(object)
+            progress.tell({ phase: 'found', object })
+            if (found.length >= max) break
+          }
+          return found
         },
       }),
       options,
     )
+  }
+
+  /**
+   * C_FindObjectsInit, for a caller that asks for the objects itself, some at a time. Throws what an Init refuses; it is
+   * active until `final` is called.
+   */
+  beginSearch(template: Attributes = {}, options: FindOptions = {}): ActiveSearch {
+    this.#check()
+    const onConflict = conflictOf(this.#parts.policy.onConflict)
+    this.#engine.admit(['search'], onConflict)
+    const fitting = templateAtCall(template)
+    const which = findOptionsAtCall(options)
+    const { operations, announce } = this.#engine.begin([{ type: 'search', endsOnLogout: true }], onConflict)
+    const search = new ActiveSearch(
+      operations[0] as ActiveOperation,
+      (progress) => this.#find(fitting, which, progress),
+      (error) => this.#translate(error),
+    )
+    announce()
+    return search
+  }
+
+  #find(
+    template: Attributes,
+    which: FindOptions,
+    progress: Progress,
+  ): AsyncGenerator<CkObject, void, undefined> {
+    const options = { ...progress.transmitOptions, ...which }
+    return this.#context.find(template, this.#showsPrivate, options)
   }
 
   /** C_GetAttributeValue. Throws CKR_OBJECT_HANDLE_INVALID, and CKR_ATTRIBUTE_TYPE_INVALID if one is missing. */
@@ -323,7 +362,7 @@ export class Session extends Closable implements ContextSession {
     mechanism: SignatureMechanism,
     key: CkObject,
     data: DataSource,
-    signature: Uint8Array,
+    signature: SignatureSource,
     options: OperationOptions = {},
   ): Operation<true> {
     return this.#single({ type: 'verify', mechanism, key, signature }, data, options)
@@ -405,10 +444,29 @@ export class Session extends Closable implements ContextSession {
 
   /**
    * Init of one operation, or of two that make a pair, for a caller that drives it call by call, as C functions do. It is
-   * synchronous and complete; the data come with the calls of what it returns.
+   * synchronous and complete; the data come with the calls of what it returns. A mechanism of null cancels the active
+   * operation of that type instead (PKCS#11 v3.0, 5.8.1), and throws CKR_ARGUMENTS_BAD if there is none.
    */
-  begin(...specs: readonly RawOperationSpec[]): readonly ActiveOperation[] {
+  begin(...specs: readonly (RawOperationSpec | CancellingSpec)[]): readonly ActiveOperation[] {
     this.#check()
+    if (specs.some((spec) => spec?.mechanism === null)) {
+      this.#cancelBy(specs as readonly CancellingSpec[])
+      return []
+    }
+    return this.#begin(specs as readonly RawOperationSpec[])
+  }
+
+  #cancelBy(specs: readonly CancellingSpec[]): void {
+    const [spec, ...others] = specs
+    const type = spec?.type
+    if (type === undefined || others.length > 0 || !this.active.includes(type))
+      throw new CryptokiError(CKR.ARGUMENTS_BAD, {
+        detail: 'the mechanism is null, and nothing can be cancelled',
+      })
+    this.cancel([type])
+  }
+
+  #begin(specs: readonly RawOperationSpec[]): readonly ActiveOperation[] {
     const asked = specs.map(specAtCall)
     const onConflict = conflictOf(this.#parts.policy.onConflict)
     this.#engine.admit(
@@ -426,6 +484,31 @@ export class Session extends Closable implements ContextSession {
     }
     announce()
     return operations
+  }
+
+  /**
+   * C_DigestEncryptUpdate, C_SignEncryptUpdate, C_DecryptDigestUpdate, C_DecryptVerifyUpdate, over two operations of `begin`
+   * in any order. Resolves to the cipher's output. The other half gets nothing unless the cipher has given its output: after
+   * CKR_BUFFER_TOO_SMALL the call can be repeated. Rejects with CKR_OPERATION_NOT_INITIALIZED, and harms neither, unless
+   * both are active in this session.
+   */
+  async updateTogether(
+    operations: readonly [ActiveOperation, ActiveOperation],
+    chunk: Uint8Array,
+    options: OutputOptions = {},
+  ): Promise<Uint8Array> {
+    this.#check()
+    if (!isByteSource(chunk)) throw badOption('the chunk')
+    const own = copyOf(chunk)
+    const active = this.#engine.operations
+    const cipher = operations.find(({ type }) => type === 'encrypt' || type === 'decrypt')
+    const other = operations.find((each) => each !== cipher)
+    const areActive = operations.every((each) => active.includes(each))
+    if (cipher === undefined || other === undefined || !areActive)
+      throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
+    const output = await cipher.update(own, options)
+    await other.update(cipher.type === 'decrypt' ? output : own)
+    return output
   }
 
   /** C_GenerateRandom: from the card if it has a generator, else from the platform's. At most 16 MiB. */
@@ -642,6 +725,12 @@ const nobody: PinSource = ({ pinPad }) => {
 interface Prepared<T> {
   readonly wanted: readonly WantedOperation[]
   run(operations: readonly ActiveOperation[], progress: Progress): Promise<T>
+}
+
+/** C_SignInit and others with a mechanism of NULL. */
+export interface CancellingSpec {
+  readonly type: Exclude<OperationType, 'search'>
+  readonly mechanism: null
 }
 
 /** The operations that are in no pair. */

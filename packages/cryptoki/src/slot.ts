@@ -33,7 +33,7 @@ export interface SessionOptions {
 /** What every slot of one library shares. */
 export interface SlotSettings {
   readonly drivers: readonly TokenDriver[]
-  readonly policy: SessionPolicy
+  readonly policyFor: (token: Token) => SessionPolicy
   readonly randomBytes: (bytes: number) => Uint8Array
   readonly now: () => number
   /** True once the library is closed. */
@@ -182,7 +182,7 @@ export class Slot {
       const usesPinPad = card.pad.isUsable && user.format.padTemplate !== undefined
       return sealed({
         ...description,
-        flags: flagsOf(token, { usesPinPad, dual: this.#place.settings.policy.dualOperations }),
+        flags: flagsOf(token, { usesPinPad, dual: this.#place.settings.policyFor(token).dualOperations }),
         minPinBytes: user.format.minBytes,
         maxPinBytes: user.format.maxBytes,
       })
@@ -210,11 +210,11 @@ export class Slot {
     const { card, token } = open
     if (card.ended !== undefined) throw toCryptokiError(card.ended.cause, 'slot')
     const { application = defaultApplication, readWrite = false, pin } = options
-    const { policy, randomBytes, now, isClosed } = this.#place.settings
+    const { policyFor, randomBytes, now, isClosed } = this.#place.settings
     return new Session({
       context: card.contextOf(token, application),
       readWrite: readWrite === true,
-      policy,
+      policy: policyFor(token),
       pin,
       randomBytes,
       now,

@@ -248,36 +248,36 @@ export class TokenContext implements HandleScope {
   }
 
   /**
-   * Loads only what the known attributes leave open. An object that the card will not give, or gives in pieces, hides
-   * none of the others. Rejects with why it cannot be had if it is asked for by its CKA_ID, or if nothing else fits: that
-   * the card has none would not be true.
+   * Loads only what the known attributes leave open, one object after the other as they are asked for. An object that the
+   * card will not give, or gives in pieces, hides none of the others. Throws why it cannot be had if it is asked for by its
+   * CKA_ID, or if nothing else fits: that the card has none would not be true.
    */
-  async find(
+  async *find(
     template: Attributes,
     showPrivate: boolean,
-    options: TransmitOptions & FindOptions & { readonly check: () => void },
-  ): Promise<readonly CkObject[]> {
-    const { max = Infinity, after, onUnreadable } = options
+    options: TransmitOptions & Pick<FindOptions, 'after' | 'onUnreadable'>,
+  ): AsyncGenerator<CkObject, void, undefined> {
+    const { after, onUnreadable } = options
     const sources = [...this.#sessionObjects.keys(), ...this.token.objects()]
     const begin =
       after === undefined ? 0 : sources.indexOf(after.sourceFor(this, CKR.OBJECT_HANDLE_INVALID)) + 1
-    const found: CkObject[] = []
+    let hasFound = false
     let failed: { readonly error: unknown } | undefined
     for (const source of sources.slice(begin)) {
-      if (found.length >= max) break
+      let attributes: Attributes | undefined
       try {
-        const attributes = await this.#fitting(source, template, showPrivate, options)
-        if (attributes !== undefined) found.push(this.#handleOf(source, attributes))
+        attributes = await this.#fitting(source, template, showPrivate, options)
       } catch (error) {
         const isObjects = isSmartcardError(error, 'card/status', 'wire/malformed')
         if (!isObjects || template[CKA.ID] !== undefined) throw error
         failed ??= { error }
         onUnreadable?.(this.translate(error))
       }
-      options.check()
+      if (attributes === undefined) continue
+      hasFound = true
+      yield this.#handleOf(source, attributes)
     }
-    if (found.length === 0 && failed !== undefined) throw failed.error
-    return found
+    if (!hasFound && failed !== undefined) throw failed.error
   }
 
   /** The attributes of an object that fits; undefined: it does not. */

@@ -353,7 +353,8 @@ export class Webtoki extends Closable {
     try {
       const running = work(({ phase }) => {
         // The card is done before the work is: what is made of its signature comes after. A login has no document.
-        if (phase === 'done' || phase === 'output' || (phase === 'collecting' && what === 'login')) return
+        if (phase === 'done' || phase === 'output' || phase === 'found') return
+        if (phase === 'collecting' && what === 'login') return
         tell(phase)
       })
       const value = await untilAborted(running, options.signal)
