@@ -5,6 +5,7 @@ import type { Counts, Level } from './counted-card.ts'
 import { bundleSize, entries } from './bundle-size.ts'
 import { demoPage } from './demo-page.ts'
 import { digestThroughput } from './digest-throughput.ts'
+import { sessionThroughput } from './session-throughput.ts'
 import { driverTime, exchanges } from './driver-time.ts'
 import { manySigners } from './many-signers.ts'
 import { scenarios } from './scenarios.ts'
@@ -63,6 +64,20 @@ console.log(
     `${Math.round(throughput.hashWasm)} MB/s (ratio ${digestRatio}), node:crypto ${Math.round(throughput.nodeCrypto)} MB/s`,
 )
 
+const sessions = await sessionThroughput()
+const sessionRatios = {
+  digestToHashWasm: round(sessions.digest / sessions.hashWasm),
+  ctrToWebCrypto: round(sessions.ctr / sessions.webCrypto),
+}
+console.log(
+  `session: SHA-256 ${Math.round(sessions.digest)} MB/s (${sessionRatios.digestToHashWasm} of hash-wasm alone), AES-CTR ` +
+    `${Math.round(sessions.ctr)} MB/s (${sessionRatios.ctrToWebCrypto} of WebCrypto in one call)`,
+)
+console.log(
+  `session: 2 GB by AES-CTR to a slow writer: ${sessions.queuedChunks} chunks queued, ${sessions.memoryMegabytes} MB more ` +
+    `memory, longest task ${Math.round(sessions.longestTaskMs)} ms (aims: 16, constant, 50)`,
+)
+
 const verification = await manySigners()
 console.log(
   `80 signers, 50 certificates: verified in ${Math.round(verification.milliseconds)} ms, ` +
@@ -115,6 +130,12 @@ const json = {
   driverMicrosecondsPerApdu: microseconds,
   driverRatioToBareRoundTrip: ratios,
   digestRatioToHashWasm: digestRatio,
+  sessionThroughput: {
+    ...sessionRatios,
+    longestTaskMs: Math.round(sessions.longestTaskMs),
+    queuedChunks: sessions.queuedChunks,
+    memoryMegabytes: sessions.memoryMegabytes,
+  },
   manySigners: verification,
   gzipBytes,
   ...(both === undefined ? {} : { sideBySide: both }),

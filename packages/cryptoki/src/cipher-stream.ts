@@ -120,7 +120,7 @@ export function cipherStream(
     output.enqueue(copyOf(bytes))
   }
   const move = async (operation: ActiveOperation, progress: Progress): Promise<void> => {
-    for await (const step of stepsOf({ next, stop: () => {} }, progress)) {
+    for await (const step of stepsOf({ next, stop: () => {} }, progress, operation.stepBytes)) {
       await until(() => isWanted)
       progress.check()
       put(await operation.update(step, { progress }))

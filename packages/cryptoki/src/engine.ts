@@ -17,6 +17,8 @@ import type { PinSource } from './pin.ts'
 
 /** What one operation does with its data. It throws CryptokiError, or errors of cards and readers. */
 export interface OperationWork {
+  /** The most bytes that one `update` should get; absent: few enough to keep the thread responsive. */
+  readonly stepBytes?: number | undefined
   /** The Init has succeeded: what holds a key or state begins here, so that an Init that fails leaves none behind. */
   begin?(): void
   /** Output of a cipher; empty for all others. */
@@ -279,6 +281,11 @@ export class ActiveOperation {
   /** Where it stands; 'gone' once it has ended. */
   get phase(): OperationPhase | 'gone' {
     return this.#phase
+  }
+
+  /** What its work says of the size of steps. */
+  get stepBytes(): number | undefined {
+    return this.#work?.stepBytes
   }
 
   /** C_SignUpdate and alike. */

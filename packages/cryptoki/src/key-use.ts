@@ -42,6 +42,8 @@ export interface PreparedUse {
 
 /** A cipher, digest or MAC under way in software. */
 export interface KeyStream {
+  /** The most bytes that one `update` should get. Default: what keeps a page responsive if they are worked on in its thread. */
+  readonly stepBytes?: number
   update(chunk: Uint8Array): Promise<Uint8Array>
   final(): Promise<Uint8Array>
   /** The most bytes that `update` gives for so many of input. */

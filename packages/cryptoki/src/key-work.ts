@@ -67,6 +67,10 @@ export class KeyWork implements OperationWork {
     if (this.#use.gathers === 'stream') this.#stream = this.#use.open?.()
   }
 
+  get stepBytes(): number | undefined {
+    return this.#stream?.stepBytes
+  }
+
   get wantsAuthorisation(): boolean {
     return this.#use.access?.needs === 'context-pin' && this.#authorisation === undefined
   }

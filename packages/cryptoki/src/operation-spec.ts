@@ -136,7 +136,10 @@ export async function run(
       const { header } = specs[at] as RawOperationSpec
       if (header !== undefined) await feed(at, header)
     }
-    for await (const step of stepsOf(chunks, progress)) await update(step)
+    // The digest or signature of a pair is made in this thread: it takes small steps.
+    const [only] = operations
+    const stepBytes = operations.length === 1 ? only?.stepBytes : undefined
+    for await (const step of stepsOf(chunks, progress, stepBytes)) await update(step)
     // One after the other, and what a decryption puts out last before what is made of it: both may need the card.
     for (const at of feederAt < 0 ? all : [feederAt, ...others]) {
       progress.check()

@@ -76,18 +76,19 @@ export async function* chunksOf(
   }
 }
 
-/** The data in steps between which the page has its turns; tells how many bytes have come. */
+/** The data in steps between which the page has its turns; tells how many bytes have come. `stepBytes`: the most of one step. */
 export async function* stepsOf(
   chunks: Chunks,
   progress: Progress,
+  stepBytes: number = STEP_BYTES,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let bytes = 0
   const pace = new Pace()
   for await (const chunk of chunksOf(chunks, progress.signal)) {
     progress.check()
     // At least once: a source may have many chunks without bytes.
-    for (let at = 0; at === 0 || at < chunk.length; at += STEP_BYTES) {
-      yield chunk.subarray(at, at + STEP_BYTES)
+    for (let at = 0; at === 0 || at < chunk.length; at += stepBytes) {
+      yield chunk.subarray(at, at + stepBytes)
       if (!pace.isDue) continue
       await pace.turn()
       progress.check()
