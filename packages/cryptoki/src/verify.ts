@@ -1,6 +1,5 @@
 /** Verification in software with a public key's attributes: RFC 8017, 8.1.2 and 8.2.2; FIPS 186-5, 6.4.2. */
-import { p256, p384, p521 } from '@noble/curves/nist.js'
-import { concatBytes, decodeTlv, equalBytes, toHex } from '@webtoki/apdu'
+import { concatBytes, equalBytes, toHex } from '@webtoki/apdu'
 import { encodeDigestInfo, padPkcs1 } from '@webtoki/apdu/piv'
 import type { Attributes } from './attributes.ts'
 import { areRsaNumbers } from './certificate.ts'
@@ -8,13 +7,7 @@ import { CKA, CKR } from './constants.ts'
 import { hashNow as hashBytes } from './hash-now.ts'
 import { CryptokiError } from './errors.ts'
 import { type RawMechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
-
-/** By CKA_EC_PARAMS. */
-const curves = {
-  '06082a8648ce3d030107': { curve: p256, fieldBytes: 32 },
-  '06052b81040022': { curve: p384, fieldBytes: 48 },
-  '06052b81040023': { curve: p521, fieldBytes: 66 },
-} as const
+import { curveOf, octetStringOf } from './software/curves.ts'
 
 const MAX_MODULUS_BITS = 16_384
 
@@ -124,13 +117,11 @@ function mgf1(seed: Uint8Array, lengthBytes: number, hash: Parameters<typeof has
 }
 
 function verifyEcdsa(key: Attributes, digest: Uint8Array, signature: Uint8Array): boolean {
-  const name = toHex(key[CKA.EC_PARAMS] ?? new Uint8Array(0))
-  if (!Object.hasOwn(curves, name)) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
-  const { curve, fieldBytes } = curves[name as keyof typeof curves]
+  const { curve, fieldBytes } = curveOf(key[CKA.EC_PARAMS])
   if (signature.length !== 2 * fieldBytes) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
+  const point = octetStringOf(key[CKA.EC_POINT] ?? new Uint8Array(0))
+  if (point?.[0] !== 0x04 || point.length !== 1 + 2 * fieldBytes) return false
   try {
-    const point = decodeTlv(key[CKA.EC_POINT] ?? new Uint8Array(0)).value
-    if (point[0] !== 0x04 || point.length !== 1 + 2 * fieldBytes) return false
     return curve.verify(signature, digest, point, { prehash: false, lowS: false })
   } catch {
     // A point off the curve, or r and s out of their range: no such signature fits.

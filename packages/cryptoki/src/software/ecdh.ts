@@ -1,0 +1,86 @@
+/** ECDH beside the card's part: the other party's point, and keys of the shared secret (PKCS#11 v2.40 mechanisms, 2.3.8; SEC 1, 3.2.2.1 and 3.6.1). Loaded when a key is derived. */
+import { concatBytes, copyOf } from '@webtoki/apdu'
+import { CKD, CKR } from '../constants.ts'
+import { CryptokiError } from '../errors.ts'
+import { hashNow, type PaddingHash } from '../hash-now.ts'
+import { type EcdhMechanismParameters, parameterError } from '../mechanisms.ts'
+import { curveOf, octetStringOf } from './curves.ts'
+
+const kdfHashes: ReadonlyMap<number, PaddingHash> = /* @__PURE__ */ new Map<number, PaddingHash>([
+  [CKD.SHA1_KDF, 'SHA-1'],
+  [CKD.SHA224_KDF, 'SHA-224'],
+  [CKD.SHA256_KDF, 'SHA-256'],
+  [CKD.SHA384_KDF, 'SHA-384'],
+  [CKD.SHA512_KDF, 'SHA-512'],
+])
+
+/**
+ * The other party's point, uncompressed (04, x, y), of `publicData` that holds it as it is or within a DER OCTET STRING.
+ * `ecParams` is CKA_EC_PARAMS of the own key. A card may compute with a point off its curve and so tell its key: nothing
+ * else than a point of the curve passes. Throws CKR_MECHANISM_PARAM_INVALID, CKR_KEY_SIZE_RANGE for an unknown curve.
+ */
+export function checkedPoint(publicData: Uint8Array, ecParams: Uint8Array): Uint8Array {
+  const { curve, fieldBytes } = curveOf(ecParams)
+  const pointBytes = 1 + 2 * fieldBytes
+  const point = publicData.length === pointBytes ? publicData : octetStringOf(publicData)
+  if (point?.length !== pointBytes || point[0] !== 0x04) throw parameterError('ecdh.publicData')
+  try {
+    curve.Point.fromBytes(point).assertValidity()
+  } catch {
+    throw parameterError('ecdh.publicData')
+  }
+  return copyOf(point)
+}
+
+/** Throws CKR_MECHANISM_PARAM_INVALID for an unknown KDF, and for shared data that CKD_NULL does not take. */
+export function checkKdf({ kdf, sharedData }: KdfParameters): void {
+  if (kdf === CKD.NULL) {
+    if ((sharedData?.length ?? 0) > 0) throw parameterError('ecdh.sharedData')
+  } else if (!kdfHashes.has(kdf)) throw parameterError('ecdh.kdf')
+}
+
+/** The part of CK_ECDH1_DERIVE_PARAMS that makes a key of the shared secret. */
+export type KdfParameters = { readonly kdf: number } & Pick<EcdhMechanismParameters, 'sharedData'>
+
+/**
+ * Key bytes of the shared secret `z`, the x-coordinate. CKD_NULL takes the last `bytes` of it, by default all; the others
+ * make `bytes` by the KDF of ANSI X9.63. Rejects with CKR_MECHANISM_PARAM_INVALID, CKR_TEMPLATE_INCOMPLETE if a KDF is not told
+ * how many bytes, CKR_ATTRIBUTE_VALUE_INVALID for more bytes than there are.
+ */
+export async function deriveSecret(
+  z: Uint8Array,
+  ecdh: KdfParameters,
+  bytes: number | undefined,
+): Promise<Uint8Array> {
+  checkKdf(ecdh)
+  if (bytes !== undefined && (!Number.isSafeInteger(bytes) || bytes < 1))
+    throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
+  const hash = kdfHashes.get(ecdh.kdf)
+  if (hash !== undefined) return x963Kdf(z, hash, ecdh.sharedData ?? new Uint8Array(0), bytes)
+  if (bytes !== undefined && bytes > z.length) throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
+  return copyOf(z.subarray(z.length - (bytes ?? z.length)))
+}
+
+/** No key is longer; the KDF itself ends at 2^32 blocks. */
+const MAX_KEY_BYTES = 0x1_0000
+
+/** SEC 1, 3.6.1: hashes of the secret, a counter from 1, and the shared data. */
+function x963Kdf(
+  z: Uint8Array,
+  hash: PaddingHash,
+  sharedData: Uint8Array,
+  bytes: number | undefined,
+): Uint8Array {
+  if (bytes === undefined) throw new CryptokiError(CKR.TEMPLATE_INCOMPLETE)
+  if (bytes > MAX_KEY_BYTES) throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
+  const key = new Uint8Array(bytes)
+  for (let made = 0, counter = 1; made < bytes; counter++) {
+    const input = concatBytes(z, [0, 0, counter >> 8, counter & 0xff], sharedData)
+    const block = hashNow(hash, input)
+    key.set(block.subarray(0, bytes - made), made)
+    made += block.length
+    input.fill(0)
+    block.fill(0)
+  }
+  return key
+}
