@@ -3,48 +3,65 @@ import { copyOf, equalBytes, isByteSource } from '@webtoki/apdu'
 import { CKA, type CKC, type CKK, type CKO, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
-/** What each attribute's value is. Big integers are big-endian bytes without a sign byte; names and keys are DER. */
-export interface AttributeTypes {
-  readonly [CKA.CLASS]: CKO
-  readonly [CKA.TOKEN]: boolean
-  readonly [CKA.PRIVATE]: boolean
-  readonly [CKA.LABEL]: string
-  readonly [CKA.APPLICATION]: string
-  readonly [CKA.VALUE]: Uint8Array
-  readonly [CKA.OBJECT_ID]: Uint8Array
-  readonly [CKA.CERTIFICATE_TYPE]: CKC
-  readonly [CKA.ISSUER]: Uint8Array
-  readonly [CKA.SERIAL_NUMBER]: Uint8Array
-  readonly [CKA.TRUSTED]: boolean
-  readonly [CKA.CERTIFICATE_CATEGORY]: number
-  readonly [CKA.KEY_TYPE]: CKK
-  readonly [CKA.SUBJECT]: Uint8Array
-  readonly [CKA.ID]: Uint8Array
-  readonly [CKA.SENSITIVE]: boolean
-  readonly [CKA.ENCRYPT]: boolean
-  readonly [CKA.DECRYPT]: boolean
-  readonly [CKA.WRAP]: boolean
-  readonly [CKA.UNWRAP]: boolean
-  readonly [CKA.SIGN]: boolean
-  readonly [CKA.SIGN_RECOVER]: boolean
-  readonly [CKA.VERIFY]: boolean
-  readonly [CKA.VERIFY_RECOVER]: boolean
-  readonly [CKA.DERIVE]: boolean
-  readonly [CKA.MODULUS]: Uint8Array
-  readonly [CKA.MODULUS_BITS]: number
-  readonly [CKA.PUBLIC_EXPONENT]: Uint8Array
-  readonly [CKA.PUBLIC_KEY_INFO]: Uint8Array
-  readonly [CKA.VALUE_LEN]: number
-  readonly [CKA.EXTRACTABLE]: boolean
-  readonly [CKA.LOCAL]: boolean
-  readonly [CKA.NEVER_EXTRACTABLE]: boolean
-  readonly [CKA.ALWAYS_SENSITIVE]: boolean
-  readonly [CKA.MODIFIABLE]: boolean
-  readonly [CKA.COPYABLE]: boolean
-  readonly [CKA.DESTROYABLE]: boolean
-  readonly [CKA.EC_PARAMS]: Uint8Array
-  readonly [CKA.EC_POINT]: Uint8Array
-  readonly [CKA.ALWAYS_AUTHENTICATE]: boolean
+/** The kinds of value that attributes have. */
+interface ValueOf {
+  readonly boolean: boolean
+  /** A CK_ULONG. */
+  readonly number: number
+  readonly CKO: CKO
+  readonly CKK: CKK
+  readonly CKC: CKC
+  readonly CKM: number
+  readonly string: string
+  /** CK_DATE as 'YYYY-MM-DD', which has no time zone to be shifted by; '' if there is none. */
+  readonly date: string
+  /** Big integers are big-endian without a sign byte; names and keys are DER. */
+  readonly bytes: Uint8Array
+  /** CKM_*. */
+  readonly mechanisms: readonly number[]
+}
+
+/** The kind of value that each attribute has; what is not listed is a boolean. */
+const kinds = {
+  CLASS: 'CKO',
+  LABEL: 'string',
+  UNIQUE_ID: 'string',
+  APPLICATION: 'string',
+  VALUE: 'bytes',
+  OBJECT_ID: 'bytes',
+  CERTIFICATE_TYPE: 'CKC',
+  ISSUER: 'bytes',
+  SERIAL_NUMBER: 'bytes',
+  CERTIFICATE_CATEGORY: 'number',
+  CHECK_VALUE: 'bytes',
+  KEY_TYPE: 'CKK',
+  SUBJECT: 'bytes',
+  ID: 'bytes',
+  START_DATE: 'date',
+  END_DATE: 'date',
+  MODULUS: 'bytes',
+  MODULUS_BITS: 'number',
+  PUBLIC_EXPONENT: 'bytes',
+  PRIVATE_EXPONENT: 'bytes',
+  PRIME_1: 'bytes',
+  PRIME_2: 'bytes',
+  EXPONENT_1: 'bytes',
+  EXPONENT_2: 'bytes',
+  COEFFICIENT: 'bytes',
+  PUBLIC_KEY_INFO: 'bytes',
+  VALUE_LEN: 'number',
+  KEY_GEN_MECHANISM: 'CKM',
+  EC_PARAMS: 'bytes',
+  EC_POINT: 'bytes',
+  ALLOWED_MECHANISMS: 'mechanisms',
+} as const
+const kindOf: Readonly<Partial<Record<keyof typeof CKA, keyof ValueOf>>> = kinds
+
+type KindOf<N extends keyof typeof CKA> = N extends keyof typeof kinds ? (typeof kinds)[N] : 'boolean'
+
+/** What each attribute's value is. */
+export type AttributeTypes = {
+  readonly [N in keyof typeof CKA as (typeof CKA)[N]]: ValueOf[KindOf<N>]
 }
 
 /** Some attributes with their values: an object's own, or a template to search by. */
@@ -61,35 +78,9 @@ export function attributeTypesOf(template: Attributes): readonly (keyof Attribut
   return types.filter((type) => template[type] !== undefined)
 }
 
-const kinds: ReadonlyMap<number, 'boolean' | 'number' | 'string' | 'bytes'> = /* @__PURE__ */ new Map<
-  number,
-  'boolean' | 'number' | 'string' | 'bytes'
->([
-  [CKA.CLASS, 'number'],
-  [CKA.LABEL, 'string'],
-  [CKA.APPLICATION, 'string'],
-  [CKA.CERTIFICATE_TYPE, 'number'],
-  [CKA.CERTIFICATE_CATEGORY, 'number'],
-  [CKA.KEY_TYPE, 'number'],
-  [CKA.MODULUS_BITS, 'number'],
-  [CKA.VALUE_LEN, 'number'],
-  ...[
-    CKA.VALUE,
-    CKA.OBJECT_ID,
-    CKA.ISSUER,
-    CKA.SERIAL_NUMBER,
-    CKA.SUBJECT,
-    CKA.ID,
-    CKA.MODULUS,
-    CKA.PUBLIC_EXPONENT,
-    CKA.PUBLIC_KEY_INFO,
-    CKA.EC_PARAMS,
-    CKA.EC_POINT,
-  ].map((type) => [type, 'bytes'] as const),
-])
-
-/** Attribute types by number; all that have no other kind are booleans. */
-const types: ReadonlySet<number> = /* @__PURE__ */ new Set<number>(Object.values(CKA))
+const names: ReadonlyMap<number, keyof typeof CKA> = /* @__PURE__ */ new Map(
+  Object.entries(CKA).map(([name, type]) => [type, name as keyof typeof CKA]),
+)
 
 /**
  * A copy of a template: what its owner writes into it later does not count. Throws CKR_ATTRIBUTE_TYPE_INVALID and
@@ -104,27 +95,64 @@ export function templateAtCall(template: Attributes): Attributes {
 }
 
 function attributeAtCall(type: string, value: unknown): unknown {
-  if (!types.has(Number(type)) || String(Number(type)) !== type)
+  const name = names.get(Number(type))
+  if (name === undefined || String(Number(type)) !== type)
     throw new CryptokiError(CKR.ATTRIBUTE_TYPE_INVALID, {
       detail: `the template has "${type}", which is not an attribute type; write [CKA.CLASS] and alike`,
     })
-  const kind = kinds.get(Number(type)) ?? 'boolean'
-  if (kind === 'bytes' && isByteSource(value)) return copyOf(value)
-  if (typeof value === kind && (kind !== 'number' || isCkUlong(value))) return value
+  const kind = kindOf[name] ?? 'boolean'
+  const own = valueAtCall(kind, value)
+  if (own !== undefined) return own
   throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID, {
-    detail: `the template's ${attributeName(Number(type))} must be ${kind === 'bytes' ? 'a Uint8Array' : `a ${kind}`}`,
+    detail: `the template's CKA_${name} must be ${descriptions[kind] ?? 'a number'}`,
   })
+}
+
+/** The value as it is kept; undefined: it is not of that kind. */
+function valueAtCall(kind: keyof ValueOf, value: unknown): unknown {
+  switch (kind) {
+    case 'boolean':
+    case 'string':
+      return typeof value === kind ? value : undefined
+    case 'bytes':
+      return isByteSource(value) ? copyOf(value) : undefined
+    case 'date':
+      return isCkDate(value) ? value : undefined
+    case 'mechanisms': {
+      const list = Array.isArray(value) ? [...(value as unknown[])] : undefined
+      return list?.every(isCkUlong) ? list : undefined
+    }
+    default:
+      return isCkUlong(value) ? value : undefined
+  }
+}
+
+const descriptions: Readonly<Partial<Record<keyof ValueOf, string>>> = {
+  boolean: 'a boolean',
+  string: 'a string',
+  bytes: 'a Uint8Array',
+  date: "a day such as '2025-12-31', or ''",
+  mechanisms: 'an array of mechanism types',
 }
 
 function isCkUlong(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-function attributeName(type: number): string {
-  return `CKA_${Object.entries(CKA).find(([, each]) => each === type)?.[0]}`
+function isCkDate(value: unknown): boolean {
+  if (value === '') return true
+  if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\d$/.test(value)) return false
+  const time = new Date(value)
+  // The 31st of February would be a day in March.
+  return !Number.isNaN(time.getTime()) && time.toISOString().startsWith(value)
 }
 
 function isSame(a: unknown, b: unknown): boolean {
   if (a instanceof Uint8Array && b instanceof Uint8Array) return equalBytes(a, b)
+  // Lists of mechanisms have no order.
+  if (Array.isArray(a) && Array.isArray(b)) {
+    const [one, other] = [new Set<unknown>(a), new Set<unknown>(b)]
+    return one.size === other.size && [...one].every((each) => other.has(each))
+  }
   return a === b
 }
