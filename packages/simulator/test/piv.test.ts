@@ -134,6 +134,42 @@ describe('keys', () => {
     expect((await send(card, '0087119a', request(0x81, sha256('x')))).sw).toBe('6a86')
     expect((await send(card, '0087079a', request(0x81, sha256('x')))).sw).toBe('6a80')
   })
+  test.each([
+    ['RSA of 1024 bits', '06', generateKeyPairSync('rsa', { modulusLength: 1024, publicExponent: 3 })],
+    ['RSA of 3072 bits', '05', generateKeyPairSync('rsa', { modulusLength: 3072 })],
+    ['P-256', '11', generateKeyPairSync('ec', { namedCurve: 'P-256' })],
+    ['P-384', '14', generateKeyPairSync('ec', { namedCurve: 'P-384' })],
+  ] as const)(
+    'a key of one’s own in 9D, %s: the public key and its operation are of the pair',
+    async (_, algorithm, pair) => {
+      const { privateKey, publicKey } = pair
+      const pkcs8 = privateKey.export({ format: 'der', type: 'pkcs8' })
+      const card = await ready({ keys: { '9D': pkcs8 } })
+      await verifyPin(card)
+      expect(spki(card, '9D').equals(publicKey)).toBe(true)
+      // The demo's certificate is another key's.
+      expect(card.certificateOf('9D')).toBeUndefined()
+      const digest = sha256('hello')
+      const isRsa = privateKey.asymmetricKeyType === 'rsa'
+      const bytes = (privateKey.asymmetricKeyDetails?.modulusLength ?? 0) / 8
+      const input = isRsa ? Uint8Array.of(...new Uint8Array(bytes - 32), ...digest) : digest
+      const { data, sw } = await send(card, `0087${algorithm}9d`, request(0x81, input))
+      expect(sw).toBe('9000')
+      if (isRsa) {
+        const key = { key: publicKey, padding: constants.RSA_NO_PADDING }
+        expect(show(publicDecrypt(key, result(data)))).toBe(show(input))
+      } else expect(verify('sha256', Buffer.from('hello'), publicKey, result(data))).toBe(true)
+    },
+  )
+  test.each([
+    ['of another curve', generateKeyPairSync('ec', { namedCurve: 'P-521' }).privateKey],
+    ['of another size', generateKeyPairSync('rsa', { modulusLength: 1536 }).privateKey],
+    ['of another kind', generateKeyPairSync('ed25519').privateKey],
+  ])('a key %s is refused', (_, key) => {
+    const pkcs8 = key.export({ format: 'der', type: 'pkcs8' })
+    expect(() => createPivCard({ keys: { '9D': pkcs8 } })).toThrow(RangeError)
+    expect(() => createPivCard({ keys: { '9D': pkcs8.subarray(1) } })).toThrow(RangeError)
+  })
   test('9D: the raw operation undoes what OpenSSL encrypted', async () => {
     const card = await ready()
     await verifyPin(card)

@@ -9,6 +9,7 @@ import {
   generatePivKey,
   type PivKey,
   pivEcKey,
+  pivKeyOf,
   pivRsaKey,
   publicKeyTemplate,
   rsaModulusBits,
@@ -98,6 +99,13 @@ export class PivApplet implements VirtualApplet {
     if (options.discovery ?? true) {
       this.#objects.set(objectTags.discovery, discovery(options.pinUsagePolicy ?? 0x4000))
     }
+    for (const slot of slotNames) {
+      const own = options.keys?.[slot]
+      const key = own && pivKeyOf(own)
+      if (own !== undefined && key === undefined)
+        throw new RangeError(`The card cannot have the private key that is given for ${slot}.`)
+      if (key !== undefined) this.#keys.set(pivSlots[slot].reference, key)
+    }
     this.ready = this.#personalise()
   }
 
@@ -150,12 +158,13 @@ export class PivApplet implements VirtualApplet {
       const { reference, certificateTag } = pivSlots[slot]
       if (this.#options.unreadableCertificates?.includes(slot)) this.#unreadable.add(certificateTag)
       if (absentKeys.includes(slot)) continue
-      const { key, certificate: demo } = demoIdentity(slot, this.#options.nineA ?? 'rsa2048')
-      const certificate = this.#options.certificates?.[slot] ?? demo
-      this.#keys.set(reference, key)
+      const demo = demoIdentity(slot, this.#options.nineA ?? 'rsa2048')
+      const own = this.#keys.get(reference)
+      const certificate = this.#options.certificates?.[slot] ?? (own ? undefined : demo.certificate)
+      this.#keys.set(reference, own ?? demo.key)
       this.#policies.set(reference, { ...usualPolicy(reference), ...this.#options.policies?.[slot] })
       this.#imported.add(reference)
-      if (absentCertificates.includes(slot)) continue
+      if (certificate === undefined || absentCertificates.includes(slot)) continue
       this.#certificates.set(slot, certificate)
       const small = typeof gzipCertificate === 'boolean' ? gzipCertificate : gzipCertificate.includes(slot)
       if (!small) this.#objects.set(certificateTag, certificateObject(certificate, false))

@@ -1,5 +1,5 @@
 /** The asymmetric keys of a virtual PIV card: algorithms of SP 800-78-4 table 6-2 and what a card computes with them. */
-import { type RandomSource, toInteger } from '../bytes.ts'
+import { type RandomSource, toHex, toInteger } from '../bytes.ts'
 import {
   type CardEcKey,
   type CardRsaKey,
@@ -12,6 +12,7 @@ import {
   sharedSecret,
 } from '../crypto/card-key.ts'
 import { rsaPrivateOperation } from '../crypto/raw-rsa.ts'
+import { type DataObject, readObjects } from '../iso7816/tlv.ts'
 
 export { publicKeyTemplate, subjectPublicKeyInfo } from '../crypto/card-key.ts'
 
@@ -36,6 +37,34 @@ export function pivRsaKey(algorithm: number, p: Uint8Array, q: Uint8Array, e = 6
 export function pivEcKey(algorithm: number, scalar: Uint8Array): PivKey | undefined {
   const curve = curveAlgorithms[algorithm]
   return named(algorithm, curve && ecKey(curve, scalar))
+}
+
+/**
+ * A private key in PKCS#8 (RFC 5208): RSA with its primes (RFC 8017, A.1.2), a curve with its scalar (RFC 5915). Undefined:
+ * it is malformed, or PIV has no algorithm for it.
+ */
+export function pivKeyOf(pkcs8: Uint8Array): PivKey | undefined {
+  const [, algorithm, content] = within(pkcs8)
+  const [, parameters] = (algorithm && readObjects(algorithm.value)) ?? []
+  const [, first, e, , p, q] = content === undefined ? [] : within(content.value)
+  if (first === undefined) return undefined
+  if (e !== undefined && p !== undefined && q !== undefined) {
+    const bits = toInteger(first.value).toString(2).length
+    const own = Object.keys(rsaAlgorithms).map(Number)
+    const reference = own.find((each) => rsaAlgorithms[each] === bits)
+    return reference === undefined ? undefined : pivRsaKey(reference, p.value, q.value, toInteger(e.value))
+  }
+  const curve = curveIdentifiers[toHex(parameters?.value ?? new Uint8Array(0))]
+  return curve === undefined ? undefined : pivEcKey(curve, first.value)
+}
+
+/** By the content bytes of the curve's object identifier. */
+const curveIdentifiers: Readonly<Record<string, number>> = { '2a8648ce3d030107': 0x11, '2b81040022': 0x14 }
+
+/** The elements of a SEQUENCE. */
+function within(der: Uint8Array): readonly DataObject[] {
+  const [sequence] = readObjects(der) ?? []
+  return (sequence && readObjects(sequence.value)) ?? []
 }
 
 /** Makes a key in the card. RSA takes the platform's WebCrypto, curves the card's own randomness. */

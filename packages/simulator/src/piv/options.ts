@@ -20,6 +20,8 @@ export interface PivOptions {
   readonly nineA?: 'rsa2048' | 'p256'
   /** Certificates kept gzip-compressed: all, or those of the named slots. */
   readonly gzipCertificate?: boolean | readonly PivSlot[]
+  /** Private keys (PKCS#8, DER) in place of the demo's: RSA of 1024, 2048, 3072 or 4096 bits, P-256, P-384. The demo's certificates are not theirs. */
+  readonly keys?: Readonly<Partial<Record<PivSlot, Uint8Array>>>
   /** Certificates (DER) in place of the demo's. The keys stay: `publicKeyOf` gives what such a certificate is for. */
   readonly certificates?: Readonly<Partial<Record<PivSlot, Uint8Array>>>
   /** Slots whose certificate object is missing (GET DATA answers 6A82); their keys work. */
