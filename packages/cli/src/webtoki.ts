@@ -3,6 +3,7 @@ import { isSmartcardError } from '@webtoki/apdu'
 import { readerProfiles } from '@webtoki/simulator'
 import { UsageError } from './arguments.ts'
 import { SIMULATED_PIN } from './connect.ts'
+import { operations } from './operations.ts'
 import { plan } from './plan.ts'
 import { readers } from './readers.ts'
 import { sign } from './sign.ts'
@@ -10,13 +11,14 @@ import { tokens } from './tokens.ts'
 import { virtualUsb } from './virtual-usb.ts'
 import { vpcd } from './vpcd.ts'
 
-/** Runs one command with the words after its name; resolves when it is done. */
-export type Command = (args: readonly string[], output: (line: string) => void) => Promise<void>
+/** Runs one command with the words after its name; resolves when it is done, to an exit code if that is not 0. */
+export type Command = (args: readonly string[], output: (line: string) => void) => Promise<number | void>
 
 const commands: Readonly<Record<string, Command>> = {
   readers,
   tokens,
   sign,
+  operations,
   plan,
   vpcd,
   'virtual-usb': virtualUsb,
@@ -37,6 +39,10 @@ export const help: string = `webtoki COMMAND [options]
                                            raw is r and s as PKCS#11 has them
               --pin-stdin             read the PIN from standard input (one line)
               --accept-last-try       spend the last PIN try, if only one is left
+
+  operations   begin each kind of operation beside each other kind, on sessions of a virtual PIV card, and tell
+            how many of the 128 cases follow the PKCS#11 standard
+              --simulator piv
 
   plan      what will be done with a reader, by its descriptors alone
               --descriptor HEX        the 54 bytes of its class descriptor, for a reader that is not here
@@ -76,8 +82,7 @@ export async function main(args: readonly string[]): Promise<number> {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   try {
     if (command === undefined) throw new UsageError(`There is no command '${name}'. See webtoki --help.`)
-    await command(rest, (line) => process.stdout.write(`${line}\n`))
-    return 0
+    return (await command(rest, (line) => process.stdout.write(`${line}\n`))) ?? 0
   } catch (error) {
     if (error instanceof UsageError) {
       process.stderr.write(`webtoki: ${error.message}\n`)
