@@ -180,12 +180,15 @@ function isIdentity(found: readonly CkObject[]): boolean {
   return of(CKO.PRIVATE_KEY) !== undefined && key.equals(publicKey.get(CKA.PUBLIC_KEY_INFO))
 }
 
-/** Runs the example to its end. Init is made in this call; `atHalf` is called when half of the data have been taken, or, by a search, once it runs. */
+/**
+ * Runs the example to its end. Init is made in this call. `atHalf` is called when half of the data have been taken, and what
+ * it returns is waited for; by a search, once it runs, and that goes on.
+ */
 export async function play(
   example: Example,
   session: Session,
   way: Way,
-  atHalf: () => void = () => {},
+  atHalf: () => unknown = () => {},
 ): Promise<unknown> {
   const { kind, data, spec, signature } = example
   const half = data.length >> 1
@@ -193,22 +196,21 @@ export async function play(
     const [active] = session.begin(spec)
     if (active === undefined) throw new Error('Nothing was begun.')
     const parts = [await active.update(data.subarray(0, half))]
-    atHalf()
+    await atHalf()
     parts.push(await active.update(data.subarray(half)))
     parts.push(await active.final(signature === undefined ? {} : { signature }))
     return kind === 'verify' ? true : new Uint8Array(Buffer.concat(parts))
   }
-  let isTold = false
-  const tell = (): void => {
-    if (!isTold) atHalf()
-    isTold = true
-  }
   async function* halves(): AsyncGenerator<Uint8Array> {
     yield data.subarray(0, half)
-    tell()
+    await atHalf()
     yield data.subarray(half)
   }
-  const onEvent = kind === 'search' ? tell : () => {}
+  let isFirst = true
+  const onEvent = (): void => {
+    if (kind === 'search' && isFirst) atHalf()
+    isFirst = false
+  }
   const operation = example.operation(session, halves())
   if (way !== 'events$') return operation.result({ onEvent })
   return new Promise((resolve, reject) => {

@@ -1,0 +1,97 @@
+/** A virtual PIV card with the eight kinds of operation ready to be begun, and the ways in which callers run them. */
+import {
+  type Example,
+  type Kind,
+  kinds as allKinds,
+  makeExamples,
+  play,
+  type Way,
+} from '../../cli/src/operation-cells.ts'
+import { type ActiveOperation, type Session, type SessionPolicy, type Slot } from '@webtoki/cryptoki'
+import { open } from './piv-stand.ts'
+
+export { type Example, type Kind, mayStandBeside } from '../../cli/src/operation-cells.ts'
+
+/** Recovery is not there yet. */
+export const kinds: readonly Kind[] = allKinds.filter((kind) => !kind.endsWith('recover'))
+
+/** By `await`, `events$`, `begin` in parts; `begin` in one part: at once, after its size was asked, after a buffer that was too small. */
+export type CallerWay = Way | 'single' | 'queried' | 'too-small'
+export const callerWays: readonly CallerWay[] = [
+  'await',
+  'events$',
+  'calls',
+  'single',
+  'queried',
+  'too-small',
+]
+
+/** Whether a caller of that way uses an `Operation`, which can wait: a search always is one. */
+export const isOperation = (kind: Kind, way: CallerWay): boolean =>
+  kind === 'search' || way === 'await' || way === 'events$'
+
+export interface KindsStand {
+  readonly slot: Slot
+  readonly session: Session
+  readonly examples: Readonly<Record<Kind, Example>>
+}
+
+export async function openKinds(policy: Partial<SessionPolicy> = {}): Promise<KindsStand> {
+  const { slot, session } = await open({ cryptoki: policy })
+  return { slot, session, examples: await makeExamples(session) }
+}
+
+/** Init alone, for a caller that goes call by call. */
+export function begin({ kind, spec }: Example, session: Session): ActiveOperation {
+  const [active] = spec === undefined ? [] : session.begin(spec)
+  if (active === undefined) throw new Error(`${kind} cannot be driven call by call.`)
+  return active
+}
+
+/** What a caller gives with the last call. */
+export const lastOptions = ({ signature }: Example): { readonly signature?: Uint8Array } =>
+  signature === undefined ? {} : { signature }
+
+/** As `play`, in more ways. Init is made in this call; `between` is called when the operation is under way, and waited for. */
+export async function run(
+  example: Example,
+  session: Session,
+  way: CallerWay,
+  between: () => unknown = () => {},
+): Promise<unknown> {
+  if (way === 'await' || way === 'events$' || way === 'calls') return play(example, session, way, between)
+  if (example.spec === undefined) return play(example, session, 'calls', between)
+  const { kind, data } = example
+  const active = begin(example, session)
+  if (way === 'queried') active.outputBytes('single', data.length)
+  if (way === 'too-small' && kind !== 'verify') {
+    const outcome = await outcomeOf(active.single(data, { maxBytes: 1 }))
+    if (outcome.code !== 'CKR_BUFFER_TOO_SMALL') throw new Error(`A buffer of one byte: ${outcome.code}`)
+  }
+  await between()
+  const result = await active.single(data, lastOptions(example))
+  return kind === 'verify' ? true : result
+}
+
+export interface Outcome {
+  /** CKR_*. */
+  readonly code: string
+  readonly value?: unknown
+  /** The operations that were in the way. */
+  readonly active?: readonly string[] | undefined
+}
+
+export function outcomeOf(running: Promise<unknown>): Promise<Outcome> {
+  return running.then(
+    (value) => ({ code: 'CKR_OK', value }),
+    (error: { rvName?: string; active?: readonly string[] }) => ({
+      code: error.rvName ?? String(error),
+      active: error.active,
+    }),
+  )
+}
+
+/** As one word for an expectation: the code, or that node:crypto has another result. */
+export function verdict(example: Example, { code, value }: Outcome): string {
+  return code === 'CKR_OK' && !example.isRight(value) ? 'a wrong result' : code
+}

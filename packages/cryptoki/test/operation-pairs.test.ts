@@ -1,0 +1,151 @@
+/** All ordered pairs of the eight kinds on live sessions with real keys: PKCS#11 v2.20, 6.6 "Operations, sessions, and threads". */
+import type { SessionPolicy } from '@webtoki/cryptoki'
+import { describe, expect, it } from 'vitest'
+import {
+  callerWays,
+  isOperation,
+  type Kind,
+  kinds,
+  mayStandBeside,
+  openKinds,
+  type Outcome,
+  outcomeOf,
+  run,
+  verdict,
+} from './kinds-stand.ts'
+
+const policies = ['reject', 'abandon', 'wait'] as const
+const [ok, refused, ended] = ['CKR_OK', 'CKR_OPERATION_ACTIVE', 'CKR_OPERATION_NOT_INITIALIZED']
+
+/** The standard's answers: what the first and the second operation come to, and what is active when both are begun. */
+function expected(
+  first: Kind,
+  second: Kind,
+  { dual, policy, waits }: { dual: boolean; policy: SessionPolicy['onConflict']; waits: boolean },
+): { readonly results: readonly [string, string]; readonly active: readonly Kind[] } {
+  if (mayStandBeside(first, second, dual)) return { results: [ok, ok], active: [first, second] }
+  if (policy === 'abandon') return { results: [ended, ok], active: [second] }
+  if (policy === 'wait' && waits) return { results: [ok, ok], active: [first] }
+  return { results: [ok, refused], active: [first] }
+}
+
+const settings = [true, false].flatMap((dual) =>
+  policies.flatMap((policy) => callerWays.map((way) => ({ dual, policy, way }))),
+)
+
+describe('a second Init beside each kind of operation', () => {
+  it.each(settings)(
+    'by $way, dual flag $dual, policy $policy: is answered by the standard, and what remains is right',
+    async ({ dual, policy, way }) => {
+      const { slot, examples } = await openKinds({ dualOperations: dual, onConflict: policy })
+      for (const first of kinds) {
+        for (const second of kinds) {
+          const session = await slot.openSession()
+          let active: readonly string[] = []
+          let other: Promise<Outcome> | undefined
+          const one = await outcomeOf(
+            run(examples[first], session, way, () => {
+              other = outcomeOf(run(examples[second], session, way))
+              active = session.active
+            }),
+          )
+          const two = await other
+          const results = [
+            verdict(examples[first], one),
+            two === undefined ? 'never begun' : verdict(examples[second], two),
+          ]
+          const waits = isOperation(second, way)
+          expect({ first, second, results, active }).toEqual({
+            first,
+            second,
+            ...expected(first, second, { dual, policy, waits }),
+          })
+          if (two?.code === refused) expect(two.active).toEqual([first])
+          expect(session.active).toEqual([])
+          await session.close()
+        }
+      }
+    },
+  )
+})
+
+const pairs = kinds.flatMap((first) =>
+  kinds
+    .filter((second) => mayStandBeside(first, second, true))
+    .map((second): [Kind, Kind] => [first, second]),
+)
+
+describe.each(pairs)('beside an active pair of %s and %s', (first, second) => {
+  /** Begins the third while both are held; what all three come to, in each way. */
+  async function three(onConflict: SessionPolicy['onConflict'], third: Kind): Promise<readonly string[][]> {
+    const { slot, examples } = await openKinds({ onConflict })
+    const all: string[][] = []
+    for (const way of ['await', 'events$', 'calls'] as const) {
+      const session = await slot.openSession()
+      const results: Promise<string>[] = []
+      const start = (kind: Kind, between?: () => unknown): void => {
+        const outcome = outcomeOf(run(examples[kind], session, way, between))
+        results.push(outcome.then((each) => verdict(examples[kind], each)))
+      }
+      await new Promise<void>((allBegun) => {
+        const held = new Promise<void>((letGo) => {
+          start(first, () => {
+            start(second, () => {
+              expect(session.active).toEqual([first, second])
+              start(third)
+              letGo()
+              allBegun()
+            })
+            return held
+          })
+        })
+      })
+      all.push(await Promise.all(results))
+      expect(session.active).toEqual([])
+      await session.close()
+    }
+    return all
+  }
+
+  it('a third operation of every kind is refused, and harms neither', async () => {
+    for (const third of kinds)
+      expect({ third, all: await three('reject', third) }).toEqual({
+        third,
+        all: [1, 2, 3].map(() => [ok, ok, refused]),
+      })
+  })
+
+  it('a third operation ends exactly those beside which it may not stand, if the policy says so', async () => {
+    for (const third of kinds) {
+      const left = [first, second].map((each) => (mayStandBeside(each, third, true) ? ok : ended))
+      expect({ third, all: await three('abandon', third) }).toEqual({
+        third,
+        all: [1, 2, 3].map(() => [...left, ok]),
+      })
+    }
+  })
+})
+
+describe('functions of one call', () => {
+  it.each(callerWays)(
+    'are refused beside every kind, and harm none, unless the policy allows them (by %s)',
+    async (way) => {
+      for (const oneCallWhileActive of ['reject', 'allow'] as const) {
+        const { slot, examples } = await openKinds({ oneCallWhileActive })
+        for (const kind of kinds) {
+          const session = await slot.openSession()
+          let random: Promise<Outcome> | undefined
+          const one = await outcomeOf(
+            run(examples[kind], session, way, () => {
+              random = outcomeOf(session.random(8).result())
+            }),
+          )
+          expect({ kind, result: verdict(examples[kind], one) }).toEqual({ kind, result: ok })
+          expect((await random)?.code).toBe(oneCallWhileActive === 'allow' ? ok : refused)
+          expect((await session.random(8)).length).toBe(8)
+          await session.close()
+        }
+      }
+    },
+  )
+})
