@@ -4,7 +4,7 @@ import { encodeDigestInfo, padPkcs1 } from '@webtoki/apdu/piv'
 import type { Attributes } from './attributes.ts'
 import { areRsaNumbers } from './certificate.ts'
 import { CKA, CKR } from './constants.ts'
-import { hashNow as hashBytes } from './hash-now.ts'
+import { hashNow as hashBytes, mgf1 } from './hash-now.ts'
 import { CryptokiError } from './errors.ts'
 import { type RawMechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
 import { curveOf, octetStringOf } from './software/curves.ts'
@@ -104,16 +104,6 @@ function isPss(whole: Uint8Array, keyBits: number, digest: Uint8Array, mechanism
   if (block.subarray(0, paddingBytes).some((byte) => byte !== 0) || block[paddingBytes] !== 1) return false
   const salt = block.subarray(paddingBytes + 1)
   return equalBytes(h, hashBytes(hash, concatBytes(new Uint8Array(8), digest, salt)))
-}
-
-function mgf1(seed: Uint8Array, lengthBytes: number, hash: Parameters<typeof hashBytes>[0]): Uint8Array {
-  const parts: Uint8Array[] = []
-  for (let made = 0, counter = 0; made < lengthBytes; counter++) {
-    const part = hashBytes(hash, concatBytes(seed, [0, 0, counter >> 8, counter & 0xff]))
-    parts.push(part)
-    made += part.length
-  }
-  return concatBytes(...parts).subarray(0, lengthBytes)
 }
 
 function verifyEcdsa(key: Attributes, digest: Uint8Array, signature: Uint8Array): boolean {

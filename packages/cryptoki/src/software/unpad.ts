@@ -1,0 +1,136 @@
+/**
+ * What raw RSA decryption leaves, without its padding: RFC 8017, 7.1.2 and 7.2.2. Loaded when something is decrypted. In both
+ * the same steps are taken whatever the block holds; JavaScript promises no more than that about time.
+ */
+import { hmac } from '@noble/hashes/hmac.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import { copyOf } from '@webtoki/apdu'
+import { CKR } from '../constants.ts'
+import { CryptokiError } from '../errors.ts'
+import { hashNow, mgf1, type PaddingHash } from '../hash-now.ts'
+
+/** The hashes and the label of OAEP. */
+export interface OaepPadding {
+  readonly hash: PaddingHash
+  readonly mgfHash: PaddingHash
+  readonly label: Uint8Array
+}
+
+/** Tries for the length of the synthetic message: so many that none fits with probability 2^-128 at most. */
+const LENGTH_TRIES = 128
+
+/** 00, 02, and at least 8 bytes of padding stand before the zero that ends it. */
+const HEADER_BYTES = 2
+const MIN_PADDING_BYTES = 8
+
+/**
+ * RSAES-PKCS1-v1_5 with implicit rejection (draft-irtf-cfrg-rsa-guidance, 7; OpenSSL 3.2 and later): a wrong padding gives no error but a
+ * message of pseudo-random bytes and length, the same each time for the same ciphertext. Whoever sends ciphertexts learns
+ * nothing of the padding by it (Bleichenbacher). `block` is the output of raw RSA, as long as the modulus, which it
+ * leaves as it is. `secret` makes the message: 32 bytes that nobody else knows. OpenSSL hashes the private
+ * exponent for it; for a key on a card take random bytes, and keep them as long as the token.
+ */
+export function unpadPkcs1(block: Uint8Array, ciphertext: Uint8Array, secret: Uint8Array): Uint8Array {
+  const bytes = block.length
+  if (bytes < HEADER_BYTES + MIN_PADDING_BYTES + 1 || ciphertext.length > bytes)
+    throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
+  const whole = new Uint8Array(bytes)
+  whole.set(ciphertext, bytes - ciphertext.length)
+  const derivationKey = hmac(sha256, secret, whole)
+  const synthetic = pseudoRandom(derivationKey, 'message', bytes)
+  const syntheticStart = bytes - syntheticLength(derivationKey, bytes)
+
+  let zeroAt = 0
+  let isFound = 0
+  for (let at = HEADER_BYTES; at < bytes; at++) {
+    const isZero = maskIfZero(block[at] as number)
+    zeroAt |= at & isZero & ~isFound
+    isFound |= isZero
+  }
+  const good =
+    maskIfZero(block[0] as number) &
+    maskIfZero((block[1] as number) ^ 0x02) &
+    isFound &
+    ~maskIfLess(zeroAt, HEADER_BYTES + MIN_PADDING_BYTES)
+  const start = ((zeroAt + 1) & good) | (syntheticStart & ~good)
+  for (let at = 0; at < bytes; at++)
+    synthetic[at] = ((block[at] as number) & good) | ((synthetic[at] as number) & ~good)
+  const message = copyOf(synthetic.subarray(start))
+  for (const each of [synthetic, derivationKey]) each.fill(0)
+  return message
+}
+
+/** The last of the candidates that leaves room for a header; 0 if none does. */
+function syntheticLength(derivationKey: Uint8Array, bytes: number): number {
+  const limit = bytes - HEADER_BYTES - MIN_PADDING_BYTES
+  const mask = 2 ** (32 - Math.clz32(limit)) - 1
+  const candidates = pseudoRandom(derivationKey, 'length', 2 * LENGTH_TRIES)
+  let length = 0
+  for (let at = 0; at < candidates.length; at += 2) {
+    const candidate = (((candidates[at] as number) << 8) | (candidates[at + 1] as number)) & mask
+    const fits = maskIfLess(candidate, limit)
+    length = (candidate & fits) | (length & ~fits)
+  }
+  return length
+}
+
+/** The draft's PRF: HMACs of a counter, the label and the length in bits. */
+function pseudoRandom(key: Uint8Array, label: 'message' | 'length', bytes: number): Uint8Array {
+  const labelBytes = Array.from(label, (letter) => letter.charCodeAt(0))
+  const output = new Uint8Array(bytes)
+  const bits = bytes * 8
+  for (let made = 0, counter = 0; made < bytes; counter++) {
+    const input = Uint8Array.of(counter >> 8, counter & 0xff, ...labelBytes, bits >> 8, bits & 0xff)
+    const block = hmac(sha256, key, input)
+    output.set(block.subarray(0, bytes - made), made)
+    made += block.length
+  }
+  return output
+}
+
+/**
+ * EME-OAEP decoding. `block` is the output of raw RSA, as long as the modulus. Whatever is wrong with it, the error is the
+ * same and comes at the same place: CKR_ENCRYPTED_DATA_INVALID (Manger).
+ */
+export function unpadOaep(block: Uint8Array, { hash, mgfHash, label }: OaepPadding): Uint8Array {
+  const labelHash = hashNow(hash, label)
+  const hashBytes = labelHash.length
+  if (block.length < 2 * hashBytes + 2) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
+  const masked = block.subarray(1 + hashBytes)
+  const seed = exclusiveOr(block.subarray(1, 1 + hashBytes), mgf1(masked, hashBytes, mgfHash))
+  const data = exclusiveOr(masked, mgf1(seed, masked.length, mgfHash))
+
+  let wrong = block[0] as number
+  for (let at = 0; at < hashBytes; at++) wrong |= (data[at] as number) ^ (labelHash[at] as number)
+  let oneAt = 0
+  let isFound = 0
+  for (let at = hashBytes; at < data.length; at++) {
+    const byte = data[at] as number
+    const isOne = maskIfZero(byte ^ 0x01)
+    wrong |= byte & ~isOne & ~isFound
+    oneAt |= at & isOne & ~isFound
+    isFound |= isOne
+  }
+  const good = maskIfZero(wrong) & isFound
+  const message = copyOf(data.subarray(oneAt + 1))
+  for (const each of [seed, data]) each.fill(0)
+  if (good === 0) {
+    message.fill(0)
+    throw new CryptokiError(CKR.ENCRYPTED_DATA_INVALID)
+  }
+  return message
+}
+
+function exclusiveOr(bytes: Uint8Array, mask: Uint8Array): Uint8Array {
+  return Uint8Array.from(bytes, (byte, at) => byte ^ (mask[at] as number))
+}
+
+/** All bits if the number, of less than 32 bits, is zero; else none. */
+function maskIfZero(number: number): number {
+  return ~(number | -number) >> 31
+}
+
+/** All bits if a < b, both of less than 31 bits; else none. */
+function maskIfLess(a: number, b: number): number {
+  return (a - b) >> 31
+}
