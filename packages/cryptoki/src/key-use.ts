@@ -1,5 +1,6 @@
 /** Uses of keys: what a key promises at Init, before a card is touched or a person is asked. */
 import type { CardApplication, CardChannel, TransmitOptions } from '@webtoki/apdu'
+import type { CKR } from './constants.ts'
 import type { DigestName } from './digest-name.ts'
 import type { RawMechanism } from './mechanisms.ts'
 
@@ -20,8 +21,14 @@ export interface UsableKey {
 
 /** One use of one key. It has either `prepare`, which gets all of the data at once, or `open`, which gets it in parts. */
 export interface KeyUse {
-  /** What the operation collects until it is complete: the digest of the data, the data, or nothing. */
-  readonly gathers: { readonly hash: DigestName } | { readonly maxBytes: number } | 'stream'
+  /**
+   * What the operation collects until it is complete: the digest of the data, the data, or nothing. More than `maxBytes` end
+   * in `tooMany`, by default CKR_DATA_LEN_RANGE.
+   */
+  readonly gathers:
+    | { readonly hash: DigestName }
+    | { readonly maxBytes: number; readonly tooMany?: CKR }
+    | 'stream'
   /** What the card wants; undefined: the key is in software, and no card is touched. */
   readonly access?: KeyAccess
   /** The most bytes that come out when `inputBytes` more go in and the operation ends; 0 for a verification. */

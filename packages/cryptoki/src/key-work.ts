@@ -91,7 +91,7 @@ export class KeyWork implements OperationWork {
     const { gathers } = this.#use
     const bytes = this.#collected.length + chunk.length
     if (gathers !== 'stream' && 'maxBytes' in gathers && bytes > gathers.maxBytes)
-      throw new CryptokiError(CKR.DATA_LEN_RANGE)
+      throw new CryptokiError(gathers.tooMany ?? CKR.DATA_LEN_RANGE)
     this.#collected = concatBytes(this.#collected, chunk)
   }
 

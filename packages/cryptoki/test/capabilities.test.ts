@@ -10,6 +10,7 @@ import {
   CKR,
   type CryptokiError,
   type KeyOperationType,
+  type RawMechanism,
   type RawOperationSpec,
 } from '@webtoki/cryptoki'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -29,6 +30,7 @@ const parameters = [
   {},
   { iv: new Uint8Array(16) },
   { pss: { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256, saltBytes: 32 } },
+  { oaep: { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256 } },
 ]
 
 async function stand() {
@@ -37,7 +39,7 @@ async function stand() {
   const { session } = opened
   const keys: CkObject[] = []
   for (const each of [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY])
-    for (const id of [1, 2]) keys.push(await object(session, each, id))
+    for (const id of [1, 2, 3]) keys.push(await object(session, each, id))
   keys.push(
     await session.createObject({
       [CKA.CLASS]: CKO.SECRET_KEY,
@@ -110,13 +112,32 @@ describe('C_GetTokenInfo of a PIV token', () => {
     },
   )
 
-  it('a key promises the uses that work: none in PIV decrypts or derives so far', async () => {
+  it.each([1, 2, 3, 4])('private key %i promises exactly the uses that some Init takes', async (id) => {
     const { cryptoki, session } = await open({ cryptoki: { login: 'on-demand' } })
     onTestFinished(() => cryptoki.close())
-    for (const id of [1, 2, 3, 4]) {
-      const key = await object(session, CKO.PRIVATE_KEY, id)
-      const { [CKA.DECRYPT]: decrypt, [CKA.DERIVE]: derive, [CKA.UNWRAP]: unwrap } = key.attributes
-      expect([decrypt, derive, unwrap].map((each) => each ?? false)).toEqual([false, false, false])
+    const key = await object(session, CKO.PRIVATE_KEY, id)
+    const begins = (type: KeyOperationType, mechanism: RawMechanism): boolean => {
+      try {
+        session.begin({ type, mechanism, key })
+        session.cancel()
+        return true
+      } catch {
+        return false
+      }
+    }
+    const promised = {
+      sign: key.get(CKA.SIGN),
+      decrypt: key.get(CKA.DECRYPT),
+      'sign-recover': key.get(CKA.SIGN_RECOVER),
+      verify: false,
+      encrypt: false,
+      'verify-recover': false,
+    } satisfies Record<KeyOperationType, boolean>
+    for (const [type, isPromised] of Object.entries(promised)) {
+      const works = all.some(([, mechanism]) =>
+        parameters.some((each) => begins(type as KeyOperationType, { type: mechanism, ...each })),
+      )
+      expect(works, type).toBe(isPromised)
     }
   })
 })

@@ -2,11 +2,12 @@
 import type { TransmitOptions } from '@webtoki/apdu'
 import type { PivApplet, PivSlot } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
-import { CKR } from '../constants.ts'
+import { CKA, CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
-import { type Mechanism, signMechanism } from '../mechanisms.ts'
+import { type RawMechanism, signMechanism } from '../mechanisms.ts'
 import { checkSignatureKey, gatheredFor } from '../software/public-key.ts'
+import { type CardCommand, modulusBytes, rawRsa } from './card-command.ts'
 import { prepareSignature, signatureBytes } from './signing.ts'
 
 /** What the PIV application asks before it uses the key of a slot; one for each slot. */
@@ -46,6 +47,11 @@ export class PivKeyAccess implements KeyAccess {
 
 const needsOf = { never: 'nothing', once: 'login', always: 'context-pin' } as const
 
+/** What a key does with its data before and after the card's part. */
+interface CardUse extends Pick<KeyUse, 'gathers' | 'outputBytes'> {
+  readonly prepare: (data: Uint8Array) => Promise<CardCommand>
+}
+
 /** The key of a slot, with the attributes that its certificate tells. */
 export function pivKey(
   access: PivKeyAccess,
@@ -54,34 +60,76 @@ export function pivKey(
   randomBytes: (bytes: number) => Uint8Array,
 ): UsableKey {
   return {
-    use: (purpose: KeyPurpose, mechanism: Mechanism): KeyUse => {
-      const rules = signMechanism(mechanism.type)
-      if (purpose !== 'sign' || rules === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
-      checkSignatureKey(attributes, mechanism, rules)
-      const outputBytes = signatureBytes(attributes)
+    use: (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse => {
+      const { prepare, ...use } = cardUse(purpose, mechanism, attributes, randomBytes)
       return {
-        gathers: gatheredFor(rules),
+        ...use,
         access,
-        outputBytes: () => outputBytes,
         prepare: async (data) => {
-          const signature = await prepareSignature(mechanism, attributes, data, randomBytes)
+          const command = await prepare(data)
           return {
             perform: async (channel, options) => {
               if (channel === undefined) throw new CryptokiError(CKR.FUNCTION_FAILED)
-              const input = { tag: 0x81, value: signature.challenge } as const
-              return signature.finish(
-                await access.application.generalAuthenticate(
-                  channel,
-                  signature.algorithm,
-                  slot.key,
-                  input,
-                  options,
-                ),
+              const { algorithm, input } = command
+              const { application } = access
+              return command.finish(
+                await application.generalAuthenticate(channel, algorithm, slot.key, input, options),
               )
             },
           }
         },
       }
+    },
+  }
+}
+
+/** Throws CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_TYPE_INCONSISTENT, CKR_KEY_SIZE_RANGE. */
+function cardUse(
+  purpose: KeyPurpose,
+  mechanism: RawMechanism,
+  attributes: Attributes,
+  randomBytes: (bytes: number) => Uint8Array,
+): CardUse {
+  switch (purpose) {
+    case 'sign':
+    case 'sign-recover':
+      return signature(mechanism, attributes, randomBytes)
+    case 'decrypt':
+    case 'unwrap':
+      return decryption(mechanism, attributes)
+    default:
+      throw new CryptokiError(CKR.MECHANISM_INVALID)
+  }
+}
+
+/** A signature that data can be recovered from is the same block: what differs is who has the data afterwards. */
+function signature(
+  mechanism: RawMechanism,
+  attributes: Attributes,
+  randomBytes: (bytes: number) => Uint8Array,
+): CardUse {
+  const rules = signMechanism(mechanism.type)
+  if (rules === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
+  checkSignatureKey(attributes, mechanism, rules)
+  const bytes = signatureBytes(attributes)
+  return {
+    gathers: gatheredFor(rules),
+    outputBytes: () => bytes,
+    prepare: (data) => prepareSignature(mechanism, attributes, data, randomBytes),
+  }
+}
+
+/** RSA: the card gives the block back, and the padding is taken off here. */
+function decryption(mechanism: RawMechanism, attributes: Attributes): CardUse {
+  if (mechanism.type !== CKM.RSA_X_509) throw new CryptokiError(CKR.MECHANISM_INVALID)
+  if (attributes[CKA.KEY_TYPE] !== CKK.RSA) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+  const keyBytes = modulusBytes(attributes)
+  return {
+    gathers: { maxBytes: keyBytes, tooMany: CKR.ENCRYPTED_DATA_LEN_RANGE },
+    outputBytes: () => keyBytes,
+    prepare: async (data) => {
+      if (data.length !== keyBytes) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
+      return rawRsa(attributes, data, CKR.ENCRYPTED_DATA_INVALID)
     },
   }
 }

@@ -1,12 +1,12 @@
 /** The objects that a PIV slot shows: certificate, public key, private key; ids and labels as OpenSC gives them. */
 import { type PivSlot, pivSlots } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
-import { type CertificateFields, decodeX509 } from '../certificate.ts'
+import { type CertificateFields, decodeX509, type KeyUsage } from '../certificate.ts'
 import { certificateAttributes } from '../certificate-attributes.ts'
 import { CKA, CKC, CKK, CKO } from '../constants.ts'
 import { publicKeyAttributes } from './public-key.ts'
 
-/** The slots that this driver shows. The twenty retired ones hold keys for old mail, which nothing here decrypts yet. */
+/** The slots that this driver shows. The twenty retired ones hold keys for old mail. */
 export const shownSlots: readonly PivSlot[] = pivSlots.slice(0, 4)
 
 /** CKA_ID: 01 to 04 in the order 9A, 9C, 9D, 9E. */
@@ -57,24 +57,18 @@ export function allAttributes(slot: PivSlot, kind: PivObjectKind, der: Uint8Arra
   }
   if (fields?.key === undefined) return undefined
   const isRsa = fields.key.type === 'rsa'
-  const signs = signsWith(slot, fields)
   const key = {
     ...known,
     ...publicKeyAttributes(fields.key),
     [CKA.KEY_TYPE]: isRsa ? CKK.RSA : CKK.EC,
     [CKA.SUBJECT]: fields.subject,
     [CKA.PUBLIC_KEY_INFO]: fields.publicKeyInfo,
-    [CKA.DERIVE]: false,
+    ...usageAttributes(slot, kind, fields),
     [CKA.LOCAL]: false,
   }
-  if (kind === 'public-key') {
-    return { ...key, [CKA.VERIFY]: signs, [CKA.ENCRYPT]: false, [CKA.WRAP]: false }
-  }
+  if (kind === 'public-key') return key
   return {
     ...key,
-    [CKA.SIGN]: signs,
-    [CKA.DECRYPT]: false,
-    [CKA.UNWRAP]: false,
     [CKA.SENSITIVE]: true,
     [CKA.ALWAYS_SENSITIVE]: true,
     [CKA.EXTRACTABLE]: false,
@@ -82,8 +76,36 @@ export function allAttributes(slot: PivSlot, kind: PivObjectKind, der: Uint8Arra
   }
 }
 
-/** Whether a key signs: KeyUsage if the certificate has it (RFC 5280, 4.2.1.3); else what SP 800-73-4 part 1, 3.2 means the slot for. */
-function signsWith(slot: PivSlot, { keyUsage }: CertificateFields): boolean {
-  if (keyUsage === undefined) return slot.key !== 0x9d
-  return keyUsage.includes('digitalSignature') || keyUsage.includes('nonRepudiation')
+/**
+ * What a key may be used for: KeyUsage if the certificate has it (RFC 5280, 4.2.1.3), else what SP 800-73-4 part 1, 3.2
+ * means the slot for. A key that enciphers keys or data decrypts and unwraps: applications differ in what they call it.
+ */
+function usageAttributes(
+  slot: PivSlot,
+  kind: 'public-key' | 'private-key',
+  { key, keyUsage }: CertificateFields,
+): Attributes {
+  const usual: readonly KeyUsage[] =
+    slot.key === 0x9d ? ['keyEncipherment', 'keyAgreement'] : ['digitalSignature']
+  const isFor = (...usages: readonly KeyUsage[]): boolean =>
+    usages.some((usage) => (keyUsage ?? usual).includes(usage))
+  const isRsa = key?.type === 'rsa'
+  const signs = isFor('digitalSignature', 'nonRepudiation')
+  const enciphers = isRsa && isFor('keyEncipherment', 'dataEncipherment')
+  if (kind === 'public-key') {
+    return {
+      [CKA.VERIFY]: signs,
+      [CKA.VERIFY_RECOVER]: signs && isRsa,
+      [CKA.ENCRYPT]: enciphers,
+      [CKA.WRAP]: enciphers,
+      [CKA.DERIVE]: false,
+    }
+  }
+  return {
+    [CKA.SIGN]: signs,
+    [CKA.SIGN_RECOVER]: signs && isRsa,
+    [CKA.DECRYPT]: enciphers,
+    [CKA.UNWRAP]: enciphers,
+    [CKA.DERIVE]: !isRsa && isFor('keyAgreement'),
+  }
 }

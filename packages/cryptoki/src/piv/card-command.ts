@@ -1,0 +1,60 @@
+/** One use of a PIV key as its card takes it: SP 800-73-4 part 2, 3.2.4, and the algorithms of SP 800-78-4, table 6-2. */
+import { toHex } from '@webtoki/apdu'
+import { type AuthenticateInput, PivAlgorithm } from '@webtoki/apdu/piv'
+import type { Attributes } from '../attributes.ts'
+import { CKA, CKR } from '../constants.ts'
+import { CryptokiError } from '../errors.ts'
+
+/** One GENERAL AUTHENTICATE: what goes in, and what its answer becomes. */
+export interface CardCommand {
+  readonly algorithm: number
+  readonly input: AuthenticateInput
+  /** May keep or overwrite `answer`. */
+  finish(answer: Uint8Array): Uint8Array | Promise<Uint8Array>
+}
+
+const rsaAlgorithms: ReadonlyMap<number, number> = new Map([
+  [1024, PivAlgorithm.RSA_1024],
+  [2048, PivAlgorithm.RSA_2048],
+  [3072, PivAlgorithm.RSA_3072],
+  [4096, PivAlgorithm.RSA_4096],
+])
+
+/** Field sizes of the curves, in bytes, with their algorithm. The OIDs are DER, as CKA_EC_PARAMS has them. */
+const curves: ReadonlyMap<string, { readonly algorithm: number; readonly fieldBytes: number }> = new Map([
+  ['06082a8648ce3d030107', { algorithm: PivAlgorithm.P256, fieldBytes: 32 }],
+  ['06052b81040022', { algorithm: PivAlgorithm.P384, fieldBytes: 48 }],
+])
+
+/** Throws CKR_KEY_SIZE_RANGE for a curve that PIV has no algorithm for. */
+export function curveOf(attributes: Attributes): { readonly algorithm: number; readonly fieldBytes: number } {
+  const curve = curves.get(toHex(attributes[CKA.EC_PARAMS] ?? new Uint8Array(0)))
+  if (curve === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return curve
+}
+
+/** Length of the modulus, in bytes. Throws CKR_KEY_SIZE_RANGE for a key that PIV has no algorithm for. */
+export function modulusBytes(attributes: Attributes): number {
+  const keyBits = attributes[CKA.MODULUS_BITS] ?? 0
+  if (!rsaAlgorithms.has(keyBits)) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return keyBits / 8
+}
+
+/**
+ * The bare operation of an RSA key on a block as long as the modulus, whatever it is for. Throws `tooLarge` if the block, as a
+ * number, is not below the modulus.
+ */
+export function rawRsa(attributes: Attributes, block: Uint8Array, tooLarge: CKR): CardCommand {
+  const keyBytes = modulusBytes(attributes)
+  // Bytes of one length in hex stand in the order of their numbers.
+  if (toHex(block) >= toHex(attributes[CKA.MODULUS] ?? block))
+    throw new CryptokiError(tooLarge, { detail: 'the data, as a number, is not below the modulus' })
+  return {
+    algorithm: rsaAlgorithms.get(8 * keyBytes) as number,
+    input: { tag: 0x81, value: block },
+    finish: (answer) => {
+      if (answer.length !== keyBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+      return answer
+    },
+  }
+}

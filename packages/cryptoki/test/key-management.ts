@@ -1,0 +1,54 @@
+/** Virtual PIV cards whose key management key (9D) is the test's own, so that Node has its private half too. */
+import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { encodeTlv, fromHex } from '@webtoki/apdu'
+import type { PivCardOptions } from '@webtoki/simulator'
+
+/** Bits of KeyUsage's first byte (RFC 5280, 4.2.1.3). */
+export const KeyUsage = {
+  digitalSignature: 0x80,
+  keyEncipherment: 0x20,
+  dataEncipherment: 0x10,
+  keyAgreement: 0x08,
+} as const
+
+export const makeKey = {
+  'RSA-1024': () => generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey,
+  'RSA-2048': () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey,
+  'RSA-3072': () => generateKeyPairSync('rsa', { modulusLength: 3072 }).privateKey,
+  'P-256': () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
+  'P-384': () => generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey,
+} as const
+
+/** A card with this key in a slot. `keyUsage` undefined: the certificate has no such extension. */
+export function cardWith(
+  privateKey: KeyObject,
+  { slot = '9D', keyUsage }: { readonly slot?: '9A' | '9D'; readonly keyUsage?: number | undefined } = {},
+): PivCardOptions {
+  return {
+    keys: { [slot]: privateKey.export({ format: 'der', type: 'pkcs8' }) },
+    certificates: { [slot]: certificateOf(privateKey, keyUsage) },
+  }
+}
+
+/** A certificate that tells the key and what it is for. Nothing here verifies its signature. */
+function certificateOf(privateKey: KeyObject, keyUsage: number | undefined): Uint8Array {
+  const algorithm = encodeTlv(0x30, fromHex('06092a864886f70d01010b0500'))
+  const commonName = encodeTlv(0x30, fromHex('0603550403'), encodeTlv(0x0c, Buffer.from('Ada Lovelace')))
+  const name = encodeTlv(0x30, encodeTlv(0x31, commonName))
+  const times = ['200101000000Z', '491231235959Z'].map((time) => encodeTlv(0x17, Buffer.from(time)))
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  const usage = encodeTlv(0x04, Uint8Array.of(0x03, 0x02, 0x00, keyUsage ?? 0))
+  const extension = encodeTlv(0x30, fromHex('0603551d0f'), usage)
+  const extensions = keyUsage === undefined ? [] : [encodeTlv(0xa3, encodeTlv(0x30, extension))]
+  const body = encodeTlv(
+    0x30,
+    fromHex('a003020102020101'),
+    algorithm,
+    name,
+    encodeTlv(0x30, ...times),
+    name,
+    spki,
+    ...extensions,
+  )
+  return encodeTlv(0x30, body, algorithm, encodeTlv(0x03, new Uint8Array(257)))
+}

@@ -1,0 +1,346 @@
+/** The private key operations of a PIV card besides signatures, through sessions: decryption and recovery, judged by node:crypto. */
+import {
+  constants,
+  createPublicKey,
+  type KeyObject,
+  publicDecrypt,
+  publicEncrypt,
+  randomBytes,
+} from 'node:crypto'
+import {
+  type Attributes,
+  CKA,
+  CKF,
+  CKM,
+  CKO,
+  type CkObject,
+  CKR,
+  CKU,
+  type PinRequest,
+} from '@webtoki/cryptoki'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { cardWith, KeyUsage, makeKey } from './key-management.ts'
+import {
+  bytesOf,
+  commands,
+  HeldAnswer,
+  HeldDialog,
+  object,
+  open,
+  rightPin,
+  rv,
+  type SetupOptions,
+  verifies,
+} from './piv-stand.ts'
+
+const rawRsa = { type: CKM.RSA_X_509 } as const
+
+/** A session with a card, and its key in 9D. */
+async function stand(options: SetupOptions = {}) {
+  const opened = await open({ cryptoki: { login: 'on-demand' }, ...options })
+  onTestFinished(() => opened.cryptoki.close())
+  const { session, card } = opened
+  const key = await object(session, CKO.PRIVATE_KEY, 3)
+  const spki = card.publicKeyOf('9D') ?? expect.fail()
+  const publicKey = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
+  return { ...opened, key, publicKey }
+}
+
+/** What Node's OpenSSL encrypts as it is: `plain` has the length of the modulus. */
+function encryptRaw(key: KeyObject, plain: Uint8Array): Uint8Array {
+  return Uint8Array.from(publicEncrypt({ key, padding: constants.RSA_NO_PADDING }, plain))
+}
+
+/** A number below every modulus of that length. */
+function block(bytes: number): Uint8Array {
+  const made = Uint8Array.from(randomBytes(bytes))
+  made[0] = 0
+  return made
+}
+
+describe('the uses of a key', () => {
+  const uses = {
+    [CKA.SIGN]: 'sign',
+    [CKA.SIGN_RECOVER]: 'sign-recover',
+    [CKA.DECRYPT]: 'decrypt',
+    [CKA.UNWRAP]: 'unwrap',
+    [CKA.DERIVE]: 'derive',
+    [CKA.VERIFY]: 'verify',
+    [CKA.VERIFY_RECOVER]: 'verify-recover',
+    [CKA.ENCRYPT]: 'encrypt',
+    [CKA.WRAP]: 'wrap',
+  } as const
+  const usesOf = (attributes: Attributes): readonly string[] =>
+    Object.entries(uses).flatMap(([type, use]) =>
+      attributes[Number(type) as keyof typeof uses] === true ? [use] : [],
+    )
+  const signing = [['sign'], ['verify']]
+  const recovering = [
+    ['sign', 'sign-recover'],
+    ['verify', 'verify-recover'],
+  ]
+  const deciphering = [
+    ['decrypt', 'unwrap'],
+    ['encrypt', 'wrap'],
+  ]
+  const agreeing = [['derive'], []]
+
+  it.each([
+    ['9D', 'RSA-2048', 'keyEncipherment', deciphering],
+    ['9D', 'RSA-2048', 'dataEncipherment', deciphering],
+    ['9D', 'RSA-2048', 'digitalSignature', recovering],
+    ['9D', 'RSA-2048', undefined, deciphering],
+    ['9D', 'P-256', 'keyAgreement', agreeing],
+    ['9D', 'P-384', undefined, agreeing],
+    ['9D', 'P-256', 'digitalSignature', signing],
+    // What the key cannot do is not promised.
+    ['9D', 'P-256', 'keyEncipherment', [[], []]],
+    ['9D', 'RSA-2048', 'keyAgreement', [[], []]],
+    ['9A', 'RSA-2048', undefined, recovering],
+    ['9A', 'P-256', undefined, signing],
+    ['9A', 'RSA-2048', 'keyEncipherment', deciphering],
+  ] as const)('of %s, %s, for %s, are what they pair with', async (slot, kind, usage, [own, others]) => {
+    const card = cardWith(makeKey[kind](), { slot, keyUsage: usage && KeyUsage[usage] })
+    const { session, cryptoki } = await open({ card, cryptoki: { login: 'on-demand' } })
+    onTestFinished(() => cryptoki.close())
+    const id = slot === '9A' ? 1 : 3
+    expect(usesOf((await object(session, CKO.PRIVATE_KEY, id)).attributes)).toEqual(own)
+    expect(usesOf((await object(session, CKO.PUBLIC_KEY, id)).attributes)).toEqual(others)
+  })
+
+  it('are refused with CKR_KEY_FUNCTION_NOT_PERMITTED if the certificate does not allow them', async () => {
+    const { session, key, card } = await stand({ card: cardWith(makeKey['RSA-2048'](), { keyUsage: 0x80 }) })
+    const before = card.log.length
+    await expect(session.decrypt(rawRsa, key, block(256))).rejects.toEqual(rv(CKR.KEY_FUNCTION_NOT_PERMITTED))
+    const demo = await stand()
+    await expect(demo.session.signRecover({ type: CKM.RSA_PKCS }, demo.key, block(16))).rejects.toEqual(
+      rv(CKR.KEY_FUNCTION_NOT_PERMITTED),
+    )
+    expect(card.log.length).toBe(before)
+  })
+})
+
+describe('raw RSA decryption', () => {
+  it.each(['RSA-1024', 'RSA-2048', 'RSA-3072'] as const)('gives the whole block, with %s', async (kind) => {
+    const { session, key, publicKey } = await stand({ card: cardWith(makeKey[kind]()) })
+    const plain = block((key.get(CKA.MODULUS_BITS) ?? 0) / 8)
+    expect(await session.decrypt(rawRsa, key, encryptRaw(publicKey, plain))).toEqual(plain)
+  })
+
+  it('takes the ciphertext in parts, and one of zeros is zeros', async () => {
+    const { session, key, publicKey } = await stand({ level: 'short' })
+    const plain = block(256)
+    const encrypted = encryptRaw(publicKey, plain)
+    const parts = [encrypted.subarray(0, 1), encrypted.subarray(1, 200), encrypted.subarray(200)]
+    expect(await session.decrypt(rawRsa, key, parts)).toEqual(plain)
+    expect(await session.decrypt(rawRsa, key, new Uint8Array(256))).toEqual(new Uint8Array(256))
+  })
+
+  it('of a wrong length or of a number not below the modulus touches no card and asks nobody', async () => {
+    const requests: PinRequest[] = []
+    const pin = (request: PinRequest) => {
+      requests.push(request)
+      return rightPin(request)
+    }
+    const { session, key, card } = await stand({ pin })
+    const before = card.log.length
+    for (const bytes of [0, 1, 255, 257, 5000])
+      await expect(session.decrypt(rawRsa, key, new Uint8Array(bytes))).rejects.toEqual(
+        rv(CKR.ENCRYPTED_DATA_LEN_RANGE),
+      )
+    const modulus = key.get(CKA.MODULUS)
+    for (const tooLarge of [modulus, new Uint8Array(256).fill(0xff)])
+      await expect(session.decrypt(rawRsa, key, tooLarge)).rejects.toEqual(rv(CKR.ENCRYPTED_DATA_INVALID))
+    expect([card.log.length, requests.length]).toEqual([before, 0])
+    expect(session.active).toEqual([])
+  })
+
+  it('costs the APDUs of a signature, and a size query costs none', async () => {
+    const counts: Record<string, string[]> = {}
+    for (const use of ['sign', 'decrypt'] as const) {
+      const { session, card, key } = await stand()
+      const signer = await object(session, CKO.PRIVATE_KEY, 1)
+      const run = (): PromiseLike<Uint8Array> =>
+        use === 'sign'
+          ? session.sign({ type: CKM.SHA256_RSA_PKCS }, signer, block(256))
+          : session.decrypt(rawRsa, key, block(256))
+      const before = card.log.length
+      await run()
+      const cold = card.log.length
+      await run()
+      const slot = use === 'sign' ? '9a' : '9d'
+      counts[use] = commands(card)
+        .slice(before)
+        .map((command) => command.replace(slot, 'key'))
+      expect(commands(card).slice(cold)).toEqual([`87 07 ${slot}`])
+    }
+    expect(counts['decrypt']).toEqual(counts['sign'])
+    const { session, card, key } = await stand()
+    const before = card.log.length
+    const [decryption] = session.begin({ type: 'decrypt', mechanism: rawRsa, key })
+    expect(decryption?.outputBytes('single', 256)).toBe(256)
+    expect(card.log.length).toBe(before)
+  })
+})
+
+describe('signatures with recovery', () => {
+  it.each(['RSA-1024', 'RSA-2048'] as const)('by %s give the data to Node’s OpenSSL', async (kind) => {
+    const card = cardWith(makeKey[kind](), { keyUsage: KeyUsage.digitalSignature })
+    const { session, key, publicKey } = await stand({ card })
+    const bytes = key.get(CKA.MODULUS_BITS) / 8
+    for (const length of [0, 1, 20, bytes - 11]) {
+      const data = Uint8Array.from(randomBytes(length))
+      const signature = await session.signRecover({ type: CKM.RSA_PKCS }, key, data)
+      const recovered = publicDecrypt({ key: publicKey, padding: constants.RSA_PKCS1_PADDING }, signature)
+      expect(Uint8Array.from(recovered)).toEqual(data)
+    }
+    const data = block(bytes)
+    const signature = await session.signRecover(rawRsa, key, data)
+    const recovered = publicDecrypt({ key: publicKey, padding: constants.RSA_NO_PADDING }, signature)
+    expect(Uint8Array.from(recovered)).toEqual(data)
+  })
+
+  it('of data that do not fit the key are refused before anybody is asked', async () => {
+    const card = cardWith(makeKey['RSA-2048'](), { keyUsage: KeyUsage.digitalSignature })
+    const { session, key, card: virtual } = await stand({ card, pin: null })
+    const before = virtual.log.length
+    const recover = (type: typeof CKM.RSA_PKCS | typeof CKM.RSA_X_509, data: Uint8Array) =>
+      session.signRecover({ type }, key, data, { pin: () => expect.fail('asked') })
+    await expect(recover(CKM.RSA_PKCS, new Uint8Array(246))).rejects.toEqual(rv(CKR.DATA_LEN_RANGE))
+    await expect(recover(CKM.RSA_X_509, new Uint8Array(257))).rejects.toEqual(rv(CKR.DATA_LEN_RANGE))
+    await expect(recover(CKM.RSA_X_509, new Uint8Array(256).fill(0xff))).rejects.toEqual(rv(CKR.DATA_INVALID))
+    expect(virtual.log.length).toBe(before)
+  })
+
+  it('by a key of a curve, or with a hash of their own, are refused at Init', async () => {
+    const card = cardWith(makeKey['P-256'](), { keyUsage: KeyUsage.digitalSignature })
+    const { session, key } = await stand({ card })
+    const recover = (type: number, by: CkObject) =>
+      session.begin({ type: 'sign-recover', mechanism: { type }, key: by })
+    expect(() => recover(CKM.RSA_PKCS, key)).toThrow(rv(CKR.KEY_TYPE_INCONSISTENT) as Error)
+    const rsa = await object(session, CKO.PRIVATE_KEY, 1)
+    for (const type of [CKM.SHA256_RSA_PKCS, CKM.RSA_PKCS_PSS, CKM.ECDSA])
+      expect(() => recover(type, rsa)).toThrow(rv(CKR.MECHANISM_INVALID) as Error)
+  })
+})
+
+describe('a decryption asks as a signature does', () => {
+  it('a wrong PIN is CKR_PIN_INCORRECT, sent once, and the right one decrypts', async () => {
+    const pins = ['999999', '123456']
+    const { session, key, card, publicKey } = await stand({
+      pin: async () => ({ pin: bytesOf(pins.shift() ?? '') }),
+    })
+    const plain = block(256)
+    const encrypted = encryptRaw(publicKey, plain)
+    await expect(session.decrypt(rawRsa, key, encrypted)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
+    expect([verifies(card), card.pinTriesLeft]).toEqual([1, 2])
+    expect(await session.decrypt(rawRsa, key, encrypted)).toEqual(plain)
+    expect([verifies(card), card.pinTriesLeft]).toEqual([2, 3])
+  })
+
+  it('without a login it is CKR_USER_NOT_LOGGED_IN at Init', async () => {
+    const { session, cryptoki } = await open({ pin: null })
+    onTestFinished(() => cryptoki.close())
+    await session.login(CKU.USER, rightPin)
+    const key = await object(session, CKO.PRIVATE_KEY, 3)
+    expect(await session.decrypt(rawRsa, key, block(256))).toHaveLength(256)
+    await session.logout()
+    await expect(session.decrypt(rawRsa, key, block(256))).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
+    const onDemand = await stand({ pin: null })
+    await expect(onDemand.session.decrypt(rawRsa, onDemand.key, block(256))).rejects.toEqual(
+      rv(CKR.USER_NOT_LOGGED_IN),
+    )
+  })
+
+  it('a key in 9D that wants the PIN for each use gets it right before each decryption', async () => {
+    const { session, key, card, publicKey } = await stand({ card: { policies: { '9D': { pin: 'always' } } } })
+    const plain = block(256)
+    const encrypted = encryptRaw(publicKey, plain)
+    expect(await session.decrypt(rawRsa, key, encrypted)).toEqual(plain)
+    const before = card.log.length
+    // Refused once; from then on the key is known to ask each time.
+    expect(await session.decrypt(rawRsa, key, encrypted)).toEqual(plain)
+    expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(true)
+    expect(commands(card).slice(before).slice(-2)).toEqual(['20 00 80', '87 07 9d'])
+    expect(await session.decrypt(rawRsa, key, encrypted)).toEqual(plain)
+    expect(commands(card).slice(-2)).toEqual(['20 00 80', '87 07 9d'])
+    // In C's order: the PIN of this very use before the data.
+    const [decryption] = session.begin({ type: 'decrypt', mechanism: rawRsa, key })
+    await session.login(CKU.CONTEXT_SPECIFIC, rightPin)
+    expect(await decryption?.single(encrypted)).toEqual(plain)
+  })
+
+  it('tells of a touch, and one that does not come is CKR_FUNCTION_REJECTED', async () => {
+    const touches = [true, false]
+    const { session, key } = await stand({
+      card: {
+        atr: Uint8Array.from(Buffer.from('3bfd1300008131fe158073c021c057597562694b657940', 'hex')),
+        vendorExtensions: true,
+        policies: { '9D': { touch: 'always' } },
+        touch: async () => touches.shift() ?? false,
+      },
+    })
+    const phases: string[] = []
+    const run = () =>
+      session.decrypt(rawRsa, key, block(256)).result({ onEvent: ({ phase }) => phases.push(phase) })
+    expect(await run()).toHaveLength(256)
+    expect(phases).toContain('awaiting-touch')
+    await expect(run()).rejects.toEqual(rv(CKR.FUNCTION_REJECTED))
+  })
+
+  it('a card taken out in the middle is CKR_DEVICE_REMOVED', async () => {
+    const held = new HeldAnswer(0x87)
+    const { session, key, reader } = await stand({ between: held.between })
+    const decryption = session.decrypt(rawRsa, key, block(256)).result()
+    await held.reached
+    reader.remove()
+    await expect(decryption).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
+    held.letGo()
+  })
+
+  it('an abort frees the session at once, in the dialog and while the card computes', async () => {
+    const dialog = new HeldDialog()
+    const held = new HeldAnswer(0x87)
+    const { session, key, publicKey } = await stand({ between: held.between, pin: dialog.source })
+    const first = new AbortController()
+    const waiting = session.decrypt(rawRsa, key, block(256)).result({ signal: first.signal })
+    await dialog.shown()
+    expect(session.active).toEqual(['decrypt'])
+    first.abort()
+    await expect(waiting).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
+    expect(session.active).toEqual([])
+    const second = new AbortController()
+    const plain = block(256)
+    const encrypted = encryptRaw(publicKey, plain)
+    const computing = session
+      .decrypt(rawRsa, key, encrypted, { pin: rightPin })
+      .result({ signal: second.signal })
+    await held.reached
+    second.abort()
+    await expect(computing).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
+    expect(session.active).toEqual([])
+    held.letGo()
+    expect(await session.decrypt(rawRsa, key, encrypted, { pin: rightPin })).toEqual(plain)
+  })
+
+  it('a card that answers with a block of another length is CKR_DEVICE_ERROR', async () => {
+    const { session, key } = await stand({
+      between: async (command, card) => {
+        const answer = await card.process(command)
+        return command[1] === 0x87 ? Uint8Array.of(0x7c, 0x03, 0x82, 0x01, 0x55, 0x90, 0x00) : answer
+      },
+    })
+    await expect(session.decrypt(rawRsa, key, block(256))).rejects.toEqual(rv(CKR.DEVICE_ERROR))
+    expect(session.active).toEqual([])
+  })
+})
+
+describe('C_GetMechanismInfo', () => {
+  it('lists raw RSA for decryption and recovery with the sizes of the card’s keys', async () => {
+    const { slot } = await stand()
+    const info = (await slot.mechanisms()).get(CKM.RSA_X_509)
+    expect(info).toMatchObject({ minKeyBits: 1024, maxKeyBits: 4096 })
+    const wanted = CKF.DECRYPT | CKF.UNWRAP | CKF.SIGN | CKF.SIGN_RECOVER
+    expect((info?.flags ?? 0) & wanted).toBe(wanted)
+  })
+})
