@@ -1,5 +1,5 @@
 /** What ends a login, and that the card hears of it; PIN dialogs that nobody waits for any more. */
-import { CKA, CKM, CKO, CKR, CKS, CKU, Cryptoki, MemoryObjectCache } from '@webtoki/cryptoki'
+import { CKA, CKM, CKO, CKR, CKS, CKU, Cryptoki, MemoryObjectCache, type PinSource } from '@webtoki/cryptoki'
 import { filter, firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import {
@@ -242,20 +242,18 @@ describe('a PIN dialog', () => {
 
   it('is one, though two sessions need the login at once', async () => {
     let asked = 0
-    const { session, slot, card, cryptoki } = await open({
-      cryptoki: { login: 'on-demand' },
-      pin: async (request) => {
-        asked++
-        return rightPin(request)
-      },
-    })
-    const other = await slot.openSession({ pin: rightPin })
+    const pin: PinSource = async (request) => {
+      asked++
+      return rightPin(request)
+    }
+    const { session, slot, card, cryptoki } = await open({ cryptoki: { login: 'on-demand' }, pin })
+    const other = await slot.openSession({ pin })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
     const signatures = await Promise.all(
       [session, other].map((each) => each.sign(rsa, key, message).result()),
     )
     expect(signatures.map((each) => each.length)).toEqual([256, 256])
-    expect(asked + verifies(card)).toBe(2)
+    expect([asked, verifies(card)]).toEqual([1, 1])
     await cryptoki.close()
   })
 
