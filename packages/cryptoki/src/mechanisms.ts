@@ -347,11 +347,40 @@ export function pssParametersOf({ type, pss }: RawMechanism): {
     if (own === undefined) throw parameterError('pss')
     return { hash: own, mgfHash: own, saltBytes: digestBytes[own] }
   }
-  const hash = digestMechanism(pss.hash)
-  const mgfHash = mgfHashes.get(pss.mgf)
-  if (hash === undefined || !signatureHashes.has(hash) || (own !== undefined && own !== hash))
-    throw parameterError('pss.hash')
-  if (mgfHash === undefined) throw parameterError('pss.mgf')
+  const hashes = paddingHashes('pss', pss)
+  if (own !== undefined && own !== hashes.hash) throw parameterError('pss.hash')
   if (!Number.isSafeInteger(pss.saltBytes) || pss.saltBytes < 0) throw parameterError('pss.saltBytes')
-  return { hash: hash as SignatureHash, mgfHash, saltBytes: pss.saltBytes }
+  return { ...hashes, saltBytes: pss.saltBytes }
+}
+
+/**
+ * The hashes and the label of CKM_RSA_PKCS_OAEP, and the longest message under a modulus of so many bytes (RFC 8017, 7.1.1).
+ * Throws CKR_MECHANISM_PARAM_INVALID, also for a hash that is too long for the modulus.
+ */
+export function oaepParametersOf(
+  { oaep }: RawMechanism,
+  modulusBytes: number,
+): {
+  readonly hash: SignatureHash
+  readonly mgfHash: SignatureHash
+  readonly label: Uint8Array
+  readonly maxBytes: number
+} {
+  if (oaep === undefined) throw parameterError('oaep')
+  const hashes = paddingHashes('oaep', oaep)
+  const maxBytes = modulusBytes - 2 * digestBytes[hashes.hash] - 2
+  if (maxBytes < 0) throw parameterError('oaep.hash')
+  return { ...hashes, label: oaep.label ?? new Uint8Array(0), maxBytes }
+}
+
+/** The hashes of a padding's parameters. */
+function paddingHashes(
+  name: 'pss' | 'oaep',
+  parameters: { readonly hash: number; readonly mgf: number },
+): { readonly hash: SignatureHash; readonly mgfHash: SignatureHash } {
+  const hash = digestMechanism(parameters.hash)
+  const mgfHash = mgfHashes.get(parameters.mgf)
+  if (hash === undefined || !signatureHashes.has(hash)) throw parameterError(`${name}.hash`)
+  if (mgfHash === undefined) throw parameterError(`${name}.mgf`)
+  return { hash: hash as SignatureHash, mgfHash }
 }

@@ -1,4 +1,5 @@
 /** The private key operations of a PIV card besides signatures, through sessions: decryption and recovery, judged by node:crypto. */
+import { execFileSync } from 'node:child_process'
 import {
   constants,
   createPublicKey,
@@ -7,10 +8,14 @@ import {
   publicEncrypt,
   randomBytes,
 } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import {
   type Attributes,
   CKA,
   CKF,
+  CKG,
   CKM,
   CKO,
   type CkObject,
@@ -49,6 +54,22 @@ async function stand(options: SetupOptions = {}) {
 /** What Node's OpenSSL encrypts as it is: `plain` has the length of the modulus. */
 function encryptRaw(key: KeyObject, plain: Uint8Array): Uint8Array {
   return Uint8Array.from(publicEncrypt({ key, padding: constants.RSA_NO_PADDING }, plain))
+}
+
+/** What the openssl program encrypts, which takes two hashes. */
+function opensslOaep(key: KeyObject, plain: Uint8Array, hash: string, mgfHash: string): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), 'webtoki-oaep-'))
+  try {
+    const file = join(folder, 'public.pem')
+    writeFileSync(file, key.export({ format: 'pem', type: 'spki' }))
+    const options = ['rsa_padding_mode:oaep', `rsa_oaep_md:${hash}`, `rsa_mgf1_md:${mgfHash}`].flatMap(
+      (option) => ['-pkeyopt', option],
+    )
+    const args = ['pkeyutl', '-encrypt', '-pubin', '-inkey', file, ...options]
+    return Uint8Array.from(execFileSync('openssl', args, { input: plain }))
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 }
 
 /** A number below every modulus of that length. */
@@ -180,6 +201,147 @@ describe('raw RSA decryption', () => {
     const [decryption] = session.begin({ type: 'decrypt', mechanism: rawRsa, key })
     expect(decryption?.outputBytes('single', 256)).toBe(256)
     expect(card.log.length).toBe(before)
+  })
+})
+
+const hashes = [
+  [CKM.SHA_1, CKG.MGF1_SHA1, 'sha1'],
+  [CKM.SHA224, CKG.MGF1_SHA224, 'sha224'],
+  [CKM.SHA256, CKG.MGF1_SHA256, 'sha256'],
+  [CKM.SHA384, CKG.MGF1_SHA384, 'sha384'],
+  [CKM.SHA512, CKG.MGF1_SHA512, 'sha512'],
+] as const
+
+/** Made by Node's OpenSSL with the card's public key; the hash of MGF1 is the hash of the label. */
+function encryptOaep(key: KeyObject, plain: Uint8Array, oaepHash: string, label?: Uint8Array): Uint8Array {
+  const padding = constants.RSA_PKCS1_OAEP_PADDING
+  const options = { key, padding, oaepHash, ...(label && { oaepLabel: Buffer.from(label) }) }
+  return Uint8Array.from(publicEncrypt(options, plain))
+}
+
+describe('PKCS#1 v1.5 decryption', () => {
+  const pkcs1 = { type: CKM.RSA_PKCS } as const
+  const encrypted = (key: KeyObject, plain: Uint8Array): Uint8Array =>
+    Uint8Array.from(publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, plain))
+
+  it.each(['RSA-1024', 'RSA-2048', 'RSA-3072'] as const)(
+    'gives what OpenSSL encrypted, with %s',
+    async (kind) => {
+      const { session, key, publicKey } = await stand({ card: cardWith(makeKey[kind]()) })
+      const bytes = key.get(CKA.MODULUS_BITS) / 8
+      for (const length of [0, 1, 32, bytes - 11]) {
+        const plain = Uint8Array.from(randomBytes(length))
+        expect(await session.decrypt(pkcs1, key, encrypted(publicKey, plain))).toEqual(plain)
+      }
+    },
+  )
+
+  it('of a wrong padding is no error but other bytes, the same each time, whatever is wrong', async () => {
+    const { session, key, publicKey, card, reader, slot } = await stand()
+    const wrong = Object.values({
+      'a first byte that is not 0': () =>
+        Uint8Array.of(1, 2, ...new Uint8Array(100).fill(9), 0, ...block(153)),
+      'block type 1': () => Uint8Array.of(0, 1, ...new Uint8Array(100).fill(9), 0, ...block(153)),
+      'a padding of 7 bytes': () => Uint8Array.of(0, 2, 9, 9, 9, 9, 9, 9, 9, 0, ...block(246)),
+      'no zero': () => Uint8Array.of(0, 2, ...new Uint8Array(254).fill(9)),
+    }).map((make) => encryptRaw(publicKey, make()))
+    const results: Uint8Array[] = []
+    for (const each of wrong) {
+      const result = await session.decrypt(pkcs1, key, each)
+      expect(result.length).toBeLessThanOrEqual(245)
+      expect(await session.decrypt(pkcs1, key, each)).toEqual(result)
+      results.push(result)
+    }
+    expect(new Set(results.map((each) => Buffer.from(each).toString('hex'))).size).toBe(wrong.length)
+    // Taken out and put back, it is the same card with the same key.
+    reader.remove()
+    reader.insert(card)
+    const again = await slot.openSession({ pin: rightPin })
+    const sameKey = await object(again, CKO.PRIVATE_KEY, 3)
+    expect(await again.decrypt(pkcs1, sameKey, wrong[0] ?? expect.fail())).toEqual(results[0])
+  })
+
+  it('tells the most that may come out, and gives less', async () => {
+    const { session, key, publicKey } = await stand()
+    const [decryption] = session.begin({ type: 'decrypt', mechanism: pkcs1, key })
+    expect(decryption?.outputBytes('single', 256)).toBe(245)
+    expect(await decryption?.single(encrypted(publicKey, bytesOf('short')))).toEqual(bytesOf('short'))
+  })
+})
+
+describe('OAEP decryption', () => {
+  it.each(hashes)(
+    'gives what OpenSSL encrypted with hash %i, with labels of all lengths',
+    async (hash, mgf, name) => {
+      const { session, key, publicKey } = await stand()
+      for (const label of [
+        undefined,
+        new Uint8Array(0),
+        bytesOf('label'),
+        Uint8Array.from(randomBytes(300)),
+      ]) {
+        const plain = Uint8Array.from(randomBytes(16))
+        const mechanism = { type: CKM.RSA_PKCS_OAEP, oaep: { hash, mgf, label } } as const
+        const encrypted = encryptOaep(publicKey, plain, name, label)
+        expect(await session.decrypt(mechanism, key, encrypted)).toEqual(plain)
+      }
+      const mechanism = { type: CKM.RSA_PKCS_OAEP, oaep: { hash, mgf } } as const
+      const [decryption] = session.begin({ type: 'decrypt', mechanism, key })
+      const most = decryption?.outputBytes('single', 256) ?? 0
+      const longest = Uint8Array.from(randomBytes(most))
+      expect(await decryption?.single(encryptOaep(publicKey, longest, name))).toEqual(longest)
+      expect(() => encryptOaep(publicKey, Uint8Array.from(randomBytes(most + 1)), name)).toThrow(/too large/)
+    },
+  )
+
+  it('with another hash in MGF1 than in the label gives what openssl encrypted', async () => {
+    const { session, key, publicKey } = await stand()
+    for (const [hash, , name] of hashes)
+      for (const [, mgf, mgfName] of hashes) {
+        const plain = Uint8Array.from(randomBytes(20))
+        const encrypted = opensslOaep(publicKey, plain, name, mgfName)
+        const mechanism = { type: CKM.RSA_PKCS_OAEP, oaep: { hash, mgf } } as const
+        expect(await session.decrypt(mechanism, key, encrypted), `${name} ${mgfName}`).toEqual(plain)
+      }
+  })
+
+  it('is one code and one message, whatever is wrong, after one use of the card', async () => {
+    const { session, key, card, publicKey } = await stand()
+    const [hash, mgf] = hashes[2]
+    const mechanism = { type: CKM.RSA_PKCS_OAEP, oaep: { hash, mgf, label: bytesOf('a') } } as const
+    await session.decrypt(mechanism, key, encryptOaep(publicKey, block(9), 'sha256', bytesOf('a')))
+    const wrong = [
+      encryptOaep(publicKey, block(9), 'sha256', bytesOf('b')),
+      encryptOaep(publicKey, block(9), 'sha1', bytesOf('a')),
+      encryptRaw(publicKey, block(256)),
+      encryptRaw(publicKey, Uint8Array.of(1, ...new Uint8Array(255))),
+      new Uint8Array(256),
+    ]
+    const errors: unknown[] = []
+    for (const each of wrong) {
+      const before = card.log.length
+      errors.push(await session.decrypt(mechanism, key, each).then(undefined, (error: unknown) => error))
+      expect(card.log.length).toBe(before + 1)
+    }
+    expect(errors).toEqual(wrong.map(() => rv(CKR.ENCRYPTED_DATA_INVALID)))
+    expect(new Set(errors.map(String)).size).toBe(1)
+    expect(session.active).toEqual([])
+  })
+
+  it('with parameters that do not fit is CKR_MECHANISM_PARAM_INVALID at Init', async () => {
+    const { session, key } = await stand({ card: cardWith(makeKey['RSA-1024']()) })
+    const [sha512, mgf] = hashes[4]
+    for (const oaep of [
+      undefined,
+      { hash: CKM.SHA3_256, mgf },
+      { hash: CKM.SHA256, mgf: 99 },
+      // Two hashes of 64 bytes are longer than the modulus.
+      { hash: sha512, mgf },
+    ])
+      expect(() =>
+        session.begin({ type: 'decrypt', mechanism: { type: CKM.RSA_PKCS_OAEP, oaep }, key }),
+      ).toThrow(rv(CKR.MECHANISM_PARAM_INVALID) as Error)
+    expect(session.active).toEqual([])
   })
 })
 

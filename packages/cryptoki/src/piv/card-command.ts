@@ -4,6 +4,7 @@ import { type AuthenticateInput, PivAlgorithm } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
+import type { KeyUse } from '../key-use.ts'
 
 /** One GENERAL AUTHENTICATE: what goes in, and what its answer becomes. */
 export interface CardCommand {
@@ -11,6 +12,11 @@ export interface CardCommand {
   readonly input: AuthenticateInput
   /** May keep or overwrite `answer`. */
   finish(answer: Uint8Array): Uint8Array | Promise<Uint8Array>
+}
+
+/** What a key does with its data before and after the card's part. */
+export interface CardUse extends Pick<KeyUse, 'gathers' | 'outputBytes'> {
+  readonly prepare: (data: Uint8Array) => Promise<CardCommand>
 }
 
 const rsaAlgorithms: ReadonlyMap<number, number> = new Map([

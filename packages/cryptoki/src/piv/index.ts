@@ -9,15 +9,18 @@ import type { TokenDriver } from '../token.ts'
 export interface PivDriverOptions {
   /** Where certificates are remembered, by card. Default: in memory, for as long as the driver lives. */
   readonly cache?: ObjectCache
-  /** Salts of PSS. Default: the platform's generator. */
+  /** Salts of PSS, and the secret behind PKCS#1 decryption. Default: the platform's generator. */
   readonly randomBytes?: (bytes: number) => Uint8Array
 }
 
 /** PIV cards and tokens of any maker. What speaks to a card is loaded when the first one is connected. */
 export function pivDriver(options: PivDriverOptions = {}): TokenDriver {
+  const { cache = new MemoryObjectCache(), randomBytes = platformRandomBytes } = options
+  let secret: Uint8Array | undefined
   const shared = {
-    cache: options.cache ?? new MemoryObjectCache(),
-    randomBytes: options.randomBytes ?? platformRandomBytes,
+    cache,
+    randomBytes,
+    rejectionSecret: () => (secret ??= randomBytes(32)),
     low: new LowCards(),
   }
   return {

@@ -2,12 +2,13 @@
 import type { TransmitOptions } from '@webtoki/apdu'
 import type { PivApplet, PivSlot } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
-import { CKA, CKK, CKM, CKR } from '../constants.ts'
+import { CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
 import { type RawMechanism, signMechanism } from '../mechanisms.ts'
 import { checkSignatureKey, gatheredFor } from '../software/public-key.ts'
-import { type CardCommand, modulusBytes, rawRsa } from './card-command.ts'
+import type { CardUse } from './card-command.ts'
+import { decryption, type RejectionSecret } from './deciphering.ts'
 import { prepareSignature, signatureBytes } from './signing.ts'
 
 /** What the PIV application asks before it uses the key of a slot; one for each slot. */
@@ -47,9 +48,11 @@ export class PivKeyAccess implements KeyAccess {
 
 const needsOf = { never: 'nothing', once: 'login', always: 'context-pin' } as const
 
-/** What a key does with its data before and after the card's part. */
-interface CardUse extends Pick<KeyUse, 'gathers' | 'outputBytes'> {
-  readonly prepare: (data: Uint8Array) => Promise<CardCommand>
+/** What keys need of randomness. */
+export interface PivSecrets {
+  /** Salts of PSS. */
+  readonly randomBytes: (bytes: number) => Uint8Array
+  readonly rejectionSecret: RejectionSecret
 }
 
 /** The key of a slot, with the attributes that its certificate tells. */
@@ -57,11 +60,11 @@ export function pivKey(
   access: PivKeyAccess,
   slot: PivSlot,
   attributes: Attributes,
-  randomBytes: (bytes: number) => Uint8Array,
+  secrets: PivSecrets,
 ): UsableKey {
   return {
     use: (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse => {
-      const { prepare, ...use } = cardUse(purpose, mechanism, attributes, randomBytes)
+      const { prepare, ...use } = cardUse(purpose, mechanism, attributes, secrets)
       return {
         ...use,
         access,
@@ -88,7 +91,7 @@ function cardUse(
   purpose: KeyPurpose,
   mechanism: RawMechanism,
   attributes: Attributes,
-  randomBytes: (bytes: number) => Uint8Array,
+  { randomBytes, rejectionSecret }: PivSecrets,
 ): CardUse {
   switch (purpose) {
     case 'sign':
@@ -96,7 +99,7 @@ function cardUse(
       return signature(mechanism, attributes, randomBytes)
     case 'decrypt':
     case 'unwrap':
-      return decryption(mechanism, attributes)
+      return decryption(mechanism, attributes, rejectionSecret)
     default:
       throw new CryptokiError(CKR.MECHANISM_INVALID)
   }
@@ -116,20 +119,5 @@ function signature(
     gathers: gatheredFor(rules),
     outputBytes: () => bytes,
     prepare: (data) => prepareSignature(mechanism, attributes, data, randomBytes),
-  }
-}
-
-/** RSA: the card gives the block back, and the padding is taken off here. */
-function decryption(mechanism: RawMechanism, attributes: Attributes): CardUse {
-  if (mechanism.type !== CKM.RSA_X_509) throw new CryptokiError(CKR.MECHANISM_INVALID)
-  if (attributes[CKA.KEY_TYPE] !== CKK.RSA) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
-  const keyBytes = modulusBytes(attributes)
-  return {
-    gathers: { maxBytes: keyBytes, tooMany: CKR.ENCRYPTED_DATA_LEN_RANGE },
-    outputBytes: () => keyBytes,
-    prepare: async (data) => {
-      if (data.length !== keyBytes) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
-      return rawRsa(attributes, data, CKR.ENCRYPTED_DATA_INVALID)
-    },
   }
 }

@@ -4,8 +4,8 @@ import type { MechanismInfo } from '../mechanisms.ts'
 
 /** Padding and hashing happen on the host, the private key's operation on the card. */
 export const pivMechanisms: ReadonlyMap<number, MechanismInfo> = new Map<number, MechanismInfo>([
-  ...rsa(CKF.SIGN | CKF.SIGN_RECOVER, CKM.RSA_PKCS),
-  ...rsa(CKF.SIGN | CKF.SIGN_RECOVER | CKF.DECRYPT | CKF.UNWRAP, CKM.RSA_X_509),
+  ...rsa(CKF.SIGN | CKF.SIGN_RECOVER | CKF.DECRYPT | CKF.UNWRAP, CKM.RSA_PKCS, CKM.RSA_X_509),
+  ...rsa(CKF.DECRYPT | CKF.UNWRAP, CKM.RSA_PKCS_OAEP),
   ...rsa(
     CKF.SIGN,
     CKM.SHA1_RSA_PKCS,

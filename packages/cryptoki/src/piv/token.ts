@@ -18,7 +18,7 @@ import type { Mechanism, MechanismInfo } from '../mechanisms.ts'
 import type { ObjectCache } from '../object-cache.ts'
 import { publicKey } from '../software/public-key.ts'
 import type { Token, TokenDescription, TokenObject } from '../token.ts'
-import { PivKeyAccess, pivKey } from './key.ts'
+import { PivKeyAccess, pivKey, type PivSecrets } from './key.ts'
 import { pivMechanisms } from './mechanisms.ts'
 import { allAttributes, knownAttributes, type PivObjectKind, shownSlots } from './objects.ts'
 
@@ -26,9 +26,8 @@ import { allAttributes, knownAttributes, type PivObjectKind, shownSlots } from '
 const authenticationSlot = shownSlots[0] as PivSlot
 
 /** What all tokens of one driver share. */
-export interface PivShared {
+export interface PivShared extends PivSecrets {
   readonly cache: ObjectCache
-  readonly randomBytes: (bytes: number) => Uint8Array
   /** GUIDs of cards that told few attempts when they were last asked. */
   readonly low: LowCards
 }
@@ -78,7 +77,7 @@ export class PivToken implements Token {
     }
     const access = new PivKeyAccess(this.#applet, slot)
     const use = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
-      pivKey(access, slot, loaded ?? known, this.#shared.randomBytes).use(purpose, mechanism)
+      pivKey(access, slot, loaded ?? known, this.#shared).use(purpose, mechanism)
     return Object.freeze({ known, load, access, use })
   }
 
