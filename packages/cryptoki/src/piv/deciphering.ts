@@ -1,10 +1,10 @@
-/** What a PIV key decrypts: SP 800-73-4 part 2, 3.2.4; RFC 8017, 7. */
+/** What a PIV key decrypts, and the secrets that it agrees on: SP 800-73-4 part 2, 3.2.4; RFC 8017, 7; SP 800-56A. */
 import { copyOf } from '@webtoki/apdu'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
-import { oaepParametersOf, type RawMechanism } from '../mechanisms.ts'
-import { type CardUse, modulusBytes, rawRsa } from './card-command.ts'
+import { oaepParametersOf, parameterError, type RawMechanism } from '../mechanisms.ts'
+import { type CardUse, curveOf, modulusBytes, rawRsa } from './card-command.ts'
 
 /**
  * 32 bytes that nobody else knows, the same as long as the driver lives: they decide what a wrong PKCS#1 padding becomes, and
@@ -66,4 +66,30 @@ async function unpaddingOf(
   if (mechanism.type === CKM.RSA_PKCS) return (block) => unpadPkcs1(block, ciphertext, secret())
   const padding = oaepParametersOf(mechanism, ciphertext.length)
   return (block) => unpadOaep(block, padding)
+}
+
+/** ECDH: the card gives the x-coordinate of the shared point; whoever derives a key makes it of that. */
+export function agreement({ type, ecdh }: RawMechanism, attributes: Attributes): CardUse {
+  // On these curves the cofactor is 1.
+  if (type !== CKM.ECDH1_DERIVE && type !== CKM.ECDH1_COFACTOR_DERIVE)
+    throw new CryptokiError(CKR.MECHANISM_INVALID)
+  if (attributes[CKA.KEY_TYPE] !== CKK.EC) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+  const { algorithm, fieldBytes } = curveOf(attributes)
+  if (ecdh === undefined) throw parameterError('ecdh')
+  return {
+    gathers: { maxBytes: 0 },
+    outputBytes: () => fieldBytes,
+    prepare: async () => {
+      const { checkedPoint } = await import('../software/ecdh.ts')
+      const value = checkedPoint(ecdh.publicData, attributes[CKA.EC_PARAMS] ?? new Uint8Array(0))
+      return {
+        algorithm,
+        input: { tag: 0x85, value },
+        finish: (answer) => {
+          if (answer.length !== fieldBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+          return answer
+        },
+      }
+    },
+  }
 }

@@ -8,7 +8,7 @@ import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
 import { type RawMechanism, signMechanism } from '../mechanisms.ts'
 import { checkSignatureKey, gatheredFor } from '../software/public-key.ts'
 import type { CardUse } from './card-command.ts'
-import { decryption, type RejectionSecret } from './deciphering.ts'
+import { agreement, decryption, type RejectionSecret } from './deciphering.ts'
 import { prepareSignature, signatureBytes } from './signing.ts'
 
 /** What the PIV application asks before it uses the key of a slot; one for each slot. */
@@ -100,6 +100,8 @@ function cardUse(
     case 'decrypt':
     case 'unwrap':
       return decryption(mechanism, attributes, rejectionSecret)
+    case 'derive':
+      return agreement(mechanism, attributes)
     default:
       throw new CryptokiError(CKR.MECHANISM_INVALID)
   }

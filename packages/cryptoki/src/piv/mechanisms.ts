@@ -18,6 +18,7 @@ export const pivMechanisms: ReadonlyMap<number, MechanismInfo> = new Map<number,
     CKM.SHA384_RSA_PKCS_PSS,
     CKM.SHA512_RSA_PKCS_PSS,
   ),
+  ...ec(CKF.DERIVE, CKM.ECDH1_DERIVE, CKM.ECDH1_COFACTOR_DERIVE),
   ...ec(CKF.SIGN, CKM.ECDSA, CKM.ECDSA_SHA1, CKM.ECDSA_SHA256, CKM.ECDSA_SHA384, CKM.ECDSA_SHA512),
 ])
 
