@@ -21,7 +21,7 @@ import { Init } from './init.ts'
 import type { KeyOperationType } from './key-use.ts'
 import { thenWorking } from './key-work.ts'
 import type { CipherMechanism, DigestMechanism, RecoverMechanism, SignatureMechanism } from './mechanisms.ts'
-import { CkObject } from './object.ts'
+import { type AttributeReading, CkObject } from './object.ts'
 import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
 import type { ConflictPolicy, OperationType } from './operation-rules.ts'
 import {
@@ -308,6 +308,17 @@ export class Session extends Closable implements ContextSession {
     this.#check()
     checkHandle(object, this.#context)
     return Object.fromEntries(types.map((type) => [type, object.get(type)])) as Pick<AttributeTypes, K>
+  }
+
+  /**
+   * C_GetAttributeValue as C has it: gives what can be had, and tells which of the others are secrets and which the object
+   * does not have. Any number is taken as a type. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ARGUMENTS_BAD.
+   */
+  readAttributes<K extends number>(object: CkObject, types: readonly K[]): AttributeReading<K> {
+    this.#check()
+    checkHandle(object, this.#context)
+    if (!Array.isArray(types)) throw badOption('types')
+    return object.read(types)
   }
 
   /**

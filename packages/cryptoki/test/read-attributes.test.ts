@@ -1,0 +1,68 @@
+/** C_GetAttributeValue: what can be had of an object, and what the rest is. */
+import { type AttributeTypes, CKA, CKO, CKR, type CkObject, type Session } from '@webtoki/cryptoki'
+import { afterEach, beforeEach, describe, expect, expectTypeOf, it } from 'vitest'
+import { object, open, rv, type Setup } from './piv-stand.ts'
+
+let setup: Setup
+let session: Session
+let key: CkObject
+beforeEach(async () => {
+  setup = await open({ cryptoki: { login: 'on-demand' } })
+  ;({ session } = setup)
+  key = await object(session, CKO.PRIVATE_KEY, 1)
+})
+afterEach(() => setup.cryptoki.close())
+
+describe('readAttributes', () => {
+  it('gives what can be had, and marks secrets and what the object does not have', () => {
+    const types = [CKA.SIGN, CKA.PRIVATE_EXPONENT, CKA.ISSUER, CKA.PRIME_1] as const
+    const { values, sensitive, unknown, rv: code } = session.readAttributes(key, types)
+    expect(values).toEqual({ [CKA.SIGN]: true })
+    expect(sensitive).toEqual([CKA.PRIVATE_EXPONENT, CKA.PRIME_1])
+    expect(unknown).toEqual([CKA.ISSUER])
+    expect(code).toBe(CKR.ATTRIBUTE_SENSITIVE)
+  })
+
+  it('tells CKR_ATTRIBUTE_TYPE_INVALID if nothing is secret, and CKR_OK if all is there', () => {
+    expect(session.readAttributes(key, [CKA.ISSUER, CKA.ID]).rv).toBe(CKR.ATTRIBUTE_TYPE_INVALID)
+    expect(session.readAttributes(key, [CKA.ID, CKA.MODULUS]).rv).toBe(CKR.OK)
+    expect(session.readAttributes(key, []).rv).toBe(CKR.OK)
+  })
+
+  it('takes types that PKCS#11 does not have, and names of every object’s members, as unknown', () => {
+    const strange = [0x8000_0001, 'constructor', '__proto__'] as unknown as readonly number[]
+    expect(session.readAttributes(key, strange)).toEqual({
+      values: {},
+      sensitive: [],
+      unknown: strange,
+      rv: CKR.ATTRIBUTE_TYPE_INVALID,
+    })
+  })
+
+  it('gives bytes of the caller’s own', () => {
+    const first = session.readAttributes(key, [CKA.ID]).values[CKA.ID]
+    first?.fill(0xff)
+    expect(session.readAttributes(key, [CKA.ID]).values[CKA.ID]).toEqual(Uint8Array.of(1))
+  })
+
+  it('tells the type of each value', () => {
+    const { values } = session.readAttributes(key, [CKA.ID, CKA.SIGN])
+    expectTypeOf(values).toEqualTypeOf<Partial<Pick<AttributeTypes, 0x102 | 0x108>>>()
+    expect(values[CKA.SIGN]).toBe(true)
+  })
+
+  it('throws CKR_OBJECT_HANDLE_INVALID and CKR_ARGUMENTS_BAD for what is not an object or a list', async () => {
+    const nothing = undefined as unknown
+    expect(() => session.readAttributes(nothing as CkObject, [])).toThrow(
+      rv(CKR.OBJECT_HANDLE_INVALID) as Error,
+    )
+    expect(() => session.readAttributes(key, nothing as number[])).toThrow(rv(CKR.ARGUMENTS_BAD) as Error)
+    await session.close()
+    expect(() => session.readAttributes(key, [])).toThrow(rv(CKR.SESSION_HANDLE_INVALID) as Error)
+  })
+})
+
+it('getAttributes throws CKR_ATTRIBUTE_SENSITIVE for one secret among others', () => {
+  const both = () => session.getAttributes(key, CKA.ID, CKA.COEFFICIENT)
+  expect(both).toThrow(rv(CKR.ATTRIBUTE_SENSITIVE) as Error)
+})
