@@ -50,6 +50,8 @@ export interface CertificateFields {
   readonly keyUsage: readonly KeyUsage[] | undefined
   /** Object identifiers such as '1.3.6.1.5.5.7.3.2'; undefined where the certificate has no such extension. */
   readonly extendedKeyUsage: readonly string[] | undefined
+  /** BasicConstraints say that it may issue certificates, RFC 5280 clause 4.2.1.9. */
+  readonly isAuthority: boolean
 }
 
 const keyUsageNames = [
@@ -86,6 +88,7 @@ const Tag = {
 const Oid = {
   commonName: '550403',
   keyUsage: '551d0f',
+  basicConstraints: '551d13',
   extendedKeyUsage: '551d25',
   rsaEncryption: '2a864886f70d010101',
   ecPublicKey: '2a8648ce3d0201',
@@ -316,7 +319,7 @@ function readBits(value: Uint8Array): Uint8Array {
 
 function readUsages(
   extensions: Uint8Array | undefined,
-): Pick<CertificateFields, 'keyUsage' | 'extendedKeyUsage'> {
+): Pick<CertificateFields, 'keyUsage' | 'extendedKeyUsage' | 'isAuthority'> {
   const found = new Map<string, Uint8Array>()
   if (extensions !== undefined) {
     const { tag, value } = decodeTlv(extensions)
@@ -335,9 +338,11 @@ function readUsages(
   }
   const keyUsage = found.get(Oid.keyUsage)
   const extendedKeyUsage = found.get(Oid.extendedKeyUsage)
+  const basicConstraints = found.get(Oid.basicConstraints)
   return {
     keyUsage: keyUsage && readKeyUsage(keyUsage),
     extendedKeyUsage: extendedKeyUsage && readPurposes(extendedKeyUsage),
+    isAuthority: basicConstraints !== undefined && readAuthority(basicConstraints),
   }
 }
 
@@ -347,6 +352,13 @@ function readKeyUsage(der: Uint8Array): KeyUsage[] {
   if (tag !== Tag.bitString || unused === undefined || unused > 7)
     throw malformed('a KeyUsage that is no BIT STRING')
   return keyUsageNames.filter((_, bit) => ((bytes[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0)
+}
+
+function readAuthority(der: Uint8Array): boolean {
+  const { tag, value } = decodeTlv(der)
+  if (tag !== Tag.sequence) throw malformed('BasicConstraints that are not a SEQUENCE')
+  const authority = new Elements(value, 'BasicConstraints').takeIf(Tag.boolean)
+  return authority?.value.some((byte) => byte !== 0) === true
 }
 
 function readPurposes(der: Uint8Array): string[] {

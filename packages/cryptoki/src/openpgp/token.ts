@@ -1,13 +1,14 @@
 /** An OpenPGP card behind the token port: one token for each use of PW1, as OpenSC shows it. */
-import { type CardConnection, type PinReference, sealed, type TransmitOptions } from '@webtoki/apdu'
+import { type CardConnection, type PinReference, sealed, toHex, type TransmitOptions } from '@webtoki/apdu'
 import { OpenPgpApplet, type OpenPgpPublicKey } from '@webtoki/apdu/openpgp'
 import type { Attributes } from '../attributes.ts'
 import { certificateAttributes } from '../certificate-attributes.ts'
-import { CKA, CKC, CKF, CKO } from '../constants.ts'
+import { CKA, CKF, CKO } from '../constants.ts'
 import type { KeyPurpose, KeyUse } from '../key-use.ts'
 import type { Mechanism, MechanismInfo } from '../mechanisms.ts'
 import { publicKey } from '../software/public-key.ts'
 import type { Token, TokenDescription, TokenObject } from '../token.ts'
+import { fixedAttributes, withDefaults } from '../token-attributes.ts'
 import { mechanismsFor, OpenPgpKeyAccess, openPgpKey, type SigningUse } from './key.ts'
 import { keyBitsOf, publicKeyAttributes } from './public-key.ts'
 
@@ -21,6 +22,11 @@ const manufacturers: Readonly<Record<number, string>> = {
 
 /** CKA_ID as OpenSC gives it. */
 const ids: Readonly<Record<SigningUse, number>> = { signature: 1, authentication: 3 }
+const kinds: Readonly<Record<number, string>> = {
+  [CKO.CERTIFICATE]: 'certificate',
+  [CKO.PUBLIC_KEY]: 'public-key',
+  [CKO.PRIVATE_KEY]: 'private-key',
+}
 const names: Readonly<Record<SigningUse, string>> = {
   signature: 'Signature',
   authentication: 'Authentication',
@@ -87,20 +93,19 @@ export class OpenPgpToken implements Token {
     return this.#objects
   }
 
+  /** CKA_UNIQUE_ID: the card's AID, which no other card has, and the object's place on it. */
   #common(objectClass: CKO, label: string): Attributes {
+    const place = `${toHex(this.#applet.data.aid)}-${this.#use}-${kinds[objectClass]}`
     return sealed({
-      [CKA.CLASS]: objectClass,
-      [CKA.TOKEN]: true,
+      ...fixedAttributes(objectClass, place),
       [CKA.PRIVATE]: objectClass === CKO.PRIVATE_KEY,
-      [CKA.MODIFIABLE]: false,
       [CKA.ID]: Uint8Array.of(ids[this.#use]),
       [CKA.LABEL]: label,
     })
   }
 
   #certificate(): TokenObject {
-    const own = this.#common(CKO.CERTIFICATE, `Cardholder certificate (${this.#use})`)
-    const known = sealed({ ...own, [CKA.CERTIFICATE_TYPE]: CKC.X_509 })
+    const known = this.#common(CKO.CERTIFICATE, `Cardholder certificate (${this.#use})`)
     const load = remembered(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
       const read = (channel: Parameters<OpenPgpApplet['readCertificate']>[0]) =>
         this.#applet.readCertificate(channel, this.#use, options)
@@ -116,14 +121,12 @@ export class OpenPgpToken implements Token {
     const load = remembered(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
       const key = await this.#readKey(options)
       if (key === undefined) return undefined
-      loaded = sealed({
+      const attributes = {
         ...known,
         ...key,
         [CKA.VERIFY]: true,
-        [CKA.ENCRYPT]: false,
-        [CKA.WRAP]: false,
-        [CKA.DERIVE]: false,
-      })
+      }
+      loaded = sealed(withDefaults(attributes, this.mechanisms))
       return loaded
     })
     const use = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
@@ -138,17 +141,17 @@ export class OpenPgpToken implements Token {
     const load = remembered(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
       const key = await this.#readKey(options)
       if (key === undefined) return undefined
-      loaded = sealed({
+      const attributes = {
         ...known,
         ...key,
         [CKA.ALWAYS_AUTHENTICATE]: access.needs === 'context-pin',
         [CKA.SIGN]: true,
-        [CKA.DECRYPT]: false,
-        [CKA.UNWRAP]: false,
-        [CKA.DERIVE]: false,
         [CKA.SENSITIVE]: true,
+        [CKA.ALWAYS_SENSITIVE]: true,
         [CKA.EXTRACTABLE]: false,
-      })
+        [CKA.NEVER_EXTRACTABLE]: true,
+      }
+      loaded = sealed(withDefaults(attributes, this.mechanisms))
       return loaded
     })
     const use = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>

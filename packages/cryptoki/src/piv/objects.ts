@@ -3,7 +3,8 @@ import { type PivSlot, pivSlots } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
 import { type CertificateFields, decodeX509, type KeyUsage } from '../certificate.ts'
 import { certificateAttributes } from '../certificate-attributes.ts'
-import { CKA, CKC, CKK, CKO } from '../constants.ts'
+import { CKA, CKK, CKO } from '../constants.ts'
+import { fixedAttributes } from '../token-attributes.ts'
 import { publicKeyAttributes } from './public-key.ts'
 
 /** The slots that this driver shows. The twenty retired ones hold keys for old mail. */
@@ -17,37 +18,35 @@ export function idOf(slot: PivSlot): Uint8Array {
 /** The three kinds of object that a slot may show. */
 export type PivObjectKind = 'certificate' | 'public-key' | 'private-key'
 
-/** What is known of an object before the card is touched. */
-export function knownAttributes(slot: PivSlot, kind: PivObjectKind): Attributes {
-  const common = { [CKA.TOKEN]: true, [CKA.MODIFIABLE]: false, [CKA.ID]: idOf(slot) }
-  switch (kind) {
-    case 'certificate':
-      return {
-        ...common,
-        [CKA.CLASS]: CKO.CERTIFICATE,
-        [CKA.CERTIFICATE_TYPE]: CKC.X_509,
-        [CKA.PRIVATE]: false,
-        [CKA.LABEL]: `Certificate for ${slot.name}`,
-      }
-    case 'public-key':
-      return {
-        ...common,
-        [CKA.CLASS]: CKO.PUBLIC_KEY,
-        [CKA.PRIVATE]: false,
-        [CKA.LABEL]: `${slot.name} public key`,
-      }
-    case 'private-key':
-      return {
-        ...common,
-        [CKA.CLASS]: CKO.PRIVATE_KEY,
-        [CKA.LABEL]: `${slot.name} private key`,
-      }
+const classes: Readonly<Record<PivObjectKind, CKO>> = {
+  certificate: CKO.CERTIFICATE,
+  'public-key': CKO.PUBLIC_KEY,
+  'private-key': CKO.PRIVATE_KEY,
+}
+
+/**
+ * What is known of an object before the card is touched. Its CKA_UNIQUE_ID names its place on the card with that GUID; on
+ * cards without a GUID it is unique on the card alone.
+ */
+export function knownAttributes(slot: PivSlot, kind: PivObjectKind, guid: string | undefined): Attributes {
+  const uniqueId = `${guid ?? 'piv'}-${slot.key.toString(16)}-${kind}`
+  return {
+    ...fixedAttributes(classes[kind], uniqueId),
+    // Whether a private key is private, its PIN policy tells.
+    ...(kind !== 'private-key' && { [CKA.PRIVATE]: false }),
+    [CKA.ID]: idOf(slot),
+    [CKA.LABEL]:
+      kind === 'certificate' ? `Certificate for ${slot.name}` : `${slot.name} ${kind.replace('-', ' ')}`,
   }
 }
 
 /** All attributes; undefined where the certificate tells nothing of the key that this driver could use. */
-export function allAttributes(slot: PivSlot, kind: PivObjectKind, der: Uint8Array): Attributes | undefined {
-  const known = knownAttributes(slot, kind)
+export function allAttributes(
+  slot: PivSlot,
+  kind: PivObjectKind,
+  known: Attributes,
+  der: Uint8Array,
+): Attributes | undefined {
   if (kind === 'certificate') return { ...known, ...certificateAttributes(der) }
   let fields: CertificateFields | undefined
   try {

@@ -19,6 +19,7 @@ import type { ObjectCache } from '../object-cache.ts'
 import { publicKey } from '../software/public-key.ts'
 import type { Token, TokenDescription, TokenObject } from '../token.ts'
 import { PivKeyAccess, pivKey, type PivSecrets } from './key.ts'
+import { withDefaults } from '../token-attributes.ts'
 import { pivMechanisms } from './mechanisms.ts'
 import { allAttributes, knownAttributes, type PivObjectKind, shownSlots } from './objects.ts'
 
@@ -59,14 +60,14 @@ export class PivToken implements Token {
   }
 
   #object(slot: PivSlot, kind: PivObjectKind): TokenObject {
-    const known = sealed(knownAttributes(slot, kind))
+    const known = sealed(knownAttributes(slot, kind, this.#applet.guid))
     let loaded: Attributes | undefined
     const load = async (options?: TransmitOptions): Promise<Attributes | undefined> => {
       if (loaded !== undefined) return loaded
       const der = await this.certificate(slot, options)
       // That the card has none is remembered by the token.
-      const attributes = der && allAttributes(slot, kind, der)
-      loaded = attributes && sealed(attributes)
+      const attributes = der && allAttributes(slot, kind, known, der)
+      loaded = attributes && sealed(withDefaults(attributes, pivMechanisms))
       return loaded
     }
     if (kind === 'certificate') return Object.freeze({ known, load })
