@@ -34,19 +34,19 @@ export class CkObject {
     this.#scope = scope
     this.#source = source
     this.#loginEpoch = scope.loginEpoch
-    this.#attributes = sealed(attributes)
+    this.#attributes = source.software === undefined ? sealed(attributes) : {}
     // What this handle may do is what its attributes say: nobody puts others in their place.
     Object.freeze(this)
   }
 
   /**
-   * All attributes that the token tells of this object. Frozen; each reading of bytes gives a copy. CKA_ALWAYS_AUTHENTICATE
+   * All attributes of this object, as they are now. Frozen; each reading of bytes gives a copy. CKA_ALWAYS_AUTHENTICATE
    * becomes true if the card turns out to want the PIN for each use.
    */
   get attributes(): Attributes {
-    return this.#source.access === undefined
-      ? this.#attributes
-      : sealed(withAccess(this.#source, this.#attributes))
+    const { access, software } = this.#source
+    if (software !== undefined) return software.attributes
+    return access === undefined ? this.#attributes : sealed(withAccess(this.#source, this.#attributes))
   }
 
   /** One attribute. Throws CKR_ATTRIBUTE_SENSITIVE for the secret of a key, CKR_ATTRIBUTE_TYPE_INVALID if there is none of that type. */
@@ -80,7 +80,7 @@ export class CkObject {
   }
 
   get isPrivate(): boolean {
-    return this.#attributes[CKA.PRIVATE] === true
+    return (this.#source.software?.attributes ?? this.#attributes)[CKA.PRIVATE] === true
   }
 
   /** The token's own object. Throws `rv` if this handle is not (or no longer) one of that scope. */
@@ -93,7 +93,7 @@ export class CkObject {
   /** C_DestroyObject, or its session ended: the handle is void. */
   destroy(): void {
     this.#isDestroyed = true
-    this.#source.destroy?.()
+    this.#source.software?.destroy()
   }
 }
 

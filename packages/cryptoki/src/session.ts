@@ -22,6 +22,7 @@ import type { KeyOperationType } from './key-use.ts'
 import { thenWorking } from './key-work.ts'
 import type { CipherMechanism, DigestMechanism, RecoverMechanism, SignatureMechanism } from './mechanisms.ts'
 import { type AttributeReading, CkObject } from './object.ts'
+import type { ObjectMaker } from './object-functions.ts'
 import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
 import type { ConflictPolicy, OperationType } from './operation-rules.ts'
 import {
@@ -36,7 +37,7 @@ import {
 import type { PinSource } from './pin.ts'
 import { type OperationEvent, Progress } from './progress.ts'
 import { claimSource, dataAtCall, type DataSource } from './source.ts'
-import type { LoginUser } from './token.ts'
+import type { LoginUser, SoftwareObject, TokenObject } from './token.ts'
 import type { ContextSession, FindOptions, TokenContext } from './token-context.ts'
 
 /** How a session behaves; the library's own settings are the default. */
@@ -164,6 +165,16 @@ export class Session extends Closable implements ContextSession {
   /** Whether private objects can be seen and made. */
   get #showsPrivate(): boolean {
     return this.#parts.policy.login === 'on-demand' || this.#context.user === CKU.USER
+  }
+
+  get #maker(): ObjectMaker {
+    return {
+      context: this.#context,
+      session: this,
+      showsPrivate: () => this.#showsPrivate,
+      check: () => this.#check(),
+      randomBytes: this.#parts.randomBytes,
+    }
   }
 
   /** Two cards of one person have the same label: the reader tells them apart. */
@@ -322,31 +333,68 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_CreateObject, for session keys: an AES key with CKA_CLASS, CKA_KEY_TYPE, CKA_VALUE (16, 24 or 32 bytes, which are
-   * copied) and CKA_ENCRYPT, CKA_DECRYPT as wanted. It lives in this page's memory until the session is closed. Rejects with
-   * CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_VALUE_INVALID, and with CKR_USER_NOT_LOGGED_IN for a
-   * private key without a login.
+   * C_CreateObject, of a session object: an AES key or generic secret, a public key (RSA, P-256, P-384, P-521, Ed25519), data or
+   * an X.509 certificate. It lives in this page's memory until the session that made it ends. Bytes are copied. A secret key
+   * has CKA_SENSITIVE true and CKA_EXTRACTABLE false by default. Rejects with CKR_TEMPLATE_INCOMPLETE,
+   * CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY, CKR_ATTRIBUTE_VALUE_INVALID, CKR_CURVE_NOT_SUPPORTED, for CKA_TOKEN
+   * with CKR_SESSION_READ_ONLY or CKR_TOKEN_WRITE_PROTECTED, and for a private object without a login with
+   * CKR_USER_NOT_LOGGED_IN.
    */
   async createObject(template: Attributes): Promise<CkObject> {
     this.#check()
     const own = templateAtCall(template)
     try {
-      const { sessionKey } = await import('./software/session-key.ts')
-      this.#check()
-      const { source, attributes } = sessionKey(own)
-      if (attributes[CKA.PRIVATE] === true && !this.#showsPrivate)
-        throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-      return this.#context.create(source, attributes, this)
+      const { createObject } = await objectFunctions()
+      return await createObject(this.#maker, own)
     } finally {
       own[CKA.VALUE]?.fill(0)
     }
   }
 
-  /** C_DestroyObject, of session objects. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ACTION_PROHIBITED for objects of the token. */
-  destroyObject(object: CkObject): void {
+  /**
+   * C_CopyObject: a session object with the attributes of the template in place of the original's. Of an object of the token
+   * with CKA_TOKEN false in the template. Rejects as `createObject` does, and with CKR_OBJECT_HANDLE_INVALID,
+   * CKR_ACTION_PROHIBITED for an object that is not CKA_COPYABLE.
+   */
+  async copyObject(object: CkObject, template: Attributes = {}): Promise<CkObject> {
     this.#check()
     checkHandle(object, this.#context)
-    if (!this.#context.destroy(object)) throw new CryptokiError(CKR.ACTION_PROHIBITED)
+    const own = templateAtCall(template)
+    const { copyObject } = await objectFunctions()
+    return copyObject(this.#maker, object, own)
+  }
+
+  /**
+   * C_SetAttributeValue, of session objects: all attributes of the template, or none. Throws CKR_OBJECT_HANDLE_INVALID,
+   * CKR_ACTION_PROHIBITED for an object that is not CKA_MODIFIABLE or is on the card, CKR_ATTRIBUTE_READ_ONLY,
+   * CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_VALUE_INVALID.
+   */
+  setAttributes(object: CkObject, template: Attributes): void {
+    this.#check()
+    this.#software(object).change(templateAtCall(template))
+  }
+
+  /** C_GetObjectSize: bytes that the values of its attributes take; null for an object on the card, which does not tell. */
+  objectSize(object: CkObject): number | null {
+    this.#check()
+    return checkHandle(object, this.#context).software?.size ?? null
+  }
+
+  /**
+   * C_DestroyObject, of session objects. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ACTION_PROHIBITED for an object that is not
+   * CKA_DESTROYABLE or is on the card.
+   */
+  destroyObject(object: CkObject): void {
+    this.#check()
+    if (this.#software(object).attributes[CKA.DESTROYABLE] === false)
+      throw new CryptokiError(CKR.ACTION_PROHIBITED)
+    this.#context.destroy(object)
+  }
+
+  #software(object: CkObject): SoftwareObject {
+    const { software } = checkHandle(object, this.#context)
+    if (software === undefined) throw new CryptokiError(CKR.ACTION_PROHIBITED)
+    return software
   }
 
   /** C_Digest: ends in the digest. */
@@ -777,10 +825,13 @@ function badOption(name: string): CryptokiError {
   return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${name} is not what the call takes` })
 }
 
-function checkHandle(object: unknown, context: TokenContext): void {
+function checkHandle(object: unknown, context: TokenContext): TokenObject {
   if (!(object instanceof CkObject))
     throw new CryptokiError(CKR.OBJECT_HANDLE_INVALID, {
       detail: 'no object was given; the search found none',
     })
-  object.sourceFor(context, CKR.OBJECT_HANDLE_INVALID)
+  return object.sourceFor(context, CKR.OBJECT_HANDLE_INVALID)
 }
+
+/** Loaded by the first who makes an object. */
+const objectFunctions = () => import('./object-functions.ts')

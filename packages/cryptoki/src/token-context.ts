@@ -226,19 +226,14 @@ export class TokenContext implements HandleScope {
   }
 
   /** A session object: its handle is good until the session that made it is closed (PKCS#11 v2.40, 4.4). */
-  create(source: TokenObject, attributes: Attributes, owner: ContextSession): CkObject {
+  create(source: TokenObject, owner: ContextSession): CkObject {
     this.#sessionObjects.set(source, owner)
-    return this.#handleOf(source, attributes)
+    return this.#handleOf(source, source.known)
   }
 
-  /** C_DestroyObject of a session object. False: the object is none. */
-  destroy(object: CkObject): boolean {
-    for (const [source, handle] of this.#handles) {
-      if (handle !== object || !this.#sessionObjects.has(source)) continue
-      this.#destroy(source)
-      return true
-    }
-    return false
+  /** C_DestroyObject of a session object. */
+  destroy(object: CkObject): void {
+    this.#destroy(object.sourceFor(this, CKR.OBJECT_HANDLE_INVALID))
   }
 
   #destroy(source: TokenObject): void {

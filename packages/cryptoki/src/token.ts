@@ -34,12 +34,26 @@ export type TokenDescription = Pick<TokenInfo, 'label' | 'manufacturer' | 'model
 export interface TokenObject extends Partial<UsableKey> {
   /** A key on the card: what it asks of its user. */
   readonly access?: KeyAccess
-  /** A session object: its value is overwritten. */
-  destroy?(): void
+  /** A session object. */
+  readonly software?: SoftwareObject
   /** Attributes known without touching the card; with `load` they are all there is. */
   readonly known: Attributes
   /** Reads all attributes, the known ones included; undefined: the card has no such object. Answers from memory after the first time. */
   load(options?: TransmitOptions): Promise<Attributes | undefined>
+}
+
+/** An object in this page's memory. */
+export interface SoftwareObject {
+  /** As they are now; CKA_VALUE of a key is there while it may be read. */
+  readonly attributes: Attributes
+  /** Bytes that the values of its attributes take. */
+  readonly size: number
+  /** The value of a secret key or data object, whether it may be read or not: a copy, which the caller overwrites. */
+  value(): Uint8Array | undefined
+  /** C_SetAttributeValue. Throws CKR_ACTION_PROHIBITED, CKR_ATTRIBUTE_READ_ONLY, CKR_ATTRIBUTE_TYPE_INVALID. */
+  change(template: Attributes): void
+  /** Its value is overwritten. */
+  destroy(): void
 }
 
 /** Who can log in to a token. */

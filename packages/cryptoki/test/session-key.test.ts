@@ -295,7 +295,7 @@ describe('an AES session key', () => {
     ['without a type', { [CKA.KEY_TYPE]: undefined }, CKR.TEMPLATE_INCOMPLETE],
     ['of another class', { [CKA.CLASS]: CKO.PRIVATE_KEY }, CKR.TEMPLATE_INCONSISTENT],
     ['of another type', { [CKA.KEY_TYPE]: CKK.RSA }, CKR.TEMPLATE_INCONSISTENT],
-    ['for the token', { [CKA.TOKEN]: true }, CKR.TEMPLATE_INCONSISTENT],
+    ['for the token', { [CKA.TOKEN]: true }, CKR.SESSION_READ_ONLY],
     ['of 17 bytes', { [CKA.VALUE]: new Uint8Array(17) }, CKR.ATTRIBUTE_VALUE_INVALID],
   ])('%s is refused', async (_, change, expected) => {
     const { session } = await memory()

@@ -1,0 +1,106 @@
+/** Session objects, in this page's memory (PKCS#11 v3.0, 4 "Objects"). */
+import { copyOf, sealed } from '@webtoki/apdu'
+import { checkChange } from '../attribute-rules.ts'
+import { type Attributes, attributeTypesOf } from '../attributes.ts'
+import { CKA, CKK, CKO, CKR } from '../constants.ts'
+import { CryptokiError } from '../errors.ts'
+import type { KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
+import type { RawMechanism } from '../mechanisms.ts'
+import type { SoftwareObject, TokenObject } from '../token.ts'
+import { aesKey } from './aes.ts'
+import { publicKey } from './public-key.ts'
+
+/** An object with all attributes of its class. The value of a secret key or of a data object is kept beside them. */
+export class SessionObject implements TokenObject, SoftwareObject {
+  readonly #key: UsableKey & { destroy?(): void }
+  readonly #value: Uint8Array | undefined
+  /** Without that value. */
+  #own: Attributes
+  #attributes: Attributes
+  #isDestroyed = false
+
+  /** Copies both. */
+  constructor(attributes: Attributes, value?: Uint8Array) {
+    this.#own = sealed(attributes)
+    this.#value = value && copyOf(value)
+    this.#key = attributes[CKA.CLASS] === CKO.SECRET_KEY ? secretKey(attributes, value) : publicKey(this.#own)
+    this.#attributes = this.#withValue()
+  }
+
+  get software(): SoftwareObject {
+    return this
+  }
+
+  get attributes(): Attributes {
+    return this.#attributes
+  }
+
+  get known(): Attributes {
+    return this.#attributes
+  }
+
+  async load(): Promise<Attributes> {
+    return this.#attributes
+  }
+
+  use(purpose: KeyPurpose, mechanism: RawMechanism): KeyUse {
+    return this.#key.use(purpose, mechanism)
+  }
+
+  value(): Uint8Array | undefined {
+    return this.#value && copyOf(this.#value)
+  }
+
+  get size(): number {
+    const sizes = attributeTypesOf(this.#own).map((type) => bytesOf(this.#own[type]))
+    return sizes.reduce((sum, bytes) => sum + bytes, this.#value?.length ?? 0)
+  }
+
+  change(template: Attributes): void {
+    checkChange('set', template, this.#own)
+    this.#own = sealed({ ...this.#own, ...template })
+    this.#attributes = this.#withValue()
+  }
+
+  destroy(): void {
+    this.#isDestroyed = true
+    this.#value?.fill(0)
+    this.#key.destroy?.()
+  }
+
+  get #isReadable(): boolean {
+    const {
+      [CKA.CLASS]: objectClass,
+      [CKA.SENSITIVE]: isSensitive,
+      [CKA.EXTRACTABLE]: isExtractable,
+    } = this.#own
+    if (this.#isDestroyed) return false
+    return objectClass === CKO.DATA || (isSensitive === false && isExtractable === true)
+  }
+
+  /** What was handed out keeps no copy of the value: each reading asks whether it may still be read. */
+  #withValue(): Attributes {
+    if (this.#value === undefined || !this.#isReadable) return this.#own
+    const value = { enumerable: true, get: () => (this.#isReadable ? this.value() : undefined) }
+    const members = { ...Object.getOwnPropertyDescriptors(this.#own), [CKA.VALUE]: value }
+    return Object.freeze(Object.defineProperties({}, members)) as Attributes
+  }
+}
+
+/** What can be done with the value of a secret key. */
+function secretKey(attributes: Attributes, value: Uint8Array | undefined): UsableKey & { destroy?(): void } {
+  if (attributes[CKA.KEY_TYPE] === CKK.AES && value !== undefined) return aesKey(value)
+  return {
+    use: () => {
+      throw new CryptokiError(CKR.MECHANISM_INVALID)
+    },
+  }
+}
+
+/** As in memory: two bytes a character, four a number. */
+function bytesOf(value: unknown): number {
+  if (value instanceof Uint8Array) return value.length
+  if (typeof value === 'string') return 2 * value.length
+  if (Array.isArray(value)) return 4 * value.length
+  return typeof value === 'boolean' ? 1 : 4
+}
