@@ -7,7 +7,13 @@ import {
   play,
   type Way,
 } from '../../cli/src/operation-cells.ts'
-import { type ActiveOperation, type Session, type SessionPolicy, type Slot } from '@webtoki/cryptoki'
+import {
+  type ActiveOperation,
+  isCryptokiError,
+  type Session,
+  type SessionPolicy,
+  type Slot,
+} from '@webtoki/cryptoki'
 import { open } from './piv-stand.ts'
 
 export { type Example, type Kind, mayStandBeside } from '../../cli/src/operation-cells.ts'
@@ -84,10 +90,8 @@ export interface Outcome {
 export function outcomeOf(running: Promise<unknown>): Promise<Outcome> {
   return running.then(
     (value) => ({ code: 'CKR_OK', value }),
-    (error: { rvName?: string; active?: readonly string[] }) => ({
-      code: error.rvName ?? String(error),
-      active: error.active,
-    }),
+    (error: unknown) =>
+      isCryptokiError(error) ? { code: error.rvName, active: error.active } : { code: String(error) },
   )
 }
 
