@@ -1,10 +1,12 @@
 /** Pairs of operations on live sessions of a PIV card: what the second Init is answered, and what becomes of both (PKCS#11 v2.20, 6.6 "Operations, sessions, and threads"). */
 import {
+  type Cipher,
   createCipheriv,
+  createDecipheriv,
   createHash,
   createPublicKey,
   createVerify,
-  type KeyObject,
+  type Decipher,
   publicDecrypt,
   randomBytes,
   X509Certificate,
@@ -20,6 +22,7 @@ import {
   CryptokiError,
   type DataSource,
   type Operation,
+  type OperationEvent,
   type RawOperationSpec,
   type Session,
   type Slot,
@@ -66,13 +69,16 @@ export interface Example {
   readonly kind: Kind
   readonly data: Uint8Array
   operation(session: Session, data: DataSource): Operation<unknown>
-  /** For a caller that goes call by call; a search is always one operation here. */
+  /** For a caller that goes call by call; absent: a search. */
   readonly spec?: RawOperationSpec
   /** What is verified. */
   readonly signature?: Uint8Array
-  /** By node:crypto. */
-  isRight(result: unknown): boolean
+  /** By node:crypto. `input`: what went in, if not all of the data. */
+  readonly isRight: (result: unknown, input?: Uint8Array) => boolean
 }
+
+/** What is searched: a certificate and its keys. */
+const searched = { [CKA.ID]: Uint8Array.of(1) }
 
 /** The examples of all kinds, with the RSA key of PIV slot 9A and an AES session key; the login and the keys last as long as the session. */
 export async function makeExamples(session: Session): Promise<Readonly<Record<Kind, Example>>> {
@@ -99,73 +105,85 @@ export async function makeExamples(session: Session): Promise<Readonly<Record<Ki
   })
   const data = randomBytes(50)
   const iv = randomBytes(16)
-  const cipher = createCipheriv('aes-256-cbc', value, iv)
-  const encrypted = Buffer.concat([cipher.update(data), cipher.final()])
+  const through = (cipher: Cipher | Decipher, input: Uint8Array): Uint8Array =>
+    Buffer.concat([cipher.update(input), cipher.final()])
+  const encrypt = (input: Uint8Array): Uint8Array => through(createCipheriv('aes-256-cbc', value, iv), input)
+  const decrypt = (input: Uint8Array): Uint8Array =>
+    through(createDecipheriv('aes-256-cbc', value, iv), input)
   const [cbc, digest] = [{ type: CKM.AES_CBC_PAD, iv }, { type: CKM.SHA256 }]
   const [rsa, recover] = [{ type: CKM.SHA256_RSA_PKCS }, { type: CKM.RSA_PKCS }]
   // The private key never leaves the card: it makes what is verified, and node:crypto says whether that is right.
   const signature = await session.sign(rsa, privateKey, data)
   const recoverable = await session.sign(recover, privateKey, data)
-  const isSignature = (bytes: unknown): boolean =>
-    bytes instanceof Uint8Array && createVerify('sha256').update(data).verify(spki, bytes)
-  const is = (expected: Uint8Array) => (bytes: unknown) =>
-    bytes instanceof Uint8Array && Buffer.compare(expected, bytes) === 0
+  const isSignature = (bytes: Uint8Array, input: Uint8Array): boolean =>
+    createVerify('sha256').update(input).verify(spki, bytes)
   const all: Readonly<Record<Kind, Omit<Example, 'kind'>>> = {
     search: {
       data: new Uint8Array(0),
-      operation: (own) => own.findObjects({ [CKA.ID]: Uint8Array.of(1) }),
+      operation: (own) => own.findObjects(searched),
       isRight: (found) => isIdentity(found as readonly CkObject[]),
     },
     encrypt: {
       data,
       operation: (own, source) => own.encrypt(cbc, aes, source),
       spec: { type: 'encrypt', mechanism: cbc, key: aes },
-      isRight: is(encrypted),
+      isRight: (result, input = data) => isSame(result, encrypt(input)),
     },
     decrypt: {
-      data: encrypted,
+      data: encrypt(data),
       operation: (own, source) => own.decrypt(cbc, aes, source),
       spec: { type: 'decrypt', mechanism: cbc, key: aes },
-      isRight: is(data),
+      isRight: (result, input = encrypt(data)) => isSame(result, decrypt(input)),
     },
     digest: {
       data,
       operation: (own, source) => own.digest(digest, source),
       spec: { type: 'digest', mechanism: digest },
-      isRight: is(createHash('sha256').update(data).digest()),
+      isRight: (result, input = data) => isSame(result, createHash('sha256').update(input).digest()),
     },
     sign: {
       data,
       operation: (own, source) => own.sign(rsa, privateKey, source),
       spec: { type: 'sign', mechanism: rsa, key: privateKey },
-      isRight: isSignature,
+      isRight: (result, input = data) => isSignature(result as Uint8Array, input),
     },
     'sign-recover': {
       data,
       operation: (own, source) => own.signRecover(recover, privateKey, source),
       spec: { type: 'sign-recover', mechanism: recover, key: privateKey },
-      isRight: (bytes) => is(data)(recovered(spki, bytes)),
+      isRight: (result, input = data) => isSame(publicDecrypt(spki, result as Uint8Array), input),
     },
     verify: {
       data,
       operation: (own, source) => own.verify(rsa, publicKey, source, signature),
       spec: { type: 'verify', mechanism: rsa, key: publicKey },
       signature,
-      isRight: (result) => result === true && isSignature(signature),
+      isRight: (result, input = data) => result === true && isSignature(signature, input),
     },
     'verify-recover': {
       data: recoverable,
       operation: (own, source) => own.verifyRecover(recover, publicKey, source),
       spec: { type: 'verify-recover', mechanism: recover, key: publicKey },
-      isRight: (bytes) => is(data)(bytes) && is(data)(recovered(spki, recoverable)),
+      isRight: (result, input = recoverable) => isSame(result, publicDecrypt(spki, input)),
     },
   }
-  const named = kinds.map((kind) => [kind, { kind, ...all[kind] }])
+  const named = kinds.map((kind) => [kind, { kind, ...all[kind], isRight: orNot(all[kind].isRight) }])
   return Object.fromEntries(named) as Readonly<Record<Kind, Example>>
 }
 
-function recovered(key: KeyObject, signature: unknown): Uint8Array | undefined {
-  return signature instanceof Uint8Array ? publicDecrypt(key, signature) : undefined
+/** node:crypto throws if there is no such result. */
+function orNot(isRight: Example['isRight']): Example['isRight'] {
+  return (...given) => {
+    try {
+      return isRight(...given)
+    } catch {
+      return false
+    }
+  }
+}
+
+function isSame(result: unknown, expected: Uint8Array): boolean {
+  return result instanceof Uint8Array && Buffer.compare(expected, result) === 0
 }
 
 /** A certificate, its public and its private key: node:crypto reads the same key from the certificate. */
@@ -182,7 +200,7 @@ function isIdentity(found: readonly CkObject[]): boolean {
 
 /**
  * Runs the example to its end. Init is made in this call. `atHalf` is called when half of the data have been taken, and what
- * it returns is waited for; by a search, once it runs, and that goes on.
+ * it returns is waited for; by a search, when it has found the first object, and without a wait unless it goes call by call.
  */
 export async function play(
   example: Example,
@@ -192,6 +210,14 @@ export async function play(
 ): Promise<unknown> {
   const { kind, data, spec, signature } = example
   const half = data.length >> 1
+  if (way === 'calls' && spec === undefined) {
+    const search = session.beginSearch(searched)
+    const found = [...(await search.next(1))]
+    await atHalf()
+    found.push(...(await search.next(10)))
+    search.final()
+    return found
+  }
   if (way === 'calls' && spec !== undefined) {
     const [active] = session.begin(spec)
     if (active === undefined) throw new Error('Nothing was begun.')
@@ -207,16 +233,17 @@ export async function play(
     yield data.subarray(half)
   }
   let isFirst = true
-  const onEvent = (): void => {
-    if (kind === 'search' && isFirst) atHalf()
+  const onEvent = ({ phase }: OperationEvent<unknown>): void => {
+    if (phase !== 'found' || !isFirst) return
     isFirst = false
+    atHalf()
   }
   const operation = example.operation(session, halves())
   if (way !== 'events$') return operation.result({ onEvent })
   return new Promise((resolve, reject) => {
     operation.events$.subscribe({
       next: (event) => {
-        onEvent()
+        onEvent(event)
         if (event.phase === 'done') resolve(event.value)
       },
       error: reject,

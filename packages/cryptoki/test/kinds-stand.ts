@@ -32,9 +32,8 @@ export const callerWays: readonly CallerWay[] = [
   'too-small',
 ]
 
-/** Whether a caller of that way uses an `Operation`, which can wait: a search always is one. */
-export const isOperation = (kind: Kind, way: CallerWay): boolean =>
-  kind === 'search' || way === 'await' || way === 'events$'
+/** Whether a caller of that way uses an `Operation`, which can wait. */
+export const isOperation = (way: CallerWay): boolean => way === 'await' || way === 'events$'
 
 export interface KindsStand {
   readonly slot: Slot

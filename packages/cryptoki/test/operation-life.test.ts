@@ -217,9 +217,11 @@ describe('a search', () => {
     let result: unknown
     let isFirst = true
     const found = session.findObjects({ [CKA.ID]: Uint8Array.of(1) }).result({
-      onEvent: () => {
-        if (isFirst) result = then(session)
-        isFirst = false
+      onEvent: ({ phase }) => {
+        if (phase === 'found' && isFirst) {
+          isFirst = false
+          result = then(session)
+        }
       },
     })
     const outcome = await outcomeOf(found)

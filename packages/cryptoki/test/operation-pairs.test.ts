@@ -54,7 +54,7 @@ describe('a second Init beside each kind of operation', () => {
             verdict(examples[first], one),
             two === undefined ? 'never begun' : verdict(examples[second], two),
           ]
-          const waits = isOperation(second, way)
+          const waits = isOperation(way)
           expect({ first, second, results, active }).toEqual({
             first,
             second,
