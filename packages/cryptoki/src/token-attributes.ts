@@ -9,7 +9,8 @@ export function fixedAttributes(objectClass: CKO, uniqueId: string): Attributes 
     [CKA.CLASS]: objectClass,
     [CKA.TOKEN]: true,
     [CKA.MODIFIABLE]: false,
-    [CKA.COPYABLE]: false,
+    // A certificate or public key can be a session object too; a key in the card cannot.
+    [CKA.COPYABLE]: objectClass !== CKO.PRIVATE_KEY,
     [CKA.DESTROYABLE]: false,
     [CKA.UNIQUE_ID]: uniqueId,
     ...(objectClass === CKO.PRIVATE_KEY ? { [CKA.WRAP_WITH_TRUSTED]: false } : { [CKA.TRUSTED]: false }),

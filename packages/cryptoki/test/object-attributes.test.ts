@@ -76,14 +76,14 @@ describe.each([
     }
   })
 
-  it('cannot be changed, copied or destroyed, and lies on the token', async () => {
+  it('cannot be changed or destroyed, and copied only if public, and lies on the token', async () => {
     const session = await openSession()
     for (const object of await session.findObjects())
       expect(session.getAttributes(object, CKA.TOKEN, CKA.MODIFIABLE, CKA.COPYABLE, CKA.DESTROYABLE)).toEqual(
         {
           [CKA.TOKEN]: true,
           [CKA.MODIFIABLE]: false,
-          [CKA.COPYABLE]: false,
+          [CKA.COPYABLE]: object.get(CKA.CLASS) !== CKO.PRIVATE_KEY,
           [CKA.DESTROYABLE]: false,
         },
       )
@@ -188,8 +188,8 @@ it('what is known before the card is read decides a search without reading it', 
   const session = await sessionOn(card, pivDriver())
   const before = card.log.length
   for (const template of [
-    { [CKA.COPYABLE]: true },
     { [CKA.DESTROYABLE]: true },
+    { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.COPYABLE]: true },
     { [CKA.CLASS]: CKO.CERTIFICATE, [CKA.TRUSTED]: true },
     { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.WRAP_WITH_TRUSTED]: true },
     { [CKA.UNIQUE_ID]: 'of another card' },
