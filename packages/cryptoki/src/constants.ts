@@ -1,5 +1,7 @@
 /** Constants as PKCS#11 v3.0 prints them (pkcs11t.h), without their prefix: `CKM.RSA_PKCS` is CKM_RSA_PKCS. */
 
+export * from './flags.ts'
+
 /** Mechanisms. */
 export const CKM = {
   RSA_PKCS_KEY_PAIR_GEN: 0x0000,
@@ -148,8 +150,10 @@ const keyTypes = {
 export const CKK: ConstantsOf<'CKK', typeof keyTypes> = keyTypes
 export type CKK = (typeof CKK)[keyof typeof CKK]
 
+const certificateTypes = { X_509: 0 } as const
+
 /** Certificate types. */
-export const CKC = { X_509: 0 } as const
+export const CKC: ConstantsOf<'CKC', typeof certificateTypes> = certificateTypes
 export type CKC = (typeof CKC)[keyof typeof CKC]
 
 /** Mask generation functions of PSS and OAEP. */
@@ -187,38 +191,6 @@ export const CKS = {
 } as const
 export type CKS = (typeof CKS)[keyof typeof CKS]
 
-/** Flags of tokens, then of mechanisms. Equal bits mean different things in the two. */
-export const CKF = {
-  RNG: 0x1,
-  WRITE_PROTECTED: 0x2,
-  LOGIN_REQUIRED: 0x4,
-  USER_PIN_INITIALIZED: 0x8,
-  RESTORE_KEY_NOT_NEEDED: 0x20,
-  PROTECTED_AUTHENTICATION_PATH: 0x100,
-  DUAL_CRYPTO_OPERATIONS: 0x200,
-  TOKEN_INITIALIZED: 0x400,
-  USER_PIN_COUNT_LOW: 0x1_0000,
-  USER_PIN_FINAL_TRY: 0x2_0000,
-  USER_PIN_LOCKED: 0x4_0000,
-  USER_PIN_TO_BE_CHANGED: 0x8_0000,
-  HW: 0x1,
-  ENCRYPT: 0x100,
-  DECRYPT: 0x200,
-  DIGEST: 0x400,
-  SIGN: 0x800,
-  SIGN_RECOVER: 0x1000,
-  VERIFY: 0x2000,
-  VERIFY_RECOVER: 0x4000,
-  GENERATE: 0x8000,
-  GENERATE_KEY_PAIR: 0x1_0000,
-  WRAP: 0x2_0000,
-  UNWRAP: 0x4_0000,
-  DERIVE: 0x8_0000,
-  EC_F_P: 0x10_0000,
-  EC_NAMEDCURVE: 0x80_0000,
-} as const
-export type CKF = (typeof CKF)[keyof typeof CKF]
-
 /** Return values. */
 export const CKR = {
   OK: 0x000,
@@ -229,6 +201,8 @@ export const CKR = {
   FUNCTION_FAILED: 0x006,
   ARGUMENTS_BAD: 0x007,
   NO_EVENT: 0x008,
+  NEED_TO_CREATE_THREADS: 0x009,
+  CANT_LOCK: 0x00a,
   ATTRIBUTE_READ_ONLY: 0x010,
   ATTRIBUTE_SENSITIVE: 0x011,
   ATTRIBUTE_TYPE_INVALID: 0x012,
@@ -241,6 +215,7 @@ export const CKR = {
   DEVICE_REMOVED: 0x032,
   ENCRYPTED_DATA_INVALID: 0x040,
   ENCRYPTED_DATA_LEN_RANGE: 0x041,
+  AEAD_DECRYPT_FAILED: 0x042,
   FUNCTION_CANCELED: 0x050,
   FUNCTION_NOT_PARALLEL: 0x051,
   FUNCTION_NOT_SUPPORTED: 0x054,
@@ -299,19 +274,47 @@ export const CKR = {
   CURVE_NOT_SUPPORTED: 0x140,
   BUFFER_TOO_SMALL: 0x150,
   SAVED_STATE_INVALID: 0x160,
+  INFORMATION_SENSITIVE: 0x170,
   STATE_UNSAVEABLE: 0x180,
   CRYPTOKI_NOT_INITIALIZED: 0x190,
   CRYPTOKI_ALREADY_INITIALIZED: 0x191,
+  MUTEX_BAD: 0x1a0,
+  MUTEX_NOT_LOCKED: 0x1a1,
+  NEW_PIN_MODE: 0x1b0,
+  NEXT_OTP: 0x1b1,
+  EXCEEDED_MAX_ITERATIONS: 0x1b5,
+  FIPS_SELF_TEST_FAILED: 0x1b6,
+  LIBRARY_LOAD_FAILED: 0x1b7,
+  PIN_TOO_WEAK: 0x1b8,
+  PUBLIC_KEY_INVALID: 0x1b9,
   FUNCTION_REJECTED: 0x200,
+  TOKEN_RESOURCE_EXCEEDED: 0x201,
   OPERATION_CANCEL_FAILED: 0x202,
+  KEY_EXHAUSTED: 0x203,
 } as const
 export type CKR = (typeof CKR)[keyof typeof CKR]
 
-const names: ReadonlyMap<number, string> = /* @__PURE__ */ new Map(
-  Object.entries(CKR).map(([name, rv]) => [rv, `CKR_${name}`]),
-)
+const names: ReadonlyMap<number, string> = /* @__PURE__ */ namesOf('CKR', CKR)
 
-/** The standard's name, such as 'CKR_OPERATION_ACTIVE'; the number in hex where it is not one of `CKR`. */
+/** The standard's name, such as 'CKR_OPERATION_ACTIVE'; the number in hex if it is not one of `CKR`. */
 export function ckrName(rv: number): string {
-  return names.get(rv) ?? `CKR 0x${rv.toString(16).padStart(8, '0')}`
+  return names.get(rv) ?? inHex('CKR', rv)
+}
+
+/** The standard's name of a mechanism, such as 'CKM_ECDSA'; the number in hex if it is not one of `CKM`, as those of later versions. */
+export function ckmName(type: number): string {
+  return namesOf('CKM', CKM).get(type) ?? inHex('CKM', type)
+}
+
+/** The standard's name of an attribute, such as 'CKA_LABEL'; the number in hex if it is not one of `CKA`, as those of later versions. */
+export function ckaName(type: number): string {
+  return namesOf('CKA', CKA).get(type) ?? inHex('CKA', type)
+}
+
+function namesOf(kind: string, constants: Readonly<Record<string, number>>): ReadonlyMap<number, string> {
+  return new Map(Object.entries(constants).map(([name, number]) => [number, `${kind}_${name}`]))
+}
+
+function inHex(kind: string, number: number): string {
+  return `${kind} 0x${number.toString(16).padStart(8, '0')}`
 }
