@@ -1,7 +1,18 @@
 /** Virtual PIV cards whose key management key (9D) is the test's own, so that Node has its private half too. */
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { encodeTlv, fromHex } from '@webtoki/apdu'
-import type { PivCardOptions } from '@webtoki/simulator'
+import { ccidSlots } from '@webtoki/ccid'
+import { type Attributes, CKA, CKO, type KeyPurpose, type KeyUse, type RawMechanism } from '@webtoki/cryptoki'
+import { pivDriver } from '@webtoki/cryptoki/piv'
+import {
+  type PivCardOptions,
+  readerProfiles,
+  type VirtualCard,
+  VirtualCcidReader,
+  virtualUsb,
+} from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { expect } from 'vitest'
 
 /** Bits of KeyUsage's first byte (RFC 5280, 4.2.1.3). */
 export const KeyUsage = {
@@ -51,4 +62,35 @@ function certificateOf(privateKey: KeyObject, keyUsage: number | undefined): Uin
     ...extensions,
   )
   return encodeTlv(0x30, body, algorithm, encodeTlv(0x03, new Uint8Array(257)))
+}
+
+/** The point of a public key on a curve, uncompressed: 04, x, y. */
+export function pointOf(publicKey: KeyObject): Uint8Array {
+  const { x = '', y = '' } = publicKey.export({ format: 'jwk' })
+  return Uint8Array.of(4, ...Buffer.from(x, 'base64url'), ...Buffer.from(y, 'base64url'))
+}
+
+/** The key in 9D as the driver has it, below sessions. `derive` is for a key that wants no PIN. */
+export async function keyInDriver(card: VirtualCard) {
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+  reader.insert(card)
+  const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }) })
+  const [slot] = await firstValueFrom(source.slots$)
+  const [token] = await pivDriver().open((await slot?.connect()) ?? expect.fail())
+  const isWanted = (known: Attributes): boolean =>
+    known[CKA.CLASS] === CKO.PRIVATE_KEY && known[CKA.ID]?.[0] === 3
+  const key = token?.objects().find(({ known }) => isWanted(known))
+  await key?.load()
+  const use = (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse =>
+    key?.use?.(purpose, mechanism) ?? expect.fail()
+  const derive = async (mechanism: RawMechanism): Promise<Uint8Array> => {
+    const prepared = (await use('derive', mechanism).prepare?.(new Uint8Array(0))) ?? expect.fail()
+    const { application } = key?.access ?? expect.fail()
+    return application.transaction((channel) => prepared.perform(channel, {}))
+  }
+  const close = async (): Promise<void> => {
+    await source.close()
+    reader.remove()
+  }
+  return { use, derive, close }
 }

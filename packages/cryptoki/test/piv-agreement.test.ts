@@ -1,54 +1,23 @@
 /** ECDH by a PIV card's key, at the driver: what a key gives to those who derive others of it. Judged by node:crypto. */
 import { diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { encodeTlv } from '@webtoki/apdu'
-import { ccidSlots } from '@webtoki/ccid'
-import { CKA, CKD, CKM, CKO, CKR, type KeyPurpose, type KeyUse, type RawMechanism } from '@webtoki/cryptoki'
-import { pivDriver } from '@webtoki/cryptoki/piv'
-import {
-  createPivCard,
-  readerProfiles,
-  type VirtualCard,
-  VirtualCcidReader,
-  virtualUsb,
-} from '@webtoki/simulator'
-import { firstValueFrom } from 'rxjs'
+import { CKD, CKM, CKR, type KeyPurpose, type RawMechanism } from '@webtoki/cryptoki'
+import { createPivCard } from '@webtoki/simulator'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { cardWith, makeKey } from './key-management.ts'
+import { cardWith, keyInDriver, makeKey, pointOf } from './key-management.ts'
 import { rv } from './piv-stand.ts'
 
-/** The key in 9D of a card; it wants no PIN here. */
+/** The key in 9D of a card, which wants no PIN here. */
 async function stand(privateKey: KeyObject, answer?: (command: Uint8Array) => Uint8Array | undefined) {
   const card = createPivCard({ ...cardWith(privateKey), policies: { '9D': { pin: 'never' } } })
-  const seen: VirtualCard = {
+  const key = await keyInDriver({
     atr: card.atr,
     reset: (kind) => card.reset(kind),
     powerOff: () => card.powerOff(),
     process: async (command) => answer?.(command) ?? card.process(command),
-  }
-  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
-  reader.insert(seen)
-  const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }) })
-  onTestFinished(() => source.close())
-  const [slot] = await firstValueFrom(source.slots$)
-  const [token] = await pivDriver().open((await slot?.connect()) ?? expect.fail())
-  const key = token
-    ?.objects()
-    .find(({ known }) => known[CKA.CLASS] === CKO.PRIVATE_KEY && known[CKA.ID]?.[0] === 3)
-  await key?.load()
-  const use = (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse =>
-    key?.use?.(purpose, mechanism) ?? expect.fail()
-  const derive = async (mechanism: RawMechanism): Promise<Uint8Array> => {
-    const prepared = (await use('derive', mechanism).prepare?.(new Uint8Array(0))) ?? expect.fail()
-    const { application } = key?.access ?? expect.fail()
-    return application.transaction((channel) => prepared.perform(channel, {}))
-  }
-  return { card, use, derive }
-}
-
-/** 04, x, y. */
-function pointOf(publicKey: KeyObject): Uint8Array {
-  const { x = '', y = '' } = publicKey.export({ format: 'jwk' })
-  return Uint8Array.of(4, ...Buffer.from(x, 'base64url'), ...Buffer.from(y, 'base64url'))
+  })
+  onTestFinished(() => key.close())
+  return { card, ...key }
 }
 
 const mechanism = (publicData: Uint8Array, type: number = CKM.ECDH1_DERIVE): RawMechanism => ({

@@ -44,6 +44,8 @@ export type Between = (command: Uint8Array, card: PivCard) => Promise<Uint8Array
 
 export interface SetupOptions {
   readonly card?: PivCardOptions
+  /** In place of a new one. */
+  readonly virtual?: PivCard
   /** null: the session has none. */
   readonly pin?: PinSource | null
   readonly cryptoki?: Partial<CryptokiOptions>
@@ -56,7 +58,7 @@ export interface SetupOptions {
 }
 
 export async function open(options: SetupOptions = {}): Promise<Setup> {
-  const card = createPivCard(options.card)
+  const card = options.virtual ?? createPivCard(options.card)
   const reader = new VirtualCcidReader(
     options.profile ?? (options.level === 'short' ? readerProfiles.omnikey3021 : readerProfiles.dualiAbcm6),
   )
