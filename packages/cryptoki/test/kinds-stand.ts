@@ -18,8 +18,8 @@ import { open } from './piv-stand.ts'
 
 export { type Example, type Kind, mayStandBeside } from '../../cli/src/operation-cells.ts'
 
-/** Recovery is not there yet. */
-export const kinds: readonly Kind[] = allKinds.filter((kind) => !kind.endsWith('recover'))
+/** Verification with recovery is not there yet. */
+export const kinds: readonly Kind[] = allKinds.filter((kind) => kind !== 'verify-recover')
 
 /** By `await`, `events$`, `begin` in parts; `begin` in one part: at once, after its size was asked, after a buffer that was too small. */
 export type CallerWay = Way | 'single' | 'queried' | 'too-small'
