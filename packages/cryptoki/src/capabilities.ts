@@ -1,26 +1,33 @@
 /** What a token can do, as C_GetMechanismList and C_GetTokenInfo tell it: derived from what is there. */
-import { CKF } from './constants.ts'
+import { CKF, CKK, CKM } from './constants.ts'
 import { FEW_TRIES } from './few-tries.ts'
-import { aesMechanisms, digestMechanisms, type MechanismInfo, signMechanisms } from './mechanisms.ts'
+import { keyRules } from './key-rules.ts'
+import { digestMechanisms, type MechanismInfo } from './mechanisms.ts'
+import { type SoftwareMechanism, softwareMechanism } from './software/mechanisms.ts'
 import type { Token } from './token.ts'
 
-/** Sizes that verification in software takes, in bits. */
-const verifiable = {
-  rsa: { minKeyBits: 512, maxKeyBits: 16_384, flags: CKF.VERIFY },
-  ec: { minKeyBits: 256, maxKeyBits: 521, flags: CKF.VERIFY | CKF.EC_F_P | CKF.EC_NAMEDCURVE },
-} as const
-
-/** The token's own mechanisms, and what software does beside every token: digests, verification, session keys. */
+/** The token's own mechanisms, and what software does beside every token: digests, public keys, session keys. */
 export function mechanismsOf(token: Token): ReadonlyMap<number, MechanismInfo> {
   const all = new Map<number, MechanismInfo>()
-  for (const [type, { keyType }] of signMechanisms) all.set(type, verifiable[keyType])
   for (const type of digestMechanisms.keys())
     all.set(type, { minKeyBits: 0, maxKeyBits: 0, flags: CKF.DIGEST })
-  for (const type of aesMechanisms)
-    all.set(type, { minKeyBits: 128, maxKeyBits: 256, flags: CKF.ENCRYPT | CKF.DECRYPT })
+  for (const type of Object.values(CKM)) {
+    const software = softwareMechanism(type)
+    if (software !== undefined) all.set(type, infoOf(software))
+  }
   for (const [type, info] of token.mechanisms)
     all.set(type, { ...info, flags: info.flags | (all.get(type)?.flags ?? 0) })
   return all
+}
+
+const curveFlags: Partial<Record<CKK, number>> = {
+  [CKK.EC]: CKF.EC_F_P | CKF.EC_NAMEDCURVE,
+  [CKK.EC_EDWARDS]: CKF.EC_NAMEDCURVE,
+}
+
+function infoOf({ keyType, minKeyBits, maxKeyBits, purposes }: SoftwareMechanism): MechanismInfo {
+  const flags = purposes.reduce((all, each) => all | keyRules[each].flag, curveFlags[keyType] ?? 0)
+  return { minKeyBits, maxKeyBits, flags }
 }
 
 /** CKF_* of CK_TOKEN_INFO. */

@@ -52,7 +52,8 @@ export interface KeyStream {
   /** The most bytes that one `update` should get. Default: what keeps a page responsive if they are worked on in its thread. */
   readonly stepBytes?: number
   update(chunk: Uint8Array): Promise<Uint8Array>
-  final(): Promise<Uint8Array>
+  /** `signature` is there if the use verifies. Rejects with CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE. */
+  final(signature?: Uint8Array): Promise<Uint8Array>
   /** The most bytes that `update` gives for so many of input. */
   updateBytes(inputBytes: number): number
   /** The operation ended, however that came: key and state can be overwritten. */

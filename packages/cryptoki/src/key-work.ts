@@ -101,7 +101,7 @@ export class KeyWork implements OperationWork {
   }
 
   async final(progress: Progress, signature?: Uint8Array): Promise<Uint8Array> {
-    if (this.#stream !== undefined) return this.#stream.final()
+    if (this.#stream !== undefined) return this.#stream.final(signature)
     const data = (await this.#digest?.digest()) ?? this.#collected
     const prepared = await this.#use.prepare?.(data, signature)
     if (prepared === undefined) throw new CryptokiError(CKR.FUNCTION_NOT_SUPPORTED)

@@ -52,7 +52,7 @@ export interface OaepMechanismParameters {
 
 /** CK_GCM_PARAMS. */
 export interface GcmMechanismParameters {
-  /** 12 bytes are usual; 1 to 256. Never use one twice with the same key. */
+  /** 12 bytes are usual; 8 to 256. Never use one twice with the same key. */
   readonly iv: Uint8Array
   /** Authenticated, not encrypted. Default: empty. */
   readonly aad?: Uint8Array | undefined
@@ -265,8 +265,8 @@ export interface MechanismInfo {
 
 /** What a signature mechanism does with its data. */
 export interface SignMechanism {
-  readonly keyType: 'rsa' | 'ec'
-  readonly padding: 'pkcs1' | 'pss' | 'raw-x509' | 'ecdsa'
+  readonly keyType: 'rsa' | 'ec' | 'edwards'
+  readonly padding: 'pkcs1' | 'pss' | 'raw-x509' | 'ecdsa' | 'eddsa'
   /** The hash that it makes itself; undefined: the data is taken as it is, in one piece. */
   readonly hash: SignatureHash | undefined
 }
@@ -295,6 +295,7 @@ export const signMechanisms: ReadonlyMap<number, SignMechanism> = /* @__PURE__ *
   [CKM.ECDSA_SHA256, { keyType: 'ec', padding: 'ecdsa', hash: 'SHA-256' }],
   [CKM.ECDSA_SHA384, { keyType: 'ec', padding: 'ecdsa', hash: 'SHA-384' }],
   [CKM.ECDSA_SHA512, { keyType: 'ec', padding: 'ecdsa', hash: 'SHA-512' }],
+  [CKM.EDDSA, { keyType: 'edwards', padding: 'eddsa', hash: undefined }],
 ])
 
 /** Undefined where the mechanism does not sign. */
@@ -323,8 +324,32 @@ export function digestMechanism(type: number): DigestName | undefined {
   return digestMechanisms.get(type)
 }
 
-/** Ciphers of session keys. */
-export const aesMechanisms: readonly number[] = [CKM.AES_ECB, CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.AES_CTR]
+/** All that AES keys do. */
+export const aesMechanisms: readonly number[] = [
+  CKM.AES_ECB,
+  CKM.AES_CBC,
+  CKM.AES_CBC_PAD,
+  CKM.AES_CTR,
+  CKM.AES_GCM,
+  CKM.AES_KEY_WRAP,
+  CKM.AES_KEY_WRAP_KWP,
+]
+
+/** AES-GCM takes this many bytes of plaintext at most: no byte of it comes out before the tag has been checked. */
+export const MAX_GCM_BYTES = 0x400_0000
+
+/** All HMACs, with their hash. */
+export const hmacMechanisms: ReadonlyMap<number, DigestName> = /* @__PURE__ */ new Map<number, DigestName>([
+  [CKM.SHA_1_HMAC, 'SHA-1'],
+  [CKM.SHA224_HMAC, 'SHA-224'],
+  [CKM.SHA256_HMAC, 'SHA-256'],
+  [CKM.SHA384_HMAC, 'SHA-384'],
+  [CKM.SHA512_HMAC, 'SHA-512'],
+  [CKM.SHA3_224_HMAC, 'SHA3-224'],
+  [CKM.SHA3_256_HMAC, 'SHA3-256'],
+  [CKM.SHA3_384_HMAC, 'SHA3-384'],
+  [CKM.SHA3_512_HMAC, 'SHA3-512'],
+])
 
 const mgfHashes: ReadonlyMap<number, SignatureHash> = /* @__PURE__ */ new Map<number, SignatureHash>([
   [CKG.MGF1_SHA1, 'SHA-1'],

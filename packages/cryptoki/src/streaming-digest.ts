@@ -1,8 +1,10 @@
-/** Digests of long data, in WebAssembly, with JavaScript where a page forbids that. Loaded when there is long data. */
+/** Digests and HMACs of long data, in WebAssembly, with JavaScript where a page forbids that. Loaded when there is long data. */
+import { hmac } from '@noble/hashes/hmac.js'
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { sha3_224, sha3_256, sha3_384, sha3_512 } from '@noble/hashes/sha3.js'
 import {
+  createHMAC,
   createSHA1,
   createSHA3,
   createSHA224,
@@ -45,15 +47,31 @@ const inJavaScript = {
 } as const satisfies Readonly<Record<DigestName, unknown>>
 
 /** Fast where WebAssembly may run; a page whose CSP lacks 'wasm-unsafe-eval' gets the same digest more slowly. */
-export async function createLongDigest(
+export function createLongDigest(
   name: DigestName,
   create: () => Promise<IHasher> = inWasm[name],
 ): Promise<LongDigest> {
+  return begun(create, () => inJavaScript[name].create())
+}
+
+/** HMAC (RFC 2104), made in the same two ways. The key may be overwritten when this has resolved. */
+export function createLongHmac(
+  name: DigestName,
+  key: Uint8Array,
+  create: () => Promise<IHasher> = inWasm[name],
+): Promise<LongDigest> {
+  return begun(
+    () => createHMAC(create(), key),
+    () => hmac.create(inJavaScript[name], key),
+  )
+}
+
+async function begun(inWasm: () => Promise<IHasher>, inJavaScript: () => LongDigest): Promise<LongDigest> {
   let hasher: IHasher
   try {
-    hasher = await create()
+    hasher = await inWasm()
   } catch {
-    return inJavaScript[name].create()
+    return inJavaScript()
   }
   return {
     update: (chunk) => void hasher.update(chunk),

@@ -1,15 +1,15 @@
-/** Verification in software with a public key's attributes: RFC 8017, 8.1.2 and 8.2.2; FIPS 186-5, 6.4.2. */
-import { concatBytes, equalBytes, toHex } from '@webtoki/apdu'
+/** Verification in software with a public key's attributes: RFC 8017, 8.1.2 and 8.2.2; FIPS 186-5, 6.4.2 and 7.7. */
+import { ed25519 } from '@noble/curves/ed25519.js'
+import { concatBytes, equalBytes } from '@webtoki/apdu'
 import { encodeDigestInfo, padPkcs1 } from '@webtoki/apdu/piv'
 import type { Attributes } from './attributes.ts'
-import { areRsaNumbers } from './certificate.ts'
 import { CKA, CKR } from './constants.ts'
 import { hashNow as hashBytes, mgf1 } from './hash-now.ts'
 import { CryptokiError } from './errors.ts'
 import { type RawMechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
 import { curveOf, octetStringOf } from './software/curves.ts'
-
-const MAX_MODULUS_BITS = 16_384
+import { checkEdwards } from './software/known-curves.ts'
+import { rsaNumbersOf, rsaPublicPower } from './software/rsa.ts'
 
 /**
  * Whether the signature fits. `data` is the digest where the mechanism hashes, else what the mechanism takes.
@@ -47,39 +47,21 @@ export function verifySignature(
       const { encoded, keyBits } = openRsa(key, signature)
       return encoded !== undefined && isPss(encoded, keyBits, data, mechanism)
     }
+    case 'eddsa':
+      return verifyEddsa(key, data, signature)
     case undefined:
       throw new CryptokiError(CKR.MECHANISM_INVALID)
   }
 }
 
-/** RSAVP1. `encoded` is undefined where the signature is no number below the modulus. */
+/** RSAVP1. `encoded` is undefined if the signature is not a number below the modulus. */
 function openRsa(
-  key: Attributes,
+  attributes: Attributes,
   signature: Uint8Array,
 ): { readonly encoded: Uint8Array | undefined; readonly keyBits: number; readonly keyBytes: number } {
-  const modulusBytes = magnitudeOf(key[CKA.MODULUS])
-  const exponentBytes = magnitudeOf(key[CKA.PUBLIC_EXPONENT])
-  const modulus = toBigInt(modulusBytes)
-  const exponent = toBigInt(exponentBytes)
-  const keyBits = modulus.toString(2).length
-  if (keyBits < 512 || keyBits > MAX_MODULUS_BITS || !areRsaNumbers(modulusBytes, exponentBytes))
-    throw new CryptokiError(CKR.KEY_SIZE_RANGE)
-  const keyBytes = Math.ceil(keyBits / 8)
-  if (signature.length !== keyBytes) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
-  const number = toBigInt(signature)
-  if (number >= modulus) return { encoded: undefined, keyBits, keyBytes }
-  return { encoded: toBytes(power(number, exponent, modulus), keyBytes), keyBits, keyBytes }
-}
-
-/** Public numbers only: this takes as long as they are. */
-function power(base: bigint, exponent: bigint, modulus: bigint): bigint {
-  let result = 1n
-  let square = base
-  for (let rest = exponent; rest > 0n; rest >>= 1n) {
-    if (rest & 1n) result = (result * square) % modulus
-    square = (square * square) % modulus
-  }
-  return result
+  const key = rsaNumbersOf(attributes)
+  if (signature.length !== key.keyBytes) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
+  return { ...key, encoded: rsaPublicPower(key, signature) }
 }
 
 /** EMSA-PSS-VERIFY, RFC 8017, 9.1.2. */
@@ -119,19 +101,11 @@ function verifyEcdsa(key: Attributes, digest: Uint8Array, signature: Uint8Array)
   }
 }
 
-/** A big integer of PKCS#11 may have zeros before it. */
-function magnitudeOf(bytes: Uint8Array | undefined): Uint8Array {
-  const first = bytes?.findIndex((byte) => byte !== 0) ?? -1
-  return bytes === undefined || first < 0 ? new Uint8Array(0) : bytes.subarray(first)
-}
-
-function toBigInt(bytes: Uint8Array | undefined): bigint {
-  return bytes === undefined || bytes.length === 0 ? 0n : BigInt(`0x${toHex(bytes)}`)
-}
-
-function toBytes(number: bigint, lengthBytes: number): Uint8Array {
-  const hex = number.toString(16).padStart(2 * lengthBytes, '0')
-  return Uint8Array.from({ length: lengthBytes }, (_, at) =>
-    Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16),
-  )
+/** RFC 8032, 5.1.7. The point is taken as it is and within an OCTET STRING: PKCS#11 v3.0 and 3.1 differ. */
+function verifyEddsa(key: Attributes, message: Uint8Array, signature: Uint8Array): boolean {
+  checkEdwards(key[CKA.EC_PARAMS])
+  if (signature.length !== 64) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
+  const given = key[CKA.EC_POINT] ?? new Uint8Array(0)
+  const point = given.length === 32 ? given : octetStringOf(given)
+  return point?.length === 32 && ed25519.verify(signature, message, point, { zip215: false })
 }

@@ -1,5 +1,8 @@
 /** What a token says that it can do is what it does, no less and no more. */
+import { generateKeyPairSync } from 'node:crypto'
+import { encodeTlv } from '@webtoki/apdu'
 import {
+  type Attributes,
   CKA,
   CKF,
   CKG,
@@ -25,12 +28,48 @@ const purposes = {
   'verify-recover': CKF.VERIFY_RECOVER,
 } as const satisfies Record<KeyOperationType, number>
 
+const bytes = (base64url: string | undefined): Uint8Array =>
+  Uint8Array.from(Buffer.from(base64url ?? '', 'base64url'))
+
 /** Whatever parameters the mechanism may want. */
 const parameters = [
   {},
   { iv: new Uint8Array(16) },
   { pss: { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256, saltBytes: 32 } },
   { oaep: { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256 } },
+  { gcm: { iv: new Uint8Array(12), tagBits: 128 } },
+]
+
+const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ format: 'jwk' })
+const secret = {
+  [CKA.CLASS]: CKO.SECRET_KEY,
+  [CKA.SIGN]: true,
+  [CKA.VERIFY]: true,
+  [CKA.ENCRYPT]: true,
+  [CKA.DECRYPT]: true,
+}
+const ed25519 = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' })
+
+/** One of each type that software uses, allowed everything. */
+const sessionKeys: readonly Attributes[] = [
+  { ...secret, [CKA.KEY_TYPE]: CKK.AES, [CKA.VALUE]: new Uint8Array(16) },
+  { ...secret, [CKA.KEY_TYPE]: CKK.GENERIC_SECRET, [CKA.VALUE]: new Uint8Array(16) },
+  {
+    [CKA.CLASS]: CKO.PUBLIC_KEY,
+    [CKA.KEY_TYPE]: CKK.RSA,
+    [CKA.MODULUS]: bytes(rsa.n),
+    [CKA.PUBLIC_EXPONENT]: bytes(rsa.e),
+    [CKA.VERIFY]: true,
+    [CKA.VERIFY_RECOVER]: true,
+    [CKA.ENCRYPT]: true,
+  },
+  {
+    [CKA.CLASS]: CKO.PUBLIC_KEY,
+    [CKA.KEY_TYPE]: CKK.EC_EDWARDS,
+    [CKA.EC_PARAMS]: Uint8Array.of(6, 3, 0x2b, 0x65, 0x70),
+    [CKA.EC_POINT]: encodeTlv(0x04, bytes(ed25519.x)),
+    [CKA.VERIFY]: true,
+  },
 ]
 
 async function stand() {
@@ -40,15 +79,7 @@ async function stand() {
   const keys: CkObject[] = []
   for (const each of [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY])
     for (const id of [1, 2, 3]) keys.push(await object(session, each, id))
-  keys.push(
-    await session.createObject({
-      [CKA.CLASS]: CKO.SECRET_KEY,
-      [CKA.KEY_TYPE]: CKK.AES,
-      [CKA.VALUE]: new Uint8Array(16),
-      [CKA.ENCRYPT]: true,
-      [CKA.DECRYPT]: true,
-    }),
-  )
+  for (const template of sessionKeys) keys.push(await session.createObject(template))
   return { ...opened, keys }
 }
 

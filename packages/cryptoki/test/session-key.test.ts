@@ -286,7 +286,7 @@ describe('an AES session key', () => {
       rv(CKR.MECHANISM_INVALID),
     )
     await expect(session.encrypt({ type: CKM.RSA_PKCS }, key, message)).rejects.toEqual(
-      rv(CKR.MECHANISM_INVALID),
+      rv(CKR.KEY_TYPE_INCONSISTENT),
     )
   })
 

@@ -1,9 +1,8 @@
-/** The elliptic curves that software knows, by CKA_EC_PARAMS in DER. Loaded when a point is used: they are most of this package's weight. */
+/** The arithmetic of the elliptic curves. Loaded when a point is used: it is most of this package's weight. */
 import type { ECDSA } from '@noble/curves/abstract/weierstrass.js'
 import { p256, p384, p521 } from '@noble/curves/nist.js'
-import { decodeTlv, toHex } from '@webtoki/apdu'
-import { CKR } from '../constants.ts'
-import { CryptokiError } from '../errors.ts'
+import { decodeTlv } from '@webtoki/apdu'
+import { fieldBytesOf } from './known-curves.ts'
 
 /** A curve in Weierstrass form, and the length of a coordinate. */
 export interface KnownCurve {
@@ -11,17 +10,12 @@ export interface KnownCurve {
   readonly fieldBytes: number
 }
 
-const curves: ReadonlyMap<string, KnownCurve> = /* @__PURE__ */ new Map([
-  ['06082a8648ce3d030107', { curve: p256, fieldBytes: 32 }],
-  ['06052b81040022', { curve: p384, fieldBytes: 48 }],
-  ['06052b81040023', { curve: p521, fieldBytes: 66 }],
-])
+const curves: Readonly<Record<number, ECDSA>> = { 32: p256, 48: p384, 66: p521 }
 
-/** Throws CKR_KEY_SIZE_RANGE for a curve that is not known. */
+/** The curve of CKA_EC_PARAMS. Throws CKR_KEY_SIZE_RANGE for one that is not known. */
 export function curveOf(ecParams: Uint8Array | undefined): KnownCurve {
-  const known = curves.get(toHex(ecParams ?? new Uint8Array(0)))
-  if (known === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
-  return known
+  const fieldBytes = fieldBytesOf(ecParams)
+  return { curve: curves[fieldBytes] as ECDSA, fieldBytes }
 }
 
 /** The value of a DER OCTET STRING that fills `bytes`; undefined if it is something else. */

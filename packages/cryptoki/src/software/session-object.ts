@@ -8,6 +8,7 @@ import type { KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
 import type { RawMechanism } from '../mechanisms.ts'
 import type { SoftwareObject, TokenObject } from '../token.ts'
 import { aesKey } from './aes.ts'
+import { hmacKey } from './hmac.ts'
 import { publicKey } from './public-key.ts'
 
 /** An object with all attributes of its class. The value of a secret key or of a data object is kept beside them. */
@@ -89,7 +90,9 @@ export class SessionObject implements TokenObject, SoftwareObject {
 
 /** What can be done with the value of a secret key. */
 function secretKey(attributes: Attributes, value: Uint8Array | undefined): UsableKey & { destroy?(): void } {
-  if (attributes[CKA.KEY_TYPE] === CKK.AES && value !== undefined) return aesKey(value)
+  const { [CKA.KEY_TYPE]: keyType } = attributes
+  if (keyType === CKK.AES && value !== undefined) return aesKey(value)
+  if (keyType === CKK.GENERIC_SECRET && value !== undefined) return hmacKey(value)
   return {
     use: () => {
       throw new CryptokiError(CKR.MECHANISM_INVALID)

@@ -1,0 +1,54 @@
+/** What software does beside every token: for which keys, of which sizes, for which uses. `C_GetMechanismInfo` and every Init ask here. */
+import { CKK, CKM, CKR } from '../constants.ts'
+import { CryptokiError } from '../errors.ts'
+import type { KeyPurpose } from '../key-use.ts'
+import { aesMechanisms, hmacMechanisms, signMechanism } from '../mechanisms.ts'
+
+/** One mechanism in software. */
+export interface SoftwareMechanism {
+  readonly keyType: CKK
+  readonly minKeyBits: number
+  readonly maxKeyBits: number
+  readonly purposes: readonly KeyPurpose[]
+}
+
+/** Sizes that software takes, in bits. */
+const sizes = {
+  rsa: { keyType: CKK.RSA, minKeyBits: 512, maxKeyBits: 16_384 },
+  ec: { keyType: CKK.EC, minKeyBits: 256, maxKeyBits: 521 },
+  edwards: { keyType: CKK.EC_EDWARDS, minKeyBits: 255, maxKeyBits: 255 },
+  aes: { keyType: CKK.AES, minKeyBits: 128, maxKeyBits: 256 },
+  // A longer key is hashed first (RFC 2104, 2); nobody has one longer than this.
+  hmac: { keyType: CKK.GENERIC_SECRET, minKeyBits: 8, maxKeyBits: 0x8_0000 },
+} as const
+
+/** Undefined: software does nothing with it, or needs no key for it. */
+export function softwareMechanism(type: number): SoftwareMechanism | undefined {
+  if (aesMechanisms.includes(type))
+    return { ...sizes.aes, purposes: ['encrypt', 'decrypt', 'wrap', 'unwrap'] }
+  if (hmacMechanisms.has(type)) return { ...sizes.hmac, purposes: ['sign', 'verify'] }
+  if (type === CKM.RSA_PKCS_OAEP) return { ...sizes.rsa, purposes: ['encrypt', 'wrap'] }
+  const rules = signMechanism(type)
+  if (rules === undefined) return undefined
+  const isBare = type === CKM.RSA_PKCS || type === CKM.RSA_X_509
+  const purposes: KeyPurpose[] = isBare ? ['verify', 'verify-recover', 'encrypt', 'wrap'] : ['verify']
+  return { ...sizes[rules.keyType], purposes }
+}
+
+/**
+ * What a key in software checks first. `keyBits` is undefined if the size is judged otherwise. Throws CKR_MECHANISM_INVALID,
+ * CKR_KEY_TYPE_INCONSISTENT, CKR_KEY_SIZE_RANGE.
+ */
+export function checkSoftwareUse(
+  purpose: KeyPurpose,
+  type: number,
+  keyType: CKK | undefined,
+  keyBits: number | undefined,
+): void {
+  const mechanism = softwareMechanism(type)
+  if (mechanism === undefined || !mechanism.purposes.includes(purpose))
+    throw new CryptokiError(CKR.MECHANISM_INVALID)
+  if (mechanism.keyType !== keyType) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+  if (keyBits !== undefined && (keyBits < mechanism.minKeyBits || keyBits > mechanism.maxKeyBits))
+    throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+}
