@@ -7,6 +7,7 @@ import { expectOk } from '../exchange.ts'
 import { type PinFormat, PinReference } from '../pin-reference.ts'
 import type { CardChannel, CardConnection, PinTemplate, TransmitOptions } from '../ports.ts'
 import { SW } from '../status-words.ts'
+import { encodeTlv } from '../tlv.ts'
 import {
   decodeApplicationData,
   type OpenPgpApplicationData,
@@ -196,6 +197,25 @@ export class OpenPgpApplet extends CardApplication {
     options?: TransmitOptions,
   ): Promise<Uint8Array> {
     const command = { ...signing[use], cla: 0, data: input, responseBytes: Math.max(256, answerBytes) }
+    return expectOk(await this.exchange(channel, command, options), command.name)
+  }
+
+  /**
+   * PSO: DECIPHER (7.2.11) by the decryption key: an RSA cryptogram, answered as the message without its PKCS#1 v1.5 padding, or
+   * the other party's point on the key's curve (04, x, y), answered as the shared secret. `answerBytes` is the most that comes.
+   */
+  async decipher(
+    channel: CardChannel,
+    input: { readonly cryptogram: Uint8Array } | { readonly point: Uint8Array },
+    answerBytes: number,
+    options?: TransmitOptions,
+  ): Promise<Uint8Array> {
+    const data =
+      'point' in input
+        ? encodeTlv(0xa6, encodeTlv(0x7f49, encodeTlv(0x86, input.point)))
+        : concatBytes([0x00], input.cryptogram)
+    const responseBytes = Math.max(256, answerBytes)
+    const command = { name: 'PSO: DECIPHER', cla: 0, ins: 0x2a, p1: 0x80, p2: 0x86, data, responseBytes }
     return expectOk(await this.exchange(channel, command, options), command.name)
   }
 

@@ -197,4 +197,19 @@ describe('the applet', () => {
     expect(await applet.readCertificate(channel, 'authentication')).toEqual(fromHex('aabb'))
     expect(await applet.readCertificate(channel, 'signature')).toBeUndefined()
   })
+
+  it('deciphers a cryptogram after 00, and a point within A6, 7F49 and 86', async () => {
+    const { channel, applet } = await opened(
+      ['002a8086 04 00aabbcc 00', 'dd9000'],
+      ['002a8086 0a a6087f4905860304aabb 00', 'ee9000'],
+      ['002a8086 04 00aabbcc 00', '6a80'],
+    )
+    const cryptogram = fromHex('aabbcc')
+    expect(await applet.decipher(channel, { cryptogram }, 1)).toEqual(fromHex('dd'))
+    expect(await applet.decipher(channel, { point: fromHex('04aabb') }, 1)).toEqual(fromHex('ee'))
+    await expect(applet.decipher(channel, { cryptogram }, 1)).rejects.toMatchObject({
+      code: 'card/status',
+      sw: 0x6a80,
+    })
+  })
 })
