@@ -2,7 +2,15 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { encodeTlv, fromHex } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
-import { type Attributes, CKA, CKO, type KeyPurpose, type KeyUse, type RawMechanism } from '@webtoki/cryptoki'
+import {
+  type Attributes,
+  CKA,
+  CKO,
+  type KeyPurpose,
+  type KeyUse,
+  type RawMechanism,
+  type TokenDriver,
+} from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import {
   type PivCardOptions,
@@ -70,23 +78,30 @@ export function pointOf(publicKey: KeyObject): Uint8Array {
   return Uint8Array.of(4, ...Buffer.from(x, 'base64url'), ...Buffer.from(y, 'base64url'))
 }
 
-/** The key in 9D as the driver has it, below sessions. `derive` is for a key that wants no PIN. */
-export async function keyInDriver(card: VirtualCard) {
+/** A key as its driver has it, below sessions; by default the one in 9D of a PIV card. */
+export async function keyInDriver(
+  card: VirtualCard,
+  { driver = pivDriver(), token: at = 0, id = 3 }: { driver?: TokenDriver; token?: number; id?: number } = {},
+) {
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
   reader.insert(card)
   const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }) })
   const [slot] = await firstValueFrom(source.slots$)
-  const [token] = await pivDriver().open((await slot?.connect()) ?? expect.fail())
+  const tokens = await driver.open((await slot?.connect()) ?? expect.fail())
+  const token = tokens[at] ?? expect.fail()
   const isWanted = (known: Attributes): boolean =>
-    known[CKA.CLASS] === CKO.PRIVATE_KEY && known[CKA.ID]?.[0] === 3
-  const key = token?.objects().find(({ known }) => isWanted(known))
+    known[CKA.CLASS] === CKO.PRIVATE_KEY && known[CKA.ID]?.[0] === id
+  const key = token.objects().find(({ known }) => isWanted(known))
   await key?.load()
   const use = (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse =>
     key?.use?.(purpose, mechanism) ?? expect.fail()
-  const derive = async (mechanism: RawMechanism): Promise<Uint8Array> => {
+  const derive = async (mechanism: RawMechanism, pin?: string): Promise<Uint8Array> => {
     const prepared = (await use('derive', mechanism).prepare?.(new Uint8Array(0))) ?? expect.fail()
     const { application } = key?.access ?? expect.fail()
-    return application.transaction((channel) => prepared.perform(channel, {}))
+    return application.transaction(async (channel) => {
+      if (pin !== undefined) await token.pins.user.verify(channel, Uint8Array.from(Buffer.from(pin)))
+      return prepared.perform(channel, {})
+    })
   }
   const close = async (): Promise<void> => {
     await source.close()

@@ -1,7 +1,15 @@
 /** GnuPG's scdaemon beside our driver, on the same virtual OpenPGP card. */
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto'
+import {
+  constants,
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  publicEncrypt,
+  verify,
+} from 'node:crypto'
 import { ccidSlots } from '@webtoki/ccid'
-import { CKA, CKM, CKO, Cryptoki } from '@webtoki/cryptoki'
+import { CKA, CKD, CKM, CKO, Cryptoki, type Slot } from '@webtoki/cryptoki'
 import { openPgpDriver } from '@webtoki/cryptoki/openpgp'
 import {
   createOpenPgpCard,
@@ -15,6 +23,8 @@ import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import { inReader, runInside, whatPlacesLack } from '../../simulator/test/places.ts'
 import { Scdaemon, scdaemonProgram } from '../../simulator/test/scdaemon.ts'
+import { keyInDriver, pointOf } from './key-management.ts'
+import { rightPin } from './piv-stand.ts'
 
 const missing = whatPlacesLack([scdaemonProgram, 'pkcs11-tool'])
 if (missing !== undefined) {
@@ -25,8 +35,8 @@ if (missing !== undefined) {
 const message = Buffer.from('Dear reader,\n')
 const digest = createHash('sha256').update(message).digest()
 
-/** What our driver shows and makes of the card, which lies in a reader of its own for as long. */
-async function ours(card: OpenPgpCard) {
+/** With our driver at the card, which lies in a reader of its own for as long. */
+async function inOurReader<T>(card: OpenPgpCard, use: (slots: readonly Slot[]) => Promise<T>): Promise<T> {
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
   reader.insert(card)
   const usb = virtualUsb([reader], { protectedClasses: false })
@@ -36,19 +46,24 @@ async function ours(card: OpenPgpCard) {
     login: 'on-demand',
   })
   try {
-    const [slot] = await firstValueFrom(cryptoki.slots$)
-    const session = await slot?.openSession({
-      pin: async () => ({ pin: new TextEncoder().encode('123456') }),
-    })
-    const [key] = (await session?.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })) ?? []
-    if (slot === undefined || session === undefined || key === undefined) throw new Error('There is no key.')
-    const signature = await session.sign({ type: CKM.ECDSA }, key, digest)
-    return { info: await slot.tokenInfo(), point: key.get(CKA.EC_POINT).slice(2), signature }
+    // The card has two slots once it has been looked at.
+    await (await firstValueFrom(cryptoki.slots$))[0]?.tokenInfo()
+    return await use(await firstValueFrom(cryptoki.slots$))
   } finally {
     await cryptoki.close()
     reader.remove()
   }
 }
+
+/** What our driver shows and makes of the card. */
+const ours = (card: OpenPgpCard) =>
+  inOurReader(card, async ([slot]) => {
+    const session = await slot?.openSession({ pin: rightPin })
+    const [key] = (await session?.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })) ?? []
+    if (slot === undefined || session === undefined || key === undefined) throw new Error('There is no key.')
+    const signature = await session.sign({ type: CKM.ECDSA }, key, digest)
+    return { info: await slot.tokenInfo(), point: key.get(CKA.EC_POINT).slice(2), signature }
+  })
 
 /** What scdaemon does with the same card afterwards. */
 async function theirs(card: OpenPgpCard) {
@@ -102,4 +117,46 @@ describe.skipIf(missing !== undefined)('scdaemon and our driver at one OpenPGP c
     }
     expect(/serial num +: *(\w+)/.exec(other.openSc)?.[1]).toBe(mine.info.serialNumber)
   })
+
+  it('decipher the same RSA cryptogram', async () => {
+    const card = createOpenPgpCard({ algorithms: { decryption: 'rsa2048' } })
+    const spki = Buffer.from(card.publicKeyOf('decryption') ?? [])
+    const key = createPublicKey({ key: spki, format: 'der', type: 'spki' })
+    const cryptogram = publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, message)
+    const mine = await inOurReader(card, async (slots) => {
+      const session = await slots[1]?.openSession({ pin: rightPin })
+      const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.DECRYPT]: true }
+      const [own] = (await session?.findObjects(template)) ?? []
+      if (session === undefined || own === undefined) throw new Error('There is no key.')
+      return session.decrypt({ type: CKM.RSA_PKCS }, own, cryptogram)
+    })
+    const other = await deciphered(card, cryptogram)
+    expect(Buffer.from(mine).toString()).toBe(message.toString())
+    expect(Buffer.from(other).toString()).toBe(message.toString())
+  })
+
+  it('agree on the same secret on P-256', async () => {
+    const card = createOpenPgpCard()
+    const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const publicData = pointOf(pair.publicKey)
+    const key = await keyInDriver(card, { driver: openPgpDriver(), token: 1, id: 2 })
+    const mine = await key.derive({ type: CKM.ECDH1_DERIVE, ecdh: { kdf: CKD.NULL, publicData } }, '123456')
+    await key.close()
+    // One byte before the coordinate says what follows.
+    expect(Uint8Array.from((await deciphered(card, publicData)).subarray(1))).toEqual(mine)
+  })
 })
+
+/** What scdaemon makes of a cryptogram or a point by the decryption key. */
+async function deciphered(card: OpenPgpCard, input: Uint8Array): Promise<Uint8Array> {
+  const place = await inReader(card, 'yubikey4')
+  const scdaemon = new Scdaemon(place.daemon)
+  try {
+    await scdaemon.ask('SERIALNO openpgp')
+    await scdaemon.ask(`SETDATA ${Buffer.from(input).toString('hex')}`)
+    return (await scdaemon.ask('PKDECRYPT OPENPGP.2', ['123456'])).data
+  } finally {
+    await scdaemon.end()
+    await place.end()
+  }
+}

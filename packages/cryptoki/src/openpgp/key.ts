@@ -1,16 +1,27 @@
-/** A private key of an OpenPGP card: what it asks of its user, and its uses (OpenPGP card 3.4, 7.2.10 and 7.2.13). */
-import { decodeTlv, isSmartcardError, TouchMissedError } from '@webtoki/apdu'
-import type { OpenPgpApplet } from '@webtoki/apdu/openpgp'
+/** A private key of an OpenPGP card: what it asks of its user, and its uses (OpenPGP card 3.4, 7.2.10, 7.2.11 and 7.2.13). */
+import {
+  type CardChannel,
+  decodeTlv,
+  isSmartcardError,
+  SW,
+  toHex,
+  TouchMissedError,
+  type TransmitOptions,
+} from '@webtoki/apdu'
+import type { OpenPgpApplet, OpenPgpKeyUse } from '@webtoki/apdu/openpgp'
 import { encodeDigestInfo, fitDigest } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKF, CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
-import { type Mechanism, type MechanismInfo, type SignMechanism, signMechanism } from '../mechanisms.ts'
+import {
+  type MechanismInfo,
+  parameterError,
+  type RawMechanism,
+  type SignMechanism,
+  signMechanism,
+} from '../mechanisms.ts'
 import { checkSignatureKey, gatheredFor } from '../software/public-key.ts'
-
-/** The keys that sign. */
-export type SigningUse = 'signature' | 'authentication'
 
 /** A touch did not come in time: Yubico's word, which has no meaning in ISO/IEC 7816-4. */
 const TOUCH_MISSED = 0x6600
@@ -20,11 +31,26 @@ const mechanisms = {
   ec: [CKM.ECDSA, CKM.ECDSA_SHA1, CKM.ECDSA_SHA256, CKM.ECDSA_SHA384, CKM.ECDSA_SHA512],
 } as const
 
-/** What a key of this type can do: RSA is padded by the card, and hashing happens on the host. */
-export function mechanismsFor(type: 'rsa' | 'ec', keyBits: number): ReadonlyMap<number, MechanismInfo> {
-  const flags = CKF.SIGN | (type === 'ec' ? CKF.EC_F_P | CKF.EC_NAMEDCURVE : 0)
-  const info: MechanismInfo = { minKeyBits: keyBits, maxKeyBits: keyBits, flags }
-  return new Map(mechanisms[type].map((mechanism) => [mechanism, info]))
+const curveFlags = CKF.EC_F_P | CKF.EC_NAMEDCURVE
+
+/** What a key of this type signs: RSA is padded by the card, and hashing happens on the host. */
+export function signMechanismsFor(type: 'rsa' | 'ec', keyBits: number): ReadonlyMap<number, MechanismInfo> {
+  const flags = CKF.SIGN | (type === 'ec' ? curveFlags : 0)
+  return withInfo(mechanisms[type], keyBits, flags)
+}
+
+/** What a key of this type deciphers: the card takes off RSA's padding. */
+export function decipherMechanisms(type: 'rsa' | 'ec', keyBits: number): ReadonlyMap<number, MechanismInfo> {
+  if (type === 'rsa') return withInfo([CKM.RSA_PKCS], keyBits, CKF.DECRYPT | CKF.UNWRAP)
+  return withInfo([CKM.ECDH1_DERIVE, CKM.ECDH1_COFACTOR_DERIVE], keyBits, CKF.DERIVE | curveFlags)
+}
+
+function withInfo(
+  types: readonly number[],
+  keyBits: number,
+  flags: number,
+): ReadonlyMap<number, MechanismInfo> {
+  return new Map(types.map((type) => [type, { minKeyBits: keyBits, maxKeyBits: keyBits, flags }]))
 }
 
 /** One for each key. */
@@ -33,7 +59,7 @@ export class OpenPgpKeyAccess implements KeyAccess {
   readonly touch: boolean | undefined
   #needs: KeyAccess['needs']
 
-  constructor(application: OpenPgpApplet, use: SigningUse) {
+  constructor(application: OpenPgpApplet, use: OpenPgpKeyUse) {
     const { keys, onePinPerSignature } = application.data
     this.application = application
     this.touch = keys[use].touch
@@ -49,35 +75,138 @@ export class OpenPgpKeyAccess implements KeyAccess {
   }
 }
 
-/** The key, with the attributes that its public half tells. */
-export function openPgpKey(access: OpenPgpKeyAccess, use: SigningUse, attributes: Attributes): UsableKey {
+/** What a key does with its data before and after the card's part. */
+interface CardUse extends Pick<KeyUse, 'gathers' | 'outputBytes'> {
+  readonly prepare: (data: Uint8Array) => Promise<CardCommand>
+}
+
+type CardCommand = (channel: CardChannel, options: TransmitOptions) => Promise<Uint8Array>
+
+/** The key, with the attributes that its public half tells. `rejectionSecret` as `unpadPkcs1` takes it. */
+export function openPgpKey(
+  access: OpenPgpKeyAccess,
+  use: OpenPgpKeyUse,
+  attributes: Attributes,
+  rejectionSecret: () => Uint8Array,
+): UsableKey {
+  const { application } = access
+  const cardUse = (purpose: KeyPurpose, mechanism: RawMechanism): CardUse => {
+    const isFor = use === 'decryption' ? ['decrypt', 'unwrap', 'derive'] : ['sign']
+    if (!isFor.includes(purpose)) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
+    if (use !== 'decryption') return signature(application, use, mechanism, attributes)
+    return purpose === 'derive'
+      ? agreement(application, mechanism, attributes)
+      : decryption(application, mechanism, attributes, rejectionSecret)
+  }
   return {
-    use: (purpose: KeyPurpose, mechanism: Mechanism): KeyUse => {
-      const rules = signMechanism(mechanism.type)
-      const isSigned = rules?.padding === 'pkcs1' || rules?.padding === 'ecdsa'
-      if (purpose !== 'sign' || rules === undefined || !isSigned)
-        throw new CryptokiError(CKR.MECHANISM_INVALID)
-      checkSignatureKey(attributes, mechanism, rules)
-      const answerBytes = signatureBytes(attributes)
+    use: (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse => {
+      const { prepare, ...rest } = cardUse(purpose, mechanism)
       return {
-        gathers: gatheredFor(rules),
+        ...rest,
         access,
-        outputBytes: () => answerBytes,
         prepare: async (data) => {
-          const input = inputFor(rules, data, answerBytes)
+          const command = await prepare(data)
           return {
             perform: async (channel, options) => {
               if (channel === undefined) throw new CryptokiError(CKR.FUNCTION_FAILED)
-              const sign = access.application.sign(channel, use, input, answerBytes, options)
-              const signature = await sign.catch((error: unknown) => {
-                const isMissed = isSmartcardError(error, 'card/status') && error.sw === TOUCH_MISSED
-                throw isMissed ? new TouchMissedError({ cause: error }) : error
+              return command(channel, options).catch((error: unknown) => {
+                throw hasStatus(error, TOUCH_MISSED) ? new TouchMissedError({ cause: error }) : error
               })
-              if (signature.length !== answerBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
-              return signature
             },
           }
         },
+      }
+    },
+  }
+}
+
+function hasStatus(error: unknown, sw: number): boolean {
+  return isSmartcardError(error, 'card/status') && error.sw === sw
+}
+
+function signature(
+  application: OpenPgpApplet,
+  use: 'signature' | 'authentication',
+  mechanism: RawMechanism,
+  attributes: Attributes,
+): CardUse {
+  const rules = signMechanism(mechanism.type)
+  const isSigned = rules?.padding === 'pkcs1' || rules?.padding === 'ecdsa'
+  if (rules === undefined || !isSigned) throw new CryptokiError(CKR.MECHANISM_INVALID)
+  checkSignatureKey(attributes, mechanism, rules)
+  const answerBytes = signatureBytes(attributes)
+  return {
+    gathers: gatheredFor(rules),
+    outputBytes: () => answerBytes,
+    prepare: async (data) => {
+      const input = inputFor(rules, data, answerBytes)
+      return async (channel, options) => {
+        const answer = await application.sign(channel, use, input, answerBytes, options)
+        if (answer.length !== answerBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+        return answer
+      }
+    },
+  }
+}
+
+/** PKCS#1 v1.5: the card takes the padding off, and says if it is wrong. That is not passed on. */
+function decryption(
+  application: OpenPgpApplet,
+  { type }: RawMechanism,
+  attributes: Attributes,
+  rejectionSecret: () => Uint8Array,
+): CardUse {
+  if (type !== CKM.RSA_PKCS) throw new CryptokiError(CKR.MECHANISM_INVALID)
+  if (attributes[CKA.KEY_TYPE] !== CKK.RSA) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+  const keyBytes = signatureBytes(attributes)
+  const messageBytes = keyBytes - 11
+  return {
+    gathers: { maxBytes: keyBytes, tooMany: CKR.ENCRYPTED_DATA_LEN_RANGE },
+    outputBytes: () => messageBytes,
+    prepare: async (cryptogram) => {
+      if (cryptogram.length !== keyBytes) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
+      // Bytes of one length in hex stand in the order of their numbers.
+      if (toHex(cryptogram) >= toHex(attributes[CKA.MODULUS] ?? cryptogram))
+        throw new CryptokiError(CKR.ENCRYPTED_DATA_INVALID)
+      const { unpadPkcs1 } = await import('../software/unpad.ts')
+      // What a block without a padding becomes: the message of this ciphertext, if the card refuses it.
+      const rejected = unpadPkcs1(new Uint8Array(keyBytes), cryptogram, rejectionSecret())
+      return async (channel, options) => {
+        const answer = await application
+          .decipher(channel, { cryptogram }, messageBytes, options)
+          .catch((error: unknown) => {
+            if (hasStatus(error, SW.WRONG_DATA)) return rejected
+            throw error
+          })
+        if (answer.length > messageBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+        return answer
+      }
+    },
+  }
+}
+
+/** ECDH: cards answer with the x-coordinate of the shared point, some with the whole point. */
+function agreement(
+  application: OpenPgpApplet,
+  { type, ecdh }: RawMechanism,
+  attributes: Attributes,
+): CardUse {
+  if (type !== CKM.ECDH1_DERIVE && type !== CKM.ECDH1_COFACTOR_DERIVE)
+    throw new CryptokiError(CKR.MECHANISM_INVALID)
+  if (attributes[CKA.KEY_TYPE] !== CKK.EC) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+  if (ecdh === undefined) throw parameterError('ecdh')
+  const fieldBytes = signatureBytes(attributes) / 2
+  return {
+    gathers: { maxBytes: 0 },
+    outputBytes: () => fieldBytes,
+    prepare: async () => {
+      const { checkedPoint } = await import('../software/ecdh.ts')
+      const point = checkedPoint(ecdh.publicData, attributes[CKA.EC_PARAMS] ?? new Uint8Array(0))
+      return async (channel, options) => {
+        const answer = await application.decipher(channel, { point }, point.length, options)
+        if (answer.length === point.length && answer[0] === 0x04) return answer.slice(1, 1 + fieldBytes)
+        if (answer.length !== fieldBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+        return answer
       }
     },
   }

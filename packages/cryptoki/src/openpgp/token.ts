@@ -1,15 +1,22 @@
 /** An OpenPGP card behind the token port: one token for each use of PW1, as OpenSC shows it. */
-import { type CardConnection, type PinReference, sealed, toHex, type TransmitOptions } from '@webtoki/apdu'
-import { OpenPgpApplet, type OpenPgpPublicKey } from '@webtoki/apdu/openpgp'
+import {
+  type CardChannel,
+  type CardConnection,
+  type PinReference,
+  sealed,
+  toHex,
+  type TransmitOptions,
+} from '@webtoki/apdu'
+import { OpenPgpApplet, type OpenPgpKeyUse, type OpenPgpPublicKey } from '@webtoki/apdu/openpgp'
 import type { Attributes } from '../attributes.ts'
 import { certificateAttributes } from '../certificate-attributes.ts'
-import { CKA, CKF, CKO } from '../constants.ts'
+import { CKA, CKF, CKK, CKO } from '../constants.ts'
 import type { KeyPurpose, KeyUse } from '../key-use.ts'
 import type { Mechanism, MechanismInfo } from '../mechanisms.ts'
 import { publicKey } from '../software/public-key.ts'
 import type { Token, TokenDescription, TokenObject } from '../token.ts'
 import { fixedAttributes, withDefaults } from '../token-attributes.ts'
-import { mechanismsFor, OpenPgpKeyAccess, openPgpKey, type SigningUse } from './key.ts'
+import { decipherMechanisms, OpenPgpKeyAccess, openPgpKey, signMechanismsFor } from './key.ts'
 import { keyBitsOf, publicKeyAttributes } from './public-key.ts'
 
 /** Of the makers whose cards are common; the list is GnuPG's (`app_openpgp_manufacturer`). */
@@ -21,19 +28,23 @@ const manufacturers: Readonly<Record<number, string>> = {
 }
 
 /** CKA_ID as OpenSC gives it. */
-const ids: Readonly<Record<SigningUse, number>> = { signature: 1, authentication: 3 }
+const ids: Readonly<Record<OpenPgpKeyUse, number>> = { signature: 1, decryption: 2, authentication: 3 }
 const kinds: Readonly<Record<number, string>> = {
   [CKO.CERTIFICATE]: 'certificate',
   [CKO.PUBLIC_KEY]: 'public-key',
   [CKO.PRIVATE_KEY]: 'private-key',
 }
-const names: Readonly<Record<SigningUse, string>> = {
+const names: Readonly<Record<OpenPgpKeyUse, string>> = {
   signature: 'Signature',
+  decryption: 'Decryption',
   authentication: 'Authentication',
 }
 
 /** SELECT and 6E; no token if the card does not have the application. */
-export async function openTokens(connection: CardConnection): Promise<readonly Token[]> {
+export async function openTokens(
+  connection: CardConnection,
+  rejectionSecret: () => Uint8Array,
+): Promise<readonly Token[]> {
   const applet = await OpenPgpApplet.open(connection, {
     hashes: async (name) => {
       const { sha256, sha512 } = await import('@noble/hashes/sha2.js')
@@ -42,12 +53,12 @@ export async function openTokens(connection: CardConnection): Promise<readonly T
   })
   if (applet === undefined) return []
   return [
-    new OpenPgpToken(applet, 'signature', applet.signaturePin),
-    new OpenPgpToken(applet, 'authentication', applet.pin),
+    new OpenPgpToken(applet, ['signature'], applet.signaturePin, rejectionSecret),
+    new OpenPgpToken(applet, ['authentication', 'decryption'], applet.pin, rejectionSecret),
   ]
 }
 
-/** One key and the PIN that it wants. */
+/** A use of the PIN and the keys that want it. Named after the first. */
 export class OpenPgpToken implements Token {
   readonly name: string
   readonly label: string
@@ -55,21 +66,33 @@ export class OpenPgpToken implements Token {
   readonly mechanisms: ReadonlyMap<number, MechanismInfo>
   readonly pins: Token['pins']
   readonly #applet: OpenPgpApplet
-  readonly #use: SigningUse
+  readonly #rejectionSecret: () => Uint8Array
   readonly #objects: readonly TokenObject[]
-  #key: { readonly read: OpenPgpPublicKey | undefined } | undefined
+  readonly #keys = new Map<OpenPgpKeyUse, OpenPgpPublicKey | undefined>()
 
-  constructor(applet: OpenPgpApplet, use: SigningUse, pin: PinReference) {
+  constructor(
+    applet: OpenPgpApplet,
+    uses: readonly OpenPgpKeyUse[],
+    pin: PinReference,
+    rejectionSecret: () => Uint8Array,
+  ) {
     this.#applet = applet
-    this.#use = use
-    this.name = `OpenPGP (${use})`
+    this.#rejectionSecret = rejectionSecret
+    this.name = `OpenPGP (${uses[0]})`
     this.label = this.name
     this.pins = { user: pin }
-    const { algorithm } = applet.data.keys[use]
+    this.mechanisms = together(uses.map((use) => this.#mechanismsOf(use)))
+    this.#objects = Object.freeze(
+      uses.flatMap((use) => [this.#certificate(use), this.#publicKey(use), this.#privateKey(use)]),
+    )
+  }
+
+  /** What the key of a use does; nothing if its algorithm is not one of those here. */
+  #mechanismsOf(use: OpenPgpKeyUse): ReadonlyMap<number, MechanismInfo> {
+    const { algorithm } = this.#applet.data.keys[use]
     const keyBits = keyBitsOf(algorithm)
-    const signs = algorithm.type !== 'other' && keyBits !== undefined
-    this.mechanisms = signs ? mechanismsFor(algorithm.type, keyBits) : new Map()
-    this.#objects = Object.freeze([this.#certificate(), this.#publicKey(), this.#privateKey()])
+    if (algorithm.type === 'other' || keyBits === undefined) return new Map()
+    return (use === 'decryption' ? decipherMechanisms : signMechanismsFor)(algorithm.type, keyBits)
   }
 
   /** 6E told all but the attempts. */
@@ -94,81 +117,104 @@ export class OpenPgpToken implements Token {
   }
 
   /** CKA_UNIQUE_ID: the card's AID, which no other card has, and the object's place on it. */
-  #common(objectClass: CKO, label: string): Attributes {
-    const place = `${toHex(this.#applet.data.aid)}-${this.#use}-${kinds[objectClass]}`
+  #common(use: OpenPgpKeyUse, objectClass: CKO, label: string): Attributes {
+    const place = `${toHex(this.#applet.data.aid)}-${use}-${kinds[objectClass]}`
     return sealed({
       ...fixedAttributes(objectClass, place),
       [CKA.PRIVATE]: objectClass === CKO.PRIVATE_KEY,
-      [CKA.ID]: Uint8Array.of(ids[this.#use]),
+      [CKA.ID]: Uint8Array.of(ids[use]),
       [CKA.LABEL]: label,
     })
   }
 
-  #certificate(): TokenObject {
-    const known = this.#common(CKO.CERTIFICATE, `Cardholder certificate (${this.#use})`)
+  #certificate(use: OpenPgpKeyUse): TokenObject {
+    const known = this.#common(use, CKO.CERTIFICATE, `Cardholder certificate (${use})`)
     const load = remembered(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
-      const read = (channel: Parameters<OpenPgpApplet['readCertificate']>[0]) =>
-        this.#applet.readCertificate(channel, this.#use, options)
+      const read = (channel: CardChannel) => this.#applet.readCertificate(channel, use, options)
       const der = await this.#applet.transaction(read, options)
       return der && sealed({ ...known, ...certificateAttributes(der) })
     })
     return Object.freeze({ known, load })
   }
 
-  #publicKey(): TokenObject {
-    const known = this.#common(CKO.PUBLIC_KEY, `${names[this.#use]} key`)
+  #publicKey(use: OpenPgpKeyUse): TokenObject {
+    const known = this.#common(use, CKO.PUBLIC_KEY, `${names[use]} key`)
     let loaded = known
     const load = remembered(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
-      const key = await this.#readKey(options)
+      const key = await this.#readKey(use, options)
       if (key === undefined) return undefined
       const attributes = {
         ...known,
         ...key,
-        [CKA.VERIFY]: true,
+        [CKA.VERIFY]: use !== 'decryption',
+        [CKA.ENCRYPT]: use === 'decryption' && isRsa(key),
+        [CKA.WRAP]: use === 'decryption' && isRsa(key),
       }
-      loaded = sealed(withDefaults(attributes, this.mechanisms))
+      loaded = sealed(withDefaults(attributes, this.#mechanismsOf(use)))
       return loaded
     })
-    const use = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
+    const useKey = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
       publicKey(loaded).use(purpose, mechanism)
-    return Object.freeze({ known, load, use })
+    return Object.freeze({ known, load, use: useKey })
   }
 
-  #privateKey(): TokenObject {
-    const known = this.#common(CKO.PRIVATE_KEY, `${names[this.#use]} key`)
-    const access = new OpenPgpKeyAccess(this.#applet, this.#use)
+  #privateKey(use: OpenPgpKeyUse): TokenObject {
+    const known = this.#common(use, CKO.PRIVATE_KEY, `${names[use]} key`)
+    const access = new OpenPgpKeyAccess(this.#applet, use)
     let loaded = known
     const load = remembered(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
-      const key = await this.#readKey(options)
+      const key = await this.#readKey(use, options)
       if (key === undefined) return undefined
       const attributes = {
         ...known,
         ...key,
         [CKA.ALWAYS_AUTHENTICATE]: access.needs === 'context-pin',
-        [CKA.SIGN]: true,
+        [CKA.SIGN]: use !== 'decryption',
+        [CKA.DECRYPT]: use === 'decryption' && isRsa(key),
+        [CKA.UNWRAP]: use === 'decryption' && isRsa(key),
+        [CKA.DERIVE]: use === 'decryption' && !isRsa(key),
         [CKA.SENSITIVE]: true,
         [CKA.ALWAYS_SENSITIVE]: true,
         [CKA.EXTRACTABLE]: false,
         [CKA.NEVER_EXTRACTABLE]: true,
       }
-      loaded = sealed(withDefaults(attributes, this.mechanisms))
+      loaded = sealed(withDefaults(attributes, this.#mechanismsOf(use)))
       return loaded
     })
-    const use = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
-      openPgpKey(access, this.#use, loaded).use(purpose, mechanism)
-    return Object.freeze({ known, load, access, use })
+    const useKey = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
+      openPgpKey(access, use, loaded, this.#rejectionSecret).use(purpose, mechanism)
+    return Object.freeze({ known, load, access, use: useKey })
   }
 
   /** The card is asked once; undefined: it has no key, or one that nothing here can use. */
-  async #readKey(options?: TransmitOptions): Promise<Attributes | undefined> {
-    const { algorithm } = this.#applet.data.keys[this.#use]
+  async #readKey(use: OpenPgpKeyUse, options?: TransmitOptions): Promise<Attributes | undefined> {
+    const { algorithm } = this.#applet.data.keys[use]
     if (keyBitsOf(algorithm) === undefined) return undefined
-    this.#key ??= await this.#applet.transaction(
-      async (channel) => ({ read: await this.#applet.readPublicKey(channel, this.#use, options) }),
-      options,
-    )
-    return this.#key.read && publicKeyAttributes(algorithm, this.#key.read)
+    if (!this.#keys.has(use)) {
+      const read = (channel: CardChannel) => this.#applet.readPublicKey(channel, use, options)
+      this.#keys.set(use, await this.#applet.transaction(read, options))
+    }
+    const key = this.#keys.get(use)
+    return key && publicKeyAttributes(algorithm, key)
   }
+}
+
+/** What any of the keys does. */
+function together(ofKeys: readonly ReadonlyMap<number, MechanismInfo>[]): ReadonlyMap<number, MechanismInfo> {
+  const all = new Map<number, MechanismInfo>()
+  for (const [type, info] of ofKeys.flatMap((each) => [...each])) {
+    const { minKeyBits, maxKeyBits, flags } = all.get(type) ?? info
+    all.set(type, {
+      minKeyBits: Math.min(minKeyBits, info.minKeyBits),
+      maxKeyBits: Math.max(maxKeyBits, info.maxKeyBits),
+      flags: flags | info.flags,
+    })
+  }
+  return all
+}
+
+function isRsa(key: Attributes): boolean {
+  return key[CKA.KEY_TYPE] === CKK.RSA
 }
 
 /** Answers from memory once the card has answered. */
