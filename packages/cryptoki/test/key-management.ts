@@ -95,17 +95,24 @@ export async function keyInDriver(
   await key?.load()
   const use = (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse =>
     key?.use?.(purpose, mechanism) ?? expect.fail()
-  const derive = async (mechanism: RawMechanism, pin?: string): Promise<Uint8Array> => {
-    const prepared = (await use('derive', mechanism).prepare?.(new Uint8Array(0))) ?? expect.fail()
+  const run = async (
+    purpose: KeyPurpose,
+    mechanism: RawMechanism,
+    data: Uint8Array,
+    pin?: string,
+  ): Promise<Uint8Array> => {
+    const prepared = (await use(purpose, mechanism).prepare?.(data)) ?? expect.fail()
     const { application } = key?.access ?? expect.fail()
     return application.transaction(async (channel) => {
       if (pin !== undefined) await token.pins.user.verify(channel, Uint8Array.from(Buffer.from(pin)))
       return prepared.perform(channel, {})
     })
   }
+  const derive = (mechanism: RawMechanism, pin?: string): Promise<Uint8Array> =>
+    run('derive', mechanism, new Uint8Array(0), pin)
   const close = async (): Promise<void> => {
     await source.close()
     reader.remove()
   }
-  return { use, derive, close }
+  return { use, run, derive, close }
 }

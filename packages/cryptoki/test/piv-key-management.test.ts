@@ -19,8 +19,9 @@ import {
   CKU,
   type PinRequest,
 } from '@webtoki/cryptoki'
+import { createPivCard } from '@webtoki/simulator'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { cardWith, KeyUsage, makeKey } from './key-management.ts'
+import { cardWith, keyInDriver, KeyUsage, makeKey } from './key-management.ts'
 import {
   bytesOf,
   commands,
@@ -473,5 +474,42 @@ describe('C_GetMechanismInfo', () => {
     expect(info).toMatchObject({ minKeyBits: 1024, maxKeyBits: 4096 })
     const wanted = CKF.DECRYPT | CKF.UNWRAP | CKF.SIGN | CKF.SIGN_RECOVER
     expect((info?.flags ?? 0) & wanted).toBe(wanted)
+  })
+})
+
+describe('what is wrapped for a key', () => {
+  it('is unwrapped as it is decrypted, whatever the padding', async () => {
+    const card = createPivCard({ policies: { '9D': { pin: 'never' } } })
+    const spki = Buffer.from(card.publicKeyOf('9D') ?? [])
+    const publicKey = createPublicKey({ key: spki, format: 'der', type: 'spki' })
+    const { run, close } = await keyInDriver(card)
+    onTestFinished(close)
+    const wrapped = Uint8Array.from(randomBytes(32))
+    const pkcs1 = publicEncrypt({ key: publicKey, padding: constants.RSA_PKCS1_PADDING }, wrapped)
+    expect(await run('unwrap', { type: CKM.RSA_PKCS }, pkcs1)).toEqual(wrapped)
+    const oaep = { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256 }
+    const mechanism = { type: CKM.RSA_PKCS_OAEP, oaep }
+    expect(await run('unwrap', mechanism, encryptOaep(publicKey, wrapped, 'sha256'))).toEqual(wrapped)
+    const whole = block(256)
+    expect(await run('unwrap', rawRsa, encryptRaw(publicKey, whole))).toEqual(whole)
+    await expect(run('unwrap', mechanism, block(256))).rejects.toEqual(rv(CKR.ENCRYPTED_DATA_INVALID))
+  })
+})
+
+describe('random ciphertexts', () => {
+  it('are messages to PKCS#1, and one error to OAEP', async () => {
+    const { session, key } = await stand()
+    const oaep = { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256 } as const
+    const lengths = new Set<number>()
+    for (let round = 0; round < 12; round++) {
+      const ciphertext = block(256)
+      lengths.add((await session.decrypt({ type: CKM.RSA_PKCS }, key, ciphertext)).length)
+      await expect(session.decrypt({ type: CKM.RSA_PKCS_OAEP, oaep }, key, ciphertext)).rejects.toEqual(
+        rv(CKR.ENCRYPTED_DATA_INVALID),
+      )
+    }
+    expect(Math.max(...lengths)).toBeLessThanOrEqual(245)
+    // Of 246 lengths that are as likely as another.
+    expect(lengths.size).toBeGreaterThan(1)
   })
 })
