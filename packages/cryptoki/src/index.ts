@@ -33,6 +33,7 @@ export {
   type SessionPolicy,
 } from './session.ts'
 export { type SessionOptions, Slot } from './slot.ts'
+export * from './slot-events.ts'
 export type { DataSource } from './source.ts'
 export type * from './token.ts'
 export type { FindOptions } from './token-context.ts'
