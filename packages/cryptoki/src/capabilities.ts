@@ -1,10 +1,11 @@
 /** What a token can do, as C_GetMechanismList and C_GetTokenInfo tell it: derived from what is there. */
+import { sealed } from '@webtoki/apdu'
 import { CKF, CKK, CKM } from './constants.ts'
 import { FEW_TRIES } from './few-tries.ts'
 import { keyRules } from './key-rules.ts'
 import { digestMechanisms, type MechanismInfo } from './mechanisms.ts'
 import { type SoftwareMechanism, softwareMechanism } from './software/mechanisms.ts'
-import type { Token } from './token.ts'
+import type { Token, TokenDescription, TokenInfo } from './token.ts'
 
 /** The token's own mechanisms, and what software does beside every token: digests, public keys, session keys. */
 export function mechanismsOf(token: Token): ReadonlyMap<number, MechanismInfo> {
@@ -30,8 +31,35 @@ function infoOf({ keyType, minKeyBits, maxKeyBits, purposes }: SoftwareMechanism
   return { minKeyBits, maxKeyBits, flags }
 }
 
+/** CK_TOKEN_INFO. */
+export function tokenInfoOf(
+  token: Token,
+  description: TokenDescription,
+  known: {
+    readonly usesPinPad: boolean
+    readonly dual: boolean
+    readonly sessions: readonly { readonly readWrite: boolean }[]
+  },
+): TokenInfo {
+  const { format } = token.pins.user
+  return sealed({
+    ...description,
+    flags: flagsOf(token, known),
+    minPinBytes: format.minBytes,
+    maxPinBytes: format.maxBytes,
+    sessions: known.sessions.length,
+    readWriteSessions: known.sessions.filter(({ readWrite }) => readWrite).length,
+    maxSessions: Infinity,
+    maxReadWriteSessions: Infinity,
+    hardwareVersion: null,
+    firmwareVersion: null,
+    publicMemory: null,
+    privateMemory: null,
+  })
+}
+
 /** CKF_* of CK_TOKEN_INFO. */
-export function flagsOf(
+function flagsOf(
   token: Token,
   { usesPinPad, dual }: { readonly usesPinPad: boolean; readonly dual: boolean },
 ): number {

@@ -6,6 +6,7 @@ export { type CertificateFields, decodeX509, type KeyUsage } from './certificate
 export * from './constants.ts'
 export { Cryptoki, type CryptokiOptions } from './cryptoki.ts'
 export * from './errors.ts'
+export * from './infos.ts'
 export * from './mechanisms.ts'
 export { type AttributeReading, CkObject } from './object.ts'
 export { MemoryObjectCache, type ObjectCache } from './object-cache.ts'
@@ -30,6 +31,7 @@ export {
   type LoginOptions,
   type OperationOptions,
   type Session,
+  type SessionInfo,
   type SessionPolicy,
 } from './session.ts'
 export { type SessionOptions, Slot } from './slot.ts'

@@ -11,7 +11,7 @@ import { CryptokiError } from './errors.ts'
 import { PadState } from './pin-entry.ts'
 import { toCryptokiError } from './rv.ts'
 import type { Token } from './token.ts'
-import { type ContextCard, TokenContext } from './token-context.ts'
+import { type ContextCard, type ContextSession, TokenContext } from './token-context.ts'
 
 /** Made when a card is first needed. Several PKCS#11 applications and several tokens share it. */
 export class InsertedCard implements ContextCard {
@@ -81,6 +81,11 @@ export class InsertedCard implements ContextCard {
 
   #contextsOf(token: Token): readonly TokenContext[] {
     return [...(this.#contexts.get(token)?.values() ?? [])]
+  }
+
+  /** Sessions of all applications that are open with the token. */
+  sessionsOf(token: Token): readonly ContextSession[] {
+    return this.#contextsOf(token).flatMap(({ sessions }) => [...sessions])
   }
 
   /** Whether another PKCS#11 application is logged in to the token. */

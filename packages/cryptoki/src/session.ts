@@ -14,7 +14,7 @@ import { ActiveSearch } from './active-search.ts'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
 import type { Cancellation } from './cancellation.ts'
 import { type CipherStream, cipherStream } from './cipher-stream.ts'
-import { CKA, CKR, CKS, CKU } from './constants.ts'
+import { CKA, CKF, CKR, CKS, CKU } from './constants.ts'
 import { type ActiveOperation, OperationEngine, type OutputOptions, type WantedOperation } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import { Init } from './init.ts'
@@ -84,6 +84,16 @@ export interface LoginOptions {
   readonly onEvent?: (event: OperationEvent<never>) => void
 }
 
+/** CK_SESSION_INFO. */
+export interface SessionInfo {
+  readonly slotId: string
+  readonly state: CKS
+  /** CKF_SERIAL_SESSION, and CKF_RW_SESSION if it may write. */
+  readonly flags: number
+  /** Errors of the card and the reader are causes of the errors that calls reject with. */
+  readonly deviceError: 0
+}
+
 /** What a session is made of. */
 export interface SessionParts {
   readonly context: TokenContext
@@ -92,6 +102,8 @@ export interface SessionParts {
   readonly pin: PinSource | undefined
   readonly randomBytes: (bytes: number) => Uint8Array
   readonly now: () => number
+  /** Of the slot that opened it. */
+  readonly slotId: string
   /** Friendly name of the reader. */
   readonly reader: string
   readonly isClosed: () => boolean
@@ -150,6 +162,13 @@ export class Session extends Closable implements ContextSession {
   get state(): CKS {
     this.#check()
     return stateOf(this.#context.user, this.readWrite)
+  }
+
+  /** C_GetSessionInfo. Throws if the session has ended. */
+  get info(): SessionInfo {
+    const { state, readWrite } = this
+    const flags = CKF.SERIAL_SESSION | (readWrite ? CKF.RW_SESSION : 0)
+    return { slotId: this.#parts.slotId, state, flags, deviceError: 0 }
   }
 
   /** The operations active now: 0, 1 or 2. */

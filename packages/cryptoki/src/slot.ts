@@ -175,16 +175,15 @@ export class Slot {
   /** C_GetTokenInfo. Rejects with CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED or CKR_DEVICE_ERROR. */
   async tokenInfo(): Promise<TokenInfo> {
     const { card, token } = await this.#open()
-    const { flagsOf } = await import('./capabilities.ts')
+    const { tokenInfoOf } = await import('./capabilities.ts')
     try {
       const { user } = token.pins
       const description = await token.describe({ mayRead: card.mayRead(token) })
       const usesPinPad = card.pad.isUsable && user.format.padTemplate !== undefined
-      return sealed({
-        ...description,
-        flags: flagsOf(token, { usesPinPad, dual: this.#place.settings.policyFor(token).dualOperations }),
-        minPinBytes: user.format.minBytes,
-        maxPinBytes: user.format.maxBytes,
+      return tokenInfoOf(token, description, {
+        usesPinPad,
+        dual: this.#place.settings.policyFor(token).dualOperations,
+        sessions: card.sessionsOf(token),
       })
     } catch (error) {
       throw toCryptokiError(error, 'slot')
@@ -219,6 +218,7 @@ export class Slot {
       randomBytes,
       now,
       isClosed,
+      slotId: this.id,
       reader: this.#place.card.name,
     })
   }

@@ -25,6 +25,22 @@ export interface TokenInfo {
   readonly flags: number
   readonly minPinBytes: number
   readonly maxPinBytes: number
+  /** Sessions of all applications that are open with the token now; any number may be. */
+  readonly sessions: number
+  /** Those of them that are read/write. */
+  readonly readWriteSessions: number
+  /** Infinity. */
+  readonly maxSessions: number
+  /** Infinity. */
+  readonly maxReadWriteSessions: number
+  /** null: the applications do not tell. */
+  readonly hardwareVersion: null
+  /** null: the applications do not tell. */
+  readonly firmwareVersion: null
+  /** null: cards do not tell. */
+  readonly publicMemory: null
+  /** null: cards do not tell. */
+  readonly privateMemory: null
 }
 
 /** What a driver tells of its token; the rest of `TokenInfo` follows from its PIN and its mechanisms. */

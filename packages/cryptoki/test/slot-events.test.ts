@@ -1,11 +1,24 @@
-/** C_WaitForSlotEvent, over readers and cards that come and go. */
+/** C_WaitForSlotEvent and the infos of library, slot, token and session, over readers that come and go. */
+import { readFile } from 'node:fs/promises'
 import { ccidSlots } from '@webtoki/ccid'
-import { CKR, Cryptoki, type Slot, type SlotEvent, slotEvents, waitForSlotEvent } from '@webtoki/cryptoki'
+import {
+  CKF,
+  CKR,
+  CKS,
+  Cryptoki,
+  cryptokiInfo,
+  type Slot,
+  type SlotEvent,
+  slotEvents,
+  slotInfo,
+  waitForSlotEvent,
+} from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { filter, firstValueFrom } from 'rxjs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { rv, settled } from './memory-stand.ts'
+import { openMemory, rv, settled } from './memory-stand.ts'
+import { rightPin } from './piv-stand.ts'
 
 let bus: VirtualBus
 let reader: VirtualCcidReader
@@ -113,5 +126,64 @@ describe('waitForSlotEvent', () => {
     await closing
     const late = waitForSlotEvent(cryptoki, { block: false })
     await expect(late).rejects.toEqual(rv(CKR.CRYPTOKI_NOT_INITIALIZED))
+  })
+})
+
+describe('the infos', () => {
+  it('C_GetInfo tells the version of this package, and of the standard', async () => {
+    const { version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
+      version: string
+    }
+    const { libraryVersion, cryptokiVersion } = cryptokiInfo
+    expect(version.startsWith(`${libraryVersion.major}.${libraryVersion.minor}.`)).toBe(true)
+    expect(cryptokiVersion).toEqual({ major: 3, minor: 0 })
+  })
+
+  it('C_GetSlotInfo follows the card, and names the reader', async () => {
+    const removable = CKF.HW_SLOT | CKF.REMOVABLE_DEVICE
+    expect(await slotInfo(slot)).toMatchObject({ description: slot.name, flags: removable })
+    await insert()
+    expect((await slotInfo(slot)).flags).toBe(removable | CKF.TOKEN_PRESENT)
+    await remove()
+    expect((await slotInfo(slot)).flags).toBe(removable)
+  })
+
+  it('C_GetSlotInfo tells of a token with its card within that nothing can be removed', async () => {
+    const memory = await openMemory()
+    expect((await slotInfo(memory.slot)).flags).toBe(CKF.HW_SLOT | CKF.TOKEN_PRESENT)
+    await memory.cryptoki.close()
+  })
+
+  it('C_GetTokenInfo counts the open sessions of all applications', async () => {
+    const memory = await openMemory()
+    const counts = async () => {
+      const { sessions, readWriteSessions, maxSessions } = await memory.slot.tokenInfo()
+      return [sessions, readWriteSessions, maxSessions]
+    }
+    expect(await counts()).toEqual([1, 0, Infinity])
+    const other = await memory.slot.openSession({ application: {}, readWrite: true })
+    expect(await counts()).toEqual([2, 1, Infinity])
+    await memory.session.close()
+    await other.close()
+    expect(await counts()).toEqual([0, 0, Infinity])
+    await memory.cryptoki.close()
+  })
+
+  it('C_GetSessionInfo tells slot, state and flags, and throws after the end', async () => {
+    await insert()
+    const session = await slot.openSession({ pin: rightPin })
+    const info = { slotId: slot.id, flags: CKF.SERIAL_SESSION, deviceError: 0 }
+    expect(session.info).toEqual({ ...info, state: CKS.RO_PUBLIC_SESSION })
+    await session.login(1)
+    expect(session.info).toEqual({ ...info, state: CKS.RO_USER_FUNCTIONS })
+    await session.close()
+    expect(() => session.info).toThrow(rv(CKR.SESSION_HANDLE_INVALID) as Error)
+    const memory = await openMemory()
+    const writing = await memory.slot.openSession({ readWrite: true })
+    expect(writing.info).toMatchObject({
+      state: CKS.RW_PUBLIC_SESSION,
+      flags: CKF.SERIAL_SESSION | CKF.RW_SESSION,
+    })
+    await memory.cryptoki.close()
   })
 })
