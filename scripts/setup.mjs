@@ -56,6 +56,12 @@ const judges = [
   },
   { program: 'pcscd', debian: 'pcscd libccid', needed: 'judging the virtual readers by libccid' },
   {
+    program: '/usr/lib/softhsm/libsofthsm2.so',
+    debian: 'softhsm2',
+    needed: 'judging sessions and operations by SoftHSM',
+  },
+  { program: 'g++', debian: 'g++ make python3', needed: 'building pkcs11js, which calls SoftHSM' },
+  {
     program: '/usr/include/PCSC/winscard.h',
     debian: 'libpcsclite-dev',
     needed: 'judging the virtual readers',
@@ -98,10 +104,11 @@ function fingerprint() {
   return hash.update(`${process.platform} ${process.arch} ${process.versions.modules}`).digest('hex')
 }
 
+/** True if anything was installed. */
 async function installDependencies() {
   const wanted = fingerprint()
   const done = existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted && existsSync(installed('tsc'))
-  if (done) return
+  if (done) return false
   console.log('setup: installing dependencies')
   const [program, ...before] = pnpm()
   // The environment's CI is passed on; without it pnpm would ask before it replaces a foreign node_modules.
@@ -109,28 +116,30 @@ async function installDependencies() {
     env: { CI: 'true' },
   })
   if (code !== 0) fail(`pnpm install ended with code ${code}.`)
-  await rebuildUsb(program, before)
   mkdirSync(dirname(stamp), { recursive: true })
   writeFileSync(stamp, wanted)
+  return true
 }
 
-/**
- * `usb` is native and optional: it reaches real readers from Node, and nothing else needs it. It brings prebuilt
- * addons; where none fits, it is built here, and where that fails too, we say so and go on.
- */
-async function rebuildUsb(program, before) {
-  const cwd = join(root, 'packages', 'cli')
-  const load = () =>
-    ask(process.execPath, ['--input-type=module', '--eval', "await import('usb')"], {
-      cwd,
-      timeoutMs: 30_000,
-    })
-  if (load().code === 0) return
-  await run(program, [...before, 'rebuild', 'usb'], { cwd })
-  if (load().code !== 0) {
-    console.log(
-      'setup: the optional addon `usb` does not load here; real readers are out of reach from Node, all else works',
-    )
+/** Native and optional. `usb` brings prebuilt addons. */
+const addons = [
+  { name: 'usb', cwd: join(root, 'packages', 'cli'), without: 'real readers are out of reach from Node' },
+  { name: 'pkcs11js', cwd: root, without: 'SoftHSM judges nothing' },
+]
+
+/** An addon that does not load is built here, with the compiler that has been installed by then; if that fails, we say so and go on. */
+async function rebuildAddons() {
+  const [program, ...before] = pnpm()
+  for (const { name, cwd, without } of addons) {
+    const load = () =>
+      ask(process.execPath, ['--input-type=module', '--eval', `await import('${name}')`], {
+        cwd,
+        timeoutMs: 30_000,
+      })
+    if (load().code === 0) continue
+    await run(program, [...before, 'rebuild', name], { cwd })
+    if (load().code !== 0)
+      console.log(`setup: the optional addon \`${name}\` does not load here; ${without}, all else works`)
   }
 }
 
@@ -171,8 +180,9 @@ async function build() {
 /** All of it. Throws where nothing can go on; gives false where only our own build failed. */
 export async function setup() {
   checkNode()
-  await installDependencies()
+  const isNew = await installDependencies()
   await installJudges()
+  if (isNew) await rebuildAddons()
   return build()
 }
 
