@@ -10,7 +10,6 @@ import { checkParameters, digestMechanism, type MechanismInfo, type RawMechanism
 import { CkObject } from './object.ts'
 import type { RawOperationSpec } from './operation-spec.ts'
 import type { PinSource } from './pin.ts'
-import { publicKey } from './software/public-key.ts'
 import type { TokenContext } from './token-context.ts'
 
 /** What an Init takes from its session. */
@@ -18,6 +17,7 @@ export interface InitParts {
   readonly context: TokenContext
   /** A login is made when the card needs it. */
   readonly onDemand: boolean
+  readonly randomBytes: (bytes: number) => Uint8Array
   /** Milliseconds since any moment. */
   readonly now: () => number
   /** The session's own PIN source. */
@@ -99,7 +99,11 @@ export class Init {
     if (isOnToken && ((this.#parts.context.token.mechanisms.get(type)?.flags ?? 0) & flag) === 0)
       throw new CryptokiError(CKR.MECHANISM_INVALID)
     if (own !== keyClass && own !== CKO.SECRET_KEY) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
-    return source.use === undefined ? publicKey(key.attributes) : (source as UsableKey)
+    if (source.use !== undefined) return source as UsableKey
+    const { context, randomBytes } = this.#parts
+    const usable = context.publicKey?.(key.attributes, randomBytes)
+    if (usable === undefined) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+    return usable
   }
 }
 

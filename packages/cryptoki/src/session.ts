@@ -144,6 +144,7 @@ export class Session extends Closable implements ContextSession {
       context,
       onDemand: policy.login === 'on-demand',
       now: parts.now,
+      randomBytes: parts.randomBytes,
       pin: () => this.#pinSource,
       naming: (pin) => this.#naming(pin),
     })

@@ -13,7 +13,6 @@ import { CryptokiError } from './errors.ts'
 import type { InsertedCard } from './inserted-card.ts'
 import type { MechanismInfo } from './mechanisms.ts'
 import type { PinSource } from './pin.ts'
-import { toCryptokiError } from './rv.ts'
 import type { Session, SessionPolicy } from './session.ts'
 import type { Token, TokenDriver, TokenInfo } from './token.ts'
 
@@ -108,7 +107,7 @@ export class CardPlace {
       )
       throw new CryptokiError(CKR.TOKEN_NOT_RECOGNIZED, { cause })
     } catch (error) {
-      throw toCryptokiError(error, 'slot')
+      throw await slotError(error)
     }
   }
 
@@ -186,7 +185,7 @@ export class Slot {
         sessions: card.sessionsOf(token),
       })
     } catch (error) {
-      throw toCryptokiError(error, 'slot')
+      throw await slotError(error)
     }
   }
 
@@ -207,7 +206,7 @@ export class Slot {
     // Its sessions were closed meanwhile: this one is not among them.
     while (open.card.closing !== undefined) open = await this.#open()
     const { card, token } = open
-    if (card.ended !== undefined) throw toCryptokiError(card.ended.cause, 'slot')
+    if (card.ended !== undefined) throw await slotError(card.ended.cause)
     const { application = defaultApplication, readWrite = false, pin } = options
     const { policyFor, randomBytes, now, isClosed } = this.#place.settings
     return new Session({
@@ -240,5 +239,15 @@ export class Slot {
     const token = card.tokens[this.#index]
     if (token === undefined) throw new CryptokiError(CKR.TOKEN_NOT_PRESENT)
     return { card, token }
+  }
+}
+
+/** Slots are on every page, and most never fail: the table of errors is loaded with the first one that does, or with a card. */
+async function slotError(error: unknown): Promise<CryptokiError> {
+  try {
+    const { toCryptokiError } = await import('./rv.ts')
+    return toCryptokiError(error, 'slot')
+  } catch {
+    return new CryptokiError(CKR.FUNCTION_FAILED, { cause: error })
   }
 }

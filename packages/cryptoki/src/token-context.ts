@@ -8,8 +8,9 @@ import {
 } from '@webtoki/apdu'
 import { BehaviorSubject } from 'rxjs'
 import { type Attributes, matches } from './attributes.ts'
-import { CKA, CKF, CKR, CKU } from './constants.ts'
+import { CKA, CKF, CKO, CKR, CKU } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
+import type { UsableKey } from './key-use.ts'
 import { CkObject, type HandleScope, withAccess } from './object.ts'
 import type { PinSource } from './pin.ts'
 import { type PadState, PinEntry } from './pin-entry.ts'
@@ -58,6 +59,8 @@ export class TokenContext implements HandleScope {
   )
   /** An operation has its PIN and not yet its data: the card's lock is held for as long as its caller likes. */
   holdsCard = false
+  /** Uses of public keys in software; there once a public key was found. */
+  publicKey: ((attributes: Attributes, randomBytes: (bytes: number) => Uint8Array) => UsableKey) | undefined
   readonly #card: ContextCard
   readonly #entries: ReadonlyMap<LoginUser, PinEntry>
   readonly #sessions = new Set<ContextSession>()
@@ -288,7 +291,11 @@ export class TokenContext implements HandleScope {
     if (!mayMatch(known, template) || (known[CKA.PRIVATE] === true && !showPrivate)) return undefined
     const loaded = await source.load(options)
     const attributes = loaded && withAccess(source, loaded)
-    return attributes && matches(attributes, template) ? attributes : undefined
+    if (attributes === undefined || !matches(attributes, template)) return undefined
+    // Before its handle is given out, because an Init waits for nothing.
+    if (attributes[CKA.CLASS] === CKO.PUBLIC_KEY && source.use === undefined)
+      this.publicKey ??= (await import('./software/public-key.ts')).publicKey
+    return attributes
   }
 
   #handleOf(source: TokenObject, attributes: Attributes): CkObject {

@@ -1,12 +1,5 @@
 /** A virtual PIV card with the eight kinds of operation ready to be begun, and the ways in which callers run them. */
-import {
-  type Example,
-  type Kind,
-  kinds as allKinds,
-  makeExamples,
-  play,
-  type Way,
-} from '../../cli/src/operation-cells.ts'
+import { type Example, type Kind, makeExamples, play, type Way } from '../../cli/src/operation-cells.ts'
 import {
   type ActiveOperation,
   isCryptokiError,
@@ -16,10 +9,7 @@ import {
 } from '@webtoki/cryptoki'
 import { open } from './piv-stand.ts'
 
-export { type Example, type Kind, mayStandBeside } from '../../cli/src/operation-cells.ts'
-
-/** Verification with recovery is not there yet. */
-export const kinds: readonly Kind[] = allKinds.filter((kind) => kind !== 'verify-recover')
+export { type Example, type Kind, kinds, mayStandBeside } from '../../cli/src/operation-cells.ts'
 
 /** By `await`, `events$`, `begin` in parts; `begin` in one part: at once, after its size was asked, after a buffer that was too small. */
 export type CallerWay = Way | 'single' | 'queried' | 'too-small'

@@ -430,7 +430,7 @@ describe('an Init with a key in software', () => {
   })
   const codeOf = (attributes: Attributes, mechanism: RawMechanism, purpose = 'encrypt'): number => {
     try {
-      publicKey(attributes).use(purpose as 'encrypt', mechanism)
+      publicKey(attributes, (bytes) => new Uint8Array(bytes).fill(1)).use(purpose as 'encrypt', mechanism)
       return CKR.OK
     } catch (error) {
       return (error as CryptokiError).rv

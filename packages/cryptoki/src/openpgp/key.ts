@@ -21,7 +21,7 @@ import {
   type SignMechanism,
   signMechanism,
 } from '../mechanisms.ts'
-import { checkSignatureKey, gatheredFor } from '../software/public-key.ts'
+import { checkSignatureKey, gatheredFor } from '../signature-key.ts'
 
 /** A touch did not come in time: Yubico's word, which has no meaning in ISO/IEC 7816-4. */
 const TOUCH_MISSED = 0x6600

@@ -13,7 +13,6 @@ import { certificateAttributes } from '../certificate-attributes.ts'
 import { CKA, CKF, CKK, CKO } from '../constants.ts'
 import type { KeyPurpose, KeyUse } from '../key-use.ts'
 import type { Mechanism, MechanismInfo } from '../mechanisms.ts'
-import { publicKey } from '../software/public-key.ts'
 import type { Token, TokenDescription, TokenObject } from '../token.ts'
 import { fixedAttributes, withDefaults } from '../token-attributes.ts'
 import { decipherMechanisms, OpenPgpKeyAccess, openPgpKey, signMechanismsFor } from './key.ts'
@@ -153,9 +152,7 @@ export class OpenPgpToken implements Token {
       loaded = sealed(withDefaults(attributes, this.#mechanismsOf(use)))
       return loaded
     })
-    const useKey = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
-      publicKey(loaded).use(purpose, mechanism)
-    return Object.freeze({ known, load, use: useKey })
+    return Object.freeze({ known, load })
   }
 
   #privateKey(use: OpenPgpKeyUse): TokenObject {

@@ -16,7 +16,6 @@ import type { LowCards } from '../few-tries.ts'
 import type { KeyPurpose, KeyUse } from '../key-use.ts'
 import type { Mechanism, MechanismInfo } from '../mechanisms.ts'
 import type { ObjectCache } from '../object-cache.ts'
-import { publicKey } from '../software/public-key.ts'
 import type { Token, TokenDescription, TokenObject } from '../token.ts'
 import { PivKeyAccess, pivKey, type PivSecrets } from './key.ts'
 import { withDefaults } from '../token-attributes.ts'
@@ -70,12 +69,7 @@ export class PivToken implements Token {
       loaded = attributes && sealed(withDefaults(attributes, pivMechanisms))
       return loaded
     }
-    if (kind === 'certificate') return Object.freeze({ known, load })
-    if (kind === 'public-key') {
-      const use = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
-        publicKey(loaded ?? known).use(purpose, mechanism)
-      return Object.freeze({ known, load, use })
-    }
+    if (kind !== 'private-key') return Object.freeze({ known, load })
     const access = new PivKeyAccess(this.#applet, slot)
     const use = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
       pivKey(access, slot, loaded ?? known, this.#shared).use(purpose, mechanism)

@@ -10,6 +10,7 @@ import type { SoftwareObject, TokenObject } from '../token.ts'
 import { aesKey } from './aes.ts'
 import { hmacKey } from './hmac.ts'
 import { publicKey } from './public-key.ts'
+import { platformRandomBytes } from '../random.ts'
 
 /** An object with all attributes of its class. The value of a secret key or of a data object is kept beside them. */
 export class SessionObject implements TokenObject, SoftwareObject {
@@ -24,7 +25,10 @@ export class SessionObject implements TokenObject, SoftwareObject {
   constructor(attributes: Attributes, value?: Uint8Array) {
     this.#own = sealed(attributes)
     this.#value = value && copyOf(value)
-    this.#key = attributes[CKA.CLASS] === CKO.SECRET_KEY ? secretKey(attributes, value) : publicKey(this.#own)
+    this.#key =
+      attributes[CKA.CLASS] === CKO.SECRET_KEY
+        ? secretKey(attributes, value)
+        : publicKey(this.#own, platformRandomBytes)
     this.#attributes = this.#withValue()
   }
 
