@@ -16,6 +16,8 @@ export function mechanismsOf(token: Token): ReadonlyMap<number, MechanismInfo> {
     const software = softwareMechanism(type)
     if (software !== undefined) all.set(type, infoOf(software))
   }
+  all.set(CKM.AES_KEY_GEN, { minKeyBits: 128, maxKeyBits: 256, flags: CKF.GENERATE })
+  all.set(CKM.GENERIC_SECRET_KEY_GEN, { minKeyBits: 8, maxKeyBits: 0x8_0000, flags: CKF.GENERATE })
   for (const [type, info] of token.mechanisms)
     all.set(type, { ...info, flags: info.flags | (all.get(type)?.flags ?? 0) })
   return all

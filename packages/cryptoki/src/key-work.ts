@@ -106,7 +106,12 @@ export class KeyWork implements OperationWork {
     const prepared = await this.#use.prepare?.(data, signature)
     if (prepared === undefined) throw new CryptokiError(CKR.FUNCTION_NOT_SUPPORTED)
     progress.check()
-    return this.#perform(prepared, progress)
+    try {
+      return await this.#perform(prepared, progress)
+    } finally {
+      // A key that is wrapped, for example. What goes to a card may still be on its way.
+      if (this.#use.access === undefined) this.#collected.fill(0)
+    }
   }
 
   end(): void {

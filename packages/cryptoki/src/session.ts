@@ -18,11 +18,21 @@ import { CKA, CKF, CKR, CKS, CKU } from './constants.ts'
 import { type ActiveOperation, OperationEngine, type OutputOptions, type WantedOperation } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import { Init } from './init.ts'
-import type { KeyOperationType } from './key-use.ts'
-import { thenWorking } from './key-work.ts'
-import type { CipherMechanism, DigestMechanism, RecoverMechanism, SignatureMechanism } from './mechanisms.ts'
+import type { KeyOperationType, KeyPurpose } from './key-use.ts'
+import { type KeyWork, thenWorking } from './key-work.ts'
+import {
+  type CipherMechanism,
+  type DeriveMechanism,
+  type DigestMechanism,
+  type GenerateMechanism,
+  mechanismAtCall,
+  type RawMechanism,
+  type RecoverMechanism,
+  type SignatureMechanism,
+  type WrapMechanism,
+} from './mechanisms.ts'
 import { type AttributeReading, CkObject } from './object.ts'
-import type { ObjectMaker } from './object-functions.ts'
+import type { KeyCall, KeyToWrap, ObjectMaker } from './object-functions.ts'
 import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
 import type { ConflictPolicy, OperationType } from './operation-rules.ts'
 import {
@@ -411,6 +421,161 @@ export class Session extends Closable implements ContextSession {
     this.#context.destroy(object)
   }
 
+  /** C_GenerateKey: a secret key of CKA_VALUE_LEN random bytes. Rejects as `createObject` does, and with CKR_MECHANISM_INVALID. */
+  generateKey(mechanism: GenerateMechanism, template: Attributes): Operation<CkObject> {
+    return this.#withTemplate(mechanism, template, {}, (own, fitting) => ({
+      endsOnLogout: false,
+      run: async (progress) => {
+        const { generateKey } = await objectFunctions()
+        progress.check()
+        return generateKey(this.#maker, own, fitting)
+      },
+    }))
+  }
+
+  /**
+   * C_WrapKey: ends in the encrypted value of a session key that is CKA_EXTRACTABLE. Rejects with CKR_KEY_UNEXTRACTABLE,
+   * CKR_KEY_NOT_WRAPPABLE (a key on the card), CKR_KEY_SIZE_RANGE, CKR_WRAPPING_KEY_HANDLE_INVALID and alike.
+   */
+  wrapKey(mechanism: WrapMechanism, wrappingKey: CkObject, key: CkObject): Operation<Uint8Array> {
+    let taken: KeyToWrap | undefined
+    return this.#withKey(
+      'wrap',
+      mechanism,
+      wrappingKey,
+      {},
+      {},
+      {
+        begin: () => {
+          const { software } = checkHandle(key, this.#context, CKR.KEY_HANDLE_INVALID)
+          taken = { attributes: key.attributes, value: software?.value() }
+        },
+        run: ({ wrapKey }, work, call, progress) => wrapKey(work, call, taken as KeyToWrap, progress),
+        end: () => taken?.value?.fill(0),
+      },
+    )
+  }
+
+  /**
+   * C_UnwrapKey: ends in a session key. The key of a card logs in and asks as it does to decrypt. Whatever is wrong with the
+   * bytes is CKR_WRAPPED_KEY_LEN_RANGE or CKR_WRAPPED_KEY_INVALID, and with CKM_RSA_PKCS a key that nobody else has: who may
+   * try as often as they like learns no more.
+   */
+  unwrapKey(
+    mechanism: WrapMechanism,
+    unwrappingKey: CkObject,
+    wrapped: Uint8Array,
+    template: Attributes,
+    options: KeyOptions = {},
+  ): Operation<CkObject> {
+    if (!isByteSource(wrapped)) return this.#refused(badOption('the wrapped key'))
+    const own = copyOf(wrapped)
+    return this.#withKey('unwrap', mechanism, unwrappingKey, template, options, {
+      run: ({ unwrapKey }, work, call, progress) => unwrapKey(this.#maker, work, call, own, progress),
+    })
+  }
+
+  /**
+   * C_DeriveKey: ends in a session key of the secret that the base key and the other party's public key share. CKA_VALUE_LEN is
+   * needed but for a generic secret of CKD_NULL. Rejects with CKR_MECHANISM_PARAM_INVALID for a point that is not on the curve.
+   */
+  deriveKey(
+    mechanism: DeriveMechanism,
+    baseKey: CkObject,
+    template: Attributes,
+    options: KeyOptions = {},
+  ): Operation<CkObject> {
+    return this.#withKey('derive', mechanism, baseKey, template, options, {
+      run: ({ deriveKey }, work, call, progress) => deriveKey(this.#maker, work, call, progress),
+    })
+  }
+
+  /**
+   * C_DigestKey: adds the value of a secret session key to a digest of `begin`, if it could be read as well. Rejects with
+   * CKR_KEY_HANDLE_INVALID, CKR_KEY_INDIGESTIBLE, and the digest goes on; with CKR_OPERATION_NOT_INITIALIZED if it has ended.
+   */
+  async digestKey(digest: ActiveOperation, key: CkObject): Promise<void> {
+    this.#check()
+    if (digest.type !== 'digest' || !this.#engine.operations.includes(digest))
+      throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
+    const { software } = checkHandle(key, this.#context, CKR.KEY_HANDLE_INVALID)
+    // The digest of a short secret tells it.
+    const { [CKA.EXTRACTABLE]: isExtractable, [CKA.SENSITIVE]: isSensitive } = key.attributes
+    const isReadable = isExtractable === true && isSensitive === false
+    const value = isReadable ? software?.value() : undefined
+    if (value === undefined) throw new CryptokiError(CKR.KEY_INDIGESTIBLE)
+    try {
+      await digest.update(value)
+    } finally {
+      value.fill(0)
+    }
+  }
+
+  /** A function of one call with a template. Arguments count as they are at the call. */
+  #withTemplate<T>(
+    mechanism: RawMechanism,
+    template: Attributes,
+    options: KeyOptions,
+    prepare: (mechanism: RawMechanism, template: Attributes) => PreparedCall<T>,
+  ): Operation<T> {
+    let own: RawMechanism
+    let fitting: Attributes
+    try {
+      checkOptions(options)
+      own = mechanismAtCall(mechanism)
+      fitting = templateAtCall(template)
+    } catch (error) {
+      return this.#refused(error)
+    }
+    return this.#oneCall(() => prepare(own, fitting))
+  }
+
+  /** The same with a key, which may be on the card. */
+  #withKey<T>(
+    purpose: KeyPurpose,
+    mechanism: RawMechanism,
+    key: CkObject,
+    template: Attributes,
+    options: KeyOptions,
+    steps: {
+      readonly begin?: () => void
+      run(functions: ObjectFunctions, work: KeyWork, call: KeyCall, progress: Progress): Promise<T>
+      readonly end?: () => void
+    },
+  ): Operation<T> {
+    return this.#withTemplate(mechanism, template, options, (own, fitting) => {
+      const call: KeyCall = { purpose, mechanism: own, key, template: fitting, ...pinOf(options) }
+      let work: KeyWork | undefined
+      let refusal: { readonly error: unknown; readonly isOfKey: boolean } | undefined
+      // What is destroyed from now on was good when the call was made.
+      try {
+        work = this.#init.use(call, true).work
+        work.begin()
+      } catch (error) {
+        refusal = { error, isOfKey: true }
+      }
+      try {
+        steps.begin?.()
+      } catch (error) {
+        refusal ??= { error, isOfKey: false }
+      }
+      return {
+        endsOnLogout: key instanceof CkObject && key.isPrivate,
+        run: async (progress) => {
+          const functions = await objectFunctions()
+          progress.check()
+          if (refusal?.isOfKey) throw functions.keyError(purpose, refusal.error)
+          if (work === undefined || refusal !== undefined) throw refusal?.error
+          return steps.run(functions, work, call, progress)
+        },
+        end: () => {
+          work?.end()
+          steps.end?.()
+        },
+      }
+    })
+  }
+
   #software(object: CkObject): SoftwareObject {
     const { software } = checkHandle(object, this.#context)
     if (software === undefined) throw new CryptokiError(CKR.ACTION_PROHIBITED)
@@ -602,6 +767,29 @@ export class Session extends Closable implements ContextSession {
         token.random === undefined ? this.#parts.randomBytes(bytes) : token.random(bytes, transmitOptions)
       return { endsOnLogout: false, run }
     })
+  }
+
+  /** C_SeedRandom. The generators of cards and platforms seed themselves: rejects with CKR_RANDOM_SEED_NOT_SUPPORTED. */
+  async seedRandom(seed: Uint8Array): Promise<void> {
+    this.#check()
+    if (!isByteSource(seed)) throw badOption('seed')
+    this.#engine.checkOneCall()
+    throw new CryptokiError(CKR.RANDOM_SEED_NOT_SUPPORTED)
+  }
+
+  /**
+   * C_GetOperationState. No state is saved here: those of ciphers and signatures are within WebCrypto or the card, and a digest
+   * alone would save nobody much. Throws CKR_OPERATION_NOT_INITIALIZED, else CKR_STATE_UNSAVEABLE; the operations go on.
+   */
+  operationState(): never {
+    this.#check()
+    throw new CryptokiError(this.active.length === 0 ? CKR.OPERATION_NOT_INITIALIZED : CKR.STATE_UNSAVEABLE)
+  }
+
+  /** C_SetOperationState. Throws CKR_SAVED_STATE_INVALID, because no state was ever saved here; the operations go on. */
+  setOperationState(): never {
+    this.#check()
+    throw new CryptokiError(CKR.SAVED_STATE_INVALID)
   }
 
   /** C_SessionCancel: ends the active operations of these types, all if none is named; their streams error. */
@@ -845,13 +1033,16 @@ function badOption(name: string): CryptokiError {
   return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${name} is not what the call takes` })
 }
 
-function checkHandle(object: unknown, context: TokenContext): TokenObject {
+function checkHandle(
+  object: unknown,
+  context: TokenContext,
+  rv: CKR = CKR.OBJECT_HANDLE_INVALID,
+): TokenObject {
   if (!(object instanceof CkObject))
-    throw new CryptokiError(CKR.OBJECT_HANDLE_INVALID, {
-      detail: 'no object was given; the search found none',
-    })
-  return object.sourceFor(context, CKR.OBJECT_HANDLE_INVALID)
+    throw new CryptokiError(rv, { detail: 'no object was given; the search found none' })
+  return object.sourceFor(context, rv)
 }
 
 /** Loaded by the first who makes an object. */
 const objectFunctions = () => import('./object-functions.ts')
+type ObjectFunctions = Awaited<ReturnType<typeof objectFunctions>>
