@@ -43,7 +43,9 @@ async function derive(
 describe.each(curves.slice(0, 2))(
   'ECDH on %s (%s, %s), by the vectors of Wycheproof',
   (name, nodes, oid, length) => {
-    const cases = wycheproof<'public' | 'private' | 'shared'>(`ecdh_${name}`).flatMap((each) => {
+    const cases = wycheproof<'public' | 'private' | 'shared'>(
+      `ecdh_${name as 'secp256r1' | 'secp384r1'}`,
+    ).flatMap((each) => {
       const told = pointOf(hex(each.public))
       // PKCS#11 is given a point: where only the SubjectPublicKeyInfo around it is damaged, there is nothing to give.
       return told === undefined ? [] : [{ ...each, ...told }]
@@ -80,7 +82,7 @@ describe.each(curves.slice(0, 2))(
       const outcomesOf = async (flag: string) =>
         Promise.all(
           cases
-            .filter(({ result, flags }) => result === 'acceptable' && flags.includes(flag))
+            .filter(({ result, flags }) => result === 'acceptable' && flags?.includes(flag))
             .map(async (each) => ({ ...each, outcome: await outcomes(each) })),
         )
       const compressed = await outcomesOf('CompressedPoint')

@@ -1,26 +1,57 @@
 /** Project Wycheproof's vectors, as `vectors/wycheproof` keeps them. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { gunzipSync } from 'node:zlib'
+import { brotliDecompressSync } from 'node:zlib'
 
 /** One case; `result` 'acceptable' leaves it to the library, and the test says what ours does. */
 export interface WycheproofTest {
   readonly tcId: number
-  readonly comment: string
-  readonly flags: readonly string[]
+  /** In the files of which a test asks for them. */
+  readonly flags?: readonly string[]
   readonly result: 'valid' | 'invalid' | 'acceptable'
 }
 
+/** The files, and how many cases each has. */
+export const caseCounts = {
+  aes_cbc_pkcs5: 216,
+  aes_gcm: 316,
+  ecdh_secp256r1: 612,
+  ecdh_secp384r1: 1047,
+  ecdsa_secp256r1_sha256_p1363: 262,
+  ecdsa_secp384r1_sha384_p1363: 280,
+  ed25519: 151,
+  hmac_sha1: 170,
+  hmac_sha256: 174,
+  hmac_sha384: 174,
+  hmac_sha512: 174,
+  rsa_oaep_2048_sha1_mgf1sha1: 36,
+  rsa_oaep_2048_sha256_mgf1sha256: 37,
+  rsa_pkcs1_2048: 67,
+  rsa_pss_2048_sha256_mgf1_32: 108,
+  rsa_pss_misc: 150,
+  rsa_signature_2048_sha256: 259,
+  rsa_signature_2048_sha512: 259,
+  rsa_signature_3072_sha256: 259,
+} as const
+export type WycheproofFile = keyof typeof caseCounts
+
+const folder = join(import.meta.dirname, 'vectors', 'wycheproof')
+
 /** The cases of a file, `F` and `G` being the hex fields of a case and of its group. */
 export function wycheproof<F extends string, G extends string = never>(
-  name: string,
+  name: WycheproofFile,
 ): readonly (WycheproofTest &
   Readonly<Record<F, string>> & { readonly group: Readonly<Record<G, string>> })[] {
-  const path = join(import.meta.dirname, 'vectors', 'wycheproof', `${name}.json.gz`)
-  const { testGroups } = JSON.parse(gunzipSync(readFileSync(path)).toString())
+  const packed = readFileSync(join(folder, `${name}.json.br`))
+  const { testGroups } = JSON.parse(brotliDecompressSync(packed).toString())
   return testGroups.flatMap(({ tests, ...group }: { tests: readonly object[] }) =>
     tests.map((each) => ({ ...each, group })),
   )
+}
+
+/** The files that are there. */
+export function wycheproofFiles(): readonly string[] {
+  return readdirSync(folder).map((file) => file.replace('.json.br', ''))
 }
 
 /** Bytes of hex digits. */
