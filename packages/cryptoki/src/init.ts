@@ -71,6 +71,10 @@ export class Init {
     checkParameters(mechanism)
     const use = usable.use(purpose, mechanism)
     checkSize(key, context.token.mechanisms.get(mechanism.type))
+    // CKR_MECHANISM_INVALID, says PKCS#11 v3.0, 4.8.
+    const { [CKA.ALLOWED_MECHANISMS]: allowed } = key.attributes
+    if (allowed !== undefined && !allowed.includes(mechanism.type))
+      throw new CryptokiError(CKR.MECHANISM_INVALID)
     if (key.attributes[keyRules[purpose].attribute] !== true)
       throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
     const given = pin ?? this.#parts.pin()

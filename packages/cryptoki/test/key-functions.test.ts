@@ -415,6 +415,15 @@ describe('Functions of one call', () => {
   })
 })
 
+it('a key with CKA_ALLOWED_MECHANISMS is used by no other mechanism', async () => {
+  const { session } = await stand()
+  const template = { ...plain, [CKA.VALUE]: iv, [CKA.ENCRYPT]: true, [CKA.ALLOWED_MECHANISMS]: [CKM.AES_CBC] }
+  const key = await session.createObject(template)
+  const refused = session.encrypt({ type: CKM.AES_CBC_PAD, iv }, key, iv)
+  await expect(refused).rejects.toEqual(rv(CKR.MECHANISM_INVALID))
+  expect(await session.encrypt({ type: CKM.AES_CBC, iv }, key, iv)).toHaveLength(16)
+})
+
 describe('C_DigestKey', () => {
   it('digests the value of a key between the data', async () => {
     const { session } = await stand()
