@@ -1,4 +1,4 @@
-/** Pairs of operations on live sessions of a PIV card: what the second Init is answered, and what becomes of both (PKCS#11 v2.20, 6.6 "Operations, sessions, and threads"). */
+/** Pairs of operations on live sessions of a PIV card: what the second Init is answered, and what becomes of both (PKCS#11 v2.20, 13.1 "Operations, sessions, and threads"). */
 import {
   type Cipher,
   createCipheriv,

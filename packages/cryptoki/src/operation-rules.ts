@@ -1,4 +1,4 @@
-/** Which operations may be active together and what ends one: PKCS#11 v2.20, 6.6 "Operations, sessions, and threads", and v2.40, 5.2 and 5.8 to 5.13. Pure and synchronous: no key, mechanism or card is touched. */
+/** Which operations may be active together and what ends one: PKCS#11 v2.20, 13.1 "Operations, sessions, and threads", and v2.40, 5.2 and 5.8 to 5.13. Pure and synchronous: no key, mechanism or card is touched. */
 import { CKR } from './constants.ts'
 
 /** The eight kinds. */

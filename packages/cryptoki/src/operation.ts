@@ -1,4 +1,4 @@
-/** Operations that run once, awaited or subscribed to: the first use is Init, each input Update, its completion Final, unsubscribing abandons (PKCS#11 v2.20, 6.6 "Operations, sessions, and threads"). */
+/** Operations that run once, awaited or subscribed to: the first use is Init, each input Update, its completion Final, unsubscribing abandons (PKCS#11 v2.20, 13.1 "Operations, sessions, and threads"). */
 import { AbortedError, type AbortSignalLike } from '@webtoki/apdu'
 import { NEVER, Observable, ReplaySubject, share, type Subscriber, takeUntil } from 'rxjs'
 import { CKR } from './constants.ts'

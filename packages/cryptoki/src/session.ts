@@ -1,4 +1,4 @@
-/** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 6.6 "Operations, sessions, and threads". */
+/** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 13.1 "Operations, sessions, and threads". */
 import { type AbortSignalLike, copyOf, isByteSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import {

@@ -1,4 +1,4 @@
-/** Random calls of two callers against an independent model of sessions: PKCS#11 v2.20, 6.6, and v2.40, 5.2 and 5.8 to 5.13. */
+/** Random calls of two callers against an independent model of sessions: PKCS#11 v2.20, 13.1, and v2.40, 5.2 and 5.8 to 5.13. */
 import { deepEqual, equal } from 'node:assert/strict'
 import { type ActiveOperation, CKA, type CryptokiError, CKU, type Session } from '@webtoki/cryptoki'
 import fc from 'fast-check'

@@ -1,4 +1,4 @@
-/** All ordered pairs of the eight kinds on live sessions with real keys: PKCS#11 v2.20, 6.6 "Operations, sessions, and threads". */
+/** All ordered pairs of the eight kinds on live sessions with real keys: PKCS#11 v2.20, 13.1 "Operations, sessions, and threads". */
 import type { SessionPolicy } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
 import {
