@@ -9,11 +9,11 @@ it('the driver alone is at most 13.3 KB, and loads what single readers need when
 })
 
 describe('what a login downloads', () => {
-  it('is at most 34.5 KB, with a PIV card 65 KB, and holds no documents, CMS, applet or simulator', async () => {
+  it('is at most 34.5 KB, with a PIV card 66 KB, and holds no documents, CMS, applet or simulator', async () => {
     const { gzipBytes, gzipBytesWithPiv, modules } = await bundleSize(entries.login)
     expect(gzipBytes).toBeLessThanOrEqual(34_500)
     expect(gzipBytesWithPiv).toBeGreaterThan(gzipBytes)
-    expect(gzipBytesWithPiv).toBeLessThanOrEqual(65_000)
+    expect(gzipBytesWithPiv).toBeLessThanOrEqual(66_000)
     expect(modules.some((path) => path.includes('packages/ccid/src/card-link'))).toBe(true)
     const strangers = modules.filter((path) =>
       /piv\/token|openpgp|pkcs15|packages\/documents|pkijs|asn1js|simulator/.test(path),

@@ -264,7 +264,9 @@ export async function unwrapKey(
   // The standard names no length for an AES key that is unwrapped; with zeros after it, its length has to be told.
   const { [CKA.VALUE_LEN]: bytes, ...rest } = template
   const own = secretTemplate(maker, 'unwrap', rest)
-  if (bytes !== undefined && !fits(own, bytes)) throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
+  const isTooLong = type === CKM.RSA_X_509 && (bytes ?? 0) > work.outputBytes('final', wrapped.length)
+  if (bytes !== undefined && (isTooLong || !fits(own, bytes)))
+    throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
   if (type === CKM.RSA_X_509 && bytes === undefined) throw new CryptokiError(CKR.TEMPLATE_INCOMPLETE)
   const value = await used(work, wrapped, progress).catch((error: unknown) => {
     const rv = isCryptokiError(error) ? unwrapErrors.get(error.rv) : undefined

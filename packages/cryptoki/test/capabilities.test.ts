@@ -1,9 +1,10 @@
 /** What a token says that it can do is what it does, no less and no more. */
-import { generateKeyPairSync } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { encodeTlv } from '@webtoki/apdu'
 import {
   type Attributes,
   CKA,
+  CKD,
   CKF,
   CKG,
   CKK,
@@ -12,11 +13,15 @@ import {
   type CkObject,
   CKR,
   type CryptokiError,
+  type DeriveMechanism,
+  type GenerateMechanism,
   type KeyOperationType,
   type RawMechanism,
   type RawOperationSpec,
+  type WrapMechanism,
 } from '@webtoki/cryptoki'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { cardWith, KeyUsage, makeKey, pointOf } from './key-management.ts'
 import { object, open, rv } from './piv-stand.ts'
 
 const purposes = {
@@ -47,6 +52,8 @@ const secret = {
   [CKA.VERIFY]: true,
   [CKA.ENCRYPT]: true,
   [CKA.DECRYPT]: true,
+  [CKA.WRAP]: true,
+  [CKA.UNWRAP]: true,
 }
 const ed25519 = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' })
 
@@ -62,6 +69,7 @@ const sessionKeys: readonly Attributes[] = [
     [CKA.VERIFY]: true,
     [CKA.VERIFY_RECOVER]: true,
     [CKA.ENCRYPT]: true,
+    [CKA.WRAP]: true,
   },
   {
     [CKA.CLASS]: CKO.PUBLIC_KEY,
@@ -120,7 +128,8 @@ describe('C_GetMechanismInfo of a PIV token', () => {
         .filter(([, flag]) => (flags & flag) !== 0)
         .map(([purpose]) => purpose)
       // What is listed is good for something, if only for a function of one call.
-      expect(info !== undefined, name).toBe(works.length > 0 || (flags & (CKF.DERIVE | CKF.GENERATE)) !== 0)
+      const isForCalls = (flags & (CKF.GENERATE | CKF.DERIVE)) !== 0
+      expect(info !== undefined, name).toBe(works.length > 0 || isForCalls)
     }
     expect(told).toEqual(done)
     expect(told).toMatchObject({
@@ -129,6 +138,61 @@ describe('C_GetMechanismInfo of a PIV token', () => {
       RSA_PKCS_KEY_PAIR_GEN: [],
     })
     expect([...listed.keys()].every((type) => all.some(([, known]) => known === type))).toBe(true)
+  })
+})
+
+describe('C_GetMechanismInfo of a PIV token, for functions of one call', () => {
+  it.each(['RSA-2048', 'P-256'] as const)('flags what some key does with 9D of %s, no less', async (type) => {
+    const privateKey = makeKey[type]()
+    const keyUsage = KeyUsage.keyEncipherment | KeyUsage.keyAgreement
+    const { session, slot, cryptoki } = await open({
+      cryptoki: { login: 'on-demand' },
+      card: cardWith(privateKey, { keyUsage }),
+    })
+    onTestFinished(() => cryptoki.close())
+    const listed = await slot.mechanisms()
+    const keys = [await object(session, CKO.PRIVATE_KEY, 3)]
+    for (const template of sessionKeys) keys.push(await session.createObject(template))
+    const wanted = { ...secret, [CKA.KEY_TYPE]: CKK.AES, [CKA.EXTRACTABLE]: true }
+    const length = { ...wanted, [CKA.KEY_TYPE]: CKK.GENERIC_SECRET, [CKA.VALUE_LEN]: 16 }
+    const key = await session.createObject({ ...wanted, [CKA.VALUE]: new Uint8Array(16) })
+    const publicData = type === 'P-256' ? pointOf(createPublicKey(privateKey)) : new Uint8Array(65)
+    const given = [...parameters, { ecdh: { kdf: CKD.NULL, publicData } }]
+    const calls = {
+      generate: (mechanism: RawMechanism) =>
+        session.generateKey(mechanism as GenerateMechanism, { [CKA.VALUE_LEN]: 16 }),
+      wrap: (mechanism: RawMechanism, own: CkObject) => session.wrapKey(mechanism as WrapMechanism, own, key),
+      // Bytes of no card: it is refused for their length, which is after the mechanism.
+      unwrap: (mechanism: RawMechanism, own: CkObject) =>
+        session.unwrapKey(mechanism as WrapMechanism, own, new Uint8Array(1), length),
+      derive: (mechanism: RawMechanism, own: CkObject) =>
+        session.deriveKey(mechanism as DeriveMechanism, own, length),
+    }
+    const flags = { generate: CKF.GENERATE, wrap: CKF.WRAP, unwrap: CKF.UNWRAP, derive: CKF.DERIVE }
+    const refusals =
+      /^CKR_(MECHANISM_INVALID|MECHANISM_PARAM_INVALID|((UN)?WRAPPING_)?KEY_TYPE_INCONSISTENT|KEY_FUNCTION_NOT_PERMITTED)$/
+    const takes = (call: keyof typeof calls, mechanism: RawMechanism, own: CkObject): Promise<boolean> =>
+      calls[call](mechanism, own)
+        .result()
+        .then(
+          () => true,
+          (error: CryptokiError) => !refusals.test(error.rvName),
+        )
+    // Of the other type of card key: this card has none that is for it.
+    const isOther = (call: string, mechanism: number): boolean =>
+      type === 'RSA-2048'
+        ? call === 'derive'
+        : call === 'unwrap' && [CKM.RSA_PKCS, CKM.RSA_X_509, CKM.RSA_PKCS_OAEP].includes(mechanism as never)
+    for (const [name, mechanism] of all) {
+      for (const [call, flag] of Object.entries(flags) as ['wrap', number][]) {
+        if (isOther(call, mechanism)) continue
+        let works = false
+        for (const own of keys)
+          for (const each of given) works ||= await takes(call, { type: mechanism, ...each }, own)
+        const isFlagged = ((listed.get(mechanism)?.flags ?? 0) & flag) !== 0
+        expect(isFlagged, `${call} by ${name}`).toBe(works)
+      }
+    }
   })
 })
 
