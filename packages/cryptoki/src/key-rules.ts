@@ -14,6 +14,7 @@ export interface KeyRules {
 }
 
 const [own, open] = [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY]
+/** By use. */
 export const keyRules: Readonly<Record<KeyPurpose, KeyRules>> = {
   encrypt: { attribute: CKA.ENCRYPT, flag: CKF.ENCRYPT, keyClass: open },
   decrypt: { attribute: CKA.DECRYPT, flag: CKF.DECRYPT, keyClass: own },
