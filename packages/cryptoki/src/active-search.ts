@@ -35,10 +35,10 @@ export class ActiveSearch {
 
   /**
    * The next objects, `max` at most; none when there are no more. Rejects with CKR_OPERATION_NOT_INITIALIZED if the search
-   * has ended, with CKR_OPERATION_ACTIVE while another call of it runs, which goes on. Any other error ends the search.
+   * has ended, with the reason if it ends during the call, with CKR_OPERATION_ACTIVE while another call of it runs, which goes on. Any other error ends the search.
    */
   async next(max: number): Promise<readonly CkObject[]> {
-    if (!this.active) throw this.#endReason
+    if (!this.active) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     if (!Number.isSafeInteger(max) || max < 0)
       throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the number of objects must be 0 or more' })
     if (this.#isBusy) throw new CryptokiError(CKR.OPERATION_ACTIVE, { active: ['search'] })
@@ -61,7 +61,7 @@ export class ActiveSearch {
 
   /** Ends it. Throws CKR_OPERATION_NOT_INITIALIZED if it has ended. */
   final(): void {
-    if (!this.#operation.release()) throw this.#endReason
+    if (!this.#operation.release()) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     this.#progress.signal.abort(this.#endReason)
   }
 }

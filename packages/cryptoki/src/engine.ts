@@ -1,5 +1,5 @@
 /** The operation engine of one session: Init, Update, Final, single part, cancel (PKCS#11 v2.40, 5.2 and 5.8 to 5.13). It knows no key and no card; streams and C functions both drive it. */
-import { concatBytes } from '@webtoki/apdu'
+import { concatBytes, isByteSource } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import { Progress } from './progress.ts'
@@ -289,7 +289,8 @@ export class ActiveOperation {
   }
 
   /** C_SignUpdate and alike. */
-  update(chunk: Uint8Array, options: OutputOptions = {}): Promise<Uint8Array> {
+  async update(chunk: Uint8Array, options: OutputOptions = {}): Promise<Uint8Array> {
+    this.#checkBytes(chunk)
     return this.#call('update', options, (work, progress) => work.update(chunk, progress), chunk.length)
   }
 
@@ -299,13 +300,21 @@ export class ActiveOperation {
   }
 
   /** C_Sign and alike: all of the data at once. */
-  single(data: Uint8Array, options: OutputOptions = {}): Promise<Uint8Array> {
+  async single(data: Uint8Array, options: OutputOptions = {}): Promise<Uint8Array> {
+    this.#checkBytes(data)
     const whole = async (work: OperationWork, progress: Progress): Promise<Uint8Array> => {
       const first = await work.update(data, progress)
       const rest = await work.final(progress, options.signature)
       return first.length === 0 ? rest : concatBytes(first, rest)
     }
     return this.#call('single', options, whole, data.length)
+  }
+
+  /** Any error of a call ends its operation (PKCS#11 v2.40, 5.8 to 5.13). */
+  #checkBytes(data: unknown): void {
+    if (isByteSource(data)) return
+    if (!this.release()) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${this.type}: the data are not bytes` })
   }
 
   /** A size query: the most bytes that the call would give. It consumes nothing. Throws CKR_OPERATION_NOT_INITIALIZED, CKR_OPERATION_ACTIVE. */

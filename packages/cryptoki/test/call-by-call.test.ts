@@ -103,19 +103,39 @@ describe('A search', () => {
     search.final()
   })
 
-  it.each(['cancel', 'close', 'logout'] as const)('ends by %s between its calls', async (how) => {
-    const { session } = await stand()
-    const search = session.beginSearch()
-    await search.next(1)
-    const codes = {
-      cancel: CKR.FUNCTION_CANCELED,
-      close: CKR.SESSION_CLOSED,
-      logout: CKR.USER_NOT_LOGGED_IN,
-    }
-    await session[how]()
-    expect(search.active).toBe(false)
-    await expect(search.next(1)).rejects.toEqual(rv(codes[how]))
-  })
+  it.each(['cancel', 'close', 'logout'] as const)(
+    'ends by %s, with the reason for a call under way',
+    async (how) => {
+      const { session } = await stand()
+      const search = session.beginSearch()
+      await search.next(1)
+      const codes = {
+        cancel: CKR.FUNCTION_CANCELED,
+        close: CKR.SESSION_CLOSED,
+        logout: CKR.USER_NOT_LOGGED_IN,
+      }
+      const running = expect(search.next(1)).rejects.toEqual(rv(codes[how]))
+      await session[how]()
+      await running
+      expect(search.active).toBe(false)
+      await expect(search.next(1)).rejects.toEqual(rv(CKR.OPERATION_NOT_INITIALIZED))
+    },
+  )
+})
+
+describe('A call of an operation', () => {
+  it.each(['update', 'single'] as const)(
+    '%s with what is not bytes is CKR_ARGUMENTS_BAD and ends it',
+    async (call) => {
+      const { session } = await stand()
+      for (const wrong of [null, undefined, 'text', [1]]) {
+        const [digest] = session.begin({ type: 'digest', mechanism: sha256 })
+        const called = digest?.[call](wrong as unknown as Uint8Array)
+        await expect(called).rejects.toEqual(rv(CKR.ARGUMENTS_BAD))
+        expect(session.active).toEqual([])
+      }
+    },
+  )
 })
 
 describe('An Init with a mechanism of null', () => {

@@ -321,7 +321,7 @@ class Turn implements fc.AsyncCommand<Model, Real> {
     const search = actual.search as NonNullable<Actual['search']>
     const isGone = operation.phase === 'gone'
     if (act === 'final') {
-      const code = isGone ? (operation.reason as string) : ok
+      const code = isGone ? notInitialized : ok
       if (!isGone) end(operation, notInitialized)
       const given = attempt(() => {
         search.final()
@@ -330,7 +330,7 @@ class Turn implements fc.AsyncCommand<Model, Real> {
       return Promise.resolve(given.code === code ? [] : [`search final: ${given.code}, not ${code}`])
     }
     if (act !== 'update') return Promise.resolve([])
-    const call: Call = { code: isGone ? (operation.reason as string) : operation.call ? refused : ok }
+    const call: Call = { code: isGone ? notInitialized : operation.call ? refused : ok }
     if (call.code === ok) operation.call = call
     return outcomeOf(search.next(1)).then(({ code, value }) => {
       const expected = call.reason ?? call.code
