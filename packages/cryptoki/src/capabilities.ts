@@ -4,7 +4,7 @@ import { CKF, CKK, CKM } from './constants.ts'
 import { FEW_TRIES } from './few-tries.ts'
 import { keyRules } from './key-rules.ts'
 import { digestMechanisms, type MechanismInfo } from './mechanisms.ts'
-import { type SoftwareMechanism, softwareMechanism } from './software/mechanisms.ts'
+import { keySizes, type SoftwareMechanism, softwareMechanism } from './software/mechanisms.ts'
 import type { Token, TokenDescription, TokenInfo } from './token.ts'
 
 /** The token's own mechanisms, and what software does beside every token: digests, public keys, session keys. */
@@ -16,8 +16,8 @@ export function mechanismsOf(token: Token): ReadonlyMap<number, MechanismInfo> {
     const software = softwareMechanism(type)
     if (software !== undefined) all.set(type, infoOf(software))
   }
-  all.set(CKM.AES_KEY_GEN, { minKeyBits: 128, maxKeyBits: 256, flags: CKF.GENERATE })
-  all.set(CKM.GENERIC_SECRET_KEY_GEN, { minKeyBits: 8, maxKeyBits: 0x8_0000, flags: CKF.GENERATE })
+  all.set(CKM.AES_KEY_GEN, infoOf({ ...keySizes.aes, purposes: [] }, CKF.GENERATE))
+  all.set(CKM.GENERIC_SECRET_KEY_GEN, infoOf({ ...keySizes.hmac, purposes: [] }, CKF.GENERATE))
   for (const [type, info] of token.mechanisms)
     all.set(type, { ...info, flags: info.flags | (all.get(type)?.flags ?? 0) })
   return all
@@ -28,8 +28,11 @@ const curveFlags: Partial<Record<CKK, number>> = {
   [CKK.EC_EDWARDS]: CKF.EC_NAMEDCURVE,
 }
 
-function infoOf({ keyType, minKeyBits, maxKeyBits, purposes }: SoftwareMechanism): MechanismInfo {
-  const flags = purposes.reduce((all, each) => all | keyRules[each].flag, curveFlags[keyType] ?? 0)
+function infoOf(
+  { keyType, minKeyBits, maxKeyBits, purposes }: SoftwareMechanism,
+  more: number = curveFlags[keyType] ?? 0,
+): MechanismInfo {
+  const flags = purposes.reduce((all, each) => all | keyRules[each].flag, more)
   return { minKeyBits, maxKeyBits, flags }
 }
 

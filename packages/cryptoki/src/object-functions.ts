@@ -13,6 +13,7 @@ import type { KeyWork } from './key-work.ts'
 import { checkParameters, parameterError, type RawMechanism } from './mechanisms.ts'
 import type { CkObject } from './object.ts'
 import type { Progress } from './progress.ts'
+import { keySizes } from './software/mechanisms.ts'
 import { SessionObject } from './software/session-object.ts'
 import type { ContextSession, TokenContext } from './token-context.ts'
 
@@ -27,7 +28,7 @@ export interface ObjectMaker {
   randomBytes(bytes: number): Uint8Array
 }
 
-const MAX_SECRET_BYTES = 0x1_0000
+const MAX_SECRET_BYTES = keySizes.hmac.maxKeyBits / 8
 const nothing = new Uint8Array(0)
 
 const storage: Attributes = {

@@ -491,7 +491,7 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_DigestKey: adds the value of a secret session key to a digest of `begin`, if it could be read as well. Rejects with
+   * C_DigestKey: adds the value of a session key that is CKA_EXTRACTABLE and not CKA_SENSITIVE to a digest of `begin`. Rejects with
    * CKR_KEY_HANDLE_INVALID, CKR_KEY_INDIGESTIBLE, and the digest goes on; with CKR_OPERATION_NOT_INITIALIZED if it has ended.
    */
   async digestKey(digest: ActiveOperation, key: CkObject): Promise<void> {

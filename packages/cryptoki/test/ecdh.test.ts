@@ -1,10 +1,10 @@
 /** ECDH beside a card: points of the other party, and keys of the shared secret. Node's ECDH stands for the card. */
 import { createECDH, createHash } from 'node:crypto'
-import { concatBytes, decodeTlvs, encodeTlv } from '@webtoki/apdu'
+import { concatBytes, encodeTlv } from '@webtoki/apdu'
 import { CKD, CKR, type CryptokiError } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
 import { checkedPoint, deriveSecret } from '../src/software/ecdh.ts'
-import { hex, wycheproof } from './wycheproof.ts'
+import { hex, pointOfInfo, wycheproof } from './wycheproof.ts'
 
 const rv = (code: number): unknown => expect.objectContaining({ rv: code })
 const curves = [
@@ -12,20 +12,6 @@ const curves = [
   ['secp384r1', 'secp384r1', '06052b81040022', 97],
   ['secp521r1', 'secp521r1', '06052b81040023', 133],
 ] as const
-
-/** The point of a SubjectPublicKeyInfo and its parameters, undefined if the outer DER cannot be read. */
-function pointOf(info: Uint8Array): { readonly parameters: string; readonly point: Uint8Array } | undefined {
-  try {
-    const [whole] = decodeTlvs(info)
-    const [algorithm, bits] = decodeTlvs(whole?.value ?? info)
-    const [, parameters] = decodeTlvs(algorithm?.value ?? info)
-    if (bits?.value[0] !== 0 || parameters === undefined) return undefined
-    const der = encodeTlv(parameters.tag, parameters.value)
-    return { parameters: Buffer.from(der).toString('hex'), point: bits.value.subarray(1) }
-  } catch {
-    return undefined
-  }
-}
 
 /** What the host does of C_DeriveKey, and what the card does. */
 async function derive(
@@ -46,7 +32,7 @@ describe.each(curves.slice(0, 2))(
     const cases = wycheproof<'public' | 'private' | 'shared'>(
       `ecdh_${name as 'secp256r1' | 'secp384r1'}`,
     ).flatMap((each) => {
-      const told = pointOf(hex(each.public))
+      const told = pointOfInfo(hex(each.public))
       // PKCS#11 is given a point: where only the SubjectPublicKeyInfo around it is damaged, there is nothing to give.
       return told === undefined ? [] : [{ ...each, ...told }]
     })

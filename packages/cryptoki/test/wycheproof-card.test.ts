@@ -1,6 +1,5 @@
 /** Wycheproof's vectors of private keys through sessions: each key is in the slot 9D of a virtual PIV card. */
 import { createECDH, createPrivateKey, type KeyObject } from 'node:crypto'
-import { decodeTlvs, encodeTlv } from '@webtoki/apdu'
 import {
   type CipherMechanism,
   CKA,
@@ -17,7 +16,7 @@ import {
 import { describe, expect, it } from 'vitest'
 import { cardWith } from './key-management.ts'
 import { object, open } from './piv-stand.ts'
-import { hex, wycheproof } from './wycheproof.ts'
+import { hex, pointOfInfo, wycheproof } from './wycheproof.ts'
 
 const readable = {
   [CKA.CLASS]: CKO.SECRET_KEY,
@@ -103,20 +102,6 @@ describe.each([
   ['ecdh_secp256r1', 'prime256v1', 'P-256', '06082a8648ce3d030107', 32],
   ['ecdh_secp384r1', 'secp384r1', 'P-384', '06052b81040022', 48],
 ] as const)('Wycheproof’s %s by a card', (file, curve, crv, oid, fieldBytes) => {
-  /** The point of a SubjectPublicKeyInfo and its parameters; undefined: PKCS#11 could not be given this. */
-  const told = (info: Uint8Array): { parameters: string; point: Uint8Array } | undefined => {
-    try {
-      const [whole] = decodeTlvs(info)
-      const [algorithm, bits] = decodeTlvs(whole?.value ?? info)
-      const [, parameters] = decodeTlvs(algorithm?.value ?? info)
-      if (bits?.value[0] !== 0 || parameters === undefined) return undefined
-      const der = encodeTlv(parameters.tag, parameters.value)
-      return { parameters: Buffer.from(der).toString('hex'), point: bits.value.subarray(1) }
-    } catch {
-      return undefined
-    }
-  }
-
   const keyOf = (digits: string): KeyObject => {
     const scalar = Buffer.alloc(fieldBytes)
     const bytes = Buffer.from(hex(digits)).subarray(-fieldBytes)
@@ -131,7 +116,7 @@ describe.each([
 
   it('agrees: the shared secret, or CKR_MECHANISM_PARAM_INVALID', async () => {
     const cases = [...wycheproof<'public' | 'private' | 'shared'>(file)].flatMap((each) => {
-      const given = told(hex(each.public))
+      const given = pointOfInfo(hex(each.public))
       return given === undefined ? [] : [{ ...each, ...given, keyName: each.private }]
     })
     const results = { shared: 0, refused: 0 }

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliDecompressSync } from 'node:zlib'
+import { decodeTlvs, encodeTlv } from '@webtoki/apdu'
 
 /** One case; `result` 'acceptable' leaves it to the library, and the test says what ours does. */
 export interface WycheproofTest {
@@ -57,4 +58,20 @@ export function wycheproofFiles(): readonly string[] {
 /** Bytes of hex digits. */
 export function hex(digits: string): Uint8Array {
   return Uint8Array.from(Buffer.from(digits, 'hex'))
+}
+
+/** The point of a SubjectPublicKeyInfo and its parameters, undefined if the outer DER cannot be read. */
+export function pointOfInfo(
+  info: Uint8Array,
+): { readonly parameters: string; readonly point: Uint8Array } | undefined {
+  try {
+    const [whole] = decodeTlvs(info)
+    const [algorithm, bits] = decodeTlvs(whole?.value ?? info)
+    const [, parameters] = decodeTlvs(algorithm?.value ?? info)
+    if (bits?.value[0] !== 0 || parameters === undefined) return undefined
+    const der = encodeTlv(parameters.tag, parameters.value)
+    return { parameters: Buffer.from(der).toString('hex'), point: bits.value.subarray(1) }
+  } catch {
+    return undefined
+  }
 }

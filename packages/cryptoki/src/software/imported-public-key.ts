@@ -1,20 +1,20 @@
 /** Public keys that an application hands in (PKCS#11 v3.0 mechanisms, 2.1.2, 2.3.3 and 2.3.5). Loaded when one is made: it knows the curves. */
 import { ed25519 } from '@noble/curves/ed25519.js'
-import { copyOf, encodeTlv, equalBytes, fromHex, toHex } from '@webtoki/apdu'
+import { copyOf, encodeTlv, equalBytes, fromHex } from '@webtoki/apdu'
 import type { Attributes } from '../attributes.ts'
 import { areRsaNumbers } from '../certificate.ts'
 import { CKA, CKK, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import { curveOf, octetStringOf } from './curves.ts'
+import { checkEdwards } from './known-curves.ts'
+import { keySizes } from './mechanisms.ts'
+import { magnitudeOf, rsaBitsOf } from './rsa-size.ts'
 
 const rsaEncryption = fromHex('06092a864886f70d0101010500')
 const ecPublicKey = fromHex('06072a8648ce3d0201')
 const ed25519Oid = fromHex('06032b6570')
-/** CKA_EC_PARAMS of Ed25519: the object identifier, or the name "edwards25519". */
-const ed25519Params: readonly string[] = ['06032b6570', '130c656477617264733235353139']
 
-const MIN_MODULUS_BITS = 512
-const MAX_MODULUS_BITS = 16_384
+const { minKeyBits, maxKeyBits } = keySizes.rsa
 
 /**
  * The attributes that follow from the key's numbers. Throws CKR_ATTRIBUTE_VALUE_INVALID for numbers that are no such key,
@@ -30,10 +30,10 @@ export function importedPublicKey(template: Attributes): Attributes {
 }
 
 function rsaAttributes(template: Attributes) {
-  const modulus = magnitudeOf(template[CKA.MODULUS])
-  const exponent = magnitudeOf(template[CKA.PUBLIC_EXPONENT])
-  const bits = 8 * modulus.length - Math.clz32(modulus[0] ?? 0) + 24
-  if (bits < MIN_MODULUS_BITS || bits > MAX_MODULUS_BITS || !areRsaNumbers(modulus, exponent)) throw invalid()
+  const modulus = copyOf(magnitudeOf(template[CKA.MODULUS]))
+  const exponent = copyOf(magnitudeOf(template[CKA.PUBLIC_EXPONENT]))
+  const bits = rsaBitsOf(template)
+  if (bits < minKeyBits || bits > maxKeyBits || !areRsaNumbers(modulus, exponent)) throw invalid()
   const key = encodeTlv(0x30, positiveInteger(modulus), positiveInteger(exponent))
   return {
     [CKA.MODULUS]: modulus,
@@ -48,12 +48,12 @@ function pointInfo(template: Attributes): Uint8Array {
   const point = der && octetStringOf(der)
   if (point === undefined) throw invalid()
   if (type === CKK.EC_EDWARDS) {
-    if (!ed25519Params.includes(toHex(params))) throw new CryptokiError(CKR.CURVE_NOT_SUPPORTED)
+    known(() => checkEdwards(params))
     checkPoint(() => ed25519.Point.fromBytes(point))
     return publicKeyInfo(ed25519Oid, point)
   }
   checkPoint(() => {
-    const { curve, fieldBytes } = knownCurve(params)
+    const { curve, fieldBytes } = known(() => curveOf(params))
     // A compressed point would be one, and is not what CKA_EC_POINT holds here.
     if (point.length !== 1 + 2 * fieldBytes) throw invalid()
     curve.Point.fromBytes(point).assertValidity()
@@ -61,9 +61,10 @@ function pointInfo(template: Attributes): Uint8Array {
   return publicKeyInfo(new Uint8Array([...ecPublicKey, ...params]), point)
 }
 
-function knownCurve(params: Uint8Array) {
+/** A key on a curve that is not known cannot be made; to use one is an error of another name. */
+function known<T>(look: () => T): T {
   try {
-    return curveOf(params)
+    return look()
   } catch (cause) {
     throw new CryptokiError(CKR.CURVE_NOT_SUPPORTED, { cause })
   }
@@ -75,12 +76,6 @@ function checkPoint(read: () => unknown): void {
   } catch (error) {
     throw error instanceof CryptokiError ? error : invalid()
   }
-}
-
-/** Without the zeros before it. */
-function magnitudeOf(number: Uint8Array | undefined): Uint8Array {
-  const begin = number?.findIndex((byte) => byte !== 0) ?? -1
-  return number === undefined || begin < 0 ? new Uint8Array(0) : copyOf(number.subarray(begin))
 }
 
 function positiveInteger(magnitude: Uint8Array): Uint8Array {

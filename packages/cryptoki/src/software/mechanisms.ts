@@ -4,35 +4,39 @@ import { CryptokiError } from '../errors.ts'
 import type { KeyPurpose } from '../key-use.ts'
 import { aesMechanisms, hmacMechanisms, signMechanism } from '../mechanisms.ts'
 
-/** One mechanism in software. */
-export interface SoftwareMechanism {
+/** A type of key, and its sizes. */
+export interface KeySizes {
   readonly keyType: CKK
   readonly minKeyBits: number
   readonly maxKeyBits: number
+}
+
+/** One mechanism in software. */
+export interface SoftwareMechanism extends KeySizes {
   readonly purposes: readonly KeyPurpose[]
 }
 
 /** Sizes that software takes, in bits. */
-const sizes = {
+export const keySizes: Readonly<Record<'rsa' | 'ec' | 'edwards' | 'aes' | 'hmac', KeySizes>> = {
   rsa: { keyType: CKK.RSA, minKeyBits: 512, maxKeyBits: 16_384 },
   ec: { keyType: CKK.EC, minKeyBits: 256, maxKeyBits: 521 },
   edwards: { keyType: CKK.EC_EDWARDS, minKeyBits: 255, maxKeyBits: 255 },
   aes: { keyType: CKK.AES, minKeyBits: 128, maxKeyBits: 256 },
   // A longer key is hashed first (RFC 2104, 2); nobody has one longer than this.
   hmac: { keyType: CKK.GENERIC_SECRET, minKeyBits: 8, maxKeyBits: 0x8_0000 },
-} as const
+}
 
 /** Undefined: software does nothing with it, or needs no key for it. */
 export function softwareMechanism(type: number): SoftwareMechanism | undefined {
   if (aesMechanisms.includes(type))
-    return { ...sizes.aes, purposes: ['encrypt', 'decrypt', 'wrap', 'unwrap'] }
-  if (hmacMechanisms.has(type)) return { ...sizes.hmac, purposes: ['sign', 'verify'] }
-  if (type === CKM.RSA_PKCS_OAEP) return { ...sizes.rsa, purposes: ['encrypt', 'wrap'] }
+    return { ...keySizes.aes, purposes: ['encrypt', 'decrypt', 'wrap', 'unwrap'] }
+  if (hmacMechanisms.has(type)) return { ...keySizes.hmac, purposes: ['sign', 'verify'] }
+  if (type === CKM.RSA_PKCS_OAEP) return { ...keySizes.rsa, purposes: ['encrypt', 'wrap'] }
   const rules = signMechanism(type)
   if (rules === undefined) return undefined
   const isBare = type === CKM.RSA_PKCS || type === CKM.RSA_X_509
   const purposes: KeyPurpose[] = isBare ? ['verify', 'verify-recover', 'encrypt', 'wrap'] : ['verify']
-  return { ...sizes[rules.keyType], purposes }
+  return { ...keySizes[rules.keyType], purposes }
 }
 
 /**

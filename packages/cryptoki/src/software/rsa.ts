@@ -118,7 +118,7 @@ export function recoverRsa(
   return block.subarray(start)
 }
 
-/** Behind 00, 01, at least eight FF, 00; undefined if it is padded otherwise. */
+/** The message begins after 00, 01, at least eight FF and 00; undefined if the block is padded otherwise. */
 function messageStart(block: Uint8Array | undefined): number | undefined {
   if (block === undefined || block[0] !== 0 || block[1] !== 1) return undefined
   const end = block.findIndex((byte, at) => at >= 2 && byte !== 0xff)
