@@ -190,6 +190,41 @@ describe('C_WrapKey and C_UnwrapKey', () => {
     expect((await session.unwrapKey(mechanism, key, again, template)).get(CKA.VALUE)).toEqual(value)
   })
 
+  it('log in on demand as a signature does: one question, one VERIFY, and none at the next', async () => {
+    const own = makeKey['RSA-2048']()
+    const { session, card, cryptoki } = await open({ card: cardWith(own), cryptoki: { login: 'on-demand' } })
+    onTestFinished(() => cryptoki.close())
+    const key = await object(session, CKO.PRIVATE_KEY, 3)
+    const padding = constants.RSA_PKCS1_PADDING
+    const wrapped = bytes(publicEncrypt({ key: createPublicKey(own), padding }, iv))
+    let asked = 0
+    const pin = async () => {
+      asked++
+      return { pin: new TextEncoder().encode('123456') }
+    }
+    const verifies = (): number =>
+      card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0).length
+    for (const _ of [1, 2]) {
+      const back = await session.unwrapKey({ type: CKM.RSA_PKCS }, key, wrapped, plain, { pin })
+      expect(back.get(CKA.VALUE)).toEqual(iv)
+      expect([asked, verifies()]).toEqual([1, 1])
+    }
+  })
+
+  it('end with a wrong PIN after one VERIFY, and leave no key behind', async () => {
+    const own = makeKey['RSA-2048']()
+    const { session, card, cryptoki } = await open({ card: cardWith(own), cryptoki: { login: 'on-demand' } })
+    onTestFinished(() => cryptoki.close())
+    const key = await object(session, CKO.PRIVATE_KEY, 3)
+    const before = (await session.findObjects()).length
+    const pin = async () => ({ pin: new TextEncoder().encode('654321') })
+    const made = session.unwrapKey({ type: CKM.RSA_PKCS }, key, new Uint8Array(256).fill(1), plain, { pin })
+    await expect(made).rejects.toEqual(rv(CKR.PIN_INCORRECT))
+    const verifies = card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)
+    expect(verifies).toHaveLength(1)
+    expect(await session.findObjects()).toHaveLength(before)
+  })
+
   it('give a key for every wrong PKCS#1 padding, the same each time, and tell nothing', async () => {
     const own = makeKey['RSA-2048']()
     const { session } = await stand({ card: cardWith(own) })
