@@ -14,26 +14,9 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { ask, conclude, InterruptedError, installed, packages, pnpm, readJson, root } from './command.mjs'
 import { checkConsumers } from './consumer.mjs'
+import { mayImport, outdated, packagesFor } from './import-rule.mjs'
 import { examples, runExamples } from './readme.mjs'
 import { setup } from './setup.mjs'
-
-/**
- * The rule of imports: imports point to meaning, never to wires; siblings never meet. Which packages of the workspace
- * a package may import in src/ and name in its manifest (tests meet whom they need, by devDependencies).
- */
-const mayImport = {
-  apdu: [],
-  simulator: [],
-  ccid: ['apdu'],
-  cryptoki: ['apdu'],
-  trust: ['apdu'],
-  webcrypto: ['cryptoki', 'trust'],
-  login: ['apdu', 'trust'],
-  documents: ['apdu', 'trust'],
-  webtoki: ['apdu', 'ccid', 'cryptoki', 'trust', 'webcrypto', 'login', 'documents'],
-  ui: ['webtoki'],
-  cli: ['apdu', 'ccid', 'cryptoki', 'simulator'],
-}
 
 const total = { passed: 0, failed: 0 }
 
@@ -78,24 +61,20 @@ function importsOf(path) {
 }
 
 function ruleOfImports() {
-  const complaints = []
+  const complaints = outdated().map(
+    (path) => `${relative(root, path)} is not as the table has it: node scripts/import-rule.mjs`,
+  )
   for (const { folder, path, manifest } of packages()) {
-    const allowed = mayImport[folder]
-    if (!allowed) {
-      complaints.push(`packages/${folder} has no line in the table of scripts/check.mjs`)
+    if (!mayImport[folder]) {
+      complaints.push(`packages/${folder} has no line in the table of scripts/import-rule.mjs`)
       continue
     }
-    const names = new Set(allowed.map((name) => (name === 'webtoki' ? name : `@webtoki/${name}`)))
+    const names = packagesFor(folder)
     for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies']) {
       for (const name of Object.keys(manifest[kind] ?? {})) {
         if (/^(@webtoki\/|webtoki$)/.test(name) && !names.has(name))
           complaints.push(`${manifest.name}: ${kind} names ${name}`)
       }
-    }
-    for (const { path: reference } of readJson(join(path, 'tsconfig.json')).references ?? []) {
-      // A package may have a part in a project of its own: ../simulator/src/node.
-      if (!allowed.includes(reference.replace('../', '').split('/')[0]))
-        complaints.push(`${manifest.name}: tsconfig.json refers to ${reference}`)
     }
     const known = new Set(
       ['dependencies', 'peerDependencies', 'optionalDependencies'].flatMap((kind) =>

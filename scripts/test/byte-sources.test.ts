@@ -16,8 +16,7 @@ import * as cryptoki from '@webtoki/cryptoki'
 import * as documents from '@webtoki/documents'
 import * as loginServer from '@webtoki/login/server'
 import * as trust from '@webtoki/trust'
-import * as uses from '@webtoki/trust/certificate-use'
-import * as der from '@webtoki/trust/der'
+import * as x509 from '@webtoki/crypto'
 import { SignerEngine } from '@webtoki/trust/engine'
 import * as path from '@webtoki/trust/path'
 import fc from 'fast-check'
@@ -103,9 +102,9 @@ const cccGuid = hex(
 /** Made when the certificates are there. */
 const rows = (): readonly Row[] => {
   const signer = steady(person)
-  const read = path.readCertificate(person.der)
+  const read = x509.readCertificate(person.der)
   // tbsCertificate: version, serial number, algorithm, issuer.
-  const name = der.sequenceOf(read.signed)[3] as der.DerElement
+  const name = x509.sequenceOf(read.signed)[3] as x509.DerElement
   const arrays = (name: string, bytes: Uint8Array, run: (bytes: Uint8Array) => unknown): Row => ({
     name,
     bytes,
@@ -205,21 +204,24 @@ const rows = (): readonly Row[] => {
       (bytes) => ccid.findCcidInterfaces(bytes),
     ),
     arrays('decodeX509', person.der, (bytes) => cryptoki.decodeX509(bytes)),
-    arrays('ecdsaNumbers', ecdsa, (bytes) => trust.ecdsaNumbers(bytes)),
-    arrays('keyOf', letter, (bytes) => trust.keyOf(bytes)),
-    arrays('readName', name.der, (bytes) => trust.readName(bytes)),
-    arrays('readTime', hex('170d3236313132373030303030305a'), (bytes) => trust.readTime(bytes)),
+    arrays('ecdsaNumbers', ecdsa, (bytes) => x509.ecdsaNumbers(bytes)),
+    arrays('keyOf', letter, (bytes) => apdu.keyOf(bytes)),
+    arrays('readBasicConstraints', hex('30030101ff'), (bytes) => x509.readBasicConstraints(bytes)),
+    arrays('readKeyUsage', hex('03020780'), (bytes) => x509.readKeyUsage(bytes)),
+    arrays('asciiOf', letter, (bytes) => x509.asciiOf(bytes)),
+    arrays('readName', name.der, (bytes) => x509.readName(bytes)),
+    arrays('readTime', hex('170d3236313132373030303030305a'), (bytes) => x509.readTime(bytes)),
     arrays('readPublicKey', read.publicKeyInfo, (bytes) => trust.readPublicKey(bytes)),
     arrays('readSignatureScheme', read.signatureAlgorithm, (bytes) => trust.readSignatureScheme(bytes)),
-    arrays('certificateUse', person.der, (bytes) => uses.certificateUse(bytes, 'signing')),
-    arrays('issuerUse', ca.der, (bytes) => uses.issuerUse(bytes, 'signing')),
-    arrays('requireCertificateUse', person.der, (bytes) => uses.requireCertificateUse(bytes, 'signing')),
-    arrays('elementsOf', name.der, (bytes) => der.elementsOf(bytes)),
-    arrays('onlyElement', name.der, (bytes) => der.onlyElement(bytes)),
-    arrays('sequenceOf', name.der, (bytes) => der.sequenceOf(bytes)),
-    arrays('checkDer', name.der, (bytes) => der.checkDer(bytes)),
-    arrays('signatureOfCertificate', person.der, (bytes) => der.signatureOfCertificate(bytes)),
-    all('readCertificate', ca.der, (bytes) => path.readCertificate(bytes).der),
+    arrays('certificateUse', person.der, (bytes) => x509.certificateUse(bytes, 'signing')),
+    arrays('issuerUse', ca.der, (bytes) => x509.issuerUse(bytes, 'signing')),
+    arrays('requireCertificateUse', person.der, (bytes) => x509.requireCertificateUse(bytes, 'signing')),
+    arrays('elementsOf', name.der, (bytes) => x509.elementsOf(bytes)),
+    arrays('onlyElement', name.der, (bytes) => x509.onlyElement(bytes)),
+    arrays('sequenceOf', name.der, (bytes) => x509.sequenceOf(bytes)),
+    arrays('checkDer', name.der, (bytes) => x509.checkDer(bytes)),
+    arrays('signatureOfCertificate', person.der, (bytes) => x509.signatureOfCertificate(bytes)),
+    all('readCertificate', ca.der, (bytes) => x509.readCertificate(bytes).der),
     all('verifyPath', person.der, (bytes) => path.verifyPath(bytes, { anchors: [ca.der], at })),
     all('verifyPath: anchors', ca.der, (bytes) => path.verifyPath(person.der, { anchors: [bytes], at })),
     all('verifyPath: intermediates', ca.der, (bytes) =>
@@ -325,8 +327,7 @@ describe('a public function that takes bytes', () => {
       documents,
       'login/server': loginServer,
       trust,
-      'trust/certificate-use': uses,
-      'trust/der': der,
+      crypto: x509,
       'trust/path': path,
     }
     const missing = Object.entries(entries).flatMap(([entry, module]) =>

@@ -7,12 +7,13 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '..', '..')
-const packages = ['apdu', 'ccid', 'cryptoki', 'simulator', 'cli', 'trust']
+const packages = ['apdu', 'crypto', 'device', 'ccid', 'cryptoki', 'simulator', 'cli', 'trust']
 let tree: string
 
 beforeAll(() => {
   tree = mkdtempSync(join(tmpdir(), 'webtoki-lint-'))
   cpSync(join(root, '.oxlintrc.json'), join(tree, '.oxlintrc.json'))
+  cpSync(join(root, '.oxlintrc.imports.json'), join(tree, '.oxlintrc.imports.json'))
   cpSync(join(root, 'tsconfig.base.json'), join(tree, 'tsconfig.base.json'))
   symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'))
   for (const name of packages) {

@@ -1,14 +1,15 @@
-/** The errors of cards and readers. Each leaf has a literal `code`; data stands in fields; `cause` is kept. */
+/** The base of all errors, and the errors of cards and readers. Data stands in fields; `cause` is kept. */
 
-/** Base of every error of ours. Leaves stand beside each other: a leaf extending a leaf would lose its literal `code`. */
-export abstract class SmartcardError extends Error {
-  abstract readonly code: string
-  /** Marks the errors of every copy of this package; `isSmartcardError` looks for it. */
+/**
+ * Base of every error of this project. Each class has a literal `code`, `area/reason`, and a literal `name`, which a
+ * minifier does not change. No class extends another: it would lose its literals.
+ */
+export abstract class WebtokiError extends Error {
+  abstract readonly code: `${string}/${string}`
+  abstract override get name(): string
+  /** Marks the errors of every copy of this package; `isWebtokiError` looks for it. */
   get isWebtokiError(): true {
     return true
-  }
-  override get name(): string {
-    return this.constructor.name
   }
 }
 
@@ -16,20 +17,23 @@ export abstract class SmartcardError extends Error {
  * Whether it is an error of ours with one of these codes (with any code, if none is named). `instanceof` is false for an
  * error of another copy of this package, so errors that come from another package are told apart by this alone.
  */
-export function isSmartcardError(error: unknown): error is SmartcardError
-export function isSmartcardError<C extends (AnyCardError | AnyReaderError)['code']>(
+export function isWebtokiError(error: unknown): error is WebtokiError
+export function isWebtokiError<C extends (AnyCardError | AnyReaderError)['code']>(
   error: unknown,
   ...codes: readonly C[]
 ): error is Extract<AnyCardError | AnyReaderError, { readonly code: C }>
-export function isSmartcardError(error: unknown, ...codes: readonly string[]): boolean {
+export function isWebtokiError(error: unknown, ...codes: readonly string[]): boolean {
   if (typeof error !== 'object' || error === null) return false
   const { isWebtokiError, code } = error as { readonly isWebtokiError?: unknown; readonly code?: unknown }
   return isWebtokiError === true && (codes.length === 0 || codes.includes(code as string))
 }
 
 /** The card that this connection spoke to is no longer reachable through it. */
-export class CardGoneError extends SmartcardError {
+export class CardGoneError extends WebtokiError {
   readonly code = 'card/gone'
+  override get name(): 'CardGoneError' {
+    return 'CardGoneError'
+  }
   readonly why: keyof typeof goneMessages
   constructor(why: keyof typeof goneMessages, options?: ErrorOptions) {
     super(goneMessages[why], options)
@@ -46,8 +50,11 @@ const goneMessages = {
 } as const
 
 /** The card answered nothing, or no ATR. */
-export class CardSilentError extends SmartcardError {
+export class CardSilentError extends WebtokiError {
   readonly code = 'card/mute'
+  override get name(): 'CardSilentError' {
+    return 'CardSilentError'
+  }
   constructor(
     message = 'The card does not answer; check that it is inserted the right way round.',
     options?: ErrorOptions,
@@ -60,8 +67,11 @@ export class CardSilentError extends SmartcardError {
  * Blocks between reader and card kept breaking. Both sides have begun anew, and nothing was sent twice: whether the
  * card executed the command is unknown.
  */
-export class CardGarbledError extends SmartcardError {
+export class CardGarbledError extends WebtokiError {
   readonly code = 'card/garbled'
+  override get name(): 'CardGarbledError' {
+    return 'CardGarbledError'
+  }
   readonly why: 'resynchronised' | 'aborted'
   constructor(why: 'resynchronised' | 'aborted', options?: ErrorOptions) {
     super(
@@ -75,8 +85,11 @@ export class CardGarbledError extends SmartcardError {
 }
 
 /** The card asks for more time than the caller has. Whether it executes the command is unknown. */
-export class CardTooSlowError extends SmartcardError {
+export class CardTooSlowError extends WebtokiError {
   readonly code = 'card/too-slow'
+  override get name(): 'CardTooSlowError' {
+    return 'CardTooSlowError'
+  }
   readonly askedMs: number
   constructor(askedMs: number, options?: ErrorOptions) {
     super(
@@ -88,8 +101,11 @@ export class CardTooSlowError extends SmartcardError {
 }
 
 /** A decoder refused what came. Carries length and header, never the body. */
-export class MalformedError extends SmartcardError {
+export class MalformedError extends WebtokiError {
   readonly code = 'wire/malformed'
+  override get name(): 'MalformedError' {
+    return 'MalformedError'
+  }
   readonly what: string
   constructor(what: string, detail: string, options?: ErrorOptions) {
     super(`Malformed ${what}: ${detail}.`, options)
@@ -98,8 +114,11 @@ export class MalformedError extends SmartcardError {
 }
 
 /** The card refused a command. Never carries the command's or the answer's data. */
-export class StatusError extends SmartcardError {
+export class StatusError extends WebtokiError {
   readonly code = 'card/status'
+  override get name(): 'StatusError' {
+    return 'StatusError'
+  }
   /** SW1 SW2 as one number. */
   readonly sw: number
   /** The command's name, such as 'GET DATA'. */
@@ -115,16 +134,22 @@ export class StatusError extends SmartcardError {
  * The card took the PIN and refused the key right after it: probably the key has to be touched, and nobody touched it in
  * time. Nothing was signed or decrypted.
  */
-export class TouchMissedError extends SmartcardError {
+export class TouchMissedError extends WebtokiError {
   readonly code = 'card/touch-missed'
+  override get name(): 'TouchMissedError' {
+    return 'TouchMissedError'
+  }
   constructor(options?: ErrorOptions) {
     super('The card took the PIN and refused the key; touch it when it blinks.', options)
   }
 }
 
 /** The card compared the PIN and refused it. */
-export class PinError extends SmartcardError {
+export class PinError extends WebtokiError {
   readonly code = 'card/pin-wrong'
+  override get name(): 'PinError' {
+    return 'PinError'
+  }
   readonly triesLeft: number
   constructor(triesLeft: number, options?: ErrorOptions) {
     super(`The card refused the PIN; ${triesLeft} ${triesLeft === 1 ? 'try' : 'tries'} left.`, options)
@@ -133,16 +158,22 @@ export class PinError extends SmartcardError {
 }
 
 /** No try is left; the card compares no PIN any more. */
-export class PinBlockedError extends SmartcardError {
+export class PinBlockedError extends WebtokiError {
   readonly code = 'card/pin-blocked'
+  override get name(): 'PinBlockedError' {
+    return 'PinBlockedError'
+  }
   constructor(options?: ErrorOptions) {
     super('The PIN is blocked; unblock it with the PUK before trying again.', options)
   }
 }
 
 /** The last try is left, and nobody said that it may be spent. Nothing was sent. */
-export class LastTryError extends SmartcardError {
+export class LastTryError extends WebtokiError {
   readonly code = 'card/last-try'
+  override get name(): 'LastTryError' {
+    return 'LastTryError'
+  }
   constructor(options?: ErrorOptions) {
     super(
       'Only one PIN try is left, and it is not spent without an explicit yes. Nothing was sent to the card.',
@@ -152,16 +183,22 @@ export class LastTryError extends SmartcardError {
 }
 
 /** The person cancelled on the reader. No try was spent. */
-export class PinPadCancelledError extends SmartcardError {
+export class PinPadCancelledError extends WebtokiError {
   readonly code = 'card/pin-pad-cancelled'
+  override get name(): 'PinPadCancelledError' {
+    return 'PinPadCancelledError'
+  }
   constructor(options?: ErrorOptions) {
     super('PIN entry was cancelled on the reader.', options)
   }
 }
 
 /** The person entered nothing on the reader in time. No try was spent. */
-export class PinPadTimeoutError extends SmartcardError {
+export class PinPadTimeoutError extends WebtokiError {
   readonly code = 'card/pin-pad-timeout'
+  override get name(): 'PinPadTimeoutError' {
+    return 'PinPadTimeoutError'
+  }
   constructor(options?: ErrorOptions) {
     super('Nobody entered a PIN on the reader in time.', options)
   }
@@ -171,21 +208,30 @@ export class PinPadTimeoutError extends SmartcardError {
  * The reader announces a PIN pad and refused the PIN entry itself: nobody typed, and nothing was sent to the card. Ask
  * for the PIN on the computer.
  */
-export class PinPadRefusedError extends SmartcardError {
+export class PinPadRefusedError extends WebtokiError {
   readonly code = 'card/pin-pad-refused'
+  override get name(): 'PinPadRefusedError' {
+    return 'PinPadRefusedError'
+  }
   constructor(options?: ErrorOptions) {
     super('The reader announces a PIN pad but takes no PIN on it; enter the PIN on the computer.', options)
   }
 }
 
 /** The card (or this driver, so far) lacks what was asked for. Nothing was sent. */
-export class NotSupportedError extends SmartcardError {
+export class NotSupportedError extends WebtokiError {
   readonly code = 'card/not-supported'
+  override get name(): 'NotSupportedError' {
+    return 'NotSupportedError'
+  }
 }
 
 /** The browser keeps this interface class from web pages (WebUSB, protected classes). */
-export class ProtectedClassError extends SmartcardError {
+export class ProtectedClassError extends WebtokiError {
   readonly code = 'reader/protected-class'
+  override get name(): 'ProtectedClassError' {
+    return 'ProtectedClassError'
+  }
   constructor(options?: ErrorOptions) {
     super(
       'The browser keeps USB interfaces of the Smart Card class (0x0B) from web pages. ' +
@@ -199,8 +245,11 @@ export class ProtectedClassError extends SmartcardError {
  * The interface is claimed by somebody else: another source of this page, another tab of this site, or who that is
  * cannot be known.
  */
-export class ReaderInUseError extends SmartcardError {
+export class ReaderInUseError extends WebtokiError {
   readonly code = 'reader/in-use'
+  override get name(): 'ReaderInUseError' {
+    return 'ReaderInUseError'
+  }
   readonly by: 'page' | 'tab' | 'unknown'
   constructor(options?: ErrorOptions & { readonly by?: 'page' | 'tab' }) {
     const by = options?.by ?? 'unknown'
@@ -216,8 +265,11 @@ const inUseMessages = {
 } as const
 
 /** The person or the system has not given access to the reader. */
-export class NotGrantedError extends SmartcardError {
+export class NotGrantedError extends WebtokiError {
   readonly code = 'reader/not-granted'
+  override get name(): 'NotGrantedError' {
+    return 'NotGrantedError'
+  }
   constructor(
     message = 'No permission to use the reader; choose it again and allow access.',
     options?: ErrorOptions,
@@ -227,16 +279,22 @@ export class NotGrantedError extends SmartcardError {
 }
 
 /** The reader was unplugged, or its source is closed. */
-export class ReaderGoneError extends SmartcardError {
+export class ReaderGoneError extends WebtokiError {
   readonly code = 'reader/gone'
+  override get name(): 'ReaderGoneError' {
+    return 'ReaderGoneError'
+  }
   constructor(options?: ErrorOptions) {
     super('The reader is gone; plug it in again.', options)
   }
 }
 
 /** The reader answered a command with a failure of its own. */
-export class ReaderRefusedError extends SmartcardError {
+export class ReaderRefusedError extends WebtokiError {
   readonly code = 'reader/refused'
+  override get name(): 'ReaderRefusedError' {
+    return 'ReaderRefusedError'
+  }
   readonly command: string
   readonly bStatus: number
   readonly bError: number
@@ -269,8 +327,11 @@ const refusalAdvice: Readonly<Record<string, string>> = {
 }
 
 /** No answer within the time allowed, time extensions included. */
-export class ReaderTimeoutError extends SmartcardError {
+export class ReaderTimeoutError extends WebtokiError {
   readonly code = 'reader/timeout'
+  override get name(): 'ReaderTimeoutError' {
+    return 'ReaderTimeoutError'
+  }
   readonly waitedMs: number
   constructor(what: string, waitedMs: number, options?: ErrorOptions) {
     super(
@@ -282,23 +343,35 @@ export class ReaderTimeoutError extends SmartcardError {
 }
 
 /** A USB transfer failed and could not be recovered. */
-export class TransferError extends SmartcardError {
+export class TransferError extends WebtokiError {
   readonly code = 'reader/transfer'
+  override get name(): 'TransferError' {
+    return 'TransferError'
+  }
 }
 
 /** The reader needs something of the driver that it does not have yet. */
-export class ReaderNotSupportedError extends SmartcardError {
+export class ReaderNotSupportedError extends WebtokiError {
   readonly code = 'reader/not-supported'
+  override get name(): 'ReaderNotSupportedError' {
+    return 'ReaderNotSupportedError'
+  }
 }
 
 /** A transaction was begun inside a transaction, or a channel was used after its transaction. */
-export class TransactionError extends SmartcardError {
+export class TransactionError extends WebtokiError {
   readonly code = 'card/transaction'
+  override get name(): 'TransactionError' {
+    return 'TransactionError'
+  }
 }
 
 /** The caller withdrew before the work was done. */
-export class AbortedError extends SmartcardError {
-  readonly code = 'aborted'
+export class AbortedError extends WebtokiError {
+  readonly code = 'work/aborted'
+  override get name(): 'AbortedError' {
+    return 'AbortedError'
+  }
   constructor(options?: ErrorOptions) {
     super('The caller cancelled the work.', options)
   }

@@ -13,7 +13,7 @@
  * again restores the rest. The channel is disturbed by the reset, so that every application selects again later.
  */
 import type { CommandApdu, ResponseApdu } from './command.ts'
-import { isSmartcardError } from './errors.ts'
+import { isWebtokiError } from './errors.ts'
 import type { Sent } from './exchange.ts'
 import type { ApduLengths, CardChannel } from './ports.ts'
 
@@ -38,7 +38,7 @@ export async function tryExtended(
     else return undefined
     return answer
   } catch (error) {
-    if (!isSmartcardError(error) || isSmartcardError(error, 'aborted', 'card/gone', 'card/transaction'))
+    if (!isWebtokiError(error) || isWebtokiError(error, 'work/aborted', 'card/gone', 'card/transaction'))
       throw error
     // Mute, or the reader could make nothing of its answer.
     await channel.reset('cold')

@@ -10,7 +10,7 @@ import {
   NotSupportedError,
   PinBlockedError,
   PinError,
-  SmartcardError,
+  WebtokiError,
   StatusError,
 } from './errors.ts'
 import type { NamedCommand } from './exchange.ts'
@@ -71,8 +71,11 @@ export interface VerifyOptions extends TransmitOptions {
 }
 
 /** What was typed cannot be this PIN: its length or a character does not fit. Nothing was sent, and no attempt is lost. */
-export class PinFormatError extends SmartcardError {
+export class PinFormatError extends WebtokiError {
   readonly code = 'card/pin-format'
+  override get name(): 'PinFormatError' {
+    return 'PinFormatError'
+  }
   readonly why: 'length' | 'alphabet'
   constructor(
     why: 'length' | 'alphabet',

@@ -10,7 +10,7 @@ import {
   encodeCommand,
   encodeTlv,
   fromHex,
-  SmartcardError,
+  WebtokiError,
   toHex,
   triesLeftFromStatus,
 } from '../src/index.ts'
@@ -61,7 +61,7 @@ describe('command APDUs', () => {
       '00a404000000000000',
       '00a40400000002aa',
     ]
-    for (const hex of lies) expect(() => decodeCommand(fromHex(hex)), hex).toThrow(SmartcardError)
+    for (const hex of lies) expect(() => decodeCommand(fromHex(hex)), hex).toThrow(WebtokiError)
   })
 
   it('any bytes decode or are refused with a typed error', () => {
@@ -80,7 +80,7 @@ describe('command APDUs', () => {
   it('a response without a valid status word is refused', () => {
     expect(decodeResponse(fromHex('019000'))).toEqual({ data: fromHex('01'), sw: 0x9000 })
     for (const hex of ['', '90', '6000', '0000', 'ff00'])
-      expect(() => decodeResponse(fromHex(hex))).toThrow(SmartcardError)
+      expect(() => decodeResponse(fromHex(hex))).toThrow(WebtokiError)
   })
 })
 
@@ -109,7 +109,7 @@ describe('TLV', () => {
 
   it('a 4 GB length, an over-long tag, an indefinite length are refused', () => {
     for (const hex of ['5384ffffffff00', '1fffffff00', '5380', '538500000000 01', '5302 01']) {
-      expect(() => decodeTlv(fromHex(hex))).toThrow(SmartcardError)
+      expect(() => decodeTlv(fromHex(hex))).toThrow(WebtokiError)
     }
   })
 
@@ -128,6 +128,6 @@ function typed(work: () => unknown): boolean {
     work()
     return true
   } catch (error) {
-    return error instanceof SmartcardError
+    return error instanceof WebtokiError
   }
 }

@@ -1,23 +1,23 @@
 /** Errors are known by their code and the mark of their base class, whichever copy of the package made them. */
-import { CardGoneError, isSmartcardError, PinError, SmartcardError } from '@webtoki/apdu'
+import { CardGoneError, isWebtokiError, PinError, WebtokiError } from '@webtoki/apdu'
 import { describe, expect, expectTypeOf, it, vi } from 'vitest'
 
-describe('isSmartcardError', () => {
+describe('isWebtokiError', () => {
   it('knows an error of ours, and with codes only those', () => {
     const error: unknown = new PinError(2)
-    expect(isSmartcardError(error)).toBe(true)
-    expect(isSmartcardError(error, 'card/pin-wrong')).toBe(true)
-    expect(isSmartcardError(error, 'card/gone', 'card/pin-wrong')).toBe(true)
-    expect(isSmartcardError(error, 'card/gone')).toBe(false)
+    expect(isWebtokiError(error)).toBe(true)
+    expect(isWebtokiError(error, 'card/pin-wrong')).toBe(true)
+    expect(isWebtokiError(error, 'card/gone', 'card/pin-wrong')).toBe(true)
+    expect(isWebtokiError(error, 'card/gone')).toBe(false)
   })
 
   it('knows an error of a second copy of the package, which instanceof does not', async () => {
     vi.resetModules()
     const other = await import('@webtoki/apdu')
     const error = new other.CardGoneError('removed')
-    expect(error instanceof SmartcardError).toBe(false)
-    expect(isSmartcardError(error, 'card/gone')).toBe(true)
-    expect(other.isSmartcardError(new CardGoneError('reset'))).toBe(true)
+    expect(error instanceof WebtokiError).toBe(false)
+    expect(isWebtokiError(error, 'card/gone')).toBe(true)
+    expect(other.isWebtokiError(new CardGoneError('reset'))).toBe(true)
   })
 
   it.each([
@@ -26,15 +26,15 @@ describe('isSmartcardError', () => {
     'card/gone',
     new TypeError('no'),
     Object.assign(new Error('no'), { code: 'card/gone' }),
-    { code: 'aborted' },
+    { code: 'work/aborted' },
   ])('is false for what is none of ours: %s', (error) => {
-    expect(isSmartcardError(error)).toBe(false)
-    expect(isSmartcardError(error, 'card/gone', 'aborted')).toBe(false)
+    expect(isWebtokiError(error)).toBe(false)
+    expect(isWebtokiError(error, 'card/gone', 'work/aborted')).toBe(false)
   })
 
   it('narrows to the classes of the codes', () => {
     const error: unknown = new CardGoneError('removed')
-    if (!isSmartcardError(error, 'card/gone', 'card/pin-wrong')) throw error
+    if (!isWebtokiError(error, 'card/gone', 'card/pin-wrong')) throw error
     expectTypeOf(error).toEqualTypeOf<CardGoneError | PinError>()
     expect(error.code).toBe('card/gone')
     if (error.code === 'card/gone') expectTypeOf(error.why).toEqualTypeOf<CardGoneError['why']>()

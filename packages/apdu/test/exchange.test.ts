@@ -248,7 +248,7 @@ describe('exchange', () => {
     const channel = new ScriptedChannel([['00b0000000', '016101']])
     channel.onTransmit = () => (signal.aborted = true)
     await expect(exchange(channel, read, { signal: signal as AbortSignalLike })).rejects.toMatchObject({
-      code: 'aborted',
+      code: 'work/aborted',
     })
   })
 

@@ -1,15 +1,12 @@
 /** CCID messages for devices that have no bulk endpoints: ICCD on the control pipe (Integrated Circuit(s) Cards Devices 1.0, 6). */
+import { claim, type Clock, releaseDevice, translateUsbError } from '@webtoki/device'
 import { dataViewOf, ReaderGoneError, TransferError, viewOf } from '@webtoki/apdu'
-import { claim } from './claim.ts'
-import type { Clock } from './clock.ts'
 import type { CcidInterface } from './descriptors.ts'
-import { releaseDevice } from './device-hold.ts'
 import { IccdA } from './iccd-a.ts'
 import { sendB } from './iccd-b.ts'
 import type { IccdFetch, IccdWire } from './iccd-wire.ts'
 import { HEADER_BYTES } from './messages.ts'
 import type { CcidPipe, PipeEnd } from './pipe.ts'
-import { translateUsbError } from './webusb-errors.ts'
 
 /** bInterfaceProtocol of version A. */
 const VERSION_A = 1

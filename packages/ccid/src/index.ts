@@ -1,6 +1,6 @@
 /** CCID readers over WebUSB as slots. */
 export { CcidFeature } from './ccid-feature.ts'
-export { type Clock, systemClock } from './clock.ts'
+export { type Clock, systemClock } from '@webtoki/device'
 export {
   type CcidDescriptor,
   type CcidInterface,
@@ -21,4 +21,4 @@ export {
   type ReaderProblem,
   type RequestReaderOptions,
 } from './source.ts'
-export type { ReaderChannel, ReaderLocks } from './tabs.ts'
+export type { ReaderChannel, ReaderLocks } from '@webtoki/device'

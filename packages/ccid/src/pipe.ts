@@ -1,11 +1,11 @@
 /** The port between CCID messages and the wire that carries them. */
-import type { SmartcardError } from '@webtoki/apdu'
+import type { WebtokiError } from '@webtoki/apdu'
 import type { Observable } from 'rxjs'
 
 /** Why a pipe carries nothing any more. */
 export interface PipeEnd {
   readonly why: 'closed' | 'gone'
-  readonly error: SmartcardError
+  readonly error: WebtokiError
 }
 
 /** Whole CCID messages out and in. Knows packets and endpoints, knows no message type. */

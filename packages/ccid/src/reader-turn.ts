@@ -1,10 +1,9 @@
 /** Whose turn it is: one tab of a site has a reader at a time (Web Locks API), and gives it to a tab that asks (Broadcast Channel) while it does not need it. */
+import type { Clock, ReaderChannel, ReaderLocks, Tabs } from '@webtoki/device'
 import { ReaderInUseError } from '@webtoki/apdu'
 import { Observable } from 'rxjs'
-import type { Clock } from './clock.ts'
 import type { CcidReader } from './reader.ts'
 import type { CcidSlot } from './slot.ts'
-import type { ReaderChannel, ReaderLocks, Tabs } from './tabs.ts'
 
 /** How long a tab may take to let a reader go, or to say that it keeps it: its card may have to be put to rest. */
 const ANSWER_MS = 1000

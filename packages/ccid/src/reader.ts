@@ -1,15 +1,14 @@
 /** One CCID interface at work: a single reading loop, answers that find their question, time-outs, recovery. */
+import { type Clock, within } from '@webtoki/device'
 import {
   MalformedError,
   ReaderGoneError,
   ReaderRefusedError,
   ReaderTimeoutError,
-  SmartcardError,
+  WebtokiError,
   TransferError,
   type TransmitOptions,
 } from '@webtoki/apdu'
-import type { Clock } from './clock.ts'
-import { within } from './deadline.ts'
 import type { CcidDescriptor, CcidInterface } from './descriptors.ts'
 import {
   type Answer,
@@ -43,7 +42,7 @@ export interface SlotListener {
   /** The card's state is unknown: the exchange with it was broken off. */
   disturbed(): void
   /** The reader can no longer be reached by this claim. */
-  ended(error: SmartcardError): void
+  ended(error: WebtokiError): void
 }
 
 /** Which part of `TransmitOptions` an exchange of messages knows. */
@@ -96,7 +95,7 @@ export class CcidReader {
   #recovering: Promise<void> | undefined
   /** Slots whose question ran out of time, still to be aborted. */
   readonly #silent: number[] = []
-  #gone: SmartcardError | undefined
+  #gone: WebtokiError | undefined
 
   constructor(descriptor: CcidDescriptor, clock: Clock, openPipe: PipeOpener, origin: ReaderOrigin) {
     this.origin = origin
@@ -365,7 +364,7 @@ export class CcidReader {
   #broken(error: Error): void {
     if (!(error instanceof TransferError)) {
       this.#dropPipe(
-        error instanceof SmartcardError ? error : new TransferError(error.message, { cause: error }),
+        error instanceof WebtokiError ? error : new TransferError(error.message, { cause: error }),
       )
       return
     }
@@ -387,7 +386,7 @@ export class CcidReader {
       .catch((error: unknown) => {
         // The next `ready` opens it again; until then everybody is told why not.
         this.#tellEnded(
-          error instanceof SmartcardError ? error : new TransferError('The reader does not recover.'),
+          error instanceof WebtokiError ? error : new TransferError('The reader does not recover.'),
         )
       })
       .then(() => {
@@ -452,12 +451,12 @@ export class CcidReader {
     }
   }
 
-  #dropPipe(error: SmartcardError): void {
+  #dropPipe(error: WebtokiError): void {
     void this.#partFromPipe()?.close()
     this.#tellEnded(error)
   }
 
-  #tellEnded(error: SmartcardError): void {
+  #tellEnded(error: WebtokiError): void {
     for (const listener of this.#listeners) listener.ended(error)
     this.#failInFlight(error)
     for (const question of this.#waiting.splice(0)) {
@@ -467,7 +466,7 @@ export class CcidReader {
   }
 
   /** The device is unplugged, or its source closes: for good. */
-  async end(error: SmartcardError): Promise<void> {
+  async end(error: WebtokiError): Promise<void> {
     if (this.#gone !== undefined) return
     this.#gone = error
     const pipe = this.#partFromPipe()

@@ -1,6 +1,6 @@
 /** What a slot is called and what it is for, by its reader's name and its interface's: no descriptor has a field for it. */
+import type { ReaderIdentity } from '@webtoki/device'
 import type { CardSlot } from '@webtoki/apdu'
-import type { ReaderIdentity } from './identity.ts'
 import type { SlotIdentity } from './slot.ts'
 
 /** Where a slot is on its device, and what the maker says of it. */

@@ -11,7 +11,7 @@ import {
   ReaderGoneError,
   ReaderInUseError,
   ReaderRefusedError,
-  type SmartcardError,
+  type WebtokiError,
   TransactionError,
   type TransmitOptions,
 } from '@webtoki/apdu'
@@ -369,12 +369,12 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     this.#connection?.lost('reset')
   }
 
-  ended(error: SmartcardError): void {
+  ended(error: WebtokiError): void {
     this.#lose(error)
     if (this.#presence !== undefined) this.#show('unreadable')
   }
 
-  #lose(error: SmartcardError): void {
+  #lose(error: WebtokiError): void {
     this.#connection?.lost('reader-gone', error)
   }
 

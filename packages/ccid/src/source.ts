@@ -2,18 +2,31 @@
 // Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
 /// <reference types="w3c-web-usb" preserve="true" />
 import {
+  type Clock,
+  holdDevice,
+  Identities,
+  nameOf,
+  type ReaderChannel,
+  type ReaderIdentity,
+  type ReaderLocks,
+  releaseDevice,
+  samsLast,
+  systemClock,
+  type Tabs,
+  translateUsbError,
+  within,
+} from '@webtoki/device'
+import {
   type CardSlot,
   NotGrantedError,
   ReaderGoneError,
   ReaderInUseError,
   ReaderNotSupportedError,
-  SmartcardError,
+  WebtokiError,
   type SlotSource,
   TransferError,
 } from '@webtoki/apdu'
 import { BehaviorSubject, type Observable, ReplaySubject } from 'rxjs'
-import { type Clock, systemClock } from './clock.ts'
-import { within } from './deadline.ts'
 import {
   type CcidInterface,
   findCcidInterfaces,
@@ -22,16 +35,12 @@ import {
   VENDOR_CLASS,
 } from './descriptors.ts'
 import { correctedDescriptor, ICCD_A, ICCD_B, refusalOf } from './plan.ts'
-import { holdDevice, releaseDevice } from './device-hold.ts'
-import { Identities, nameOf, type ReaderIdentity, samsLast } from './identity.ts'
 import type { CcidPipe } from './pipe.ts'
 import { CcidReader, READER_TIMEOUT_MS } from './reader.ts'
 import { quirkOf } from './quirks.ts'
 import type { ReaderTurn, ReaderTurns, TurnHolder } from './reader-turn.ts'
 import { CcidSlot } from './slot.ts'
 import { slotIdentity } from './slot-identity.ts'
-import type { ReaderChannel, ReaderLocks, Tabs } from './tabs.ts'
-import { translateUsbError } from './webusb-errors.ts'
 import { WebUsbPipe } from './webusb-pipe.ts'
 
 /** How often readers without an interrupt endpoint are asked for their card, while idle. */
@@ -62,7 +71,7 @@ export interface ReaderProblem {
   readonly name: string
   readonly vendorId: number
   readonly productId: number
-  readonly error: SmartcardError
+  readonly error: WebtokiError
 }
 
 /** Readers of one page. Listens until it is closed. */
@@ -110,7 +119,7 @@ interface Attached {
   }[]
   readonly problems: ReaderProblem[]
   /** Why a vendor device could not be looked at: told only to a person who chose it. */
-  unreadable?: SmartcardError
+  unreadable?: WebtokiError
   /** Done when the device has been looked at. Never rejects. */
   looked: Promise<void>
   isPlugged: boolean
@@ -228,8 +237,7 @@ class UsbSlotSource implements CcidSlotSource {
     const trouble = (error: unknown): void => {
       if (!attached.isPlugged) return
       const { vendorId, productId } = device
-      const typed =
-        error instanceof SmartcardError ? error : new TransferError(String(error), { cause: error })
+      const typed = error instanceof WebtokiError ? error : new TransferError(String(error), { cause: error })
       attached.problems.push({ name: attached.identity.name, vendorId, productId, error: typed })
     }
     let interfaces: readonly CcidInterface[]
@@ -238,7 +246,7 @@ class UsbSlotSource implements CcidSlotSource {
     } catch (error) {
       // A vendor device whose descriptor cannot be read is probably no reader at all: nobody need be troubled.
       if (hasInterface(device, SMART_CARD_CLASS)) trouble(error)
-      else if (error instanceof SmartcardError) attached.unreadable = error
+      else if (error instanceof WebtokiError) attached.unreadable = error
       return
     }
     for (const face of interfaces) {

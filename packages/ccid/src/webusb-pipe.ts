@@ -1,12 +1,10 @@
 /** CCID messages over the bulk and interrupt endpoints of a WebUSB device (CCID 1.1, 4.3; WebUSB). */
+import { claim, releaseDevice, translateUsbError } from '@webtoki/device'
 import { ReaderGoneError, ReaderNotSupportedError, TransferError, viewOf } from '@webtoki/apdu'
 import { Observable, type Subscriber } from 'rxjs'
-import { claim } from './claim.ts'
 import type { CcidInterface, Endpoint } from './descriptors.ts'
-import { releaseDevice } from './device-hold.ts'
 import { declaredMessageBytes, HEADER_BYTES } from './messages.ts'
 import type { CcidPipe, PipeEnd } from './pipe.ts'
-import { translateUsbError } from './webusb-errors.ts'
 
 /** Consecutive stalls or empty packets that are forgiven: more is no accident. */
 const MAX_STALLS = 2

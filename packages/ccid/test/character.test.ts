@@ -1,6 +1,6 @@
 /** Readers at character level: the host speaks T=0 and T=1 with the card, byte by byte. */
 import { createHash, verify, X509Certificate } from 'node:crypto'
-import { CardTooSlowError, exchange, MalformedError, type NamedCommand, SmartcardError } from '@webtoki/apdu'
+import { CardTooSlowError, exchange, MalformedError, type NamedCommand, WebtokiError } from '@webtoki/apdu'
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
 import {
   characterReaderProfiles,
@@ -363,7 +363,7 @@ describe('hostile bytes from the reader', () => {
               () => undefined,
               (reason: unknown) => reason,
             )
-            expect(error === undefined || error instanceof SmartcardError).toBe(true)
+            expect(error === undefined || error instanceof WebtokiError).toBe(true)
             isHostile = false
             await inTime(made.clock, connection.close())
             const again = await inTime(made.clock, slot.connect({ protocol }))

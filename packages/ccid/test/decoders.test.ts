@@ -1,10 +1,10 @@
+import { translateUsbError } from '@webtoki/device'
 import { MalformedError } from '@webtoki/apdu'
 import { readerProfiles } from '@webtoki/simulator'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeCcidDescriptor, findCcidInterfaces, readConfigurationDescriptor } from '../src/descriptors.ts'
 import { ccidErrorName, decodeAnswer, decodeNotice, encodeXfrBlock } from '../src/messages.ts'
-import { translateUsbError } from '../src/webusb-errors.ts'
 
 function typed(work: () => unknown): boolean {
   try {

@@ -145,7 +145,9 @@ describe('a connection', () => {
   it('is not made for a caller who has left: the card gets no power, and the slot is free for the next', async () => {
     const { slot, source, reader } = stand({ card: createEchoCard() })
     const place = await slot()
-    await expect(place.connect({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' })
+    await expect(place.connect({ signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'work/aborted',
+    })
     expect(reader.counters.messages.get('IccPowerOn') ?? 0).toBe(0)
     const connection = await place.connect()
     const answer = await connection.transaction(owner, (channel) => channel.transmit(shortEcho(1)))
@@ -163,7 +165,7 @@ describe('a transaction', () => {
       begun++
     }
     const left = connection.transaction(owner, work, { signal: AbortSignal.abort('enough') })
-    await expect(left).rejects.toMatchObject({ code: 'aborted', cause: 'enough' })
+    await expect(left).rejects.toMatchObject({ code: 'work/aborted', cause: 'enough' })
     await connection.close()
     await expect(connection.transaction(owner, work)).rejects.toMatchObject({
       code: 'card/gone',
@@ -229,13 +231,13 @@ describe('a transaction', () => {
     const connection = await (await slot()).connect()
     await connection.transaction(owner, async (channel) => {
       const gone = channel.transmit(shortEcho(1), { signal: AbortSignal.abort() })
-      await expect(gone).rejects.toMatchObject({ code: 'aborted' })
+      await expect(gone).rejects.toMatchObject({ code: 'work/aborted' })
       const leaves = new AbortController()
       const first = channel.transmit(shortEcho(2))
       const second = channel.transmit(shortEcho(3), { signal: leaves.signal })
       leaves.abort()
       expect(await first).toHaveLength(4)
-      await expect(second).rejects.toMatchObject({ code: 'aborted' })
+      await expect(second).rejects.toMatchObject({ code: 'work/aborted' })
     })
     expect(reader.counters.apdus).toBe(1)
     await source.close()
@@ -277,9 +279,9 @@ describe('a transaction', () => {
     })
     const last = connection.transaction({}, (channel) => channel.transmit(shortEcho(5)))
     waiting.abort()
-    await expect(queued).rejects.toMatchObject({ code: 'aborted' })
+    await expect(queued).rejects.toMatchObject({ code: 'work/aborted' })
     first.abort()
-    await expect(working).rejects.toMatchObject({ code: 'aborted' })
+    await expect(working).rejects.toMatchObject({ code: 'work/aborted' })
     expect(reader.counters.apdus).toBe(0)
     await clock.advance(1000)
     expect((await last).length).toBe(7)
@@ -315,7 +317,7 @@ it('a connect given up while another is under way leaves the card with one conne
   const stop = new AbortController()
   const first = place.connect({ signal: stop.signal })
   stop.abort()
-  await expect(first).rejects.toMatchObject({ code: 'aborted' })
+  await expect(first).rejects.toMatchObject({ code: 'work/aborted' })
   const second = place.connect()
   // The first one's power-on is over now, the second's is not.
   await clock.advance(1500)

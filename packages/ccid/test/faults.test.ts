@@ -1,4 +1,4 @@
-import { SmartcardError } from '@webtoki/apdu'
+import { WebtokiError } from '@webtoki/apdu'
 import { createEchoCard, type Fault, type FaultMoment, readerProfiles } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
@@ -60,7 +60,7 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
           channel.transmit(command, { timeoutMs: 3000 }),
         )
         const error: unknown = await inTime(clock, work).catch((reason: unknown) => reason)
-        expect(error).toBeInstanceOf(SmartcardError)
+        expect(error).toBeInstanceOf(WebtokiError)
         expect(error).toMatchObject({ code })
         expect(card.log.length).toBeLessThanOrEqual(1)
 
@@ -96,7 +96,7 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
       const connection = await place.connect()
       reader.faults.schedule({ kind, ends: 'once' })
       const work = connection.transaction(owner, (channel) => channel.transmit(command, { timeoutMs: 3000 }))
-      await expect(inTime(clock, work), kind).rejects.toBeInstanceOf(SmartcardError)
+      await expect(inTime(clock, work), kind).rejects.toBeInstanceOf(WebtokiError)
       await inTime(clock, connection.close())
       const again = await inTime(clock, place.connect())
       const second = again.transaction(owner, (channel) => channel.transmit(command))

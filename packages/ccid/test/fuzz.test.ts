@@ -3,12 +3,12 @@
  * hangs, grows without bound or fails with an error that is none of ours; no command is executed twice; and afterwards a
  * healthy reader and card work. WEBTOKI_FUZZ=10 runs ten times as many, WEBTOKI_SEED sets another seed.
  */
-import { CardGarbledError, ReaderGoneError, SmartcardError, TransferError } from '@webtoki/apdu'
+import type { Clock } from '@webtoki/device'
+import { CardGarbledError, ReaderGoneError, WebtokiError, TransferError } from '@webtoki/apdu'
 import { readerProfiles, VirtualCcidReader } from '@webtoki/simulator'
 import fc from 'fast-check'
 import { Subject } from 'rxjs'
 import { afterAll, beforeAll, describe, it } from 'vitest'
-import type { Clock } from '../src/clock.ts'
 import { type CcidDescriptor, decodeCcidDescriptor, findCcidInterfaces } from '../src/descriptors.ts'
 import { decodeAnswer, decodeNotice } from '../src/messages.ts'
 import type { CcidPipe, PipeEnd } from '../src/pipe.ts'
@@ -264,8 +264,8 @@ function must(isSo: boolean, what: string): asserts isSo {
   if (!isSo) throw new Error(what)
 }
 
-function mustBeOurs(reason: unknown): asserts reason is SmartcardError {
-  if (!(reason instanceof SmartcardError)) throw reason
+function mustBeOurs(reason: unknown): asserts reason is WebtokiError {
+  if (!(reason instanceof WebtokiError)) throw reason
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

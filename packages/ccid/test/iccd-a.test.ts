@@ -1,6 +1,6 @@
 /** Tokens on the control pipe: ICCD version A, and version B at character level. */
 import { createHash, verify, X509Certificate } from 'node:crypto'
-import { exchange, type SmartcardError, TransferError } from '@webtoki/apdu'
+import { exchange, type WebtokiError, TransferError } from '@webtoki/apdu'
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -123,8 +123,8 @@ describe.each(Object.entries(makes))('%s', (_, make) => {
       const connection = await inTime(clock, place.connect())
       const options = { timeoutMs: 2000, maxWaitMs: 4000 }
       const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505'), options))
-      const error = await inTime(clock, work).catch((reason: SmartcardError) => reason)
-      expect((error as SmartcardError).code).toMatch(
+      const error = await inTime(clock, work).catch((reason: WebtokiError) => reason)
+      expect((error as WebtokiError).code).toMatch(
         /^(card\/(mute|gone|too-slow)|wire\/malformed|reader\/timeout)$/,
       )
       delete t0.breaksBy
@@ -140,7 +140,7 @@ describe.each(Object.entries(makes))('%s', (_, make) => {
     const { slot, source, clock, token, bus } = put(make, createEchoCard(), { breaksBy: 'null-for-ever' })
     const connection = await inTime(clock, (await slot()).connect())
     const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505')))
-    const told = work.catch((error: SmartcardError) => error.code)
+    const told = work.catch((error: WebtokiError) => error.code)
     bus.unplug(token)
     expect(await inTime(clock, told)).toMatch(/^(reader|card)\/gone$/)
     await source.close()

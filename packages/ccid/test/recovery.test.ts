@@ -5,7 +5,7 @@
  * The whole matrix is run with WEBTOKI_LONG=1. Else each row (a reader, a fault, an end) is struck at a few of its
  * messages, which are taken in turn: the next row begins where the one before left off, so that all are struck by many.
  */
-import { ReaderGoneError, SmartcardError } from '@webtoki/apdu'
+import { ReaderGoneError, WebtokiError } from '@webtoki/apdu'
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
 import {
   createPivCard,
@@ -225,7 +225,7 @@ describe.each(Object.entries(readers))('a reader that takes %s', (_, { profile, 
     }
     const outcome = await inTime(made.clock, scenario(made)).catch((error: unknown) => error)
     const what = `${fault.kind} ${fault.ends} at message ${skip} (${struck.join(', ')}): ${String(outcome)}`
-    if (outcome instanceof Error) expect(outcome, what).toBeInstanceOf(SmartcardError)
+    if (outcome instanceof Error) expect(outcome, what).toBeInstanceOf(WebtokiError)
     else expect(outcome, what).toEqual(exact)
     // A PIN is not sent again, not even to a reader that says it was busy: all before it was executed, and nothing else.
     const isPinRefused = busy.has(fault.kind) && card.log.length === beforeVerify

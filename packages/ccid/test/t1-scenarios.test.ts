@@ -843,7 +843,7 @@ describe('ISO/IEC 7816-3, Annex A', () => {
     const caller = new AbortController()
     const work = made.transport.transmit(fromHex('010203040506'), { signal: caller.signal })
     caller.abort()
-    await expect(work).rejects.toMatchObject({ code: 'aborted' })
+    await expect(work).rejects.toMatchObject({ code: 'work/aborted' })
     await run(made, '0708', 'f3f4')
     expect(made.rest).toEqual([])
   })

@@ -1,5 +1,5 @@
 /** The command `webtoki`: finds the command, runs it, and turns errors into one sentence and an exit code. */
-import { isSmartcardError } from '@webtoki/apdu'
+import { isWebtokiError } from '@webtoki/apdu'
 import { readerProfiles } from '@webtoki/simulator'
 import { UsageError } from './arguments.ts'
 import { SIMULATED_PIN } from './connect.ts'
@@ -88,7 +88,7 @@ export async function main(args: readonly string[]): Promise<number> {
       process.stderr.write(`webtoki: ${error.message}\n`)
       return 2
     }
-    if (isSmartcardError(error) || isFileError(error)) {
+    if (isWebtokiError(error) || isFileError(error)) {
       process.stderr.write(`webtoki: ${describe(error)}\n`)
       return 1
     }

@@ -1,7 +1,14 @@
 /** The one error that leaves this room: a return value of PKCS#11, with what caused it. */
-import { isSmartcardError, SmartcardError } from '@webtoki/apdu'
+import { isWebtokiError, WebtokiError } from '@webtoki/apdu'
 import type { OperationType } from './operation-rules.ts'
 import { CKR, ckrName } from './constants.ts'
+
+type Kebab<Name extends string> = Name extends `${infer Head}_${infer Rest}`
+  ? `${Lowercase<Head>}-${Kebab<Rest>}`
+  : Lowercase<Name>
+
+/** `CryptokiError`'s codes: 'cryptoki/pin-incorrect' for CKR_PIN_INCORRECT. */
+export type CryptokiErrorCode = `cryptoki/${Kebab<keyof typeof CKR>}`
 
 /** What a person can do about it, or what it means. Not every code has a sentence of its own. */
 const sentences: ReadonlyMap<number, string> = /* @__PURE__ */ new Map([
@@ -46,8 +53,8 @@ export interface CryptokiErrorOptions extends ErrorOptions {
 }
 
 /** `rv` is the return value, `rvName` its name; `cause` says what the card, the reader or the caller did. */
-export class CryptokiError extends SmartcardError {
-  readonly code = 'cryptoki'
+export class CryptokiError extends WebtokiError {
+  readonly code: CryptokiErrorCode
   readonly rv: CKR
   readonly rvName: string
   /** With CKR_OPERATION_ACTIVE: the operations that are active. */
@@ -58,12 +65,20 @@ export class CryptokiError extends SmartcardError {
     super(sentence === undefined ? `${ckrName(rv)}.` : `${ckrName(rv)}: ${sentence}.`, rest)
     this.rv = rv
     this.rvName = ckrName(rv)
+    this.code = codeOf(this.rvName)
     if (active !== undefined) this.active = Object.freeze([...active])
   }
+  override get name(): 'CryptokiError' {
+    return 'CryptokiError'
+  }
+}
+
+function codeOf(rvName: string): CryptokiErrorCode {
+  return `cryptoki/${rvName.slice('CKR_'.length).toLowerCase().replaceAll('_', '-')}` as CryptokiErrorCode
 }
 
 /** Whether it is one of ours, of whichever copy of this package; with a return value: whether it is that one. */
 export function isCryptokiError(error: unknown, rv?: CKR): error is CryptokiError {
-  if (!isSmartcardError(error) || error.code !== 'cryptoki') return false
+  if (!isWebtokiError(error) || !error.code.startsWith('cryptoki/')) return false
   return rv === undefined || (error as CryptokiError).rv === rv
 }

@@ -2,7 +2,7 @@
 import {
   type CardConnection,
   CardGoneError,
-  isSmartcardError,
+  isWebtokiError,
   type PinReference,
   type TransmitOptions,
 } from '@webtoki/apdu'
@@ -127,7 +127,7 @@ export class InsertedCard implements ContextCard {
   /** Every error that leaves towards the application passes here. */
   translate(error: unknown): CryptokiError {
     // The token noticed that another card lies there, which its reader did not: that one is left without power.
-    if (isSmartcardError(error, 'card/gone') && this.#ended === undefined) {
+    if (isWebtokiError(error, 'card/gone') && this.#ended === undefined) {
       this.#end(error)
       void this.close()
     }

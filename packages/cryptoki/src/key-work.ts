@@ -3,7 +3,7 @@ import {
   AbortedError,
   type CardChannel,
   concatBytes,
-  isSmartcardError,
+  isWebtokiError,
   SW,
   TouchMissedError,
   type TransmitOptions,
@@ -290,7 +290,7 @@ function watchTouch({ touch }: KeyAccess, now: () => number, progress: Progress)
 
 /** A status word is judged with the command that it answers: this one, to the use of a private key, is about access to it. */
 function isRefusal(error: unknown): boolean {
-  return isSmartcardError(error, 'card/status') && error.sw === SW.SECURITY_STATUS_NOT_SATISFIED
+  return isWebtokiError(error, 'card/status') && error.sw === SW.SECURITY_STATUS_NOT_SATISFIED
 }
 
 function loginOptions(progress: Progress): TokenLoginOptions {

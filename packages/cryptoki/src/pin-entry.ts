@@ -2,7 +2,7 @@
 import {
   type CardChannel,
   type CardConnection,
-  isSmartcardError,
+  isWebtokiError,
   PinBlockedError,
   type PinReference,
   type TransmitOptions,
@@ -68,7 +68,7 @@ export class PinEntry {
       try {
         return await this.#verifiedOnPad(request, triesLeft, work)
       } catch (error) {
-        if (!isSmartcardError(error, 'card/pin-pad-refused')) throw error
+        if (!isWebtokiError(error, 'card/pin-pad-refused')) throw error
         // Nobody has typed, and the card has got nothing: the same login goes on in the page.
         this.#pad.refused()
       }
@@ -129,7 +129,7 @@ export class PinEntry {
       await verify
       this.#attempt = 1
     } catch (error) {
-      if (isSmartcardError(error, 'card/pin-wrong')) this.#attempt++
+      if (isWebtokiError(error, 'card/pin-wrong')) this.#attempt++
       throw error
     }
   }

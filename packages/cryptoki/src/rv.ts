@@ -1,5 +1,5 @@
 /** The border above: every error of cards and readers becomes a return value of PKCS#11, with the error as its cause. */
-import { type AnyCardError, type AnyReaderError, isSmartcardError, SW } from '@webtoki/apdu'
+import { type AnyCardError, type AnyReaderError, isWebtokiError, SW } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
 
@@ -24,7 +24,7 @@ const returnValues: Readonly<Record<Code, CKR>> = {
   'card/pin-pad-refused': CKR.DEVICE_ERROR,
   'card/not-supported': CKR.FUNCTION_NOT_SUPPORTED,
   'card/transaction': CKR.FUNCTION_FAILED,
-  aborted: CKR.FUNCTION_CANCELED,
+  'work/aborted': CKR.FUNCTION_CANCELED,
   'reader/protected-class': CKR.TOKEN_NOT_PRESENT,
   'reader/in-use': CKR.TOKEN_NOT_PRESENT,
   'reader/not-granted': CKR.TOKEN_NOT_PRESENT,
@@ -41,7 +41,7 @@ const returnValues: Readonly<Record<Code, CKR>> = {
  */
 export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'session'): CryptokiError {
   if (isCryptokiError(error)) return error
-  if (isSmartcardError(error, 'card/gone')) {
+  if (isWebtokiError(error, 'card/gone')) {
     if (asked === 'slot') {
       const detail = error.why === 'closed' ? 'the card was given back meanwhile; try again' : undefined
       return new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause: error, ...(detail && { detail }) })
@@ -50,15 +50,15 @@ export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'ses
     // A card that was reset is there, and has forgotten everything.
     return new CryptokiError(error.why === 'reset' ? CKR.DEVICE_ERROR : CKR.DEVICE_REMOVED, { cause: error })
   }
-  if (isSmartcardError(error, 'card/status'))
+  if (isWebtokiError(error, 'card/status'))
     return new CryptokiError(fromStatus(error.command, error.sw), { cause: error })
   // What a caller's own stream or PIN source throws is no PKCS#11 matter; it stands in the cause.
-  if (!isSmartcardError(error))
+  if (!isWebtokiError(error))
     return new CryptokiError(CKR.FUNCTION_FAILED, { cause: error, detail: wordsOf(error) })
   const rv = (returnValues as Readonly<Record<string, CKR>>)[error.code] ?? CKR.GENERAL_ERROR
   const fitting = asked === 'session' && rv === CKR.TOKEN_NOT_PRESENT ? CKR.DEVICE_ERROR : rv
   // An abort tells the caller's own reason, which no sentence of ours could.
-  if (error.code === 'aborted') return new CryptokiError(fitting, { cause: error })
+  if (error.code === 'work/aborted') return new CryptokiError(fitting, { cause: error })
   return new CryptokiError(fitting, { cause: error, detail: withoutStop(error.message) })
 }
 

@@ -2,7 +2,7 @@
 import {
   type CardConnection,
   type CardSlot,
-  isSmartcardError,
+  isWebtokiError,
   NotSupportedError,
   type Presence,
   sealed,
@@ -120,7 +120,7 @@ export class CardPlace {
       try {
         tokens = [...(await driver.open(connection)), ...tokens]
       } catch (error) {
-        if (!isSmartcardError(error, 'card/status', 'wire/malformed')) throw error
+        if (!isWebtokiError(error, 'card/status', 'wire/malformed')) throw error
         failed ??= { error }
       }
     }

@@ -2,7 +2,7 @@
 import {
   AbortedError,
   type AbortSignalLike,
-  isSmartcardError,
+  isWebtokiError,
   type PinReference,
   type TransmitOptions,
 } from '@webtoki/apdu'
@@ -204,7 +204,7 @@ export class TokenContext implements HandleScope {
   /** The use of a key failed. A card that said "not logged in" there, or blocked the PIN, has lost the login of all. */
   keyFailed(error: unknown): void {
     const isLost = isCryptokiError(error, CKR.USER_NOT_LOGGED_IN)
-    if ((isLost && this.user === CKU.USER && !this.isVerified) || isSmartcardError(error, 'card/pin-blocked'))
+    if ((isLost && this.user === CKU.USER && !this.isVerified) || isWebtokiError(error, 'card/pin-blocked'))
       this.forgetLogin()
   }
 
@@ -266,7 +266,7 @@ export class TokenContext implements HandleScope {
       try {
         attributes = await this.#fitting(source, template, showPrivate, options)
       } catch (error) {
-        const isObjects = isSmartcardError(error, 'card/status', 'wire/malformed')
+        const isObjects = isWebtokiError(error, 'card/status', 'wire/malformed')
         if (!isObjects || template[CKA.ID] !== undefined) throw error
         failed ??= { error }
         onUnreadable?.(this.translate(error))

@@ -221,7 +221,7 @@ describe('a PIN entry after which the card may have seen the PIN', () => {
       () => 'right',
       ({ code }: { code: unknown }) => code,
     )
-    expect(['right', 'cryptoki']).toContain(outcome)
+    expect(outcome).toMatch(/^(right|cryptoki\/.+)$/)
     expect(verifies(made.card)).toBeLessThanOrEqual(1)
     expect(made.requests).toEqual([])
     expect(made.secures()).toBe(1)

@@ -7,7 +7,7 @@ import {
   encodeTlv,
   expectOk,
   fromHex,
-  isSmartcardError,
+  isWebtokiError,
   PinReference,
   toHex,
   type TransmitOptions,
@@ -109,7 +109,7 @@ export function badgeDriver(): TokenDriver {
       await applet.transaction(async (channel) => applet.remember(await applet.fingerprint(channel)))
     } catch (error) {
       // Another card. All else, such as one that was taken out, is an error.
-      if (isSmartcardError(error, 'card/status')) return []
+      if (isWebtokiError(error, 'card/status')) return []
       throw error
     }
     const key = privateKey(applet)

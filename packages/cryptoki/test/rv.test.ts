@@ -9,7 +9,7 @@ import {
   PinPadCancelledError,
   PinPadTimeoutError,
   ReaderInUseError,
-  SmartcardError,
+  WebtokiError,
   StatusError,
   TouchMissedError,
 } from '@webtoki/apdu'
@@ -17,8 +17,11 @@ import { CKR } from '@webtoki/cryptoki'
 import { describe, expect, it, vi } from 'vitest'
 import { toCryptokiError } from '../src/rv.ts'
 
-class PinFormat extends SmartcardError {
+class PinFormat extends WebtokiError {
   readonly code = 'card/pin-format'
+  override get name(): string {
+    return 'PinFormat'
+  }
 }
 
 describe('to a session', () => {

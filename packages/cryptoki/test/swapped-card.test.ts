@@ -225,7 +225,9 @@ describe('a reader that can vouch for its card pays nothing:', () => {
   it('a new card without power ends the session, and gets nothing', async () => {
     const made = await stand(leavingOff, { other: { isDefaultSelected: true } })
     const session = await made.slot.openSession({ pin: meanwhile(() => made.reader.insert(made.other)) })
-    await expect(session.login(CKU.USER)).rejects.toMatchObject({ code: 'cryptoki' })
+    await expect(session.login(CKU.USER)).rejects.toMatchObject({
+      code: expect.stringMatching(/^cryptoki\//),
+    })
     expect([pinsAt(made.card), pinsAt(made.other)]).toEqual([0, 0])
   })
 })

@@ -1,9 +1,9 @@
 /** Signature algorithms as CMS names them: RFC 5652, RFC 5754, RFC 4056. */
+import { objectIdentifier, sequenceOf } from '@webtoki/crypto'
 import { Integer, Null } from 'asn1js'
 import { copyOf } from '@webtoki/apdu/bytes'
 import { AlgorithmIdentifier, RSASSAPSSParams } from 'pkijs'
 import { readSignatureScheme, type SignatureAlgorithm, type SignatureScheme } from '@webtoki/trust'
-import { objectIdentifier, sequenceOf } from '@webtoki/trust/der'
 import { DocumentError } from './errors.ts'
 import type { HashName } from './digest.ts'
 

@@ -2,8 +2,8 @@
  * The parts of a SignedData that signatures are verified by: RFC 5652, 3 and 5.1, in BER (X.690, 8.1). Revocation lists,
  * unsigned attributes and content are stepped over, so that their size costs nothing.
  */
+import { objectIdentifier, Tag } from '@webtoki/crypto'
 import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
-import { objectIdentifier, Tag } from '@webtoki/trust/der'
 import { DocumentError } from './errors.ts'
 import { oids } from './oids.ts'
 

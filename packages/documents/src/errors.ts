@@ -1,4 +1,5 @@
 /** What can go wrong with a document and its signature. */
+import { WebtokiError } from '@webtoki/apdu/errors'
 
 /** One word for each. */
 export type DocumentReason =
@@ -28,15 +29,16 @@ const sentences: Readonly<Record<DocumentReason, string>> = {
 }
 
 /** `reason` is for programs. */
-export class DocumentError extends Error {
-  readonly code = 'documents/failed'
+export class DocumentError extends WebtokiError {
+  readonly code: `documents/${DocumentReason}`
   readonly reason: DocumentReason
   constructor(reason: DocumentReason, options?: ErrorOptions) {
     super(sentences[reason], options)
+    this.code = `documents/${reason}`
     this.reason = reason
   }
 
-  override get name(): string {
+  override get name(): 'DocumentError' {
     return 'DocumentError'
   }
 }

@@ -4,7 +4,7 @@ export type { BlobLike, DocumentData, ReadOptions, ReadProgress, StreamLike } fr
 export { type DigestElsewhere, digestDocument, type HashName } from './digest.ts'
 export { DocumentError, type DocumentReason } from './errors.ts'
 export { signDetached, type SignDetachedOptions } from './sign-detached.ts'
-export { type CertificateUse as SigningUse, CertificateUseError } from '@webtoki/trust/certificate-use'
+export { type CertificateUse as SigningUse, CertificateUseError } from '@webtoki/crypto'
 export { trustedBy } from './trusted-by.ts'
 export {
   type FoundSigner,

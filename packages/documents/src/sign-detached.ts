@@ -1,4 +1,5 @@
 /** Detached CMS signatures: RFC 5652, with the signed attributes of CAdES-B-B (ETSI EN 319 122-1, 5.1 and 5.2). */
+import { requireCertificateUse } from '@webtoki/crypto'
 import {
   fromBER,
   Constructed,
@@ -22,7 +23,6 @@ import {
 } from 'pkijs'
 import { copyOf, viewOf } from '@webtoki/apdu/bytes'
 import type { Signer, SignSignal } from '@webtoki/trust'
-import { requireCertificateUse } from '@webtoki/trust/certificate-use'
 import { digestIdentifier, hashOf, signatureIdentifier, unsignedInteger } from './algorithms.ts'
 import { documentAtCall, type DocumentData, type ReadOptions } from './data.ts'
 import { type DigestElsewhere, digestsOf, hash } from './digest.ts'

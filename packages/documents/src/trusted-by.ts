@@ -1,6 +1,6 @@
 /** The usual answer to whom one trusts: a list of issuers. */
+import { issuerUse } from '@webtoki/crypto'
 import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
-import { issuerUse } from '@webtoki/trust/certificate-use'
 import { PathMemory, verifyPath } from '@webtoki/trust/path'
 import { DocumentError } from './errors.ts'
 

@@ -1,10 +1,21 @@
 /** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
-import { type ByteSource, copyOf, equalBytes, isByteSource, viewOf } from '@webtoki/apdu/bytes'
+import {
+  certificateUse,
+  type CertificateUse,
+  type DerElement,
+  type Name,
+  objectIdentifier,
+  onlyElement,
+  type ReadCertificate,
+  readName,
+  readTime,
+  sequenceOf,
+  Tag,
+} from '@webtoki/crypto'
+import { keyOf, type ByteSource, copyOf, equalBytes, isByteSource, viewOf } from '@webtoki/apdu/bytes'
 import { Pace } from '@webtoki/apdu/pace'
-import { keyOf, type Name, readName, readTime, type SignatureScheme, SignatureVerifier } from '@webtoki/trust'
-import { type CertificateUse, certificateUse } from '@webtoki/trust/certificate-use'
-import { type DerElement, objectIdentifier, onlyElement, sequenceOf, Tag } from '@webtoki/trust/der'
-import { PathMemory, type ReadCertificate } from '@webtoki/trust/path'
+import { type SignatureScheme, SignatureVerifier } from '@webtoki/trust'
+import { PathMemory } from '@webtoki/trust/path'
 import { foundAlgorithm, foundHash } from './algorithms.ts'
 import { readSignedData, type SignedAttributes, type SignedDataParts, type SignerParts } from './cms.ts'
 import { documentAtCall, type DocumentData, type ReadOptions } from './data.ts'

@@ -117,7 +117,7 @@ describe('a digest made elsewhere counts only if it is one', () => {
       let asked = 0
       const counting = { ...signer, sign: (bytes: Uint8Array) => (asked++, signer.sign(bytes)) }
       await expect(signDetached(counting, letter, { digest: digestOf(answer) })).rejects.toMatchObject({
-        code: 'documents/failed',
+        code: 'documents/unreadable',
         reason: 'unreadable',
       })
       expect(asked).toBe(0)
@@ -138,7 +138,7 @@ describe('a digest made elsewhere counts only if it is one', () => {
         ),
       )
       const outcome = verifyDetached(empty, letter, { trust: notChecked, digest: digestOf(answer) })
-      await expect(outcome).rejects.toMatchObject({ code: 'documents/failed', reason: 'unreadable' })
+      await expect(outcome).rejects.toMatchObject({ code: 'documents/unreadable', reason: 'unreadable' })
     },
   )
 })

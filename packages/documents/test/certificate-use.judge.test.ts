@@ -1,10 +1,10 @@
 /** What certificates may sign documents, and what issuers may issue such: one verdict for who signs and who verifies. */
+import { CertificateUseError } from '@webtoki/crypto'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type SigningUse, notChecked, signDetached, trustedBy, verifyDetached } from '@webtoki/documents'
-import { CertificateUseError } from '@webtoki/trust/certificate-use'
 import fc from 'fast-check'
 import { Extension } from 'pkijs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -180,7 +180,7 @@ describe('whatever signDetached signs', () => {
           expect({ valid, use: signers[0]?.use }).toEqual({ valid: true, use: 'fitting' })
         } else {
           counts.refused++
-          expect(signature).toMatchObject({ code: 'trust/certificate-use', purpose: 'signing' })
+          expect(signature).toMatchObject({ code: 'certificate/wrong-use', purpose: 'signing' })
         }
       }),
       { numRuns: 200 },

@@ -1,4 +1,5 @@
 /** Why a certificate is not trusted. */
+import { WebtokiError } from '@webtoki/apdu/errors'
 
 /** One word for each reason. */
 export type PathReason =
@@ -38,15 +39,16 @@ const sentences: Readonly<Record<PathReason, string>> = {
 }
 
 /** A path was refused; `reason` says why. */
-export class PathError extends Error {
-  readonly code = 'trust/path'
+export class PathError extends WebtokiError {
+  readonly code: `trust/${PathReason}`
   readonly reason: PathReason
   constructor(reason: PathReason, options?: ErrorOptions) {
     super(sentences[reason], options)
+    this.code = `trust/${reason}`
     this.reason = reason
   }
 
-  override get name(): string {
+  override get name(): 'PathError' {
     return 'PathError'
   }
 }

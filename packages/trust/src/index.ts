@@ -1,8 +1,4 @@
 /** The signer port, what login and documents ask of a key wherever it lives; strict reading of times, keys and signatures. */
-export { keyOf } from './bytes.ts'
-export { ecdsaNumbers } from './der.ts'
-export { type Name, readName } from './name.ts'
-export { readTime } from './time.ts'
 export { type CurveName, type PublicKey, readPublicKey } from './public-key.ts'
 export { readSignatureScheme, type SignatureScheme, SignatureVerifier } from './signature.ts'
 export {

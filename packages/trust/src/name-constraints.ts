@@ -1,6 +1,15 @@
 /** Name constraints: RFC 5280, 4.2.1.10 and 6.1.3 (b) and (c), whether or not the extension is marked critical. */
-import { type DerElement, elementsOf, sequenceOf } from './der.ts'
-import { asciiOf, type GeneralName, generalName, type Name, NameType, readName } from './name.ts'
+import {
+  asciiOf,
+  type DerElement,
+  elementsOf,
+  generalName,
+  type GeneralName,
+  type Name,
+  NameType,
+  readName,
+  sequenceOf,
+} from '@webtoki/crypto'
 
 /** PKCS#9's, in subjects. */
 const EMAIL_ADDRESS = '1.2.840.113549.1.9.1'

@@ -1,9 +1,7 @@
 /** Certificate paths: RFC 5280, clause 6.1, without revocation and without a set of policies that the user wants. */
-import { type ByteSource, copyOf, viewOf } from '@webtoki/apdu/bytes'
-import { keyOf } from './bytes.ts'
-import { readBasicConstraints, readCertificate, type ReadCertificate } from './certificate.ts'
+import { readBasicConstraints, readCertificate, type ReadCertificate, readKeyUsage } from '@webtoki/crypto'
+import { keyOf, type ByteSource, copyOf, viewOf } from '@webtoki/apdu/bytes'
 import { PathError } from './errors.ts'
-import { readKeyUsage } from './extensions.ts'
 import {
   areWithin,
   type ConstrainedNames,
@@ -15,8 +13,6 @@ import { policiesHold, policyExtensions } from './policies.ts'
 import { readPublicKey } from './public-key.ts'
 import { readSignatureScheme, SignatureVerifier } from './signature.ts'
 
-export { readCertificate, type ReadCertificate } from './certificate.ts'
-export type { Extensions, ReadExtension } from './extensions.ts'
 export { PathError, type PathReason } from './errors.ts'
 
 /** What a path is checked against. */
@@ -94,7 +90,7 @@ export class PathMemory {
       this.#signatures = new Map()
       this.#verifier = new SignatureVerifier()
     }
-    const known = knownOf(readCertificate(der))
+    const known = knownOf(orMalformed(() => readCertificate(der)))
     this.#certificates.set(key, known)
     return known
   }

@@ -3,8 +3,15 @@
  * acceptable to the user. Whether any policy is left hangs on the lowest level of the tree only, and nodes of one policy
  * on one level have the same future: the level is a Map, which cannot grow as the tree does (CVE-2023-0464).
  */
-import { readCount, type ReadCertificate } from './certificate.ts'
-import { type DerElement, elementsOf, objectIdentifier, sequenceOf, Tag } from './der.ts'
+import {
+  type DerElement,
+  elementsOf,
+  objectIdentifier,
+  type ReadCertificate,
+  readCount,
+  sequenceOf,
+  Tag,
+} from '@webtoki/crypto'
 
 const POLICIES = '2.5.29.32'
 const POLICY_MAPPINGS = '2.5.29.33'

@@ -1,5 +1,12 @@
 /** Which public keys count: RFC 3279, 2.3.1; RFC 4055, 1.2; RFC 5480, 2; FIPS 186-5, 5.1 and appendix A.1.1. */
-import { type DerElement, objectIdentifier, positiveInteger, sequenceOf, Tag, wholeBytes } from './der.ts'
+import {
+  type DerElement,
+  objectIdentifier,
+  positiveInteger,
+  sequenceOf,
+  Tag,
+  wholeBytes,
+} from '@webtoki/crypto'
 import { PathError } from './errors.ts'
 
 /** A curve of NIST, as WebCrypto names it. */

@@ -1,6 +1,4 @@
 /** Signatures verified by the platform's WebCrypto, and only under keys that count: RFC 5758, 3.2; RFC 4055, 3 and 5. */
-import { copyOf } from '@webtoki/apdu/bytes'
-import { keyOf } from './bytes.ts'
 import {
   type DerElement,
   ecdsaNumbers,
@@ -9,7 +7,8 @@ import {
   positiveInteger,
   sequenceOf,
   Tag,
-} from './der.ts'
+} from '@webtoki/crypto'
+import { keyOf, copyOf } from '@webtoki/apdu/bytes'
 import { type CurveName, type PublicKey, readPublicKey } from './public-key.ts'
 
 /** What a signature was made with. */

@@ -1,12 +1,12 @@
-import { execFileSync } from 'node:child_process'
 import {
   type CertificatePurpose,
-  type CertificateUse,
   certificateUse,
+  type CertificateUse,
   CertificateUseError,
   issuerUse,
   requireCertificateUse,
-} from '@webtoki/trust/certificate-use'
+} from '@webtoki/crypto'
+import { execFileSync } from 'node:child_process'
 import { Integer } from 'asn1js'
 import fc from 'fast-check'
 import { Extension } from 'pkijs'
@@ -231,7 +231,7 @@ describe('a certificate', () => {
     }
     expect(await meant(forPurposes('pivCard'), 'signing')).toMatchObject({
       name: 'CertificateUseError',
-      code: 'trust/certificate-use',
+      code: 'certificate/wrong-use',
       purpose: 'signing',
       reason: EKU,
       message: expect.stringMatching(

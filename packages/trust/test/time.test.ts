@@ -1,4 +1,4 @@
-import { readTime } from '@webtoki/trust'
+import { readTime } from '@webtoki/crypto'
 import { PathError, verifyPath } from '@webtoki/trust/path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { der, type Issued, issue, reissue, text } from './pki.ts'

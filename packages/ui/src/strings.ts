@@ -124,7 +124,7 @@ export const english: Strings = {
     CKR_SIGNATURE_INVALID: 'The signature is not valid.',
     CKR_SIGNATURE_LEN_RANGE: 'The signature is not valid.',
     CKR_KEY_FUNCTION_NOT_PERMITTED: 'That key is not meant for this. Choose another certificate.',
-    'trust/certificate-use': 'This certificate is not meant for that. Choose another one.',
+    'certificate/wrong-use': 'This certificate is not meant for that. Choose another one.',
     'card/touch-missed':
       'The card did not use your key. It was probably not touched in time: try again and touch it when it blinks.',
     'card/pin-format':

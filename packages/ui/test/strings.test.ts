@@ -37,7 +37,7 @@ describe('a site’s own sentences', () => {
 describe('an error is explained', () => {
   it('by what to do, if a certificate is not meant for what a person wants', () => {
     const refused = new CertificateUseError('signing', 'wrong-extended-key-usage', 'it is for clients')
-    expect(explain(refused)).toBe(english.errors['trust/certificate-use'])
+    expect(explain(refused)).toBe(english.errors['certificate/wrong-use'])
     const kept = Object.assign(new Error('1'), { rvName: 'CKR_KEY_FUNCTION_NOT_PERMITTED' })
     expect(explain(kept)).toBe(english.errors['CKR_KEY_FUNCTION_NOT_PERMITTED'])
   })

@@ -1,7 +1,7 @@
 /** A certificate on a card, told so that a person can choose. */
+import { certificateUse } from '@webtoki/crypto'
 import { sealed } from '@webtoki/apdu'
 import { CKA, type CkObject, decodeX509, type Slot } from '@webtoki/cryptoki'
-import { certificateUse } from '@webtoki/trust/certificate-use'
 
 /** What a person uses a key for. */
 export const CertificatePurpose = { login: 'login', signing: 'signing' } as const
@@ -27,7 +27,7 @@ export interface CardCertificate {
 
 /**
  * What a certificate and its key are offered for: what the server and verifiers take (the one table of
- * `@webtoki/trust/certificate-use`), with a key that signs and that the card keeps behind a PIN. One that signs for any
+ * `@webtoki/crypto`), with a key that signs and that the card keeps behind a PIN. One that signs for any
  * program without asking, such as PIV's 9E, says that the card is there, and nothing of the person.
  */
 export function purposesOf(der: Uint8Array, key: CkObject): readonly CertificatePurpose[] {

@@ -1,6 +1,7 @@
 /** Everything that a page needs to let people use their card, in the order in which they use it. */
 // Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
 /// <reference types="w3c-web-usb" preserve="true" />
+import { requireCertificateUse } from '@webtoki/crypto'
 import { equalBytes, type Presence, type SlotSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import { type CcidSlotSource, ccidSlots, type ReaderProblem } from '@webtoki/ccid'
@@ -23,7 +24,6 @@ import {
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createLoginToken } from '@webtoki/login/browser'
-import { requireCertificateUse } from '@webtoki/trust/certificate-use'
 import type { Signer } from '@webtoki/trust'
 import { cardSigner } from '@webtoki/webcrypto'
 import { firstValueFrom, type Observable, of, Subject } from 'rxjs'

@@ -1,4 +1,5 @@
 /** What the keys of a card are offered for, what is signed with them, and what is refused before anybody is asked. */
+import { CertificateUseError } from '@webtoki/crypto'
 import { webcrypto } from 'node:crypto'
 import { CKR, type PinRequest } from '@webtoki/cryptoki'
 import {
@@ -16,7 +17,6 @@ import {
 import fc from 'fast-check'
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type CardCertificate, Webtoki } from 'webtoki'
-import { CertificateUseError } from '@webtoki/trust/certificate-use'
 import { signDocument, trustedBy, verifyDetached } from 'webtoki/documents'
 import { type Issued, type IssueOptions, issue } from '../../trust/test/pki.ts'
 import { qcStatements, qcTypes } from '../../trust/test/qc-statements.ts'
@@ -120,7 +120,7 @@ describe('the card authentication key of a PIV card (9E), which signs without a 
         purposes: ['login', 'signing'],
       }
       const refused = options.extendedKeyUsage
-        ? { code: 'trust/certificate-use', reason: 'wrong-extended-key-usage' }
+        ? { code: 'certificate/wrong-use', reason: 'wrong-extended-key-usage' }
         : { rv: CKR.KEY_FUNCTION_NOT_PERMITTED }
       await expect(signDocument(webtoki, unread, { certificate: forged })).rejects.toMatchObject(refused)
       await expect(webtoki.login(nonce, { certificate: forged })).rejects.toMatchObject(refused)
@@ -136,7 +136,7 @@ describe('a certificate that was chosen for another use', () => {
     const refused = signDocument(webtoki, unread, { certificate: certificate as CardCertificate })
     await expect(refused).rejects.toBeInstanceOf(CertificateUseError)
     await expect(refused).rejects.toMatchObject({
-      code: 'trust/certificate-use',
+      code: 'certificate/wrong-use',
       purpose: 'signing',
       reason: 'wrong-extended-key-usage',
       message: expect.stringContaining('clientAuth') as string,
@@ -149,7 +149,7 @@ describe('a certificate that was chosen for another use', () => {
     const [certificate] = await webtoki.certificates('signing')
     await expect(webtoki.login(nonce, { certificate: certificate as CardCertificate })).rejects.toMatchObject(
       {
-        code: 'trust/certificate-use',
+        code: 'certificate/wrong-use',
         purpose: 'login',
         message: expect.stringContaining('emailProtection') as string,
       },

@@ -8,7 +8,7 @@ import {
   fromHex,
   inflate,
   type PinTemplate,
-  SmartcardError,
+  WebtokiError,
   toHex,
 } from '../../src/index.ts'
 import {
@@ -181,7 +181,7 @@ describe('PIV objects', () => {
             async () => decodeDiscovery(bytes),
           ]) {
             await work().catch((error: unknown) => {
-              if (!(error instanceof SmartcardError)) throw error
+              if (!(error instanceof WebtokiError)) throw error
             })
           }
         },
@@ -213,7 +213,7 @@ describe('PIV objects', () => {
               await work(bytes)
               outcomes.read++
             } catch (error) {
-              expect(error).toBeInstanceOf(SmartcardError)
+              expect(error).toBeInstanceOf(WebtokiError)
               outcomes.refused++
             }
           }
@@ -229,7 +229,7 @@ describe('PIV objects', () => {
     const chuid = (guid: string) => encodeTlv(0x53, encodeTlv(0x30, [1]), encodeTlv(0x34, fromHex(guid)))
     expect(decodeChuid(chuid('00'.repeat(16))).guid).toBeUndefined()
     expect(decodeChuid(chuid('01'.repeat(16))).guid?.length).toBe(16)
-    expect(() => decodeChuid(chuid('01'))).toThrow(SmartcardError)
+    expect(() => decodeChuid(chuid('01'))).toThrow(WebtokiError)
     expect(pivSlot(0x95)?.certificateTag).toBe(0x5fc120)
   })
 

@@ -2,7 +2,7 @@
 import { constants, createHash, generateKeyPairSync, privateEncrypt, randomBytes, verify } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { fromHex, SmartcardError, toHex } from '../../src/index.ts'
+import { fromHex, WebtokiError, toHex } from '../../src/index.ts'
 import { ecdsaSignatureFromDer, encodeDigestInfo, fitDigest, padPkcs1, padPss } from '../../src/piv/index.ts'
 
 const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(bytes).digest())
@@ -51,13 +51,13 @@ it('ECDSA signatures become r and s of full length, and only from strict DER', (
     '30080203010000020101', // wider than the field
     '30050200020101', // an empty INTEGER
   ]
-  for (const hex of bad) expect(() => ecdsaSignatureFromDer(fromHex(hex), 2), hex).toThrow(SmartcardError)
+  for (const hex of bad) expect(() => ecdsaSignatureFromDer(fromHex(hex), 2), hex).toThrow(WebtokiError)
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
       try {
         ecdsaSignatureFromDer(bytes, 32)
       } catch (error) {
-        if (!(error instanceof SmartcardError)) throw error
+        if (!(error instanceof WebtokiError)) throw error
       }
     }),
   )

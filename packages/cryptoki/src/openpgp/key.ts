@@ -2,7 +2,7 @@
 import {
   type CardChannel,
   decodeTlv,
-  isSmartcardError,
+  isWebtokiError,
   SW,
   toHex,
   TouchMissedError,
@@ -121,7 +121,7 @@ export function openPgpKey(
 }
 
 function hasStatus(error: unknown, sw: number): boolean {
-  return isSmartcardError(error, 'card/status') && error.sw === sw
+  return isWebtokiError(error, 'card/status') && error.sw === sw
 }
 
 function signature(

@@ -4,7 +4,7 @@ import {
   type CardConnection,
   copyOf,
   equalBytes,
-  isSmartcardError,
+  isWebtokiError,
   sealed,
   type TransmitOptions,
 } from '@webtoki/apdu'
@@ -96,7 +96,7 @@ export class PivToken implements Token {
   async #readDescription(options: TransmitOptions): Promise<void> {
     await this.certificate(authenticationSlot, options).catch((error: unknown) => {
       // A card without a name is a card all the same.
-      if (!isSmartcardError(error, 'card/status', 'wire/malformed')) throw error
+      if (!isWebtokiError(error, 'card/status', 'wire/malformed')) throw error
     })
     // An APDU that is saved at most cards: one that may need a warning is asked.
     const { pin } = this.#applet
@@ -163,7 +163,7 @@ function commonName(der: Uint8Array): string | undefined {
   try {
     return decodeX509(der).subjectCommonName
   } catch (error) {
-    if (isSmartcardError(error, 'wire/malformed')) return undefined
+    if (isWebtokiError(error, 'wire/malformed')) return undefined
     throw error
   }
 }

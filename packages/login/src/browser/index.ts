@@ -1,9 +1,9 @@
 /** The page's half of a login. Small on purpose: no ASN.1 library, no CMS. */
+import { requireCertificateUse } from '@webtoki/crypto'
 import type { Signer, SignOptions } from '@webtoki/trust'
-import { requireCertificateUse } from '@webtoki/trust/certificate-use'
 import { tokenFor } from './token.ts'
 
-export { CertificateUseError } from '@webtoki/trust/certificate-use'
+export { CertificateUseError } from '@webtoki/crypto'
 export type { LoginToken } from './token.ts'
 
 /**

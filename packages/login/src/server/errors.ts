@@ -1,4 +1,5 @@
 /** Why a login was refused. */
+import { WebtokiError } from '@webtoki/apdu/errors'
 
 /** One word for each reason. */
 export type LoginReason =
@@ -37,15 +38,16 @@ const sentences: Readonly<Record<LoginReason, string>> = {
 }
 
 /** `reason` is for programs, the message for logs; neither carries anything of the token. */
-export class LoginError extends Error {
-  readonly code = 'login/refused'
+export class LoginError extends WebtokiError {
+  readonly code: `login/${LoginReason}`
   readonly reason: LoginReason
   constructor(reason: LoginReason, options?: ErrorOptions) {
     super(sentences[reason], options)
+    this.code = `login/${reason}`
     this.reason = reason
   }
 
-  override get name(): string {
+  override get name(): 'LoginError' {
     return 'LoginError'
   }
 }

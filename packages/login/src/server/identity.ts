@@ -1,7 +1,13 @@
 /** What a certificate says of its holder, and what it may be used for: RFC 5280, 4.1.2.6, 4.2.1.3, 4.2.1.4, 4.2.1.12. */
-import { type CertificateUse, certificateUse, issuerUse } from '@webtoki/trust/certificate-use'
-import type { ReadCertificate } from '@webtoki/trust/path'
-import type { Certificate } from 'pkijs'
+import {
+  type CertificateUse,
+  certificateUse,
+  issuerUse,
+  type Name,
+  objectIdentifier,
+  type ReadCertificate,
+  sequenceOf,
+} from '@webtoki/crypto'
 import { copyOf } from '@webtoki/apdu/bytes'
 import { LoginError, type LoginReason } from './errors.ts'
 
@@ -38,17 +44,27 @@ function checkVerdict(use: CertificateUse): void {
 }
 
 /** Throws LoginError 'key-usage', 'extended-key-usage', 'policy'. */
-export function checkUse({ der, certificate }: ReadCertificate, disallowedPolicies: readonly string[]): void {
-  checkVerdict(certificateUse(der, 'login'))
-  const extension = certificate.extensions?.find(({ extnID }) => extnID === POLICIES)
-  const policies = extension?.parsedValue as
-    | { certificatePolicies?: readonly { policyIdentifier: string }[] }
-    | undefined
-  const identifiers = policies?.certificatePolicies
-  if (extension !== undefined && (identifiers === undefined || identifiers.length === 0))
+export function checkUse(certificate: ReadCertificate, disallowedPolicies: readonly string[]): void {
+  checkVerdict(certificateUse(certificate.der, 'login'))
+  const policies = certificate.extensions.get(POLICIES)
+  if (policies === undefined) return
+  if (policiesOf(policies.value).some((policy) => disallowedPolicies.includes(policy)))
     throw new LoginError('policy')
-  if (identifiers?.some(({ policyIdentifier }) => disallowedPolicies.includes(policyIdentifier)))
-    throw new LoginError('policy')
+}
+
+/** Policy identifiers of CertificatePolicies (RFC 5280, 4.2.1.4). Throws LoginError 'policy'. */
+function policiesOf(der: Uint8Array): readonly string[] {
+  try {
+    const found = sequenceOf(der).map(({ der: information }) => {
+      const [identifier] = sequenceOf(information)
+      if (identifier === undefined) throw new RangeError('not PolicyInformation')
+      return objectIdentifier(identifier)
+    })
+    if (found.length === 0) throw new RangeError('no policies')
+    return found
+  } catch (cause) {
+    throw new LoginError('policy', { cause })
+  }
 }
 
 /**
@@ -60,11 +76,9 @@ export function checkIssuerUse(issuer: Uint8Array): void {
 }
 
 /** To be called with a certificate that has been verified. */
-export function identityOf(certificate: Certificate, fingerprint: string): Identity {
-  const of = (name: Certificate['subject'], type: string): string | undefined => {
-    const value: unknown = name.typesAndValues.findLast((each) => each.type === type)?.value.valueBlock.value
-    return typeof value === 'string' ? value : undefined
-  }
+export function identityOf(certificate: ReadCertificate, fingerprint: string): Identity {
+  const of = ({ attributes }: Name, type: string): string | undefined =>
+    attributes.findLast((each) => each.type === type)?.text
   const subject = {
     commonName: of(certificate.subject, '2.5.4.3'),
     givenName: of(certificate.subject, '2.5.4.42'),

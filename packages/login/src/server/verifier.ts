@@ -1,7 +1,8 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
+import { readCertificate } from '@webtoki/crypto'
 import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { readPublicKey } from '@webtoki/trust'
-import { PathError, PathMemory, readCertificate, verifyPath } from '@webtoki/trust/path'
+import { PathError, PathMemory, verifyPath } from '@webtoki/trust/path'
 import { isNonce, statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
 import { checkIssuerUse, checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
@@ -59,8 +60,7 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       if (!isNonce(nonce)) throw new LoginError('nonce-missing')
       const { algorithm, certificate: der, signature } = readToken(token)
       const read = wrapped(() => readCertificate(der))
-      // The certificate is parsed when it is first asked for, and may throw then.
-      wrapped(() => [read.certificate, readPublicKey(read.publicKeyInfo)])
+      wrapped(() => readPublicKey(read.publicKeyInfo))
       checkUse(read, disallowedPolicies)
       const path = await pathOf(der)
       // What an anchor may be used for is the site's own decision.
@@ -73,7 +73,7 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       const statement = await statementOf(algorithm, origin, nonce)
       if (!(await isSigned(algorithm, read.publicKeyInfo, statement, signature)))
         throw new LoginError('signature')
-      return { identity: identityOf(read.certificate, await fingerprintOf(der)), path }
+      return { identity: identityOf(read, await fingerprintOf(der)), path }
     },
   }
 

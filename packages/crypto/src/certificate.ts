@@ -1,7 +1,5 @@
 /** A certificate, read once: RFC 5280, 4.1 and 4.2. */
-import { Certificate } from 'pkijs'
-import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
-import { keyOf } from './bytes.ts'
+import { type ByteSource, copyOf, keyOf } from '@webtoki/apdu/bytes'
 import {
   checkDer,
   type DerElement,
@@ -11,7 +9,7 @@ import {
   signatureOfCertificate,
   Tag,
 } from './der.ts'
-import { PathError } from './errors.ts'
+import { CertificateError } from './errors.ts'
 import { type Extensions, extensionsOf, readBoolean } from './extensions.ts'
 import { type Name, readName } from './name.ts'
 import { readTime } from './time.ts'
@@ -21,8 +19,6 @@ export interface ReadCertificate {
   readonly der: Uint8Array
   /** The bytes as a key of a Map. */
   readonly key: string
-  /** For whoever needs pkijs's; parsed when it is first asked for. Throws PathError 'malformed' if pkijs cannot. */
-  readonly certificate: Certificate
   /** tbsCertificate in DER: what its issuer signed. */
   readonly signed: Uint8Array
   /** AlgorithmIdentifier in DER. */
@@ -41,7 +37,7 @@ export interface ReadCertificate {
 
 const ECDSA = '1.2.840.10045.4.'
 
-/** Reads DER; keeps a copy of it. Throws PathError 'malformed'. */
+/** Reads DER; keeps a copy of it. Throws CertificateError. */
 export function readCertificate(bytes: ByteSource): ReadCertificate {
   try {
     const der = copyOf(bytes)
@@ -52,31 +48,19 @@ export function readCertificate(bytes: ByteSource): ReadCertificate {
     const signature = signatureOfCertificate(der)
     const [algorithm] = sequenceOf(fields.signatureAlgorithm)
     if (algorithm !== undefined && objectIdentifier(algorithm).startsWith(ECDSA)) ecdsaNumbers(signature)
-    let certificate: Certificate | undefined
     return {
       der,
       key: keyOf(der),
-      get certificate() {
-        return (certificate ??= parsed(der))
-      },
       signed: body.der,
       signature,
       ...fields,
     }
   } catch (cause) {
-    throw new PathError('malformed', { cause })
+    throw new CertificateError({ cause })
   }
 }
 
-function parsed(der: Uint8Array<ArrayBuffer>): Certificate {
-  try {
-    return Certificate.fromBER(der)
-  } catch (cause) {
-    throw new PathError('malformed', { cause })
-  }
-}
-
-type Fields = Omit<ReadCertificate, 'der' | 'key' | 'certificate' | 'signed' | 'signature'>
+type Fields = Omit<ReadCertificate, 'der' | 'key' | 'signed' | 'signature'>
 
 function fieldsOf(signed: Uint8Array): Fields {
   const all = sequenceOf(signed)

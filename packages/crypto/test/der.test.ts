@@ -1,4 +1,4 @@
-import { ecdsaNumbers } from '@webtoki/trust'
+import { ecdsaNumbers } from '@webtoki/crypto'
 import { describe, expect, it } from 'vitest'
 import { signatureOfCertificate } from '../src/der.ts'
 

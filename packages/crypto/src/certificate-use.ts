@@ -4,19 +4,9 @@
  * It reads DER by itself, so that a page that logs people in loads no ASN.1 library for it.
  */
 import { type ByteSource, viewOf } from '@webtoki/apdu/bytes'
+import { type CertificatePurpose, type CertificateUse, CertificateUseError } from './errors.ts'
 import { objectIdentifier, sequenceOf } from './der.ts'
 import { type Extensions, extensionsOf, readKeyUsage } from './extensions.ts'
-
-/** Logging in to a site, or signing documents. */
-export type CertificatePurpose = 'login' | 'signing'
-
-/** Fitting, or which extension speaks against it. An extension that cannot be read speaks against everything. */
-export type CertificateUse =
-  | 'fitting'
-  | 'wrong-key-usage'
-  | 'wrong-extended-key-usage'
-  | 'wrong-qc-statements'
-  | 'unreadable'
 
 interface Rule {
   /** Bits of KeyUsage's first byte, one of which has to be set. */
@@ -109,24 +99,6 @@ export function requireCertificateUse(der: ByteSource, purpose: CertificatePurpo
   const extensions = readExtensions(der)
   const use = useOf(extensions, purpose)
   if (use !== 'fitting') throw new CertificateUseError(purpose, use, meantFor(use, extensions))
-}
-
-/** A certificate may not be used for what somebody wants to do with its key. Nothing was asked, sent or signed. */
-export class CertificateUseError extends Error {
-  readonly code = 'trust/certificate-use'
-  readonly purpose: CertificatePurpose
-  readonly reason: Exclude<CertificateUse, 'fitting'>
-  constructor(purpose: CertificatePurpose, reason: Exclude<CertificateUse, 'fitting'>, meantFor: string) {
-    super(
-      `The certificate is not for ${purpose === 'login' ? 'logins' : 'signing documents'}: ${meantFor}. Choose another one.`,
-    )
-    this.purpose = purpose
-    this.reason = reason
-  }
-
-  override get name(): string {
-    return 'CertificateUseError'
-  }
 }
 
 function useOf(extensions: Extensions | undefined, purpose: CertificatePurpose): CertificateUse {

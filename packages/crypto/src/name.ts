@@ -1,5 +1,5 @@
 /** Names of people, issuers and hosts: RFC 5280, 4.1.2.4, 4.2.1.6 and 7.1. */
-import { keyOf } from './bytes.ts'
+import { keyOf } from '@webtoki/apdu/bytes'
 import { type DerElement, elementsOf, objectIdentifier, onlyElement, sequenceOf, Tag } from './der.ts'
 
 /** A distinguished name, ready to be compared. */

@@ -1,10 +1,16 @@
 /** Opening a device for one of its interfaces, and letting it go again. */
-import type { CcidInterface } from './descriptors.ts'
 import { holdDevice, releaseDevice, resetDevice } from './device-hold.ts'
-import { translateUsbError } from './webusb-errors.ts'
+import { translateUsbError } from './usb-errors.ts'
+
+/** Which interface of a device is claimed. */
+export interface UsbInterfaceChoice {
+  readonly configurationValue: number
+  readonly interfaceNumber: number
+  readonly alternateSetting: number
+}
 
 /** Opens, configures and claims. Rejects with a typed error, and then nothing stays claimed. */
-export async function claim(device: USBDevice, face: CcidInterface, reset: boolean): Promise<void> {
+export async function claim(device: USBDevice, face: UsbInterfaceChoice, reset: boolean): Promise<void> {
   const { interfaceNumber } = face
   try {
     await holdDevice(device, interfaceNumber)

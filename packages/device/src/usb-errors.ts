@@ -4,7 +4,7 @@ import {
   ProtectedClassError,
   ReaderGoneError,
   ReaderInUseError,
-  SmartcardError,
+  WebtokiError,
   TransferError,
 } from '@webtoki/apdu'
 
@@ -12,8 +12,8 @@ import {
 export type UsbCall = 'open' | 'descriptor' | 'claim' | 'transfer'
 
 /** Never throws; errors of ours pass as they are. */
-export function translateUsbError(call: UsbCall, error: unknown): SmartcardError {
-  if (error instanceof SmartcardError) return error
+export function translateUsbError(call: UsbCall, error: unknown): WebtokiError {
+  if (error instanceof WebtokiError) return error
   const { name = '', message = '' } = (error ?? {}) as Partial<Error>
   const cause = { cause: error }
   if (/disconnected/i.test(message)) return new ReaderGoneError(cause)
