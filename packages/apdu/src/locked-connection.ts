@@ -87,7 +87,7 @@ export class LockedConnection implements CardConnection {
 
   constructor(link: CardLink, options: LockedConnectionOptions = {}) {
     this.#link = link
-    this.#clock = options.clock ?? (globalThis as unknown as Timers)
+    this.#clock = options.clock ?? globalThis
     this.#onEnd = options.onEnd
     this.gone = new Promise((resolve) => {
       this.#tellGone = resolve

@@ -6,37 +6,25 @@ export const STEP_BYTES = 0x8000
 /** Half of a frame of 16 ms; the step that ends it comes on top. */
 const BUSY_MS = 8
 
-/** The part of the platform that this needs. */
-interface Platform {
-  readonly performance: { now(): number }
-  readonly setImmediate?: (work: () => void) => void
-  readonly MessageChannel?: new () => {
-    readonly port1: { onmessage: (() => void) | null; close(): void }
-    readonly port2: { postMessage(message: unknown): void }
-  }
-  setTimeout(work: () => void, delayMs: number): void
-}
-const platform = globalThis as unknown as Platform
-
 /** One for each long piece of work. */
 export class Pace {
-  #sinceMs = platform.performance.now()
+  #sinceMs = performance.now()
 
   /** Whether others have waited long enough: then `turn` is awaited. */
   get isDue(): boolean {
-    return platform.performance.now() - this.#sinceMs >= BUSY_MS
+    return performance.now() - this.#sinceMs >= BUSY_MS
   }
 
   /** Resolves in a task of its own, when what was waiting has had its turn. */
   async turn(): Promise<void> {
     await new Promise<void>(inNextTask)
-    this.#sinceMs = platform.performance.now()
+    this.#sinceMs = performance.now()
   }
 }
 
 function inNextTask(work: () => void): void {
-  const { setImmediate, MessageChannel } = platform
   // Node delivers up to a thousand messages of a port before it looks at its timers.
+  const { setImmediate, MessageChannel } = globalThis
   if (setImmediate !== undefined) setImmediate(work)
   else if (MessageChannel !== undefined) {
     const { port1, port2 } = new MessageChannel()
@@ -46,5 +34,5 @@ function inNextTask(work: () => void): void {
     }
     port2.postMessage(undefined)
     // Browsers make nested timers wait for 4 ms, which is half as long as the work between two turns.
-  } else platform.setTimeout(work, 0)
+  } else setTimeout(work, 0)
 }

@@ -64,15 +64,7 @@ export function asciiOf(bytes: Uint8Array): string | undefined {
   return bytes.every((byte) => byte < 0x80) ? keyOf(bytes) : undefined
 }
 
-interface Platform {
-  readonly TextDecoder: new (
-    encoding: 'utf-8',
-    options: { fatal: boolean; ignoreBOM: boolean },
-  ) => { decode(bytes: Uint8Array): string }
-}
-
 function fromUtf8(bytes: Uint8Array): string | undefined {
-  const { TextDecoder } = globalThis as unknown as Platform
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch {

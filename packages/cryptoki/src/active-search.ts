@@ -25,7 +25,7 @@ export class ActiveSearch {
     this.#explain = explain
     operation.onCancel = (error) => {
       this.#endReason = error
-      this.#progress.signal.abort(error)
+      this.#progress.abort(error)
     }
   }
 
@@ -62,6 +62,6 @@ export class ActiveSearch {
   /** Ends it. Throws CKR_OPERATION_NOT_INITIALIZED if it has ended. */
   final(): void {
     if (!this.#operation.release()) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
-    this.#progress.signal.abort(this.#endReason)
+    this.#progress.abort(this.#endReason)
   }
 }

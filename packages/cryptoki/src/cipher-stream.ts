@@ -1,6 +1,5 @@
 /** A cipher as a pair of web streams. Nothing is taken from the writer before the reader wants more, so that a slow reader makes the source wait. */
 import { type AbortSignalLike, copyOf } from '@webtoki/apdu'
-import { Cancellation } from './cancellation.ts'
 import type { ActiveOperation } from './engine.ts'
 import type { Progress } from './progress.ts'
 import { type Chunks, stepsOf } from './source.ts'
@@ -15,33 +14,6 @@ declare global {
 export interface CipherStream {
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly writable: WritableStream<Uint8Array>
-}
-
-/** The parts of the platform that we use. */
-interface ReadableController {
-  enqueue(chunk: Uint8Array): void
-  close(): void
-  error(reason: unknown): void
-}
-interface WritableController {
-  error(reason: unknown): void
-  /** Aborts at once; the sink's own `abort` waits for a write under way. */
-  readonly signal: { readonly reason: unknown; addEventListener(type: 'abort', listener: () => void): void }
-}
-interface Platform {
-  readonly ReadableStream: new (
-    source: {
-      start(controller: ReadableController): void
-      pull(): void
-      cancel(reason: unknown): void
-    },
-    strategy: { readonly highWaterMark: number },
-  ) => CipherStream['readable']
-  readonly WritableStream: new (sink: {
-    start(controller: WritableController): void
-    write(chunk: Uint8Array): Promise<void>
-    close(): Promise<void>
-  }) => CipherStream['writable']
 }
 
 type Step = Awaited<ReturnType<Chunks['next']>>
@@ -62,11 +34,10 @@ export function cipherStream(
     signal: AbortSignalLike,
   ) => Promise<void>,
 ): CipherStream {
-  const { ReadableStream, WritableStream } = globalThis as unknown as Platform
-  const leaving = new Cancellation()
+  const leaving = new AbortController()
   const leave = (reason: unknown): void => leaving.abort(reason)
-  let output!: ReadableController
-  let input!: WritableController
+  let output!: ReadableStreamDefaultController
+  let input!: WritableStreamDefaultController
   /** What the writer has given and nobody has taken yet, and how it hears that it was used up. */
   let given: { readonly step: Step; readonly used: Settle<void> } | undefined
   let used: Settle<void> | undefined
@@ -127,7 +98,7 @@ export function cipherStream(
     }
     put(await operation.final({ progress }))
   }
-  begin(move, leaving).then(
+  begin(move, leaving.signal).then(
     () => {
       output.close()
       used?.resolve()

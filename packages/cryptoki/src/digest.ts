@@ -8,11 +8,6 @@ const SHORT_BYTES = 0x1_0000
 /** What WebCrypto knows (Web Cryptography API, 18.1): it takes a message whole. */
 const platformDigests: ReadonlySet<string> = new Set(['SHA-1', 'SHA-256', 'SHA-384', 'SHA-512'])
 
-/** The part of WebCrypto that is used; absent where a page was not served securely. */
-interface Platform {
-  readonly crypto?: { readonly subtle?: { digest(name: string, data: Uint8Array): Promise<ArrayBuffer> } }
-}
-
 /** A digest under way. What it is given is not kept beyond the call, however long the whole becomes. */
 export class StreamingDigest {
   readonly #name: DigestName
@@ -71,6 +66,7 @@ export class StreamingDigest {
   }
 }
 
-function subtle() {
-  return (globalThis as Platform).crypto?.subtle
+/** Undefined in a page that was not served securely. */
+function subtle(): SubtleCrypto | undefined {
+  return globalThis.crypto?.subtle
 }

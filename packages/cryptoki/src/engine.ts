@@ -420,7 +420,7 @@ export class ActiveOperation {
 
   tellEnd(error: unknown): void {
     this.#endReason = error
-    this.#progress.signal.abort(error)
+    this.#progress.abort(error)
     this.onCancel(error)
   }
 }

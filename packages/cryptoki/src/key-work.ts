@@ -9,7 +9,6 @@ import {
   type TransmitOptions,
   type WaitReason,
 } from '@webtoki/apdu'
-import { Cancellation } from './cancellation.ts'
 import { CKR } from './constants.ts'
 import { StreamingDigest } from './digest.ts'
 import type { OperationWork } from './engine.ts'
@@ -215,7 +214,7 @@ export class KeyWork implements OperationWork {
       stop = reject
     })
     const { context } = this.#authority
-    const ending = new Cancellation()
+    const ending = new AbortController()
     const leave = (): void => ending.abort(progress.signal.reason)
     if (progress.signal.aborted) leave()
     else progress.signal.addEventListener('abort', leave, { once: true })
@@ -227,7 +226,7 @@ export class KeyWork implements OperationWork {
     let result!: Promise<Uint8Array>
     const granted = new Promise<void>((resolve) => {
       result = context.userPin.verified(
-        { user: 'context', source, options: { ...loginOptions(progress), signal: ending } },
+        { user: 'context', source, options: { ...loginOptions(progress), signal: ending.signal } },
         async (channel) => {
           hold(true)
           resolve()

@@ -169,7 +169,7 @@ function drive<T>(
     if (settled) return false
     settled = true
     for (const active of started.operations) active.release()
-    progress.signal.abort(reason)
+    progress.abort(reason)
     return true
   }
   // Not returned at the end: an event may be told before that, and whoever hears it may unsubscribe.

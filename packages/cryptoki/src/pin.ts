@@ -1,6 +1,5 @@
 /** Where PINs come from: asked for when they are needed, used once, and overwritten. */
 import { AbortedError, type AbortSignalLike, copyOf, type PinFormat } from '@webtoki/apdu'
-import { Cancellation } from './cancellation.ts'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
@@ -52,7 +51,7 @@ export type PinNeed = Omit<PinRequest, 'triesLeft' | 'lastTry' | 'signal'> & {
  */
 export async function requestPin(source: PinSource, need: PinNeed): Promise<PinAnswer> {
   const { triesLeft, minBytes, maxBytes, alphabet } = need
-  const signal = need.signal ?? new Cancellation()
+  const signal = need.signal ?? new AbortController().signal
   const { triesLeft: _tries, signal: _signal, ...rest } = need
   const request: PinRequest = {
     ...rest,

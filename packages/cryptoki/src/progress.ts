@@ -1,6 +1,5 @@
 /** How far an operation is, and the signal that ends it. */
-import type { TransmitOptions, WaitReason } from '@webtoki/apdu'
-import { Cancellation } from './cancellation.ts'
+import type { AbortSignalLike, TransmitOptions, WaitReason } from '@webtoki/apdu'
 import type { CkObject } from './object.ts'
 
 /** What a running operation tells; the last event is `done`. */
@@ -16,11 +15,19 @@ export type OperationEvent<T> =
 
 /** What a running operation may do: tell how far it is, and hear that it has ended. */
 export class Progress {
-  readonly signal: Cancellation = new Cancellation()
+  readonly #ending = new AbortController()
   readonly #next: (event: OperationEvent<never>) => void
 
   constructor(next: (event: OperationEvent<never>) => void) {
     this.#next = next
+  }
+
+  get signal(): AbortSignalLike {
+    return this.#ending.signal
+  }
+
+  abort(reason: unknown): void {
+    this.#ending.abort(reason)
   }
 
   tell(event: OperationEvent<never>): void {

@@ -12,7 +12,6 @@ import {
 } from 'rxjs'
 import { ActiveSearch } from './active-search.ts'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
-import type { Cancellation } from './cancellation.ts'
 import { type CipherStream, cipherStream } from './cipher-stream.ts'
 import { CKA, CKF, CKR, CKS, CKU } from './constants.ts'
 import { type ActiveOperation, OperationEngine, type OutputOptions, type WantedOperation } from './engine.ts'
@@ -135,7 +134,7 @@ export class Session extends Closable implements ContextSession {
   readonly #init: Init
   readonly #isOpen = new BehaviorSubject(true)
   /** Ends the dialogs of logins under way. */
-  readonly #logins = new Set<Cancellation>()
+  readonly #logins = new Set<Progress>()
   #end: CryptokiError | undefined
   #closing: Promise<void> | undefined
   #tellEnd!: (reason: CryptokiError | undefined) => void
@@ -238,10 +237,10 @@ export class Session extends Closable implements ContextSession {
     events.subscribe((event) => options.onEvent?.(event))
     const progress = new Progress((event) => events.next(event))
     const source = thenWorking(this.#naming(pin), progress)
-    const leave = (): void => progress.signal.abort(options.signal?.reason)
+    const leave = (): void => progress.abort(options.signal?.reason)
     if (options.signal?.aborted) leave()
     else options.signal?.addEventListener('abort', leave, { once: true })
-    this.#logins.add(progress.signal)
+    this.#logins.add(progress)
     try {
       if (user === CKU.CONTEXT_SPECIFIC) await this.#authorise(source, progress)
       else
@@ -255,7 +254,7 @@ export class Session extends Closable implements ContextSession {
       throw this.#end === undefined ? this.#translate(error) : progress.signal.reason
     } finally {
       options.signal?.removeEventListener('abort', leave)
-      this.#logins.delete(progress.signal)
+      this.#logins.delete(progress)
     }
   }
 

@@ -195,9 +195,9 @@ describe('a PIN dialog', () => {
 
   it('that breaks when it is told to close is the page’s trouble: the login ends, and the slot goes on', async () => {
     // The runner would take the page's error for its own.
-    const runners = process.listeners('unhandledRejection')
-    process.removeAllListeners('unhandledRejection')
-    const reported = new Promise((resolve) => process.once('unhandledRejection', resolve))
+    const runners = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException')
+    const reported = new Promise((resolve) => process.once('uncaughtException', resolve))
     let shown!: () => void
     const isShown = new Promise<void>((resolve) => void (shown = resolve))
     const { session, slot, reader, card, cryptoki } = await open({
@@ -214,7 +214,7 @@ describe('a PIN dialog', () => {
     reader.remove()
     await refused
     expect(await reported).toEqual(new Error('The dialog is not open.'))
-    for (const listener of runners) process.on('unhandledRejection', listener)
+    for (const listener of runners) process.on('uncaughtException', listener)
     reader.insert(card)
     await firstValueFrom(slot.presence$.pipe(filter((presence) => presence === 'present')))
     expect((await slot.openSession()).state).toBe(CKS.RO_PUBLIC_SESSION)

@@ -26,20 +26,12 @@ export function isNonce(nonce: unknown): nonce is string {
 }
 
 /** The part of the platform that this needs, for rooms without DOM types. */
-interface Platform {
-  readonly crypto: {
-    readonly subtle: { digest(algorithm: string, data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> }
-  }
-  readonly TextEncoder: new () => { encode(text: string): Uint8Array<ArrayBuffer> }
-}
-
 /** H(origin) ‖ H(nonce); the signature's own hash comes over these. The nonce is hashed as the string that it is. */
 export async function statementOf(
   algorithm: LoginAlgorithm,
   origin: string,
   nonce: string,
 ): Promise<Uint8Array> {
-  const { crypto, TextEncoder } = globalThis as unknown as Platform
   const { subtle } = crypto
   const hash = hashNames[algorithm]
   const encoder = new TextEncoder()

@@ -22,10 +22,10 @@ export class SignerEngine extends CryptoEngine {
   readonly #options: SignOptions
 
   constructor(signer: Signer, options: SignOptions = {}) {
-    const { crypto } = globalThis as unknown as {
-      crypto: ConstructorParameters<typeof CryptoEngine>[0]['crypto']
-    }
-    super({ name: 'webtoki', crypto })
+    super({
+      name: 'webtoki',
+      crypto: crypto as unknown as ConstructorParameters<typeof CryptoEngine>[0]['crypto'],
+    })
     this.#signer = signer
     this.#options = options
     this.hash = `SHA-${signer.algorithm.slice(2)}`

@@ -151,7 +151,7 @@ export class SignatureVerifier {
 }
 
 function subtle(): Subtle {
-  return (globalThis as unknown as { crypto: { subtle: Subtle } }).crypto.subtle
+  return crypto.subtle
 }
 
 async function importKey(

@@ -17,7 +17,7 @@ export async function createLoginToken(
   nonce: string,
   options: SignOptions = {},
 ): ReturnType<typeof tokenFor> {
-  const { location } = globalThis as unknown as { location?: { origin: string } }
+  const { location } = globalThis
   if (location === undefined) throw new TypeError('A login token is made in a page.')
   requireCertificateUse(signer.certificate, 'login')
   return tokenFor(location.origin, signer, nonce, options)

@@ -40,5 +40,5 @@ export async function tokenFor(
 function toBase64(bytes: Uint8Array): string {
   let text = ''
   for (const byte of viewOf(bytes)) text += String.fromCharCode(byte)
-  return (globalThis as unknown as { btoa(text: string): string }).btoa(text)
+  return btoa(text)
 }

@@ -94,11 +94,6 @@ export function identityOf(certificate: ReadCertificate, fingerprint: string): I
 
 /** SHA-256 in hex. */
 export async function fingerprintOf(der: Uint8Array): Promise<string> {
-  const { subtle } = (
-    globalThis as unknown as {
-      crypto: { subtle: { digest(name: string, data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> } }
-    }
-  ).crypto
-  const digest = new Uint8Array(await subtle.digest('SHA-256', copyOf(der)))
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', copyOf(der)))
   return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

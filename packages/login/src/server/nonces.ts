@@ -9,11 +9,6 @@ export interface NonceStore {
 }
 
 /** The part of the platform that this needs, for rooms without DOM types. */
-interface Platform {
-  readonly crypto: { getRandomValues(bytes: Uint8Array): Uint8Array }
-  btoa(text: string): string
-}
-
 const NONCE_BYTES = 32
 const LIFETIME_MS = 5 * 60_000
 /** Sessions that ask and never log in are forgotten, the oldest first. */
@@ -31,9 +26,8 @@ export function memoryNonceStore(now: () => number = () => Date.now()): NonceSto
     issue: async (session) => {
       if (!isSession(session))
         throw new TypeError('A nonce is issued to a session: a text that is not empty.')
-      const platform = globalThis as unknown as Platform
-      const random = platform.crypto.getRandomValues(new Uint8Array(NONCE_BYTES))
-      const nonce = platform.btoa(String.fromCharCode(...random))
+      const random = crypto.getRandomValues(new Uint8Array(NONCE_BYTES))
+      const nonce = btoa(String.fromCharCode(...random))
       nonces.delete(session)
       nonces.set(session, { nonce, until: now() + LIFETIME_MS })
       for (const [oldest] of nonces) {

@@ -36,9 +36,8 @@ export function readToken(text: string): ReadToken {
 function fromBase64(text: unknown): Uint8Array {
   if (typeof text !== 'string' || text === '' || text.length % 4 !== 0) throw new LoginError('format')
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) throw new LoginError('format')
-  const platform = globalThis as unknown as { atob(text: string): string; btoa(text: string): string }
-  const binary = platform.atob(text)
+  const binary = atob(text)
   // Bits behind the last byte could be anything; then one signature would have several texts.
-  if (platform.btoa(binary) !== text) throw new LoginError('format')
+  if (btoa(binary) !== text) throw new LoginError('format')
   return Uint8Array.from(binary, (character) => character.charCodeAt(0))
 }

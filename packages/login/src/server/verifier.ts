@@ -110,7 +110,6 @@ function checkedAnchor(der: ByteSource, at: number, issuers: PathMemory): Uint8A
 function isOrigin(text: string): boolean {
   // Of this scheme, the platform says 'null'.
   if (/^isolated-app:\/\/[a-z2-7]{56}$/.test(text)) return true
-  const { URL } = globalThis as unknown as { URL: new (text: string) => { readonly origin: string } }
   try {
     return /^https?:/.test(text) && new URL(text).origin === text
   } catch {
