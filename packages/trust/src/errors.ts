@@ -10,6 +10,7 @@ export type PathReason =
   | 'issuer-not-yet-valid'
   | 'untrusted'
   | 'bad-signature'
+  | 'unverifiable'
   | 'not-a-ca'
   | 'path-too-long'
   | 'unknown-critical-extension'
@@ -27,6 +28,8 @@ const sentences: Readonly<Record<PathReason, string>> = {
   'issuer-not-yet-valid': 'The certificate of an issuer is not valid yet.',
   untrusted: 'No path leads to a certificate that is trusted here.',
   'bad-signature': 'A certificate was not signed by the issuer that it names.',
+  unverifiable:
+    'A certificate is signed with an algorithm that cannot be verified here; it is neither right nor wrong.',
   'not-a-ca': 'A certificate was issued by one that may issue none.',
   'path-too-long': 'An issuer allows no path of this length.',
   'unknown-critical-extension': 'A certificate has a critical extension that is not understood.',
@@ -38,14 +41,69 @@ const sentences: Readonly<Record<PathReason, string>> = {
   'too-complex': 'Too many certificates would have to be tried, or a path is too long.',
 }
 
+/** The outcome of a validation: ETSI EN 319 102-1, 5.1.3. */
+export type Indication = 'TOTAL-PASSED' | 'TOTAL-FAILED' | 'INDETERMINATE'
+
+/** Why the outcome is not TOTAL-PASSED: ETSI EN 319 102-1, 5.1.3, tables 5 and 6. */
+export type SubIndication =
+  | 'FORMAT_FAILURE'
+  | 'HASH_FAILURE'
+  | 'SIG_CRYPTO_FAILURE'
+  | 'REVOKED'
+  | 'EXPIRED'
+  | 'NOT_YET_VALID'
+  | 'SIG_CONSTRAINTS_FAILURE'
+  | 'CHAIN_CONSTRAINTS_FAILURE'
+  | 'CERTIFICATE_CHAIN_GENERAL_FAILURE'
+  | 'CRYPTO_CONSTRAINTS_FAILURE'
+  | 'POLICY_PROCESSING_ERROR'
+  | 'SIGNATURE_POLICY_NOT_AVAILABLE'
+  | 'TIMESTAMP_ORDER_FAILURE'
+  | 'NO_SIGNING_CERTIFICATE_FOUND'
+  | 'NO_CERTIFICATE_CHAIN_FOUND'
+  | 'REVOKED_NO_POE'
+  | 'REVOKED_CA_NO_POE'
+  | 'OUT_OF_BOUNDS_NO_POE'
+  | 'OUT_OF_BOUNDS_NOT_REVOKED'
+  | 'CRYPTO_CONSTRAINTS_FAILURE_NO_POE'
+  | 'NO_POE'
+  | 'TRY_LATER'
+  | 'SIGNED_DATA_NOT_FOUND'
+  | 'CUSTOM'
+
+/** As EN 319 102-1, 5.2.6, has it. A time outside the validity says nothing of when the signature was made. */
+const subIndications: Readonly<Record<PathReason, SubIndication>> = {
+  malformed: 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
+  expired: 'OUT_OF_BOUNDS_NO_POE',
+  'not-yet-valid': 'OUT_OF_BOUNDS_NO_POE',
+  'issuer-expired': 'OUT_OF_BOUNDS_NO_POE',
+  'issuer-not-yet-valid': 'OUT_OF_BOUNDS_NO_POE',
+  untrusted: 'NO_CERTIFICATE_CHAIN_FOUND',
+  'bad-signature': 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
+  unverifiable: 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
+  'not-a-ca': 'CHAIN_CONSTRAINTS_FAILURE',
+  'path-too-long': 'CHAIN_CONSTRAINTS_FAILURE',
+  'unknown-critical-extension': 'CHAIN_CONSTRAINTS_FAILURE',
+  'name-constraints': 'CHAIN_CONSTRAINTS_FAILURE',
+  policy: 'CHAIN_CONSTRAINTS_FAILURE',
+  'weak-hash': 'CRYPTO_CONSTRAINTS_FAILURE',
+  'weak-key': 'CRYPTO_CONSTRAINTS_FAILURE',
+  'too-complex': 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
+}
+
 /** A path was refused; `reason` says why. */
 export class PathError extends WebtokiError {
   readonly code: `trust/${PathReason}`
   readonly reason: PathReason
+  /** A path that is not found or is refused never proves that a signature is false. */
+  readonly indication = 'INDETERMINATE'
+  /** The reason in the words of EN 319 102-1. */
+  readonly subIndication: SubIndication
   constructor(reason: PathReason, options?: ErrorOptions) {
     super(sentences[reason], options)
     this.code = `trust/${reason}`
     this.reason = reason
+    this.subIndication = subIndications[reason]
   }
 
   override get name(): 'PathError' {

@@ -11,9 +11,9 @@ import {
 } from './name-constraints.ts'
 import { policiesHold, policyExtensions } from './policies.ts'
 import { readPublicKey } from './public-key.ts'
-import { readSignatureScheme, SignatureVerifier } from './signature.ts'
+import { readSignatureScheme, type SignatureScheme, SignatureVerifier } from './signature.ts'
 
-export { PathError, type PathReason } from './errors.ts'
+export { type Indication, PathError, type PathReason, type SubIndication } from './errors.ts'
 
 /** What a path is checked against. */
 export interface PathOptions {
@@ -96,16 +96,17 @@ export class PathMemory {
   }
 
   /** @internal `count` is called before a signature is verified that was not verified before. */
-  isSigned(child: ReadCertificate, issuer: ReadCertificate, count: () => void): Promise<boolean> {
+  isSigned(
+    child: ReadCertificate,
+    scheme: SignatureScheme,
+    issuer: ReadCertificate,
+    count: () => void,
+  ): Promise<boolean> {
     const key = `${child.key} ${keyOf(issuer.publicKeyInfo)}`
     const before = this.#signatures.get(key)
     if (before !== undefined) return before
     count()
-    const scheme = schemeOf(child)
-    const answer =
-      scheme === undefined || scheme === 'weak'
-        ? Promise.resolve(false)
-        : this.#verifier.isSigned(issuer.publicKeyInfo, scheme, child.signature, child.signed)
+    const answer = this.#verifier.isSigned(issuer.publicKeyInfo, scheme, child.signature, child.signed)
     this.#signatures.set(key, answer)
     return answer
   }
@@ -201,8 +202,8 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
         const counted = step.counted + (length === 1 || isSelfIssued(last.read) ? 0 : 1)
         checkIssuer(issuer.read, at, counted)
         checkNames(issuer, under, countName)
-        checkHash(last.read)
-        if (!(await memory.isSigned(last.read, issuer.read, countSignature)))
+        const scheme = schemeBetween(last.read, issuer.read)
+        if (!(await memory.isSigned(last.read, scheme, issuer.read, countSignature)))
           throw new PathError('bad-signature')
         if (anchorKeys.has(issuer.read.key)) return pathOf([...under.map(({ known }) => known), issuer])
         reached.add(state)
@@ -284,13 +285,16 @@ function checkOwn({ notBefore, notAfter, extensions, publicKeyInfo }: ReadCertif
   readPublicKey(publicKeyInfo)
 }
 
-/** Of what an issuer signed; an anchor's own signature proves nothing and is not looked at. */
-function checkHash(certificate: ReadCertificate): void {
-  if (schemeOf(certificate) === 'weak') throw new PathError('weak-hash')
-}
-
-function schemeOf({ signatureAlgorithm }: ReadCertificate): ReturnType<typeof readSignatureScheme> {
-  return orMalformed(() => readSignatureScheme(signatureAlgorithm))
+/**
+ * What a certificate was signed with; an anchor's own signature proves nothing and is not looked at. Throws PathError:
+ * 'unverifiable' if we know not the algorithm or not the issuer's key, which says nothing of the signature.
+ */
+function schemeBetween({ signatureAlgorithm }: ReadCertificate, issuer: ReadCertificate): SignatureScheme {
+  const scheme = orMalformed(() => readSignatureScheme(signatureAlgorithm))
+  if (scheme === 'weak') throw new PathError('weak-hash')
+  if (scheme === undefined || readPublicKey(issuer.publicKeyInfo).kind === 'other')
+    throw new PathError('unverifiable')
+  return scheme
 }
 
 /** RFC 5280, 4.2.1.9 and 4.2.1.3; `below` counts the intermediates under this one. */

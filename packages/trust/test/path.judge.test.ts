@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PathError, verifyPath } from '@webtoki/trust/path'
@@ -164,7 +164,7 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
     ],
     [
       'with a signature of an algorithm that nobody knows',
-      'bad-signature',
+      'unverifiable',
       async (root: Issued) => {
         const { certificate, keys } = await issue({ name: 'leaf', issuer: root })
         for (const named of [certificate.signature, certificate.signatureAlgorithm])
@@ -318,6 +318,54 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
       rsaBits: 2047,
     })
     expect(await ours(await issue({ name: 'leaf', issuer: between }), root, [between])).toBe('weak-key')
+  })
+
+  it('signed with an algorithm that is unknown here is unverifiable, which is not false', async () => {
+    const run = (...args: readonly string[]): void => {
+      const { status, stderr } = spawnSync('openssl', args, { cwd: folder, encoding: 'utf8' })
+      if (status !== 0) throw new Error(stderr)
+    }
+    const read = (name: string): Uint8Array => new Uint8Array(readFileSync(join(folder, name)))
+    const key = (name: string, curve: string): readonly string[] => [
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      `ec_paramgen_curve:${curve}`,
+      '-nodes',
+      '-keyout',
+      `${name}.key`,
+    ]
+    // Of 224 bits: nobody's smartcard has it, and browsers do not.
+    run('req', '-x509', ...key('odd', 'secp224r1'), '-subj', '/CN=odd', '-days', '9999', '-out', 'odd.pem')
+    run('req', ...key('below', 'P-256'), '-subj', '/CN=below', '-out', 'below.csr')
+    const sign = ['x509', '-req', '-in', 'below.csr', '-CA', 'odd.pem', '-CAkey', 'odd.key', '-days', '9999']
+    run(...sign, '-out', 'below.pem')
+    run('verify', '-CAfile', 'odd.pem', 'below.pem')
+    for (const name of ['odd', 'below']) run('x509', '-in', `${name}.pem`, '-outform', 'DER', '-out', name)
+    await expect(verifyPath(read('below'), { anchors: [read('odd')], at: new Date() })).rejects.toMatchObject(
+      {
+        code: 'trust/unverifiable',
+        indication: 'INDETERMINATE',
+        subIndication: 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
+      },
+    )
+  })
+
+  it('that is refused says so in the words of EN 319 102-1 too', async () => {
+    const root = await issue({ name: 'root', isCa: true })
+    const other = await issue({ name: 'other', isCa: true })
+    const old = { issuer: root, notAfter: new Date('2026-10-01T00:00:00Z') }
+    const rows = [
+      [await issue({ name: 'leaf', issuer: other }), 'NO_CERTIFICATE_CHAIN_FOUND'],
+      [await issue({ name: 'leaf', ...old }), 'OUT_OF_BOUNDS_NO_POE'],
+      [await issue({ name: 'leaf', issuer: root, unknownCritical: true }), 'CHAIN_CONSTRAINTS_FAILURE'],
+      [await issue({ name: 'leaf', issuer: root, hash: 'SHA-1' }), 'CRYPTO_CONSTRAINTS_FAILURE'],
+    ] as const
+    for (const [{ der }, subIndication] of rows)
+      await expect(verifyPath(der, { anchors: [root.der], at })).rejects.toMatchObject({
+        indication: 'INDETERMINATE',
+        subIndication,
+      })
   })
 
   it('at a moment that is none is not judged', async () => {
