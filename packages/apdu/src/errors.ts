@@ -278,7 +278,37 @@ export class NotGrantedError extends WebtokiError {
   }
 }
 
-/** The reader was unplugged, or its source is closed. */
+/** Readers cannot be reached here at all, whichever is plugged in. */
+export class ReadersUnreachableError extends WebtokiError {
+  readonly code = 'reader/unreachable'
+  override get name(): 'ReadersUnreachableError' {
+    return 'ReadersUnreachableError'
+  }
+  readonly why: keyof typeof unreachableMessages
+  constructor(why: keyof typeof unreachableMessages, options?: ErrorOptions) {
+    super(unreachableMessages[why], options)
+    this.why = why
+  }
+}
+
+const unreachableMessages = {
+  'no-api': 'This browser gives pages no access to readers; Chromium-based browsers do.',
+  'insecure-context': 'The browser gives access to readers only to pages from https or localhost.',
+  policy: 'The Permissions-Policy of this page, or of the page around it, forbids access to readers.',
+} as const
+
+/** The source of the reader was closed by the page itself. */
+export class SourceClosedError extends WebtokiError {
+  readonly code = 'reader/closed'
+  override get name(): 'SourceClosedError' {
+    return 'SourceClosedError'
+  }
+  constructor(options?: ErrorOptions) {
+    super('The page has closed its access to the readers; open it again.', options)
+  }
+}
+
+/** The reader was unplugged, or the permission to use it was taken back. */
 export class ReaderGoneError extends WebtokiError {
   readonly code = 'reader/gone'
   override get name(): 'ReaderGoneError' {
@@ -401,6 +431,8 @@ export type AnyReaderError =
   | ProtectedClassError
   | ReaderInUseError
   | NotGrantedError
+  | ReadersUnreachableError
+  | SourceClosedError
   | ReaderGoneError
   | ReaderRefusedError
   | ReaderTimeoutError

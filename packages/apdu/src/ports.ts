@@ -1,7 +1,7 @@
 /** The ports: what a layer above may ask of a reader and a card, and nothing of how it is done. */
 import type { Observable } from 'rxjs'
 import type { AbortSignalLike } from './abort.ts'
-import type { CardGoneError } from './errors.ts'
+import type { CardGoneError, WebtokiError } from './errors.ts'
 
 /** What every call that reaches a card takes. */
 export interface TransmitOptions {
@@ -144,6 +144,39 @@ export interface CardSlot {
 export interface SlotSource {
   /** Hot; replays the latest list; completes on close. */
   readonly slots$: Observable<readonly CardSlot[]>
+  /**
+   * Called when somebody asks for a card and no slot has one: what failed before is tried once more, and the list is read
+   * again. Resolves when that is done, within the source's own time limits; never rejects. Absent: there is nothing to try.
+   */
+  lookAgain?(): Promise<void>
   /** Lets all readers go. */
   close(): Promise<void>
+}
+
+/**
+ * Whether readers can be reached here. `no-api`: this browser lacks the API. `insecure-context`: the page is not served over
+ * https or from localhost. `policy`: the page's Permissions-Policy, or that of the page around it, forbids it.
+ */
+export type ReaderSupport = 'available' | 'no-api' | 'insecure-context' | 'policy'
+
+/** A reader that was found and cannot be used, or a source that fails, with the reason. */
+export interface ReaderProblem {
+  readonly name: string
+  readonly vendorId?: number | undefined
+  readonly productId?: number | undefined
+  readonly error: WebtokiError
+}
+
+/** A source of readers that a person may have to choose, and that says what is wrong with those that cannot be used. */
+export interface ReaderSource extends SlotSource {
+  /** Hot; replays the latest list; completes on close. */
+  readonly problems$: Observable<readonly ReaderProblem[]>
+  /** Known at once, but for `policy` in a browser that tells it only when devices are listed. */
+  readonly support: ReaderSupport
+  /**
+   * Shows the chooser of the browser and resolves to the slots of the chosen reader; undefined: the person chose none.
+   * Needs a click. Rejects with the reason why the reader cannot be used. Absent: readers need no permission.
+   */
+  requestReader?(): Promise<readonly CardSlot[] | undefined>
+  lookAgain(): Promise<void>
 }

@@ -1,6 +1,6 @@
 /** CCID readers over WebUSB as slots. */
 export { CcidFeature } from './ccid-feature.ts'
-export { type Clock, systemClock } from '@webtoki/device'
+export { type Clock, systemClock, usbSupport } from '@webtoki/device'
 export {
   type CcidDescriptor,
   type CcidInterface,

@@ -28,6 +28,8 @@ const returnValues: Readonly<Record<Code, CKR>> = {
   'reader/protected-class': CKR.TOKEN_NOT_PRESENT,
   'reader/in-use': CKR.TOKEN_NOT_PRESENT,
   'reader/not-granted': CKR.TOKEN_NOT_PRESENT,
+  'reader/unreachable': CKR.TOKEN_NOT_PRESENT,
+  'reader/closed': CKR.TOKEN_NOT_PRESENT,
   'reader/gone': CKR.DEVICE_REMOVED,
   'reader/refused': CKR.DEVICE_ERROR,
   'reader/timeout': CKR.DEVICE_ERROR,

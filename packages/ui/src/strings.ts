@@ -136,6 +136,9 @@ export const english: Strings = {
     'reader/in-use/page': 'This page has the reader open already. Finish there, or load the page again.',
     'reader/in-use/tab': 'Another tab of this site is using this reader. Close it, or go on there.',
     'reader/not-granted': 'The browser was not allowed to use the reader.',
+    'reader/unreachable':
+      'This page cannot reach card readers here. Open it over https in a Chromium-based browser.',
+    'reader/closed': 'This page has closed its access to card readers. Load it again.',
     'reader/not-supported': 'This device is no reader that can be used yet.',
     'ui/no-dialog': 'This page cannot show where to enter your PIN. Load it again.',
     'documents/unreadable':
