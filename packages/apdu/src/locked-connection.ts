@@ -17,13 +17,14 @@ import type {
   TransmitOptions,
 } from './ports.ts'
 
-/** What a transport knows of one powered card. It need not queue: a connection asks for one thing at a time. */
+/**
+ * What a transport knows of one powered card: the port that every transport implements, and six members are enough. It need
+ * not queue: a connection asks for one thing at a time.
+ */
 export interface CardLink {
   /** The answer to the latest reset, as it came. */
   readonly atr: Uint8Array
   readonly limits: ChannelLimits
-  /** As `CardChannel` has it. */
-  readonly vouchesForCard: boolean
   /** What the reader's keys can do now; undefined if it has none. */
   readonly pinPad?: PinPad | undefined
   /**
@@ -33,8 +34,10 @@ export interface CardLink {
   exchange(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array>
   /** Resets the card and resolves to its ATR, which is `atr` from then on. */
   reset(kind: 'warm' | 'cold'): Promise<Uint8Array>
-  /** Puts the card to rest. Called once, when the connection is closed. */
-  release(end: 'leave' | 'reset' | 'power-off'): Promise<void>
+  /** Takes the card's power. Called once, when the connection is closed. */
+  release(): Promise<void>
+  /** As `CardChannel` has it. Absent: false, and the card is recognised again before it gets a PIN. */
+  readonly vouchesForCard?: boolean | undefined
 }
 
 /** The part of a clock that a connection needs. */
@@ -46,9 +49,9 @@ export interface Timers {
 /** How a connection is made. */
 export interface LockedConnectionOptions {
   /** Default: the platform's. */
-  readonly clock?: Timers
+  readonly clock?: Timers | undefined
   /** Called once, when the connection has ended; `rest` is fulfilled when its card is at rest. */
-  readonly onEnd?: (rest: Promise<void>) => void
+  readonly onEnd?: ((rest: Promise<void>) => void) | undefined
 }
 
 const SELECT = 0xa4
@@ -69,7 +72,6 @@ interface Turn {
  */
 export class LockedConnection implements CardConnection {
   readonly gone: Promise<CardGoneError>
-  readonly access = 'exclusive'
   readonly lengths: { -readonly [K in keyof ApduLengths]: ApduLengths[K] } = {
     takesExtended: undefined,
     selection: undefined,
@@ -223,13 +225,12 @@ export class LockedConnection implements CardConnection {
     this.#tellGone(error)
   }
 
-  /** Power-off is the default: it takes back what the card was told. Idempotent; never rejects. */
-  close(end: 'leave' | 'reset' | 'power-off' = 'power-off'): Promise<void> {
-    this.#closing ??= this.#close(end)
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
     return this.#closing
   }
 
-  async #close(end: 'leave' | 'reset' | 'power-off'): Promise<void> {
+  async #close(): Promise<void> {
     if (this.#ended !== undefined) return
     // The slot is free for the next one when the card is at rest. An exchange that still runs comes first.
     let atRest!: () => void
@@ -238,7 +239,7 @@ export class LockedConnection implements CardConnection {
     })
     this.#end('closed', undefined, rest)
     try {
-      await this.#link.release(end)
+      await this.#link.release()
     } catch {
       // Pulled or unplugged meanwhile: then it is off.
     } finally {
@@ -298,7 +299,7 @@ class Channel implements CardChannel {
   }
 
   get vouchesForCard(): boolean {
-    return this.#link.vouchesForCard
+    return this.#link.vouchesForCard === true
   }
 
   transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {

@@ -6,15 +6,15 @@ import type { CardGoneError, WebtokiError } from './errors.ts'
 /** What every call that reaches a card takes. */
 export interface TransmitOptions {
   /** Honoured between APDUs: a sent one cannot be unsent. */
-  readonly signal?: AbortSignalLike
+  readonly signal?: AbortSignalLike | undefined
   /** How long one exchange may stay without any sign of life, in milliseconds. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Cap on what time extensions may add to one exchange, in milliseconds. */
-  readonly maxWaitMs?: number
+  readonly maxWaitMs?: number | undefined
   /** The command carries a secret: it is never traced, and its bytes are overwritten after use. */
-  readonly sensitive?: true
+  readonly sensitive?: true | undefined
   /** Told each time something else is waited for than the card's plain answer. */
-  readonly onWait?: (why: WaitReason) => void
+  readonly onWait?: ((why: WaitReason) => void) | undefined
 }
 
 /** Why a call takes longer: somebody else at the card, the card itself, or a person. */
@@ -39,7 +39,7 @@ export interface CardChannel {
   /** Resets the card and resolves to its ATR. Everything selected and verified is lost. */
   reset(kind: 'warm' | 'cold'): Promise<Uint8Array>
   /** Absent: the reader has none. */
-  readonly pinPad?: PinPad
+  readonly pinPad?: PinPad | undefined
 }
 
 /** What one APDU may be, given the reader and the card. */
@@ -98,16 +98,14 @@ export interface CardConnection {
   readonly gone: Promise<CardGoneError>
   /** Whether PINs can be typed on the reader. */
   readonly hasPinPad: boolean
-  /** 'shared' (PC/SC): `undisturbed` is never assumed. */
-  readonly access: 'exclusive' | 'shared'
   /** The only lock of a card. Nested calls reject. */
   transaction<T>(
     owner: object,
     work: (channel: CardChannel) => Promise<T>,
     options?: TransmitOptions,
   ): Promise<T>
-  /** Ends the connection; the card is left as it is, reset or without power. Default: the slot's own. */
-  close(end?: 'leave' | 'reset' | 'power-off'): Promise<void>
+  /** Ends the connection and takes the card's power, and with it what the card was told. Idempotent; never rejects. */
+  close(): Promise<void>
 }
 
 /** What lies in a slot. */
@@ -115,14 +113,13 @@ export type Presence = 'empty' | 'present' | 'unreadable' | { readonly inUse: 'p
 
 /** How a card is to be held. */
 export interface ConnectOptions {
-  readonly protocol?: 'T=0' | 'T=1'
-  readonly access?: 'exclusive' | 'shared'
-  readonly signal?: AbortSignalLike
+  readonly protocol?: 'T=0' | 'T=1' | undefined
+  readonly signal?: AbortSignalLike | undefined
   /**
    * Called when somebody else, such as another tab of the site, asks for the reader. Who does not need the card, and
    * has told it nothing that would be lost, closes the connection in this call; else it is kept.
    */
-  readonly onWanted?: () => void
+  readonly onWanted?: (() => void) | undefined
 }
 
 /** A place for a card. */

@@ -6,19 +6,24 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 /** A connection to an echo card: INS 10 gives back its data. */
 export interface ConnectionStand {
   readonly connection: CardConnection
+  /** The card speaks T=0, in which the first answer says how much data can be fetched. */
+  readonly isT0?: boolean
   /** How many commands have reached the card. */
   readonly reached: () => number
   /** From now on the card answers when the returned function is called. */
   hold(): () => void
-  /** Takes the card away. */
+  /** Takes the card away, or the token that it is built into. */
   pull(): void
+  /** What a pull is told as. Default: the card's removal. */
+  readonly pulled?: 'removed' | 'reader-gone'
   /** Lets time pass on the connection's clock. */
   advance(milliseconds: number): Promise<void>
   close(): Promise<void>
 }
 
 const echo = (...data: number[]): Uint8Array => Uint8Array.of(0, 0x10, 0, 0, data.length, ...data, 0)
-const echoed = (...data: number[]): Uint8Array => Uint8Array.of(...data, 0x90, 0)
+const echoed = ({ isT0 = false }: ConnectionStand, byte: number): Uint8Array =>
+  isT0 ? Uint8Array.of(0x61, 1) : Uint8Array.of(byte, 0x90, 0)
 /** Everything that needs no card has happened. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
@@ -56,7 +61,7 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
         [1, 2, 3].map((number) =>
           stand.connection.transaction({}, async (channel) => {
             order.push(number)
-            expect(await channel.transmit(echo(number))).toEqual(echoed(number))
+            expect(await channel.transmit(echo(number))).toEqual(echoed(stand, number))
             order.push(-number)
           }),
         ),
@@ -86,7 +91,7 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
       for (const work of broken)
         await expect(stand.connection.transaction({}, work)).rejects.toThrow(/at once|later/)
       await stand.connection.transaction({}, (() => undefined) as unknown as () => Promise<void>)
-      expect(await send(stand, 7)).toEqual(echoed(7))
+      expect(await send(stand, 7)).toEqual(echoed(stand, 7))
     })
 
     it('sends nothing for a caller who left the queue', async () => {
@@ -99,7 +104,7 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
       await expect(second).rejects.toMatchObject({ code: 'work/aborted', cause: 'no longer' })
       release()
       await first
-      expect(await send(stand, 3)).toEqual(echoed(3))
+      expect(await send(stand, 3)).toEqual(echoed(stand, 3))
       expect(stand.reached()).toBe(2)
     })
 
@@ -115,7 +120,7 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
       await settled()
       expect(stand.reached()).toBe(1)
       release()
-      expect(await second).toEqual(echoed(2))
+      expect(await second).toEqual(echoed(stand, 2))
     })
 
     it('bounds the wait for the lock, and tells that it waits', async () => {
@@ -178,7 +183,7 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
       await settled()
       expect(stand.reached()).toBe(1)
       release()
-      expect(await answers).toEqual([echoed(1), echoed(2)])
+      expect(await answers).toEqual([echoed(stand, 1), echoed(stand, 2)])
     })
 
     it('refuses what is no command, and a channel whose transaction is over, before anything is sent', async () => {
@@ -209,8 +214,13 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
     it('ends once with the card, for who waits, who waits in the queue and who comes later', async () => {
       const stand = await opened()
       stand.hold()
-      const gone = { code: 'card/gone', why: 'removed' }
-      const waiting = [send(stand, 1), send(stand, 2)].map((each) => expect(each).rejects.toMatchObject(gone))
+      const { pulled = 'removed' } = stand
+      const gone = { code: 'card/gone', why: pulled }
+      // The exchange that runs when a token leaves fails by itself.
+      const waiting = [
+        expect(send(stand, 1)).rejects.toMatchObject(pulled === 'removed' ? gone : { code: 'reader/gone' }),
+        expect(send(stand, 2)).rejects.toMatchObject(gone),
+      ]
       await settled()
       stand.pull()
       await Promise.all(waiting)
@@ -227,7 +237,7 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
       const gone = { code: 'card/gone', why: 'closed' }
       const waiting = [send(stand, 1), send(stand, 2)].map((each) => expect(each).rejects.toMatchObject(gone))
       await settled()
-      const closing = [stand.connection.close(), stand.connection.close('leave')]
+      const closing = [stand.connection.close(), stand.connection.close()]
       await Promise.all(waiting)
       release()
       await Promise.all(closing)

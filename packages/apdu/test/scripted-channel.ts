@@ -50,7 +50,6 @@ export class ScriptedChannel implements CardChannel {
 export function connectionOf(channel: CardChannel): CardConnection {
   return {
     gone: new Promise(() => {}),
-    access: 'exclusive',
     hasPinPad: channel.pinPad !== undefined,
     transaction: (_owner, work) => work(channel),
     close: () => Promise.resolve(),

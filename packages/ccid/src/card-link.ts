@@ -228,9 +228,8 @@ export class CcidLink implements CardLink {
     return this.#card.atr
   }
 
-  async release(end: 'leave' | 'reset' | 'power-off'): Promise<void> {
-    if (end === 'power-off') await this.#slot.powerOff()
-    else if (end === 'reset') await this.#slot.powerOn()
+  release(): Promise<void> {
+    return this.#slot.powerOff()
   }
 }
 

@@ -1,22 +1,43 @@
-/** The contract of connections over virtual CCID readers: one that takes APDUs, and one that takes TPDUs, in T=1. */
+/** The contract of connections over every way that this package has to a card. */
 import type { ConnectOptions } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import {
   createEchoCard,
-  type ReaderProfile,
+  eGate,
+  gemaltoPdt,
+  konaToken,
   readerProfiles,
+  type VirtualCard,
+  VirtualBus,
   VirtualCcidReader,
-  virtualUsb,
+  VirtualIccdAToken,
+  VirtualIccdToken,
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
+import { beforeAll } from 'vitest'
 import { connectionContract, handTimers, type ConnectionStand } from '../../apdu/test/connection-contract.ts'
 
-async function open(profile: ReaderProfile, options: ConnectOptions = {}): Promise<ConnectionStand> {
+/** A device with this card in it. */
+interface Put {
+  readonly device: Parameters<VirtualBus['plug']>[0]
+  /** Takes the card out; absent: it is built into the device. */
+  readonly remove?: () => void
+}
+
+// Loaded with the first such device: real time, of which the hand-moved clock knows nothing.
+beforeAll(() =>
+  Promise.all([
+    import('../src/iccd-pipe.ts'),
+    import('../src/tpdu/activate.ts'),
+    import('../src/tpdu/character-line.ts'),
+  ]),
+)
+
+async function open(put: (card: VirtualCard) => Put, options: ConnectOptions = {}): Promise<ConnectionStand> {
   const card = createEchoCard()
   let gate: Promise<void> = Promise.resolve()
   let reached = 0
-  const reader = new VirtualCcidReader(profile)
-  reader.insert({
+  const { device, remove } = put({
     atr: card.atr,
     reset: () => card.reset(),
     powerOff: () => card.powerOff(),
@@ -26,20 +47,30 @@ async function open(profile: ReaderProfile, options: ConnectOptions = {}): Promi
       return card.process(command)
     },
   })
+  const bus = new VirtualBus()
+  bus.plug(device)
   const { hands, clock } = handTimers()
-  const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }), clock })
+  const setTimeout = (callback: () => void, delayMs: number): unknown =>
+    // How long a token on the control pipe is left in peace between two questions: nobody moves the clock for it.
+    delayMs <= 20 ? void setImmediate(callback) : clock.setTimeout(callback, delayMs)
+  const source = ccidSlots({
+    usb: bus.context({ protectedClasses: false }),
+    clock: { ...clock, setTimeout },
+  })
   const [slot] = await firstValueFrom(source.slots$)
   if (slot === undefined) throw new Error('There is no slot.')
   const connection = await slot.connect(options)
   let release = (): void => {}
   return {
     connection,
+    isT0: options.protocol === 'T=0',
     reached: () => reached,
     hold: () => {
       gate = new Promise((resolve) => (release = resolve))
       return release
     },
-    pull: () => reader.remove(),
+    pull: remove ?? (() => bus.unplug(device)),
+    pulled: remove === undefined ? 'reader-gone' : 'removed',
     advance: (milliseconds) => hands.advance(milliseconds),
     close: async () => {
       release()
@@ -48,5 +79,23 @@ async function open(profile: ReaderProfile, options: ConnectOptions = {}): Promi
   }
 }
 
-connectionContract('a reader that takes APDUs', () => open(readerProfiles.dualiAbcm6))
-connectionContract('a reader that takes TPDUs', () => open(readerProfiles.scr331, { protocol: 'T=1' }))
+const reader =
+  (profile: keyof typeof readerProfiles) =>
+  (card: VirtualCard): Put => {
+    const device = new VirtualCcidReader(readerProfiles[profile])
+    device.insert(card)
+    return { device, remove: () => device.remove() }
+  }
+
+connectionContract('a reader that takes APDUs', () => open(reader('dualiAbcm6')))
+connectionContract('a reader that takes TPDUs, in T=1', () => open(reader('scr331'), { protocol: 'T=1' }))
+connectionContract('a reader that takes TPDUs, in T=0', () => open(reader('scr331'), { protocol: 'T=0' }))
+connectionContract('a token of ICCD version A', () =>
+  open((card) => ({ device: new VirtualIccdAToken(eGate, card) }), { protocol: 'T=0' }),
+)
+connectionContract('a token of ICCD version B', () =>
+  open((card) => ({ device: new VirtualIccdToken(gemaltoPdt, card) })),
+)
+connectionContract('a token of ICCD version B that takes characters', () =>
+  open((card) => ({ device: new VirtualIccdToken(konaToken, card) }), { protocol: 'T=0' }),
+)

@@ -19,7 +19,6 @@ describe('an exchange at extended level', () => {
   it('gives back APDUs of every length around packet and message borders', async () => {
     const { slot, source } = stand({ card: createEchoCard() })
     const connection = await (await slot()).connect()
-    expect(connection.access).toBe('exclusive')
     const room = 1014 - 10
     const borders = [
       1,

@@ -108,7 +108,7 @@ export class InsertedCard implements ContextCard {
       }
     } catch (error) {
       // What cannot be taken back by a command is taken back by cutting the power.
-      await this.#connection.close('power-off')
+      await this.#connection.close()
       throw this.translate(error)
     }
   }
