@@ -49,8 +49,10 @@ const GET_RESPONSE = 0xc0
 export async function exchange(
   channel: CardChannel,
   command: NamedCommand,
-  options: ExchangeOptions = {},
+  given: ExchangeOptions = {},
 ): Promise<ResponseApdu> {
+  // However many APDUs it takes.
+  const options = { exchange: {}, ...given }
   if (command.data === undefined) return exchangeOwn(channel, command, options)
   // Parts of it leave later, and it may leave again: what its owner writes into it meanwhile is not sent.
   const data = copyOf(command.data)

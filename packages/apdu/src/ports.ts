@@ -9,8 +9,10 @@ export interface TransmitOptions {
   readonly signal?: AbortSignalLike | undefined
   /** How long one exchange may stay without any sign of life, in milliseconds. */
   readonly timeoutMs?: number | undefined
-  /** Cap on what time extensions may add to one exchange, in milliseconds. */
+  /** Cap on what time extensions may add to one exchange, in milliseconds. It runs from the first one. */
   readonly maxWaitMs?: number | undefined
+  /** APDUs with the same object are one exchange and share its `maxWaitMs`. Default: each is one of its own. */
+  readonly exchange?: object | undefined
   /** The command carries a secret: it is never traced, and its bytes are overwritten after use. */
   readonly sensitive?: true | undefined
   /** Told each time something else is waited for than the card's plain answer. */

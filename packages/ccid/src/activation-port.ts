@@ -1,15 +1,31 @@
 /** What an activation is asked for and what it settles; how, is `activation.ts` and `tpdu/activate.ts`. */
 import { type Atr, type ChannelLimits, decodeAtr, MalformedError, type TransmitOptions } from '@webtoki/apdu'
-import type { CcidReader } from './reader.ts'
+import type { CcidReader, Patience } from './reader.ts'
 
 /** CLA, INS, P1, P2, Lc, 255 bytes, Le. */
 export const SHORT_COMMAND_BYTES = 261
+
+const STATUS_WORD_BYTES = 2
+
+/** What short APDUs may be if a message has room for so many bytes: dwMaxCCIDMessageLength bounds answers as it bounds commands. */
+export function shortLimits(roomBytes: number): {
+  readonly commandBytes: number
+  readonly responseBytes: number
+} {
+  return {
+    commandBytes: Math.min(SHORT_COMMAND_BYTES, roomBytes),
+    responseBytes: Math.max(1, Math.min(256, roomBytes - STATUS_WORD_BYTES)),
+  }
+}
+
+/** `TransmitOptions` of one exchange, and what its messages share. */
+export type ExchangeOptions = TransmitOptions & Patience
 
 /** How commands go to a card from one reset to the next. */
 export interface Activation {
   readonly limits: ChannelLimits
   /** Carries one APDU where the reader takes TPDUs or characters; absent: the reader takes APDUs. */
-  readonly transmit?: (command: Uint8Array, options: TransmitOptions) => Promise<Uint8Array>
+  readonly transmit?: (command: Uint8Array, options: ExchangeOptions) => Promise<Uint8Array>
   /**
    * The same for a command that the reader completes with a PIN typed on it: `send` is given the T=1 prologue and
    * resolves to what the card said. Absent: the reader makes everything itself.
@@ -17,7 +33,7 @@ export interface Activation {
   readonly transmitOnPad?: (
     template: Uint8Array,
     send: PadSend,
-    options: TransmitOptions,
+    options: ExchangeOptions,
   ) => Promise<Uint8Array>
 }
 

@@ -1,6 +1,6 @@
 /** From a card's ATR to the way its commands go: protocol, parameters, PPS, IFSD, and what an APDU may be. */
 import { atrSaysExtended, atrTellsLengths, NotSupportedError } from '@webtoki/apdu'
-import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from './activation-port.ts'
+import { type ActivatedSlot, type Activation, readAtr, shortLimits } from './activation-port.ts'
 import { HEADER_BYTES } from './messages.ts'
 
 /** CLA, INS, P1, P2, three bytes of Lc, 65535 bytes, two of Le. */
@@ -31,7 +31,6 @@ export async function activate(
   // Over T=0 the reader makes several short ones of an extended APDU (ISO/IEC 7816-3:2006, 12.2): nothing would be won.
   const isSilent = atr !== undefined && atr.protocols[0] === 1 && !atrTellsLengths(atr)
   const mayTry = level === 'extended' && isSilent && slot.mayTryExtended
-  const roomBytes = level === 'extended' ? SHORT_COMMAND_BYTES : maxMessageBytes - HEADER_BYTES
-  const commandBytes = Math.min(SHORT_COMMAND_BYTES, roomBytes)
-  return { limits: { extended, commandBytes, responseBytes: 256, ...(mayTry && { untried: most }) } }
+  const roomBytes = level === 'extended' ? EXTENDED_COMMAND_BYTES : maxMessageBytes - HEADER_BYTES
+  return { limits: { extended, ...shortLimits(roomBytes), ...(mayTry && { untried: most }) } }
 }

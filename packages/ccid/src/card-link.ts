@@ -13,7 +13,7 @@ import {
   ReaderRefusedError,
   type TransmitOptions,
 } from '@webtoki/apdu'
-import type { Activation } from './activation-port.ts'
+import type { Activation, ExchangeOptions } from './activation-port.ts'
 import {
   type Answer,
   CcidError,
@@ -24,7 +24,7 @@ import {
   IccStatus,
   RdrToPc,
 } from './messages.ts'
-import type { CcidReader } from './reader.ts'
+import { type CcidReader, sharedCap } from './reader.ts'
 
 /** 65536 bytes of data and the status word. */
 const MAX_RESPONSE_BYTES = 65_538
@@ -63,6 +63,7 @@ export interface PoweredSlot {
 export class CcidLink implements CardLink {
   readonly #slot: PoweredSlot
   #card: ActivatedCard
+  readonly #caps = new WeakMap<object, () => number>()
 
   constructor(slot: PoweredSlot, card: ActivatedCard) {
     this.#slot = slot
@@ -90,14 +91,23 @@ export class CcidLink implements CardLink {
     return { verify: onPad('verify'), modify: onPad('modify') }
   }
 
-  exchange(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> {
+  exchange(command: Uint8Array, given: TransmitOptions): Promise<Uint8Array> {
     const { transmit } = this.#card.activation
+    const options = this.#withCap(given)
     return transmit === undefined
       ? this.#exchangeApdu(command, options)
       : this.#exchangeTpdus(transmit, command, options)
   }
 
-  async #exchangeApdu(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> {
+  /** What one exchange takes in APDUs, messages, blocks and characters shares one `maxWaitMs`. */
+  #withCap(options: TransmitOptions): ExchangeOptions {
+    const { exchange = {} } = options
+    const extend = this.#caps.get(exchange) ?? sharedCap(options, this.#slot.reader.clock)
+    this.#caps.set(exchange, extend)
+    return { ...options, extend }
+  }
+
+  async #exchangeApdu(command: Uint8Array, options: ExchangeOptions): Promise<Uint8Array> {
     const { descriptor } = this.#slot.reader
     const roomBytes = descriptor.maxMessageBytes - HEADER_BYTES
     try {
@@ -123,7 +133,7 @@ export class CcidLink implements CardLink {
   async #exchangeTpdus(
     transmit: NonNullable<Activation['transmit']>,
     command: Uint8Array,
-    options: TransmitOptions,
+    options: ExchangeOptions,
   ): Promise<Uint8Array> {
     try {
       return withStatusWord(await transmit(command, options))
@@ -149,19 +159,22 @@ export class CcidLink implements CardLink {
     try {
       // Few readers have keys; pages whose reader has none never load it.
       const { exchangeOnPad } = await import('./pin-pad.ts')
-      return withStatusWord(await exchangeOnPad(this.#slot, this.#card.activation, template, what, options))
+      const { activation } = this.#card
+      return withStatusWord(
+        await exchangeOnPad(this.#slot, activation, template, what, this.#withCap(options)),
+      )
     } catch (error) {
       throw this.#translateTpdu(error)
     }
   }
 
-  #block(chain: ChainParameter, data: Uint8Array, options: TransmitOptions): Promise<Answer> {
+  #block(chain: ChainParameter, data: Uint8Array, options: ExchangeOptions): Promise<Answer> {
     const message = encodeXfrBlock({ slot: this.#slot.number, chain, data })
     return this.#slot.reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)
   }
 
   /** CCID 1.1, 6.1.4: the parts of a command; the reader asks for the next by an empty block. */
-  async #chain(command: Uint8Array, roomBytes: number, options: TransmitOptions): Promise<Answer> {
+  async #chain(command: Uint8Array, roomBytes: number, options: ExchangeOptions): Promise<Answer> {
     for (let offset = 0; ; offset += roomBytes) {
       const last = offset + roomBytes >= command.length
       const chain = last
@@ -179,7 +192,7 @@ export class CcidLink implements CardLink {
   }
 
   /** The parts of a response; each is asked for by an empty block. */
-  async #collect(first: Answer, firstChain: ChainParameter, options: TransmitOptions): Promise<Uint8Array> {
+  async #collect(first: Answer, firstChain: ChainParameter, options: ExchangeOptions): Promise<Uint8Array> {
     if (firstChain !== ChainParameter.begins) {
       throw new MalformedError(
         'answer to XfrBlock',

@@ -9,10 +9,10 @@ import {
   ReaderRefusedError,
   type TransmitOptions,
 } from '@webtoki/apdu'
-import type { Activation, PadSend } from './activation-port.ts'
+import type { Activation, ExchangeOptions, PadSend } from './activation-port.ts'
 import { CcidError, encodeEscape, encodeSecure, IccStatus, RdrToPc } from './messages.ts'
 import { type PadQuirk, padQuirkOf } from './pad-quirks.ts'
-import { type CcidReader, READER_TIMEOUT_MS } from './reader.ts'
+import { type CcidReader, DEFAULT_MAX_WAIT_MS, READER_TIMEOUT_MS } from './reader.ts'
 
 /** How long the reader waits for the person, in seconds; the host waits longer, so that the reader's word comes first. */
 export const PIN_ENTRY_SECONDS = 60
@@ -46,7 +46,7 @@ export async function exchangeOnPad(
   { transmitOnPad }: Activation,
   template: PinTemplate,
   what: 'verify' | 'modify',
-  options: TransmitOptions,
+  options: ExchangeOptions,
 ): Promise<Uint8Array> {
   const { command, send } = askOnPad(slot, template, what, options)
   options.onWait?.('pin-pad')
@@ -90,7 +90,10 @@ function askOnPad(
       if (signal?.aborted) throw new AbortedError({ cause: signal.reason })
       const message = encodeSecure({ slot: number, data: encode(template, prologue, quirk) })
       // Sensitive: sent again to a reader that says it was busy, it would ask the person twice, and the card maybe.
-      const patience = { ...options, sensitive: true } as const
+      // A reader may ask for time while the person types: that is bounded by the entry's own time, and not by the card's.
+      const maxWaitMs = Math.max(options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS, timeoutMs)
+      const { onWait } = options
+      const patience = { onWait, maxWaitMs, sensitive: true } as const
       return (await reader.ask(message, RdrToPc.dataBlock, 'Secure', patience, timeoutMs)).data
     },
   }

@@ -46,7 +46,27 @@ export interface SlotListener {
 }
 
 /** Which part of `TransmitOptions` an exchange of messages knows. */
-export type Patience = Pick<TransmitOptions, 'timeoutMs' | 'maxWaitMs' | 'onWait' | 'sensitive'>
+export interface Patience {
+  readonly timeoutMs?: TransmitOptions['timeoutMs'] | undefined
+  readonly maxWaitMs?: TransmitOptions['maxWaitMs'] | undefined
+  readonly onWait?: TransmitOptions['onWait'] | undefined
+  readonly sensitive?: true | undefined
+  /**
+   * The card asked for more time: tells `onWait`, and returns how long the exchange may still take, in milliseconds.
+   * Messages of one exchange share it. Default: one of the message's own.
+   */
+  readonly extend?: (() => number) | undefined
+}
+
+/** One `maxWaitMs` for an exchange, however many messages it takes. It runs from the first time extension. */
+export function sharedCap({ maxWaitMs = DEFAULT_MAX_WAIT_MS, onWait }: Patience, clock: Clock): () => number {
+  let endMs: number | undefined
+  return () => {
+    endMs ??= clock.now() + maxWaitMs
+    onWait?.('time-extension')
+    return Math.max(0, endMs - clock.now())
+  }
+}
 
 interface Question {
   readonly message: Uint8Array<ArrayBuffer>
@@ -54,6 +74,7 @@ interface Question {
   readonly expects: number
   readonly name: string
   readonly patience: Patience
+  readonly extend: () => number
   readonly timeoutMs: number
   readonly resolve: (answer: Answer) => void
   readonly reject: (error: Error) => void
@@ -187,7 +208,8 @@ export class CcidReader {
     patience: Patience,
     timeoutMs: number = patience.timeoutMs ?? DEFAULT_TIMEOUT_MS,
   ): Promise<Answer> {
-    return asking(message, expects, name, patience, timeoutMs, (question) => {
+    const extend = patience.extend ?? sharedCap(patience, this.clock)
+    return asking({ message, expects, name, patience, extend, timeoutMs }, (question) => {
       if (this.#pipe === undefined && this.#recovering === undefined) this.#refuse(question)
       else if (this.#mayStart(question.slot)) this.#start(question)
       else this.#waiting.push(question)
@@ -340,13 +362,9 @@ export class CcidReader {
 
   /** bError is a multiplier of the time allowed; users have seen 322670 s come of it, so it is capped. */
   #extend(question: Question, multiplier: number): void {
-    const { timeoutMs, patience } = question
-    const spentMs = this.clock.now() - question.startedMs
-    const leftMs = timeoutMs + (patience.maxWaitMs ?? DEFAULT_MAX_WAIT_MS) - spentMs
     this.clock.clearTimeout(question.timer)
-    const waitMs = Math.max(0, Math.min(timeoutMs * Math.max(1, multiplier), leftMs))
+    const waitMs = Math.min(question.timeoutMs * Math.max(1, multiplier), question.extend())
     question.timer = this.clock.setTimeout(() => this.#expired(question), waitMs)
-    patience.onWait?.('time-extension')
   }
 
   #expired(question: Question): void {
@@ -422,9 +440,9 @@ export class CcidReader {
     // Not awaited: the order of the two is free, and the message's time-out bounds both.
     pipe.abort(slot, sequence).catch(() => {})
     try {
-      await asking(encodeAbort({ slot }), RdrToPc.slotStatus, 'Abort', {}, RECOVERY_STEP_MS, (question) =>
-        this.#start(question, sequence),
-      )
+      const message = encodeAbort({ slot })
+      const abort = { message, expects: RdrToPc.slotStatus, name: 'Abort', patience: {}, extend: () => 0 }
+      await asking({ ...abort, timeoutMs: RECOVERY_STEP_MS }, (question) => this.#start(question, sequence))
       return true
     } catch {
       return false
@@ -478,21 +496,13 @@ export class CcidReader {
 
 /** A question, and its answer; `begin` sees to its being sent. */
 function asking(
-  message: Uint8Array<ArrayBuffer>,
-  expects: number,
-  name: string,
-  patience: Patience,
-  timeoutMs: number,
+  asked: Pick<Question, 'message' | 'expects' | 'name' | 'patience' | 'extend' | 'timeoutMs'>,
   begin: (question: Question) => void,
 ): Promise<Answer> {
   return new Promise((resolve, reject) =>
     begin({
-      message,
-      slot: message[5] as number,
-      expects,
-      name,
-      patience,
-      timeoutMs,
+      ...asked,
+      slot: asked.message[5] as number,
       resolve,
       reject,
       sequence: 0,

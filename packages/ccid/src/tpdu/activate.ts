@@ -6,9 +6,15 @@ import {
   NotSupportedError,
   ReaderGoneError,
   ReaderRefusedError,
-  type TransmitOptions,
 } from '@webtoki/apdu'
-import { type ActivatedSlot, type Activation, readAtr, SHORT_COMMAND_BYTES } from '../activation-port.ts'
+import {
+  type ActivatedSlot,
+  type Activation,
+  type ExchangeOptions,
+  readAtr,
+  SHORT_COMMAND_BYTES,
+  shortLimits,
+} from '../activation-port.ts'
 import { readDataRates } from '../class-requests.ts'
 import { CcidFeature } from '../ccid-feature.ts'
 import {
@@ -198,22 +204,18 @@ function overT0(
   waitingMs: number,
 ): Activation {
   const roomBytes = reader.descriptor.maxMessageBytes - HEADER_BYTES
-  const carry = async (command: Uint8Array, options: TransmitOptions): Promise<Uint8Array> => {
+  const carry = async (command: Uint8Array, options: ExchangeOptions): Promise<Uint8Array> => {
     if (line !== undefined) return line.transmitT0(command, options, waitingMs + MARGIN_MS)
     const message = encodeXfrBlock({ slot: number, chain: ChainParameter.whole, data: toT0Tpdu(command) })
     return (await reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)).data
   }
+  // Characters: the header goes before its data, and an answer comes in as many messages as it takes.
+  const characters = { commandBytes: T0_HEADER_BYTES + Math.min(256, roomBytes), responseBytes: 256 }
+  const limits = line === undefined ? shortLimits(roomBytes) : characters
   return {
-    limits: {
-      extended: false,
-      // Characters: the header goes before its data.
-      commandBytes: Math.min(
-        SHORT_COMMAND_BYTES,
-        line === undefined ? roomBytes : T0_HEADER_BYTES + roomBytes,
-      ),
-      responseBytes: 256,
-    },
-    transmit: (command, options) => withFetchedAnswer((apdu) => carry(apdu, options), command),
+    limits: { extended: false, ...limits },
+    transmit: (command, options) =>
+      withFetchedAnswer((apdu) => carry(apdu, options), command, limits.responseBytes),
   }
 }
 

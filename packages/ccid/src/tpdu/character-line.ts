@@ -1,14 +1,8 @@
 /** Readers at character level (CCID 1.1, 6.1.4): they carry bytes, and are told how many to wait for. T=0 commands and T=1 blocks over them. */
-import {
-  CardTooSlowError,
-  concatBytes,
-  MalformedError,
-  ReaderRefusedError,
-  type TransmitOptions,
-} from '@webtoki/apdu'
-import type { ActivatedSlot } from '../activation-port.ts'
+import { CardTooSlowError, concatBytes, MalformedError, ReaderRefusedError } from '@webtoki/apdu'
+import type { ActivatedSlot, ExchangeOptions } from '../activation-port.ts'
 import { encodeXfrBlock, HEADER_BYTES, RdrToPc } from '../messages.ts'
-import { DEFAULT_MAX_WAIT_MS } from '../reader.ts'
+import { DEFAULT_MAX_WAIT_MS, sharedCap } from '../reader.ts'
 import { toT0Tpdu } from './t0.ts'
 import { beginT0, stepT0 } from './t0-characters.ts'
 
@@ -23,7 +17,7 @@ const NO_LENGTH = 255
 const nothing = new Uint8Array(0)
 
 /** What can be told of one XfrBlock. */
-export interface CharacterOptions extends TransmitOptions {
+export interface CharacterOptions extends ExchangeOptions {
   /** bBWI. */
   readonly waitingExtension?: number
 }
@@ -65,14 +59,13 @@ export class CharacterLine {
    * asks for time without an end, MalformedError where it breaks the protocol; then, and where the reader fails, the
    * card stands in the middle of a command, and has to be reset.
    */
-  async transmitT0(command: Uint8Array, options: TransmitOptions, waitingMs: number): Promise<Uint8Array> {
+  async transmitT0(command: Uint8Array, options: ExchangeOptions, waitingMs: number): Promise<Uint8Array> {
     const tpdu = toT0Tpdu(command)
     const ins = (tpdu[1] ?? 0) >> 4
     if (ins === 6 || ins === 9) throw new MalformedError('command APDU', 'T=0 has no INS 6X and 9X')
     const { clock } = this.#slot.reader
-    const { maxWaitMs = DEFAULT_MAX_WAIT_MS } = options
+    const { maxWaitMs = DEFAULT_MAX_WAIT_MS, extend = sharedCap(options, clock) } = options
     const timeoutMs = Math.max(options.timeoutMs ?? 0, waitingMs)
-    const startedMs = clock.now()
     let nulls = 0
     try {
       let step = beginT0(tpdu, command.length === 5 ? command[4] || 256 : 0)
@@ -81,9 +74,7 @@ export class CharacterLine {
         if (action.do === 'finish') return action.response
         if (action.do === 'reset') throw new MalformedError('T=0 exchange', `${action.why} from the card`)
         if (action.waits) {
-          const waitedMs = Math.max(++nulls * MIN_NULL_MS, clock.now() - startedMs)
-          if (waitedMs > maxWaitMs) throw new CardTooSlowError(waitedMs)
-          options.onWait?.('time-extension')
+          if (++nulls * MIN_NULL_MS > maxWaitMs || extend() === 0) throw new CardTooSlowError(maxWaitMs)
         }
         step = stepT0(state, await this.exchange(action.bytes, action.expects, options, timeoutMs))
       }

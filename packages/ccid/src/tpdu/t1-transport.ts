@@ -5,8 +5,8 @@ import {
   CardSilentError,
   CardTooSlowError,
   ReaderRefusedError,
-  type TransmitOptions,
 } from '@webtoki/apdu'
+import type { ExchangeOptions } from '../activation-port.ts'
 import { CcidError } from '../messages.ts'
 import { decodeBlock, type Detection, encodeBlock } from './t1-block.ts'
 import {
@@ -35,7 +35,7 @@ export interface T1Line {
   /** BWT in milliseconds. */
   readonly blockWaitingMs: number
   /** Carries one block out and one back; `waitingTimes` is bBWI of XfrBlock, 0 where nothing was asked for. */
-  exchange(block: Uint8Array, waitingTimes: number, options: TransmitOptions): Promise<BlockAnswer>
+  exchange(block: Uint8Array, waitingTimes: number, options: ExchangeOptions): Promise<BlockAnswer>
 }
 
 /** LEN 255 is reserved (ISO/IEC 7816-3:2006, 11.3.2.3). */
@@ -65,7 +65,7 @@ export class T1Transport {
   }
 
   /** Before an exchange: both sides begin anew where the one before was broken off. No APDU is repeated by that. */
-  async #settle(options: TransmitOptions): Promise<void> {
+  async #settle(options: ExchangeOptions): Promise<void> {
     if (this.#debt === 'nothing') return
     if (this.#debt === 'resynch') {
       const end = await this.#run(beginResynch(this.#state), options)
@@ -91,7 +91,7 @@ export class T1Transport {
    * both sides began anew, CardTooSlowError where the card asked for more time than the caller has, CardSilentError
    * where it is lost without a reset. Whether the command was executed is then unknown.
    */
-  async transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
+  async transmit(command: Uint8Array, options: ExchangeOptions = {}): Promise<Uint8Array> {
     if (this.#debt !== 'nothing') await this.#settle(options)
     return this.#ended(await this.#run(beginExchange(this.#state, command), options))
   }
@@ -103,7 +103,7 @@ export class T1Transport {
   async transmitOnPad(
     template: Uint8Array,
     send: (prologue: readonly [number, number, number]) => Promise<BlockAnswer>,
-    options: TransmitOptions,
+    options: ExchangeOptions,
   ): Promise<Uint8Array> {
     await this.#settle(options)
     const first = beginExchange(this.#state, template)
@@ -128,7 +128,7 @@ export class T1Transport {
     return this.#ended(await this.#run(next, options, 'never an I-block'))
   }
 
-  async #run(first: T1Step, options: TransmitOptions, what?: 'never an I-block'): Promise<T1End> {
+  async #run(first: T1Step, options: ExchangeOptions, what?: 'never an I-block'): Promise<T1End> {
     const line = this.#line
     let leftMs = options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS
     let step = first
@@ -145,9 +145,12 @@ export class T1Transport {
       const { block, waitingTimes = 0 } = action
       if (what !== undefined && block.kind === 'I') return { do: 'reset' }
       if (waitingTimes > 0) {
-        leftMs -= waitingTimes * line.blockWaitingMs
-        if (leftMs < 0) throw new CardTooSlowError(waitingTimes * line.blockWaitingMs)
-        options.onWait?.('time-extension')
+        const waitMs = waitingTimes * line.blockWaitingMs
+        leftMs -= waitMs
+        // By what the card asks for, and by what the exchange has taken: the reader may have been asked for time too.
+        if (options.extend === undefined) options.onWait?.('time-extension')
+        const mayTakeMs = options.extend?.() ?? leftMs
+        if (leftMs < 0 || mayTakeMs < waitMs) throw new CardTooSlowError(waitMs)
       }
       const bytes = encodeBlock(block, line.nad, line.detection)
       try {
