@@ -80,6 +80,12 @@ export function relyingParty({ isOwn, isCrossSite = false, now = Date.now }: Rel
     return known !== undefined && sessions.has(known) ? known : undefined
   }
 
+  // Nonces and names are for who asked, once: no cache keeps them, whatever the answer is.
+  app.use('/api/*', async (context, next) => {
+    await next()
+    context.header('cache-control', 'no-store')
+  })
+
   // SameSite=Strict keeps other sites' requests without a session; this keeps them out altogether.
   app.use('/api/*', async (context, next) => {
     if (!isOurs(context.req.header('origin') ?? ''))

@@ -108,6 +108,22 @@ describe('the relying party, over HTTP', () => {
     }
   })
 
+  it('lets no cache keep an answer, of whatever kind', async () => {
+    const visitor = new Visitor()
+    const answers = [
+      await visitor.post('/api/nonce'),
+      await visitor.post('/api/login', 'nonsense'),
+      await visitor.post('/api/person'),
+      await visitor.post('/api/logout'),
+      await visitor.post('/api/nothing'),
+      await visitor.post('/api/login', 'x'.repeat(20_000)),
+      await new Visitor('', 'https://elsewhere.example').post('/api/nonce'),
+      await fetch(`${site}/api/nonce`),
+    ]
+    expect(answers.map(({ status }) => status)).toEqual([200, 401, 200, 200, 404, 413, 403, 403])
+    for (const { headers } of answers) expect(headers.get('cache-control')).toBe('no-store')
+  })
+
   it('takes a token once', async () => {
     const visitor = new Visitor()
     const token = await visitor.token()
