@@ -120,7 +120,11 @@ const rows = (): readonly Row[] => {
   const sha256 = hex('ab'.repeat(32))
   const ecdsa = hex(`3046022100${'ff'.repeat(32)}022100${'fe'.repeat(32)}`)
   const verifierOf = async (options: Partial<loginServer.LoginVerifierOptions>): Promise<unknown> => {
-    const nonces: loginServer.NonceStore = { issue: async () => nonce, take: async () => nonce }
+    const nonces: loginServer.NonceStore = {
+      issue: async () => nonce,
+      issued: async () => [nonce],
+      take: async () => true,
+    }
     const verifier = loginServer.createLoginVerifier({
       origin: 'https://example.org',
       anchors: [ca.der],

@@ -52,33 +52,50 @@ const unclear: readonly (readonly [string, unknown])[] = [
 ]
 
 describe('a nonce counts only if it is one', () => {
-  const logIn = async (answer: unknown, text: string) => {
-    const nonces = { issue: async () => text, take: async () => answer as string }
+  const logIn = async (issued: unknown, text: string, taken: unknown = true) => {
+    const nonces = {
+      issue: async () => text,
+      issued: async () => issued as string[],
+      take: async () => taken as boolean,
+    }
     return verifierWith({ nonces }).verify(await tokenOver(text), 'session')
   }
+  const missing = { reason: 'nonce-missing' }
 
   it.each([...unclear, ['43 characters', 'n'.repeat(43)], ['129 characters', 'n'.repeat(129)]] as const)(
     'a store that gives %s for a nonce lets nobody in who signed just that',
     async (_name, answer) => {
       const texts = [String(answer), ...(answer === undefined ? [''] : [])]
-      for (const text of texts)
-        await expect(logIn(answer, text)).rejects.toMatchObject({ reason: 'nonce-missing' })
+      for (const text of texts) {
+        await expect(logIn(answer, text)).rejects.toMatchObject(missing)
+        await expect(logIn([answer], text)).rejects.toMatchObject(missing)
+      }
     },
   )
 
-  it('a store may give any text of 44 to 128 characters', async () => {
+  it('a store may give any texts of 44 to 128 characters, and whatever else among them', async () => {
     for (const text of ['n'.repeat(44), 'n'.repeat(128)])
-      await expect(logIn(text, text)).resolves.toHaveProperty('identity.commonName', 'Ada Lovelace')
+      await expect(logIn([null, 'o'.repeat(44), text], text)).resolves.toHaveProperty(
+        'identity.commonName',
+        'Ada Lovelace',
+      )
   })
 
+  it.each(unclear.filter(([, taken]) => taken !== true))(
+    'a store that takes a nonce away with the answer %s lets nobody in',
+    async (_name, taken) => {
+      const nonce = 'n'.repeat(44)
+      await expect(logIn([nonce], nonce, taken ?? null)).rejects.toMatchObject(missing)
+    },
+  )
+
   it('a store that answers at once, or forgets its return, lets nobody in', async () => {
-    for (const take of [() => null, () => undefined, async () => {}]) {
-      const nonces = { issue: async () => '', take } as unknown as LoginVerifierOptions['nonces']
+    for (const issued of [() => null, () => undefined, async () => {}]) {
+      const take = () => true
+      const nonces = { issue: async () => '', issued, take } as unknown as LoginVerifierOptions['nonces']
       for (const text of ['null', 'undefined', ''])
         await expect(verifierWith({ nonces }).verify(await tokenOver(text), 'session')).rejects.toMatchObject(
-          {
-            reason: 'nonce-missing',
-          },
+          missing,
         )
     }
   })
@@ -89,7 +106,7 @@ describe('a nonce counts only if it is one', () => {
       const nonces = memoryNonceStore()
       await expect(nonces.issue(session as string)).rejects.toThrow(TypeError)
       const nonce = 'n'.repeat(44)
-      const shared = { issue: async () => nonce, take: async () => nonce }
+      const shared = { issue: async () => nonce, issued: async () => [nonce], take: async () => true }
       const token = await tokenOver(nonce)
       await expect(verifierWith({ nonces: shared }).verify(token, session as string)).rejects.toMatchObject({
         reason: 'nonce-missing',
@@ -107,12 +124,12 @@ describe('a certificate counts as not revoked only if the answer is good', () =>
   }
 
   it.each(unclear)(
-    '%s is not good, as an answer, as a promise, and in place of the function',
+    '%s is not good, as an answer and as a promise, and is refused in place of the function',
     async (_name, answer) => {
       const unknown = { reason: 'revocation-unknown' }
       await expect(logIn(() => answer)).rejects.toMatchObject(unknown)
       await expect(logIn(async () => answer)).rejects.toMatchObject(unknown)
-      await expect(logIn(answer)).rejects.toMatchObject(unknown)
+      expect(() => verifierWith({ revocation: answer as RevocationCheck })).toThrow(/^revocation /)
     },
   )
 
@@ -125,24 +142,61 @@ describe('a certificate counts as not revoked only if the answer is good', () =>
   })
 })
 
-describe('an issuer is trusted only if it is named', () => {
-  it('no certificate is trusted where the list of anchors is empty, and no list is refused', async () => {
-    const nonces = memoryNonceStore()
-    const token = await tokenFor(origin, softwareSigner(person, 'ES256'), await nonces.issue('session'))
-    await expect(
-      verifierWith({ nonces, anchors: [] }).verify(JSON.stringify(token), 'session'),
-    ).rejects.toMatchObject({ reason: 'untrusted' })
-    for (const anchors of [undefined, null, {}, '', 0, 'no', ca.der])
-      expect(() => verifierWith({ anchors: anchors as unknown as [] })).toThrow(Error)
+describe('options that would be wrong in silence are refused when the verifier is made:', () => {
+  const refused = (options: object): unknown => {
+    try {
+      verifierWith(options)
+    } catch (error) {
+      return error
+    }
+    return expect.fail('The verifier was made.')
+  }
+
+  it.each([...unclear, ['bytes', new Uint8Array(4)]] as const)('anchors: %s', (_name, anchors) => {
+    expect(refused({ anchors })).toMatchObject({ message: expect.stringMatching(/nchor/) })
   })
 
-  it.each(unclear.filter(([, answer]) => answer !== undefined && answer !== null))(
-    'a clock that answers %s lets nobody in',
-    async (_name, answer) => {
-      const nonces = memoryNonceStore()
-      const verifier = verifierWith({ nonces, now: () => answer as Date })
-      const token = await tokenFor(origin, softwareSigner(person, 'ES256'), await nonces.issue('session'))
-      await expect(verifier.verify(JSON.stringify(token), 'session')).rejects.toThrow(Error)
+  it.each(unclear.filter(([, given]) => given !== undefined && !isEmptyList(given)))(
+    'intermediates: %s',
+    (_name, intermediates) => {
+      expect(refused({ intermediates })).toMatchObject({ message: expect.stringMatching(/ntermediate/) })
     },
   )
+
+  it.each<readonly [string, unknown]>([
+    ...unclear.filter(([, given]) => given !== undefined && !isEmptyList(given)),
+    ['a text', '1.2.3.4'],
+    ['a name', ['anyPolicy']],
+    ['an arc that begins with 0', ['1.2.03']],
+  ])('disallowedPolicies: %s', (_name, disallowedPolicies) => {
+    expect(refused({ disallowedPolicies })).toBeInstanceOf(TypeError)
+  })
+
+  it.each<readonly [string, unknown]>([
+    ...unclear,
+    ['a store of another kind', { issue: async () => '', take: async () => '' }],
+  ])('nonces: %s', (_name, nonces) => {
+    expect(refused({ nonces })).toMatchObject({ message: expect.stringMatching(/^nonces /) })
+  })
+
+  it.each(unclear.filter(([, now]) => now !== undefined))(
+    'now: %s, itself and as its answer',
+    (_name, now) => {
+      expect(refused({ now })).toBeInstanceOf(TypeError)
+      expect(refused({ now: () => now })).toBeInstanceOf(RangeError)
+      expect(refused({ now: () => new Date('soon') })).toBeInstanceOf(RangeError)
+    },
+  )
+
+  it('a clock that tells no moment later lets nobody in', async () => {
+    const nonces = memoryNonceStore()
+    const answers = [new Date()]
+    const verifier = verifierWith({ nonces, now: () => answers.pop() ?? new Date('soon') })
+    const token = await tokenFor(origin, softwareSigner(person, 'ES256'), await nonces.issue('session'))
+    await expect(verifier.verify(JSON.stringify(token), 'session')).rejects.toThrow(RangeError)
+  })
 })
+
+function isEmptyList(given: unknown): boolean {
+  return Array.isArray(given) && given.length === 0
+}

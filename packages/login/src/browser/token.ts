@@ -14,17 +14,21 @@ export interface LoginToken {
   readonly appVersion: string
 }
 
-/** Throws RangeError where the nonce has not 44 to 128 characters. */
+/** Throws RangeError if the nonce has not 44 to 128 characters. */
+export function checkNonce(nonce: string): void {
+  if (isNonce(nonce)) return
+  const { min, max } = nonceCharacters
+  throw new RangeError(`A nonce has ${min} to ${max} characters, not ${String(nonce).length}.`)
+}
+
+/** Rejects as `checkNonce` throws. */
 export async function tokenFor(
   origin: string,
   signer: Signer,
   nonce: string,
   options: SignOptions = {},
 ): Promise<LoginToken> {
-  if (!isNonce(nonce)) {
-    const { min, max } = nonceCharacters
-    throw new RangeError(`A nonce has ${min} to ${max} characters, not ${String(nonce).length}.`)
-  }
+  checkNonce(nonce)
   const { algorithm, certificate } = signer
   const unverifiedCertificate = toBase64(certificate)
   const signature = await signer.sign(await statementOf(algorithm, origin, nonce), options)

@@ -22,7 +22,8 @@ export type LoginReason =
 const sentences: Readonly<Record<LoginReason, string>> = {
   'nonce-missing': 'The session has no nonce: it was used already, or its time is up.',
   format: 'That is no login token of a format known here.',
-  algorithm: 'The algorithm is not one of the format, or does not fit the key.',
+  algorithm:
+    'The algorithm is not one of the format, does not fit the key, or is one of an issuer that cannot be verified here.',
   'certificate-malformed': 'The certificate cannot be read.',
   'not-yet-valid': 'The certificate is not valid yet.',
   expired: 'The certificate has expired.',
@@ -37,9 +38,12 @@ const sentences: Readonly<Record<LoginReason, string>> = {
   signature: 'The signature is not over this site’s origin and this session’s nonce.',
 }
 
+/** `LoginError`'s codes. */
+export type LoginErrorCode = `login/${LoginReason}`
+
 /** `reason` is for programs, the message for logs; neither carries anything of the token. */
 export class LoginError extends WebtokiError {
-  readonly code: `login/${LoginReason}`
+  readonly code: LoginErrorCode
   readonly reason: LoginReason
   constructor(reason: LoginReason, options?: ErrorOptions) {
     super(sentences[reason], options)

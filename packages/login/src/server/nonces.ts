@@ -1,18 +1,21 @@
-/** Nonces: unguessable, bound to a session of the site, good once and for a short while. */
+/** Nonces: unguessable, bound to a session of the site, each good for one login and for a short while. */
 
 /** Kept by the site: in memory, or where its sessions are. */
 export interface NonceStore {
-  /** A fresh nonce of 44 to 128 characters for this session; it replaces an older one. */
+  /** A fresh nonce of 44 to 128 characters for this session. Others of the session stay: each of its pages has its own. */
   issue(session: string): Promise<string>
-  /** Takes the session's nonce away and resolves to it; to undefined or null if there is none, or its time is up. */
-  take(session: string): Promise<string | undefined | null>
+  /** The session's nonces that were not taken and whose time is not up, at most ten or so: a login may be over any of them. */
+  issued(session: string): Promise<readonly string[]>
+  /** Takes one away. True if it was there; of two calls at once, one alone gets true. */
+  take(session: string, nonce: string): Promise<boolean>
 }
 
-/** The part of the platform that this needs, for rooms without DOM types. */
 const NONCE_BYTES = 32
 const LIFETIME_MS = 5 * 60_000
-/** Sessions that ask and never log in are forgotten, the oldest first. */
-const MAX_NONCES = 100_000
+/** Of sessions that ask and never log in, the oldest is forgotten. */
+const MAX_SESSIONS = 100_000
+/** Pages of one session that are waiting; the oldest is forgotten. */
+const MAX_NONCES = 8
 
 /** Visitors whose cookie is missing are not one session: each could use the nonce of another. */
 export function isSession(session: unknown): session is string {
@@ -21,25 +24,39 @@ export function isSession(session: unknown): session is string {
 
 /** For one process. `now` in milliseconds; default: the system's. `issue` rejects with TypeError without a session. */
 export function memoryNonceStore(now: () => number = () => Date.now()): NonceStore {
-  const nonces = new Map<string, { readonly nonce: string; readonly until: number }>()
+  /** By session, then by nonce: until when. */
+  const sessions = new Map<string, Map<string, number>>()
+  const alive = (session: string): Map<string, number> => {
+    const kept = [...(sessions.get(session) ?? [])].filter(([, until]) => until >= now())
+    return new Map(kept)
+  }
   return {
     issue: async (session) => {
       if (!isSession(session))
         throw new TypeError('A nonce is issued to a session: a text that is not empty.')
       const random = crypto.getRandomValues(new Uint8Array(NONCE_BYTES))
       const nonce = btoa(String.fromCharCode(...random))
-      nonces.delete(session)
-      nonces.set(session, { nonce, until: now() + LIFETIME_MS })
-      for (const [oldest] of nonces) {
-        if (nonces.size <= MAX_NONCES) break
-        nonces.delete(oldest)
-      }
+      const kept = alive(session).set(nonce, now() + LIFETIME_MS)
+      dropOldest(kept, MAX_NONCES)
+      sessions.delete(session)
+      sessions.set(session, kept)
+      dropOldest(sessions, MAX_SESSIONS)
       return nonce
     },
-    take: async (session) => {
-      const kept = nonces.get(session)
-      nonces.delete(session)
-      return kept !== undefined && kept.until >= now() ? kept.nonce : undefined
+    issued: async (session) => [...alive(session).keys()],
+    take: async (session, nonce) => {
+      const kept = alive(session)
+      const isThere = kept.delete(nonce)
+      if (kept.size > 0) sessions.set(session, kept)
+      else sessions.delete(session)
+      return isThere
     },
+  }
+}
+
+function dropOldest(map: Map<string, unknown>, most: number): void {
+  for (const oldest of map.keys()) {
+    if (map.size <= most) break
+    map.delete(oldest)
   }
 }

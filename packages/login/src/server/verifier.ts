@@ -1,34 +1,14 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
 import { readCertificate } from '@webtoki/crypto'
-import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { readPublicKey } from '@webtoki/trust'
 import { PathError, PathMemory, verifyPath } from '@webtoki/trust/path'
 import { isNonce, statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
 import { checkIssuerUse, checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
-import { isSession, type NonceStore } from './nonces.ts'
+import { isSession } from './nonces.ts'
+import { checkedOptions, type LoginVerifierOptions, notChecked, type RevocationCheck } from './options.ts'
 import { isSigned } from './signature.ts'
 import { readToken } from './token.ts'
-
-/** Says whether a certificate was revoked. `path` is in DER, leaf first. */
-export type RevocationCheck = (path: readonly Uint8Array[]) => Promise<'good' | 'revoked' | 'unknown'>
-
-/** Said where nobody is asked about revocation: it can be chosen, and not forgotten. */
-export const notChecked: unique symbol = Symbol('revocation is not checked')
-
-/** All that could be forgotten is required. */
-export interface LoginVerifierOptions {
-  /** The site's own, as browsers print it: 'https://example.org' or 'isolated-app://…', no path, no slash at the end. */
-  readonly origin: string
-  /** The issuing CAs that are trusted, in DER. */
-  readonly anchors: readonly ByteSource[]
-  readonly intermediates?: readonly ByteSource[]
-  readonly revocation: RevocationCheck | typeof notChecked
-  readonly nonces: NonceStore
-  /** Certificate policies that are not accepted, as object identifiers. */
-  readonly disallowedPolicies?: readonly string[]
-  readonly now?: () => Date
-}
 
 /** Whom the site may believe to be there. */
 export interface VerifiedLogin {
@@ -39,25 +19,24 @@ export interface VerifiedLogin {
 
 /** One for a site. */
 export interface LoginVerifier {
-  /** `session` is the site's own session, whose nonce was signed. Rejects with LoginError; the nonce is used up. */
+  /**
+   * `session` is the site's own session, one of whose nonces was signed. Rejects with LoginError. The nonce is used up as
+   * soon as the signature fits, whatever becomes of the login.
+   */
   verify(token: string, session: string): Promise<VerifiedLogin>
 }
 
-/** Throws RangeError where the origin is not one, and where an anchor is no certificate in DER. */
+/**
+ * Throws TypeError if something is missing or of another kind, RangeError if the origin is not one, or is reached without
+ * encryption, if there is no anchor, if an anchor or intermediate is no certificate in DER, or if `now` gives no moment.
+ */
 export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
-  const { origin, nonces, revocation, now } = options
-  if (!isOrigin(origin)) throw new RangeError(`'${origin}' is no origin as browsers print it.`)
-  // Else everybody would be told later that nobody knows the issuer of their card.
-  const issuers = new PathMemory()
-  const anchors = options.anchors.map((anchor, at) => checkedAnchor(anchor, at, issuers))
-  const intermediates = (options.intermediates ?? []).map(copyOf)
-  const disallowedPolicies = [...(options.disallowedPolicies ?? [])]
+  const { origin, anchors, intermediates, nonces, revocation, disallowedPolicies, now, issuers } =
+    checkedOptions(options)
   return {
     verify: async (token, session) => {
-      // First of all, so that no token can be tried twice.
-      const nonce: unknown = isSession(session) ? await nonces.take(session) : undefined
-      // A site's own store may answer null, or whatever its database has for nothing.
-      if (!isNonce(nonce)) throw new LoginError('nonce-missing')
+      const issued = isSession(session) ? await noncesOf(session) : []
+      if (issued.length === 0) throw new LoginError('nonce-missing')
       const { algorithm, certificate: der, signature } = readToken(token)
       const read = wrapped(() => readCertificate(der))
       wrapped(() => readPublicKey(read.publicKeyInfo))
@@ -65,22 +44,33 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       const path = await pathOf(der)
       // What an anchor may be used for is the site's own decision.
       for (const issuer of path.slice(1, -1)) checkIssuerUse(issuer)
-      if (revocation !== notChecked) {
-        const answer = await asked(() => revocation(path))
-        if (answer === 'revoked') throw new LoginError('revoked')
-        if (answer !== 'good') throw new LoginError('revocation-unknown')
+      let signed: string | undefined
+      for (const nonce of issued) {
+        const statement = await statementOf(algorithm, origin, nonce)
+        if (await isSigned(algorithm, read.publicKeyInfo, statement, signature)) signed = nonce
       }
-      const statement = await statementOf(algorithm, origin, nonce)
-      if (!(await isSigned(algorithm, read.publicKeyInfo, statement, signature)))
-        throw new LoginError('signature')
+      if (signed === undefined) throw new LoginError('signature')
+      // Before anybody is asked about it, so that no token is good for a second try.
+      if ((await nonces.take(session, signed)) !== true) throw new LoginError('nonce-missing')
+      if (revocation !== notChecked) {
+        const { answer, cause } = await asked(() => revocation(path))
+        if (answer === 'revoked') throw new LoginError('revoked')
+        if (answer !== 'good') throw new LoginError('revocation-unknown', { cause })
+      }
       return { identity: identityOf(read, await fingerprintOf(der)), path }
     },
+  }
+
+  /** A site's own store may answer null, or whatever its database has for nothing. */
+  async function noncesOf(session: string): Promise<readonly string[]> {
+    const issued: unknown = await nonces.issued(session)
+    return Array.isArray(issued) ? issued.filter(isNonce) : []
   }
 
   async function pathOf(der: Uint8Array): Promise<readonly Uint8Array[]> {
     try {
       const memory = new PathMemory(issuers)
-      return await verifyPath(der, { anchors, intermediates, memory, at: now?.() ?? new Date() })
+      return await verifyPath(der, { anchors, intermediates, memory, at: now() })
     } catch (error) {
       if (!(error instanceof PathError)) throw error
       switch (error.reason) {
@@ -89,6 +79,8 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
         case 'weak-hash':
         case 'weak-key':
           throw new LoginError(error.reason, { cause: error })
+        case 'unverifiable':
+          throw new LoginError('algorithm', { cause: error })
         default:
           throw new LoginError('untrusted', { cause: error })
       }
@@ -96,33 +88,14 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   }
 }
 
-/** A copy: whom a site trusts is what it said when the verifier was made. */
-function checkedAnchor(der: ByteSource, at: number, issuers: PathMemory): Uint8Array {
+/** One that throws, at once or later, could not say; why is kept. */
+async function asked(
+  revocation: () => ReturnType<RevocationCheck>,
+): Promise<{ readonly answer?: unknown; readonly cause?: unknown }> {
   try {
-    return issuers.read(der).der
+    return { answer: await revocation() }
   } catch (cause) {
-    throw new RangeError(`Anchor ${at} is no X.509 certificate in DER; PEM has to be decoded first.`, {
-      cause,
-    })
-  }
-}
-
-function isOrigin(text: string): boolean {
-  // Of this scheme, the platform says 'null'.
-  if (/^isolated-app:\/\/[a-z2-7]{56}$/.test(text)) return true
-  try {
-    return /^https?:/.test(text) && new URL(text).origin === text
-  } catch {
-    return false
-  }
-}
-
-/** One that throws, at once or later, could not say. */
-async function asked(revocation: () => ReturnType<RevocationCheck>): ReturnType<RevocationCheck> {
-  try {
-    return await revocation()
-  } catch {
-    return 'unknown'
+    return { cause }
   }
 }
 
