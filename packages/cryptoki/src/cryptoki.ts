@@ -3,7 +3,7 @@ import type { CardSlot, SlotSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import { combineLatest, map, type Observable, of, shareReplay, switchMap } from 'rxjs'
 import { platformRandomBytes } from './random.ts'
-import type { SessionPolicy } from './session.ts'
+import type { SessionPolicy } from './session-options.ts'
 import { CardPlace, type Slot, type SlotSettings } from './slot.ts'
 import type { Token, TokenDriver } from './token.ts'
 

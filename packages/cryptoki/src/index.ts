@@ -30,10 +30,10 @@ export {
   type KeyOptions,
   type LoginOptions,
   type OperationOptions,
-  type Session,
   type SessionInfo,
   type SessionPolicy,
-} from './session.ts'
+} from './session-options.ts'
+export type { Session } from './session.ts'
 export { type SessionOptions, Slot } from './slot.ts'
 export * from './slot-events.ts'
 export type { DataSource } from './source.ts'

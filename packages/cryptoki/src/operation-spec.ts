@@ -25,7 +25,7 @@ export type OperationSpec =
       readonly type: 'sign'
       readonly mechanism: SignatureMechanism
       readonly key: CkObject
-      readonly pin?: PinSource
+      readonly pin?: PinSource | undefined
     } & Headed)
   | ({
       readonly type: 'verify'
@@ -38,7 +38,7 @@ export type OperationSpec =
       readonly type: 'decrypt'
       readonly mechanism: CipherMechanism
       readonly key: CkObject
-      readonly pin?: PinSource
+      readonly pin?: PinSource | undefined
     }
 
 /** The signature that is verified, or a promise of it, as for one that follows the data: it is awaited when they are complete. */
@@ -57,7 +57,7 @@ export type RawOperationSpec =
       readonly type: KeyOperationType
       readonly mechanism: RawMechanism
       readonly key: CkObject
-      readonly pin?: PinSource
+      readonly pin?: PinSource | undefined
       readonly signature?: SignatureSource
     } & Headed)
 

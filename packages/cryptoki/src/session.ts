@@ -1,122 +1,50 @@
 /** Sessions: PKCS#11 v2.40, 5.6 "Session management", and v2.20, 13.1 "Operations, sessions, and threads". */
-import { type AbortSignalLike, copyOf, isByteSource } from '@webtoki/apdu'
+import { copyOf, isByteSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
-import {
-  BehaviorSubject,
-  combineLatest,
-  distinctUntilChanged,
-  map,
-  type Observable,
-  Subject,
-  takeWhile,
-} from 'rxjs'
+import { BehaviorSubject, combineLatest, distinctUntilChanged, map, type Observable, takeWhile } from 'rxjs'
 import { ActiveSearch } from './active-search.ts'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
-import { type CipherStream, cipherStream } from './cipher-stream.ts'
+import type { CipherStream } from './cipher-stream.ts'
 import { CKA, CKF, CKR, CKS, CKU } from './constants.ts'
-import { type ActiveOperation, OperationEngine, type OutputOptions, type WantedOperation } from './engine.ts'
+import type { ActiveOperation, OutputOptions } from './engine.ts'
 import { CryptokiError } from './errors.ts'
-import { Init } from './init.ts'
-import type { KeyOperationType, KeyPurpose } from './key-use.ts'
-import { type KeyWork, thenWorking } from './key-work.ts'
-import {
-  type CipherMechanism,
-  type DeriveMechanism,
-  type DigestMechanism,
-  type GenerateMechanism,
-  mechanismAtCall,
-  type RawMechanism,
-  type RecoverMechanism,
-  type SignatureMechanism,
-  type WrapMechanism,
+import type {
+  CipherMechanism,
+  DeriveMechanism,
+  DigestMechanism,
+  GenerateMechanism,
+  RecoverMechanism,
+  SignatureMechanism,
+  WrapMechanism,
 } from './mechanisms.ts'
+import type { KeyToWrap, ObjectMaker } from './object-functions.ts'
 import { type AttributeReading, CkObject } from './object.ts'
-import type { KeyCall, KeyToWrap, ObjectMaker } from './object-functions.ts'
-import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
-import type { ConflictPolicy, OperationType } from './operation-rules.ts'
-import {
-  type OperationSpec,
-  type PartnerOf,
-  type RawOperationSpec,
-  type ResultOf,
-  run,
-  type SignatureSource,
-  specAtCall,
+import type { OperationType } from './operation-rules.ts'
+import type {
+  OperationSpec,
+  PartnerOf,
+  RawOperationSpec,
+  ResultOf,
+  SignatureSource,
 } from './operation-spec.ts'
+import type { Operation } from './operation.ts'
 import type { PinSource } from './pin.ts'
-import { type OperationEvent, Progress } from './progress.ts'
-import { claimSource, dataAtCall, type DataSource } from './source.ts'
-import type { LoginUser, SoftwareObject, TokenObject } from './token.ts'
+import { Progress } from './progress.ts'
+import { badOption, checkHandle } from './session-arguments.ts'
+import { SessionLogins } from './session-logins.ts'
+import { objectFunctions, SessionOperations } from './session-operations.ts'
+import type {
+  CancellingSpec,
+  CipherStreamOptions,
+  KeyOptions,
+  LoginOptions,
+  OperationOptions,
+  SessionInfo,
+  SessionParts,
+} from './session-options.ts'
+import type { DataSource } from './source.ts'
 import type { ContextSession, FindOptions, TokenContext } from './token-context.ts'
-
-/** How a session behaves; the library's own settings are the default. */
-export interface SessionPolicy {
-  /**
-   * What an Init does that other active operations forbid: it is rejected, as the standard has it, or it ends those, once
-   * it can fail no more, or it waits until they have ended.
-   */
-  readonly onConflict: ConflictPolicy | 'wait'
-  /** Whether one-call functions (random) run beside active operations. The standard allows both. */
-  readonly oneCallWhileActive: 'reject' | 'allow'
-  /**
-   * 'explicit', as PKCS#11 has it: private objects show after `login`. 'on-demand': they always show, and the use of a key
-   * asks its PIN source when it needs the card's login.
-   */
-  readonly login: 'explicit' | 'on-demand'
-  /** CKF_DUAL_CRYPTO_OPERATIONS: whether a session takes two operations that make a pair. */
-  readonly dualOperations: boolean
-}
-
-/** Options of every operation. */
-export interface OperationOptions {
-  /** Default: the session's own. */
-  readonly onConflict?: SessionPolicy['onConflict']
-}
-
-/** Options of one use of a private key. */
-export interface KeyOptions extends OperationOptions {
-  /** Asked for the PIN if the key or the login needs one; default: the session's own. */
-  readonly pin?: PinSource
-}
-
-/** Options of `encryptStream`. */
-export interface CipherStreamOptions extends OperationOptions {
-  /** Told of each phase as it begins. */
-  readonly onEvent?: ((event: OperationEvent<unknown>) => void) | undefined
-}
-
-/** Options of `login`. */
-export interface LoginOptions {
-  /** Ends the wait for the person or for another login; rejects with CKR_FUNCTION_CANCELED. */
-  readonly signal?: AbortSignalLike
-  /** Told of each phase as it begins. */
-  readonly onEvent?: (event: OperationEvent<never>) => void
-}
-
-/** CK_SESSION_INFO. */
-export interface SessionInfo {
-  readonly slotId: string
-  readonly state: CKS
-  /** CKF_SERIAL_SESSION, and CKF_RW_SESSION if it may write. */
-  readonly flags: number
-  /** Errors of the card and the reader are causes of the errors that calls reject with. */
-  readonly deviceError: 0
-}
-
-/** What a session is made of. */
-export interface SessionParts {
-  readonly context: TokenContext
-  readonly readWrite: boolean
-  readonly policy: SessionPolicy
-  readonly pin: PinSource | undefined
-  readonly randomBytes: (bytes: number) => Uint8Array
-  readonly now: () => number
-  /** Of the slot that opened it. */
-  readonly slotId: string
-  /** Friendly name of the reader. */
-  readonly reader: string
-  readonly isClosed: () => boolean
-}
+import type { LoginUser, SoftwareObject } from './token.ts'
 
 /** More would stand in the way of the page; a platform asked for more fails in its own way. */
 const MAX_RANDOM_BYTES = 0x100_0000
@@ -130,11 +58,9 @@ export class Session extends Closable implements ContextSession {
   readonly state$: Observable<CKS>
   readonly #parts: SessionParts
   readonly #context: TokenContext
-  readonly #engine: OperationEngine
-  readonly #init: Init
+  readonly #operations: SessionOperations
   readonly #isOpen = new BehaviorSubject(true)
-  /** Ends the dialogs of logins under way. */
-  readonly #logins = new Set<Progress>()
+  readonly #logins: SessionLogins
   #end: CryptokiError | undefined
   #closing: Promise<void> | undefined
   #tellEnd!: (reason: CryptokiError | undefined) => void
@@ -145,16 +71,26 @@ export class Session extends Closable implements ContextSession {
     this.#parts = parts
     this.#context = context
     this.readWrite = readWrite
-    this.#engine = new OperationEngine({
-      dual: () => policy.dualOperations,
-      oneCallWhileActive: policy.oneCallWhileActive,
-    })
-    this.#init = new Init({
+    this.#operations = new SessionOperations(
+      {
+        context,
+        policy,
+        check: () => this.#check(),
+        hasEnded: () => this.#end !== undefined,
+        showsPrivate: () => this.#showsPrivate,
+      },
+      {
+        context,
+        onDemand: policy.login === 'on-demand',
+        now: parts.now,
+        randomBytes: parts.randomBytes,
+        pin: () => this.#pinSource,
+        naming: (pin) => this.#naming(pin),
+      },
+    )
+    this.#logins = new SessionLogins({
       context,
-      onDemand: policy.login === 'on-demand',
-      now: parts.now,
-      randomBytes: parts.randomBytes,
-      pin: () => this.#pinSource,
+      engine: this.#operations.engine,
       naming: (pin) => this.#naming(pin),
     })
     this.ended = new Promise((resolve) => {
@@ -183,7 +119,7 @@ export class Session extends Closable implements ContextSession {
 
   /** The operations active now: 0, 1 or 2. */
   get active(): readonly OperationType[] {
-    return this.#engine.active
+    return this.#operations.engine.active
   }
 
   /** With a PIN pad nobody need be asked here (CKF_PROTECTED_AUTHENTICATION_PATH); the last attempt then finds nobody who says yes. */
@@ -225,45 +161,7 @@ export class Session extends Closable implements ContextSession {
     options: LoginOptions = {},
   ): Promise<void> {
     this.#check()
-    if (pin === undefined)
-      throw new CryptokiError(CKR.ARGUMENTS_BAD, {
-        detail: 'login: neither the call nor the session has a PIN source',
-      })
-    if (typeof pin !== 'function')
-      throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'login: the PIN source is not a function' })
-    checkOptions(options)
-    // What the listener throws is reported as rxjs does, and costs no login.
-    const events = new Subject<OperationEvent<never>>()
-    events.subscribe((event) => options.onEvent?.(event))
-    const progress = new Progress((event) => events.next(event))
-    const source = thenWorking(this.#naming(pin), progress)
-    const leave = (): void => progress.abort(options.signal?.reason)
-    if (options.signal?.aborted) leave()
-    else options.signal?.addEventListener('abort', leave, { once: true })
-    this.#logins.add(progress)
-    try {
-      if (user === CKU.CONTEXT_SPECIFIC) await this.#authorise(source, progress)
-      else
-        await this.#context.login(user, source, {
-          ...progress.transmitOptions,
-          onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }),
-        })
-    } catch (error) {
-      if (user === CKU.CONTEXT_SPECIFIC) this.#context.keyFailed(error)
-      // The session's own end is a better reason than "aborted".
-      throw this.#end === undefined ? this.#translate(error) : progress.signal.reason
-    } finally {
-      options.signal?.removeEventListener('abort', leave)
-      this.#logins.delete(progress)
-    }
-  }
-
-  async #authorise(pin: PinSource, progress: Progress): Promise<void> {
-    const wanting = this.#engine.operations.find((each) => each.wantsAuthorisation)
-    if (wanting !== undefined) return wanting.authorise(pin, progress)
-    throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED, {
-      detail: 'no active operation wants a PIN of its own',
-    })
+    await this.#logins.login(user, pin, options)
   }
 
   /** C_Logout: takes the verified state back on the card, and ends the handles of private objects for good. */
@@ -281,34 +179,7 @@ export class Session extends Closable implements ContextSession {
     template: Attributes = {},
     options: FindOptions & OperationOptions = {},
   ): Operation<readonly CkObject[]> {
-    let fitting: Attributes
-    let which: FindOptions
-    try {
-      fitting = templateAtCall(template)
-      which = findOptionsAtCall(options)
-    } catch (error) {
-      return this.#refused(error)
-    }
-    return this.#operation(
-      ['search'],
-      () => ({
-        wanted: [{ type: 'search', endsOnLogout: true }],
-        run: async (_operations, progress) => {
-          progress.tell({ phase: 'awaiting-card', why: 'working' })
-          const found: CkObject[] = []
-          const { max = Infinity } = which
-          if (max === 0) return found
-          for await (const object of this.#find(fitting, which, progress)) {
-            progress.check()
-            found.push(object)
-            progress.tell({ phase: 'found', object })
-            if (found.length >= max) break
-          }
-          return found
-        },
-      }),
-      options,
-    )
+    return this.#operations.search(template, options)
   }
 
   /**
@@ -317,27 +188,7 @@ export class Session extends Closable implements ContextSession {
    */
   beginSearch(template: Attributes = {}, options: FindOptions = {}): ActiveSearch {
     this.#check()
-    const onConflict = conflictOf(this.#parts.policy.onConflict)
-    this.#engine.admit(['search'], onConflict)
-    const fitting = templateAtCall(template)
-    const which = findOptionsAtCall(options)
-    const { operations, announce } = this.#engine.begin([{ type: 'search', endsOnLogout: true }], onConflict)
-    const search = new ActiveSearch(
-      operations[0] as ActiveOperation,
-      (progress) => this.#find(fitting, which, progress),
-      (error) => this.#translate(error),
-    )
-    announce()
-    return search
-  }
-
-  #find(
-    template: Attributes,
-    which: FindOptions,
-    progress: Progress,
-  ): AsyncGenerator<CkObject, void, undefined> {
-    const options = { ...progress.transmitOptions, ...which }
-    return this.#context.find(template, this.#showsPrivate, options)
+    return this.#operations.beginSearch(template, options)
   }
 
   /** C_GetAttributeValue. Throws CKR_OBJECT_HANDLE_INVALID, and CKR_ATTRIBUTE_TYPE_INVALID if one is missing. */
@@ -422,7 +273,7 @@ export class Session extends Closable implements ContextSession {
 
   /** C_GenerateKey: a secret key of CKA_VALUE_LEN random bytes. Rejects as `createObject` does, and with CKR_MECHANISM_INVALID. */
   generateKey(mechanism: GenerateMechanism, template: Attributes): Operation<CkObject> {
-    return this.#withTemplate(mechanism, template, {}, (own, fitting) => ({
+    return this.#operations.withTemplate(mechanism, template, {}, (own, fitting) => ({
       endsOnLogout: false,
       run: async (progress) => {
         const { generateKey } = await objectFunctions()
@@ -438,7 +289,7 @@ export class Session extends Closable implements ContextSession {
    */
   wrapKey(mechanism: WrapMechanism, wrappingKey: CkObject, key: CkObject): Operation<Uint8Array> {
     let taken: KeyToWrap | undefined
-    return this.#withKey(
+    return this.#operations.withKey(
       'wrap',
       mechanism,
       wrappingKey,
@@ -467,9 +318,9 @@ export class Session extends Closable implements ContextSession {
     template: Attributes,
     options: KeyOptions = {},
   ): Operation<CkObject> {
-    if (!isByteSource(wrapped)) return this.#refused(badOption('the wrapped key'))
+    if (!isByteSource(wrapped)) return this.#operations.refused(badOption('the wrapped key'))
     const own = copyOf(wrapped)
-    return this.#withKey('unwrap', mechanism, unwrappingKey, template, options, {
+    return this.#operations.withKey('unwrap', mechanism, unwrappingKey, template, options, {
       run: ({ unwrapKey }, work, call, progress) => unwrapKey(this.#maker, work, call, own, progress),
     })
   }
@@ -484,7 +335,7 @@ export class Session extends Closable implements ContextSession {
     template: Attributes,
     options: KeyOptions = {},
   ): Operation<CkObject> {
-    return this.#withKey('derive', mechanism, baseKey, template, options, {
+    return this.#operations.withKey('derive', mechanism, baseKey, template, options, {
       run: ({ deriveKey }, work, call, progress) => deriveKey(this.#maker, work, call, progress),
     })
   }
@@ -495,7 +346,7 @@ export class Session extends Closable implements ContextSession {
    */
   async digestKey(digest: ActiveOperation, key: CkObject): Promise<void> {
     this.#check()
-    if (digest.type !== 'digest' || !this.#engine.operations.includes(digest))
+    if (digest.type !== 'digest' || !this.#operations.engine.operations.includes(digest))
       throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     const { software } = checkHandle(key, this.#context, CKR.KEY_HANDLE_INVALID)
     // The digest of a short secret tells it.
@@ -510,71 +361,6 @@ export class Session extends Closable implements ContextSession {
     }
   }
 
-  /** A function of one call with a template. Arguments count as they are at the call. */
-  #withTemplate<T>(
-    mechanism: RawMechanism,
-    template: Attributes,
-    options: KeyOptions,
-    prepare: (mechanism: RawMechanism, template: Attributes) => PreparedCall<T>,
-  ): Operation<T> {
-    let own: RawMechanism
-    let fitting: Attributes
-    try {
-      checkOptions(options)
-      own = mechanismAtCall(mechanism)
-      fitting = templateAtCall(template)
-    } catch (error) {
-      return this.#refused(error)
-    }
-    return this.#oneCall(() => prepare(own, fitting))
-  }
-
-  /** The same with a key, which may be on the card. */
-  #withKey<T>(
-    purpose: KeyPurpose,
-    mechanism: RawMechanism,
-    key: CkObject,
-    template: Attributes,
-    options: KeyOptions,
-    steps: {
-      readonly begin?: () => void
-      run(functions: ObjectFunctions, work: KeyWork, call: KeyCall, progress: Progress): Promise<T>
-      readonly end?: () => void
-    },
-  ): Operation<T> {
-    return this.#withTemplate(mechanism, template, options, (own, fitting) => {
-      const call: KeyCall = { purpose, mechanism: own, key, template: fitting, ...pinOf(options) }
-      let work: KeyWork | undefined
-      let refusal: { readonly error: unknown; readonly isOfKey: boolean } | undefined
-      // What is destroyed from now on was good when the call was made.
-      try {
-        work = this.#init.use(call, true).work
-        work.begin()
-      } catch (error) {
-        refusal = { error, isOfKey: true }
-      }
-      try {
-        steps.begin?.()
-      } catch (error) {
-        refusal ??= { error, isOfKey: false }
-      }
-      return {
-        endsOnLogout: key instanceof CkObject && key.isPrivate,
-        run: async (progress) => {
-          const functions = await objectFunctions()
-          progress.check()
-          if (refusal?.isOfKey) throw functions.keyError(purpose, refusal.error)
-          if (work === undefined || refusal !== undefined) throw refusal?.error
-          return steps.run(functions, work, call, progress)
-        },
-        end: () => {
-          work?.end()
-          steps.end?.()
-        },
-      }
-    })
-  }
-
   #software(object: CkObject): SoftwareObject {
     const { software } = checkHandle(object, this.#context)
     if (software === undefined) throw new CryptokiError(CKR.ACTION_PROHIBITED)
@@ -587,7 +373,7 @@ export class Session extends Closable implements ContextSession {
     data: DataSource,
     options: OperationOptions = {},
   ): Operation<Uint8Array> {
-    return this.#single({ type: 'digest', mechanism }, data, options)
+    return this.#operations.single({ type: 'digest', mechanism }, data, options)
   }
 
   /** C_Sign: ends in the signature, ECDSA as r‖s (PKCS#11 v2.40, 2.3.1). */
@@ -597,7 +383,7 @@ export class Session extends Closable implements ContextSession {
     data: DataSource,
     options: KeyOptions = {},
   ): Operation<Uint8Array> {
-    return this.#single({ type: 'sign', mechanism, key, ...pinOf(options) }, data, options)
+    return this.#operations.single({ type: 'sign', mechanism, key, pin: options?.pin }, data, options)
   }
 
   /** C_Verify, in software: ends in true if the signature fits, errors with CKR_SIGNATURE_INVALID if not. */
@@ -608,7 +394,7 @@ export class Session extends Closable implements ContextSession {
     signature: SignatureSource,
     options: OperationOptions = {},
   ): Operation<true> {
-    return this.#single({ type: 'verify', mechanism, key, signature }, data, options)
+    return this.#operations.single({ type: 'verify', mechanism, key, signature }, data, options)
   }
 
   /** C_SignRecover: ends in a signature from which `verifyRecover` gives the data back. The data must fit the key. */
@@ -618,7 +404,7 @@ export class Session extends Closable implements ContextSession {
     data: DataSource,
     options: KeyOptions = {},
   ): Operation<Uint8Array> {
-    return this.#single({ type: 'sign-recover', mechanism, key, ...pinOf(options) }, data, options)
+    return this.#operations.single({ type: 'sign-recover', mechanism, key, pin: options?.pin }, data, options)
   }
 
   /** C_VerifyRecover, in software: ends in the data that were signed, errors with CKR_SIGNATURE_INVALID if there are none. */
@@ -628,7 +414,7 @@ export class Session extends Closable implements ContextSession {
     signature: DataSource,
     options: OperationOptions = {},
   ): Operation<Uint8Array> {
-    return this.#single({ type: 'verify-recover', mechanism, key }, signature, options)
+    return this.#operations.single({ type: 'verify-recover', mechanism, key }, signature, options)
   }
 
   /** C_Encrypt: tells `output` as it comes, ends in all of it (`MAX_RESULT_BYTES` at most). */
@@ -638,7 +424,7 @@ export class Session extends Closable implements ContextSession {
     data: DataSource,
     options: OperationOptions = {},
   ): Operation<Uint8Array> {
-    return this.#single({ type: 'encrypt', mechanism, key }, data, options)
+    return this.#operations.single({ type: 'encrypt', mechanism, key }, data, options)
   }
 
   /** C_Decrypt: tells `output` as it comes, ends in all of it (`MAX_RESULT_BYTES` at most). */
@@ -648,7 +434,7 @@ export class Session extends Closable implements ContextSession {
     data: DataSource,
     options: KeyOptions = {},
   ): Operation<Uint8Array> {
-    return this.#single({ type: 'decrypt', mechanism, key, ...pinOf(options) }, data, options)
+    return this.#operations.single({ type: 'decrypt', mechanism, key, pin: options?.pin }, data, options)
   }
 
   /**
@@ -657,7 +443,7 @@ export class Session extends Closable implements ContextSession {
    * whatever ends the operation later, errors both sides; to abort or cancel one side ends the operation at once.
    */
   encryptStream(mechanism: CipherMechanism, key: CkObject, options: CipherStreamOptions = {}): CipherStream {
-    return this.#stream({ type: 'encrypt', mechanism, key }, options)
+    return this.#operations.stream({ type: 'encrypt', mechanism, key }, options)
   }
 
   /** C_DecryptInit, and the rest as `encryptStream` does it. What comes out is to be trusted only when the stream has closed. */
@@ -666,7 +452,7 @@ export class Session extends Closable implements ContextSession {
     key: CkObject,
     options: CipherStreamOptions & KeyOptions = {},
   ): CipherStream {
-    return this.#stream({ type: 'decrypt', mechanism, key, ...pinOf(options) }, options)
+    return this.#operations.stream({ type: 'decrypt', mechanism, key, pin: options?.pin }, options)
   }
 
   /**
@@ -680,7 +466,7 @@ export class Session extends Closable implements ContextSession {
     data: DataSource,
     options: OperationOptions = {},
   ): Operation<readonly [ResultOf<A>, ResultOf<B>]> {
-    return this.#specified([first, second], data, options, (values) => values) as Operation<
+    return this.#operations.specified([first, second], data, options, (values) => values) as Operation<
       readonly [ResultOf<A>, ResultOf<B>]
     >
   }
@@ -692,41 +478,7 @@ export class Session extends Closable implements ContextSession {
    */
   begin(...specs: readonly (RawOperationSpec | CancellingSpec)[]): readonly ActiveOperation[] {
     this.#check()
-    if (specs.some((spec) => spec?.mechanism === null)) {
-      this.#cancelBy(specs as readonly CancellingSpec[])
-      return []
-    }
-    return this.#begin(specs as readonly RawOperationSpec[])
-  }
-
-  #cancelBy(specs: readonly CancellingSpec[]): void {
-    const [spec, ...others] = specs
-    const type = spec?.type
-    if (type === undefined || others.length > 0 || !this.active.includes(type))
-      throw new CryptokiError(CKR.ARGUMENTS_BAD, {
-        detail: 'the mechanism is null, and nothing can be cancelled',
-      })
-    this.cancel([type])
-  }
-
-  #begin(specs: readonly RawOperationSpec[]): readonly ActiveOperation[] {
-    const asked = specs.map(specAtCall)
-    const onConflict = conflictOf(this.#parts.policy.onConflict)
-    this.#engine.admit(
-      asked.map(({ type }) => type),
-      onConflict,
-    )
-    const wanted = asked.map((spec) => this.#init.operation(spec, false))
-    const { operations, announce } = this.#engine.begin(wanted, onConflict)
-    for (const each of operations) {
-      each.explain = (error) => {
-        const translated = this.#translate(error)
-        this.#context.keyFailed(error)
-        return translated
-      }
-    }
-    announce()
-    return operations
+    return this.#operations.begin(specs)
   }
 
   /**
@@ -741,22 +493,12 @@ export class Session extends Closable implements ContextSession {
     options: OutputOptions = {},
   ): Promise<Uint8Array> {
     this.#check()
-    if (!isByteSource(chunk)) throw badOption('the chunk')
-    const own = copyOf(chunk)
-    const active = this.#engine.operations
-    const cipher = operations.find(({ type }) => type === 'encrypt' || type === 'decrypt')
-    const other = operations.find((each) => each !== cipher)
-    const areActive = operations.every((each) => active.includes(each))
-    if (cipher === undefined || other === undefined || !areActive)
-      throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
-    const output = await cipher.update(own, options)
-    await other.update(cipher.type === 'decrypt' ? output : own)
-    return output
+    return this.#operations.updateTogether(operations, chunk, options)
   }
 
   /** C_GenerateRandom: from the card if it has a generator, else from the platform's. At most 16 MiB. */
   random(bytes: number): Operation<Uint8Array> {
-    return this.#oneCall(() => {
+    return this.#operations.oneCall(() => {
       if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_RANDOM_BYTES)
         throw new CryptokiError(CKR.ARGUMENTS_BAD, {
           detail: `random: the number of bytes must be between 0 and ${MAX_RANDOM_BYTES}`,
@@ -772,7 +514,7 @@ export class Session extends Closable implements ContextSession {
   async seedRandom(seed: Uint8Array): Promise<void> {
     this.#check()
     if (!isByteSource(seed)) throw badOption('seed')
-    this.#engine.checkOneCall()
+    this.#operations.engine.checkOneCall()
     throw new CryptokiError(CKR.RANDOM_SEED_NOT_SUPPORTED)
   }
 
@@ -794,7 +536,10 @@ export class Session extends Closable implements ContextSession {
   /** C_SessionCancel: ends the active operations of these types, all if none is named; their streams error. */
   cancel(types: readonly OperationType[] = this.active): void {
     this.#check()
-    this.#engine.cancel((each) => types.includes(each.type), new CryptokiError(CKR.FUNCTION_CANCELED))
+    this.#operations.engine.cancel(
+      (each) => types.includes(each.type),
+      new CryptokiError(CKR.FUNCTION_CANCELED),
+    )
   }
 
   /** C_CloseSession: ends its operations; the last session of a token logs out. Idempotent. */
@@ -815,19 +560,19 @@ export class Session extends Closable implements ContextSession {
   }
 
   get usesPrivateKey(): boolean {
-    return this.#engine.usesPrivateKey
+    return this.#operations.engine.usesPrivateKey
   }
 
   /** The user logged out: private keys and searches end, the rest goes on. */
   loggedOut(): void {
-    this.#engine.loggedOut(new CryptokiError(CKR.USER_NOT_LOGGED_IN))
+    this.#operations.engine.loggedOut(new CryptokiError(CKR.USER_NOT_LOGGED_IN))
   }
 
   #finish(error: CryptokiError, reason: CryptokiError | undefined): void {
     // A call after the end is told that the handle is no session any more; why it ended stands in the cause.
     this.#end = new CryptokiError(CKR.SESSION_HANDLE_INVALID, { cause: error })
-    this.#engine.close(error)
-    for (const login of this.#logins) login.abort(error)
+    this.#operations.engine.close(error)
+    this.#logins.end(error)
     this.#isOpen.next(false)
     this.#tellEnd(reason)
   }
@@ -835,132 +580,6 @@ export class Session extends Closable implements ContextSession {
   #check(): void {
     if (this.#parts.isClosed()) throw new CryptokiError(CKR.CRYPTOKI_NOT_INITIALIZED)
     if (this.#end !== undefined) throw this.#end
-  }
-
-  #translate(error: unknown): CryptokiError {
-    return this.#context.translate(error)
-  }
-
-  #single<S extends OperationSpec | RecoverSpec>(
-    spec: S,
-    data: DataSource,
-    options: OperationOptions,
-  ): Operation<ResultOf<S>> {
-    return this.#specified([spec], data, options, ([value]) => value) as Operation<ResultOf<S>>
-  }
-
-  #specified(
-    specs: readonly RawOperationSpec[],
-    data: DataSource,
-    options: OperationOptions,
-    shape: (values: readonly unknown[]) => unknown,
-  ): Operation<unknown> {
-    const given = dataAtCall(data)
-    return this.#begun(specs, options, (own) => {
-      const wanted = own.map((spec) => this.#init.operation(spec, true))
-      // Last of what can be refused: an Init that fails for another reason leaves the source as it is.
-      const open = claimSource(given)
-      return {
-        wanted,
-        run: async (operations, progress) => shape(await run(own, operations, open, progress)),
-      }
-    })
-  }
-
-  /** Takes the specs as they are now: what is written into them before the operation runs, or while it does, does not count. */
-  #begun<T>(
-    specs: readonly RawOperationSpec[],
-    options: OperationOptions,
-    prepare: (specs: readonly RawOperationSpec[]) => Prepared<T>,
-  ): Operation<T> {
-    let own: readonly RawOperationSpec[]
-    try {
-      checkOptions(options)
-      own = specs.map(specAtCall)
-    } catch (error) {
-      return this.#refused(error)
-    }
-    return this.#operation(
-      own.map(({ type }) => type),
-      () => prepare(own),
-      options,
-    )
-  }
-
-  #stream(spec: RawOperationSpec, options: CipherStreamOptions): CipherStream {
-    return cipherStream((move, signal) =>
-      this.#begun([spec], options, ([own]) => ({
-        wanted: [this.#init.operation(own as RawOperationSpec, true)],
-        run: ([active], progress) => move(active as ActiveOperation, progress),
-      })).result({ signal, onEvent: (options as CipherStreamOptions | null)?.onEvent }),
-    )
-  }
-
-  /** A call whose arguments are none: told when the operation begins, as everything that an Init refuses. */
-  #refused(error: unknown): Operation<never> {
-    return operation(
-      () => {
-        this.#check()
-        throw error
-      },
-      (thrown) => this.#translate(thrown),
-    )
-  }
-
-  /** A stream over the engine: Init in the order of the standard, and nothing is ended before it can fail no more. */
-  #operation<T>(
-    types: readonly OperationType[],
-    prepare: () => Prepared<T>,
-    options: OperationOptions,
-  ): Operation<T> {
-    const policy = options.onConflict ?? this.#parts.policy.onConflict
-    const onConflict = conflictOf(policy)
-    return operation(
-      (): Started<T> => {
-        this.#check()
-        // Refused for other operations' sake before key and mechanism are looked at, ended only after.
-        this.#engine.admit(types, onConflict)
-        const prepared = prepare()
-        const { operations, announce } = this.#engine.begin(prepared.wanted, onConflict)
-        return {
-          operations,
-          announce,
-          failed: (error) => this.#context.keyFailed(error),
-          run: (progress) => prepared.run(operations, progress),
-        }
-      },
-      (error) => this.#translate(error),
-      policy === 'wait' ? this.#queue(types) : undefined,
-    )
-  }
-
-  /**
-   * A function of one call, as an operation that is never active: it can be aborted and tells its phases, and what ends the
-   * session or the login ends it.
-   */
-  #oneCall<T>(prepare: () => PreparedCall<T>): Operation<T> {
-    return operation(
-      (): Started<T> => {
-        this.#check()
-        this.#engine.checkOneCall()
-        const prepared = prepare()
-        const call = this.#engine.call(prepared.endsOnLogout, () => prepared.end?.())
-        return {
-          operations: [call],
-          failed: (error) => this.#context.keyFailed(error),
-          run: (progress) => prepared.run(progress),
-        }
-      },
-      (error) => this.#translate(error),
-    )
-  }
-
-  /** For `onConflict: 'wait'`. */
-  #queue(types: readonly OperationType[]): WaitingLine {
-    return {
-      mustWait: () => this.#end === undefined && this.#engine.mustWait(types),
-      wait: (begin, refuse) => this.#engine.wait(types, begin, refuse),
-    }
   }
 }
 
@@ -970,78 +589,9 @@ function stateOf(user: LoginUser | undefined, readWrite: boolean): CKS {
   return readWrite ? CKS.RW_PUBLIC_SESSION : CKS.RO_PUBLIC_SESSION
 }
 
-/** An Init that waited for its place finds it free. */
-function conflictOf(policy: SessionPolicy['onConflict']): ConflictPolicy {
-  return policy === 'abandon' ? 'abandon' : 'reject'
-}
-
-/** Options that are none are refused later, when the operation begins. */
-function pinOf(options: KeyOptions | null): { pin?: PinSource } {
-  return options?.pin === undefined ? {} : { pin: options.pin }
-}
-
 /** The PIN source of a page that leaves all to the PIN pad. */
 const nobody: PinSource = ({ pinPad }) => {
   if (pinPad) return undefined
   const detail = 'the reader has no PIN pad after all; give the session or the call a PIN source'
   throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
 }
-
-/** What can be refused has been; nothing is touched yet. */
-interface Prepared<T> {
-  readonly wanted: readonly WantedOperation[]
-  run(operations: readonly ActiveOperation[], progress: Progress): Promise<T>
-}
-
-/** C_SignInit and others with a mechanism of NULL. */
-export interface CancellingSpec {
-  readonly type: Exclude<OperationType, 'search'>
-  readonly mechanism: null
-}
-
-/** The operations that are in no pair. */
-type RecoverSpec = Extract<RawOperationSpec, { readonly type: KeyOperationType }> & {
-  readonly type: 'sign-recover' | 'verify-recover'
-}
-
-/** The same of a function of one call. */
-export interface PreparedCall<T> {
-  /** It holds a private key. */
-  readonly endsOnLogout: boolean
-  run(progress: Progress): Promise<T>
-  /** It has ended, however that came. */
-  end?(): void
-}
-
-/** Options may be left out; anything but an object is a mistake, such as a PIN source that is not within one. */
-function checkOptions(options: unknown): void {
-  if (typeof options !== 'object' || options === null) throw badOption('options')
-}
-
-/** Throws CKR_ARGUMENTS_BAD. */
-function findOptionsAtCall(options: FindOptions): FindOptions {
-  checkOptions(options)
-  const { max = Number.MAX_SAFE_INTEGER, after, onUnreadable } = options
-  if (!Number.isSafeInteger(max) || max < 0) throw badOption('max')
-  if (after !== undefined && !(after instanceof CkObject)) throw badOption('after')
-  if (onUnreadable !== undefined && typeof onUnreadable !== 'function') throw badOption('onUnreadable')
-  return { max, after, onUnreadable }
-}
-
-function badOption(name: string): CryptokiError {
-  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${name} is not what the call takes` })
-}
-
-function checkHandle(
-  object: unknown,
-  context: TokenContext,
-  rv: CKR = CKR.OBJECT_HANDLE_INVALID,
-): TokenObject {
-  if (!(object instanceof CkObject))
-    throw new CryptokiError(rv, { detail: 'no object was given; the search found none' })
-  return object.sourceFor(context, rv)
-}
-
-/** Loaded by the first who makes an object. */
-const objectFunctions = () => import('./object-functions.ts')
-type ObjectFunctions = Awaited<ReturnType<typeof objectFunctions>>

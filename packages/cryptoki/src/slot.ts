@@ -13,7 +13,8 @@ import { CryptokiError } from './errors.ts'
 import type { InsertedCard } from './inserted-card.ts'
 import type { MechanismInfo } from './mechanisms.ts'
 import type { PinSource } from './pin.ts'
-import type { Session, SessionPolicy } from './session.ts'
+import type { Session } from './session.ts'
+import type { SessionPolicy } from './session-options.ts'
 import type { Token, TokenDriver, TokenInfo } from './token.ts'
 
 /** What `Slot.openSession` takes. */
