@@ -1,9 +1,14 @@
 /** Signature algorithms as CMS names them: RFC 5652, RFC 5754, RFC 4056. */
-import { objectIdentifier, sequenceOf } from '@webtoki/crypto'
+import {
+  objectIdentifier,
+  readSignatureScheme,
+  sequenceOf,
+  type SignatureAlgorithm,
+  type SignatureScheme,
+} from '@webtoki/crypto'
 import { Integer, Null } from 'asn1js'
 import { copyOf } from '@webtoki/apdu/bytes'
 import { AlgorithmIdentifier, RSASSAPSSParams } from 'pkijs'
-import { readSignatureScheme, type SignatureAlgorithm, type SignatureScheme } from '@webtoki/trust'
 import { DocumentError } from './errors.ts'
 import type { HashName } from './digest.ts'
 
@@ -14,7 +19,6 @@ export const hashOids: Readonly<Record<HashName, string>> = {
   'SHA-512': '2.16.840.1.101.3.4.2.3',
 }
 
-const RSA_ENCRYPTION = '1.2.840.113549.1.1.1'
 const RSA_PSS = '1.2.840.113549.1.1.10'
 const MGF1 = '1.2.840.113549.1.1.8'
 
@@ -62,9 +66,8 @@ export function signatureIdentifier(algorithm: SignatureAlgorithm): AlgorithmIde
 /** What a signature in a file was made with; both AlgorithmIdentifiers in DER. Throws DocumentError 'unsupported-algorithm'. */
 export function foundAlgorithm(signature: Uint8Array, digest: Uint8Array): SignatureScheme {
   const hash = foundHash(digest)
-  if (identifierOf(signature) === RSA_ENCRYPTION) return { kind: 'rsa', hash }
   try {
-    const scheme = readSignatureScheme(signature)
+    const scheme = readSignatureScheme(signature, hash)
     if (typeof scheme === 'object') return scheme
   } catch (cause) {
     throw new DocumentError('unsupported-algorithm', { cause })

@@ -4,17 +4,19 @@ import {
   type CertificateUse,
   type DerElement,
   type Name,
+  nameOfScheme,
   objectIdentifier,
   onlyElement,
   type ReadCertificate,
   readName,
   readTime,
   sequenceOf,
+  type SignatureScheme,
   Tag,
 } from '@webtoki/crypto'
 import { keyOf, type ByteSource, copyOf, equalBytes, isByteSource, viewOf } from '@webtoki/apdu/bytes'
 import { Pace } from '@webtoki/apdu/pace'
-import { type SignatureScheme, SignatureVerifier } from '@webtoki/trust'
+import { type SignatureVerdict, SignatureVerifier } from '@webtoki/trust'
 import { PathMemory } from '@webtoki/trust/path'
 import { foundAlgorithm, foundHash } from './algorithms.ts'
 import { readSignedData, type SignedAttributes, type SignedDataParts, type SignerParts } from './cms.ts'
@@ -69,6 +71,8 @@ export interface FoundSigner {
   readonly digestMatches: boolean
   /** The signature was made with the certificate's key. */
   readonly signatureValid: boolean
+  /** Tells a signature that was not made with the key from one that cannot be verified here. */
+  readonly signature: SignatureVerdict
   /** The signed attribute names this certificate; undefined where the attribute is absent. */
   readonly signingCertificateMatches: boolean | undefined
   /** CAdES-B-B names its certificate and its time under the signature; CMS without these can be had otherwise. */
@@ -310,9 +314,10 @@ async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promis
     reading.messageDigest !== undefined &&
     equalBytes(reading.messageDigest, digest)
   // Without attributes the document itself is signed, and its bytes are not kept: such a file is not taken.
-  const signatureValid =
-    attributes !== undefined &&
-    (await verifier.isSigned(read.publicKeyInfo, algorithm, signature, attributes))
+  const verdict =
+    attributes === undefined
+      ? 'unsupported'
+      : await verifier.verify(read.publicKeyInfo, algorithm, signature, attributes)
   const others = (): Uint8Array[] =>
     certificates.all.filter((each) => each !== read).map(({ der }) => copyOf(der))
   const trust = trusts.get(read) ?? trustOf(read.der, others, judge)
@@ -322,9 +327,10 @@ async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promis
     certificate: copyOf(read.der),
     subject: commonName?.text ?? '',
     signingTime,
-    algorithm: `${{ rsa: 'RSA', pss: 'RSA-PSS', ecdsa: 'ECDSA' }[algorithm.kind]} with ${algorithm.hash}`,
+    algorithm: nameOfScheme(algorithm),
     digestMatches,
-    signatureValid,
+    signatureValid: verdict === 'valid',
+    signature: verdict,
     signingCertificateMatches:
       namedCertificate === undefined ? undefined : isThatNamed(namedCertificate, read),
     level: namedCertificate !== undefined && signingTime !== undefined ? 'CAdES-B-B' : 'CMS',

@@ -1,6 +1,7 @@
 /** An engine for pkijs whose private key is a signer's: what pkijs can sign (CMS, requests, CRLs), a card can. */
 import { CryptoEngine } from 'pkijs'
 import { bufferOf, type ByteSource, copyOf } from '@webtoki/apdu/bytes'
+import { schemeOf, webCryptoParameters } from '@webtoki/crypto'
 import type { Signer, SignOptions } from './signer.ts'
 
 /** What pkijs looks at in a private key: the names of algorithm and hash. It holds no key. */
@@ -10,8 +11,6 @@ export interface SignerKey {
   readonly usages: 'sign'[]
   readonly algorithm: { readonly name: string; readonly hash?: { readonly name: string } }
 }
-
-const names: Readonly<Record<string, string>> = { ES: 'ECDSA', RS: 'RSASSA-PKCS1-v1_5', PS: 'RSA-PSS' }
 
 /** Hand it to pkijs as the last argument of `sign`, with `privateKey` and `hash`; all but signing is the platform's. */
 export class SignerEngine extends CryptoEngine {
@@ -28,14 +27,15 @@ export class SignerEngine extends CryptoEngine {
     })
     this.#signer = signer
     this.#options = options
-    this.hash = `SHA-${signer.algorithm.slice(2)}`
-    const name = names[signer.algorithm.slice(0, 2)] as string
+    const scheme = schemeOf(signer.algorithm)
+    const { name, hash } = webCryptoParameters(scheme, undefined).key
+    this.hash = scheme.hash
     this.privateKey = {
       type: 'private',
       extractable: false,
       usages: ['sign'],
       // WebCrypto's RSA keys are for one hash, its EC keys for any.
-      algorithm: name === 'ECDSA' ? { name } : { name, hash: { name: this.hash } },
+      algorithm: hash === undefined ? { name } : { name, hash: { name: hash } },
     }
   }
 

@@ -1,11 +1,6 @@
-/** The signer port, what login and documents ask of a key wherever it lives; strict reading of times, keys and signatures. */
+/** The signer port, what login and documents ask of a key wherever it lives; signatures verified. */
 export type { Indication, SubIndication } from './errors.ts'
-export { type CurveName, type PublicKey, readPublicKey } from './public-key.ts'
-export { readSignatureScheme, type SignatureScheme, SignatureVerifier } from './signature.ts'
-export {
-  type SignatureAlgorithm,
-  type Signer,
-  type SignOptions,
-  type SignSignal,
-  signatureAlgorithms,
-} from './signer.ts'
+export { checkedPublicKey } from './public-key.ts'
+export { type SignatureVerdict, SignatureVerifier } from './signature.ts'
+export { type SignatureAlgorithm, signatureAlgorithms } from '@webtoki/crypto'
+export type { Signer, SignOptions, SignSignal } from './signer.ts'

@@ -1,5 +1,12 @@
 /** Certificate paths: RFC 5280, clause 6.1, without revocation and without a set of policies that the user wants. */
-import { readBasicConstraints, readCertificate, type ReadCertificate, readKeyUsage } from '@webtoki/crypto'
+import {
+  readBasicConstraints,
+  readCertificate,
+  type ReadCertificate,
+  readKeyUsage,
+  readSignatureScheme,
+  type SignatureScheme,
+} from '@webtoki/crypto'
 import { keyOf, type ByteSource, copyOf, viewOf } from '@webtoki/apdu/bytes'
 import { PathError } from './errors.ts'
 import {
@@ -10,8 +17,8 @@ import {
   readNameConstraints,
 } from './name-constraints.ts'
 import { policiesHold, policyExtensions } from './policies.ts'
-import { readPublicKey } from './public-key.ts'
-import { readSignatureScheme, type SignatureScheme, SignatureVerifier } from './signature.ts'
+import { checkedPublicKey } from './public-key.ts'
+import { type SignatureVerdict, SignatureVerifier } from './signature.ts'
 
 export { type Indication, PathError, type PathReason, type SubIndication } from './errors.ts'
 
@@ -67,7 +74,7 @@ interface Known {
  */
 export class PathMemory {
   #certificates: Map<string, Known>
-  #signatures = new Map<string, Promise<boolean>>()
+  #signatures = new Map<string, Promise<SignatureVerdict>>()
   #verifier = new SignatureVerifier()
 
   /** Knows the certificates that `other` has read, and tells it of no further ones: those of people are soon forgotten. */
@@ -96,17 +103,17 @@ export class PathMemory {
   }
 
   /** @internal `count` is called before a signature is verified that was not verified before. */
-  isSigned(
+  verify(
     child: ReadCertificate,
     scheme: SignatureScheme,
     issuer: ReadCertificate,
     count: () => void,
-  ): Promise<boolean> {
+  ): Promise<SignatureVerdict> {
     const key = `${child.key} ${keyOf(issuer.publicKeyInfo)}`
     const before = this.#signatures.get(key)
     if (before !== undefined) return before
     count()
-    const answer = this.#verifier.isSigned(issuer.publicKeyInfo, scheme, child.signature, child.signed)
+    const answer = this.#verifier.verify(issuer.publicKeyInfo, scheme, child.signature, child.signed)
     this.#signatures.set(key, answer)
     return answer
   }
@@ -202,9 +209,10 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
         const counted = step.counted + (length === 1 || isSelfIssued(last.read) ? 0 : 1)
         checkIssuer(issuer.read, at, counted)
         checkNames(issuer, under, countName)
-        const scheme = schemeBetween(last.read, issuer.read)
-        if (!(await memory.isSigned(last.read, scheme, issuer.read, countSignature)))
-          throw new PathError('bad-signature')
+        const scheme = schemeOf(last.read)
+        const verdict = await memory.verify(last.read, scheme, issuer.read, countSignature)
+        if (verdict === 'unsupported') throw new PathError('unverifiable')
+        if (verdict !== 'valid') throw new PathError('bad-signature')
         if (anchorKeys.has(issuer.read.key)) return pathOf([...under.map(({ known }) => known), issuer])
         reached.add(state)
         steps.push({ known: issuer, from: step, length: length + 1, counted })
@@ -282,18 +290,14 @@ function checkOwn({ notBefore, notAfter, extensions, publicKeyInfo }: ReadCertif
   if (notAfter.getTime() < at.getTime()) throw new PathError('expired')
   for (const { critical, id } of extensions.values())
     if (critical && !understood.has(id)) throw new PathError('unknown-critical-extension')
-  readPublicKey(publicKeyInfo)
+  checkedPublicKey(publicKeyInfo)
 }
 
-/**
- * What a certificate was signed with; an anchor's own signature proves nothing and is not looked at. Throws PathError:
- * 'unverifiable' if we know not the algorithm or not the issuer's key, which says nothing of the signature.
- */
-function schemeBetween({ signatureAlgorithm }: ReadCertificate, issuer: ReadCertificate): SignatureScheme {
+/** What a certificate was signed with; an anchor's own signature proves nothing and is not looked at. Throws PathError. */
+function schemeOf({ signatureAlgorithm }: ReadCertificate): SignatureScheme {
   const scheme = orMalformed(() => readSignatureScheme(signatureAlgorithm))
   if (scheme === 'weak') throw new PathError('weak-hash')
-  if (scheme === undefined || readPublicKey(issuer.publicKeyInfo).kind === 'other')
-    throw new PathError('unverifiable')
+  if (scheme === undefined) throw new PathError('unverifiable')
   return scheme
 }
 

@@ -1,210 +1,153 @@
-/** Signatures verified by the platform's WebCrypto, and only under keys that count: RFC 5758, 3.2; RFC 4055, 3 and 5. */
+/** Signatures verified by the platform's WebCrypto, and on curves that it lacks by arithmetic of our own. */
 import {
-  type DerElement,
+  type CurvePublicKey,
   ecdsaNumbers,
-  objectIdentifier,
-  onlyElement,
-  positiveInteger,
-  sequenceOf,
-  Tag,
+  encodeRsaKeyInfo,
+  hashes,
+  isWeakKey,
+  type PublicKey,
+  readPssParameters,
+  readPublicKey,
+  type RsaPublicKey,
+  type SignatureScheme,
+  webCryptoParameters,
 } from '@webtoki/crypto'
-import { keyOf, copyOf } from '@webtoki/apdu/bytes'
-import { type CurveName, type PublicKey, readPublicKey } from './public-key.ts'
-
-/** What a signature was made with. */
-export interface SignatureScheme {
-  readonly kind: 'rsa' | 'pss' | 'ecdsa'
-  readonly hash: 'SHA-256' | 'SHA-384' | 'SHA-512'
-  /** Of RSA-PSS. */
-  readonly saltBytes?: number
-}
-
-type HashName = SignatureScheme['hash']
-
-const RSA_PSS = '1.2.840.113549.1.1.10'
-const MGF1 = '1.2.840.113549.1.1.8'
-
-const schemes: ReadonlyMap<string, SignatureScheme> = /* @__PURE__ */ new Map<string, SignatureScheme>([
-  ['1.2.840.113549.1.1.11', { kind: 'rsa', hash: 'SHA-256' }],
-  ['1.2.840.113549.1.1.12', { kind: 'rsa', hash: 'SHA-384' }],
-  ['1.2.840.113549.1.1.13', { kind: 'rsa', hash: 'SHA-512' }],
-  ['1.2.840.10045.4.3.2', { kind: 'ecdsa', hash: 'SHA-256' }],
-  ['1.2.840.10045.4.3.3', { kind: 'ecdsa', hash: 'SHA-384' }],
-  ['1.2.840.10045.4.3.4', { kind: 'ecdsa', hash: 'SHA-512' }],
-])
-
-/** MD2, MD5 and SHA-1 under RSA, SHA-1 under ECDSA: whoever can collide them chooses what was signed. */
-const weak: ReadonlySet<string> = /* @__PURE__ */ new Set([
-  '1.2.840.113549.1.1.2',
-  '1.2.840.113549.1.1.4',
-  '1.2.840.113549.1.1.5',
-  '1.3.14.3.2.29',
-  '1.2.840.10045.4.1',
-])
-
-const SHA1 = '1.3.14.3.2.26'
-const hashes: ReadonlyMap<string, HashName> = /* @__PURE__ */ new Map<string, HashName>([
-  ['2.16.840.1.101.3.4.2.1', 'SHA-256'],
-  ['2.16.840.1.101.3.4.2.2', 'SHA-384'],
-  ['2.16.840.1.101.3.4.2.3', 'SHA-512'],
-])
+import { copyOf, keyOf } from '@webtoki/apdu/bytes'
 
 /**
- * What an AlgorithmIdentifier in DER names: a scheme, 'weak' for a hash that can be forged, undefined for one that is not
- * known here. Throws RangeError.
+ * What came of verifying a signature. 'unsupported': it may be right, and cannot be verified here, or it would prove nothing
+ * if it was: an algorithm, a hash or a curve that neither the platform nor this library has, a key that cannot be read or is
+ * weak. It is never to be taken for a yes.
  */
-export function readSignatureScheme(der: Uint8Array): SignatureScheme | 'weak' | undefined {
-  const [oid, parameters] = sequenceOf(der)
-  if (oid === undefined) throw new RangeError('not an AlgorithmIdentifier')
-  const id = objectIdentifier(oid)
-  if (weak.has(id)) return 'weak'
-  return id === RSA_PSS ? readPss(parameters) : schemes.get(id)
-}
+export type SignatureVerdict = 'valid' | 'invalid' | 'unsupported'
 
-/** RSASSA-PSS-params. What is not written is its default: SHA-1 for both hashes, a salt of 20 bytes (RFC 4055, 3.1). */
-function readPss(parameters: DerElement | undefined): SignatureScheme | 'weak' | undefined {
-  if (parameters === undefined) return 'weak'
-  const fields = new Map(sequenceOf(parameters.der).map(({ tag, value }) => [tag, value]))
-  const [hash, mask, salt, trailer] = [0xa0, 0xa1, 0xa2, 0xa3].map((tag) => fields.get(tag))
-  const hashId = hash === undefined ? SHA1 : identifierOf(hash)
-  if (hashId === SHA1) return 'weak'
-  const name = hashes.get(hashId)
-  const [maskId, maskHash] = mask === undefined ? [] : sequenceOf(mask)
-  const saltBytes = salt === undefined ? 20 : smallInteger(onlyElement(salt, Tag.integer))
-  // The platform masks by the same hash and ends in 0xBC, whatever the parameters say.
-  const fits =
-    maskId !== undefined &&
-    maskHash !== undefined &&
-    objectIdentifier(maskId) === MGF1 &&
-    identifierOf(maskHash.der) === hashId &&
-    (trailer === undefined || smallInteger(onlyElement(trailer, Tag.integer)) === 1)
-  return fits && name !== undefined ? { kind: 'pss', hash: name, saltBytes } : undefined
-}
-
-function identifierOf(algorithm: Uint8Array): string {
-  const [oid] = sequenceOf(algorithm)
-  if (oid === undefined) throw new RangeError('not an AlgorithmIdentifier')
-  return objectIdentifier(oid)
-}
-
-function smallInteger(element: DerElement): number {
-  if (element.value.length === 1 && element.value[0] === 0) return 0
-  const [byte, ...more] = positiveInteger(element)
-  if (byte === undefined || more.length > 0) throw new RangeError('an INTEGER above 255')
-  return byte
-}
-
-interface Subtle {
-  importKey(
-    format: 'spki',
-    key: Uint8Array<ArrayBuffer>,
-    algorithm: object,
-    extractable: boolean,
-    uses: readonly string[],
-  ): Promise<object>
-  verify(
-    algorithm: object,
-    key: object,
-    signature: Uint8Array<ArrayBuffer>,
-    data: Uint8Array<ArrayBuffer>,
-  ): Promise<boolean>
-}
-
-const fieldBytes: Readonly<Record<CurveName, number>> = { 'P-256': 32, 'P-384': 48, 'P-521': 66 }
+type UsableKey = RsaPublicKey | CurvePublicKey
 
 /** Verifies signatures; each key is imported once. */
 export class SignatureVerifier {
-  readonly #keys = new Map<string, Promise<object>>()
+  readonly #keys = new Map<string, Promise<CryptoKey | undefined>>()
 
   /**
-   * Whether the key made the signature over the data. False too for what the platform cannot verify, and for a key that
-   * does not count (`readPublicKey`). `publicKeyInfo` is in DER; an ECDSA signature is an Ecdsa-Sig-Value in strict DER, or
-   * r‖s if `form` says so.
+   * Whether the key made the signature over the data. `publicKeyInfo` is in DER; an ECDSA signature is an Ecdsa-Sig-Value in
+   * strict DER, or r‖s if `form` says so.
    */
-  async isSigned(
+  async verify(
     publicKeyInfo: Uint8Array,
     scheme: SignatureScheme,
     signature: Uint8Array,
     data: Uint8Array,
     form: 'der' | 'raw' = 'der',
-  ): Promise<boolean> {
-    const { kind, hash, saltBytes = 20 } = scheme
+  ): Promise<SignatureVerdict> {
+    const key = usableKey(publicKeyInfo)
+    const isWeakHash = scheme.hash !== undefined && hashes[scheme.hash].isWeak === true
+    if (key === undefined || isWeakHash) return 'unsupported'
+    // A key of another kind, or one that may not make such signatures, has not made this one.
+    if (!fits(key, scheme)) return 'invalid'
+    const isDer = scheme.family === 'ecdsa' && form === 'der'
+    const bytes =
+      isDer && key.kind === 'ec' ? rawSignature(signature, key.curve.fieldBytes) : copyOf(signature)
+    if (bytes === undefined) return 'invalid'
+    const verdict = await this.#byPlatform(publicKeyInfo, key, scheme, bytes, data)
+    return verdict ?? (key.kind === 'rsa' ? 'unsupported' : byArithmetic(key, scheme, bytes, data))
+  }
+
+  /** Undefined if the platform cannot say. */
+  async #byPlatform(
+    publicKeyInfo: Uint8Array,
+    key: UsableKey,
+    scheme: SignatureScheme,
+    signature: Uint8Array<ArrayBuffer>,
+    data: Uint8Array,
+  ): Promise<SignatureVerdict | undefined> {
+    if (key.kind !== 'rsa' && !key.curve.isInWebCrypto) return undefined
+    const curve = key.kind === 'rsa' ? undefined : key.curve.name
+    const parameters = webCryptoParameters(scheme, curve)
+    // WebCrypto's RSA keys are for one hash, its EC keys for any.
+    const id = `${JSON.stringify(parameters.key)} ${keyOf(publicKeyInfo)}`
+    const info = key.kind === 'rsa' ? encodeRsaKeyInfo(key) : publicKeyInfo
+    const imported = this.#keys.get(id) ?? importKey(info, parameters.key)
+    this.#keys.set(id, imported)
     try {
-      const publicKey = readPublicKey(publicKeyInfo)
-      const id = `${kind === 'ecdsa' ? kind : kind + hash} ${keyOf(publicKeyInfo)}`
-      const key = this.#keys.get(id) ?? importKey(publicKey, publicKeyInfo, scheme)
-      this.#keys.set(id, key)
-      const parameters = {
-        rsa: { name: 'RSASSA-PKCS1-v1_5' },
-        pss: { name: 'RSA-PSS', saltLength: saltBytes },
-        ecdsa: { name: 'ECDSA', hash },
-      }[kind]
-      const bytes =
-        publicKey.kind === 'ec' && form === 'der'
-          ? rawSignature(signature, fieldBytes[publicKey.curve])
-          : copyOf(signature)
-      return await subtle().verify(parameters, await key, bytes, copyOf(data))
+      const platformKey = await imported
+      if (platformKey === undefined) return undefined
+      const isValid = await crypto.subtle.verify(parameters.signature, platformKey, signature, copyOf(data))
+      return isValid ? 'valid' : 'invalid'
     } catch {
-      return false
+      return undefined
     }
   }
 }
 
-function subtle(): Subtle {
-  return crypto.subtle
+/** Undefined if the platform does not take the key. */
+async function importKey(info: Uint8Array, algorithm: object): Promise<CryptoKey | undefined> {
+  try {
+    return await crypto.subtle.importKey('spki', copyOf(info), algorithm, false, ['verify'])
+  } catch {
+    return undefined
+  }
 }
 
-async function importKey(
-  publicKey: PublicKey,
-  publicKeyInfo: Uint8Array,
-  { kind, hash, saltBytes = 20 }: SignatureScheme,
-): Promise<object> {
-  if (kind === 'ecdsa' && publicKey.kind === 'ec') {
-    const algorithm = { name: 'ECDSA', namedCurve: publicKey.curve }
-    return subtle().importKey('spki', copyOf(publicKeyInfo), algorithm, false, ['verify'])
+/** Undefined if no signature under the key says anything here. */
+function usableKey(publicKeyInfo: Uint8Array): UsableKey | undefined {
+  let key: PublicKey
+  try {
+    key = readPublicKey(publicKeyInfo)
+  } catch {
+    return undefined
   }
-  if (kind === 'ecdsa' || publicKey.kind !== 'rsa') throw new RangeError('a key of another kind')
-  const { key, pss } = publicKey
-  if (pss !== undefined) checkPss(pss.parameters, kind, hash, saltBytes)
-  const algorithm = { name: kind === 'pss' ? 'RSA-PSS' : 'RSASSA-PKCS1-v1_5', hash }
-  const info = pss === undefined ? copyOf(publicKeyInfo) : rsaKeyInfo(key)
-  return subtle().importKey('spki', info, algorithm, false, ['verify'])
+  return key.kind === 'other' || isWeakKey(key) ? undefined : key
+}
+
+function fits(key: UsableKey, scheme: SignatureScheme): boolean {
+  switch (key.kind) {
+    case 'rsa':
+      return key.pss === undefined
+        ? scheme.family === 'pkcs1' || scheme.family === 'pss'
+        : allows(key.pss, scheme)
+    case 'ec':
+      return scheme.family === 'ecdsa'
+    case 'edwards':
+      return scheme.family === 'eddsa'
+  }
 }
 
 /** What a key of id-RSASSA-PSS allows: this padding only, this hash if it names one, no shorter salt (RFC 4055, 3.3). */
-function checkPss(parameters: DerElement | undefined, kind: string, hash: HashName, saltBytes: number): void {
-  const allowed = parameters === undefined ? undefined : readPss(parameters)
-  const fits =
-    kind === 'pss' &&
-    (parameters === undefined ||
-      (typeof allowed === 'object' && allowed.hash === hash && saltBytes >= (allowed.saltBytes ?? 20)))
-  if (!fits) throw new RangeError('a key for other signatures')
-}
-
-/** The same RSA key as rsaEncryption: platforms import no id-RSASSA-PSS. */
-function rsaKeyInfo(key: Uint8Array): Uint8Array<ArrayBuffer> {
-  const algorithm = [0x30, 13, 0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 0x05, 0]
-  const bits = [0x03, ...lengthOf(key.length + 1), 0]
-  return Uint8Array.of(
-    0x30,
-    ...lengthOf(algorithm.length + bits.length + key.length),
-    ...algorithm,
-    ...bits,
-    ...key,
+function allows({ parameters }: NonNullable<RsaPublicKey['pss']>, scheme: SignatureScheme): boolean {
+  if (scheme.family !== 'pss') return false
+  if (parameters === undefined) return true
+  const allowed = readPssParameters(parameters)
+  return (
+    typeof allowed === 'object' &&
+    allowed.family === 'pss' &&
+    allowed.hash === scheme.hash &&
+    scheme.saltBytes >= allowed.saltBytes
   )
 }
 
-/** Of a key that counts: more than 255 bytes, less than 64 KiB. */
-function lengthOf(bytes: number): readonly number[] {
-  return [0x82, bytes >> 8, bytes & 0xff]
+/** Loaded for the few signatures that need it. */
+async function byArithmetic(
+  { curve, point }: CurvePublicKey,
+  { hash }: SignatureScheme,
+  signature: Uint8Array,
+  data: Uint8Array,
+): Promise<SignatureVerdict> {
+  const { hasArithmetic, verifiesEcdsa, verifiesEddsa } = await import('@webtoki/crypto/curve-arithmetic')
+  if (!hasArithmetic(curve)) return 'unsupported'
+  if (hash === undefined) return verifiesEddsa(curve, point, data, signature) ? 'valid' : 'invalid'
+  const { hashNow } = await import('@webtoki/crypto/hash-now')
+  return verifiesEcdsa(curve, point, hashNow(hash, data), signature) ? 'valid' : 'invalid'
 }
 
-/** Ecdsa-Sig-Value, in strict DER, as r‖s. */
-function rawSignature(der: Uint8Array, bytes: number): Uint8Array<ArrayBuffer> {
+/** Ecdsa-Sig-Value, in strict DER, as r‖s; undefined if it is not one, or does not fit the curve. */
+function rawSignature(der: Uint8Array, bytes: number): Uint8Array<ArrayBuffer> | undefined {
   const raw = new Uint8Array(2 * bytes)
-  for (const [at, magnitude] of ecdsaNumbers(der).entries()) {
-    if (magnitude.length > bytes) throw new RangeError('an integer that does not fit its curve')
-    raw.set(magnitude, (at + 1) * bytes - magnitude.length)
+  try {
+    for (const [at, magnitude] of ecdsaNumbers(der).entries()) {
+      if (magnitude.length > bytes) return undefined
+      raw.set(magnitude, (at + 1) * bytes - magnitude.length)
+    }
+    return raw
+  } catch {
+    return undefined
   }
-  return raw
 }

@@ -1,19 +1,6 @@
 /** A key that signs: on a card, in an extension, or in software (algorithm names of RFC 7518, 3.1). */
 
-/** JOSE names: the key, the padding and the hash in one word. */
-export const signatureAlgorithms = [
-  'ES256',
-  'ES384',
-  'ES512',
-  'PS256',
-  'PS384',
-  'PS512',
-  'RS256',
-  'RS384',
-  'RS512',
-] as const
-/** One of them. */
-export type SignatureAlgorithm = (typeof signatureAlgorithms)[number]
+import type { SignatureAlgorithm } from '@webtoki/crypto'
 
 /** The part of `AbortSignal` that a signer looks at; an `AbortSignal` is one. */
 export interface SignSignal {

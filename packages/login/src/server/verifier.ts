@@ -1,13 +1,13 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
 import { readCertificate } from '@webtoki/crypto'
-import { readPublicKey } from '@webtoki/trust'
+import { checkedPublicKey } from '@webtoki/trust'
 import { PathError, PathMemory, verifyPath } from '@webtoki/trust/path'
 import { isNonce, statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
 import { checkIssuerUse, checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
 import { isSession } from './nonces.ts'
 import { checkedOptions, type LoginVerifierOptions, notChecked, type RevocationCheck } from './options.ts'
-import { isSigned } from './signature.ts'
+import { verifyStatement } from './signature.ts'
 import { readToken } from './token.ts'
 
 /** Whom the site may believe to be there. */
@@ -39,7 +39,7 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       if (issued.length === 0) throw new LoginError('nonce-missing')
       const { algorithm, certificate: der, signature } = readToken(token)
       const read = wrapped(() => readCertificate(der))
-      wrapped(() => readPublicKey(read.publicKeyInfo))
+      wrapped(() => checkedPublicKey(read.publicKeyInfo))
       checkUse(read, disallowedPolicies)
       const path = await pathOf(der)
       // What an anchor may be used for is the site's own decision.
@@ -47,7 +47,9 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       let signed: string | undefined
       for (const nonce of issued) {
         const statement = await statementOf(algorithm, origin, nonce)
-        if (await isSigned(algorithm, read.publicKeyInfo, statement, signature)) signed = nonce
+        const verdict = await verifyStatement(algorithm, read.publicKeyInfo, statement, signature)
+        if (verdict === 'unsupported') throw new LoginError('algorithm')
+        if (verdict === 'valid') signed = nonce
       }
       if (signed === undefined) throw new LoginError('signature')
       // Before anybody is asked about it, so that no token is good for a second try.
