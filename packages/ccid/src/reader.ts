@@ -19,6 +19,7 @@ import {
   decodeNotice,
   encodeAbort,
   HEADER_BYTES,
+  PcToRdr,
   RdrToPc,
   type SlotChange,
 } from './messages.ts'
@@ -31,6 +32,8 @@ export const DEFAULT_MAX_WAIT_MS = 180_000
 /** Messages that no card delays. */
 export const READER_TIMEOUT_MS = 5_000
 const RECOVERY_STEP_MS = 2_000
+/** How long the answer of a card that was pulled may still come: a reader that lost it would hold the slot for the whole time-out. */
+const PULLED_MS = 1_000
 /** A reader that says "busy" has taken nothing, so that asking again does nothing twice; it says so for a second at most. */
 const BUSY_PAUSE_MS = 100
 const MAX_BUSY_ANSWERS = 10
@@ -82,6 +85,8 @@ interface Question {
   startedMs: number
   timer: unknown
   busyAnswers: number
+  /** The card that it was for has gone: no more time is granted. */
+  isPulled: boolean
   /** Who still needs the message: the transfers that carry it, and whoever may have to send it again. */
   holds: number
 }
@@ -362,6 +367,7 @@ export class CcidReader {
 
   /** bError is a multiplier of the time allowed; users have seen 322670 s come of it, so it is capped. */
   #extend(question: Question, multiplier: number): void {
+    if (question.isPulled) return
     this.clock.clearTimeout(question.timer)
     const waitMs = Math.min(question.timeoutMs * Math.max(1, multiplier), question.extend())
     question.timer = this.clock.setTimeout(() => this.#expired(question), waitMs)
@@ -455,7 +461,9 @@ export class CcidReader {
       if (notice.type === 'slot-change') {
         for (const [slot, listener] of this.#listeners.entries()) {
           const change = notice.slots[slot]
-          if (change !== undefined) listener.changed(change)
+          if (change === undefined) continue
+          if (!change.present) this.#pulled(this.#inFlight[slot])
+          listener.changed(change)
         }
         return
       }
@@ -467,6 +475,15 @@ export class CcidReader {
       if (!(error instanceof MalformedError)) throw error
       this.strangers++
     }
+  }
+
+  /** What went to the card is answered soon or aborted, so that the next card can be used. */
+  #pulled(question: Question | undefined): void {
+    if (question?.expects !== RdrToPc.dataBlock || question.message[0] === PcToRdr.iccPowerOn) return
+    if (question.isPulled) return
+    question.isPulled = true
+    this.clock.clearTimeout(question.timer)
+    question.timer = this.clock.setTimeout(() => this.#expired(question), PULLED_MS)
   }
 
   #dropPipe(error: WebtokiError): void {
@@ -509,6 +526,7 @@ function asking(
       startedMs: 0,
       timer: undefined,
       busyAnswers: 0,
+      isPulled: false,
       holds: 1,
     }),
   )

@@ -106,6 +106,10 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     return !isPoweredByReader || (hearsChanges && !this.#mayBeSwapped)
   }
 
+  get #isEmpty(): boolean {
+    return this.#presence === 'empty'
+  }
+
   /** Learns the first presence, and polls from now on where the reader does not tell by itself. */
   async watch(pollMs: number): Promise<void> {
     await this.check()
@@ -178,6 +182,11 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
       if (error instanceof ReaderInUseError) this.markInUse(error.by)
       throw error
     }
+    // The notice of a card may have been lost: somebody wants it now, so the reader is asked.
+    if (this.#isEmpty) {
+      await this.check()
+      if (this.#isEmpty) throw noCard()
+    }
     if (this.#mustPowerCycle) await this.powerOff()
     const atr = await this.powerOn()
     this.#mayBeSwapped = false
@@ -207,7 +216,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
         if (!(error instanceof ReaderRefusedError || error instanceof MalformedError)) throw error
         if ((await this.#askStatus()) === IccStatus.absent) {
           this.sawCard(IccStatus.absent)
-          throw new CardSilentError('There is no card in the reader; put one in.', { cause: error })
+          throw noCard({ cause: error })
         }
         if (attempt === MAX_WAKES) {
           this.#show('unreadable')
@@ -438,6 +447,10 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     if (presence === 'empty') this.mayTryExtended = true
     this.#presences.next(presence)
   }
+}
+
+function noCard(options?: ErrorOptions): CardSilentError {
+  return new CardSilentError('There is no card in the reader; put one in.', options)
 }
 
 /** "Absent or mute": what a reader says of a card that is not there, not right, or not yet awake. */

@@ -1,0 +1,108 @@
+/** What the interrupt endpoint tells may be lost, and so may an answer: the card that lies there now can be used all the same. */
+import { CardSilentError } from '@webtoki/apdu'
+import { ccidSlots } from '@webtoki/ccid'
+import { createEchoCard, HandClock, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import { driverClock, inTime, stand } from './stand.ts'
+
+const echo = Uint8Array.of(0, 0x10, 0, 0, 2, 7, 9, 0)
+const answer = Uint8Array.of(7, 9, 0x90, 0)
+const INTERRUPT_IN = 3
+
+const BULK_IN = 1
+const FAILED_WITHOUT_CARD = 0x42
+const TIME_EXTENSION_WITHOUT_CARD = 0x82
+
+/** A reader behind a browser that hands transfers in through `change`. */
+async function tapped(
+  change: (endpoint: number, transfer: () => Promise<USBInTransferResult>) => Promise<USBInTransferResult>,
+) {
+  const clock = new HandClock()
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { clock })
+  const bus = new VirtualBus()
+  bus.plug(reader)
+  const usb = bus.context({ protectedClasses: false })
+  const [device] = await usb.getDevices()
+  if (device === undefined) throw new Error('There is no device.')
+  const transferIn = device.transferIn.bind(device)
+  device.transferIn = (endpoint, bytes) => change(endpoint, () => transferIn(endpoint, bytes))
+  const source = ccidSlots({ usb, clock: driverClock(clock) })
+  const [slot] = await firstValueFrom(source.slots$)
+  if (slot === undefined) throw new Error('There is no slot.')
+  return { clock, reader, source, slot }
+}
+
+const silentNotices = () =>
+  tapped((endpoint, transfer) => (endpoint === INTERRUPT_IN ? new Promise(() => {}) : transfer()))
+
+describe('a reader whose notices are lost', () => {
+  it('is asked for its card when somebody connects', async () => {
+    const { clock, reader, source, slot } = await silentNotices()
+    expect(await firstValueFrom(slot.presence$)).toBe('empty')
+    reader.insert(createEchoCard())
+    await clock.advance(10_000)
+    expect(await firstValueFrom(slot.presence$)).toBe('empty')
+    const connection = await inTime(clock, slot.connect())
+    expect(await firstValueFrom(slot.presence$)).toBe('present')
+    expect(await connection.transaction({}, (channel) => channel.transmit(echo))).toEqual(answer)
+    await source.close()
+  })
+
+  it('is asked by one GetSlotStatus, and gives power to no empty slot', async () => {
+    const { clock, reader, source, slot } = await silentNotices()
+    reader.counters.reset()
+    await expect(inTime(clock, slot.connect())).rejects.toBeInstanceOf(CardSilentError)
+    expect([...reader.counters.messages]).toEqual([['GetSlotStatus', 1]])
+    await source.close()
+  })
+})
+
+describe('an answer that was lost when the card was pulled', () => {
+  it('is aborted within 2 s, and the card that was put in meanwhile works', async () => {
+    const made = stand({ card: createEchoCard() })
+    const { clock, reader, source } = made
+    const slot = await made.slot()
+    const connection = await slot.connect()
+    reader.faults.schedule({ kind: 'silent-reader', ends: 'once' })
+    const work = connection.transaction({}, (channel) => channel.transmit(echo))
+    const pulled = expect(work).rejects.toMatchObject({ code: 'card/gone', why: 'removed' })
+    await clock.advance(100)
+    reader.remove()
+    reader.insert(createEchoCard())
+    await pulled
+    const startedMs = clock.nowMs
+    const again = await inTime(clock, slot.connect())
+    expect(clock.nowMs - startedMs).toBeLessThanOrEqual(2000)
+    expect(reader.counters.messages.get('Abort')).toBe(1)
+    expect(await again.transaction({}, (channel) => channel.transmit(echo))).toEqual(answer)
+    await source.close()
+  })
+
+  it('is aborted within 2 s too if the reader goes on asking for time', async () => {
+    const { clock, reader, source, slot } = await tapped(async (endpoint, transfer) => {
+      const result = await transfer()
+      // In place of "no card": more time, a hundred times as much.
+      if (endpoint === BULK_IN && result.data?.getUint8(7) === FAILED_WITHOUT_CARD) {
+        result.data.setUint8(7, TIME_EXTENSION_WITHOUT_CARD)
+        result.data.setUint8(8, 100)
+      }
+      return result
+    })
+    reader.insert(createEchoCard())
+    await clock.advance(0)
+    const connection = await slot.connect()
+    reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 5000 })
+    const work = connection.transaction({}, (channel) => channel.transmit(echo))
+    const pulled = expect(work).rejects.toMatchObject({ code: 'card/gone', why: 'removed' })
+    await clock.advance(100)
+    reader.remove()
+    reader.insert(createEchoCard())
+    await pulled
+    const startedMs = clock.nowMs
+    const again = await inTime(clock, slot.connect())
+    expect(clock.nowMs - startedMs).toBeLessThanOrEqual(2000)
+    expect(await again.transaction({}, (channel) => channel.transmit(echo))).toEqual(answer)
+    await source.close()
+  })
+})
