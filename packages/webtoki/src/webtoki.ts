@@ -220,12 +220,20 @@ export class Webtoki extends Closable {
     let slots = await this.#slotsWith(isCard)
     // A person wants it now: a reader in use is asked for, and who cannot have it or read its card is told so.
     if (slots.length === 0) slots = await this.#slotsWith((presence) => presence !== 'empty')
+    // The notice of a card may have been lost, so readers that seem empty are asked.
+    const mayBeEmpty = slots.length === 0
+    if (mayBeEmpty) slots = await this.#slotsWith(() => true)
     // By what is known of keys without the card, the best first.
     const keys = inOrderOfFitness(purpose).map((asksEachTime) => ({
       [CKA.PRIVATE]: true,
       [CKA.ALWAYS_AUTHENTICATE]: asksEachTime,
     }))
-    const [best] = await this.#fitting(slots, { purpose, keys, wantsAll: false, signal, onEvent })
+    const search = { purpose, keys, wantsAll: false, signal, onEvent }
+    const [best] = await this.#fitting(slots, search).catch((error: unknown) => {
+      if (!mayBeEmpty || !isCryptokiError(error, CKR.TOKEN_NOT_PRESENT)) throw error
+      slots = []
+      return slots as readonly never[]
+    })
     if (best !== undefined) return best
     throw new CryptokiError(slots.length === 0 ? CKR.TOKEN_NOT_PRESENT : CKR.KEY_HANDLE_INVALID, {
       detail: slots.length === 0 ? 'there is no card in any reader' : 'no key on the card fits that purpose',
