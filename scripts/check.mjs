@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { ask, conclude, InterruptedError, installed, packages, pnpm, readJson, root } from './command.mjs'
 import { checkConsumers } from './consumer.mjs'
+import { isErrorsPageCurrent } from './errors-page.mjs'
 import { mayImport, outdated, packagesFor } from './import-rule.mjs'
 import { examples, runExamples } from './readme.mjs'
 import { setup } from './setup.mjs'
@@ -293,6 +294,9 @@ try {
   await check('rule of imports', ruleOfImports)
   await check('doc comments', documentation)
   await check('dependencies named', unnamedDependencies)
+  await check('page of errors', async () =>
+    (await isErrorsPageCurrent()) ? undefined : 'docs/errors.md is outdated: node scripts/errors-page.mjs',
+  )
   await check('lockfile', lockfile)
   await packed(folder)
 } finally {

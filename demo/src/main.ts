@@ -437,8 +437,8 @@ function showActivity({ operation, what, phase, code, message }: Activity): void
   name.textContent = names[what]
   const state = document.createElement(code === undefined ? 'span' : 'code')
   if (code === undefined) state.textContent = phase === 'failed' ? (message ?? 'failed') : phase
-  // CKR codes may break behind an underscore, and nowhere else.
-  else state.append(...code.split(/(?<=_)/).flatMap((part) => [part, document.createElement('wbr')]))
+  // Codes may break behind a slash or a hyphen, and nowhere else.
+  else state.append(...code.split(/(?<=[/-])/).flatMap((part) => [part, document.createElement('wbr')]))
   if (phase === 'failed') state.className = 'bad'
   if (phase === 'done') state.className = 'good'
   line.append(number, name, state)

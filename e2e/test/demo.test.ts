@@ -326,7 +326,7 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       await page.signing('Touch your key')
       await page.page.getByRole('button', { name: 'Take the card out' }).click()
       await page.signing('The card or its reader was taken away.')
-      expect((await page.activity()).at(-1)).toMatch(/Sign CKR_DEVICE_REMOVED$/)
+      expect((await page.activity()).at(-1)).toMatch(/Sign cryptoki\/device-removed$/)
       await page.page.getByLabel('Asks for a touch').uncheck()
       await page.page.getByRole('button', { name: 'Put the card in' }).click()
       await page.ready()
@@ -390,7 +390,7 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       await page.page.getByRole('button', { name: 'Touch the card' }).click()
       await page.login('You are logged in')
       const lines = await page.activity()
-      expect(lines.some((line) => line.endsWith('Sign CKR_OPERATION_ACTIVE'))).toBe(true)
+      expect(lines.some((line) => line.endsWith('Sign cryptoki/operation-active'))).toBe(true)
       expect(lines.some((line) => line.endsWith('Log in done'))).toBe(true)
     }))
 })
@@ -435,7 +435,7 @@ describe.skipIf(missing !== undefined)('the page', () => {
         const { webtoki } = document.getElementById('readers') as unknown as { webtoki: object }
         Object.assign(webtoki, {
           certificates: () =>
-            Promise.reject(Object.assign(new Error(), { rvName: 'CKR_TOKEN_NOT_RECOGNIZED' })),
+            Promise.reject(Object.assign(new Error(), { code: 'cryptoki/token-not-recognized' })),
         })
       })
       await page.page.getByRole('button', { name: 'Put the card in' }).click()

@@ -18,7 +18,7 @@ export abstract class WebtokiError extends Error {
  * error of another copy of this package, so errors that come from another package are told apart by this alone.
  */
 export function isWebtokiError(error: unknown): error is WebtokiError
-export function isWebtokiError<C extends (AnyCardError | AnyReaderError)['code']>(
+export function isWebtokiError<C extends ApduErrorCode>(
   error: unknown,
   ...codes: readonly C[]
 ): error is Extract<AnyCardError | AnyReaderError, { readonly code: C }>
@@ -141,6 +141,24 @@ export class TouchMissedError extends WebtokiError {
   }
   constructor(options?: ErrorOptions) {
     super('The card took the PIN and refused the key; touch it when it blinks.', options)
+  }
+}
+
+/** What was typed cannot be this PIN: its length or a character does not fit. Nothing was sent, and no attempt is lost. */
+export class PinFormatError extends WebtokiError {
+  readonly code = 'card/pin-format'
+  override get name(): 'PinFormatError' {
+    return 'PinFormatError'
+  }
+  readonly why: 'length' | 'alphabet'
+  constructor(
+    why: 'length' | 'alphabet',
+    { minBytes, maxBytes, alphabet }: { minBytes: number; maxBytes: number; alphabet: string },
+    options?: ErrorOptions,
+  ) {
+    const what = alphabet === 'digits' ? 'digits, 0 to 9' : 'bytes'
+    super(`The PIN has ${minBytes} to ${maxBytes} ${what}; nothing was sent to the card.`, options)
+    this.why = why
   }
 }
 
@@ -416,6 +434,7 @@ export type AnyCardError =
   | MalformedError
   | StatusError
   | TouchMissedError
+  | PinFormatError
   | PinError
   | PinBlockedError
   | LastTryError
@@ -438,6 +457,9 @@ export type AnyReaderError =
   | ReaderTimeoutError
   | TransferError
   | ReaderNotSupportedError
+
+/** The codes of cards, readers, what came over the wire, and work that was given up. */
+export type ApduErrorCode = (AnyCardError | AnyReaderError)['code']
 
 function hex2(value: number): string {
   return value.toString(16).toUpperCase().padStart(2, '0')

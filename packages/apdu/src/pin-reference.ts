@@ -10,7 +10,7 @@ import {
   NotSupportedError,
   PinBlockedError,
   PinError,
-  WebtokiError,
+  PinFormatError,
   StatusError,
 } from './errors.ts'
 import type { NamedCommand } from './exchange.ts'
@@ -68,24 +68,6 @@ export interface PinReferenceOptions {
 export interface VerifyOptions extends TransmitOptions {
   /** The person said that the last attempt may be spent. */
   readonly acceptLastTry?: boolean
-}
-
-/** What was typed cannot be this PIN: its length or a character does not fit. Nothing was sent, and no attempt is lost. */
-export class PinFormatError extends WebtokiError {
-  readonly code = 'card/pin-format'
-  override get name(): 'PinFormatError' {
-    return 'PinFormatError'
-  }
-  readonly why: 'length' | 'alphabet'
-  constructor(
-    why: 'length' | 'alphabet',
-    { minBytes, maxBytes, alphabet }: PinFormat,
-    options?: ErrorOptions,
-  ) {
-    const what = alphabet === 'digits' ? 'digits, 0 to 9' : 'bytes'
-    super(`The PIN has ${minBytes} to ${maxBytes} ${what}; nothing was sent to the card.`, options)
-    this.why = why
-  }
 }
 
 /** What is known of a retry counter. */

@@ -40,3 +40,6 @@ export class CertificateUseError extends WebtokiError {
     return 'CertificateUseError'
   }
 }
+
+/** What can be wrong with one certificate. */
+export type CertificateErrorCode = (CertificateError | CertificateUseError)['code']

@@ -47,9 +47,9 @@ const sentences: ReadonlyMap<number, string> = /* @__PURE__ */ new Map([
 /** Options of `CryptokiError`. */
 export interface CryptokiErrorOptions extends ErrorOptions {
   /** More than the code tells, in place of its usual sentence. */
-  readonly detail?: string
+  readonly detail?: string | undefined
   /** CKR_OPERATION_ACTIVE: the operations that stand in the way. */
-  readonly active?: readonly OperationType[]
+  readonly active?: readonly OperationType[] | undefined
 }
 
 /** `rv` is the return value, `rvName` its name; `cause` says what the card, the reader or the caller did. */

@@ -1,12 +1,10 @@
 /** The border above: every error of cards and readers becomes a return value of PKCS#11, with the error as its cause. */
-import { type AnyCardError, type AnyReaderError, isWebtokiError, SW } from '@webtoki/apdu'
+import { type ApduErrorCode, isWebtokiError, SW } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
 
-type Code = (AnyCardError | AnyReaderError)['code'] | 'card/pin-format'
-
 /** By the literal code of each error; `card/gone` and `card/status` are looked at more closely. */
-const returnValues: Readonly<Record<Code, CKR>> = {
+const returnValues: Readonly<Record<ApduErrorCode, CKR>> = {
   'card/gone': CKR.DEVICE_REMOVED,
   'card/mute': CKR.TOKEN_NOT_PRESENT,
   'card/garbled': CKR.DEVICE_ERROR,
@@ -46,7 +44,7 @@ export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'ses
   if (isWebtokiError(error, 'card/gone')) {
     if (asked === 'slot') {
       const detail = error.why === 'closed' ? 'the card was given back meanwhile; try again' : undefined
-      return new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause: error, ...(detail && { detail }) })
+      return new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause: error, detail })
     }
     if (error.why === 'closed') return new CryptokiError(CKR.SESSION_CLOSED, { cause: error })
     // A card that was reset is there, and has forgotten everything.

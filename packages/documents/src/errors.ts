@@ -28,9 +28,12 @@ const sentences: Readonly<Record<DocumentReason, string>> = {
   untrusted: 'The certificate of the signature is not among those that are trusted here.',
 }
 
+/** `DocumentError`'s codes. */
+export type DocumentErrorCode = `documents/${DocumentReason}`
+
 /** `reason` is for programs. */
 export class DocumentError extends WebtokiError {
-  readonly code: `documents/${DocumentReason}`
+  readonly code: DocumentErrorCode
   readonly reason: DocumentReason
   constructor(reason: DocumentReason, options?: ErrorOptions) {
     super(sentences[reason], options)

@@ -91,9 +91,12 @@ const subIndications: Readonly<Record<PathReason, SubIndication>> = {
   'too-complex': 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
 }
 
+/** `PathError`'s codes. */
+export type PathErrorCode = `trust/${PathReason}`
+
 /** A path was refused; `reason` says why. */
 export class PathError extends WebtokiError {
-  readonly code: `trust/${PathReason}`
+  readonly code: PathErrorCode
   readonly reason: PathReason
   /** A path that is not found or is refused never proves that a signature is false. */
   readonly indication = 'INDETERMINATE'

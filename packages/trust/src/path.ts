@@ -20,7 +20,13 @@ import { policiesHold, policyExtensions } from './policies.ts'
 import { checkedPublicKey } from './public-key.ts'
 import { type SignatureVerdict, SignatureVerifier } from './signature.ts'
 
-export { type Indication, PathError, type PathReason, type SubIndication } from './errors.ts'
+export {
+  type Indication,
+  PathError,
+  type PathErrorCode,
+  type PathReason,
+  type SubIndication,
+} from './errors.ts'
 
 /** What a path is checked against. */
 export interface PathOptions {

@@ -1,5 +1,12 @@
-import { TouchMissedError } from '@webtoki/apdu'
-import { CKR, ckrName, CryptokiError } from '@webtoki/cryptoki'
+import {
+  AbortedError,
+  CardGoneError,
+  PinError,
+  ReadersUnreachableError,
+  StatusError,
+  TouchMissedError,
+} from '@webtoki/apdu'
+import { CKR, CryptokiError } from '@webtoki/cryptoki'
 import { CertificateUseError, DocumentError, type DocumentReason } from '@webtoki/documents'
 import { english, explain, setStrings, strings } from '@webtoki/ui'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -34,22 +41,45 @@ describe('a site’s own sentences', () => {
   })
 })
 
+const sentenceOf = (code: string): string | undefined =>
+  (english.errors as Readonly<Record<string, string>>)[code]
+
 describe('an error is explained', () => {
+  it.each([
+    [new CryptokiError(CKR.DEVICE_MEMORY, { cause: new StatusError('PUT DATA', 0x6a84, 'full') })],
+    [new CryptokiError(CKR.SESSION_CLOSED, { cause: new CardGoneError('closed') })],
+    [new CryptokiError(CKR.FUNCTION_CANCELED, { cause: new AbortedError() })],
+  ])('by what it means where its cause says less: %s', (error) => {
+    expect(explain(error)).toBe(sentenceOf(error.code))
+  })
+
+  it('by its own sentence where it is no cause of anything: a refused command', () => {
+    expect(explain(new StatusError('PUT DATA', 0x6a84, 'full'))).toBe(english.errors['card/status'])
+  })
+
+  it.each(['no-api', 'insecure-context', 'policy'] as const)(
+    'by why readers cannot be reached: %s',
+    (why) => {
+      const error = new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause: new ReadersUnreachableError(why) })
+      expect(explain(error)).toBe(english.errors[`reader/unreachable/${why}`])
+    },
+  )
+
   it('by what to do, if a certificate is not meant for what a person wants', () => {
     const refused = new CertificateUseError('signing', 'wrong-extended-key-usage', 'it is for clients')
     expect(explain(refused)).toBe(english.errors['certificate/wrong-use'])
-    const kept = Object.assign(new Error('1'), { rvName: 'CKR_KEY_FUNCTION_NOT_PERMITTED' })
-    expect(explain(kept)).toBe(english.errors['CKR_KEY_FUNCTION_NOT_PERMITTED'])
+    const kept = new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
+    expect(explain(kept)).toBe(english.errors['cryptoki/key-function-not-permitted'])
   })
 
   it('by the most particular of its causes, with the tries left', () => {
-    const cause = Object.assign(new Error('6'), { rvName: 'CKR_PIN_INCORRECT', triesLeft: 1 })
-    expect(explain(coded('card/failed', cause))).toBe('That PIN was wrong. 1 try left.')
+    const wrong = new CryptokiError(CKR.PIN_INCORRECT, { cause: new PinError(1) })
+    expect(explain(coded('card/failed', wrong))).toBe('That PIN was wrong. 1 try left.')
   })
 
   it('by the cause, where both have a sentence, and by no tries where none is left', () => {
-    const locked = Object.assign(new Error('1'), { rvName: 'CKR_PIN_LOCKED', triesLeft: 0 })
-    expect(explain(coded('reader/in-use', locked))).toBe(english.errors['CKR_PIN_LOCKED'])
+    const locked = Object.assign(new CryptokiError(CKR.PIN_LOCKED), { triesLeft: 0 })
+    expect(explain(coded('reader/in-use', locked))).toBe(english.errors['cryptoki/pin-locked'])
     expect(explain(coded('card/failed', coded('card/last-try')))).toBe(english.errors['card/last-try'])
     expect(explain(coded('reader/in-use', coded('card/last-try')))).toBe(english.errors['card/last-try'])
   })
@@ -105,10 +135,20 @@ describe('an error is explained', () => {
       CKR.FUNCTION_NOT_SUPPORTED,
       CKR.KEY_SIZE_RANGE,
     ])
-      expect(explain(new CryptokiError(rv))).toBe(english.errors[ckrName(rv)])
+      expect(explain(new CryptokiError(rv))).toBe(sentenceOf(new CryptokiError(rv).code))
   })
 
   it('in its own words where nobody wrote a sentence for it', () => {
     expect(explain(coded('unheard/of'))).toBe(`${english.failed} for developers`)
+  })
+})
+
+describe('the sentences', () => {
+  it('are there for each code but those that are told in the error’s own words, which the types hold', () => {
+    // @ts-expect-error A code without its sentence.
+    const incomplete: typeof english.errors = { 'card/gone': '' }
+    // @ts-expect-error A sentence for a code that no error has.
+    const invented: typeof english.errors = { ...english.errors, 'card/unheard-of': '' }
+    expect([incomplete, invented]).toHaveLength(2)
   })
 })

@@ -1,4 +1,5 @@
 /** What is going on, for people to look at: operations, their phases and codes, never a byte of data. */
+import type { WebtokiErrorCode } from './errors.ts'
 
 /** Where an operation stands. */
 export type ActivityPhase =
@@ -17,8 +18,8 @@ export interface Activity {
   readonly operation: number
   readonly what: 'login' | 'sign' | 'log-out' | 'certificates'
   readonly phase: ActivityPhase
-  /** Such as 'CKR_PIN_INCORRECT'; only where it failed. */
-  readonly code?: string
+  /** Such as 'cryptoki/pin-incorrect'; only if it failed, and with an error of ours. */
+  readonly code?: WebtokiErrorCode | undefined
   /** The sentence of the error. */
-  readonly message?: string
+  readonly message?: string | undefined
 }

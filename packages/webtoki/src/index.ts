@@ -1,8 +1,24 @@
 /** The front door: readers, cards, certificates and logins in one object. Documents have an entry of their own. */
-export type { CardSlot, Presence } from '@webtoki/apdu'
-export type { ReaderProblem } from '@webtoki/ccid'
-export { CKR, CryptokiError, type PinRequest, type PinSource } from '@webtoki/cryptoki'
-export { CertificateUseError } from '@webtoki/crypto'
+export type {
+  CardSlot,
+  Presence,
+  ReaderProblem,
+  ReaderSource,
+  ReaderSupport,
+  SlotSource,
+} from '@webtoki/apdu'
+export * from '@webtoki/apdu/errors'
+export { CertificateError, CertificateUseError } from '@webtoki/crypto'
+export {
+  CKR,
+  CryptokiError,
+  type CryptokiErrorCode,
+  isCryptokiError,
+  type PinRequest,
+  type PinSource,
+} from '@webtoki/cryptoki'
+export { OriginError } from '@webtoki/login/browser'
 export type { Activity, ActivityPhase } from './activity.ts'
 export { type CardCertificate, CertificatePurpose } from './card-certificate.ts'
+export { type ErrorOfCode, isWebtokiError, type WebtokiErrorCode } from './errors.ts'
 export { Webtoki, type WebtokiOptions, type UseOptions } from './webtoki.ts'

@@ -28,6 +28,7 @@ import type { Signer } from '@webtoki/trust'
 import { cardSigner } from '@webtoki/webcrypto'
 import { firstValueFrom, type Observable, of, Subject } from 'rxjs'
 import type { Activity, ActivityPhase } from './activity.ts'
+import { isWebtokiError } from './errors.ts'
 import {
   type CardCertificate,
   describeCertificate,
@@ -429,7 +430,7 @@ function whyItEnded(error: unknown): unknown {
 
 function failure(error: unknown): Pick<Activity, 'code' | 'message'> {
   const message = error instanceof Error ? error.message : String(error)
-  return isCryptokiError(error) ? { code: error.rvName, message } : { message }
+  return { code: isWebtokiError(error) ? error.code : undefined, message }
 }
 
 function describe(slot: Slot, certificate: CkObject, key: CkObject): CardCertificate | undefined {

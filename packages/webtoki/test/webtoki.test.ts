@@ -426,7 +426,11 @@ describe('the front door', () => {
     ])
     reader.remove()
     await expect(webtoki.login(nonce)).rejects.toMatchObject({ rv: CKR.TOKEN_NOT_PRESENT })
-    expect(activities.at(-1)).toMatchObject({ operation: 2, phase: 'failed', code: 'CKR_TOKEN_NOT_PRESENT' })
+    expect(activities.at(-1)).toMatchObject({
+      operation: 2,
+      phase: 'failed',
+      code: 'cryptoki/token-not-present',
+    })
   })
 
   it.each([

@@ -1,0 +1,43 @@
+/** All errors of the project, as one union: what a page can meet, by code. */
+import {
+  type AnyCardError,
+  type AnyReaderError,
+  isWebtokiError as isAnyWebtokiError,
+  type WebtokiError,
+} from '@webtoki/apdu/errors'
+import type { CertificateError, CertificateUseError } from '@webtoki/crypto'
+import type { CryptokiError } from '@webtoki/cryptoki'
+import type { DocumentError } from '@webtoki/documents'
+import type { OriginError } from '@webtoki/login/browser'
+import type { LoginError } from '@webtoki/login/server'
+import type { PathError } from '@webtoki/trust/path'
+
+type AnyError =
+  | AnyCardError
+  | AnyReaderError
+  | CertificateError
+  | CertificateUseError
+  | CryptokiError
+  | DocumentError
+  | LoginError
+  | OriginError
+  | PathError
+
+/** Each `code` that an error of this project has. `ui/…` are those of `@webtoki/ui`. */
+export type WebtokiErrorCode = AnyError['code'] | 'ui/no-dialog'
+
+/** The error that has this code. */
+export type ErrorOfCode<C extends WebtokiErrorCode> = WebtokiError & {
+  readonly code: C
+} & (C extends AnyError['code'] ? ClassOf<AnyError, C> : unknown)
+
+type ClassOf<E, C> = E extends { readonly code: infer Code } ? (C extends Code ? E : never) : never
+
+/**
+ * Whether it is an error of ours with one of these codes (with any code, if none is named), whichever copy of a package it
+ * comes from.
+ */
+export const isWebtokiError: {
+  (error: unknown): error is WebtokiError & { readonly code: WebtokiErrorCode }
+  <C extends WebtokiErrorCode>(error: unknown, ...codes: readonly C[]): error is ErrorOfCode<C>
+} = isAnyWebtokiError as never
