@@ -589,7 +589,9 @@ describe.skipIf(missing !== undefined)('the page', () => {
       await page.page.evaluate(() => {
         const dialog = document.getElementById('pin') as unknown as { ask(request: object): Promise<unknown> }
         const { signal } = new AbortController()
-        void dialog.ask({ user: 'user', label: '\u202Eada', lastTry: false, signal })
+        const limits = { minBytes: 6, maxBytes: 8, alphabet: 'digits' }
+        const names = { label: '\u2069\u202Eada', for: '\u2069\u202Eshop' }
+        void dialog.ask({ purpose: 'login', ...names, ...limits, lastTry: false, signal })
       })
       await page.pin.waitFor()
       expect(await isLast('why', 'needs your PIN.')).toBe(true)

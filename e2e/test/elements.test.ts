@@ -53,7 +53,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
         document.body.append(dialog)
         const { signal } = new AbortController()
         const reply = await dialog.ask({
-          user: 'user',
+          purpose: 'login',
           label: 'Ada',
           triesLeft: 1,
           attempt: 1,

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { WebtokiPin } from '@webtoki/ui'
+import type { PinRequest } from 'webtoki'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
@@ -18,12 +19,7 @@ if (missing !== undefined) console.warn(`The PIN dialog is not tried: ${missing}
 const GUARD_MS = 500
 
 /** What a test tells of one request, beside the card's name. */
-interface Asked {
-  readonly user?: 'user' | 'context'
-  readonly reader?: string
-  readonly triesLeft?: number
-  readonly lastTry?: boolean
-  readonly pinPad?: true
+interface Asked extends Partial<PinRequest> {
   /** The element that is asked; default: the first. */
   readonly element?: string
 }
@@ -64,7 +60,7 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
         asked[card] = entry
         const { ask: source } = document.querySelector(element) as WebtokiPin
         source({
-          user: 'user',
+          purpose: 'login',
           label: card,
           attempt: 1,
           previousWasWrong: false,
@@ -295,6 +291,128 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     await shows('Cleo')
   })
 
+  /** Types it as a paste would come, and presses Enter. */
+  const submit = async (text: string): Promise<void> => {
+    await field().focus()
+    await page.keyboard.insertText(text)
+    await page.keyboard.press('Enter')
+  }
+
+  it.each([
+    ['that is longer than the card takes', '1234567890', {}, 'This has to be 6 to 8 digits.'],
+    ['that is shorter', '12345', {}, 'This has to be 6 to 8 digits.'],
+    ['with letters in it', '12345a', {}, 'This has to be 6 to 8 digits, and nothing but digits.'],
+    ['with a blank in it', ' 123456', {}, 'This has to be 6 to 8 digits, and nothing but digits.'],
+    ['of a card with other limits', '12345678', { maxBytes: 4, minBytes: 4 }, 'This has to be 4 digits.'],
+    [
+      'of a card that takes text',
+      '12345',
+      { alphabet: 'text', maxBytes: 127 },
+      'This has to be 6 to 127 characters.',
+    ],
+  ] as const)(
+    'tells why a PIN cannot be right %s, and hands none over',
+    async (_what, typed, limits, told) => {
+      await ask('Ada', limits)
+      await settle()
+      await submit(typed)
+      await page.getByRole('alert').getByText(told).waitFor()
+      expect(await outcomes()).toEqual({ Ada: 'pending' })
+      expect([await focus(), await field().inputValue()]).toEqual(['input', typed])
+      // The complaint is part of what a screen reader says of the field.
+      await page.getByRole('textbox', { name: 'PIN', description: new RegExp(told) }).waitFor()
+    },
+  )
+
+  it.each([
+    ['１２３４５６', {}, '123456'],
+    ['٩٨٧٦٥٤', {}, '987654'],
+    ['pass wörd', { alphabet: 'text', maxBytes: 127 }, 'pass wörd'],
+  ] as const)('takes %s for what it means to the card', async (typed, limits, pin) => {
+    await ask('Ada', limits)
+    await settle()
+    await submit(typed)
+    expect(await outcomes()).toEqual({ Ada: pin })
+  })
+
+  it('asks for digits with a keyboard of digits, for text with one of letters, and password managers not at all', async () => {
+    const attributes = () =>
+      field().evaluate((input) => {
+        const { type, inputMode, autocomplete, maxLength } = input as HTMLInputElement
+        return { type, inputMode, autocomplete, maxLength }
+      })
+    const always = { type: 'password', autocomplete: 'one-time-code', maxLength: -1 }
+    await ask('Ada')
+    expect(await attributes()).toEqual({ ...always, inputMode: 'numeric' })
+    await page.keyboard.press('Escape')
+    await ask('Bob', { alphabet: 'text' })
+    expect(await attributes()).toEqual({ ...always, inputMode: '' })
+  })
+
+  it.each([
+    ['login', 'Enter your PIN', 'PIN', /Ada\W? needs your PIN/],
+    ['signature', 'Enter your PIN', 'PIN', /confirms this one signature/],
+    ['decryption', 'Enter your PIN', 'PIN', /confirms this one decryption/],
+    ['unblock', 'Enter your PUK', 'PUK', /unblocks the PIN of \W?Ada/],
+    ['new', 'Choose a new PIN', 'New PIN', /Ada\W? gets a new PIN/],
+    [
+      'admin',
+      'Enter the administrator’s PIN',
+      'Administrator’s PIN',
+      /Ada\W? needs the PIN of its administrator/,
+    ],
+  ] as const)('says what a PIN is for: %s', async (purpose, title, name, why) => {
+    await ask('Ada', { purpose })
+    await page.getByRole('dialog', { name: title, description: why }).waitFor()
+    await page.getByLabel(name, { exact: true }).and(page.locator('input')).waitFor()
+    expect(await dialog().getByText(why).count()).toBe(1)
+  })
+
+  it('says what is signed, as text and in its place, whatever the name pretends', async () => {
+    await ask('Ada', { for: '\u2069\u202E<b>fdp.tcartnoc</b>' })
+    expect(await dialog().locator('#for').innerText()).toBe('For: \u2068<b>fdp.tcartnoc</b>\u2069')
+    await page.keyboard.press('Escape')
+    await ask('Bob')
+    expect(await page.locator('#for').count()).toBe(0)
+  })
+
+  it('says that the PIN before was wrong, and how many tries are left', async () => {
+    await ask('Ada', { attempt: 2, previousWasWrong: true, triesLeft: 2 })
+    const says = (description: RegExp) => page.getByRole('dialog', { description }).count()
+    expect(await says(/That PIN was wrong\. 2 tries left/)).toBe(1)
+    await page.keyboard.press('Escape')
+    await ask('Bob', { attempt: 2, previousWasWrong: true, triesLeft: 1, lastTry: true })
+    expect(await says(/That PIN was wrong\. Only one try is left/)).toBe(1)
+  })
+
+  it.each([
+    ['disabled', (button: HTMLButtonElement) => void (button.disabled = true)],
+    ['hidden', (button: HTMLButtonElement) => void (button.hidden = true)],
+    ['taken away', (button: HTMLButtonElement) => button.remove()],
+  ])(
+    'leaves the keyboard near the button that asked, if that was %s before or meanwhile',
+    async (_how, go) => {
+      for (const when of ['before', 'meanwhile']) {
+        await page.evaluate((name) => {
+          const section = document.createElement('section')
+          section.id = name
+          section.append(document.createElement('button'))
+          document.body.append(section)
+          section.querySelector('button')?.focus()
+        }, when)
+        const lose = () => page.locator(`#${when} button`).evaluate(go as (button: Element) => void)
+        if (when === 'before') await lose()
+        await ask(when)
+        if (when === 'meanwhile') await lose()
+        await page.keyboard.press('Escape')
+        await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe(when)
+      }
+      // It was lent the focus, and is no stop of the keyboard from then on.
+      await page.locator('textarea').focus()
+      expect(await page.locator('section[tabindex]').count()).toBe(0)
+    },
+  )
+
   it('is never shown for a request that was aborted before it was made', async () => {
     await page.evaluate(() => {
       const { ask: source } = document.querySelector('webtoki-pin') as WebtokiPin
@@ -302,7 +420,7 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
       asked['Ada'] = entry
       const signal = AbortSignal.abort()
       void source({
-        user: 'user',
+        purpose: 'login',
         label: 'Ada',
         attempt: 1,
         previousWasWrong: false,
@@ -357,7 +475,7 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     await ask('Ada', { reader: 'Left reader' })
     expect(await told()).toMatch(/Ada needs your PIN\.[\s\S]*Left reader/)
     expect(await told()).not.toContain('more')
-    await ask('Bob', { reader: 'Right reader', user: 'context' })
+    await ask('Bob', { reader: 'Right reader', purpose: 'signature' })
     expect(await told()).toContain('1 more request')
     await page.keyboard.press('Escape')
     await expect.poll(told).toMatch(/confirms this one signature[\s\S]*Bob[\s\S]*Right reader/)
@@ -406,7 +524,7 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
         const { signal } = new AbortController()
         asked['Ada'] = { outcome: 'pending', abort: new AbortController() }
         source({
-          user: 'user',
+          purpose: 'login',
           label: 'Ada',
           attempt: 1,
           previousWasWrong: false,

@@ -141,6 +141,9 @@ const rows = (): readonly Row[] => {
     all('dataViewOf', letter, (bytes) => apdu.dataViewOf(bytes).getUint32(0)),
     all('copyOf', letter, (bytes) => apdu.copyOf(bytes)),
     all('bufferOf', letter, (bytes) => new Uint8Array(apdu.bufferOf(bytes))),
+    all('pinOf', hex('313233343536'), (bytes) =>
+      apdu.pinOf(bytes, { minBytes: 6, maxBytes: 8, alphabet: 'digits' }),
+    ),
     arrays('toHex', letter, (bytes) => apdu.toHex(bytes)),
     arrays('concatBytes', letter, (bytes) => apdu.concatBytes(bytes, [1], bytes)),
     arrays('equalBytes', letter, (bytes) => [apdu.equalBytes(bytes, letter), apdu.equalBytes(letter, bytes)]),

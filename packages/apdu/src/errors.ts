@@ -144,24 +144,6 @@ export class TouchMissedError extends WebtokiError {
   }
 }
 
-/** What was typed cannot be this PIN: its length or a character does not fit. Nothing was sent, and no attempt is lost. */
-export class PinFormatError extends WebtokiError {
-  readonly code = 'card/pin-format'
-  override get name(): 'PinFormatError' {
-    return 'PinFormatError'
-  }
-  readonly why: 'length' | 'alphabet'
-  constructor(
-    why: 'length' | 'alphabet',
-    { minBytes, maxBytes, alphabet }: { minBytes: number; maxBytes: number; alphabet: string },
-    options?: ErrorOptions,
-  ) {
-    const what = alphabet === 'digits' ? 'digits, 0 to 9' : 'bytes'
-    super(`The PIN has ${minBytes} to ${maxBytes} ${what}; nothing was sent to the card.`, options)
-    this.why = why
-  }
-}
-
 /** The card compared the PIN and refused it. */
 export class PinError extends WebtokiError {
   readonly code = 'card/pin-wrong'
@@ -425,6 +407,39 @@ export class AbortedError extends WebtokiError {
   }
 }
 
+/** What a person may type as a PIN. */
+export interface PinLimits {
+  /** In bytes; for digits, characters. */
+  readonly minBytes: number
+  readonly maxBytes: number
+  /** 'digits': bytes 30 to 39 only. */
+  readonly alphabet: 'digits' | 'text'
+}
+
+/** What was typed cannot be this PIN: its length or a character does not fit. Nothing was sent, and no attempt is lost. */
+export class PinFormatError extends WebtokiError implements PinLimits {
+  readonly code = 'card/pin-format'
+  override get name(): 'PinFormatError' {
+    return 'PinFormatError'
+  }
+  readonly why: 'length' | 'alphabet'
+  readonly minBytes: number
+  readonly maxBytes: number
+  readonly alphabet: PinLimits['alphabet']
+  constructor(
+    why: 'length' | 'alphabet',
+    { minBytes, maxBytes, alphabet }: PinLimits,
+    options?: ErrorOptions,
+  ) {
+    const what = alphabet === 'digits' ? 'digits, 0 to 9' : 'bytes'
+    super(`The PIN has ${minBytes} to ${maxBytes} ${what}; nothing was sent to the card.`, options)
+    this.why = why
+    this.minBytes = minBytes
+    this.maxBytes = maxBytes
+    this.alphabet = alphabet
+  }
+}
+
 /** Every error that tells of a card. */
 export type AnyCardError =
   | CardGoneError
@@ -438,6 +453,7 @@ export type AnyCardError =
   | PinError
   | PinBlockedError
   | LastTryError
+  | PinFormatError
   | PinPadCancelledError
   | PinPadTimeoutError
   | PinPadRefusedError

@@ -2,32 +2,13 @@
  * One PIN of a card application: the attempts that are left, whether it is verified, and VERIFY, sent once
  * (ISO/IEC 7816-4:2013, 11.6.6).
  */
-import { copyOf } from './bytes.ts'
 import type { CardApplication } from './card-application.ts'
 import type { ResponseApdu } from './command.ts'
-import {
-  LastTryError,
-  NotSupportedError,
-  PinBlockedError,
-  PinError,
-  PinFormatError,
-  StatusError,
-} from './errors.ts'
+import { LastTryError, NotSupportedError, PinBlockedError, PinError, StatusError } from './errors.ts'
 import type { NamedCommand } from './exchange.ts'
-import type { CardChannel, PinTemplate, TransmitOptions } from './ports.ts'
+import { type PinFormat, pinOf } from './pin-format.ts'
+import type { CardChannel, TransmitOptions } from './ports.ts'
 import { describeStatus, SW, triesLeftFromStatus } from './status-words.ts'
-
-/** What a person may type, and how it is sent. */
-export interface PinFormat {
-  readonly minBytes: number
-  readonly maxBytes: number
-  /** 'digits': bytes 30 to 39 only. */
-  readonly alphabet: 'digits' | 'text'
-  /** The data field of VERIFY: a fresh array, which is overwritten after use. */
-  encode(pin: Uint8Array): Uint8Array | Promise<Uint8Array>
-  /** What a reader with keys is told, given the header of VERIFY (4 bytes). Absent: a pad cannot compute what the card wants. */
-  readonly padTemplate?: ((header: Uint8Array) => PinTemplate) | undefined
-}
 
 /** What a card tells of a PIN. */
 export interface PinStatus {
@@ -261,14 +242,17 @@ export class PinReference {
     pin: Uint8Array,
     { acceptLastTry, ...options }: VerifyOptions = {},
   ): Promise<void> {
-    // Commands are sent before VERIFY: what the owner writes into the array meanwhile is not sent.
-    const typed = copyOf(pin)
-    pin.fill(0)
+    let own: Uint8Array | undefined
     let data: Uint8Array | undefined
     try {
-      this.#checkFormat(typed)
+      try {
+        // Commands are sent before VERIFY: what the owner writes into the array meanwhile is not sent.
+        own = pinOf(pin, this.format)
+      } finally {
+        pin.fill(0)
+      }
       await this.#prepare(channel, options)
-      const encoded = await this.format.encode(typed)
+      const encoded = await this.format.encode(own)
       data = encoded
       await this.#verifyOnce(channel, acceptLastTry, options, () =>
         this.application.exchange(
@@ -278,7 +262,7 @@ export class PinReference {
         ),
       )
     } finally {
-      typed.fill(0)
+      own?.fill(0)
       data?.fill(0)
     }
   }
@@ -398,13 +382,6 @@ export class PinReference {
     if (this.#isPrepared) return
     await this.#options.prepare?.(channel, options)
     this.#isPrepared = true
-  }
-
-  #checkFormat(pin: Uint8Array): void {
-    const { minBytes, maxBytes, alphabet } = this.format
-    const isOther = alphabet === 'digits' && pin.some((byte) => byte < 0x30 || byte > 0x39)
-    if (isOther || pin.length < minBytes || pin.length > maxBytes)
-      throw new PinFormatError(isOther ? 'alphabet' : 'length', this.format)
   }
 
   #tellTries(): void {

@@ -9,7 +9,7 @@ import { KeyWork } from './key-work.ts'
 import { checkParameters, digestMechanism, type MechanismInfo, type RawMechanism } from './mechanisms.ts'
 import { CkObject } from './object.ts'
 import type { RawOperationSpec } from './operation-spec.ts'
-import type { PinSource } from './pin.ts'
+import type { PinOptions, PinSource } from './pin.ts'
 import type { TokenContext } from './token-context.ts'
 
 /** What an Init takes from its session. */
@@ -22,16 +22,15 @@ export interface InitParts {
   readonly now: () => number
   /** The session's own PIN source. */
   readonly pin: () => PinSource | undefined
-  /** Tells the PIN source which reader asks. */
-  readonly naming: (pin: PinSource) => PinSource
+  /** Tells the PIN source which reader asks, and what for. */
+  readonly naming: (pin: PinSource, what: string | undefined) => PinSource
 }
 
 /** One use of a key as it is asked for. */
-export interface WantedUse {
+export interface WantedUse extends PinOptions {
   readonly purpose: KeyPurpose
   readonly mechanism: RawMechanism
   readonly key: CkObject
-  readonly pin?: PinSource | undefined
 }
 
 /** Makes the work of a session's operations and of its functions of one call. */
@@ -46,8 +45,8 @@ export class Init {
   operation(spec: RawOperationSpec, asks: boolean): WantedOperation {
     const { type } = spec
     if (type !== 'digest') {
-      const { mechanism, key, pin } = spec
-      return { type, ...this.use({ purpose: type, mechanism, key, pin }, asks) }
+      const { mechanism, key, pin, for: what } = spec
+      return { type, ...this.use({ purpose: type, mechanism, key, pin, for: what }, asks) }
     }
     const name = digestMechanism(spec.mechanism.type)
     if (name === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
@@ -57,7 +56,7 @@ export class Init {
 
   /** One use of a key, for an operation or for a function of one call. */
   use(
-    { purpose, mechanism, key, pin }: WantedUse,
+    { purpose, mechanism, key, pin, for: what }: WantedUse,
     asks: boolean,
   ): { readonly work: KeyWork; readonly endsOnLogout: boolean } {
     if (!(key instanceof CkObject)) {
@@ -86,7 +85,9 @@ export class Init {
     const needs = use.access?.needs ?? 'nothing'
     const mustAsk = needs === 'context-pin' || (needs === 'login' && !isLoggedIn)
     if (asks && mustAsk && given === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-    const work = new KeyWork(use, { context, pin: given && naming(given), onDemand, now })
+    const contextPurpose = purpose === 'sign' || purpose === 'sign-recover' ? 'signature' : 'decryption'
+    const authority = { context, pin: given && naming(given, what), contextPurpose, onDemand, now } as const
+    const work = new KeyWork(use, authority)
     return { work, endsOnLogout: key.isPrivate }
   }
 

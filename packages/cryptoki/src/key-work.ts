@@ -16,7 +16,7 @@ import { CryptokiError } from './errors.ts'
 import type { KeyAccess, KeyStream, KeyUse, PreparedUse } from './key-use.ts'
 import type { OperationCall } from './operation-rules.ts'
 import type { Progress } from './progress.ts'
-import type { PinSource } from './pin.ts'
+import type { PinPurpose, PinSource } from './pin.ts'
 import type { TokenLoginOptions } from './token.ts'
 import type { TokenContext } from './token-context.ts'
 
@@ -29,6 +29,8 @@ const nothing = new Uint8Array(0)
 export interface KeyAuthority {
   readonly context: TokenContext
   readonly pin: PinSource | undefined
+  /** What the person is told of a PIN that the key wants for this use alone. */
+  readonly contextPurpose: Extract<PinPurpose, 'signature' | 'decryption'>
   /** A login is made when the card needs it; else CKR_USER_NOT_LOGGED_IN. */
   readonly onDemand: boolean
   /** Milliseconds since any moment. */
@@ -174,10 +176,10 @@ export class KeyWork implements OperationWork {
 
   /** VERIFY and the use of the key, with nothing between. */
   #withContextPin(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Uint8Array> {
-    const { context, pin } = this.#authority
+    const { context, pin, contextPurpose } = this.#authority
     if (pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     return context.userPin.verified(
-      { user: 'context', source: thenWorking(pin, progress), options: loginOptions(progress) },
+      { purpose: contextPurpose, source: thenWorking(pin, progress), options: loginOptions(progress) },
       (channel) => this.#performOnce(access, prepared, channel, progress),
     )
   }
@@ -213,7 +215,7 @@ export class KeyWork implements OperationWork {
       go = resolve
       stop = reject
     })
-    const { context } = this.#authority
+    const { context, contextPurpose } = this.#authority
     const ending = new AbortController()
     const leave = (): void => ending.abort(progress.signal.reason)
     if (progress.signal.aborted) leave()
@@ -226,7 +228,7 @@ export class KeyWork implements OperationWork {
     let result!: Promise<Uint8Array>
     const granted = new Promise<void>((resolve) => {
       result = context.userPin.verified(
-        { user: 'context', source, options: { ...loginOptions(progress), signal: ending.signal } },
+        { purpose: contextPurpose, source, options: { ...loginOptions(progress), signal: ending.signal } },
         async (channel) => {
           hold(true)
           resolve()

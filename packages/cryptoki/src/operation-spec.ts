@@ -14,7 +14,7 @@ import {
 } from './mechanisms.ts'
 import type { CkObject } from './object.ts'
 import { Output } from './output.ts'
-import type { PinSource } from './pin.ts'
+import type { PinOptions } from './pin.ts'
 import type { Progress } from './progress.ts'
 import { type Chunks, stepsOf } from './source.ts'
 
@@ -25,8 +25,8 @@ export type OperationSpec =
       readonly type: 'sign'
       readonly mechanism: SignatureMechanism
       readonly key: CkObject
-      readonly pin?: PinSource | undefined
-    } & Headed)
+    } & Headed &
+      PinOptions)
   | ({
       readonly type: 'verify'
       readonly mechanism: SignatureMechanism
@@ -34,12 +34,11 @@ export type OperationSpec =
       readonly signature: SignatureSource
     } & Headed)
   | { readonly type: 'encrypt'; readonly mechanism: CipherMechanism; readonly key: CkObject }
-  | {
+  | ({
       readonly type: 'decrypt'
       readonly mechanism: CipherMechanism
       readonly key: CkObject
-      readonly pin?: PinSource | undefined
-    }
+    } & PinOptions)
 
 /** The signature that is verified, or a promise of it, as for one that follows the data: it is awaited when they are complete. */
 export type SignatureSource = Uint8Array | PromiseLike<Uint8Array>
@@ -57,9 +56,9 @@ export type RawOperationSpec =
       readonly type: KeyOperationType
       readonly mechanism: RawMechanism
       readonly key: CkObject
-      readonly pin?: PinSource | undefined
       readonly signature?: SignatureSource
-    } & Headed)
+    } & Headed &
+      PinOptions)
 
 /** What may run beside an operation over the same source, in `Session.together`. */
 export type PartnerOf<S extends OperationSpec> = Extract<

@@ -9,7 +9,7 @@ import {
 } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
-import { type PinAnswer, type PinRequest, type PinSource, requestPin } from './pin.ts'
+import { type PinAnswer, type PinPurpose, type PinSource, requestPin } from './pin.ts'
 import type { TokenLoginOptions } from './token.ts'
 
 /** Whether PINs are typed on the reader; one for each card, because all of its PINs lose it together. */
@@ -33,7 +33,7 @@ export class PadState {
 
 /** Who is asked, and what for. */
 export interface PinEntryRequest {
-  readonly user: PinRequest['user']
+  readonly purpose: PinPurpose
   readonly source: PinSource
   readonly options: TokenLoginOptions
 }
@@ -103,14 +103,14 @@ export class PinEntry {
   }
 
   #ask(
-    { user, source, options }: PinEntryRequest,
+    { purpose, source, options }: PinEntryRequest,
     triesLeft: number | undefined,
     pinPad?: true,
   ): Promise<PinAnswer> {
     options.onAwaitPin?.()
     const { minBytes, maxBytes, alphabet } = this.pin.format
     return requestPin(source, {
-      user,
+      purpose,
       label: this.#label(),
       triesLeft,
       attempt: this.#attempt,
@@ -118,7 +118,7 @@ export class PinEntry {
       minBytes,
       maxBytes,
       alphabet,
-      ...(pinPad === undefined ? {} : { pinPad }),
+      pinPad,
       signal: options.signal,
     })
   }

@@ -1,28 +1,31 @@
 /** Where PINs come from: asked for when they are needed, used once, and overwritten. */
-import { AbortedError, type AbortSignalLike, copyOf, type PinFormat } from '@webtoki/apdu'
+import { AbortedError, type AbortSignalLike, type PinLimits, pinOf } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
+/**
+ * What a PIN is for: the login, one signature or one decryption by a key that wants a PIN for each, a PIN that is unblocked
+ * or chosen, or the login of the security officer.
+ */
+export type PinPurpose = 'login' | 'signature' | 'decryption' | 'unblock' | 'new' | 'admin'
+
 /** What a person needs to know to answer. */
-export interface PinRequest {
-  /** 'context': the PIN of a key that wants one for each signature. */
-  readonly user: 'user' | 'so' | 'context'
+export interface PinRequest extends PinLimits {
+  readonly purpose: PinPurpose
   /** Of the token or the PIN. */
   readonly label: string
   /** The reader that the card is in, by its friendly name. */
-  readonly reader?: string
+  readonly reader?: string | undefined
+  /** What is signed or logged in to, in the caller's words, such as the name of a document. Not trusted, and never markup. */
+  readonly for?: string | undefined
   /** Absent if the card does not tell. */
-  readonly triesLeft?: number
+  readonly triesLeft?: number | undefined
   /** 1 for the first request; one more after each wrong PIN, until one is right. */
   readonly attempt: number
   /** Whether the PIN that was given before this request was wrong. */
   readonly previousWasWrong: boolean
-  /** Shortest and longest PIN of the card, in bytes, and what it may consist of. */
-  readonly minBytes: number
-  readonly maxBytes: number
-  readonly alphabet: PinFormat['alphabet']
   /** The PIN is typed on the reader: the answer's bytes count for nothing. Asked if the last attempt needs a yes. */
-  readonly pinPad?: true
+  readonly pinPad?: true | undefined
   /** One attempt is left: it is spent only if the answer says `acceptLastTry`. */
   readonly lastTry: boolean
   /** Aborts when nobody waits for the PIN any more: the dialog may close. */
@@ -38,9 +41,16 @@ export interface PinAnswer {
 /** Asks for one PIN; undefined, or a rejection with an AbortError: the person said no. */
 export type PinSource = (request: PinRequest) => PinAnswer | undefined | Promise<PinAnswer | undefined>
 
+/** Who is asked for a PIN, and what the request names. */
+export interface PinOptions {
+  /** Asked for the PIN if the key or the login needs one; default: the session's own. */
+  readonly pin?: PinSource | undefined
+  /** What is signed or logged in to, in words that the person knows: `PinRequest.for`. */
+  readonly for?: string | undefined
+}
+
 /** What the token knows when a PIN is needed. */
-export type PinNeed = Omit<PinRequest, 'triesLeft' | 'lastTry' | 'signal'> & {
-  readonly triesLeft: number | undefined
+export type PinNeed = Omit<PinRequest, 'lastTry' | 'signal'> & {
   readonly signal: AbortSignalLike | undefined
 }
 
@@ -50,32 +60,22 @@ export type PinNeed = Omit<PinRequest, 'triesLeft' | 'lastTry' | 'signal'> & {
  * own bytes are overwritten here.
  */
 export async function requestPin(source: PinSource, need: PinNeed): Promise<PinAnswer> {
-  const { triesLeft, minBytes, maxBytes, alphabet } = need
   const signal = need.signal ?? new AbortController().signal
-  const { triesLeft: _tries, signal: _signal, ...rest } = need
-  const request: PinRequest = {
-    ...rest,
-    ...(triesLeft === undefined ? {} : { triesLeft }),
-    lastTry: triesLeft === 1,
-    signal,
-  }
+  const request: PinRequest = { ...need, lastTry: need.triesLeft === 1, signal }
   const answer = await untilAborted(ask(source, request), signal)
   if (answer === undefined || answer === null) throw noPin()
   if (!hasPin(answer)) {
     const detail = 'a PIN is given as { pin }, bytes such as TextEncoder makes of a text; nothing was sent'
     throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
   }
-  // The card may be in other hands for a while: what is written into the source's bytes meanwhile is not sent.
-  const pin = copyOf(answer.pin)
-  answer.pin.fill(0)
   const { acceptLastTry } = answer
-  if (need.pinPad === true) return { ...answer, pin }
-  const isLength = pin.length >= minBytes && pin.length <= maxBytes
-  if (isLength && (alphabet !== 'digits' || pin.every((byte) => byte >= 0x30 && byte <= 0x39)))
+  try {
+    // A copy: the card may be in other hands for a while, and what is written into the source's bytes meanwhile is not sent.
+    const pin = need.pinPad === true ? new Uint8Array() : pinOf(answer.pin, need)
     return acceptLastTry === undefined ? { pin } : { pin, acceptLastTry }
-  pin.fill(0)
-  if (!isLength) throw new CryptokiError(CKR.PIN_LEN_RANGE)
-  throw new CryptokiError(CKR.PIN_INVALID)
+  } finally {
+    answer.pin.fill(0)
+  }
 }
 
 async function ask(source: PinSource, request: PinRequest): Promise<unknown> {
@@ -88,10 +88,7 @@ async function ask(source: PinSource, request: PinRequest): Promise<unknown> {
 }
 
 function noPin(cause?: unknown): CryptokiError {
-  return new CryptokiError(CKR.FUNCTION_CANCELED, {
-    detail: 'no PIN was given',
-    ...(cause === undefined ? {} : { cause }),
-  })
+  return new CryptokiError(CKR.FUNCTION_CANCELED, { detail: 'no PIN was given', cause })
 }
 
 /** Pages without types answer anything; another realm's Uint8Array is one too. */

@@ -3,7 +3,7 @@ import { type ApduErrorCode, isWebtokiError, SW } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
 
-/** By the literal code of each error; `card/gone` and `card/status` are looked at more closely. */
+/** By the literal code of each error; `card/gone`, `card/pin-format` and `card/status` are looked at more closely. */
 const returnValues: Readonly<Record<ApduErrorCode, CKR>> = {
   'card/gone': CKR.DEVICE_REMOVED,
   'card/mute': CKR.TOKEN_NOT_PRESENT,
@@ -55,7 +55,9 @@ export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'ses
   // What a caller's own stream or PIN source throws is no PKCS#11 matter; it stands in the cause.
   if (!isWebtokiError(error))
     return new CryptokiError(CKR.FUNCTION_FAILED, { cause: error, detail: wordsOf(error) })
-  const rv = (returnValues as Readonly<Record<string, CKR>>)[error.code] ?? CKR.GENERAL_ERROR
+  const isLength = isWebtokiError(error, 'card/pin-format') && error.why === 'length'
+  const known = (returnValues as Readonly<Record<string, CKR>>)[error.code] ?? CKR.GENERAL_ERROR
+  const rv = isLength ? CKR.PIN_LEN_RANGE : known
   const fitting = asked === 'session' && rv === CKR.TOKEN_NOT_PRESENT ? CKR.DEVICE_ERROR : rv
   // An abort tells the caller's own reason, which no sentence of ours could.
   if (error.code === 'work/aborted') return new CryptokiError(fitting, { cause: error })

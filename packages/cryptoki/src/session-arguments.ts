@@ -2,8 +2,15 @@
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import { CkObject } from './object.ts'
+import type { PinOptions } from './pin.ts'
+import type { KeyOptions } from './session-options.ts'
 import type { FindOptions, TokenContext } from './token-context.ts'
 import type { TokenObject } from './token.ts'
+
+/** Options that are none are refused later, when the operation begins. */
+export function pinOf(options: KeyOptions | null): PinOptions {
+  return { pin: options?.pin, for: options?.for }
+}
 
 /** Options may be left out; anything but an object is a mistake, such as a PIN source that is not within one. */
 export function checkOptions(options: unknown): void {

@@ -16,7 +16,7 @@ export interface LoginParts {
   readonly context: TokenContext
   readonly engine: OperationEngine
   /** Tells the PIN source which reader asks. */
-  readonly naming: (pin: PinSource) => PinSource
+  readonly naming: (pin: PinSource, what: string | undefined) => PinSource
 }
 
 /** C_Login of one session. */
@@ -47,7 +47,7 @@ export class SessionLogins {
     const events = new Subject<OperationEvent<never>>()
     events.subscribe((event) => options.onEvent?.(event))
     const progress = new Progress((event) => events.next(event))
-    const source = thenWorking(naming(pin), progress)
+    const source = thenWorking(naming(pin, options.for), progress)
     const leave = (): void => progress.abort(options.signal?.reason)
     if (options.signal?.aborted) leave()
     else options.signal?.addEventListener('abort', leave, { once: true })

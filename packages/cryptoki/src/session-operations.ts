@@ -22,7 +22,7 @@ import {
 } from './operation-spec.ts'
 import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
 import type { Progress } from './progress.ts'
-import { badOption, checkOptions, findOptionsAtCall } from './session-arguments.ts'
+import { badOption, checkOptions, findOptionsAtCall, pinOf } from './session-arguments.ts'
 import type {
   CancellingSpec,
   CipherStreamOptions,
@@ -355,7 +355,7 @@ export class SessionOperations {
     },
   ): Operation<T> {
     return this.withTemplate(mechanism, template, options, (own, fitting) => {
-      const call: KeyCall = { purpose, mechanism: own, key, template: fitting, pin: options.pin }
+      const call: KeyCall = { purpose, mechanism: own, key, template: fitting, ...pinOf(options) }
       let work: KeyWork | undefined
       let refusal: { readonly error: unknown; readonly isOfKey: boolean } | undefined
       // What is destroyed from now on was good when the call was made.

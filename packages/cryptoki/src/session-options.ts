@@ -2,7 +2,7 @@
 import type { AbortSignalLike } from '@webtoki/apdu'
 import type { CKS } from './constants.ts'
 import type { ConflictPolicy, OperationType } from './operation-rules.ts'
-import type { PinSource } from './pin.ts'
+import type { PinOptions, PinSource } from './pin.ts'
 import type { OperationEvent } from './progress.ts'
 import type { TokenContext } from './token-context.ts'
 
@@ -31,10 +31,7 @@ export interface OperationOptions {
 }
 
 /** Options of one use of a private key. */
-export interface KeyOptions extends OperationOptions {
-  /** Asked for the PIN if the key or the login needs one; default: the session's own. */
-  readonly pin?: PinSource | undefined
-}
+export interface KeyOptions extends OperationOptions, PinOptions {}
 
 /** Options of `encryptStream`. */
 export interface CipherStreamOptions extends OperationOptions {
@@ -44,6 +41,8 @@ export interface CipherStreamOptions extends OperationOptions {
 
 /** Options of `login`. */
 export interface LoginOptions {
+  /** What is logged in to, in words that the person knows: `PinRequest.for`. */
+  readonly for?: string | undefined
   /** Ends the wait for the person or for another login; rejects with CKR_FUNCTION_CANCELED. */
   readonly signal?: AbortSignalLike | undefined
   /** Told of each phase as it begins. */

@@ -30,7 +30,7 @@ import type {
 import type { Operation } from './operation.ts'
 import type { PinSource } from './pin.ts'
 import { Progress } from './progress.ts'
-import { badOption, checkHandle } from './session-arguments.ts'
+import { badOption, checkHandle, pinOf } from './session-arguments.ts'
 import { SessionLogins } from './session-logins.ts'
 import { objectFunctions, SessionOperations } from './session-operations.ts'
 import type {
@@ -85,13 +85,13 @@ export class Session extends Closable implements ContextSession {
         now: parts.now,
         randomBytes: parts.randomBytes,
         pin: () => this.#pinSource,
-        naming: (pin) => this.#naming(pin),
+        naming: (pin, what) => this.#naming(pin, what),
       },
     )
     this.#logins = new SessionLogins({
       context,
       engine: this.#operations.engine,
-      naming: (pin) => this.#naming(pin),
+      naming: (pin, what) => this.#naming(pin, what),
     })
     this.ended = new Promise((resolve) => {
       this.#tellEnd = resolve
@@ -143,8 +143,8 @@ export class Session extends Closable implements ContextSession {
   }
 
   /** Two cards of one person have the same label: the reader tells them apart. */
-  #naming(pin: PinSource): PinSource {
-    return (request) => pin({ ...request, reader: this.#parts.reader })
+  #naming(pin: PinSource, what: string | undefined): PinSource {
+    return (request) => pin({ ...request, reader: this.#parts.reader, for: what })
   }
 
   /**
@@ -383,7 +383,7 @@ export class Session extends Closable implements ContextSession {
     data: DataSource,
     options: KeyOptions = {},
   ): Operation<Uint8Array> {
-    return this.#operations.single({ type: 'sign', mechanism, key, pin: options?.pin }, data, options)
+    return this.#operations.single({ type: 'sign', mechanism, key, ...pinOf(options) }, data, options)
   }
 
   /** C_Verify, in software: ends in true if the signature fits, errors with CKR_SIGNATURE_INVALID if not. */
@@ -404,7 +404,7 @@ export class Session extends Closable implements ContextSession {
     data: DataSource,
     options: KeyOptions = {},
   ): Operation<Uint8Array> {
-    return this.#operations.single({ type: 'sign-recover', mechanism, key, pin: options?.pin }, data, options)
+    return this.#operations.single({ type: 'sign-recover', mechanism, key, ...pinOf(options) }, data, options)
   }
 
   /** C_VerifyRecover, in software: ends in the data that were signed, errors with CKR_SIGNATURE_INVALID if there are none. */
@@ -434,7 +434,7 @@ export class Session extends Closable implements ContextSession {
     data: DataSource,
     options: KeyOptions = {},
   ): Operation<Uint8Array> {
-    return this.#operations.single({ type: 'decrypt', mechanism, key, pin: options?.pin }, data, options)
+    return this.#operations.single({ type: 'decrypt', mechanism, key, ...pinOf(options) }, data, options)
   }
 
   /**
@@ -452,7 +452,7 @@ export class Session extends Closable implements ContextSession {
     key: CkObject,
     options: CipherStreamOptions & KeyOptions = {},
   ): CipherStream {
-    return this.#operations.stream({ type: 'decrypt', mechanism, key, pin: options?.pin }, options)
+    return this.#operations.stream({ type: 'decrypt', mechanism, key, ...pinOf(options) }, options)
   }
 
   /**

@@ -165,7 +165,7 @@ export class TokenContext implements HandleScope {
     let isOver!: () => void
     this.#loggingIn = { user, over: new Promise((resolve) => void (isOver = resolve)) }
     try {
-      await entry.verified({ user: user === CKU.SO ? 'so' : 'user', source, options }, async () => {})
+      await entry.verified({ purpose: user === CKU.SO ? 'admin' : 'login', source, options }, async () => {})
       // A caller who left meanwhile is nobody's user; what the card made of the PIN is taken back.
       if (options.signal?.aborted) throw new AbortedError({ cause: options.signal.reason })
       this.user$.next(user)

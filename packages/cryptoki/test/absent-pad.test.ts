@@ -81,8 +81,8 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
     const session = await slot.openSession({ pin: made.pin })
     expect(await hasPad(slot)).toBe(true)
     await session.login(CKU.USER)
-    expect(made.requests.map(({ user, triesLeft, pinPad }) => ({ user, triesLeft, pinPad }))).toEqual([
-      { user: 'user', triesLeft: 3, pinPad: undefined },
+    expect(made.requests.map(({ purpose, triesLeft, pinPad }) => ({ purpose, triesLeft, pinPad }))).toEqual([
+      { purpose: 'login', triesLeft: 3, pinPad: undefined },
     ])
     expect([made.card.pinVerified, verifies(made.card), made.card.pinTriesLeft]).toEqual([true, 1, 3])
     expect(made.secures()).toBe(1)
@@ -147,7 +147,7 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
     })
     expect(signature).toHaveLength(64)
     expect(phases.indexOf('awaiting-pin')).toBeGreaterThan(phases.indexOf('awaiting-pin-pad'))
-    expect([made.requests.map(({ user }) => user), verifies(made.card)]).toEqual([['context'], 1])
+    expect([made.requests.map(({ purpose }) => purpose), verifies(made.card)]).toEqual([['signature'], 1])
   })
 
   it('with one attempt left asks for a yes in the dialog that takes the PIN', async () => {

@@ -111,8 +111,8 @@ describe('a wrong PIN for one signature', () => {
       const key = await object(session, CKO.PRIVATE_KEY, 2)
       await expect(session.sign(ecdsa, key, message)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
       for (let round = 0; round < 2; round++) await session.sign(ecdsa, key, message)
-      const told = requests.map(({ user, attempt, previousWasWrong, triesLeft }) => [
-        user,
+      const told = requests.map(({ purpose, attempt, previousWasWrong, triesLeft }) => [
+        purpose,
         attempt,
         previousWasWrong,
         triesLeft,
@@ -121,9 +121,9 @@ describe('a wrong PIN for one signature', () => {
         place === 'pad'
           ? []
           : [
-              ['context', 1, false, 3],
-              ['context', 2, true, 2],
-              ['context', 1, false, 3],
+              ['signature', 1, false, 3],
+              ['signature', 2, true, 2],
+              ['signature', 1, false, 3],
             ],
       )
       expect([verifies(card), card.pinTriesLeft]).toEqual([3, 3])
@@ -142,7 +142,7 @@ describe('a wrong PIN for one signature', () => {
         cause: { code: 'card/last-try' },
       })
       expect(requests.at(-1)).toMatchObject({
-        user: 'context',
+        purpose: 'signature',
         lastTry: true,
         previousWasWrong: true,
         attempt: 3,

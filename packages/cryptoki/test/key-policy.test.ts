@@ -41,13 +41,13 @@ describe('a key in 9A that wants the PIN for each use, on a card that does not t
     const key = await object(session, CKO.PRIVATE_KEY, 1)
     expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(false)
     await session.sign(rsa, key, message)
-    expect(requests.map(({ user }) => user)).toEqual(['user'])
+    expect(requests.map(({ purpose }) => purpose)).toEqual(['login'])
     const before = card.log.length
     expect(await session.sign(rsa, key, message)).toHaveLength(256)
     // The use, refused; how the PIN stands; how many attempts it has; VERIFY and the use.
     expect(commands(card).slice(before)).toEqual(['87 07 9a', '20 00 80', '20 00 80', '87 07 9a'])
     await session.sign(rsa, key, message)
-    expect(requests.map(({ user }) => user)).toEqual(['user', 'context', 'context'])
+    expect(requests.map(({ purpose }) => purpose)).toEqual(['login', 'signature', 'signature'])
     expect([verifies(card), card.pinTriesLeft]).toEqual([3, 3])
     await cryptoki.close()
   })
@@ -99,10 +99,10 @@ describe('a key in 9A that wants the PIN for each use, on a card that does not t
     await expect(session.sign(rsa, key, message)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
     expect([verifies(card), card.pinTriesLeft]).toEqual([2, 2])
     expect(await session.sign(rsa, key, message)).toHaveLength(256)
-    expect(requests.map(({ user, previousWasWrong }) => [user, previousWasWrong])).toEqual([
-      ['user', false],
-      ['context', false],
-      ['context', true],
+    expect(requests.map(({ purpose, previousWasWrong }) => [purpose, previousWasWrong])).toEqual([
+      ['login', false],
+      ['signature', false],
+      ['signature', true],
     ])
     await cryptoki.close()
   })
@@ -158,7 +158,7 @@ describe('a card that tells what its keys ask (YubiKey 5)', () => {
     })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
     for (let round = 0; round < 2; round++) expect(await session.sign(rsa, key, message)).toHaveLength(256)
-    expect(requests.map(({ user }) => user)).toEqual(['context', 'context'])
+    expect(requests.map(({ purpose }) => purpose)).toEqual(['signature', 'signature'])
     expect(card.log.filter(({ sw }) => sw === 0x6982)).toEqual([])
     await cryptoki.close()
   })
@@ -187,7 +187,7 @@ describe('a card that tells what its keys ask (YubiKey 5)', () => {
     })
     const key = await object(session, CKO.PRIVATE_KEY, 2)
     for (let round = 0; round < 2; round++) await session.sign(ecdsa, key, message)
-    expect(requests.map(({ user }) => user)).toEqual(['user'])
+    expect(requests.map(({ purpose }) => purpose)).toEqual(['login'])
     await cryptoki.close()
   })
 
@@ -233,7 +233,7 @@ describe('a login that the card has lost meanwhile', () => {
     })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
     for (let round = 0; round < 2; round++) expect(await session.sign(rsa, key, message)).toHaveLength(256)
-    expect(requests.map(({ user }) => user)).toEqual(['user', 'user'])
+    expect(requests.map(({ purpose }) => purpose)).toEqual(['login', 'login'])
     expect(verifies(card)).toBe(2)
     expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(false)
     await cryptoki.close()

@@ -500,8 +500,8 @@ describe('a PIN for one operation, given before its data, in two sessions at onc
     const data = new Subject<Uint8Array>()
     const key = await object(session, CKO.PRIVATE_KEY, 2)
     const asked: string[] = []
-    const pin: PinSource = ({ user }) => {
-      asked.push(user)
+    const pin: PinSource = ({ purpose }) => {
+      asked.push(purpose)
       return undefined
     }
     const signing = session.sign(ecdsa, key, data, { pin }).result()

@@ -215,9 +215,9 @@ describe('a card whose PIN is good for one signature', () => {
       expect(judged(card.publicKeyOf('signature'), signature)).toBe(true)
       expect(executed(card)).toEqual(commands)
     }
-    expect(asked.map(({ user, triesLeft, alphabet }) => [user, triesLeft, alphabet])).toEqual([
-      ['context', 3, 'text'],
-      ['context', 3, 'text'],
+    expect(asked.map(({ purpose, triesLeft, alphabet }) => [purpose, triesLeft, alphabet])).toEqual([
+      ['signature', 3, 'text'],
+      ['signature', 3, 'text'],
     ])
     expect(card.signatureCount).toBe(2)
   })
@@ -229,7 +229,7 @@ describe('a card whose PIN is good for one signature', () => {
     const key = await privateKey(session)
     await session.sign(ecdsa, key, message)
     await session.sign(ecdsa, key, message)
-    expect(asked.map(({ user }) => user)).toEqual(['user', 'context', 'context'])
+    expect(asked.map(({ purpose }) => purpose)).toEqual(['login', 'signature', 'signature'])
     expect(card.signatureCount).toBe(2)
   })
 
@@ -246,7 +246,7 @@ describe('a card whose PIN is good for one signature', () => {
     data.complete()
     expect(judged(card.publicKeyOf('signature'), await signature)).toBe(true)
     expect(executed(card)).toEqual(['200081', '2a9e9a'])
-    expect(asked.map(({ user }) => user)).toEqual(['context', 'context'])
+    expect(asked.map(({ purpose }) => purpose)).toEqual(['signature', 'signature'])
   })
 
   it('taken out while the PIN is typed ends the signature, and no PIN is sent', async () => {
@@ -287,7 +287,7 @@ describe('a card whose PIN is good for several signatures', () => {
     executed(card)
     await session.sign(ecdsa, key, message)
     expect(executed(card)).toEqual(['2a9e9a'])
-    expect(asked.map(({ user }) => user)).toEqual(['user'])
+    expect(asked.map(({ purpose }) => purpose)).toEqual(['login'])
     await session.logout()
     expect(card.verified).toEqual([])
   })

@@ -415,8 +415,8 @@ describe('PINs', () => {
 
   it('a key that wants one for each signature asks for each, with VERIFY and signature side by side', async () => {
     const asked: string[] = []
-    const pin: PinSource = async ({ user }) => {
-      asked.push(user)
+    const pin: PinSource = async ({ purpose }) => {
+      asked.push(purpose)
       return { pin: bytesOf('123456') }
     }
     const { session, card, cryptoki } = await open({ pin })
@@ -427,7 +427,7 @@ describe('PINs', () => {
     await session.sign({ type: CKM.ECDSA_SHA256 }, key, message)
     await session.sign({ type: CKM.ECDSA_SHA256 }, key, message)
     expect(commands(card)).toEqual(['20 00 80', '87 11 9c', '20 00 80', '87 11 9c'])
-    expect(asked).toEqual(['user', 'context', 'context'])
+    expect(asked).toEqual(['login', 'signature', 'signature'])
     await cryptoki.close()
   })
 

@@ -533,7 +533,7 @@ describe('a PIN source', () => {
       expect.objectContaining({ cause: broken }),
     ],
     ['gives letters', () => ({ pin: bytesOf('secret') }), rv(CKR.PIN_INVALID)],
-    ['gives digits of another script', () => ({ pin: bytesOf('٠١٢') }), rv(CKR.PIN_INVALID)],
+    ['gives too few digits of another script', () => ({ pin: bytesOf('٠١٢') }), rv(CKR.PIN_LEN_RANGE)],
     ['gives too few digits', () => ({ pin: bytesOf('12345') }), rv(CKR.PIN_LEN_RANGE)],
   ] satisfies readonly (readonly [string, PinSource, unknown])[])(
     'that %s has its code, and nothing is sent',

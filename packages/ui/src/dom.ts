@@ -10,6 +10,14 @@ export const ElementBase: typeof HTMLElement =
  */
 export const SETTLE_MS: number = 500
 
+/**
+ * A name that somebody else gave: what stands beside it keeps its place, whichever way the name is written (UAX #9, FSI and
+ * PDI). Its own directional controls are left out, because one PDI would end the isolation.
+ */
+export function isolated(name: string): string {
+  return `\u2068${name.replace(/[\u202A-\u202E\u2066-\u2069]/g, '')}\u2069`
+}
+
 type Child = Node | string | undefined
 
 /** Makes an element with attributes (a boolean true sets an empty one) and children. */
@@ -112,6 +120,13 @@ dialog::backdrop { background: rgb(8 14 22 / .5) }
 dialog h2 { font-size: 1.25em; font-weight: 650; outline: none }
 dialog .row { justify-content: flex-end }
 progress { inline-size: 100%; block-size: .5rem; accent-color: var(--webtoki-accent, light-dark(#0b57d0, #8ab4f8)) }
+/* Where colours are forced, marks differ by shape: a ring, a disc, a diamond. */
+@media (forced-colors: active) {
+  .dot { background: Canvas; border: 2px solid CanvasText }
+  .dot.on { background: CanvasText }
+  .dot.bad { background: CanvasText; border-radius: 0; rotate: 45deg }
+  label.item:has(:checked) { border-color: Highlight; outline: 1px solid Highlight }
+}
 @media (prefers-reduced-motion: no-preference) {
   .working .dot { animation: pulse 1.2s ease-in-out infinite }
   @keyframes pulse { 50% { opacity: .3 } }

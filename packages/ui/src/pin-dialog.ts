@@ -1,6 +1,7 @@
 /** `<webtoki-pin>`: asks for PINs in a modal dialog, one request at a time. Its `ask` is a PIN source. */
 import type { PinRequest } from 'webtoki'
 import { ElementBase, shadowOf } from './dom.ts'
+import { watchFocus } from './focus.ts'
 import { PinDialogError, type PinReply, PinRequestDialog } from './pin-request-dialog.ts'
 import { watchTyping } from './typing.ts'
 
@@ -30,6 +31,7 @@ export class WebtokiPin extends ElementBase {
 
   connectedCallback(): void {
     watchTyping()
+    watchFocus()
     addEventListener('pagehide', this.#cancelAll)
     // Moved in the document: the browser closed the dialog, and its request is still open.
     const [shown] = line

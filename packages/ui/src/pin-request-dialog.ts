@@ -1,10 +1,9 @@
 /** One request for a PIN, from the line in which it waits to its answer. */
-import type { PinRequest } from 'webtoki'
-import { make, SETTLE_MS } from './dom.ts'
-import { strings } from './strings.ts'
+import { type PinRequest, pinOf } from 'webtoki'
+import { isolated, make, SETTLE_MS } from './dom.ts'
+import { keepFocus } from './focus.ts'
+import { explain, strings } from './strings.ts'
 import { isTyping } from './typing.ts'
-
-const MIN_DIGITS = 6
 
 /** What `ask` resolves to; undefined if the person said no. */
 export type PinReply = { readonly pin: Uint8Array; readonly acceptLastTry?: true } | undefined
@@ -63,20 +62,11 @@ export class PinRequestDialog {
       this.#settle = resolve
     })
     const text = strings()
-    const { label, reader, pinPad, lastTry } = request
-    const isContext = request.user === 'context'
-    this.#title = make('h2', { id: 'title', tabindex: '-1' }, pinPad ? text.pinPadTitle : text.pinTitle)
-    this.#field = pinPad
-      ? undefined
-      : make('input', {
-          type: 'password',
-          inputmode: 'numeric',
-          autocomplete: 'off',
-          maxlength: '8',
-          id: 'pin',
-          required: true,
-          'aria-describedby': 'tries complaint',
-        })
+    const { purpose, label, reader, for: what, pinPad, lastTry, previousWasWrong: wasWrong } = request
+    const words = text.pinPurposes[purpose]
+    const why = words.why(isolated(label))
+    this.#title = make('h2', { id: 'title', tabindex: '-1' }, pinPad ? text.pinPadTitle : words.title)
+    this.#field = pinPad ? undefined : fieldFor(request)
     this.#complaint = make('p', { id: 'complaint', class: 'small danger', role: 'alert' })
     this.#sure = make('input', { type: 'checkbox', id: 'sure', required: true })
     this.#waiting = make('p', { id: 'waiting', class: 'small muted', role: 'status' })
@@ -86,16 +76,17 @@ export class PinRequestDialog {
       'form',
       { class: 'stack', method: 'dialog' },
       this.#title,
-      make('p', { id: 'why' }, isContext ? text.pinForSignature : text.pinForLogin(isolated(label))),
+      make('p', { id: 'why' }, why),
+      what === undefined ? undefined : make('p', { id: 'for' }, text.pinFor(isolated(what))),
       make(
         'div',
         { id: 'where', class: 'small muted' },
-        isContext ? make('p', {}, text.card(isolated(label))) : undefined,
+        why.includes(isolated(label)) ? undefined : make('p', {}, text.card(isolated(label))),
         reader === undefined ? undefined : make('p', {}, text.reader(isolated(reader))),
       ),
-      this.#field && make('label', { for: 'pin' }, text.pin),
+      this.#field && make('label', { for: 'pin' }, words.field),
       this.#field,
-      make('p', { id: 'tries', class: lastTry ? 'danger' : 'small muted' }, triesOf(request)),
+      make('p', { id: 'tries', class: lastTry || wasWrong ? 'danger' : 'small muted' }, triesOf(request)),
       lastTry ? make('label', { class: 'check' }, this.#sure, text.acceptLastTry) : undefined,
       this.#complaint,
       this.#waiting,
@@ -103,7 +94,7 @@ export class PinRequestDialog {
     )
     this.#dialog = make(
       'dialog',
-      { 'aria-labelledby': 'title', 'aria-describedby': 'why where tries', part: 'dialog' },
+      { 'aria-labelledby': 'title', 'aria-describedby': 'why for where tries', part: 'dialog' },
       form,
     )
     this.#hidden = new ResizeObserver(() => {
@@ -177,12 +168,18 @@ export class PinRequestDialog {
   }
 
   #submit(): void {
-    const pin = new TextEncoder().encode(this.#field?.value)
-    if (this.#field !== undefined && pin.length < MIN_DIGITS) {
-      pin.fill(0)
-      this.#complaint.textContent = strings().pinTooShort
-      this.#field.focus()
-      return
+    const typed = new TextEncoder().encode(this.#field?.value)
+    let pin = typed
+    if (this.#field !== undefined) {
+      try {
+        pin = pinOf(typed, this.#request)
+      } catch (error) {
+        this.#complaint.textContent = explain(error)
+        this.#field.focus()
+        return
+      } finally {
+        typed.fill(0)
+      }
     }
     this.#end(this.#sure.checked ? { pin, acceptLastTry: true } : { pin })
   }
@@ -196,18 +193,34 @@ export class PinRequestDialog {
     if (this.#field !== undefined) this.#field.value = ''
     this.#dialog.close()
     this.#dialog.remove()
+    keepFocus()
     this.#settle(reply)
     this.#ended(this)
   }
 }
 
-/** Cards name themselves: what stands beside the name keeps its place, whichever way that is written (UAX #9, FSI and PDI). */
-function isolated(label: string): string {
-  return `\u2068${label}\u2069`
+/**
+ * Password managers are to leave a PIN alone: it belongs to the card, and not to the site. They disregard "off" on password
+ * fields; Chromium's takes no field with "one-time-code" for a password (components/password_manager, form_parser.cc,
+ * IsNotPasswordField), and the others have attributes of their own. Without `maxlength`, which would cut what is pasted.
+ */
+function fieldFor({ alphabet }: PinRequest): HTMLInputElement {
+  return make('input', {
+    type: 'password',
+    inputmode: alphabet === 'digits' ? 'numeric' : undefined,
+    autocomplete: 'one-time-code',
+    'data-1p-ignore': true,
+    'data-bwignore': true,
+    'data-lpignore': 'true',
+    'data-form-type': 'other',
+    id: 'pin',
+    required: true,
+    'aria-describedby': 'tries complaint',
+  })
 }
 
-function triesOf(request: PinRequest): string {
+function triesOf({ lastTry, previousWasWrong, triesLeft }: PinRequest): string {
   const text = strings()
-  if (request.lastTry) return text.lastTry
-  return request.triesLeft === undefined ? '' : text.triesLeft(request.triesLeft)
+  const left = lastTry ? text.lastTry : triesLeft === undefined ? '' : `${text.triesLeft(triesLeft)}.`
+  return previousWasWrong ? `${text.pinWasWrong} ${left}`.trim() : left
 }

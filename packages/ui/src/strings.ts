@@ -1,5 +1,5 @@
 /** Every sentence that a person reads, in one place; a site may replace any of them. */
-import type { ReaderSupport, WebtokiErrorCode } from 'webtoki'
+import type { PinFormatError, PinPurpose, ReaderSupport, WebtokiErrorCode } from 'webtoki'
 
 /**
  * Codes that are told in the error's own words: a program's mistakes, and return values of PKCS#11 that mean nothing to a
@@ -69,9 +69,16 @@ export type ToldInOwnWords =
 
 /** What has a sentence of its own; some reasons (`by`, `why`) have one behind the code. */
 export type ExplainedCode =
-  | Exclude<WebtokiErrorCode, ToldInOwnWords>
+  | Exclude<WebtokiErrorCode, ToldInOwnWords | 'card/pin-format'>
   | `reader/in-use/${'page' | 'tab'}`
   | `reader/unreachable/${Exclude<ReaderSupport, 'available'>}`
+
+/** What the PIN dialog says of one purpose; `label` is the card's name. */
+export interface PinWords {
+  readonly title: string
+  readonly field: string
+  readonly why: (label: string) => string
+}
 
 /** The sentences. Functions where a number or a name stands in one. */
 export interface Strings {
@@ -93,18 +100,20 @@ export interface Strings {
   readonly expired: (date: Date) => string
   readonly notYetValid: (date: Date) => string
   readonly asksEachTime: string
-  readonly pinTitle: string
+  /** By what the PIN is for: the title, the name of the field, and why it is asked for. */
+  readonly pinPurposes: Readonly<Record<PinPurpose, PinWords>>
   readonly pinPadTitle: string
-  readonly pinForSignature: string
-  readonly pinForLogin: (label: string) => string
+  /** What is signed or logged in to, in the words of the site. */
+  readonly pinFor: (what: string) => string
   readonly card: (label: string) => string
   readonly reader: (name: string) => string
   readonly moreRequests: (waiting: number) => string
-  readonly pin: string
   readonly triesLeft: (tries: number) => string
+  readonly pinWasWrong: string
   readonly lastTry: string
   readonly acceptLastTry: string
-  readonly pinTooShort: string
+  /** What was typed cannot be the PIN. */
+  readonly pinFormat: (error: Pick<PinFormatError, 'why' | 'minBytes' | 'maxBytes' | 'alphabet'>) => string
   readonly cancel: string
   readonly confirm: string
   readonly phases: Readonly<
@@ -124,6 +133,8 @@ export interface Strings {
 }
 
 const date = (value: Date): string => value.toLocaleDateString(undefined, { dateStyle: 'long' })
+
+const yourPin = { title: 'Enter your PIN', field: 'PIN' }
 
 /** English. */
 export const english: Strings = {
@@ -147,19 +158,39 @@ export const english: Strings = {
   expired: (until) => `Expired on ${date(until)}`,
   notYetValid: (from) => `Not valid before ${date(from)}`,
   asksEachTime: 'Asks for your PIN each time',
-  pinTitle: 'Enter your PIN',
+  pinPurposes: {
+    login: { ...yourPin, why: (label) => `${label} needs your PIN.` },
+    signature: { ...yourPin, why: () => 'Your PIN confirms this one signature.' },
+    decryption: { ...yourPin, why: () => 'Your PIN confirms this one decryption.' },
+    unblock: {
+      title: 'Enter your PUK',
+      field: 'PUK',
+      why: (label) => `The PUK unblocks the PIN of ${label}.`,
+    },
+    new: { title: 'Choose a new PIN', field: 'New PIN', why: (label) => `${label} gets a new PIN.` },
+    admin: {
+      title: 'Enter the administrator’s PIN',
+      field: 'Administrator’s PIN',
+      why: (label) => `${label} needs the PIN of its administrator.`,
+    },
+  },
   pinPadTitle: 'Enter your PIN on the reader',
-  pinForSignature: 'Your PIN confirms this one signature.',
-  pinForLogin: (label) => `${label} needs your PIN.`,
+  pinFor: (what) => `For: ${what}`,
   card: (label) => `Card: ${label}`,
   reader: (name) => `Reader: ${name}`,
   moreRequests: (waiting) =>
     waiting === 1 ? '1 more request follows this one.' : `${waiting} more requests follow this one.`,
-  pin: 'PIN',
   triesLeft: (tries) => (tries === 1 ? '1 try left' : `${tries} tries left`),
+  pinWasWrong: 'That PIN was wrong.',
   lastTry: 'Only one try is left. If it is wrong, the card blocks itself.',
   acceptLastTry: 'I am sure of my PIN: use the last try',
-  pinTooShort: 'A PIN has 6 to 8 digits. Nothing has been sent to the card.',
+  pinFormat: ({ why, minBytes, maxBytes, alphabet }) => {
+    const count = minBytes === maxBytes ? `${minBytes}` : `${minBytes} to ${maxBytes}`
+    const what = alphabet === 'text' ? `${count} characters` : `${count} digits`
+    const rule =
+      why === 'length' ? `This has to be ${what}.` : `This has to be ${what}, and nothing but digits.`
+    return `${rule} Nothing has been sent to the card.`
+  },
   cancel: 'Cancel',
   confirm: 'Confirm',
   phases: {
@@ -174,7 +205,7 @@ export const english: Strings = {
   errors: {
     'cryptoki/pin-incorrect': 'That PIN was wrong.',
     'cryptoki/pin-locked': 'The PIN is blocked. Unblock it with the PUK that came with the card.',
-    'cryptoki/pin-len-range': 'A PIN has 6 to 8 digits. Nothing has been sent to the card.',
+    'cryptoki/pin-len-range': 'A PIN of that length cannot be right. Nothing has been sent to the card.',
     'cryptoki/pin-invalid': 'The card does not take a PIN like that. Check it and try again.',
     'cryptoki/user-not-logged-in': 'The card wants your PIN before it does that. Start again and enter it.',
     'cryptoki/user-already-logged-in': 'You are logged in to the card already.',
@@ -215,8 +246,6 @@ export const english: Strings = {
     'certificate/malformed': 'The certificate on the card cannot be read. Choose another one.',
     'card/touch-missed':
       'The card did not use your key. It was probably not touched in time: try again and touch it when it blinks.',
-    'card/pin-format':
-      'The PIN has a character that this card does not take. Nothing has been sent to the card.',
     'card/last-try': 'Only one PIN try is left, and it was not used.',
     'card/gone': 'The card was taken out, or it was reset meanwhile. Put it in and start again.',
     'card/mute': 'The card does not answer. Check that it is in the right way round.',
@@ -310,20 +339,22 @@ export function strings(): Strings {
   return current
 }
 
-/** What a site may give in place of sentences: any of them, single phases and errors too. */
-export type ChangedStrings = Partial<Omit<Strings, 'phases' | 'errors'>> & {
+/** What a site may give in place of sentences: any of them, single phases, purposes of a PIN and errors too. */
+export interface ChangedStrings extends Partial<Omit<Strings, 'phases' | 'errors' | 'pinPurposes'>> {
   readonly phases?: Partial<Strings['phases']>
   /** A site's own errors can have sentences too: by the `code` that they have. */
   readonly errors?: Partial<Strings['errors']> & Readonly<Record<string, string>>
+  readonly pinPurposes?: Partial<Strings['pinPurposes']>
 }
 
-/** Replaces sentences; elements show them from their next change on. Phases and errors that are not given stay. */
+/** Replaces sentences; elements show them from their next change on. Phases, purposes and errors that are not given stay. */
 export function setStrings(changed: ChangedStrings): void {
   current = {
     ...current,
     ...changed,
     phases: { ...current.phases, ...changed.phases },
     errors: { ...current.errors, ...changed.errors },
+    pinPurposes: { ...current.pinPurposes, ...changed.pinPurposes },
   }
 }
 
@@ -347,6 +378,7 @@ export function explain(error: unknown): string {
       why = by,
       triesLeft: tries,
     } = at as { code?: unknown; by?: unknown; why?: unknown; triesLeft?: unknown }
+    if (code === 'card/pin-format') return current.pinFormat(at as PinFormatError)
     if (typeof tries === 'number') triesLeft = tries
     if (typeof code === 'string') codes.unshift(`${code}/${String(why)}`, code)
   }

@@ -2,6 +2,7 @@ import {
   AbortedError,
   CardGoneError,
   PinError,
+  PinFormatError,
   ReadersUnreachableError,
   StatusError,
   TouchMissedError,
@@ -28,6 +29,9 @@ describe('a site’s own sentences', () => {
     expect(explain(coded('reader/in-use'))).toBe('Ein anderes Programm hat den Leser.')
     expect(explain(coded('reader/not-granted'))).toBe(english.errors['reader/not-granted'])
     expect(strings().phases).toEqual({ ...english.phases, done: 'Fertig' })
+    const login = { title: 'PIN eingeben', field: 'PIN', why: () => 'Zum Anmelden.' }
+    setStrings({ pinPurposes: { login } })
+    expect(strings().pinPurposes).toEqual({ ...english.pinPurposes, login })
   })
 
   it('are kept when more are given later', () => {
@@ -136,6 +140,22 @@ describe('an error is explained', () => {
       CKR.KEY_SIZE_RANGE,
     ])
       expect(explain(new CryptokiError(rv))).toBe(sentenceOf(new CryptokiError(rv).code))
+  })
+
+  it.each([
+    ['length', { minBytes: 6, maxBytes: 8, alphabet: 'digits' }, 'This has to be 6 to 8 digits.'],
+    ['length', { minBytes: 4, maxBytes: 4, alphabet: 'digits' }, 'This has to be 4 digits.'],
+    ['length', { minBytes: 6, maxBytes: 127, alphabet: 'text' }, 'This has to be 6 to 127 characters.'],
+    [
+      'alphabet',
+      { minBytes: 6, maxBytes: 8, alphabet: 'digits' },
+      'This has to be 6 to 8 digits, and nothing but digits.',
+    ],
+  ] as const)('of a PIN whose %s does not fit, by what this card takes: %j', (why, limits, sentence) => {
+    const refused = new CryptokiError(why === 'length' ? CKR.PIN_LEN_RANGE : CKR.PIN_INVALID, {
+      cause: new PinFormatError(why, limits),
+    })
+    expect(explain(refused)).toBe(`${sentence} Nothing has been sent to the card.`)
   })
 
   it('in its own words where nobody wrote a sentence for it', () => {

@@ -8,7 +8,7 @@ import {
   CKR,
   CryptokiError,
   type OperationEvent,
-  type PinSource,
+  type PinOptions,
   type Session,
   type SessionPolicy,
   type SignatureMechanism,
@@ -16,15 +16,13 @@ import {
 import type { SignatureAlgorithm, Signer } from '@webtoki/trust'
 
 /** Which key, and who is asked and told. */
-export interface CardSignerOptions {
+export interface CardSignerOptions extends PinOptions {
   /** CKA_ID that certificate and key share. */
   readonly id: Uint8Array
   /** Padding of RSA keys. Default: PKCS#1 v1.5, which every verifier takes. */
   readonly rsa?: 'RS256' | 'PS256'
   /** Certificates between the card's own and the root, in DER; cards do not keep them. */
   readonly chain?: readonly Uint8Array[]
-  /** Asked where the card needs a PIN; default: the session's own. */
-  readonly pin?: PinSource
   /** What a signature does if its session is busy. Default: 'wait', so that `Promise.all` of several works. */
   readonly onConflict?: SessionPolicy['onConflict']
   /** Told how each signature comes along. */
@@ -50,7 +48,7 @@ const curveAlgorithms: ReadonlyMap<string, CardAlgorithm> = /* @__PURE__ */ new 
  * `login: 'explicit'`, log in first), CKR_KEY_SIZE_RANGE where no algorithm fits it.
  */
 export async function cardSigner(session: Session, options: CardSignerOptions): Promise<Signer> {
-  const { pin, onEvent, onConflict = 'wait', rsa = 'RS256' } = options
+  const { pin, for: what, onEvent, onConflict = 'wait', rsa = 'RS256' } = options
   const id = new Uint8Array(options.id)
   const chain = (options.chain ?? []).map((der) => new Uint8Array(der))
   const certificate = await only(session, CKO.CERTIFICATE, id)
@@ -62,9 +60,7 @@ export async function cardSigner(session: Session, options: CardSignerOptions): 
     chain,
     algorithm,
     sign: (bytes, { signal } = {}) =>
-      session
-        .sign(mechanism, key, bytes, { onConflict, ...(pin === undefined ? {} : { pin }) })
-        .result({ signal, onEvent }),
+      session.sign(mechanism, key, bytes, { onConflict, pin, for: what }).result({ signal, onEvent }),
   }
 }
 

@@ -19,7 +19,8 @@ export async function signDocument(
   const signingTime = options.signingTime && new Date(options.signingTime)
   // Before the card is asked for anything: a stream that was read is refused, an array counts as it is now.
   const data = documentAtCall(file)
-  return webtoki.sign(options, (signer) =>
+  const what = options.for ?? (typeof File === 'undefined' || !(file instanceof File) ? undefined : file.name)
+  return webtoki.sign({ ...options, for: what }, (signer) =>
     signDetached(signer, data, {
       ...(signal === undefined ? {} : { signal }),
       ...(onProgress === undefined ? {} : { onProgress }),

@@ -1,4 +1,5 @@
 /** The front door: readers, cards, certificates and logins in one object. Documents have an entry of their own. */
+export { pinOf } from '@webtoki/apdu'
 export type {
   CardSlot,
   Presence,
@@ -14,6 +15,7 @@ export {
   CryptokiError,
   type CryptokiErrorCode,
   isCryptokiError,
+  type PinPurpose,
   type PinRequest,
   type PinSource,
 } from '@webtoki/cryptoki'

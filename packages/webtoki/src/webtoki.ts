@@ -72,6 +72,11 @@ export interface UseOptions {
   readonly rsa?: 'RS256' | 'PS256'
   /** Told each phase as it begins. */
   readonly onPhase?: (phase: ActivityPhase) => void
+  /**
+   * What is signed or logged in to, in words that the person knows: `PinRequest.for`. Default: of a login the page's
+   * origin, of a document that is a File its name.
+   */
+  readonly for?: string | undefined
 }
 
 /** How far a search is told, and what ends it. */
@@ -140,7 +145,7 @@ export class Webtoki extends Closable {
   /** The login token for the server's nonce, as JSON. Its origin is this page's own. */
   login(nonce: string, options: UseOptions = {}): Promise<string> {
     return this.#using('login', options, async (onEvent) => {
-      const signer = await this.#signer('login', options, onEvent)
+      const signer = await this.#signer('login', { ...options, for: options.for ?? pageOrigin() }, onEvent)
       return JSON.stringify(await createLoginToken(signer, nonce))
     })
   }
@@ -182,6 +187,7 @@ export class Webtoki extends Closable {
     const signer = await cardSigner(session, {
       id: certificate.id,
       onEvent,
+      for: options.for,
       ...(options.rsa === undefined ? {} : { rsa: options.rsa }),
     }).catch((error: unknown) => {
       if (isCryptokiError(error, CKR.KEY_HANDLE_INVALID)) return undefined
@@ -385,6 +391,12 @@ interface CertificateSearch {
   readonly wantsAll: boolean
   readonly signal: AbortSignal | undefined
   readonly onEvent: OnEvent
+}
+
+/** Of a page that has one: a sandboxed page's is 'null', and Node has no page. */
+function pageOrigin(): string | undefined {
+  const origin = globalThis.location?.origin
+  return origin === 'null' ? undefined : origin
 }
 
 function canceled({ reason }: AbortSignal): CryptokiError {

@@ -71,11 +71,11 @@ function desk(options: PivCardOptions) {
   const card = createPivCard(options)
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
   reader.insert(card)
-  const requests: PinRequest['user'][] = []
+  const requests: PinRequest['purpose'][] = []
   const webtoki = new Webtoki({
     usb: virtualUsb([reader]),
-    pin: async ({ user }) => {
-      requests.push(user)
+    pin: async ({ purpose }) => {
+      requests.push(purpose)
       return { pin: new TextEncoder().encode('123456') }
     },
   })

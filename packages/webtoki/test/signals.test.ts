@@ -177,7 +177,7 @@ describe('what a key asks', () => {
   it('in 9A, the PIN for each use: two logins ask for two PINs, and both succeed', async () => {
     const { webtoki, requests } = desk({ policies: { '9A': { pin: 'always' } } })
     for (let round = 0; round < 2; round++) await expect(webtoki.login(nonce)).resolves.toContain('web-eid')
-    expect(requests.map(({ user }) => user)).toEqual(['user', 'context'])
+    expect(requests.map(({ purpose }) => purpose)).toEqual(['login', 'signature'])
   })
 
   it('is shown with its certificate, if the card tells (YubiKey 5)', async () => {

@@ -50,9 +50,9 @@ function deskOf(
   reader.insert(card)
   const bus = new VirtualBus()
   bus.plug(reader)
-  const requests: PinRequest['user'][] = []
-  const pin = async ({ user }: PinRequest) => {
-    requests.push(user)
+  const requests: PinRequest['purpose'][] = []
+  const pin = async ({ purpose }: PinRequest) => {
+    requests.push(purpose)
     return { pin: new TextEncoder().encode('123456') }
   }
   const usb = bus.context({ protectedClasses: false })
@@ -73,7 +73,7 @@ describe('the front door', () => {
     const key = createPublicKey(certificate.publicKey.export({ type: 'spki', format: 'pem' }))
     expect(token['algorithm']).toBe('RS256')
     expect(verify('sha256', statement, key, Buffer.from(token['signature'] ?? '', 'base64'))).toBe(true)
-    expect(requests).toEqual(['user'])
+    expect(requests).toEqual(['login'])
   })
 
   it.each([
@@ -125,7 +125,7 @@ describe('the front door', () => {
   it('logs in at a reader whose announced PIN pad is not there, by the dialog, in the same call', async () => {
     const { webtoki, card, requests, activities, reader } = deskWith(readerProfiles.qemuUsbCcid)
     await expect(webtoki.login(nonce)).resolves.toContain('web-eid:1.0')
-    expect([requests, card.pinVerified, card.pinTriesLeft]).toEqual([['user'], true, 3])
+    expect([requests, card.pinVerified, card.pinTriesLeft]).toEqual([['login'], true, 3])
     expect(activities.map(({ phase }) => phase)).toContain('awaiting-pin')
     await webtoki.logOut()
     await webtoki.login(nonce)
@@ -139,12 +139,12 @@ describe('the front door', () => {
     const next = new Webtoki({ pin, usb })
     open.push(next)
     await next.login(nonce)
-    expect([requests, reader.counters.messages.get('Secure')]).toEqual([['user', 'user'], 1])
+    expect([requests, reader.counters.messages.get('Secure')]).toEqual([['login', 'login'], 1])
   })
 
   it.each([
     { pinPad: true, asked: [], secures: 1 },
-    { pinPad: false, asked: ['user'], secures: undefined },
+    { pinPad: false, asked: ['login'], secures: undefined },
   ])('asks for the PIN on the reader’s keys or not, as the page wants: $pinPad', async (wanted) => {
     const { pinPad } = wanted
     const { webtoki, card, requests, reader } = deskWith(readerProfiles.cherrySt2000, { pinPad })
@@ -226,11 +226,11 @@ describe('the front door', () => {
     const { webtoki, card, requests } = desk()
     await webtoki.login(nonce)
     await webtoki.login(nonce)
-    expect(requests).toEqual(['user'])
+    expect(requests).toEqual(['login'])
     await webtoki.logOut()
     expect(card.pinVerified).toBe(false)
     await webtoki.login(nonce)
-    expect(requests).toEqual(['user', 'user'])
+    expect(requests).toEqual(['login', 'login'])
   })
 
   it('logs out of every card, though the reader of one is pulled meanwhile', async () => {
@@ -330,19 +330,38 @@ describe('the front door', () => {
     expect(card.pinVerified).toBe(false)
   })
 
+  it('names in each request for a PIN the site or the document, in the page’s words if it has any', async () => {
+    const { bus, webtoki: other } = desk()
+    await other.close()
+    const asked: (string | undefined)[] = []
+    const pin = async (request: PinRequest) => {
+      asked.push(request.for)
+      return { pin: new TextEncoder().encode('123456') }
+    }
+    const webtoki = new Webtoki({ pin, usb: bus.context() })
+    open.push(webtoki)
+    await webtoki.login(nonce)
+    await webtoki.logOut()
+    await webtoki.login(nonce, { for: 'your bank' })
+    await signDocument(webtoki, new File(['Dear reader,'], 'letter.txt'))
+    await signDocument(webtoki, new File(['Dear reader,'], 'letter.txt'), { for: 'Letter of May' })
+    await signDocument(webtoki, new Blob(['Dear reader,']))
+    expect(asked).toEqual([origin, 'your bank', 'letter.txt', 'Letter of May', undefined])
+  })
+
   it('names the reader in each request for a PIN, of a login and of a signature', async () => {
     const { bus, webtoki: other } = desk()
     await other.close()
     const asked: (string | undefined)[] = []
-    const pin = async ({ user, reader }: PinRequest) => {
-      asked.push(`${user}: ${reader}`)
+    const pin = async ({ purpose, reader }: PinRequest) => {
+      asked.push(`${purpose}: ${reader}`)
       return { pin: new TextEncoder().encode('123456') }
     }
     const webtoki = new Webtoki({ pin, usb: bus.context() })
     open.push(webtoki)
     await webtoki.login(nonce)
     await signDocument(webtoki, new Blob(['Dear reader,']))
-    expect(asked).toEqual(['user: DUALi DE-ABCM6', 'context: DUALi DE-ABCM6'])
+    expect(asked).toEqual(['login: DUALi DE-ABCM6', 'signature: DUALi DE-ABCM6'])
   })
 
   it('signs with the key made for signing, which asks each time', async () => {
@@ -357,7 +376,7 @@ describe('the front door', () => {
         algorithm: 'ECDSA with SHA-256',
       })
     }
-    expect(requests.filter((user) => user === 'context')).toHaveLength(2)
+    expect(requests.filter((purpose) => purpose === 'signature')).toHaveLength(2)
   })
 
   it('signs at the time and over the digest that it was given, and tells how far the reading is', async () => {

@@ -48,7 +48,8 @@ describe('the PIN of PIV', () => {
     ['12345', 'length'],
     ['123456789', 'length'],
     ['', 'length'],
-    ['１２', 'alphabet'],
+    ['１２', 'length'],
+    ['十二三四五六', 'alphabet'],
   ])('that is typed as "%s" is refused by its %s, and nothing is sent', async (typed, why) => {
     const channel = new ScriptedChannel([])
     const given = new TextEncoder().encode(typed)
