@@ -1,4 +1,8 @@
-/** A certificate, read once: RFC 5280, 4.1 and 4.2. */
+/**
+ * The one reader of certificates, RFC 5280, 4.1 and 4.2, in two manners over the same parts. To trust a certificate, all of
+ * it has to be as the standard says (`readCertificate`). To show one, each field is read by itself, and what is odd in one
+ * hides no other (`viewCertificate`).
+ */
 import { type ByteSource, copyOf, keyOf } from '@webtoki/apdu/bytes'
 import {
   checkDer,
@@ -10,7 +14,15 @@ import {
   Tag,
 } from './der.ts'
 import { CertificateError } from './errors.ts'
-import { type Extensions, extensionsOf, readBoolean } from './extensions.ts'
+import {
+  ExtensionId,
+  type Extensions,
+  extensionsOf,
+  type KeyUsage,
+  readBasicConstraints,
+  readExtendedKeyUsage,
+  readKeyUsage,
+} from './extensions.ts'
 import { type Name, readName } from './name.ts'
 import { readTime } from './time.ts'
 
@@ -37,83 +49,156 @@ export interface ReadCertificate {
 
 const ECDSA = '1.2.840.10045.4.'
 
-/** Reads DER; keeps a copy of it. Throws CertificateError. */
+/** Reads DER; keeps a copy of it. Throws CertificateError, also if one part alone is not as the standard says. */
 export function readCertificate(bytes: ByteSource): ReadCertificate {
   try {
     const der = copyOf(bytes)
     checkDer(der)
-    const [body] = sequenceOf(der) as readonly [DerElement]
-    const fields = fieldsOf(body.der)
+    const signed = signedPartOf(der)
+    const parts = partsOf(signed)
     // Platforms take an ECDSA signature in loose BER; then one certificate would have many texts.
     const signature = signatureOfCertificate(der)
-    const [algorithm] = sequenceOf(fields.signatureAlgorithm)
+    const [algorithm] = sequenceOf(parts.algorithm.der)
     if (algorithm !== undefined && objectIdentifier(algorithm).startsWith(ECDSA)) ecdsaNumbers(signature)
+    const [notBefore, notAfter] = timesOf(parts)
     return {
       der,
       key: keyOf(der),
-      signed: body.der,
+      signed,
+      signatureAlgorithm: parts.algorithm.der,
       signature,
-      ...fields,
+      serialNumber: minimal(parts.serial.value),
+      issuer: readName(parts.issuer.der),
+      subject: readName(parts.subject.der),
+      notBefore: readTime(notBefore.der),
+      notAfter: readTime(notAfter.der),
+      publicKeyInfo: parts.keyInfo.der,
+      extensions: extensionsOf(parts.rest),
     }
   } catch (cause) {
     throw new CertificateError({ cause })
   }
 }
 
-type Fields = Omit<ReadCertificate, 'der' | 'key' | 'signed' | 'signature'>
+/** The certificate in these bytes, to be shown; undefined unless they are one whose parts stand in their places. */
+export function viewCertificate(bytes: ByteSource): CertificateView | undefined {
+  return readable(() => new CertificateView(partsOf(signedPartOf(copyOf(bytes)))), undefined)
+}
 
-function fieldsOf(signed: Uint8Array): Fields {
+/** A certificate to be shown. What cannot be read is undefined; fields in DER are views of one copy of the bytes. */
+export class CertificateView {
+  readonly #parts: Parts
+  /** Undefined if they cannot be read. */
+  readonly extensions: Extensions | undefined
+
+  /** @internal */
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.extensions = readable(() => extensionsOf(parts.rest), undefined)
+  }
+
+  /** Name in DER. */
+  get subjectDer(): Uint8Array {
+    return this.#parts.subject.der
+  }
+  /** Name in DER. */
+  get issuerDer(): Uint8Array {
+    return this.#parts.issuer.der
+  }
+  /** INTEGER in DER. */
+  get serialNumberDer(): Uint8Array {
+    return this.#parts.serial.der
+  }
+  /** SubjectPublicKeyInfo in DER. */
+  get publicKeyInfo(): Uint8Array {
+    return this.#parts.keyInfo.der
+  }
+  get subject(): Name | undefined {
+    return readable(() => readName(this.subjectDer), undefined)
+  }
+  get issuer(): Name | undefined {
+    return readable(() => readName(this.issuerDer), undefined)
+  }
+  get notBefore(): Date | undefined {
+    return readable(() => readTime(timesOf(this.#parts)[0].der), undefined)
+  }
+  get notAfter(): Date | undefined {
+    return readable(() => readTime(timesOf(this.#parts)[1].der), undefined)
+  }
+  /** Undefined if there is no such extension: then it forbids nothing. Empty if it cannot be read: then it allows nothing. */
+  get keyUsage(): readonly KeyUsage[] | undefined {
+    return this.#extension(ExtensionId.keyUsage, readKeyUsage, [])
+  }
+  /** Object identifiers; undefined and empty as `keyUsage`. */
+  get extendedKeyUsage(): readonly string[] | undefined {
+    return this.#extension(ExtensionId.extendedKeyUsage, readExtendedKeyUsage, [])
+  }
+  /** Whether it says that it may issue certificates; undefined if that cannot be read. */
+  get isAuthority(): boolean | undefined {
+    const isCa = (der: Uint8Array): boolean | undefined => readBasicConstraints(der).isCa
+    return this.#extension(ExtensionId.basicConstraints, isCa, undefined, false)
+  }
+
+  #extension<T>(id: string, read: (der: Uint8Array) => T, unread: T, absent?: T): T | undefined {
+    const { extensions } = this
+    if (extensions === undefined) return unread
+    const value = extensions.get(id)?.value
+    return value === undefined ? absent : readable(() => read(value), unread)
+  }
+}
+
+/** The fields of a TBSCertificate in their order, each as it is written. */
+interface Parts {
+  readonly serial: DerElement
+  readonly algorithm: DerElement
+  readonly issuer: DerElement
+  readonly validity: DerElement
+  readonly subject: DerElement
+  readonly keyInfo: DerElement
+  /** What may follow: unique identifiers and extensions. */
+  readonly rest: readonly DerElement[]
+}
+
+/** tbsCertificate in DER. Throws RangeError. */
+function signedPartOf(certificate: Uint8Array): Uint8Array {
+  const [signed] = sequenceOf(certificate)
+  if (signed === undefined) throw new RangeError('an empty certificate')
+  return signed.der
+}
+
+function partsOf(signed: Uint8Array): Parts {
   const all = sequenceOf(signed)
   // The version, [0], is absent in certificates of version 1.
-  const [serial, algorithm, issuer, validity, subject, keyInfo, ...rest] =
-    all[0]?.tag === 0xa0 ? all.slice(1) : all
+  const [serial, ...fields] = all[0]?.tag === 0xa0 ? all.slice(1) : all
+  const [algorithm, issuer, validity, subject, keyInfo, ...rest] = fields
   if (serial?.tag !== Tag.integer || algorithm === undefined || issuer === undefined)
     throw new RangeError('not a TBSCertificate')
   if (validity === undefined || subject === undefined || keyInfo === undefined)
     throw new RangeError('not a TBSCertificate')
-  const [notBefore, notAfter, ...more] = sequenceOf(validity.der).map(({ der }) => readTime(der))
+  return { serial, algorithm, issuer, validity, subject, keyInfo, rest }
+}
+
+/** Throws RangeError. */
+function timesOf({ validity }: Parts): readonly [notBefore: DerElement, notAfter: DerElement] {
+  const [notBefore, notAfter, ...more] = sequenceOf(validity.der)
   if (notBefore === undefined || notAfter === undefined || more.length > 0)
     throw new RangeError('not a Validity')
-  return {
-    serialNumber: serial.value,
-    signatureAlgorithm: algorithm.der,
-    issuer: readName(issuer.der),
-    subject: readName(subject.der),
-    notBefore,
-    notAfter,
-    publicKeyInfo: keyInfo.der,
-    extensions: extensionsOf(inOrder(rest)),
-  }
+  return [notBefore, notAfter]
 }
 
-/** issuerUniqueID [1] and subjectUniqueID [2], which nobody looks at, and extensions [3]: each once, in this order. Throws RangeError. */
-function inOrder(fields: readonly DerElement[]): readonly DerElement[] {
-  let before = 0
-  for (const { tag } of fields) {
-    const place = [0x81, 0x82, 0xa3].indexOf(tag) + 1
-    if (place <= before) throw new RangeError('not a TBSCertificate')
-    before = place
-  }
-  return fields
-}
-
-/** BasicConstraints (RFC 5280, 4.2.1.9). Throws RangeError. */
-export function readBasicConstraints(der: Uint8Array): {
-  readonly isCa: boolean
-  readonly pathLength: number
-} {
-  const parts = [...sequenceOf(der)]
-  const isCa = parts[0]?.tag === Tag.boolean && readBoolean(parts.shift() as DerElement)
-  const [length, ...more] = parts
-  if (more.length > 0) throw new RangeError('not BasicConstraints')
-  return { isCa, pathLength: length === undefined ? Infinity : readCount(length, Tag.integer) }
-}
-
-/** A number from 0 on, under a tag of its own. One that is larger than any path is any such number. Throws RangeError. */
-export function readCount({ tag, value }: DerElement, wanted: number): number {
+/** An INTEGER's content, written the shortest way (X.690, 8.3.2); a negative number is one too. Throws RangeError. */
+function minimal(value: Uint8Array): Uint8Array {
   const [first, second] = value
-  if (tag !== wanted || first === undefined || first >= 0x80) throw new RangeError('not a count')
-  if (first === 0 && second !== undefined && second < 0x80)
-    throw new RangeError('a count with zeros before it')
-  return value.length > 4 ? 0x7fff_ffff : value.reduce((sum, byte) => sum * 0x100 + byte, 0)
+  const sign = second === undefined ? undefined : second >= 0x80 ? 0xff : 0
+  if (first === undefined || first === sign) throw new RangeError('an INTEGER that is not the shortest')
+  return value
+}
+
+/** What `read` returns, or `otherwise` if it throws. */
+export function readable<T>(read: () => T, otherwise: T): T {
+  try {
+    return read()
+  } catch {
+    return otherwise
+  }
 }

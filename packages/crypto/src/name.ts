@@ -8,13 +8,35 @@ export interface Name {
   readonly parts: readonly string[]
   /** One text for the whole name. */
   readonly key: string
-  /** In the order of the name; `text` is as it is written, undefined if it is not text. */
-  readonly attributes: readonly { readonly type: string; readonly text: string | undefined }[]
+  /** In the order of the name. */
+  readonly attributes: readonly NameAttribute[]
 }
+
+/** One attribute of a name. */
+export interface NameAttribute {
+  readonly type: string
+  /** As it is written; undefined if it is not text, or its bytes are not of its string type. */
+  readonly text: string | undefined
+  /** For people and logs: `escaped`, or if it is not text, its bytes, those that are not printable ASCII as `\C3`. */
+  readonly shown: string
+}
+
+/** Types of attributes by which certificates name people and organizations (RFC 5280, appendix A.1). */
+export const AttributeType = {
+  commonName: '2.5.4.3',
+  surname: '2.5.4.4',
+  serialNumber: '2.5.4.5',
+  country: '2.5.4.6',
+  organization: '2.5.4.10',
+  organizationalUnit: '2.5.4.11',
+  givenName: '2.5.4.42',
+  pseudonym: '2.5.4.65',
+  emailAddress: '1.2.840.113549.1.9.1',
+} as const
 
 /** Reads a Name in DER. Throws RangeError. */
 export function readName(der: Uint8Array): Name {
-  const all: Name['attributes'][number][] = []
+  const all: NameAttribute[] = []
   const parts = sequenceOf(der).map(({ tag, value }) => {
     if (tag !== Tag.set || value.length === 0) throw new RangeError('not a RelativeDistinguishedName')
     const attributes = elementsOf(value).map((each) => {
@@ -23,7 +45,7 @@ export function readName(der: Uint8Array): Name {
         throw new RangeError('not an attribute of a name')
       const type = objectIdentifier(oid)
       const text = textOf(content)
-      all.push({ type, text })
+      all.push({ type, text, shown: text === undefined ? escapedBytes(content.value) : escaped(text) })
       return [type, text === undefined ? keyOf(content.der) : folded(text), text !== undefined]
     })
     // A SET has no order. JSON keeps apart what a separator could run together.
@@ -35,6 +57,27 @@ export function readName(der: Uint8Array): Name {
 /** Case and spaces do not count (RFC 5280, 7.1), nor does which string type was chosen. */
 function folded(text: string): string {
   return text.normalize('NFKC').toLowerCase().trim().replace(/ +/g, ' ')
+}
+
+/** The last attribute of a type, which is the most particular, as it is shown; undefined if there is none. */
+export function attributeOf({ attributes }: Name, type: string): string | undefined {
+  return attributes.findLast((each) => each.type === type)?.shown
+}
+
+/**
+ * Text of others made safe to show, as RFC 4514, 2.4, writes it: control characters, line separators and the overrides of
+ * the writing direction are `\00`, byte by byte in UTF-8, and a backslash is two. Different texts stay different.
+ */
+export function escaped(text: string): string {
+  return text.replace(/[\\\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (character) =>
+    character === '\\' ? '\\\\' : encodeURIComponent(character).replaceAll('%', '\\'),
+  )
+}
+
+function escapedBytes(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) =>
+    byte < 0x80 ? escaped(String.fromCharCode(byte)) : `\\${byte.toString(16).toUpperCase()}`,
+  ).join('')
 }
 
 /** Undefined if it is not a string, or its bytes are not of its type. */
@@ -81,7 +124,8 @@ function fromUnits(bytes: Uint8Array, unitBytes: 2 | 4): string | undefined {
     if (unit > 0x10_ffff) return undefined
     text += unitBytes === 2 ? String.fromCharCode(unit) : String.fromCodePoint(unit)
   }
-  return text
+  // Half of a surrogate pair is not a character.
+  return /\p{Cs}/u.test(text) ? undefined : text
 }
 
 /** The choices of GeneralName, by their tag numbers (RFC 5280, 4.2.1.6). */

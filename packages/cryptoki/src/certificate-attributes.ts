@@ -1,26 +1,23 @@
 /** A certificate of a card as PKCS#11 attributes: PKCS#11 v3.0, 4.6. */
+import { viewCertificate } from '@webtoki/crypto'
 import type { Attributes } from './attributes.ts'
-import { type CertificateFields, decodeX509 } from './certificate.ts'
 import { CKA } from './constants.ts'
 
-/** Value and fields. A certificate that cannot be read is still the card's: it is shown with its value alone. */
+/** Value and fields. A certificate is the card's however odd it is: it is shown with what can be read of it. */
 export function certificateAttributes(der: Uint8Array): Attributes {
-  let fields: CertificateFields
-  try {
-    fields = decodeX509(der)
-  } catch {
-    return { [CKA.VALUE]: der }
-  }
+  const view = viewCertificate(der)
+  if (view === undefined) return { [CKA.VALUE]: der }
+  const { notBefore, notAfter, isAuthority } = view
   return {
     [CKA.VALUE]: der,
-    [CKA.SUBJECT]: fields.subject,
-    [CKA.ISSUER]: fields.issuer,
-    [CKA.SERIAL_NUMBER]: fields.serialNumber,
-    [CKA.PUBLIC_KEY_INFO]: fields.publicKeyInfo,
-    [CKA.START_DATE]: dayOf(fields.notBefore),
-    [CKA.END_DATE]: dayOf(fields.notAfter),
-    // CK_CERTIFICATE_CATEGORY_AUTHORITY, or _TOKEN_USER: the private key is on the card.
-    [CKA.CERTIFICATE_CATEGORY]: fields.isAuthority ? 2 : 1,
+    [CKA.SUBJECT]: view.subjectDer,
+    [CKA.ISSUER]: view.issuerDer,
+    [CKA.SERIAL_NUMBER]: view.serialNumberDer,
+    [CKA.PUBLIC_KEY_INFO]: view.publicKeyInfo,
+    ...(notBefore && { [CKA.START_DATE]: dayOf(notBefore) }),
+    ...(notAfter && { [CKA.END_DATE]: dayOf(notAfter) }),
+    // CK_CERTIFICATE_CATEGORY_AUTHORITY, or _TOKEN_USER: the private key is on the card. Else _UNSPECIFIED.
+    [CKA.CERTIFICATE_CATEGORY]: isAuthority === undefined ? 0 : isAuthority ? 2 : 1,
   }
 }
 

@@ -2,7 +2,6 @@
 export type { ActiveSearch } from './active-search.ts'
 export * from './attributes.ts'
 export type { CipherStream } from './cipher-stream.ts'
-export { type CertificateFields, decodeX509, type KeyUsage } from './certificate.ts'
 export * from './constants.ts'
 export { Cryptoki, type CryptokiOptions } from './cryptoki.ts'
 export * from './errors.ts'

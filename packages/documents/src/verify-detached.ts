@@ -3,6 +3,7 @@ import {
   certificateUse,
   type CertificateUse,
   type DerElement,
+  holderOf,
   type Name,
   nameOfScheme,
   objectIdentifier,
@@ -322,10 +323,9 @@ async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promis
     certificates.all.filter((each) => each !== read).map(({ der }) => copyOf(der))
   const trust = trusts.get(read) ?? trustOf(read.der, others, judge)
   trusts.set(read, trust)
-  const commonName = read.subject.attributes.findLast(({ type }) => type === oids.commonName)
   return {
     certificate: copyOf(read.der),
-    subject: commonName?.text ?? '',
+    subject: holderOf(read),
     signingTime,
     algorithm: nameOfScheme(algorithm),
     digestMatches,

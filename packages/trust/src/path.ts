@@ -1,5 +1,6 @@
 /** Certificate paths: RFC 5280, clause 6.1, without revocation and without a set of policies that the user wants. */
 import {
+  ExtensionId,
   readBasicConstraints,
   readCertificate,
   type ReadCertificate,
@@ -40,17 +41,13 @@ export interface PathOptions {
   readonly memory?: PathMemory
 }
 
-const BASIC_CONSTRAINTS = '2.5.29.19'
-const KEY_USAGE = '2.5.29.15'
-const NAME_CONSTRAINTS = '2.5.29.30'
-const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17'
 /** Critical extensions that are looked at here or by whoever uses the certificate. */
 const understood: ReadonlySet<string> = /* @__PURE__ */ new Set([
-  BASIC_CONSTRAINTS,
-  KEY_USAGE,
-  NAME_CONSTRAINTS,
-  SUBJECT_ALTERNATIVE_NAME,
-  '2.5.29.37',
+  ExtensionId.basicConstraints,
+  ExtensionId.keyUsage,
+  ExtensionId.nameConstraints,
+  ExtensionId.subjectAlternativeName,
+  ExtensionId.extendedKeyUsage,
   ...policyExtensions,
 ])
 /** Certificates in a path. Longer ones come from loops, or are made to cost time. */
@@ -132,9 +129,11 @@ function knownOf(read: ReadCertificate): Known {
   return {
     read,
     names: () =>
-      (names ??= orMalformed(() => constrainedNames(read.subject, valueOf(SUBJECT_ALTERNATIVE_NAME)))),
+      (names ??= orMalformed(() =>
+        constrainedNames(read.subject, valueOf(ExtensionId.subjectAlternativeName)),
+      )),
     constraints: () => {
-      const value = valueOf(NAME_CONSTRAINTS)
+      const value = valueOf(ExtensionId.nameConstraints)
       constraints ??= { of: value && orMalformed(() => readNameConstraints(value)) }
       return constraints.of
     },
@@ -143,7 +142,9 @@ function knownOf(read: ReadCertificate): Known {
 }
 
 function shapeOf(read: ReadCertificate): string {
-  const ids = isSelfIssued(read) ? policyExtensions : [SUBJECT_ALTERNATIVE_NAME, ...policyExtensions]
+  const ids = isSelfIssued(read)
+    ? policyExtensions
+    : [ExtensionId.subjectAlternativeName, ...policyExtensions]
   const shown = ids.flatMap((id) => {
     const extension = read.extensions.get(id)
     return extension === undefined ? [] : [[id, keyOf(extension.value)]]
@@ -318,12 +319,11 @@ function checkIssuer(issuer: ReadCertificate, at: Date, below: number): void {
     if (reason === 'expired' || reason === 'not-yet-valid') throw new PathError(`issuer-${reason}`)
     throw error
   }
-  const constraints = issuer.extensions.get(BASIC_CONSTRAINTS)
-  const usage = issuer.extensions.get(KEY_USAGE)
+  const constraints = issuer.extensions.get(ExtensionId.basicConstraints)
+  const usage = issuer.extensions.get(ExtensionId.keyUsage)
   if (constraints === undefined) throw new PathError('not-a-ca')
   const { isCa, pathLength } = orNoCa(() => readBasicConstraints(constraints.value))
-  // keyCertSign is bit 5, counted from the most significant of the first byte.
-  const mayIssue = usage === undefined || (orNoCa(() => readKeyUsage(usage.value)) & 0x04) !== 0
+  const mayIssue = usage === undefined || orNoCa(() => readKeyUsage(usage.value)).includes('keyCertSign')
   if (!isCa || !mayIssue) throw new PathError('not-a-ca')
   if (below > pathLength) throw new PathError('path-too-long')
 }

@@ -6,6 +6,7 @@
 import {
   type DerElement,
   elementsOf,
+  ExtensionId,
   objectIdentifier,
   type ReadCertificate,
   readCount,
@@ -13,18 +14,14 @@ import {
   Tag,
 } from '@webtoki/crypto'
 
-const POLICIES = '2.5.29.32'
-const POLICY_MAPPINGS = '2.5.29.33'
-const POLICY_CONSTRAINTS = '2.5.29.36'
-const INHIBIT_ANY_POLICY = '2.5.29.54'
 const ANY_POLICY = '2.5.29.32.0'
 
 /** The extensions that `policiesHold` processes. */
 export const policyExtensions: readonly string[] = [
-  POLICIES,
-  POLICY_MAPPINGS,
-  POLICY_CONSTRAINTS,
-  INHIBIT_ANY_POLICY,
+  ExtensionId.certificatePolicies,
+  ExtensionId.policyMappings,
+  ExtensionId.policyConstraints,
+  ExtensionId.inhibitAnyPolicy,
 ]
 
 /** valid_policy → expected_policy_set of the nodes of one level. */
@@ -41,7 +38,8 @@ interface Counters {
 export function policiesHold(path: readonly ReadCertificate[]): boolean {
   // Nothing else ever asks for a policy; certificates whose policies cannot be read are then as good as before.
   const asks = path.some(
-    ({ extensions }) => extensions.has(POLICY_CONSTRAINTS) || extensions.has(POLICY_MAPPINGS),
+    ({ extensions }) =>
+      extensions.has(ExtensionId.policyConstraints) || extensions.has(ExtensionId.policyMappings),
   )
   if (!asks) return true
   const [anchor, ...certificates] = path.toReversed()
@@ -107,7 +105,7 @@ function tighten(counters: Counters, certificate: ReadCertificate): void {
   const { explicit, mapping } = constraintsOf(certificate)
   counters.explicit = Math.min(counters.explicit, explicit)
   counters.mapping = Math.min(counters.mapping, mapping)
-  const inhibit = certificate.extensions.get(INHIBIT_ANY_POLICY)
+  const inhibit = certificate.extensions.get(ExtensionId.inhibitAnyPolicy)
   if (inhibit === undefined) return
   const [skip, ...more] = elementsOf(inhibit.value)
   if (skip === undefined || more.length > 0) throw new RangeError('not InhibitAnyPolicy')
@@ -119,7 +117,7 @@ function constraintsOf({ extensions }: ReadCertificate): {
   readonly explicit: number
   readonly mapping: number
 } {
-  const extension = extensions.get(POLICY_CONSTRAINTS)
+  const extension = extensions.get(ExtensionId.policyConstraints)
   if (extension === undefined) return { explicit: Infinity, mapping: Infinity }
   const fields = [...sequenceOf(extension.value)]
   if (fields.length === 0) throw new RangeError('PolicyConstraints that constrain nothing')
@@ -131,7 +129,7 @@ function constraintsOf({ extensions }: ReadCertificate): {
 }
 
 function policiesOf({ extensions }: ReadCertificate): ReadonlySet<string> {
-  const extension = extensions.get(POLICIES)
+  const extension = extensions.get(ExtensionId.certificatePolicies)
   const found = new Set<string>()
   if (extension === undefined) return found
   for (const { der } of sequenceOf(extension.value)) {
@@ -147,7 +145,7 @@ function policiesOf({ extensions }: ReadCertificate): ReadonlySet<string> {
 }
 
 function mappingsOf({ extensions }: ReadCertificate): ReadonlyMap<string, ReadonlySet<string>> {
-  const extension = extensions.get(POLICY_MAPPINGS)
+  const extension = extensions.get(ExtensionId.policyMappings)
   const found = new Map<string, Set<string>>()
   if (extension === undefined) return found
   for (const { der } of sequenceOf(extension.value)) {

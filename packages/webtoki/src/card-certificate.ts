@@ -1,7 +1,7 @@
 /** A certificate on a card, told so that a person can choose. */
-import { certificateUse } from '@webtoki/crypto'
+import { certificateUse, holderOf, viewCertificate } from '@webtoki/crypto'
 import { sealed } from '@webtoki/apdu'
-import { CKA, type CkObject, decodeX509, type Slot } from '@webtoki/cryptoki'
+import { CKA, type CkObject, type Slot } from '@webtoki/cryptoki'
 
 /** What a person uses a key for. */
 export const CertificatePurpose = { login: 'login', signing: 'signing' } as const
@@ -14,7 +14,7 @@ export interface CardCertificate {
   readonly id: Uint8Array
   /** X.509 in DER. */
   readonly der: Uint8Array
-  /** The holder's common name; empty where the certificate has none. */
+  /** The holder's common name, or what else the certificate calls them; control characters are escaped. Empty if it has none. */
   readonly subject: string
   readonly label: string
   readonly notBefore: Date
@@ -35,24 +35,26 @@ export function purposesOf(der: Uint8Array, key: CkObject): readonly Certificate
   return Object.values(CertificatePurpose).filter((purpose) => certificateUse(der, purpose) === 'fitting')
 }
 
-/** Undefined if its key neither logs in nor signs documents. Throws MalformedError if it cannot be read. */
+/** Undefined if its key neither logs in nor signs documents, or nobody can tell when it is valid. */
 export function describeCertificate(
   slot: Slot,
   certificate: CkObject,
   key: CkObject,
 ): CardCertificate | undefined {
   const der = certificate.get(CKA.VALUE)
-  const fields = decodeX509(der)
+  const view = viewCertificate(der)
+  const { notBefore, notAfter } = view ?? {}
   const purposes = purposesOf(der, key)
-  if (purposes.length === 0) return undefined
+  if (view === undefined || notBefore === undefined || notAfter === undefined || purposes.length === 0)
+    return undefined
   return sealed({
     slot,
     id: certificate.get(CKA.ID),
     der,
-    subject: fields.subjectCommonName ?? '',
+    subject: holderOf(view),
     label: certificate.get(CKA.LABEL),
-    notBefore: fields.notBefore,
-    notAfter: fields.notAfter,
+    notBefore,
+    notAfter,
     purposes,
     asksEachTime: key.attributes[CKA.ALWAYS_AUTHENTICATE] === true,
   })

@@ -1,7 +1,8 @@
 /** The objects that a PIV slot shows: certificate, public key, private key; ids and labels as OpenSC gives them. */
 import { type PivSlot, pivSlots } from '@webtoki/apdu/piv'
+import { type KeyUsage, viewCertificate } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
-import { type CertificateFields, decodeX509, type KeyUsage } from '../certificate.ts'
+import { certificateKey } from '../certificate.ts'
 import { certificateAttributes } from '../certificate-attributes.ts'
 import { CKA, CKK, CKO } from '../constants.ts'
 import { fixedAttributes } from '../token-attributes.ts'
@@ -48,21 +49,17 @@ export function allAttributes(
   der: Uint8Array,
 ): Attributes | undefined {
   if (kind === 'certificate') return { ...known, ...certificateAttributes(der) }
-  let fields: CertificateFields | undefined
-  try {
-    fields = decodeX509(der)
-  } catch {
-    // A certificate that cannot be read tells nothing of its key.
-  }
-  if (fields?.key === undefined) return undefined
-  const isRsa = fields.key.type === 'rsa'
+  const view = viewCertificate(der)
+  const publicKey = view && certificateKey(view.publicKeyInfo)
+  if (view === undefined || publicKey === undefined) return undefined
+  const isRsa = publicKey.type === 'rsa'
   const key = {
     ...known,
-    ...publicKeyAttributes(fields.key),
+    ...publicKeyAttributes(publicKey),
     [CKA.KEY_TYPE]: isRsa ? CKK.RSA : CKK.EC,
-    [CKA.SUBJECT]: fields.subject,
-    [CKA.PUBLIC_KEY_INFO]: fields.publicKeyInfo,
-    ...usageAttributes(slot, kind, fields),
+    [CKA.SUBJECT]: view.subjectDer,
+    [CKA.PUBLIC_KEY_INFO]: view.publicKeyInfo,
+    ...usageAttributes(slot, kind, isRsa, view.keyUsage),
     [CKA.LOCAL]: false,
   }
   if (kind === 'public-key') return key
@@ -82,13 +79,13 @@ export function allAttributes(
 function usageAttributes(
   slot: PivSlot,
   kind: 'public-key' | 'private-key',
-  { key, keyUsage }: CertificateFields,
+  isRsa: boolean,
+  keyUsage: readonly KeyUsage[] | undefined,
 ): Attributes {
   const usual: readonly KeyUsage[] =
     slot.key === 0x9d ? ['keyEncipherment', 'keyAgreement'] : ['digitalSignature']
   const isFor = (...usages: readonly KeyUsage[]): boolean =>
     usages.some((usage) => (keyUsage ?? usual).includes(usage))
-  const isRsa = key?.type === 'rsa'
   const signs = isFor('digitalSignature', 'nonRepudiation')
   const enciphers = isRsa && isFor('keyEncipherment', 'dataEncipherment')
   if (kind === 'public-key') {

@@ -9,8 +9,8 @@ import {
   type TransmitOptions,
 } from '@webtoki/apdu'
 import { decodeCertificate, PivApplet, type PivSlot } from '@webtoki/apdu/piv'
+import { holderOf, viewCertificate } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
-import { decodeX509 } from '../certificate.ts'
 import { CKF } from '../constants.ts'
 import type { LowCards } from '../few-tries.ts'
 import type { KeyPurpose, KeyUse } from '../key-use.ts'
@@ -107,7 +107,8 @@ export class PivToken implements Token {
   /** The holder's name as far as it has been read. */
   get label(): string {
     const der = this.#certificates.get(authenticationSlot)
-    return (der === undefined ? undefined : commonName(der)) ?? 'PIV card'
+    const view = der && viewCertificate(der)
+    return (view && holderOf(view)) || 'PIV card'
   }
 
   /**
@@ -156,14 +157,5 @@ export class PivToken implements Token {
   #cacheKey(slot: PivSlot): string | undefined {
     const { guid } = this.#applet
     return guid === undefined ? undefined : `piv/${guid}/${slot.certificateTag.toString(16)}`
-  }
-}
-
-function commonName(der: Uint8Array): string | undefined {
-  try {
-    return decodeX509(der).subjectCommonName
-  } catch (error) {
-    if (isWebtokiError(error, 'wire/malformed')) return undefined
-    throw error
   }
 }

@@ -1,26 +1,29 @@
 /** What a certificate says of its holder, and what it may be used for: RFC 5280, 4.1.2.6, 4.2.1.3, 4.2.1.4, 4.2.1.12. */
 import {
+  attributeOf,
+  AttributeType,
   type CertificateUse,
   certificateUse,
+  ExtensionId,
+  holderOf,
   issuerUse,
-  type Name,
-  objectIdentifier,
   type ReadCertificate,
-  sequenceOf,
+  readPolicies,
+  type ReadPolicy,
 } from '@webtoki/crypto'
 import { copyOf } from '@webtoki/apdu/bytes'
 import { LoginError, type LoginReason } from './errors.ts'
 
-/** Read from the verified certificate's subject. */
+/** Read from the verified certificate's subject. Control characters and bytes that are not text are escaped: `\\00`. */
 export interface Identity {
-  readonly commonName?: string
-  readonly givenName?: string
-  readonly surname?: string
+  readonly commonName?: string | undefined
+  readonly givenName?: string | undefined
+  readonly surname?: string | undefined
   /** The person's number in the issuer's register (2.5.4.5), where the certificate has one. */
-  readonly serialNumber?: string
-  readonly organization?: string
-  readonly country?: string
-  /** The issuer's common name, else its organization; empty where it has neither. */
+  readonly serialNumber?: string | undefined
+  readonly organization?: string | undefined
+  readonly country?: string | undefined
+  /** The issuer's common name, or what else the certificate calls it. */
   readonly issuer: string
   /**
    * SHA-256 of the certificate in hex. It names a certificate, and is no identifier of a person or an account: people
@@ -29,8 +32,6 @@ export interface Identity {
    */
   readonly fingerprint: string
 }
-
-const POLICIES = '2.5.29.32'
 
 const reasons: Readonly<Record<Exclude<CertificateUse, 'fitting'>, LoginReason>> = {
   'wrong-key-usage': 'key-usage',
@@ -46,22 +47,15 @@ function checkVerdict(use: CertificateUse): void {
 /** Throws LoginError 'key-usage', 'extended-key-usage', 'policy'. */
 export function checkUse(certificate: ReadCertificate, disallowedPolicies: readonly string[]): void {
   checkVerdict(certificateUse(certificate.der, 'login'))
-  const policies = certificate.extensions.get(POLICIES)
-  if (policies === undefined) return
-  if (policiesOf(policies.value).some((policy) => disallowedPolicies.includes(policy)))
+  const policies = certificate.extensions.get(ExtensionId.certificatePolicies)
+  if (policies !== undefined && policiesOf(policies.value).some(({ id }) => disallowedPolicies.includes(id)))
     throw new LoginError('policy')
 }
 
-/** Policy identifiers of CertificatePolicies (RFC 5280, 4.2.1.4). Throws LoginError 'policy'. */
-function policiesOf(der: Uint8Array): readonly string[] {
+/** Throws LoginError 'policy'. */
+function policiesOf(der: Uint8Array): readonly ReadPolicy[] {
   try {
-    const found = sequenceOf(der).map(({ der: information }) => {
-      const [identifier] = sequenceOf(information)
-      if (identifier === undefined) throw new RangeError('not PolicyInformation')
-      return objectIdentifier(identifier)
-    })
-    if (found.length === 0) throw new RangeError('no policies')
-    return found
+    return readPolicies(der)
   } catch (cause) {
     throw new LoginError('policy', { cause })
   }
@@ -77,19 +71,17 @@ export function checkIssuerUse(issuer: Uint8Array): void {
 
 /** To be called with a certificate that has been verified. */
 export function identityOf(certificate: ReadCertificate, fingerprint: string): Identity {
-  const of = ({ attributes }: Name, type: string): string | undefined =>
-    attributes.findLast((each) => each.type === type)?.text
-  const subject = {
-    commonName: of(certificate.subject, '2.5.4.3'),
-    givenName: of(certificate.subject, '2.5.4.42'),
-    surname: of(certificate.subject, '2.5.4.4'),
-    serialNumber: of(certificate.subject, '2.5.4.5'),
-    organization: of(certificate.subject, '2.5.4.10'),
-    country: of(certificate.subject, '2.5.4.6'),
+  const of = (type: string): string | undefined => attributeOf(certificate.subject, type)
+  return {
+    commonName: of(AttributeType.commonName),
+    givenName: of(AttributeType.givenName),
+    surname: of(AttributeType.surname),
+    serialNumber: of(AttributeType.serialNumber),
+    organization: of(AttributeType.organization),
+    country: of(AttributeType.country),
+    issuer: holderOf({ subject: certificate.issuer, extensions: undefined }),
+    fingerprint,
   }
-  const known = Object.fromEntries(Object.entries(subject).filter(([, value]) => value !== undefined))
-  const issuer = of(certificate.issuer, '2.5.4.3') ?? of(certificate.issuer, '2.5.4.10') ?? ''
-  return { ...known, issuer, fingerprint }
 }
 
 /** SHA-256 in hex. */

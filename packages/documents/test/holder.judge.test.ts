@@ -1,0 +1,69 @@
+/** Whom a signature names, for certificates that OpenSSL makes: with no common name, or with bytes that mislead. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { notChecked, verifyDetached } from '@webtoki/documents'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
+
+const missing = whatIsMissing(['openssl'])
+if (missing !== undefined) console.warn(`Names of signers are not judged: ${missing}.`)
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'webtoki-holder-'))
+  writeFileSync(join(folder, 'letter'), 'letter')
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function openssl(...args: readonly string[]): void {
+  const { status, stderr } = spawnSync('openssl', args, { cwd: folder, encoding: 'utf8' })
+  if (status !== 0) throw new Error(stderr)
+}
+
+async function signer(subject: string, ...more: readonly string[]): Promise<string> {
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'key.pem']
+  openssl(
+    'req',
+    '-new',
+    '-x509',
+    ...key,
+    '-utf8',
+    '-out',
+    'own.pem',
+    '-subj',
+    subject,
+    '-days',
+    '365',
+    ...more,
+  )
+  const signed = ['-sign', '-binary', '-in', 'letter', '-signer', 'own.pem', '-inkey', 'key.pem']
+  openssl('cms', ...signed, '-md', 'sha256', '-outform', 'DER', '-out', 'letter.p7s')
+  const signature = new Uint8Array(readFileSync(join(folder, 'letter.p7s')))
+  const letter = new TextEncoder().encode('letter')
+  const [found] = (await verifyDetached(signature, letter, { trust: notChecked })).signers
+  expect(found?.signatureValid).toBe(true)
+  return found?.subject ?? expect.fail()
+}
+
+describe.skipIf(missing !== undefined)('a signer is named by', () => {
+  it.each([
+    ['the common name', '/C=EE/GN=Ada/SN=Example/CN=Ada E.', 'Ada E.'],
+    ['given name and surname', '/C=EE/GN=Ada/SN=Example/serialNumber=PNOEE-1', 'Ada Example'],
+    ['an e-mail address', '/emailAddress=ada@example.org', 'ada@example.org'],
+    ['an organization', '/C=EE/O=Example', 'Example'],
+  ])('%s', async (_what, subject, name) => {
+    expect(await signer(subject)).toBe(name)
+  })
+
+  it('the e-mail address of subjectAltName if the subject is empty', async () => {
+    expect(await signer('/', '-addext', 'subjectAltName=critical,email:ada@example.org')).toBe(
+      'ada@example.org',
+    )
+  })
+
+  it('a common name whose control characters are escaped', async () => {
+    expect(await signer('/CN=Ada\u0001\nEve')).toBe(String.raw`Ada\01\0AEve`)
+  })
+})
