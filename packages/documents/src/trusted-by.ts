@@ -19,7 +19,7 @@ export function trustedBy(
   // From a page without types: no list names nobody.
   const own = (anchors ?? []).map(copyOf)
   return async (certificate, others, at, memory = new PathMemory()) => {
-    const path = await verifyPath(certificate, { anchors: own, intermediates: others, at, memory })
+    const { path } = await verifyPath(certificate, { anchors: own, intermediates: others, at, memory })
     if (path.slice(1, -1).some((der) => issuerUse(der, 'signing') !== 'fitting'))
       throw new DocumentError('untrusted')
     return path

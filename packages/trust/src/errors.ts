@@ -94,6 +94,14 @@ const subIndications: Readonly<Record<PathReason, SubIndication>> = {
 /** `PathError`'s codes. */
 export type PathErrorCode = `trust/${PathReason}`
 
+/** A trusted certificate that cannot be read. */
+export interface UnusableAnchor {
+  /** Its place in the list of anchors. */
+  readonly index: number
+  /** 'malformed'; `cause` says where. */
+  readonly error: PathError
+}
+
 /** A path was refused; `reason` says why. */
 export class PathError extends WebtokiError {
   readonly code: PathErrorCode
@@ -102,6 +110,8 @@ export class PathError extends WebtokiError {
   readonly indication = 'INDETERMINATE'
   /** The reason in the words of EN 319 102-1. */
   readonly subIndication: SubIndication
+  /** Anchors that cannot be read: perhaps the one that was needed. */
+  unusableAnchors: readonly UnusableAnchor[] = []
   constructor(reason: PathReason, options?: ErrorOptions) {
     super(sentences[reason], options)
     this.code = `trust/${reason}`

@@ -1,15 +1,16 @@
-/** Certificate paths: RFC 5280, clause 6.1, without revocation and without a set of policies that the user wants. */
+/** Certificate paths: RFC 5280, clause 6.1, without revocation. */
 import {
   ExtensionId,
   readBasicConstraints,
   readCertificate,
   type ReadCertificate,
   readKeyUsage,
+  readPolicies,
   readSignatureScheme,
   type SignatureScheme,
 } from '@webtoki/crypto'
 import { keyOf, type ByteSource, copyOf, viewOf } from '@webtoki/apdu/bytes'
-import { PathError } from './errors.ts'
+import { PathError, type UnusableAnchor } from './errors.ts'
 import {
   areWithin,
   type ConstrainedNames,
@@ -17,7 +18,7 @@ import {
   type NameConstraints,
   readNameConstraints,
 } from './name-constraints.ts'
-import { policiesHold, policyExtensions } from './policies.ts'
+import { policyExtensions, type PolicyOptions, validPolicies } from './policies.ts'
 import { checkedPublicKey } from './public-key.ts'
 import { type SignatureVerdict, SignatureVerifier } from './signature.ts'
 
@@ -27,18 +28,41 @@ export {
   type PathErrorCode,
   type PathReason,
   type SubIndication,
+  type UnusableAnchor,
 } from './errors.ts'
+export type { PolicyOptions } from './policies.ts'
 
 /** What a path is checked against. */
 export interface PathOptions {
-  /** Trusted certificates in DER: roots, or the issuing CAs that a site pins. */
+  /**
+   * Trusted certificates in DER: roots, or the issuing CAs that a site pins. They are an input (RFC 5280, 6.1.1 (d)): their
+   * own signature, critical extensions and policies are not checked. As for OpenSSL, their dates, their right to issue
+   * certificates, their path length and name constraints count.
+   */
   readonly anchors: readonly ByteSource[]
   /** Certificates that may stand between, in DER. */
-  readonly intermediates?: readonly ByteSource[]
+  readonly intermediates?: readonly ByteSource[] | undefined
   /** The moment that counts. */
   readonly at: Date
+  /** What is asked of certificate policies; default: what the CAs of the path ask of each other. */
+  readonly policies?: PolicyOptions | undefined
   /** Shared by several paths, so that what they have in common is read and verified once. */
-  readonly memory?: PathMemory
+  readonly memory?: PathMemory | undefined
+}
+
+/** A path that was checked. */
+export interface VerifiedPath {
+  /** Certificates in DER, leaf first, anchor last. */
+  readonly path: readonly Uint8Array[]
+  /**
+   * Object identifiers of the acceptable policies for which the path is valid, as the anchor's domain names them;
+   * '2.5.29.32.0' stands for all (user-constrained-policy-set).
+   */
+  readonly policies: readonly string[]
+  /** What nobody has looked at. */
+  readonly notChecked: readonly ['revocation']
+  /** Anchors that cannot be read; they harm nothing else. */
+  readonly unusableAnchors: readonly UnusableAnchor[]
 }
 
 /** Critical extensions that are looked at here or by whoever uses the certificate. */
@@ -48,8 +72,12 @@ const understood: ReadonlySet<string> = /* @__PURE__ */ new Set([
   ExtensionId.nameConstraints,
   ExtensionId.subjectAlternativeName,
   ExtensionId.extendedKeyUsage,
+  // Where revocation is told; who asks for it reads it.
+  ExtensionId.cRLDistributionPoints,
   ...policyExtensions,
 ])
+/** Qualifiers of policies that say nothing for a machine: a CPS pointer and a notice (RFC 5280, 4.2.1.4). */
+const qualifiers: ReadonlySet<string> = /* @__PURE__ */ new Set(['1.3.6.1.5.5.7.2.1', '1.3.6.1.5.5.7.2.2'])
 /** Certificates in a path. Longer ones come from loops, or are made to cost time. */
 const MAX_PATH = 8
 /** Limits of the work for one path. An honest file needs far less; a larger one is made to cost time. */
@@ -172,21 +200,33 @@ interface Step {
 }
 
 /**
- * Builds and checks a path from the leaf to an anchor; resolves to its certificates, leaf first, anchor last. Tells the
- * reason of the path that came furthest. Says nothing of revocation and of what the key may be used for. Rejects with
- * RangeError if `at` is an invalid Date.
+ * Builds and checks a path from the leaf to an anchor. Rejects with PathError, which tells the reason of the path that came
+ * furthest, and with RangeError if `at` is an invalid Date. Says nothing of revocation and of what the key may be used for.
  */
-export async function verifyPath(leaf: ByteSource, options: PathOptions): Promise<readonly Uint8Array[]> {
-  const { at, memory = new PathMemory() } = options
+export async function verifyPath(leaf: ByteSource, options: PathOptions): Promise<VerifiedPath> {
+  const { at, memory = new PathMemory(), policies = {} } = options
   // Compared with it, nothing has expired.
   if (Number.isNaN(at.getTime())) throw new RangeError('The moment that counts (`at`) is an invalid Date.')
   const start = memory.known(leaf)
-  const anchors = options.anchors.map((der) => memory.known(der))
+  const unusableAnchors: UnusableAnchor[] = []
+  const anchors = readable(options.anchors, memory, (index, error) => unusableAnchors.push({ index, error }))
   const anchorKeys = new Set(anchors.map(({ read }) => read.key))
   if ((options.intermediates?.length ?? 0) > MAX_INTERMEDIATES) throw new PathError('too-complex')
   const issuers = bySubject([...anchors, ...readable(options.intermediates ?? [], memory)])
-  checkOwn(start.read, at)
-  if (anchorKeys.has(start.read.key)) return pathOf([start])
+  /** Throws PathError 'policy'. Copies: what is remembered stays. */
+  const verified = (path: readonly Known[]): VerifiedPath => {
+    const below = path.slice(0, -1).map(({ read }) => read)
+    const valid = orMalformed(() => validPolicies(below.toReversed(), policies))
+    if (valid === undefined) throw new PathError('policy')
+    return {
+      path: path.map(({ read }) => copyOf(read.der)),
+      policies: valid,
+      notChecked: ['revocation'],
+      unusableAnchors,
+    }
+  }
+  checkOwn(start.read, at, anchorKeys)
+  if (anchorKeys.has(start.read.key)) return verified([start])
   const countSignature = limit(MAX_SIGNATURE_CHECKS)
   const countStep = limit(MAX_STEPS)
   const countName = limit(MAX_NAME_COMPARISONS)
@@ -214,13 +254,13 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
         if (reached.has(state)) continue
         countStep()
         const counted = step.counted + (length === 1 || isSelfIssued(last.read) ? 0 : 1)
-        checkIssuer(issuer.read, at, counted)
+        checkIssuer(issuer.read, at, counted, anchorKeys)
         checkNames(issuer, under, countName)
         const scheme = schemeOf(last.read)
         const verdict = await memory.verify(last.read, scheme, issuer.read, countSignature)
         if (verdict === 'unsupported') throw new PathError('unverifiable')
         if (verdict !== 'valid') throw new PathError('bad-signature')
-        if (anchorKeys.has(issuer.read.key)) return pathOf([...under.map(({ known }) => known), issuer])
+        if (anchorKeys.has(issuer.read.key)) return verified([...under.map(({ known }) => known), issuer])
         reached.add(state)
         steps.push({ known: issuer, from: step, length: length + 1, counted })
       } catch (error) {
@@ -230,7 +270,9 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
       }
     }
   }
-  throw furthest?.error ?? new PathError('untrusted')
+  const error = furthest?.error ?? new PathError('untrusted')
+  error.unusableAnchors = unusableAnchors
+  throw error
 }
 
 /** A number for each text: long texts are compared once. */
@@ -240,17 +282,21 @@ function numberOf(text: string, numbers: Map<string, number>): number {
   return number
 }
 
-/** One that cannot be read leads nowhere, and harms nothing. */
-function readable(ders: readonly ByteSource[], memory: PathMemory): readonly Known[] {
-  const found: Known[] = []
-  for (const der of ders) {
+/** One that cannot be read leads nowhere, and harms nothing; `tell` is called for it. */
+function readable(
+  ders: readonly ByteSource[],
+  memory: PathMemory,
+  tell?: (index: number, error: PathError) => void,
+): readonly Known[] {
+  return ders.flatMap((der, index) => {
     try {
-      found.push(memory.known(der))
+      return [memory.known(der)]
     } catch (error) {
       if (!(error instanceof PathError)) throw error
+      tell?.(index, error)
+      return []
     }
-  }
-  return found
+  })
 }
 
 /** Each certificate once. */
@@ -280,24 +326,31 @@ function upTo(last: Step): readonly Step[] {
   return found
 }
 
-/** Throws PathError 'policy' if its certificates want policies that they do not have. Copies: what is remembered stays. */
-function pathOf(path: readonly Known[]): readonly Uint8Array[] {
-  const certificates = path.map(({ read }) => read)
-  if (!orMalformed(() => policiesHold(certificates))) throw new PathError('policy')
-  return certificates.map(({ der }) => copyOf(der))
-}
-
 /** RFC 5280, 3.2: a CA's new key under its old one, say. */
 function isSelfIssued({ subject, issuer }: ReadCertificate): boolean {
   return subject.key === issuer.key
 }
 
-function checkOwn({ notBefore, notAfter, extensions, publicKeyInfo }: ReadCertificate, at: Date): void {
+function checkOwn(certificate: ReadCertificate, at: Date, anchorKeys: ReadonlySet<string>): void {
+  const { notBefore, notAfter, publicKeyInfo, key } = certificate
   if (notBefore.getTime() > at.getTime()) throw new PathError('not-yet-valid')
   if (notAfter.getTime() < at.getTime()) throw new PathError('expired')
-  for (const { critical, id } of extensions.values())
-    if (critical && !understood.has(id)) throw new PathError('unknown-critical-extension')
+  if (!anchorKeys.has(key)) checkCritical(certificate)
   checkedPublicKey(publicKeyInfo)
+}
+
+/** RFC 5280, 4.2: what is critical has to be understood, the qualifiers of policies included (4.2.1.4). */
+function checkCritical({ extensions }: ReadCertificate): void {
+  for (const { critical, id, value } of extensions.values()) {
+    if (!critical) continue
+    const isUnderstood =
+      understood.has(id) &&
+      (id !== ExtensionId.certificatePolicies ||
+        orMalformed(() => readPolicies(value)).every((policy) =>
+          policy.qualifiers.every((each) => qualifiers.has(each)),
+        ))
+    if (!isUnderstood) throw new PathError('unknown-critical-extension')
+  }
 }
 
 /** What a certificate was signed with; an anchor's own signature proves nothing and is not looked at. Throws PathError. */
@@ -309,9 +362,14 @@ function schemeOf({ signatureAlgorithm }: ReadCertificate): SignatureScheme {
 }
 
 /** RFC 5280, 4.2.1.9 and 4.2.1.3; `below` counts the intermediates under this one. */
-function checkIssuer(issuer: ReadCertificate, at: Date, below: number): void {
+function checkIssuer(
+  issuer: ReadCertificate,
+  at: Date,
+  below: number,
+  anchorKeys: ReadonlySet<string>,
+): void {
   try {
-    checkOwn(issuer, at)
+    checkOwn(issuer, at, anchorKeys)
   } catch (error) {
     // The person's own certificate is still good, and is not to be told as the one whose time is up.
     if (!(error instanceof PathError)) throw error
@@ -319,6 +377,8 @@ function checkIssuer(issuer: ReadCertificate, at: Date, below: number): void {
     if (reason === 'expired' || reason === 'not-yet-valid') throw new PathError(`issuer-${reason}`)
     throw error
   }
+  // A root older than X.509 version 3 says nothing of its rights.
+  if (issuer.extensions.size === 0 && isSelfIssued(issuer) && anchorKeys.has(issuer.key)) return
   const constraints = issuer.extensions.get(ExtensionId.basicConstraints)
   const usage = issuer.extensions.get(ExtensionId.keyUsage)
   if (constraints === undefined) throw new PathError('not-a-ca')

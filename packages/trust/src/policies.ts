@@ -1,7 +1,7 @@
 /**
- * Certificate policies: RFC 5280, 6.1.3 (d) to (f), 6.1.4 (a), (b), (h) to (j), 6.1.5 (a), (b), (g), with any policy
- * acceptable to the user. Whether any policy is left hangs on the lowest level of the tree only, and nodes of one policy
- * on one level have the same future: the level is a Map, which cannot grow as the tree does (CVE-2023-0464).
+ * Certificate policies: RFC 5280, 6.1.1 (c) and (e) to (g), 6.1.3 (d) to (f), 6.1.4 (a), (b), (h) to (j), 6.1.5. The tree of
+ * the standard can grow without bound (CVE-2023-0464). Nodes of one policy on one level have the same future, so a level is
+ * a Map, in which a node knows from which policies of the anchor's domain it comes.
  */
 import {
   type DerElement,
@@ -10,13 +10,26 @@ import {
   objectIdentifier,
   type ReadCertificate,
   readCount,
+  readPolicies,
   sequenceOf,
   Tag,
 } from '@webtoki/crypto'
 
 const ANY_POLICY = '2.5.29.32.0'
 
-/** The extensions that `policiesHold` processes. */
+/** What the caller asks of policies: RFC 5280, 6.1.1 (c) and (e) to (g). */
+export interface PolicyOptions {
+  /** Object identifiers, one of which has to be left at the end if a policy is required; default: any (user-initial-policy-set). */
+  readonly acceptable?: readonly string[] | undefined
+  /** The path has to be valid for a policy (initial-explicit-policy). */
+  readonly required?: boolean | undefined
+  /** CAs may not declare policies to be equivalent (initial-policy-mapping-inhibit). */
+  readonly inhibitMapping?: boolean | undefined
+  /** anyPolicy stands for nothing (initial-any-policy-inhibit). */
+  readonly inhibitAny?: boolean | undefined
+}
+
+/** The extensions that `validPolicies` processes. */
 export const policyExtensions: readonly string[] = [
   ExtensionId.certificatePolicies,
   ExtensionId.policyMappings,
@@ -24,8 +37,16 @@ export const policyExtensions: readonly string[] = [
   ExtensionId.inhibitAnyPolicy,
 ]
 
-/** valid_policy → expected_policy_set of the nodes of one level. */
-type Level = ReadonlyMap<string, ReadonlySet<string>>
+/** A node of the tree; its valid_policy is its key in a level. */
+interface Node {
+  /** expected_policy_set. */
+  readonly expected: ReadonlySet<string>
+  /** As which policies of the anchor's domain it is valid: those of its ancestors below anyPolicy. */
+  readonly roots: ReadonlySet<string>
+}
+
+/** The nodes of one depth. */
+type Level = ReadonlyMap<string, Node>
 
 /** Certificates that may still follow before a rule begins. */
 interface Counters {
@@ -34,33 +55,34 @@ interface Counters {
   anyPolicy: number
 }
 
-/** `path`: leaf first, anchor last. The anchor's constraints count, its policies do not. Throws RangeError. */
-export function policiesHold(path: readonly ReadCertificate[]): boolean {
-  // Nothing else ever asks for a policy; certificates whose policies cannot be read are then as good as before.
-  const asks = path.some(
-    ({ extensions }) =>
-      extensions.has(ExtensionId.policyConstraints) || extensions.has(ExtensionId.policyMappings),
-  )
-  if (!asks) return true
-  const [anchor, ...certificates] = path.toReversed()
-  const counters: Counters = { explicit: Infinity, mapping: Infinity, anyPolicy: Infinity }
-  // RFC 5280 takes an anchor's name and key alone; RFC 5937 its constraints too, which is stricter.
-  if (anchor !== undefined) tighten(counters, anchor)
-  let level: Level = new Map([[ANY_POLICY, new Set([ANY_POLICY])]])
+/**
+ * The user-constrained-policy-set of a path: the policies of the anchor's domain for which it is valid, among the
+ * acceptable ones; anyPolicy for all. Undefined if a policy is required and none is left. `certificates` run from the
+ * anchor, which is not among them, to the leaf. Throws RangeError.
+ */
+export function validPolicies(
+  certificates: readonly ReadCertificate[],
+  options: PolicyOptions,
+): readonly string[] | undefined {
+  const counters: Counters = {
+    explicit: options.required === true ? 0 : Infinity,
+    mapping: options.inhibitMapping === true ? 0 : Infinity,
+    anyPolicy: options.inhibitAny === true ? 0 : Infinity,
+  }
+  let level: Level = new Map([[ANY_POLICY, nodeOf(ANY_POLICY)]])
   for (const [index, each] of certificates.entries()) {
     const isLast = index === certificates.length - 1
     const isSelfIssued = each.subject.key === each.issuer.key
     const takesAny = counters.anyPolicy > 0 || (!isLast && isSelfIssued)
     level = nextLevel(level, policiesOf(each), takesAny)
-    if (counters.explicit === 0 && level.size === 0) return false
+    if (counters.explicit === 0 && level.size === 0) return undefined
     if (isLast) {
       if (counters.explicit > 0) counters.explicit--
-      const { explicit } = constraintsOf(each)
-      if (explicit === 0) counters.explicit = 0
+      if (constraintsOf(each).explicit === 0) counters.explicit = 0
       continue
     }
     const mapped = mapLevel(level, mappingsOf(each), counters.mapping > 0)
-    if (mapped === undefined) return false
+    if (mapped === undefined) return undefined
     level = mapped
     if (!isSelfIssued) {
       for (const name of ['explicit', 'mapping', 'anyPolicy'] as const)
@@ -68,19 +90,38 @@ export function policiesHold(path: readonly ReadCertificate[]): boolean {
     }
     tighten(counters, each)
   }
-  return counters.explicit > 0 || level.size > 0
+  const policies = acceptableOf(level, options.acceptable)
+  return counters.explicit > 0 || policies.length > 0 ? policies : undefined
+}
+
+function nodeOf(policy: string, roots: ReadonlySet<string> = new Set([policy])): Node {
+  return { expected: new Set([policy]), roots }
+}
+
+/** 6.1.5 (g). */
+function acceptableOf(level: Level, acceptable: readonly string[] = [ANY_POLICY]): readonly string[] {
+  const found = new Set([...level.values()].flatMap(({ roots }) => [...roots]))
+  if (acceptable.includes(ANY_POLICY)) return [...found]
+  return [...new Set(acceptable)].filter((policy) => found.has(policy) || found.has(ANY_POLICY))
 }
 
 /** 6.1.3 (d) and (e). */
 function nextLevel(level: Level, policies: ReadonlySet<string>, takesAny: boolean): Level {
-  const next = new Map<string, ReadonlySet<string>>()
-  const expected = new Set([...level.values()].flatMap((each) => [...each]))
+  const next = new Map<string, Node>()
+  const rootsOf = new Map<string, Set<string>>()
+  for (const { expected, roots } of level.values()) {
+    for (const policy of expected) {
+      const known = rootsOf.get(policy) ?? new Set()
+      for (const root of roots) known.add(root)
+      rootsOf.set(policy, known)
+    }
+  }
   for (const policy of policies) {
-    if (policy !== ANY_POLICY && (expected.has(policy) || level.has(ANY_POLICY)))
-      next.set(policy, new Set([policy]))
+    const roots = rootsOf.get(policy) ?? (level.has(ANY_POLICY) ? new Set([policy]) : undefined)
+    if (policy !== ANY_POLICY && roots !== undefined) next.set(policy, nodeOf(policy, roots))
   }
   if (policies.has(ANY_POLICY) && takesAny) {
-    for (const policy of expected) if (!next.has(policy)) next.set(policy, new Set([policy]))
+    for (const [policy, roots] of rootsOf) if (!next.has(policy)) next.set(policy, nodeOf(policy, roots))
   }
   return next
 }
@@ -92,10 +133,11 @@ function mapLevel(
   isAllowed: boolean,
 ): Level | undefined {
   const mapped = new Map(level)
-  for (const [issuerPolicy, subjectPolicies] of mappings) {
-    if (issuerPolicy === ANY_POLICY || subjectPolicies.has(ANY_POLICY)) return undefined
+  for (const [issuerPolicy, expected] of mappings) {
+    if (issuerPolicy === ANY_POLICY || expected.has(ANY_POLICY)) return undefined
+    const node = level.get(issuerPolicy) ?? (level.has(ANY_POLICY) ? nodeOf(issuerPolicy) : undefined)
     if (!isAllowed) mapped.delete(issuerPolicy)
-    else if (level.has(issuerPolicy) || level.has(ANY_POLICY)) mapped.set(issuerPolicy, subjectPolicies)
+    else if (node !== undefined) mapped.set(issuerPolicy, { ...node, expected })
   }
   return mapped
 }
@@ -130,18 +172,7 @@ function constraintsOf({ extensions }: ReadCertificate): {
 
 function policiesOf({ extensions }: ReadCertificate): ReadonlySet<string> {
   const extension = extensions.get(ExtensionId.certificatePolicies)
-  const found = new Set<string>()
-  if (extension === undefined) return found
-  for (const { der } of sequenceOf(extension.value)) {
-    const [policy] = sequenceOf(der)
-    if (policy === undefined) throw new RangeError('not a PolicyInformation')
-    const id = objectIdentifier(policy)
-    // RFC 5280, 4.2.1.4: no policy twice.
-    if (found.has(id)) throw new RangeError('a policy twice')
-    found.add(id)
-  }
-  if (found.size === 0) throw new RangeError('no policies')
-  return found
+  return new Set(extension === undefined ? [] : readPolicies(extension.value).map(({ id }) => id))
 }
 
 function mappingsOf({ extensions }: ReadCertificate): ReadonlyMap<string, ReadonlySet<string>> {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PathError, verifyPath } from '@webtoki/trust/path'
+import { PathError, type PolicyOptions, verifyPath } from '@webtoki/trust/path'
 import { Extension } from 'pkijs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { der, type Issued, issue, reissue, text } from './pki.ts'
@@ -40,9 +40,9 @@ function openssl([leaf, between, anchor]: Path, ...more: readonly string[]): boo
   return spawnSync('openssl', [...args, pem('leaf.pem', [leaf])], { encoding: 'utf8' }).status === 0
 }
 
-async function ours([leaf, intermediates, anchor]: Path): Promise<string> {
+async function ours([leaf, intermediates, anchor]: Path, policies?: PolicyOptions): Promise<string> {
   try {
-    await verifyPath(leaf, { anchors: [anchor], intermediates, at })
+    await verifyPath(leaf, { anchors: [anchor], intermediates, at, policies })
     return 'trusted'
   } catch (error) {
     return error instanceof PathError ? error.reason : String(error)
@@ -449,6 +449,91 @@ describe.skipIf(missing !== undefined)('certificate policies, judged by OpenSSL 
     const path: Path = [leaf.der, [low.der, top.der], root.der]
     expect(openssl(path, '-policy_check', '-policy', '2.5.29.32.0')).toBe(expected)
     expect(await ours(path)).toBe(expected ? 'trusted' : 'policy')
+  })
+
+  it.each<
+    readonly [string, PolicyOptions, readonly string[], readonly Extension[], readonly Extension[], boolean]
+  >([
+    ['none is required, and there is none', {}, [], [], [], true],
+    ['one is required, and there is none', { required: true }, ['-explicit_policy'], [], [], false],
+    [
+      'one is required, and there is one',
+      { required: true },
+      ['-explicit_policy', '-policy', '2.5.29.32.0'],
+      [policies(policy(1))],
+      [policies(policy(1))],
+      true,
+    ],
+    [
+      'the acceptable one is required, and there is another',
+      { required: true, acceptable: ['1.2.2'] },
+      ['-explicit_policy', '-policy', '1.2.2'],
+      [policies(policy(1))],
+      [policies(policy(1))],
+      false,
+    ],
+    [
+      'the acceptable one is required, and is among them',
+      { required: true, acceptable: ['1.2.2', '1.2.3'] },
+      ['-explicit_policy', '-policy', '1.2.2', '-policy', '1.2.3'],
+      [policies(policy(1), policy(2))],
+      [policies(policy(2), policy(1))],
+      true,
+    ],
+    [
+      'the acceptable one is required, and any policy stands for it',
+      { required: true, acceptable: ['1.2.2'] },
+      ['-explicit_policy', '-policy', '1.2.2'],
+      [policies(any)],
+      [policies(any)],
+      true,
+    ],
+    [
+      'the same, and any policy is inhibited',
+      { required: true, acceptable: ['1.2.2'], inhibitAny: true },
+      ['-explicit_policy', '-policy', '1.2.2', '-inhibit_any'],
+      [policies(any)],
+      [policies(any)],
+      false,
+    ],
+    [
+      'the acceptable one is required, and is mapped to the leaf’s',
+      { required: true, acceptable: ['1.2.1'] },
+      ['-explicit_policy', '-policy', '1.2.1'],
+      [policies(policy(1)), maps(policy(1), policy(2))],
+      [policies(policy(2))],
+      true,
+    ],
+    [
+      'the leaf’s is required, to which another one is mapped',
+      { required: true, acceptable: ['1.2.2'] },
+      ['-explicit_policy', '-policy', '1.2.2'],
+      [policies(policy(1)), maps(policy(1), policy(2))],
+      [policies(policy(2))],
+      false,
+    ],
+    [
+      'the same, and mappings are inhibited',
+      { required: true, inhibitMapping: true },
+      ['-explicit_policy', '-inhibit_map', '-policy', '2.5.29.32.0'],
+      [policies(policy(1)), maps(policy(1), policy(2))],
+      [policies(policy(2))],
+      false,
+    ],
+    [
+      'the acceptable one is not required, and there is another',
+      { acceptable: ['1.2.2'] },
+      ['-policy', '1.2.2'],
+      [policies(policy(1))],
+      [policies(policy(1))],
+      true,
+    ],
+  ])('when asked for by the caller: %s', async (_what, options, args, ofCa, ofLeaf, expected) => {
+    const ca = await issue({ name: 'ca', issuer: root, isCa: true, extensions: ofCa })
+    const leaf = await issue({ name: 'leaf', issuer: ca, extensions: ofLeaf })
+    const path: Path = [leaf.der, [ca.der], root.der]
+    expect(await ours(path, options)).toBe(expected ? 'trusted' : 'policy')
+    expect(openssl(path, '-policy_check', ...args)).toBe(expected)
   })
 
   it('constraints that are empty or unreadable are malformed', async () => {

@@ -43,7 +43,7 @@ function openssl(leaf: Issued, anchor: Issued, intermediates: readonly Issued[])
 
 async function ours(leaf: Issued, anchor: Issued, intermediates: readonly Issued[]): Promise<string> {
   try {
-    const path = await verifyPath(leaf.der, {
+    const { path } = await verifyPath(leaf.der, {
       anchors: [anchor.der],
       intermediates: intermediates.map(({ der }) => der),
       at,

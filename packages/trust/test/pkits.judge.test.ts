@@ -4,7 +4,6 @@ import pkits from './vectors/pkits.json' with { type: 'json' }
 
 const revocation =
   'revoked, or without a good CRL: verifyPath says nothing of revocation, callers ask elsewhere'
-const policies = 'refused by its policies alone, and verifyPath takes no set of policies'
 
 /** Where our answer is another than the suite's, and why. */
 const skips: Readonly<Record<string, string>> = {
@@ -14,9 +13,6 @@ const skips: Readonly<Record<string, string>> = {
   '4.4.15': revocation,
   '4.4.20': revocation,
   '4.5.5': revocation,
-  '4.8.3': policies,
-  '4.8.14': policies,
-  '4.10.1': policies,
   '4.14.31': revocation,
   '4.14.34': revocation,
   '4.15.9': revocation,
@@ -31,6 +27,10 @@ const reasons: Readonly<Record<string, string>> = {
   '4.6.10': 'path-too-long',
   '4.6.11': 'path-too-long',
   '4.7.1': 'not-a-ca',
+  '4.8.3': 'policy',
+  '4.8.14': 'policy',
+  '4.10.1': 'policy',
+  '4.11.11': 'policy',
   '4.13.13': 'name-constraints',
   '4.13.26': 'name-constraints',
   '4.13.35': 'name-constraints',
@@ -39,34 +39,52 @@ const reasons: Readonly<Record<string, string>> = {
 const certificates: Readonly<Record<string, string>> = pkits.certificates
 const read = (name: string): Uint8Array => new Uint8Array(Buffer.from(certificates[name] ?? '', 'base64'))
 
-async function ours(names: readonly string[]): Promise<string> {
-  const [anchor, ...rest] = names.map(read)
+interface Test {
+  readonly certs: readonly string[]
+  readonly initialPolicySet?: readonly string[] | undefined
+  readonly initialExplicitPolicy?: boolean | undefined
+  readonly initialPolicyMappingInhibit?: boolean | undefined
+}
+
+/** 'valid' and the policies, or the reason. */
+async function ours(test: Test): Promise<readonly [outcome: string, policies?: readonly string[]]> {
+  const [anchor, ...rest] = test.certs.map(read)
   const leaf = rest.pop()
   if (anchor === undefined || leaf === undefined) throw new Error('A test needs two certificates.')
   try {
-    await verifyPath(leaf, { anchors: [anchor], intermediates: rest, at: new Date(pkits.at) })
-    return 'valid'
+    const { policies } = await verifyPath(leaf, {
+      anchors: [anchor],
+      intermediates: rest,
+      at: new Date(pkits.at),
+      policies: {
+        acceptable: test.initialPolicySet,
+        required: test.initialExplicitPolicy,
+        inhibitMapping: test.initialPolicyMappingInhibit,
+      },
+    })
+    return ['valid', policies]
   } catch (error) {
     if (!(error instanceof PathError)) throw error
-    return error.reason
+    return [error.reason]
   }
 }
 
 describe('a path is judged as NIST’s PKITS judges it', () => {
   it.each(pkits.tests.filter(({ test }) => !(test in skips)))(
     '$test $name: valid is $valid',
-    async ({ test, certs, valid }) => {
-      const outcome = await ours(certs)
-      expect(outcome === 'valid').toBe(valid)
-      expect(outcome).toBe(reasons[test] ?? outcome)
+    async (each) => {
+      const [outcome, policies] = await ours(each)
+      expect(outcome === 'valid').toBe(each.valid)
+      expect(outcome).toBe(reasons[each.test] ?? outcome)
+      if (each.valid) expect(policies).toEqual(each.userConstrainedPolicySet)
     },
   )
 
   it.each(
     pkits.tests.filter(({ test }) => test in skips).map((each) => ({ ...each, why: skips[each.test] })),
-  )('$test $name is answered otherwise: $why', async ({ certs, valid }) => {
+  )('$test $name is answered otherwise: $why', async (each) => {
     // A skip that is needed no more has to leave the list.
-    const outcome = await ours(certs)
-    expect(outcome === 'valid').toBe(!valid)
+    const [outcome] = await ours(each)
+    expect(outcome === 'valid').toBe(!each.valid)
   })
 })

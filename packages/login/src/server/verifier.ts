@@ -72,7 +72,8 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   async function pathOf(der: Uint8Array): Promise<readonly Uint8Array[]> {
     try {
       const memory = new PathMemory(issuers)
-      return await verifyPath(der, { anchors, intermediates, memory, at: now() })
+      const { path } = await verifyPath(der, { anchors, intermediates, memory, at: now() })
+      return path
     } catch (error) {
       if (!(error instanceof PathError)) throw error
       switch (error.reason) {
