@@ -380,6 +380,20 @@ export class TransferError extends WebtokiError {
   }
 }
 
+/** A warning: the reader is used, and its firmware is known to be faulty. */
+export class ReaderFirmwareError extends WebtokiError {
+  readonly code = 'reader/firmware'
+  override get name(): 'ReaderFirmwareError' {
+    return 'ReaderFirmwareError'
+  }
+  constructor(firmware: string, goodFirmware: string, options?: ErrorOptions) {
+    super(
+      `The reader has firmware ${firmware}; versions before ${goodFirmware} are known to be faulty. Update it if cards fail.`,
+      options,
+    )
+  }
+}
+
 /** The reader needs something of the driver that it does not have yet. */
 export class ReaderNotSupportedError extends WebtokiError {
   readonly code = 'reader/not-supported'
@@ -473,6 +487,7 @@ export type AnyReaderError =
   | ReaderTimeoutError
   | TransferError
   | ReaderNotSupportedError
+  | ReaderFirmwareError
 
 /** The codes of cards, readers, what came over the wire, and work that was given up. */
 export type ApduErrorCode = (AnyCardError | AnyReaderError)['code']

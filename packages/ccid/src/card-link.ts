@@ -14,6 +14,7 @@ import {
   type TransmitOptions,
 } from '@webtoki/apdu'
 import type { Activation, ExchangeOptions } from './activation-port.ts'
+import type { ExchangeLevel } from './descriptors.ts'
 import {
   type Answer,
   CcidError,
@@ -115,7 +116,7 @@ export class CcidLink implements CardLink {
       const answer = whole
         ? await this.#block(ChainParameter.whole, command, options)
         : await this.#chain(command, roomBytes, options)
-      const chain = descriptor.level === 'extended' ? chainParameter(answer.parameter) : ChainParameter.whole
+      const chain = chainOf(answer, descriptor.level)
       const response = withStatusWord(
         chain === ChainParameter.whole ? answer.data : await this.#collect(answer, chain, options),
       )
@@ -244,6 +245,12 @@ export class CcidLink implements CardLink {
   release(): Promise<void> {
     return this.#slot.powerOff()
   }
+}
+
+/** The byte is RFU at short level, but some readers chain their answers there too. */
+function chainOf({ parameter }: Answer, level: ExchangeLevel): ChainParameter {
+  if (level === 'extended') return chainParameter(parameter)
+  return parameter === ChainParameter.begins ? ChainParameter.begins : ChainParameter.whole
 }
 
 function withStatusWord(response: Uint8Array): Uint8Array {

@@ -12,6 +12,8 @@ export const CcidFeature = {
   clockStop: 0x100,
   nadOtherThanZero: 0x200,
   automaticIfsd: 0x400,
+  /** A token whose card never leaves it (ICCD 1.0, table 4.2-1). */
+  iccd: 0x800,
   tpduLevel: 0x1_0000,
   shortApduLevel: 0x2_0000,
   extendedApduLevel: 0x4_0000,

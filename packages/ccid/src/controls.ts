@@ -99,7 +99,8 @@ class Controls implements ReaderControls {
 
   get features(): ReaderFeatures {
     const { pinSupport, reader } = this.#slot
-    return featuresOf(reader.origin.device, { ...reader.descriptor, pinSupport })
+    const { device, face } = reader.origin
+    return featuresOf(device, { ...reader.descriptor, pinSupport }, face.quirk.pad)
   }
 
   async escape(data: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {

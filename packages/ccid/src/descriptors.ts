@@ -8,6 +8,11 @@ export const SMART_CARD_CLASS = 0x0b
 /** The class of vendors: some CCID readers use it, and those a page may claim. */
 export const VENDOR_CLASS = 0xff
 
+/** bInterfaceProtocol of ICCD version A. */
+export const ICCD_A = 1
+/** bInterfaceProtocol of ICCD version B. */
+export const ICCD_B = 2
+
 const CONFIGURATION_DESCRIPTOR = 0x02
 const INTERFACE_DESCRIPTOR = 0x04
 const ENDPOINT_DESCRIPTOR = 0x05

@@ -1,7 +1,6 @@
 /** What a reader can do, in the terms of PC/SC part 10 (2.3, 2.6.14): for comparison, and for callers that know those. */
 import type { CcidDescriptor } from './descriptors.ts'
-import { padQuirkOf } from './pad-quirks.ts'
-import type { UsbIds } from './quirks.ts'
+import type { PadQuirk } from './quirks.ts'
 
 /** The standard's FEATURE_…, with their tags. */
 export const Feature = {
@@ -60,10 +59,12 @@ const CONFIRMATION_KEY = 0x02
 const EXTENDED_BYTES = 0x1_0000
 
 /** Nothing is asked of the reader: `descriptor` is the corrected one. */
-export function featuresOf(ids: UsbIds, descriptor: CcidDescriptor): ReaderFeatures {
+export function featuresOf(
+  { vendorId, productId }: Pick<USBDevice, 'vendorId' | 'productId'>,
+  descriptor: CcidDescriptor,
+  quirk: PadQuirk | undefined,
+): ReaderFeatures {
   const { pinSupport, lcdLayout, level } = descriptor
-  const quirk = padQuirkOf(ids)
-  const { vendorId, productId } = ids
   const condition = quirk?.endsByKeyAlone ? CONFIRMATION_KEY : ANY_CONDITION
   const sizes = quirk?.pinSizes
   return {

@@ -8,6 +8,8 @@ import type { IccdFetch, IccdWire } from './iccd-wire.ts'
 import { HEADER_BYTES } from './messages.ts'
 import type { CcidPipe, PipeEnd } from './pipe.ts'
 
+/** dwFeatures: TPDU, short and extended APDU level; none of them: characters. */
+const LEVELS = 0x7_0000
 /** bInterfaceProtocol of version A. */
 const VERSION_A = 1
 
@@ -29,7 +31,8 @@ export class IccdPipe implements CcidPipe {
     this.#device = device
     this.#interfaceNumber = face.interfaceNumber
     this.#clock = clock
-    const a = new IccdA(face.descriptor.level === 'character')
+    // By the bits as told: the level is corrected to TPDUs, which this pipe takes apart.
+    const a = new IccdA((face.descriptor.features & LEVELS) === 0)
     this.#send = face.interfaceProtocol === VERSION_A ? (message, wire) => a.send(message, wire) : sendB
     this.ended = new Promise((resolve) => {
       this.#tellEnd = resolve

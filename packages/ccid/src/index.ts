@@ -10,10 +10,15 @@ export {
   findCcidInterfaces,
 } from './descriptors.ts'
 export { describePlan, type PlannedReader, planFor, type ReaderPlan } from './plan.ts'
-export type { PadQuirk } from './pad-quirks.ts'
-export { type ListedQuirk, listQuirks } from './quirk-list.ts'
-export type { QuirkReason } from './quirk-reasons.ts'
-export { type QuirkName, quirkOf, type ReaderQuirk } from './quirks.ts'
+export {
+  type ListedQuirk,
+  listQuirks,
+  type PadQuirk,
+  quirkOf,
+  quirksOf,
+  type ReaderIds,
+  type ReaderQuirk,
+} from './quirks.ts'
 export {
   type CcidSlotSource,
   type CcidSlotsOptions,

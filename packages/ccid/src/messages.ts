@@ -217,7 +217,9 @@ export function decodeAnswer(bytes: Uint8Array): Answer {
   if (bytes.length < HEADER_BYTES)
     throw new MalformedError('CCID answer', `${bytes.length} bytes, a header has 10`)
   const declaredBytes = declaredMessageBytes(bytes) - HEADER_BYTES
-  if (declaredBytes !== bytes.length - HEADER_BYTES) {
+  // Some readers send parameters and leave dwLength at 0.
+  const isUndeclared = declaredBytes === 0 && bytes[0] === RdrToPc.parameters
+  if (declaredBytes !== bytes.length - HEADER_BYTES && !isUndeclared) {
     throw new MalformedError(
       'CCID answer',
       `type ${bytes[0]} declares ${declaredBytes} data bytes, ${bytes.length - HEADER_BYTES} came`,

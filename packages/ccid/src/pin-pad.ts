@@ -11,7 +11,7 @@ import {
 } from '@webtoki/apdu'
 import type { Activation, ExchangeOptions, PadSend } from './activation-port.ts'
 import { CcidError, encodeEscape, encodeSecure, IccStatus, RdrToPc } from './messages.ts'
-import { type PadQuirk, padQuirkOf } from './pad-quirks.ts'
+import type { PadQuirk } from './quirks.ts'
 import { type CcidReader, DEFAULT_MAX_WAIT_MS, READER_TIMEOUT_MS } from './reader.ts'
 
 /** How long the reader waits for the person, in seconds; the host waits longer, so that the reader's word comes first. */
@@ -67,7 +67,7 @@ function askOnPad(
   if ((pinSupport & PinSupport[what]) === 0)
     throw new NotSupportedError('The reader’s pad verifies PINs and changes none.')
   checkTemplate(given)
-  const quirk = padQuirkOf(reader.origin.device)
+  const quirk = reader.origin.face.quirk.pad
   const escape = given.blockBytes === 0 ? quirk?.escapeBeforeBareHeader : undefined
   const template = escape === undefined ? given : { ...given, command: given.command.subarray(0, 4) }
   const encode = what === 'verify' ? verifyData : modifyData

@@ -1,34 +1,27 @@
 /** What the driver will do with a reader, worked out of its descriptors before it is asked anything. */
 import { CcidFeature } from './ccid-feature.ts'
-import { type CcidDescriptor, type CcidInterface, type ExchangeLevel } from './descriptors.ts'
+import { BLOCK_OVERHEAD_BYTES, corrected, refusalOf } from './corrected.ts'
+import { type CcidInterface, type ExchangeLevel, ICCD_A, ICCD_B } from './descriptors.ts'
 import { HEADER_BYTES } from './messages.ts'
-import { type PadQuirk, padQuirkOf } from './pad-quirks.ts'
-import { type QuirkReason, quirkReasons } from './quirk-reasons.ts'
-import { quirkOf, type ReaderQuirk } from './quirks.ts'
+import { type ListedQuirk, quirksOf, type ReaderIds } from './quirks.ts'
 
 /** LEN 255 is reserved in T=1 (ISO/IEC 7816-3:2006, 11.3.2.3). */
 const MAX_IFSD_BYTES = 254
-/** bInterfaceProtocol of the two versions of ICCD. */
-export const ICCD_A = 1
-/** bInterfaceProtocol of ICCD version B. */
-export const ICCD_B = 2
-/** A whole T=0 command, with the header of a message. */
-const SHORT_MESSAGE_BYTES = 271
-/** A block's prologue and LRC. */
-const BLOCK_OVERHEAD_BYTES = 4
 
 /** A reader as its device shows it. */
-export interface PlannedReader {
-  readonly vendorId: number
-  readonly productId: number
-  readonly face: Pick<CcidInterface, 'descriptor' | 'interfaceProtocol' | 'endpoints'>
+export interface PlannedReader extends ReaderIds {
+  /** Without bInterfaceProtocol and endpoints, which stand outside the class descriptor, what follows from them is unknown. */
+  readonly face: Pick<CcidInterface, 'descriptor'> &
+    Partial<Pick<CcidInterface, 'interfaceProtocol' | 'endpoints'>>
 }
 
 /** One reader's plan. */
 export interface ReaderPlan {
   /** Bulk endpoints, or the two kinds of devices on the control pipe (ICCD). */
-  readonly transport: 'ccid' | 'iccd-a' | 'iccd-b'
+  readonly transport: 'ccid' | 'iccd-a' | 'iccd-b' | 'unknown'
   readonly level: ExchangeLevel
+  /** What the level is on the control pipe, if the transport is unknown and that would make another of it. */
+  readonly levelOfIccd: ExchangeLevel | undefined
   readonly protocols: readonly ('T=0' | 'T=1')[]
   /** Who agrees with the card on protocol and speed: the host by PPS, the reader after SetParameters, the reader by itself. */
   readonly negotiation: 'host' | 'reader-by-parameters' | 'reader'
@@ -39,57 +32,36 @@ export interface ReaderPlan {
   /** Largest message, header included, in bytes. */
   readonly messageBytes: number
   /** How cards are noticed. */
-  readonly presence: 'interrupt' | 'polling'
+  readonly presence: 'interrupt' | 'polling' | 'unknown'
   readonly pinPad: readonly ('verify' | 'modify')[]
   readonly slots: number
   readonly busySlots: number
-  readonly quirk: (ReaderQuirk & QuirkReason) | undefined
-  /** What its keys want otherwise; undefined: nothing, or there are none. */
-  readonly padQuirk: PadQuirk | undefined
+  /** What it does otherwise than its descriptor or the standard say. */
+  readonly quirks: readonly ListedQuirk[]
   /** Why this driver does not drive it; undefined: it does. */
   readonly refusal: string | undefined
 }
 
-/** The descriptor as the reader should have had it. */
-export function correctedDescriptor(
-  vendorId: number,
-  productId: number,
-  given: CcidDescriptor,
-  interfaceProtocol: number,
-): CcidDescriptor {
-  let told = given
-  // ICCD version B parts long APDUs by bLevelParameter at the short level too.
-  if (interfaceProtocol === ICCD_B && given.level === 'short') told = { ...given, level: 'extended' }
-  // Version A sends a T=0 header, then its data, and the device speaks with the card: our pipe takes TPDUs apart.
-  if (interfaceProtocol === ICCD_A && given.level === 'character')
-    told = { ...given, level: 'tpdu', maxMessageBytes: Math.max(SHORT_MESSAGE_BYTES, given.maxMessageBytes) }
-  const quirk = quirkOf(vendorId, productId)
-  if (quirk === undefined) return told
-  const { maxIfsdBytes = told.maxIfsdBytes, maxDataRateBps = told.maxDataRateBps } = quirk
-  return {
-    ...told,
-    maxIfsdBytes,
-    maxDataRateBps: Math.min(maxDataRateBps, told.maxDataRateBps),
-    pinSupport: quirk.noPinPad === true ? 0 : told.pinSupport,
-    level: quirk.isExtended === true && told.level === 'short' ? 'extended' : told.level,
-  }
-}
-
 /** Works the plan out. Nothing is asked of the reader, and nothing throws. */
-export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPlan {
-  const descriptor = correctedDescriptor(vendorId, productId, face.descriptor, face.interfaceProtocol)
+export function planFor({ face, ...ids }: PlannedReader): ReaderPlan {
+  const { descriptor: told, interfaceProtocol: protocol, endpoints } = face
+  const as = (interfaceProtocol: number): ReturnType<typeof corrected> =>
+    corrected(ids, { descriptor: told, interfaceProtocol, endpoints: endpoints ?? [] })
+  const { descriptor, interfaceProtocol } = as(protocol ?? 0)
   const { features, level, protocols, maxMessageBytes } = descriptor
-  const quirk = quirkOf(vendorId, productId)
-  const transport = transportOf(face.interfaceProtocol)
+  const transport = protocol === undefined ? 'unknown' : transportOf(interfaceProtocol)
   const known = protocols & 3 || 3
   const roomBytes = maxMessageBytes - HEADER_BYTES - BLOCK_OVERHEAD_BYTES
   const ifsdBytes = Math.max(
     1,
     Math.min(descriptor.maxIfsdBytes || MAX_IFSD_BYTES, MAX_IFSD_BYTES, roomBytes),
   )
+  // Version A makes TPDUs of characters, version B extended APDUs of short ones; other levels stay as they are.
+  const levelOfIccd = as(level === 'character' ? ICCD_A : ICCD_B).descriptor.level
   return {
     transport,
     level,
+    levelOfIccd: transport === 'unknown' && levelOfIccd !== level ? levelOfIccd : undefined,
     protocols: ([0, 1] as const).filter((each) => known & (1 << each)).map((each) => `T=${each}` as const),
     negotiation: negotiationOf(features, level),
     ifsd:
@@ -99,14 +71,18 @@ export function planFor({ vendorId, productId, face }: PlannedReader): ReaderPla
     clockKHz: descriptor.defaultClockKHz,
     maxDataRateBps: descriptor.maxDataRateBps,
     messageBytes: maxMessageBytes,
-    presence: face.endpoints.some((each) => each.type === 'interrupt') ? 'interrupt' : 'polling',
+    presence: presenceOf(endpoints),
     pinPad: (['verify', 'modify'] as const).filter((_, bit) => descriptor.pinSupport & (1 << bit)),
     slots: descriptor.maxSlotIndex + 1,
     busySlots: Math.max(1, descriptor.maxBusySlots),
-    quirk: quirk === undefined ? undefined : { ...quirk, ...quirkReasons[quirk.name] },
-    padQuirk: descriptor.pinSupport === 0 ? undefined : padQuirkOf({ vendorId, productId }),
+    quirks: quirksOf(ids).filter(({ about }) => about !== 'PIN pad' || descriptor.pinSupport !== 0),
     refusal: refusalOf(descriptor),
   }
+}
+
+function presenceOf(endpoints: CcidInterface['endpoints'] | undefined): ReaderPlan['presence'] {
+  if (endpoints === undefined) return 'unknown'
+  return endpoints.some(({ type }) => type === 'interrupt') ? 'interrupt' : 'polling'
 }
 
 function transportOf(interfaceProtocol: number): ReaderPlan['transport'] {
@@ -121,13 +97,6 @@ function negotiationOf(features: number, level: ExchangeLevel): ReaderPlan['nego
   return features & CcidFeature.automaticPps ? 'reader-by-parameters' : 'host'
 }
 
-/** Why this driver does not drive it; undefined: it does. */
-export function refusalOf({ maxMessageBytes }: CcidDescriptor): string | undefined {
-  if (maxMessageBytes <= HEADER_BYTES + BLOCK_OVERHEAD_BYTES)
-    return `messages of ${maxMessageBytes} bytes have no room for a command`
-  return undefined
-}
-
 const levels: Readonly<Record<ExchangeLevel, string>> = {
   character: 'characters',
   tpdu: 'TPDUs',
@@ -140,10 +109,25 @@ const negotiations: Readonly<Record<ReaderPlan['negotiation'], string>> = {
   reader: 'the reader, by itself',
 }
 
+const transports: Readonly<Record<ReaderPlan['transport'], string>> = {
+  ccid: 'over bulk endpoints',
+  'iccd-a': 'over the control pipe',
+  'iccd-b': 'over the control pipe',
+  unknown: 'over bulk endpoints or the control pipe: the class descriptor does not say which',
+}
+const presences: Readonly<Record<ReaderPlan['presence'], string>> = {
+  interrupt: 'noticed by the interrupt endpoint',
+  polling: 'noticed by polling',
+  unknown:
+    'noticed by the interrupt endpoint, or by polling if there is none: the class descriptor does not say which',
+}
+
 /** The plan in lines that a person can read. */
 export function describePlan(plan: ReaderPlan): string[] {
+  const { levelOfIccd } = plan
+  const otherwise = levelOfIccd === undefined ? '' : ` (${levels[levelOfIccd]} on the control pipe)`
   const lines = [
-    `exchange      ${levels[plan.level]} over ${plan.transport === 'ccid' ? 'bulk endpoints' : 'the control pipe'}`,
+    `exchange      ${levels[plan.level]}${otherwise} ${transports[plan.transport]}`,
     `protocols     ${plan.protocols.join(' and ')}`,
     `negotiation   ${negotiations[plan.negotiation]}`,
     ...(plan.ifsd === undefined
@@ -151,12 +135,14 @@ export function describePlan(plan: ReaderPlan): string[] {
       : [`IFSD          ${plan.ifsd.bytes} bytes, told by the ${plan.ifsd.by}`]),
     `line          ${plan.clockKHz} kHz, at most ${plan.maxDataRateBps} bits a second`,
     `messages      ${plan.messageBytes} bytes at most`,
-    `cards         noticed by ${plan.presence === 'interrupt' ? 'the interrupt endpoint' : 'polling'}`,
+    `cards         ${presences[plan.presence]}`,
     `PIN pad       ${plan.pinPad.length === 0 ? 'none' : plan.pinPad.join(' and ')}`,
     `slots         ${plan.slots}, ${plan.busySlots} at work at once`,
   ]
-  if (plan.quirk !== undefined) lines.push(`quirk         ${plan.quirk.why} (${plan.quirk.source})`)
-  if (plan.padQuirk !== undefined) lines.push(`PIN pad quirk ${plan.padQuirk.why} (${plan.padQuirk.source})`)
+  for (const { about, why, source } of plan.quirks)
+    lines.push(`${quirkTitles[about].padEnd(13)} ${why} (${source})`)
   if (plan.refusal !== undefined) lines.push(`not driven    ${plan.refusal}`)
   return lines
 }
+
+const quirkTitles = { reader: 'quirk', 'PIN pad': 'PIN pad quirk', firmware: 'firmware' } as const

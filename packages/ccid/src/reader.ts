@@ -9,7 +9,8 @@ import {
   TransferError,
   type TransmitOptions,
 } from '@webtoki/apdu'
-import type { CcidDescriptor, CcidInterface } from './descriptors.ts'
+import type { CorrectedInterface } from './corrected.ts'
+import type { CcidDescriptor } from './descriptors.ts'
 import {
   type Answer,
   CcidError,
@@ -97,7 +98,7 @@ export type PipeOpener = (reset: boolean) => Promise<CcidPipe>
 /** Where a reader stands on USB: for what is known of its product, and for requests on the control pipe. */
 export interface ReaderOrigin {
   readonly device: USBDevice
-  readonly face: CcidInterface
+  readonly face: CorrectedInterface
 }
 
 /** One CCID interface. Lives as long as its device is plugged in; its pipe may be opened anew. */
@@ -214,7 +215,10 @@ export class CcidReader {
     timeoutMs: number = patience.timeoutMs ?? DEFAULT_TIMEOUT_MS,
   ): Promise<Answer> {
     const extend = patience.extend ?? sharedCap(patience, this.clock)
-    return asking({ message, expects, name, patience, extend, timeoutMs }, (question) => {
+    // A caller's own time-out is the caller's.
+    const leastMs = patience.timeoutMs === undefined ? (this.origin.face.quirk.timeoutMs ?? 0) : 0
+    const asked = { message, expects, name, patience, extend, timeoutMs: Math.max(timeoutMs, leastMs) }
+    return asking(asked, (question) => {
       if (this.#pipe === undefined && this.#recovering === undefined) this.#refuse(question)
       else if (this.#mayStart(question.slot)) this.#start(question)
       else this.#waiting.push(question)

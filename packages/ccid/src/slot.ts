@@ -230,6 +230,9 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   async #powerOnce(): Promise<Uint8Array> {
+    const { isoEscape, powersOffFirst } = this.reader.origin.face.quirk
+    if (powersOffFirst) await this.powerOff()
+    let mayEscape = isoEscape !== undefined
     const voltages = this.#power === undefined ? this.#voltages() : [this.#power]
     for (let at = 0; ; at++) {
       const power = voltages[at] as PowerSelect
@@ -245,6 +248,13 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
         if (answer.data.length < 2) throw new MalformedError('ATR', `${answer.data.length} bytes`)
         return answer.data.slice()
       } catch (error) {
+        if (mayEscape && error instanceof ReaderRefusedError && error.bError === isoEscape?.bError) {
+          mayEscape = false
+          const message = encodeEscape({ slot: this.number, data: Uint8Array.from(isoEscape.escape) })
+          await this.reader.ask(message, RdrToPc.escape, 'Escape', {}, READER_TIMEOUT_MS)
+          at--
+          continue
+        }
         // A card that lives at another voltage is silent at this one, or says what nobody can read.
         if (!(error instanceof ReaderRefusedError) || at + 1 >= voltages.length) throw error
         const status = error.bStatus & 3
@@ -263,7 +273,8 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     if (voltageSupport & 4) voltages.push(PowerSelect.volts1v8)
     if (voltageSupport & 2) voltages.push(PowerSelect.volts3)
     if (voltageSupport & 1) voltages.push(PowerSelect.volts5)
-    return voltages.length > 0 ? voltages : [PowerSelect.automatic]
+    // MySmartPad (09BE:0002) says none: every reader has the voltage of class A.
+    return voltages.length > 0 ? voltages : [PowerSelect.volts5]
   }
 
   async powerOff(): Promise<void> {

@@ -27,17 +27,10 @@ import {
   TransferError,
 } from '@webtoki/apdu'
 import { BehaviorSubject, type Observable, ReplaySubject } from 'rxjs'
-import {
-  type CcidInterface,
-  findCcidInterfaces,
-  readConfigurationDescriptor,
-  SMART_CARD_CLASS,
-  VENDOR_CLASS,
-} from './descriptors.ts'
-import { correctedDescriptor, ICCD_A, ICCD_B, refusalOf } from './plan.ts'
+import type { CorrectedInterface } from './corrected.ts'
+import { ICCD_A, ICCD_B, readConfigurationDescriptor, SMART_CARD_CLASS, VENDOR_CLASS } from './descriptors.ts'
 import type { CcidPipe } from './pipe.ts'
 import { CcidReader, READER_TIMEOUT_MS } from './reader.ts'
-import { quirkOf } from './quirks.ts'
 import type { ReaderTurn, ReaderTurns, TurnHolder } from './reader-turn.ts'
 import { CcidSlot } from './slot.ts'
 import { slotIdentity } from './slot-identity.ts'
@@ -240,7 +233,7 @@ class UsbSlotSource implements CcidSlotSource {
       const typed = error instanceof WebtokiError ? error : new TransferError(String(error), { cause: error })
       attached.problems.push({ name: attached.identity.name, vendorId, productId, error: typed })
     }
-    let interfaces: readonly CcidInterface[]
+    let interfaces: readonly CorrectedInterface[]
     try {
       interfaces = await this.#readInterfaces(device)
     } catch (error) {
@@ -259,7 +252,7 @@ class UsbSlotSource implements CcidSlotSource {
     }
   }
 
-  async #readInterfaces(device: USBDevice): Promise<readonly CcidInterface[]> {
+  async #readInterfaces(device: USBDevice): Promise<readonly CorrectedInterface[]> {
     try {
       await holdDevice(device)
     } catch (error) {
@@ -278,7 +271,9 @@ class UsbSlotSource implements CcidSlotSource {
         'the configuration descriptor',
         readConfigurationDescriptor(device, index),
       )
-      return findCcidInterfaces(bytes)
+      // What only a device with readers needs is loaded with the first one.
+      const { correctedInterfaces } = await import('./corrected.ts')
+      return correctedInterfaces(device, bytes)
     } catch (error) {
       throw translateUsbError('descriptor', error)
     } finally {
@@ -288,21 +283,14 @@ class UsbSlotSource implements CcidSlotSource {
 
   async #open(
     device: USBDevice,
-    face: CcidInterface,
+    face: CorrectedInterface,
     attached: Attached,
     isOneOfSeveral: boolean,
   ): Promise<void> {
     const { interfaceNumber } = face
     const { pinPad = true, pollMs = POLL_MS } = this.#options
-    const told = correctedDescriptor(
-      device.vendorId,
-      device.productId,
-      face.descriptor,
-      face.interfaceProtocol,
-    )
-    const descriptor = pinPad ? told : { ...told, pinSupport: 0 }
-    const refusal = refusalOf(descriptor)
-    if (refusal) throw new ReaderNotSupportedError(refusal)
+    const descriptor = pinPad ? face.descriptor : { ...face.descriptor, pinSupport: 0 }
+    if (face.refusal !== undefined) throw new ReaderNotSupportedError(face.refusal)
     const slots: CcidSlot[] = []
     // The turn is the reader's, not the pipe's: one that has to be reset must not go to a tab that waits for it.
     const openPipe = async (reset: boolean): Promise<CcidPipe> => {
@@ -347,15 +335,19 @@ class UsbSlotSource implements CcidSlotSource {
     const readerIdentity = isOneOfSeveral
       ? {
           ...attached.identity,
-          name: `${attached.identity.name} (${hint || `interface ${interfaceNumber}`})`,
+          name: `${attached.identity.name} (${face.label})`,
         }
       : attached.identity
-    const kinds = quirkOf(device.vendorId, device.productId)?.slotKinds
+    const kinds = face.quirk.slotKinds
     for (let slot = 0; slot < count; slot++) {
       const identity = slotIdentity(readerIdentity, { interfaceNumber, slot, slots: count, hint, kinds })
       slots.push(new CcidSlot(reader, slot, identity, this.#pads))
     }
     attached.readers.push({ reader, slots, turn })
+    const { warning: error } = face
+    const { vendorId, productId } = device
+    if (error !== undefined)
+      attached.problems.push({ name: attached.identity.name, vendorId, productId, error })
     for (const slot of slots) {
       if (inUse !== undefined) slot.markInUse(inUse.by)
       void slot.watch(pollMs)
@@ -371,7 +363,7 @@ class UsbSlotSource implements CcidSlotSource {
   }
 
   /** CCID over bulk endpoints, or ICCD over the control pipe. */
-  async #openPipe(device: USBDevice, face: CcidInterface, reset: boolean): Promise<CcidPipe> {
+  async #openPipe(device: USBDevice, face: CorrectedInterface, reset: boolean): Promise<CcidPipe> {
     if (face.interfaceProtocol !== ICCD_A && face.interfaceProtocol !== ICCD_B)
       return WebUsbPipe.open(device, face, { reset })
     // Few devices: pages with any other reader never load it.

@@ -514,9 +514,10 @@ class FuzzedReader {
 }
 
 const device = { controlTransferIn: async () => ({ status: 'stall' }) } as unknown as USBDevice
-const face = findCcidInterfaces(
+const told = findCcidInterfaces(
   new VirtualCcidReader(readerProfiles.scr331).configurationDescriptors[0] as Uint8Array,
 )[0] as ReturnType<typeof findCcidInterfaces>[number]
+const face = { ...told, quirk: {}, label: '', refusal: undefined, warning: undefined }
 
 /** One session on a reader that lies, then one on the same reader when it does not. */
 async function session(setting: Setting, mutations: readonly Mutation[], atr = setting.atr): Promise<void> {

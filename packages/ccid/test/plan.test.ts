@@ -1,10 +1,8 @@
 /** Descriptors of real readers, all that are at hand, and what the driver makes of them. */
 import { readFileSync } from 'node:fs'
-import { describePlan, listQuirks, planFor, quirkOf, type ReaderPlan } from '@webtoki/ccid'
+import { describePlan, listQuirks, planFor, quirkOf, quirksOf, type ReaderPlan } from '@webtoki/ccid'
 import { describe, expect, it } from 'vitest'
 import { decodeCcidDescriptor, type Endpoint } from '../src/descriptors.ts'
-import { padQuirkOf } from '../src/pad-quirks.ts'
-import { quirkReasons } from '../src/quirk-reasons.ts'
 
 type Line = [
   file: string,
@@ -88,6 +86,7 @@ describe('the plan of every reader at hand', () => {
       'GnD_StarSignCardToken550.txt',
       'HID_Aviator.txt',
       'JCOP41V221.txt',
+      'Kobil_EMV_CAP.txt',
       'Philips_SmartMX.txt',
       'e-gate.txt',
     ])
@@ -145,27 +144,49 @@ describe('the plan of', () => {
   })
 
   it('the HP keyboard: no pad, for its digits reach the computer', () => {
-    expect(named('HPUSBSmartCardKeyboard.txt')).toMatchObject({ pinPad: [], quirk: { noPinPad: true } })
+    expect(named('HPUSBSmartCardKeyboard.txt')).toMatchObject({
+      pinPad: [],
+      quirks: [{ about: 'reader', why: 'digits typed as a PIN reach the computer' }],
+    })
   })
 })
 
 describe('the list of quirks', () => {
   it('has a reason and a source for each entry, and each entry is found by its own number', () => {
     const quirks = listQuirks()
-    expect(quirks.filter(({ about }) => about === 'reader')).toHaveLength(17)
+    expect(quirks.filter(({ about }) => about === 'reader')).toHaveLength(26)
     expect(quirks.filter(({ about }) => about === 'PIN pad')).toHaveLength(10)
-    for (const { id, about, why, source } of quirks) {
+    expect(quirks.filter(({ about }) => about === 'firmware')).toHaveLength(18)
+    for (const quirk of quirks) {
+      const { id, why, source } = quirk
       expect(id).toMatch(/^[0-9a-f]{4}(:[0-9a-f]{4})?$/)
       expect(why.length, id).toBeGreaterThan(10)
       expect(source, id).toMatch(/^(libccid, src\/\w+\.c|OpenSC, issue \d+)/)
       const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
-      const readerQuirk = quirkOf(vendorId, productId)
-      const found =
-        about === 'reader'
-          ? readerQuirk && quirkReasons[readerQuirk.name]
-          : padQuirkOf({ vendorId, productId })
-      expect(found?.why).toBe(why)
+      const firmware = /firmware (\d+)\.(\d+)( and|:)/.exec(why)
+      const ids = {
+        vendorId,
+        productId,
+        interfaceNumber: 1,
+        ...(firmware === null ? {} : { firmware: Number.parseInt(`${firmware[1]}${firmware[2]}`, 16) }),
+      }
+      expect(quirksOf(ids)).toContainEqual(quirk)
     }
+  })
+
+  it('counts an entry for single versions or one interface only if those are the reader’s', () => {
+    const cherry = { vendorId: 0x046a, productId: 0x00a1 }
+    const about = (firmware?: number) => quirksOf({ ...cherry, firmware }).map((each) => each.about)
+    expect(about(0x0100)).toEqual(['reader', 'PIN pad'])
+    expect(about(0x0102)).toEqual(['PIN pad'])
+    expect(about()).toEqual(['PIN pad'])
+    const sec1210 = { vendorId: 0x0424, productId: 0x1202 }
+    expect(quirkOf({ ...sec1210, interfaceNumber: 1 })).toEqual({ powersOffFirst: true })
+    expect(quirkOf({ ...sec1210, interfaceNumber: 0 })).toEqual({})
+    const scr331 = { vendorId: 0x04e6, productId: 0xe001 }
+    expect(quirksOf({ ...scr331, firmware: 0x0515 })).toHaveLength(1)
+    expect(quirksOf({ ...scr331, firmware: 0x0516 })).toEqual([])
+    expect(quirksOf(scr331)[0]?.why).toBe('firmware before 5.16 is known to be faulty')
   })
 
   it('stands with its sources in the plan of the reader that it is about', () => {
@@ -176,6 +197,7 @@ describe('the list of quirks', () => {
     expect(describePlan(named('HPUSBSmartCardKeyboard.txt')).at(-1)).toMatch(
       /^quirk .*\(libccid, src\/ccid\.c\)$/,
     )
-    expect(named('GemPCTwin.txt').padQuirk).toBeUndefined()
+    expect(describePlan(named('SCR331.txt')).at(-1)).toMatch(/^firmware .*before 5\.16/)
+    expect(named('GemPCTwin.txt').quirks).toEqual([])
   })
 })

@@ -33,6 +33,7 @@ const returnValues: Readonly<Record<ApduErrorCode, CKR>> = {
   'reader/timeout': CKR.DEVICE_ERROR,
   'reader/transfer': CKR.DEVICE_ERROR,
   'reader/not-supported': CKR.TOKEN_NOT_RECOGNIZED,
+  'reader/firmware': CKR.DEVICE_ERROR,
 }
 
 /**

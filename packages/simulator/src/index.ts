@@ -21,6 +21,7 @@ export { compositeProfiles, readerProfiles } from './ccid/profiles.ts'
 export type {
   CompositeProfile,
   DeviceProfile,
+  FirmwareHabits,
   InterfaceProfile,
   ReaderProfile,
 } from './ccid/reader-profile.ts'

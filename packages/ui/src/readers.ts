@@ -116,7 +116,9 @@ export class WebtokiReaders extends ElementBase {
           ? text.protectedClass
           : error.code === 'reader/not-granted'
             ? text.notGranted
-            : `${text.readerProblem} ${error.message}`
+            : error.code === 'reader/firmware'
+              ? error.message
+              : `${text.readerProblem} ${error.message}`
       items.push(item(name, why, 'bad'))
     }
     if (items.length === 0) items.push(make('li', { class: 'muted' }, text.noReader))

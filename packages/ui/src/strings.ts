@@ -282,6 +282,7 @@ export const english: Strings = {
     'reader/refused': 'The reader refused that. Plug it in again and try again.',
     'reader/timeout': 'The reader does not answer. Plug it in again and try again.',
     'reader/transfer': 'The connection to the reader failed. Plug it in again and try again.',
+    'reader/firmware': 'The reader’s firmware is known to be faulty. Update it if cards fail.',
     'ui/no-dialog': 'This page cannot show where to enter your PIN. Load it again.',
     'documents/unreadable':
       'The document could not be read to its end; it may have been moved or changed. Choose it again.',

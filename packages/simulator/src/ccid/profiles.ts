@@ -371,7 +371,7 @@ function interfaceParts(profile: InterfaceProfile, interfaceNumber: number): Uin
       : []),
   ]
   const name = profile.interfaceName === undefined ? 0 : FIRST_NAME + interfaceNumber
-  const classes = [profile.interfaceClass, 0, 0] as const
+  const classes = [profile.interfaceClass, 0, profile.habits?.interfaceProtocol ?? 0] as const
   const face = interfaceDescriptor(interfaceNumber, 0, endpointDescriptors.length, classes, name)
   return profile.descriptorPlace === 'behind-endpoints'
     ? [face, ...endpointDescriptors, classDescriptor]

@@ -1,6 +1,20 @@
 /** Readers as data: their descriptors, and what their firmware does beyond them. */
 import type { PadHabits } from './pad-habits.ts'
 
+/** What the firmware of single readers does otherwise than the standard says: facts that users of such readers found. */
+export interface FirmwareHabits {
+  /** It sends longer answers in chained parts of so many bytes, whatever its level. */
+  readonly answerPartBytes?: number
+  /** A card wakes up only if it was powered off by a command before. */
+  readonly needsPowerOff?: true
+  /** It begins in EMV mode, in which power-on fails with this bError; the Escape (in hex) ends that. */
+  readonly emvMode?: { readonly error: number; readonly escape: string }
+  /** It sends parameters and leaves dwLength at 0. */
+  readonly hidesParameterLength?: true
+  /** bInterfaceProtocol. Default 0. */
+  readonly interfaceProtocol?: number
+}
+
 /** A device, whatever is behind its plug. */
 export interface DeviceProfile {
   readonly vendorId: number
@@ -33,6 +47,8 @@ export interface InterfaceProfile {
   readonly emptyPackets?: boolean
   /** Vendor commands that it takes and answers with nothing, by their first bytes in hex. */
   readonly escapes?: readonly string[]
+  /** Where its firmware leaves the standard. */
+  readonly habits?: FirmwareHabits
   /** What its firmware insists on where a PIN is typed. */
   readonly pad?: PadHabits
 }

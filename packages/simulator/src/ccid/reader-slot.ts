@@ -46,6 +46,8 @@ export class ReaderSlot {
   options: ContactOptions = {}
   /** bPowerSelect that it is powered with. */
   powerSelect = 0
+  /** A command took its power since the last power-on. */
+  wasPoweredOff = false
   /** Just pushed in: mute to the first power-on. */
   isWaking = false
   /** Changed since the host was last told. */
@@ -100,6 +102,7 @@ export class ReaderSlot {
     card.reset(isWarm ? 'warm' : 'cold')
     this.contact?.restart()
     this.isPowered = true
+    this.wasPoweredOff = false
     this.clockStatus = Clock.running
     const atr = copyOf(isWarm ? (this.options.warmAtr ?? card.atr) : card.atr)
     this.parameters = defaultParameters(atr)
@@ -125,6 +128,8 @@ export class ReaderSlot {
 
   /** Short APDU level: a block is a command APDU, one of the four short cases (6.1.4). */
   takeShort(level: number, block: Uint8Array): Collected {
+    if (level === Chain.expectsMore && this.responseRest !== undefined)
+      return { responseRest: this.responseRest }
     if (level !== Chain.whole) return { error: CcidError.BAD_LEVEL_PARAMETER }
     return isShort(block) ? { apdu: block } : { error: CcidError.BAD_LENGTH }
   }

@@ -27,7 +27,7 @@ import {
 } from './messages.ts'
 import { blockOf, type PersonAtPad, readSecure, takePins } from './pin-entry.ts'
 import { deviceParts, endpoints } from './profiles.ts'
-import type { ReaderProfile } from './reader-profile.ts'
+import type { FirmwareHabits, ReaderProfile } from './reader-profile.ts'
 import { Clock, type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
 
 /** dwFeatures: which exchange level (table 5.1-1). */
@@ -82,6 +82,7 @@ export class VirtualCcidReader extends PacketDevice {
   #isKeyDown = false
   /** The Escape came that PINs behind a bare header need. */
   #takesBareHeader = false
+  #emvMode: FirmwareHabits['emvMode']
   readonly #clock: SimulatorClock
   readonly #slots: readonly ReaderSlot[]
   readonly #level: 'extended' | 'short' | 'tpdu' | 'character'
@@ -96,6 +97,7 @@ export class VirtualCcidReader extends PacketDevice {
   constructor(profile: ReaderProfile, options: VirtualReaderOptions = {}) {
     super(deviceParts(profile, [profile], serialNumberOf(options)))
     this.profile = profile
+    this.#emvMode = profile.habits?.emvMode
     this.#clock = options.clock ?? realClock
     this.#sendsEmptyPackets = profile.emptyPackets ?? true
     const byte = (at: number): number => Number.parseInt(profile.ccidDescriptor.slice(2 * at, 2 * at + 2), 16)
@@ -342,6 +344,7 @@ export class VirtualCcidReader extends PacketDevice {
       case 'IccPowerOff':
         place.cutOff()
         place.powerOff()
+        place.wasPoweredOff = true
         this.faults.wasReset('power')
         this.#answer(command, SLOT_STATUS, place.status, 0, 0)
         return
@@ -382,8 +385,10 @@ export class VirtualCcidReader extends PacketDevice {
   #escape(command: Command, place: ReaderSlot): void {
     const { escapes = [], pad = {} } = this.profile
     const hex = toHex(command.data)
+    const endsEmv = this.#emvMode?.escape === hex
+    if (endsEmv) this.#emvMode = undefined
     if (hex === pad.escapeBeforeBareHeader) this.#takesBareHeader = true
-    const isKnown = escapes.some((begin) => hex.startsWith(begin))
+    const isKnown = endsEmv || escapes.some((begin) => hex.startsWith(begin))
     const answer = isKnown ? new Uint8Array(0) : this.onEscape(command.data, command.slot)
     if (answer === undefined) this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
     else this.#answer(command, ESCAPE, place.status, 0, 0, answer)
@@ -416,7 +421,12 @@ export class VirtualCcidReader extends PacketDevice {
     place.powerSelect = powerSelect
     const isDead =
       support !== undefined && volts !== undefined && !(place.options.volts?.includes(volts) ?? true)
-    if (card === undefined || isWaking || isDead) {
+    if (this.#emvMode !== undefined) {
+      this.#fail(command, place, this.#emvMode.error)
+      return
+    }
+    const isAsleep = this.profile.habits?.needsPowerOff === true && !place.wasPoweredOff
+    if (card === undefined || isWaking || isDead || isAsleep) {
       place.powerOff()
       this.#fail(command, place, CcidError.ICC_MUTE)
       return
@@ -450,7 +460,9 @@ export class VirtualCcidReader extends PacketDevice {
       place.parameters = command.data
       if (this.#negotiates) place.contact?.negotiated(protocol)
     }
-    this.#answer(command, PARAMETERS, place.status, 0, place.protocol, place.parameters)
+    const message = encodeAnswer(command, PARAMETERS, place.status, 0, place.protocol, place.parameters)
+    if (this.profile.habits?.hidesParameterLength === true) message[1] = 0
+    this.#send(command, message)
   }
 
   #transfer(command: Command, place: ReaderSlot): void {
@@ -585,7 +597,8 @@ export class VirtualCcidReader extends PacketDevice {
   /** As much of a response as a message holds; the rest waits for the host's empty block. */
   #answerPart(command: Command, place: ReaderSlot, whole: Uint8Array, isFirst: boolean): void {
     const rest = command.fault?.kind === 'one-byte-response' ? whole.slice(-1) : whole
-    const room = this.#maxMessageBytes - HEADER_BYTES
+    const { answerPartBytes = Number.POSITIVE_INFINITY } = this.profile.habits ?? {}
+    const room = Math.min(this.#maxMessageBytes - HEADER_BYTES, answerPartBytes)
     const isLast = rest.length <= room
     place.responseRest = isLast ? undefined : rest.slice(room)
     const chain = isFirst ? (isLast ? Chain.whole : Chain.begins) : isLast ? Chain.ends : Chain.continues
