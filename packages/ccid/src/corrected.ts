@@ -11,7 +11,7 @@ import {
   ICCD_B,
 } from './descriptors.ts'
 import { HEADER_BYTES } from './messages.ts'
-import { quirkOf, type ReaderIds, type ReaderQuirk, versionOf } from './quirks.ts'
+import { firmwareOf, quirkOf, type ReaderIds, type ReaderQuirk, versionOf } from './quirks.ts'
 
 /** A whole T=0 command, with the header of a message. */
 const SHORT_MESSAGE_BYTES = 271
@@ -35,8 +35,7 @@ export function correctedInterfaces(
   configuration: Uint8Array,
 ): readonly CorrectedInterface[] {
   const { vendorId, productId } = device
-  const firmware =
-    (device.deviceVersionMajor << 8) | (device.deviceVersionMinor << 4) | device.deviceVersionSubminor
+  const firmware = firmwareOf(device)
   const faces = findCcidInterfaces(configuration)
   const labels = faces.map(({ interfaceNumber }) => interfaceName(device, interfaceNumber))
   return faces.map((face, at) => {

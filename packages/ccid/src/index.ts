@@ -1,6 +1,6 @@
 /** CCID readers over WebUSB as slots. */
 export { CcidFeature } from './ccid-feature.ts'
-export { type Clock, systemClock, usbSupport } from '@webtoki/device'
+export { type Clock, nameOf, systemClock, usbSupport } from '@webtoki/device'
 export {
   type CcidDescriptor,
   type CcidInterface,
@@ -11,6 +11,7 @@ export {
 } from './descriptors.ts'
 export { describePlan, type PlannedReader, planFor, type ReaderPlan } from './plan.ts'
 export {
+  firmwareOf,
   type ListedQuirk,
   listQuirks,
   type PadQuirk,

@@ -298,6 +298,15 @@ const table: readonly Entry[] = [
   faultyFirmware('0b97:7762', 0x0111),
 ]
 
+/** bcdDevice of a device. */
+export function firmwareOf({
+  deviceVersionMajor,
+  deviceVersionMinor,
+  deviceVersionSubminor,
+}: USBDevice): number {
+  return (deviceVersionMajor << 8) | (deviceVersionMinor << 4) | deviceVersionSubminor
+}
+
 const hex4 = (value: number): string => value.toString(16).padStart(4, '0')
 
 /** A bcdDevice as makers print it: 5.16. */

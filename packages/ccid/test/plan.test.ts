@@ -93,6 +93,40 @@ describe('the plan of every reader at hand', () => {
   })
 })
 
+describe('a class descriptor alone', () => {
+  /** As `webtoki plan --descriptor` has it. */
+  const alone = ([, id, , , , hex]: Line): ReaderPlan => {
+    const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
+    const descriptor = decodeCcidDescriptor(Uint8Array.from(Buffer.from(hex, 'hex')))
+    return planFor({ vendorId, productId, face: { descriptor } })
+  }
+
+  it('states nothing of any reader that its interface would contradict', () => {
+    let unknown = 0
+    for (const line of lines) {
+      const whole = plan(line)
+      const { transport, presence, level, levelOfIccd, ...rest } = alone(line)
+      expect({ transport, presence }).toEqual({ transport: 'unknown', presence: 'unknown' })
+      expect([level, levelOfIccd], line[0]).toContain(whole.level)
+      if (levelOfIccd !== undefined) unknown++
+      // Version A takes T=0 commands whole, whatever its messages hold.
+      if (whole.transport === 'iccd-a') continue
+      const { transport: _, presence: __, level: ___, levelOfIccd: ____, ...expected } = whole
+      expect(rest, line[0]).toEqual(expected)
+    }
+    expect(unknown).toBeGreaterThan(100)
+  })
+
+  it('is told as what it is: what stands elsewhere is unknown', () => {
+    const line = lines.find(([name]) => name === 'Gemalto_PDT.txt') as Line
+    const described = describePlan(alone(line))
+    expect(described[0]).toBe(
+      'exchange      short APDUs (extended APDUs on the control pipe) over bulk endpoints or the control pipe: the class descriptor does not say which',
+    )
+    expect(described.find((text) => text.startsWith('cards'))).toMatch(/does not say which$/)
+  })
+})
+
 describe('the plan of', () => {
   it('SCR331: TPDUs; the reader negotiates as it is told, the host tells IFSD', () => {
     expect(named('SCR331.txt')).toMatchObject({

@@ -13,6 +13,7 @@ import {
   HandClock,
 } from '@webtoki/simulator'
 import { ccidSlots } from '@webtoki/ccid'
+import { readerControls } from '@webtoki/ccid/controls'
 import { firstValueFrom } from 'rxjs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { driverClock, inTime, stand } from './stand.ts'
@@ -248,4 +249,26 @@ it('MySmartPad says no voltage and finds none: its card is powered with 5 V', as
   )
   expect(new Set(powerSelects)).toEqual(new Set([1]))
   await made.source.close()
+})
+
+it('parameters whose length the reader left at 0 are told', async () => {
+  const { slot, connect, source } = await connected(
+    as(readerProfiles.scr331, '1234:5678', { hidesParameterLength: true }),
+  )
+  await connect()
+  const { data } = await readerControls(slot).getParameters()
+  expect([5, 7]).toContain(data.length)
+  await source.close()
+})
+
+it('a device whose descriptor says that it is a token is a token, whatever it is called', async () => {
+  const kindOf = async (profile: ReaderProfile) => {
+    const made = stand({ profile })
+    const { kind } = await made.slot()
+    await made.source.close()
+    return kind
+  }
+  // Bit 0x800 of dwFeatures: Rutoken lite has it, SCR331 has not.
+  expect(await kindOf({ ...readerProfiles.rutokenLite, product: 'VaultIC420 Smart Object' })).toBe('token')
+  expect(await kindOf(readerProfiles.scr331)).toBe('contact')
 })

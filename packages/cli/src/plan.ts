@@ -3,9 +3,10 @@ import { viewOf } from '@webtoki/apdu'
 import {
   decodeCcidDescriptor,
   describePlan,
-  type Endpoint,
   findCcidInterfaces,
+  firmwareOf,
   listQuirks,
+  nameOf,
   planFor,
 } from '@webtoki/ccid'
 import { parseOptions, readerOptions, UsageError } from './arguments.ts'
@@ -27,24 +28,24 @@ export async function plan(args: readonly string[], output: (line: string) => vo
     return
   }
   if (parsed.descriptor !== undefined) {
-    const match = /^([0-9a-f]{4}):([0-9a-f]{4})$/i.exec(parsed.reader)
+    const match = /^([0-9a-f]{4}):([0-9a-f]{4})(?::([0-9a-f]{4}))?$/i.exec(parsed.reader)
     const hex = parsed.descriptor.replaceAll(/\s/g, '')
     if (match === null || !/^([0-9a-f]{2}){54}$/i.test(hex)) {
-      throw new UsageError('Give --descriptor as 54 bytes in hex, and --reader as VVVV:PPPP.')
+      throw new UsageError(
+        'Give --descriptor as 54 bytes in hex, and --reader as VVVV:PPPP or VVVV:PPPP:FFFF with the firmware (bcdDevice).',
+      )
     }
-    const [vendorId, productId] = match.slice(1).map((part) => Number.parseInt(part, 16)) as [number, number]
+    const [vendorId = 0, productId = 0] = match.slice(1, 3).map((part) => Number.parseInt(part, 16))
+    const firmware = match[3] === undefined ? undefined : Number.parseInt(match[3], 16)
     const descriptor = decodeCcidDescriptor(Uint8Array.from(Buffer.from(hex, 'hex')))
-    const endpoints: Endpoint[] = []
-    for (const line of describePlan(
-      planFor({ vendorId, productId, face: { descriptor, interfaceProtocol: 0, endpoints } }),
-    ))
+    for (const line of describePlan(planFor({ vendorId, productId, firmware, face: { descriptor } })))
       output(line)
     return
   }
   const usb = await connectUsb(parsed)
   let found = 0
   for (const device of await usb.getDevices()) {
-    const name = `${device.manufacturerName ?? ''} ${device.productName ?? ''}`.trim()
+    const name = nameOf(device)
     try {
       await device.open()
       const head = await configuration(device, 9)
@@ -53,7 +54,9 @@ export async function plan(args: readonly string[], output: (line: string) => vo
         found++
         output(name)
         const { vendorId, productId } = device
-        for (const line of describePlan(planFor({ vendorId, productId, face }))) output(`  ${line}`)
+        const { interfaceNumber } = face
+        const planned = { vendorId, productId, firmware: firmwareOf(device), interfaceNumber, face }
+        for (const line of describePlan(planFor(planned))) output(`  ${line}`)
       }
     } catch (error) {
       // One device that others keep, or that is not for this user, must not hide the next.

@@ -66,7 +66,15 @@ export function nameOf(device: USBDevice): string {
   const [maker, product] = parts
   if (maker === undefined) return `USB device ${hex4(device.vendorId)}:${hex4(device.productId)}`
   if (product === undefined) return maker
-  return product.toLowerCase().startsWith(maker.toLowerCase()) ? product : `${maker} ${product}`
+  // "Cherry GmbH", "CHERRY SECURE BOARD 1.0": nobody wants to read a maker twice.
+  const [first = ''] = maker.toLowerCase().split(/\W/)
+  return product.toLowerCase().split(/\W/)[0] === first || startsWith(product, maker)
+    ? product
+    : `${maker} ${product}`
+}
+
+function startsWith(product: string, maker: string): boolean {
+  return product.toLowerCase().startsWith(maker.toLowerCase())
 }
 
 function hex4(value: number): string {
