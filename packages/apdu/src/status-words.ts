@@ -91,3 +91,8 @@ export function describeStatus(sw: number): string {
 export function triesLeftFromStatus(sw: number): number | undefined {
   return (sw & 0xfff0) === 0x63c0 ? sw & 0x0f : undefined
 }
+
+/** Not executed, the state of the card is unchanged (64xx): a busy card, which says nothing of what it has. */
+export function isNotExecuted(sw: number): boolean {
+  return sw >> 8 === 0x64
+}

@@ -1,5 +1,5 @@
 /** The border above: every error of cards and readers becomes a return value of PKCS#11, with the error as its cause. */
-import { type ApduErrorCode, isWebtokiError, SW } from '@webtoki/apdu'
+import { type ApduErrorCode, isNotExecuted, isWebtokiError, SW } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
 
@@ -51,8 +51,12 @@ export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'ses
     // A card that was reset is there, and has forgotten everything.
     return new CryptokiError(error.why === 'reset' ? CKR.DEVICE_ERROR : CKR.DEVICE_REMOVED, { cause: error })
   }
-  if (isWebtokiError(error, 'card/status'))
-    return new CryptokiError(fromStatus(error.command, error.sw), { cause: error })
+  if (isWebtokiError(error, 'card/status')) {
+    // A CanoKey whose other interface is in use answers so.
+    const isBusy = error.command.startsWith('SELECT') && isNotExecuted(error.sw)
+    const detail = isBusy ? 'the card is busy with something else; finish that and try again' : undefined
+    return new CryptokiError(fromStatus(error.command, error.sw), { cause: error, ...(detail && { detail }) })
+  }
   // What a caller's own stream or PIN source throws is no PKCS#11 matter; it stands in the cause.
   if (!isWebtokiError(error))
     return new CryptokiError(CKR.FUNCTION_FAILED, { cause: error, detail: wordsOf(error) })

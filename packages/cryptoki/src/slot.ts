@@ -101,12 +101,17 @@ export class CardPlace {
       })
       if (tokens.length > 0)
         return this.#insert(new InsertedCard(connection, tokens, (ended) => this.#left(ended)))
+      const { familyOf } = await import('./card-families.ts')
+      const family = await familyOf(connection)
       await connection.close()
       const names = this.settings.drivers.map((driver) => driver.name).join(', ')
+      const what = family === undefined ? '' : `This is ${family}. `
       const cause = new NotSupportedError(
-        `The card has none of the applications that can be used here (${names}).`,
+        `${what}The card has none of the applications that can be used here (${names}).`,
       )
-      throw new CryptokiError(CKR.TOKEN_NOT_RECOGNIZED, { cause })
+      const detail =
+        family === undefined ? undefined : `this is ${family}, and only ${names} can be used here`
+      throw new CryptokiError(CKR.TOKEN_NOT_RECOGNIZED, { cause, ...(detail && { detail }) })
     } catch (error) {
       throw await slotError(error)
     }

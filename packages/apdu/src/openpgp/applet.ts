@@ -7,7 +7,7 @@ import { expectOk } from '../exchange.ts'
 import type { PinFormat } from '../pin-format.ts'
 import { PinReference } from '../pin-reference.ts'
 import type { CardChannel, CardConnection, PinTemplate, TransmitOptions } from '../ports.ts'
-import { SW } from '../status-words.ts'
+import { isNotExecuted, SW } from '../status-words.ts'
 import { encodeTlv } from '../tlv.ts'
 import {
   decodeApplicationData,
@@ -115,7 +115,7 @@ export class OpenPgpApplet extends CardApplication {
       await this.select(channel, options)
       bytes = await this.#readObject(channel, 0x6e, options)
     } catch (error) {
-      if (error instanceof StatusError) return false
+      if (error instanceof StatusError && !isNotExecuted(error.sw)) return false
       throw error
     }
     this.#data = decodeApplicationData(bytes)

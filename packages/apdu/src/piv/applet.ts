@@ -7,7 +7,7 @@ import { expectOk, type NamedCommand } from '../exchange.ts'
 import type { PinFormat } from '../pin-format.ts'
 import { PinReference } from '../pin-reference.ts'
 import type { CardChannel, CardConnection, TransmitOptions } from '../ports.ts'
-import { SW } from '../status-words.ts'
+import { isNotExecuted, SW } from '../status-words.ts'
 import { encodeTlv, firstTlv } from '../tlv.ts'
 import { isPivApplication } from './application.ts'
 import { PivObject, PivReference, type PivSlot, pivAid } from './constants.ts'
@@ -100,7 +100,7 @@ export class PivApplet extends CardApplication {
     try {
       template = await this.select(channel, options)
     } catch (error) {
-      if (error instanceof StatusError) return false
+      if (error instanceof StatusError && !isNotExecuted(error.sw)) return false
       throw error
     }
     const read = (tag: number): Promise<ResponseApdu | undefined> =>

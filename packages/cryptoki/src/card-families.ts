@@ -1,0 +1,36 @@
+/** What a card is if no driver here knows it: by the names of applications that it selects. Loaded with the first such card. */
+import { type CardConnection, exchange, fromHex, SW } from '@webtoki/apdu'
+
+/** Applications by their names (ISO/IEC 7816-4:2013, 12.2.3), the more special first. */
+const families: readonly (readonly [family: string, aid: string])[] = [
+  ['a PIV card', 'a000000308'],
+  ['an OpenPGP card', 'd27600012401'],
+  ['a passport or identity card with travel data', 'a0000002471001'],
+  ['a German identity card', 'e80704007f00070302'],
+  ['an Estonian or Latvian identity card', 'a000000077010800070000fe00000100'],
+  ['a GIDS card', 'a000000397425446590201'],
+  ['an IsoApplet card', 'f276a288bcfba69d34f31001'],
+  ['a security key (FIDO)', 'a0000006472f0001'],
+  ['a PKCS#15 card', 'a000000063504b43532d3135'],
+  ['a payment card', '315041592e5359532e4444463031'],
+  ['a payment card', '325041592e5359532e4444463031'],
+]
+/** No application has this name: a card that selects it selects anything. */
+const NOBODY = 'f0576562746f6b6900'
+
+/** Asks the card for its applications, and resolves to what it is called; undefined: nobody knows. Never rejects. */
+export async function familyOf(connection: CardConnection): Promise<string | undefined> {
+  try {
+    return await connection.transaction({}, async (channel) => {
+      const selects = async (aid: string): Promise<boolean> => {
+        const select = { name: 'SELECT', cla: 0x00, ins: 0xa4, p1: 0x04, p2: 0x00, responseBytes: 256 }
+        return (await exchange(channel, { ...select, data: fromHex(aid) })).sw === SW.OK
+      }
+      if (await selects(NOBODY)) return undefined
+      for (const [family, aid] of families) if (await selects(aid)) return family
+      return undefined
+    })
+  } catch {
+    return undefined
+  }
+}
