@@ -399,20 +399,21 @@ function showSignature(
   link.download = `${name}.p7s`
   link.replaceChildren('Download ', isolated(name), '.p7s')
   const [signer] = checked.signers
-  const isKnown = signer?.trust === 'trusted'
-  const isMade =
-    signer?.digestMatches === true &&
-    signer.signatureValid &&
-    signer.signingCertificateMatches === true &&
-    signer.use === 'fitting'
+  if (signer === undefined) return
+  const isKnown = signer.trust === 'trusted'
+  // Whom it is of stands on a line of its own: of real cards' issuers this demo knows none.
+  const [problem] = signer.problems.filter(({ reason }) => reason !== 'untrusted')
+  const outcome = problem?.indication === 'TOTAL-FAILED' ? 'not valid' : 'cannot be judged here'
   showFacts(byId('verification'), [
-    ['Signature', isMade ? 'valid' : 'not valid', isMade ? 'good' : 'bad'],
-    ['Signed by', signer?.subject ?? '', ''],
+    ['Signature', problem === undefined ? 'valid' : outcome, problem === undefined ? 'good' : 'bad'],
+    ['Reason', problem?.message ?? '', ''],
+    ['Signed by', signer.subject, ''],
     ['Issuer', isKnown ? 'checked, the demo’s CA' : 'not known to this demo', isKnown ? 'good' : ''],
     // The signer's own word: nobody else saw the moment.
-    ['Claimed time', signer?.signingTime?.toLocaleString() ?? '', ''],
-    ['Algorithm', signer?.algorithm ?? '', ''],
-    ['Format', signer?.level ?? '', ''],
+    ['Claimed time', signer.signingTime?.toLocaleString() ?? '', ''],
+    ['Algorithm', signer.algorithm, ''],
+    ['Format', signer.level, ''],
+    ['Not checked', signer.notChecked.join(', ').replaceAll('-', ' '), ''],
   ])
   byId('signed').hidden = false
 }

@@ -2,6 +2,9 @@
 import { encodeTlv } from '@webtoki/apdu'
 import { Tag } from './der.ts'
 
+// For packages that may import no cards.
+export { encodeTlv }
+
 /** An OBJECT IDENTIFIER, of the numbers that its dots separate. Each number is at most 2^31 - 1. */
 export function encodeOid(oid: string): Uint8Array {
   const [root = 0, second = 0, ...others] = oid.split('.').map(Number)

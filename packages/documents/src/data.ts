@@ -30,9 +30,9 @@ export type DocumentData = ByteSource | BlobLike | AsyncIterable<Uint8Array> | S
 
 /** Options of whatever reads a document. */
 export interface ReadOptions {
-  readonly signal?: SignSignal
+  readonly signal?: SignSignal | undefined
   /** Told after each piece. */
-  readonly onProgress?: (progress: ReadProgress) => void
+  readonly onProgress?: ((progress: ReadProgress) => void) | undefined
 }
 
 /** How far the reading is. */
@@ -45,11 +45,23 @@ export interface ReadProgress {
 /** Long enough that reading costs little; whoever hashes one takes it in steps. */
 const PIECE_BYTES = 0x20_0000
 
-/** The document as it is now. Throws DocumentError 'already-read'; a document that is there once is not claimed yet. */
+/** The document as it is now. Throws DocumentError 'wrong-argument' and 'already-read'; a document that is there once is not claimed yet. */
 export function documentAtCall(data: DocumentData): DocumentData {
   if (isByteSource(data)) return copyOf(data)
+  if (!isSource(data)) {
+    throw new DocumentError('wrong-argument', {
+      detail:
+        'A document is bytes, a File or Blob, a stream, or an async iterable of bytes; encode text as bytes.',
+    })
+  }
   if (freshnessOf(data) === 'used') throw new DocumentError('already-read')
   return data
+}
+
+/** From a page without types anything may come. */
+function isSource(data: unknown): data is object {
+  if (typeof data !== 'object' || data === null) return false
+  return ('slice' in data && 'size' in data) || 'getReader' in data || Symbol.asyncIterator in data
 }
 
 /** Whether it can be read one time only, as far as that can be seen. */

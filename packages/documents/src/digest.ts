@@ -92,7 +92,7 @@ async function digestPieces<N extends HashName>(
 export async function digestsOf<N extends HashName>(
   names: readonly N[],
   data: DocumentData,
-  options: ReadOptions & { readonly digest?: DigestElsewhere },
+  options: ReadOptions & { readonly digest?: DigestElsewhere | undefined },
 ): Promise<Readonly<Record<N, Uint8Array>>> {
   const { digest } = options
   const once = isThereOnce(data)

@@ -2,15 +2,25 @@
 export { documentAtCall } from './data.ts'
 export type { BlobLike, DocumentData, ReadOptions, ReadProgress, StreamLike } from './data.ts'
 export { type DigestElsewhere, digestDocument, type HashName } from './digest.ts'
-export { DocumentError, type DocumentErrorCode, type DocumentReason } from './errors.ts'
+export {
+  DocumentError,
+  type DocumentErrorCode,
+  type DocumentErrorOptions,
+  type DocumentReason,
+} from './errors.ts'
+export type { Outcome, SignatureProblem, SignatureProblemReason } from './outcome.ts'
+export type { SignatureData } from './signature-file.ts'
 export { signDetached, type SignDetachedOptions } from './sign-detached.ts'
 export { type CertificateUse as SigningUse, CertificateUseError } from '@webtoki/crypto'
+export type { Indication, SubIndication } from '@webtoki/trust/path'
+export { type AskTrust, notChecked, type Trust, type TrustAnswer } from './trust-answer.ts'
 export { trustedBy } from './trusted-by.ts'
 export {
   type FoundSigner,
-  notChecked,
-  type TrustAnswer,
+  type NotChecked,
+  type SignatureWarning,
   type Verification,
   verifyDetached,
   type VerifyDetachedOptions,
 } from './verify-detached.ts'
+export type { SignatureFindings } from './cms/verify-signer.ts'

@@ -1,129 +1,129 @@
 /** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
 import {
   certificateUse,
-  type CertificateUse,
-  type DerElement,
   holderOf,
-  type Name,
+  type CertificateUse,
   nameOfScheme,
-  objectIdentifier,
-  onlyElement,
   type ReadCertificate,
-  readName,
-  readTime,
-  sequenceOf,
-  type SignatureScheme,
-  Tag,
 } from '@webtoki/crypto'
-import { keyOf, type ByteSource, copyOf, equalBytes, isByteSource, viewOf } from '@webtoki/apdu/bytes'
+import { type ByteSource, copyOf, equalBytes, toHex } from '@webtoki/apdu/bytes'
 import { Pace } from '@webtoki/apdu/pace'
-import { type SignatureVerdict, SignatureVerifier } from '@webtoki/trust'
+import { SignatureVerifier } from '@webtoki/trust'
 import { PathMemory } from '@webtoki/trust/path'
-import { foundAlgorithm, foundHash } from './algorithms.ts'
-import { readSignedData, type SignedAttributes, type SignedDataParts, type SignerParts } from './cms.ts'
+import { certificateNamed, type Certificates, certificatesOf, isValidAt } from './certificates.ts'
+import type { SignedAttributes } from './cms/attributes.ts'
+import type { BerElement } from './cms/ber.ts'
+import { oids } from './cms/oids.ts'
+import { readSignedData, type SignedData } from './cms/signed-data.ts'
+import { readSignerInfo, type SignerInfo } from './cms/signer-info.ts'
+import {
+  algorithmsOf,
+  type SignatureFindings,
+  type SignedContent,
+  verifySigner,
+} from './cms/verify-signer.ts'
 import { documentAtCall, type DocumentData, type ReadOptions } from './data.ts'
-import { type DigestElsewhere, digestsOf, hash, type HashName } from './digest.ts'
+import { type DigestElsewhere, digestsOf, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
-import { oids } from './oids.ts'
-
-/** Said where nobody is asked whom to trust: it can be chosen, and not forgotten. */
-export const notChecked: unique symbol = Symbol('trust is not checked')
-
-/**
- * Whether a certificate is trusted. Yes is `true`, or a path in DER that begins with the certificate, as `verifyPath`
- * resolves to it. Whatever else comes is a no.
- */
-export type TrustAnswer = boolean | readonly Uint8Array[]
+import { kept } from './kept.ts'
+import { wholeName } from './names.ts'
+import { type Outcome, outcomeOf, problem, type SignatureProblem } from './outcome.ts'
+import { readSignatureFile, type SignatureData } from './signature-file.ts'
+import { type AskTrust, notChecked, type Trust, trustIn } from './trust-answer.ts'
 
 /** How a signature is verified. */
 export interface VerifyDetachedOptions extends ReadOptions {
   /** Digests elsewhere, in a worker say; asked once for each hash. Default: here, in pieces. */
-  readonly digest?: DigestElsewhere
+  readonly digest?: DigestElsewhere | undefined
   /**
    * Says whether the certificate is trusted: `trustedBy(anchors)`, or a function that gets the signer's certificate, the
-   * others of the file, `at`, and a memory for `verifyPath`, the same for all signers. It is asked once for each certificate
-   * that signed. Without an explicit yes, the certificate is not trusted; nor if it rejects.
+   * others that are known, `at`, and a memory for `verifyPath`, the same for all signers. It is asked once for each
+   * certificate that signed. Without an explicit yes, the certificate is not trusted; nor if it rejects.
    */
-  readonly trust:
-    | ((
-        certificate: Uint8Array,
-        others: readonly Uint8Array[],
-        at: Date,
-        memory: PathMemory,
-      ) => Promise<TrustAnswer>)
-    | typeof notChecked
+  readonly trust: AskTrust | typeof notChecked
+  /** Certificates that the file may lack, in DER: signers' and those between. They are trusted no more than the file's. */
+  readonly certificates?: readonly ByteSource[] | undefined
   /**
    * The moment that counts; default: now. The signing time in the file is the signer's word alone, and an expired
    * certificate would be believed by it: hand in a moment that somebody attests.
    */
-  readonly at?: Date
+  readonly at?: Date | undefined
 }
 
-/** What was found of one signature. */
-export interface FoundSigner {
-  /** In DER. */
-  readonly certificate: Uint8Array
-  /** The certificate's common name; empty where it has none. */
+/** What a file may have and what nobody has looked at here. */
+export type NotChecked =
+  | 'trust'
+  | 'revocation'
+  | 'signature-policy'
+  | 'content-time-stamp'
+  | 'signature-time-stamp'
+  | 'archive-time-stamp'
+  | 'counter-signature'
+
+/** What a person should know of a signature that nevertheless passes. */
+export type SignatureWarning =
+  /** The signer claims a time at which the certificate was not valid. */
+  | 'signing-time-outside-validity'
+  /** The signed attribute names the certificate by SHA-1 alone. */
+  | 'certificate-named-by-sha-1'
+
+/** What was found of one signature. `indication` is the outcome; the rest says what it is made of. */
+export interface FoundSigner extends Outcome, Omit<SignatureFindings, 'problems'>, Trust {
+  /** In DER; undefined if it was not found. */
+  readonly certificate: Uint8Array | undefined
+  /** What the certificate has as a name of its holder (`holderOf`); empty without a certificate. */
   readonly subject: string
+  /** The issuer's whole name; also of a certificate that is missing. */
+  readonly issuer: string
+  /** In hex. */
+  readonly serialNumber: string
+  /** Undefined without a certificate. */
+  readonly notBefore: Date | undefined
+  readonly notAfter: Date | undefined
   /** As the signer claims; nobody else has attested it. */
   readonly signingTime: Date | undefined
+  /** For people; empty if it is not known here. */
   readonly algorithm: string
-  /** The document is the one that was signed. False too where no signed attribute says which one that was. */
-  readonly digestMatches: boolean
-  /** The signature was made with the certificate's key. */
-  readonly signatureValid: boolean
-  /** Tells a signature that was not made with the key from one that cannot be verified here. */
-  readonly signature: SignatureVerdict
-  /** The signed attribute names this certificate; undefined where the attribute is absent. */
-  readonly signingCertificateMatches: boolean | undefined
   /** CAdES-B-B names its certificate and its time under the signature; CMS without these can be had otherwise. */
   readonly level: 'CAdES-B-B' | 'CMS'
-  /** Whether the certificate may sign documents. */
-  readonly use: CertificateUse
-  readonly trust: 'trusted' | 'untrusted' | 'not-checked'
-  /** Why it is not trusted. */
-  readonly trustError?: unknown
+  /** Whether the certificate may sign documents; undefined without a certificate. */
+  readonly use: CertificateUse | undefined
+  readonly warnings: readonly SignatureWarning[]
+  readonly notChecked: readonly NotChecked[]
 }
 
 /** What was found. */
 export interface Verification {
-  /**
-   * Every signature fits the document and its certificate, which may sign documents and is trusted; under `notChecked`,
-   * whoever it is of.
-   */
+  /** Every signature is TOTAL-PASSED; under `notChecked`, whoever it is of. */
   readonly valid: boolean
   readonly signers: readonly FoundSigner[]
 }
 
-/** The signed attributes that are looked at. */
-const once: ReadonlySet<string> = new Set([
-  oids.contentType,
-  oids.messageDigest,
-  oids.signingTime,
-  oids.signingCertificateV2,
-])
-
-/** Rejects with DocumentError where the file cannot be read as a signature; a signature that is wrong is a result. */
+/**
+ * Rejects with DocumentError if the file or the document cannot be read, or an argument is none. Whatever is wrong with a
+ * signature is a result, and says nothing of the other signatures of the file.
+ */
 export async function verifyDetached(
-  signature: ByteSource,
+  signature: SignatureData,
   data: DocumentData,
   options: VerifyDetachedOptions,
 ): Promise<Verification> {
   // Whatever the caller does with them meanwhile.
   const own = documentAtCall(data)
   const at = new Date(options.at ?? Date.now())
+  const added = (options.certificates ?? []).map(copyOf)
+  const file = await readSignatureFile(signature)
   const pace = new Pace()
-  const parts = guarded(() => readSignedData(signature))
-  if (parts.signers.length === 0) throw new DocumentError('no-signer')
+  const signedData = orMalformed(() => readSignedData(file))
+  if (signedData.signerInfos.length === 0) throw new DocumentError('no-signer')
   const memory = new PathMemory()
-  const certificates = await certificatesOf(parts, memory, pace)
+  const certificates = await certificatesOf([...signedData.certificates, ...added], memory, pace)
   const readings: Reading[] = []
-  for (const info of parts.signers) {
+  for (const info of signedData.signerInfos) {
     if (pace.isDue) await pace.turn()
-    readings.push(guarded(() => readSigner(info, certificates)))
+    readings.push(readingOf(info, certificates))
   }
-  const names = [...new Set(readings.map(({ digestHash }) => digestHash))]
-  const digests = await digestsOf(names, own, options)
+  const content = await contentOf(readings, signedData, own, options)
   const judge: Judge = {
     memory,
     verifier: new SignatureVerifier(),
@@ -131,246 +131,201 @@ export async function verifyDetached(
     certificates,
     trust: options.trust,
     at,
+    content,
   }
   const signers: FoundSigner[] = []
   for (const reading of readings) {
     if (pace.isDue) await pace.turn()
-    signers.push(await check(reading, digests[reading.digestHash], judge))
+    signers.push(await judged(reading, judge))
   }
-  const valid = signers.every(
-    (each) =>
-      each.digestMatches &&
-      each.signatureValid &&
-      each.signingCertificateMatches !== false &&
-      each.use === 'fitting' &&
-      each.trust !== 'untrusted',
-  )
-  return { valid, signers }
+  return { valid: signers.every(({ indication }) => indication === 'TOTAL-PASSED'), signers }
 }
 
-/** The certificates of a file, each once. */
-interface Certificates {
-  readonly all: readonly ReadCertificate[]
-  readonly byIssuerAndSerial: ReadonlyMap<string, ReadCertificate>
-  readonly bySubjectKey: ReadonlyMap<string, ReadCertificate>
-  /** One or more could not be read. They lead nowhere, unless one of them is a signer's. */
-  readonly areDamaged: boolean
-}
-
-async function certificatesOf(
-  { certificates }: SignedDataParts,
-  memory: PathMemory,
-  pace: Pace,
-): Promise<Certificates> {
-  const all = new Set<ReadCertificate>()
-  const byIssuerAndSerial = new Map<string, ReadCertificate>()
-  const bySubjectKey = new Map<string, ReadCertificate>()
-  let areDamaged = false
-  for (const der of certificates) {
-    if (pace.isDue) await pace.turn()
-    try {
-      const read = memory.read(der)
-      if (all.has(read)) continue
-      all.add(read)
-      const name = issuerAndSerial(read.issuer, read.serialNumber)
-      // Of two that are named alike, the first, as ever.
-      if (!byIssuerAndSerial.has(name)) byIssuerAndSerial.set(name, read)
-      const identifier = read.extensions.get(SUBJECT_KEY_IDENTIFIER)?.value
-      // An OCTET STRING of less than 128 bytes: what stands after its two bytes of header.
-      const id = identifier === undefined ? undefined : keyOf(identifier.subarray(2))
-      if (id !== undefined && !bySubjectKey.has(id)) bySubjectKey.set(id, read)
-    } catch {
-      areDamaged = true
-    }
-  }
-  return { all: [...all], byIssuerAndSerial, bySubjectKey, areDamaged }
-}
-
-const SUBJECT_KEY_IDENTIFIER = '2.5.29.14'
-
-function issuerAndSerial(issuer: Name, serialNumber: Uint8Array): string {
-  return `${keyOf(serialNumber)} ${issuer.key}`
-}
-
-interface Reading {
-  readonly read: ReadCertificate
-  readonly algorithm: SignatureScheme
-  readonly digestHash: HashName
-  readonly signature: Uint8Array
-  /** The signed attributes as SET OF; undefined where the document itself is signed. */
-  readonly attributes: Uint8Array | undefined
-  readonly messageDigest: Uint8Array | undefined
-  readonly contentType: string | undefined
-  readonly signingTime: Date | undefined
-  readonly namedCertificate: NamedCertificate | undefined
-}
-
-/** What the signed attribute says of the certificate. */
-interface NamedCertificate {
-  readonly name: HashName
-  readonly digest: Uint8Array
-  /** IssuerSerial in DER; undefined if the attribute leaves issuer and serial number to the hash. */
-  readonly issuerSerial: Uint8Array | undefined
-}
-
-function readSigner(signer: SignerParts, certificates: Certificates): Reading {
-  const read = certificateNamed(signer, certificates)
-  if (read === undefined)
-    throw new DocumentError(certificates.areDamaged ? 'malformed' : 'certificate-missing')
-  const values = onlyValues(signer.signedAttributes?.all ?? [])
-  const value = <T>(type: string, reader: (der: Uint8Array) => T): T | undefined => {
-    const der = values.get(type)
-    return der && reader(der)
-  }
-  return {
-    read,
-    algorithm: foundAlgorithm(signer.signatureAlgorithm, signer.digestAlgorithm),
-    digestHash: foundHash(signer.digestAlgorithm),
-    signature: signer.signature,
-    attributes: signer.signedAttributes?.signed,
-    messageDigest: value(oids.messageDigest, (der) => onlyElement(der, Tag.octetString).value),
-    contentType: value(oids.contentType, (der) => objectIdentifier(onlyElement(der))),
-    // Strict, though it is only reported: a file that names no time is not shown with some other one.
-    signingTime: value(oids.signingTime, readTime),
-    namedCertificate: value(oids.signingCertificateV2, readNamedCertificate),
-  }
-}
-
-/**
- * Of an attribute that stands there twice, or with two values, each verifier would take another: one signature over two
- * documents. RFC 5652, 11.1 to 11.3, and RFC 5035, 3, allow one attribute of one value.
- */
-function onlyValues(attributes: SignedAttributes['all']): ReadonlyMap<string, Uint8Array> {
-  const found = new Map<string, Uint8Array>()
-  for (const { type, values } of attributes) {
-    if (!once.has(type)) continue
-    const [value, ...more] = values
-    if (found.has(type) || value === undefined || more.length > 0) throw new DocumentError('malformed')
-    found.set(type, value)
-  }
-  return found
-}
-
-function certificateNamed(
-  { certificate }: SignerParts,
-  { byIssuerAndSerial, bySubjectKey }: Certificates,
-): ReadCertificate | undefined {
-  if ('subjectKeyIdentifier' in certificate) return bySubjectKey.get(keyOf(certificate.subjectKeyIdentifier))
-  return byIssuerAndSerial.get(issuerAndSerial(readName(certificate.issuer), certificate.serialNumber))
-}
-
-/** The first ESSCertIDv2: a hash, if it is not SHA-256, then the digest, then issuer and serial number (RFC 5035, 4). */
-function readNamedCertificate(attribute: Uint8Array): NamedCertificate {
-  const [certificates] = sequenceOf(attribute)
-  const [first] = certificates === undefined ? [] : sequenceOf(certificates.der)
-  const values: DerElement[] = first === undefined ? [] : [...sequenceOf(first.der)]
-  const algorithm = values[0]?.tag === Tag.sequence ? values.shift() : undefined
-  const [digest, issuerSerial] = values
-  if (digest?.tag !== Tag.octetString) throw new DocumentError('malformed')
-  return {
-    name: algorithm === undefined ? 'SHA-256' : foundHash(algorithm.der),
-    digest: digest.value,
-    issuerSerial: issuerSerial?.der,
-  }
-}
-
-/** All that the attribute says has to be true of the certificate: of two answers, verifiers would take either. */
-function isThatNamed(
-  { name, digest, issuerSerial }: NamedCertificate,
-  { der, issuer, serialNumber }: ReadCertificate,
-): boolean {
-  if (!equalBytes(hash(name, der), digest)) return false
-  if (issuerSerial === undefined) return true
+function orMalformed<T>(read: () => T): T {
   try {
-    const [names, serial] = sequenceOf(issuerSerial)
-    const [directoryName, ...more] = names === undefined ? [] : sequenceOf(names.der)
-    return (
-      serial !== undefined &&
-      directoryName?.tag === 0xa4 &&
-      more.length === 0 &&
-      readName(directoryName.value).key === issuer.key &&
-      equalBytes(serial.value, serialNumber)
-    )
-  } catch {
-    return false
+    return read()
+  } catch (cause) {
+    if (cause instanceof DocumentError) throw cause
+    throw new DocumentError('malformed', { cause })
   }
 }
 
-/** What all signers of a file are checked with. */
+/** A signature as it stands in the file; `error` if it cannot be read. */
+type Reading =
+  | {
+      readonly info: SignerInfo
+      readonly hash: HashName | undefined
+      readonly algorithm: string
+      readonly certificate: ReadCertificate | undefined
+    }
+  | { readonly error: unknown }
+
+function readingOf(element: BerElement, certificates: Certificates): Reading {
+  try {
+    const info = readSignerInfo(element)
+    const { hash, scheme } = algorithmsOf(info)
+    return {
+      info,
+      hash: hash === 'weak' ? undefined : hash,
+      algorithm: typeof scheme === 'object' ? nameOfScheme(scheme) : '',
+      certificate: certificateNamed(info.identifier, certificates),
+    }
+  } catch (error) {
+    return { error }
+  }
+}
+
+/** What the signatures are over, and whether the file contains another document. */
+interface Content extends SignedContent {
+  readonly isAnother: boolean
+}
+
+async function contentOf(
+  readings: readonly Reading[],
+  { contentType, content }: SignedData,
+  own: DocumentData,
+  options: VerifyDetachedOptions,
+): Promise<Content> {
+  const signers = readings.filter((each) => 'info' in each)
+  const hashes = [...new Set(signers.flatMap(({ hash }) => hash ?? []))]
+  const isWholeSigned = signers.some(({ info }) => info.attributes === undefined)
+  const document = isWholeSigned ? kept(own, options) : undefined
+  const digests =
+    document === undefined
+      ? await digestsOf(hashes, own, options)
+      : await digestsOf(hashes, document.data, { signal: options.signal })
+  const embedded = content && (await digestsOf(hashes, content, {}))
+  return {
+    type: contentType,
+    digests,
+    bytes: document?.bytes(),
+    isAnother: embedded !== undefined && hashes.some((hash) => !equalBytes(embedded[hash], digests[hash])),
+  }
+}
+
+/** What all signers of a file are judged with. */
 interface Judge {
   readonly memory: PathMemory
   readonly verifier: SignatureVerifier
   /** Of each certificate that signed. */
-  readonly trusts: Map<ReadCertificate, ReturnType<typeof trustOf>>
+  readonly trusts: Map<ReadCertificate, Promise<Trust>>
   readonly certificates: Certificates
   readonly trust: VerifyDetachedOptions['trust']
   readonly at: Date
+  readonly content: Content
 }
 
-async function check(reading: Reading, digest: Uint8Array, judge: Judge): Promise<FoundSigner> {
-  const { read, algorithm, attributes, namedCertificate, signingTime, signature } = reading
-  const { verifier, trusts, certificates } = judge
-  const digestMatches =
-    reading.contentType === oids.data &&
-    reading.messageDigest !== undefined &&
-    equalBytes(reading.messageDigest, digest)
-  // Without attributes the document itself is signed, and its bytes are not kept: such a file is not taken.
-  const verdict =
-    attributes === undefined
-      ? 'unsupported'
-      : await verifier.verify(read.publicKeyInfo, algorithm, signature, attributes)
-  const others = (): Uint8Array[] =>
-    certificates.all.filter((each) => each !== read).map(({ der }) => copyOf(der))
-  const trust = trusts.get(read) ?? trustOf(read.der, others, judge)
-  trusts.set(read, trust)
+const nobody = {
+  certificate: undefined,
+  subject: '',
+  issuer: '',
+  serialNumber: '',
+  notBefore: undefined,
+  notAfter: undefined,
+  use: undefined,
+  trust: 'untrusted',
+  path: [],
+  digestMatches: undefined,
+  signatureValid: undefined,
+  signingCertificateMatches: undefined,
+} as const satisfies Partial<FoundSigner>
+
+async function judged(reading: Reading, judge: Judge): Promise<FoundSigner> {
+  if ('error' in reading) {
+    const outcome = outcomeOf([problem('malformed', reading.error)])
+    return {
+      ...nobody,
+      ...outcome,
+      signingTime: undefined,
+      algorithm: '',
+      level: 'CMS',
+      warnings: [],
+      notChecked: [],
+    }
+  }
+  const { info, algorithm, certificate } = reading
+  const { attributes } = info
+  const references = attributes?.certificates ?? []
+  const common = {
+    signingTime: attributes?.signingTime,
+    algorithm,
+    level: references.length > 0 && attributes?.signingTime !== undefined ? 'CAdES-B-B' : 'CMS',
+    notChecked: notCheckedOf(info, judge),
+  } as const
+  const problems: SignatureProblem[] = judge.content.isAnother ? [problem('other-embedded-document')] : []
+  if (certificate === undefined) {
+    const { identifier } = info
+    const named =
+      'issuer' in identifier
+        ? { issuer: wholeName(identifier.issuer), serialNumber: toHex(identifier.serialNumber) }
+        : {}
+    const outcome = outcomeOf([...problems, problem('certificate-missing')])
+    return { ...nobody, ...common, ...named, ...outcome, warnings: [] }
+  }
+  const { problems: found, ...findings } = await verifySigner(
+    info,
+    certificate,
+    judge.content,
+    judge.verifier,
+  )
+  const trust = await trustOf(certificate, judge)
+  const use = certificateUse(certificate.der, 'signing')
+  problems.push(...found)
+  if (use !== 'fitting') problems.push(problem('wrong-use'))
+  if (trust.trust === 'untrusted') problems.push(problem('untrusted', trust.trustError))
   return {
-    certificate: copyOf(read.der),
-    subject: holderOf(read),
-    signingTime,
-    algorithm: nameOfScheme(algorithm),
-    digestMatches,
-    signatureValid: verdict === 'valid',
-    signature: verdict,
-    signingCertificateMatches:
-      namedCertificate === undefined ? undefined : isThatNamed(namedCertificate, read),
-    level: namedCertificate !== undefined && signingTime !== undefined ? 'CAdES-B-B' : 'CMS',
-    use: certificateUse(read.der, 'signing'),
-    ...(await trust),
+    certificate: copyOf(certificate.der),
+    subject: holderOf(certificate),
+    issuer: wholeName(certificate.issuer),
+    serialNumber: toHex(certificate.serialNumber),
+    notBefore: certificate.notBefore,
+    notAfter: certificate.notAfter,
+    ...common,
+    ...findings,
+    use,
+    ...trust,
+    ...outcomeOf(problems),
+    warnings: warningsOf(attributes, certificate),
   }
 }
 
-async function trustOf(
-  der: Uint8Array,
-  others: () => readonly Uint8Array[],
-  { trust, at, memory }: Judge,
-): Promise<Pick<FoundSigner, 'trust' | 'trustError'>> {
-  if (trust === notChecked) return { trust: 'not-checked' }
-  try {
-    const answer: unknown = await trust(copyOf(der), others(), at, memory)
-    if (isYes(answer, der)) return { trust: 'trusted' }
-    if (answer === false) throw new DocumentError('untrusted')
-    const came = Array.isArray(answer) ? 'another path' : typeof answer
-    throw new DocumentError('untrusted', {
-      cause: new TypeError(
-        `Yes is true, or a path that begins with the certificate; \`trust\` gave ${came}.`,
-      ),
-    })
-  } catch (trustError) {
-    return { trust: 'untrusted', trustError }
-  }
+function warningsOf(
+  attributes: SignedAttributes | undefined,
+  certificate: ReadCertificate,
+): SignatureWarning[] {
+  const warnings: SignatureWarning[] = []
+  const { signingTime, certificates = [] } = attributes ?? {}
+  if (signingTime !== undefined && !isValidAt(certificate, signingTime))
+    warnings.push('signing-time-outside-validity')
+  if (certificates.length > 0 && certificates.every(({ hash }) => hash === 'SHA-1'))
+    warnings.push('certificate-named-by-sha-1')
+  return warnings
 }
 
-function isYes(answer: unknown, der: Uint8Array): boolean {
-  const first: unknown = Array.isArray(answer) ? answer[0] : undefined
-  return answer === true || (isByteSource(first) && equalBytes(viewOf(first), der))
+const attributesNotChecked: readonly (readonly [type: string, what: NotChecked])[] = [
+  [oids.signaturePolicy, 'signature-policy'],
+  [oids.contentTimeStamp, 'content-time-stamp'],
+  [oids.signatureTimeStamp, 'signature-time-stamp'],
+  [oids.validationDataTimeStamp, 'archive-time-stamp'],
+  [oids.referencesTimeStamp, 'archive-time-stamp'],
+  [oids.archiveTimeStamp, 'archive-time-stamp'],
+  [oids.archiveTimeStampV2, 'archive-time-stamp'],
+  [oids.archiveTimeStampV3, 'archive-time-stamp'],
+  [oids.counterSignature, 'counter-signature'],
+]
+
+function notCheckedOf({ attributes, unsignedTypes }: SignerInfo, { trust }: Judge): readonly NotChecked[] {
+  const has = (type: string): boolean => unsignedTypes.has(type) || attributes?.types.has(type) === true
+  const found = attributesNotChecked.flatMap(([type, what]) => (has(type) ? [what] : []))
+  return [...(trust === notChecked ? (['trust'] as const) : []), 'revocation', ...new Set(found)]
 }
 
-/** pkijs and asn1js throw many things at what is not what they expect. */
-function guarded<T>(work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    if (error instanceof DocumentError) throw error
-    throw new DocumentError('malformed', { cause: error })
-  }
+function trustOf(certificate: ReadCertificate, judge: Judge): Promise<Trust> {
+  const { trusts, certificates } = judge
+  const others = (): Uint8Array[] =>
+    certificates.all.filter((each) => each !== certificate).map(({ der }) => copyOf(der))
+  const trust =
+    trusts.get(certificate) ?? trustIn(certificate.der, others, judge.trust, judge.at, judge.memory)
+  trusts.set(certificate, trust)
+  return trust
 }

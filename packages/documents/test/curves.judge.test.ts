@@ -24,7 +24,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 /** A self-signed certificate's detached signature over the letter, which OpenSSL accepts. */
 function signed(...key: readonly string[]): { certificate: Uint8Array; signature: Uint8Array } {
   const isMade = ['-new', '-x509', '-nodes', '-subj', '/CN=Brain', '-days', '3650']
-  const usage = ['-addext', 'keyUsage=critical,keyCertSign,digitalSignature']
+  const usage = ['-addext', 'keyUsage=critical,digitalSignature']
   openssl('req', ...isMade, ...usage, '-newkey', ...key, '-keyout', file('key'), '-out', file('pem'))
   const of = ['-signer', file('pem'), '-inkey', file('key'), '-md', 'sha256']
   openssl('cms', '-sign', '-binary', '-in', file('letter'), '-outform', 'DER', '-out', file('p7s'), ...of)
@@ -43,11 +43,11 @@ describe.skipIf(missing !== undefined)('a document signed on a curve that WebCry
       const { certificate, signature } = signed('ec', '-pkeyopt', `ec_paramgen_curve:${curve}`)
       const trust = trustedBy([certificate])
       const [signer] = (await verifyDetached(signature, letter, { trust })).signers
-      expect(signer).toMatchObject({ signature: 'valid', trust: 'trusted' })
+      expect(signer).toMatchObject({ signatureValid: true, trust: 'trusted' })
       const changed = signature.slice()
       changed[changed.length - 1] = (changed.at(-1) ?? 0) ^ 1
       const [other] = (await verifyDetached(changed, letter, { trust: notChecked })).signers
-      expect(other).toMatchObject({ signature: 'invalid', digestMatches: true })
+      expect(other).toMatchObject({ signatureValid: false, digestMatches: true })
     },
   )
 
@@ -57,7 +57,7 @@ describe.skipIf(missing !== undefined)('a document signed on a curve that WebCry
       const { signature } = signed('ec', '-pkeyopt', `ec_paramgen_curve:${curve}`)
       const { valid, signers } = await verifyDetached(signature, letter, { trust: notChecked })
       expect(valid).toBe(false)
-      expect(signers[0]).toMatchObject({ signature: 'unsupported', digestMatches: true })
+      expect(signers[0]).toMatchObject({ signatureValid: undefined, digestMatches: true })
     },
   )
 })

@@ -13,7 +13,7 @@ const sha = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256
 const alreadyRead = expect.objectContaining({ name: 'DocumentError', reason: 'already-read' })
 
 async function countingSigner() {
-  const issued = await issue({ name: 'Ada', isCa: true, keyUsage: 0xc6 })
+  const issued = await issue({ name: 'Ada' })
   const signer = softwareSigner(issued, 'ES256')
   return { issued, signer, sign: vi.spyOn(signer, 'sign') }
 }

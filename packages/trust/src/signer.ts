@@ -12,7 +12,7 @@ export interface SignSignal {
 
 /** Options of one signature. */
 export interface SignOptions {
-  readonly signal?: SignSignal
+  readonly signal?: SignSignal | undefined
 }
 
 /** Whoever can sign with the private key of a certificate. */

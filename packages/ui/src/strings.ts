@@ -292,7 +292,9 @@ export const english: Strings = {
     'documents/not-signed-data': 'This file is no signature.',
     'documents/no-signer': 'There is no signature in this file.',
     'documents/certificate-missing': 'The certificate of whoever signed is not in the signature file.',
-    'documents/unsupported-algorithm': 'The signature was made in a way that is not known here.',
+    'documents/outside-validity':
+      'The certificate is not valid at the time of signing. Check the clock of this computer, or use another certificate.',
+    'documents/wrong-argument': 'That is neither a file nor a signature that this page can read.',
     'documents/too-complex': 'The signature file is larger than what is checked here.',
     'documents/untrusted': 'Whoever signed is not among those that are trusted here.',
     'trust/malformed': 'A certificate cannot be read.',

@@ -108,7 +108,8 @@ describe('an error is explained', () => {
     'not-signed-data',
     'no-signer',
     'certificate-missing',
-    'unsupported-algorithm',
+    'outside-validity',
+    'wrong-argument',
   ]
   it.each(reasons)('a document’s trouble (%s) in a sentence that a site can replace', (reason) => {
     expect(explain(new DocumentError(reason))).toBe(english.errors[`documents/${reason}`])

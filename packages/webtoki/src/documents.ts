@@ -1,4 +1,5 @@
-/** Documents signed with a card: detached CMS with CAdES attributes. Loads pkijs; the login path does not. */
+/** Documents signed with a card: detached CMS with CAdES attributes. Loads what that needs; the login path does not. */
+import { copyOf } from '@webtoki/apdu/bytes'
 import { documentAtCall, signDetached, type SignDetachedOptions } from '@webtoki/documents'
 import type { UseOptions, Webtoki } from './webtoki.ts'
 
@@ -7,9 +8,12 @@ export * from '@webtoki/documents'
 /** How a document is signed. */
 export interface SignDocumentOptions
   extends UseOptions,
-    Pick<SignDetachedOptions, 'onProgress' | 'digest' | 'signingTime'> {}
+    Pick<SignDetachedOptions, 'onProgress' | 'digest' | 'signingTime' | 'chain'> {}
 
-/** Signs a file with a card and resolves to the `.p7s`: detached CMS in DER. */
+/**
+ * Signs a file with a card and resolves to the `.p7s`: detached CMS in DER. Cards keep their own certificate alone: hand in
+ * those between it and the root as `chain`. A signing time outside the certificate's validity is refused before the PIN.
+ */
 export async function signDocument(
   webtoki: Webtoki,
   file: Parameters<typeof signDetached>[1],
@@ -17,15 +21,11 @@ export async function signDocument(
 ): Promise<Uint8Array> {
   const { signal, onProgress, digest } = options
   const signingTime = options.signingTime && new Date(options.signingTime)
+  const chain = options.chain?.map(copyOf)
   // Before the card is asked for anything: a stream that was read is refused, an array counts as it is now.
   const data = documentAtCall(file)
   const what = options.for ?? (typeof File === 'undefined' || !(file instanceof File) ? undefined : file.name)
   return webtoki.sign({ ...options, for: what }, (signer) =>
-    signDetached(signer, data, {
-      ...(signal === undefined ? {} : { signal }),
-      ...(onProgress === undefined ? {} : { onProgress }),
-      ...(digest === undefined ? {} : { digest }),
-      ...(signingTime === undefined ? {} : { signingTime }),
-    }),
+    signDetached(signer, data, { signal, onProgress, digest, signingTime, chain }),
   )
 }

@@ -218,3 +218,29 @@ describe('what a card’s certificates are offered for', () => {
     expect(Math.min(signed, letIn, refused)).toBeGreaterThan(5)
   }, 60_000)
 })
+
+describe('a document signed under an intermediate CA', () => {
+  it('carries the chain that the page hands in, and leads to the root', async () => {
+    const between = await issue({ name: 'Issuing CA', issuer: ca, isCa: true })
+    const der = await certificateFor('9C', { issuer: between })
+    const signed = async (chain: readonly Uint8Array[]) => {
+      const { webtoki } = desk({ certificates: { '9C': der }, absentKeys: ['9A', '9D', '9E'] })
+      const signature = await signDocument(webtoki, letter, { chain })
+      return (await verifyDetached(signature, letter, { trust: trustedBy([ca.der]) })).signers[0]
+    }
+    expect(await signed([])).toMatchObject({ signatureValid: true, trust: 'untrusted' })
+    expect(await signed([between.der])).toMatchObject({
+      indication: 'TOTAL-PASSED',
+      path: [der, between.der, ca.der],
+    })
+  })
+
+  it('at a time outside the validity of the certificate is refused before the PIN', async () => {
+    const der = await certificateFor('9C', { issuer: ca })
+    const { webtoki, requests, used } = desk({ certificates: { '9C': der }, absentKeys: ['9A', '9D', '9E'] })
+    const signingTime = new Date('2001-01-01T00:00:00Z')
+    const refused = signDocument(webtoki, letter, { signingTime })
+    await expect(refused).rejects.toMatchObject({ code: 'documents/outside-validity' })
+    expect([requests, used()]).toEqual([[], 0])
+  })
+})

@@ -1,0 +1,147 @@
+/** What people hand in: a signature as PEM, as base64, as a file; certificates from elsewhere; values of a wrong kind. */
+import { signDetached, notChecked, trustedBy, verifyDetached } from '@webtoki/documents'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
+import { type Issued, issue, softwareSigner } from '../../trust/test/pki.ts'
+import { Workshop } from './openssl.ts'
+
+const missing = whatIsMissing(['openssl'])
+if (missing !== undefined) console.warn(`Inputs are not judged: ${missing}.`)
+
+const workshop = new Workshop()
+afterAll(() => workshop.remove())
+
+const letter = new TextEncoder().encode('Dear reader,\n')
+type Signature = Parameters<typeof verifyDetached>[0]
+const verify = (file: Signature, document: unknown = letter) =>
+  verifyDetached(file, document as Uint8Array, { trust: notChecked })
+
+describe.skipIf(missing !== undefined)('a signature by OpenSSL', () => {
+  let file: Uint8Array
+  let pem: Uint8Array
+  let base64: string
+  beforeAll(() => {
+    workshop.person('Ada')
+    file = workshop.sign('Ada', letter, '-md', 'sha256')
+    pem = workshop.sign('Ada', letter, '-md', 'sha256', '-outform', 'PEM')
+    base64 = Buffer.from(file).toString('base64')
+  })
+
+  const forms: readonly (readonly [what: string, make: () => Signature])[] = [
+    ['PEM', () => pem],
+    ['PEM as a string', () => new TextDecoder().decode(pem)],
+    ['PEM between other lines', () => `Signed by Ada:\n${new TextDecoder().decode(pem)}\nBye.\n`],
+    ['PEM of PKCS7', () => new TextDecoder().decode(pem).replaceAll('CMS', 'PKCS7')],
+    ['PEM with line ends of Windows', () => new TextDecoder().decode(pem).replaceAll('\n', '\r\n')],
+    ['base64', () => new TextEncoder().encode(base64)],
+    ['base64 in lines, as a string', () => base64.replaceAll(/.{76}/g, '$&\r\n')],
+    ['base64 behind a byte order mark', () => new TextEncoder().encode(`\ufeff${base64}`)],
+    ['an ArrayBuffer', () => file.slice().buffer],
+    ['a DataView', () => new DataView(file.slice().buffer)],
+    ['a Blob of DER', () => new Blob([file.slice()])],
+    ['a File of PEM', () => new File([pem.slice()], 'letter.p7s')],
+  ]
+
+  it.each(forms)('is read as %s', async (_what, make) => {
+    expect(await verify(make())).toMatchObject({ valid: true })
+  })
+
+  it.each([
+    ['an ArrayBuffer', () => letter.slice().buffer],
+    ['a DataView', () => new DataView(letter.slice().buffer)],
+    ['a File', () => new File([letter.slice()], 'letter.txt')],
+  ])('is verified over a document that is %s', async (_what, make) => {
+    expect(await verify(file, make())).toMatchObject({ valid: true })
+  })
+
+  it.each(['letter', 7, null, undefined, {}, [1, 2], { length: 3 }])(
+    'is refused with a typed error over the document %j',
+    async (document) => {
+      await expect(verify(file, document === undefined ? Symbol('none') : document)).rejects.toMatchObject({
+        code: 'documents/wrong-argument',
+        message: expect.stringContaining('document') as string,
+      })
+      const signer = softwareSigner(await issue({ name: 'Bob' }), 'ES256')
+      await expect(signDetached(signer, document as unknown as Uint8Array)).rejects.toMatchObject({
+        code: 'documents/wrong-argument',
+      })
+    },
+  )
+
+  it.each([7, null, {}, [1, 2]])('is named if %j is handed in as the signature', async (wrong) => {
+    await expect(verify(wrong as unknown as Uint8Array)).rejects.toMatchObject({
+      code: 'documents/wrong-argument',
+      message: expect.stringContaining('`signature`') as string,
+    })
+  })
+
+  it.each(['', 'Dear reader', 'MIIB', '-----BEGIN CMS-----\nM\n-----END CMS-----'])(
+    'is not read from the text %j',
+    async (text) => {
+      await expect(verify(text)).rejects.toMatchObject({ code: 'documents/malformed' })
+    },
+  )
+
+  it('is refused by its size before a Blob of more than 16 MiB is read', async () => {
+    const long = { size: 2 ** 40, slice: () => expect.fail('It is not read.') }
+    await expect(verify(long)).rejects.toMatchObject({ code: 'documents/too-complex', limit: '16 MiB' })
+  })
+})
+
+describe.skipIf(missing !== undefined)('certificates from outside the file', () => {
+  it('let a signature without certificates be verified', async () => {
+    const certificate = workshop.person('Outside')
+    const file = workshop.sign('Outside', letter, '-md', 'sha256', '-nocerts')
+    const found = await verifyDetached(file, letter, { trust: notChecked, certificates: [certificate] })
+    expect(found).toMatchObject({ valid: true, signers: [{ subject: 'Outside' }] })
+  })
+
+  it('lead from the signer to the root, and are trusted no more than those of the file', async () => {
+    const root = await issue({ name: 'Root', isCa: true })
+    const ca = await issue({ name: 'Issuing CA', issuer: root, isCa: true })
+    const file = await signDetached(softwareSigner(await issue({ name: 'Ada', issuer: ca }), 'ES256'), letter)
+    const trust = trustedBy([root.der])
+    expect(await verifyDetached(file, letter, { trust })).toMatchObject({ valid: false })
+    const certificates = [ca.der]
+    expect(await verifyDetached(file, letter, { trust, certificates })).toMatchObject({ valid: true })
+    const stranger = await issue({ name: 'Stranger', isCa: true })
+    const untrusted = await verifyDetached(file, letter, { trust: trustedBy([stranger.der]), certificates })
+    expect(untrusted).toMatchObject({ valid: false })
+  })
+})
+
+describe('a chain that is handed in', () => {
+  let root: Issued
+  let ca: Issued
+  let person: Issued
+  beforeAll(async () => {
+    root = await issue({ name: 'Root', isCa: true })
+    ca = await issue({ name: 'Issuing CA', issuer: root, isCa: true })
+    person = await issue({ name: 'Ada', issuer: ca })
+  })
+
+  it('stands in the file once, whether the signer or the caller has it', async () => {
+    const trust = trustedBy([root.der])
+    const [without, own] = [softwareSigner(person, 'ES256'), softwareSigner(person, 'ES256', [ca.der])]
+    const lengths: number[] = []
+    for (const [signer, chain] of [
+      [without, [ca.der]],
+      [own, []],
+      [own, [ca.der]],
+    ] as const) {
+      const file = await signDetached(signer, letter, { chain })
+      expect(await verifyDetached(file, letter, { trust })).toMatchObject({ valid: true })
+      const certificates = file.length - (file.at(-1) ?? 0)
+      lengths.push(certificates)
+    }
+    // A signature of ECDSA varies by a few bytes; a certificate has hundreds.
+    expect(Math.max(...lengths) - Math.min(...lengths)).toBeLessThan(300)
+  })
+
+  it('that cannot be read is refused before the key is used', async () => {
+    const signer = softwareSigner(person, 'ES256')
+    const sign = () => expect.fail('The key is not used.')
+    const refused = signDetached({ ...signer, sign }, letter, { chain: [Uint8Array.of(0x30, 0)] })
+    await expect(refused).rejects.toMatchObject({ reason: 'certificate-missing' })
+  })
+})
