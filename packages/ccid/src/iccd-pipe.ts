@@ -7,11 +7,16 @@ import { sendB } from './iccd-b.ts'
 import type { IccdFetch, IccdWire } from './iccd-wire.ts'
 import { HEADER_BYTES } from './messages.ts'
 import type { CcidPipe, PipeEnd } from './pipe.ts'
+import type { PipeOptions } from './webusb-pipe.ts'
 
 /** dwFeatures: TPDU, short and extended APDU level; none of them: characters. */
 const LEVELS = 0x7_0000
 /** bInterfaceProtocol of version A. */
 const VERSION_A = 1
+
+interface IccdPipeOptions extends PipeOptions {
+  readonly clock: Clock
+}
 
 /** Answers each message as a CCID would, so that nobody above need know. */
 export class IccdPipe implements CcidPipe {
@@ -20,6 +25,7 @@ export class IccdPipe implements CcidPipe {
   readonly #device: USBDevice
   readonly #interfaceNumber: number
   readonly #clock: Clock
+  readonly #isThere: PipeOptions['isThere']
   readonly #send: (message: Uint8Array, wire: IccdWire) => Promise<IccdFetch | undefined>
   #end: PipeEnd | undefined
   #tellEnd!: (end: PipeEnd) => void
@@ -27,10 +33,11 @@ export class IccdPipe implements CcidPipe {
   readonly #answers: Uint8Array[] = []
   #wanted: { resolve(answer: Uint8Array): void; reject(error: Error): void } | undefined
 
-  private constructor(device: USBDevice, face: CcidInterface, clock: Clock) {
+  private constructor(device: USBDevice, face: CcidInterface, { clock, isThere }: IccdPipeOptions) {
     this.#device = device
     this.#interfaceNumber = face.interfaceNumber
     this.#clock = clock
+    this.#isThere = isThere
     // By the bits as told: the level is corrected to TPDUs, which this pipe takes apart.
     const a = new IccdA((face.descriptor.features & LEVELS) === 0)
     this.#send = face.interfaceProtocol === VERSION_A ? (message, wire) => a.send(message, wire) : sendB
@@ -40,9 +47,9 @@ export class IccdPipe implements CcidPipe {
   }
 
   /** Opens, configures and claims. Rejects with a typed error, and then nothing stays claimed. */
-  static async open(device: USBDevice, face: CcidInterface, clock: Clock, reset: boolean): Promise<IccdPipe> {
-    await claim(device, face, reset)
-    return new IccdPipe(device, face, clock)
+  static async open(device: USBDevice, face: CcidInterface, options: IccdPipeOptions): Promise<IccdPipe> {
+    await claim(device, face, options.reset)
+    return new IccdPipe(device, face, options)
   }
 
   /** The request leaves now; its answer comes by `receive`. */
@@ -142,6 +149,8 @@ export class IccdPipe implements CcidPipe {
     if (this.#end !== undefined) return
     this.#end = end
     this.#tellEnd(end)
+    // No event tells of a permission taken back: the transfers fail, as if the reader was unplugged.
+    if (end.why === 'gone') void this.#isThere()
     this.#wanted?.reject(end.error)
     this.#wanted = undefined
   }

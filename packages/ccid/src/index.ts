@@ -24,7 +24,7 @@ export {
   type CcidSlotSource,
   type CcidSlotsOptions,
   ccidSlots,
-  type ReaderProblem,
   type RequestReaderOptions,
 } from './source.ts'
+export type { ReaderProblem, ReaderSupport } from '@webtoki/apdu'
 export type { ReaderChannel, ReaderLocks } from '@webtoki/device'

@@ -15,10 +15,12 @@ const MIN_READ_BYTES = 271
 /** Longest extended APDU with its header; a descriptor may claim 4 GB. */
 const MAX_READ_BYTES = 65_544 + HEADER_BYTES
 
-/** How `WebUsbPipe.open` begins. */
-export interface WebUsbPipeOptions {
+/** How a pipe is opened. */
+export interface PipeOptions {
   /** Reset the device first: the way out where it no longer answers. */
-  readonly reset?: boolean
+  readonly reset: boolean
+  /** Whether the page still has the device; its source looks, and lets its readers go if not. */
+  readonly isThere: () => Promise<boolean>
 }
 
 /** One claimed CCID interface. */
@@ -30,13 +32,21 @@ export class WebUsbPipe implements CcidPipe {
   readonly #in: Endpoint
   readonly #out: Endpoint
   readonly #readBytes: number
+  readonly #isThere: PipeOptions['isThere']
   #end: PipeEnd | undefined
   #tellEnd!: (end: PipeEnd) => void
   #closing: Promise<void> | undefined
   #rest: Uint8Array | undefined
 
-  private constructor(device: USBDevice, face: CcidInterface, bulkIn: Endpoint, bulkOut: Endpoint) {
+  private constructor(
+    device: USBDevice,
+    face: CcidInterface,
+    bulkIn: Endpoint,
+    bulkOut: Endpoint,
+    isThere: PipeOptions['isThere'],
+  ) {
     this.#device = device
+    this.#isThere = isThere
     this.#interfaceNumber = face.interfaceNumber
     this.#in = bulkIn
     this.#out = bulkOut
@@ -57,11 +67,7 @@ export class WebUsbPipe implements CcidPipe {
   }
 
   /** Opens, configures and claims. Rejects with a typed error, and then nothing stays claimed. */
-  static async open(
-    device: USBDevice,
-    face: CcidInterface,
-    options: WebUsbPipeOptions = {},
-  ): Promise<WebUsbPipe> {
+  static async open(device: USBDevice, face: CcidInterface, options: PipeOptions): Promise<WebUsbPipe> {
     const bulk = (direction: 'in' | 'out'): Endpoint | undefined =>
       face.endpoints.find((e) => e.type === 'bulk' && e.direction === direction && e.packetBytes > 0)
     const bulkIn = bulk('in')
@@ -69,8 +75,8 @@ export class WebUsbPipe implements CcidPipe {
     if (bulkIn === undefined || bulkOut === undefined) {
       throw new ReaderNotSupportedError('The reader has no bulk endpoints, and says nothing of another way.')
     }
-    await claim(device, face, options.reset === true)
-    return new WebUsbPipe(device, face, bulkIn, bulkOut)
+    await claim(device, face, options.reset)
+    return new WebUsbPipe(device, face, bulkIn, bulkOut, options.isThere)
   }
 
   async send(message: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -181,5 +187,7 @@ export class WebUsbPipe implements CcidPipe {
     if (this.#end !== undefined) return
     this.#end = end
     this.#tellEnd(end)
+    // No event tells of a permission taken back: the transfers fail, as if the reader was unplugged.
+    if (end.why === 'gone') void this.#isThere()
   }
 }

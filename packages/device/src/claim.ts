@@ -2,6 +2,18 @@
 import { holdDevice, releaseDevice, resetDevice } from './device-hold.ts'
 import { translateUsbError } from './usb-errors.ts'
 
+/** Opens the device for this work alone, unless somebody has it open already. */
+export async function whileOpen<T>(device: USBDevice, work: () => Promise<T>): Promise<T> {
+  await opened(device)
+  try {
+    return await work()
+  } catch (error) {
+    throw translateUsbError('descriptor', error)
+  } finally {
+    await releaseDevice(device)
+  }
+}
+
 /** Which interface of a device is claimed. */
 export interface UsbInterfaceChoice {
   readonly configurationValue: number
@@ -12,11 +24,7 @@ export interface UsbInterfaceChoice {
 /** Opens, configures and claims. Rejects with a typed error, and then nothing stays claimed. */
 export async function claim(device: USBDevice, face: UsbInterfaceChoice, reset: boolean): Promise<void> {
   const { interfaceNumber } = face
-  try {
-    await holdDevice(device, interfaceNumber)
-  } catch (error) {
-    throw translateUsbError('open', error)
-  }
+  await opened(device, interfaceNumber)
   try {
     if (reset) await resetDevice(device)
     if (device.configuration?.configurationValue !== face.configurationValue) {
@@ -29,5 +37,13 @@ export async function claim(device: USBDevice, face: UsbInterfaceChoice, reset: 
   } catch (error) {
     await releaseDevice(device, interfaceNumber)
     throw translateUsbError('claim', error)
+  }
+}
+
+async function opened(device: USBDevice, interfaceNumber?: number): Promise<void> {
+  try {
+    await holdDevice(device, interfaceNumber)
+  } catch (error) {
+    throw translateUsbError('open', error)
   }
 }

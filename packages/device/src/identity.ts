@@ -7,6 +7,15 @@ export interface ReaderIdentity {
   readonly name: string
 }
 
+/** What a device says of itself. */
+export interface DeviceDescription {
+  readonly vendorId: number
+  readonly productId: number
+  readonly serialNumber?: string | null | undefined
+  readonly manufacturerName?: string | null | undefined
+  readonly productName?: string | null | undefined
+}
+
 /** Of so many readers that left the names are remembered. */
 const REMEMBERED = 32
 
@@ -17,7 +26,7 @@ export class Identities {
   readonly #names = new Map<string, string>()
 
   /** The first free number among equal readers; a serial number makes the id last. */
-  take(device: USBDevice): ReaderIdentity {
+  take(device: DeviceDescription): ReaderIdentity {
     const model = `${hex4(device.vendorId)}:${hex4(device.productId)}`
     const { serialNumber } = device
     const name = nameOf(device)
@@ -61,7 +70,7 @@ export function samsLast<T extends Pick<CardSlot, 'kind'>>(slots: readonly T[]):
 }
 
 /** What a person would call the device. */
-export function nameOf(device: USBDevice): string {
+export function nameOf(device: DeviceDescription): string {
   const parts = [device.manufacturerName, device.productName].map((part) => part?.trim()).filter(Boolean)
   const [maker, product] = parts
   if (maker === undefined) return `USB device ${hex4(device.vendorId)}:${hex4(device.productId)}`

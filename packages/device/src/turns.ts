@@ -1,21 +1,21 @@
 /** Whose turn it is: one tab of a site has a reader at a time (Web Locks API), and gives it to a tab that asks (Broadcast Channel) while it does not need it. */
-import type { Clock, ReaderChannel, ReaderLocks, Tabs } from '@webtoki/device'
 import { ReaderInUseError } from '@webtoki/apdu'
 import { Observable } from 'rxjs'
-import type { CcidReader } from './reader.ts'
-import type { CcidSlot } from './slot.ts'
+import type { Clock } from './clock.ts'
+import type { DeviceReader } from './device-ports.ts'
+import type { DeviceDescription, ReaderIdentity } from './identity.ts'
+import type { ReaderChannel, ReaderLocks, Tabs } from './tabs.ts'
 
 /** How long a tab may take to let a reader go, or to say that it keeps it: its card may have to be put to rest. */
 const ANSWER_MS = 1000
 const CHANNEL = 'webtoki readers'
 
 /** The turns of this page. A browser gives a page one object for each device, and another page another one. */
-const turnsHere = new WeakMap<USBDevice, Set<ReaderTurn>>()
+const turnsHere = new WeakMap<object, Set<ReaderTurn>>()
 
 /** The reader, as this tab has it. */
-export interface TurnHolder {
-  readonly reader: CcidReader
-  readonly slots: readonly CcidSlot[]
+export interface TurnHolder extends DeviceReader {
+  readonly device: object
   /** The reader is this tab's, and was another's until now. */
   goOn(): void
 }
@@ -46,8 +46,15 @@ export class ReaderTurns {
     })
   }
 
-  /** The turn at one reader, by the name that every tab gives it. */
-  of(name: string, holder: TurnHolder): ReaderTurn {
+  /** The turn at one reader; undefined: only a serial number is the same in every tab. */
+  at(
+    { serialNumber }: DeviceDescription,
+    { id }: ReaderIdentity,
+    interfaceNumber: number,
+    holder: TurnHolder,
+  ): ReaderTurn | undefined {
+    if (!serialNumber || !id.endsWith(`:${serialNumber}`)) return undefined
+    const name = `webtoki-reader ${id}/${interfaceNumber}`
     const turn = new ReaderTurn(this, name, holder, () => this.#turns.delete(turn))
     this.#turns.add(turn)
     return turn
@@ -93,7 +100,7 @@ export class ReaderTurn {
     this.number = numberOf(name)
     this.#holder = holder
     this.#ended = ended
-    const { device } = holder.reader.origin
+    const { device } = holder
     turnsHere.set(device, (turnsHere.get(device) ?? new Set()).add(this))
   }
 
@@ -111,7 +118,7 @@ export class ReaderTurn {
 
   /** The turns of other sources of this page at the same reader. */
   get #othersHere(): readonly ReaderTurn[] {
-    const turns = [...(turnsHere.get(this.#holder.reader.origin.device) ?? [])]
+    const turns = [...(turnsHere.get(this.#holder.device) ?? [])]
     return turns.filter((turn) => turn !== this && turn.#name === this.#name)
   }
 
@@ -209,7 +216,7 @@ export class ReaderTurn {
     this.#leaving.abort()
     this.refused()
     this.release()
-    turnsHere.get(this.#holder.reader.origin.device)?.delete(this)
+    turnsHere.get(this.#holder.device)?.delete(this)
     this.#ended()
   }
 }
