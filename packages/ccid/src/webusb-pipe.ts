@@ -9,6 +9,8 @@ import type { CcidPipe, PipeEnd } from './pipe.ts'
 /** Consecutive stalls or empty packets that are forgiven: more is no accident. */
 const MAX_STALLS = 2
 const MAX_EMPTY_READS = 8
+/** A device that is there and whose transfers are cancelled at once would keep the page busy for ever. */
+const MAX_CANCELLED = 100
 
 /** Some descriptors state less than the reader sends; a longer answer than asked for is lost as `babble`. */
 const MIN_READ_BYTES = 271
@@ -102,7 +104,7 @@ export class WebUsbPipe implements CcidPipe {
     if (this.#rest !== undefined) return this.#cut(this.#rest)
     try {
       for (let stalls = 0, empty = 0; ; ) {
-        const { status, data } = await this.#device.transferIn(this.#in.number, this.#readBytes)
+        const { status, data } = await this.#transferIn(this.#in.number, this.#readBytes)
         if (status === 'ok') {
           // The zero-length packet behind an answer that filled its last packet.
           if (data !== undefined && data.byteLength > 0) {
@@ -161,7 +163,7 @@ export class WebUsbPipe implements CcidPipe {
     let failures = 0
     try {
       while (this.#end === undefined && failures <= MAX_STALLS) {
-        const { status, data } = await this.#device.transferIn(endpoint.number, endpoint.packetBytes)
+        const { status, data } = await this.#transferIn(endpoint.number, endpoint.packetBytes)
         if (status === 'ok' && data !== undefined && data.byteLength > 0) {
           failures = 0
           notices.next(viewOf(data))
@@ -174,6 +176,24 @@ export class WebUsbPipe implements CcidPipe {
       this.#failed(error)
     }
     notices.complete()
+  }
+
+  /**
+   * Chromium on Windows cancels a transfer that has been pending for long (whatwg/usb#176). If the device is there all the
+   * same it is begun again: a read asks nothing of the card, and what the reader has to say waits for it.
+   */
+  async #transferIn(endpoint: number, bytes: number): Promise<USBInTransferResult> {
+    for (let cancelled = 0; ; cancelled++) {
+      try {
+        return await this.#device.transferIn(endpoint, bytes)
+      } catch (error) {
+        const isOver = (error as Error).name !== 'AbortError' || this.#end !== undefined
+        if (isOver || !(await this.#isThere())) throw error
+        // The pipe outlives that: who waits for a card polls from now on, who waits for an answer is told.
+        if (cancelled >= MAX_CANCELLED)
+          throw new TransferError('The browser cancels each transfer.', { cause: error })
+      }
+    }
   }
 
   /** Translates, and ends the pipe where the device is gone. */

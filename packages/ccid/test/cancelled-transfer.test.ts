@@ -1,0 +1,92 @@
+/** Transfers that the browser cancels while the reader is there (whatwg/usb#176). */
+import type { Presence } from '@webtoki/apdu'
+import { ccidSlots } from '@webtoki/ccid'
+import { createEchoCard, HandClock, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
+import { firstValueFrom } from 'rxjs'
+import { describe, expect, it } from 'vitest'
+import { driverClock, inTime } from './stand.ts'
+
+const [BULK_IN, INTERRUPT_IN] = [1, 3]
+const settled = async (): Promise<void> => {
+  for (let i = 0; i < 30; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+async function connected() {
+  const clock = new HandClock()
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { clock })
+  reader.insert(createEchoCard())
+  const usb: USB = virtualUsb([reader])
+  const [device] = await usb.getDevices()
+  if (device === undefined) throw new Error('There is no device.')
+  const read = device.transferIn.bind(device)
+  /** Left over from a cancelled transfer: the next one gets what the reader says. */
+  const waiting = new Map<number, Promise<USBInTransferResult>>()
+  const cancels = new Map<number, () => void>()
+  device.transferIn = (endpoint, bytes) => {
+    const result = waiting.get(endpoint) ?? read(endpoint, bytes)
+    waiting.set(endpoint, result)
+    const over = (): void => void waiting.delete(endpoint)
+    result.then(over, over)
+    return new Promise((resolve, reject) => {
+      result.then(resolve, reject)
+      cancels.set(endpoint, () => reject(new DOMException('The transfer was cancelled.', 'AbortError')))
+    })
+  }
+  const source = ccidSlots({ usb, clock: driverClock(clock), pollMs: 500 })
+  const [slot] = await firstValueFrom(source.slots$)
+  if (slot === undefined) throw new Error('There is no slot.')
+  const connection = await slot.connect()
+  const seen: Presence[] = []
+  slot.presence$.subscribe((presence) => seen.push(presence))
+  const cancel = async (endpoint: number): Promise<void> => {
+    cancels.get(endpoint)?.()
+    await settled()
+  }
+  return { clock, reader, source, connection, seen, cancel }
+}
+
+describe('a transfer that the browser cancels', () => {
+  it('on the idle interrupt endpoint ends neither connection nor presence, and notices still come', async () => {
+    const { reader, source, connection, seen, cancel } = await connected()
+    const owner = {}
+    const echo = (): Promise<Uint8Array> =>
+      connection.transaction(owner, (channel) => channel.transmit(Uint8Array.of(0, 0x10, 0, 0, 1, 7, 0)))
+    await echo()
+    for (let times = 0; times < 5; times++) await cancel(INTERRUPT_IN)
+    expect(await echo()).toEqual(Uint8Array.of(7, 0x90, 0))
+    expect(await connection.transaction(owner, async ({ undisturbed }) => undisturbed)).toBe(true)
+    reader.remove()
+    await settled()
+    expect(seen).toEqual(['present', 'empty'])
+    expect((await connection.gone).why).toBe('removed')
+    await source.close()
+  })
+
+  it('again and again on the interrupt endpoint leaves the connection, and the reader is polled', async () => {
+    const { clock, reader, source, connection, seen, cancel } = await connected()
+    for (let times = 0; times < 120; times++) await cancel(INTERRUPT_IN)
+    const asked = (): number => reader.counters.messages.get('GetSlotStatus') ?? 0
+    const before = asked()
+    await clock.advance(2_000)
+    expect(asked()).toBeGreaterThan(before)
+    expect(seen).toEqual(['present'])
+    reader.remove()
+    await clock.advance(1_000)
+    expect((await connection.gone).why).toBe('removed')
+    await source.close()
+  })
+
+  it('while the card works is begun again, and no command is sent twice', async () => {
+    const { clock, reader, source, connection, cancel } = await connected()
+    reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 20_000 })
+    const work = connection.transaction({}, (channel) =>
+      channel.transmit(Uint8Array.of(0, 0x10, 0, 0, 1, 9, 0)),
+    )
+    await settled()
+    const sent = reader.counters.messages.get('XfrBlock')
+    await cancel(BULK_IN)
+    expect(await inTime(clock, work)).toEqual(Uint8Array.of(9, 0x90, 0))
+    expect(reader.counters.messages.get('XfrBlock')).toBe(sent)
+    await source.close()
+  })
+})
