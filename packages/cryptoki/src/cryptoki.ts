@@ -1,7 +1,8 @@
 /** The library: slot sources below, token drivers beside, slots above (PKCS#11 v2.40, 5.4 and 5.5). */
-import type { CardSlot, SlotSource } from '@webtoki/apdu'
+import type { CardSlot, ReaderProblem, SlotSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import { combineLatest, map, type Observable, of, shareReplay, switchMap } from 'rxjs'
+import { JoinedSources } from './joined-sources.ts'
 import { platformRandomBytes } from './random.ts'
 import type { SessionPolicy } from './session-options.ts'
 import { CardPlace, type Slot, type SlotSettings } from './slot.ts'
@@ -29,7 +30,9 @@ export interface CryptokiOptions extends Partial<Omit<SessionPolicy, ByToken>> {
 export class Cryptoki extends Closable {
   /** Hot; replays the latest list; completes on close. A slot stays the same object while its reader is plugged in. */
   readonly slots$: Observable<readonly Slot[]>
-  readonly #sources: readonly SlotSource[]
+  /** Readers that cannot be used, and sources that failed, with the reasons. Hot; replays the latest list. */
+  readonly problems$: Observable<readonly ReaderProblem[]>
+  readonly #sources: JoinedSources
   readonly #settings: SlotSettings
   readonly #places = new Map<CardSlot, CardPlace>()
   #isClosed = false
@@ -37,7 +40,8 @@ export class Cryptoki extends Closable {
 
   constructor(options: CryptokiOptions) {
     super()
-    this.#sources = options.sources
+    this.#sources = new JoinedSources(options.sources)
+    this.problems$ = this.#sources.problems$
     this.#settings = {
       drivers: options.drivers,
       randomBytes: options.randomBytes ?? platformRandomBytes,
@@ -50,11 +54,9 @@ export class Cryptoki extends Closable {
         dualOperations: forToken(options.dualOperations, token) ?? true,
       }),
     }
-    const lists = this.#sources.map((source) => source.slots$)
-    const joined = lists.length === 0 ? of([]) : combineLatest(lists)
-    this.slots$ = joined.pipe(
-      switchMap((each) => {
-        const places = this.#placesOf(each.flat())
+    this.slots$ = this.#sources.slots$.pipe(
+      switchMap((cards) => {
+        const places = this.#placesOf(cards)
         return places.length === 0 ? of([]) : combineLatest(places.map(({ slots$ }) => slots$))
       }),
       // Replayed to everybody: frozen, so that nobody can empty it for the next.
@@ -76,6 +78,14 @@ export class Cryptoki extends Closable {
     })
   }
 
+  /**
+   * Tries once more what failed: lists readers again, opens those that could not be opened, and asks for their cards. For a
+   * person who wants a card now and sees none. Resolves when the sources are done; never rejects.
+   */
+  lookAgain(): Promise<void> {
+    return this.#sources.lookAgain()
+  }
+
   /** Closes every session, logs out, and closes the sources. Idempotent; never rejects, whatever a source does. */
   close(): Promise<void> {
     // Set first: a session that is opened on hearing of another's end is not forgotten.
@@ -86,7 +96,7 @@ export class Cryptoki extends Closable {
 
   async #close(): Promise<void> {
     await Promise.allSettled([...this.#places.values()].map((place) => place.close()))
-    await Promise.allSettled(this.#sources.map(async (source) => source.close()))
+    await this.#sources.close()
     for (const place of this.#places.values()) place.end()
   }
 }

@@ -1,8 +1,10 @@
 /** C_WaitForSlotEvent: cards that come and go (PKCS#11 v3.0, 5.5). Apart from the library: a login does without. */
 import type { AbortSignalLike } from '@webtoki/apdu'
 import {
+  catchError,
   combineLatest,
   defer,
+  EMPTY,
   endWith,
   ignoreElements,
   map,
@@ -10,6 +12,7 @@ import {
   type Observable,
   of,
   scan,
+  startWith,
   switchMap,
   takeUntil,
 } from 'rxjs'
@@ -31,20 +34,27 @@ export interface SlotEvent {
 export function slotEvents({ slots$ }: Pick<Cryptoki, 'slots$'>): Observable<SlotEvent> {
   const closed$ = slots$.pipe(ignoreElements(), endWith(undefined))
   return defer(() => {
-    let before: ReadonlyMap<Slot, boolean> | undefined
+    /** What is known of each slot; of one that was there at the subscription, nothing until it tells. */
+    let before: ReadonlyMap<Slot, boolean | undefined> | undefined
     return slots$.pipe(
       switchMap((slots) =>
         slots.length === 0
           ? of([])
-          : combineLatest(slots.map((slot) => presenceOf(slot, before?.get(slot) === true))),
+          : combineLatest(
+              slots.map((slot) => presenceOf(slot, before?.has(slot) === false ? false : before?.get(slot))),
+            ),
       ),
       mergeMap((entries) => {
         const [old, now] = [before, new Map(entries)]
         before = now
         if (old === undefined) return []
         return [...new Set([...old.keys(), ...now.keys()])]
-          .map((slot) => ({ slot, was: old.get(slot) === true, present: now.get(slot) === true }))
-          .filter(({ was, present }) => was !== present)
+          .map((slot) => ({
+            slot,
+            was: old.has(slot) ? old.get(slot) : false,
+            present: now.get(slot) === true,
+          }))
+          .filter(({ was, present }) => was !== undefined && was !== present)
           .map(({ slot, present }) => Object.freeze({ slot, present }))
       }),
       takeUntil(closed$),
@@ -52,10 +62,19 @@ export function slotEvents({ slots$ }: Pick<Cryptoki, 'slots$'>): Observable<Slo
   })
 }
 
-function presenceOf(slot: Slot, wasPresent: boolean): Observable<readonly [Slot, boolean]> {
+function presenceOf(
+  slot: Slot,
+  known: boolean | undefined,
+): Observable<readonly [Slot, boolean | undefined]> {
   return slot.presence$.pipe(
     // A reader that cannot be read, as one that is being given back, tells nothing of its card.
-    scan((was, presence) => (presence === 'unreadable' ? was : presence !== 'empty'), wasPresent),
+    scan(
+      (was: boolean | undefined, presence) => (presence === 'unreadable' ? was : presence !== 'empty'),
+      known,
+    ),
+    // One that tells nothing yet, or that fails, holds up no other.
+    startWith(known),
+    catchError(() => EMPTY),
     map((isPresent) => [slot, isPresent] as const),
   )
 }

@@ -15,7 +15,7 @@ import {
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
-import { filter, firstValueFrom } from 'rxjs'
+import { filter, firstValueFrom, NEVER, Subject, throwError } from 'rxjs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openMemory, rv, settled } from './memory-stand.ts'
 import { rightPin } from './piv-stand.ts'
@@ -64,6 +64,17 @@ describe('slotEvents', () => {
     expect(told).toEqual([expected, expected])
     await cryptoki.close()
     expect(ends).toBe(2)
+  })
+
+  it('waits for no slot that tells nothing, and lives on if one fails', async () => {
+    const silent = { presence$: NEVER } as unknown as Slot
+    const broken = { presence$: throwError(() => new Error('broken')) } as unknown as Slot
+    const told: SlotEvent[] = []
+    const joined = new Subject<readonly Slot[]>()
+    slotEvents({ slots$: joined }).subscribe((event) => told.push(event))
+    joined.next([silent, broken, slot])
+    await insert()
+    expect(told).toEqual([{ slot, present: true }])
   })
 
   it('does not tell a card that is there already', async () => {

@@ -26,7 +26,7 @@ import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createLoginToken } from '@webtoki/login/browser'
 import type { Signer } from '@webtoki/trust'
 import { cardSigner } from '@webtoki/webcrypto'
-import { firstValueFrom, type Observable, of, Subject } from 'rxjs'
+import { firstValueFrom, type Observable, of, Subject, timeout } from 'rxjs'
 import type { Activity, ActivityPhase } from './activity.ts'
 import { isWebtokiError } from './errors.ts'
 import {
@@ -82,6 +82,9 @@ export interface UseOptions {
 /** How far a search is told, and what ends it. */
 export type SearchOptions = Pick<UseOptions, 'signal' | 'onPhase'>
 
+/** How long a slot may take to tell for the first time what is in it. */
+const PRESENCE_MS = 3_000
+
 type OnEvent = (event: OperationEvent<unknown>) => void
 
 /** One for a page. */
@@ -113,7 +116,7 @@ export class Webtoki extends Closable {
       login: 'on-demand',
     })
     this.slots$ = this.#cryptoki.slots$
-    this.problems$ = this.#readers?.problems$ ?? of([])
+    this.problems$ = this.#cryptoki.problems$
     this.activity$ = this.#activities.asObservable()
   }
 
@@ -224,7 +227,7 @@ export class Webtoki extends Closable {
     signal: AbortSignal | undefined,
     onEvent: OnEvent,
   ): Promise<CardCertificate> {
-    let slots = await this.#slotsWith(isCard)
+    let slots = await this.#slotsWithCards()
     // A person wants it now: a reader in use is asked for, and who cannot have it or read its card is told so.
     if (slots.length === 0) slots = await this.#slotsWith((presence) => presence !== 'empty')
     // The notice of a card may have been lost, so readers that seem empty are asked.
@@ -298,10 +301,24 @@ export class Webtoki extends Closable {
     return found
   }
 
+  /** If no reader shows a card, what failed before is tried once more: a reader may be awake by now. */
+  async #slotsWithCards(): Promise<readonly Slot[]> {
+    const slots = await this.#slotsWith(isCard)
+    if (slots.length > 0) return slots
+    await this.#cryptoki.lookAgain()
+    return this.#slotsWith(isCard)
+  }
+
   async #slotsWith(fits: (presence: Presence) => boolean): Promise<readonly Slot[]> {
     // Closed before the first list came, it has none.
     const slots = await firstValueFrom(this.slots$, { defaultValue: [] })
-    const presences = await Promise.all(slots.map((slot) => firstValueFrom(slot.presence$)))
+    // A reader that tells nothing holds up no other; one that leaves has no card.
+    const unknown = timeout({ first: PRESENCE_MS, with: () => of('unreadable' as const) })
+    const presences = await Promise.all(
+      slots.map(({ presence$ }) =>
+        firstValueFrom(presence$.pipe(unknown), { defaultValue: 'empty' as const }),
+      ),
+    )
     // A reader's own security module is nobody's identity; who means it names its slot.
     return slots.filter(({ kind }, at) => fits(presences[at] as Presence) && kind !== 'sam')
   }

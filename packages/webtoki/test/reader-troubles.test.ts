@@ -1,0 +1,80 @@
+/** Readers and sources that are slow, silent or broken, or fail once: a login goes on with what is there. */
+import type { SlotSource } from '@webtoki/apdu'
+import { TransferError } from '@webtoki/apdu'
+import { ccidSlots } from '@webtoki/ccid'
+import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
+import { BehaviorSubject, EMPTY, firstValueFrom, NEVER, throwError } from 'rxjs'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Webtoki } from 'webtoki'
+
+const nonce = 'n'.repeat(44)
+const pin = async () => ({ pin: new TextEncoder().encode('123456') })
+
+function put(): { readonly usb: USB; readonly device: Promise<USBDevice> } {
+  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+  reader.insert(createPivCard())
+  const bus = new VirtualBus()
+  bus.plug(reader)
+  const usb: USB = bus.context()
+  return { usb, device: usb.getDevices().then(([device]) => device as USBDevice) }
+}
+
+const sourceOf = (slots$: SlotSource['slots$']): SlotSource => ({ slots$, close: async () => {} })
+
+beforeEach(() => {
+  vi.stubGlobal('location', { origin: 'https://example.org' })
+})
+afterEach(() => {
+  vi.unstubAllGlobals()
+  vi.useRealTimers()
+})
+
+describe('a login', () => {
+  it('works with a reader whose first open() failed while it woke', async () => {
+    const { usb, device } = put()
+    const target = await device
+    const open = target.open.bind(target)
+    let times = 0
+    target.open = async () => {
+      if (times++ === 0) throw new DOMException('Unable to open device.', 'NetworkError')
+      return open()
+    }
+    const webtoki = new Webtoki({ pin, usb })
+    expect(await firstValueFrom(webtoki.slots$)).toEqual([])
+    await expect(webtoki.login(nonce)).resolves.toContain('web-eid')
+    await webtoki.close()
+  })
+
+  it('works beside a source that fails, whose reason stands among the problems', async () => {
+    const broken = sourceOf(throwError(() => new TransferError('The bridge is down.')))
+    const webtoki = new Webtoki({ pin, usb: put().usb, sources: [broken] })
+    expect(await firstValueFrom(webtoki.slots$)).toHaveLength(1)
+    await expect(webtoki.login(nonce)).resolves.toContain('web-eid')
+    expect(await firstValueFrom(webtoki.problems$)).toMatchObject([{ error: { code: 'reader/transfer' } }])
+    await webtoki.close()
+  })
+
+  it('works beside a source that completes without a list', async () => {
+    const webtoki = new Webtoki({ pin, usb: put().usb, sources: [sourceOf(EMPTY)] })
+    await expect(webtoki.login(nonce)).resolves.toContain('web-eid')
+    await webtoki.close()
+  })
+
+  it('works beside a source and a slot that never tell anything, once their time is up', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+    const [slot] = await firstValueFrom(ccidSlots({ usb: put().usb }).slots$)
+    if (slot === undefined) throw new Error('There is no slot.')
+    const silent = { ...slot, id: 'silent', name: 'silent', kind: slot.kind, presence$: NEVER }
+    const sources = [sourceOf(NEVER), sourceOf(new BehaviorSubject([silent]))]
+    const webtoki = new Webtoki({ pin, usb: put().usb, sources })
+    let isOver = false
+    const login = webtoki.login(nonce).finally(() => (isOver = true))
+    login.catch(() => {})
+    while (!isOver) {
+      await vi.advanceTimersByTimeAsync(100)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await expect(login).resolves.toContain('web-eid')
+    await webtoki.close()
+  })
+})
