@@ -1,0 +1,102 @@
+/** A source over devices that are not USB's: an API in memory with the shape of WebHID, and a transport whose cards are built in. */
+import type { CardConnection, Presence } from '@webtoki/apdu'
+import { type DeviceReader, DeviceSource, type DeviceSlot } from '@webtoki/device'
+import { HandClock } from '@webtoki/simulator'
+import { BehaviorSubject } from 'rxjs'
+import { handTimers } from '../../apdu/test/connection-contract.ts'
+import { type Opening, readerSourceContract } from '../../apdu/test/reader-source-contract.ts'
+
+interface HidDevice {
+  readonly vendorId: number
+  readonly productId: number
+  readonly productName: string
+}
+
+class MemorySlot implements DeviceSlot {
+  readonly kind = 'token'
+  readonly isUsed = false
+  readonly #presences = new BehaviorSubject<Presence>('present')
+  readonly presence$ = this.#presences.asObservable()
+  readonly id: string
+  readonly name: string
+  readonly #ready: () => Promise<void>
+
+  constructor({ id, name }: { readonly id: string; readonly name: string }, ready: () => Promise<void>) {
+    this.id = id
+    this.name = name
+    this.#ready = ready
+  }
+
+  async connect(): Promise<CardConnection> {
+    await this.#ready()
+    throw new Error('There are no cards here.')
+  }
+  async watch(): Promise<void> {}
+  async check(): Promise<void> {}
+  markInUse(by: 'page' | 'tab' | 'unknown'): void {
+    this.#presences.next({ inUse: by })
+  }
+  async letGo(): Promise<void> {}
+  async shut(): Promise<void> {}
+  leave(): void {
+    this.#presences.complete()
+  }
+}
+
+function readerOf(
+  identity: { readonly id: string; readonly name: string },
+  open: () => Promise<void>,
+): DeviceReader {
+  let ended: Error | undefined
+  const ready = async (): Promise<void> => {
+    if (ended !== undefined) throw ended
+    await open()
+  }
+  const end = async (error: Error): Promise<void> => void (ended ??= error)
+  return { reader: { ready, rest: async () => true, end }, slots: [new MemorySlot(identity, ready)] }
+}
+
+readerSourceContract('a transport over an API in memory', async (first: Opening) => {
+  const { hands, clock }: { hands: HandClock; clock: ReturnType<typeof handTimers>['clock'] } = handTimers()
+  const device = (productName: string): HidDevice => ({ vendorId: 0x054c, productId: 0x06c3, productName })
+  const devices = [device('RC-S380'), device('RC-S380')] as [HidDevice, HidDevice]
+  const plugged = new Set(devices)
+  let tell: { connected(device: HidDevice): void; disconnected(device: HidDevice): void } | undefined
+  let failures = { works: 0, 'fails once': 1, fails: Number.POSITIVE_INFINITY, 'never ends': 0 }[first]
+  const source = new DeviceSource<HidDevice, { readonly interfaceNumber: number }, object>(
+    {
+      name: 'memory',
+      support: 'available',
+      list: async () => [...plugged],
+      choose: async () => devices[0],
+      watch: (connected, disconnected) => {
+        tell = { connected, disconnected }
+        return () => void (tell = undefined)
+      },
+      describe: (each) => each,
+    },
+    {
+      filters: [{}],
+      interfacesOf: async () => [{ interfaceNumber: 0 }],
+      readerAt: (place) =>
+        readerOf(place.identity, async () => {
+          if (place.device !== devices[0]) return
+          if (first === 'never ends') await new Promise(() => {})
+          if (failures-- > 0) throw new Error('It cannot be opened.')
+        }),
+    },
+    { clock, tabs: undefined },
+  )
+  return {
+    source,
+    unplug: () => {
+      plugged.delete(devices[0])
+      tell?.disconnected(devices[0])
+    },
+    plug: () => {
+      plugged.add(devices[0])
+      tell?.connected(devices[0])
+    },
+    advance: (milliseconds) => hands.advance(milliseconds),
+  }
+})
