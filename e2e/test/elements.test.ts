@@ -106,6 +106,50 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     await click('123456', 'Done')
   })
 
+  it('keep the keyboard near the button that connects a reader, when there is none to connect', async () => {
+    await page.evaluate(async () => {
+      const { virtualUsb } = await lab.simulator()
+      lab.ui.defineElements()
+      const section = document.createElement('section')
+      section.id = 'around'
+      const readers = document.createElement('webtoki-readers') as WebtokiReaders
+      section.append(readers)
+      document.body.append(section)
+      readers.webtoki = new lab.Webtoki({ pin: async () => undefined, usb: virtualUsb([]) })
+    })
+    await page.getByRole('button', { name: 'Connect a reader' }).focus()
+    await page.locator('webtoki-readers').evaluate((element) => {
+      element.setAttribute('no-connect', '')
+      const readers = element as WebtokiReaders
+      const { webtoki } = readers
+      readers.webtoki = webtoki
+    })
+    const focused = page.locator('webtoki-readers:focus')
+    expect(await focused.evaluate(({ shadowRoot }) => shadowRoot?.activeElement?.checkVisibility())).toBe(
+      true,
+    )
+  })
+
+  it('tell good, bad and neither by the shape of a dot, where colours are forced', async () => {
+    await page.emulateMedia({ forcedColors: 'active' })
+    const shape = (mark: 'neither' | 'good' | 'bad') =>
+      page.evaluate((wanted) => {
+        lab.ui.defineElements()
+        const progress = document.createElement('webtoki-progress')
+        document.body.append(progress)
+        if (wanted === 'neither') progress.phase('started')
+        else progress.say('Done', wanted === 'good')
+        const dot = progress.shadowRoot?.querySelector('.dot') as Element
+        const { backgroundColor, borderTopColor, borderTopWidth, rotate, borderRadius } =
+          getComputedStyle(dot)
+        const fill = backgroundColor === borderTopColor ? 'filled' : 'hollow'
+        return [fill, borderTopWidth, borderRadius, rotate]
+      }, mark)
+    expect(await shape('neither')).toEqual(['hollow', '2px', '50%', 'none'])
+    expect(await shape('good')).toEqual(['filled', '2px', '50%', 'none'])
+    expect(await shape('bad')).toEqual(['filled', '2px', '0px', '45deg'])
+  })
+
   /** Certificates of one person, in readers of these names, good from and to so many days from now. */
   const show = (certificates: readonly { reader: string; subject?: string; from?: number; to?: number }[]) =>
     page.evaluate((wanted) => {
@@ -155,6 +199,48 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(box?.height).toBeLessThan(page.viewportSize()?.height ?? 0)
     await page.getByRole('radio', { name: 'Person 29' }).check()
     expect(await page.getByRole('radio', { name: 'Person 29' }).isChecked()).toBe(true)
+  })
+
+  it('take the keyboard where they scroll, so that looking at them chooses none', async () => {
+    const scroller = () =>
+      page.locator('webtoki-certificates').getByRole('group', { name: 'Which certificate?' })
+    await show([{ reader: 'Left' }])
+    expect(await page.locator('webtoki-certificates [tabindex]').count()).toBe(0)
+    await show(Array.from({ length: 30 }, (_, at) => ({ reader: 'Left', subject: `Person ${at}` })))
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('End')
+    const scrolled = () =>
+      scroller()
+        .first()
+        .evaluate(({ scrollTop }) => scrollTop)
+    await expect.poll(scrolled).toBeGreaterThan(0)
+    expect(await page.getByRole('radio', { name: 'Person 0' }).isChecked()).toBe(true)
+  })
+
+  it('show names in the order of their letters, whatever the card put between them', async () => {
+    await show([
+      { reader: 'L\u2069\u202Eeft', subject: 'A\u202Eda' },
+      { reader: 'Right', subject: 'B\u2067ob' },
+    ])
+    const text = await page.locator('webtoki-certificates').evaluate((list) => list.shadowRoot?.textContent)
+    expect(text).toMatch(/\u2068Ada\u2069.*\u2068Left\u2069.*\u2068Bob\u2069/)
+  })
+
+  it('keep the keyboard in them if the one under it goes, and if all go', async () => {
+    const focused = () =>
+      page.evaluate(() => {
+        const at = document.activeElement
+        return (
+          at?.shadowRoot?.activeElement?.closest('label')?.querySelector('strong')?.textContent ??
+          at?.localName
+        )
+      })
+    await show([ada, bob])
+    await page.getByRole('radio', { name: 'Bob' }).focus()
+    await show([ada])
+    expect(await focused()).toMatch(/Ada/)
+    await show([])
+    expect(await focused()).toBe('webtoki-certificates')
   })
 
   const [ada, bob, cleo] = ['Ada', 'Bob', 'Cleo'].map((subject) => ({ reader: 'Left', subject })) as [

@@ -1,16 +1,29 @@
 /** `<webtoki-certificates>`: choose one; fires `change`. */
 import type { CardCertificate } from 'webtoki'
-import { ElementBase, make, SETTLE_MS, shadowOf } from './dom.ts'
+import { ElementBase, isolated, make, SETTLE_MS, shadowOf } from './dom.ts'
+import { keepFocus, watchFocus } from './focus.ts'
 import { strings } from './strings.ts'
 
 /** Set `certificates`; `value` is the chosen one, at first the first that is valid. */
 export class WebtokiCertificates extends ElementBase {
-  readonly #root: ShadowRoot = shadowOf(this)
+  /** Scrolls, so that thirty certificates do not push the page away. */
+  readonly #list: HTMLDivElement = make('div', { class: 'choices' })
   #certificates: readonly CardCertificate[] = []
   #value: CardCertificate | undefined
   #radios: readonly HTMLInputElement[] = []
   /** From when on a click counts, in milliseconds of the page's clock. */
   #readyAt = 0
+
+  constructor() {
+    super()
+    shadowOf(this).append(this.#list)
+    // Radios alone would scroll it only by choosing something else.
+    new ResizeObserver(() => this.#takeKeys()).observe(this.#list)
+  }
+
+  connectedCallback(): void {
+    watchFocus()
+  }
 
   get certificates(): readonly CardCertificate[] {
     return this.#certificates
@@ -25,7 +38,19 @@ export class WebtokiCertificates extends ElementBase {
     this.#value = same ?? certificates.find(isValid) ?? certificates[0]
     this.#show()
     if (focused === undefined) return
-    this.#radios[certificates.findIndex(({ der }) => der.join() === focused.der.join())]?.focus()
+    const again = certificates.findIndex(({ der }) => der.join() === focused.der.join())
+    ;(this.#radios[again] ?? this.#radios.find(({ checked }) => checked))?.focus()
+    keepFocus()
+  }
+
+  #takeKeys(): void {
+    const scrolls = this.#list.scrollHeight > this.#list.clientHeight
+    if (scrolls === this.#list.hasAttribute('role')) return
+    const attributes = { tabindex: '0', role: 'group', 'aria-label': strings().chooseCertificate }
+    for (const [name, value] of Object.entries(attributes)) {
+      if (scrolls) this.#list.setAttribute(name, value)
+      else this.#list.removeAttribute(name)
+    }
   }
 
   get value(): CardCertificate | undefined {
@@ -33,12 +58,13 @@ export class WebtokiCertificates extends ElementBase {
   }
 
   #show(): void {
-    const shown = this.#root.firstElementChild
+    const shown = this.#list.firstElementChild
     const next = this.#made()
     // Rows that stay as they are stay under the pointer and the keys.
     if (shown === null || !next.isEqualNode(shown)) {
       if (this.#radios.length > 0) this.#readyAt = performance.now() + SETTLE_MS
-      this.#root.replaceChildren(next)
+      this.#list.replaceChildren(next)
+      this.#takeKeys()
       this.#radios = [...next.querySelectorAll('input')]
       for (const [at, radio] of this.#radios.entries()) this.#hear(radio, at)
     }
@@ -75,11 +101,11 @@ export class WebtokiCertificates extends ElementBase {
         make(
           'span',
           {},
-          make('strong', {}, certificate.subject || certificate.label),
+          make('strong', {}, isolated(certificate.subject || certificate.label)),
           make('br'),
-          make('span', { class: 'small muted' }, certificate.label),
+          make('span', { class: 'small muted' }, isolated(certificate.label)),
           make('br'),
-          ...(isOneReader ? [] : [make('span', { class: 'small muted' }, slot.name), make('br')]),
+          ...(isOneReader ? [] : [make('span', { class: 'small muted' }, isolated(slot.name)), make('br')]),
           until,
           ...(certificate.asksEachTime
             ? [make('br'), make('span', { class: 'small muted' }, text.asksEachTime)]
@@ -91,7 +117,7 @@ export class WebtokiCertificates extends ElementBase {
       'fieldset',
       { class: 'stack' },
       make('legend', { class: 'small muted' }, text.chooseCertificate),
-      make('div', { class: 'stack choices' }, ...choices),
+      make('div', { class: 'stack' }, ...choices),
     )
   }
 }

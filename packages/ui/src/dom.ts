@@ -11,11 +11,16 @@ export const ElementBase: typeof HTMLElement =
 export const SETTLE_MS: number = 500
 
 /**
- * A name that somebody else gave: what stands beside it keeps its place, whichever way the name is written (UAX #9, FSI and
- * PDI). Its own directional controls are left out, because one PDI would end the isolation.
+ * A name that somebody else gave (a card, a file) without controls of direction: an override would show its letters in
+ * another order, and one PDI ends any isolation around it, that of a `bdi` element too.
  */
+export function plainName(name: string): string {
+  return name.replace(/[\u202A-\u202E\u2066-\u2069]/g, '')
+}
+
+/** The same, isolated: what stands beside it keeps its place, whichever way the name is written (UAX #9, FSI and PDI). */
 export function isolated(name: string): string {
-  return `\u2068${name.replace(/[\u202A-\u202E\u2066-\u2069]/g, '')}\u2069`
+  return `\u2068${plainName(name)}\u2069`
 }
 
 type Child = Node | string | undefined
@@ -66,6 +71,7 @@ const css = `
 * { box-sizing: border-box; font: inherit }
 p, ul, h2, fieldset, legend { margin: 0; padding: 0; border: 0 }
 ul { list-style: none }
+legend { padding-block-end: .5rem }
 strong { font-weight: 600 }
 .stack { display: grid; grid-template-columns: minmax(0, 1fr); gap: .75rem }
 .muted { color: var(--webtoki-muted, light-dark(#526070, #9fb0c2)) }

@@ -20,9 +20,11 @@ export function watchFocus(): void {
  * from the body a screen reader would begin the page again, and so would Tab.
  */
 export function keepFocus(): void {
+  // What was hidden or disabled has the focus until the next frame.
   const isNowhere = (): boolean => {
-    const at = document.activeElement
-    return at === null || at === document.body || at.matches(':disabled')
+    let at = document.activeElement
+    while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
+    return at === null || at === document.body || at.matches(':disabled') || !at.checkVisibility()
   }
   for (const place of places) {
     if (!isNowhere()) return

@@ -1,6 +1,7 @@
 /** `<webtoki-readers>`: which readers are there, what is in them, and why one cannot be used. */
 import type { Presence, ReaderProblem, Webtoki } from 'webtoki'
-import { ElementBase, make, shadowOf } from './dom.ts'
+import { ElementBase, isolated, make, shadowOf } from './dom.ts'
+import { keepFocus, watchFocus } from './focus.ts'
 import { explain, strings } from './strings.ts'
 
 interface Stoppable {
@@ -53,6 +54,7 @@ export class WebtokiReaders extends ElementBase {
   }
 
   connectedCallback(): void {
+    watchFocus()
     this.#follow()
   }
 
@@ -65,6 +67,7 @@ export class WebtokiReaders extends ElementBase {
     if (webtoki === undefined || this.#following.length > 0) return
     // A reader that the virtual one stands in for is not to be connected by a chooser.
     this.#connect.hidden = this.hasAttribute('no-connect') || !webtoki.reachesReaders
+    keepFocus()
     this.#complaint.textContent = webtoki.reachesReaders ? '' : strings().noUsb
     this.#following = [
       webtoki.problems$.subscribe((problems) => {
@@ -140,7 +143,13 @@ function item(name: string, state: string, mark: string): HTMLLIElement {
     'li',
     { class: 'item' },
     make('span', { class: `dot ${mark}`, 'aria-hidden': 'true' }),
-    make('span', {}, make('strong', {}, name), make('br'), make('span', { class: 'small muted' }, state)),
+    make(
+      'span',
+      {},
+      make('strong', {}, isolated(name)),
+      make('br'),
+      make('span', { class: 'small muted' }, state),
+    ),
   )
 }
 

@@ -1,0 +1,33 @@
+/** Types for the elements in JSX and templates; no framework is imported for them. */
+import type { WebtokiCertificates } from './certificates.ts'
+import type { WebtokiPin } from './pin-dialog.ts'
+import type { WebtokiProgress } from './progress.ts'
+import type { WebtokiReaders } from './readers.ts'
+
+/** What every element takes, whichever framework renders it. */
+export interface WebtokiElementProps<Element extends HTMLElement> {
+  /** Each framework has refs of its own: a function, an object, a string. */
+  readonly ref?: unknown
+  readonly key?: string | number | bigint | null | undefined
+  readonly children?: unknown
+  readonly id?: string | undefined
+  readonly class?: string | undefined
+  readonly className?: string | undefined
+  readonly hidden?: boolean | undefined
+  readonly slot?: string | undefined
+  readonly onChange?: ((event: Event & { readonly currentTarget: Element }) => void) | undefined
+  readonly onchange?: ((event: Event & { readonly currentTarget: Element }) => void) | undefined
+}
+
+/** The elements by their tags: `declare module 'react' { namespace JSX { interface IntrinsicElements extends WebtokiIntrinsicElements {} } }`. */
+export interface WebtokiIntrinsicElements {
+  'webtoki-certificates': WebtokiElementProps<WebtokiCertificates> & {
+    readonly certificates?: WebtokiCertificates['certificates']
+  }
+  'webtoki-pin': WebtokiElementProps<WebtokiPin>
+  'webtoki-progress': WebtokiElementProps<WebtokiProgress>
+  'webtoki-readers': WebtokiElementProps<WebtokiReaders> & {
+    readonly webtoki?: WebtokiReaders['webtoki']
+    readonly 'no-connect'?: boolean | undefined
+  }
+}
