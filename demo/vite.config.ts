@@ -4,6 +4,9 @@ import { VitePWA } from 'vite-plugin-pwa'
 // From source, like the tests: what the page shows is what the tree says.
 const conditions = ['webtoki-source', 'module', 'browser', 'import', 'default']
 
+/** The service worker is a build of its own; scripts/demo.mjs puts its notices behind those of the page. */
+const workerNotices = 'third-party-worker.txt'
+
 export default defineConfig({
   root: import.meta.dirname,
   resolve: { conditions },
@@ -14,6 +17,8 @@ export default defineConfig({
     // Its inline script would break the strict CSP; every browser with WebUSB preloads modules by itself.
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
+    // Terms of what is in the page, for those who receive it; the page links to it.
+    license: { fileName: 'third-party.txt' },
   },
   worker: { format: 'es' },
   plugins: [
@@ -27,6 +32,7 @@ export default defineConfig({
       integration: {
         configureCustomSWViteBuild: (options) => {
           options.logLevel = 'warn'
+          options.build = { ...options.build, license: { fileName: workerNotices } }
         },
       },
       injectManifest: {

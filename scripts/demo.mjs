@@ -1,5 +1,6 @@
 // `npm run demo`: sets up what is missing, builds the page and the relying party, serves both on loopback.
 // `npm run demo:iwa`: the same page as an Isolated Web App, for installation in developer mode.
+import { appendFileSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { installed, root, run } from './command.mjs'
 import { setup } from './setup.mjs'
@@ -16,6 +17,15 @@ export async function buildDemo() {
   ) {
     throw new Error('the page does not build')
   }
+  joinNotices(join(demo, 'dist', 'page'))
+}
+
+/** One file for page and service worker. */
+function joinNotices(page) {
+  const ofWorker = join(page, 'third-party-worker.txt')
+  const lines = readFileSync(ofWorker, 'utf8')
+  appendFileSync(join(page, 'third-party.txt'), `\n${lines.slice(lines.indexOf('## '))}`)
+  rmSync(ofWorker)
 }
 
 if (process.argv[1]?.endsWith('demo.mjs')) {

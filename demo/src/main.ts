@@ -2,6 +2,7 @@
 import {
   defineElements,
   explain,
+  plainName,
   strings,
   type WebtokiCertificates,
   type WebtokiPin,
@@ -76,12 +77,14 @@ async function useVirtual(): Promise<void> {
   start(new Webtoki({ pin: pin.ask, usb: desk.usb }))
   desk.card.onTouchWanted = (wanted) => {
     byId('touch-now').hidden = !wanted
+    if (!wanted) settleFocus(byId('card-toggle'))
     if (wanted)
       for (const progress of [loginProgress, signProgress])
         if (isWaiting(progress)) progress.phase('awaiting-touch')
   }
   desk.onPinWanted = (wanted) => {
     byId('pad-keys').hidden = !wanted
+    if (!wanted) settleFocus(byId('card-toggle'))
   }
   showDesk()
 }
@@ -168,12 +171,14 @@ async function refresh(): Promise<void> {
 }
 
 function showButtons(): void {
+  // A button whose work is under way keeps the focus, which a disabled one would lose; its handler takes no second click.
+  logIn.ariaDisabled = String(isBusy.login)
+  sign.ariaDisabled = String(isBusy.sign)
   const focused = document.activeElement
-  logIn.disabled = isBusy.login || loginCertificates.value === undefined
-  sign.disabled = isBusy.sign || signCertificates.value === undefined || chosen === undefined
-  // Whose work is under way gets its focus back at its end; without a card there is none to get back.
-  if (focused === logIn && !isBusy.login) settleFocus(byId('login-title'))
-  if (focused === sign && !isBusy.sign) settleFocus(byId('sign-title'))
+  logIn.disabled = !isBusy.login && loginCertificates.value === undefined
+  sign.disabled = !isBusy.sign && (signCertificates.value === undefined || chosen === undefined)
+  if (focused === logIn) settleFocus(byId('login-title'))
+  if (focused === sign) settleFocus(byId('sign-title'))
 }
 
 /* The virtual desk */
@@ -248,7 +253,7 @@ async function runLogin(): Promise<void> {
 
 function showIdentity(identity: Identity): void {
   byId('who').hidden = false
-  byId('who-name').textContent = identity['name'] ?? ''
+  byId('who-name').textContent = plainName(identity['name'] ?? '')
   showFacts(byId('identity'), [
     ['Name', identity['name'] ?? '', ''],
     ['Issued by', identity['issuer'] ?? '', ''],
@@ -342,7 +347,7 @@ function choose(picked: File | undefined): void {
 /** A name may be written from right to left, or pretend to be: what stands beside it keeps its place. */
 function isolated(name: string): HTMLElement {
   const isolate = document.createElement('bdi')
-  isolate.textContent = name
+  isolate.textContent = plainName(name)
   return isolate
 }
 
@@ -456,7 +461,7 @@ function showFacts(list: HTMLElement, facts: readonly (readonly [string, string,
         const term = document.createElement('dt')
         term.textContent = name
         const detail = document.createElement('dd')
-        detail.textContent = value
+        detail.textContent = plainName(value)
         detail.className = mark
         return [term, detail]
       }),

@@ -101,7 +101,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.card('not verified, 2 tries left (63C2)')
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
       await page.pin.waitFor()
-      await page.page.getByText('2 tries left', { exact: true }).waitFor()
+      await page.page.locator('#tries').getByText('That PIN was wrong. 2 tries left.').waitFor()
       await page.enterPin('123456')
       await page.login('You are logged in')
     }))
@@ -109,7 +109,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
   it('a PIN that is too short is said at once, and none is lost; walking away is no error', () =>
     story(async (page) => {
       await page.logIn('123')
-      await page.page.getByRole('alert').getByText('A PIN has 6 to 8 digits').waitFor()
+      await page.page.getByRole('alert').getByText('This has to be 6 to 8 digits.').waitFor()
       await page.page.keyboard.press('Escape')
       await page.login('Cancelled. Nothing was signed.')
       await page.card('3 tries left')
@@ -578,7 +578,7 @@ describe.skipIf(missing !== undefined)('the page', () => {
           const before = characters.filter(({ at }) => at < first).map(({ x }) => x)
           return characters.filter(({ at }) => at >= first).every(({ x }) => x >= Math.max(...before))
         }, part)
-      for (const name of ['מסמך', '\u202Efdp.a']) {
+      for (const name of ['מסמך', '\u202Efdp.a', '\u2069\u202Efdp.b']) {
         await page.choose(name, letter)
         expect(await isLast('file-name', `(${letter.length} bytes)`)).toBe(true)
       }
@@ -610,6 +610,64 @@ describe.skipIf(missing !== undefined)('the page', () => {
       const field = await page.pin.boundingBox()
       expect(box?.x).toBeCloseTo(field?.x ?? 0, -1)
       expect(label?.height).toBeLessThan(60)
+    }))
+
+  it.each([320, 640, 1280])('with text at twice its size all of it is there, %s pixels wide', (width) =>
+    story(async (page) => {
+      await page.page.setViewportSize({ width, height: 720 })
+      await page.page.evaluate(() => {
+        document.documentElement.style.fontSize = '200%'
+      })
+      await page.choose(`${'a-long-name-of-a-document-'.repeat(4)}.txt`, letter)
+      /** What sticks out of the page or of the element that holds it, to the side. */
+      const outside = () =>
+        page.page.evaluate(() => {
+          const all = [...document.querySelectorAll('body *')].flatMap((element) => [
+            element,
+            ...(element.shadowRoot?.querySelectorAll('*') ?? []),
+          ])
+          return all
+            .filter((element) => element.checkVisibility() && element.getClientRects().length > 0)
+            .filter((element) => {
+              const { left, right } = element.getBoundingClientRect()
+              const isCut = getComputedStyle(element).overflowX !== 'visible'
+              return (
+                left < 0 || right > innerWidth + 0.5 || (isCut && element.scrollWidth > element.clientWidth)
+              )
+            })
+            .map(({ tagName, id, className }) => `${tagName}#${id}.${className}`)
+        })
+      expect(await outside()).toEqual([])
+      await page.page.getByRole('button', { name: 'Log in with your card' }).click()
+      await page.pin.waitFor()
+      expect(await outside()).toEqual([])
+    }),
+  )
+
+  it('links to the terms of what is bundled in page, workers and service worker', () =>
+    story(async (page) => {
+      await page.page.getByRole('link', { name: 'Licences of third parties' }).click()
+      const said = await page.page.locator('body').innerText()
+      const named = [...said.matchAll(/^## (\S+) - (\S+) \((.+)\)$/gm)].map(([, name]) => name)
+      expect(named).toEqual(
+        expect.arrayContaining(['rxjs', 'pkijs', 'asn1js', 'hash-wasm', 'workbox-precaching']),
+      )
+      expect(said.match(/Permission is hereby granted/g)?.length).toBeGreaterThan(3)
+    }))
+
+  it('lets the keyboard scroll what has happened', () =>
+    story(async (page) => {
+      await page.page.setViewportSize({ width: 1280, height: 720 })
+      for (let times = 0; times < 3; times++) {
+        await page.logIn()
+        await page.login('You are logged in')
+        await page.page.getByRole('button', { name: 'Log out' }).click()
+        await page.login('You are logged out')
+      }
+      const panel = page.page.getByRole('group', { name: 'What is going on' })
+      await panel.focus()
+      await page.page.keyboard.press('End')
+      await expect.poll(() => panel.evaluate(({ scrollTop }) => scrollTop)).toBeGreaterThan(0)
     }))
 
   it('where colours are forced the PIN dialog still has an edge', () =>
