@@ -1,5 +1,5 @@
 /** What a PIN may consist of, and how what a person typed becomes its bytes. */
-import { type ByteSource, viewOf } from './bytes.ts'
+import { type ByteSource, copyOf } from './bytes.ts'
 import { PinFormatError, type PinLimits } from './errors.ts'
 import type { PinTemplate } from './ports.ts'
 
@@ -17,38 +17,25 @@ export interface PinFormat extends PinLimits {
  * PIN is left in memory but what the caller has.
  */
 export function pinOf(typed: ByteSource, limits: PinLimits): Uint8Array<ArrayBuffer> {
-  const bytes = viewOf(typed)
-  const pin = new Uint8Array(bytes.length)
+  const pin = copyOf(typed)
+  const length = limits.alphabet === 'text' ? pin.length : toAscii(pin)
+  if (length >= limits.minBytes && length <= limits.maxBytes) return pin.subarray(0, length)
+  pin.fill(0)
+  throw new PinFormatError(length < 0 ? 'alphabet' : 'length', limits)
+}
+
+/** Writes digits of any script over themselves in ASCII, and zeros after them. Returns how many; -1: something is no digit. */
+function toAscii(pin: Uint8Array): number {
   let length = 0
-  try {
-    if (limits.alphabet === 'text') {
-      pin.set(bytes)
-      length = bytes.length
-    } else {
-      for (let at = 0; at < bytes.length; length++) {
-        const first = bytes[at] as number
-        const next = at + (first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4)
-        const digit = digitOf(new TextDecoder('utf-8').decode(bytes.subarray(at, next)))
-        if (digit === undefined) throw new PinFormatError('alphabet', limits)
-        pin[length] = 0x30 + digit
-        at = next
-      }
-    }
-    if (length < limits.minBytes || length > limits.maxBytes) throw new PinFormatError('length', limits)
-    return pin.slice(0, length)
-  } finally {
-    pin.fill(0)
+  for (let at = 0, end = 0; at < pin.length; at = end) {
+    while (((pin[++end] ?? 0) & 0xc0) === 0x80);
+    const code = new TextDecoder('utf-8').decode(pin.subarray(at, end)).codePointAt(0) ?? 0
+    // Unicode's decimal digits stand in runs from zero to nine; runs that touch have ten each (Unicode 16, 4.6).
+    let below = 0
+    while (/\p{Nd}/u.test(String.fromCodePoint(code - below))) below++
+    if (below === 0) return -1
+    pin[length++] = 0x30 + ((below - 1) % 10)
   }
-}
-
-/** Unicode's decimal digits stand in runs from zero to nine; runs that touch have ten each (Unicode 16, 4.6). */
-function digitOf(character: string): number | undefined {
-  const code = character.codePointAt(0) ?? 0
-  let below = 0
-  while (below <= code && isDigit(code - below)) below++
-  return below === 0 ? undefined : (below - 1) % 10
-}
-
-function isDigit(code: number): boolean {
-  return /^\p{Nd}$/u.test(String.fromCodePoint(code))
+  pin.fill(0, length)
+  return length
 }
