@@ -421,39 +421,6 @@ export class AbortedError extends WebtokiError {
   }
 }
 
-/** What a person may type as a PIN. */
-export interface PinLimits {
-  /** In bytes; for digits, characters. */
-  readonly minBytes: number
-  readonly maxBytes: number
-  /** 'digits': bytes 30 to 39 only. */
-  readonly alphabet: 'digits' | 'text'
-}
-
-/** What was typed cannot be this PIN: its length or a character does not fit. Nothing was sent, and no attempt is lost. */
-export class PinFormatError extends WebtokiError implements PinLimits {
-  readonly code = 'card/pin-format'
-  override get name(): 'PinFormatError' {
-    return 'PinFormatError'
-  }
-  readonly why: 'length' | 'alphabet'
-  readonly minBytes: number
-  readonly maxBytes: number
-  readonly alphabet: PinLimits['alphabet']
-  constructor(
-    why: 'length' | 'alphabet',
-    { minBytes, maxBytes, alphabet }: PinLimits,
-    options?: ErrorOptions,
-  ) {
-    const what = alphabet === 'digits' ? 'digits, 0 to 9' : 'bytes'
-    super(`The PIN has ${minBytes} to ${maxBytes} ${what}; nothing was sent to the card.`, options)
-    this.why = why
-    this.minBytes = minBytes
-    this.maxBytes = maxBytes
-    this.alphabet = alphabet
-  }
-}
-
 /** Every error that tells of a card. */
 export type AnyCardError =
   | CardGoneError
@@ -463,11 +430,9 @@ export type AnyCardError =
   | MalformedError
   | StatusError
   | TouchMissedError
-  | PinFormatError
   | PinError
   | PinBlockedError
   | LastTryError
-  | PinFormatError
   | PinPadCancelledError
   | PinPadTimeoutError
   | PinPadRefusedError
@@ -490,7 +455,7 @@ export type AnyReaderError =
   | ReaderFirmwareError
 
 /** The codes of cards, readers, what came over the wire, and work that was given up. */
-export type ApduErrorCode = (AnyCardError | AnyReaderError)['code']
+export type ApduErrorCode = (AnyCardError | AnyReaderError)['code'] | 'card/pin-format'
 
 function hex2(value: number): string {
   return value.toString(16).toUpperCase().padStart(2, '0')

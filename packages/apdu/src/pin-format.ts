@@ -1,7 +1,40 @@
 /** What a PIN may consist of, and how what a person typed becomes its bytes. */
 import { type ByteSource, copyOf } from './bytes.ts'
-import { PinFormatError, type PinLimits } from './errors.ts'
+import { WebtokiError } from './errors.ts'
 import type { PinTemplate } from './ports.ts'
+
+/** What a person may type as a PIN. */
+export interface PinLimits {
+  /** In bytes; for digits, characters. */
+  readonly minBytes: number
+  readonly maxBytes: number
+  /** 'digits': bytes 30 to 39 only. */
+  readonly alphabet: 'digits' | 'text'
+}
+
+/** What was typed cannot be this PIN: its length or a character does not fit. Nothing was sent, and no attempt is lost. */
+export class PinFormatError extends WebtokiError implements PinLimits {
+  readonly code = 'card/pin-format'
+  override get name(): 'PinFormatError' {
+    return 'PinFormatError'
+  }
+  readonly why: 'length' | 'alphabet'
+  readonly minBytes: number
+  readonly maxBytes: number
+  readonly alphabet: PinLimits['alphabet']
+  constructor(
+    why: 'length' | 'alphabet',
+    { minBytes, maxBytes, alphabet }: PinLimits,
+    options?: ErrorOptions,
+  ) {
+    const what = alphabet === 'digits' ? 'digits, 0 to 9' : 'bytes'
+    super(`The PIN has ${minBytes} to ${maxBytes} ${what}; nothing was sent to the card.`, options)
+    this.why = why
+    this.minBytes = minBytes
+    this.maxBytes = maxBytes
+    this.alphabet = alphabet
+  }
+}
 
 /** What a person may type, and how it is sent. */
 export interface PinFormat extends PinLimits {

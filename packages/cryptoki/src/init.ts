@@ -85,9 +85,7 @@ export class Init {
     const needs = use.access?.needs ?? 'nothing'
     const mustAsk = needs === 'context-pin' || (needs === 'login' && !isLoggedIn)
     if (asks && mustAsk && given === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-    const contextPurpose = purpose === 'sign' || purpose === 'sign-recover' ? 'signature' : 'decryption'
-    const authority = { context, pin: given && naming(given, what), contextPurpose, onDemand, now } as const
-    const work = new KeyWork(use, authority)
+    const work = new KeyWork(use, { context, pin: given && naming(given, what), purpose, onDemand, now })
     return { work, endsOnLogout: key.isPrivate }
   }
 

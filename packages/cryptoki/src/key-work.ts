@@ -13,7 +13,7 @@ import { CKR } from './constants.ts'
 import { StreamingDigest } from './digest.ts'
 import type { OperationWork } from './engine.ts'
 import { CryptokiError } from './errors.ts'
-import type { KeyAccess, KeyStream, KeyUse, PreparedUse } from './key-use.ts'
+import type { KeyAccess, KeyPurpose, KeyStream, KeyUse, PreparedUse } from './key-use.ts'
 import type { OperationCall } from './operation-rules.ts'
 import type { Progress } from './progress.ts'
 import type { PinPurpose, PinSource } from './pin.ts'
@@ -29,8 +29,7 @@ const nothing = new Uint8Array(0)
 export interface KeyAuthority {
   readonly context: TokenContext
   readonly pin: PinSource | undefined
-  /** What the person is told of a PIN that the key wants for this use alone. */
-  readonly contextPurpose: Extract<PinPurpose, 'signature' | 'decryption'>
+  readonly purpose: KeyPurpose
   /** A login is made when the card needs it; else CKR_USER_NOT_LOGGED_IN. */
   readonly onDemand: boolean
   /** Milliseconds since any moment. */
@@ -141,6 +140,11 @@ export class KeyWork implements OperationWork {
     return outcome
   }
 
+  /** What the person is told of a PIN that the key wants for this use alone. */
+  get #contextPurpose(): PinPurpose {
+    return this.#authority.purpose.startsWith('sign') ? 'signature' : 'decryption'
+  }
+
   async #logIn(progress: Progress): Promise<void> {
     const { context, pin, onDemand } = this.#authority
     if (!onDemand || pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
@@ -176,10 +180,10 @@ export class KeyWork implements OperationWork {
 
   /** VERIFY and the use of the key, with nothing between. */
   #withContextPin(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Uint8Array> {
-    const { context, pin, contextPurpose } = this.#authority
+    const { context, pin } = this.#authority
     if (pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     return context.userPin.verified(
-      { purpose: contextPurpose, source: thenWorking(pin, progress), options: loginOptions(progress) },
+      { purpose: this.#contextPurpose, source: thenWorking(pin, progress), options: loginOptions(progress) },
       (channel) => this.#performOnce(access, prepared, channel, progress),
     )
   }
@@ -215,7 +219,7 @@ export class KeyWork implements OperationWork {
       go = resolve
       stop = reject
     })
-    const { context, contextPurpose } = this.#authority
+    const { context } = this.#authority
     const ending = new AbortController()
     const leave = (): void => ending.abort(progress.signal.reason)
     if (progress.signal.aborted) leave()
@@ -228,7 +232,11 @@ export class KeyWork implements OperationWork {
     let result!: Promise<Uint8Array>
     const granted = new Promise<void>((resolve) => {
       result = context.userPin.verified(
-        { purpose: contextPurpose, source, options: { ...loginOptions(progress), signal: ending.signal } },
+        {
+          purpose: this.#contextPurpose,
+          source,
+          options: { ...loginOptions(progress), signal: ending.signal },
+        },
         async (channel) => {
           hold(true)
           resolve()

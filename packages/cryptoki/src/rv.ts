@@ -60,7 +60,8 @@ export function toCryptokiError(error: unknown, asked: 'slot' | 'session' = 'ses
   // What a caller's own stream or PIN source throws is no PKCS#11 matter; it stands in the cause.
   if (!isWebtokiError(error))
     return new CryptokiError(CKR.FUNCTION_FAILED, { cause: error, detail: wordsOf(error) })
-  const isLength = isWebtokiError(error, 'card/pin-format') && error.why === 'length'
+  // Only PinFormatError has a length as its reason.
+  const isLength = (error as { readonly why?: unknown }).why === 'length'
   const known = (returnValues as Readonly<Record<string, CKR>>)[error.code] ?? CKR.GENERAL_ERROR
   const rv = isLength ? CKR.PIN_LEN_RANGE : known
   const fitting = asked === 'session' && rv === CKR.TOKEN_NOT_PRESENT ? CKR.DEVICE_ERROR : rv

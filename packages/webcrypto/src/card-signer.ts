@@ -20,13 +20,13 @@ export interface CardSignerOptions extends PinOptions {
   /** CKA_ID that certificate and key share. */
   readonly id: Uint8Array
   /** Padding of RSA keys. Default: PKCS#1 v1.5, which every verifier takes. */
-  readonly rsa?: 'RS256' | 'PS256'
+  readonly rsa?: 'RS256' | 'PS256' | undefined
   /** Certificates between the card's own and the root, in DER; cards do not keep them. */
-  readonly chain?: readonly Uint8Array[]
+  readonly chain?: readonly Uint8Array[] | undefined
   /** What a signature does if its session is busy. Default: 'wait', so that `Promise.all` of several works. */
-  readonly onConflict?: SessionPolicy['onConflict']
+  readonly onConflict?: SessionPolicy['onConflict'] | undefined
   /** Told how each signature comes along. */
-  readonly onEvent?: (event: OperationEvent<Uint8Array>) => void
+  readonly onEvent?: ((event: OperationEvent<Uint8Array>) => void) | undefined
 }
 
 const mechanisms = {

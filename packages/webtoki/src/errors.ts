@@ -5,6 +5,7 @@ import {
   isWebtokiError as isAnyWebtokiError,
   type WebtokiError,
 } from '@webtoki/apdu/errors'
+import type { PinFormatError } from '@webtoki/apdu'
 import type { CertificateError, CertificateUseError } from '@webtoki/crypto'
 import type { CryptokiError } from '@webtoki/cryptoki'
 import type { DocumentError } from '@webtoki/documents'
@@ -22,6 +23,7 @@ type AnyError =
   | LoginError
   | OriginError
   | PathError
+  | PinFormatError
 
 /** Each `code` that an error of this project has. `ui/…` are those of `@webtoki/ui`. */
 export type WebtokiErrorCode = AnyError['code'] | 'ui/no-dialog'

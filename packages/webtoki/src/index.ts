@@ -1,5 +1,5 @@
 /** The front door: readers, cards, certificates and logins in one object. Documents have an entry of their own. */
-export { pinOf } from '@webtoki/apdu'
+export { PinFormatError, type PinLimits, pinOf } from '@webtoki/apdu'
 export type {
   CardSlot,
   Presence,

@@ -112,7 +112,7 @@ export class Webtoki extends Closable {
     this.#pin = options.pin
     this.#cryptoki = new Cryptoki({
       sources: [...(this.#readers === undefined ? [] : [this.#readers]), ...(options.sources ?? [])],
-      drivers: options.drivers ?? [pivDriver(options.cache === undefined ? {} : { cache: options.cache })],
+      drivers: options.drivers ?? [pivDriver({ cache: options.cache })],
       login: 'on-demand',
     })
     this.slots$ = this.#cryptoki.slots$
@@ -148,7 +148,11 @@ export class Webtoki extends Closable {
   /** The login token for the server's nonce, as JSON. Its origin is this page's own. */
   login(nonce: string, options: UseOptions = {}): Promise<string> {
     return this.#using('login', options, async (onEvent) => {
-      const signer = await this.#signer('login', { ...options, for: options.for ?? pageOrigin() }, onEvent)
+      const signer = await this.#signer(
+        'login',
+        { ...options, for: options.for ?? globalThis.location?.origin },
+        onEvent,
+      )
       return JSON.stringify(await createLoginToken(signer, nonce))
     })
   }
@@ -191,7 +195,7 @@ export class Webtoki extends Closable {
       id: certificate.id,
       onEvent,
       for: options.for,
-      ...(options.rsa === undefined ? {} : { rsa: options.rsa }),
+      rsa: options.rsa,
     }).catch((error: unknown) => {
       if (isCryptokiError(error, CKR.KEY_HANDLE_INVALID)) return undefined
       throw error
@@ -408,12 +412,6 @@ interface CertificateSearch {
   readonly wantsAll: boolean
   readonly signal: AbortSignal | undefined
   readonly onEvent: OnEvent
-}
-
-/** Of a page that has one: a sandboxed page's is 'null', and Node has no page. */
-function pageOrigin(): string | undefined {
-  const origin = globalThis.location?.origin
-  return origin === 'null' ? undefined : origin
 }
 
 function canceled({ reason }: AbortSignal): CryptokiError {

@@ -8,7 +8,7 @@ import type { TokenDriver } from '../token.ts'
 /** What the driver may be given. */
 export interface PivDriverOptions {
   /** Where certificates are remembered, by card. Default: in memory, for as long as the driver lives. */
-  readonly cache?: ObjectCache
+  readonly cache?: ObjectCache | undefined
   /** Salts of PSS, and the secret behind PKCS#1 decryption. Default: the platform's generator. */
   readonly randomBytes?: (bytes: number) => Uint8Array
 }
