@@ -85,22 +85,17 @@ export function requireCertificateUse(der: ByteSource, purpose: CertificatePurpo
 }
 
 function useOf(view: CertificateView | undefined, purpose: CertificatePurpose): CertificateUse {
-  if (view === undefined) return 'unreadable'
+  if (view?.isAuthority === undefined) return 'unreadable'
+  if (view.isAuthority) return 'authority'
   const rule = rules[purpose]
   const { keyUsage } = view
   if (keyUsage === undefined ? !rule.withoutKeyUsage : !keyUsage.some((each) => rule.keyUsage.includes(each)))
     return 'wrong-key-usage'
-  if (purpose === 'signing' && isCa(view)) return 'ca-certificate'
   const qcTypes = purpose === 'signing' ? qcTypesOf(view) : undefined
   // An issuer that says what a qualified certificate is for has said it, whatever the purposes beside it are.
   if (qcTypes !== undefined)
     return qcTypes.includes(QC_ESIGN) || qcTypes.includes(QC_ESEAL) ? 'fitting' : 'wrong-qc-statements'
   return purposesFit(view, rule.purposes) ? 'fitting' : 'wrong-extended-key-usage'
-}
-
-/** One that may issue certificates (RFC 5280, 4.2.1.3 and 4.2.1.9); one that cannot be read is taken for one. */
-function isCa({ isAuthority, keyUsage }: CertificateView): boolean {
-  return isAuthority !== false && (keyUsage === undefined || keyUsage.includes('keyCertSign'))
 }
 
 function meantFor(use: CertificateUse, view: CertificateView | undefined): string {
@@ -114,8 +109,8 @@ function meantFor(use: CertificateUse, view: CertificateView | undefined): strin
       const purposes = view?.extendedKeyUsage ?? []
       return `its extended key usage is ${purposes.map((each) => names[each] ?? each).join(', ') || 'empty'}`
     }
-    case 'ca-certificate':
-      return 'it is that of a certification authority'
+    case 'authority':
+      return 'it is that of a certificate authority'
     case 'wrong-qc-statements':
       return 'its QcStatements name another type than electronic signatures and seals'
     default:

@@ -10,8 +10,8 @@ export type CertificateUse =
   | 'wrong-key-usage'
   | 'wrong-extended-key-usage'
   | 'wrong-qc-statements'
-  /** For documents: a CA signs what it issues. */
-  | 'ca-certificate'
+  /** It is a CA's, which signs certificates and speaks for nobody. */
+  | 'authority'
   | 'unreadable'
 
 /** The bytes are not a certificate in DER; `cause` says where. */

@@ -200,7 +200,7 @@ describe.skipIf(missing !== undefined)('what OpenSSL takes is refused here', () 
     expect(accepts(file)).toBe(true)
     expect(await verify(file)).toMatchObject({
       valid: false,
-      signers: [{ use: 'ca-certificate', subIndication: 'CHAIN_CONSTRAINTS_FAILURE' }],
+      signers: [{ use: 'authority', subIndication: 'CHAIN_CONSTRAINTS_FAILURE' }],
     })
   })
 })

@@ -68,6 +68,7 @@ const cases: readonly Case[] = [
   ['for digital signatures', OK, OK, { keyUsage: 0x80 }],
   ['that binds (nonRepudiation) alone', KU, OK, { keyUsage: 0x40 }],
   ['without a key usage', KU, OK, { keyUsage: null }],
+  ['of a CA', 'authority', 'authority', { isCa: true, keyUsage: 0x86 }, 'OpenSSL lets a CA sign mail'],
   ['for encryption', KU, KU, { keyUsage: 0x20 }],
   ['for key agreement', KU, KU, { keyUsage: 0x08 }],
   ['for clients', OK, EKU, forPurposes('clients')],

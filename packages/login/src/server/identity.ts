@@ -37,7 +37,7 @@ const reasons: Readonly<Record<Exclude<CertificateUse, 'fitting'>, LoginReason>>
   'wrong-key-usage': 'key-usage',
   'wrong-extended-key-usage': 'extended-key-usage',
   'wrong-qc-statements': 'extended-key-usage',
-  'ca-certificate': 'key-usage',
+  authority: 'key-usage',
   unreadable: 'certificate-malformed',
 }
 
