@@ -37,7 +37,7 @@ describe('a certificate says to us what it says to Node', () => {
     expect(fields.isAuthority).toBe(judge.ca)
     const key = keyOf(der)
     expect(keyAsJwk(key)).toEqual(judge.publicKey.export({ format: 'jwk' }))
-    expect(Number(key?.type === 'rsa' && key.bits)).toBe(
+    expect(Number(key?.kind === 'rsa' && key.bits)).toBe(
       judge.publicKey.asymmetricKeyDetails?.modulusLength ?? 0,
     )
   })
@@ -154,12 +154,12 @@ describe('a key', () => {
         withPart(6, rsaInfo(...[n, e].map((number) => (/^[89a-f]/.test(number) ? `00${number}` : number)))),
       )
     expect(rsaKey(modulus, exponent)).toBeUndefined()
-    expect(rsaKey('ff'.repeat(256), '03')).toMatchObject({ type: 'rsa', bits: 2048 })
+    expect(rsaKey('ff'.repeat(256), '03')).toMatchObject({ kind: 'rsa', bits: 2048 })
   })
 
   it('of P-521 has a point of 133 bytes, and no other', () => {
     expect(keyOf(withPart(6, ecInfo('2b81040023', new Uint8Array(133).fill(4))))).toMatchObject({
-      curve: 'P-521',
+      curve: { name: 'P-521' },
     })
     expect(keyOf(withPart(6, ecInfo('2b81040023', new Uint8Array(132).fill(4))))).toBeUndefined()
   })
@@ -284,12 +284,12 @@ function certificateOf(card: ReturnType<typeof createPivCard>, slot: (typeof slo
 
 function keyAsJwk(key: CertificateKey | undefined): JsonWebKey | undefined {
   const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64url')
-  if (key?.type === 'rsa') return { kty: 'RSA', n: text(key.modulus), e: text(key.exponent) }
+  if (key?.kind === 'rsa') return { kty: 'RSA', n: text(key.modulus), e: text(key.exponent) }
   if (key === undefined) return undefined
   const half = (key.point.length + 1) / 2
   return {
     kty: 'EC',
-    crv: key.curve,
+    crv: key.curve.name,
     x: text(key.point.subarray(1, half)),
     y: text(key.point.subarray(half)),
   }

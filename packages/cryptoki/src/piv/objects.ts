@@ -52,7 +52,7 @@ export function allAttributes(
   const view = viewCertificate(der)
   const publicKey = view && certificateKey(view.publicKeyInfo)
   if (view === undefined || publicKey === undefined) return undefined
-  const isRsa = publicKey.type === 'rsa'
+  const isRsa = publicKey.kind === 'rsa'
   const key = {
     ...known,
     ...publicKeyAttributes(publicKey),

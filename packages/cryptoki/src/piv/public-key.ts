@@ -1,12 +1,13 @@
 /** A certificate's public key as PKCS#11 attributes: PKCS#11 v2.40 mechanisms, 2.1.2 and 2.3.3. */
 import { encodeTlv } from '@webtoki/apdu'
+import { encodeOid } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
 import type { CertificateKey } from '../certificate.ts'
 import { CKA } from '../constants.ts'
 
 /** The attributes that tell the key; without its class, type and uses. */
 export function publicKeyAttributes(key: CertificateKey): Attributes {
-  if (key.type === 'rsa') {
+  if (key.kind === 'rsa') {
     return {
       [CKA.MODULUS]: key.modulus,
       [CKA.PUBLIC_EXPONENT]: key.exponent,
@@ -14,7 +15,7 @@ export function publicKeyAttributes(key: CertificateKey): Attributes {
     }
   }
   return {
-    [CKA.EC_PARAMS]: key.parameters,
+    [CKA.EC_PARAMS]: encodeOid(key.curve.oid),
     // CKA_EC_POINT is the point within an OCTET STRING.
     [CKA.EC_POINT]: encodeTlv(0x04, key.point),
   }
