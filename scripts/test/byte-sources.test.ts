@@ -17,6 +17,7 @@ import * as documents from '@webtoki/documents'
 import * as loginServer from '@webtoki/login/server'
 import * as trust from '@webtoki/trust'
 import * as x509 from '@webtoki/crypto'
+import * as hashNow from '@webtoki/crypto/hash-now'
 import { SignerEngine } from '@webtoki/trust/engine'
 import * as path from '@webtoki/trust/path'
 import fc from 'fast-check'
@@ -192,18 +193,20 @@ const rows = (): readonly Row[] => {
       apdu.encodeTlv(0x53, apdu.encodeTlv(0x70, person.der), [0x71, 1, 0, 0xfe, 0]),
       (bytes) => piv.decodeCertificate(bytes),
     ),
-    arrays('encodeDigestInfo', sha256, (bytes) => piv.encodeDigestInfo('SHA-256', bytes)),
-    arrays('padPkcs1', sha256, (bytes) => piv.padPkcs1(bytes, 256)),
+    arrays('encodeDigestInfo', sha256, (bytes) => x509.encodeDigestInfo('SHA-256', bytes)),
+    arrays('padPkcs1', sha256, (bytes) => x509.padPkcs1(bytes, 256)),
+    arrays('ecdsaSignatureToDer', sha256, (bytes) => x509.ecdsaSignatureToDer(bytes)),
     arrays('padPss', sha256, (digest) =>
-      piv.padPss(digest, {
+      hashNow.padPss(digest, {
         keyBits: 2048,
         saltBytes: 32,
-        hash: (bytes) => createHash('sha256').update(bytes).digest(),
+        hash: 'SHA-256',
+        mgfHash: 'SHA-256',
         randomBytes: (length) => new Uint8Array(length),
       }),
     ),
-    arrays('fitDigest', sha256, (bytes) => piv.fitDigest(bytes, 32)),
-    arrays('ecdsaSignatureFromDer', ecdsa, (bytes) => piv.ecdsaSignatureFromDer(bytes, 32)),
+    arrays('fitDigest', sha256, (bytes) => x509.fitDigest(bytes, 32)),
+    arrays('ecdsaSignatureFromDer', ecdsa, (bytes) => x509.ecdsaSignatureFromDer(bytes, 32)),
     arrays('decodeCcidDescriptor', descriptor, (bytes) => ccid.decodeCcidDescriptor(bytes)),
     arrays(
       'findCcidInterfaces',

@@ -7,7 +7,7 @@ import { p256, p384, p521 } from '@noble/curves/nist.js'
 import { secp256k1 } from '@noble/curves/secp256k1.js'
 import type { Curve, CurveName } from './curves.ts'
 
-const weierstrass: Readonly<Partial<Record<CurveName, ECDSA>>> = {
+const arithmetic: Readonly<Record<CurveName, ECDSA | EdDSA>> = {
   'P-256': p256,
   'P-384': p384,
   'P-521': p521,
@@ -15,58 +15,46 @@ const weierstrass: Readonly<Partial<Record<CurveName, ECDSA>>> = {
   brainpoolP256r1,
   brainpoolP384r1,
   brainpoolP512r1,
+  Ed25519: ed25519,
 }
 
-const edwards: Readonly<Partial<Record<CurveName, EdDSA>>> = { Ed25519: ed25519 }
-
-/** Whether points of the curve can be used here. */
-export function hasArithmetic({ name }: Curve): boolean {
-  return name in weierstrass || name in edwards
-}
-
-/** Whether the bytes are a point of the curve, and not compressed if the curve is Weierstrass's. False for a curve without arithmetic. */
-export function isPoint({ name, fieldBytes }: Curve, point: Uint8Array): boolean {
+/** Whether the bytes are a point of the curve, and one that is not compressed if the curve is in Weierstrass form. */
+export function isPoint({ name, fieldBytes, isEdwards }: Curve, point: Uint8Array): boolean {
+  const form = isEdwards || (point.length === 1 + 2 * fieldBytes && point[0] === 0x04)
   try {
-    if (name in edwards) edwards[name]?.Point.fromBytes(point)
-    else {
-      const { Point } = weierstrass[name] as ECDSA
-      // A compressed point would be one too.
-      if (point.length !== 1 + 2 * fieldBytes || point[0] !== 0x04) return false
-      Point.fromBytes(point).assertValidity()
-    }
-    return true
+    if (form) arithmetic[name].Point.fromBytes(point).assertValidity()
+    return form
   } catch {
     return false
   }
 }
 
-/** Whether r‖s is a signature of the digest by ECDSA. False for a point off its curve, and for a curve without arithmetic. */
+/** Whether r‖s is a signature of the digest by ECDSA. False for a point off its curve. */
 export function verifiesEcdsa(
   curve: Curve,
   point: Uint8Array,
   digest: Uint8Array,
   signature: Uint8Array,
 ): boolean {
+  const ecdsa = arithmetic[curve.name] as ECDSA
   try {
-    return (
-      isPoint(curve, point) &&
-      weierstrass[curve.name]?.verify(signature, digest, point, { prehash: false, lowS: false }) === true
-    )
+    return isPoint(curve, point) && ecdsa.verify(signature, digest, point, { prehash: false, lowS: false })
   } catch {
     // r and s out of their range.
     return false
   }
 }
 
-/** Whether it is a signature of the message by EdDSA (RFC 8032, 5.1.7). False for a curve without arithmetic. */
+/** Whether it is a signature of the message by EdDSA (RFC 8032, 5.1.7). False for a point off its curve. */
 export function verifiesEddsa(
   { name }: Curve,
   point: Uint8Array,
   message: Uint8Array,
   signature: Uint8Array,
 ): boolean {
+  const eddsa = arithmetic[name] as EdDSA
   try {
-    return edwards[name]?.verify(signature, message, point, { zip215: false }) === true
+    return eddsa.verify(signature, message, point, { zip215: false })
   } catch {
     return false
   }

@@ -1,6 +1,6 @@
 /**
- * The elliptic curves: FIPS 186-5 and SP 800-186, SEC 2, RFC 5639, RFC 8032. A new curve is a row here and, where its
- * signatures are to be verified without the platform, a row in `curve-arithmetic.ts`.
+ * The elliptic curves: FIPS 186-5 and SP 800-186, SEC 2, RFC 5639, RFC 8032. A new curve is a row here and one in
+ * `curve-arithmetic.ts`.
  */
 import { equalBytes, viewOf } from '@webtoki/apdu/bytes'
 import { encodeOid } from './encode.ts'
@@ -11,7 +11,6 @@ const rows = [
   { name: 'P-521', oid: '1.3.132.0.35', bits: 521, isInWebCrypto: true },
   { name: 'secp256k1', oid: '1.3.132.0.10', bits: 256 },
   { name: 'brainpoolP256r1', oid: '1.3.36.3.3.2.8.1.1.7', bits: 256 },
-  { name: 'brainpoolP320r1', oid: '1.3.36.3.3.2.8.1.1.9', bits: 320 },
   { name: 'brainpoolP384r1', oid: '1.3.36.3.3.2.8.1.1.11', bits: 384 },
   { name: 'brainpoolP512r1', oid: '1.3.36.3.3.2.8.1.1.13', bits: 512 },
   // The identifier is that of the algorithm (RFC 8410, 3), which has one curve.

@@ -1,4 +1,4 @@
-/** Digests without waiting, for paddings and checks in software. An entry of its own: a login needs none. */
+/** Digests without waiting, and the paddings that need them (RFC 8017, 9.1 and B.2.1). An entry of its own: a login needs none. */
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { sha3_224, sha3_256, sha3_384, sha3_512 } from '@noble/hashes/sha3.js'
@@ -33,4 +33,34 @@ export function mgf1(seed: Uint8Array, lengthBytes: number, hash: HashName): Uin
     made += block.length
   }
   return mask
+}
+
+/** Parameters of `padPss`. Randomness is handed in. */
+export interface PssPadding {
+  readonly keyBits: number
+  readonly saltBytes: number
+  readonly hash: HashName
+  readonly mgfHash: HashName
+  readonly randomBytes: (length: number) => Uint8Array
+}
+
+/** EMSA-PSS of a digest, filled to the key's length. Throws RangeError if the key is too short. */
+export function padPss(digest: Uint8Array, parameters: PssPadding): Uint8Array {
+  const { keyBits, saltBytes, hash, mgfHash, randomBytes } = parameters
+  const encodedBits = keyBits - 1
+  const encodedBytes = Math.ceil(encodedBits / 8)
+  const paddingBytes = encodedBytes - digest.length - saltBytes - 2
+  if (paddingBytes < 0) throw new RangeError(`A key of ${keyBits} bits is too short for this hash and salt.`)
+  const salt = randomBytes(saltBytes)
+  if (salt.length !== saltBytes)
+    throw new RangeError(`Asked for ${saltBytes} random bytes, got ${salt.length}.`)
+  const h = hashNow(hash, concatBytes(new Uint8Array(8), digest, salt))
+  if (h.length !== digest.length) throw new RangeError('The digest was not made with the hash of PSS.')
+  const block = concatBytes(new Uint8Array(paddingBytes), [1], salt)
+  const mask = mgf1(h, block.length, mgfHash)
+  const masked = block.map((byte, index) => byte ^ (mask[index] ?? 0))
+  masked[0] = (masked[0] ?? 0) & (0xff >> (8 * encodedBytes - encodedBits))
+  // One zero byte more if the key has 8n + 1 bits.
+  const leading = new Uint8Array(Math.ceil(keyBits / 8) - encodedBytes)
+  return concatBytes(leading, masked, h, [0xbc])
 }

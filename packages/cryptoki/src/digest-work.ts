@@ -1,6 +1,6 @@
 /** C_Digest, in software (PKCS#11 v2.40, 5.10). */
 import { StreamingDigest } from './digest.ts'
-import { type DigestName, digestBytes } from './digest-name.ts'
+import { type HashName, hashes } from '@webtoki/crypto'
 import type { OperationWork } from './engine.ts'
 import type { OperationCall } from './operation-rules.ts'
 
@@ -8,10 +8,10 @@ const nothing = new Uint8Array(0)
 
 /** The digest of what it is given. */
 export class DigestWork implements OperationWork {
-  readonly #name: DigestName
+  readonly #name: HashName
   readonly #digest: StreamingDigest
 
-  constructor(name: DigestName) {
+  constructor(name: HashName) {
     this.#name = name
     this.#digest = new StreamingDigest(name)
   }
@@ -26,7 +26,7 @@ export class DigestWork implements OperationWork {
   }
 
   outputBytes(call: OperationCall): number {
-    return call === 'update' ? 0 : digestBytes[this.#name]
+    return call === 'update' ? 0 : hashes[this.#name].bytes
   }
 
   end(): void {}

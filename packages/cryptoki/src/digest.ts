@@ -1,5 +1,5 @@
 /** Digests: short data by the platform's own, long data in WebAssembly that is loaded for it alone. */
-import type { DigestName } from './digest-name.ts'
+import type { HashName } from '@webtoki/crypto'
 import type { LongDigest } from './streaming-digest.ts'
 
 /** A challenge is shorter: who only logs in never loads the WebAssembly. */
@@ -10,12 +10,12 @@ const platformDigests: ReadonlySet<string> = new Set(['SHA-1', 'SHA-256', 'SHA-3
 
 /** A digest under way. What it is given is not kept beyond the call, however long the whole becomes. */
 export class StreamingDigest {
-  readonly #name: DigestName
+  readonly #name: HashName
   #gathered = new Uint8Array(0)
   #gatheredBytes = 0
   #long: LongDigest | undefined
 
-  constructor(name: DigestName) {
+  constructor(name: HashName) {
     this.#name = name
   }
 

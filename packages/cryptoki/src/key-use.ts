@@ -1,7 +1,7 @@
 /** Uses of keys: what a key promises at Init, before a card is touched or a person is asked. */
 import type { CardApplication, CardChannel, TransmitOptions } from '@webtoki/apdu'
 import type { CKR } from './constants.ts'
-import type { DigestName } from './digest-name.ts'
+import type { HashName } from '@webtoki/crypto'
 import type { RawMechanism } from './mechanisms.ts'
 
 /** The kinds of operation that take a key. */
@@ -26,7 +26,7 @@ export interface KeyUse {
    * in `tooMany`, by default CKR_DATA_LEN_RANGE.
    */
   readonly gathers:
-    | { readonly hash: DigestName }
+    | { readonly hash: HashName }
     | { readonly maxBytes: number; readonly tooMany?: CKR }
     | 'stream'
   /** What the card wants; undefined: the key is in software, and no card is touched. */

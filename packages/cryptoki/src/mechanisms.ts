@@ -1,8 +1,7 @@
 /** Mechanisms and their parameters: PKCS#11 v3.0 mechanisms, 2.1 (RSA), 2.3 (EC), 2.8 to 2.14 (AES), 2.20 to 2.28 (SHA). */
 import { copyOf, isByteSource } from '@webtoki/apdu'
-import type { DigestName as SignatureHash } from '@webtoki/apdu/piv'
-import { type CKD, CKG, CKM, CKR } from './constants.ts'
-import { type DigestName, digestBytes } from './digest-name.ts'
+import { type HashName, hashes, type SignatureFamily } from '@webtoki/crypto'
+import { CKD, CKG, CKM, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
 /** The type number of a named mechanism. */
@@ -263,40 +262,123 @@ export interface MechanismInfo {
   readonly flags: number
 }
 
+/** The numbers of the mechanisms and parameters that one hash has a part in. */
+interface HashNumbers {
+  readonly digest: DigestMechanism['type']
+  readonly hmac: number
+  /** The signature mechanisms that make this hash. */
+  readonly signatures?: Readonly<Partial<Record<SignatureFamily, SignatureMechanism['type']>>>
+  readonly mgf?: CKG
+  readonly kdf?: CKD
+}
+
+/** The one table between PKCS#11's numbers and the registry of hashes and signature algorithms. */
+const numbers: readonly (readonly [HashName, HashNumbers])[] = [
+  [
+    'SHA-1',
+    {
+      digest: CKM.SHA_1,
+      hmac: CKM.SHA_1_HMAC,
+      signatures: { pkcs1: CKM.SHA1_RSA_PKCS, pss: CKM.SHA1_RSA_PKCS_PSS, ecdsa: CKM.ECDSA_SHA1 },
+      mgf: CKG.MGF1_SHA1,
+      kdf: CKD.SHA1_KDF,
+    },
+  ],
+  [
+    'SHA-224',
+    {
+      digest: CKM.SHA224,
+      hmac: CKM.SHA224_HMAC,
+      signatures: { pkcs1: CKM.SHA224_RSA_PKCS, pss: CKM.SHA224_RSA_PKCS_PSS, ecdsa: CKM.ECDSA_SHA224 },
+      mgf: CKG.MGF1_SHA224,
+      kdf: CKD.SHA224_KDF,
+    },
+  ],
+  [
+    'SHA-256',
+    {
+      digest: CKM.SHA256,
+      hmac: CKM.SHA256_HMAC,
+      signatures: { pkcs1: CKM.SHA256_RSA_PKCS, pss: CKM.SHA256_RSA_PKCS_PSS, ecdsa: CKM.ECDSA_SHA256 },
+      mgf: CKG.MGF1_SHA256,
+      kdf: CKD.SHA256_KDF,
+    },
+  ],
+  [
+    'SHA-384',
+    {
+      digest: CKM.SHA384,
+      hmac: CKM.SHA384_HMAC,
+      signatures: { pkcs1: CKM.SHA384_RSA_PKCS, pss: CKM.SHA384_RSA_PKCS_PSS, ecdsa: CKM.ECDSA_SHA384 },
+      mgf: CKG.MGF1_SHA384,
+      kdf: CKD.SHA384_KDF,
+    },
+  ],
+  [
+    'SHA-512',
+    {
+      digest: CKM.SHA512,
+      hmac: CKM.SHA512_HMAC,
+      signatures: { pkcs1: CKM.SHA512_RSA_PKCS, pss: CKM.SHA512_RSA_PKCS_PSS, ecdsa: CKM.ECDSA_SHA512 },
+      mgf: CKG.MGF1_SHA512,
+      kdf: CKD.SHA512_KDF,
+    },
+  ],
+  ['SHA3-224', { digest: CKM.SHA3_224, hmac: CKM.SHA3_224_HMAC }],
+  ['SHA3-256', { digest: CKM.SHA3_256, hmac: CKM.SHA3_256_HMAC }],
+  ['SHA3-384', { digest: CKM.SHA3_384, hmac: CKM.SHA3_384_HMAC }],
+  ['SHA3-512', { digest: CKM.SHA3_512, hmac: CKM.SHA3_512_HMAC }],
+]
+
+/** A number of each hash that has it, with the hash. */
+function hashesBy<N extends number>(
+  numberOf: (each: HashNumbers) => N | undefined,
+): ReadonlyMap<number, HashName> {
+  return new Map(
+    numbers.flatMap(([hash, each]) => {
+      const number = numberOf(each)
+      return number === undefined ? [] : [[number, hash] as const]
+    }),
+  )
+}
+
 /** What a signature mechanism does with its data. */
 export interface SignMechanism {
   readonly keyType: 'rsa' | 'ec' | 'edwards'
-  readonly padding: 'pkcs1' | 'pss' | 'raw-x509' | 'ecdsa' | 'eddsa'
+  readonly padding: SignatureFamily | 'raw-x509'
   /** The hash that it makes itself; undefined: the data is taken as it is, in one piece. */
-  readonly hash: SignatureHash | undefined
+  readonly hash: HashName | undefined
+}
+
+const keyTypes = { pkcs1: 'rsa', pss: 'rsa', 'raw-x509': 'rsa', ecdsa: 'ec', eddsa: 'edwards' } as const
+
+function signs(padding: SignMechanism['padding'], hash?: HashName): SignMechanism {
+  return { keyType: keyTypes[padding], padding, hash }
 }
 
 /** All signature mechanisms that are known here. */
 export const signMechanisms: ReadonlyMap<number, SignMechanism> = /* @__PURE__ */ new Map<
-  SignatureMechanism['type'],
+  number,
   SignMechanism
 >([
-  [CKM.RSA_PKCS, { keyType: 'rsa', padding: 'pkcs1', hash: undefined }],
-  [CKM.RSA_X_509, { keyType: 'rsa', padding: 'raw-x509', hash: undefined }],
-  [CKM.RSA_PKCS_PSS, { keyType: 'rsa', padding: 'pss', hash: undefined }],
-  [CKM.SHA1_RSA_PKCS, { keyType: 'rsa', padding: 'pkcs1', hash: 'SHA-1' }],
-  [CKM.SHA224_RSA_PKCS, { keyType: 'rsa', padding: 'pkcs1', hash: 'SHA-224' }],
-  [CKM.SHA256_RSA_PKCS, { keyType: 'rsa', padding: 'pkcs1', hash: 'SHA-256' }],
-  [CKM.SHA384_RSA_PKCS, { keyType: 'rsa', padding: 'pkcs1', hash: 'SHA-384' }],
-  [CKM.SHA512_RSA_PKCS, { keyType: 'rsa', padding: 'pkcs1', hash: 'SHA-512' }],
-  [CKM.SHA1_RSA_PKCS_PSS, { keyType: 'rsa', padding: 'pss', hash: 'SHA-1' }],
-  [CKM.SHA224_RSA_PKCS_PSS, { keyType: 'rsa', padding: 'pss', hash: 'SHA-224' }],
-  [CKM.SHA256_RSA_PKCS_PSS, { keyType: 'rsa', padding: 'pss', hash: 'SHA-256' }],
-  [CKM.SHA384_RSA_PKCS_PSS, { keyType: 'rsa', padding: 'pss', hash: 'SHA-384' }],
-  [CKM.SHA512_RSA_PKCS_PSS, { keyType: 'rsa', padding: 'pss', hash: 'SHA-512' }],
-  [CKM.ECDSA, { keyType: 'ec', padding: 'ecdsa', hash: undefined }],
-  [CKM.ECDSA_SHA1, { keyType: 'ec', padding: 'ecdsa', hash: 'SHA-1' }],
-  [CKM.ECDSA_SHA224, { keyType: 'ec', padding: 'ecdsa', hash: 'SHA-224' }],
-  [CKM.ECDSA_SHA256, { keyType: 'ec', padding: 'ecdsa', hash: 'SHA-256' }],
-  [CKM.ECDSA_SHA384, { keyType: 'ec', padding: 'ecdsa', hash: 'SHA-384' }],
-  [CKM.ECDSA_SHA512, { keyType: 'ec', padding: 'ecdsa', hash: 'SHA-512' }],
-  [CKM.EDDSA, { keyType: 'edwards', padding: 'eddsa', hash: undefined }],
+  [CKM.RSA_PKCS, signs('pkcs1')],
+  [CKM.RSA_X_509, signs('raw-x509')],
+  [CKM.RSA_PKCS_PSS, signs('pss')],
+  [CKM.ECDSA, signs('ecdsa')],
+  [CKM.EDDSA, signs('eddsa')],
+  ...numbers.flatMap(([hash, { signatures = {} }]) =>
+    Object.entries(signatures).map(
+      ([family, type]) => [type, signs(family as SignatureFamily, hash)] as const,
+    ),
+  ),
 ])
+
+/** Types of the mechanisms that keys on cards sign with. SP 800-78-4 and the OpenPGP card's specification have no SHA-224. */
+export function cardSignTypes(...paddings: readonly SignMechanism['padding'][]): readonly number[] {
+  return [...signMechanisms]
+    .filter(([, { padding, hash }]) => paddings.includes(padding) && hash !== 'SHA-224')
+    .map(([type]) => type)
+}
 
 /** Undefined where the mechanism does not sign. */
 export function signMechanism(type: number): SignMechanism | undefined {
@@ -304,23 +386,12 @@ export function signMechanism(type: number): SignMechanism | undefined {
 }
 
 /** All digest mechanisms. */
-export const digestMechanisms: ReadonlyMap<number, DigestName> = /* @__PURE__ */ new Map<
-  DigestMechanism['type'],
-  DigestName
->([
-  [CKM.SHA_1, 'SHA-1'],
-  [CKM.SHA224, 'SHA-224'],
-  [CKM.SHA256, 'SHA-256'],
-  [CKM.SHA384, 'SHA-384'],
-  [CKM.SHA512, 'SHA-512'],
-  [CKM.SHA3_224, 'SHA3-224'],
-  [CKM.SHA3_256, 'SHA3-256'],
-  [CKM.SHA3_384, 'SHA3-384'],
-  [CKM.SHA3_512, 'SHA3-512'],
-])
+export const digestMechanisms: ReadonlyMap<number, HashName> = /* @__PURE__ */ hashesBy(
+  ({ digest }) => digest,
+)
 
 /** Undefined where the mechanism is no digest. */
-export function digestMechanism(type: number): DigestName | undefined {
+export function digestMechanism(type: number): HashName | undefined {
   return digestMechanisms.get(type)
 }
 
@@ -339,43 +410,31 @@ export const aesMechanisms: readonly number[] = [
 export const MAX_GCM_BYTES = 0x400_0000
 
 /** All HMACs, with their hash. */
-export const hmacMechanisms: ReadonlyMap<number, DigestName> = /* @__PURE__ */ new Map<number, DigestName>([
-  [CKM.SHA_1_HMAC, 'SHA-1'],
-  [CKM.SHA224_HMAC, 'SHA-224'],
-  [CKM.SHA256_HMAC, 'SHA-256'],
-  [CKM.SHA384_HMAC, 'SHA-384'],
-  [CKM.SHA512_HMAC, 'SHA-512'],
-  [CKM.SHA3_224_HMAC, 'SHA3-224'],
-  [CKM.SHA3_256_HMAC, 'SHA3-256'],
-  [CKM.SHA3_384_HMAC, 'SHA3-384'],
-  [CKM.SHA3_512_HMAC, 'SHA3-512'],
-])
+export const hmacMechanisms: ReadonlyMap<number, HashName> = /* @__PURE__ */ hashesBy(({ hmac }) => hmac)
 
-const mgfHashes: ReadonlyMap<number, SignatureHash> = /* @__PURE__ */ new Map<number, SignatureHash>([
-  [CKG.MGF1_SHA1, 'SHA-1'],
-  [CKG.MGF1_SHA224, 'SHA-224'],
-  [CKG.MGF1_SHA256, 'SHA-256'],
-  [CKG.MGF1_SHA384, 'SHA-384'],
-  [CKG.MGF1_SHA512, 'SHA-512'],
-])
+const mgfHashes: ReadonlyMap<number, HashName> = /* @__PURE__ */ hashesBy(({ mgf }) => mgf)
+const kdfHashes: ReadonlyMap<number, HashName> = /* @__PURE__ */ hashesBy(({ kdf }) => kdf)
 
-const signatureHashes: ReadonlySet<string> = /* @__PURE__ */ new Set(mgfHashes.values())
+/** The hash of a CKD_*; undefined for one that is not known. */
+export function kdfHash(kdf: number): HashName | undefined {
+  return kdfHashes.get(kdf)
+}
 
 /** The hashes and the salt of a PSS mechanism. Throws CKR_MECHANISM_PARAM_INVALID. */
 export function pssParametersOf({ type, pss }: RawMechanism): {
-  readonly hash: SignatureHash
-  readonly mgfHash: SignatureHash
+  readonly hash: HashName
+  readonly mgfHash: HashName
   readonly saltBytes: number
 } {
   const own = signMechanism(type)?.hash
   if (pss === undefined) {
     if (own === undefined) throw parameterError('pss')
-    return { hash: own, mgfHash: own, saltBytes: digestBytes[own] }
+    return { hash: own, mgfHash: own, saltBytes: hashes[own].bytes }
   }
-  const hashes = paddingHashes('pss', pss)
-  if (own !== undefined && own !== hashes.hash) throw parameterError('pss.hash')
+  const chosen = paddingHashes('pss', pss)
+  if (own !== undefined && own !== chosen.hash) throw parameterError('pss.hash')
   if (!Number.isSafeInteger(pss.saltBytes) || pss.saltBytes < 0) throw parameterError('pss.saltBytes')
-  return { ...hashes, saltBytes: pss.saltBytes }
+  return { ...chosen, saltBytes: pss.saltBytes }
 }
 
 /**
@@ -386,26 +445,27 @@ export function oaepParametersOf(
   { oaep }: RawMechanism,
   modulusBytes: number,
 ): {
-  readonly hash: SignatureHash
-  readonly mgfHash: SignatureHash
+  readonly hash: HashName
+  readonly mgfHash: HashName
   readonly label: Uint8Array
   readonly maxBytes: number
 } {
   if (oaep === undefined) throw parameterError('oaep')
-  const hashes = paddingHashes('oaep', oaep)
-  const maxBytes = modulusBytes - 2 * digestBytes[hashes.hash] - 2
+  const chosen = paddingHashes('oaep', oaep)
+  const maxBytes = modulusBytes - 2 * hashes[chosen.hash].bytes - 2
   if (maxBytes < 0) throw parameterError('oaep.hash')
-  return { ...hashes, label: oaep.label ?? new Uint8Array(0), maxBytes }
+  return { ...chosen, label: oaep.label ?? new Uint8Array(0), maxBytes }
 }
 
 /** The hashes of a padding's parameters. */
 function paddingHashes(
   name: 'pss' | 'oaep',
   parameters: { readonly hash: number; readonly mgf: number },
-): { readonly hash: SignatureHash; readonly mgfHash: SignatureHash } {
+): { readonly hash: HashName; readonly mgfHash: HashName } {
   const hash = digestMechanism(parameters.hash)
   const mgfHash = mgfHashes.get(parameters.mgf)
-  if (hash === undefined || !signatureHashes.has(hash)) throw parameterError(`${name}.hash`)
+  // Paddings use the hashes that a mask can be made with.
+  if (hash === undefined || ![...mgfHashes.values()].includes(hash)) throw parameterError(`${name}.hash`)
   if (mgfHash === undefined) throw parameterError(`${name}.mgf`)
-  return { hash: hash as SignatureHash, mgfHash }
+  return { hash, mgfHash }
 }

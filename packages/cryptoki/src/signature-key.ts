@@ -1,7 +1,7 @@
 /** What a signature mechanism asks of its key, in a card or in software. */
 import type { Attributes } from './attributes.ts'
 import { CKA, CKK, CKR } from './constants.ts'
-import { digestBytes } from './digest-name.ts'
+import { hashes } from '@webtoki/crypto'
 import { CryptokiError } from './errors.ts'
 import type { KeyUse } from './key-use.ts'
 import { parameterError, pssParametersOf, type RawMechanism, type SignMechanism } from './mechanisms.ts'
@@ -33,5 +33,5 @@ export function checkSignatureKey(
   if (rules.padding !== 'pss') return
   const { hash, saltBytes } = pssParametersOf(mechanism)
   const encodedBytes = Math.ceil(((attributes[CKA.MODULUS_BITS] ?? 0) - 1) / 8)
-  if (encodedBytes < digestBytes[hash] + saltBytes + 2) throw parameterError('pss.saltBytes')
+  if (encodedBytes < hashes[hash].bytes + saltBytes + 2) throw parameterError('pss.saltBytes')
 }

@@ -13,7 +13,7 @@ import {
   createSHA512,
   type IHasher,
 } from 'hash-wasm'
-import type { DigestName } from './digest-name.ts'
+import type { HashName } from '@webtoki/crypto'
 
 /** A digest under way. */
 export interface LongDigest {
@@ -22,7 +22,7 @@ export interface LongDigest {
   digest(): Uint8Array
 }
 
-const inWasm: Readonly<Record<DigestName, () => Promise<IHasher>>> = {
+const inWasm: Readonly<Record<HashName, () => Promise<IHasher>>> = {
   'SHA-1': createSHA1,
   'SHA-224': createSHA224,
   'SHA-256': createSHA256,
@@ -44,11 +44,11 @@ const inJavaScript = {
   'SHA3-256': sha3_256,
   'SHA3-384': sha3_384,
   'SHA3-512': sha3_512,
-} as const satisfies Readonly<Record<DigestName, unknown>>
+} as const satisfies Readonly<Record<HashName, unknown>>
 
 /** Fast where WebAssembly may run; a page whose CSP lacks 'wasm-unsafe-eval' gets the same digest more slowly. */
 export function createLongDigest(
-  name: DigestName,
+  name: HashName,
   create: () => Promise<IHasher> = inWasm[name],
 ): Promise<LongDigest> {
   return begun(create, () => inJavaScript[name].create())
@@ -56,7 +56,7 @@ export function createLongDigest(
 
 /** HMAC (RFC 2104), made in the same two ways. The key may be overwritten when this has resolved. */
 export function createLongHmac(
-  name: DigestName,
+  name: HashName,
   key: Uint8Array,
   create: () => Promise<IHasher> = inWasm[name],
 ): Promise<LongDigest> {

@@ -1,14 +1,13 @@
 /** Verification in software with a public key's attributes: RFC 8017, 8.1.2 and 8.2.2; FIPS 186-5, 6.4.2 and 7.7. */
-import { ed25519 } from '@noble/curves/ed25519.js'
 import { concatBytes, equalBytes } from '@webtoki/apdu'
-import { encodeDigestInfo, padPkcs1 } from '@webtoki/apdu/piv'
+import { encodeDigestInfo, hashes, padPkcs1 } from '@webtoki/crypto'
+import { verifiesEcdsa, verifiesEddsa } from '@webtoki/crypto/curve-arithmetic'
 import type { Attributes } from './attributes.ts'
 import { CKA, CKR } from './constants.ts'
-import { hashNow as hashBytes, mgf1 } from './hash-now.ts'
+import { hashNow, mgf1 } from '@webtoki/crypto/hash-now'
 import { CryptokiError } from './errors.ts'
 import { type RawMechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
-import { curveOf, octetStringOf } from './software/curves.ts'
-import { checkEdwards } from './software/known-curves.ts'
+import { curveOf, edwardsCurveOf, octetStringOf } from './software/curves.ts'
 import { rsaNumbersOf, rsaPublicPower } from './software/rsa.ts'
 
 /**
@@ -72,7 +71,7 @@ function isPss(whole: Uint8Array, keyBits: number, digest: Uint8Array, mechanism
   const leading = whole.length - encodedBytes
   if (leading > 0 && whole[0] !== 0) return false
   const encoded = whole.subarray(leading)
-  const hashLength = hashBytes(hash, new Uint8Array(0)).length
+  const hashLength = hashes[hash].bytes
   const blockBytes = encodedBytes - hashLength - 1
   if (digest.length !== hashLength || blockBytes < saltBytes + 1 || encoded.at(-1) !== 0xbc) return false
   const masked = encoded.subarray(0, blockBytes)
@@ -85,27 +84,21 @@ function isPss(whole: Uint8Array, keyBits: number, digest: Uint8Array, mechanism
   const paddingBytes = blockBytes - saltBytes - 1
   if (block.subarray(0, paddingBytes).some((byte) => byte !== 0) || block[paddingBytes] !== 1) return false
   const salt = block.subarray(paddingBytes + 1)
-  return equalBytes(h, hashBytes(hash, concatBytes(new Uint8Array(8), digest, salt)))
+  return equalBytes(h, hashNow(hash, concatBytes(new Uint8Array(8), digest, salt)))
 }
 
 function verifyEcdsa(key: Attributes, digest: Uint8Array, signature: Uint8Array): boolean {
-  const { curve, fieldBytes } = curveOf(key[CKA.EC_PARAMS])
-  if (signature.length !== 2 * fieldBytes) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
+  const curve = curveOf(key[CKA.EC_PARAMS])
+  if (signature.length !== 2 * curve.fieldBytes) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
   const point = octetStringOf(key[CKA.EC_POINT] ?? new Uint8Array(0))
-  if (point?.[0] !== 0x04 || point.length !== 1 + 2 * fieldBytes) return false
-  try {
-    return curve.verify(signature, digest, point, { prehash: false, lowS: false })
-  } catch {
-    // A point off the curve, or r and s out of their range: no such signature fits.
-    return false
-  }
+  return point !== undefined && verifiesEcdsa(curve, point, digest, signature)
 }
 
-/** RFC 8032, 5.1.7. The point is taken as it is and within an OCTET STRING: PKCS#11 v3.0 and 3.1 differ. */
+/** The point is taken as it is and within an OCTET STRING: PKCS#11 v3.0 and 3.1 differ. */
 function verifyEddsa(key: Attributes, message: Uint8Array, signature: Uint8Array): boolean {
-  checkEdwards(key[CKA.EC_PARAMS])
-  if (signature.length !== 64) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
+  const curve = edwardsCurveOf(key[CKA.EC_PARAMS])
+  if (signature.length !== 2 * curve.fieldBytes) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
   const given = key[CKA.EC_POINT] ?? new Uint8Array(0)
-  const point = given.length === 32 ? given : octetStringOf(given)
-  return point?.length === 32 && ed25519.verify(signature, message, point, { zip215: false })
+  const point = given.length === curve.fieldBytes ? given : octetStringOf(given)
+  return point !== undefined && verifiesEddsa(curve, point, message, signature)
 }

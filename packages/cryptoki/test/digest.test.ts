@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { StreamingDigest } from '../src/digest.ts'
-import type { DigestName } from '../src/digest-name.ts'
+import type { HashName } from '@webtoki/crypto'
 import { createLongDigest } from '../src/streaming-digest.ts'
 
-const names: readonly (readonly [DigestName, string])[] = [
+const names: readonly (readonly [HashName, string])[] = [
   ['SHA-1', 'sha1'],
   ['SHA-224', 'sha224'],
   ['SHA-256', 'sha256'],

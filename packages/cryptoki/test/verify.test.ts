@@ -2,7 +2,7 @@ import { constants, createSign, generateKeyPairSync, type KeyObject } from 'node
 import { decodeTlv, encodeTlv } from '@webtoki/apdu'
 import { type Attributes, CKA, CKG, CKK, CKM, CKR } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
-import { hashNow as hash } from '../src/hash-now.ts'
+import { hashNow as hash } from '@webtoki/crypto/hash-now'
 import { verifySignature } from '../src/verify.ts'
 
 const message = new TextEncoder().encode('a message')

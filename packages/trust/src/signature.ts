@@ -1,7 +1,7 @@
 /** Signatures verified by the platform's WebCrypto, and on curves that it lacks by arithmetic of our own. */
 import {
   type CurvePublicKey,
-  ecdsaNumbers,
+  ecdsaSignatureFromDer,
   encodeRsaKeyInfo,
   hashes,
   isWeakKey,
@@ -131,22 +131,16 @@ async function byArithmetic(
   signature: Uint8Array,
   data: Uint8Array,
 ): Promise<SignatureVerdict> {
-  const { hasArithmetic, verifiesEcdsa, verifiesEddsa } = await import('@webtoki/crypto/curve-arithmetic')
-  if (!hasArithmetic(curve)) return 'unsupported'
+  const { verifiesEcdsa, verifiesEddsa } = await import('@webtoki/crypto/curve-arithmetic')
   if (hash === undefined) return verifiesEddsa(curve, point, data, signature) ? 'valid' : 'invalid'
   const { hashNow } = await import('@webtoki/crypto/hash-now')
   return verifiesEcdsa(curve, point, hashNow(hash, data), signature) ? 'valid' : 'invalid'
 }
 
-/** Ecdsa-Sig-Value, in strict DER, as r‖s; undefined if it is not one, or does not fit the curve. */
-function rawSignature(der: Uint8Array, bytes: number): Uint8Array<ArrayBuffer> | undefined {
-  const raw = new Uint8Array(2 * bytes)
+/** Undefined if it is not an Ecdsa-Sig-Value in strict DER, or does not fit the curve. */
+function rawSignature(der: Uint8Array, fieldBytes: number): Uint8Array<ArrayBuffer> | undefined {
   try {
-    for (const [at, magnitude] of ecdsaNumbers(der).entries()) {
-      if (magnitude.length > bytes) return undefined
-      raw.set(magnitude, (at + 1) * bytes - magnitude.length)
-    }
-    return raw
+    return ecdsaSignatureFromDer(der, fieldBytes)
   } catch {
     return undefined
   }

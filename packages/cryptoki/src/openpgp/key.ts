@@ -4,39 +4,35 @@ import {
   decodeTlv,
   isWebtokiError,
   SW,
-  toHex,
   TouchMissedError,
   type TransmitOptions,
 } from '@webtoki/apdu'
 import type { OpenPgpApplet, OpenPgpKeyUse } from '@webtoki/apdu/openpgp'
-import { encodeDigestInfo, fitDigest } from '@webtoki/apdu/piv'
+import { encodeDigestInfo, fitDigest } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKF, CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
 import {
+  cardSignTypes,
   type MechanismInfo,
   parameterError,
   type RawMechanism,
   type SignMechanism,
   signMechanism,
 } from '../mechanisms.ts'
+import { isBelowModulus } from '../software/rsa-size.ts'
 import { checkSignatureKey, gatheredFor } from '../signature-key.ts'
 
 /** A touch did not come in time: Yubico's word, which has no meaning in ISO/IEC 7816-4. */
 const TOUCH_MISSED = 0x6600
-
-const mechanisms = {
-  rsa: [CKM.RSA_PKCS, CKM.SHA1_RSA_PKCS, CKM.SHA256_RSA_PKCS, CKM.SHA384_RSA_PKCS, CKM.SHA512_RSA_PKCS],
-  ec: [CKM.ECDSA, CKM.ECDSA_SHA1, CKM.ECDSA_SHA256, CKM.ECDSA_SHA384, CKM.ECDSA_SHA512],
-} as const
 
 const curveFlags = CKF.EC_F_P | CKF.EC_NAMEDCURVE
 
 /** What a key of this type signs: RSA is padded by the card, and hashing happens on the host. */
 export function signMechanismsFor(type: 'rsa' | 'ec', keyBits: number): ReadonlyMap<number, MechanismInfo> {
   const flags = CKF.SIGN | (type === 'ec' ? curveFlags : 0)
-  return withInfo(mechanisms[type], keyBits, flags)
+  return withInfo(cardSignTypes(type === 'rsa' ? 'pkcs1' : 'ecdsa'), keyBits, flags)
 }
 
 /** What a key of this type deciphers: the card takes off RSA's padding. */
@@ -165,9 +161,7 @@ function decryption(
     outputBytes: () => messageBytes,
     prepare: async (cryptogram) => {
       if (cryptogram.length !== keyBytes) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
-      // Bytes of one length in hex stand in the order of their numbers.
-      if (toHex(cryptogram) >= toHex(attributes[CKA.MODULUS] ?? cryptogram))
-        throw new CryptokiError(CKR.ENCRYPTED_DATA_INVALID)
+      if (!isBelowModulus(cryptogram, attributes)) throw new CryptokiError(CKR.ENCRYPTED_DATA_INVALID)
       const { unpadPkcs1 } = await import('../software/unpad.ts')
       // What a block without a padding becomes: the message of this ciphertext, if the card refuses it.
       const rejected = unpadPkcs1(new Uint8Array(keyBytes), cryptogram, rejectionSecret())

@@ -1,10 +1,12 @@
 /** One use of a PIV key as its card takes it: SP 800-73-4 part 2, 3.2.4, and the algorithms of SP 800-78-4, table 6-2. */
-import { toHex } from '@webtoki/apdu'
 import { type AuthenticateInput, PivAlgorithm } from '@webtoki/apdu/piv'
+import type { CurveName } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyUse } from '../key-use.ts'
+import { curveOf as knownCurveOf } from '../software/curves.ts'
+import { isBelowModulus } from '../software/rsa-size.ts'
 
 /** One GENERAL AUTHENTICATE: what goes in, and what its answer becomes. */
 export interface CardCommand {
@@ -26,17 +28,17 @@ const rsaAlgorithms: ReadonlyMap<number, number> = new Map([
   [4096, PivAlgorithm.RSA_4096],
 ])
 
-/** Field sizes of the curves, in bytes, with their algorithm. The OIDs are DER, as CKA_EC_PARAMS has them. */
-const curves: ReadonlyMap<string, { readonly algorithm: number; readonly fieldBytes: number }> = new Map([
-  ['06082a8648ce3d030107', { algorithm: PivAlgorithm.P256, fieldBytes: 32 }],
-  ['06052b81040022', { algorithm: PivAlgorithm.P384, fieldBytes: 48 }],
-])
+const curveAlgorithms: Readonly<Partial<Record<CurveName, number>>> = {
+  'P-256': PivAlgorithm.P256,
+  'P-384': PivAlgorithm.P384,
+}
 
 /** Throws CKR_KEY_SIZE_RANGE for a curve that PIV has no algorithm for. */
 export function curveOf(attributes: Attributes): { readonly algorithm: number; readonly fieldBytes: number } {
-  const curve = curves.get(toHex(attributes[CKA.EC_PARAMS] ?? new Uint8Array(0)))
-  if (curve === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
-  return curve
+  const { name, fieldBytes } = knownCurveOf(attributes[CKA.EC_PARAMS])
+  const algorithm = curveAlgorithms[name]
+  if (algorithm === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return { algorithm, fieldBytes }
 }
 
 /** Length of the modulus, in bytes. Throws CKR_KEY_SIZE_RANGE for a key that PIV has no algorithm for. */
@@ -52,8 +54,7 @@ export function modulusBytes(attributes: Attributes): number {
  */
 export function rawRsa(attributes: Attributes, block: Uint8Array, tooLarge: CKR): CardCommand {
   const keyBytes = modulusBytes(attributes)
-  // Bytes of one length in hex stand in the order of their numbers.
-  if (toHex(block) >= toHex(attributes[CKA.MODULUS] ?? block))
+  if (!isBelowModulus(block, attributes))
     throw new CryptokiError(tooLarge, { detail: 'the data, as a number, is not below the modulus' })
   return {
     algorithm: rsaAlgorithms.get(8 * keyBytes) as number,

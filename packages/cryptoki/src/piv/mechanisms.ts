@@ -1,34 +1,23 @@
 /** What a PIV token can do, as C_GetMechanismInfo tells it: SP 800-78-4, tables 3-1 and 6-2. */
 import { CKF, CKM } from '../constants.ts'
-import type { MechanismInfo } from '../mechanisms.ts'
+import { cardSignTypes, type MechanismInfo } from '../mechanisms.ts'
 
 /** Padding and hashing happen on the host, the private key's operation on the card. */
 export const pivMechanisms: ReadonlyMap<number, MechanismInfo> = new Map<number, MechanismInfo>([
-  ...rsa(CKF.SIGN | CKF.SIGN_RECOVER | CKF.DECRYPT | CKF.UNWRAP, CKM.RSA_PKCS, CKM.RSA_X_509),
-  ...rsa(CKF.DECRYPT | CKF.UNWRAP, CKM.RSA_PKCS_OAEP),
-  ...rsa(
-    CKF.SIGN,
-    CKM.SHA1_RSA_PKCS,
-    CKM.SHA256_RSA_PKCS,
-    CKM.SHA384_RSA_PKCS,
-    CKM.SHA512_RSA_PKCS,
-    CKM.RSA_PKCS_PSS,
-    CKM.SHA1_RSA_PKCS_PSS,
-    CKM.SHA256_RSA_PKCS_PSS,
-    CKM.SHA384_RSA_PKCS_PSS,
-    CKM.SHA512_RSA_PKCS_PSS,
-  ),
-  ...ec(CKF.DERIVE, CKM.ECDH1_DERIVE, CKM.ECDH1_COFACTOR_DERIVE),
-  ...ec(CKF.SIGN, CKM.ECDSA, CKM.ECDSA_SHA1, CKM.ECDSA_SHA256, CKM.ECDSA_SHA384, CKM.ECDSA_SHA512),
+  ...rsa(CKF.SIGN, cardSignTypes('pkcs1', 'raw-x509', 'pss')),
+  ...rsa(CKF.SIGN | CKF.SIGN_RECOVER | CKF.DECRYPT | CKF.UNWRAP, [CKM.RSA_PKCS, CKM.RSA_X_509]),
+  ...rsa(CKF.DECRYPT | CKF.UNWRAP, [CKM.RSA_PKCS_OAEP]),
+  ...ec(CKF.DERIVE, [CKM.ECDH1_DERIVE, CKM.ECDH1_COFACTOR_DERIVE]),
+  ...ec(CKF.SIGN, cardSignTypes('ecdsa')),
 ])
 
 type Entries = readonly (readonly [number, MechanismInfo])[]
 
-function rsa(flags: number, ...types: readonly number[]): Entries {
+function rsa(flags: number, types: readonly number[]): Entries {
   return types.map((type) => [type, { minKeyBits: 1024, maxKeyBits: 4096, flags }])
 }
 
-function ec(flags: number, ...types: readonly number[]): Entries {
+function ec(flags: number, types: readonly number[]): Entries {
   const all = flags | CKF.EC_F_P | CKF.EC_NAMEDCURVE
   return types.map((type) => [type, { minKeyBits: 256, maxKeyBits: 384, flags: all }])
 }

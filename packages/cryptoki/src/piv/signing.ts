@@ -1,6 +1,6 @@
 /** What a PIV card is given to sign: its RSA is raw, its ECDSA takes a digest (SP 800-73-4 part 2, 3.2.4). */
-import { concatBytes } from '@webtoki/apdu'
-import { ecdsaSignatureFromDer, encodeDigestInfo, fitDigest, padPkcs1, padPss } from '@webtoki/apdu/piv'
+import { concatBytes, MalformedError } from '@webtoki/apdu'
+import { ecdsaSignatureFromDer, encodeDigestInfo, fitDigest, padPkcs1 } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKK, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
@@ -43,15 +43,8 @@ async function paddedBlock(
   const keyBytes = modulusBytes(attributes)
   const { padding, hash: digested } = signMechanism(mechanism.type) ?? {}
   if (padding === 'pss') {
-    const { hash, mgfHash, saltBytes } = pssParametersOf(mechanism)
-    const { hashNow } = await import('../hash-now.ts')
-    return padPss(data, {
-      keyBits: 8 * keyBytes,
-      saltBytes,
-      hash: (bytes) => hashNow(hash, bytes),
-      mgfHash: (bytes) => hashNow(mgfHash, bytes),
-      randomBytes,
-    })
+    const { padPss } = await import('@webtoki/crypto/hash-now')
+    return padPss(data, { keyBits: 8 * keyBytes, ...pssParametersOf(mechanism), randomBytes })
   }
   if (padding === 'raw-x509') {
     if (data.length > keyBytes) throw new CryptokiError(CKR.DATA_LEN_RANGE)
@@ -65,6 +58,12 @@ function ecdsaSignature(digest: Uint8Array, attributes: Attributes): CardCommand
   return {
     algorithm,
     input: { tag: 0x81, value: fitDigest(digest, fieldBytes) },
-    finish: (answer) => ecdsaSignatureFromDer(answer, fieldBytes),
+    finish: (answer) => {
+      try {
+        return ecdsaSignatureFromDer(answer, fieldBytes)
+      } catch (error) {
+        throw new MalformedError('ECDSA signature', (error as Error).message)
+      }
+    },
   }
 }

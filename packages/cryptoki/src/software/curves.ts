@@ -1,21 +1,26 @@
-/** The arithmetic of the elliptic curves. Loaded when a point is used: it is most of this package's weight. */
-import type { ECDSA } from '@noble/curves/abstract/weierstrass.js'
-import { p256, p384, p521 } from '@noble/curves/nist.js'
-import { decodeTlv } from '@webtoki/apdu'
-import { fieldBytesOf } from './known-curves.ts'
+/** The curves of CKA_EC_PARAMS and the points of CKA_EC_POINT (PKCS#11 v3.0 mechanisms, 2.3.3 to 2.3.5). */
+import { decodeTlv, toHex } from '@webtoki/apdu'
+import { type Curve, curveOfParameters, curves } from '@webtoki/crypto'
+import { CKR } from '../constants.ts'
+import { CryptokiError } from '../errors.ts'
 
-/** A curve in Weierstrass form, and the length of a coordinate. */
-export interface KnownCurve {
-  readonly curve: ECDSA
-  readonly fieldBytes: number
+/** edwards25519 as a PrintableString. */
+const EDWARDS = '130c656477617264733235353139'
+
+/** A curve in Weierstrass form. Throws CKR_KEY_SIZE_RANGE for one that is not known. */
+export function curveOf(ecParams: Uint8Array | undefined): Curve {
+  const curve = curveOfParameters(ecParams ?? new Uint8Array(0))
+  if (curve === undefined || curve.isEdwards) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return curve
 }
 
-const curves: Readonly<Record<number, ECDSA>> = { 32: p256, 48: p384, 66: p521 }
-
-/** The curve of CKA_EC_PARAMS. Throws CKR_KEY_SIZE_RANGE for one that is not known. */
-export function curveOf(ecParams: Uint8Array | undefined): KnownCurve {
-  const fieldBytes = fieldBytesOf(ecParams)
-  return { curve: curves[fieldBytes] as ECDSA, fieldBytes }
+/** A curve in Edwards form. Throws CKR_KEY_SIZE_RANGE for one that is not known. */
+export function edwardsCurveOf(ecParams: Uint8Array | undefined): Curve {
+  const params = ecParams ?? new Uint8Array(0)
+  const curve =
+    toHex(params) === EDWARDS ? curves.find(({ name }) => name === 'Ed25519') : curveOfParameters(params)
+  if (!curve?.isEdwards) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return curve
 }
 
 /** The value of a DER OCTET STRING that fills `bytes`; undefined if it is something else. */

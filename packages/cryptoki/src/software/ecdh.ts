@@ -2,17 +2,11 @@
 import { concatBytes, copyOf } from '@webtoki/apdu'
 import { CKD, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
-import { hashNow, type PaddingHash } from '../hash-now.ts'
-import { type EcdhMechanismParameters, parameterError } from '../mechanisms.ts'
+import type { HashName } from '@webtoki/crypto'
+import { isPoint } from '@webtoki/crypto/curve-arithmetic'
+import { hashNow } from '@webtoki/crypto/hash-now'
+import { type EcdhMechanismParameters, kdfHash, parameterError } from '../mechanisms.ts'
 import { curveOf, octetStringOf } from './curves.ts'
-
-const kdfHashes: ReadonlyMap<number, PaddingHash> = /* @__PURE__ */ new Map<number, PaddingHash>([
-  [CKD.SHA1_KDF, 'SHA-1'],
-  [CKD.SHA224_KDF, 'SHA-224'],
-  [CKD.SHA256_KDF, 'SHA-256'],
-  [CKD.SHA384_KDF, 'SHA-384'],
-  [CKD.SHA512_KDF, 'SHA-512'],
-])
 
 /**
  * The other party's point, uncompressed (04, x, y), of `publicData` that holds it as it is or within a DER OCTET STRING.
@@ -20,15 +14,9 @@ const kdfHashes: ReadonlyMap<number, PaddingHash> = /* @__PURE__ */ new Map<numb
  * else than a point of the curve passes. Throws CKR_MECHANISM_PARAM_INVALID, CKR_KEY_SIZE_RANGE for an unknown curve.
  */
 export function checkedPoint(publicData: Uint8Array, ecParams: Uint8Array): Uint8Array {
-  const { curve, fieldBytes } = curveOf(ecParams)
-  const pointBytes = 1 + 2 * fieldBytes
-  const point = publicData.length === pointBytes ? publicData : octetStringOf(publicData)
-  if (point?.length !== pointBytes || point[0] !== 0x04) throw parameterError('ecdh.publicData')
-  try {
-    curve.Point.fromBytes(point).assertValidity()
-  } catch {
-    throw parameterError('ecdh.publicData')
-  }
+  const curve = curveOf(ecParams)
+  const point = publicData.length === 1 + 2 * curve.fieldBytes ? publicData : octetStringOf(publicData)
+  if (point === undefined || !isPoint(curve, point)) throw parameterError('ecdh.publicData')
   return copyOf(point)
 }
 
@@ -36,7 +24,7 @@ export function checkedPoint(publicData: Uint8Array, ecParams: Uint8Array): Uint
 export function checkKdf({ kdf, sharedData }: KdfParameters): void {
   if (kdf === CKD.NULL) {
     if ((sharedData?.length ?? 0) > 0) throw parameterError('ecdh.sharedData')
-  } else if (!kdfHashes.has(kdf)) throw parameterError('ecdh.kdf')
+  } else if (kdfHash(kdf) === undefined) throw parameterError('ecdh.kdf')
 }
 
 /** The part of CK_ECDH1_DERIVE_PARAMS that makes a key of the shared secret. */
@@ -55,7 +43,7 @@ export async function deriveSecret(
   checkKdf(ecdh)
   if (bytes !== undefined && (!Number.isSafeInteger(bytes) || bytes < 1))
     throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
-  const hash = kdfHashes.get(ecdh.kdf)
+  const hash = kdfHash(ecdh.kdf)
   if (hash !== undefined) return x963Kdf(z, hash, ecdh.sharedData ?? new Uint8Array(0), bytes)
   if (bytes !== undefined && bytes > z.length) throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
   return copyOf(z.subarray(z.length - (bytes ?? z.length)))
@@ -67,7 +55,7 @@ const MAX_KEY_BYTES = 0x1_0000
 /** SEC 1, 3.6.1: hashes of the secret, a counter from 1, and the shared data. */
 function x963Kdf(
   z: Uint8Array,
-  hash: PaddingHash,
+  hash: HashName,
   sharedData: Uint8Array,
   bytes: number | undefined,
 ): Uint8Array {

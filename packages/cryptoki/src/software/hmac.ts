@@ -1,7 +1,7 @@
 /** HMAC keys in software: CKM_SHA_1_HMAC and the others of SHA-2 and SHA-3 (PKCS#11 v3.0 mechanisms, 2.20 to 2.28; RFC 2104). */
 import { copyOf } from '@webtoki/apdu'
 import { CKK, CKR } from '../constants.ts'
-import { type DigestName, digestBytes } from '../digest-name.ts'
+import { type HashName, hashes } from '@webtoki/crypto'
 import { CryptokiError } from '../errors.ts'
 import type { KeyPurpose, KeyStream, KeyUse, UsableKey } from '../key-use.ts'
 import { hmacMechanisms, type RawMechanism } from '../mechanisms.ts'
@@ -21,7 +21,7 @@ export function hmacKey(value: Uint8Array): UsableKey & { destroy(): void } {
       if (hash === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
       return {
         gathers: 'stream',
-        outputBytes: () => (purpose === 'verify' ? 0 : digestBytes[hash]),
+        outputBytes: () => (purpose === 'verify' ? 0 : hashes[hash].bytes),
         open: () => new HmacStream(key, hash, purpose === 'verify'),
       }
     },
@@ -31,11 +31,11 @@ export function hmacKey(value: Uint8Array): UsableKey & { destroy(): void } {
 
 class HmacStream implements KeyStream {
   readonly #key: Uint8Array
-  readonly #hash: DigestName
+  readonly #hash: HashName
   readonly #verifies: boolean
   #mac: Promise<LongDigest> | undefined
 
-  constructor(key: Uint8Array, hash: DigestName, verifies: boolean) {
+  constructor(key: Uint8Array, hash: HashName, verifies: boolean) {
     // Its own: the key may be destroyed while it is in use.
     this.#key = copyOf(key)
     this.#hash = hash

@@ -6,7 +6,7 @@ import type { KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
 import { oaepParametersOf, type RawMechanism, signMechanism } from '../mechanisms.ts'
 import { checkSignatureKey, gatheredFor } from '../signature-key.ts'
 import { Collected } from './collected.ts'
-import { checkEdwards, fieldBytesOf } from './known-curves.ts'
+import { curveOf, edwardsCurveOf } from './curves.ts'
 import { checkSoftwareUse } from './mechanisms.ts'
 import { rsaBitsOf } from './rsa-size.ts'
 
@@ -36,8 +36,8 @@ function verifyUse(attributes: Attributes, mechanism: RawMechanism): KeyUse {
   const rules = signMechanism(mechanism.type)
   if (rules === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
   checkSignatureKey(attributes, mechanism, rules)
-  if (rules.keyType === 'ec') fieldBytesOf(attributes[CKA.EC_PARAMS])
-  if (rules.keyType === 'edwards') checkEdwards(attributes[CKA.EC_PARAMS])
+  if (rules.keyType === 'ec') curveOf(attributes[CKA.EC_PARAMS])
+  if (rules.keyType === 'edwards') edwardsCurveOf(attributes[CKA.EC_PARAMS])
   return {
     gathers: gatheredFor(rules),
     outputBytes: () => 0,

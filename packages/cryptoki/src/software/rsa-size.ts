@@ -1,4 +1,6 @@
-/** The size of an RSA key by its attributes. */
+/** The numbers of an RSA key by its attributes. */
+import { toHex } from '@webtoki/apdu'
+import { bitsOf } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
 import { CKA } from '../constants.ts'
 
@@ -10,6 +12,11 @@ export function magnitudeOf(bytes: Uint8Array | undefined): Uint8Array {
 
 /** Bits of CKA_MODULUS; 0 if there is none. */
 export function rsaBitsOf(key: Attributes): number {
-  const modulus = magnitudeOf(key[CKA.MODULUS])
-  return modulus.length === 0 ? 0 : 8 * modulus.length - Math.clz32(modulus[0] ?? 0) + 24
+  return bitsOf(magnitudeOf(key[CKA.MODULUS]))
+}
+
+/** Whether a block as long as CKA_MODULUS is, as a number, below it. */
+export function isBelowModulus(block: Uint8Array, key: Attributes): boolean {
+  // Bytes of one length in hex stand in the order of their numbers.
+  return toHex(block) < toHex(key[CKA.MODULUS] ?? block)
 }

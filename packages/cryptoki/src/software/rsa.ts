@@ -1,10 +1,10 @@
 /** RSA with a public key: encryption and recovery (RFC 8017, 7.1.1, 7.2.1, 8.2.2). Loaded when it is used. */
 import { concatBytes, fromHex, toHex } from '@webtoki/apdu'
 import type { Attributes } from '../attributes.ts'
-import { areRsaNumbers } from '../certificate.ts'
+import { areRsaNumbers } from '@webtoki/crypto'
 import { CKA, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
-import { hashNow, mgf1 } from '../hash-now.ts'
+import { hashNow, mgf1 } from '@webtoki/crypto/hash-now'
 import { oaepParametersOf, type RawMechanism } from '../mechanisms.ts'
 import { magnitudeOf, rsaBitsOf } from './rsa-size.ts'
 import type { OaepPadding } from './unpad.ts'

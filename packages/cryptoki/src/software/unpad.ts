@@ -7,12 +7,13 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { copyOf } from '@webtoki/apdu'
 import { CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
-import { hashNow, mgf1, type PaddingHash } from '../hash-now.ts'
+import type { HashName } from '@webtoki/crypto'
+import { hashNow, mgf1 } from '@webtoki/crypto/hash-now'
 
 /** The hashes and the label of OAEP. */
 export interface OaepPadding {
-  readonly hash: PaddingHash
-  readonly mgfHash: PaddingHash
+  readonly hash: HashName
+  readonly mgfHash: HashName
   readonly label: Uint8Array
 }
 
