@@ -1,5 +1,6 @@
 /** `webtoki tokens`: each token with its certificates and keys. */
 import { toHex } from '@webtoki/apdu'
+import { curveOfParameters } from '@webtoki/crypto'
 import { CKA, CKO, type CkObject, Cryptoki, isCryptokiError, type Slot } from '@webtoki/cryptoki'
 import { parseOptions, readerOptions } from './arguments.ts'
 import { connect } from './connect.ts'
@@ -50,10 +51,5 @@ function size(object: CkObject): string {
   const { [CKA.MODULUS_BITS]: bits, [CKA.EC_PARAMS]: curve } = object.attributes
   if (bits !== undefined) return ` (RSA ${bits})`
   if (curve === undefined) return ''
-  const name = {
-    '06082a8648ce3d030107': 'P-256',
-    '06052b81040022': 'P-384',
-    '06052b81040023': 'P-521',
-  }[toHex(curve)]
-  return ` (${name ?? 'EC'})`
+  return ` (${curveOfParameters(curve)?.name ?? 'EC'})`
 }

@@ -1,5 +1,6 @@
 /** A document's digest, in constant memory. */
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
+import { hashes } from '@webtoki/crypto'
 import { createSHA256, createSHA384, createSHA512 } from 'hash-wasm'
 import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
 import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
@@ -8,7 +9,9 @@ import { documentAtCall, type DocumentData, isThereOnce, piecesOf, type ReadOpti
 import { DocumentError } from './errors.ts'
 
 /** The hashes that signatures made and verified here use. */
-export type HashName = 'SHA-256' | 'SHA-384' | 'SHA-512'
+export const documentHashes = ['SHA-256', 'SHA-384', 'SHA-512'] as const
+/** One of them. */
+export type HashName = (typeof documentHashes)[number]
 
 interface Hasher {
   update(chunk: Uint8Array): unknown
@@ -36,8 +39,6 @@ export type DigestElsewhere = (
   options: ReadOptions,
 ) => Promise<Uint8Array>
 
-const digestBytes: Readonly<Record<HashName, number>> = { 'SHA-256': 32, 'SHA-384': 48, 'SHA-512': 64 }
-
 /**
  * Asks the site's function. What is not a digest is refused before anybody signs it, or compares it with an attribute
  * that a signer left empty. Rejects with DocumentError 'unreadable'.
@@ -49,9 +50,9 @@ async function digestElsewhere(
   options: ReadOptions,
 ): Promise<Uint8Array> {
   const answer: unknown = await digest(name, data, options)
-  if (isByteSource(answer) && answer.byteLength === digestBytes[name]) return copyOf(answer)
+  if (isByteSource(answer) && answer.byteLength === hashes[name].bytes) return copyOf(answer)
   throw new DocumentError('unreadable', {
-    cause: new TypeError(`\`digest\` has to resolve to the ${digestBytes[name]} bytes of ${name}.`),
+    cause: new TypeError(`\`digest\` has to resolve to the ${hashes[name].bytes} bytes of ${name}.`),
   })
 }
 

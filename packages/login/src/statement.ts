@@ -1,20 +1,8 @@
 /** What is signed: Web eID's format, the same function in the page and on the server. */
-
-/** The hash that each algorithm names. */
-export const hashNames = {
-  ES256: 'SHA-256',
-  ES384: 'SHA-384',
-  ES512: 'SHA-512',
-  PS256: 'SHA-256',
-  PS384: 'SHA-384',
-  PS512: 'SHA-512',
-  RS256: 'SHA-256',
-  RS384: 'SHA-384',
-  RS512: 'SHA-512',
-} as const
+import type { SignatureAlgorithm } from '@webtoki/crypto'
 
 /** Web eID's algorithms are JOSE's. */
-export type LoginAlgorithm = keyof typeof hashNames
+export type LoginAlgorithm = SignatureAlgorithm
 
 /** In base64: 256 bits at least (Web eID). */
 export const nonceCharacters = { min: 44, max: 128 } as const
@@ -33,7 +21,8 @@ export async function statementOf(
   nonce: string,
 ): Promise<Uint8Array> {
   const { subtle } = crypto
-  const hash = hashNames[algorithm]
+  // As the registry has it; the page need not load that for the three digits.
+  const hash = `SHA-${algorithm.slice(2)}`
   const encoder = new TextEncoder()
   const [first, second] = await Promise.all(
     [origin, nonce].map(async (text) => new Uint8Array(await subtle.digest(hash, encoder.encode(text)))),

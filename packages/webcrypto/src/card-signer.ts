@@ -13,7 +13,8 @@ import {
   type SessionPolicy,
   type SignatureMechanism,
 } from '@webtoki/cryptoki'
-import type { SignatureAlgorithm, Signer } from '@webtoki/trust'
+import { algorithmOf, curveOfParameters, type SignatureAlgorithm } from '@webtoki/crypto'
+import type { Signer } from '@webtoki/trust'
 
 /** Which key, and who is asked and told. */
 export interface CardSignerOptions extends PinOptions {
@@ -37,12 +38,6 @@ const mechanisms = {
 } as const satisfies Partial<Record<SignatureAlgorithm, SignatureMechanism>>
 type CardAlgorithm = keyof typeof mechanisms
 
-/** By CKA_EC_PARAMS, the curve's object identifier in DER. */
-const curveAlgorithms: ReadonlyMap<string, CardAlgorithm> = /* @__PURE__ */ new Map<string, CardAlgorithm>([
-  ['6,8,42,134,72,206,61,3,1,7', 'ES256'],
-  ['6,5,43,129,4,0,34', 'ES384'],
-])
-
 /**
  * Finds certificate and private key. Rejects with CKR_KEY_HANDLE_INVALID where the session shows no such key (with
  * `login: 'explicit'`, log in first), CKR_KEY_SIZE_RANGE where no algorithm fits it.
@@ -53,7 +48,7 @@ export async function cardSigner(session: Session, options: CardSignerOptions): 
   const chain = (options.chain ?? []).map((der) => new Uint8Array(der))
   const certificate = await only(session, CKO.CERTIFICATE, id)
   const key = await only(session, CKO.PRIVATE_KEY, id)
-  const algorithm = algorithmOf(key, rsa)
+  const algorithm = algorithmFor(key, rsa)
   const mechanism = mechanisms[algorithm]
   return {
     certificate: certificate.get(CKA.VALUE),
@@ -70,9 +65,10 @@ async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise
   return object
 }
 
-function algorithmOf(key: CkObject, rsa: 'RS256' | 'PS256'): CardAlgorithm {
+function algorithmFor(key: CkObject, rsa: 'RS256' | 'PS256'): CardAlgorithm {
   if (key.get(CKA.KEY_TYPE) === CKK.RSA) return rsa
-  const algorithm = curveAlgorithms.get(key.get(CKA.EC_PARAMS).join(','))
-  if (algorithm === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
-  return algorithm
+  const curve = curveOfParameters(key.get(CKA.EC_PARAMS))?.name
+  const algorithm = curve && algorithmOf('ecdsa', { curve })
+  if (algorithm === undefined || !(algorithm in mechanisms)) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return algorithm as CardAlgorithm
 }

@@ -25,7 +25,6 @@ import {
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createLoginToken } from '@webtoki/login/browser'
 import type { Signer } from '@webtoki/trust'
-import { cardSigner } from '@webtoki/webcrypto'
 import { firstValueFrom, type Observable, of, Subject, timeout } from 'rxjs'
 import type { Activity, ActivityPhase } from './activity.ts'
 import { isWebtokiError } from './errors.ts'
@@ -191,6 +190,7 @@ export class Webtoki extends Closable {
       throw new CryptokiError(CKR.DEVICE_REMOVED, { cause: error })
     })
     checkSignal(signal)
+    const { cardSigner } = await import('@webtoki/webcrypto')
     const signer = await cardSigner(session, {
       id: certificate.id,
       onEvent,

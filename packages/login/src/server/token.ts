@@ -1,5 +1,6 @@
 /** Reads what the page sent, and believes nothing of it: shape and sizes only. */
-import { hashNames, type LoginAlgorithm } from '../statement.ts'
+import { signatureAlgorithms } from '@webtoki/crypto'
+import type { LoginAlgorithm } from '../statement.ts'
 import { LoginError } from './errors.ts'
 
 /** A token whose shape is right. */
@@ -25,7 +26,7 @@ export function readToken(text: string): ReadToken {
   if (typeof parsed !== 'object' || parsed === null) throw new LoginError('format')
   const { format, algorithm, unverifiedCertificate, signature } = parsed as Record<string, unknown>
   if (typeof format !== 'string' || !/^web-eid:1(\.\d{1,9})?$/.test(format)) throw new LoginError('format')
-  if (typeof algorithm !== 'string' || !Object.hasOwn(hashNames, algorithm)) throw new LoginError('algorithm')
+  if (!signatureAlgorithms.includes(algorithm as LoginAlgorithm)) throw new LoginError('algorithm')
   return {
     algorithm: algorithm as LoginAlgorithm,
     certificate: fromBase64(unverifiedCertificate),
