@@ -1,12 +1,9 @@
 /** Digests: short data by the platform's own, long data in WebAssembly that is loaded for it alone. */
-import type { HashName } from '@webtoki/crypto'
-import type { LongDigest } from './streaming-digest.ts'
+import { type HashName, hashes } from '@webtoki/crypto'
+import type { LongDigest } from '@webtoki/crypto/streaming-digest'
 
 /** A challenge is shorter: who only logs in never loads the WebAssembly. */
 const SHORT_BYTES = 0x1_0000
-
-/** What WebCrypto knows (Web Cryptography API, 18.1): it takes a message whole. */
-const platformDigests: ReadonlySet<string> = new Set(['SHA-1', 'SHA-256', 'SHA-384', 'SHA-512'])
 
 /** A digest under way. What it is given is not kept beyond the call, however long the whole becomes. */
 export class StreamingDigest {
@@ -23,7 +20,7 @@ export class StreamingDigest {
     if (this.#long === undefined) {
       if (
         subtle() !== undefined &&
-        platformDigests.has(this.#name) &&
+        hashes[this.#name].isInWebCrypto &&
         this.#gatheredBytes + chunk.length <= SHORT_BYTES
       ) {
         this.#gather(chunk)
@@ -37,7 +34,7 @@ export class StreamingDigest {
   /** To be called once. */
   async digest(): Promise<Uint8Array> {
     const platform = subtle()
-    if (this.#long === undefined && platform !== undefined && platformDigests.has(this.#name)) {
+    if (this.#long === undefined && platform !== undefined && hashes[this.#name].isInWebCrypto) {
       const message = this.#gathered.subarray(0, this.#gatheredBytes)
       return new Uint8Array(await platform.digest(this.#name, message))
     }
@@ -57,7 +54,7 @@ export class StreamingDigest {
   }
 
   async #lengthen(): Promise<LongDigest> {
-    const { createLongDigest } = await import('./streaming-digest.ts')
+    const { createLongDigest } = await import('@webtoki/crypto/streaming-digest')
     const long = await createLongDigest(this.#name)
     long.update(this.#gathered.subarray(0, this.#gatheredBytes))
     this.#gathered = new Uint8Array(0)

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { StreamingDigest } from '../src/digest.ts'
 import type { HashName } from '@webtoki/crypto'
-import { createLongDigest } from '../src/streaming-digest.ts'
+import { createLongDigest } from '@webtoki/crypto/streaming-digest'
 
 const names: readonly (readonly [HashName, string])[] = [
   ['SHA-1', 'sha1'],

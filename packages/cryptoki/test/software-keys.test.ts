@@ -28,7 +28,7 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { aesKey as aesUse } from '../src/software/aes.ts'
 import { publicKey } from '../src/software/public-key.ts'
-import { createLongHmac } from '../src/streaming-digest.ts'
+import { createLongHmac } from '@webtoki/crypto/streaming-digest'
 import { aesKey, cbcPad, iv, keyBytes, openMemory, rv } from './memory-stand.ts'
 import { hex } from './wycheproof.ts'
 

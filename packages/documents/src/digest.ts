@@ -1,7 +1,6 @@
 /** A document's digest, in constant memory. */
-import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { hashes } from '@webtoki/crypto'
-import { createSHA256, createSHA384, createSHA512 } from 'hash-wasm'
+import { hashNow } from '@webtoki/crypto/hash-now'
 import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
 import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
 import { claimOnce } from '@webtoki/apdu/read-once'
@@ -12,25 +11,6 @@ import { DocumentError } from './errors.ts'
 export const documentHashes = ['SHA-256', 'SHA-384', 'SHA-512'] as const
 /** One of them. */
 export type HashName = (typeof documentHashes)[number]
-
-interface Hasher {
-  update(chunk: Uint8Array): unknown
-  finish(): Uint8Array
-}
-
-const inWasm = { 'SHA-256': createSHA256, 'SHA-384': createSHA384, 'SHA-512': createSHA512 } as const
-const inJavaScript = { 'SHA-256': sha256, 'SHA-384': sha384, 'SHA-512': sha512 } as const
-
-/** WebAssembly is more than twice as fast; a page whose CSP lacks 'wasm-unsafe-eval' gets the same digest more slowly. */
-async function createHasher(name: HashName): Promise<Hasher> {
-  try {
-    const hasher = await inWasm[name]()
-    return { update: (chunk) => hasher.update(chunk), finish: () => hasher.digest('binary') }
-  } catch {
-    const hasher = inJavaScript[name].create()
-    return { update: (chunk) => hasher.update(chunk), finish: () => hasher.digest() }
-  }
-}
 
 /** Hashes a document in another place, such as a worker. Resolves to the digest: 32, 48 or 64 bytes. */
 export type DigestElsewhere = (
@@ -73,7 +53,8 @@ async function digestPieces<N extends HashName>(
   const { signal } = options
   // Claimed before anything is waited for.
   const pieces = piecesOf(own, options)
-  const hashers = await Promise.all(names.map(async (name) => [name, await createHasher(name)] as const))
+  const { createLongDigest } = await import('@webtoki/crypto/streaming-digest')
+  const hashers = await Promise.all(names.map(async (name) => [name, await createLongDigest(name)] as const))
   const pace = new Pace()
   for await (const piece of pieces) {
     for (let at = 0; at === 0 || at < piece.length; at += STEP_BYTES) {
@@ -83,7 +64,7 @@ async function digestPieces<N extends HashName>(
       if (signal?.aborted) throw new DocumentError('cancelled', { cause: signal.reason })
     }
   }
-  return Object.fromEntries(hashers.map(([name, hasher]) => [name, hasher.finish()])) as Record<N, Uint8Array>
+  return Object.fromEntries(hashers.map(([name, hasher]) => [name, hasher.digest()])) as Record<N, Uint8Array>
 }
 
 /**
@@ -110,5 +91,5 @@ export async function digestsOf<N extends HashName>(
 
 /** A digest of something small. */
 export function hash(name: HashName, bytes: Uint8Array): Uint8Array {
-  return inJavaScript[name](bytes)
+  return hashNow(name, bytes)
 }

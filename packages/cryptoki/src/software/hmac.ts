@@ -5,7 +5,7 @@ import { type HashName, hashes } from '@webtoki/crypto'
 import { CryptokiError } from '../errors.ts'
 import type { KeyPurpose, KeyStream, KeyUse, UsableKey } from '../key-use.ts'
 import { hmacMechanisms, type RawMechanism } from '../mechanisms.ts'
-import type { LongDigest } from '../streaming-digest.ts'
+import type { LongDigest } from '@webtoki/crypto/streaming-digest'
 import { isSame } from './constant-shape.ts'
 import { checkSoftwareUse } from './mechanisms.ts'
 
@@ -44,7 +44,7 @@ class HmacStream implements KeyStream {
 
   /** Loaded with the first data. */
   async #begun(): Promise<LongDigest> {
-    const { createLongHmac } = await import('../streaming-digest.ts')
+    const { createLongHmac } = await import('@webtoki/crypto/streaming-digest')
     return createLongHmac(this.#hash, this.#key)
   }
 

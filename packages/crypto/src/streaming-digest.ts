@@ -1,8 +1,5 @@
 /** Digests and HMACs of long data, in WebAssembly, with JavaScript where a page forbids that. Loaded when there is long data. */
 import { hmac } from '@noble/hashes/hmac.js'
-import { sha1 } from '@noble/hashes/legacy.js'
-import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
-import { sha3_224, sha3_256, sha3_384, sha3_512 } from '@noble/hashes/sha3.js'
 import {
   createHMAC,
   createSHA1,
@@ -13,7 +10,8 @@ import {
   createSHA512,
   type IHasher,
 } from 'hash-wasm'
-import type { HashName } from '@webtoki/crypto'
+import { inJavaScript } from './hash-now.ts'
+import type { HashName } from './hashes.ts'
 
 /** A digest under way. */
 export interface LongDigest {
@@ -33,18 +31,6 @@ const inWasm: Readonly<Record<HashName, () => Promise<IHasher>>> = {
   'SHA3-384': () => createSHA3(384),
   'SHA3-512': () => createSHA3(512),
 }
-
-const inJavaScript = {
-  'SHA-1': sha1,
-  'SHA-224': sha224,
-  'SHA-256': sha256,
-  'SHA-384': sha384,
-  'SHA-512': sha512,
-  'SHA3-224': sha3_224,
-  'SHA3-256': sha3_256,
-  'SHA3-384': sha3_384,
-  'SHA3-512': sha3_512,
-} as const satisfies Readonly<Record<HashName, unknown>>
 
 /** Fast where WebAssembly may run; a page whose CSP lacks 'wasm-unsafe-eval' gets the same digest more slowly. */
 export function createLongDigest(
