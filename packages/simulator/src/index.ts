@@ -29,6 +29,17 @@ export { VirtualCcidReader, type VirtualReaderOptions } from './ccid/reader.ts'
 export { HandClock, realClock, type SimulatorClock } from './clock.ts'
 export { createEchoCard, EchoCard, type EchoCardOptions } from './echo-card.ts'
 export { EchoHidDevice, type HidDeviceModel, type HidPort, hasNumberedReports } from './hid/device.ts'
+export type { HidCollection, HidReport } from './hid/report-descriptor.ts'
+export {
+  type HidDeviceFilter,
+  type HidDeviceRequestOptions,
+  VirtualHid,
+  VirtualHidDevice,
+  type VirtualHidConnectionEvent,
+  type VirtualHidInputReportEvent,
+  virtualHid,
+  type VirtualHidOptions,
+} from './hid/virtual-hid.ts'
 export type { AtrProtocols } from './iso7816/answer-to-reset.ts'
 export type { Answer, VirtualApplet } from './iso7816/applet.ts'
 export type { CommandApdu } from './iso7816/command.ts'
