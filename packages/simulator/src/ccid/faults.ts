@@ -1,6 +1,16 @@
 /** What can go wrong between a host and a card, where it strikes, and how it ends. */
+import { join, uint32le } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
-import type { MessageName } from './messages.ts'
+import type { InQueue } from '../usb/in-queue.ts'
+import {
+  CcidError,
+  DATA_BLOCK,
+  encodeAnswer,
+  HARDWARE_ERROR,
+  HEADER_BYTES,
+  type MessageName,
+  OVERCURRENT,
+} from './messages.ts'
 
 /** Where a pulled card or cable strikes: before the card works, while it does (its answer is lost), or after its answer. */
 export type FaultMoment = 'before' | 'during' | 'after'
@@ -142,5 +152,152 @@ export class FaultSchedule {
       ({ fault, on, hasBegun }) =>
         fault.ends !== 'until-reset' || !hasBegun || (by === 'power' && on !== 'XfrBlock'),
     )
+  }
+}
+
+/** The reader that a fault strikes, as far as the fault reaches. */
+export interface StruckReader {
+  insert(card: VirtualCard, slot: number): void
+  remove(slot: number): void
+  reinsert(slot: number): void
+  unplug(): void
+  suspend(): void
+}
+
+/** A command as a fault sees it. */
+export interface StruckCommand {
+  readonly name: MessageName | 'unknown'
+  readonly slot: number
+  readonly sequence: number
+}
+
+/** Whether the card or the cable is pulled at this moment. */
+export function isPulledAt(fault: Fault | undefined, moment: FaultMoment): boolean {
+  return (fault?.kind === 'card-pulled' || fault?.kind === 'unplugged') && fault.moment === moment
+}
+
+/** The card or the whole reader goes; true if nobody is left to answer. */
+export function strikeAway(fault: Fault | undefined, slot: number, reader: StruckReader): boolean {
+  if (fault?.kind === 'card-pulled') reader.remove(slot)
+  if (fault?.kind !== 'unplugged') return false
+  reader.unplug()
+  return true
+}
+
+/** Before a command is run; true if nobody is left to answer. */
+export function strikeBefore(
+  fault: Fault | undefined,
+  { name, slot }: StruckCommand,
+  reader: StruckReader,
+): boolean {
+  // Only an APDU gives the card something to be pulled from.
+  if (isPulledAt(fault, 'before') || (isPulledAt(fault, 'during') && name !== 'XfrBlock'))
+    return strikeAway(fault, slot, reader)
+  if (fault?.kind === 'reinserted') reader.reinsert(slot)
+  if (fault?.kind === 'card-swapped') reader.insert(fault.card, slot)
+  if (fault?.kind !== 'suspended') return false
+  reader.suspend()
+  return true
+}
+
+/** Whether the command runs later than it came. */
+export function isSlow(fault: Fault | undefined): boolean {
+  return fault?.kind === 'slow-card' || fault?.kind === 'time-extension'
+}
+
+/** What a slow card waits for; `extend` asks the host for more time, and says whether somebody still waits. */
+export async function strikeDelay(
+  fault: Fault | undefined,
+  wait: (delayMs: number) => Promise<void>,
+  extend: (multiplier: number) => boolean,
+): Promise<void> {
+  if (fault?.kind === 'slow-card') await wait(fault.delayMs)
+  if (fault?.kind !== 'time-extension') return
+  for (let sent = 0; sent < (fault.frames ?? 3) && extend(fault.multiplier ?? 1); sent++)
+    await wait(fault.delayMs ?? 0)
+}
+
+/** Faults that end a command with an error of its own, and the error (table 6.2-2). */
+const refusals: ReadonlyMap<FaultKind | undefined, number> = new Map([
+  ['mute-card', CcidError.ICC_MUTE],
+  ['slot-busy', CcidError.CMD_SLOT_BUSY],
+  ['auto-sequence', CcidError.BUSY_WITH_AUTO_SEQUENCE],
+  ['overrun', CcidError.XFR_OVERRUN],
+  ['parity-error', CcidError.XFR_PARITY_ERROR],
+  ['hardware-error', CcidError.HW_ERROR],
+  ['hardware-notice', CcidError.HW_ERROR],
+  ['hardware-notice-alone', CcidError.HW_ERROR],
+])
+
+/** The bError that a command ends with, by the moment: `during`, the card has executed it. */
+export function refusalOf(fault: Fault | undefined, moment?: 'during'): number | undefined {
+  const isDuring = fault !== undefined && 'moment' in fault && fault.moment === 'during'
+  return moment === 'during' && !isDuring ? undefined : refusals.get(fault?.kind)
+}
+
+/** Whether the card executes the command before the fault strikes. */
+export function isStruckDuring(fault: Fault | undefined, { name }: StruckCommand): boolean {
+  return name === 'XfrBlock' && refusalOf(fault, 'during') !== undefined
+}
+
+/** A hardware error told on the interrupt endpoint (6.3.2). */
+export function noticeOf(
+  fault: Fault | undefined,
+  { slot, sequence }: StruckCommand,
+): { readonly notice: Uint8Array; readonly isAlone: boolean } | undefined {
+  if (fault?.kind !== 'hardware-notice' && fault?.kind !== 'hardware-notice-alone') return undefined
+  const notice = Uint8Array.of(HARDWARE_ERROR, slot, sequence, OVERCURRENT)
+  return { notice, isAlone: fault.kind === 'hardware-notice-alone' }
+}
+
+/** The ATR as it arrives; undefined: the reader finds it bad. */
+export function strikeAtr(fault: Fault | undefined, atr: Uint8Array): Uint8Array | undefined {
+  if (fault?.kind === 'bad-atr') return undefined
+  return fault?.kind === 'damaged-atr'
+    ? atr.map((byte, at) => byte ^ (at === atr.length - 1 ? 0xff : 0))
+    : atr
+}
+
+/** The card's answer: its last byte alone, or as it is. Between two parts of a command it has none, and then gets one. */
+export function strikeResponse(fault: Fault | undefined, response: Uint8Array): Uint8Array {
+  if (fault?.kind !== 'one-byte-response') return response
+  return response.length === 0 ? new Uint8Array(1) : response.slice(-1)
+}
+
+/** An answer on its way to the host, and what comes before and behind it. */
+export function deliver(
+  fault: Fault | undefined,
+  { slot, sequence }: StruckCommand,
+  message: Uint8Array,
+  queue: InQueue,
+  sendsEmptyPackets: boolean,
+  taken: () => void,
+): void {
+  if (fault?.kind === 'stall-in') queue.sendStall()
+  if (fault?.kind === 'empty-packet') queue.sendPacket(new Uint8Array(0))
+  if (fault?.kind === 'stale-answer') {
+    for (let before = fault.frames ?? 1; before > 0; before--) {
+      const foreign = { slot, sequence: (sequence - before) & 0xff }
+      queue.sendMessage(encodeAnswer(foreign, DATA_BLOCK, 0, 0, 0, Uint8Array.of(0x90, 0)), false)
+    }
+  }
+  queue.sendMessage(damaged(fault, message), sendsEmptyPackets && fault?.kind !== 'no-empty-packet', taken)
+  if (fault?.kind === 'extra-empty-packet') queue.sendPacket(new Uint8Array(0))
+}
+
+function damaged(fault: Fault | undefined, message: Uint8Array): Uint8Array {
+  const declaring = (bytes: number): Uint8Array =>
+    join(message.slice(0, 1), uint32le(bytes), message.slice(5))
+  switch (fault?.kind) {
+    case 'truncated-message':
+      return message.slice(0, -1)
+    case 'wrong-length':
+      return declaring(message.length - HEADER_BYTES + 5)
+    case 'huge-length':
+      return declaring(0xffff_ffff)
+    case 'one-byte-message':
+      return message.slice(0, 1)
+    default:
+      return message
   }
 }

@@ -5,9 +5,23 @@ import { realClock, type SimulatorClock } from '../clock.ts'
 import { ContactCard, type ContactOptions } from '../iso7816/contact-card.ts'
 import type { ControlSetup, InResult } from '../usb/device-model.ts'
 import { PacketDevice } from '../usb/packet-device.ts'
-import { control, type ReaderAbilities } from './controls.ts'
+import { type ClassDescriptor, readClassDescriptor, voltages } from './class-descriptor.ts'
+import { control } from './controls.ts'
 import { ReaderCounters } from './counters.ts'
-import { type Fault, FaultSchedule } from './faults.ts'
+import {
+  deliver,
+  FaultSchedule,
+  isPulledAt,
+  isSlow,
+  isStruckDuring,
+  noticeOf,
+  refusalOf,
+  strikeAtr,
+  strikeAway,
+  strikeBefore,
+  strikeDelay,
+  strikeResponse,
+} from './faults.ts'
 import {
   answerTypeOf,
   CcidError,
@@ -16,11 +30,9 @@ import {
   encodeAnswer,
   ESCAPE,
   FAILED,
-  HARDWARE_ERROR,
   HEADER_BYTES,
   messageNames,
   NOTIFY_SLOT_CHANGE,
-  OVERCURRENT,
   PARAMETERS,
   SLOT_STATUS,
   TIME_EXTENSION,
@@ -29,20 +41,6 @@ import { blockOf, type PersonAtPad, readSecure, takePins } from './pin-entry.ts'
 import { deviceParts, endpoints } from './profiles.ts'
 import type { FirmwareHabits, ReaderProfile } from './reader-profile.ts'
 import { Clock, type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
-
-/** dwFeatures: which exchange level (table 5.1-1). */
-const SHORT_LEVEL = 0x2_0000
-const EXTENDED_LEVEL = 0x4_0000
-const TPDU_LEVEL = 0x1_0000
-/** dwFeatures: SetParameters makes the reader negotiate (PPS). */
-const AUTOMATIC_PPS = 0x80
-
-/** dwFeatures: the reader powers a card that is put in. */
-const ACTIVATES_ON_INSERTION = 0x04
-/** dwFeatures: the reader finds the voltage by itself. */
-const AUTOMATIC_VOLTAGE = 0x08
-/** By bPowerSelect (6.1.1). */
-const voltages = [undefined, 5, 3, 1.8] as const
 
 /** 256 bytes and a status word: a reader at short level has no room for more. */
 const MAX_SHORT_RESPONSE_BYTES = 258
@@ -76,8 +74,7 @@ export class VirtualCcidReader extends PacketDevice {
   person: PersonAtPad = async () => 'timeout'
   /** Answers vendor commands (Escape); undefined: the reader does not know the command. Default: it knows none. */
   onEscape: (data: Uint8Array, slot: number) => Uint8Array | undefined = () => undefined
-  readonly #pinSupport: number
-  readonly #abilities: ReaderAbilities
+  readonly #told: ClassDescriptor
   /** The key that ended the latest entry is still down. */
   #isKeyDown = false
   /** The Escape came that PINs behind a bare header need. */
@@ -85,13 +82,6 @@ export class VirtualCcidReader extends PacketDevice {
   #emvMode: FirmwareHabits['emvMode']
   readonly #clock: SimulatorClock
   readonly #slots: readonly ReaderSlot[]
-  readonly #level: 'extended' | 'short' | 'tpdu' | 'character'
-  readonly #negotiates: boolean
-  /** Absent: it finds the voltage by itself. */
-  readonly #voltageSupport: number | undefined
-  readonly #maxMessageBytes: number
-  /** bMaxCCIDBusySlots; a reader that says 0 serves one all the same. */
-  readonly #maxBusySlots: number
   readonly #sendsEmptyPackets: boolean
 
   constructor(profile: ReaderProfile, options: VirtualReaderOptions = {}) {
@@ -100,30 +90,8 @@ export class VirtualCcidReader extends PacketDevice {
     this.#emvMode = profile.habits?.emvMode
     this.#clock = options.clock ?? realClock
     this.#sendsEmptyPackets = profile.emptyPackets ?? true
-    const byte = (at: number): number => Number.parseInt(profile.ccidDescriptor.slice(2 * at, 2 * at + 2), 16)
-    const number = (at: number): number =>
-      readUint32le(Uint8Array.of(byte(at), byte(at + 1), byte(at + 2), byte(at + 3)), 0)
-    const features = number(40)
-    if (features & EXTENDED_LEVEL) this.#level = 'extended'
-    else if (features & SHORT_LEVEL) this.#level = 'short'
-    else this.#level = features & TPDU_LEVEL ? 'tpdu' : 'character'
-    this.#voltageSupport = features & AUTOMATIC_VOLTAGE ? undefined : byte(5)
-    this.#negotiates = (features & AUTOMATIC_PPS) !== 0
-    this.#maxMessageBytes = number(44)
-    this.#pinSupport = byte(52)
-    this.#maxBusySlots = Math.max(1, byte(53))
-    const { clockFrequenciesKHz, dataRatesBps } = profile
-    this.#abilities = {
-      features,
-      mechanical: number(36),
-      clocksKHz: {
-        default: number(10),
-        max: number(14),
-        ...(clockFrequenciesKHz && { listed: clockFrequenciesKHz }),
-      },
-      ratesBps: { default: number(19), max: number(23), ...(dataRatesBps && { listed: dataRatesBps }) },
-    }
-    this.#slots = Array.from({ length: byte(4) + 1 }, () => new ReaderSlot())
+    this.#told = readClassDescriptor(profile)
+    this.#slots = Array.from({ length: this.#told.slots }, () => new ReaderSlot())
   }
 
   /** Puts a card in; the card that is in comes out. `contact` tells how it behaves below APDUs, at TPDU and character level. */
@@ -133,7 +101,7 @@ export class VirtualCcidReader extends PacketDevice {
     place.card = card
     place.options = contact
     place.contact =
-      this.#level === 'tpdu' || this.#level === 'character'
+      this.#told.level === 'tpdu' || this.#told.level === 'character'
         ? new ContactCard(card, contact, (commandBytes, responseBytes) =>
             this.counters.executed(commandBytes, responseBytes, place.transfersBefore),
           )
@@ -144,7 +112,7 @@ export class VirtualCcidReader extends PacketDevice {
 
   /** Cold, as the host's first IccPowerOn is; only where the reader powers cards itself. */
   #activateBySelf(place: ReaderSlot): void {
-    if (place.card === undefined || (this.#abilities.features & ACTIVATES_ON_INSERTION) === 0) return
+    if (place.card === undefined || !this.#told.activates) return
     place.powerSelect = 0
     place.activate()
   }
@@ -256,7 +224,7 @@ export class VirtualCcidReader extends PacketDevice {
       fault,
     }
     if (place === undefined) this.#answer(command, answerTypeOf(name), FAILED | 2, CcidError.BAD_SLOT, 0)
-    else if (readUint32le(bytes, 1) !== command.data.length || bytes.length > this.#maxMessageBytes)
+    else if (readUint32le(bytes, 1) !== command.data.length || bytes.length > this.#told.maxMessageBytes)
       this.#fail(command, place, CcidError.BAD_LENGTH)
     else this.#take(command, place)
     return 'ok'
@@ -275,32 +243,13 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     // 5.1: with so many slots at work the reader takes nothing for another one either.
-    if (place.isBusy || this.#slots.filter((each) => each.isBusy).length >= this.#maxBusySlots) {
+    if (place.isBusy || this.#slots.filter((each) => each.isBusy).length >= this.#told.maxBusySlots) {
       this.#fail(command, place, CcidError.CMD_SLOT_BUSY)
       return
     }
-    if (fault?.kind === 'card-pulled' || fault?.kind === 'unplugged') {
-      // Only an APDU gives the card something to be pulled from.
-      if (fault.moment === 'before' || (fault.moment === 'during' && name !== 'XfrBlock')) {
-        if (this.#strikeAway(command)) return
-      }
-    }
-    if (fault?.kind === 'reinserted') this.reinsert(command.slot)
-    if (fault?.kind === 'card-swapped') this.insert(fault.card, command.slot)
-    if (fault?.kind === 'suspended') {
-      this.suspend()
-      return
-    }
-    if (fault?.kind === 'slow-card' || fault?.kind === 'time-extension') void this.#runLater(command, place)
+    if (strikeBefore(fault, command, this)) return
+    if (isSlow(fault)) void this.#runLater(command, place)
     else this.#run(command, place)
-  }
-
-  /** The card or the whole reader goes; true where nobody is left to answer. */
-  #strikeAway({ fault, slot }: Command): boolean {
-    if (fault?.kind === 'card-pulled') this.remove(slot)
-    if (fault?.kind !== 'unplugged') return false
-    this.unplug()
-    return true
   }
 
   /** Time extensions and slow cards, by the clock. */
@@ -308,15 +257,14 @@ export class VirtualCcidReader extends PacketDevice {
     const { fault } = command
     const { epoch } = place
     place.begin(command)
-    if (fault?.kind === 'slow-card') await this.#wait(fault.delayMs)
-    if (fault?.kind === 'time-extension') {
-      for (let sent = 0; sent < (fault.frames ?? 3) && place.epoch === epoch; sent++) {
-        const status = TIME_EXTENSION | place.status
-        const wanted = encodeAnswer(command, answerTypeOf(command.name), status, fault.multiplier ?? 1, 0)
-        this.inQueue(endpoints.bulkIn).sendMessage(wanted, this.#sendsEmptyPackets)
-        await this.#wait(fault.delayMs ?? 0)
-      }
+    const extend = (multiplier: number): boolean => {
+      if (place.epoch !== epoch) return false
+      const status = TIME_EXTENSION | place.status
+      const wanted = encodeAnswer(command, answerTypeOf(command.name), status, multiplier, 0)
+      this.inQueue(endpoints.bulkIn).sendMessage(wanted, this.#sendsEmptyPackets)
+      return true
     }
+    await strikeDelay(fault, (delayMs) => this.#wait(delayMs), extend)
     if (place.epoch !== epoch) return
     place.done()
     this.#run(command, place)
@@ -331,9 +279,9 @@ export class VirtualCcidReader extends PacketDevice {
 
   #run(command: Command, place: ReaderSlot): void {
     const { fault } = command
-    const error = fault === undefined ? undefined : refusals.get(fault.kind)
+    const error = refusalOf(fault)
     // What is damaged on its way back was executed, by a card that had something to execute.
-    if (error !== undefined && !(isDuring(fault) && command.name === 'XfrBlock')) {
+    if (error !== undefined && !isStruckDuring(fault, command)) {
       this.#strikeLine(command, place, error)
       return
     }
@@ -376,7 +324,7 @@ export class VirtualCcidReader extends PacketDevice {
   }
 
   #control(command: Command, place: ReaderSlot): void {
-    const answer = control(command, place, this.#abilities, () => this.remove(command.slot))
+    const answer = control(command, place, this.#told.abilities, () => this.remove(command.slot))
     if ('error' in answer) this.#fail(command, place, answer.error)
     else this.#answer(command, answer.type, place.status, 0, answer.parameter, answer.data)
   }
@@ -396,12 +344,9 @@ export class VirtualCcidReader extends PacketDevice {
 
   /** The command fails by an error of the line or of the reader; a hardware error may be told beside it (6.3.2). */
   #strikeLine(command: Command, place: ReaderSlot, error: number): void {
-    const kind = command.fault?.kind
-    if ((kind === 'hardware-notice' || kind === 'hardware-notice-alone') && this.profile.interrupt) {
-      const notice = Uint8Array.of(HARDWARE_ERROR, command.slot, command.sequence, OVERCURRENT)
-      this.inQueue(endpoints.interruptIn).sendPacket(notice)
-      if (kind === 'hardware-notice-alone') return
-    }
+    const told = this.profile.interrupt ? noticeOf(command.fault, command) : undefined
+    if (told !== undefined) this.inQueue(endpoints.interruptIn).sendPacket(told.notice)
+    if (told?.isAlone === true) return
     this.#fail(command, place, error)
   }
 
@@ -409,7 +354,7 @@ export class VirtualCcidReader extends PacketDevice {
     const { card, isWaking } = place
     const [powerSelect] = command.parameters
     const volts = voltages[powerSelect]
-    const support = this.#voltageSupport
+    const support = this.#told.voltageSupport
     // What the descriptor does not offer is a bad parameter; 0 is good for readers that find the voltage themselves.
     if (powerSelect > 3 || (support !== undefined && (support & (1 << (powerSelect - 1))) === 0)) {
       this.#fail(command, place, CcidError.BAD_POWER_SELECT)
@@ -434,10 +379,9 @@ export class VirtualCcidReader extends PacketDevice {
     place.cutOff()
     const atr = place.activate()
     this.faults.wasReset('power')
-    const { fault } = command
-    if (fault?.kind === 'damaged-atr') atr[atr.length - 1] = (atr[atr.length - 1] as number) ^ 0xff
-    if (fault?.kind === 'bad-atr') this.#fail(command, place, CcidError.BAD_ATR_TS)
-    else this.#answer(command, DATA_BLOCK, place.status, 0, Chain.whole, atr)
+    const arrived = strikeAtr(command.fault, atr)
+    if (arrived === undefined) this.#fail(command, place, CcidError.BAD_ATR_TS)
+    else this.#answer(command, DATA_BLOCK, place.status, 0, Chain.whole, arrived)
   }
 
   /** 6.1.5 to 6.1.7: at APDU level the reader negotiates; what a host sets is told back and changes nothing else. */
@@ -458,7 +402,7 @@ export class VirtualCcidReader extends PacketDevice {
         return
       }
       place.parameters = command.data
-      if (this.#negotiates) place.contact?.negotiated(protocol)
+      if (this.#told.negotiates) place.contact?.negotiated(protocol)
     }
     const message = encodeAnswer(command, PARAMETERS, place.status, 0, place.protocol, place.parameters)
     if (this.profile.habits?.hidesParameterLength === true) message[1] = 0
@@ -473,17 +417,17 @@ export class VirtualCcidReader extends PacketDevice {
     }
     const level = readUint16le(Uint8Array.from(command.parameters), 1)
     // Character level: how many bytes the host waits for.
-    if (this.#level === 'character') {
-      const isWrong = level === 0 || level > this.#maxMessageBytes - HEADER_BYTES
+    if (this.#told.level === 'character') {
+      const isWrong = level === 0 || level > this.#told.maxMessageBytes - HEADER_BYTES
       if (isWrong) this.#fail(command, place, CcidError.BAD_LEVEL_PARAMETER)
       else void this.#execute(command, place, place.card, command.data, level)
       return
     }
     if (ReaderSlot.begins(level)) place.transfersBefore = command.transfersBefore
     const got =
-      this.#level === 'extended'
+      this.#told.level === 'extended'
         ? place.takeExtended(level, command.data)
-        : this.#level === 'short'
+        : this.#told.level === 'short'
           ? place.takeShort(level, command.data)
           : { apdu: command.data }
     if ('error' in got) {
@@ -495,12 +439,20 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     const { fault } = command
-    const error = fault === undefined ? undefined : refusals.get(fault.kind)
-    if ((fault?.kind === 'card-pulled' || fault?.kind === 'unplugged') && fault.moment === 'during') {
-      if (!this.#strikeAway(command)) this.#fail(command, place, CcidError.ICC_MUTE)
+    const error = refusalOf(fault)
+    if (isPulledAt(fault, 'during')) {
+      if (!strikeAway(fault, command.slot, this)) this.#fail(command, place, CcidError.ICC_MUTE)
     } else if (error !== undefined) this.#strikeLine(command, place, error)
     else if ('responseRest' in got) this.#answerPart(command, place, got.responseRest, false)
-    else this.#answer(command, DATA_BLOCK, place.status, 0, Chain.expectsMore, oneByteOf(fault?.kind))
+    else
+      this.#answer(
+        command,
+        DATA_BLOCK,
+        place.status,
+        0,
+        Chain.expectsMore,
+        strikeResponse(fault, new Uint8Array(0)),
+      )
   }
 
   async #execute(
@@ -526,15 +478,15 @@ export class VirtualCcidReader extends PacketDevice {
     if (contact === undefined) this.counters.executed(apdu.length, response.length, transfersBefore)
     // Aborted, reset, pulled or unplugged while the card worked: the answer belongs to nobody.
     if (place.epoch !== epoch) return
-    if ((fault?.kind === 'card-pulled' || fault?.kind === 'unplugged') && fault.moment === 'during') {
-      this.#strikeAway(command)
+    if (isPulledAt(fault, 'during')) {
+      strikeAway(fault, command.slot, this)
       return
     }
     place.done()
-    const error = fault === undefined || !isDuring(fault) ? undefined : refusals.get(fault.kind)
+    const error = refusalOf(fault, 'during')
     if (error !== undefined) this.#strikeLine(command, place, error)
     else if (response === 'mute') this.#fail(command, place, CcidError.ICC_MUTE)
-    else if (this.#level === 'short' && response.length > MAX_SHORT_RESPONSE_BYTES)
+    else if (this.#told.level === 'short' && response.length > MAX_SHORT_RESPONSE_BYTES)
       this.#fail(command, place, CcidError.XFR_OVERRUN)
     else this.#answerPart(command, place, response, true)
   }
@@ -548,7 +500,7 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     const needed = command.data[0] === 1 ? 2 : 1
-    if ((this.#pinSupport & needed) === 0 || this.#isKeyDown) {
+    if ((this.#told.pinSupport & needed) === 0 || this.#isKeyDown) {
       this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
       return
     }
@@ -596,9 +548,9 @@ export class VirtualCcidReader extends PacketDevice {
 
   /** As much of a response as a message holds; the rest waits for the host's empty block. */
   #answerPart(command: Command, place: ReaderSlot, whole: Uint8Array, isFirst: boolean): void {
-    const rest = command.fault?.kind === 'one-byte-response' ? whole.slice(-1) : whole
+    const rest = strikeResponse(command.fault, whole)
     const { answerPartBytes = Number.POSITIVE_INFINITY } = this.profile.habits ?? {}
-    const room = Math.min(this.#maxMessageBytes - HEADER_BYTES, answerPartBytes)
+    const room = Math.min(this.#told.maxMessageBytes - HEADER_BYTES, answerPartBytes)
     const isLast = rest.length <= room
     place.responseRest = isLast ? undefined : rest.slice(room)
     const chain = isFirst ? (isLast ? Chain.whole : Chain.begins) : isLast ? Chain.ends : Chain.continues
@@ -624,49 +576,15 @@ export class VirtualCcidReader extends PacketDevice {
   /** Sends the answer, spoiled as the command's fault has it. */
   #send(command: Command, message: Uint8Array, taken?: () => void): void {
     const { fault } = command
-    const queue = this.inQueue(endpoints.bulkIn)
-    let spoiled = message
-    switch (fault?.kind) {
-      case 'silent-reader': {
-        const place = this.#slots[command.slot]
-        if (place !== undefined) place.isBusy = true
-        return
-      }
-      case 'stall-in':
-        queue.sendStall()
-        break
-      case 'empty-packet':
-        queue.sendPacket(new Uint8Array(0))
-        break
-      case 'stale-answer': {
-        for (let before = fault.frames ?? 1; before > 0; before--) {
-          const foreign = { slot: command.slot, sequence: (command.sequence - before) & 0xff }
-          queue.sendMessage(encodeAnswer(foreign, DATA_BLOCK, 0, 0, 0, Uint8Array.of(0x90, 0)), false)
-        }
-        break
-      }
-      case 'truncated-message':
-        spoiled = message.slice(0, -1)
-        break
-      case 'wrong-length':
-        spoiled = join(message.slice(0, 1), uint32le(message.length - HEADER_BYTES + 5), message.slice(5))
-        break
-      case 'huge-length':
-        spoiled = join(message.slice(0, 1), uint32le(0xffff_ffff), message.slice(5))
-        break
-      case 'one-byte-message':
-        spoiled = message.slice(0, 1)
-        break
-      default:
-        break
+    if (fault?.kind === 'silent-reader') {
+      const place = this.#slots[command.slot]
+      if (place !== undefined) place.isBusy = true
+      return
     }
-    const endsEmpty = this.#sendsEmptyPackets && fault?.kind !== 'no-empty-packet'
-    queue.sendMessage(spoiled, endsEmpty, () => {
+    deliver(fault, command, message, this.inQueue(endpoints.bulkIn), this.#sendsEmptyPackets, () => {
       taken?.()
-      if ((fault?.kind === 'card-pulled' || fault?.kind === 'unplugged') && fault.moment === 'after')
-        this.#strikeAway(command)
+      if (isPulledAt(fault, 'after')) strikeAway(fault, command.slot, this)
     })
-    if (fault?.kind === 'extra-empty-packet') queue.sendPacket(new Uint8Array(0))
   }
 
   /** 5.3.1: the class request and the message have both come, with the same sequence number. */
@@ -677,26 +595,4 @@ export class VirtualCcidReader extends PacketDevice {
     const answer = encodeAnswer({ slot, sequence: bulk }, SLOT_STATUS, place.status, 0, 0)
     this.inQueue(endpoints.bulkIn).sendMessage(answer, this.#sendsEmptyPackets)
   }
-}
-
-/** Faults that end a command with an error of its own, and the error (table 6.2-2). */
-const refusals: ReadonlyMap<Fault['kind'], number> = new Map([
-  ['mute-card', CcidError.ICC_MUTE],
-  ['slot-busy', CcidError.CMD_SLOT_BUSY],
-  ['auto-sequence', CcidError.BUSY_WITH_AUTO_SEQUENCE],
-  ['overrun', CcidError.XFR_OVERRUN],
-  ['parity-error', CcidError.XFR_PARITY_ERROR],
-  ['hardware-error', CcidError.HW_ERROR],
-  ['hardware-notice', CcidError.HW_ERROR],
-  ['hardware-notice-alone', CcidError.HW_ERROR],
-])
-
-/** Whether it strikes while the card works. */
-function isDuring(fault: Fault | undefined): boolean {
-  return fault !== undefined && 'moment' in fault && fault.moment === 'during'
-}
-
-/** Between two parts of a command no data is due: one byte of it is what such a fault can do there. */
-function oneByteOf(kind: string | undefined): Uint8Array {
-  return new Uint8Array(kind === 'one-byte-response' ? 1 : 0)
 }
