@@ -77,7 +77,9 @@ export async function bundleSize(source: string, without: readonly RegExp[] = []
     const sizeOf = (each: typeof chunks): number =>
       each.reduce((sum, { code }) => sum + gzipSync(code, { level: 9 }).length, 0)
     const forPiv = chunks.filter(({ moduleIds }) =>
-      moduleIds.some((path) => /cryptoki\/src\/(piv\/token|card-side)\.ts$/.test(path)),
+      moduleIds.some((path) =>
+        /(cryptoki\/src\/(piv\/token|card-side)|webtoki\/src\/card-use)\.ts$/.test(path),
+      ),
     )
     return {
       gzipBytes: sizeOf(loaded),

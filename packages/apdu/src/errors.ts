@@ -297,6 +297,24 @@ const unreachableMessages = {
   policy: 'The Permissions-Policy of this page, or of the page around it, forbids access to readers.',
 } as const
 
+/** There is no reader that may be used: none is plugged in, or the person has chosen none. */
+export class NoReaderError extends WebtokiError {
+  readonly code = 'reader/none'
+  override get name(): 'NoReaderError' {
+    return 'NoReaderError'
+  }
+  readonly why: 'not-chosen' | 'unknown'
+  constructor(why: 'not-chosen' | 'unknown' = 'unknown', options?: ErrorOptions) {
+    super(
+      why === 'not-chosen'
+        ? 'No reader was chosen; choose one.'
+        : 'There is no reader that may be used; plug one in and choose it.',
+      options,
+    )
+    this.why = why
+  }
+}
+
 /** The source of the reader was closed by the page itself. */
 export class SourceClosedError extends WebtokiError {
   readonly code = 'reader/closed'
@@ -446,6 +464,7 @@ export type AnyReaderError =
   | ReaderInUseError
   | NotGrantedError
   | ReadersUnreachableError
+  | NoReaderError
   | SourceClosedError
   | ReaderGoneError
   | ReaderRefusedError

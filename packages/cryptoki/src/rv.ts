@@ -27,6 +27,7 @@ const returnValues: Readonly<Record<ApduErrorCode, CKR>> = {
   'reader/in-use': CKR.TOKEN_NOT_PRESENT,
   'reader/not-granted': CKR.TOKEN_NOT_PRESENT,
   'reader/unreachable': CKR.TOKEN_NOT_PRESENT,
+  'reader/none': CKR.TOKEN_NOT_PRESENT,
   'reader/closed': CKR.TOKEN_NOT_PRESENT,
   'reader/gone': CKR.DEVICE_REMOVED,
   'reader/refused': CKR.DEVICE_ERROR,

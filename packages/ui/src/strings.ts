@@ -71,6 +71,7 @@ export type ToldInOwnWords =
 export type ExplainedCode =
   | Exclude<WebtokiErrorCode, ToldInOwnWords | 'card/pin-format'>
   | `reader/in-use/${'page' | 'tab'}`
+  | 'reader/none/not-chosen'
   | `reader/unreachable/${Exclude<ReaderSupport, 'available'>}`
 
 /** What the PIN dialog says of one purpose; `label` is the card's name. */
@@ -268,6 +269,8 @@ export const english: Strings = {
     'reader/in-use/page': 'This page has the reader open already. Finish there, or load the page again.',
     'reader/in-use/tab': 'Another tab of this site is using this reader. Close it, or go on there.',
     'reader/not-granted': 'The browser was not allowed to use the reader.',
+    'reader/none': 'No reader is connected that this page may use. Connect one and choose it.',
+    'reader/none/not-chosen': 'No reader was chosen. Choose one, then try again.',
     'reader/unreachable':
       'This page cannot reach card readers here. Open it over https in a Chromium-based browser.',
     'reader/unreachable/no-api':

@@ -72,3 +72,13 @@ function algorithmFor(key: CkObject, rsa: 'RS256' | 'PS256'): CardAlgorithm {
   if (algorithm === undefined || !(algorithm in mechanisms)) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
   return algorithm as CardAlgorithm
 }
+
+/** Whether there is an algorithm for this private key: `cardSigner` rejects with CKR_KEY_SIZE_RANGE if not. */
+export function canSignWith(key: CkObject): boolean {
+  try {
+    algorithmFor(key, 'RS256')
+    return true
+  } catch {
+    return false
+  }
+}

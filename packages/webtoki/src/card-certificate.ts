@@ -1,11 +1,21 @@
 /** A certificate on a card, told so that a person can choose. */
-import { certificateUse, holderOf, viewCertificate } from '@webtoki/crypto'
+import { CertificateError, certificateUse, holderOf, viewCertificate } from '@webtoki/crypto'
 import { sealed } from '@webtoki/apdu'
 import { CKA, type CkObject, type Slot } from '@webtoki/cryptoki'
+import { canSignWith } from '@webtoki/webcrypto'
+
+/** CK_CERTIFICATE_CATEGORY_AUTHORITY (PKCS#11 v2.40, 4.6.2). */
+const CATEGORY_AUTHORITY = 2
 
 /** What a person uses a key for. */
 export const CertificatePurpose = { login: 'login', signing: 'signing' } as const
 export type CertificatePurpose = (typeof CertificatePurpose)[keyof typeof CertificatePurpose]
+
+/**
+ * Why a verifier will not accept it, or nothing can be signed with it: it was not valid when it was read, its RSA key is
+ * shorter than 2048 bits, or the key is of an algorithm or on a curve that is not known here.
+ */
+export type CertificateFault = 'expired' | 'not-yet-valid' | 'weak-key' | 'key-not-supported'
 
 /** One certificate whose private key is on the card. Frozen; each reading of bytes or dates gives a copy. */
 export interface CardCertificate {
@@ -23,6 +33,8 @@ export interface CardCertificate {
   readonly purposes: readonly CertificatePurpose[]
   /** The card asks for the PIN for each signature. */
   readonly asksEachTime: boolean
+  /** Undefined: none is known. Those with a fault come last, and are taken only if there is no other. */
+  readonly fault?: CertificateFault | undefined
 }
 
 /**
@@ -41,12 +53,38 @@ export function describeCertificate(
   certificate: CkObject,
   key: CkObject,
 ): CardCertificate | undefined {
+  const asksEachTime = key.attributes[CKA.ALWAYS_AUTHENTICATE] === true
+  const fault = faultOf(key)
+  return described(slot, certificate, { purposes: (der) => purposesOf(der, key), asksEachTime, fault })
+}
+
+/**
+ * One whose key the card does not show, for it is of an algorithm that is not known here. Undefined if it is an
+ * authority's, or is for neither purpose. Throws CertificateError if it cannot be read.
+ */
+export function describeWithoutKey(slot: Slot, certificate: CkObject): CardCertificate | undefined {
+  if (certificate.attributes[CKA.CERTIFICATE_CATEGORY] === CATEGORY_AUTHORITY) return undefined
+  const purposes = (der: Uint8Array): readonly CertificatePurpose[] =>
+    Object.values(CertificatePurpose).filter((purpose) => certificateUse(der, purpose) === 'fitting')
+  return described(slot, certificate, { purposes, asksEachTime: false, fault: 'key-not-supported' })
+}
+
+function described(
+  slot: Slot,
+  certificate: CkObject,
+  of: Pick<CardCertificate, 'asksEachTime' | 'fault'> & {
+    readonly purposes: (der: Uint8Array) => readonly CertificatePurpose[]
+  },
+): CardCertificate | undefined {
   const der = certificate.get(CKA.VALUE)
   const view = viewCertificate(der)
   const { notBefore, notAfter } = view ?? {}
-  const purposes = purposesOf(der, key)
-  if (view === undefined || notBefore === undefined || notAfter === undefined || purposes.length === 0)
-    return undefined
+  if (view === undefined || notBefore === undefined || notAfter === undefined) throw new CertificateError()
+  const purposes = of.purposes(der)
+  if (purposes.length === 0) return undefined
+  const now = Date.now()
+  const outOfTime =
+    now > notAfter.getTime() ? 'expired' : now < notBefore.getTime() ? 'not-yet-valid' : undefined
   return sealed({
     slot,
     id: certificate.get(CKA.ID),
@@ -56,8 +94,14 @@ export function describeCertificate(
     notBefore,
     notAfter,
     purposes,
-    asksEachTime: key.attributes[CKA.ALWAYS_AUTHENTICATE] === true,
+    asksEachTime: of.asksEachTime,
+    fault: of.fault ?? outOfTime,
   })
+}
+
+function faultOf(key: CkObject): CertificateFault | undefined {
+  if (!canSignWith(key)) return 'key-not-supported'
+  return (key.attributes[CKA.MODULUS_BITS] ?? 2048) < 2048 ? 'weak-key' : undefined
 }
 
 /** Whether the key asks each time, the better first: the one made for signing does, and one for logging in does not. */
@@ -66,13 +110,23 @@ export function inOrderOfFitness(purpose: CertificatePurpose): readonly boolean[
   return [wantsEachTime, !wantsEachTime]
 }
 
-/** The best first. */
+const byFault: readonly CardCertificate['fault'][] = [
+  undefined,
+  'expired',
+  'not-yet-valid',
+  'weak-key',
+  'key-not-supported',
+]
+
+/** The best first: what can be accepted before what cannot, and then by what the key was made for. */
 export function inOrderFor(
   purpose: CertificatePurpose,
   certificates: readonly CardCertificate[],
 ): readonly CardCertificate[] {
   const fitting = certificates.filter(({ purposes }) => purposes.includes(purpose))
-  return inOrderOfFitness(purpose).flatMap((wanted) =>
-    fitting.filter(({ asksEachTime }) => asksEachTime === wanted),
+  return byFault.flatMap((fault) =>
+    inOrderOfFitness(purpose).flatMap((wanted) =>
+      fitting.filter((each) => each.fault === fault && each.asksEachTime === wanted),
+    ),
   )
 }

@@ -1,17 +1,12 @@
 /** Everything that a page needs to let people use their card, in the order in which they use it. */
 // Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
 /// <reference types="w3c-web-usb" preserve="true" />
-import { requireCertificateUse } from '@webtoki/crypto'
-import { equalBytes, type Presence, type SlotSource } from '@webtoki/apdu'
+import { type Presence, type ReaderProblem, type ReaderSupport, type WebtokiError } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
-import { type CcidSlotSource, ccidSlots, type ReaderProblem } from '@webtoki/ccid'
+import { ccidSlots, usbSupport } from '@webtoki/ccid'
 import {
-  type Attributes,
-  CKA,
-  CKO,
   CKR,
   CKS,
-  type CkObject,
   Cryptoki,
   CryptokiError,
   isCryptokiError,
@@ -23,36 +18,36 @@ import {
   type TokenDriver,
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
-import { createLoginToken } from '@webtoki/login/browser'
+import { checkLogin, createLoginToken } from '@webtoki/login/browser'
 import type { Signer } from '@webtoki/trust'
-import { firstValueFrom, type Observable, of, Subject, timeout } from 'rxjs'
+import { firstValueFrom, type Observable, Subject } from 'rxjs'
+import { checkSignal, untilAborted } from './abort.ts'
 import type { Activity, ActivityPhase } from './activity.ts'
+import type { CardCertificate } from './card-certificate.ts'
 import { isWebtokiError } from './errors.ts'
-import {
-  type CardCertificate,
-  describeCertificate,
-  inOrderFor,
-  inOrderOfFitness,
-  purposesOf,
-} from './card-certificate.ts'
+import { type AnySource, presenceOf, Readers } from './readers.ts'
+import type { CertificateSearch } from './search.ts'
 
 /** All but `pin` has a default. */
 export interface WebtokiOptions {
   /** Asked where the card needs a PIN; `@webtoki/ui` has a dialog that is one. */
   readonly pin: PinSource
   /** Default: `navigator.usb`. */
-  readonly usb?: USB
+  readonly usb?: USB | undefined
   /**
    * Whether PINs are typed on the keys of readers that announce some. Default true. False: `pin` is asked for every PIN,
    * for readers that announce keys which they lack, or which you do not trust.
    */
-  readonly pinPad?: boolean
-  /** Further sources of slots beside USB readers. */
-  readonly sources?: readonly SlotSource[]
+  readonly pinPad?: boolean | undefined
+  /**
+   * Where readers come from. Default: CCID readers over `usb`. If `usb` is given too, its readers come beside these sources;
+   * `navigator.usb` is left alone.
+   */
+  readonly sources?: readonly AnySource[] | undefined
   /** Which cards are known, asked in this order. Default: PIV. */
-  readonly drivers?: readonly TokenDriver[]
+  readonly drivers?: readonly TokenDriver[] | undefined
   /** Where certificates of PIV cards are remembered. Default: in memory. */
-  readonly cache?: ObjectCache
+  readonly cache?: ObjectCache | undefined
 }
 
 /**
@@ -61,16 +56,16 @@ export interface WebtokiOptions {
  */
 export interface UseOptions {
   /** Default: the certificate on the first card that fits the purpose best. */
-  readonly certificate?: CardCertificate
+  readonly certificate?: CardCertificate | undefined
   /**
    * Its abort ends the wait for a card, a PIN or another login, and rejects at once with CKR_FUNCTION_CANCELED, the reason as
    * `cause`. A signal that has already aborted begins nothing.
    */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Padding of RSA keys. Default: 'RS256'. */
-  readonly rsa?: 'RS256' | 'PS256'
+  readonly rsa?: 'RS256' | 'PS256' | undefined
   /** Told each phase as it begins. */
-  readonly onPhase?: (phase: ActivityPhase) => void
+  readonly onPhase?: ((phase: ActivityPhase) => void) | undefined
   /**
    * What is signed or logged in to, in words that the person knows: `PinRequest.for`. Default: of a login the page's
    * origin, of a document that is a File its name.
@@ -80,9 +75,6 @@ export interface UseOptions {
 
 /** How far a search is told, and what ends it. */
 export type SearchOptions = Pick<UseOptions, 'signal' | 'onPhase'>
-
-/** How long a slot may take to tell for the first time what is in it. */
-const PRESENCE_MS = 3_000
 
 type OnEvent = (event: OperationEvent<unknown>) => void
 
@@ -94,7 +86,7 @@ export class Webtoki extends Closable {
   readonly problems$: Observable<readonly ReaderProblem[]>
   /** Hot; replays nothing. */
   readonly activity$: Observable<Activity>
-  readonly #readers: CcidSlotSource | undefined
+  readonly #readers: Readers
   readonly #cryptoki: Cryptoki
   readonly #pin: PinSource
   readonly #activities = new Subject<Activity>()
@@ -105,13 +97,16 @@ export class Webtoki extends Closable {
 
   constructor(options: WebtokiOptions) {
     super()
-    const usb = options.usb ?? globalThis.navigator?.usb
-    const { pinPad = true } = options
-    this.#readers = usb === undefined ? undefined : ccidSlots({ usb, pinPad })
-    this.#pin = options.pin
+    const { pin, sources = [], pinPad, drivers, cache, usb } = options
+    const own = usb ?? (options.sources === undefined ? globalThis.navigator?.usb : undefined)
+    const support = usbSupport(own)
+    const ccid =
+      own === undefined || support !== 'available' ? [] : [ccidSlots({ usb: own, pinPad: pinPad ?? true })]
+    this.#readers = new Readers([...ccid, ...sources], support)
+    this.#pin = pin
     this.#cryptoki = new Cryptoki({
-      sources: [...(this.#readers === undefined ? [] : [this.#readers]), ...(options.sources ?? [])],
-      drivers: options.drivers ?? [pivDriver({ cache: options.cache })],
+      sources: this.#readers.sources,
+      drivers: drivers ?? [pivDriver({ cache })],
       login: 'on-demand',
     })
     this.slots$ = this.#cryptoki.slots$
@@ -119,39 +114,54 @@ export class Webtoki extends Closable {
     this.activity$ = this.#activities.asObservable()
   }
 
-  /** Whether this browser reaches USB readers at all. */
+  /**
+   * Whether this page can reach USB readers, before anything is shown or opened. A browser that tells the policy of the page
+   * only when readers are listed says so in `support` of the object.
+   */
+  static support(): ReaderSupport {
+    return usbSupport()
+  }
+
+  /** Whether readers can be reached, or why not. */
+  get support(): ReaderSupport {
+    return this.#readers.support
+  }
+
+  /** Whether readers can be reached at all. */
   get reachesReaders(): boolean {
-    return this.#readers !== undefined
+    return this.support === 'available'
   }
 
   /**
    * Shows the browser's chooser; needs a click. False: the person chose none. Rejects with what is wrong with the
-   * reader, such as ProtectedClassError.
+   * reader, such as ProtectedClassError, or with why this page reaches none (ReadersUnreachableError).
    */
-  async requestReader(): Promise<boolean> {
-    return (await this.#readers?.requestReader()) !== undefined
+  requestReader(): Promise<boolean> {
+    return this.#readers.request()
   }
 
-  /** The certificates that a person may choose from for this purpose, the best first. */
+  /**
+   * The certificates that a person may choose from for this purpose, the best first; none if no card is in. Rejects if
+   * nothing was found and more is known than that: the reader is in use or may not be reached, the card is not recognized.
+   */
   async certificates(
     purpose: 'login' | 'signing',
     slot?: Slot,
     options: SearchOptions = {},
   ): Promise<readonly CardCertificate[]> {
-    return this.#told('certificates', options, async (onEvent) => {
-      const slots = slot === undefined ? await this.#slotsWith(isCard) : [slot]
-      return this.#fitting(slots, { purpose, keys: [{}], wantsAll: true, signal: options.signal, onEvent })
-    })
+    return this.#told('certificates', options, (onEvent) =>
+      this.#find({ purpose, wantsAll: true, signal: options.signal, onEvent }, slot),
+    )
   }
 
-  /** The login token for the server's nonce, as JSON. Its origin is this page's own. */
+  /**
+   * The login token for the server's nonce, as JSON. Its origin is this page's own. Rejects before a card is looked for if no
+   * site can accept a login from this page (OriginError).
+   */
   login(nonce: string, options: UseOptions = {}): Promise<string> {
     return this.#using('login', options, async (onEvent) => {
-      const signer = await this.#signer(
-        'login',
-        { ...options, for: options.for ?? globalThis.location?.origin },
-        onEvent,
-      )
+      const origin = checkLogin(nonce)
+      const signer = await this.#signer('login', { ...options, for: options.for ?? origin }, onEvent)
       return JSON.stringify(await createLoginToken(signer, nonce))
     })
   }
@@ -177,154 +187,84 @@ export class Webtoki extends Closable {
 
   /** Ends everything: operations, logins, claims. Never rejects, so that in a `finally` it hides no error. */
   async close(): Promise<void> {
+    this.#readers.close()
     await this.#cryptoki.close()
     this.#activities.complete()
   }
 
   async #signer(purpose: 'login' | 'signing', options: UseOptions, onEvent: OnEvent): Promise<Signer> {
     const { signal } = options
-    const certificate = options.certificate ?? (await this.#best(purpose, signal, onEvent))
+    const certificate =
+      options.certificate ?? (await this.#best({ purpose, wantsAll: false, signal, onEvent }))
+    if (certificate.fault === 'key-not-supported') {
+      const detail = 'the key is of an algorithm, a size or on a curve that cannot be used here'
+      throw new CryptokiError(CKR.KEY_SIZE_RANGE, { detail })
+    }
     const session = await this.#session(certificate.slot).catch((error: unknown) => {
       // Somebody chose a certificate of the card that was there.
       if (!isCryptokiError(error, CKR.TOKEN_NOT_PRESENT) || options.certificate === undefined) throw error
       throw new CryptokiError(CKR.DEVICE_REMOVED, { cause: error })
     })
     checkSignal(signal)
-    const { cardSigner } = await import('@webtoki/webcrypto')
-    const signer = await cardSigner(session, {
-      id: certificate.id,
-      onEvent,
-      for: options.for,
-      rsa: options.rsa,
-    }).catch((error: unknown) => {
-      if (isCryptokiError(error, CKR.KEY_HANDLE_INVALID)) return undefined
-      throw error
-    })
-    // Another card may be in the reader by now, and its key go by the same identifier: nobody chose that one.
-    if (signer === undefined || !equalBytes(signer.certificate, certificate.der)) {
-      throw new CryptokiError(CKR.DEVICE_REMOVED, { detail: 'another card is in the reader now' })
-    }
-    await this.#checkUse(purpose, session, certificate)
-    if (signal === undefined) return signer
-    const sign: Signer['sign'] = (bytes, { signal: own = signal } = {}) =>
-      signer.sign(bytes, { signal: AbortSignal.any([signal, own as AbortSignal]) })
-    return { ...signer, sign }
+    const { signerFor } = await import('./card-use.ts')
+    return signerFor(session, certificate, purpose, { ...options, onEvent })
   }
 
-  /** Somebody may have chosen it for the other purpose, or without our list. The card's own objects say what it is for. */
-  async #checkUse(
-    purpose: 'login' | 'signing',
-    session: Session,
-    { id, der }: CardCertificate,
-  ): Promise<void> {
-    const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: id }
-    const [key] = await session.findObjects(template)
-    if (key !== undefined && purposesOf(der, key).includes(purpose)) return
-    requireCertificateUse(der, purpose)
-    throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED, {
-      detail: 'the key signs without a PIN, or not at all',
-    })
+  async #best(search: CertificateSearch): Promise<CardCertificate> {
+    const [best] = await this.#find(search)
+    if (best === undefined)
+      throw new CryptokiError(CKR.TOKEN_NOT_PRESENT, { detail: 'there is no card in any reader' })
+    return best
   }
 
-  async #best(
-    purpose: 'login' | 'signing',
-    signal: AbortSignal | undefined,
-    onEvent: OnEvent,
-  ): Promise<CardCertificate> {
-    let slots = await this.#slotsWithCards()
-    // A person wants it now: a reader in use is asked for, and who cannot have it or read its card is told so.
-    if (slots.length === 0) slots = await this.#slotsWith((presence) => presence !== 'empty')
-    // The notice of a card may have been lost, so readers that seem empty are asked.
-    const mayBeEmpty = slots.length === 0
-    if (mayBeEmpty) slots = await this.#slotsWith(() => true)
-    // By what is known of keys without the card, the best first.
-    const keys = inOrderOfFitness(purpose).map((asksEachTime) => ({
-      [CKA.PRIVATE]: true,
-      [CKA.ALWAYS_AUTHENTICATE]: asksEachTime,
-    }))
-    const search = { purpose, keys, wantsAll: false, signal, onEvent }
-    const [best] = await this.#fitting(slots, search).catch((error: unknown) => {
-      if (!mayBeEmpty || !isCryptokiError(error, CKR.TOKEN_NOT_PRESENT)) throw error
-      slots = []
-      return slots as readonly never[]
-    })
-    if (best !== undefined) return best
-    throw new CryptokiError(slots.length === 0 ? CKR.TOKEN_NOT_PRESENT : CKR.KEY_HANDLE_INVALID, {
-      detail: slots.length === 0 ? 'there is no card in any reader' : 'no key on the card fits that purpose',
-    })
-  }
-
-  /** A strange or broken card in one reader hides none that fits in another; alone, it is told what is wrong with it. */
-  async #fitting(slots: readonly Slot[], search: CertificateSearch): Promise<readonly CardCertificate[]> {
-    const outcomes = await Promise.allSettled(slots.map((slot) => this.#certificatesIn(slot, search)))
-    const found = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? outcome.value : []))
-    const fitting = inOrderFor(search.purpose, found)
-    const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-    if (fitting.length === 0 && failed !== undefined) throw failed.reason
-    return fitting
-  }
-
-  /**
-   * A card's certificates for a purpose, one after the other; what follows the first is not read unless all are wanted. One
-   * that cannot be read hides none of the others, and is told if none fits.
-   */
-  async #certificatesIn(
-    slot: Slot,
-    { purpose, keys, wantsAll, ...options }: CertificateSearch,
-  ): Promise<readonly CardCertificate[]> {
-    // A search of its own session never stands in the way of a signature.
-    const session = await slot.openSession()
-    const found: CardCertificate[] = []
-    let failed: { readonly error: unknown } | undefined
-    const onUnreadable = (error: unknown): void => void (failed ??= { error })
-    const first = async (template: Attributes, after?: CkObject): Promise<CkObject | undefined> => {
-      try {
-        return (await session.findObjects(template, { max: 1, after, onUnreadable }).result(options))[0]
-      } catch (error) {
-        checkSignal(options.signal)
-        onUnreadable(error)
-        return undefined
+  /** The best first; none: no card is in, and nothing speaks against putting one in. */
+  async #find(search: CertificateSearch, slot?: Slot): Promise<readonly CardCertificate[]> {
+    // What only a card needs is loaded when somebody wants one.
+    const { CertificateFinder } = await import('./card-use.ts')
+    const finder = new CertificateFinder(search)
+    if (slot !== undefined) await finder.lookAt([slot])
+    else {
+      await finder.lookAt(await this.#slotsWith((presence) => presence === 'present'))
+      if (!finder.isDone) {
+        // A person wants it now, so what seems empty or mute is asked once more; only who uses a card asks for a reader that
+        // somebody has.
+        await this.#cryptoki.lookAgain()
+        await finder.lookAt(
+          await this.#slotsWith((presence) => typeof presence !== 'object' || !search.wantsAll),
+        )
+        // Further tokens of a card are known once it was read.
+        await finder.lookAt(await this.#slotsWith((presence) => presence === 'present'))
       }
     }
-    try {
-      for (const each of keys) {
-        const template = { ...each, [CKA.CLASS]: CKO.PRIVATE_KEY }
-        for (let key = await first(template); key !== undefined; key = await first(template, key)) {
-          const itsOwn = { [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: key.get(CKA.ID) }
-          const certificate = await first(itsOwn)
-          const described = certificate && describe(slot, certificate, key)
-          if (!described?.purposes.includes(purpose)) continue
-          found.push(described)
-          if (!wantsAll) return found
-        }
-      }
-    } finally {
-      await session.close()
-    }
-    if (found.length === 0 && failed !== undefined) throw failed.error
-    return found
+    const { found, failed, sawCard } = finder
+    if (found.length > 0) return found
+    if (failed !== undefined) throw failed.error
+    if (sawCard && search.wantsAll) return []
+    if (sawCard)
+      throw new CryptokiError(CKR.KEY_HANDLE_INVALID, { detail: 'no key on the card fits that purpose' })
+    const why = await this.#whyNone(slot)
+    // A page that only looks may look before a reader was chosen.
+    if (why === undefined || (search.wantsAll && isWebtokiError(why, 'reader/none'))) return []
+    throw new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause: why, detail: why.message.replace(/\.$/, '') })
   }
 
-  /** If no reader shows a card, what failed before is tried once more: a reader may be awake by now. */
-  async #slotsWithCards(): Promise<readonly Slot[]> {
-    const slots = await this.#slotsWith(isCard)
-    if (slots.length > 0) return slots
-    await this.#cryptoki.lookAgain()
-    return this.#slotsWith(isCard)
+  async #whyNone(slot: Slot | undefined): Promise<WebtokiError | undefined> {
+    const slots = slot === undefined ? await this.#slots() : [slot]
+    const [problem] = await firstValueFrom(this.problems$, { defaultValue: [] })
+    return this.#readers.whyNone(await Promise.all(slots.map(presenceOf)), problem?.error)
   }
 
   async #slotsWith(fits: (presence: Presence) => boolean): Promise<readonly Slot[]> {
+    const slots = await this.#slots()
+    const presences = await Promise.all(slots.map(presenceOf))
+    return slots.filter((_, at) => fits(presences[at] as Presence))
+  }
+
+  /** A reader's own security module is nobody's identity; who means it names its slot. */
+  async #slots(): Promise<readonly Slot[]> {
     // Closed before the first list came, it has none.
     const slots = await firstValueFrom(this.slots$, { defaultValue: [] })
-    // A reader that tells nothing holds up no other; one that leaves has no card.
-    const unknown = timeout({ first: PRESENCE_MS, with: () => of('unreadable' as const) })
-    const presences = await Promise.all(
-      slots.map(({ presence$ }) =>
-        firstValueFrom(presence$.pipe(unknown), { defaultValue: 'empty' as const }),
-      ),
-    )
-    // A reader's own security module is nobody's identity; who means it names its slot.
-    return slots.filter(({ kind }, at) => fits(presences[at] as Presence) && kind !== 'sam')
+    return slots.filter(({ kind }) => kind !== 'sam')
   }
 
   /** One session a card, for as long as the card is in: its login lasts as long. */
@@ -404,38 +344,6 @@ export class Webtoki extends Closable {
   }
 }
 
-/** Which certificates are looked for on each card. */
-interface CertificateSearch {
-  readonly purpose: 'login' | 'signing'
-  /** What keys must be like: those of the first template come first. */
-  readonly keys: readonly Attributes[]
-  readonly wantsAll: boolean
-  readonly signal: AbortSignal | undefined
-  readonly onEvent: OnEvent
-}
-
-function canceled({ reason }: AbortSignal): CryptokiError {
-  return new CryptokiError(CKR.FUNCTION_CANCELED, { cause: reason })
-}
-
-/** Throws CKR_FUNCTION_CANCELED if the signal has aborted. */
-function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw canceled(signal)
-}
-
-/** Rejects as soon as the signal aborts, whatever becomes of the work: a card may take its time, or not answer at all. */
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(canceled(signal))
-    signal.addEventListener('abort', abort)
-    // Work may have aborted it before the listener was there.
-    if (signal.aborted) abort()
-    const leave = (): void => signal.removeEventListener('abort', abort)
-    work.then(resolve, reject).then(leave, leave)
-  })
-}
-
 function isLoggedIn(session: Session): boolean {
   try {
     return session.state !== CKS.RO_PUBLIC_SESSION
@@ -443,10 +351,6 @@ function isLoggedIn(session: Session): boolean {
     // It has ended, and holds nothing.
     return false
   }
-}
-
-function isCard(presence: Presence): boolean {
-  return presence === 'present'
 }
 
 /** Sessions are the front door's own affair: that one ended under the work says less than why. */
@@ -458,13 +362,4 @@ function whyItEnded(error: unknown): unknown {
 function failure(error: unknown): Pick<Activity, 'code' | 'message'> {
   const message = error instanceof Error ? error.message : String(error)
   return { code: isWebtokiError(error) ? error.code : undefined, message }
-}
-
-function describe(slot: Slot, certificate: CkObject, key: CkObject): CardCertificate | undefined {
-  try {
-    return describeCertificate(slot, certificate, key)
-  } catch {
-    // A certificate that cannot be read is none that a person could choose.
-    return undefined
-  }
 }
