@@ -1,13 +1,14 @@
 /** Where the readers come from: the simulator, a module that exports a W3C `USB`, or the npm package `usb`. */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { SlotSource } from '@webtoki/apdu'
-import { ccidSlots } from '@webtoki/ccid'
+import type { ReaderProblem } from '@webtoki/apdu'
+import { type CcidSlotSource, ccidSlots } from '@webtoki/ccid'
+import { firstValueFrom } from 'rxjs'
 import { type ReaderArguments, UsageError } from './arguments.ts'
 
 /** The readers, and the PIN that a virtual card starts with. */
 export interface Connected {
-  readonly source: SlotSource
+  readonly source: CcidSlotSource
   /** The printed PIN of the virtual card; undefined where real cards are reached. */
   readonly simulatedPin: string | undefined
 }
@@ -81,4 +82,31 @@ async function nodeUsb(): Promise<USB> {
     )
   }
   return new native.WebUSB({ allowAllDevices: true }) as unknown as USB
+}
+
+/** Tells on standard error which readers cannot be used, and what can be done. True if there is one. */
+export async function tellProblems(
+  { source }: Connected,
+  complain: (line: string) => void,
+): Promise<boolean> {
+  const problems = await firstValueFrom(source.problems$, { defaultValue: [] })
+  for (const problem of problems) complain(inWords(problem))
+  return problems.length > 0
+}
+
+function inWords({ name, vendorId, productId, error }: ReaderProblem): string {
+  const id = [vendorId, productId].map((each) => (each ?? 0).toString(16).padStart(4, '0')).join(':')
+  const hint = hintFor(error.code)
+  return `${name} (${id}): ${error.message}${hint === undefined ? '' : ` ${hint}`}`
+}
+
+/** What a person at this computer can do. */
+export function hintFor(code: string): string | undefined {
+  const isLinux = process.platform === 'linux'
+  if (code === 'reader/not-granted' && isLinux)
+    return 'On Linux a udev rule gives access to the device, such as SUBSYSTEM=="usb", ATTR{idVendor}=="…", TAG+="uaccess".'
+  if (code === 'reader/in-use')
+    return `If pcscd holds it: ${isLinux ? 'systemctl stop pcscd.socket pcscd' : 'stop the smartcard service'}.`
+  if (code === 'reader/none') return 'Without a reader, --simulator piv stands in for one.'
+  return undefined
 }

@@ -1,19 +1,28 @@
-/** `webtoki readers`: each reader with what is in it. */
-import type { Presence } from '@webtoki/apdu'
+/** `webtoki readers`: each reader with what is in it, and why one cannot be used. */
+import { NoReaderError, type Presence } from '@webtoki/apdu'
 import { firstValueFrom } from 'rxjs'
 import { parseOptions, readerOptions } from './arguments.ts'
-import { connect } from './connect.ts'
+import { connect, hintFor, tellProblems } from './connect.ts'
 
-/** Prints one line a reader: name, kind, presence, id. */
-export async function readers(args: readonly string[], output: (line: string) => void): Promise<void> {
-  const { source } = await connect(parseOptions(args, readerOptions))
+/** Prints one line a reader: name, kind, presence, id. Resolves to 1 if there is none that can be used. */
+export async function readers(
+  args: readonly string[],
+  output: (line: string) => void,
+  complain: (line: string) => void,
+): Promise<number> {
+  const connected = await connect(parseOptions(args, readerOptions))
+  const { source } = connected
   try {
     const slots = await firstValueFrom(source.slots$)
-    if (slots.length === 0) output('No reader found.')
     for (const slot of slots) {
       const presence = await firstValueFrom(slot.presence$)
       output(`${slot.name} · ${slot.kind} · ${presenceInWords(presence)} · ${slot.id}`)
+      if (typeof presence === 'object') complain(`${slot.name}: ${hintFor('reader/in-use')}`)
     }
+    const hasProblems = await tellProblems(connected, complain)
+    if (slots.length > 0) return 0
+    if (!hasProblems) complain(`${new NoReaderError().message} ${hintFor('reader/none')}`)
+    return 1
   } finally {
     await source.close()
   }

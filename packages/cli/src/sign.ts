@@ -19,7 +19,7 @@ import {
 import { parseOptions, readerOptions, UsageError } from './arguments.ts'
 import { connect } from './connect.ts'
 import { namedKeys } from './keys.ts'
-import { presentSlots, tokenSlots } from './present-slots.ts'
+import { failWithoutCard, presentSlots, tokenSlots } from './present-slots.ts'
 
 const signOptions = {
   ...readerOptions,
@@ -34,7 +34,11 @@ const signOptions = {
 } as const
 
 /** Signs `--in` with `--key`, writes `--out`, and the key's public half where `--public-key` asks for it. */
-export async function sign(args: readonly string[], output: (line: string) => void): Promise<void> {
+export async function sign(
+  args: readonly string[],
+  output: (line: string) => void,
+  complain: (line: string) => void,
+): Promise<void> {
   const options = parseOptions(args, signOptions)
   // Everything that the command line alone can get wrong is said before the card is touched.
   const keyName = required(options.key, '--key').toLowerCase()
@@ -46,14 +50,17 @@ export async function sign(args: readonly string[], output: (line: string) => vo
   const format = options['signature-format'] ?? 'der'
   if (format !== 'der' && format !== 'raw') throw new UsageError("--signature-format is 'der' or 'raw'.")
 
-  const { source, simulatedPin } = await connect(options)
+  const connected = await connect(options)
+  const { source, simulatedPin } = connected
   const cryptoki = new Cryptoki({ sources: [source], drivers: [named.driver()], login: 'on-demand' })
   try {
     const [first] = await presentSlots(cryptoki)
-    const slot = first && (named.token === 0 ? first : (await tokenSlots(cryptoki, first))[named.token])
-    if (slot === undefined) {
-      throw new CryptokiError(CKR.TOKEN_NOT_PRESENT, { detail: 'there is no reader with a card in it' })
-    }
+    if (first === undefined) return await failWithoutCard(cryptoki, connected, complain)
+    const slot = named.token === 0 ? first : (await tokenSlots(cryptoki, first))[named.token]
+    if (slot === undefined)
+      throw new CryptokiError(CKR.KEY_HANDLE_INVALID, {
+        detail: `the card has no token with the key ${keyName}`,
+      })
     const pin = pinSource(options['pin-stdin'] === true, simulatedPin, options['accept-last-try'] === true)
     const session = await slot.openSession({ pin })
     const id = Uint8Array.of(named.id)

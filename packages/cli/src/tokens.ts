@@ -5,24 +5,32 @@ import { CKA, CKO, type CkObject, Cryptoki, isCryptokiError, type Slot } from '@
 import { parseOptions, readerOptions } from './arguments.ts'
 import { connect } from './connect.ts'
 import { allDrivers } from './keys.ts'
-import { presentSlots, tokenSlots } from './present-slots.ts'
+import { failWithoutCard, presentSlots, tokenSlots } from './present-slots.ts'
 
-/** Prints a block a token: label, serial number, reader, then a line an object. */
-export async function tokens(args: readonly string[], output: (line: string) => void): Promise<void> {
-  const { source } = await connect(parseOptions(args, readerOptions))
+/** Prints a block a token: label, serial number, reader, then a line an object. Resolves to 1 if a card could not be read. */
+export async function tokens(
+  args: readonly string[],
+  output: (line: string) => void,
+  complain: (line: string) => void,
+): Promise<number> {
+  const connected = await connect(parseOptions(args, readerOptions))
+  const { source } = connected
+  let failures = 0
   const cryptoki = new Cryptoki({ sources: [source], drivers: allDrivers(), login: 'on-demand' })
   try {
     const slots = await presentSlots(cryptoki)
-    if (slots.length === 0) output('No card found.')
+    if (slots.length === 0) return await failWithoutCard(cryptoki, connected, complain)
     for (const slot of slots) {
       try {
         for (const each of await tokenSlots(cryptoki, slot)) await print(each, output)
       } catch (error) {
         // One card that is none of ours must not hide the next.
         if (!isCryptokiError(error)) throw error
-        output(`${slot.name}: ${error.message}`)
+        complain(`${slot.name}: ${error.message}`)
+        failures++
       }
     }
+    return failures > 0 ? 1 : 0
   } finally {
     await cryptoki.close()
   }

@@ -1,4 +1,5 @@
 /** The command `webtoki`: finds the command, runs it, and turns errors into one sentence and an exit code. */
+import { readFileSync } from 'node:fs'
 import { isWebtokiError } from '@webtoki/apdu'
 import { readerProfiles } from '@webtoki/simulator'
 import { UsageError } from './arguments.ts'
@@ -11,8 +12,15 @@ import { tokens } from './tokens.ts'
 import { virtualUsb } from './virtual-usb.ts'
 import { vpcd } from './vpcd.ts'
 
-/** Runs one command with the words after its name; resolves when it is done, to an exit code if that is not 0. */
-export type Command = (args: readonly string[], output: (line: string) => void) => Promise<number | void>
+/**
+ * Runs one command with the words after its name; resolves when it is done, to an exit code if that is not 0. `complain` is
+ * for what is wrong and does not end the command.
+ */
+export type Command = (
+  args: readonly string[],
+  output: (line: string) => void,
+  complain: (line: string) => void,
+) => Promise<number | void>
 
 const commands: Readonly<Record<string, Command>> = {
   readers,
@@ -25,7 +33,7 @@ const commands: Readonly<Record<string, Command>> = {
 }
 
 /** Printed by `--help`. */
-export const help: string = `webtoki COMMAND [options]
+export const help: string = `webtoki COMMAND [options]; webtoki COMMAND --help; webtoki --version
 
   readers   list the readers, and whether a card is in them
   tokens    list the tokens on the cards, with their certificates and keys
@@ -75,14 +83,24 @@ export async function main(args: readonly string[]): Promise<number> {
     // Whoever reads has had enough (`| head -1`): the command is done all the same.
     if (error.code !== 'EPIPE') throw error
   })
-  if (name === undefined || name === '--help' || name === '-h' || rest.includes('--help')) {
+  if (name === undefined || name === '--help' || name === '-h') {
     process.stdout.write(help)
     return name === undefined ? 2 : 0
   }
+  if (name === '--version' || name === '-V') {
+    process.stdout.write(`${version()}\n`)
+    return 0
+  }
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (command !== undefined && (rest.includes('--help') || rest.includes('-h'))) {
+    process.stdout.write(helpFor(name))
+    return 0
+  }
   try {
     if (command === undefined) throw new UsageError(`There is no command '${name}'. See webtoki --help.`)
-    return (await command(rest, (line) => process.stdout.write(`${line}\n`))) ?? 0
+    const output = (line: string): void => void process.stdout.write(`${line}\n`)
+    const complain = (line: string): void => void process.stderr.write(`webtoki: ${line}\n`)
+    return (await command(rest, output, complain)) ?? 0
   } catch (error) {
     if (error instanceof UsageError) {
       process.stderr.write(`webtoki: ${error.message}\n`)
@@ -94,6 +112,19 @@ export async function main(args: readonly string[]): Promise<number> {
     }
     throw error
   }
+}
+
+/** The command's own part of the help, and what the commands share. */
+function helpFor(name: string): string {
+  const [, ...sections] = help.split(/^(?=  [a-z]|[A-Z])/m)
+  const own = sections.find((section) => section.startsWith(`  ${name} `)) ?? ''
+  const shared = sections.filter((section) => /^(Which|PINs|Under|OpenPGP)/.test(section))
+  return `webtoki ${name} [options]\n\n${own.trimEnd()}\n\n${shared.join('')}`
+}
+
+function version(): string {
+  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(manifest) as { version: string }).version
 }
 
 /** The message with its causes, so that a CKR code comes with what the card or the reader said. */
