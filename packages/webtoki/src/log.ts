@@ -1,0 +1,81 @@
+/** What goes on between the page and its cards, for developers: names, status words and times, never a byte of data. */
+import { type CardChannel, type CardConnection, type CardSlot, type SlotSource, viewOf } from '@webtoki/apdu'
+import { map } from 'rxjs'
+
+/** One thing that happened. An APDU is told by its instruction byte and status word alone: P1, P2 and all data stay out. */
+export type LogEvent =
+  | { readonly kind: 'connected'; readonly slot: string }
+  | {
+      readonly kind: 'apdu'
+      readonly slot: string
+      /** INS in hex: '20' is VERIFY, 'A4' SELECT (ISO 7816-4, table 4). */
+      readonly ins: string
+      /** SW1 SW2 in hex. Absent: no answer came. */
+      readonly sw?: string | undefined
+      readonly milliseconds: number
+    }
+
+/** Told each event as it happens. What it throws disturbs nobody. */
+export type Log = (event: LogEvent) => void
+
+/** The same source, whose cards' exchanges are told. */
+export function logged<S extends SlotSource>(source: S, told: Log): S {
+  const log: Log = (event) => {
+    try {
+      told(event)
+    } catch {
+      // A log that fails must not keep a card from its work.
+    }
+  }
+  const known = new WeakMap<CardSlot, CardSlot>()
+  const slotOf = (slot: CardSlot): CardSlot => {
+    const found = known.get(slot) ?? instead(slot, { connect: connectOf(slot, log) })
+    known.set(slot, found)
+    return found
+  }
+  return instead(source, {
+    slots$: source.slots$.pipe(map((slots) => slots.map(slotOf))),
+  } as unknown as Partial<S>)
+}
+
+function connectOf(slot: CardSlot, log: Log): CardSlot['connect'] {
+  return async (options) => {
+    const connection = await slot.connect(options)
+    log({ kind: 'connected', slot: slot.name })
+    const transaction: CardConnection['transaction'] = (owner, work, how) =>
+      connection.transaction(owner, (channel) => work(channelOf(channel, slot.name, log)), how)
+    return instead(connection, { transaction })
+  }
+}
+
+function channelOf(channel: CardChannel, slot: string, log: Log): CardChannel {
+  const transmit: CardChannel['transmit'] = async (command, options) => {
+    // Before it is sent: what is sensitive is overwritten after use.
+    const ins = hex(viewOf(command).subarray(1, 2))
+    const began = performance.now()
+    let sw: string | undefined
+    try {
+      const response = await channel.transmit(command, options)
+      sw = hex(response.subarray(-2))
+      return response
+    } finally {
+      log({ kind: 'apdu', slot, ins, sw, milliseconds: performance.now() - began })
+    }
+  }
+  return instead(channel, { transmit })
+}
+
+/** The same object but for these members; its own private fields are reached by itself. */
+function instead<T extends object>(of: T, members: Partial<T>): T {
+  return new Proxy(of, {
+    get(target, name) {
+      if (Object.hasOwn(members, name)) return members[name as keyof T]
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+}
+
+function hex(bytes: Uint8Array): string {
+  return [...bytes].map((byte) => byte.toString(16).toUpperCase().padStart(2, '0')).join('')
+}
