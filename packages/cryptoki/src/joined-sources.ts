@@ -45,8 +45,10 @@ export class JoinedSources {
       }, FIRST_LIST_MS)
       const following = sources.map((source) => {
         const ended = (): void => {
-          if (!lists.has(source)) lists.set(source, [])
-          tell()
+          if (!lists.has(source)) {
+            lists.set(source, [])
+            tell()
+          }
           if (--running === 0) subscriber.complete()
         }
         return source.slots$.subscribe({
