@@ -91,6 +91,18 @@ export function readerSourceContract(
       expect(await problemsOf(stand)).toHaveLength(1)
     })
 
+    it('tells no list again if a second look finds nothing new', async () => {
+      const stand = await opened('fails')
+      await slotsOf(stand)
+      let told = 0
+      stand.source.slots$.subscribe(() => told++)
+      stand.source.problems$.subscribe(() => told++)
+      expect(told).toBe(2)
+      await stand.source.lookAgain()
+      await stand.source.lookAgain()
+      expect(told).toBe(2)
+    })
+
     it('opens again what failed once, when somebody asks', async () => {
       const stand = await opened('fails once')
       expect(await slotsOf(stand)).toHaveLength(1)

@@ -14,7 +14,7 @@ import {
   TransferError,
   type WebtokiError,
 } from '@webtoki/apdu'
-import { BehaviorSubject, type Observable, ReplaySubject } from 'rxjs'
+import { BehaviorSubject, distinctUntilChanged, type Observable, ReplaySubject } from 'rxjs'
 import type { Clock } from './clock.ts'
 import { within } from './deadline.ts'
 import type { DeviceApi, DeviceInterface, DeviceReader, DeviceSlot, DeviceTransport } from './device-ports.ts'
@@ -89,8 +89,11 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
     this.#tabs = tabs
     this.#pollMs = pollMs
     this.#support = api.support
-    this.slots$ = this.#slots.asObservable()
-    this.problems$ = this.#problems.asObservable()
+    // Whoever looks again on each list would never end if a look that finds nothing new told one.
+    this.slots$ = this.#slots.pipe(distinctUntilChanged<readonly CardSlot[]>(areSame))
+    this.problems$ = this.#problems.pipe(
+      distinctUntilChanged((before, now) => areSame(before.map(asText), now.map(asText))),
+    )
     // Listening first: a reader plugged while the list is read must not be missed.
     this.#unwatch = api.watch(
       (device) => void this.#attach(device),
@@ -390,4 +393,13 @@ function typed(error: unknown): WebtokiError {
 function problemsOf({ problems, readers, problemOf }: Attached): readonly ReaderProblem[] {
   const warnings = [...readers.values()].flatMap(({ warning }) => warning ?? [])
   return [...problems, ...warnings.map(problemOf)]
+}
+
+function areSame(before: readonly unknown[], now: readonly unknown[]): boolean {
+  return before.length === now.length && before.every((each, at) => each === now[at])
+}
+
+/** Each look has errors of its own. */
+function asText({ name, error }: ReaderProblem): string {
+  return `${name}: ${error.message}`
 }
