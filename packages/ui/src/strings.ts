@@ -369,6 +369,8 @@ const general: ReadonlySet<string> = new Set<WebtokiErrorCode>([
   'card/gone',
   'card/status',
   'card/garbled',
+  'reader/refused',
+  'reader/transfer',
   'wire/malformed',
   'work/aborted',
 ])

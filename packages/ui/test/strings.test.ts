@@ -3,6 +3,8 @@ import {
   CardGoneError,
   PinError,
   PinFormatError,
+  PinPadCancelledError,
+  ReaderRefusedError,
   ReadersUnreachableError,
   StatusError,
   TouchMissedError,
@@ -157,6 +159,15 @@ describe('an error is explained', () => {
       cause: new PinFormatError(why, limits),
     })
     expect(explain(refused)).toBe(`${sentence} Nothing has been sent to the card.`)
+  })
+
+  it('by what a person did, and not by how the reader told it', () => {
+    const told = new ReaderRefusedError('Secure', 0x40, 0xef, 'PIN_CANCELLED')
+    const cancelled = new CryptokiError(CKR.FUNCTION_CANCELED, {
+      cause: new PinPadCancelledError({ cause: told }),
+    })
+    expect(explain(cancelled)).toBe(english.errors['card/pin-pad-cancelled'])
+    expect(explain(told)).toBe(english.errors['reader/refused'])
   })
 
   it('in its own words where nobody wrote a sentence for it', () => {
