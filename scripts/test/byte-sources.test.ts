@@ -151,6 +151,7 @@ const rows = (): readonly Row[] => {
     arrays('decodeAtr', hex('3b8c80014b62436172642d563ed1'.padEnd(0)), (bytes) =>
       apdu.decodeAtr(bytes, { lenient: true }),
     ),
+    arrays('readAtr', hex('3b80800101'), (bytes) => apdu.readAtr(bytes)),
     arrays('atrSaysExtended', hex('3b80800101'), (bytes) => apdu.atrSaysExtended(bytes)),
     arrays('atrSaysChaining', hex('3b80800101'), (bytes) => apdu.atrSaysChaining(bytes)),
     arrays('decodeHistoricalBytes', hex('0073c00140'), (bytes) => apdu.decodeHistoricalBytes(bytes)),

@@ -3,7 +3,7 @@ import { viewOf } from './bytes.ts'
 import type { ChannelLimits } from './ports.ts'
 
 /** CLA, INS, P1, P2, Lc, 255 bytes, Le. */
-const SHORT_COMMAND_BYTES = 261
+export const SHORT_COMMAND_BYTES = 261
 
 /** The same channel without extended lengths. */
 export function shortLimits({ commandBytes, responseBytes }: ChannelLimits): ChannelLimits {
@@ -12,6 +12,11 @@ export function shortLimits({ commandBytes, responseBytes }: ChannelLimits): Cha
     commandBytes: Math.min(commandBytes, SHORT_COMMAND_BYTES),
     responseBytes: Math.min(responseBytes, 256),
   }
+}
+
+/** What short APDUs may be if one message has room for so many bytes, and bounds answers as it bounds commands. */
+export function limitsOf(roomBytes: number): ChannelLimits {
+  return shortLimits({ extended: false, commandBytes: roomBytes, responseBytes: Math.max(1, roomBytes - 2) })
 }
 
 /** Whether an encoded command has extended length fields. */

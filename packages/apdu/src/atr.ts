@@ -295,3 +295,13 @@ function isOrdered(indicated: readonly number[]): boolean {
 function malformed(detail: string): MalformedError {
   return new MalformedError('ATR', detail)
 }
+
+/** Leniently: cards with an odd ATR work all the same, and what it says of protocols still holds. undefined: it is none. */
+export function readAtr(bytes: Uint8Array): Atr | undefined {
+  try {
+    return decodeAtr(bytes, { lenient: true })
+  } catch (error) {
+    if (error instanceof MalformedError) return undefined
+    throw error
+  }
+}

@@ -1,22 +1,7 @@
 /** What an activation is asked for and what it settles; how, is `activation.ts` and `tpdu/activate.ts`. */
-import { type Atr, type ChannelLimits, decodeAtr, MalformedError, type TransmitOptions } from '@webtoki/apdu'
-import type { CcidReader, Patience } from './reader.ts'
-
-/** CLA, INS, P1, P2, Lc, 255 bytes, Le. */
-export const SHORT_COMMAND_BYTES = 261
-
-const STATUS_WORD_BYTES = 2
-
-/** What short APDUs may be if a message has room for so many bytes: dwMaxCCIDMessageLength bounds answers as it bounds commands. */
-export function shortLimits(roomBytes: number): {
-  readonly commandBytes: number
-  readonly responseBytes: number
-} {
-  return {
-    commandBytes: Math.min(SHORT_COMMAND_BYTES, roomBytes),
-    responseBytes: Math.max(1, Math.min(256, roomBytes - STATUS_WORD_BYTES)),
-  }
-}
+import type { ChannelLimits, TransmitOptions } from '@webtoki/apdu'
+import type { Patience } from './messages.ts'
+import type { CcidReader } from './reader.ts'
 
 /** `TransmitOptions` of one exchange, and what its messages share. */
 export type ExchangeOptions = TransmitOptions & Patience
@@ -50,20 +35,4 @@ export interface ActivatedSlot {
   powerOn(): Promise<Uint8Array>
   /** Nobody knows where the card stands: it is powered off before it is used again. */
   disturbed(): void
-}
-
-/** Leniently: cards with an odd ATR work all the same, and what it says of protocols still holds. */
-export function readAtr(bytes: Uint8Array): Atr | undefined {
-  try {
-    return decodeAtr(bytes, { lenient: true })
-  } catch (error) {
-    if (error instanceof MalformedError) return undefined
-    throw error
-  }
-}
-
-/** Whether an ATR was damaged on its way, so that another reset may bring a good one. */
-export function isDamaged(bytes: Uint8Array): boolean {
-  const faults = readAtr(bytes)?.faults ?? []
-  return faults.some((fault) => /wrong|truncated|convention/.test(fault))
 }

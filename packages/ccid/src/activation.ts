@@ -1,6 +1,6 @@
 /** From a card's ATR to the way its commands go: protocol, parameters, PPS, IFSD, and what an APDU may be. */
-import { atrSaysExtended, atrTellsLengths, NotSupportedError } from '@webtoki/apdu'
-import { type ActivatedSlot, type Activation, readAtr, shortLimits } from './activation-port.ts'
+import { atrSaysExtended, atrTellsLengths, limitsOf, NotSupportedError, readAtr } from '@webtoki/apdu'
+import type { ActivatedSlot, Activation } from './activation-port.ts'
 import { HEADER_BYTES } from './messages.ts'
 
 /** CLA, INS, P1, P2, three bytes of Lc, 65535 bytes, two of Le. */
@@ -32,5 +32,11 @@ export async function activate(
   const isSilent = atr !== undefined && atr.protocols[0] === 1 && !atrTellsLengths(atr)
   const mayTry = level === 'extended' && isSilent && slot.mayTryExtended
   const roomBytes = level === 'extended' ? EXTENDED_COMMAND_BYTES : maxMessageBytes - HEADER_BYTES
-  return { limits: { extended, ...shortLimits(roomBytes), ...(mayTry && { untried: most }) } }
+  return { limits: { ...limitsOf(roomBytes), ...(mayTry && { untried: most }) } }
+}
+
+/** Whether an ATR was damaged on its way, so that another reset may bring a good one. */
+export function isDamaged(bytes: Uint8Array): boolean {
+  const faults = readAtr(bytes)?.faults ?? []
+  return faults.some((fault) => /wrong|truncated|convention/.test(fault))
 }

@@ -24,8 +24,9 @@ import {
   HEADER_BYTES,
   IccStatus,
   RdrToPc,
+  sharedCap,
 } from './messages.ts'
-import { type CcidReader, sharedCap } from './reader.ts'
+import type { CcidReader } from './reader.ts'
 
 /** 65536 bytes of data and the status word. */
 const MAX_RESPONSE_BYTES = 65_538

@@ -1,7 +1,8 @@
 /** What a reader tells on the control pipe: GET_CLOCK_FREQUENCIES and GET_DATA_RATES (CCID 1.1, 5.3.2 and 5.3.3). */
 import { translateUsbError, within } from '@webtoki/device'
 import { MalformedError, NotSupportedError } from '@webtoki/apdu'
-import { type CcidReader, READER_TIMEOUT_MS } from './reader.ts'
+import { READER_TIMEOUT_MS } from './messages.ts'
+import type { CcidReader } from './reader.ts'
 
 const GET_CLOCK_FREQUENCIES = 0x02
 const GET_DATA_RATES = 0x03

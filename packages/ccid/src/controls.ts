@@ -21,8 +21,8 @@ import {
   encodeSetParameters,
   type ProtocolParameters,
   RdrToPc,
+  READER_TIMEOUT_MS,
 } from './messages.ts'
-import { READER_TIMEOUT_MS } from './reader.ts'
 import { CcidSlot } from './slot.ts'
 
 export { Feature, type PinProperties, type ReaderFeatures, type TlvProperties } from './features.ts'

@@ -7,11 +7,12 @@ import {
   type Endpoint,
   type ExchangeLevel,
   findCcidInterfaces,
-  ICCD_A,
-  ICCD_B,
 } from './descriptors.ts'
+import { ICCD_A, ICCD_B } from './interface-classes.ts'
 import { HEADER_BYTES } from './messages.ts'
 import { firmwareOf, quirkOf, type ReaderIds, type ReaderQuirk, versionOf } from './quirks.ts'
+
+export { readConfigurationDescriptor } from './descriptors.ts'
 
 /** A whole T=0 command, with the header of a message. */
 const SHORT_MESSAGE_BYTES = 271

@@ -2,16 +2,7 @@
 // Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
 /// <reference types="w3c-web-usb" preserve="true" />
 import { dataViewOf, MalformedError, viewOf } from '@webtoki/apdu'
-
-/** The class of smart card interfaces: the browser keeps it from ordinary pages. */
-export const SMART_CARD_CLASS = 0x0b
-/** The class of vendors: some CCID readers use it, and those a page may claim. */
-export const VENDOR_CLASS = 0xff
-
-/** bInterfaceProtocol of ICCD version A. */
-export const ICCD_A = 1
-/** bInterfaceProtocol of ICCD version B. */
-export const ICCD_B = 2
+import { SMART_CARD_CLASS, VENDOR_CLASS } from './interface-classes.ts'
 
 const CONFIGURATION_DESCRIPTOR = 0x02
 const INTERFACE_DESCRIPTOR = 0x04

@@ -1,5 +1,6 @@
 /** CCID messages: bulk-OUT (CCID 1.1, 6.1), bulk-IN (6.2) and interrupt-IN (6.3), encoded and decoded. */
-import { MalformedError } from '@webtoki/apdu'
+import { MalformedError, type TransmitOptions } from '@webtoki/apdu'
+import type { Clock } from '@webtoki/device'
 
 /** bMessageType of commands, PC to reader (CCID 1.1, 6.1). */
 export const PcToRdr = {
@@ -303,4 +304,32 @@ export function decodeNotice(bytes: Uint8Array): Notice {
     }
   }
   throw new MalformedError('CCID notice', `${bytes.length} bytes, bMessageType ${bytes[0] ?? 'missing'}`)
+}
+
+/** What time extensions may add to one exchange, where the caller does not say. */
+export const DEFAULT_MAX_WAIT_MS = 180_000
+/** Messages that no card delays. */
+export const READER_TIMEOUT_MS = 5_000
+
+/** Which part of `TransmitOptions` an exchange of messages knows. */
+export interface Patience {
+  readonly timeoutMs?: TransmitOptions['timeoutMs'] | undefined
+  readonly maxWaitMs?: TransmitOptions['maxWaitMs'] | undefined
+  readonly onWait?: TransmitOptions['onWait'] | undefined
+  readonly sensitive?: true | undefined
+  /**
+   * The card asked for more time: tells `onWait`, and returns how long the exchange may still take, in milliseconds.
+   * Messages of one exchange share it. Default: one of the message's own.
+   */
+  readonly extend?: (() => number) | undefined
+}
+
+/** One `maxWaitMs` for an exchange, however many messages it takes. It runs from the first time extension. */
+export function sharedCap({ maxWaitMs = DEFAULT_MAX_WAIT_MS, onWait }: Patience, clock: Clock): () => number {
+  let endMs: number | undefined
+  return () => {
+    endMs ??= clock.now() + maxWaitMs
+    onWait?.('time-extension')
+    return Math.max(0, endMs - clock.now())
+  }
 }

@@ -10,9 +10,17 @@ import {
   type TransmitOptions,
 } from '@webtoki/apdu'
 import type { Activation, ExchangeOptions, PadSend } from './activation-port.ts'
-import { CcidError, encodeEscape, encodeSecure, IccStatus, RdrToPc } from './messages.ts'
+import {
+  CcidError,
+  DEFAULT_MAX_WAIT_MS,
+  encodeEscape,
+  encodeSecure,
+  IccStatus,
+  RdrToPc,
+  READER_TIMEOUT_MS,
+} from './messages.ts'
 import type { PadQuirk } from './quirks.ts'
-import { type CcidReader, DEFAULT_MAX_WAIT_MS, READER_TIMEOUT_MS } from './reader.ts'
+import type { CcidReader } from './reader.ts'
 
 /** How long the reader waits for the person, in seconds; the host waits longer, so that the reader's word comes first. */
 export const PIN_ENTRY_SECONDS = 60

@@ -1,7 +1,8 @@
 /** What the driver will do with a reader, worked out of its descriptors before it is asked anything. */
 import { CcidFeature } from './ccid-feature.ts'
 import { BLOCK_OVERHEAD_BYTES, corrected, refusalOf } from './corrected.ts'
-import { type CcidInterface, type ExchangeLevel, ICCD_A, ICCD_B } from './descriptors.ts'
+import type { CcidInterface, ExchangeLevel } from './descriptors.ts'
+import { ICCD_A, ICCD_B } from './interface-classes.ts'
 import { HEADER_BYTES } from './messages.ts'
 import { type ListedQuirk, quirksOf, type ReaderIds } from './quirks.ts'
 

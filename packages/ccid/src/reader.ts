@@ -7,7 +7,6 @@ import {
   ReaderTimeoutError,
   WebtokiError,
   TransferError,
-  type TransmitOptions,
 } from '@webtoki/apdu'
 import type { CorrectedInterface } from './corrected.ts'
 import type { CcidDescriptor } from './descriptors.ts'
@@ -20,18 +19,17 @@ import {
   decodeNotice,
   encodeAbort,
   HEADER_BYTES,
+  type Patience,
   PcToRdr,
   RdrToPc,
+  READER_TIMEOUT_MS,
+  sharedCap,
   type SlotChange,
 } from './messages.ts'
 import type { CcidPipe } from './pipe.ts'
 
 /** How long the reader may be silent to a card's command, where the caller does not say. */
 export const DEFAULT_TIMEOUT_MS = 30_000
-/** What time extensions may add to one exchange, where the caller does not say. */
-export const DEFAULT_MAX_WAIT_MS = 180_000
-/** Messages that no card delays. */
-export const READER_TIMEOUT_MS = 5_000
 const RECOVERY_STEP_MS = 2_000
 /** How long the answer of a card that was pulled may still come: a reader that lost it would hold the slot for the whole time-out. */
 const PULLED_MS = 1_000
@@ -47,29 +45,6 @@ export interface SlotListener {
   disturbed(): void
   /** The reader can no longer be reached by this claim. */
   ended(error: WebtokiError): void
-}
-
-/** Which part of `TransmitOptions` an exchange of messages knows. */
-export interface Patience {
-  readonly timeoutMs?: TransmitOptions['timeoutMs'] | undefined
-  readonly maxWaitMs?: TransmitOptions['maxWaitMs'] | undefined
-  readonly onWait?: TransmitOptions['onWait'] | undefined
-  readonly sensitive?: true | undefined
-  /**
-   * The card asked for more time: tells `onWait`, and returns how long the exchange may still take, in milliseconds.
-   * Messages of one exchange share it. Default: one of the message's own.
-   */
-  readonly extend?: (() => number) | undefined
-}
-
-/** One `maxWaitMs` for an exchange, however many messages it takes. It runs from the first time extension. */
-export function sharedCap({ maxWaitMs = DEFAULT_MAX_WAIT_MS, onWait }: Patience, clock: Clock): () => number {
-  let endMs: number | undefined
-  return () => {
-    endMs ??= clock.now() + maxWaitMs
-    onWait?.('time-extension')
-    return Math.max(0, endMs - clock.now())
-  }
 }
 
 interface Question {

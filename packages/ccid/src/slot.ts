@@ -16,8 +16,8 @@ import {
   type TransmitOptions,
 } from '@webtoki/apdu'
 import { type Observable, ReplaySubject } from 'rxjs'
-import { activate } from './activation.ts'
-import { type Activation, isDamaged } from './activation-port.ts'
+import { activate, isDamaged } from './activation.ts'
+import type { Activation } from './activation-port.ts'
 import { type ActivatedCard, CcidLink, type PoweredSlot } from './card-link.ts'
 import {
   type Answer,
@@ -29,9 +29,10 @@ import {
   IccStatus,
   PowerSelect,
   RdrToPc,
+  READER_TIMEOUT_MS,
   type SlotChange,
 } from './messages.ts'
-import { type CcidReader, READER_TIMEOUT_MS, type SlotListener } from './reader.ts'
+import type { CcidReader, SlotListener } from './reader.ts'
 
 /** Whole answers to power-on and slot messages that came garbled: asking again does no harm there. */
 const MAX_REPEATS = 2

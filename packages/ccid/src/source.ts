@@ -17,7 +17,7 @@ import {
 } from '@webtoki/device'
 import type { Observable } from 'rxjs'
 import type { CorrectedInterface } from './corrected.ts'
-import { ICCD_A, ICCD_B, readConfigurationDescriptor, SMART_CARD_CLASS, VENDOR_CLASS } from './descriptors.ts'
+import { ICCD_A, ICCD_B, SMART_CARD_CLASS, VENDOR_CLASS } from './interface-classes.ts'
 import type { CcidPipe } from './pipe.ts'
 import { CcidReader } from './reader.ts'
 import { CcidSlot } from './slot.ts'
@@ -93,10 +93,9 @@ function ccidTransport(
         const { configuration, configurations } = device
         const value = configuration?.configurationValue
         const index = configurations.findIndex(({ configurationValue }) => configurationValue === value)
-        const bytes = await readConfigurationDescriptor(device, Math.max(0, index))
         // What only a device with readers needs is loaded with the first one.
-        const { correctedInterfaces } = await import('./corrected.ts')
-        return correctedInterfaces(device, bytes)
+        const { correctedInterfaces, readConfigurationDescriptor } = await import('./corrected.ts')
+        return correctedInterfaces(device, await readConfigurationDescriptor(device, Math.max(0, index)))
       })
     },
     readerAt: (place) => {

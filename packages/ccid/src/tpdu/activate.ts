@@ -2,19 +2,15 @@
 import {
   type Atr,
   decodeAtr,
+  limitsOf,
   MalformedError,
   NotSupportedError,
   ReaderGoneError,
   ReaderRefusedError,
-} from '@webtoki/apdu'
-import {
-  type ActivatedSlot,
-  type Activation,
-  type ExchangeOptions,
   readAtr,
   SHORT_COMMAND_BYTES,
-  shortLimits,
-} from '../activation-port.ts'
+} from '@webtoki/apdu'
+import type { ActivatedSlot, Activation, ExchangeOptions } from '../activation-port.ts'
 import { readDataRates } from '../class-requests.ts'
 import { CcidFeature } from '../ccid-feature.ts'
 import {
@@ -26,8 +22,9 @@ import {
   encodeXfrBlock,
   HEADER_BYTES,
   RdrToPc,
+  READER_TIMEOUT_MS,
 } from '../messages.ts'
-import { type CcidReader, READER_TIMEOUT_MS } from '../reader.ts'
+import type { CcidReader } from '../reader.ts'
 import type { CharacterLine } from './character-line.ts'
 import {
   blockWaitingMs,
@@ -211,7 +208,7 @@ function overT0(
   }
   // Characters: the header goes before its data, and an answer comes in as many messages as it takes.
   const characters = { commandBytes: T0_HEADER_BYTES + Math.min(256, roomBytes), responseBytes: 256 }
-  const limits = line === undefined ? shortLimits(roomBytes) : characters
+  const limits = line === undefined ? limitsOf(roomBytes) : characters
   return {
     limits: { extended: false, ...limits },
     transmit: (command, options) =>

@@ -1,8 +1,7 @@
 /** Readers at character level (CCID 1.1, 6.1.4): they carry bytes, and are told how many to wait for. T=0 commands and T=1 blocks over them. */
 import { CardTooSlowError, concatBytes, MalformedError, ReaderRefusedError } from '@webtoki/apdu'
 import type { ActivatedSlot, ExchangeOptions } from '../activation-port.ts'
-import { encodeXfrBlock, HEADER_BYTES, RdrToPc } from '../messages.ts'
-import { DEFAULT_MAX_WAIT_MS, sharedCap } from '../reader.ts'
+import { DEFAULT_MAX_WAIT_MS, encodeXfrBlock, HEADER_BYTES, RdrToPc, sharedCap } from '../messages.ts'
 import { toT0Tpdu } from './t0.ts'
 import { beginT0, stepT0 } from './t0-characters.ts'
 

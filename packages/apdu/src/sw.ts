@@ -1,0 +1,29 @@
+/** Status words that have one meaning each, ISO/IEC 7816-4:2013 clause 5.1.3. A module for themselves, so that a bundle holds those that it uses. */
+
+export const OK = 0x9000
+export const FILE_DEACTIVATED = 0x6283
+export const END_OF_FILE = 0x6282
+export const WARNING = 0x6300
+export const EXECUTION_ERROR = 0x6400
+export const MEMORY_FAILURE = 0x6581
+export const WRONG_LENGTH = 0x6700
+export const CHANNEL_NOT_SUPPORTED = 0x6881
+export const SECURE_MESSAGING_NOT_SUPPORTED = 0x6882
+export const LAST_CHAIN_COMMAND_EXPECTED = 0x6883
+export const CHAINING_NOT_SUPPORTED = 0x6884
+export const SECURITY_STATUS_NOT_SATISFIED = 0x6982
+export const AUTHENTICATION_BLOCKED = 0x6983
+export const REFERENCE_DATA_NOT_USABLE = 0x6984
+export const CONDITIONS_NOT_SATISFIED = 0x6985
+export const COMMAND_NOT_ALLOWED = 0x6986
+export const WRONG_DATA = 0x6a80
+export const FUNCTION_NOT_SUPPORTED = 0x6a81
+export const NOT_FOUND = 0x6a82
+export const RECORD_NOT_FOUND = 0x6a83
+export const NOT_ENOUGH_MEMORY = 0x6a84
+export const WRONG_P1_P2 = 0x6a86
+export const REFERENCED_DATA_NOT_FOUND = 0x6a88
+export const OUTSIDE_OF_FILE = 0x6b00
+export const INS_NOT_SUPPORTED = 0x6d00
+export const CLA_NOT_SUPPORTED = 0x6e00
+export const UNKNOWN = 0x6f00
