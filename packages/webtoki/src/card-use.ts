@@ -14,6 +14,7 @@ import type { Signer } from '@webtoki/trust'
 import { cardSigner } from '@webtoki/webcrypto'
 import { type CardCertificate, type CertificatePurpose, purposesOf } from './card-certificate.ts'
 
+export { checkLogin, createLoginToken } from '@webtoki/login/browser'
 export { CertificateFinder } from './search.ts'
 
 /** How its signatures are made, and who is told. */

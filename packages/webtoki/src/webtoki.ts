@@ -18,7 +18,6 @@ import {
   type TokenDriver,
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
-import { checkLogin, createLoginToken } from '@webtoki/login/browser'
 import type { Signer } from '@webtoki/trust'
 import { firstValueFrom, type Observable, Subject } from 'rxjs'
 import { checkSignal, untilAborted } from './abort.ts'
@@ -160,6 +159,7 @@ export class Webtoki extends Closable {
    */
   login(nonce: string, options: UseOptions = {}): Promise<string> {
     return this.#using('login', options, async (onEvent) => {
+      const { checkLogin, createLoginToken } = await import('./card-use.ts')
       const origin = checkLogin(nonce)
       const signer = await this.#signer('login', { ...options, for: options.for ?? origin }, onEvent)
       return JSON.stringify(await createLoginToken(signer, nonce))
