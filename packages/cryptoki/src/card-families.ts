@@ -1,5 +1,5 @@
 /** What a card is if no driver here knows it: by the names of applications that it selects. Loaded with the first such card. */
-import { type CardConnection, exchange, fromHex, SW } from '@webtoki/apdu'
+import { type CardConnection, concatBytes, fromHex } from '@webtoki/apdu'
 
 /** Applications by their names (ISO/IEC 7816-4:2013, 12.2.3), the more special first. */
 const families: readonly (readonly [family: string, aid: string])[] = [
@@ -18,13 +18,18 @@ const families: readonly (readonly [family: string, aid: string])[] = [
 /** No application has this name: a card that selects it selects anything. */
 const NOBODY = 'f0576562746f6b6900'
 
+/** SELECT by name: CLA, INS, P1, P2. */
+const SELECT = [0x00, 0xa4, 0x04, 0x00]
+
 /** Asks the card for its applications, and resolves to what it is called; undefined: nobody knows. Never rejects. */
 export async function familyOf(connection: CardConnection): Promise<string | undefined> {
   try {
     return await connection.transaction({}, async (channel) => {
       const selects = async (aid: string): Promise<boolean> => {
-        const select = { name: 'SELECT', cla: 0x00, ins: 0xa4, p1: 0x04, p2: 0x00, responseBytes: 256 }
-        return (await exchange(channel, { ...select, data: fromHex(aid) })).sw === SW.OK
+        const name = fromHex(aid)
+        const [sw1] = (await channel.transmit(concatBytes(SELECT, [name.length], name, [0]))).subarray(-2)
+        // What the application says of itself is not fetched if the card holds it ready (61xx).
+        return sw1 === 0x90 || sw1 === 0x61
       }
       if (await selects(NOBODY)) return undefined
       for (const [family, aid] of families) if (await selects(aid)) return family

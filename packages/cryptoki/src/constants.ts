@@ -1,6 +1,6 @@
 /** Constants as PKCS#11 v3.0 prints them (pkcs11t.h), without their prefix: `CKM.RSA_PKCS` is CKM_RSA_PKCS. */
 
-export * from './flags.ts'
+import * as ckf from './ckf.ts'
 
 /** Mechanisms. */
 export const CKM = {
@@ -190,6 +190,10 @@ export const CKS = {
   RW_SO_FUNCTIONS: 4,
 } as const
 export type CKS = (typeof CKS)[keyof typeof CKS]
+
+/** Flags of slots, sessions, tokens and mechanisms, in this order. Equal bits mean different things in each. */
+export * as CKF from './ckf.ts'
+export type CKF = (typeof ckf)[keyof typeof ckf]
 
 /** Return values. */
 export const CKR = {

@@ -1,7 +1,8 @@
 /** Mechanisms and their parameters: PKCS#11 v3.0 mechanisms, 2.1 (RSA), 2.3 (EC), 2.8 to 2.14 (AES), 2.20 to 2.28 (SHA). */
 import { copyOf, isByteSource } from '@webtoki/apdu'
 import { type HashName, hashes, type SignatureFamily } from '@webtoki/crypto'
-import { CKD, CKG, CKM, CKR } from './constants.ts'
+import type { Attributes } from './attributes.ts'
+import { CKA, CKD, CKG, CKK, CKM, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
 /** The type number of a named mechanism. */
@@ -468,4 +469,38 @@ function paddingHashes(
   if (hash === undefined || ![...mgfHashes.values()].includes(hash)) throw parameterError(`${name}.hash`)
   if (mgfHash === undefined) throw parameterError(`${name}.mgf`)
   return { hash, mgfHash }
+}
+
+/** No mechanism of RSA or ECDSA that takes its data in one piece takes more than a modulus of 16384 bits. */
+const MAX_COLLECTED_BYTES = 2048
+
+/** EdDSA hashes the message twice, and so needs all of it. */
+const MAX_EDDSA_BYTES = 0x10_0000
+
+/** What a signature mechanism collects: the hash that it makes, or the data as they are. */
+export function gatheredFor({
+  hash,
+  padding,
+}: SignMechanism): { readonly hash: HashName } | { readonly maxBytes: number } {
+  if (hash !== undefined) return { hash }
+  return { maxBytes: padding === 'eddsa' ? MAX_EDDSA_BYTES : MAX_COLLECTED_BYTES }
+}
+
+const keyTypeOf = { rsa: CKK.RSA, ec: CKK.EC, edwards: CKK.EC_EDWARDS } as const
+
+/**
+ * Key type, size and parameters of a signature mechanism against the key. Throws CKR_KEY_TYPE_INCONSISTENT and
+ * CKR_MECHANISM_PARAM_INVALID, also for a PSS salt that does not fit the modulus (RFC 8017, 9.1.1).
+ */
+export function checkSignatureKey(
+  attributes: Attributes,
+  mechanism: RawMechanism,
+  rules: SignMechanism,
+): void {
+  if (attributes[CKA.KEY_TYPE] !== keyTypeOf[rules.keyType])
+    throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+  if (rules.padding !== 'pss') return
+  const { hash, saltBytes } = pssParametersOf(mechanism)
+  const encodedBytes = Math.ceil(((attributes[CKA.MODULUS_BITS] ?? 0) - 1) / 8)
+  if (encodedBytes < hashes[hash].bytes + saltBytes + 2) throw parameterError('pss.saltBytes')
 }

@@ -248,10 +248,10 @@ export class Slot {
   }
 }
 
-/** Slots are on every page, and most never fail: the table of errors is loaded with the first one that does, or with a card. */
+/** Slots are on every page, and most never fail: the table of errors is loaded with a card, or by the first slot that fails. */
 async function slotError(error: unknown): Promise<CryptokiError> {
   try {
-    const { toCryptokiError } = await import('./rv.ts')
+    const { toCryptokiError } = await import('./card-side.ts')
     return toCryptokiError(error, 'slot')
   } catch {
     return new CryptokiError(CKR.FUNCTION_FAILED, { cause: error })

@@ -7,7 +7,7 @@ import { CKA, CKR } from './constants.ts'
 import { hashNow, mgf1 } from '@webtoki/crypto/hash-now'
 import { CryptokiError } from './errors.ts'
 import { type RawMechanism, pssParametersOf, signMechanism } from './mechanisms.ts'
-import { curveOf, edwardsCurveOf, octetStringOf } from './software/curves.ts'
+import { curveOf, edwardsCurveOf, octetStringOf } from './software/key-numbers.ts'
 import { rsaNumbersOf, rsaPublicPower } from './software/rsa.ts'
 
 /**

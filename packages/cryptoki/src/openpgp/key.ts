@@ -15,14 +15,15 @@ import { CryptokiError } from '../errors.ts'
 import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
 import {
   cardSignTypes,
+  checkSignatureKey,
+  gatheredFor,
   type MechanismInfo,
   parameterError,
   type RawMechanism,
   type SignMechanism,
   signMechanism,
 } from '../mechanisms.ts'
-import { isBelowModulus } from '../software/rsa-size.ts'
-import { checkSignatureKey, gatheredFor } from '../signature-key.ts'
+import { isBelowModulus } from '../software/key-numbers.ts'
 
 /** A touch did not come in time: Yubico's word, which has no meaning in ISO/IEC 7816-4. */
 const TOUCH_MISSED = 0x6600

@@ -5,8 +5,7 @@ import type { Attributes } from '../attributes.ts'
 import { CKA, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyUse } from '../key-use.ts'
-import { curveOf as knownCurveOf } from '../software/curves.ts'
-import { isBelowModulus } from '../software/rsa-size.ts'
+import { curveOf as knownCurveOf, isBelowModulus } from '../software/key-numbers.ts'
 
 /** One GENERAL AUTHENTICATE: what goes in, and what its answer becomes. */
 export interface CardCommand {

@@ -5,10 +5,9 @@ import type { Attributes } from '../attributes.ts'
 import { CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
-import { type RawMechanism, signMechanism } from '../mechanisms.ts'
-import { checkSignatureKey, gatheredFor } from '../signature-key.ts'
+import { checkSignatureKey, gatheredFor, type RawMechanism, signMechanism } from '../mechanisms.ts'
 import type { CardUse } from './card-command.ts'
-import { agreement, decryption, type RejectionSecret } from './deciphering.ts'
+import type { RejectionSecret } from './deciphering.ts'
 import { prepareSignature, signatureBytes } from './signing.ts'
 
 /** What the PIV application asks before it uses the key of a slot; one for each slot. */
@@ -55,16 +54,23 @@ export interface PivSecrets {
   readonly rejectionSecret: RejectionSecret
 }
 
-/** The key of a slot, with the attributes that its certificate tells. */
+/** What keys that decipher or agree on secrets need besides: a login has no such key. */
+export type Deciphering = typeof import('./deciphering.ts')
+
+/**
+ * The key of a slot, with the attributes that its certificate tells. `deciphering` is there if they allow any of it: an Init
+ * is synchronous, so it is loaded before the key has a handle.
+ */
 export function pivKey(
   access: PivKeyAccess,
   slot: PivSlot,
   attributes: Attributes,
   secrets: PivSecrets,
+  deciphering: Deciphering | undefined,
 ): UsableKey {
   return {
     use: (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse => {
-      const { prepare, ...use } = cardUse(purpose, mechanism, attributes, secrets)
+      const { prepare, ...use } = cardUse(purpose, mechanism, attributes, secrets, deciphering)
       return {
         ...use,
         access,
@@ -86,25 +92,18 @@ export function pivKey(
   }
 }
 
-/** Throws CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_TYPE_INCONSISTENT, CKR_KEY_SIZE_RANGE. */
+/** Throws CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_TYPE_INCONSISTENT, CKR_KEY_SIZE_RANGE, CKR_KEY_FUNCTION_NOT_PERMITTED. */
 function cardUse(
   purpose: KeyPurpose,
   mechanism: RawMechanism,
   attributes: Attributes,
   { randomBytes, rejectionSecret }: PivSecrets,
+  deciphering: Deciphering | undefined,
 ): CardUse {
-  switch (purpose) {
-    case 'sign':
-    case 'sign-recover':
-      return signature(mechanism, attributes, randomBytes)
-    case 'decrypt':
-    case 'unwrap':
-      return decryption(mechanism, attributes, rejectionSecret)
-    case 'derive':
-      return agreement(mechanism, attributes)
-    default:
-      throw new CryptokiError(CKR.MECHANISM_INVALID)
-  }
+  if (purpose === 'sign' || purpose === 'sign-recover') return signature(mechanism, attributes, randomBytes)
+  if (deciphering === undefined) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
+  if (purpose === 'derive') return deciphering.agreement(mechanism, attributes)
+  return deciphering.decryption(mechanism, attributes, rejectionSecret)
 }
 
 /** A signature that data can be recovered from is the same block: what differs is who has the data afterwards. */

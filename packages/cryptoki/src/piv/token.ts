@@ -11,13 +11,13 @@ import {
 import { decodeCertificate, PivApplet, type PivSlot } from '@webtoki/apdu/piv'
 import { holderOf, viewCertificate } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
-import { CKF } from '../constants.ts'
+import { CKA, CKF } from '../constants.ts'
 import type { LowCards } from '../few-tries.ts'
 import type { KeyPurpose, KeyUse } from '../key-use.ts'
 import type { Mechanism, MechanismInfo } from '../mechanisms.ts'
 import type { ObjectCache } from '../object-cache.ts'
 import type { Token, TokenDescription, TokenObject } from '../token.ts'
-import { PivKeyAccess, pivKey, type PivSecrets } from './key.ts'
+import { type Deciphering, PivKeyAccess, pivKey, type PivSecrets } from './key.ts'
 import { withDefaults } from '../token-attributes.ts'
 import { pivMechanisms } from './mechanisms.ts'
 import { allAttributes, knownAttributes, type PivObjectKind, shownSlots } from './objects.ts'
@@ -61,18 +61,21 @@ export class PivToken implements Token {
   #object(slot: PivSlot, kind: PivObjectKind): TokenObject {
     const known = sealed(knownAttributes(slot, kind, this.#applet.guid))
     let loaded: Attributes | undefined
+    let deciphering: Deciphering | undefined
     const load = async (options?: TransmitOptions): Promise<Attributes | undefined> => {
       if (loaded !== undefined) return loaded
       const der = await this.certificate(slot, options)
       // That the card has none is remembered by the token.
       const attributes = der && allAttributes(slot, kind, known, der)
+      if (kind === 'private-key' && attributes !== undefined && deciphers(attributes))
+        deciphering = await import('./deciphering.ts')
       loaded = attributes && sealed(withDefaults(attributes, pivMechanisms))
       return loaded
     }
     if (kind !== 'private-key') return Object.freeze({ known, load })
     const access = new PivKeyAccess(this.#applet, slot)
     const use = (purpose: KeyPurpose, mechanism: Mechanism): KeyUse =>
-      pivKey(access, slot, loaded ?? known, this.#shared).use(purpose, mechanism)
+      pivKey(access, slot, loaded ?? known, this.#shared, deciphering).use(purpose, mechanism)
     return Object.freeze({ known, load, access, use })
   }
 
@@ -158,4 +161,9 @@ export class PivToken implements Token {
     const { guid } = this.#applet
     return guid === undefined ? undefined : `piv/${guid}/${slot.certificateTag.toString(16)}`
   }
+}
+
+/** The same attributes allow what the session asks of the key. */
+function deciphers(key: Attributes): boolean {
+  return [CKA.DECRYPT, CKA.UNWRAP, CKA.DERIVE].some((use) => key[use] === true)
 }

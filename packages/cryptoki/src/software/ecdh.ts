@@ -6,7 +6,7 @@ import type { HashName } from '@webtoki/crypto'
 import { isPoint } from '@webtoki/crypto/curve-arithmetic'
 import { hashNow } from '@webtoki/crypto/hash-now'
 import { type EcdhMechanismParameters, kdfHash, parameterError } from '../mechanisms.ts'
-import { curveOf, octetStringOf } from './curves.ts'
+import { curveOf, octetStringOf } from './key-numbers.ts'
 
 /**
  * The other party's point, uncompressed (04, x, y), of `publicData` that holds it as it is or within a DER OCTET STRING.

@@ -5,9 +5,8 @@ import { isPoint } from '@webtoki/crypto/curve-arithmetic'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKK, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
-import { curveOf, edwardsCurveOf, octetStringOf } from './curves.ts'
+import { curveOf, edwardsCurveOf, magnitudeOf, octetStringOf, rsaBitsOf } from './key-numbers.ts'
 import { keySizes } from './mechanisms.ts'
-import { magnitudeOf, rsaBitsOf } from './rsa-size.ts'
 
 const { minKeyBits, maxKeyBits } = keySizes.rsa
 

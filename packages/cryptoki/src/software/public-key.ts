@@ -3,12 +3,16 @@ import type { Attributes } from '../attributes.ts'
 import { CKA, CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
-import { oaepParametersOf, type RawMechanism, signMechanism } from '../mechanisms.ts'
-import { checkSignatureKey, gatheredFor } from '../signature-key.ts'
+import {
+  checkSignatureKey,
+  gatheredFor,
+  oaepParametersOf,
+  type RawMechanism,
+  signMechanism,
+} from '../mechanisms.ts'
 import { Collected } from './collected.ts'
-import { curveOf, edwardsCurveOf } from './curves.ts'
+import { curveOf, edwardsCurveOf, rsaBitsOf } from './key-numbers.ts'
 import { checkSoftwareUse } from './mechanisms.ts'
-import { rsaBitsOf } from './rsa-size.ts'
 
 const nothing = new Uint8Array(0)
 

@@ -6,7 +6,7 @@ import { CKA, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import { hashNow, mgf1 } from '@webtoki/crypto/hash-now'
 import { oaepParametersOf, type RawMechanism } from '../mechanisms.ts'
-import { magnitudeOf, rsaBitsOf } from './rsa-size.ts'
+import { magnitudeOf, rsaBitsOf } from './key-numbers.ts'
 import type { OaepPadding } from './unpad.ts'
 
 /** The numbers of a public key. */

@@ -1,7 +1,8 @@
-/** The curves of CKA_EC_PARAMS and the points of CKA_EC_POINT (PKCS#11 v3.0 mechanisms, 2.3.3 to 2.3.5). */
+/** What the attributes of a public key say: CKA_EC_PARAMS and CKA_EC_POINT (PKCS#11 v3.0 mechanisms, 2.3.3 to 2.3.5), CKA_MODULUS. */
 import { decodeTlv, toHex } from '@webtoki/apdu'
-import { type Curve, curveOfParameters, curves } from '@webtoki/crypto'
-import { CKR } from '../constants.ts'
+import { bitsOf, type Curve, curveOfParameters, curves } from '@webtoki/crypto'
+import type { Attributes } from '../attributes.ts'
+import { CKA, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 
 /** edwards25519 as a PrintableString. */
@@ -31,4 +32,21 @@ export function octetStringOf(bytes: Uint8Array): Uint8Array | undefined {
   } catch {
     return undefined
   }
+}
+
+/** A big integer of PKCS#11 may have zeros before it. */
+export function magnitudeOf(bytes: Uint8Array | undefined): Uint8Array {
+  const first = bytes?.findIndex((byte) => byte !== 0) ?? -1
+  return bytes === undefined || first < 0 ? new Uint8Array(0) : bytes.subarray(first)
+}
+
+/** Bits of CKA_MODULUS; 0 if there is none. */
+export function rsaBitsOf(key: Attributes): number {
+  return bitsOf(magnitudeOf(key[CKA.MODULUS]))
+}
+
+/** Whether a block as long as CKA_MODULUS is, as a number, below it. */
+export function isBelowModulus(block: Uint8Array, key: Attributes): boolean {
+  // Bytes of one length in hex stand in the order of their numbers.
+  return toHex(block) < toHex(key[CKA.MODULUS] ?? block)
 }
