@@ -4,7 +4,8 @@ import type { Attributes } from '../attributes.ts'
 import { CKA, CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import { oaepParametersOf, parameterError, type RawMechanism } from '../mechanisms.ts'
-import { type CardUse, curveOf, modulusBytes, rawRsa } from './card-command.ts'
+import type * as commands from './card-command.ts'
+import type { CardUse } from './card-command.ts'
 
 /**
  * 32 bytes that nobody else knows, the same as long as the driver lives: they decide what a wrong PKCS#1 padding becomes, and
@@ -12,11 +13,15 @@ import { type CardUse, curveOf, modulusBytes, rawRsa } from './card-command.ts'
  */
 export type RejectionSecret = () => Uint8Array
 
+/** What every key of a card shares, handed in: bundlers then keep it with the keys that sign. */
+type Commands = typeof commands
+
 /** RSA: the card gives back the block, whose padding is taken off here. */
 export function decryption(
   mechanism: RawMechanism,
   attributes: Attributes,
   secret: RejectionSecret,
+  { modulusBytes, rawRsa }: Pick<Commands, 'modulusBytes' | 'rawRsa'>,
 ): CardUse {
   if (attributes[CKA.KEY_TYPE] !== CKK.RSA) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
   const keyBytes = modulusBytes(attributes)
@@ -69,7 +74,11 @@ async function unpaddingOf(
 }
 
 /** ECDH: the card gives the x-coordinate of the shared point; whoever derives a key makes it of that. */
-export function agreement({ type, ecdh }: RawMechanism, attributes: Attributes): CardUse {
+export function agreement(
+  { type, ecdh }: RawMechanism,
+  attributes: Attributes,
+  { curveOf }: Pick<Commands, 'curveOf'>,
+): CardUse {
   // On these curves the cofactor is 1.
   if (type !== CKM.ECDH1_DERIVE && type !== CKM.ECDH1_COFACTOR_DERIVE)
     throw new CryptokiError(CKR.MECHANISM_INVALID)

@@ -6,7 +6,7 @@ import { CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
 import { checkSignatureKey, gatheredFor, type RawMechanism, signMechanism } from '../mechanisms.ts'
-import type { CardUse } from './card-command.ts'
+import { type CardUse, curveOf, modulusBytes, rawRsa } from './card-command.ts'
 import type { RejectionSecret } from './deciphering.ts'
 import { prepareSignature, signatureBytes } from './signing.ts'
 
@@ -102,8 +102,8 @@ function cardUse(
 ): CardUse {
   if (purpose === 'sign' || purpose === 'sign-recover') return signature(mechanism, attributes, randomBytes)
   if (deciphering === undefined) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
-  if (purpose === 'derive') return deciphering.agreement(mechanism, attributes)
-  return deciphering.decryption(mechanism, attributes, rejectionSecret)
+  if (purpose === 'derive') return deciphering.agreement(mechanism, attributes, { curveOf })
+  return deciphering.decryption(mechanism, attributes, rejectionSecret, { modulusBytes, rawRsa })
 }
 
 /** A signature that data can be recovered from is the same block: what differs is who has the data afterwards. */
