@@ -20,7 +20,7 @@ export const mayImport = {
   cryptoki: ['apdu', 'crypto'],
   webcrypto: ['apdu/bytes', 'apdu/errors', 'cryptoki', 'trust', 'crypto'],
   login: ['apdu/bytes', 'apdu/errors', 'trust', 'crypto'],
-  documents: ['apdu/bytes', 'apdu/errors', 'apdu/pace', 'apdu/read-once', 'trust', 'crypto'],
+  documents: ['apdu/bytes', 'apdu/errors', 'apdu/pace', 'apdu/source', 'trust', 'crypto'],
   webtoki: ['apdu', 'device', 'ccid', 'cryptoki', 'trust', 'crypto', 'webcrypto', 'login', 'documents'],
   ui: ['webtoki'],
   cli: ['apdu', 'device', 'ccid', 'cryptoki', 'crypto', 'webtoki', 'simulator'],

@@ -2,9 +2,8 @@
 import { hashes } from '@webtoki/crypto'
 import { hashNow } from '@webtoki/crypto/hash-now'
 import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
-import { Pace, STEP_BYTES } from '@webtoki/apdu/pace'
-import { claimOnce } from '@webtoki/apdu/read-once'
-import { documentAtCall, type DocumentData, isThereOnce, piecesOf, type ReadOptions } from './data.ts'
+import { claimOnce, isThereOnce } from '@webtoki/apdu/source'
+import { documentAtCall, type DocumentData, piecesOf, type ReadOptions } from './data.ts'
 import { DocumentError } from './errors.ts'
 
 /** The hashes that signatures made and verified here use. */
@@ -50,20 +49,11 @@ async function digestPieces<N extends HashName>(
   own: DocumentData,
   options: ReadOptions,
 ): Promise<Readonly<Record<N, Uint8Array>>> {
-  const { signal } = options
   // Claimed before anything is waited for.
   const pieces = piecesOf(own, options)
   const { createLongDigest } = await import('@webtoki/crypto/streaming-digest')
   const hashers = await Promise.all(names.map(async (name) => [name, await createLongDigest(name)] as const))
-  const pace = new Pace()
-  for await (const piece of pieces) {
-    for (let at = 0; at === 0 || at < piece.length; at += STEP_BYTES) {
-      for (const [, hasher] of hashers) hasher.update(piece.subarray(at, at + STEP_BYTES))
-      if (!pace.isDue) continue
-      await pace.turn()
-      if (signal?.aborted) throw new DocumentError('cancelled', { cause: signal.reason })
-    }
-  }
+  for await (const piece of pieces) for (const [, hasher] of hashers) hasher.update(piece)
   return Object.fromEntries(hashers.map(([name, hasher]) => [name, hasher.digest()])) as Record<N, Uint8Array>
 }
 

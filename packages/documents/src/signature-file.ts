@@ -1,7 +1,7 @@
 /** A signature as people hand it in: DER, PEM (RFC 7468, 9) or base64, as bytes, text or a file. */
 import { type ByteSource, copyOf, isByteSource, keyOf, viewOf } from '@webtoki/apdu/bytes'
 import { MAX_FILE_MEBIBYTES } from './cms/signed-data.ts'
-import { type BlobLike, piecesOf } from './data.ts'
+import { type BlobLike, isBlob, piecesOf } from './data.ts'
 import { DocumentError } from './errors.ts'
 
 /** DER, PEM or base64. A string is PEM or base64. An array counts as it is at the call. */
@@ -35,10 +35,6 @@ async function fromBlob(data: unknown): Promise<Uint8Array> {
     at += piece.length
   }
   return bytes
-}
-
-function isBlob(data: unknown): data is BlobLike {
-  return typeof data === 'object' && data !== null && 'slice' in data && 'size' in data
 }
 
 const PEM = /-----BEGIN (CMS|PKCS7|PKCS #7 SIGNED DATA)-----([^-]*)-----END \1-----/
