@@ -13,7 +13,8 @@ export type { SignatureData } from './signature-file.ts'
 export { signDetached, type SignDetachedOptions } from './sign-detached.ts'
 export { type CertificateUse as SigningUse, CertificateUseError } from '@webtoki/crypto'
 export type { Indication, SubIndication } from '@webtoki/trust/path'
-export { type AskTrust, notChecked, type Trust, type TrustAnswer } from './trust-answer.ts'
+export { notChecked } from '@webtoki/trust'
+export type { AskTrust, Trust, TrustAnswer } from './trust-answer.ts'
 export { trustedBy } from './trusted-by.ts'
 export {
   type FoundSigner,

@@ -1,10 +1,8 @@
 /** Whom the caller trusts. */
 import { type ByteSource, copyOf, equalBytes, isByteSource, viewOf } from '@webtoki/apdu/bytes'
+import { notChecked } from '@webtoki/trust'
 import type { PathMemory } from '@webtoki/trust/path'
 import { DocumentError } from './errors.ts'
-
-/** Said where nobody is asked whom to trust: it can be chosen, and not forgotten. */
-export const notChecked: unique symbol = Symbol('trust is not checked')
 
 /**
  * Whether a certificate is trusted. Yes is `true`, or a path in DER that begins with the certificate, as `verifyPath`

@@ -8,7 +8,7 @@ import {
 } from '@webtoki/crypto'
 import { type ByteSource, copyOf, equalBytes, toHex } from '@webtoki/apdu/bytes'
 import { Pace } from '@webtoki/apdu/pace'
-import { SignatureVerifier } from '@webtoki/trust'
+import { notChecked, SignatureVerifier } from '@webtoki/trust'
 import { PathMemory } from '@webtoki/trust/path'
 import { certificateNamed, type Certificates, certificatesOf, isValidAt } from './certificates.ts'
 import type { SignedAttributes } from './cms/attributes.ts'
@@ -29,7 +29,7 @@ import { kept } from './kept.ts'
 import { wholeName } from './names.ts'
 import { type Outcome, outcomeOf, problem, type SignatureProblem } from './outcome.ts'
 import { readSignatureFile, type SignatureData } from './signature-file.ts'
-import { type AskTrust, notChecked, type Trust, trustIn } from './trust-answer.ts'
+import { type AskTrust, type Trust, trustIn } from './trust-answer.ts'
 
 /** How a signature is verified. */
 export interface VerifyDetachedOptions extends ReadOptions {

@@ -1,5 +1,6 @@
 /** The signer port, what login and documents ask of a key wherever it lives; signatures verified. */
 export type { Indication, SubIndication } from './errors.ts'
+export { notChecked } from './not-checked.ts'
 export { checkedPublicKey } from './public-key.ts'
 export { type SignatureVerdict, SignatureVerifier } from './signature.ts'
 export { type SignatureAlgorithm, signatureAlgorithms } from '@webtoki/crypto'

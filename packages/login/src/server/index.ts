@@ -2,5 +2,6 @@
 export { LoginError, type LoginErrorCode, type LoginReason } from './errors.ts'
 export type { Identity } from './identity.ts'
 export { memoryNonceStore, type NonceStore } from './nonces.ts'
-export { type LoginVerifierOptions, notChecked, type RevocationCheck } from './options.ts'
+export type { LoginVerifierOptions, RevocationCheck } from './options.ts'
+export { notChecked } from '@webtoki/trust'
 export { createLoginVerifier, type LoginVerifier, type VerifiedLogin } from './verifier.ts'

@@ -1,13 +1,11 @@
 /** What a site says when it makes its verifier. Whatever would refuse everybody later, or let somebody in, is refused at once. */
 import { type ByteSource } from '@webtoki/apdu/bytes'
+import { notChecked } from '@webtoki/trust'
 import { PathMemory } from '@webtoki/trust/path'
 import type { NonceStore } from './nonces.ts'
 
 /** Says whether a certificate was revoked. `path` is in DER, leaf first. */
 export type RevocationCheck = (path: readonly Uint8Array[]) => Promise<'good' | 'revoked' | 'unknown'>
-
-/** Said where nobody is asked about revocation: it can be chosen, and not forgotten. */
-export const notChecked: unique symbol = Symbol('revocation is not checked')
 
 /** All that could be forgotten is required. */
 export interface LoginVerifierOptions {

@@ -1,12 +1,12 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
 import { readCertificate } from '@webtoki/crypto'
-import { checkedPublicKey } from '@webtoki/trust'
+import { checkedPublicKey, notChecked } from '@webtoki/trust'
 import { PathError, PathMemory, verifyPath } from '@webtoki/trust/path'
 import { isNonce, statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
 import { checkIssuerUse, checkUse, fingerprintOf, type Identity, identityOf } from './identity.ts'
 import { isSession } from './nonces.ts'
-import { checkedOptions, type LoginVerifierOptions, notChecked, type RevocationCheck } from './options.ts'
+import { checkedOptions, type LoginVerifierOptions, type RevocationCheck } from './options.ts'
 import { verifyStatement } from './signature.ts'
 import { readToken } from './token.ts'
 
