@@ -10,9 +10,10 @@ import {
 import type { OpenPgpApplet, OpenPgpKeyUse } from '@webtoki/apdu/openpgp'
 import { encodeDigestInfo, fitDigest } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
+import { cardKey, type CardUse } from '../card-key.ts'
 import { CKA, CKF, CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
-import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
+import type { KeyAccess, KeyPurpose, UsableKey } from '../key-use.ts'
 import {
   cardSignTypes,
   checkSignatureKey,
@@ -72,11 +73,6 @@ export class OpenPgpKeyAccess implements KeyAccess {
   }
 }
 
-/** What a key does with its data before and after the card's part. */
-interface CardUse extends Pick<KeyUse, 'gathers' | 'outputBytes'> {
-  readonly prepare: (data: Uint8Array) => Promise<CardCommand>
-}
-
 type CardCommand = (channel: CardChannel, options: TransmitOptions) => Promise<Uint8Array>
 
 /** The key, with the attributes that its public half tells. `rejectionSecret` as `unpadPkcs1` takes it. */
@@ -87,7 +83,7 @@ export function openPgpKey(
   rejectionSecret: () => Uint8Array,
 ): UsableKey {
   const { application } = access
-  const cardUse = (purpose: KeyPurpose, mechanism: RawMechanism): CardUse => {
+  const cardUse = (purpose: KeyPurpose, mechanism: RawMechanism): CardUse<CardCommand> => {
     const isFor = use === 'decryption' ? ['decrypt', 'unwrap', 'derive'] : ['sign']
     if (!isFor.includes(purpose)) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
     if (use !== 'decryption') return signature(application, use, mechanism, attributes)
@@ -95,26 +91,11 @@ export function openPgpKey(
       ? agreement(application, mechanism, attributes)
       : decryption(application, mechanism, attributes, rejectionSecret)
   }
-  return {
-    use: (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse => {
-      const { prepare, ...rest } = cardUse(purpose, mechanism)
-      return {
-        ...rest,
-        access,
-        prepare: async (data) => {
-          const command = await prepare(data)
-          return {
-            perform: async (channel, options) => {
-              if (channel === undefined) throw new CryptokiError(CKR.FUNCTION_FAILED)
-              return command(channel, options).catch((error: unknown) => {
-                throw hasStatus(error, TOUCH_MISSED) ? new TouchMissedError({ cause: error }) : error
-              })
-            },
-          }
-        },
-      }
-    },
-  }
+  return cardKey(access, cardUse, (command, channel, options) =>
+    command(channel, options).catch((error: unknown) => {
+      throw hasStatus(error, TOUCH_MISSED) ? new TouchMissedError({ cause: error }) : error
+    }),
+  )
 }
 
 function hasStatus(error: unknown, sw: number): boolean {
@@ -126,7 +107,7 @@ function signature(
   use: 'signature' | 'authentication',
   mechanism: RawMechanism,
   attributes: Attributes,
-): CardUse {
+): CardUse<CardCommand> {
   const rules = signMechanism(mechanism.type)
   const isSigned = rules?.padding === 'pkcs1' || rules?.padding === 'ecdsa'
   if (rules === undefined || !isSigned) throw new CryptokiError(CKR.MECHANISM_INVALID)
@@ -152,7 +133,7 @@ function decryption(
   { type }: RawMechanism,
   attributes: Attributes,
   rejectionSecret: () => Uint8Array,
-): CardUse {
+): CardUse<CardCommand> {
   if (type !== CKM.RSA_PKCS) throw new CryptokiError(CKR.MECHANISM_INVALID)
   if (attributes[CKA.KEY_TYPE] !== CKK.RSA) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
   const keyBytes = signatureBytes(attributes)
@@ -185,7 +166,7 @@ function agreement(
   application: OpenPgpApplet,
   { type, ecdh }: RawMechanism,
   attributes: Attributes,
-): CardUse {
+): CardUse<CardCommand> {
   if (type !== CKM.ECDH1_DERIVE && type !== CKM.ECDH1_COFACTOR_DERIVE)
     throw new CryptokiError(CKR.MECHANISM_INVALID)
   if (attributes[CKA.KEY_TYPE] !== CKK.EC) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)

@@ -4,7 +4,6 @@ import type { CurveName } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
-import type { KeyUse } from '../key-use.ts'
 import { curveOf as knownCurveOf, isBelowModulus } from '../software/key-numbers.ts'
 
 /** One GENERAL AUTHENTICATE: what goes in, and what its answer becomes. */
@@ -12,12 +11,7 @@ export interface CardCommand {
   readonly algorithm: number
   readonly input: AuthenticateInput
   /** May keep or overwrite `answer`. */
-  finish(answer: Uint8Array): Uint8Array | Promise<Uint8Array>
-}
-
-/** What a key does with its data before and after the card's part. */
-export interface CardUse extends Pick<KeyUse, 'gathers' | 'outputBytes'> {
-  readonly prepare: (data: Uint8Array) => Promise<CardCommand>
+  readonly finish: (answer: Uint8Array) => Uint8Array | Promise<Uint8Array>
 }
 
 const rsaAlgorithms: ReadonlyMap<number, number> = new Map([

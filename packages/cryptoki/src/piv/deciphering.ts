@@ -1,11 +1,12 @@
 /** What a PIV key decrypts, and the secrets that it agrees on: SP 800-73-4 part 2, 3.2.4; RFC 8017, 7; SP 800-56A. */
 import { copyOf } from '@webtoki/apdu'
 import type { Attributes } from '../attributes.ts'
+import type { CardUse } from '../card-key.ts'
 import { CKA, CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import { oaepParametersOf, parameterError, type RawMechanism } from '../mechanisms.ts'
 import type * as commands from './card-command.ts'
-import type { CardUse } from './card-command.ts'
+import type { CardCommand } from './card-command.ts'
 
 /**
  * 32 bytes that nobody else knows, the same as long as the driver lives: they decide what a wrong PKCS#1 padding becomes, and
@@ -22,7 +23,7 @@ export function decryption(
   attributes: Attributes,
   secret: RejectionSecret,
   { modulusBytes, rawRsa }: Pick<Commands, 'modulusBytes' | 'rawRsa'>,
-): CardUse {
+): CardUse<CardCommand> {
   if (attributes[CKA.KEY_TYPE] !== CKK.RSA) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
   const keyBytes = modulusBytes(attributes)
   const outputBytes = messageBytes(mechanism, keyBytes)
@@ -78,7 +79,7 @@ export function agreement(
   { type, ecdh }: RawMechanism,
   attributes: Attributes,
   { curveOf }: Pick<Commands, 'curveOf'>,
-): CardUse {
+): CardUse<CardCommand> {
   // On these curves the cofactor is 1.
   if (type !== CKM.ECDH1_DERIVE && type !== CKM.ECDH1_COFACTOR_DERIVE)
     throw new CryptokiError(CKR.MECHANISM_INVALID)

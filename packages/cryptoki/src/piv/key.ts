@@ -2,11 +2,12 @@
 import type { TransmitOptions } from '@webtoki/apdu'
 import type { PivApplet, PivSlot } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
+import { cardKey, type CardUse } from '../card-key.ts'
 import { CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
-import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from '../key-use.ts'
+import type { KeyAccess, KeyPurpose, UsableKey } from '../key-use.ts'
 import { checkSignatureKey, gatheredFor, type RawMechanism, signMechanism } from '../mechanisms.ts'
-import { type CardUse, curveOf, modulusBytes, rawRsa } from './card-command.ts'
+import { type CardCommand, curveOf, modulusBytes, rawRsa } from './card-command.ts'
 import type { RejectionSecret } from './deciphering.ts'
 import { prepareSignature, signatureBytes } from './signing.ts'
 
@@ -68,28 +69,13 @@ export function pivKey(
   secrets: PivSecrets,
   deciphering: Deciphering | undefined,
 ): UsableKey {
-  return {
-    use: (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse => {
-      const { prepare, ...use } = cardUse(purpose, mechanism, attributes, secrets, deciphering)
-      return {
-        ...use,
-        access,
-        prepare: async (data) => {
-          const command = await prepare(data)
-          return {
-            perform: async (channel, options) => {
-              if (channel === undefined) throw new CryptokiError(CKR.FUNCTION_FAILED)
-              const { algorithm, input } = command
-              const { application } = access
-              return command.finish(
-                await application.generalAuthenticate(channel, algorithm, slot.key, input, options),
-              )
-            },
-          }
-        },
-      }
-    },
-  }
+  const { application } = access
+  return cardKey(
+    access,
+    (purpose, mechanism) => cardUse(purpose, mechanism, attributes, secrets, deciphering),
+    async ({ algorithm, input, finish }, channel, options) =>
+      finish(await application.generalAuthenticate(channel, algorithm, slot.key, input, options)),
+  )
 }
 
 /** Throws CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_TYPE_INCONSISTENT, CKR_KEY_SIZE_RANGE, CKR_KEY_FUNCTION_NOT_PERMITTED. */
@@ -99,7 +85,7 @@ function cardUse(
   attributes: Attributes,
   { randomBytes, rejectionSecret }: PivSecrets,
   deciphering: Deciphering | undefined,
-): CardUse {
+): CardUse<CardCommand> {
   if (purpose === 'sign' || purpose === 'sign-recover') return signature(mechanism, attributes, randomBytes)
   if (deciphering === undefined) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
   if (purpose === 'derive') return deciphering.agreement(mechanism, attributes, { curveOf })
@@ -111,7 +97,7 @@ function signature(
   mechanism: RawMechanism,
   attributes: Attributes,
   randomBytes: (bytes: number) => Uint8Array,
-): CardUse {
+): CardUse<CardCommand> {
   const rules = signMechanism(mechanism.type)
   if (rules === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
   checkSignatureKey(attributes, mechanism, rules)
