@@ -1,7 +1,7 @@
 /** The answer to reset, ISO/IEC 7816-3:2006 clause 8: what the card offers before it is asked anything. */
 import { isByteSource } from './bytes.ts'
+import { capabilityBytes, objectsIn, TAG_CAPABILITIES } from './compact-tlv.ts'
 import { MalformedError } from './errors.ts'
-import { decodeHistoricalBytes, type HistoricalBytes } from './historical-bytes.ts'
 
 /** What is wrong with an ATR. `decodeAtr` refuses each of them unless it is told to be lenient. */
 export type AtrFault =
@@ -80,9 +80,8 @@ export interface Atr {
   readonly wi: number | undefined
   /** Undefined where T=1 is not offered. */
   readonly t1: T1Parameters | undefined
-  /** A view of the historical bytes. */
+  /** A view of the historical bytes; `decodeHistoricalBytes` takes them apart. */
   readonly historicalBytes: Uint8Array
-  readonly historical: HistoricalBytes
   /** The check byte; undefined where it is absent. */
   readonly tck: number | undefined
   /** Empty for a good ATR; only lenient decoding returns any. */
@@ -119,8 +118,6 @@ const baudRates: readonly (number | undefined)[] = [undefined, 1, 2, 4, 8, 16, 3
 const clockStops = ['not-supported', 'low', 'high', 'no-preference'] as const
 /** T=15 stands for parameters of the card as a whole. */
 const GLOBAL = 15
-/** COMPACT-TLV tag of the card capabilities, among the historical bytes. */
-const CAPABILITIES = 0x7
 const DEFAULT_TA1 = 0x11
 const DEFAULT_WI = 10
 const DEFAULT_T1 = { ifscBytes: 32, bwi: 4, cwi: 13 } as const
@@ -164,7 +161,6 @@ export function decodeAtr(bytes: Uint8Array, options: AtrOptions = {}): Atr {
     defaultProtocol: parameters.specificMode?.protocol ?? protocols[0] ?? 0,
     ...parameters,
     historicalBytes,
-    historical: decodeHistoricalBytes(historicalBytes),
     tck,
     faults: [...faults],
   }
@@ -175,17 +171,23 @@ export function decodeAtr(bytes: Uint8Array, options: AtrOptions = {}): Atr {
  * The reader has to carry them too: what counts for a command is `CardChannel.limits`.
  */
 export function atrSaysExtended(atr: Atr | Uint8Array): boolean {
-  return parsed(atr)?.historical.capabilities?.extendedLength ?? false
+  return (thirdByte(atr) & 0x40) !== 0
 }
 
 /** Whether the ATR says anything of extended lengths: the third software function byte is there. */
 export function atrTellsLengths(atr: Atr): boolean {
-  return atr.historical.objects.some(({ tag, value }) => tag === CAPABILITIES && value.length === 3)
+  const { objects } = objectsIn(atr.historicalBytes)
+  return objects.some(({ tag, value }) => tag === TAG_CAPABILITIES && value.length === 3)
 }
 
 /** Whether the card's capabilities name command chaining. Bytes that are no good ATR say nothing: false. */
 export function atrSaysChaining(atr: Atr | Uint8Array): boolean {
-  return parsed(atr)?.historical.capabilities?.commandChaining ?? false
+  return (thirdByte(atr) & 0x80) !== 0
+}
+
+/** The third software function byte (ISO/IEC 7816-4:2013, table 119); 0 if it is not told. */
+function thirdByte(atr: Atr | Uint8Array): number {
+  return capabilityBytes(objectsIn(parsed(atr)?.historicalBytes ?? new Uint8Array(0)).objects)[2] ?? 0
 }
 
 function parsed(atr: Atr | Uint8Array): Atr | undefined {

@@ -1,6 +1,16 @@
 /** The historical bytes of an ATR, ISO/IEC 7816-4:2013 clause 12.1.1: category indicator and COMPACT-TLV data objects. */
 import { viewOf } from './bytes.ts'
+import {
+  capabilityBytes,
+  CATEGORY_COMPACT_TLV,
+  CATEGORY_STATUS_LAST,
+  type CompactTlv,
+  objectsIn,
+  readObjects,
+} from './compact-tlv.ts'
 import { MalformedError } from './errors.ts'
+
+export type { CompactTlv } from './compact-tlv.ts'
 
 /** What the historical bytes say of the card beyond its transmission parameters. */
 export interface HistoricalBytes {
@@ -20,14 +30,6 @@ export interface HistoricalBytes {
   readonly status?: StatusIndicator
   /** The data objects do not fill the bytes: those after the last good one were left aside. */
   readonly malformed: boolean
-}
-
-/** One COMPACT-TLV data object: tag and length are the nibbles of one byte. */
-export interface CompactTlv {
-  /** 1 to F; 4X as an interindustry tag of BER-TLV. */
-  readonly tag: number
-  /** A view of the bytes that came. */
-  readonly value: Uint8Array
 }
 
 /** Life cycle and status word that the card tells at its reset. */
@@ -65,11 +67,8 @@ export interface CardCapabilities {
   readonly maxLogicalChannels: number
 }
 
-const CATEGORY_STATUS_LAST = 0x00
 const CATEGORY_DIR_REFERENCE = 0x10
-const CATEGORY_COMPACT_TLV = 0x80
 const TAG_SERVICE_DATA = 0x3
-const TAG_CAPABILITIES = 0x7
 const TAG_STATUS = 0x8
 const TAG_APPLICATION_ID = 0xf
 
@@ -85,12 +84,9 @@ export function decodeHistoricalBytes(bytes: Uint8Array): HistoricalBytes {
   if (category !== CATEGORY_STATUS_LAST && category !== CATEGORY_COMPACT_TLV) {
     return { category, objects: [], malformed: false }
   }
-  const statusBytes = category === CATEGORY_STATUS_LAST ? 3 : 0
-  const end = Math.max(1, bytes.length - statusBytes)
-  const { objects, malformed } = readObjects(bytes.subarray(1, end))
-  const trailing = statusBytes === 0 ? undefined : bytes.subarray(end)
+  const { objects, trailing, malformed } = objectsIn(bytes)
   const object = (tag: number): Uint8Array | undefined => objects.find((one) => one.tag === tag)?.value
-  const capabilities = readCapabilities(object(TAG_CAPABILITIES))
+  const capabilities = readCapabilities(capabilityBytes(objects))
   const serviceData = object(TAG_SERVICE_DATA)?.[0]
   const applicationId = object(TAG_APPLICATION_ID)
   const status = readStatus(trailing ?? object(TAG_STATUS))
@@ -112,21 +108,8 @@ export function decodeCompactTlvs(bytes: Uint8Array): CompactTlv[] {
   return objects
 }
 
-function readObjects(bytes: Uint8Array): { objects: CompactTlv[]; malformed: boolean } {
-  const objects: CompactTlv[] = []
-  for (let offset = 0; offset < bytes.length; ) {
-    const head = bytes[offset] ?? 0
-    const end = offset + 1 + (head & 0x0f)
-    // Tag 0 is no data object (ISO/IEC 7816-4:2013 clause 12.1.1.2 derives tags from 4X), and zero bytes are how cards pad.
-    if (head >> 4 === 0 || end > bytes.length) return { objects, malformed: true }
-    objects.push({ tag: head >> 4, value: bytes.subarray(offset + 1, end) })
-    offset = end
-  }
-  return { objects, malformed: false }
-}
-
-function readCapabilities(value: Uint8Array | undefined): CardCapabilities | undefined {
-  if (value === undefined || value.length === 0 || value.length > 3) return undefined
+function readCapabilities(value: Uint8Array): CardCapabilities | undefined {
+  if (value.length === 0) return undefined
   const [first = 0, dataCoding, third = 0] = value
   return {
     selection: {

@@ -81,7 +81,9 @@ describe("what another parser reads out of an ATR is what we read: pcsc-tools' A
     expect(indicated(atr)).toEqual(expected.protocols)
     expect(toHex(atr.historicalBytes)).toBe(expected.historicalBytes)
     if (expected.categoryIndicator !== undefined) {
-      expect(atr.historical.category).toBe(Number.parseInt(expected.categoryIndicator, 16))
+      expect(decodeHistoricalBytes(atr.historicalBytes).category).toBe(
+        Number.parseInt(expected.categoryIndicator, 16),
+      )
     }
     if (expected.fi !== undefined) expect(atr.fi ?? 'RFU').toBe(expected.fi)
     if (expected.di !== undefined) expect(atr.di ?? 'RFU').toBe(expected.di)
@@ -218,7 +220,7 @@ describe('historical bytes', () => {
     const atr = decodeAtr(withTck('3b8501' + '8073c021c0'))
     expect(atrSaysExtended(atr)).toBe(true)
     expect(atrSaysChaining(atr)).toBe(true)
-    expect(atr.historical.capabilities).toEqual({
+    expect(decodeHistoricalBytes(atr.historicalBytes).capabilities).toEqual({
       selection: {
         fullDfName: true,
         partialDfName: true,
