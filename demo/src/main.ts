@@ -95,8 +95,9 @@ function isWaiting(progress: WebtokiProgress): boolean {
 
 async function useReal(): Promise<void> {
   const real = new Webtoki({ pin: pin.ask })
-  if (!real.reachesReaders) {
-    tell(strings().noUsb)
+  const { support } = real
+  if (support !== 'available') {
+    tell(strings().errors[`reader/unreachable/${support}`])
     return
   }
   try {

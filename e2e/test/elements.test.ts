@@ -151,14 +151,22 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
   })
 
   /** Certificates of one person, in readers of these names, good from and to so many days from now. */
-  const show = (certificates: readonly { reader: string; subject?: string; from?: number; to?: number }[]) =>
+  const show = (
+    certificates: readonly {
+      reader: string
+      subject?: string
+      from?: number
+      to?: number
+      fault?: CardCertificate['fault']
+    }[],
+  ) =>
     page.evaluate((wanted) => {
       lab.ui.defineElements()
       const known = document.querySelector('webtoki-certificates') as WebtokiCertificates | null
       const list = known ?? (document.createElement('webtoki-certificates') as WebtokiCertificates)
       const slots = new Map(wanted.map(({ reader }) => [reader, { name: reader }]))
       const day = (days: number): Date => new Date(Date.now() + days * 86_400_000)
-      list.certificates = wanted.map(({ reader, subject = 'Ada', from = -1, to = 1 }, at) => ({
+      list.certificates = wanted.map(({ reader, subject = 'Ada', from = -1, to = 1, fault }, at) => ({
         slot: slots.get(reader) as unknown as CardCertificate['slot'],
         id: Uint8Array.of(at),
         der: new TextEncoder().encode(`${subject} ${reader} ${from} ${to}`),
@@ -168,6 +176,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
         notAfter: day(to),
         purposes: ['login'],
         asksEachTime: false,
+        fault,
       }))
       if (known === null) document.body.append(list)
       return list.value?.id[0]
@@ -191,6 +200,33 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(chosen).toBe(2)
     await page.getByText('Not valid before').waitFor()
     await page.getByText('Expired on').waitFor()
+  })
+
+  it('say of a certificate what is wrong with its key, and choose one without a fault at first', async () => {
+    const chosen = await show([
+      { reader: 'Left', fault: 'weak-key' },
+      { reader: 'Left', fault: 'key-not-supported' },
+      { reader: 'Left' },
+    ])
+    expect(chosen).toBe(2)
+    await page.getByText('too short to be accepted').waitFor()
+    await page.getByText('of a kind that cannot be used here').waitFor()
+  })
+
+  it.each([
+    ['no-api', 'Chromium'],
+    ['insecure-context', 'over https'],
+    ['policy', 'forbids it'],
+  ] as const)('say why no reader can be reached: %s', async (support, words) => {
+    await page.evaluate((why) => {
+      lab.ui.defineElements()
+      const readers = document.createElement('webtoki-readers') as WebtokiReaders
+      document.body.append(readers)
+      const webtoki = new lab.Webtoki({ pin: async () => undefined })
+      readers.webtoki = Object.defineProperty(webtoki, 'support', { value: why })
+    }, support)
+    await page.getByRole('alert').getByText(words).waitFor()
+    expect(await page.getByRole('button', { name: 'Connect a reader' }).count()).toBe(0)
   })
 
   it('keep thirty certificates in one screen', async () => {

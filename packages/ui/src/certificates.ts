@@ -1,10 +1,10 @@
 /** `<webtoki-certificates>`: choose one; fires `change`. */
-import type { CardCertificate } from 'webtoki'
+import type { CardCertificate, CertificateFault } from 'webtoki'
 import { ElementBase, isolated, make, SETTLE_MS, shadowOf } from './dom.ts'
 import { keepFocus, watchFocus } from './focus.ts'
 import { strings } from './strings.ts'
 
-/** Set `certificates`; `value` is the chosen one, at first the first that is valid. */
+/** Set `certificates`; `value` is the chosen one, at first the first without a fault. */
 export class WebtokiCertificates extends ElementBase {
   /** Scrolls, so that thirty certificates do not push the page away. */
   readonly #list: HTMLDivElement = make('div', { class: 'choices' })
@@ -35,7 +35,7 @@ export class WebtokiCertificates extends ElementBase {
     const same = certificates.find(
       ({ der }) => this.#value !== undefined && der.join() === this.#value.der.join(),
     )
-    this.#value = same ?? certificates.find(isValid) ?? certificates[0]
+    this.#value = same ?? certificates.find((each) => faultOf(each) === undefined) ?? certificates[0]
     this.#show()
     if (focused === undefined) return
     const again = certificates.findIndex(({ der }) => der.join() === focused.der.join())
@@ -88,12 +88,9 @@ export class WebtokiCertificates extends ElementBase {
     // One person's cards in two readers have certificates of the same names.
     const isOneReader = new Set(this.#certificates.map(({ slot }) => slot)).size === 1
     const choices = this.#certificates.map((certificate) => {
-      const { notBefore, notAfter, slot } = certificate
-      const until = isExpired(certificate)
-        ? make('span', { class: 'small danger' }, text.expired(notAfter))
-        : isValid(certificate)
-          ? make('span', { class: 'small muted' }, text.validUntil(notAfter))
-          : make('span', { class: 'small danger' }, text.notYetValid(notBefore))
+      const { slot } = certificate
+      const fault = faultOf(certificate)
+      const state = fault === undefined ? 'small muted' : 'small danger'
       return make(
         'label',
         { class: 'item' },
@@ -106,7 +103,7 @@ export class WebtokiCertificates extends ElementBase {
           make('span', { class: 'small muted' }, isolated(certificate.label)),
           make('br'),
           ...(isOneReader ? [] : [make('span', { class: 'small muted' }, isolated(slot.name)), make('br')]),
-          until,
+          make('span', { class: state }, sentenceOf(certificate, fault)),
           ...(certificate.asksEachTime
             ? [make('br'), make('span', { class: 'small muted' }, text.asksEachTime)]
             : []),
@@ -122,10 +119,26 @@ export class WebtokiCertificates extends ElementBase {
   }
 }
 
-function isExpired({ notAfter }: CardCertificate): boolean {
-  return notAfter.getTime() < Date.now()
+/** What is wrong with it now: time has gone on since it was read. */
+function faultOf({ fault, notBefore, notAfter }: CardCertificate): CertificateFault | undefined {
+  if (fault === 'weak-key' || fault === 'key-not-supported') return fault
+  const now = Date.now()
+  if (now > notAfter.getTime()) return 'expired'
+  return now < notBefore.getTime() ? 'not-yet-valid' : undefined
 }
 
-function isValid(certificate: CardCertificate): boolean {
-  return certificate.notBefore.getTime() <= Date.now() && !isExpired(certificate)
+function sentenceOf({ notBefore, notAfter }: CardCertificate, fault: CertificateFault | undefined): string {
+  const text = strings()
+  switch (fault) {
+    case 'expired':
+      return text.expired(notAfter)
+    case 'not-yet-valid':
+      return text.notYetValid(notBefore)
+    case 'weak-key':
+      return text.weakKey
+    case 'key-not-supported':
+      return text.keyNotSupported
+    case undefined:
+      return text.validUntil(notAfter)
+  }
 }

@@ -1,5 +1,5 @@
 /** One request for a PIN, from the line in which it waits to its answer. */
-import { type PinRequest, pinOf } from 'webtoki'
+import { type PinRequest, pinOf, WebtokiError } from 'webtoki'
 import { isolated, make, SETTLE_MS } from './dom.ts'
 import { keepFocus } from './focus.ts'
 import { explain, strings } from './strings.ts'
@@ -9,7 +9,7 @@ import { isTyping } from './typing.ts'
 export type PinReply = { readonly pin: Uint8Array; readonly acceptLastTry?: true } | undefined
 
 /** The dialog cannot be shown. Nobody was asked, and nothing was sent to the card. */
-export class PinDialogError extends Error {
+export class PinDialogError extends WebtokiError {
   readonly code = 'ui/no-dialog'
   readonly why: 'not-connected' | 'not-displayed'
   constructor(why: 'not-connected' | 'not-displayed', options?: ErrorOptions) {
@@ -22,7 +22,7 @@ export class PinDialogError extends Error {
     this.why = why
   }
 
-  override get name(): string {
+  override get name(): 'PinDialogError' {
     return 'PinDialogError'
   }
 }

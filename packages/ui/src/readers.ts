@@ -66,9 +66,11 @@ export class WebtokiReaders extends ElementBase {
     const webtoki = this.#webtoki
     if (webtoki === undefined || this.#following.length > 0) return
     // A reader that the virtual one stands in for is not to be connected by a chooser.
-    this.#connect.hidden = this.hasAttribute('no-connect') || !webtoki.reachesReaders
+    const { support } = webtoki
+    this.#connect.hidden = this.hasAttribute('no-connect') || support !== 'available'
     keepFocus()
-    this.#complaint.textContent = webtoki.reachesReaders ? '' : strings().noUsb
+    this.#complaint.textContent =
+      support === 'available' ? '' : strings().errors[`reader/unreachable/${support}`]
     this.#following = [
       webtoki.problems$.subscribe((problems) => {
         this.#problems = problems

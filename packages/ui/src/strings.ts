@@ -85,7 +85,6 @@ export interface PinWords {
 export interface Strings {
   readonly noReader: string
   readonly connectReader: string
-  readonly noUsb: string
   readonly present: string
   readonly empty: string
   readonly unreadable: string
@@ -100,6 +99,8 @@ export interface Strings {
   readonly validUntil: (date: Date) => string
   readonly expired: (date: Date) => string
   readonly notYetValid: (date: Date) => string
+  readonly weakKey: string
+  readonly keyNotSupported: string
   readonly asksEachTime: string
   /** By what the PIN is for: the title, the name of the field, and why it is asked for. */
   readonly pinPurposes: Readonly<Record<PinPurpose, PinWords>>
@@ -141,7 +142,6 @@ const yourPin = { title: 'Enter your PIN', field: 'PIN' }
 export const english: Strings = {
   noReader: 'No reader is connected.',
   connectReader: 'Connect a reader',
-  noUsb: 'This browser cannot reach USB readers. Chrome, Edge and other browsers built on Chromium can.',
   present: 'Card is in',
   empty: 'Put your card in',
   unreadable: 'The card cannot be read: take it out, turn it over, put it back',
@@ -158,6 +158,8 @@ export const english: Strings = {
   validUntil: (until) => `Valid until ${date(until)}`,
   expired: (until) => `Expired on ${date(until)}`,
   notYetValid: (from) => `Not valid before ${date(from)}`,
+  weakKey: 'Its key is too short to be accepted',
+  keyNotSupported: 'Its key is of a kind that cannot be used here',
   asksEachTime: 'Asks for your PIN each time',
   pinPurposes: {
     login: { ...yourPin, why: (label) => `${label} needs your PIN.` },

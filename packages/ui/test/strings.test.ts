@@ -11,8 +11,9 @@ import {
 } from '@webtoki/apdu'
 import { CKR, CryptokiError } from '@webtoki/cryptoki'
 import { CertificateUseError, DocumentError, type DocumentReason } from '@webtoki/documents'
-import { english, explain, setStrings, strings } from '@webtoki/ui'
+import { english, explain, PinDialogError, setStrings, strings } from '@webtoki/ui'
 import { afterEach, describe, expect, it } from 'vitest'
+import { isWebtokiError } from 'webtoki'
 
 afterEach(() => setStrings(english))
 
@@ -70,6 +71,12 @@ describe('an error is explained', () => {
       expect(explain(error)).toBe(english.errors[`reader/unreachable/${why}`])
     },
   )
+
+  it('by its code, which tells it apart: a dialog that cannot be shown', () => {
+    const error = new PinDialogError('not-connected')
+    expect(isWebtokiError(error, 'ui/no-dialog')).toBe(true)
+    expect(explain(error)).toBe(english.errors['ui/no-dialog'])
+  })
 
   it('by what to do, if a certificate is not meant for what a person wants', () => {
     const refused = new CertificateUseError('signing', 'wrong-extended-key-usage', 'it is for clients')

@@ -21,6 +21,6 @@ export {
 } from '@webtoki/cryptoki'
 export { OriginError } from '@webtoki/login/browser'
 export type { Activity, ActivityPhase } from './activity.ts'
-export { type CardCertificate, CertificatePurpose } from './card-certificate.ts'
+export { type CardCertificate, type CertificateFault, CertificatePurpose } from './card-certificate.ts'
 export { type ErrorOfCode, isWebtokiError, type WebtokiErrorCode } from './errors.ts'
 export { Webtoki, type WebtokiOptions, type UseOptions } from './webtoki.ts'
