@@ -49,6 +49,17 @@ const goneMessages = {
   closed: 'The connection to the card was closed.',
 } as const
 
+/** There is no card in the reader. */
+export class CardAbsentError extends WebtokiError {
+  readonly code = 'card/absent'
+  override get name(): 'CardAbsentError' {
+    return 'CardAbsentError'
+  }
+  constructor(options?: ErrorOptions) {
+    super('There is no card in the reader; put one in.', options)
+  }
+}
+
 /** The card answered nothing, or no ATR. */
 export class CardSilentError extends WebtokiError {
   readonly code = 'card/mute'
@@ -442,6 +453,7 @@ export class AbortedError extends WebtokiError {
 /** Every error that tells of a card. */
 export type AnyCardError =
   | CardGoneError
+  | CardAbsentError
   | CardSilentError
   | CardGarbledError
   | CardTooSlowError

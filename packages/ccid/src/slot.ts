@@ -3,6 +3,7 @@ import {
   AbortedError,
   type CardConnection,
   type CardSlot,
+  CardAbsentError,
   CardSilentError,
   type ConnectOptions,
   LockedConnection,
@@ -186,7 +187,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     // The notice of a card may have been lost: somebody wants it now, so the reader is asked.
     if (this.#isEmpty) {
       await this.check()
-      if (this.#isEmpty) throw noCard()
+      if (this.#isEmpty) throw new CardAbsentError()
     }
     if (this.#mustPowerCycle) await this.powerOff()
     const atr = await this.powerOn()
@@ -217,7 +218,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
         if (!(error instanceof ReaderRefusedError || error instanceof MalformedError)) throw error
         if ((await this.#askStatus()) === IccStatus.absent) {
           this.sawCard(IccStatus.absent)
-          throw noCard({ cause: error })
+          throw new CardAbsentError({ cause: error })
         }
         if (attempt === MAX_WAKES) {
           this.#show('unreadable')
@@ -459,10 +460,6 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     if (presence === 'empty') this.mayTryExtended = true
     this.#presences.next(presence)
   }
-}
-
-function noCard(options?: ErrorOptions): CardSilentError {
-  return new CardSilentError('There is no card in the reader; put one in.', options)
 }
 
 /** "Absent or mute": what a reader says of a card that is not there, not right, or not yet awake. */

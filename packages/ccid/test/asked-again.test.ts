@@ -1,5 +1,5 @@
 /** What the interrupt endpoint tells may be lost, and so may an answer: the card that lies there now can be used all the same. */
-import { CardSilentError } from '@webtoki/apdu'
+import { CardAbsentError } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import { createEchoCard, HandClock, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
@@ -52,7 +52,7 @@ describe('a reader whose notices are lost', () => {
   it('is asked by one GetSlotStatus, and gives power to no empty slot', async () => {
     const { clock, reader, source, slot } = await silentNotices()
     reader.counters.reset()
-    await expect(inTime(clock, slot.connect())).rejects.toBeInstanceOf(CardSilentError)
+    await expect(inTime(clock, slot.connect())).rejects.toBeInstanceOf(CardAbsentError)
     expect([...reader.counters.messages]).toEqual([['GetSlotStatus', 1]])
     await source.close()
   })

@@ -6,6 +6,7 @@ import { CryptokiError, isCryptokiError } from './errors.ts'
 /** By the literal code of each error; `card/gone`, `card/pin-format` and `card/status` are looked at more closely. */
 const returnValues: Readonly<Record<ApduErrorCode, CKR>> = {
   'card/gone': CKR.DEVICE_REMOVED,
+  'card/absent': CKR.TOKEN_NOT_PRESENT,
   'card/mute': CKR.TOKEN_NOT_PRESENT,
   'card/garbled': CKR.DEVICE_ERROR,
   'card/too-slow': CKR.DEVICE_ERROR,

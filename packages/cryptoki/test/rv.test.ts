@@ -2,6 +2,7 @@
 import {
   AbortedError,
   CardGoneError,
+  CardAbsentError,
   CardSilentError,
   LastTryError,
   PinBlockedError,
@@ -32,6 +33,7 @@ describe('to a session', () => {
     ['a card that was given back', new CardGoneError('closed'), CKR.SESSION_CLOSED],
     // CKR_TOKEN_NOT_PRESENT is for slot functions alone (PKCS#11 v2.40, 5.1.2 and 5.1.3).
     ['a mute card', new CardSilentError(), CKR.DEVICE_ERROR],
+    ['a reader without a card', new CardAbsentError(), CKR.DEVICE_ERROR],
     ['a reader of another tab', new ReaderInUseError({ by: 'tab' }), CKR.DEVICE_ERROR],
     ['a wrong PIN', new PinError(2), CKR.PIN_INCORRECT],
     ['a wrong PIN that is not counted', new StatusError('VERIFY', 0x6300, ''), CKR.PIN_INCORRECT],
@@ -65,6 +67,7 @@ describe('to a slot', () => {
     ['a pulled card', new CardGoneError('removed')],
     ['a card that was given back', new CardGoneError('closed')],
     ['a mute card', new CardSilentError()],
+    ['a reader without a card', new CardAbsentError()],
     ['a reader of another tab', new ReaderInUseError({ by: 'tab' })],
   ])('%s is no token', (_, error) => {
     expect(toCryptokiError(error, 'slot').rv).toBe(CKR.TOKEN_NOT_PRESENT)

@@ -251,6 +251,7 @@ export const english: Strings = {
       'The card did not use your key. It was probably not touched in time: try again and touch it when it blinks.',
     'card/last-try': 'Only one PIN try is left, and it was not used.',
     'card/gone': 'The card was taken out, or it was reset meanwhile. Put it in and start again.',
+    'card/absent': 'Put your card in the reader first.',
     'card/mute': 'The card does not answer. Check that it is in the right way round.',
     'card/garbled':
       'The card and its reader did not understand each other. Clean the card, put it in again and try again.',

@@ -19,7 +19,7 @@ import {
   inOrderFor,
   inOrderOfFitness,
 } from './card-certificate.ts'
-import { presenceOf } from './readers.ts'
+import { isWebtokiError } from './errors.ts'
 
 /** What is looked for, and where. */
 export interface CertificateSearch {
@@ -75,9 +75,7 @@ export class CertificateFinder {
           await this.#lookInto(slot)
         } catch (error) {
           checkSignal(this.#search.signal)
-          const isEmpty =
-            isCryptokiError(error, CKR.TOKEN_NOT_PRESENT) && (await presenceOf(slot)) === 'empty'
-          if (!isEmpty) this.#unreadable(error)
+          if (!isEmptiness(error)) this.#unreadable(error)
         }
       }),
     )
@@ -150,4 +148,12 @@ export class CertificateFinder {
   #unreadable(error: unknown): void {
     this.#failed ??= { error }
   }
+}
+
+/** The slot is empty, or became so. A further slot that has no token of this card gives no reason. */
+function isEmptiness(error: unknown): boolean {
+  if (!isCryptokiError(error, CKR.TOKEN_NOT_PRESENT)) return false
+  const { cause } = error
+  if (cause === undefined || isWebtokiError(cause, 'card/absent')) return true
+  return isWebtokiError(cause, 'card/gone') && cause.why === 'removed'
 }

@@ -1,6 +1,12 @@
 /** Why nothing can be done with a card: each reason that is known is told, by login, signature and list alike. */
 import { generateKeyPairSync } from 'node:crypto'
-import { type CardSlot, CardSilentError, type Presence, type SlotSource } from '@webtoki/apdu'
+import {
+  CardAbsentError,
+  type CardSlot,
+  CardSilentError,
+  type Presence,
+  type SlotSource,
+} from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import { CKR } from '@webtoki/cryptoki'
 import {
@@ -111,6 +117,12 @@ describe.each(all)('%s tells', (what, use) => {
     expect(explain(error)).toMatch(/does not answer/)
   })
 
+  it('that the card does not answer, though its reader has told of none', async () => {
+    const source = sourceOf('empty', () => Promise.reject(new CardSilentError()))
+    const { webtoki } = page({ sources: [source] })
+    expect(await failed(use(webtoki))).toMatchObject({ cause: { code: 'card/mute' } })
+  })
+
   it('that the card is not recognized', async () => {
     const { webtoki } = page({ usb: virtualUsb([readerWith(createEchoCard())]) })
     expect(await failed(use(webtoki))).toMatchObject({ rv: CKR.TOKEN_NOT_RECOGNIZED })
@@ -207,7 +219,7 @@ describe('sources', () => {
   it('stand in the place of the page’s own USB, and beside one that is handed in', async () => {
     const own = virtualUsb([readerWith(createPivCard())])
     vi.stubGlobal('navigator', { usb: own })
-    const source = sourceOf('empty', () => Promise.reject(new CardSilentError()))
+    const source = sourceOf('empty', () => Promise.reject(new CardAbsentError()))
     const names = async (options: Partial<WebtokiOptions>) =>
       (await firstValueFrom(page(options).webtoki.slots$)).map(({ name }) => name)
     expect(await names({ sources: [source] })).toEqual(['a reader'])
