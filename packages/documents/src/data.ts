@@ -3,6 +3,7 @@ import { type ByteSource, copyOf, isByteSource } from '@webtoki/apdu/bytes'
 import {
   blobChunks,
   type BlobLike,
+  type Chunks,
   claimSource,
   freshnessOf,
   type ReadableStreamLike,
@@ -24,11 +25,15 @@ export type StreamLike = ReadableStreamLike
  */
 export type DocumentData = ByteSource | BlobLike | AsyncIterable<Uint8Array> | StreamLike
 
-/** Options of whatever reads a document. */
-export interface ReadOptions {
-  readonly signal?: SignSignal | undefined
+/** Who is told how far the reading is. */
+export interface ProgressOptions {
   /** Told after each piece. */
   readonly onProgress?: ((progress: ReadProgress) => void) | undefined
+}
+
+/** Options of whatever reads a document. */
+export interface ReadOptions extends ProgressOptions {
+  readonly signal?: SignSignal | undefined
 }
 
 /** How far the reading is. */
@@ -69,7 +74,7 @@ export function piecesOf(data: DocumentData, options: ReadOptions = {}): AsyncGe
 }
 
 async function* read(
-  open: () => ReturnType<typeof blobChunks>,
+  open: () => Chunks,
   totalBytes: number | undefined,
   { signal, onProgress }: ReadOptions,
 ): AsyncGenerator<Uint8Array> {

@@ -1,6 +1,13 @@
 /** Documents signed by whoever has a key: detached CMS with CAdES attributes, made and verified. */
 export { documentAtCall } from './data.ts'
-export type { BlobLike, DocumentData, ReadOptions, ReadProgress, StreamLike } from './data.ts'
+export type {
+  BlobLike,
+  DocumentData,
+  ProgressOptions,
+  ReadOptions,
+  ReadProgress,
+  StreamLike,
+} from './data.ts'
 export { type DigestElsewhere, digestDocument, type HashName } from './digest.ts'
 export {
   DocumentError,
@@ -10,7 +17,7 @@ export {
 } from './errors.ts'
 export type { Outcome, SignatureProblem, SignatureProblemReason } from './outcome.ts'
 export type { SignatureData } from './signature-file.ts'
-export { signDetached, type SignDetachedOptions } from './sign-detached.ts'
+export { type DocumentSignatureOptions, signDetached, type SignDetachedOptions } from './sign-detached.ts'
 export { type CertificateUse as SigningUse, CertificateUseError } from '@webtoki/crypto'
 export type { Indication, SubIndication } from '@webtoki/trust/path'
 export { notChecked } from '@webtoki/trust'

@@ -6,18 +6,22 @@ import type { Signer, SignSignal } from '@webtoki/trust'
 import { cadesBB } from './cms/attributes.ts'
 import { oids } from './cms/oids.ts'
 import { prepareSignature } from './cms/sign.ts'
-import { documentAtCall, type DocumentData, type ReadOptions } from './data.ts'
+import { documentAtCall, type DocumentData, type ProgressOptions } from './data.ts'
 import { type DigestElsewhere, digestsOf, type HashName } from './digest.ts'
 
-/** How a document is signed. */
-export interface SignDetachedOptions extends ReadOptions {
+/** What a signature says, and how its document is read. */
+export interface DocumentSignatureOptions extends ProgressOptions {
   /** Default: now. */
   readonly signingTime?: Date | undefined
   /** Certificates between the signer's and the root, in DER, beside the signer's own `chain`; they go into the file. */
   readonly chain?: readonly ByteSource[] | undefined
-  readonly signal?: SignSignal | undefined
   /** Digests elsewhere, in a worker say. Default: here, in pieces. */
   readonly digest?: DigestElsewhere | undefined
+}
+
+/** How a document is signed. */
+export interface SignDetachedOptions extends DocumentSignatureOptions {
+  readonly signal?: SignSignal | undefined
 }
 
 /**

@@ -1,14 +1,17 @@
 /** Documents signed with a card: detached CMS with CAdES attributes. Loads what that needs; the login path does not. */
 import { copyOf } from '@webtoki/apdu/bytes'
-import { documentAtCall, signDetached, type SignDetachedOptions } from '@webtoki/documents'
+import {
+  documentAtCall,
+  type DocumentData,
+  type DocumentSignatureOptions,
+  signDetached,
+} from '@webtoki/documents'
 import type { UseOptions, Webtoki } from './webtoki.ts'
 
 export * from '@webtoki/documents'
 
 /** How a document is signed. */
-export interface SignDocumentOptions
-  extends UseOptions,
-    Pick<SignDetachedOptions, 'onProgress' | 'digest' | 'signingTime' | 'chain'> {}
+export interface SignDocumentOptions extends UseOptions, DocumentSignatureOptions {}
 
 /**
  * Signs a file with a card and resolves to the `.p7s`: detached CMS in DER. Cards keep their own certificate alone: hand in
@@ -16,7 +19,7 @@ export interface SignDocumentOptions
  */
 export async function signDocument(
   webtoki: Webtoki,
-  file: Parameters<typeof signDetached>[1],
+  file: DocumentData,
   options: SignDocumentOptions = {},
 ): Promise<Uint8Array> {
   const { signal, onProgress, digest } = options

@@ -22,7 +22,7 @@ import type { Signer } from '@webtoki/trust'
 import { firstValueFrom, type Observable, Subject } from 'rxjs'
 import { checkSignal, untilAborted } from './abort.ts'
 import type { Activity, ActivityPhase } from './activity.ts'
-import type { CardCertificate } from './card-certificate.ts'
+import type { CardCertificate, CertificatePurpose } from './card-certificate.ts'
 import { isWebtokiError } from './errors.ts'
 import { type AnySource, presenceOf, Readers } from './readers.ts'
 import type { CertificateSearch } from './search.ts'
@@ -49,31 +49,32 @@ export interface WebtokiOptions {
   readonly cache?: ObjectCache | undefined
 }
 
-/**
- * How one login or signature is made. A certificate whose card is in its reader no longer ends in CKR_DEVICE_REMOVED, one
- * that is for another purpose in CertificateUseError or CKR_KEY_FUNCTION_NOT_PERMITTED, before anybody is asked for a PIN.
- */
-export interface UseOptions {
-  /** Default: the certificate on the first card that fits the purpose best. */
-  readonly certificate?: CardCertificate | undefined
+/** How far a search is told, and what ends it. */
+export interface SearchOptions {
   /**
    * Its abort ends the wait for a card, a PIN or another login, and rejects at once with CKR_FUNCTION_CANCELED, the reason as
    * `cause`. A signal that has already aborted begins nothing.
    */
   readonly signal?: AbortSignal | undefined
-  /** Padding of RSA keys. Default: 'RS256'. */
-  readonly rsa?: 'RS256' | 'PS256' | undefined
   /** Told each phase as it begins. */
   readonly onPhase?: ((phase: ActivityPhase) => void) | undefined
+}
+
+/**
+ * How one login or signature is made. A certificate whose card is in its reader no longer ends in CKR_DEVICE_REMOVED, one
+ * that is for another purpose in CertificateUseError or CKR_KEY_FUNCTION_NOT_PERMITTED, before anybody is asked for a PIN.
+ */
+export interface UseOptions extends SearchOptions {
+  /** Default: the certificate on the first card that fits the purpose best. */
+  readonly certificate?: CardCertificate | undefined
+  /** Padding of RSA keys. Default: 'RS256'. */
+  readonly rsa?: 'RS256' | 'PS256' | undefined
   /**
    * What is signed or logged in to, in words that the person knows: `PinRequest.for`. Default: of a login the page's
    * origin, of a document that is a File its name.
    */
   readonly for?: string | undefined
 }
-
-/** How far a search is told, and what ends it. */
-export type SearchOptions = Pick<UseOptions, 'signal' | 'onPhase'>
 
 type OnEvent = (event: OperationEvent<unknown>) => void
 
@@ -144,7 +145,7 @@ export class Webtoki extends Closable {
    * nothing was found and more is known than that: the reader is in use or may not be reached, the card is not recognized.
    */
   async certificates(
-    purpose: 'login' | 'signing',
+    purpose: CertificatePurpose,
     slot?: Slot,
     options: SearchOptions = {},
   ): Promise<readonly CardCertificate[]> {

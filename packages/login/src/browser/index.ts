@@ -1,7 +1,7 @@
 /** The page's half of a login. Small on purpose: no ASN.1 library, no CMS. */
 import { requireCertificateUse } from '@webtoki/crypto'
 import type { Signer, SignOptions } from '@webtoki/trust'
-import { checkNonce, tokenFor } from './token.ts'
+import { checkNonce, type LoginToken, tokenFor } from './token.ts'
 import { OriginError } from './errors.ts'
 
 export { CertificateUseError } from '@webtoki/crypto'
@@ -18,7 +18,7 @@ export async function createLoginToken(
   signer: Signer,
   nonce: string,
   options: SignOptions = {},
-): ReturnType<typeof tokenFor> {
+): Promise<LoginToken> {
   const origin = checkLogin(nonce)
   requireCertificateUse(signer.certificate, 'login')
   return tokenFor(origin, signer, nonce, options)
