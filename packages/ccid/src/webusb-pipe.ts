@@ -9,8 +9,10 @@ import type { CcidPipe, PipeEnd } from './pipe.ts'
 /** Consecutive stalls or empty packets that are forgiven: more is no accident. */
 const MAX_STALLS = 2
 const MAX_EMPTY_READS = 8
-/** A device that is there and whose transfers are cancelled at once would keep the page busy for ever. */
-const MAX_CANCELLED = 100
+/** A device that is there and whose transfers fail at once would keep the page busy for ever. */
+const MAX_BROKEN_OFF = 100
+/** A failed transfer may have lost part of an answer. A notice that was lost is found when somebody asks. */
+const BEGUN_AGAIN = { bulk: /^AbortError$/, interrupt: /^(Abort|Network)Error$/ }
 
 /** Some descriptors state less than the reader sends; a longer answer than asked for is lost as `babble`. */
 const MIN_READ_BYTES = 271
@@ -104,7 +106,7 @@ export class WebUsbPipe implements CcidPipe {
     if (this.#rest !== undefined) return this.#cut(this.#rest)
     try {
       for (let stalls = 0, empty = 0; ; ) {
-        const { status, data } = await this.#transferIn(this.#in.number, this.#readBytes)
+        const { status, data } = await this.#transferIn('bulk', this.#in.number, this.#readBytes)
         if (status === 'ok') {
           // The zero-length packet behind an answer that filled its last packet.
           if (data !== undefined && data.byteLength > 0) {
@@ -163,7 +165,7 @@ export class WebUsbPipe implements CcidPipe {
     let failures = 0
     try {
       while (this.#end === undefined && failures <= MAX_STALLS) {
-        const { status, data } = await this.#transferIn(endpoint.number, endpoint.packetBytes)
+        const { status, data } = await this.#transferIn('interrupt', endpoint.number, endpoint.packetBytes)
         if (status === 'ok' && data !== undefined && data.byteLength > 0) {
           failures = 0
           notices.next(viewOf(data))
@@ -173,25 +175,30 @@ export class WebUsbPipe implements CcidPipe {
         }
       }
     } catch (error) {
-      this.#failed(error)
+      // Without notices the reader is polled; only a device that has left ends the pipe.
+      if (this.#end === undefined && !(await this.#isThere())) this.#failed(error)
     }
     notices.complete()
   }
 
   /**
-   * Chromium on Windows cancels a transfer that has been pending for long (whatwg/usb#176). If the device is there all the
-   * same it is begun again: a read asks nothing of the card, and what the reader has to say waits for it.
+   * Chromium on Windows cancels a transfer that has been pending for long (whatwg/usb#176), and sleep may fail it. If the
+   * device is there all the same it is begun again: a read asks nothing of the card, and what the reader has to say waits for it.
    */
-  async #transferIn(endpoint: number, bytes: number): Promise<USBInTransferResult> {
-    for (let cancelled = 0; ; cancelled++) {
+  async #transferIn(
+    type: keyof typeof BEGUN_AGAIN,
+    endpoint: number,
+    bytes: number,
+  ): Promise<USBInTransferResult> {
+    for (let brokenOff = 0; ; brokenOff++) {
       try {
         return await this.#device.transferIn(endpoint, bytes)
       } catch (error) {
-        const isOver = (error as Error).name !== 'AbortError' || this.#end !== undefined
+        const isOver = !BEGUN_AGAIN[type].test((error as Error).name) || this.#end !== undefined
         if (isOver || !(await this.#isThere())) throw error
         // The pipe outlives that: who waits for a card polls from now on, who waits for an answer is told.
-        if (cancelled >= MAX_CANCELLED)
-          throw new TransferError('The browser cancels each transfer.', { cause: error })
+        if (brokenOff >= MAX_BROKEN_OFF)
+          throw new TransferError('The browser breaks off each transfer.', { cause: error })
       }
     }
   }

@@ -1,4 +1,4 @@
-/** Transfers that the browser cancels while the reader is there (whatwg/usb#176). */
+/** Transfers that the browser cancels, or that fail, while the reader is there (whatwg/usb#176). */
 import type { Presence } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import { createEchoCard, HandClock, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
@@ -21,7 +21,7 @@ async function connected() {
   const read = device.transferIn.bind(device)
   /** Left over from a cancelled transfer: the next one gets what the reader says. */
   const waiting = new Map<number, Promise<USBInTransferResult>>()
-  const cancels = new Map<number, () => void>()
+  const fails = new Map<number, (name: string) => void>()
   device.transferIn = (endpoint, bytes) => {
     const result = waiting.get(endpoint) ?? read(endpoint, bytes)
     waiting.set(endpoint, result)
@@ -29,7 +29,7 @@ async function connected() {
     result.then(over, over)
     return new Promise((resolve, reject) => {
       result.then(resolve, reject)
-      cancels.set(endpoint, () => reject(new DOMException('The transfer was cancelled.', 'AbortError')))
+      fails.set(endpoint, (name) => reject(new DOMException('A transfer error has occurred.', name)))
     })
   }
   const source = ccidSlots({ usb, clock: driverClock(clock), pollMs: 500 })
@@ -38,21 +38,22 @@ async function connected() {
   const connection = await slot.connect()
   const seen: Presence[] = []
   slot.presence$.subscribe((presence) => seen.push(presence))
-  const cancel = async (endpoint: number): Promise<void> => {
-    cancels.get(endpoint)?.()
+  const fail = async (endpoint: number, name = 'AbortError'): Promise<void> => {
+    fails.get(endpoint)?.(name)
     await settled()
   }
-  return { clock, reader, source, connection, seen, cancel }
+  return { clock, reader, device, source, connection, seen, fail }
 }
 
-describe('a transfer that the browser cancels', () => {
-  it('on the idle interrupt endpoint ends neither connection nor presence, and notices still come', async () => {
-    const { reader, source, connection, seen, cancel } = await connected()
+// AbortError: cancelled. NetworkError: failed, as after sleep.
+describe.each(['AbortError', 'NetworkError'])('an idle interrupt transfer that ends in %s', (name) => {
+  it('ends neither connection nor presence, and notices still come', async () => {
+    const { reader, source, connection, seen, fail } = await connected()
     const owner = {}
     const echo = (): Promise<Uint8Array> =>
       connection.transaction(owner, (channel) => channel.transmit(Uint8Array.of(0, 0x10, 0, 0, 1, 7, 0)))
     await echo()
-    for (let times = 0; times < 5; times++) await cancel(INTERRUPT_IN)
+    for (let times = 0; times < 5; times++) await fail(INTERRUPT_IN, name)
     expect(await echo()).toEqual(Uint8Array.of(7, 0x90, 0))
     expect(await connection.transaction(owner, async ({ undisturbed }) => undisturbed)).toBe(true)
     reader.remove()
@@ -62,9 +63,9 @@ describe('a transfer that the browser cancels', () => {
     await source.close()
   })
 
-  it('again and again on the interrupt endpoint leaves the connection, and the reader is polled', async () => {
-    const { clock, reader, source, connection, seen, cancel } = await connected()
-    for (let times = 0; times < 120; times++) await cancel(INTERRUPT_IN)
+  it('again and again leaves the connection, and the reader is polled', async () => {
+    const { clock, reader, source, connection, seen, fail } = await connected()
+    for (let times = 0; times < 120; times++) await fail(INTERRUPT_IN, name)
     const asked = (): number => reader.counters.messages.get('GetSlotStatus') ?? 0
     const before = asked()
     await clock.advance(2_000)
@@ -76,15 +77,31 @@ describe('a transfer that the browser cancels', () => {
     await source.close()
   })
 
+  it('and whose endpoint cannot be cleared leaves the connection, and the reader is polled', async () => {
+    const { clock, reader, device, source, connection, seen, fail } = await connected()
+    device.clearHalt = () => Promise.reject(new DOMException('Unable to clear endpoint.', 'NetworkError'))
+    const transferIn = device.transferIn.bind(device)
+    device.transferIn = async (endpoint, bytes) =>
+      endpoint === INTERRUPT_IN ? ({ status: 'stall' } as USBInTransferResult) : transferIn(endpoint, bytes)
+    await fail(INTERRUPT_IN, name)
+    expect(seen).toEqual(['present'])
+    reader.remove()
+    await clock.advance(1_000)
+    expect((await connection.gone).why).toBe('removed')
+    await source.close()
+  })
+})
+
+describe('an answer whose transfer the browser cancels', () => {
   it('while the card works is begun again, and no command is sent twice', async () => {
-    const { clock, reader, source, connection, cancel } = await connected()
+    const { clock, reader, source, connection, fail } = await connected()
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 20_000 })
     const work = connection.transaction({}, (channel) =>
       channel.transmit(Uint8Array.of(0, 0x10, 0, 0, 1, 9, 0)),
     )
     await settled()
     const sent = reader.counters.messages.get('XfrBlock')
-    await cancel(BULK_IN)
+    await fail(BULK_IN)
     expect(await inTime(clock, work)).toEqual(Uint8Array.of(9, 0x90, 0))
     expect(reader.counters.messages.get('XfrBlock')).toBe(sent)
     await source.close()
