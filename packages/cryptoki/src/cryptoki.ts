@@ -2,7 +2,7 @@
 import type { CardSlot, ReaderProblem, SlotSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import { combineLatest, map, type Observable, of, shareReplay, switchMap } from 'rxjs'
-import { JoinedSources } from './joined-sources.ts'
+import { inTime, JoinedSources } from './joined-sources.ts'
 import { platformRandomBytes } from './random.ts'
 import type { SessionPolicy } from './session-options.ts'
 import { CardPlace, type Slot, type SlotSettings } from './slot.ts'
@@ -80,13 +80,16 @@ export class Cryptoki extends Closable {
 
   /**
    * Tries once more what failed: lists readers again, opens those that could not be opened, and asks for their cards. For a
-   * person who wants a card now and sees none. Resolves when the sources are done; never rejects.
+   * person who wants a card now and sees none. Resolves when the sources are done, after 25 s at the latest; never rejects.
    */
   lookAgain(): Promise<void> {
     return this.#sources.lookAgain()
   }
 
-  /** Closes every session, logs out, and closes the sources. Idempotent; never rejects, whatever a source does. */
+  /**
+   * Closes every session, logs out, and closes the sources. Idempotent; never rejects, whatever a source does. A card or a
+   * source that does not end has 25 s and holds up no other.
+   */
   close(): Promise<void> {
     // Set first: a session that is opened on hearing of another's end is not forgotten.
     this.#isClosed = true
@@ -95,7 +98,7 @@ export class Cryptoki extends Closable {
   }
 
   async #close(): Promise<void> {
-    await Promise.allSettled([...this.#places.values()].map((place) => place.close()))
+    await Promise.all([...this.#places.values()].map((place) => inTime(() => place.close())))
     await this.#sources.close()
     for (const place of this.#places.values()) place.end()
   }

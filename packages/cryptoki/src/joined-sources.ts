@@ -11,6 +11,11 @@ import { BehaviorSubject, Observable } from 'rxjs'
 
 /** The first list waits no longer than this for a source that tells none; what comes later is added. */
 const FIRST_LIST_MS = 3_000
+/**
+ * A source may take so long to look again, or to close. Longer than our own sources take: each of their devices has 10 s, and
+ * is looked at twice.
+ */
+const SOURCE_MS = 25_000
 
 /** The sources of one library. */
 export class JoinedSources {
@@ -77,16 +82,28 @@ export class JoinedSources {
     this.#all.next([...this.#problems.values()].flat())
   }
 
-  /** Never rejects. */
+  /** Never rejects, and waits for no source for ever. */
   async lookAgain(): Promise<void> {
-    await Promise.allSettled(this.#sources.map(async (source) => source.lookAgain?.()))
+    await Promise.all(this.#sources.map((source) => inTime(async () => source.lookAgain?.())))
   }
 
-  /** Never rejects, whatever a source does. */
+  /** Never rejects, whatever a source does, and waits for none for ever. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.#sources.map(async (source) => source.close()))
+    await Promise.all(this.#sources.map((source) => inTime(async () => source.close())))
     this.#all.complete()
   }
+}
+
+/** Done when the work is, well or not, or when its time is up. Never rejects. */
+export function inTime(work: () => Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, SOURCE_MS)
+    const over = (): void => {
+      clearTimeout(timer)
+      resolve()
+    }
+    work().then(over, over)
+  })
 }
 
 function typed(error: unknown): ReaderProblem['error'] {

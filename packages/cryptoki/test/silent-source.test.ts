@@ -1,0 +1,67 @@
+/** Sources and cards that never end what they are asked for: each has its own deadline. */
+import type { CardConnection, CardSlot, SlotSource } from '@webtoki/apdu'
+import { Cryptoki } from '@webtoki/cryptoki'
+import { firstValueFrom, of } from 'rxjs'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { MemorySlot, SoftwareDriver } from './software-token.ts'
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }))
+afterEach(() => void vi.useRealTimers())
+
+const never = (): Promise<never> => new Promise(() => {})
+const silent: SlotSource = { slots$: of([]), lookAgain: never, close: never }
+
+/** Whether it is done, once the time has passed. */
+async function doneAfter(work: Promise<unknown>, timeMs: number): Promise<boolean> {
+  let isDone = false
+  void work.then(() => {
+    isDone = true
+  })
+  await vi.advanceTimersByTimeAsync(timeMs)
+  return isDone
+}
+
+it('a library closes although a source never ends its close, and the other source is closed at once', async () => {
+  const place = new MemorySlot()
+  const close = vi.spyOn(place, 'close')
+  const cryptoki = new Cryptoki({ sources: [silent, place], drivers: [] })
+  const closing = cryptoki.close()
+  expect(await doneAfter(closing, 1_000)).toBe(false)
+  expect(close).toHaveBeenCalledOnce()
+  expect(await doneAfter(closing, 30_000)).toBe(true)
+})
+
+it('a look for cards ends although a source never does, and the other source is asked', async () => {
+  const lookAgain = vi.fn<() => Promise<void>>(async () => {})
+  const other: SlotSource = { slots$: of([]), lookAgain, close: async () => {} }
+  const cryptoki = new Cryptoki({ sources: [silent, other], drivers: [] })
+  expect(await doneAfter(cryptoki.lookAgain(), 30_000)).toBe(true)
+  expect(lookAgain).toHaveBeenCalledOnce()
+})
+
+it('a library closes its sources although the connection to one card never ends its close', async () => {
+  const place = new MemorySlot()
+  const stuck: CardSlot = new Proxy<CardSlot>(place, {
+    get(target, name) {
+      if (name === 'connect')
+        return async () =>
+          new Proxy<CardConnection>(await target.connect(), {
+            get: (connection, member) => {
+              if (member === 'close') return never
+              const value: unknown = Reflect.get(connection, member, connection)
+              return typeof value === 'function' ? (value.bind(connection) as unknown) : value
+            },
+          })
+      return Reflect.get(target, name, target) as unknown
+    },
+  })
+  const close = vi.fn<() => Promise<void>>(async () => {})
+  const cryptoki = new Cryptoki({
+    sources: [{ slots$: of([stuck]), close }],
+    drivers: [new SoftwareDriver()],
+  })
+  const [slot] = await firstValueFrom(cryptoki.slots$)
+  await slot?.openSession()
+  expect(await doneAfter(cryptoki.close(), 60_000)).toBe(true)
+  expect(close).toHaveBeenCalledOnce()
+})
