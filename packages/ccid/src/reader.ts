@@ -20,6 +20,7 @@ import {
   encodeAbort,
   HEADER_BYTES,
   type Patience,
+  IccStatus,
   PcToRdr,
   RdrToPc,
   READER_TIMEOUT_MS,
@@ -285,6 +286,8 @@ export class CcidReader {
       return
     }
     if (answer.commandStatus === CommandStatus.timeExtension) {
+      // Of readers without notices the only word that the card was pulled.
+      if (answer.iccStatus === IccStatus.absent) this.#pulled(question.slot)
       this.#extend(question, answer.error)
       return
     }
@@ -441,8 +444,8 @@ export class CcidReader {
         for (const [slot, listener] of this.#listeners.entries()) {
           const change = notice.slots[slot]
           if (change === undefined) continue
-          if (!change.present) this.#pulled(this.#inFlight[slot])
-          listener.changed(change)
+          if (change.present) listener.changed(change)
+          else this.#pulled(slot)
         }
         return
       }
@@ -457,7 +460,9 @@ export class CcidReader {
   }
 
   /** What went to the card is answered soon or aborted, so that the next card can be used. */
-  #pulled(question: Question | undefined): void {
+  #pulled(slot: number): void {
+    this.#listeners[slot]?.changed({ present: false, changed: true })
+    const question = this.#inFlight[slot]
     if (question?.expects !== RdrToPc.dataBlock || question.message[0] === PcToRdr.iccPowerOn) return
     if (question.isPulled) return
     question.isPulled = true

@@ -17,9 +17,10 @@ const TIME_EXTENSION_WITHOUT_CARD = 0x82
 /** A reader behind a browser that hands transfers in through `change`. */
 async function tapped(
   change: (endpoint: number, transfer: () => Promise<USBInTransferResult>) => Promise<USBInTransferResult>,
+  profile = readerProfiles.dualiAbcm6,
 ) {
   const clock = new HandClock()
-  const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { clock })
+  const reader = new VirtualCcidReader(profile, { clock })
   const bus = new VirtualBus()
   bus.plug(reader)
   const usb = bus.context({ protectedClasses: false })
@@ -79,7 +80,10 @@ describe('an answer that was lost when the card was pulled', () => {
     await source.close()
   })
 
-  it('is aborted within 2 s too if the reader goes on asking for time', async () => {
+  it.each([
+    ['tells of cards by notices', readerProfiles.dualiAbcm6],
+    ['has no interrupt endpoint', { ...readerProfiles.dualiAbcm6, interrupt: false }],
+  ])('is aborted within 2 s too if the reader goes on asking for time, and %s', async (_, profile) => {
     const { clock, reader, source, slot } = await tapped(async (endpoint, transfer) => {
       const result = await transfer()
       // In place of "no card": more time, a hundred times as much.
@@ -88,9 +92,9 @@ describe('an answer that was lost when the card was pulled', () => {
         result.data.setUint8(8, 100)
       }
       return result
-    })
+    }, profile)
     reader.insert(createEchoCard())
-    await clock.advance(0)
+    await clock.advance(1_000)
     const connection = await slot.connect()
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 5000 })
     const work = connection.transaction({}, (channel) => channel.transmit(echo))
