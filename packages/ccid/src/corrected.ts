@@ -102,10 +102,14 @@ function correctedDescriptor(
 ): CcidDescriptor {
   const { maxIfsdBytes = told.maxIfsdBytes, maxDataRateBps = told.maxDataRateBps } = quirk
   const { level, maxMessageBytes } = told
+  const shiftBits = quirk.isShifted === true ? 8 : 0
   // ICCD version A sends a T=0 header, then its data, and the device speaks with the card: our pipe takes TPDUs apart.
   const isCharacterA = interfaceProtocol === ICCD_A && level === 'character'
   return {
     ...told,
+    protocols: told.protocols >>> shiftBits,
+    defaultClockKHz: told.defaultClockKHz >>> shiftBits,
+    maximumClockKHz: told.maximumClockKHz >>> shiftBits,
     maxIfsdBytes,
     maxDataRateBps: Math.min(maxDataRateBps, told.maxDataRateBps),
     features: quirk.settlesIfsd === true ? told.features | CcidFeature.automaticIfsd : told.features,

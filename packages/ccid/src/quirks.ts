@@ -13,6 +13,8 @@ export interface ReaderIds {
 
 /** Deviations of one reader. Absent members: none. */
 export interface ReaderQuirk {
+  /** dwProtocols, dwDefaultClock and dwMaximumClock stand one byte behind their place. */
+  readonly isShifted?: true
   /** Real dwMaxIFSD, in bytes. */
   readonly maxIfsdBytes?: number
   /** Cards are not spoken to faster than this, in bits a second. */
@@ -113,9 +115,9 @@ const table: readonly Entry[] = [
   {
     // MySmartPad.
     ids: ['09be:0002'],
-    quirk: { maxIfsdBytes: 254 },
-    why: 'announces a larger IFSD than T=1 has',
-    source: CCID_C,
+    quirk: { isShifted: true, maxIfsdBytes: 254 },
+    why: 'its descriptor has protocols and clocks one byte behind their place, and an IFSD of 0',
+    source: `${CCID_C}, and readers/MySmartPad.txt`,
   },
   {
     // HP USB Smart Card Keyboard, HP CCID keyboard, Chicony HP Skylab, Fujitsu SmartCase KB.

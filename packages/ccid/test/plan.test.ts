@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { describePlan, listQuirks, planFor, quirkOf, quirksOf, type ReaderPlan } from '@webtoki/ccid'
 import { describe, expect, it } from 'vitest'
+import { corrected } from '../src/corrected.ts'
 import { decodeCcidDescriptor, type Endpoint } from '../src/descriptors.ts'
 
 type Line = [
@@ -67,6 +68,20 @@ describe('the plan of every reader at hand', () => {
     const tiny = `${hex.slice(0, 88)}0e000000${hex.slice(96)}`
     const made = plan(['', '04e6:e001', 11, 0, 'ion', tiny])
     expect(describePlan(made).at(-1)).toBe('not driven    messages of 14 bytes have no room for a command')
+  })
+
+  it('takes for tokens what bit 0x800 of dwFeatures says is one', () => {
+    const tokens = lines.flatMap(([file, id, , interfaceProtocol, endpoints, hex]) => {
+      const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
+      const descriptor = decodeCcidDescriptor(Uint8Array.from(Buffer.from(hex, 'hex')))
+      const face = { descriptor, interfaceProtocol, endpoints: endpointsOf(endpoints) }
+      const { slotKinds = [] } = corrected({ vendorId, productId }, face).quirk
+      return slotKinds[0] === 'token' ? [file] : []
+    })
+    // Read out of the hex digits, beside the decoder: byte 41 of the descriptor.
+    const bit800 = lines.filter(([, , , , , hex]) => '89abcdef'.includes(hex.charAt(2 * 41 + 1)))
+    expect(tokens).toEqual(bit800.map(([file]) => file))
+    expect(tokens).toHaveLength(31)
   })
 
   it('knows the levels as the bits have them (counted beside it from the raw numbers)', () => {

@@ -16,6 +16,8 @@ import { ccidSlots } from '@webtoki/ccid'
 import { readerControls } from '@webtoki/ccid/controls'
 import { firstValueFrom } from 'rxjs'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { corrected } from '../src/corrected.ts'
+import { decodeCcidDescriptor } from '../src/descriptors.ts'
 import { driverClock, inTime, stand } from './stand.ts'
 
 // Loaded with the first such reader: real time, of which the hand-moved clock knows nothing.
@@ -249,6 +251,33 @@ it('MySmartPad says no voltage and finds none: its card is powered with 5 V', as
   )
   expect(new Set(powerSelects)).toEqual(new Set([1]))
   await made.source.close()
+})
+
+it('MySmartPad tells protocols and clocks one byte behind their place: T=0 and T=1 at 4 MHz', () => {
+  // readers/MySmartPad.txt of libccid, from the numbers that it prints.
+  const descriptor = decodeCcidDescriptor(
+    Uint8Array.from(
+      Buffer.from(
+        '36ff0001000000030000' +
+          '00a00f0000a00f0000002a000008f80100fe000000000000000000000003' +
+          '300201000f010000000000000001',
+        'hex',
+      ),
+    ),
+  )
+  const face = { descriptor, interfaceProtocol: 0, endpoints: [] }
+  const mended = corrected({ vendorId: 0x09be, productId: 2 }, face).descriptor
+  expect(mended).toMatchObject({
+    protocols: 3,
+    defaultClockKHz: 4000,
+    maximumClockKHz: 4000,
+    dataRateBps: 10_752,
+    maxDataRateBps: 129_032,
+    maxIfsdBytes: 254,
+    maxMessageBytes: 271,
+    level: 'tpdu',
+  })
+  expect(corrected({ vendorId: 0x1234, productId: 2 }, face).descriptor).toMatchObject(descriptor)
 })
 
 it('parameters whose length the reader left at 0 are told', async () => {
