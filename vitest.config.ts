@@ -16,7 +16,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: places.map((place) => `${place}/**/*.test.ts`),
+          include: places.map((place) => `${place}/**/*.test.{ts,tsx}`),
           exclude: ['**/node_modules/**', '**/*.judge.test.ts'],
         },
       },
