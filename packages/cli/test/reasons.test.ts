@@ -43,6 +43,19 @@ function usbModule(name: string, lines: string): string {
   return file
 }
 
+const inUse = `
+const head = [9, 2, 99, 0, 1, 1, 0, 0x80, 50]
+const ccid = [54, 0x21, 0x10, 1, 0, 7, 3, 0, 0, 0, ...Array(30).fill(0), 0x30, 0, 2, 0, 0x0f, 1, 0, 0, ...Array(5).fill(0), 1]
+const bulk = [7, 5, 0x81, 2, 64, 0, 0, 7, 5, 2, 2, 64, 0, 0]
+const whole = [...head, 9, 4, 0, 0, 2, 0x0b, 0, 0, 0, ...ccid, ...bulk]
+whole[2] = whole.length
+const face = { interfaceClass: 0x0b, interfaceSubclass: 0, interfaceProtocol: 0, endpoints: [] }
+const configuration = { configurationValue: 1, interfaces: [{ interfaceNumber: 0, alternate: face, alternates: [face] }] }
+const fail = async () => { throw Object.assign(new Error('Unable to claim interface.'), { name: 'NetworkError' }) }
+const devices = [{ vendorId: 0x04e6, productId: 0x5116, productName: 'A reader', configuration, configurations: [configuration],
+  opened: false, open: async () => {}, close: async () => {}, claimInterface: fail,
+  controlTransferIn: async (_, bytes) => ({ status: 'ok', data: new DataView(Uint8Array.from(whole.slice(0, bytes)).buffer) }) }]`
+
 const device = (error: string): string => `
 const face = { interfaceClass: 0x0b, interfaceSubclass: 0, interfaceProtocol: 0, endpoints: [] }
 const configuration = { configurationValue: 1, interfaces: [{ interfaceNumber: 0, alternate: face, alternates: [face] }] }
@@ -57,6 +70,13 @@ describe.each([['readers'], ['tokens'], sign])('webtoki %s', (...command) => {
     expect([out, code]).toEqual(['', 1])
     expect(said).toContain('There is no reader')
     expect(said).toContain('--simulator piv')
+  })
+
+  it('names the service that may hold the reader if it is in use', async () => {
+    const { said, code } = await run(...command, '--usb-module', usbModule('in-use', inUse))
+    expect(said).toContain('pcscd')
+    // `readers` tells of a reader that is there, and of its use.
+    expect(code).toBe(command[0] === 'readers' ? 0 : 1)
   })
 
   it.runIf(process.platform === 'linux')('names the udev rule if the system gives no access', async () => {
