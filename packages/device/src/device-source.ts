@@ -351,17 +351,21 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
     await Promise.all(
       [...this.#attached.values()].map(async (attached) => {
         await attached.looked
-        for (const each of attached.readers.values()) {
-          await Promise.all(each.slots.map((slot) => slot.shut()))
-          const letGo = leave(each, new SourceClosedError())
-          await within(this.#clock, DEVICE_MS, this.#api.name, letGo).catch(() => {})
-        }
+        await Promise.all([...attached.readers.values()].map((each) => this.#shut(each)))
       }),
     )
     this.#attached.clear()
     this.#turns?.close()
     this.#slots.complete()
     this.#problems.complete()
+  }
+
+  /** A card that does not end is left as it is: its reader is let go all the same. */
+  async #shut(each: OpenReader): Promise<void> {
+    const inTime = (work: Promise<unknown>): Promise<unknown> =>
+      within(this.#clock, DEVICE_MS, this.#api.name, work).catch(() => {})
+    await inTime(Promise.all(each.slots.map((slot) => slot.shut())))
+    await inTime(leave(each, new SourceClosedError()))
   }
 }
 

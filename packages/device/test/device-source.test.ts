@@ -2,7 +2,8 @@
 import type { CardConnection, Presence } from '@webtoki/apdu'
 import { type DeviceReader, DeviceSource, type DeviceSlot } from '@webtoki/device'
 import { HandClock } from '@webtoki/simulator'
-import { BehaviorSubject } from 'rxjs'
+import { BehaviorSubject, firstValueFrom } from 'rxjs'
+import { expect, it } from 'vitest'
 import { handTimers } from '../../apdu/test/connection-contract.ts'
 import { type Opening, readerSourceContract } from '../../apdu/test/reader-source-contract.ts'
 
@@ -99,4 +100,36 @@ readerSourceContract('a transport over an API in memory', async (first: Opening)
     },
     advance: (milliseconds) => hands.advance(milliseconds),
   }
+})
+
+it('closes although one card never ends, and lets both readers of the device go', async () => {
+  const { hands, clock } = handTimers()
+  const device = { vendorId: 0x054c, productId: 0x06c3, productName: 'Two readers' }
+  const letGo: number[] = []
+  const source = new DeviceSource<HidDevice, { readonly interfaceNumber: number }, object>(
+    {
+      name: 'memory',
+      support: 'available',
+      list: async () => [device],
+      choose: async () => device,
+      watch: () => () => {},
+      describe: (each) => each,
+    },
+    {
+      filters: [{}],
+      interfacesOf: async () => [{ interfaceNumber: 0 }, { interfaceNumber: 1 }],
+      readerAt: ({ identity, face: { interfaceNumber } }) => {
+        const { reader, slots } = readerOf(identity, async () => {})
+        const [slot] = slots as [MemorySlot]
+        if (interfaceNumber === 0) slot.shut = () => new Promise(() => {})
+        return { slots, reader: { ...reader, end: async () => void letGo.push(interfaceNumber) } }
+      },
+    },
+    { clock, tabs: undefined },
+  )
+  await firstValueFrom(source.slots$)
+  const closing = source.close()
+  await hands.advance(20_000)
+  await closing
+  expect(new Set(letGo)).toEqual(new Set([0, 1]))
 })
