@@ -2,14 +2,14 @@
 import { type CardChannel, type CardConnection, type CardSlot, type SlotSource, viewOf } from '@webtoki/apdu'
 import { map } from 'rxjs'
 
-/** One thing that happened. An APDU is told by its instruction byte and status word alone: P1, P2 and all data stay out. */
+/** One thing that happened. An APDU is told by its instruction and status word alone: P1, P2 and all data stay out. */
 export type LogEvent =
   | { readonly kind: 'connected'; readonly slot: string }
   | {
       readonly kind: 'apdu'
       readonly slot: string
-      /** INS in hex: '20' is VERIFY, 'A4' SELECT (ISO 7816-4, table 4). */
-      readonly ins: string
+      /** The name of INS in ISO 7816-4, 7816-8 or 7816-9, such as 'VERIFY'; of any other its number, such as 'INS F7'. */
+      readonly instruction: string
       /** SW1 SW2 in hex. Absent: no answer came. */
       readonly sw?: string | undefined
       readonly milliseconds: number
@@ -51,7 +51,7 @@ function connectOf(slot: CardSlot, log: Log): CardSlot['connect'] {
 function channelOf(channel: CardChannel, slot: string, log: Log): CardChannel {
   const transmit: CardChannel['transmit'] = async (command, options) => {
     // Before it is sent: what is sensitive is overwritten after use.
-    const ins = hex(viewOf(command).subarray(1, 2))
+    const instruction = nameOf(viewOf(command)[1] ?? 0)
     const began = performance.now()
     let sw: string | undefined
     try {
@@ -59,10 +59,42 @@ function channelOf(channel: CardChannel, slot: string, log: Log): CardChannel {
       sw = hex(response.subarray(-2))
       return response
     } finally {
-      log({ kind: 'apdu', slot, ins, sw, milliseconds: performance.now() - began })
+      log({ kind: 'apdu', slot, instruction, sw, milliseconds: performance.now() - began })
     }
   }
   return instead(channel, { transmit })
+}
+
+const instructions: Readonly<Record<number, string>> = {
+  0x20: 'VERIFY',
+  0x22: 'MANAGE SECURITY ENVIRONMENT',
+  0x24: 'CHANGE REFERENCE DATA',
+  0x2a: 'PERFORM SECURITY OPERATION',
+  0x2c: 'RESET RETRY COUNTER',
+  0x44: 'ACTIVATE FILE',
+  0x47: 'GENERATE ASYMMETRIC KEY PAIR',
+  0x70: 'MANAGE CHANNEL',
+  0x82: 'EXTERNAL AUTHENTICATE',
+  0x84: 'GET CHALLENGE',
+  0x86: 'GENERAL AUTHENTICATE',
+  0x87: 'GENERAL AUTHENTICATE',
+  0x88: 'INTERNAL AUTHENTICATE',
+  0xa4: 'SELECT',
+  0xa5: 'SELECT DATA',
+  0xb0: 'READ BINARY',
+  0xb2: 'READ RECORD',
+  0xc0: 'GET RESPONSE',
+  0xc2: 'ENVELOPE',
+  0xca: 'GET DATA',
+  0xcb: 'GET DATA',
+  0xd6: 'UPDATE BINARY',
+  0xda: 'PUT DATA',
+  0xdb: 'PUT DATA',
+  0xe6: 'TERMINATE DF',
+}
+
+function nameOf(ins: number): string {
+  return instructions[ins] ?? `INS ${hex(Uint8Array.of(ins))}`
 }
 
 /** The same object but for these members; its own private fields are reached by itself. */

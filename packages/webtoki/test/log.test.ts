@@ -28,16 +28,16 @@ it('a logged source tells instructions and status words of a login, and no byte 
   const webtoki = new Webtoki({ pin, sources: [source] })
   await webtoki.login('n'.repeat(44))
   await webtoki.close()
-  const apdus = events.flatMap((event) => (event.kind === 'apdu' ? [`${event.ins} ${event.sw}`] : []))
-  expect(apdus).toContain('20 9000')
-  expect(apdus).toContain('87 9000')
+  const apdus = events.flatMap((event) => (event.kind === 'apdu' ? [`${event.instruction} ${event.sw}`] : []))
+  expect(apdus).toContain('VERIFY 9000')
+  expect(apdus).toContain('GENERAL AUTHENTICATE 9000')
   expect(events[0]).toMatchObject({ kind: 'connected' })
   // Only these fields, of these shapes: nothing of a data field can be in them.
   for (const event of events) {
     expect(['connected', 'apdu']).toContain(event.kind)
     if (event.kind !== 'apdu') continue
-    expect(Object.keys(event).toSorted()).toEqual(['ins', 'kind', 'milliseconds', 'slot', 'sw'])
-    expect(event.ins).toMatch(/^[0-9A-F]{2}$/)
+    expect(Object.keys(event).toSorted()).toEqual(['instruction', 'kind', 'milliseconds', 'slot', 'sw'])
+    expect(event.instruction).toMatch(/^[A-Z][A-Z ]+$|^INS [0-9A-F]{2}$/)
     expect(event.sw).toMatch(/^[0-9A-F]{4}$/)
   }
   const told = JSON.stringify(events.map((event) => ({ ...event, milliseconds: 0 }))).toLowerCase()
