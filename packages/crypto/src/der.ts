@@ -40,14 +40,13 @@ function elementAt(bytes: Uint8Array, at: number): DerElement {
   if ((tag & 0x1f) === 0x1f) throw new RangeError('a tag of more than one byte')
   let from = at + 2
   let length = first
-  // Certificates of more than 64 KiB do not exist.
-  if (first > 0x82) throw new RangeError('a length of more than two bytes')
+  if (first > 0x84) throw new RangeError('a length of more than four bytes')
   if (first >= 0x80) {
     const count = first & 0x7f
     length = 0
     // The indefinite form has no length bytes: it stays 0 and is refused.
-    for (let index = 0; index < count; index++) length = length * 256 + (bytes[from++] ?? 0)
-    if (length < 0x80 || (count === 2 && length < 0x100))
+    for (let index = 0; index < count; index++) length = length * 0x100 + (bytes[from++] ?? 0)
+    if (length < 0x80 || length < 0x100 ** (count - 1))
       throw new RangeError('a length that is not the shortest')
   }
   if (from + length > bytes.length) throw new RangeError('an element that ends after its bytes')

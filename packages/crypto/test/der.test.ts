@@ -1,4 +1,4 @@
-import { ecdsaNumbers } from '@webtoki/crypto'
+import { ecdsaNumbers, encodeTlv, onlyElement } from '@webtoki/crypto'
 import { describe, expect, it } from 'vitest'
 import { signatureOfCertificate } from '../src/der.ts'
 
@@ -37,6 +37,24 @@ describe('the numbers of an ECDSA signature (RFC 3279, 2.2.3; DER: X.690, 8.3 an
     ['a length that is cut', '3082 01'],
   ])('are not read from %s', (_what, text) => {
     expect(() => ecdsaNumbers(bytes(text))).toThrow(RangeError)
+  })
+})
+
+describe('an element in DER (X.690, 10.1)', () => {
+  it.each([0x7f, 0x80, 0xff, 0x100, 0xffff, 0x1_0000, 0xff_ffff, 0x100_0000])(
+    'of %i bytes is read',
+    (length) => {
+      const der = encodeTlv(0x04, new Uint8Array(length))
+      expect(onlyElement(der).value.length).toBe(length)
+      expect(() => onlyElement(der.subarray(0, -1))).toThrow(RangeError)
+    },
+  )
+
+  it.each(['04 83 00ffff', '04 84 00ffffff'])('of a length with a zero in front, %s, is refused', (head) => {
+    const value = new Uint8Array(head.endsWith('ffffff') ? 0xff_ffff : 0xffff)
+    const whole = new Uint8Array(bytes(head).length + value.length)
+    whole.set(bytes(head))
+    expect(() => onlyElement(whole)).toThrow('not the shortest')
   })
 })
 

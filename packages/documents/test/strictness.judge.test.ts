@@ -134,6 +134,15 @@ describe.skipIf(missing !== undefined)('a signature that OpenSSL accepts passes'
         }),
       }),
     ],
+    [
+      'if a signed attribute has a value of more than 64 KiB',
+      () => {
+        const reference = der(0x30, der(0x30, der(0x04, sha('sha256', person.der))))
+        const policies = der(0x30, ...Array.from({ length: 6000 }, () => der(0x30, oid('sha256'))))
+        const certificate = attribute('signingCertificateV2', der(0x30, reference, policies))
+        return { attributes: withAttributes({ certificate }) }
+      },
+    ],
     ['if the same document is in the file', () => ({ attributes: withAttributes({}), eContent: letter })],
   ]
 

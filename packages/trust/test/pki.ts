@@ -139,8 +139,10 @@ export function softwareSigner(
 export function der(tag: number, ...contents: readonly (Uint8Array | readonly number[])[]): Uint8Array {
   const content = Buffer.concat(contents.map((each) => Uint8Array.from(each)))
   const { length } = content
-  const head = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff]
-  return Uint8Array.of(tag, ...head, ...content)
+  const digits = [length >> 16, length >> 8, length].map((digit) => digit & 0xff)
+  while (digits[0] === 0) digits.shift()
+  const head = length < 0x80 ? [length] : [0x80 | digits.length, ...digits]
+  return new Uint8Array(Buffer.concat([Uint8Array.of(tag, ...head), content]))
 }
 
 /** Text as bytes of Latin-1. */
