@@ -103,8 +103,9 @@ export function nameOfScheme({ family, hash }: SignatureScheme): string {
 }
 
 /**
- * What an AlgorithmIdentifier in DER names: a scheme, 'weak' for a hash of which collisions can be made, undefined for what is
- * not known here. In CMS, rsaEncryption leaves the hash to the digest algorithm (RFC 3370, 3.2): hand it in. Throws RangeError.
+ * What an AlgorithmIdentifier in DER names: a scheme (perhaps over a hash that `isWeak`), 'weak' for MD2 and MD5, undefined for
+ * what is not known here. In CMS, rsaEncryption leaves the hash to the digest algorithm (RFC 3370, 3.2): hand it in. Throws
+ * RangeError.
  */
 export function readSignatureScheme(
   der: Uint8Array,
@@ -119,8 +120,7 @@ export function readSignatureScheme(
     id === KeyOid.rsaEncryption && digest
       ? ({ family: 'pkcs1', hash: digest } as const)
       : all.find((each) => each.oid === id)
-  if (row === undefined) return undefined
-  return row.hash !== undefined && hashes[row.hash].isWeak ? 'weak' : schemeWith(row.family, row.hash)
+  return row && schemeWith(row.family, row.hash)
 }
 
 const PSS_DEFAULT_SALT = 20
@@ -129,22 +129,24 @@ const PSS_DEFAULT_SALT = 20
  * RSASSA-PSS-params, of a signature or of a key. What is not written is its default: SHA-1 for both hashes, a salt of 20
  * bytes (RFC 4055, 3.1). Throws RangeError.
  */
-export function readPssParameters(parameters: DerElement | undefined): SignatureScheme | 'weak' | undefined {
-  if (parameters === undefined) return 'weak'
-  const fields = new Map(sequenceOf(parameters.der).map(({ tag, value }) => [tag, value]))
+export function readPssParameters(parameters: DerElement | undefined): SignatureScheme | undefined {
+  const written = parameters === undefined ? [] : sequenceOf(parameters.der)
+  const fields = new Map(written.map(({ tag, value }) => [tag, value]))
   const [hashField, mask, salt, trailer] = [0xa0, 0xa1, 0xa2, 0xa3].map((tag) => fields.get(tag))
   const hash = hashField === undefined ? 'SHA-1' : readHash(hashField)
   if (hash === undefined) return undefined
-  if (hashes[hash].isWeak) return 'weak'
   const [maskId, maskHash] = mask === undefined ? [] : sequenceOf(mask)
   const saltBytes = salt === undefined ? PSS_DEFAULT_SALT : smallInteger(onlyElement(salt, Tag.integer))
   // Platforms mask by the same hash and end in 0xBC, whatever the parameters say.
+  const isMaskedAlike =
+    mask === undefined
+      ? hash === 'SHA-1'
+      : maskId !== undefined &&
+        maskHash !== undefined &&
+        objectIdentifier(maskId) === MGF1 &&
+        readHash(maskHash.der) === hash
   const fits =
-    maskId !== undefined &&
-    maskHash !== undefined &&
-    objectIdentifier(maskId) === MGF1 &&
-    readHash(maskHash.der) === hash &&
-    (trailer === undefined || smallInteger(onlyElement(trailer, Tag.integer)) === 1)
+    isMaskedAlike && (trailer === undefined || smallInteger(onlyElement(trailer, Tag.integer)) === 1)
   return fits ? { family: 'pss', hash, saltBytes } : undefined
 }
 

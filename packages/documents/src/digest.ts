@@ -1,19 +1,20 @@
 /** A document's digest, in constant memory. */
-import { hashes } from '@webtoki/crypto'
+import { type HashName, hashes } from '@webtoki/crypto'
 import { hashNow } from '@webtoki/crypto/hash-now'
 import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
 import { claimOnce, isThereOnce } from '@webtoki/apdu/source'
 import { documentAtCall, type DocumentData, piecesOf, type ReadOptions } from './data.ts'
 import { DocumentError } from './errors.ts'
 
-/** The hashes that signatures made and verified here use. */
-export const documentHashes = ['SHA-256', 'SHA-384', 'SHA-512'] as const
-/** One of them. */
-export type HashName = (typeof documentHashes)[number]
+export type { HashName }
+
+/** The hashes of signatures that are made here: others are rare, and a site's worker need not have them. */
+const elsewhere = ['SHA-256', 'SHA-384', 'SHA-512'] as const
+type ElsewhereHash = (typeof elsewhere)[number]
 
 /** Hashes a document in another place, such as a worker. Resolves to the digest: 32, 48 or 64 bytes. */
 export type DigestElsewhere = (
-  name: HashName,
+  name: ElsewhereHash,
   data: DocumentData,
   options: ReadOptions,
 ) => Promise<Uint8Array>
@@ -24,7 +25,7 @@ export type DigestElsewhere = (
  */
 async function digestElsewhere(
   digest: DigestElsewhere,
-  name: HashName,
+  name: ElsewhereHash,
   data: DocumentData,
   options: ReadOptions,
 ): Promise<Uint8Array> {
@@ -59,7 +60,7 @@ async function digestPieces<N extends HashName>(
 
 /**
  * The same of a document that `documentAtCall` has let pass, by `options.digest` if there is one, which is asked once for
- * each hash.
+ * each hash. If one of them is not SHA-2 of 256 bits or more, all are made here.
  */
 export async function digestsOf<N extends HashName>(
   names: readonly N[],
@@ -69,14 +70,20 @@ export async function digestsOf<N extends HashName>(
   const { digest } = options
   const once = isThereOnce(data)
   // What can be read one time only cannot be handed over for a second hash.
-  if (digest === undefined || (once && names.length > 1)) return digestPieces(names, data, options)
-  const digests: Partial<Record<N, Uint8Array>> = {}
+  const asked: readonly HashName[] = names
+  if (digest === undefined || !asked.every(isElsewhere) || (once && names.length > 1))
+    return digestPieces(names, data, options)
+  const digests: Partial<Record<HashName, Uint8Array>> = {}
   try {
-    for (const name of names) digests[name] = await digestElsewhere(digest, name, data, options)
+    for (const name of asked) digests[name] = await digestElsewhere(digest, name, data, options)
   } finally {
     if (once) claimOnce(data)
   }
   return digests as Record<N, Uint8Array>
+}
+
+function isElsewhere(name: HashName): name is ElsewhereHash {
+  return (elsewhere as readonly HashName[]).includes(name)
 }
 
 /** A digest of something small. */

@@ -1,5 +1,11 @@
 /** What is said of signatures, each by itself: passed, failed, or not to be told here. */
-import { signDetached, notChecked, trustedBy, verifyDetached } from '@webtoki/documents'
+import {
+  signDetached,
+  notChecked,
+  type SignatureProblemReason,
+  trustedBy,
+  verifyDetached,
+} from '@webtoki/documents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 import { type Issued, issue, softwareSigner } from '../../trust/test/pki.ts'
@@ -123,6 +129,62 @@ describe.skipIf(missing !== undefined)('what cannot be verified here is not told
         },
       ],
     })
+  })
+})
+
+describe.skipIf(missing !== undefined)('what is weak or by a rare hash is told as false if it is:', () => {
+  const rsa = ['-newkey', 'rsa:2048']
+  const ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256']
+  const pss = ['-keyopt', 'rsa_padding_mode:pss']
+  type Case = readonly [string, readonly string[], readonly string[], SignatureProblemReason?]
+  const cases: readonly Case[] = [
+    ['RSA over SHA-1', rsa, ['-md', 'sha1'], 'weak-algorithm'],
+    ['RSA-PSS over SHA-1', rsa, ['-md', 'sha1', ...pss], 'weak-algorithm'],
+    ['ECDSA over SHA-1', ec, ['-md', 'sha1'], 'weak-algorithm'],
+    ['RSA of 1024 bits', ['-newkey', 'rsa:1024'], ['-md', 'sha256'], 'weak-key'],
+    ['ECDSA over SHA-224', ec, ['-md', 'sha224']],
+  ]
+
+  it.each(cases)('%s', async (...row) => {
+    const [name, key, options, reason] = row as unknown as Case
+    workshop.person(name, key)
+    const file = workshop.sign(name, letter, ...options)
+    const [signer] = (await verify(file)).signers
+    expect(signer?.problems.map((each) => each.reason)).toEqual(reason === undefined ? [] : [reason])
+    const proves = reason === undefined ? true : undefined
+    expect(signer?.signatureValid).toBe(proves)
+    expect(await verify(file, other)).toMatchObject({
+      signers: [{ indication: 'TOTAL-FAILED', subIndication: 'HASH_FAILURE', digestMatches: false }],
+    })
+    const broken = file.slice()
+    broken[broken.length - 1] = (broken.at(-1) ?? 0) ^ 1
+    expect(workshop.accepts(broken, letter)).toBe(false)
+    expect(await verify(broken)).toMatchObject({
+      signers: [{ indication: 'TOTAL-FAILED', subIndication: 'SIG_CRYPTO_FAILURE', signatureValid: false }],
+    })
+  })
+
+  it.each(['sha3-224', 'sha3-256', 'sha3-384', 'sha3-512', 'sha224'])(
+    'the digest of a document by %s, of a signature that is not verified here',
+    async (md) => {
+      workshop.person(md, rsa)
+      const file = workshop.sign(md, letter, '-md', md)
+      expect(await verify(file)).toMatchObject({
+        signers: [{ indication: 'INDETERMINATE', digestMatches: true, signatureValid: undefined }],
+      })
+      expect(workshop.accepts(file, other)).toBe(false)
+      expect(await verify(file, other)).toMatchObject({
+        signers: [{ indication: 'TOTAL-FAILED', subIndication: 'HASH_FAILURE' }],
+      })
+    },
+  )
+
+  it('also if the site digests documents elsewhere, which is asked for SHA-2 alone', async () => {
+    workshop.person('rare', rsa)
+    const file = workshop.sign('rare', letter, '-md', 'sha3-256')
+    const digest = () => expect.fail('It may not have this hash.')
+    const found = await verifyDetached(file, other, { trust: notChecked, digest })
+    expect(found).toMatchObject({ signers: [{ subIndication: 'HASH_FAILURE' }] })
   })
 })
 

@@ -259,6 +259,8 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
         const scheme = schemeOf(last.read)
         const verdict = await memory.verify(last.read, scheme, issuer.read, countSignature)
         if (verdict === 'unsupported') throw new PathError('unverifiable')
+        // Keys that are weak are refused before.
+        if (verdict === 'weak') throw new PathError('weak-hash')
         if (verdict !== 'valid') throw new PathError('bad-signature')
         if (anchorKeys.has(issuer.read.key)) return verified([...under.map(({ known }) => known), issuer])
         reached.add(state)

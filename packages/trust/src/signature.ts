@@ -1,5 +1,6 @@
 /** Signatures verified by the platform's WebCrypto, and on curves that it lacks by arithmetic of our own. */
 import {
+  areRsaNumbers,
   type CurvePublicKey,
   ecdsaSignatureFromDer,
   encodeRsaKeyInfo,
@@ -15,11 +16,12 @@ import {
 import { copyOf, keyOf } from '@webtoki/apdu/bytes'
 
 /**
- * What came of verifying a signature. 'unsupported': it may be right, and cannot be verified here, or it would prove nothing
- * if it was: an algorithm, a hash or a curve that neither the platform nor this library has, a key that cannot be read or is
- * weak. It is never to be taken for a yes.
+ * What came of verifying a signature. 'weak': it is right and proves nothing, because others could have made it: a hash of
+ * which collisions can be made, an RSA key below 2048 bits. 'unsupported': it may be right, and cannot be verified here: an
+ * algorithm, a hash or a curve that neither the platform nor this library has, a key that cannot be read or is no good. Neither
+ * is to be taken for a yes.
  */
-export type SignatureVerdict = 'valid' | 'invalid' | 'unsupported'
+export type SignatureVerdict = 'valid' | 'weak' | 'invalid' | 'unsupported'
 
 type UsableKey = RsaPublicKey | CurvePublicKey
 
@@ -39,16 +41,18 @@ export class SignatureVerifier {
     form: 'der' | 'raw' = 'der',
   ): Promise<SignatureVerdict> {
     const key = usableKey(publicKeyInfo)
-    const isWeakHash = scheme.hash !== undefined && hashes[scheme.hash].isWeak === true
-    if (key === undefined || isWeakHash) return 'unsupported'
+    if (key === undefined) return 'unsupported'
     // A key of another kind, or one that may not make such signatures, has not made this one.
     if (!fits(key, scheme)) return 'invalid'
     const isDer = scheme.family === 'ecdsa' && form === 'der'
     const bytes =
       isDer && key.kind === 'ec' ? rawSignature(signature, key.curve.fieldBytes) : copyOf(signature)
     if (bytes === undefined) return 'invalid'
-    const verdict = await this.#byPlatform(publicKeyInfo, key, scheme, bytes, data)
-    return verdict ?? (key.kind === 'rsa' ? 'unsupported' : byArithmetic(key, scheme, bytes, data))
+    const verdict =
+      (await this.#byPlatform(publicKeyInfo, key, scheme, bytes, data)) ??
+      (key.kind === 'rsa' ? 'unsupported' : await byArithmetic(key, scheme, bytes, data))
+    const isWeak = isWeakKey(key) || (scheme.hash !== undefined && hashes[scheme.hash].isWeak)
+    return verdict === 'valid' && isWeak ? 'weak' : verdict
   }
 
   /** Undefined if the platform cannot say. */
@@ -87,7 +91,7 @@ async function importKey(info: Uint8Array, algorithm: object): Promise<CryptoKey
   }
 }
 
-/** Undefined if no signature under the key says anything here. */
+/** Undefined if no signature under the key says anything here. One under a short key of RSA may still be false. */
 function usableKey(publicKeyInfo: Uint8Array): UsableKey | undefined {
   let key: PublicKey
   try {
@@ -95,7 +99,9 @@ function usableKey(publicKeyInfo: Uint8Array): UsableKey | undefined {
   } catch {
     return undefined
   }
-  return key.kind === 'other' || isWeakKey(key) ? undefined : key
+  if (key.kind === 'other') return undefined
+  const isShort = key.kind === 'rsa' && key.bits < 2048 && areRsaNumbers(key.modulus, key.exponent)
+  return isWeakKey(key) && !isShort ? undefined : key
 }
 
 function fits(key: UsableKey, scheme: SignatureScheme): boolean {
@@ -116,12 +122,7 @@ function allows({ parameters }: NonNullable<RsaPublicKey['pss']>, scheme: Signat
   if (scheme.family !== 'pss') return false
   if (parameters === undefined) return true
   const allowed = readPssParameters(parameters)
-  return (
-    typeof allowed === 'object' &&
-    allowed.family === 'pss' &&
-    allowed.hash === scheme.hash &&
-    scheme.saltBytes >= allowed.saltBytes
-  )
+  return allowed?.family === 'pss' && allowed.hash === scheme.hash && scheme.saltBytes >= allowed.saltBytes
 }
 
 /** Loaded for the few signatures that need it. */

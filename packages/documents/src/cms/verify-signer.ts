@@ -30,7 +30,7 @@ export interface SignedContent {
   readonly bytes: Uint8Array | undefined
 }
 
-/** What a signer names as the way it signed. 'weak': it can be forged. Undefined: not known here. */
+/** What a signer names as the way it signed. 'weak': MD2 or MD5. Undefined: not known here. */
 export interface SignerAlgorithms {
   /** Of the content. */
   readonly hash: HashName | 'weak' | undefined
@@ -41,19 +41,21 @@ export interface SignerAlgorithms {
 export function algorithmsOf({ digestAlgorithm, signatureAlgorithm }: SignerInfo): SignerAlgorithms {
   const hash = readHash(digestAlgorithm)
   const [id] = sequenceOf(digestAlgorithm)
-  const isOld = id !== undefined && olderThanSha1.includes(objectIdentifier(id))
-  const scheme = isOld ? 'weak' : readSignatureScheme(signatureAlgorithm, hash)
-  if (isOld || (hash !== undefined && hashes[hash].isWeak)) return { hash: 'weak', scheme }
-  return { hash: digested.find((each) => each === hash), scheme }
+  if (id !== undefined && olderThanSha1.includes(objectIdentifier(id)))
+    return { hash: 'weak', scheme: 'weak' }
+  return { hash, scheme: readSignatureScheme(signatureAlgorithm, hash) }
+}
+
+/** Whether others could have made the signature. */
+function isForgeable({ hash, scheme }: SignerAlgorithms): boolean {
+  if (hash === 'weak' || scheme === 'weak') return true
+  return [hash, scheme?.hash].some((each) => each !== undefined && hashes[each].isWeak)
 }
 
 /** MD2 and MD5, which nobody computes here. */
 const olderThanSha1 = ['1.2.840.113549.2.2', '1.2.840.113549.2.5']
 
-/** Those that documents are digested by. */
-const digested: readonly HashName[] = ['SHA-256', 'SHA-384', 'SHA-512']
-
-/** What was found of a signature over its content. Undefined: it could not be told. */
+/** What was found of a signature over its content. Undefined: it could not be told, or what was found proves nothing. */
 export interface SignatureFindings {
   /** The content is the one that was signed. */
   readonly digestMatches: boolean | undefined
@@ -72,13 +74,16 @@ export async function verifySigner(
   verifier: SignatureVerifier,
 ): Promise<SignatureFindings> {
   const { attributes } = info
-  const { hash, scheme } = algorithmsOf(info)
+  const algorithms = algorithmsOf(info)
+  const { hash, scheme } = algorithms
+  const isWeak = isForgeable(algorithms)
   const digest = hash === undefined || hash === 'weak' ? undefined : content.digests[hash]
   const problems: SignatureProblem[] = []
   const add = (...found: Parameters<typeof problem>): void => void problems.push(problem(...found))
-  if (hash === 'weak' || scheme === 'weak') add('weak-algorithm')
+  if (isWeak) add('weak-algorithm')
   else if (hash === undefined || scheme === undefined) add('unsupported-algorithm')
-  else if (scheme.hash !== undefined && scheme.hash !== hash) add('contradicting-algorithms')
+  const isContradicted = typeof scheme === 'object' && scheme.hash !== undefined && scheme.hash !== hash
+  if (isContradicted && hash !== undefined) add('contradicting-algorithms')
   if (content.type !== oids.data) add('other-content-type')
   let digestMatches: boolean | undefined
   if (attributes === undefined) {
@@ -88,19 +93,21 @@ export async function verifySigner(
     else if (areAttributes(content.bytes)) add('attributes-as-document')
   } else {
     if (attributes.contentType !== content.type) add('contradicting-content-types')
-    digestMatches = digest && equalBytes(attributes.messageDigest, digest)
-    if (digestMatches === false) add('other-document')
+    const isSigned = digest && equalBytes(attributes.messageDigest, digest)
+    if (isSigned === false) add('other-document')
+    digestMatches = isSigned && isWeak ? undefined : isSigned
   }
   const references = (attributes?.certificates ?? []).map((each) => isReferenceTo(each, certificate))
   if (references.includes(false)) add('other-certificate')
   else if (references.includes(undefined)) add('unsupported-algorithm')
   let signatureValid: boolean | undefined
-  if (typeof scheme === 'object' && (scheme.hash === undefined || scheme.hash === hash)) {
+  if (typeof scheme === 'object' && !isContradicted) {
     const key = certificate.publicKeyInfo
     const signed = attributes?.signed ?? (content.bytes === undefined ? [] : [content.bytes])
     for (const bytes of signed) {
       const verdict = await verifier.verify(key, scheme, info.signature, bytes)
-      if (verdict === 'unsupported') add(isWeak(key) ? 'weak-key' : 'unsupported-algorithm')
+      if (isUnusable(key) && verdict !== 'invalid') add('weak-key')
+      else if (verdict === 'unsupported' && problems.length === 0) add('unsupported-algorithm')
       signatureValid = verdict === 'valid' || (verdict === 'invalid' ? false : undefined)
       if (verdict !== 'invalid') break
     }
@@ -118,7 +125,7 @@ export async function verifySigner(
 }
 
 /** Whether others could have signed under the key. One that cannot be read is not weak. */
-function isWeak(publicKeyInfo: Uint8Array): boolean {
+function isUnusable(publicKeyInfo: Uint8Array): boolean {
   try {
     return isWeakKey(readPublicKey(publicKeyInfo))
   } catch {
