@@ -17,7 +17,12 @@ export {
 } from './errors.ts'
 export type { Outcome, SignatureProblem, SignatureProblemReason } from './outcome.ts'
 export type { SignatureData } from './signature-file.ts'
-export { type DocumentSignatureOptions, signDetached, type SignDetachedOptions } from './sign-detached.ts'
+export {
+  type DocumentSignatureOptions,
+  signDetached,
+  type SignDetachedOptions,
+  signOptionsAtCall,
+} from './sign-detached.ts'
 export { type CertificateUse as SigningUse, CertificateUseError } from '@webtoki/crypto'
 export type { Indication, SubIndication } from '@webtoki/trust/path'
 export { notChecked } from '@webtoki/trust'

@@ -1,8 +1,8 @@
 /** Detached CMS signatures: RFC 5652, with the signed attributes of CAdES-B-B (ETSI EN 319 122-1, 5.1 and 5.2). */
 import type { ByteSource } from '@webtoki/apdu/bytes'
-import { copyOf } from '@webtoki/apdu/bytes'
 import { schemeOf } from '@webtoki/crypto'
 import type { Signer, SignSignal } from '@webtoki/trust'
+import { certificateList, moment, requireFunction, requireOptions, requireSigner } from './arguments.ts'
 import { cadesBB } from './cms/attributes.ts'
 import { oids } from './cms/oids.ts'
 import { prepareSignature } from './cms/sign.ts'
@@ -24,23 +24,34 @@ export interface SignDetachedOptions extends DocumentSignatureOptions {
   readonly signal?: SignSignal | undefined
 }
 
+/** `signingTime` and `chain` as they are now. Throws DocumentError 'wrong-argument', also for the other options. */
+export function signOptionsAtCall(options: SignDetachedOptions): {
+  readonly signingTime: Date
+  readonly chain: readonly Uint8Array[]
+} {
+  requireOptions(options, 'an object')
+  requireFunction('digest', options.digest)
+  requireFunction('onProgress', options.onProgress)
+  return {
+    signingTime: moment('signingTime', options.signingTime),
+    chain: certificateList('chain', options.chain),
+  }
+}
+
 /**
  * Resolves to ContentInfo in DER, the `.p7s`. Before anything is read or signed, rejects with CertificateUseError if the
  * certificate may not sign documents, with DocumentError 'outside-validity' if the signing time is outside its validity,
- * and with RangeError if the signing time is an invalid Date; later with DocumentError, and with whatever the signer says.
+ * and 'wrong-argument', which names the argument; later with DocumentError, and with whatever the signer says.
  */
 export async function signDetached(
   signer: Signer,
   data: DocumentData,
   options: SignDetachedOptions = {},
 ): Promise<Uint8Array> {
+  const { signingTime, chain } = signOptionsAtCall(options)
   const { signal } = options
-  const prepared = prepareSignature(signer, {
-    profile: cadesBB,
-    contentType: oids.data,
-    signingTime: new Date(options.signingTime ?? Date.now()),
-    chain: (options.chain ?? []).map(copyOf),
-  })
+  requireSigner(signer)
+  const prepared = prepareSignature(signer, { profile: cadesBB, contentType: oids.data, signingTime, chain })
   const hash = schemeOf(signer.algorithm).hash as HashName
   const digests = await digestsOf([hash], documentAtCall(data), options)
   return prepared.sign(digests[hash], { signal })

@@ -1,12 +1,14 @@
 /** The usual answer to whom one trusts: a list of issuers. */
 import { issuerUse } from '@webtoki/crypto'
-import { type ByteSource, copyOf } from '@webtoki/apdu/bytes'
+import type { ByteSource } from '@webtoki/apdu/bytes'
 import { PathMemory, verifyPath } from '@webtoki/trust/path'
+import { certificateList } from './arguments.ts'
 import { DocumentError } from './errors.ts'
 
 /**
  * For `verifyDetached`: a path has to lead to one of these certificates (DER), by way of those in the file. Where one
  * between is an issuer for other purposes than documents (servers, say), it does not.
+ * Throws DocumentError 'wrong-argument' if it is no list of bytes; an empty one trusts nobody.
  */
 export function trustedBy(
   anchors: readonly ByteSource[],
@@ -16,8 +18,7 @@ export function trustedBy(
   at: Date,
   memory?: PathMemory,
 ) => Promise<readonly Uint8Array[]> {
-  // From a page without types: no list names nobody.
-  const own = (anchors ?? []).map(copyOf)
+  const own = certificateList('anchors', anchors ?? null)
   return async (certificate, others, at, memory = new PathMemory()) => {
     const { path } = await verifyPath(certificate, { anchors: own, intermediates: others, at, memory })
     if (path.slice(1, -1).some((der) => issuerUse(der, 'signing') !== 'fitting'))

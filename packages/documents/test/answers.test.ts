@@ -1,12 +1,13 @@
 import {
   DocumentError,
-  type HashName,
   notChecked,
   signDetached,
+  type SignDetachedOptions,
   trustedBy,
   verifyDetached,
   type VerifyDetachedOptions,
 } from '@webtoki/documents'
+import type { Signer } from '@webtoki/trust'
 import { OctetString } from 'asn1js'
 import { Attribute } from 'pkijs'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -80,11 +81,54 @@ describe('a signer is trusted only if the answer is an explicit yes', () => {
     })
   })
 
-  it('no signer is trusted by an empty list of issuers, or by no list', async () => {
+  it('no signer is trusted by an empty list of issuers', async () => {
     expect(await found(trustedBy([]))).toMatchObject({ valid: false, trust: 'untrusted' })
-    expect(await found(trustedBy(undefined as unknown as []))).toMatchObject({
-      valid: false,
-      trust: 'untrusted',
+  })
+
+  const pem = '-----BEGIN CERTIFICATE-----'
+  it.each([undefined, null, pem, [pem], {}, 7])('a list of issuers that is %j is named', (anchors) => {
+    expect(() => trustedBy(anchors as [])).toThrow(
+      expect.objectContaining({
+        code: 'documents/wrong-argument',
+        message: expect.stringContaining('`anchors`') as string,
+      }) as Error,
+    )
+  })
+
+  it.each([
+    ['options', undefined],
+    ['options', null],
+    ['options', 'trust'],
+    ['trust', {}],
+    ['trust', { trust: true }],
+    ['trust', { trust: [] }],
+    ['at', { trust: notChecked, at: new Date('soon') }],
+    ['at', { trust: notChecked, at: '2026-11-28' }],
+    ['at', { trust: notChecked, at: 0 }],
+    ['certificates', { trust: notChecked, certificates: pem }],
+    ['certificates', { trust: notChecked, certificates: [pem] }],
+    ['digest', { trust: notChecked, digest: 'SHA-256' }],
+  ])('a wrong argument is named as `%s`: %j', async (name, options) => {
+    await expect(verifyDetached(signature, letter, options as VerifyDetachedOptions)).rejects.toMatchObject({
+      code: 'documents/wrong-argument',
+      message: expect.stringContaining(`\`${name}\``) as string,
+    })
+  })
+
+  it.each([
+    ['options', null, {}],
+    ['signingTime', { signingTime: 'now' }, {}],
+    ['chain', { chain: pem }, {}],
+    ['chain', { chain: [[48, 0]] }, {}],
+    ['signer.algorithm', {}, { algorithm: 'RS1' }],
+    ['signer', {}, { certificate: pem }],
+    ['signer', {}, { sign: undefined }],
+  ])('a wrong argument is named as `%s` before the key is used: %j %j', async (name, options, odd) => {
+    const sign = () => expect.fail('The key is not used.')
+    const signer = { ...softwareSigner(person, 'ES256'), sign, ...odd } as unknown as Signer
+    await expect(signDetached(signer, letter, options as SignDetachedOptions)).rejects.toMatchObject({
+      code: 'documents/wrong-argument',
+      message: expect.stringContaining(`\`${name}\``) as string,
     })
   })
 
@@ -108,7 +152,7 @@ describe('a signer is trusted only if the answer is an explicit yes', () => {
 
 describe('a digest made elsewhere counts only if it is one', () => {
   const messageDigest = '1.2.840.113549.1.9.4'
-  const digestOf = (answer: unknown) => async (_name: HashName) => answer as Uint8Array
+  const digestOf = (answer: unknown) => async () => answer as Uint8Array
 
   it.each([...unclear, ['31 bytes', new Uint8Array(31)]] as const)(
     '%s is refused before anybody signs it',

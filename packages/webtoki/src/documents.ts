@@ -1,10 +1,10 @@
 /** Documents signed with a card: detached CMS with CAdES attributes. Loads what that needs; the login path does not. */
-import { copyOf } from '@webtoki/apdu/bytes'
 import {
   documentAtCall,
   type DocumentData,
   type DocumentSignatureOptions,
   signDetached,
+  signOptionsAtCall,
 } from '@webtoki/documents'
 import type { UseOptions, Webtoki } from './webtoki.ts'
 
@@ -22,9 +22,8 @@ export async function signDocument(
   file: DocumentData,
   options: SignDocumentOptions = {},
 ): Promise<Uint8Array> {
+  const { signingTime, chain } = signOptionsAtCall(options)
   const { signal, onProgress, digest } = options
-  const signingTime = options.signingTime && new Date(options.signingTime)
-  const chain = options.chain?.map(copyOf)
   // Before the card is asked for anything: a stream that was read is refused, an array counts as it is now.
   const data = documentAtCall(file)
   const what = options.for ?? (typeof File === 'undefined' || !(file instanceof File) ? undefined : file.name)

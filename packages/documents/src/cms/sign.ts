@@ -37,12 +37,10 @@ export interface PreparedSignature {
 }
 
 /**
- * Checks all that can be wrong before a person gives a PIN. Throws RangeError if the signing time is an invalid Date,
- * DocumentError 'certificate-missing' if a certificate cannot be read and 'outside-validity', and CertificateUseError.
+ * Checks all that can be wrong before a person gives a PIN. Throws DocumentError 'certificate-missing' if a certificate cannot be read and 'outside-validity', and CertificateUseError.
  */
 export function prepareSignature(signer: Signer, request: SignatureRequest): PreparedSignature {
   const { profile, contentType, signingTime } = request
-  if (Number.isNaN(signingTime.getTime())) throw new RangeError('The signing time is an invalid Date.')
   const certificate = ownCertificate(signer.certificate)
   const chain = [...signer.chain, ...request.chain].map(ownCertificate)
   requireCertificateUse(certificate.der, 'signing')
