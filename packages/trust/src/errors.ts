@@ -94,9 +94,9 @@ const subIndications: Readonly<Record<PathReason, SubIndication>> = {
 /** `PathError`'s codes. */
 export type PathErrorCode = `trust/${PathReason}`
 
-/** A trusted certificate that cannot be read. */
-export interface UnusableAnchor {
-  /** Its place in the list of anchors. */
+/** An anchor or an intermediate that cannot be read. */
+export interface UnusableCertificate {
+  /** Its place in the list that it stands in. */
   readonly index: number
   /** 'malformed'; `cause` says where. */
   readonly error: PathError
@@ -111,7 +111,9 @@ export class PathError extends WebtokiError {
   /** The reason in the words of EN 319 102-1. */
   readonly subIndication: SubIndication
   /** Anchors that cannot be read: perhaps the one that was needed. */
-  unusableAnchors: readonly UnusableAnchor[] = []
+  unusableAnchors: readonly UnusableCertificate[] = []
+  /** Intermediates that cannot be read. */
+  unusableIntermediates: readonly UnusableCertificate[] = []
   constructor(reason: PathReason, options?: ErrorOptions) {
     super(sentences[reason], options)
     this.code = `trust/${reason}`

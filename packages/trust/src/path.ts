@@ -10,7 +10,7 @@ import {
   type SignatureScheme,
 } from '@webtoki/crypto'
 import { keyOf, type ByteSource, copyOf, viewOf } from '@webtoki/apdu/bytes'
-import { PathError, type UnusableAnchor } from './errors.ts'
+import { PathError, type UnusableCertificate } from './errors.ts'
 import {
   areWithin,
   type ConstrainedNames,
@@ -28,7 +28,7 @@ export {
   type PathErrorCode,
   type PathReason,
   type SubIndication,
-  type UnusableAnchor,
+  type UnusableCertificate,
 } from './errors.ts'
 export type { PolicyOptions } from './policies.ts'
 
@@ -62,7 +62,9 @@ export interface VerifiedPath {
   /** What nobody has looked at. */
   readonly notChecked: readonly ['revocation']
   /** Anchors that cannot be read; they harm nothing else. */
-  readonly unusableAnchors: readonly UnusableAnchor[]
+  readonly unusableAnchors: readonly UnusableCertificate[]
+  /** Intermediates that cannot be read; they harm nothing else. */
+  readonly unusableIntermediates: readonly UnusableCertificate[]
 }
 
 /** Critical extensions that are looked at here or by whoever uses the certificate. */
@@ -208,11 +210,11 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
   // Compared with it, nothing has expired.
   if (Number.isNaN(at.getTime())) throw new RangeError('The moment that counts (`at`) is an invalid Date.')
   const start = memory.known(leaf)
-  const unusableAnchors: UnusableAnchor[] = []
-  const anchors = readable(options.anchors, memory, (index, error) => unusableAnchors.push({ index, error }))
+  const { known: anchors, unusable: unusableAnchors } = readable(options.anchors, memory)
   const anchorKeys = new Set(anchors.map(({ read }) => read.key))
   if ((options.intermediates?.length ?? 0) > MAX_INTERMEDIATES) throw new PathError('too-complex')
-  const issuers = bySubject([...anchors, ...readable(options.intermediates ?? [], memory)])
+  const { known: between, unusable: unusableIntermediates } = readable(options.intermediates ?? [], memory)
+  const issuers = bySubject([...anchors, ...between])
   /** Throws PathError 'policy'. Copies: what is remembered stays. */
   const verified = (path: readonly Known[]): VerifiedPath => {
     const below = path.slice(0, -1).map(({ read }) => read)
@@ -223,6 +225,7 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
       policies: valid,
       notChecked: ['revocation'],
       unusableAnchors,
+      unusableIntermediates,
     }
   }
   checkOwn(start.read, at, anchorKeys)
@@ -274,6 +277,7 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
   }
   const error = furthest?.error ?? new PathError('untrusted')
   error.unusableAnchors = unusableAnchors
+  error.unusableIntermediates = unusableIntermediates
   throw error
 }
 
@@ -284,21 +288,22 @@ function numberOf(text: string, numbers: Map<string, number>): number {
   return number
 }
 
-/** One that cannot be read leads nowhere, and harms nothing; `tell` is called for it. */
+/** One that cannot be read leads nowhere, and harms nothing. */
 function readable(
   ders: readonly ByteSource[],
   memory: PathMemory,
-  tell?: (index: number, error: PathError) => void,
-): readonly Known[] {
-  return ders.flatMap((der, index) => {
+): { readonly known: readonly Known[]; readonly unusable: readonly UnusableCertificate[] } {
+  const unusable: UnusableCertificate[] = []
+  const known = ders.flatMap((der, index) => {
     try {
       return [memory.known(der)]
     } catch (error) {
       if (!(error instanceof PathError)) throw error
-      tell?.(index, error)
+      unusable.push({ index, error })
       return []
     }
   })
+  return { known, unusable }
 }
 
 /** Each certificate once. */

@@ -195,6 +195,19 @@ describe('one certificate that cannot be read', () => {
     })
   })
 
+  it('among the intermediates is told with the result, and with the reason if no path is found', async () => {
+    const leaf = await issue({ name: 'leaf', issuer: root })
+    const intermediates = [root.der, damaged]
+    const unusableIntermediates = [{ index: 1, error: { code: 'trust/malformed' } }]
+    const found = await verifyPath(leaf.der, { anchors: [root.der], intermediates, at })
+    expect(found).toMatchObject({ unusableAnchors: [], unusableIntermediates })
+    const stranger = await issue({ name: 'stranger', isCa: true })
+    await expect(verifyPath(leaf.der, { anchors: [stranger.der], intermediates, at })).rejects.toMatchObject({
+      reason: 'untrusted',
+      unusableIntermediates,
+    })
+  })
+
   it('among the intermediates harms no other', async () => {
     const leaf = await issue({ name: 'leaf', issuer: root })
     expect(await ours(leaf.der, [damaged], root.der)).toBe('trusted')
