@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { gunzipSync } from 'node:zlib'
 import { notChecked, signDetached, trustedBy, verifyDetached } from '@webtoki/documents'
 import type { Signer } from '@webtoki/trust'
 import { type BaseBlock, type Constructed, fromBER, ObjectIdentifier, type Sequence } from 'asn1js'
@@ -95,6 +96,18 @@ describe('a file that is large', () => {
   it('by a revocation list of thousands of entries is valid', async () => {
     const list = parse(der(0xa1, listOf(3300)))
     expect((await verify(changed((fields) => fields.splice(-1, 0, list)))).valid).toBe(true)
+  })
+
+  it('by a list of 3300 revoked certificates is valid, as kept', async () => {
+    const many = new Uint8Array(gunzipSync(bytesOf(cases.manyGzip)))
+    expect(many.length).toBe(72_584)
+    const trust = trustedBy([bytesOf(cases.root)])
+    const at = new Date('2026-12-01T12:00:00Z')
+    expect(await verifyDetached(many, bytesOf(cases.document), { trust, at })).toMatchObject({ valid: true })
+    const damaged = many.subarray(0, -1)
+    await expect(verifyDetached(damaged, bytesOf(cases.document), { trust, at })).rejects.toMatchObject({
+      reason: 'malformed',
+    })
   })
 
   it('by unsigned attributes is valid', async () => {
