@@ -1,8 +1,8 @@
 /** A signature made by a signer over the digest of its content. */
 import {
+  ecdsaSignatureToDer,
   encodeAlgorithmIdentifier,
   encodeSignatureScheme,
-  encodeUnsigned,
   hashes,
   type ReadCertificate,
   readCertificate,
@@ -16,7 +16,6 @@ import { isValidAt } from '../certificates.ts'
 import { DocumentError } from '../errors.ts'
 import { type SignatureProfile, writeSignedAttributes } from './attributes.ts'
 import { elementsIn } from './ber.ts'
-import { sequence } from './der-writer.ts'
 import { writeSignedData } from './signed-data.ts'
 import { writeSignerInfo } from './signer-info.ts'
 
@@ -58,7 +57,7 @@ export function prepareSignature(signer: Signer, request: SignatureRequest): Pre
         digestAlgorithm,
         signatureAlgorithm: encodeSignatureScheme(scheme),
         signedAttributes,
-        signature: scheme.family === 'ecdsa' ? ecdsaSigValue(signature) : signature,
+        signature: scheme.family === 'ecdsa' ? ecdsaSignatureToDer(signature) : signature,
       })
       return writeSignedData({
         contentType,
@@ -88,10 +87,4 @@ function requireValidity(certificate: ReadCertificate, signingTime: Date): void 
   throw new DocumentError('outside-validity', {
     detail: `It is ${time}; the certificate is valid from ${from} to ${to}.`,
   })
-}
-
-/** r‖s as Ecdsa-Sig-Value (RFC 3279, 2.2.3). */
-function ecdsaSigValue(raw: Uint8Array): Uint8Array {
-  const half = raw.length / 2
-  return sequence(encodeUnsigned(raw.subarray(0, half)), encodeUnsigned(raw.subarray(half)))
 }
