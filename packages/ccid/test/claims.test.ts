@@ -65,7 +65,7 @@ describe('a reader', () => {
     const [slot] = await firstValueFrom(source.slots$)
     const connection = await inTime(clock, slot?.connect() ?? Promise.reject(new Error('no slot')))
     bus.suspend(reader)
-    expect((await connection.gone).why).toBe('reader-gone')
+    expect((await connection.gone).why).toBe('removed')
     const again = await inTime(clock, slot?.connect() ?? Promise.reject(new Error('no slot')))
     await inTime(clock, again.close())
     await source.close()

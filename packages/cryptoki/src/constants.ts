@@ -193,6 +193,7 @@ export type CKS = (typeof CKS)[keyof typeof CKS]
 
 /** Flags of slots, sessions, tokens and mechanisms, in this order. Equal bits mean different things in each. */
 export * as CKF from './ckf.ts'
+/** One of them. */
 export type CKF = (typeof ckf)[keyof typeof ckf]
 
 /** Return values. */

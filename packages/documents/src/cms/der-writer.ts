@@ -3,6 +3,7 @@ import { Tag, encodeTlv } from '@webtoki/crypto'
 
 type Bytes = Uint8Array | readonly number[]
 
+/** A SEQUENCE of elements in DER. */
 export const sequence = (...parts: readonly Bytes[]): Uint8Array => encodeTlv(Tag.sequence, ...parts)
 
 /** A SET OF: its elements are in the order of their bytes (X.690, 11.6). */
