@@ -116,7 +116,7 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     await page.enterPin('123456')
     await page.signing('The card is working')
     await stand.bus.unplug(vendorClass.made)
-    await page.signing('The card or its reader was taken away.')
+    await page.signing('The reader was unplugged.')
     await page.page.locator('webtoki-readers').getByText('No reader is connected.').waitFor()
     vendorClass.thinking.goOn()
     stand.bus.plug(vendorClass.made)
