@@ -145,7 +145,7 @@ export interface SlotSource {
   readonly slots$: Observable<readonly CardSlot[]>
   /**
    * Called when somebody asks for a card and no slot has one: what failed before is tried once more, and the list is read
-   * again. Resolves when that is done, within the source's own time limits; never rejects. Absent: there is nothing to try.
+   * again. A reader that somebody else holds is left alone: who connects asks for it. Resolves when that is done, within the source's own time limits; never rejects. Absent: there is nothing to try.
    */
   lookAgain?(): Promise<void>
   /** Lets all readers go. */

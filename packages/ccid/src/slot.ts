@@ -134,6 +134,11 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     return this.#connecting !== undefined || this.#connection !== undefined
   }
 
+  /** Somebody else holds the reader. */
+  get isInUse(): boolean {
+    return typeof this.#presence === 'object'
+  }
+
   /** The reader left for good. */
   leave(): void {
     this.reader.clock.clearTimeout(this.#pollTimer)

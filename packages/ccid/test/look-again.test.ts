@@ -1,5 +1,5 @@
 /** One device that is slow, silent or broken holds up no other, and what failed once is tried again when somebody asks. */
-import type { Presence } from '@webtoki/apdu'
+import type { CardSlot, Presence } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import { createEchoCard, HandClock, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
@@ -117,6 +117,28 @@ describe('lookAgain', () => {
     expect(await firstValueFrom(source.slots$)).toHaveLength(1)
     expect(await firstValueFrom(source.problems$)).toEqual([])
     await source.close()
+  })
+
+  it('leaves a reader to the other source that holds it; a person who chooses it asks for it', async () => {
+    const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+    reader.insert(createEchoCard())
+    const bus = new VirtualBus()
+    bus.plug(reader)
+    const usb: USB = bus.context({ choose: (devices) => devices[0] })
+    const [first, second] = [ccidSlots({ usb }), ccidSlots({ usb })]
+    await firstValueFrom(first.slots$)
+    const [slot] = await firstValueFrom(second.slots$)
+    const presence = (): Promise<Presence | undefined> =>
+      firstValueFrom((slot as CardSlot).presence$, { defaultValue: undefined })
+    expect(await presence()).toEqual({ inUse: 'page' })
+    await first.close()
+    const asked = reader.counters.messages.get('GetSlotStatus')
+    await second.lookAgain()
+    expect(await presence()).toEqual({ inUse: 'page' })
+    expect(reader.counters.messages.get('GetSlotStatus')).toBe(asked)
+    expect(await second.requestReader()).toEqual([slot])
+    expect(await presence()).toBe('present')
+    await second.close()
   })
 
   it('tells what is wrong with a vendor reader that still cannot be opened', async () => {

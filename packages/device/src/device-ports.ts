@@ -66,6 +66,8 @@ export interface DeviceReader {
 export interface DeviceSlot extends CardSlot {
   /** Whether a card is held here, or about to be. */
   readonly isUsed: boolean
+  /** Somebody else holds the reader. */
+  readonly isInUse: boolean
   /** Learns the first presence and follows it from now on, by a look every so often if the reader does not tell. Never rejects. */
   watch(pollMs: number): Promise<void>
   /** Asks whether a card is there. Never rejects. */

@@ -148,24 +148,26 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
     for (const [device] of known) if (devices?.includes(device) === false) this.#detach(device)
     this.#attachAll(devices ?? [])
     await Promise.all([
-      ...known.map(([device, attached]) => this.#again(device, attached)),
+      ...known.map(([device, attached]) => this.#again(device, attached, ({ isInUse }) => !isInUse)),
       ...[...this.#attached.values()].map(({ looked }) => looked),
     ])
     this.#tell()
   }
 
-  /** What failed is tried once more, and every reader is asked for its cards. Never rejects. */
-  async #again(device: D, attached: Attached): Promise<void> {
+  /** What failed is tried once more, and every reader that is wanted is asked for its cards. Never rejects. */
+  async #again(device: D, attached: Attached, wants: (slot: DeviceSlot) => boolean): Promise<void> {
     await attached.looked
     if (this.#hasLeft(attached)) return
     if (attached.problems.length > 0 && !attached.isLookedAt) await this.#look(device, attached)
     await Promise.all(
-      [...attached.readers.values()].map(({ reader, slots }) =>
-        goOn(
-          reader,
-          slots.filter((slot) => !slot.isUsed),
+      [...attached.readers.values()]
+        .filter(({ slots }) => slots.every(wants))
+        .map(({ reader, slots }) =>
+          goOn(
+            reader,
+            slots.filter((slot) => !slot.isUsed),
+          ),
         ),
-      ),
     )
   }
 
@@ -189,8 +191,8 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
       throw new NotGrantedError('The browser shows its chooser only after a click.', { cause: error })
     }
     const attached = this.#attach(device)
-    // Chosen again, it may be free by now.
-    await this.#again(device, attached)
+    // Chosen again, it may be free by now, and a tab that does not need it gives it.
+    await this.#again(device, attached, () => true)
     const slots = samsLast(slotsOf(attached))
     if (slots.length > 0) return slots
     throw (

@@ -16,6 +16,7 @@ interface HidDevice {
 class MemorySlot implements DeviceSlot {
   readonly kind = 'token'
   readonly isUsed = false
+  readonly isInUse = false
   readonly #presences = new BehaviorSubject<Presence>('present')
   readonly presence$ = this.#presences.asObservable()
   readonly id: string

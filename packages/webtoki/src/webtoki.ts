@@ -229,8 +229,7 @@ export class Webtoki extends Closable {
       if (!finder.isDone) {
         // A person wants it now, so what seems empty or mute is asked once more; only who uses a card asks for a reader that
         // somebody has.
-        const isUsed = (await this.#slotsWith((presence) => typeof presence === 'object')).length > 0
-        if (!search.wantsAll || !isUsed) await this.#cryptoki.lookAgain()
+        await this.#cryptoki.lookAgain()
         await finder.lookAt(
           await this.#slotsWith((presence) => typeof presence !== 'object' || !search.wantsAll),
         )
