@@ -31,6 +31,8 @@ async function fromBlob(data: unknown): Promise<Uint8Array> {
   const bytes = new Uint8Array(data.size)
   let at = 0
   for await (const piece of piecesOf(data)) {
+    // Longer than it says: a file that grows, or one that lies.
+    if (at + piece.length > bytes.length) throw new DocumentError('unreadable')
     bytes.set(piece, at)
     at += piece.length
   }

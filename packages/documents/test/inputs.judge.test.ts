@@ -82,6 +82,15 @@ describe.skipIf(missing !== undefined)('a signature by OpenSSL', () => {
     },
   )
 
+  it.each([
+    ['more', 100],
+    ['less', 1_000_000],
+  ])('is unreadable if a Blob gives %s bytes than it says', async (_, size) => {
+    const lying = { size, stream: () => new Blob([file.slice()]).stream(), slice: () => new Blob() }
+    const told = await verifyDetached(lying, letter, { trust: notChecked }).catch((error: unknown) => error)
+    expect(told).toMatchObject({ code: 'documents/unreadable' })
+  })
+
   it('is refused by its size before a Blob of more than 16 MiB is read', async () => {
     const long = { size: 2 ** 40, slice: () => expect.fail('It is not read.') }
     await expect(verify(long)).rejects.toMatchObject({ code: 'documents/too-complex', limit: '16 MiB' })
