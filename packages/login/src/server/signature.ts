@@ -9,9 +9,10 @@ export async function verifyStatement(
   publicKeyInfo: Uint8Array,
   statement: Uint8Array,
   signature: Uint8Array,
+  verifier: SignatureVerifier = new SignatureVerifier(),
 ): Promise<SignatureVerdict> {
   const { curve, ...scheme } = schemeOf(algorithm)
   const key = readPublicKey(publicKeyInfo)
   if (key.kind === 'ec' && key.curve.name !== curve) return 'invalid'
-  return new SignatureVerifier().verify(publicKeyInfo, scheme, signature, statement, 'raw')
+  return verifier.verify(publicKeyInfo, scheme, signature, statement, 'raw')
 }

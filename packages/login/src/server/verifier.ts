@@ -1,6 +1,6 @@
 /** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
 import { readCertificate } from '@webtoki/crypto'
-import { checkedPublicKey, notChecked } from '@webtoki/trust'
+import { checkedPublicKey, notChecked, SignatureVerifier } from '@webtoki/trust'
 import { PathError, PathMemory, verifyPath } from '@webtoki/trust/path'
 import { isNonce, statementOf } from '../statement.ts'
 import { LoginError } from './errors.ts'
@@ -45,9 +45,11 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       // What an anchor may be used for is the site's own decision.
       for (const issuer of path.slice(1, -1)) checkIssuerUse(issuer)
       let signed: string | undefined
+      // The key is imported once, however many pages of the session wait.
+      const verifier = new SignatureVerifier()
       for (const nonce of issued) {
         const statement = await statementOf(algorithm, origin, nonce)
-        const verdict = await verifyStatement(algorithm, read.publicKeyInfo, statement, signature)
+        const verdict = await verifyStatement(algorithm, read.publicKeyInfo, statement, signature, verifier)
         if (verdict === 'unsupported') throw new LoginError('algorithm')
         if (verdict === 'valid') signed = nonce
       }
