@@ -261,8 +261,8 @@ export class ReaderInUseError extends WebtokiError {
   override get name(): 'ReaderInUseError' {
     return 'ReaderInUseError'
   }
-  readonly by: 'page' | 'tab' | 'unknown'
-  constructor(options?: ErrorOptions & { readonly by?: 'page' | 'tab' }) {
+  readonly by: keyof typeof inUseMessages
+  constructor(options?: ErrorOptions & { readonly by?: keyof typeof inUseMessages | undefined }) {
     const by = options?.by ?? 'unknown'
     super(inUseMessages[by], options)
     this.by = by

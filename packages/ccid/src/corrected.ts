@@ -1,5 +1,6 @@
 /** Interfaces as their descriptors should have told them: the walk of a configuration, corrected by what is known of the product. */
 import { ReaderFirmwareError } from '@webtoki/apdu'
+import { interfaceName } from '@webtoki/device'
 import { CcidFeature } from './ccid-feature.ts'
 import {
   type CcidDescriptor,
@@ -38,7 +39,9 @@ export function correctedInterfaces(
   const { vendorId, productId } = device
   const firmware = firmwareOf(device)
   const faces = findCcidInterfaces(configuration)
-  const labels = faces.map(({ interfaceNumber }) => interfaceName(device, interfaceNumber))
+  const labels = faces.map(
+    ({ interfaceNumber }) => interfaceName(device, interfaceNumber) || `interface ${interfaceNumber}`,
+  )
   return faces.map((face, at) => {
     const { interfaceNumber } = face
     const { descriptor, quirk, interfaceProtocol } = corrected(
@@ -61,12 +64,6 @@ export function correctedInterfaces(
           : new ReaderFirmwareError(versionOf(firmware), versionOf(goodFirmware)),
     }
   })
-}
-
-function interfaceName(device: USBDevice, interfaceNumber: number): string {
-  const faces = device.configuration?.interfaces ?? device.configurations.flatMap((each) => each.interfaces)
-  const face = faces.find((each) => each.interfaceNumber === interfaceNumber)
-  return face?.alternates[0]?.interfaceName?.trim() || `interface ${interfaceNumber}`
 }
 
 /** What an interface is, by its endpoints and its protocol. */

@@ -43,7 +43,10 @@ export interface CardCertificate {
  * program without asking, such as PIV's 9E, says that the card is there, and nothing of the person.
  */
 export function purposesOf(der: Uint8Array, key: CkObject): readonly CertificatePurpose[] {
-  if (key.attributes[CKA.SIGN] !== true || key.attributes[CKA.PRIVATE] !== true) return []
+  return key.attributes[CKA.SIGN] === true && key.attributes[CKA.PRIVATE] === true ? purposesIn(der) : []
+}
+
+function purposesIn(der: Uint8Array): readonly CertificatePurpose[] {
   return Object.values(CertificatePurpose).filter((purpose) => certificateUse(der, purpose) === 'fitting')
 }
 
@@ -64,9 +67,11 @@ export function describeCertificate(
  */
 export function describeWithoutKey(slot: Slot, certificate: CkObject): CardCertificate | undefined {
   if (certificate.attributes[CKA.CERTIFICATE_CATEGORY] === CATEGORY_AUTHORITY) return undefined
-  const purposes = (der: Uint8Array): readonly CertificatePurpose[] =>
-    Object.values(CertificatePurpose).filter((purpose) => certificateUse(der, purpose) === 'fitting')
-  return described(slot, certificate, { purposes, asksEachTime: false, fault: 'key-not-supported' })
+  return described(slot, certificate, {
+    purposes: purposesIn,
+    asksEachTime: false,
+    fault: 'key-not-supported',
+  })
 }
 
 function described(

@@ -1,5 +1,12 @@
 /** What goes on between the page and its cards, for developers: names, status words and times, never a byte of data. */
-import { type CardChannel, type CardConnection, type CardSlot, type SlotSource, viewOf } from '@webtoki/apdu'
+import {
+  type CardChannel,
+  type CardConnection,
+  type CardSlot,
+  type SlotSource,
+  toHex,
+  viewOf,
+} from '@webtoki/apdu'
 import { map } from 'rxjs'
 
 /** One thing that happened. An APDU is told by its instruction and status word alone: P1, P2 and all data stay out. */
@@ -56,7 +63,7 @@ function channelOf(channel: CardChannel, slot: string, log: Log): CardChannel {
     let sw: string | undefined
     try {
       const response = await channel.transmit(command, options)
-      sw = hex(response.subarray(-2))
+      sw = toHex(response.subarray(-2)).toUpperCase()
       return response
     } finally {
       log({ kind: 'apdu', slot, instruction, sw, milliseconds: performance.now() - began })
@@ -94,7 +101,7 @@ const instructions: Readonly<Record<number, string>> = {
 }
 
 function nameOf(ins: number): string {
-  return instructions[ins] ?? `INS ${hex(Uint8Array.of(ins))}`
+  return instructions[ins] ?? `INS ${toHex(Uint8Array.of(ins)).toUpperCase()}`
 }
 
 /** The same object but for these members; its own private fields are reached by itself. */
@@ -106,8 +113,4 @@ function instead<T extends object>(of: T, members: Partial<T>): T {
       return typeof value === 'function' ? (value.bind(target) as unknown) : value
     },
   })
-}
-
-function hex(bytes: Uint8Array): string {
-  return [...bytes].map((byte) => byte.toString(16).toUpperCase().padStart(2, '0')).join('')
 }

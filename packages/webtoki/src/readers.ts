@@ -58,17 +58,13 @@ export class Readers {
     if (this.#isClosed) return new SourceClosedError()
     if (support !== 'available') return new ReadersUnreachableError(support)
     for (const presence of presences) {
-      if (typeof presence === 'object') return reasonOfUse(presence.inUse)
+      if (typeof presence === 'object') return new ReaderInUseError({ by: presence.inUse })
       if (presence === 'unreadable') return new CardSilentError()
     }
     // A card that is not in may be put in; a reader that cannot be used stays so.
     if (presences.length > 0) return undefined
     return problem ?? new NoReaderError(this.#wasNoneChosen ? 'not-chosen' : 'unknown')
   }
-}
-
-function reasonOfUse(by: 'page' | 'tab' | 'unknown'): ReaderInUseError {
-  return by === 'unknown' ? new ReaderInUseError() : new ReaderInUseError({ by })
 }
 
 /** How long a reader may take to tell what lies in it. */
