@@ -1,5 +1,5 @@
 /** What the interrupt endpoint tells may be lost, and so may an answer: the card that lies there now can be used all the same. */
-import { CardAbsentError } from '@webtoki/apdu'
+import { CardAbsentError, type CardConnection } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import { createEchoCard, HandClock, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
@@ -59,6 +59,23 @@ describe('a reader whose notices are lost', () => {
   })
 })
 
+/** Swaps the card in the middle of a command. Resolves to the next connection, which has to come within 2 s. */
+async function afterASwap(
+  connection: CardConnection,
+  { clock, reader, slot }: Pick<Awaited<ReturnType<typeof tapped>>, 'clock' | 'reader' | 'slot'>,
+): Promise<CardConnection> {
+  const work = connection.transaction({}, (channel) => channel.transmit(echo))
+  const pulled = expect(work).rejects.toMatchObject({ code: 'card/gone', why: 'removed' })
+  await clock.advance(100)
+  reader.remove()
+  reader.insert(createEchoCard())
+  await pulled
+  const startedMs = clock.nowMs
+  const again = await inTime(clock, slot.connect())
+  expect(clock.nowMs - startedMs).toBeLessThanOrEqual(2000)
+  return again
+}
+
 describe('an answer that was lost when the card was pulled', () => {
   it('is aborted within 2 s, and the card that was put in meanwhile works', async () => {
     const made = stand({ card: createEchoCard() })
@@ -66,15 +83,7 @@ describe('an answer that was lost when the card was pulled', () => {
     const slot = await made.slot()
     const connection = await slot.connect()
     reader.faults.schedule({ kind: 'silent-reader', ends: 'once' })
-    const work = connection.transaction({}, (channel) => channel.transmit(echo))
-    const pulled = expect(work).rejects.toMatchObject({ code: 'card/gone', why: 'removed' })
-    await clock.advance(100)
-    reader.remove()
-    reader.insert(createEchoCard())
-    await pulled
-    const startedMs = clock.nowMs
-    const again = await inTime(clock, slot.connect())
-    expect(clock.nowMs - startedMs).toBeLessThanOrEqual(2000)
+    const again = await afterASwap(connection, { clock, reader, slot })
     expect(reader.counters.messages.get('Abort')).toBe(1)
     expect(await again.transaction({}, (channel) => channel.transmit(echo))).toEqual(answer)
     await source.close()
@@ -97,15 +106,7 @@ describe('an answer that was lost when the card was pulled', () => {
     await clock.advance(1_000)
     const connection = await slot.connect()
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 5000 })
-    const work = connection.transaction({}, (channel) => channel.transmit(echo))
-    const pulled = expect(work).rejects.toMatchObject({ code: 'card/gone', why: 'removed' })
-    await clock.advance(100)
-    reader.remove()
-    reader.insert(createEchoCard())
-    await pulled
-    const startedMs = clock.nowMs
-    const again = await inTime(clock, slot.connect())
-    expect(clock.nowMs - startedMs).toBeLessThanOrEqual(2000)
+    const again = await afterASwap(connection, { clock, reader, slot })
     expect(await again.transaction({}, (channel) => channel.transmit(echo))).toEqual(answer)
     await source.close()
   })

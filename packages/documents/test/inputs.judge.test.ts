@@ -2,7 +2,7 @@
 import { signDetached, notChecked, trustedBy, verifyDetached } from '@webtoki/documents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
-import { type Issued, issue, softwareSigner } from '../../trust/test/pki.ts'
+import { type Issued, issue, issueChain, softwareSigner } from '../../trust/test/pki.ts'
 import { Workshop } from './openssl.ts'
 
 const missing = whatIsMissing(['openssl'])
@@ -124,9 +124,7 @@ describe('a chain that is handed in', () => {
   let ca: Issued
   let person: Issued
   beforeAll(async () => {
-    root = await issue({ name: 'Root', isCa: true })
-    ca = await issue({ name: 'Issuing CA', issuer: root, isCa: true })
-    person = await issue({ name: 'Ada', issuer: ca })
+    ;({ root, ca, person } = await issueChain())
   })
 
   it('stands in the file once, whether the signer or the caller has it', async () => {

@@ -8,7 +8,7 @@ import {
 } from '@webtoki/documents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
-import { type Issued, issue, softwareSigner } from '../../trust/test/pki.ts'
+import { type Issued, issue, issueChain, softwareSigner } from '../../trust/test/pki.ts'
 import { attribute, forge, oid, usualAttributes } from './forge.ts'
 import { Workshop } from './openssl.ts'
 import { closeSignedData, openSignedData, resign } from './resign.ts'
@@ -233,9 +233,7 @@ describe('the result of a signature', () => {
   let ca: Issued
   let person: Issued
   beforeAll(async () => {
-    root = await issue({ name: 'Root', isCa: true })
-    ca = await issue({ name: 'Issuing CA', issuer: root, isCa: true })
-    person = await issue({ name: 'Ada', issuer: ca })
+    ;({ root, ca, person } = await issueChain())
   })
 
   it('has path, issuer, serial number and validity of the signer', async () => {

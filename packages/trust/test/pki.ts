@@ -173,3 +173,14 @@ function childrenOf(element: Uint8Array): Uint8Array[] {
   const { result } = fromBER(Uint8Array.from(element))
   return (result as Sequence).valueBlock.value.map((each) => Uint8Array.from(each.valueBeforeDecodeView))
 }
+
+/** A root, a CA under it, and a person under that. */
+export async function issueChain(): Promise<{
+  readonly root: Issued
+  readonly ca: Issued
+  readonly person: Issued
+}> {
+  const root = await issue({ name: 'Root', isCa: true })
+  const ca = await issue({ name: 'Issuing CA', issuer: root, isCa: true })
+  return { root, ca, person: await issue({ name: 'Ada', issuer: ca }) }
+}
