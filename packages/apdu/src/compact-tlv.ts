@@ -8,8 +8,11 @@ export interface CompactTlv {
   readonly value: Uint8Array
 }
 
+/** Category indicator byte: the last three bytes are a status indicator. */
 export const CATEGORY_STATUS_LAST = 0x00
+/** Category indicator byte: all that follows is COMPACT-TLV, a status indicator among it. */
 export const CATEGORY_COMPACT_TLV = 0x80
+/** Tag of the card capabilities. */
 export const TAG_CAPABILITIES = 0x7
 
 /** Objects until the last byte that makes sense; values are views. */

@@ -4,6 +4,7 @@ import * as words from './sw.ts'
 
 /** Status words that have one meaning each. Families (61xx, 63Cx, 6Cxx) are read by functions. */
 export * as SW from './sw.ts'
+/** One of them. */
 export type SW = (typeof words)[keyof typeof words]
 
 const meanings: ReadonlyMap<number, string> = /* @__PURE__ */ new Map([
