@@ -154,7 +154,7 @@ export class Thinking implements VirtualCard {
   readonly card: VirtualCard
   readonly #instruction: number
   #waiting: Promise<void> | undefined
-  #goOn: () => void = () => {}
+  #resume: () => void = () => {}
   #wasAsked: () => void = () => {}
   /** Fulfils when it begins to think. */
   asked: Promise<void> = Promise.resolve()
@@ -174,13 +174,13 @@ export class Thinking implements VirtualCard {
       this.#wasAsked = resolve
     })
     this.#waiting = new Promise((resolve) => {
-      this.#goOn = resolve
+      this.#resume = resolve
     })
   }
 
-  goOn(): void {
+  resume(): void {
     this.#waiting = undefined
-    this.#goOn()
+    this.#resume()
   }
 
   reset(kind: 'cold' | 'warm'): void {

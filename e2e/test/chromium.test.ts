@@ -53,7 +53,7 @@ beforeAll(async () => {
   })
 })
 afterEach(async () => {
-  for (const each of [vendorClass, known, smartCardClass]) each.thinking.goOn()
+  for (const each of [vendorClass, known, smartCardClass]) each.thinking.resume()
   for (const page of stand?.context.pages().slice(1) ?? []) await page.close()
   for (const device of plugged.splice(0)) await stand.bus.unplug(device)
 })
@@ -118,7 +118,7 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     await stand.bus.unplug(vendorClass.made)
     await page.signing('The reader was unplugged.')
     await page.page.locator('webtoki-readers').getByText('No reader is connected.').waitFor()
-    vendorClass.thinking.goOn()
+    vendorClass.thinking.resume()
     stand.bus.plug(vendorClass.made)
     await page.ready()
     await page.logIn()

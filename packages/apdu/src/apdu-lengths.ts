@@ -15,8 +15,12 @@ export function shortLimits({ commandBytes, responseBytes }: ChannelLimits): Cha
 }
 
 /** What short APDUs may be if one message has room for so many bytes, and bounds answers as it bounds commands. */
-export function limitsOf(roomBytes: number): ChannelLimits {
-  return shortLimits({ extended: false, commandBytes: roomBytes, responseBytes: Math.max(1, roomBytes - 2) })
+export function limitsOf(capacityBytes: number): ChannelLimits {
+  return shortLimits({
+    extended: false,
+    commandBytes: capacityBytes,
+    responseBytes: Math.max(1, capacityBytes - 2),
+  })
 }
 
 /** Whether an encoded command has extended length fields. */

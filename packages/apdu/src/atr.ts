@@ -170,18 +170,18 @@ export function decodeAtr(bytes: Uint8Array, options: AtrOptions = {}): Atr {
  * Whether the card's capabilities name extended Lc and Le fields. Bytes that are no good ATR say nothing: false.
  * The reader has to carry them too: what counts for a command is `CardChannel.limits`.
  */
-export function atrSaysExtended(atr: Atr | Uint8Array): boolean {
+export function atrStatesExtended(atr: Atr | Uint8Array): boolean {
   return (thirdByte(atr) & 0x40) !== 0
 }
 
 /** Whether the ATR says anything of extended lengths: the third software function byte is there. */
-export function atrTellsLengths(atr: Atr): boolean {
+export function atrStatesLengths(atr: Atr): boolean {
   const { objects } = objectsIn(atr.historicalBytes)
   return objects.some(({ tag, value }) => tag === TAG_CAPABILITIES && value.length === 3)
 }
 
 /** Whether the card's capabilities name command chaining. Bytes that are no good ATR say nothing: false. */
-export function atrSaysChaining(atr: Atr | Uint8Array): boolean {
+export function atrStatesChaining(atr: Atr | Uint8Array): boolean {
   return (thirdByte(atr) & 0x80) !== 0
 }
 

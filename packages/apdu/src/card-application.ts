@@ -16,7 +16,7 @@ export interface CardApplicationOptions {
 /** What a transaction begins with. */
 export interface TransactionState {
   /** Another owner or a reset came between, and SELECT was sent: the card may have forgotten what it was told. */
-  readonly selectedAgain: boolean
+  readonly reselected: boolean
 }
 
 /** What an application may have lost: by SELECT the selection and what was told since, by a reset all. */
@@ -92,10 +92,10 @@ export class CardApplication {
     return this.connection.transaction(
       this,
       async (channel) => {
-        const selectedAgain = !this.#isSelectedOn(channel)
-        if (selectedAgain) await this.select(channel, options)
+        const reselected = !this.#isSelectedOn(channel)
+        if (reselected) await this.select(channel, options)
         else this.#isOn(channel)
-        return work(channel, { selectedAgain })
+        return work(channel, { reselected })
       },
       options,
     )

@@ -4,7 +4,7 @@
  * GET RESPONSE after 61xx and the second go after 6Cxx (ISO/IEC 7816-4:2013, 5.3.4 and 11.5.1).
  */
 import { isReading, shortLimits } from './apdu-lengths.ts'
-import { atrSaysChaining, atrSaysExtended } from './atr.ts'
+import { atrStatesChaining, atrStatesExtended } from './atr.ts'
 import { concatBytes, copyOf } from './bytes.ts'
 import { apduLimits, type CommandApdu, decodeResponse, encodeCommand, type ResponseApdu } from './command.ts'
 import { AbortedError, MalformedError, NotSupportedError, StatusError } from './errors.ts'
@@ -154,12 +154,12 @@ async function sendShort(
   const isLong = data.length > room && room > LE_BYTES + 1
   // ENVELOPE carries the extended form.
   const mayTakeExtended = extended === undefined && channel.lengths?.takesExtended !== false
-  if (isLong && mayTakeExtended && atrSaysExtended(channel.atr) && !atrSaysChaining(channel.atr)) {
+  if (isLong && mayTakeExtended && atrStatesExtended(channel.atr) && !atrStatesChaining(channel.atr)) {
     const { sendEnveloped } = await import('./extended-form.ts')
     const form = data.length > 255 ? 'extended' : 'short'
     const wholeBytes = Math.min(wanted, apduLimits[form].responseBytes)
     const whole = encodeCommand({ ...command, responseBytes: wholeBytes }, form)
-    const parts = { roomBytes: Math.min(255, limits.commandBytes - 6), responseBytes }
+    const parts = { capacityBytes: Math.min(255, limits.commandBytes - 6), responseBytes }
     try {
       return await sendEnveloped(whole, parts, (part) => send(channel, part, 'short', options))
     } finally {

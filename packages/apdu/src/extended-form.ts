@@ -50,11 +50,11 @@ export async function tryExtended(
 
 /**
  * The command APDU as data of ENVELOPE commands (ISO/IEC 7816-3:2006, 12.2); the answer to the last is the command's.
- * `roomBytes`: of one command's data field; `responseBytes`: Ne of the last.
+ * `capacityBytes`: of one command's data field; `responseBytes`: Ne of the last.
  */
 export async function sendEnveloped(
   whole: Uint8Array,
-  { roomBytes, responseBytes }: { readonly roomBytes: number; readonly responseBytes: number },
+  { capacityBytes, responseBytes }: { readonly capacityBytes: number; readonly responseBytes: number },
   send: (part: CommandApdu) => Promise<ResponseApdu>,
 ): Promise<Sent> {
   const [own = 0] = whole
@@ -62,9 +62,9 @@ export async function sendEnveloped(
   const cla = (own & 0xc0) === 0x40 ? own & 0x4f : own & 0x03
   const part: CommandApdu = { cla, ins: ENVELOPE, p1: 0, p2: 0 }
   let offset = 0
-  for (let left = whole.length; left > roomBytes; left = whole.length - offset) {
+  for (let left = whole.length; left > capacityBytes; left = whole.length - offset) {
     // Le alone in the last part would come after the card has seen all of the data, and taken it for a case 3.
-    const partBytes = left - roomBytes <= LE_BYTES ? roomBytes - LE_BYTES : roomBytes
+    const partBytes = left - capacityBytes <= LE_BYTES ? capacityBytes - LE_BYTES : capacityBytes
     const answer = await send({ ...part, data: whole.subarray(offset, offset + partBytes) })
     if (answer.sw !== 0x9000) return { last: part, answer, broken: true }
     offset += partBytes

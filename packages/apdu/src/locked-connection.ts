@@ -195,11 +195,11 @@ export class LockedConnection implements CardConnection {
     const pending = channel.pending
     if (pending !== undefined) {
       channel.releasing = true
-      const goOn = (): void => {
+      const resume = (): void => {
         channel.releasing = false
         this.#release(channel, owner, false)
       }
-      pending.then(goOn, goOn)
+      pending.then(resume, resume)
       return
     }
     this.#running = undefined
@@ -333,8 +333,8 @@ class Channel implements CardChannel {
       this.#noteSelection(command)
       return this.#guard(exchange(), signal)
     }
-    const goOn = (): Promise<Uint8Array> => this.#inTurn(options, exchange, command)
-    return this.pending.then(goOn, goOn)
+    const resume = (): Promise<Uint8Array> => this.#inTurn(options, exchange, command)
+    return this.pending.then(resume, resume)
   }
 
   /** No command: something else happens to the card. */

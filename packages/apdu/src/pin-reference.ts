@@ -30,7 +30,7 @@ export interface PinReferenceOptions {
    * Asks for the attempts without spending one. `verified` is undefined if the answer does not tell. Default: VERIFY
    * without data.
    */
-  askStatus?(
+  readStatus?(
     channel: CardChannel,
     options?: TransmitOptions,
   ): Promise<{ readonly verified: boolean | undefined; readonly triesLeft: number | undefined }>
@@ -38,7 +38,7 @@ export interface PinReferenceOptions {
    * Asks for the attempts by another command, if VERIFY without data was refused or hides them because the PIN is verified.
    * undefined: the card does not tell, and is not asked again.
    */
-  askTries?(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined>
+  readTries?(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined>
   /** Whether VERIFY with P1 FF takes the verified state back. Default: true; a card may refuse it all the same. */
   readonly canLogOut?: boolean
   /** Another reference of the same application with the same retry counter, such as the PW1 for signing and for the rest. */
@@ -59,7 +59,7 @@ class RetryCounter {
   fewest: number | undefined
   most = 0
   /** The card need not be asked: what it told still holds, or it does not tell. */
-  isAsked = false
+  isRead = false
 
   get left(): number | undefined {
     return this.told ?? (this.fewest === 1 ? 1 : undefined)
@@ -91,7 +91,7 @@ class RetryCounter {
     this.told = undefined
     this.fewest = undefined
     this.most = 0
-    this.isAsked = false
+    this.isRead = false
   }
 }
 
@@ -108,7 +108,7 @@ export class PinReference {
   readonly #options: PinReferenceOptions
   readonly #counter: RetryCounter
   #isPrepared = false
-  #tellsTries: boolean
+  #reportsTries: boolean
   #isVerified = false
   #mayBeVerified = false
   /** Another application or program was at the card since our PIN was verified: the card may have forgotten it. */
@@ -121,7 +121,7 @@ export class PinReference {
     this.name = options.name
     this.format = options.format
     this.#options = options
-    this.#tellsTries = options.askTries !== undefined
+    this.#reportsTries = options.readTries !== undefined
     const { sharesTriesWith } = options
     this.#counter = sharesTriesWith === undefined ? new RetryCounter() : sharesTriesWith.#counter
     application.onLoss((loss) => {
@@ -130,7 +130,7 @@ export class PinReference {
       this.#isInDoubt = this.#mayBeVerified
       this.#isVerified = false
       this.#counter.told = undefined
-      this.#counter.isAsked = false
+      this.#counter.isRead = false
     })
   }
 
@@ -173,7 +173,7 @@ export class PinReference {
   /** Asks the card by one command that spends no attempt. Not between VERIFY and the use of a key that wants the PIN each time. */
   async status(channel: CardChannel, options?: TransmitOptions): Promise<PinStatus> {
     await this.#prepare(channel, options)
-    const { verified, triesLeft: told } = await (this.#options.askStatus?.(channel, options) ??
+    const { verified, triesLeft: told } = await (this.#options.readStatus?.(channel, options) ??
       this.#askByVerify(channel, options))
     if (verified !== undefined) {
       this.#isInDoubt = false
@@ -181,7 +181,7 @@ export class PinReference {
       // Cards that refuse VERIFY without data tell nothing: not a reason to fail, nor to believe that a PIN of ours is gone.
       this.#mayBeVerified = verified || (told === undefined && this.#mayBeVerified)
     }
-    const triesLeft = told ?? (verified === true ? undefined : await this.#askTries(channel, options))
+    const triesLeft = told ?? (verified === true ? undefined : await this.#readTries(channel, options))
     if (triesLeft !== undefined) this.#counter.learn(triesLeft)
     else if (verified === true) this.#counter.learnFull()
     return { verified: this.#isVerified, triesLeft }
@@ -208,15 +208,15 @@ export class PinReference {
   async learnTries(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
     await this.#prepare(channel, options)
     const counter = this.#counter
-    if (!counter.isAsked) {
+    if (!counter.isRead) {
       const mayBeOurs = this.#mayBeVerified
       const { verified } = await this.status(channel, options)
       // Somebody else's login hides the counter; it is not ours, and ends. After our own the counter is full.
       if (verified && !mayBeOurs && (await this.logout(channel, options))) await this.status(channel, options)
-      counter.isAsked = true
+      counter.isRead = true
       // A verified PIN hides its counter. If the card only ever told one attempt, its maker may have a command for more.
       if (this.#isVerified && this.triesLeft === 1) {
-        const triesLeft = await this.#askTries(channel, options)
+        const triesLeft = await this.#readTries(channel, options)
         if (triesLeft !== undefined) counter.learn(triesLeft)
       }
     }
@@ -224,10 +224,10 @@ export class PinReference {
     return this.triesLeft
   }
 
-  async #askTries(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
-    if (!this.#tellsTries) return undefined
-    const triesLeft = await this.#options.askTries?.(channel, options)
-    this.#tellsTries = triesLeft !== undefined
+  async #readTries(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
+    if (!this.#reportsTries) return undefined
+    const triesLeft = await this.#options.readTries?.(channel, options)
+    this.#reportsTries = triesLeft !== undefined
     return triesLeft
   }
 
@@ -291,17 +291,17 @@ export class PinReference {
     send: () => Promise<ResponseApdu>,
   ): Promise<void> {
     // The person took a minute: at a reader that would not notice, the card may have been elsewhere, or is another one.
-    if (!channel.vouchesForCard) this.#counter.isAsked = false
+    if (!channel.vouchesForCard) this.#counter.isRead = false
     await this.learnTries(channel, options)
     await this.application.confirmCard(channel, options)
     try {
       if (this.triesLeft === 0) throw new PinBlockedError()
       if (this.triesLeft === 1 && acceptLastTry !== true) throw new LastTryError()
       await this.#sendVerify(channel, options, send)
-      if (this.triesLeft === 1 && this.#tellsTries) this.#counter.isAsked = false
+      if (this.triesLeft === 1 && this.#reportsTries) this.#counter.isRead = false
     } catch (error) {
       // VERIFY without a clear answer may have cost an attempt: the card is asked before the next one.
-      if (!(error instanceof PinError)) this.#counter.isAsked = false
+      if (!(error instanceof PinError)) this.#counter.isRead = false
       throw error
     } finally {
       this.#tellTries()
@@ -367,7 +367,7 @@ export class PinReference {
    */
   async logout(channel: CardChannel, options?: TransmitOptions): Promise<boolean> {
     // The card tells its attempts again after it, and knows best: others may share its PIN.
-    this.#counter.isAsked = false
+    this.#counter.isRead = false
     if (!this.#mayBeVerified) return true
     if (this.#options.canLogOut === false) return false
     const { sw } = await this.application.exchange(channel, this.#command(0xff), options)

@@ -89,7 +89,7 @@ export interface PinTemplate {
   /** modify: offset of the new PIN's block in the data field. */
   readonly newPinOffset?: number
   /** modify: whether the person types the old PIN too. */
-  readonly asksOldPin?: boolean
+  readonly requiresOldPin?: boolean
   /** modify: whether the new PIN is typed twice. */
   readonly confirms?: boolean
 }
@@ -121,7 +121,7 @@ export interface ConnectOptions {
    * Called when somebody else, such as another tab of the site, asks for the reader. Who does not need the card, and
    * has told it nothing that would be lost, closes the connection in this call; else it is kept.
    */
-  readonly onWanted?: (() => void) | undefined
+  readonly onReleaseRequested?: (() => void) | undefined
 }
 
 /** A place for a card. */

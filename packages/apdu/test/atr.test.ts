@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import {
   type Atr,
-  atrSaysChaining,
-  atrSaysExtended,
+  atrStatesChaining,
+  atrStatesExtended,
   decodeAtr,
   decodeCompactTlvs,
   decodeHistoricalBytes,
@@ -188,7 +188,7 @@ describe('an answer to reset', () => {
 
   it('is read through a view that begins in the middle of a buffer', () => {
     const whole = fromHex(`ffff${toHex(withTck('3b8501' + '8073c021c0'))}`)
-    expect(atrSaysExtended(whole.subarray(2))).toBe(true)
+    expect(atrStatesExtended(whole.subarray(2))).toBe(true)
   })
 
   it('of arbitrary bytes is read or refused with MalformedError, and leniently only refused when too short', () => {
@@ -208,7 +208,7 @@ describe('an answer to reset', () => {
         const lenient = decodeAtr(bytes, { lenient: true })
         expect(lenient.faults.length === 0).toBe(strict !== undefined)
         expect(lenient.historicalBytes.length).toBeLessThanOrEqual(15)
-        expect(typeof atrSaysExtended(bytes)).toBe('boolean')
+        expect(typeof atrStatesExtended(bytes)).toBe('boolean')
       }),
       { numRuns: 2000 },
     )
@@ -218,8 +218,8 @@ describe('an answer to reset', () => {
 describe('historical bytes', () => {
   it('80 73 C0 21 C0 tell of chaining and extended length', () => {
     const atr = decodeAtr(withTck('3b8501' + '8073c021c0'))
-    expect(atrSaysExtended(atr)).toBe(true)
-    expect(atrSaysChaining(atr)).toBe(true)
+    expect(atrStatesExtended(atr)).toBe(true)
+    expect(atrStatesChaining(atr)).toBe(true)
     expect(decodeHistoricalBytes(atr.historicalBytes).capabilities).toEqual({
       selection: {
         fullDfName: true,
@@ -242,20 +242,20 @@ describe('historical bytes', () => {
 
   it('80 73 C0 21 80 tell of chaining alone', () => {
     const bytes = withTck('3b8501' + '8073c02180')
-    expect(atrSaysExtended(bytes)).toBe(false)
-    expect(atrSaysChaining(bytes)).toBe(true)
+    expect(atrStatesExtended(bytes)).toBe(false)
+    expect(atrStatesChaining(bytes)).toBe(true)
   })
 
   it('with two capability bytes say nothing of length or chaining', () => {
     const bytes = withTck('3b8401' + '8072c021')
-    expect(atrSaysExtended(bytes)).toBe(false)
-    expect(atrSaysChaining(bytes)).toBe(false)
+    expect(atrStatesExtended(bytes)).toBe(false)
+    expect(atrStatesChaining(bytes)).toBe(false)
   })
 
   it('of an ATR whose check byte is wrong are not believed', () => {
     const bytes = withTck('3b8501' + '8073c021c0')
     bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1
-    expect(atrSaysExtended(bytes)).toBe(false)
+    expect(atrStatesExtended(bytes)).toBe(false)
   })
 
   it('of category 00 end in life cycle and status word', () => {

@@ -62,8 +62,8 @@ describe('an application of a card', () => {
     const application = new CardApplication(connection, locker)
     const states: boolean[] = []
     for (let turn = 0; turn < 3; turn++) {
-      await application.transaction(async (channel, { selectedAgain }) => {
-        states.push(selectedAgain)
+      await application.transaction(async (channel, { reselected }) => {
+        states.push(reselected)
         await application.exchange(channel, echo)
       })
     }
@@ -97,7 +97,7 @@ describe('an application of a card', () => {
     const channel = new ScriptedChannel([[select[0], '6f00'], select])
     const application = new CardApplication(connectionOf(channel), locker)
     await expect(application.transaction(async () => {})).rejects.toMatchObject({ sw: 0x6f00 })
-    await application.transaction(async (_channel, { selectedAgain }) => expect(selectedAgain).toBe(true))
+    await application.transaction(async (_channel, { reselected }) => expect(reselected).toBe(true))
     expect(channel.left).toBe(0)
   })
 

@@ -1,7 +1,7 @@
 /** 10,000 random and mutated ATRs: each is read or refused with an error of ours, and what is read is within its bounds. */
 import fc from 'fast-check'
 import { afterAll, describe, it } from 'vitest'
-import { atrSaysChaining, atrSaysExtended, decodeAtr } from '../src/atr.ts'
+import { atrStatesChaining, atrStatesExtended, decodeAtr } from '../src/atr.ts'
 import { MalformedError } from '../src/errors.ts'
 
 const env = (globalThis as { process?: { env: Record<string, string | undefined> } }).process?.env ?? {}
@@ -50,8 +50,8 @@ describe('an answer to reset', () => {
           } catch (reason) {
             if (!(reason instanceof MalformedError)) throw reason
           }
-          atrSaysExtended(bytes)
-          atrSaysChaining(bytes)
+          atrStatesExtended(bytes)
+          atrStatesChaining(bytes)
           if (bytes.length < 2) return
           const lenient = decodeAtr(bytes, { lenient: true })
           must((strict !== undefined) === (lenient.faults.length === 0), 'Strict and lenient differ.')

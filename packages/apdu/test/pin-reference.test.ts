@@ -292,7 +292,7 @@ describe('the attempts', () => {
   it('of a verified PIN are asked by a command of the card’s maker if it only ever told one', async () => {
     let asked = 0
     const { channel, pin } = stand([status('63c1'), verify('9000'), status('9000')], {
-      askTries: async () => (asked++, 3),
+      readTries: async () => (asked++, 3),
     })
     await pin.verify(channel, open(), { acceptLastTry: true })
     expect([await pin.learnTries(channel), asked]).toEqual([3, 1])
@@ -301,8 +301,8 @@ describe('the attempts', () => {
 
   it('of a card that refuses VERIFY without data are asked by the other command, also after a wrong PIN', async () => {
     const tries = [3, 2]
-    const askTries = async () => tries.shift()
-    const { channel, pin } = stand([status('6700'), verify('6982'), status('6700')], { askTries })
+    const readTries = async () => tries.shift()
+    const { channel, pin } = stand([status('6700'), verify('6982'), status('6700')], { readTries: readTries })
     expect(await pin.learnTries(channel)).toBe(3)
     await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/pin-wrong', triesLeft: 2 })
     expect([pin.triesLeft, channel.left]).toEqual([2, 0])
@@ -310,7 +310,7 @@ describe('the attempts', () => {
 
   it('asked by the other command say nothing about whether the PIN is verified', async () => {
     const { channel, pin } = stand([status('6700'), verify('9000'), status('6700')], {
-      askTries: async () => 3,
+      readTries: async () => 3,
     })
     await pin.verify(channel, open())
     await pin.status(channel)
@@ -321,7 +321,7 @@ describe('the attempts', () => {
     let asked = 0
     const one = [status('9000'), verify('9000')]
     const { channel, pin } = stand([status('63c1'), verify('9000'), ...one], {
-      askTries: async () => void asked++,
+      readTries: async () => void asked++,
     })
     for (let times = 0; times < 2; times++) await pin.verify(channel, open(), { acceptLastTry: true })
     expect([await pin.learnTries(channel), asked]).toEqual([1, 1])
@@ -329,7 +329,7 @@ describe('the attempts', () => {
 
   it('can be asked in another way, which need not tell whether the PIN is verified', async () => {
     const { channel, pin } = stand([verify('9000'), logout('9000')], {
-      askStatus: async () => ({ verified: undefined, triesLeft: 3 }),
+      readStatus: async () => ({ verified: undefined, triesLeft: 3 }),
     })
     await pin.verify(channel, open())
     expect(await pin.status(channel)).toEqual({ verified: true, triesLeft: 3 })

@@ -1,5 +1,5 @@
 /** From a card's ATR to the way its commands go: protocol, parameters, PPS, IFSD, and what an APDU may be. */
-import { atrSaysExtended, atrTellsLengths, limitsOf, NotSupportedError, readAtr } from '@webtoki/apdu'
+import { atrStatesExtended, atrStatesLengths, limitsOf, NotSupportedError, readAtr } from '@webtoki/apdu'
 import type { ActivatedSlot, Activation } from './activation-port.ts'
 import { HEADER_BYTES } from './messages.ts'
 
@@ -26,13 +26,13 @@ export async function activate(
   }
   const { maxMessageBytes } = slot.reader.descriptor
   const most = { commandBytes: EXTENDED_COMMAND_BYTES, responseBytes: 65_536 }
-  const extended = level === 'extended' && atr !== undefined && atrSaysExtended(atr)
+  const extended = level === 'extended' && atr !== undefined && atrStatesExtended(atr)
   if (extended) return { limits: { extended, ...most } }
   // Over T=0 the reader makes several short ones of an extended APDU (ISO/IEC 7816-3:2006, 12.2): nothing would be won.
-  const isSilent = atr !== undefined && atr.protocols[0] === 1 && !atrTellsLengths(atr)
+  const isSilent = atr !== undefined && atr.protocols[0] === 1 && !atrStatesLengths(atr)
   const mayTry = level === 'extended' && isSilent && slot.mayTryExtended
-  const roomBytes = level === 'extended' ? EXTENDED_COMMAND_BYTES : maxMessageBytes - HEADER_BYTES
-  return { limits: { ...limitsOf(roomBytes), ...(mayTry && { untried: most }) } }
+  const capacityBytes = level === 'extended' ? EXTENDED_COMMAND_BYTES : maxMessageBytes - HEADER_BYTES
+  return { limits: { ...limitsOf(capacityBytes), ...(mayTry && { untried: most }) } }
 }
 
 /** Whether an ATR was damaged on its way, so that another reset may bring a good one. */

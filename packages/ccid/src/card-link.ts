@@ -111,12 +111,12 @@ export class CcidLink implements CardLink {
 
   async #exchangeApdu(command: Uint8Array, options: ExchangeOptions): Promise<Uint8Array> {
     const { descriptor } = this.#slot.reader
-    const roomBytes = descriptor.maxMessageBytes - HEADER_BYTES
+    const capacityBytes = descriptor.maxMessageBytes - HEADER_BYTES
     try {
-      const whole = command.length <= roomBytes
+      const whole = command.length <= capacityBytes
       const answer = whole
         ? await this.#block(ChainParameter.whole, command, options)
-        : await this.#chain(command, roomBytes, options)
+        : await this.#chain(command, capacityBytes, options)
       const chain = chainOf(answer, descriptor.level)
       const response = withStatusWord(
         chain === ChainParameter.whole ? answer.data : await this.#collect(answer, chain, options),
@@ -176,15 +176,15 @@ export class CcidLink implements CardLink {
   }
 
   /** CCID 1.1, 6.1.4: the parts of a command; the reader asks for the next by an empty block. */
-  async #chain(command: Uint8Array, roomBytes: number, options: ExchangeOptions): Promise<Answer> {
-    for (let offset = 0; ; offset += roomBytes) {
-      const last = offset + roomBytes >= command.length
+  async #chain(command: Uint8Array, capacityBytes: number, options: ExchangeOptions): Promise<Answer> {
+    for (let offset = 0; ; offset += capacityBytes) {
+      const last = offset + capacityBytes >= command.length
       const chain = last
         ? ChainParameter.ends
         : offset === 0
           ? ChainParameter.begins
           : ChainParameter.continues
-      const answer = await this.#block(chain, command.subarray(offset, offset + roomBytes), options)
+      const answer = await this.#block(chain, command.subarray(offset, offset + capacityBytes), options)
       if (last) return answer
       if (answer.parameter !== ChainParameter.expectsMore || answer.data.length > 0) {
         // It answers in the middle of the command: the parts still to come would be a new command to it.

@@ -26,7 +26,7 @@ async function numbers(
   name: string,
   count: number,
 ): Promise<readonly number[]> {
-  const { device, face } = reader.origin
+  const { device, usbInterface: face } = reader.origin
   let result: USBInTransferResult
   try {
     result = await within(

@@ -99,7 +99,7 @@ class Controls implements ReaderControls {
 
   get features(): ReaderFeatures {
     const { pinSupport, reader } = this.#slot
-    const { device, face } = reader.origin
+    const { device, usbInterface: face } = reader.origin
     return featuresOf(device, { ...reader.descriptor, pinSupport }, face.quirk.pad)
   }
 

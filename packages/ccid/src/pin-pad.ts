@@ -75,7 +75,7 @@ function askOnPad(
   if ((pinSupport & PinSupport[what]) === 0)
     throw new NotSupportedError('The reader’s pad verifies PINs and changes none.')
   checkTemplate(given)
-  const quirk = reader.origin.face.quirk.pad
+  const quirk = reader.origin.usbInterface.quirk.pad
   const escape = given.blockBytes === 0 ? quirk?.escapeBeforeBareHeader : undefined
   const template = escape === undefined ? given : { ...given, command: given.command.subarray(0, 4) }
   const encode = what === 'verify' ? verifyData : modifyData
@@ -133,7 +133,14 @@ export function modifyData(
   prologue: readonly [number, number, number],
   quirk?: PadQuirk,
 ): Uint8Array {
-  const { command, asksOldPin = false, confirms = false, newPinOffset = 0, pinOffset, blockBytes } = template
+  const {
+    command,
+    requiresOldPin: asksOldPin = false,
+    confirms = false,
+    newPinOffset = 0,
+    pinOffset,
+    blockBytes,
+  } = template
   if (blockBytes === 0)
     throw new NotSupportedError('Old and new PIN side by side need blocks of a fixed length on a PIN pad.')
   const entries = entriesOf(template)
@@ -158,7 +165,7 @@ export function modifyData(
   )
 }
 
-function entriesOf({ asksOldPin = false, confirms = false }: PinTemplate): number {
+function entriesOf({ requiresOldPin: asksOldPin = false, confirms = false }: PinTemplate): number {
   return 1 + (asksOldPin ? 1 : 0) + (confirms ? 1 : 0)
 }
 

@@ -52,10 +52,10 @@ export function planFor({ face, ...ids }: PlannedReader): ReaderPlan {
   const { features, level, protocols, maxMessageBytes } = descriptor
   const transport = protocol === undefined ? 'unknown' : transportOf(interfaceProtocol)
   const known = protocols & 3 || 3
-  const roomBytes = maxMessageBytes - HEADER_BYTES - BLOCK_OVERHEAD_BYTES
+  const capacityBytes = maxMessageBytes - HEADER_BYTES - BLOCK_OVERHEAD_BYTES
   const ifsdBytes = Math.max(
     1,
-    Math.min(descriptor.maxIfsdBytes || MAX_IFSD_BYTES, MAX_IFSD_BYTES, roomBytes),
+    Math.min(descriptor.maxIfsdBytes || MAX_IFSD_BYTES, MAX_IFSD_BYTES, capacityBytes),
   )
   // Version A makes TPDUs of characters, version B extended APDUs of short ones; other levels stay as they are.
   const levelOfIccd = as(level === 'character' ? ICCD_A : ICCD_B).descriptor.level

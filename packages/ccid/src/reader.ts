@@ -74,7 +74,7 @@ export type PipeOpener = (reset: boolean) => Promise<CcidPipe>
 /** Where a reader stands on USB: for what is known of its product, and for requests on the control pipe. */
 export interface ReaderOrigin {
   readonly device: USBDevice
-  readonly face: CorrectedInterface
+  readonly usbInterface: CorrectedInterface
 }
 
 /** One CCID interface. Lives as long as its device is plugged in; its pipe may be opened anew. */
@@ -83,7 +83,7 @@ export class CcidReader {
   readonly clock: Clock
   readonly origin: ReaderOrigin
   /** Answers nobody had asked for, and notices nobody can read. */
-  strangers = 0
+  unsolicitedResponses = 0
   readonly #openPipe: PipeOpener
   readonly #listeners: SlotListener[] = []
   readonly #inFlight: (Question | undefined)[] = []
@@ -192,7 +192,7 @@ export class CcidReader {
   ): Promise<Answer> {
     const extend = patience.extend ?? sharedCap(patience, this.clock)
     // A caller's own time-out is the caller's.
-    const leastMs = patience.timeoutMs === undefined ? (this.origin.face.quirk.timeoutMs ?? 0) : 0
+    const leastMs = patience.timeoutMs === undefined ? (this.origin.usbInterface.quirk.timeoutMs ?? 0) : 0
     const asked = { message, expects, name, patience, extend, timeoutMs: Math.max(timeoutMs, leastMs) }
     return asking(asked, (question) => {
       if (this.#pipe === undefined && this.#recovering === undefined) this.#refuse(question)
@@ -228,9 +228,9 @@ export class CcidReader {
     this.#inFlightCount++
     question.holds++
     pipe.send(question.message).then(
-      () => letGo(question),
+      () => release(question),
       (error: Error) => {
-        letGo(question)
+        release(question)
         if (this.#pipe === pipe && this.#inFlight[question.slot] === question) this.#broken(error)
       },
     )
@@ -265,7 +265,7 @@ export class CcidReader {
       // could make the card do a thing twice, so that question fails.
       const open =
         this.#inFlightCount === 1 ? this.#inFlight.find((question) => question !== undefined) : undefined
-      if (open === undefined) this.strangers++
+      if (open === undefined) this.unsolicitedResponses++
       else
         this.#fail(
           open,
@@ -275,7 +275,7 @@ export class CcidReader {
     }
     const question = this.#inFlight[bytes[5] as number]
     if (question === undefined || question.sequence !== bytes[6]) {
-      this.strangers++
+      this.unsolicitedResponses++
       return
     }
     let answer: Answer
@@ -328,7 +328,7 @@ export class CcidReader {
 
   #leave(question: Question): void {
     this.#free(question)
-    letGo(question)
+    release(question)
   }
 
   #fail(question: Question, error: Error): void {
@@ -455,7 +455,7 @@ export class CcidReader {
         this.#refused(question, CommandStatus.failed, CcidError.HW_ERROR)
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error
-      this.strangers++
+      this.unsolicitedResponses++
     }
   }
 
@@ -517,7 +517,7 @@ function asking(
 }
 
 /** The last one who needed the message overwrites it. */
-function letGo(question: Question): void {
+function release(question: Question): void {
   if (--question.holds === 0) wipe(question)
 }
 

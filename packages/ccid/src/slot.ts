@@ -76,7 +76,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   #checking: Promise<void> | undefined
   #pollTimer: unknown
   #protocol: ConnectOptions['protocol']
-  #onWanted: ConnectOptions['onWanted']
+  #onReleaseRequested: ConnectOptions['onReleaseRequested']
   readonly #pads: Map<string, number>
   /** A change was told of which nobody can say whether it was one of cards. */
   #mayBeSwapped = false
@@ -124,8 +124,8 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   /** Somebody else wants the reader: an owner who does not need the card may close its connection. Never rejects. */
-  async letGo(): Promise<void> {
-    if (!this.#connection?.busy) this.#onWanted?.()
+  async release(): Promise<void> {
+    if (!this.#connection?.busy) this.#onReleaseRequested?.()
     await Promise.allSettled([this.#settling, this.#checking])
   }
 
@@ -200,7 +200,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     this.#protocol = options.protocol
     const activation = await this.#activated(atr)
     this.#show('present')
-    this.#onWanted = options.onWanted
+    this.#onReleaseRequested = options.onReleaseRequested
     const connection: LockedConnection = new LockedConnection(new CcidLink(this, { atr, activation }), {
       clock: this.reader.clock,
       onEnd: (rest) => this.#released(connection, rest),
@@ -221,7 +221,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
         if (attempt > 1 || !isDamaged(atr)) return atr
       } catch (error) {
         if (!(error instanceof ReaderRefusedError || error instanceof MalformedError)) throw error
-        if ((await this.#askStatus()) === IccStatus.absent) {
+        if ((await this.#readStatus()) === IccStatus.absent) {
           this.sawCard(IccStatus.absent)
           throw new CardAbsentError({ cause: error })
         }
@@ -237,7 +237,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   async #powerOnce(): Promise<Uint8Array> {
-    const { isoEscape, powersOffFirst } = this.reader.origin.face.quirk
+    const { isoEscape, powersOffFirst } = this.reader.origin.usbInterface.quirk
     if (powersOffFirst) await this.powerOff()
     let mayEscape = isoEscape !== undefined
     const voltages = this.#power === undefined ? this.#voltages() : [this.#power]
@@ -366,7 +366,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   #released(connection: LockedConnection, rest: Promise<void>): void {
     if (this.#connection !== connection) return
     this.#connection = undefined
-    this.#onWanted = undefined
+    this.#onReleaseRequested = undefined
     this.#settling = rest
   }
 
@@ -416,7 +416,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   async #checkOnce(): Promise<void> {
     const connection = this.#connection
     try {
-      const status = await this.#askStatus()
+      const status = await this.#readStatus()
       this.sawCard(status)
       if (status === IccStatus.inactive && connection !== undefined && connection === this.#connection) {
         if (!this.#isResetting) connection.lost('removed')
@@ -427,7 +427,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
   }
 
-  async #askStatus(): Promise<IccStatus> {
+  async #readStatus(): Promise<IccStatus> {
     try {
       const answer = await this.#askAgain(
         () => encodeGetSlotStatus({ slot: this.number }),

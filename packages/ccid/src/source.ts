@@ -99,13 +99,13 @@ function ccidTransport(
       })
     },
     readerAt: (place) => {
-      const { device, face, identity, isOneOfSeveral } = place
+      const { device, deviceInterface: face, identity, isOneOfSeveral } = place
       const { interfaceNumber } = face
       if (face.refusal !== undefined) throw new ReaderNotSupportedError(face.refusal)
       const descriptor = mayHavePads ? face.descriptor : { ...face.descriptor, pinSupport: 0 }
       // The turn is the reader's, not the pipe's: one that has to be reset must not go to a tab that waits for it.
       const open = (reset: boolean): Promise<CcidPipe> => place.inTurn(() => openPipe(place, clock, reset))
-      const reader = new CcidReader(descriptor, clock, open, { device, face })
+      const reader = new CcidReader(descriptor, clock, open, { device, usbInterface: face })
       const hint = interfaceName(device, interfaceNumber)
       const name = `${identity.name} (${face.label})`
       const slots = Math.min(descriptor.maxSlotIndex, MAX_SLOT_INDEX) + 1
@@ -126,7 +126,7 @@ function ccidTransport(
 
 /** CCID over bulk endpoints, or ICCD over the control pipe. */
 async function openPipe(
-  { device, face, isThere }: ReaderPlace<USBDevice, CorrectedInterface>,
+  { device, deviceInterface: face, isThere }: ReaderPlace<USBDevice, CorrectedInterface>,
   clock: Clock,
   reset: boolean,
 ): Promise<CcidPipe> {

@@ -523,7 +523,7 @@ const face = { ...told, quirk: {}, label: '', refusal: undefined, warning: undef
 async function session(setting: Setting, mutations: readonly Mutation[], atr = setting.atr): Promise<void> {
   const clock = new FuzzClock()
   const fuzzed = new FuzzedReader({ ...setting, atr })
-  const reader = new CcidReader(setting.descriptor, clock, fuzzed.open, { device, face })
+  const reader = new CcidReader(setting.descriptor, clock, fuzzed.open, { device, usbInterface: face })
   const slot = new CcidSlot(reader, 0, { id: 'fuzz', name: 'fuzz', kind: 'contact' }, new Map())
   const use = async (): Promise<Uint8Array> => {
     const connection = await slot.connect()

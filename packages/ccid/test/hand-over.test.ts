@@ -139,7 +139,7 @@ describe('an idle reader', () => {
     const site = new Site()
     const first = await site.open()
     let owned: CardConnection | undefined
-    owned = await first.slot.connect({ onWanted: () => void owned?.close() })
+    owned = await first.slot.connect({ onReleaseRequested: () => void owned?.close() })
     const second = await site.open()
     expect(await second.shows('present')).toBe('present')
     expect((await owned.gone).why).toBe('closed')
@@ -223,7 +223,7 @@ describe('a reader at work', () => {
     const site = new Site()
     const first = await site.open()
     let owned: CardConnection | undefined
-    owned = await first.slot.connect({ onWanted: () => void owned?.close() })
+    owned = await first.slot.connect({ onReleaseRequested: () => void owned?.close() })
     site.reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 10_000 })
     const work = owned.transaction({}, echo)
     const second = await site.open()

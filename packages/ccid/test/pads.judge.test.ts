@@ -51,7 +51,7 @@ const pivChange: PinTemplate = {
   ...pivPin,
   command: bytesOf(`0024008010${'ff'.repeat(16)}`),
   newPinOffset: 8,
-  asksOldPin: true,
+  requiresOldPin: true,
   confirms: true,
 }
 /** A PIN as long as it is typed; PIV cards refuse it, which both sides have to tell. */

@@ -58,7 +58,7 @@ describe('modify', () => {
     ...piv,
     command: bytes(`00 24 00 80 10 ${'ff'.repeat(16)}`),
     newPinOffset: 8,
-    asksOldPin: true,
+    requiresOldPin: true,
     confirms: true,
   }
 
@@ -73,7 +73,9 @@ describe('modify', () => {
   })
 
   it('without the old PIN there are two sentences, without confirmation one fewer', () => {
-    expect(hex(modifyData({ ...change, asksOldPin: false }, [0, 0, 0])).slice(18, 32)).toBe('01020209040102')
+    expect(hex(modifyData({ ...change, requiresOldPin: false }, [0, 0, 0])).slice(18, 32)).toBe(
+      '01020209040102',
+    )
     expect(hex(modifyData({ ...change, confirms: false }, [0, 0, 0])).slice(18, 32)).toBe('02020209040001')
   })
 })

@@ -9,14 +9,14 @@ import { CardPlace, type Slot, type SlotSettings } from './slot.ts'
 import type { Token, TokenDriver } from './token.ts'
 
 /** What the standard leaves to the token. */
-type ByToken = 'dualOperations' | 'oneCallWhileActive'
+type ByToken = 'dualOperations' | 'singlePartWhileActive'
 
 /** What a library is made of. */
 export interface CryptokiOptions extends Partial<Omit<SessionPolicy, ByToken>> {
   /** For all tokens, or for each. Default: true. */
   readonly dualOperations?: boolean | ((token: Token) => boolean)
   /** For all tokens, or for each. Default: 'reject'. */
-  readonly oneCallWhileActive?: 'reject' | 'allow' | ((token: Token) => 'reject' | 'allow')
+  readonly singlePartWhileActive?: 'reject' | 'allow' | ((token: Token) => 'reject' | 'allow')
   readonly sources: readonly SlotSource[]
   /** Which applications of cards are known. A card's tokens are in the order of these. */
   readonly drivers: readonly TokenDriver[]
@@ -49,7 +49,7 @@ export class Cryptoki extends Closable {
       isClosed: () => this.#isClosed,
       policyFor: (token) => ({
         onConflict: options.onConflict ?? 'reject',
-        oneCallWhileActive: forToken(options.oneCallWhileActive, token) ?? 'reject',
+        singlePartWhileActive: forToken(options.singlePartWhileActive, token) ?? 'reject',
         login: options.login ?? 'explicit',
         dualOperations: forToken(options.dualOperations, token) ?? true,
       }),

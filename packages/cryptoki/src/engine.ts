@@ -5,7 +5,7 @@ import { CryptokiError } from './errors.ts'
 import { Progress } from './progress.ts'
 import {
   admit,
-  admitOneCall,
+  admitSinglePart,
   afterCall,
   type ConflictPolicy,
   mayCall,
@@ -58,7 +58,7 @@ export interface OutputOptions {
 export interface EngineSettings {
   /** CKF_DUAL_CRYPTO_OPERATIONS of the token. */
   readonly dual: () => boolean
-  readonly oneCallWhileActive: 'reject' | 'allow'
+  readonly singlePartWhileActive: 'reject' | 'allow'
 }
 
 /** An Init that waits for its place. */
@@ -72,7 +72,7 @@ interface Waiting {
 export class OperationEngine {
   readonly #settings: EngineSettings
   readonly #active = new Set<ActiveOperation>()
-  readonly #calls = new Set<OneCall>()
+  readonly #calls = new Set<SinglePartCall>()
   readonly #waiting: Waiting[] = []
 
   constructor(settings: EngineSettings) {
@@ -140,7 +140,7 @@ export class OperationEngine {
       return active
     })
     const announce = (): void => {
-      for (const each of ending) each.tellEnd(new CryptokiError(CKR.OPERATION_NOT_INITIALIZED))
+      for (const each of ending) each.notifyEnd(new CryptokiError(CKR.OPERATION_NOT_INITIALIZED))
     }
     return { operations, announce }
   }
@@ -188,8 +188,8 @@ export class OperationEngine {
   }
 
   /** A function of one call begins. It takes no place, and ends with the session, or with the login if it holds a private key. */
-  call(endsOnLogout: boolean, end: () => void): OneCall {
-    const call = new OneCall(endsOnLogout, () => {
+  call(endsOnLogout: boolean, end: () => void): SinglePartCall {
+    const call = new SinglePartCall(endsOnLogout, () => {
       this.#calls.delete(call)
       end()
     })
@@ -198,8 +198,8 @@ export class OperationEngine {
   }
 
   /** Throws CKR_OPERATION_ACTIVE if a one-call function is not allowed beside what is active. */
-  checkOneCall(): void {
-    if (admitOneCall(this.active, this.#settings.oneCallWhileActive) !== CKR.OK) throw this.#isActive()
+  checkSinglePart(): void {
+    if (admitSinglePart(this.active, this.#settings.singlePartWhileActive) !== CKR.OK) throw this.#isActive()
   }
 
   /** An Init made on hearing of an end is not among those to be cancelled. */
@@ -207,7 +207,7 @@ export class OperationEngine {
     for (const each of this.operations.filter(which)) each.cancel(error)
   }
 
-  #endAll(which: (each: ActiveOperation | OneCall) => boolean, error: CryptokiError): void {
+  #endAll(which: (each: ActiveOperation | SinglePartCall) => boolean, error: CryptokiError): void {
     for (const each of [...this.#active, ...this.#calls].filter(which)) each.cancel(error)
   }
 
@@ -224,7 +224,7 @@ export class OperationEngine {
 }
 
 /** One function of one call while it runs. */
-export class OneCall {
+export class SinglePartCall {
   readonly endsOnLogout: boolean
   readonly #end: () => void
   #isOver = false
@@ -415,17 +415,17 @@ export class ActiveOperation {
 
   /** Ends it from outside: the place is free before the error is told. */
   cancel(error: unknown): void {
-    if (this.release()) this.tellEnd(error)
+    if (this.release()) this.notifyEnd(error)
   }
 
-  tellEnd(error: unknown): void {
+  notifyEnd(error: unknown): void {
     this.#endReason = error
     this.#progress.abort(error)
     this.onCancel(error)
   }
 }
 
-function isSearch(each: ActiveOperation | OneCall): boolean {
+function isSearch(each: ActiveOperation | SinglePartCall): boolean {
   return 'type' in each && each.type === 'search'
 }
 

@@ -142,7 +142,7 @@ export class InsertedCard implements ContextCard {
   }
 
   /** Somebody else wants the reader: without a session nobody here needs the card. */
-  letGo(): void {
+  release(): void {
     if (this.#all.every(({ sessions }) => sessions.size === 0)) void this.close()
   }
 

@@ -155,8 +155,8 @@ export class KeyWork implements OperationWork {
   #withoutAsking(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Outcome> {
     const { pin } = this.#authority.context.userPin
     const options = progress.transmitOptions
-    return access.application.transaction(async (channel, { selectedAgain }): Promise<Outcome> => {
-      if (access.needs === 'login' && selectedAgain) {
+    return access.application.transaction(async (channel, { reselected }): Promise<Outcome> => {
+      if (access.needs === 'login' && reselected) {
         // Somebody else was at the card: what it knows of the PIN may be gone. If it does not say, the key will.
         await pin.status(channel, options)
         if (!pin.mayBeVerified) return 'login-lost'

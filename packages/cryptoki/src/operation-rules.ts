@@ -60,7 +60,7 @@ export function admit(
  * Functions that take one call and are never active themselves: random numbers, key generation, wrapping, derivation. "May"
  * in the standard: a setting. They abandon nothing, whatever the conflict policy.
  */
-export function admitOneCall(
+export function admitSinglePart(
   active: readonly OperationType[],
   whileActive: 'reject' | 'allow',
 ): typeof CKR.OK | typeof CKR.OPERATION_ACTIVE {

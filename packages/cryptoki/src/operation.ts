@@ -2,7 +2,7 @@
 import { AbortedError, type AbortSignalLike } from '@webtoki/apdu'
 import { NEVER, Observable, ReplaySubject, share, type Subscriber, takeUntil } from 'rxjs'
 import { CKR } from './constants.ts'
-import type { ActiveOperation, OneCall } from './engine.ts'
+import type { ActiveOperation, SinglePartCall } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import { type OperationEvent, Progress } from './progress.ts'
 
@@ -106,7 +106,7 @@ function canceledBy(signal: AbortSignalLike | undefined): Observable<never> {
 
 /** What a successful Init leaves: the places taken, and the work from Update to Final. */
 export interface Started<T> {
-  readonly operations: readonly (ActiveOperation | OneCall)[]
+  readonly operations: readonly (ActiveOperation | SinglePartCall)[]
   /** Tells those that had to end for this one. Who hears of it may begin another at once, which finds this one in its place. */
   readonly announce?: () => void
   /** Hears of a failure when the operation has ended, and before the caller does. */

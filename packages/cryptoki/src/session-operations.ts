@@ -79,7 +79,7 @@ export class SessionOperations {
     this.#init = new Init(init)
     this.engine = new OperationEngine({
       dual: () => host.policy.dualOperations,
-      oneCallWhileActive: host.policy.oneCallWhileActive,
+      singlePartWhileActive: host.policy.singlePartWhileActive,
     })
   }
 
@@ -298,11 +298,11 @@ export class SessionOperations {
    * A function of one call, as an operation that is never active: it can be aborted and tells its phases, and what ends the
    * session or the login ends it.
    */
-  oneCall<T>(prepare: () => PreparedCall<T>): Operation<T> {
+  singlePart<T>(prepare: () => PreparedCall<T>): Operation<T> {
     return operation(
       (): Started<T> => {
         this.#host.check()
-        this.engine.checkOneCall()
+        this.engine.checkSinglePart()
         const prepared = prepare()
         const call = this.engine.call(prepared.endsOnLogout, () => prepared.end?.())
         return {
@@ -338,7 +338,7 @@ export class SessionOperations {
     } catch (error) {
       return this.refused(error)
     }
-    return this.oneCall(() => prepare(own, fitting))
+    return this.singlePart(() => prepare(own, fitting))
   }
 
   /** The same with a key, which may be on the card. */

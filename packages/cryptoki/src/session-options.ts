@@ -14,7 +14,7 @@ export interface SessionPolicy {
    */
   readonly onConflict: ConflictPolicy | 'wait'
   /** Whether one-call functions (random) run beside active operations. The standard allows both. */
-  readonly oneCallWhileActive: 'reject' | 'allow'
+  readonly singlePartWhileActive: 'reject' | 'allow'
   /**
    * 'explicit', as PKCS#11 has it: private objects show after `login`. 'on-demand': they always show, and the use of a key
    * asks its PIN source when it needs the card's login.

@@ -498,7 +498,7 @@ export class Session extends Closable implements ContextSession {
 
   /** C_GenerateRandom: from the card if it has a generator, else from the platform's. At most 16 MiB. */
   random(bytes: number): Operation<Uint8Array> {
-    return this.#operations.oneCall(() => {
+    return this.#operations.singlePart(() => {
       if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_RANDOM_BYTES)
         throw new CryptokiError(CKR.ARGUMENTS_BAD, {
           detail: `random: the number of bytes must be between 0 and ${MAX_RANDOM_BYTES}`,
@@ -514,7 +514,7 @@ export class Session extends Closable implements ContextSession {
   async seedRandom(seed: Uint8Array): Promise<void> {
     this.#check()
     if (!isByteSource(seed)) throw badOption('seed')
-    this.#operations.engine.checkOneCall()
+    this.#operations.engine.checkSinglePart()
     throw new CryptokiError(CKR.RANDOM_SEED_NOT_SUPPORTED)
   }
 

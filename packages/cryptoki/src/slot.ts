@@ -94,7 +94,7 @@ export class CardPlace {
       await before
       // What only a card needs is loaded when the first one is connected.
       const { InsertedCard } = await import('./card-side.ts')
-      const connection = await this.card.connect({ onWanted: () => this.#inserted?.letGo() })
+      const connection = await this.card.connect({ onReleaseRequested: () => this.#inserted?.release() })
       const tokens = await this.#tokensOn(connection).catch(async (error: unknown) => {
         await connection.close()
         throw error

@@ -241,7 +241,7 @@ describe('what the driver tells of a pad that refused', () => {
     ...template,
     command: Uint8Array.of(0, 0x24, 0, 0x80, 16, ...new Uint8Array(16).fill(0xff)),
     newPinOffset: 8,
-    asksOldPin: true,
+    requiresOldPin: true,
     confirms: true,
   }
   const onPad = async (slot: CardSlot, what: 'verify' | 'modify') => {

@@ -358,7 +358,7 @@ describe('What the standard leaves to the token', () => {
         asked.push(token.name)
         return false
       },
-      oneCallWhileActive: () => 'allow',
+      singlePartWhileActive: () => 'allow',
     })
     expect(asked).toContain('memory')
     expect((await slot.tokenInfo()).flags & CKF.DUAL_CRYPTO_OPERATIONS).toBe(0)

@@ -300,7 +300,7 @@ describe('a cipher as an operation', () => {
   it('pulls the next chunk when it is done with the last, and is told to abort when it is abandoned', async () => {
     const { session, publicKey, token } = await open()
     let pulls = 0
-    let letGo!: () => void
+    let release!: () => void
     const source = (function* () {
       for (;;) {
         pulls++
@@ -311,7 +311,7 @@ describe('a cipher as an operation', () => {
     const [cipher] = token.ciphers
     if (cipher === undefined) throw new Error('There is no cipher.')
     const held = new Promise<void>((resolve) => {
-      letGo = resolve
+      release = resolve
     })
     const update = vi.spyOn(cipher, 'update').mockImplementation(async () => {
       await held
@@ -322,7 +322,7 @@ describe('a cipher as an operation', () => {
     expect(cipher.isAborted).toBe(false)
     subscription.unsubscribe()
     expect([cipher.isAborted, session.active]).toEqual([true, []])
-    letGo()
+    release()
     await nextTurn()
     expect(pulls).toBe(1)
   })

@@ -53,7 +53,7 @@ describe('after a login that failed, VERIFY with P1 FF is sent once at most', ()
             : end === 'close all'
               ? slot.closeAllSessions()
               : cryptoki.close()
-      verify.letGo()
+      verify.release()
       await expect(login).rejects.toThrow('CKR_')
       await ending
       await cryptoki.close()

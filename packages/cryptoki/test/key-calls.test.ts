@@ -497,7 +497,7 @@ describe('a key derived by the card', () => {
     await held.reached
     const ending = end(session, leave)
     expect(await code).toBe(expected)
-    held.letGo()
+    held.release()
     await ending
     expect(await secrets(other)).toBe(0)
   })
@@ -517,12 +517,12 @@ const calls: readonly (readonly [
 ]
 
 describe.each(calls)('%s beside an active operation', (_, call) => {
-  it.each(['reject', 'allow'] as const)('follows the policy: %s', async (oneCallWhileActive) => {
-    const { session } = await stand({ cryptoki: { oneCallWhileActive } })
+  it.each(['reject', 'allow'] as const)('follows the policy: %s', async (singlePartWhileActive) => {
+    const { session } = await stand({ cryptoki: { singlePartWhileActive } })
     const kek = await wrapping(session, hex('000102030405060708090a0b0c0d0e0f'))
     const key = await session.createObject({ ...aes, [CKA.VALUE]: random(16), [CKA.EXTRACTABLE]: true })
     const [digest] = session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
-    const isAllowed = oneCallWhileActive === 'allow'
+    const isAllowed = singlePartWhileActive === 'allow'
     expect(await codeOf(() => call(session, kek, key))).toBe(isAllowed ? CKR.OK : CKR.OPERATION_ACTIVE)
     expect(session.active).toEqual(['digest'])
     const judged = createHash('sha256').update('abc').digest()

@@ -416,7 +416,7 @@ describe('Functions of one call', () => {
   })
 
   it.each(calls)('%s runs beside an active operation if the library allows it', async (_name, call) => {
-    const { session } = await stand({ cryptoki: { oneCallWhileActive: 'allow' } })
+    const { session } = await stand({ cryptoki: { singlePartWhileActive: 'allow' } })
     const key = await aes(session, hex('000102030405060708090a0b0c0d0e0f'))
     session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
     await expect(call(session, key)).resolves.toBeDefined()

@@ -51,7 +51,7 @@ describe('after the last session is closed the card is not logged in any more', 
     await verify.reached
     expect(card.pinVerified).toBe(true)
     signing.unsubscribe()
-    verify.letGo()
+    verify.release()
     await session.close()
     expect(card.pinVerified).toBe(false)
     await cryptoki.close()
@@ -79,7 +79,7 @@ describe('after the last session is closed the card is not logged in any more', 
     const signing = session.sign(ecdsa, nineC, message).events$.subscribe({ error: () => {} })
     await sign.reached
     signing.unsubscribe()
-    sign.letGo()
+    sign.release()
     const refused = session.sign(ecdsa, nineC, message, { pin: async () => undefined })
     await expect(refused).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
     await session.close()
@@ -111,7 +111,7 @@ it('a signature that was abandoned does not end the login of a card that refuses
   const signing = session.sign(rsa, nineA, message).events$.subscribe({ error: () => {} })
   await sign.reached
   signing.unsubscribe()
-  sign.letGo()
+  sign.release()
   expect(await session.sign(rsa, nineA, message)).toHaveLength(256)
   expect(session.state).toBe(CKS.RO_USER_FUNCTIONS)
   await cryptoki.close()
@@ -140,7 +140,7 @@ it('who asks for the token while its card is given back is told that there is no
   await read.reached
   const closed = slot.closeAllSessions()
   await refused
-  read.letGo()
+  read.release()
   await closed
   await cryptoki.close()
 })
@@ -152,7 +152,7 @@ it('a logout that comes while another session logs in leaves nobody logged in, o
   const login = session.login(CKU.USER)
   await verify.reached
   const logout = other.logout()
-  verify.letGo()
+  verify.release()
   await Promise.all([login, logout])
   expect(card.pinVerified).toBe(false)
   expect(session.state).toBe(CKS.RO_PUBLIC_SESSION)
@@ -234,7 +234,7 @@ describe('a PIN dialog', () => {
     const abandoned = session.sign(rsa, nineA, message).events$.subscribe({ error: () => {} })
     await first.reached
     abandoned.unsubscribe()
-    first.letGo()
+    first.release()
     await expect(session.sign(ecdsa, nineC, message)).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
     expect(await session.sign(rsa, nineA, message)).toHaveLength(256)
     await cryptoki.close()

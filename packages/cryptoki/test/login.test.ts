@@ -234,7 +234,7 @@ describe('logging out while a key that wants its PIN each time signs, with login
       const logout = session.logout()
       expect(session.active).toEqual([])
       await ended
-      held.letGo()
+      held.release()
       await logout
       expect(card.pinVerified).toBe(false)
       await expect(session.sign(ecdsa, nineC, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
@@ -401,7 +401,7 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
     await held.reached
     session.cancel()
     await refused
-    held.letGo()
+    held.release()
     expect(await session.sign(ecdsa, key, message)).toHaveLength(64)
     await cryptoki.close()
   })

@@ -88,12 +88,12 @@ describe.each(pairs)('beside an active pair of %s and %s', (first, second) => {
         results.push(outcome.then((each) => verdict(examples[kind], each)))
       }
       await new Promise<void>((allBegun) => {
-        const held = new Promise<void>((letGo) => {
+        const held = new Promise<void>((release) => {
           start(first, () => {
             start(second, () => {
               expect(session.active).toEqual([first, second])
               start(third)
-              letGo()
+              release()
               allBegun()
             })
             return held
@@ -130,8 +130,8 @@ describe('functions of one call', () => {
   it.each(callerWays)(
     'are refused beside every kind, and harm none, unless the policy allows them (by %s)',
     async (way) => {
-      for (const oneCallWhileActive of ['reject', 'allow'] as const) {
-        const { slot, examples } = await openKinds({ oneCallWhileActive })
+      for (const singlePartWhileActive of ['reject', 'allow'] as const) {
+        const { slot, examples } = await openKinds({ singlePartWhileActive })
         for (const kind of kinds) {
           const session = await slot.openSession()
           let random: Promise<Outcome> | undefined
@@ -141,7 +141,7 @@ describe('functions of one call', () => {
             }),
           )
           expect({ kind, result: verdict(examples[kind], one) }).toEqual({ kind, result: ok })
-          expect((await random)?.code).toBe(oneCallWhileActive === 'allow' ? ok : refused)
+          expect((await random)?.code).toBe(singlePartWhileActive === 'allow' ? ok : refused)
           expect((await session.random(8)).length).toBe(8)
           await session.close()
         }

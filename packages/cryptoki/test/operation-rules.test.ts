@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   admit,
-  admitOneCall,
+  admitSinglePart,
   afterCall,
   type CallOutcome,
   CKR,
@@ -130,10 +130,10 @@ describe('two libraries that people use', () => {
 
 describe('a one-call function', () => {
   it('is refused while anything is active, unless the setting allows it, and ends nothing', () => {
-    expect(admitOneCall([], 'reject')).toBe(CKR.OK)
+    expect(admitSinglePart([], 'reject')).toBe(CKR.OK)
     for (const active of types) {
-      expect(admitOneCall([active], 'reject')).toBe(CKR.OPERATION_ACTIVE)
-      expect(admitOneCall([active], 'allow')).toBe(CKR.OK)
+      expect(admitSinglePart([active], 'reject')).toBe(CKR.OPERATION_ACTIVE)
+      expect(admitSinglePart([active], 'allow')).toBe(CKR.OK)
     }
   })
 })

@@ -427,7 +427,7 @@ describe('a decryption asks as a signature does', () => {
     await held.reached
     reader.remove()
     await expect(decryption).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
-    held.letGo()
+    held.release()
   })
 
   it('an abort frees the session at once, in the dialog and while the card computes', async () => {
@@ -451,7 +451,7 @@ describe('a decryption asks as a signature does', () => {
     second.abort()
     await expect(computing).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
     expect(session.active).toEqual([])
-    held.letGo()
+    held.release()
     expect(await session.decrypt(rawRsa, key, encrypted, { pin: rightPin })).toEqual(plain)
   })
 

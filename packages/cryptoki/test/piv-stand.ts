@@ -129,14 +129,14 @@ export class HeldDialog {
 export class HeldAnswer {
   readonly #ins: number
   #reached!: () => void
-  #letGo!: () => void
+  #release!: () => void
   #isUsed = false
   /** Resolves when the card has executed the command. */
   readonly reached: Promise<void> = new Promise((resolve) => {
     this.#reached = resolve
   })
   readonly #free: Promise<void> = new Promise((resolve) => {
-    this.#letGo = resolve
+    this.#release = resolve
   })
 
   constructor(ins: number) {
@@ -153,7 +153,7 @@ export class HeldAnswer {
     return answer
   }
 
-  letGo(): void {
-    this.#letGo()
+  release(): void {
+    this.#release()
   }
 }

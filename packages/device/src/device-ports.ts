@@ -37,7 +37,7 @@ export interface DeviceTransport<D extends object, Face extends DeviceInterface,
 /** Where a reader is, and what its source does for it. */
 export interface ReaderPlace<D extends object, Face> {
   readonly device: D
-  readonly face: Face
+  readonly deviceInterface: Face
   readonly identity: ReaderIdentity
   /** The device has further readers. */
   readonly isOneOfSeveral: boolean
@@ -74,7 +74,7 @@ export interface DeviceSlot extends CardSlot {
   check(): Promise<void>
   markInUse(by: ReaderInUseError['by']): void
   /** Somebody else wants the reader: an owner who does not need the card may close its connection. Never rejects. */
-  letGo(): Promise<void>
+  release(): Promise<void>
   /** Ends the connection, if one is open. */
   shut(): Promise<void>
   /** The reader left: presence completes. */

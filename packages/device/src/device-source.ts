@@ -163,7 +163,7 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
       [...attached.readers.values()]
         .filter(({ slots }) => slots.every(wants))
         .map(({ reader, slots }) =>
-          goOn(
+          resume(
             reader,
             slots.filter((slot) => !slot.isUsed),
           ),
@@ -259,7 +259,7 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
     if (this.#hasLeft(attached)) return
     const made = this.#transport.readerAt({
       device,
-      face,
+      deviceInterface: face,
       identity: attached.identity,
       isOneOfSeveral,
       inTurn: async (open) => {
@@ -315,11 +315,11 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
     const { ReaderTurns } = await import('./turns.ts')
     this.#turns ??= new ReaderTurns(this.#tabs, this.#clock)
     const { reader, slots } = made
-    const goOnHere = (): void => void attached.looked.then(() => goOn(reader, slots))
+    const resumeHere = (): void => void attached.looked.then(() => resume(reader, slots))
     return this.#turns.at(this.#api.describe(device), attached.identity, interfaceNumber, {
       device,
       ...made,
-      goOn: goOnHere,
+      resume: resumeHere,
     })
   }
 
@@ -379,7 +379,7 @@ async function leave({ reader, slots, turn }: OpenReader, why: WebtokiError): Pr
 }
 
 /** The reader may be free by now, or this tab's, or awake. Never rejects. */
-async function goOn(reader: DeviceReader['reader'], slots: readonly DeviceSlot[]): Promise<void> {
+async function resume(reader: DeviceReader['reader'], slots: readonly DeviceSlot[]): Promise<void> {
   try {
     await reader.ready()
     for (const slot of slots) await slot.check()

@@ -17,7 +17,7 @@ const turnsHere = new WeakMap<object, Set<ReaderTurn>>()
 export interface TurnHolder extends DeviceReader {
   readonly device: object
   /** The reader is this tab's, and was another's until now. */
-  goOn(): void
+  resume(): void
 }
 
 /** What one tab says to the others. The reader goes by a number: its name has its serial number. */
@@ -177,7 +177,7 @@ export class ReaderTurn {
         this.release()
         return this.#wait()
       }
-      if (isOurs) this.#holder.goOn()
+      if (isOurs) this.#holder.resume()
       return isOurs
     })
     return this.#waiting
@@ -223,7 +223,7 @@ export class ReaderTurn {
 
 /** Another tab wants the reader: it is let go where nothing needs it; false: it is kept. Never rejects. */
 async function giveUp({ reader, slots }: TurnHolder): Promise<boolean> {
-  await Promise.all(slots.map((slot) => slot.letGo()))
+  await Promise.all(slots.map((slot) => slot.release()))
   if (slots.some((slot) => slot.isUsed) || !(await reader.rest())) return false
   for (const slot of slots) slot.markInUse('tab')
   return true

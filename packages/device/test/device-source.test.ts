@@ -38,7 +38,7 @@ class MemorySlot implements DeviceSlot {
   markInUse(by: 'page' | 'tab' | 'unknown'): void {
     this.#presences.next({ inUse: by })
   }
-  async letGo(): Promise<void> {}
+  async release(): Promise<void> {}
   async shut(): Promise<void> {}
   leave(): void {
     this.#presences.complete()
@@ -106,7 +106,7 @@ readerSourceContract('a transport over an API in memory', async (first: Opening)
 it('closes although one card never ends, and lets both readers of the device go', async () => {
   const { hands, clock } = handTimers()
   const device = { vendorId: 0x054c, productId: 0x06c3, productName: 'Two readers' }
-  const letGo: number[] = []
+  const release: number[] = []
   const source = new DeviceSource<HidDevice, { readonly interfaceNumber: number }, object>(
     {
       name: 'memory',
@@ -119,11 +119,11 @@ it('closes although one card never ends, and lets both readers of the device go'
     {
       filters: [{}],
       interfacesOf: async () => [{ interfaceNumber: 0 }, { interfaceNumber: 1 }],
-      readerAt: ({ identity, face: { interfaceNumber } }) => {
+      readerAt: ({ identity, deviceInterface: { interfaceNumber } }) => {
         const { reader, slots } = readerOf(identity, async () => {})
         const [slot] = slots as [MemorySlot]
         if (interfaceNumber === 0) slot.shut = () => new Promise(() => {})
-        return { slots, reader: { ...reader, end: async () => void letGo.push(interfaceNumber) } }
+        return { slots, reader: { ...reader, end: async () => void release.push(interfaceNumber) } }
       },
     },
     { clock, tabs: undefined },
@@ -132,5 +132,5 @@ it('closes although one card never ends, and lets both readers of the device go'
   const closing = source.close()
   await hands.advance(20_000)
   await closing
-  expect(new Set(letGo)).toEqual(new Set([0, 1]))
+  expect(new Set(release)).toEqual(new Set([0, 1]))
 })

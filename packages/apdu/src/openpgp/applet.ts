@@ -84,7 +84,7 @@ export class OpenPgpApplet extends CardApplication {
     const common = {
       format,
       prepare: (channel: CardChannel, options?: TransmitOptions) => this.#readKdf(channel, options),
-      askTries: (channel: CardChannel, options?: TransmitOptions) => this.readPinTries(channel, options),
+      readTries: (channel: CardChannel, options?: TransmitOptions) => this.readPinTries(channel, options),
     }
     this.#format = format
     this.signaturePin = new PinReference(this, { ...common, name: 'signature PIN', reference: () => 0x81 })

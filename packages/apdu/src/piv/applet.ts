@@ -68,7 +68,7 @@ export class PivApplet extends CardApplication {
   /** The PIN that the discovery object names: the application's own, or the card's global one. */
   readonly pin: PinReference
   /** Whether the card may tell the policies of its keys: its ATR names a YubiKey 5, and it has not refused to. */
-  tellsKeyPolicies = false
+  reportsKeyPolicies = false
   #pinReference: number = PivReference.APPLICATION_PIN
   #guid: string | undefined
 
@@ -80,7 +80,7 @@ export class PivApplet extends CardApplication {
       format: pinFormat,
       // Without it, or if it is nonsense, the PIN is the application's own.
       prepare: async (channel, options) => void (await ifSound(this.readDiscovery(channel, options))),
-      askTries: (channel, options) => this.readPinTries(channel, options),
+      readTries: (channel, options) => this.readPinTries(channel, options),
     })
   }
 
@@ -95,7 +95,7 @@ export class PivApplet extends CardApplication {
   }
 
   async #identify(channel: CardChannel, options: TransmitOptions | undefined): Promise<boolean> {
-    this.tellsKeyPolicies = toHex(channel.atr).includes(YUBIKEY)
+    this.reportsKeyPolicies = toHex(channel.atr).includes(YUBIKEY)
     let template: Uint8Array
     try {
       template = await this.select(channel, options)
@@ -205,7 +205,7 @@ export class PivApplet extends CardApplication {
     const command = { name: 'GET METADATA', cla: 0, ins: 0xf7, p1: 0, p2: reference, responseBytes: 256 }
     const read = async (): Promise<Uint8Array | undefined> => {
       const response = await this.exchange(channel, command, options)
-      if (response.sw === SW.INS_NOT_SUPPORTED) this.tellsKeyPolicies = false
+      if (response.sw === SW.INS_NOT_SUPPORTED) this.reportsKeyPolicies = false
       return firstTlv(expectOk(response, command.name), tag)?.value
     }
     // Another maker's command may go by that number.

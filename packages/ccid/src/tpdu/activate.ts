@@ -200,15 +200,15 @@ function overT0(
   line: CharacterLine | undefined,
   waitingMs: number,
 ): Activation {
-  const roomBytes = reader.descriptor.maxMessageBytes - HEADER_BYTES
+  const capacityBytes = reader.descriptor.maxMessageBytes - HEADER_BYTES
   const carry = async (command: Uint8Array, options: ExchangeOptions): Promise<Uint8Array> => {
     if (line !== undefined) return line.transmitT0(command, options, waitingMs + MARGIN_MS)
     const message = encodeXfrBlock({ slot: number, chain: ChainParameter.whole, data: toT0Tpdu(command) })
     return (await reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)).data
   }
   // Characters: the header goes before its data, and an answer comes in as many messages as it takes.
-  const characters = { commandBytes: T0_HEADER_BYTES + Math.min(256, roomBytes), responseBytes: 256 }
-  const limits = line === undefined ? limitsOf(roomBytes) : characters
+  const characters = { commandBytes: T0_HEADER_BYTES + Math.min(256, capacityBytes), responseBytes: 256 }
+  const limits = line === undefined ? limitsOf(capacityBytes) : characters
   return {
     limits: { extended: false, ...limits },
     transmit: (command, options) =>
@@ -225,14 +225,14 @@ async function overT1(
   const { reader, number } = slot
   const { features, maxIfsdBytes, maxMessageBytes } = reader.descriptor
   const { ifscBytes, errorDetection } = t1Of(atr)
-  const roomBytes = maxMessageBytes - HEADER_BYTES - overheadBytes(errorDetection)
+  const capacityBytes = maxMessageBytes - HEADER_BYTES - overheadBytes(errorDetection)
   const blockMs = blockWaitingMs(atr, fiDi, reader.descriptor)
   const beyondMs = lineMs(atr, fiDi, reader.descriptor) + MARGIN_MS
   const transport = new T1Transport({
     nad: 0,
     detection: errorDetection,
     ifscBytes,
-    roomBytes: Math.max(1, roomBytes),
+    capacityBytes: Math.max(1, capacityBytes),
     blockWaitingMs: blockMs,
     exchange: async (block, waitingTimes, options): Promise<BlockAnswer> => {
       const timeoutMs = Math.max(options.timeoutMs ?? 0, blockMs * Math.max(1, waitingTimes) + beyondMs)
@@ -254,7 +254,7 @@ async function overT1(
       }
     },
   })
-  const ownBytes = Math.max(1, Math.min(maxIfsdBytes || MAX_IFSD_BYTES, MAX_IFSD_BYTES, roomBytes))
+  const ownBytes = Math.max(1, Math.min(maxIfsdBytes || MAX_IFSD_BYTES, MAX_IFSD_BYTES, capacityBytes))
   // The reader has told the card by itself, or we do.
   const ifsdBytes = features & CcidFeature.automaticIfsd ? ownBytes : await transport.negotiateIfsd(ownBytes)
   return {

@@ -30,7 +30,7 @@ export class CharacterLine {
   }
 
   /** Most bytes that one message carries. */
-  get roomBytes(): number {
+  get capacityBytes(): number {
     return Math.max(1, this.#slot.reader.descriptor.maxMessageBytes - HEADER_BYTES)
   }
 
@@ -41,7 +41,7 @@ export class CharacterLine {
     options: CharacterOptions,
     timeoutMs: number,
   ): Promise<Uint8Array> {
-    const wanted = Math.min(expects, this.roomBytes)
+    const wanted = Math.min(expects, this.capacityBytes)
     const first = (wanted + HEADER_BYTES) % PACKET_BYTES === 0 ? 1 : wanted
     const { number, reader } = this.#slot
     const { waitingExtension = 0 } = options

@@ -33,12 +33,12 @@ export function toT0Tpdu(apdu: Uint8Array): Uint8Array {
  * Sends a command and, where it is a case 4 that the card has processed without a word of its answer (9000, or a
  * warning 62xx or 63xx), fetches that by GET RESPONSE. The warning stays the status; a card that has nothing to fetch
  * keeps its first status. 61xx is left to the layer above. `carry` takes each APDU once, and has room for answers of
- * `roomBytes`, without their status word.
+ * `capacityBytes`, without their status word.
  */
 export async function withFetchedAnswer(
   carry: (apdu: Uint8Array) => Promise<Uint8Array>,
   command: Uint8Array,
-  roomBytes: number = 256,
+  capacityBytes: number = 256,
 ): Promise<Uint8Array> {
   const isCase4 = command.length > HEADER_BYTES && command.length === HEADER_BYTES + 1 + (command[4] ?? 0)
   const cla = (command[0] ?? 0) & ~CHAIN_BIT
@@ -51,7 +51,7 @@ export async function withFetchedAnswer(
   let wanted = responseBytes
   let missing = responseBytes
   for (let rounds = 0; rounds < MAX_ROUNDS && missing > 0; rounds++) {
-    const most = Math.min(wanted, roomBytes)
+    const most = Math.min(wanted, capacityBytes)
     const answer = await carry(Uint8Array.of(cla, GET_RESPONSE, 0, 0, most))
     const [more, count = 0] = answer.subarray(-2)
     if (answer.length === 2 && more === 0x6c && most !== count) {

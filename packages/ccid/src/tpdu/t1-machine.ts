@@ -54,7 +54,7 @@ export interface T1State {
   /** What it said in its ATR; counts again after a resynchronisation. */
   readonly initialIfscBytes: number
   /** Largest information field that the reader's messages have room for, whatever the card takes. */
-  readonly roomBytes: number
+  readonly capacityBytes: number
   /** Attempts in a row that brought no block, or a damaged one. */
   readonly failures: number
   /** Good blocks in a row that brought the exchange no further. */
@@ -88,13 +88,13 @@ export interface T1Step {
 }
 
 /** After the ATR. */
-export function initialT1(ifscBytes: number, roomBytes: number): T1State {
+export function initialT1(ifscBytes: number, capacityBytes: number): T1State {
   return {
     sends: 0,
     expects: 0,
     ifscBytes,
     initialIfscBytes: ifscBytes,
-    roomBytes,
+    capacityBytes,
     failures: 0,
     rounds: 0,
     phase: { name: 'idle' },
@@ -242,7 +242,7 @@ function inIfs(state: T1State, sent: T1Block, event: T1Event): T1Step {
 /** Rule 6.4: three attempts, whatever comes instead of the response. */
 function inResynch(state: T1State, event: T1Event): T1Step {
   if (isResponse(event, 'resynch'))
-    return gaveUp(initialT1(state.initialIfscBytes, state.roomBytes), 'resynchronised')
+    return gaveUp(initialT1(state.initialIfscBytes, state.capacityBytes), 'resynchronised')
   if (state.failures + 1 < MAX_ATTEMPTS)
     return send({ ...state, failures: state.failures + 1 }, request('resynch'))
   return { state: idle(state), action: { do: 'reset' } }
@@ -268,7 +268,7 @@ function inRound(state: T1State, phase: Phase, block: T1Block): T1Step {
 }
 
 function sendNext(state: T1State, rest: Uint8Array): T1Step {
-  const data = rest.subarray(0, Math.min(state.ifscBytes, state.roomBytes))
+  const data = rest.subarray(0, Math.min(state.ifscBytes, state.capacityBytes))
   const after = rest.subarray(data.length)
   const block: InformationBlock = { kind: 'I', sequence: state.sends, more: after.length > 0, data }
   const phase: Phase = {
@@ -288,13 +288,13 @@ function send(state: T1State, block: T1Block): T1Step {
 
 /** The exchange goes on: nothing that failed before counts any more. */
 function moved(
-  { sends: latest, expects: due, ifscBytes, initialIfscBytes, roomBytes }: T1State,
+  { sends: latest, expects: due, ifscBytes, initialIfscBytes, capacityBytes }: T1State,
   phase: Phase,
   sends: Bit = latest,
   expects: Bit = due,
 ): T1State {
   // Member by member: each block of each APDU passes here, and a spread takes several times as long.
-  return { sends, expects, ifscBytes, initialIfscBytes, roomBytes, failures: 0, rounds: 0, phase }
+  return { sends, expects, ifscBytes, initialIfscBytes, capacityBytes, failures: 0, rounds: 0, phase }
 }
 
 const idlePhase: Phase = { name: 'idle' }

@@ -31,7 +31,7 @@ export interface T1Line {
   /** IFSC of the ATR, in bytes. */
   readonly ifscBytes: number
   /** Largest information field that the reader takes, in bytes. Default: as much as T=1 has. */
-  readonly roomBytes?: number
+  readonly capacityBytes?: number
   /** BWT in milliseconds. */
   readonly blockWaitingMs: number
   /** Carries one block out and one back; `waitingTimes` is bBWI of XfrBlock, 0 where nothing was asked for. */
@@ -53,7 +53,7 @@ export class T1Transport {
 
   constructor(line: T1Line) {
     this.#line = line
-    this.#state = initialT1(line.ifscBytes, line.roomBytes ?? MAX_INFORMATION_BYTES)
+    this.#state = initialT1(line.ifscBytes, line.capacityBytes ?? MAX_INFORMATION_BYTES)
   }
 
   /** S(IFS request): resolves to what holds from now on, in bytes; 32, the default, where the card would not hear of it. */
@@ -107,8 +107,8 @@ export class T1Transport {
   ): Promise<Uint8Array> {
     await this.#settle(options)
     const first = beginExchange(this.#state, template)
-    const { ifscBytes, roomBytes } = first.state
-    if (first.action.do !== 'send' || Math.min(ifscBytes, roomBytes) < template.length)
+    const { ifscBytes, capacityBytes } = first.state
+    if (first.action.do !== 'send' || Math.min(ifscBytes, capacityBytes) < template.length)
       throw new CardGarbledError('aborted')
     const [nad = 0, pcb = 0, length = 0] = encodeBlock(
       first.action.block,

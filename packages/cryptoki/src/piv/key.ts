@@ -31,7 +31,7 @@ export class PivKeyAccess implements KeyAccess {
 
   async read(options?: TransmitOptions): Promise<void> {
     const { application } = this
-    if (this.#isRead || !application.tellsKeyPolicies) return
+    if (this.#isRead || !application.reportsKeyPolicies) return
     const told = await application.transaction(
       (channel) => application.readKeyPolicy(channel, this.#slot.key, options),
       options,

@@ -95,17 +95,17 @@ function pseudoRandom(key: Uint8Array, label: 'message' | 'length', bytes: numbe
  */
 export function unpadOaep(block: Uint8Array, { hash, mgfHash, label }: OaepPadding): Uint8Array {
   const labelHash = hashNow(hash, label)
-  const hashBytes = labelHash.length
-  if (block.length < 2 * hashBytes + 2) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
-  const masked = block.subarray(1 + hashBytes)
-  const seed = exclusiveOr(block.subarray(1, 1 + hashBytes), mgf1(masked, hashBytes, mgfHash))
+  const digestBytes = labelHash.length
+  if (block.length < 2 * digestBytes + 2) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
+  const masked = block.subarray(1 + digestBytes)
+  const seed = exclusiveOr(block.subarray(1, 1 + digestBytes), mgf1(masked, digestBytes, mgfHash))
   const data = exclusiveOr(masked, mgf1(seed, masked.length, mgfHash))
 
   let wrong = block[0] as number
-  for (let at = 0; at < hashBytes; at++) wrong |= (data[at] as number) ^ (labelHash[at] as number)
+  for (let at = 0; at < digestBytes; at++) wrong |= (data[at] as number) ^ (labelHash[at] as number)
   let oneAt = 0
   let isFound = 0
-  for (let at = hashBytes; at < data.length; at++) {
+  for (let at = digestBytes; at < data.length; at++) {
     const byte = data[at] as number
     const isOne = maskIfZero(byte ^ 0x01)
     wrong |= byte & ~isOne & ~isFound

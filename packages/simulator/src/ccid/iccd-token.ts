@@ -58,7 +58,7 @@ export class VirtualIccdToken extends PacketDevice {
   readonly card: VirtualCard
   /** How often the host is told to ask again before an answer, and after how long, in units of 10 ms; 0: the host chooses. */
   pollAgain: { readonly times: number; readonly delay: number } = { times: 0, delay: 0 }
-  readonly #roomBytes: number
+  readonly #capacityBytes: number
   /** Character level: T=0 byte by byte. */
   readonly #contact: ContactCard | undefined
   #isPowered = false
@@ -84,7 +84,7 @@ export class VirtualIccdToken extends PacketDevice {
     this.card = card
     // dwFeatures, bits 16 to 18: no exchange level is named.
     if (((classDescriptor[42] as number) & 7) === 0) this.#contact = new ContactCard(card, contact, () => {})
-    this.#roomBytes =
+    this.#capacityBytes =
       (classDescriptor[44] as number) + 256 * (classDescriptor[45] as number) - MESSAGE_HEADER_BYTES
   }
 
@@ -156,7 +156,7 @@ export class VirtualIccdToken extends PacketDevice {
       this.#part(false)
       return
     }
-    if (level > Chain.continues || data.length > this.#roomBytes) {
+    if (level > Chain.continues || data.length > this.#capacityBytes) {
       this.#fail(ERROR_LEVEL)
       return
     }
@@ -178,7 +178,7 @@ export class VirtualIccdToken extends PacketDevice {
 
   /** bLevelParameter is the number of bytes that the host waits for. */
   async #characters(contact: ContactCard, expected: number, data: Uint8Array): Promise<void> {
-    if (expected === 0 || data.length > this.#roomBytes) {
+    if (expected === 0 || data.length > this.#capacityBytes) {
       this.#fail(ERROR_LEVEL)
       return
     }
@@ -190,7 +190,7 @@ export class VirtualIccdToken extends PacketDevice {
   }
 
   #part(isFirst: boolean): void {
-    const part = this.#rest.slice(0, this.#roomBytes)
+    const part = this.#rest.slice(0, this.#capacityBytes)
     this.#rest = this.#rest.slice(part.length)
     const isLast = this.#rest.length === 0
     const chain = isFirst ? (isLast ? Chain.whole : Chain.begins) : isLast ? Chain.ends : Chain.continues
