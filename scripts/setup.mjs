@@ -177,10 +177,19 @@ async function build() {
   return code === 0
 }
 
+/** Lets git run our hooks in this clone, unless it already has others. */
+function installHooks() {
+  const git = (...args) => ask('git', args, { cwd: root })
+  const { code, output } = git('rev-parse', '--show-toplevel')
+  if (code !== 0 || output.trim() !== root || git('config', 'core.hooksPath').code === 0) return
+  git('config', 'core.hooksPath', 'scripts/hooks')
+}
+
 /** All of it. Throws where nothing can go on; gives false where only our own build failed. */
 export async function setup() {
   checkNode()
   const isNew = await installDependencies()
+  installHooks()
   await installJudges()
   if (isNew) await rebuildAddons()
   return build()
