@@ -1,5 +1,8 @@
 /** What a card is if no driver here knows it: by the names of applications that it selects. Loaded with the first such card. */
-import { type CardConnection, concatBytes, fromHex } from '@webtoki/apdu'
+import { type CardConnection, concatBytes, fromHex, NotSupportedError } from '@webtoki/apdu'
+import { CKR } from './constants.ts'
+import { CryptokiError } from './errors.ts'
+import type { TokenDriver } from './token.ts'
 
 /** Applications by their names (ISO/IEC 7816-4:2013, 12.2.3), the more special first. */
 const families: readonly (readonly [family: string, aid: string])[] = [
@@ -22,7 +25,7 @@ const NOBODY = 'f0576562746f6b6900'
 const SELECT = [0x00, 0xa4, 0x04, 0x00]
 
 /** Asks the card for its applications, and resolves to what it is called; undefined: nobody knows. Never rejects. */
-export async function familyOf(connection: CardConnection): Promise<string | undefined> {
+async function familyOf(connection: CardConnection): Promise<string | undefined> {
   try {
     return await connection.transaction({}, async (channel) => {
       const selects = async (aid: string): Promise<boolean> => {
@@ -38,4 +41,20 @@ export async function familyOf(connection: CardConnection): Promise<string | und
   } catch {
     return undefined
   }
+}
+
+/** Closes the connection to a card that none of the drivers knows. Resolves to CKR_TOKEN_NOT_RECOGNIZED, which says what it is. */
+export async function unrecognized(
+  connection: CardConnection,
+  drivers: readonly TokenDriver[],
+): Promise<CryptokiError> {
+  const family = await familyOf(connection)
+  await connection.close()
+  const names = drivers.map((driver) => driver.name).join(', ')
+  const what = family === undefined ? '' : `This is ${family}. `
+  const cause = new NotSupportedError(
+    `${what}The card has none of the applications that can be used here (${names}).`,
+  )
+  const detail = family === undefined ? undefined : `this is ${family}, and only ${names} can be used here`
+  return new CryptokiError(CKR.TOKEN_NOT_RECOGNIZED, { cause, ...(detail && { detail }) })
 }

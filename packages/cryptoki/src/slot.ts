@@ -1,12 +1,5 @@
 /** A slot as PKCS#11 has it: a place for one token (PKCS#11 v2.40, 5.5). A reader's place for a card has a slot for each token of the card. */
-import {
-  type CardConnection,
-  type CardSlot,
-  isWebtokiError,
-  NotSupportedError,
-  type Presence,
-  sealed,
-} from '@webtoki/apdu'
+import { type CardConnection, type CardSlot, isWebtokiError, type Presence, sealed } from '@webtoki/apdu'
 import { BehaviorSubject, combineLatest, distinctUntilChanged, map, type Observable } from 'rxjs'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
@@ -101,17 +94,8 @@ export class CardPlace {
       })
       if (tokens.length > 0)
         return this.#insert(new InsertedCard(connection, tokens, (ended) => this.#left(ended)))
-      const { familyOf } = await import('./card-families.ts')
-      const family = await familyOf(connection)
-      await connection.close()
-      const names = this.settings.drivers.map((driver) => driver.name).join(', ')
-      const what = family === undefined ? '' : `This is ${family}. `
-      const cause = new NotSupportedError(
-        `${what}The card has none of the applications that can be used here (${names}).`,
-      )
-      const detail =
-        family === undefined ? undefined : `this is ${family}, and only ${names} can be used here`
-      throw new CryptokiError(CKR.TOKEN_NOT_RECOGNIZED, { cause, ...(detail && { detail }) })
+      const { unrecognized } = await import('./card-families.ts')
+      throw await unrecognized(connection, this.settings.drivers)
     } catch (error) {
       throw await slotError(error)
     }
@@ -180,7 +164,8 @@ export class Slot {
   /** C_GetTokenInfo. Rejects with CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED or CKR_DEVICE_ERROR. */
   async tokenInfo(): Promise<TokenInfo> {
     const { card, token } = await this.#open()
-    const { tokenInfoOf } = await import('./capabilities.ts')
+    const { capabilities } = await import('./card-side.ts')
+    const { tokenInfoOf } = await capabilities()
     try {
       const { user } = token.pins
       const description = await token.describe({ mayRead: card.mayRead(token) })
@@ -198,7 +183,8 @@ export class Slot {
   /** C_GetMechanismList and C_GetMechanismInfo in one: CKM_* to what the token can do with it. A copy. */
   async mechanisms(): Promise<ReadonlyMap<number, MechanismInfo>> {
     const { token } = await this.#open()
-    const { mechanismsOf } = await import('./capabilities.ts')
+    const { capabilities } = await import('./card-side.ts')
+    const { mechanismsOf } = await capabilities()
     return new Map([...mechanismsOf(token)].map(([type, info]) => [type, sealed(info)]))
   }
 

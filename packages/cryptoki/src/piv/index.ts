@@ -26,8 +26,8 @@ export function pivDriver(options: PivDriverOptions = {}): TokenDriver {
   return {
     name: 'PIV',
     open: async (connection: CardConnection) => {
-      const { PivToken } = await import('./token.ts')
-      const token = await PivToken.open(connection, shared)
+      const { openPivToken } = await import('../card-side.ts')
+      const token = await openPivToken(connection, shared)
       return token === undefined ? [] : [token]
     },
   }
