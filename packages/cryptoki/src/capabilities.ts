@@ -1,6 +1,7 @@
 /** What a token can do, as C_GetMechanismList and C_GetTokenInfo tell it: derived from what is there. */
 import { sealed } from '@webtoki/apdu'
-import { CKF, CKK, CKM } from './constants.ts'
+import { CKF } from './ckf.ts'
+import { CKK, CKM } from './constants.ts'
 import { FEW_TRIES } from './few-tries.ts'
 import { keyRules } from './key-rules.ts'
 import { digestMechanisms, type MechanismInfo } from './mechanisms.ts'

@@ -1,7 +1,5 @@
 /** Constants as PKCS#11 v3.0 prints them (pkcs11t.h), without their prefix: `CKM.RSA_PKCS` is CKM_RSA_PKCS. */
 
-import * as ckf from './ckf.ts'
-
 /** Mechanisms. */
 export const CKM = {
   RSA_PKCS_KEY_PAIR_GEN: 0x0000,
@@ -190,11 +188,6 @@ export const CKS = {
   RW_SO_FUNCTIONS: 4,
 } as const
 export type CKS = (typeof CKS)[keyof typeof CKS]
-
-/** Flags of slots, sessions, tokens and mechanisms, in this order. Equal bits mean different things in each. */
-export * as CKF from './ckf.ts'
-/** One of them. */
-export type CKF = (typeof ckf)[keyof typeof ckf]
 
 /** Return values. */
 export const CKR = {

@@ -2,6 +2,7 @@
 export type { ActiveSearch } from './active-search.ts'
 export * from './attributes.ts'
 export type { CipherStream } from './cipher-stream.ts'
+export * from './ckf.ts'
 export * from './constants.ts'
 export { Cryptoki, type CryptokiOptions } from './cryptoki.ts'
 export * from './errors.ts'

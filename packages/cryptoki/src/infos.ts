@@ -1,7 +1,7 @@
 /** C_GetInfo and C_GetSlotInfo (PKCS#11 v3.0, 3.1 and 3.2). Apart from the library: a login does without. */
 import { sealed } from '@webtoki/apdu'
 import { firstValueFrom } from 'rxjs'
-import { CKF } from './constants.ts'
+import { CKF } from './ckf.ts'
 import type { Slot } from './slot.ts'
 
 /** CK_VERSION. */

@@ -1,6 +1,7 @@
 /** What a key must be for each of its uses. */
 import type { AttributeTypes } from './attributes.ts'
-import { CKA, CKF, CKO } from './constants.ts'
+import { CKF } from './ckf.ts'
+import { CKA, CKO } from './constants.ts'
 import type { KeyOperationType, KeyPurpose } from './key-use.ts'
 
 /** Of one use. */

@@ -5,7 +5,7 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { concatBytes, copyOf, toHex } from '@webtoki/apdu'
 import { checkChange, checkTemplate, type Making } from './attribute-rules.ts'
 import type { Attributes } from './attributes.ts'
-import { CKA, CKD, CKF, CKK, CKM, CKO, CKR } from './constants.ts'
+import { CKA, CKD, CKK, CKM, CKO, CKR } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
 import type { WantedUse } from './init.ts'
 import type { KeyPurpose } from './key-use.ts'
@@ -117,7 +117,7 @@ const unusedTypes: ReadonlySet<CKK | undefined> = /* @__PURE__ */ new Set<CKK | 
 function checkPlace(maker: ObjectMaker, attributes: Attributes): void {
   const { context, session } = maker
   if (attributes[CKA.TOKEN] === true) {
-    const isReadOnly = !session.readWrite && (context.token.flags & CKF.WRITE_PROTECTED) === 0
+    const isReadOnly = !session.readWrite && !context.isWriteProtected
     throw new CryptokiError(isReadOnly ? CKR.SESSION_READ_ONLY : CKR.TOKEN_WRITE_PROTECTED)
   }
   if (attributes[CKA.PRIVATE] === true && !maker.showsPrivate())

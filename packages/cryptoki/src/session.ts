@@ -5,7 +5,8 @@ import { BehaviorSubject, combineLatest, distinctUntilChanged, map, type Observa
 import { ActiveSearch } from './active-search.ts'
 import { type Attributes, type AttributeTypes, templateAtCall } from './attributes.ts'
 import type { CipherStream } from './cipher-stream.ts'
-import { CKA, CKF, CKR, CKS, CKU } from './constants.ts'
+import { CKF } from './ckf.ts'
+import { CKA, CKR, CKS, CKU } from './constants.ts'
 import type { ActiveOperation, OutputOptions } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import type {

@@ -1,6 +1,8 @@
 /** What all objects of cards have, whatever their application: PKCS#11 v3.0, 4.4 to 4.9. */
 import type { Attributes } from './attributes.ts'
-import { CKA, CKC, CKF, CKK, CKO } from './constants.ts'
+import { CKF } from './ckf.ts'
+import { CKA, CKC, CKK, CKO } from './constants.ts'
+import { keyRules } from './key-rules.ts'
 import { type MechanismInfo, signMechanisms } from './mechanisms.ts'
 
 /** Known before the card is touched. `uniqueId` names the object on its card, also after the card was taken out. */
@@ -21,8 +23,11 @@ export function fixedAttributes(objectClass: CKO, uniqueId: string): Attributes 
   }
 }
 
-const publicUses = [CKA.ENCRYPT, CKA.VERIFY, CKA.VERIFY_RECOVER, CKA.WRAP, CKA.DERIVE] as const
-const privateUses = [CKA.DECRYPT, CKA.SIGN, CKA.SIGN_RECOVER, CKA.UNWRAP, CKA.DERIVE] as const
+/** The attributes that allow a key of this class its uses; a public key has CKA_DERIVE too. */
+function usesOf(keyClass: CKO | undefined): readonly (keyof Attributes)[] {
+  const own = Object.values(keyRules).filter((rules) => rules.keyClass === keyClass)
+  return [...own.map(({ attribute }) => attribute), CKA.DERIVE]
+}
 
 /**
  * Adds what a card does not tell of a key: CKA_ALLOWED_MECHANISMS (what the card does with keys of its type, and for a
@@ -44,7 +49,7 @@ export function withDefaults(
     : []
   const types = new Set([...ofCard, ...inSoftware].map(([type]) => type))
   return {
-    ...Object.fromEntries((isPublic ? publicUses : privateUses).map((use) => [use, false])),
+    ...Object.fromEntries(usesOf(attributes[CKA.CLASS]).map((use) => [use, false])),
     [CKA.LOCAL]: false,
     [CKA.SUBJECT]: new Uint8Array(0),
     [CKA.ALLOWED_MECHANISMS]: [...types],

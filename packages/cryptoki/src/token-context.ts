@@ -8,7 +8,8 @@ import {
 } from '@webtoki/apdu'
 import { BehaviorSubject } from 'rxjs'
 import { type Attributes, matches } from './attributes.ts'
-import { CKA, CKF, CKO, CKR, CKU } from './constants.ts'
+import { CKF } from './ckf.ts'
+import { CKA, CKO, CKR, CKU } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
 import type { UsableKey } from './key-use.ts'
 import { CkObject, type HandleScope, withAccess } from './object.ts'
@@ -115,11 +116,15 @@ export class TokenContext implements HandleScope {
     return this.userPin.usesPinPad
   }
 
+  /** CKF_WRITE_PROTECTED. */
+  get isWriteProtected(): boolean {
+    return (this.token.flags & CKF.WRITE_PROTECTED) !== 0
+  }
+
   enter(session: ContextSession): void {
     const officer = this.user === CKU.SO || this.#loggingIn?.user === CKU.SO
     if (officer && !session.readWrite) throw new CryptokiError(CKR.SESSION_READ_WRITE_SO_EXISTS)
-    if (session.readWrite && (this.token.flags & CKF.WRITE_PROTECTED) !== 0)
-      throw new CryptokiError(CKR.TOKEN_WRITE_PROTECTED)
+    if (session.readWrite && this.isWriteProtected) throw new CryptokiError(CKR.TOKEN_WRITE_PROTECTED)
     this.#sessions.add(session)
   }
 

@@ -1,5 +1,6 @@
 /** What a PIV token can do, as C_GetMechanismInfo tells it: SP 800-78-4, tables 3-1 and 6-2. */
-import { CKF, CKM } from '../constants.ts'
+import { CKF } from '../ckf.ts'
+import { CKM } from '../constants.ts'
 import { cardSignTypes, type MechanismInfo } from '../mechanisms.ts'
 
 /** Padding and hashing happen on the host, the private key's operation on the card. */
