@@ -4,6 +4,7 @@ import { type HashName, hashes, type SignatureFamily } from '@webtoki/crypto'
 import type { Attributes } from './attributes.ts'
 import { CKA, CKD, CKG, CKK, CKM, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
+import { curveOf, edwardsCurveOf } from './software/key-numbers.ts'
 
 /** The type number of a named mechanism. */
 type Numbered<N extends keyof typeof CKM> = (typeof CKM)[N]
@@ -489,8 +490,9 @@ export function gatheredFor({
 const keyTypeOf = { rsa: CKK.RSA, ec: CKK.EC, edwards: CKK.EC_EDWARDS } as const
 
 /**
- * Key type, size and parameters of a signature mechanism against the key. Throws CKR_KEY_TYPE_INCONSISTENT and
- * CKR_MECHANISM_PARAM_INVALID, also for a PSS salt that does not fit the modulus (RFC 8017, 9.1.1).
+ * Key type, curve, size and parameters of a signature mechanism against the key. Throws CKR_KEY_TYPE_INCONSISTENT,
+ * CKR_KEY_SIZE_RANGE for a curve that is not known, and CKR_MECHANISM_PARAM_INVALID, also for a PSS salt that does not fit
+ * the modulus (RFC 8017, 9.1.1).
  */
 export function checkSignatureKey(
   attributes: Attributes,
@@ -499,6 +501,8 @@ export function checkSignatureKey(
 ): void {
   if (attributes[CKA.KEY_TYPE] !== keyTypeOf[rules.keyType])
     throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
+  if (rules.keyType === 'ec') curveOf(attributes[CKA.EC_PARAMS])
+  if (rules.keyType === 'edwards') edwardsCurveOf(attributes[CKA.EC_PARAMS])
   if (rules.padding !== 'pss') return
   const { hash, saltBytes } = pssParametersOf(mechanism)
   const encodedBytes = Math.ceil(((attributes[CKA.MODULUS_BITS] ?? 0) - 1) / 8)

@@ -11,7 +11,7 @@ import {
   signMechanism,
 } from '../mechanisms.ts'
 import { Collected } from './collected.ts'
-import { curveOf, edwardsCurveOf, rsaBitsOf } from './key-numbers.ts'
+import { rsaBitsOf } from './key-numbers.ts'
 import { checkSoftwareUse } from './mechanisms.ts'
 
 const nothing = new Uint8Array(0)
@@ -40,8 +40,6 @@ function verifyUse(attributes: Attributes, mechanism: RawMechanism): KeyUse {
   const rules = signMechanism(mechanism.type)
   if (rules === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
   checkSignatureKey(attributes, mechanism, rules)
-  if (rules.keyType === 'ec') curveOf(attributes[CKA.EC_PARAMS])
-  if (rules.keyType === 'edwards') edwardsCurveOf(attributes[CKA.EC_PARAMS])
   return {
     gathers: gatheredFor(rules),
     outputBytes: () => 0,
