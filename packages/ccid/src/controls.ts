@@ -10,23 +10,18 @@ import {
 import { readClockFrequencies, readDataRates } from './class-requests.ts'
 import { CcidFeature } from './ccid-feature.ts'
 import { featuresOf, type ReaderFeatures } from './features.ts'
+import { type Answer, CcidError, encode, encodeEscape, RdrToPc, READER_TIMEOUT_MS } from './messages.ts'
 import {
-  type Answer,
-  CcidError,
   decodeParameters,
-  encode,
-  encodeEscape,
   encodeGetParameters,
   encodeResetParameters,
   encodeSetParameters,
   type ProtocolParameters,
-  RdrToPc,
-  READER_TIMEOUT_MS,
-} from './messages.ts'
+} from './protocol-parameters.ts'
 import { CcidSlot } from './slot.ts'
 
 export { Feature, type PinProperties, type ReaderFeatures, type TlvProperties } from './features.ts'
-export type { ProtocolParameters } from './messages.ts'
+export type { ProtocolParameters } from './protocol-parameters.ts'
 
 /** bMessageType of what only a control asks (CCID 1.1, 6.1.9, 6.1.12, 6.1.14), and of the answer to the last. */
 const ICC_CLOCK = 0x6e

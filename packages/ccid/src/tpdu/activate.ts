@@ -16,14 +16,12 @@ import { CcidFeature } from '../ccid-feature.ts'
 import {
   CcidError,
   ChainParameter,
-  decodeParameters,
-  encodeGetParameters,
-  encodeSetParameters,
   encodeXfrBlock,
   HEADER_BYTES,
   RdrToPc,
   READER_TIMEOUT_MS,
 } from '../messages.ts'
+import { decodeParameters, encodeGetParameters, encodeSetParameters } from '../protocol-parameters.ts'
 import type { CcidReader } from '../reader.ts'
 import type { CharacterLine } from './character-line.ts'
 import {
