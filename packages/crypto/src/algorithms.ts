@@ -59,6 +59,10 @@ const MGF1 = '1.2.840.113549.1.1.8'
 /** JOSE names: the key, the padding and the hash in one word. */
 export type SignatureAlgorithm = Extract<(typeof rows)[number], { readonly jose: string }>['jose']
 
+/** The curve that a JOSE name is for; undefined if it is for none. */
+export type CurveOfAlgorithm<A extends SignatureAlgorithm> =
+  Extract<(typeof rows)[number], { readonly jose: A }> extends { readonly curve: infer C } ? C : undefined
+
 /** All of them. */
 export const signatureAlgorithms: readonly SignatureAlgorithm[] = /* @__PURE__ */ rows.flatMap((row) =>
   'jose' in row ? [row.jose] : [],
@@ -74,21 +78,6 @@ export type NamedScheme = SignatureScheme & {
 export function schemeOf(algorithm: SignatureAlgorithm): NamedScheme {
   const { family, hash, curve } = all.find(({ jose }) => jose === algorithm) as Row & { hash: HashName }
   return { ...schemeWith(family, hash), curve } as NamedScheme
-}
-
-/** JOSE's name of a scheme under a key on this curve; undefined if it has none. */
-export function algorithmOf(
-  family: SignatureFamily,
-  fits: { readonly hash?: HashName | undefined; readonly curve?: CurveName | undefined },
-): SignatureAlgorithm | undefined {
-  const found = all.find(
-    ({ jose, ...row }) =>
-      jose !== undefined &&
-      row.family === family &&
-      row.curve === fits.curve &&
-      (fits.hash === undefined || row.hash === fits.hash),
-  )
-  return found?.jose as SignatureAlgorithm | undefined
 }
 
 function schemeWith(family: SignatureFamily, hash: HashName | undefined): SignatureScheme {

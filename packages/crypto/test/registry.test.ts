@@ -10,7 +10,6 @@ import {
   webcrypto,
 } from 'node:crypto'
 import {
-  algorithmOf,
   type Curve,
   curveOfOid,
   curveOfParameters,
@@ -168,9 +167,8 @@ describe('an RSA key', () => {
 })
 
 describe('the registry of signature algorithms', () => {
-  it.each(signatureAlgorithms)('finds %s again by what it stands for, and in DER', (name) => {
-    const { curve, ...scheme } = schemeOf(name)
-    expect(algorithmOf(scheme.family, { hash: scheme.hash, curve })).toBe(name)
+  it.each(signatureAlgorithms)('reads what %s stands for again in DER', (name) => {
+    const { curve: _, ...scheme } = schemeOf(name)
     expect(readSignatureScheme(encodeSignatureScheme(scheme))).toEqual(scheme)
   })
 

@@ -13,7 +13,7 @@ import {
   type SessionPolicy,
   type SignatureMechanism,
 } from '@webtoki/cryptoki'
-import { algorithmOf, curveOfParameters, type SignatureAlgorithm } from '@webtoki/crypto'
+import { curveOfParameters, type CurveOfAlgorithm, type SignatureAlgorithm } from '@webtoki/crypto'
 import type { Signer } from '@webtoki/trust'
 
 /** Which key, and who is asked and told. */
@@ -30,13 +30,20 @@ export interface CardSignerOptions extends PinOptions {
   readonly onEvent?: ((event: OperationEvent<Uint8Array>) => void) | undefined
 }
 
-const mechanisms = {
-  ES256: { type: CKM.ECDSA_SHA256 },
-  ES384: { type: CKM.ECDSA_SHA384 },
-  RS256: { type: CKM.SHA256_RSA_PKCS },
-  PS256: { type: CKM.SHA256_RSA_PKCS_PSS },
-} as const satisfies Partial<Record<SignatureAlgorithm, SignatureMechanism>>
-type CardAlgorithm = keyof typeof mechanisms
+/** The compiler holds each curve against the registry's, which a page that logs people in need not load for it. */
+const algorithms = {
+  ES256: { mechanism: { type: CKM.ECDSA_SHA256 }, curve: 'P-256' },
+  ES384: { mechanism: { type: CKM.ECDSA_SHA384 }, curve: 'P-384' },
+  RS256: { mechanism: { type: CKM.SHA256_RSA_PKCS }, curve: undefined },
+  PS256: { mechanism: { type: CKM.SHA256_RSA_PKCS_PSS }, curve: undefined },
+} as const satisfies {
+  readonly [A in SignatureAlgorithm]?: {
+    readonly mechanism: SignatureMechanism
+    readonly curve: CurveOfAlgorithm<A>
+  }
+}
+type CardAlgorithm = keyof typeof algorithms
+const cardAlgorithms = Object.keys(algorithms) as CardAlgorithm[]
 
 /**
  * Finds certificate and private key. Rejects with CKR_KEY_HANDLE_INVALID where the session shows no such key (with
@@ -49,7 +56,7 @@ export async function cardSigner(session: Session, options: CardSignerOptions): 
   const certificate = await only(session, CKO.CERTIFICATE, id)
   const key = await only(session, CKO.PRIVATE_KEY, id)
   const algorithm = algorithmFor(key, rsa)
-  const mechanism = mechanisms[algorithm]
+  const { mechanism } = algorithms[algorithm]
   return {
     certificate: certificate.get(CKA.VALUE),
     chain,
@@ -67,10 +74,10 @@ async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise
 
 function algorithmFor(key: CkObject, rsa: 'RS256' | 'PS256'): CardAlgorithm {
   if (key.get(CKA.KEY_TYPE) === CKK.RSA) return rsa
-  const curve = curveOfParameters(key.get(CKA.EC_PARAMS))?.name
-  const algorithm = curve && algorithmOf('ecdsa', { curve })
-  if (algorithm === undefined || !(algorithm in mechanisms)) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
-  return algorithm as CardAlgorithm
+  const name = curveOfParameters(key.get(CKA.EC_PARAMS))?.name
+  const algorithm = name && cardAlgorithms.find((each) => algorithms[each].curve === name)
+  if (algorithm === undefined) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
+  return algorithm
 }
 
 /** Whether there is an algorithm for this private key: `cardSigner` rejects with CKR_KEY_SIZE_RANGE if not. */
