@@ -1,6 +1,6 @@
-/** DER as it is written: X.690, 8.1, 8.3 and 8.19; SubjectPublicKeyInfo of RFC 5280, 4.1. */
+/** DER as it is written: X.690, 8.1, 8.3 and 8.19; AlgorithmIdentifier of RFC 5280, 4.1.1.2; Ecdsa-Sig-Value of RFC 3279, 2.2.3. */
 import { encodeTlv } from '@webtoki/apdu'
-import { Tag } from './der.ts'
+import { ecdsaNumbers, Tag } from './der.ts'
 
 // For packages that may import no cards.
 export { encodeTlv }
@@ -29,7 +29,20 @@ export function encodeAlgorithmIdentifier(oid: string, parameters?: Uint8Array):
   return encodeTlv(Tag.sequence, encodeOid(oid), parameters ?? [])
 }
 
-/** SubjectPublicKeyInfo; the key becomes a BIT STRING of whole bytes. */
-export function encodePublicKeyInfo(algorithm: Uint8Array, key: Uint8Array): Uint8Array {
-  return encodeTlv(Tag.sequence, algorithm, encodeTlv(Tag.bitString, [0], key))
+/** Ecdsa-Sig-Value in DER as r‖s, each `fieldBytes` long. Throws RangeError for whatever is not strict DER, or does not fit. */
+export function ecdsaSignatureFromDer(der: Uint8Array, fieldBytes: number): Uint8Array<ArrayBuffer> {
+  const raw = new Uint8Array(2 * fieldBytes)
+  for (const [at, magnitude] of ecdsaNumbers(der).entries()) {
+    if (magnitude.length > fieldBytes)
+      throw new RangeError(`an INTEGER of ${magnitude.length} bytes for a field of ${fieldBytes}`)
+    raw.set(magnitude, (at + 1) * fieldBytes - magnitude.length)
+  }
+  return raw
+}
+
+/** r‖s as Ecdsa-Sig-Value in DER. Throws RangeError if its halves cannot be of one length. */
+export function ecdsaSignatureToDer(raw: Uint8Array): Uint8Array {
+  const half = raw.length / 2
+  if (half === 0 || !Number.isInteger(half)) throw new RangeError(`${raw.length} bytes are not r and s.`)
+  return encodeTlv(Tag.sequence, encodeUnsigned(raw.subarray(0, half)), encodeUnsigned(raw.subarray(half)))
 }

@@ -1,5 +1,9 @@
-/** The hashes: FIPS 180-4 and 202; identifiers of RFC 8017, appendix B.1, and of NIST's CSOR. */
+/**
+ * The hashes: FIPS 180-4 and 202; identifiers of RFC 8017, appendix B.1, and of NIST's CSOR. And what raw RSA and ECDSA take
+ * of a digest: RFC 8017, 9.2; FIPS 186-5, 6.4.
+ */
 import { encodeTlv } from '@webtoki/apdu'
+import { concatBytes } from '@webtoki/apdu/bytes'
 import { encodeAlgorithmIdentifier } from './encode.ts'
 import { Tag } from './der.ts'
 
@@ -53,4 +57,17 @@ export function encodeDigestInfo(name: HashName, digest: Uint8Array): Uint8Array
     encodeAlgorithmIdentifier(oid, encodeTlv(Tag.null)),
     encodeTlv(Tag.octetString, digest),
   )
+}
+
+/** EMSA-PKCS1-v1_5 from the point where T (a DigestInfo, or what CKM_RSA_PKCS is given) is known. Throws RangeError. */
+export function padPkcs1(message: Uint8Array, keyBytes: number): Uint8Array {
+  const paddingBytes = keyBytes - message.length - 3
+  if (paddingBytes < 8) throw new RangeError(`${message.length} bytes are too long for a key of ${keyBytes}.`)
+  return concatBytes([0, 1], new Uint8Array(paddingBytes).fill(0xff), [0], message)
+}
+
+/** A digest as ECDSA takes it: the leftmost bytes of a longer one (FIPS 186-5, 6.4.1), zeros before a shorter one. */
+export function fitDigest(digest: Uint8Array, fieldBytes: number): Uint8Array {
+  if (digest.length >= fieldBytes) return digest.slice(0, fieldBytes)
+  return concatBytes(new Uint8Array(fieldBytes - digest.length), digest)
 }

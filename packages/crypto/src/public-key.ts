@@ -1,9 +1,7 @@
 /** Public keys: RFC 3279, 2.3.1; RFC 4055, 1.2; RFC 5480, 2; RFC 8410, 4; FIPS 186-5, 5.1 and appendix A.1.1. */
 import { viewOf } from '@webtoki/apdu/bytes'
-import { encodeTlv } from '@webtoki/apdu'
 import { type Curve, curveOfOid } from './curves.ts'
 import { type DerElement, objectIdentifier, positiveInteger, sequenceOf, Tag, wholeBytes } from './der.ts'
-import { encodeAlgorithmIdentifier, encodeOid, encodePublicKeyInfo, encodeUnsigned } from './encode.ts'
 
 /** Identifiers of keys and, of id-RSASSA-PSS, of signatures too. */
 export const KeyOid = {
@@ -131,21 +129,4 @@ export function isWeakKey(key: PublicKey): boolean {
     default:
       return false
   }
-}
-
-/** SubjectPublicKeyInfo of an RSA key, as rsaEncryption: platforms import no id-RSASSA-PSS. */
-export function encodeRsaKeyInfo({
-  modulus,
-  exponent,
-}: Pick<RsaPublicKey, 'modulus' | 'exponent'>): Uint8Array {
-  const key = encodeTlv(Tag.sequence, encodeUnsigned(modulus), encodeUnsigned(exponent))
-  return encodePublicKeyInfo(encodeAlgorithmIdentifier(KeyOid.rsaEncryption, encodeTlv(Tag.null)), key)
-}
-
-/** SubjectPublicKeyInfo of a point as `CurvePublicKey` has it. */
-export function encodePointInfo({ oid, isEdwards }: Curve, point: Uint8Array): Uint8Array {
-  const algorithm = isEdwards
-    ? encodeAlgorithmIdentifier(oid)
-    : encodeAlgorithmIdentifier(KeyOid.ecPublicKey, encodeOid(oid))
-  return encodePublicKeyInfo(algorithm, point)
 }
