@@ -51,13 +51,19 @@ export interface PivSlot {
   readonly pin: 'always' | 'once' | 'never'
 }
 
-/** The four slots of every card, then the twenty retired key management keys. */
-export const pivSlots: readonly PivSlot[] = /* @__PURE__ */ frozen([
+/** The four slots of every card. */
+export const mainSlots: readonly PivSlot[] = /* @__PURE__ */ frozen([
   { key: 0x9a, name: 'PIV Authentication', certificateTag: 0x5fc105, pin: 'once' },
   { key: 0x9c, name: 'Digital Signature', certificateTag: 0x5fc10a, pin: 'always' },
   { key: 0x9d, name: 'Key Management', certificateTag: 0x5fc10b, pin: 'once' },
   { key: 0x9e, name: 'Card Authentication', certificateTag: 0x5fc101, pin: 'never' },
-  .../* @__PURE__ */ Array.from(
+])
+
+/** The four slots of every card, then the twenty retired key management keys. */
+export const pivSlots: readonly PivSlot[] = /* @__PURE__ */ withRetired(mainSlots)
+
+function withRetired(slots: readonly PivSlot[]): readonly PivSlot[] {
+  const retired = Array.from(
     { length: 20 },
     (_, index): PivSlot => ({
       key: 0x82 + index,
@@ -65,8 +71,9 @@ export const pivSlots: readonly PivSlot[] = /* @__PURE__ */ frozen([
       certificateTag: 0x5fc10d + index,
       pin: 'once',
     }),
-  ),
-])
+  )
+  return frozen([...slots, ...retired])
+}
 
 /** Whoever reads the table cannot change it for everybody. */
 function frozen(slots: readonly PivSlot[]): readonly PivSlot[] {

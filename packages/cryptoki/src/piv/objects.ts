@@ -1,5 +1,5 @@
 /** The objects that a PIV slot shows: certificate, public key, private key; ids and labels as OpenSC gives them. */
-import { type PivSlot, pivSlots } from '@webtoki/apdu/piv'
+import { mainSlots, type PivSlot } from '@webtoki/apdu/piv'
 import { type KeyUsage, viewCertificate } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
 import { certificateKey } from '../certificate.ts'
@@ -9,11 +9,11 @@ import { fixedAttributes } from '../token-attributes.ts'
 import { publicKeyAttributes } from './public-key.ts'
 
 /** The slots that this driver shows. The twenty retired ones hold keys for old mail. */
-export const shownSlots: readonly PivSlot[] = pivSlots.slice(0, 4)
+export const shownSlots: readonly PivSlot[] = mainSlots
 
 /** CKA_ID: 01 to 04 in the order 9A, 9C, 9D, 9E. */
 export function idOf(slot: PivSlot): Uint8Array {
-  return Uint8Array.of(pivSlots.indexOf(slot) + 1)
+  return Uint8Array.of(shownSlots.indexOf(slot) + 1)
 }
 
 /** The three kinds of object that a slot may show. */
