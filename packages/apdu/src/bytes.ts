@@ -1,5 +1,7 @@
 /** Bytes: whatever holds them, copies, hex, joining and comparing. */
 
+export { fromHex } from './from-hex.ts'
+
 /** What holds bytes: WebIDL's BufferSource. Of this realm or another (an iframe's array is not our `Uint8Array`). */
 export type ByteSource = ArrayBuffer | ArrayBufferView
 
@@ -48,15 +50,6 @@ export function toHex(bytes: Uint8Array): string {
   let hex = ''
   for (const byte of bytes) hex += byte.toString(16).padStart(2, '0')
   return hex
-}
-
-/** Reads hex digits, blanks between them allowed. Throws RangeError on anything else. */
-export function fromHex(hex: string): Uint8Array {
-  const digits = hex.replace(/\s+/g, '')
-  if (digits.length % 2 !== 0 || /[^0-9a-f]/i.test(digits)) throw new RangeError('Not a string of hex bytes.')
-  const bytes = new Uint8Array(digits.length / 2)
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16)
-  return bytes
 }
 
 /** Joins the parts into a new array. */
