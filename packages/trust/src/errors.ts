@@ -10,7 +10,7 @@ export type PathReason =
   | 'issuer-not-yet-valid'
   | 'untrusted'
   | 'bad-signature'
-  | 'unverifiable'
+  | 'unsupported-algorithm'
   | 'not-a-ca'
   | 'path-too-long'
   | 'unknown-critical-extension'
@@ -28,7 +28,7 @@ const sentences: Readonly<Record<PathReason, string>> = {
   'issuer-not-yet-valid': 'The certificate of an issuer is not valid yet.',
   untrusted: 'No path leads to a certificate that is trusted here.',
   'bad-signature': 'A certificate was not signed by the issuer that it names.',
-  unverifiable:
+  'unsupported-algorithm':
     'A certificate is signed with an algorithm that cannot be verified here; it is neither right nor wrong.',
   'not-a-ca': 'A certificate was issued by one that may issue none.',
   'path-too-long': 'An issuer allows no path of this length.',
@@ -80,7 +80,7 @@ const subIndications: Readonly<Record<PathReason, SubIndication>> = {
   'issuer-not-yet-valid': 'OUT_OF_BOUNDS_NO_POE',
   untrusted: 'NO_CERTIFICATE_CHAIN_FOUND',
   'bad-signature': 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
-  unverifiable: 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
+  'unsupported-algorithm': 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
   'not-a-ca': 'CHAIN_CONSTRAINTS_FAILURE',
   'path-too-long': 'CHAIN_CONSTRAINTS_FAILURE',
   'unknown-critical-extension': 'CHAIN_CONSTRAINTS_FAILURE',

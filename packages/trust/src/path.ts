@@ -261,7 +261,7 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
         checkNames(issuer, under, countName)
         const scheme = schemeOf(last.read)
         const verdict = await memory.verify(last.read, scheme, issuer.read, countSignature)
-        if (verdict === 'unsupported') throw new PathError('unverifiable')
+        if (verdict === 'unsupported') throw new PathError('unsupported-algorithm')
         // Keys that are weak are refused before.
         if (verdict === 'weak') throw new PathError('weak-hash')
         if (verdict !== 'valid') throw new PathError('bad-signature')
@@ -364,7 +364,7 @@ function checkCritical({ extensions }: ReadCertificate): void {
 function schemeOf({ signatureAlgorithm }: ReadCertificate): SignatureScheme {
   const scheme = orMalformed(() => readSignatureScheme(signatureAlgorithm))
   if (scheme === 'weak') throw new PathError('weak-hash')
-  if (scheme === undefined) throw new PathError('unverifiable')
+  if (scheme === undefined) throw new PathError('unsupported-algorithm')
   return scheme
 }
 

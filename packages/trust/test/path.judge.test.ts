@@ -164,7 +164,7 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
     ],
     [
       'with a signature of an algorithm that nobody knows',
-      'unverifiable',
+      'unsupported-algorithm',
       async (root: Issued) => {
         const { certificate, keys } = await issue({ name: 'leaf', issuer: root })
         for (const named of [certificate.signature, certificate.signatureAlgorithm])
@@ -320,7 +320,7 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
     expect(await ours(await issue({ name: 'leaf', issuer: between }), root, [between])).toBe('weak-key')
   })
 
-  it('signed with an algorithm that is unknown here is unverifiable, which is not false', async () => {
+  it('signed with an algorithm that is unknown here is told as unsupported, which is not false', async () => {
     const run = (...args: readonly string[]): void => {
       const { status, stderr } = spawnSync('openssl', args, { cwd: folder, encoding: 'utf8' })
       if (status !== 0) throw new Error(stderr)
@@ -344,7 +344,7 @@ describe.skipIf(missing !== undefined)('a path, judged by OpenSSL too', () => {
     for (const name of ['odd', 'below']) run('x509', '-in', `${name}.pem`, '-outform', 'DER', '-out', name)
     await expect(verifyPath(read('below'), { anchors: [read('odd')], at: new Date() })).rejects.toMatchObject(
       {
-        code: 'trust/unverifiable',
+        code: 'trust/unsupported-algorithm',
         indication: 'INDETERMINATE',
         subIndication: 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
       },

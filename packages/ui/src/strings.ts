@@ -310,7 +310,7 @@ export const english: Strings = {
     'trust/issuer-not-yet-valid': 'The certificate of an issuer is not valid yet.',
     'trust/untrusted': 'The certificate’s issuer is not trusted here.',
     'trust/bad-signature': 'The certificate was not made by the issuer that it names.',
-    'trust/unverifiable': 'The certificate is signed in a way that cannot be checked here.',
+    'trust/unsupported-algorithm': 'The certificate is signed in a way that cannot be checked here.',
     'trust/not-a-ca': 'The certificate was made by somebody who may make none.',
     'trust/path-too-long': 'The certificate’s issuer may not make certificates like this one.',
     'trust/unknown-critical-extension': 'The certificate has conditions that are not known here.',

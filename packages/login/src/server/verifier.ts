@@ -84,7 +84,7 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
         case 'weak-hash':
         case 'weak-key':
           throw new LoginError(error.reason, { cause: error })
-        case 'unverifiable':
+        case 'unsupported-algorithm':
           throw new LoginError('algorithm', { cause: error })
         default:
           throw new LoginError('untrusted', { cause: error })
