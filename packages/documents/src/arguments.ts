@@ -1,6 +1,7 @@
 /** What callers hand in beside the document and the signature. From a page without types anything may come. */
 import { type ByteSource, copyOf, isByteSource } from '@webtoki/apdu/bytes'
-import { type Signer, signatureAlgorithms } from '@webtoki/trust'
+import { type Signer, signerFault } from '@webtoki/trust'
+import type { ReadOptions } from './data.ts'
 import { DocumentError } from './errors.ts'
 
 /** `argument` has to be `what`. */
@@ -8,14 +9,17 @@ export function wrongArgument(argument: string, what: string): DocumentError {
   return new DocumentError('wrong-argument', { detail: `\`${argument}\` has to be ${what}.` })
 }
 
-/** Throws DocumentError 'wrong-argument'. */
-export function requireOptions(options: unknown, what: string): void {
+/** Options of whatever reads a document. Throws DocumentError 'wrong-argument'. */
+export function requireOptions(
+  options: ReadOptions & { readonly digest?: unknown },
+  what = 'an object',
+): void {
   if (typeof options !== 'object' || options === null) throw wrongArgument('options', what)
-}
-
-/** Throws DocumentError 'wrong-argument' if it is there and no function. */
-export function requireFunction(argument: string, value: unknown): void {
-  if (value !== undefined && typeof value !== 'function') throw wrongArgument(argument, 'a function')
+  const { digest, onProgress, signal } = options
+  for (const [argument, value] of Object.entries({ digest, onProgress }))
+    if (value !== undefined && typeof value !== 'function') throw wrongArgument(argument, 'a function')
+  if (signal !== undefined && typeof (signal as typeof signal | null)?.addEventListener !== 'function')
+    throw wrongArgument('signal', 'an AbortSignal')
 }
 
 /** Copies; none if there is no list. Throws DocumentError 'wrong-argument'. */
@@ -36,12 +40,6 @@ export function moment(argument: string, date: Date | undefined): Date {
 
 /** Throws DocumentError 'wrong-argument'. */
 export function requireSigner(signer: Signer): void {
-  // A signer may be of a class, whose members are not its own.
-  const { certificate, chain, algorithm, sign } = (signer ?? {}) as {
-    readonly [name in keyof Signer]?: unknown
-  }
-  const isSigner = isByteSource(certificate) && Array.isArray(chain) && typeof sign === 'function'
-  if (!isSigner) throw wrongArgument('signer', 'an object with certificate, chain, algorithm and sign')
-  if (!(signatureAlgorithms as readonly unknown[]).includes(algorithm))
-    throw wrongArgument('signer.algorithm', `one of ${signatureAlgorithms.join(', ')}`)
+  const fault = signerFault(signer)
+  if (fault !== undefined) throw wrongArgument(...fault)
 }

@@ -3,6 +3,7 @@ import { type HashName, hashes } from '@webtoki/crypto'
 import { hashNow } from '@webtoki/crypto/hash-now'
 import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
 import { claimOnce, isThereOnce } from '@webtoki/apdu/source'
+import { requireOptions, wrongArgument } from './arguments.ts'
 import { documentAtCall, type DocumentData, piecesOf, type ReadOptions } from './data.ts'
 import { DocumentError } from './errors.ts'
 
@@ -36,12 +37,15 @@ async function digestElsewhere(
   })
 }
 
-/** One reading for several hashes. Rejects with DocumentError 'already-read', 'unreadable' and 'cancelled'. */
+/** One reading for several hashes. Rejects with DocumentError 'wrong-argument', 'already-read', 'unreadable' and 'cancelled'. */
 export async function digestDocument<N extends HashName>(
   names: readonly N[],
   data: DocumentData,
   options: ReadOptions = {},
 ): Promise<Readonly<Record<N, Uint8Array>>> {
+  requireOptions(options)
+  if (!Array.isArray(names) || !names.every((name) => Object.hasOwn(hashes, name)))
+    throw wrongArgument('names', `a list of hashes: ${Object.keys(hashes).join(', ')}`)
   return digestPieces(names, documentAtCall(data), options)
 }
 

@@ -2,7 +2,7 @@
 import type { ByteSource } from '@webtoki/apdu/bytes'
 import { schemeOf } from '@webtoki/crypto'
 import type { Signer, SignSignal } from '@webtoki/trust'
-import { certificateList, moment, requireFunction, requireOptions, requireSigner } from './arguments.ts'
+import { certificateList, moment, requireOptions, requireSigner } from './arguments.ts'
 import { cadesBB } from './cms/attributes.ts'
 import { oids } from './cms/oids.ts'
 import { prepareSignature } from './cms/sign.ts'
@@ -29,9 +29,7 @@ export function signOptionsAtCall(options: SignDetachedOptions): {
   readonly signingTime: Date
   readonly chain: readonly Uint8Array[]
 } {
-  requireOptions(options, 'an object')
-  requireFunction('digest', options.digest)
-  requireFunction('onProgress', options.onProgress)
+  requireOptions(options)
   return {
     signingTime: moment('signingTime', options.signingTime),
     chain: certificateList('chain', options.chain),

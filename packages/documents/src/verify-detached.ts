@@ -10,7 +10,7 @@ import { type ByteSource, copyOf, equalBytes, toHex } from '@webtoki/apdu/bytes'
 import { Pace } from '@webtoki/apdu/pace'
 import { notChecked, SignatureVerifier } from '@webtoki/trust'
 import { PathMemory } from '@webtoki/trust/path'
-import { certificateList, moment, requireFunction, requireOptions, wrongArgument } from './arguments.ts'
+import { certificateList, moment, requireOptions, wrongArgument } from './arguments.ts'
 import { certificateNamed, type Certificates, certificatesOf, isValidAt } from './certificates.ts'
 import type { SignedAttributes } from './cms/attributes.ts'
 import type { BerElement } from './cms/ber.ts'
@@ -112,8 +112,6 @@ export async function verifyDetached(
   requireOptions(options, 'an object with `trust`, which says whom you trust')
   if (options.trust !== notChecked && typeof options.trust !== 'function')
     throw wrongArgument('trust', 'trustedBy(anchors), a function, or notChecked')
-  requireFunction('digest', options.digest)
-  requireFunction('onProgress', options.onProgress)
   // Whatever the caller does with them meanwhile.
   const own = documentAtCall(data)
   const at = moment('at', options.at)

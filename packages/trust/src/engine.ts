@@ -2,6 +2,8 @@
 import { CryptoEngine } from 'pkijs'
 import { bufferOf, type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { schemeOf, webCryptoParameters } from '@webtoki/crypto'
+import { requireBytes, requireOptions, requireSigner } from './arguments.ts'
+import { TrustArgumentError } from './errors.ts'
 import type { Signer, SignOptions } from './signer.ts'
 
 /** What pkijs looks at in a private key: the names of algorithm and hash. It holds no key. */
@@ -20,7 +22,10 @@ export class SignerEngine extends CryptoEngine {
   readonly #signer: Signer
   readonly #options: SignOptions
 
+  /** Throws TrustArgumentError. */
   constructor(signer: Signer, options: SignOptions = {}) {
+    requireSigner(signer)
+    requireOptions('options', options)
     super({
       name: 'webtoki',
       crypto: crypto as unknown as ConstructorParameters<typeof CryptoEngine>[0]['crypto'],
@@ -39,14 +44,16 @@ export class SignerEngine extends CryptoEngine {
     }
   }
 
-  /** Rejects with TypeError where pkijs asks for another key, or for another hash than the signer makes. */
+  /** Rejects with TrustArgumentError if pkijs asks for another key, or for another hash than the signer makes. */
   override async sign(algorithm: unknown, key: unknown, data: ByteSource): Promise<ArrayBuffer> {
-    if (key !== this.privateKey) throw new TypeError('This engine signs with its own privateKey alone.')
-    const asked = (algorithm as { hash?: { name?: string } }).hash?.name?.toUpperCase()
-    if (asked !== this.hash)
-      throw new TypeError(
-        `The signer makes ${this.#signer.algorithm}, and ${asked} was asked for: pass engine.hash.`,
-      )
+    if (key !== this.privateKey)
+      throw new TrustArgumentError('key', 'the privateKey of this engine, which signs with no other')
+    const asked: unknown = (algorithm as { hash?: { name?: unknown } } | null)?.hash?.name
+    if (String(asked).toUpperCase() !== this.hash) {
+      const made = `${this.hash}, because the signer makes ${this.#signer.algorithm}: pass engine.hash`
+      throw new TrustArgumentError('algorithm.hash', made)
+    }
+    requireBytes('data', data)
     return bufferOf(await this.#signer.sign(copyOf(data), this.#options))
   }
 }

@@ -94,6 +94,22 @@ const subIndications: Readonly<Record<PathReason, SubIndication>> = {
 /** `PathError`'s codes. */
 export type PathErrorCode = `trust/${PathReason}`
 
+/** An argument of `@webtoki/trust` is of a wrong kind; the message names it. Nothing was verified or signed. */
+export class TrustArgumentError extends WebtokiError {
+  readonly code = 'trust/wrong-argument'
+  /** As it is called in the function or its options: `anchors[2]`, say. */
+  readonly argument: string
+  /** `argument` has to be `what`. */
+  constructor(argument: string, what: string, options?: ErrorOptions) {
+    super(`\`${argument}\` has to be ${what}.`, options)
+    this.argument = argument
+  }
+
+  override get name(): 'TrustArgumentError' {
+    return 'TrustArgumentError'
+  }
+}
+
 /** An anchor or an intermediate that cannot be read. */
 export interface UnusableCertificate {
   /** Its place in the list that it stands in. */

@@ -1,7 +1,7 @@
 /** The signer port, what login and documents ask of a key wherever it lives; signatures verified. */
-export type { Indication, SubIndication } from './errors.ts'
+export { type Indication, type SubIndication, TrustArgumentError } from './errors.ts'
 export { notChecked } from './not-checked.ts'
 export { checkedPublicKey } from './public-key.ts'
 export { type SignatureVerdict, SignatureVerifier } from './signature.ts'
 export { type SignatureAlgorithm, signatureAlgorithms } from '@webtoki/crypto'
-export type { Signer, SignOptions, SignSignal } from './signer.ts'
+export { type Signer, signerFault, type SignOptions, type SignSignal } from './signer.ts'

@@ -10,7 +10,8 @@ import {
   type SignatureScheme,
 } from '@webtoki/crypto'
 import { keyOf, type ByteSource, copyOf, viewOf } from '@webtoki/apdu/bytes'
-import { PathError, type UnusableCertificate } from './errors.ts'
+import { moment, requireBytes, requireCertificates, requireOptions } from './arguments.ts'
+import { PathError, TrustArgumentError, type UnusableCertificate } from './errors.ts'
 import {
   areWithin,
   type ConstrainedNames,
@@ -18,7 +19,7 @@ import {
   type NameConstraints,
   readNameConstraints,
 } from './name-constraints.ts'
-import { policyExtensions, type PolicyOptions, validPolicies } from './policies.ts'
+import { policyExtensions, type PolicyOptions, requirePolicyOptions, validPolicies } from './policies.ts'
 import { checkedPublicKey } from './public-key.ts'
 import { type SignatureVerdict, SignatureVerifier } from './signature.ts'
 
@@ -28,6 +29,7 @@ export {
   type PathErrorCode,
   type PathReason,
   type SubIndication,
+  TrustArgumentError,
   type UnusableCertificate,
 } from './errors.ts'
 export type { PolicyOptions } from './policies.ts'
@@ -110,13 +112,16 @@ export class PathMemory {
   #signatures = new Map<string, Promise<SignatureVerdict>>()
   #verifier = new SignatureVerifier()
 
-  /** Knows the certificates that `other` has read, and tells it of no further ones: those of people are soon forgotten. */
+  /** Knows the certificates that `other` has read, and tells it of no further ones: those of people are soon forgotten. Throws TrustArgumentError. */
   constructor(other?: PathMemory) {
+    if (other !== undefined && !(other instanceof PathMemory))
+      throw new TrustArgumentError('other', 'a PathMemory')
     this.#certificates = new Map(other === undefined ? [] : other.#certificates)
   }
 
-  /** Reads a certificate in DER, or remembers it. Throws PathError 'malformed'. */
+  /** Reads a certificate in DER, or remembers it. Throws PathError 'malformed', TrustArgumentError. */
   read(der: ByteSource): ReadCertificate {
+    requireBytes('der', der)
     return this.known(der).read
   }
 
@@ -203,17 +208,23 @@ interface Step {
 
 /**
  * Builds and checks a path from the leaf to an anchor. Rejects with PathError, which tells the reason of the path that came
- * furthest, and with RangeError if `at` is an invalid Date. Says nothing of revocation and of what the key may be used for.
+ * furthest, and with TrustArgumentError if an argument is of a wrong kind (an `at` that is an invalid Date, say).
+ * Says nothing of revocation and of what the key may be used for.
  */
 export async function verifyPath(leaf: ByteSource, options: PathOptions): Promise<VerifiedPath> {
-  const { at, memory = new PathMemory(), policies = {} } = options
-  // Compared with it, nothing has expired.
-  if (Number.isNaN(at.getTime())) throw new RangeError('The moment that counts (`at`) is an invalid Date.')
+  requireBytes('leaf', leaf)
+  requireOptions('options', options)
+  const { memory = new PathMemory(), policies = {}, intermediates = [] } = options
+  requireCertificates('anchors', options.anchors)
+  requireCertificates('intermediates', intermediates)
+  const at = moment('at', options.at)
+  requirePolicyOptions('policies', policies)
+  requireMemory('memory', memory)
   const start = memory.known(leaf)
   const { known: anchors, unusable: unusableAnchors } = readable(options.anchors, memory)
   const anchorKeys = new Set(anchors.map(({ read }) => read.key))
-  if ((options.intermediates?.length ?? 0) > MAX_INTERMEDIATES) throw new PathError('too-complex')
-  const { known: between, unusable: unusableIntermediates } = readable(options.intermediates ?? [], memory)
+  if (intermediates.length > MAX_INTERMEDIATES) throw new PathError('too-complex')
+  const { known: between, unusable: unusableIntermediates } = readable(intermediates, memory)
   const issuers = bySubject([...anchors, ...between])
   /** Throws PathError 'policy'. Copies: what is remembered stays. */
   const verified = (path: readonly Known[]): VerifiedPath => {
@@ -279,6 +290,12 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
   error.unusableAnchors = unusableAnchors
   error.unusableIntermediates = unusableIntermediates
   throw error
+}
+
+/** Throws TrustArgumentError. A memory of another copy of this package is one too. */
+function requireMemory(argument: string, memory: PathMemory | null): void {
+  if (typeof memory?.known !== 'function' || typeof memory.verify !== 'function')
+    throw new TrustArgumentError(argument, 'a PathMemory')
 }
 
 /** A number for each text: long texts are compared once. */

@@ -15,6 +15,9 @@ import {
   Tag,
 } from '@webtoki/crypto'
 
+import { requireOptions } from './arguments.ts'
+import { TrustArgumentError } from './errors.ts'
+
 const ANY_POLICY = '2.5.29.32.0'
 
 /** What the caller asks of policies: RFC 5280, 6.1.1 (c) and (e) to (g). */
@@ -27,6 +30,18 @@ export interface PolicyOptions {
   readonly inhibitMapping?: boolean | undefined
   /** anyPolicy stands for nothing (initial-any-policy-inhibit). */
   readonly inhibitAny?: boolean | undefined
+}
+
+/** Throws TrustArgumentError. */
+export function requirePolicyOptions(argument: string, options: PolicyOptions): void {
+  requireOptions(argument, options)
+  const { acceptable, ...switches } = options
+  const isList = Array.isArray(acceptable) && acceptable.every((each) => typeof each === 'string')
+  if (acceptable !== undefined && !isList)
+    throw new TrustArgumentError(`${argument}.acceptable`, 'a list of object identifiers')
+  for (const [name, value] of Object.entries(switches))
+    if (value !== undefined && typeof value !== 'boolean')
+      throw new TrustArgumentError(`${argument}.${name}`, 'true or false')
 }
 
 /** The extensions that `validPolicies` processes. */

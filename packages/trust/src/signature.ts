@@ -14,6 +14,8 @@ import {
   webCryptoParameters,
 } from '@webtoki/crypto'
 import { copyOf, keyOf } from '@webtoki/apdu/bytes'
+import { requireBytes } from './arguments.ts'
+import { TrustArgumentError } from './errors.ts'
 
 /**
  * What came of verifying a signature. 'weak': it is right and proves nothing, because others could have made it: a hash of
@@ -31,7 +33,7 @@ export class SignatureVerifier {
 
   /**
    * Whether the key made the signature over the data. `publicKeyInfo` is in DER; an ECDSA signature is an Ecdsa-Sig-Value in
-   * strict DER, or r‖s if `form` says so.
+   * strict DER, or r‖s if `form` says so. Rejects with TrustArgumentError.
    */
   async verify(
     publicKeyInfo: Uint8Array,
@@ -40,6 +42,12 @@ export class SignatureVerifier {
     data: Uint8Array,
     form: 'der' | 'raw' = 'der',
   ): Promise<SignatureVerdict> {
+    requireBytes('publicKeyInfo', publicKeyInfo)
+    requireScheme(scheme)
+    requireBytes('signature', signature)
+    requireBytes('data', data)
+    // Anything else would be taken for 'der'.
+    if (form !== 'der' && form !== 'raw') throw new TrustArgumentError('form', "'der' or 'raw'")
     const key = usableKey(publicKeyInfo)
     if (key === undefined) return 'unsupported'
     // A key of another kind, or one that may not make such signatures, has not made this one.
@@ -81,6 +89,16 @@ export class SignatureVerifier {
     }
   }
 }
+
+/** Throws TrustArgumentError. */
+function requireScheme(scheme: SignatureScheme | null): void {
+  const { family, hash } = scheme ?? {}
+  const isKnown =
+    family === 'eddsa' || (hash !== undefined && Object.hasOwn(hashes, hash) && families.includes(family))
+  if (!isKnown) throw new TrustArgumentError('scheme', 'a scheme, which names a family and a hash')
+}
+
+const families: readonly unknown[] = ['pkcs1', 'pss', 'ecdsa']
 
 /** Undefined if the platform does not take the key. */
 async function importKey(info: Uint8Array, algorithm: object): Promise<CryptoKey | undefined> {

@@ -1,6 +1,7 @@
 /** A key that signs: on a card, in an extension, or in software (algorithm names of RFC 7518, 3.1). */
 
-import type { SignatureAlgorithm } from '@webtoki/crypto'
+import { isByteSource } from '@webtoki/apdu/bytes'
+import { type SignatureAlgorithm, signatureAlgorithms } from '@webtoki/crypto'
 
 /** The part of `AbortSignal` that a signer looks at; an `AbortSignal` is one. */
 export interface SignSignal {
@@ -24,4 +25,17 @@ export interface Signer {
   readonly algorithm: SignatureAlgorithm
   /** Hashes the bytes by the algorithm and signs. ECDSA as r‖s (RFC 7518, 3.4). */
   sign(bytes: Uint8Array, options?: SignOptions): Promise<Uint8Array>
+}
+
+/** Why a value is not a signer: which argument, and what it has to be. Undefined if it is one. */
+export function signerFault(value: unknown): readonly [argument: string, what: string] | undefined {
+  // A signer may be of a class, whose members are not its own.
+  const { certificate, chain, algorithm, sign } = (value ?? {}) as {
+    readonly [name in keyof Signer]?: unknown
+  }
+  const isSigner = isByteSource(certificate) && Array.isArray(chain) && typeof sign === 'function'
+  if (!isSigner || !chain.every(isByteSource))
+    return ['signer', 'an object with certificate, chain, algorithm and sign']
+  if ((signatureAlgorithms as readonly unknown[]).includes(algorithm)) return undefined
+  return ['signer.algorithm', `one of ${signatureAlgorithms.join(', ')}`]
 }

@@ -66,6 +66,8 @@ export type ToldInOwnWords =
   | 'cryptoki/token-resource-exceeded'
   | 'cryptoki/operation-cancel-failed'
   | 'cryptoki/key-exhausted'
+  | 'login/wrong-argument'
+  | 'trust/wrong-argument'
 
 /** What has a sentence of its own; some reasons (`by`, `why`) have one behind the code. */
 export type ExplainedCode =

@@ -9,9 +9,9 @@ import type { PinFormatError } from '@webtoki/apdu'
 import type { CertificateError, CertificateUseError } from '@webtoki/crypto'
 import type { CryptokiError } from '@webtoki/cryptoki'
 import type { DocumentError } from '@webtoki/documents'
-import type { OriginError } from '@webtoki/login/browser'
+import type { LoginArgumentError, OriginError } from '@webtoki/login/browser'
 import type { LoginError } from '@webtoki/login/server'
-import type { PathError } from '@webtoki/trust/path'
+import type { PathError, TrustArgumentError } from '@webtoki/trust/path'
 
 type AnyError =
   | AnyCardError
@@ -20,10 +20,12 @@ type AnyError =
   | CertificateUseError
   | CryptokiError
   | DocumentError
+  | LoginArgumentError
   | LoginError
   | OriginError
   | PathError
   | PinFormatError
+  | TrustArgumentError
 
 /** Each `code` that an error of this project has. `ui/…` are those of `@webtoki/ui`. */
 export type WebtokiErrorCode = AnyError['code'] | 'ui/no-dialog'

@@ -19,7 +19,7 @@ export {
   type PinRequest,
   type PinSource,
 } from '@webtoki/cryptoki'
-export { OriginError } from '@webtoki/login/browser'
+export { LoginArgumentError, OriginError } from '@webtoki/login/browser'
 export type { Activity, ActivityPhase } from './activity.ts'
 export { type CardCertificate, type CertificateFault, CertificatePurpose } from './card-certificate.ts'
 export { type ErrorOfCode, isWebtokiError, type WebtokiErrorCode } from './errors.ts'

@@ -553,7 +553,10 @@ describe('the front door', () => {
 
   it('refuses a nonce that no server should send, before the card is asked', async () => {
     const { webtoki, requests } = desk()
-    await expect(webtoki.login('short')).rejects.toThrow(RangeError)
+    await expect(webtoki.login('short')).rejects.toMatchObject({
+      code: 'login/wrong-argument',
+      argument: 'nonce',
+    })
     expect(requests).toEqual([])
   })
 })

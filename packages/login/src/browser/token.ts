@@ -1,6 +1,7 @@
 /** The token itself: Web eID authentication token, format web-eid:1.0. */
 import { viewOf } from '@webtoki/apdu/bytes'
-import type { Signer, SignOptions } from '@webtoki/trust'
+import { type Signer, signerFault, type SignOptions } from '@webtoki/trust'
+import { LoginArgumentError } from '../argument-error.ts'
 import { isNonce, nonceCharacters, statementOf } from '../statement.ts'
 
 /** Sent to the server as JSON. */
@@ -14,14 +15,21 @@ export interface LoginToken {
   readonly appVersion: string
 }
 
-/** Throws RangeError if the nonce has not 44 to 128 characters. */
+/** Throws LoginArgumentError if the nonce is not a text of 44 to 128 characters. */
 export function checkNonce(nonce: string): void {
   if (isNonce(nonce)) return
   const { min, max } = nonceCharacters
-  throw new RangeError(`A nonce has ${min} to ${max} characters, not ${String(nonce).length}.`)
+  const came = typeof nonce === 'string' ? `, not of ${(nonce as string).length}` : ''
+  throw new LoginArgumentError('nonce', `a text of ${min} to ${max} characters${came}`)
 }
 
-/** Rejects as `checkNonce` throws. */
+/** Throws LoginArgumentError. */
+export function checkSigner(signer: Signer): void {
+  const fault = signerFault(signer)
+  if (fault !== undefined) throw new LoginArgumentError(...fault)
+}
+
+/** Rejects with LoginArgumentError. */
 export async function tokenFor(
   origin: string,
   signer: Signer,
@@ -29,6 +37,7 @@ export async function tokenFor(
   options: SignOptions = {},
 ): Promise<LoginToken> {
   checkNonce(nonce)
+  checkSigner(signer)
   const { algorithm, certificate } = signer
   const unverifiedCertificate = toBase64(certificate)
   const signature = await signer.sign(await statementOf(algorithm, origin, nonce), options)

@@ -1,4 +1,5 @@
 /** The server's half of a login. No card, no reader, no browser. */
+export { LoginArgumentError } from '../argument-error.ts'
 export { LoginError, type LoginErrorCode, type LoginReason } from './errors.ts'
 export type { Identity } from './identity.ts'
 export { memoryNonceStore, type NonceStore } from './nonces.ts'

@@ -1,4 +1,5 @@
 /** Nonces: unguessable, bound to a session of the site, each good for one login and for a short while. */
+import { LoginArgumentError } from '../argument-error.ts'
 
 /** Kept by the site: in memory, or where its sessions are. */
 export interface NonceStore {
@@ -22,8 +23,9 @@ export function isSession(session: unknown): session is string {
   return typeof session === 'string' && session !== ''
 }
 
-/** For one process. `now` in milliseconds; default: the system's. `issue` rejects with TypeError without a session. */
+/** For one process. `now` in milliseconds; default: the system's. It, and `issue` without a session, refuse with LoginArgumentError. */
 export function memoryNonceStore(now: () => number = () => Date.now()): NonceStore {
+  if (typeof now !== 'function') throw new LoginArgumentError('now', 'a function')
   /** By session, then by nonce: until when. */
   const sessions = new Map<string, Map<string, number>>()
   const alive = (session: string): Map<string, number> => {
@@ -32,8 +34,7 @@ export function memoryNonceStore(now: () => number = () => Date.now()): NonceSto
   }
   return {
     issue: async (session) => {
-      if (!isSession(session))
-        throw new TypeError('A nonce is issued to a session: a text that is not empty.')
+      if (!isSession(session)) throw new LoginArgumentError('session', 'a text that is not empty')
       const random = crypto.getRandomValues(new Uint8Array(NONCE_BYTES))
       const nonce = btoa(String.fromCharCode(...random))
       const kept = alive(session).set(nonce, now() + LIFETIME_MS)

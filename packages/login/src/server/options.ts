@@ -1,7 +1,8 @@
 /** What a site says when it makes its verifier. Whatever would refuse everybody later, or let somebody in, is refused at once. */
-import { type ByteSource } from '@webtoki/apdu/bytes'
+import type { ByteSource } from '@webtoki/apdu/bytes'
 import { notChecked } from '@webtoki/trust'
 import { PathMemory } from '@webtoki/trust/path'
+import { LoginArgumentError } from '../argument-error.ts'
 import type { NonceStore } from './nonces.ts'
 
 /** Says whether a certificate was revoked. `path` is in DER, leaf first. */
@@ -37,30 +38,42 @@ interface CheckedOptions {
   readonly now: () => Date
 }
 
-/** Throws TypeError or RangeError that names the option. Copies: what a site said when the verifier was made counts. */
+/** Throws LoginArgumentError, which names the option. Copies: what a site said when the verifier was made counts. */
 export function checkedOptions(options: LoginVerifierOptions): CheckedOptions {
+  if (typeof options !== 'object' || options === null) throw new LoginArgumentError('options', 'an object')
   const { origin, anchors, intermediates = [], revocation, nonces, disallowedPolicies = [] } = options
   const { now = () => new Date() } = options
-  if (!isOrigin(origin)) throw new RangeError(`'${origin}' is no origin as browsers print it.`)
+  if (!isOrigin(origin)) {
+    const came = typeof origin === 'string' ? `, not '${origin as string}'` : ''
+    throw new LoginArgumentError('origin', `an origin as browsers print it${came}`)
+  }
   if (!isSecure(origin))
-    throw new RangeError(`'${origin}' is reached without encryption; http is for localhost alone.`)
-  if (revocation !== notChecked && typeof revocation !== 'function')
-    throw new TypeError(
-      'revocation is a function that says whether a certificate was revoked, or notChecked.',
+    throw new LoginArgumentError(
+      'origin',
+      `https: '${origin}' is reached without encryption, and http is for localhost alone`,
     )
-  if (!isStore(nonces)) throw new TypeError('nonces is a store with issue, issued and take.')
+  if (revocation !== notChecked && typeof revocation !== 'function')
+    throw new LoginArgumentError(
+      'revocation',
+      'a function that says whether a certificate was revoked, or notChecked',
+    )
+  if (!isStore(nonces)) throw new LoginArgumentError('nonces', 'a store with issue, issued and take')
   if (!Array.isArray(anchors) || anchors.length === 0)
-    throw new RangeError('anchors is a list of certificates in DER, at least one: nobody else is let in.')
-  if (!Array.isArray(intermediates)) throw new TypeError('intermediates is a list of certificates in DER.')
+    throw new LoginArgumentError(
+      'anchors',
+      'a list of certificates in DER, at least one: nobody else is let in',
+    )
+  if (!Array.isArray(intermediates))
+    throw new LoginArgumentError('intermediates', 'a list of certificates in DER')
   if (!Array.isArray(disallowedPolicies) || !disallowedPolicies.every(isObjectIdentifier))
-    throw new TypeError("disallowedPolicies is a list of object identifiers, such as ['1.2.3.4'].")
-  if (typeof now !== 'function') throw new TypeError('now is a function.')
+    throw new LoginArgumentError('disallowedPolicies', "a list of object identifiers, such as ['1.2.3.4']")
+  if (typeof now !== 'function') throw new LoginArgumentError('now', 'a function')
   clock(now)
   const issuers = new PathMemory()
   return {
     origin,
-    anchors: anchors.map((der, at) => readable(`Anchor ${at}`, der, issuers)),
-    intermediates: intermediates.map((der, at) => readable(`Intermediate ${at}`, der, new PathMemory())),
+    anchors: anchors.map((der, at) => readable(`anchors[${at}]`, der, issuers)),
+    intermediates: intermediates.map((der, at) => readable(`intermediates[${at}]`, der, new PathMemory())),
     issuers,
     revocation,
     nonces,
@@ -69,19 +82,21 @@ export function checkedOptions(options: LoginVerifierOptions): CheckedOptions {
   }
 }
 
-/** Throws RangeError if it tells no moment: nothing is before or after that, so nothing would be expired. */
+/** Throws LoginArgumentError if it tells no moment: nothing is before or after that, so nothing would be expired. */
 function clock(now: () => unknown): Date {
   const at = now()
   if (!(at instanceof Date) || Number.isNaN(at.getTime()))
-    throw new RangeError('now gives something else than a valid Date.')
+    throw new LoginArgumentError('now', 'a function that returns a valid Date')
   return at
 }
 
-function readable(what: string, der: ByteSource, memory: PathMemory): Uint8Array {
+function readable(argument: string, der: ByteSource, memory: PathMemory): Uint8Array {
   try {
     return memory.read(der).der
   } catch (cause) {
-    throw new RangeError(`${what} is no X.509 certificate in DER; PEM has to be decoded first.`, { cause })
+    throw new LoginArgumentError(argument, 'an X.509 certificate in DER; PEM has to be decoded first', {
+      cause,
+    })
   }
 }
 

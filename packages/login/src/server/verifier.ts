@@ -27,8 +27,9 @@ export interface LoginVerifier {
 }
 
 /**
- * Throws TypeError if something is missing or of another kind, RangeError if the origin is not one, or is reached without
- * encryption, if there is no anchor, if an anchor or intermediate is no certificate in DER, or if `now` gives no moment.
+ * Throws LoginArgumentError, which names the option, if one is missing or of another kind, if the origin is not one or is
+ * reached without encryption, if there is no anchor, if an anchor or intermediate is no certificate in DER, or if `now` gives
+ * no moment.
  */
 export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
   const { origin, anchors, intermediates, nonces, revocation, disallowedPolicies, now, issuers } =
