@@ -3,7 +3,16 @@ import type { Extensions } from './extensions.ts'
 import { ExtensionId } from './extensions.ts'
 import { readable } from './certificate.ts'
 import { sequenceOf } from './der.ts'
-import { asciiOf, attributeOf, AttributeType, escaped, generalName, type Name, NameType } from './name.ts'
+import {
+  asciiOf,
+  attributeOf,
+  AttributeType,
+  escaped,
+  generalName,
+  type Name,
+  NameType,
+  valueInName,
+} from './name.ts'
 
 /**
  * The best name that a certificate has for its holder, `escaped`: the common name, else given name and surname, a
@@ -25,7 +34,7 @@ export function holderOf({
     of(AttributeType.emailAddress),
     mailboxIn(extensions?.get(ExtensionId.subjectAlternativeName)?.value),
     of(AttributeType.organization),
-    subject?.attributes.map(({ shown }) => shown).join(', '),
+    subject?.attributes.map(valueInName).join(', '),
   ]
   return candidates.find((each) => each !== undefined && each !== '') ?? ''
 }

@@ -74,6 +74,14 @@ export function escaped(text: string): string {
   )
 }
 
+/**
+ * An attribute's value as part of a whole name (RFC 4514, 2.4): what `shown` is, and a backslash before what would otherwise
+ * end the value or be taken for another form of it. Between commas, it is then told apart from two attributes.
+ */
+export function valueInName({ shown }: NameAttribute): string {
+  return shown.replace(/^[ #]|[",+;<>]| $/g, String.raw`\$&`)
+}
+
 function escapedBytes(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) =>
     byte < 0x80 ? escaped(String.fromCharCode(byte)) : `\\${byte.toString(16).toUpperCase()}`,

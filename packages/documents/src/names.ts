@@ -1,5 +1,5 @@
 /** A whole name as text. */
-import type { Name } from '@webtoki/crypto'
+import { type Name, valueInName } from '@webtoki/crypto'
 
 /** Attributes of names (RFC 4514, 3; RFC 5280, 4.1.2.4; RFC 3739, 3.1.1). Others are named by their identifier. */
 const labels: Readonly<Record<string, string>> = {
@@ -19,7 +19,7 @@ const labels: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.9.1': 'emailAddress',
 }
 
-/** All attributes, in the order of the name: `C=EE, O=Example, CN=Ada`. */
+/** All attributes, in the order of the name, as RFC 4514 escapes their values: `C=EE, O=Example\, Inc., CN=Ada`. */
 export function wholeName({ attributes }: Name): string {
-  return attributes.map(({ type, shown }) => `${labels[type] ?? type}=${shown}`).join(', ')
+  return attributes.map((each) => `${labels[each.type] ?? each.type}=${valueInName(each)}`).join(', ')
 }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { notChecked, verifyDetached } from '@webtoki/documents'
+import { type FoundSigner, notChecked, verifyDetached } from '@webtoki/documents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 
@@ -22,7 +22,7 @@ function openssl(...args: readonly string[]): void {
   if (status !== 0) throw new Error(stderr)
 }
 
-async function signer(subject: string, ...more: readonly string[]): Promise<string> {
+async function signer(subject: string, ...more: readonly string[]): Promise<FoundSigner> {
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'key.pem']
   openssl(
     'req',
@@ -44,7 +44,7 @@ async function signer(subject: string, ...more: readonly string[]): Promise<stri
   const letter = new TextEncoder().encode('letter')
   const [found] = (await verifyDetached(signature, letter, { trust: notChecked })).signers
   expect(found?.signatureValid).toBe(true)
-  return found?.subject ?? expect.fail()
+  return found ?? expect.fail()
 }
 
 describe.skipIf(missing !== undefined)('a signer is named by', () => {
@@ -54,16 +54,43 @@ describe.skipIf(missing !== undefined)('a signer is named by', () => {
     ['an e-mail address', '/emailAddress=ada@example.org', 'ada@example.org'],
     ['an organization', '/C=EE/O=Example', 'Example'],
   ])('%s', async (_what, subject, name) => {
-    expect(await signer(subject)).toBe(name)
+    expect((await signer(subject)).subject).toBe(name)
   })
 
   it('the e-mail address of subjectAltName if the subject is empty', async () => {
-    expect(await signer('/', '-addext', 'subjectAltName=critical,email:ada@example.org')).toBe(
-      'ada@example.org',
-    )
+    const found = await signer('/', '-addext', 'subjectAltName=critical,email:ada@example.org')
+    expect(found.subject).toBe('ada@example.org')
   })
 
   it('a common name whose control characters are escaped', async () => {
-    expect(await signer('/CN=Ada\u0001\nEve')).toBe(String.raw`Ada\01\0AEve`)
+    expect((await signer('/CN=Ada\u0001\nEve')).subject).toBe(String.raw`Ada\01\0AEve`)
   })
 })
+
+describe.skipIf(missing !== undefined)(
+  'a whole name is written as OpenSSL escapes it (RFC 4514, 2.4)',
+  () => {
+    it.each([
+      ['a comma', '/C=EE/O=Example, Inc., CN=Eve/CN=Ada'],
+      ['plus, semicolon, angle brackets and quotes', String.raw`/O=A\+B; <C> "D"/CN=Ada`],
+      ['a backslash before a comma', String.raw`/O=A\\, B/CN=Ada`],
+      ['a number sign and a space in front', '/O=#1/OU= two/CN=Ada'],
+      ['a number sign, a space and an equals sign within', '/O=a #1=b/CN=Ada'],
+      ['a space at the end, and one alone', '/O=one /OU= /CN=Ada'],
+      ['letters of other scripts', '/O=Näide/CN=Ада'],
+    ])('%s', async (_what, subject) => {
+      const { issuer, subject: holder } = await signer(subject)
+      const options = 'esc_2253,esc_ctrl,utf8,sname,sep_comma_plus_space'
+      const { stdout } = spawnSync(
+        'openssl',
+        ['x509', '-in', 'own.pem', '-noout', '-issuer', '-nameopt', options],
+        {
+          cwd: folder,
+          encoding: 'utf8',
+        },
+      )
+      expect(`issuer=${issuer}`).toBe(stdout.replace(/\n$/, ''))
+      expect(holder).toMatch(/^(Ada|Ада)$/)
+    })
+  },
+)
