@@ -1,5 +1,4 @@
 /** What callers hand in beside the document and the signature. From a page without types anything may come. */
-import { type ByteSource, copyOf, isByteSource } from '@webtoki/apdu/bytes'
 import { type Signer, signerFault } from '@webtoki/trust'
 import type { ReadOptions } from './data.ts'
 import { DocumentError } from './errors.ts'
@@ -20,13 +19,6 @@ export function requireOptions(
     if (value !== undefined && typeof value !== 'function') throw wrongArgument(argument, 'a function')
   if (signal !== undefined && typeof (signal as typeof signal | null)?.addEventListener !== 'function')
     throw wrongArgument('signal', 'an AbortSignal')
-}
-
-/** Copies; none if there is no list. Throws DocumentError 'wrong-argument'. */
-export function certificateList(argument: string, list: readonly ByteSource[] = []): readonly Uint8Array[] {
-  if (!Array.isArray(list) || !list.every(isByteSource))
-    throw wrongArgument(argument, 'a list of certificates in DER, each as bytes')
-  return list.map(copyOf)
 }
 
 /** A copy; now if there is none. Throws DocumentError 'wrong-argument'. */

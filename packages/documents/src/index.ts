@@ -27,6 +27,8 @@ export { type CertificateUse as SigningUse, CertificateUseError } from '@webtoki
 export type { Indication, SubIndication } from '@webtoki/trust/path'
 export { notChecked } from '@webtoki/trust'
 export type { AskTrust, Trust, TrustAnswer } from './trust-answer.ts'
+export type { CertificateData } from './certificate-list.ts'
+export type { UnreadableCertificate } from './certificates.ts'
 export { trustedBy } from './trusted-by.ts'
 export {
   type FoundSigner,

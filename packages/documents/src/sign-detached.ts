@@ -1,8 +1,8 @@
 /** Detached CMS signatures: RFC 5652, with the signed attributes of CAdES-B-B (ETSI EN 319 122-1, 5.1 and 5.2). */
-import type { ByteSource } from '@webtoki/apdu/bytes'
 import { schemeOf } from '@webtoki/crypto'
 import type { Signer, SignSignal } from '@webtoki/trust'
-import { certificateList, moment, requireOptions, requireSigner } from './arguments.ts'
+import { moment, requireOptions, requireSigner } from './arguments.ts'
+import { type CertificateData, certificateList } from './certificate-list.ts'
 import { cadesBB } from './cms/attributes.ts'
 import { oids } from './cms/oids.ts'
 import { prepareSignature } from './cms/sign.ts'
@@ -13,8 +13,8 @@ import { type DigestElsewhere, digestsOf, type HashName } from './digest.ts'
 export interface DocumentSignatureOptions extends ProgressOptions {
   /** Default: now. */
   readonly signingTime?: Date | undefined
-  /** Certificates between the signer's and the root, in DER, beside the signer's own `chain`; they go into the file. */
-  readonly chain?: readonly ByteSource[] | undefined
+  /** Certificates between the signer's and the root, in DER or PEM, beside the signer's own `chain`; they go into the file. */
+  readonly chain?: readonly CertificateData[] | undefined
   /** Digests elsewhere, in a worker say. Default: here, in pieces. */
   readonly digest?: DigestElsewhere | undefined
 }

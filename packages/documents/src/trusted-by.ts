@@ -1,17 +1,17 @@
 /** The usual answer to whom one trusts: a list of issuers. */
 import { issuerUse } from '@webtoki/crypto'
-import type { ByteSource } from '@webtoki/apdu/bytes'
 import { PathMemory, verifyPath } from '@webtoki/trust/path'
-import { certificateList } from './arguments.ts'
+import { type CertificateData, certificateList } from './certificate-list.ts'
 import { DocumentError } from './errors.ts'
 
 /**
- * For `verifyDetached`: a path has to lead to one of these certificates (DER), by way of those in the file. Where one
+ * For `verifyDetached`: a path has to lead to one of these certificates (DER or PEM), by way of those in the file. Where one
  * between is an issuer for other purposes than documents (servers, say), it does not.
- * Throws DocumentError 'wrong-argument' if it is no list of bytes; an empty one trusts nobody.
+ * Throws DocumentError 'wrong-argument' if it is no list of these; an empty one trusts nobody. One that cannot be read harms
+ * none of the others: `unusableAnchors` of a path's error names it, by its place among all blocks.
  */
 export function trustedBy(
-  anchors: readonly ByteSource[],
+  anchors: readonly CertificateData[],
 ): (
   certificate: Uint8Array,
   others: readonly Uint8Array[],

@@ -6,12 +6,19 @@ import {
   nameOfScheme,
   type ReadCertificate,
 } from '@webtoki/crypto'
-import { type ByteSource, copyOf, equalBytes, toHex } from '@webtoki/apdu/bytes'
+import { copyOf, equalBytes, toHex } from '@webtoki/apdu/bytes'
 import { Pace } from '@webtoki/apdu/pace'
 import { notChecked, SignatureVerifier } from '@webtoki/trust'
 import { PathMemory } from '@webtoki/trust/path'
-import { certificateList, moment, requireOptions, wrongArgument } from './arguments.ts'
-import { certificateNamed, type Certificates, certificatesOf, isValidAt } from './certificates.ts'
+import { moment, requireOptions, wrongArgument } from './arguments.ts'
+import { type CertificateData, certificateList } from './certificate-list.ts'
+import {
+  certificateNamed,
+  type Certificates,
+  certificatesOf,
+  isValidAt,
+  type UnreadableCertificate,
+} from './certificates.ts'
 import type { SignedAttributes } from './cms/attributes.ts'
 import type { BerElement } from './cms/ber.ts'
 import { oids } from './cms/oids.ts'
@@ -42,8 +49,8 @@ export interface VerifyDetachedOptions extends ReadOptions {
    * certificate that signed. Without an explicit yes, the certificate is not trusted; nor if it rejects.
    */
   readonly trust: AskTrust | typeof notChecked
-  /** Certificates that the file may lack, in DER: signers' and those between. They are trusted no more than the file's. */
-  readonly certificates?: readonly ByteSource[] | undefined
+  /** Certificates that the file may lack, in DER or PEM: signers' and those between. They are trusted no more than the file's. */
+  readonly certificates?: readonly CertificateData[] | undefined
   /**
    * The moment that counts; default: now. The signing time in the file is the signer's word alone, and an expired
    * certificate would be believed by it: hand in a moment that somebody attests.
@@ -98,6 +105,8 @@ export interface Verification {
   /** Every signature is TOTAL-PASSED; under `notChecked`, whoever it is of. */
   readonly valid: boolean
   readonly signers: readonly FoundSigner[]
+  /** Certificates that cannot be read, whether a signer needs them or not; they make no file invalid. */
+  readonly unreadableCertificates: readonly UnreadableCertificate[]
 }
 
 /**
@@ -121,7 +130,7 @@ export async function verifyDetached(
   const signedData = orMalformed(() => readSignedData(file))
   if (signedData.signerInfos.length === 0) throw new DocumentError('no-signer')
   const memory = new PathMemory()
-  const certificates = await certificatesOf([...signedData.certificates, ...added], memory, pace)
+  const certificates = await certificatesOf({ file: signedData.certificates, options: added }, memory, pace)
   const readings: Reading[] = []
   for (const info of signedData.signerInfos) {
     if (pace.isDue) await pace.turn()
@@ -142,7 +151,11 @@ export async function verifyDetached(
     if (pace.isDue) await pace.turn()
     signers.push(await judged(reading, judge))
   }
-  return { valid: signers.every(({ indication }) => indication === 'TOTAL-PASSED'), signers }
+  return {
+    valid: signers.every(({ indication }) => indication === 'TOTAL-PASSED'),
+    signers,
+    unreadableCertificates: certificates.unreadable,
+  }
 }
 
 function orMalformed<T>(read: () => T): T {

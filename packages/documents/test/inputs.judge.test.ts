@@ -1,5 +1,5 @@
 /** What people hand in: a signature as PEM, as base64, as a file; certificates from elsewhere; values of a wrong kind. */
-import { signDetached, notChecked, trustedBy, verifyDetached } from '@webtoki/documents'
+import { type CertificateData, signDetached, notChecked, trustedBy, verifyDetached } from '@webtoki/documents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 import { type Issued, issue, issueChain, softwareSigner } from '../../trust/test/pki.ts'
@@ -116,6 +116,70 @@ describe.skipIf(missing !== undefined)('certificates from outside the file', () 
     const stranger = await issue({ name: 'Stranger', isCa: true })
     const untrusted = await verifyDetached(file, letter, { trust: trustedBy([stranger.der]), certificates })
     expect(untrusted).toMatchObject({ valid: false })
+  })
+})
+
+describe('certificates that are handed in', () => {
+  const block = (der: Uint8Array): string =>
+    `-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString('base64')}\n-----END CERTIFICATE-----\n`
+  const key = '-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n'
+  const damaged = '-----BEGIN CERTIFICATE-----\nMII*\n-----END CERTIFICATE-----\n'
+  let root: Issued
+  let ca: Issued
+  let person: Issued
+  let file: Uint8Array
+  beforeAll(async () => {
+    ;({ root, ca, person } = await issueChain())
+    file = await signDetached(softwareSigner(person, 'ES256'), letter)
+  })
+  const verified = (anchor: CertificateData, more: readonly CertificateData[]) =>
+    verifyDetached(file, letter, { trust: trustedBy([anchor]), certificates: more })
+
+  it('are PEM as text or as bytes, a bundle with a key and a note too', async () => {
+    const bundle = `The CAs:\n${key}${block(root.der)}${block(ca.der)}`
+    expect(await verified(block(root.der), [bundle])).toMatchObject({
+      valid: true,
+      unreadableCertificates: [],
+    })
+    const bytes = new TextEncoder().encode(bundle)
+    expect(await verified(bytes, [bytes])).toMatchObject({ valid: true })
+  })
+
+  it.each([
+    [
+      'whose second block is damaged',
+      block(Uint8Array.of(0x30, 0)) + damaged,
+      /of entry 0, block 2 of 2 is not base64/,
+    ],
+    ['without an end', block(Uint8Array.of(0x30, 0)).slice(0, 40), /of entry 0, .*from its BEGIN to its END/],
+    ['of a key alone', key, /of entry 0, no block is a CERTIFICATE/],
+  ])('are refused as PEM %s, by entry and block', async (_what, pem, message) => {
+    expect(() => trustedBy([pem])).toThrow(message)
+    await expect(verified(root.der, [pem])).rejects.toMatchObject({
+      code: 'documents/wrong-argument',
+      message: expect.stringMatching(/`certificates/),
+    })
+  })
+
+  it('and cannot be read are told with the reason, and make no signature invalid', async () => {
+    const cut = ca.der.slice(0, -1)
+    const found = await verified(root.der, [ca.der, block(cut), Uint8Array.of(1, 2)])
+    expect(found).toMatchObject({
+      valid: true,
+      unreadableCertificates: [
+        { from: 'options', index: 1 },
+        { from: 'options', index: 2 },
+      ],
+    })
+    for (const { reason } of found.unreadableCertificates) expect(reason).not.toBe('')
+  })
+
+  it('stand beside those of the file, of which one that no signer needs is told if it cannot be read', async () => {
+    const odd = await signDetached(softwareSigner(person, 'ES256', [ca.der]), letter)
+    // After the four bytes of its own header, a TBSCertificate that is no SEQUENCE.
+    odd[Buffer.from(odd).indexOf(ca.der) + 4] = 0x31
+    const found = await verifyDetached(odd, letter, { trust: trustedBy([root.der]), certificates: [ca.der] })
+    expect(found).toMatchObject({ valid: true, unreadableCertificates: [{ from: 'file', index: 1 }] })
   })
 })
 
