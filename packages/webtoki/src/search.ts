@@ -10,6 +10,7 @@ import {
   type Session,
   type Slot,
 } from '@webtoki/cryptoki'
+import { type ReaderProblem, ReaderTimeoutError } from '@webtoki/apdu'
 import { checkSignal } from './abort.ts'
 import {
   type CardCertificate,
@@ -28,7 +29,12 @@ export interface CertificateSearch {
   readonly wantsAll: boolean
   readonly signal: AbortSignal | undefined
   readonly onEvent: (event: OperationEvent<unknown>) => void
+  /** Told each slot that gives no answer in time, which may be beside others that do. */
+  readonly onSilent?: ((slot: Slot, problem: ReaderProblem) => void) | undefined
 }
+
+/** A slot that gives no answer for so long is left alone; each answer begins the time anew. */
+const SILENCE_MS = 15_000
 
 /** The slots that are looked at one after the other, and what became of them. */
 export class CertificateFinder {
@@ -64,7 +70,8 @@ export class CertificateFinder {
 
   /**
    * All at once. A strange or broken card in one reader hides none that fits in another. An empty slot is asked too, for the
-   * notice of its card may have been lost, and its emptiness is no failure.
+   * notice of its card may have been lost, and its emptiness is no failure. Each has its own time: one that never answers
+   * holds up no other.
    */
   async lookAt(slots: readonly Slot[]): Promise<void> {
     const next = slots.filter((slot) => !this.#searched.has(slot))
@@ -72,7 +79,7 @@ export class CertificateFinder {
     await Promise.all(
       next.map(async (slot) => {
         try {
-          await this.#lookInto(slot)
+          await this.#inTime(slot)
         } catch (error) {
           checkSignal(this.#search.signal)
           if (!isEmptiness(error)) this.#unreadable(error)
@@ -81,12 +88,37 @@ export class CertificateFinder {
     )
   }
 
+  /** Rejects with ReaderTimeoutError if no answer comes; whatever comes later is not waited for. */
+  async #inTime(slot: Slot): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    let isOver = false
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const expire = (): void => {
+          const error = new ReaderTimeoutError(`the search for certificates in ${slot.name}`, SILENCE_MS)
+          this.#search.onSilent?.(slot, { name: slot.name, error })
+          reject(error)
+        }
+        const answered = (): void => {
+          clearTimeout(timer)
+          if (!isOver) timer = setTimeout(expire, SILENCE_MS)
+        }
+        answered()
+        this.#lookInto(slot, answered).then(resolve, reject)
+      })
+    } finally {
+      isOver = true
+      clearTimeout(timer)
+    }
+  }
+
   /**
    * A card's certificates, one after the other. One that cannot be read hides none of the others, and is told if none fits.
    */
-  async #lookInto(slot: Slot): Promise<void> {
+  async #lookInto(slot: Slot, answered: () => void): Promise<void> {
     // A search of its own session never stands in the way of a signature.
     const session = await slot.openSession()
+    answered()
     this.#sawCard = true
     try {
       // By what is known of keys without the card, the best first.
@@ -96,17 +128,17 @@ export class CertificateFinder {
           [CKA.PRIVATE]: true,
           [CKA.ALWAYS_AUTHENTICATE]: asksEachTime,
         }
-        for await (const key of this.#each(session, keys)) {
+        for await (const key of this.#each(session, keys, answered)) {
           const itsOwn = { [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: key.get(CKA.ID) }
-          const certificate = await this.#first(session, itsOwn)
+          const certificate = await this.#first(session, itsOwn, answered)
           const described = certificate && this.#described(() => describeCertificate(slot, certificate, key))
           if (described !== undefined && described.fault === undefined && !this.#search.wantsAll) return
         }
       }
       // What a card shows no key for, though it would fit: a key of an algorithm that is not known here.
-      for await (const certificate of this.#each(session, { [CKA.CLASS]: CKO.CERTIFICATE })) {
+      for await (const certificate of this.#each(session, { [CKA.CLASS]: CKO.CERTIFICATE }, answered)) {
         const itsKey = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: certificate.get(CKA.ID) }
-        if ((await this.#first(session, itsKey)) === undefined)
+        if ((await this.#first(session, itsKey, answered)) === undefined)
           this.#described(() => describeWithoutKey(slot, certificate))
       }
     } finally {
@@ -126,14 +158,23 @@ export class CertificateFinder {
     }
   }
 
-  async *#each(session: Session, template: Attributes): AsyncGenerator<CkObject, void, undefined> {
-    for (let at = await this.#first(session, template); at !== undefined; ) {
+  async *#each(
+    session: Session,
+    template: Attributes,
+    answered: () => void,
+  ): AsyncGenerator<CkObject, void, undefined> {
+    for (let at = await this.#first(session, template, answered); at !== undefined; ) {
       yield at
-      at = await this.#first(session, template, at)
+      at = await this.#first(session, template, answered, at)
     }
   }
 
-  async #first(session: Session, template: Attributes, after?: CkObject): Promise<CkObject | undefined> {
+  async #first(
+    session: Session,
+    template: Attributes,
+    answered: () => void,
+    after?: CkObject,
+  ): Promise<CkObject | undefined> {
     const { signal, onEvent } = this.#search
     const options = { max: 1, after, onUnreadable: (error: unknown) => this.#unreadable(error) }
     try {
@@ -142,6 +183,8 @@ export class CertificateFinder {
       checkSignal(signal)
       this.#unreadable(error)
       return undefined
+    } finally {
+      answered()
     }
   }
 

@@ -19,7 +19,7 @@ import {
 } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import type { Signer } from '@webtoki/trust'
-import { firstValueFrom, type Observable, Subject } from 'rxjs'
+import { BehaviorSubject, combineLatest, firstValueFrom, map, type Observable, Subject } from 'rxjs'
 import { checkSignal, untilAborted } from './abort.ts'
 import type { Activity, ActivityPhase } from './activity.ts'
 import type { CardCertificate, CertificatePurpose } from './card-certificate.ts'
@@ -82,7 +82,10 @@ type OnEvent = (event: OperationEvent<unknown>) => void
 export class Webtoki extends Closable {
   /** Hot; replays the latest list. */
   readonly slots$: Observable<readonly Slot[]>
-  /** Readers that cannot be used, with the reasons. Hot; replays the latest list. */
+  /**
+   * Readers that cannot be used, with the reasons, and those whose card gave no answer while certificates were looked for. Hot;
+   * replays the latest list.
+   */
   readonly problems$: Observable<readonly ReaderProblem[]>
   /** Hot; replays nothing. */
   readonly activity$: Observable<Activity>
@@ -90,6 +93,8 @@ export class Webtoki extends Closable {
   readonly #cryptoki: Cryptoki
   readonly #pin: PinSource
   readonly #activities = new Subject<Activity>()
+  /** Until they are looked at again. */
+  readonly #silent = new BehaviorSubject<ReadonlyMap<Slot, ReaderProblem>>(new Map())
   readonly #sessions = new Map<Slot, Promise<Session>>()
   #operations = 0
   /** Logins and signatures under way. */
@@ -110,7 +115,9 @@ export class Webtoki extends Closable {
       login: 'on-demand',
     })
     this.slots$ = this.#cryptoki.slots$
-    this.problems$ = this.#cryptoki.problems$
+    this.problems$ = combineLatest([this.#cryptoki.problems$, this.#silent]).pipe(
+      map(([problems, silent]) => [...problems, ...silent.values()]),
+    )
     this.activity$ = this.#activities.asObservable()
   }
 
@@ -190,6 +197,7 @@ export class Webtoki extends Closable {
   async close(): Promise<void> {
     this.#readers.close()
     await this.#cryptoki.close()
+    this.#silent.complete()
     this.#activities.complete()
   }
 
@@ -222,7 +230,10 @@ export class Webtoki extends Closable {
   async #find(search: CertificateSearch, slot?: Slot): Promise<readonly CardCertificate[]> {
     // What only a card needs is loaded when somebody wants one.
     const { CertificateFinder } = await import('./card-use.ts')
-    const finder = new CertificateFinder(search)
+    this.#silent.next(new Map())
+    const onSilent = (silent: Slot, problem: ReaderProblem): void =>
+      this.#silent.next(new Map(this.#silent.value).set(silent, problem))
+    const finder = new CertificateFinder({ ...search, onSilent })
     if (slot !== undefined) await finder.lookAt([slot])
     else {
       await finder.lookAt(await this.#slotsWith((presence) => presence === 'present'))

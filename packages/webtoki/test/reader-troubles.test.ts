@@ -1,5 +1,5 @@
 /** Readers and sources that are slow, silent or broken, or fail once: a login goes on with what is there. */
-import type { SlotSource } from '@webtoki/apdu'
+import type { CardConnection, CardSlot, SlotSource } from '@webtoki/apdu'
 import { TransferError } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
@@ -76,5 +76,62 @@ describe('a login', () => {
     }
     await expect(login).resolves.toContain('web-eid')
     await webtoki.close()
+  })
+})
+
+describe('a search for certificates', () => {
+  const never = (): Promise<never> => new Promise(() => {})
+  const secondSlot = (connect: CardSlot['connect']): CardSlot => ({
+    id: 'stuck',
+    name: 'The stuck reader',
+    kind: 'contact',
+    presence$: new BehaviorSubject('present' as const),
+    connect,
+  })
+  /** Turns the clock until it is over. */
+  async function turned<T>(work: Promise<T>): Promise<T> {
+    let isOver = false
+    const over = (): void => void (isOver = true)
+    work.then(over, over)
+    while (!isOver) {
+      await vi.advanceTimersByTimeAsync(10)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    return work
+  }
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+  })
+
+  it.each([
+    ['whose connect never ends', never],
+    [
+      'whose reading never ends',
+      async (): Promise<CardConnection> => ({
+        gone: never(),
+        hasPinPad: false,
+        transaction: never,
+        close: async () => {},
+      }),
+    ],
+  ])('is not held up by a card %s, which is told by name', async (_what, connect) => {
+    const sources = [sourceOf(new BehaviorSubject([secondSlot(connect)]))]
+    const webtoki = new Webtoki({ pin, usb: put().usb, sources })
+    // Parts that are loaded for the first time take real time, while the clock is turned.
+    await turned(webtoki.certificates('login'))
+    const found = await turned(webtoki.certificates('login'))
+    expect(found.length).toBeGreaterThan(0)
+    const timeout = { code: 'reader/timeout', message: expect.stringContaining('The stuck reader') }
+    const problems = await firstValueFrom(webtoki.problems$)
+    expect(problems).toMatchObject([{ name: 'The stuck reader', error: timeout }])
+    await turned(webtoki.close())
+  })
+
+  it('in a card alone that never answers ends in the reason, and so does a login after it', async () => {
+    const webtoki = new Webtoki({ pin, sources: [sourceOf(new BehaviorSubject([secondSlot(never)]))] })
+    await expect(turned(webtoki.certificates('login'))).rejects.toMatchObject({ code: 'reader/timeout' })
+    await expect(turned(webtoki.login(nonce))).rejects.toMatchObject({ code: 'reader/timeout' })
+    expect(await firstValueFrom(webtoki.problems$)).toHaveLength(1)
+    await turned(webtoki.close())
   })
 })
