@@ -117,13 +117,11 @@ export class WebtokiReaders extends ElementBase {
     )
     for (const { name, error } of this.#problems) {
       const why =
-        error.code === 'reader/protected-class'
-          ? text.protectedClass
-          : error.code === 'reader/not-granted'
-            ? text.notGranted
-            : error.code === 'reader/firmware'
-              ? error.message
-              : `${text.readerProblem} ${error.message}`
+        error.code === 'reader/protected-class' || error.code === 'reader/not-granted'
+          ? text.errors[error.code]
+          : error.code === 'reader/firmware'
+            ? error.message
+            : `${text.readerProblem} ${error.message}`
       items.push(item(name, why, 'bad'))
     }
     if (items.length === 0) items.push(make('li', { class: 'muted' }, text.noReader))

@@ -93,8 +93,6 @@ export interface Strings {
   readonly inUse: string
   readonly inUseByTab: string
   readonly inUseByPage: string
-  readonly protectedClass: string
-  readonly notGranted: string
   readonly readerProblem: string
   readonly chooseCertificate: string
   readonly noCertificate: string
@@ -150,10 +148,6 @@ export const english: Strings = {
   inUse: 'Another page or program is using this reader: close it, then connect the reader again',
   inUseByPage: 'This page has the reader open already: finish there, or load the page again',
   inUseByTab: 'Another tab of this site is using this reader: go on there, or close it to go on here',
-  protectedClass:
-    'Browsers keep this kind of reader from web pages. It works in an installed (isolated) app, with a program on this computer, or with a reader whose maker chose a vendor interface.',
-  notGranted:
-    'The system does not let the browser open this reader. On Linux it needs a udev rule, on Windows the WinUSB driver.',
   readerProblem: 'This reader cannot be used here.',
   chooseCertificate: 'Which certificate?',
   noCertificate: 'No certificate on this card fits.',
@@ -273,7 +267,8 @@ export const english: Strings = {
     'reader/in-use': 'Another page or program is using this reader. Close it and try again.',
     'reader/in-use/page': 'This page has the reader open already. Finish there, or load the page again.',
     'reader/in-use/tab': 'Another tab of this site is using this reader. Close it, or go on there.',
-    'reader/not-granted': 'The browser was not allowed to use the reader.',
+    'reader/not-granted':
+      'The browser may not use this reader. Choose it again and allow it; on Linux it may need a udev rule, on Windows the WinUSB driver.',
     'reader/none': 'No reader is connected that this page may use. Connect one and choose it.',
     'reader/none/not-chosen': 'No reader was chosen. Choose one, then try again.',
     'reader/unreachable':
