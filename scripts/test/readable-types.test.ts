@@ -2,6 +2,7 @@
 // anything, a name does.
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import ts from 'typescript-5.9'
 import { expect, it } from 'vitest'
 
 const packages = join(import.meta.dirname, '..', '..', 'packages')
@@ -45,4 +46,75 @@ it.each(entries)('the public signatures of %s name their types', (entry) => {
   const heads = sourcesOf(entry).flatMap(({ text, names }) => headsOf(text, names))
   expect(heads.length).toBeGreaterThan(0)
   expect(heads.filter((head) => /\b(?:Pick|Parameters|ReturnType|Awaited)</.test(head))).toEqual([])
+})
+
+const front = join(packages, 'webtoki/src/index.ts')
+const parsed = (path: string) =>
+  ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
+
+/** The names that a file exports, those of `export *` included. */
+function exportsOf(path: string): readonly string[] {
+  return parsed(path).statements.flatMap((statement): readonly string[] => {
+    if (ts.isExportDeclaration(statement)) {
+      const { exportClause: clause, moduleSpecifier: from } = statement
+      if (clause !== undefined && ts.isNamedExports(clause))
+        return clause.elements.map(({ name }) => name.text)
+      const [, folder = '', entry = ''] = /@webtoki\/(\w+)\/(\w+)/.exec(from?.getText() ?? '') ?? []
+      return exportsOf(join(packages, folder, 'src', `${entry}.ts`))
+    }
+    return exportedBy(statement)
+  })
+}
+
+/** The name of a declaration that is exported where it stands. */
+function exportedBy(statement: ts.Statement): readonly string[] {
+  const { modifiers, name } = statement as ts.Statement & {
+    readonly modifiers?: readonly ts.Node[]
+    readonly name?: ts.Identifier
+  }
+  const isExported = modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword)
+  return isExported && name !== undefined ? [name.text] : []
+}
+
+/** The types that a declaration names where its users see it: neither in bodies nor in private members. */
+function typesIn(node: ts.Node): readonly string[] {
+  if (
+    ts.isBlock(node) ||
+    (ts.isClassElement(node) && node.name !== undefined && ts.isPrivateIdentifier(node.name))
+  )
+    return []
+  const own = ts.isTypeReferenceNode(node) && ts.isIdentifier(node.typeName) ? [node.typeName.text] : []
+  const under: string[] = []
+  node.forEachChild((child) => void under.push(...typesIn(child)))
+  return [...own, ...under]
+}
+
+it('each type of ours that a signature of the front door names is exported by the front door', () => {
+  const exported = new Set(exportsOf(front))
+  const missing = parsed(front).statements.flatMap((statement) => {
+    if (!ts.isExportDeclaration(statement)) return []
+    const { exportClause: clause, moduleSpecifier: from } = statement
+    const file = /'(\.\/[\w-]+\.ts)'/.exec(from?.getText() ?? '')?.[1]
+    if (file === undefined || clause === undefined || !ts.isNamedExports(clause)) return []
+    const source = parsed(join(dirname(front), file))
+    // What the file exports or imports from another package of ours; the others are the platform's or a library's.
+    const ours = source.statements.flatMap((each): readonly string[] => {
+      if (ts.isImportDeclaration(each)) {
+        const bindings = each.importClause?.namedBindings
+        const isOurs = /'(@webtoki\/|\.)/.test(each.moduleSpecifier.getText())
+        return isOurs && bindings !== undefined && ts.isNamedImports(bindings)
+          ? bindings.elements.map(({ name }) => name.text)
+          : []
+      }
+      return exportedBy(each)
+    })
+    const names = clause.elements.map(({ name }) => name.text)
+    return source.statements
+      .filter((each) => names.includes((each as { readonly name?: ts.Identifier }).name?.text ?? ''))
+      .flatMap((each) => typesIn(each))
+      .filter((type) => ours.includes(type) && !exported.has(type))
+      .map((type) => `${file}: ${type}`)
+  })
+  expect(exported.size).toBeGreaterThan(50)
+  expect([...new Set(missing)]).toEqual([])
 })

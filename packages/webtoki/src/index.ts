@@ -15,12 +15,17 @@ export {
   CryptokiError,
   type CryptokiErrorCode,
   isCryptokiError,
+  type ObjectCache,
   type PinPurpose,
   type PinRequest,
   type PinSource,
+  type Slot,
+  type TokenDriver,
 } from '@webtoki/cryptoki'
 export { LoginArgumentError, OriginError } from '@webtoki/login/browser'
+export type { Signer } from '@webtoki/trust'
 export type { Activity, ActivityPhase } from './activity.ts'
 export { type CardCertificate, type CertificateFault, CertificatePurpose } from './card-certificate.ts'
 export { type ErrorOfCode, isWebtokiError, type WebtokiErrorCode } from './errors.ts'
+export type { AnySource } from './readers.ts'
 export { type SearchOptions, type UseOptions, Webtoki, type WebtokiOptions } from './webtoki.ts'
