@@ -1,4 +1,7 @@
-/** Readers that announce a PIN pad and lack it, or refuse what it is asked: the person is asked by the page, in the same call. */
+/**
+ * Readers that announce a PIN pad but have none, or whose PIN pad refuses the message: the page asks for the
+ * PIN in the same call.
+ */
 import { type CardSlot, PinPadRefusedError, type PinTemplate } from '@webtoki/apdu'
 import { ccidSlots, listQuirks } from '@webtoki/ccid'
 import { readerControls } from '@webtoki/ccid/controls'
@@ -16,10 +19,13 @@ import {
 } from '@webtoki/simulator'
 import { filter, firstValueFrom } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
-import { bytesOf, verifies } from './piv-stand.ts'
+import { bytesOf, verifies } from './piv-setup.ts'
 
 const { qemuUsbCcid, cherrySt2000 } = readerProfiles
-/** Its firmware takes a number of sentences that nobody sends: it refuses the field at offset 18. */
+/**
+ * A PIN pad whose firmware expects three messages where the driver sends another count: it refuses the field
+ * at offset 18.
+ */
 const picky: ReaderProfile = { ...cherrySt2000, pad: { verifyMessages: 3 } }
 
 const open: Cryptoki[] = []
@@ -27,21 +33,21 @@ afterEach(async () => {
   for (const cryptoki of open.splice(0)) await cryptoki.close()
 })
 
-interface StandOptions {
+interface SetUpOptions {
   readonly protocols?: 'T=0' | 'T=1'
   readonly pin?: string[]
   readonly card?: PivCardOptions
 }
 
-/** Counts the questions to the page and to the keys. */
-function stand(profile: ReaderProfile, options: StandOptions = {}) {
+/** A library with one such reader. It records the PIN requests to the page and the entries on the PIN pad. */
+function setUp(profile: ReaderProfile, options: SetUpOptions = {}) {
   const { protocols = 'T=0', pin = [] } = options
   const reader = new VirtualCcidReader(profile)
   const card = createPivCard({ protocols, ...options.card })
   reader.insert(card)
-  const onKeys: string[] = []
+  const padEntries: string[] = []
   reader.person = async () => {
-    onKeys.push('asked')
+    padEntries.push('entry')
     return { digits: '123456' }
   }
   const bus = new VirtualBus()
@@ -57,7 +63,7 @@ function stand(profile: ReaderProfile, options: StandOptions = {}) {
     source,
     cryptoki,
     requests,
-    onKeys,
+    padEntries,
     pin: async (request: PinRequest) => {
       requests.push(request)
       const digits = bytesOf(pin.shift() ?? '123456')
@@ -71,12 +77,12 @@ function stand(profile: ReaderProfile, options: StandOptions = {}) {
 
 const hasPad = async (slot: Slot) =>
   ((await slot.tokenInfo()).flags & CKF.PROTECTED_AUTHENTICATION_PATH) !== 0
-const becomes = (slot: Slot, wanted: string) =>
-  firstValueFrom(slot.presence$.pipe(filter((presence) => presence === wanted)))
+const becomes = (slot: Slot, expected: string) =>
+  firstValueFrom(slot.presence$.pipe(filter((presence) => presence === expected)))
 
 describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (QEMU usb-ccid)', () => {
-  it('logs in by the dialog in the same call, with one question, one VERIFY and no attempt lost', async () => {
-    const made = stand(qemuUsbCcid)
+  it("logs in with the page's dialog in the same call: one PIN request, one VERIFY, no attempt lost", async () => {
+    const made = setUp(qemuUsbCcid)
     const slot = await made.slot()
     const session = await slot.openSession({ pin: made.pin })
     expect(await hasPad(slot)).toBe(true)
@@ -89,8 +95,8 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
     expect(await hasPad(slot)).toBe(false)
   })
 
-  it('is asked once: not for the next login, the next card, nor after it was plugged in again', async () => {
-    const made = stand(qemuUsbCcid)
+  it('gets PC_to_RDR_Secure once: not for the next login, the next card or after it is plugged in again', async () => {
+    const made = setUp(qemuUsbCcid)
     const slot = await made.slot()
     const session = await slot.openSession({ pin: made.pin })
     await session.login(CKU.USER)
@@ -115,8 +121,8 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
     expect(made.secures()).toBe(1)
   })
 
-  it('of another serial number is another device: it is asked for itself', async () => {
-    const made = stand(qemuUsbCcid)
+  it('with another serial number is another device and gets its own PC_to_RDR_Secure', async () => {
+    const made = setUp(qemuUsbCcid)
     await (await (await made.slot()).openSession({ pin: made.pin })).login(CKU.USER)
     const other = new VirtualCcidReader({ ...qemuUsbCcid, pad: {} }, { serialNumber: 'other' })
     other.insert(createPivCard({ protocols: 'T=0' }))
@@ -130,8 +136,8 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
     expect(other.counters.messages.get('Secure')).toBe(1)
   })
 
-  it('signs with a key that asks each time: the operation waits for the dialog, and VERIFY is sent once', async () => {
-    const made = stand(qemuUsbCcid)
+  it('signs with a PIN-always key: the operation waits for the dialog, and VERIFY is sent once', async () => {
+    const made = setUp(qemuUsbCcid)
     const session = await (await made.slot()).openSession({ pin: made.pin })
     const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(2) })
     if (key === undefined) throw new Error('There is no key 9C.')
@@ -150,8 +156,8 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
     expect([made.requests.map(({ purpose }) => purpose), verifies(made.card)]).toEqual([['signature'], 1])
   })
 
-  it('with one attempt left asks for a yes in the dialog that takes the PIN', async () => {
-    const made = stand(qemuUsbCcid, { pin: ['999999', '999999'] })
+  it('with one attempt left asks for consent in the dialog that takes the PIN', async () => {
+    const made = setUp(qemuUsbCcid, { pin: ['999999', '999999'] })
     const session = await (await made.slot()).openSession({ pin: made.pin })
     for (let wrong = 0; wrong < 2; wrong++)
       await expect(session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.PIN_INCORRECT })
@@ -163,8 +169,8 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
     ])
   })
 
-  it('with one attempt left at its first login asks for that PIN in the page, and again for a yes', async () => {
-    const made = stand(qemuUsbCcid, { card: { pinTries: 1 } })
+  it('with one attempt left at the first login asks for consent to the pad entry, then again in the dialog', async () => {
+    const made = setUp(qemuUsbCcid, { card: { pinTries: 1 } })
     await (await (await made.slot()).openSession({ pin: made.pin })).login(CKU.USER)
     expect(made.requests.map(({ pinPad, lastTry }) => [pinPad, lastTry])).toEqual([
       [true, true],
@@ -173,8 +179,8 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
     expect(made.card.pinVerified).toBe(true)
   })
 
-  it('tells a session without a PIN source that somebody must be there to ask, and sends no PIN', async () => {
-    const made = stand(qemuUsbCcid)
+  it('rejects a login without a PIN source, names the PIN source in the message and sends no PIN', async () => {
+    const made = setUp(qemuUsbCcid)
     const session = await (await made.slot()).openSession()
     await expect(session.login(CKU.USER)).rejects.toMatchObject({
       rv: CKR.ARGUMENTS_BAD,
@@ -187,16 +193,19 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
 })
 
 describe('a PIN pad that refuses a field of the message', () => {
-  it.each(['T=0', 'T=1'] as const)('logs in by the dialog in the same call, over %s', async (protocols) => {
-    const made = stand(picky, { protocols })
-    const slot = await made.slot()
-    const session = await slot.openSession({ pin: made.pin })
-    await session.login(CKU.USER)
-    await session.logout()
-    await session.login(CKU.USER)
-    expect([made.requests.length, made.onKeys.length, made.secures()]).toEqual([2, 0, 1])
-    expect([verifies(made.card), made.card.pinVerified, await hasPad(slot)]).toEqual([2, true, false])
-  })
+  it.each(['T=0', 'T=1'] as const)(
+    "logs in with the page's dialog in the same call, over %s",
+    async (protocols) => {
+      const made = setUp(picky, { protocols })
+      const slot = await made.slot()
+      const session = await slot.openSession({ pin: made.pin })
+      await session.login(CKU.USER)
+      await session.logout()
+      await session.login(CKU.USER)
+      expect([made.requests.length, made.padEntries.length, made.secures()]).toEqual([2, 0, 1])
+      expect([verifies(made.card), made.card.pinVerified, await hasPad(slot)]).toEqual([2, true, false])
+    },
+  )
 })
 
 describe('a PIN entry after which the card may have seen the PIN', () => {
@@ -212,11 +221,12 @@ describe('a PIN entry after which the card may have seen the PIN', () => {
     { kind: 'card-pulled', moment: 'after', ends: 'once' },
     { kind: 'unplugged', moment: 'before', ends: 'once' },
   ]
-  it.each(kinds)('ends the login, and the page is not asked for another: $kind', async (fault) => {
-    const made = stand(cherrySt2000, { protocols: 'T=1' })
+  it.each(kinds)('fails the login without a PIN request to the page: $kind', async (fault) => {
+    const made = setUp(cherrySt2000, { protocols: 'T=1' })
     const session = await (await made.slot()).openSession({ pin: made.pin })
     made.reader.faults.schedule(fault, { on: 'Secure' })
-    // T=1 asks the card again for an answer that came damaged, and a pulled card may have answered: then it is right.
+    // With T=1 the driver requests a damaged response again, and a pulled card may have responded already:
+    // both count as right.
     const outcome: unknown = await session.login(CKU.USER).then(
       () => 'right',
       ({ code }: { code: unknown }) => code,
@@ -228,7 +238,7 @@ describe('a PIN entry after which the card may have seen the PIN', () => {
   })
 })
 
-describe('what the driver tells of a pad that refused', () => {
+describe('a PIN pad that refused a message', () => {
   const template: PinTemplate = {
     command: Uint8Array.of(0, 0x20, 0, 0x80, 8, ...new Uint8Array(8).fill(0xff)),
     pinOffset: 0,
@@ -246,18 +256,18 @@ describe('what the driver tells of a pad that refused', () => {
   }
   const onPad = async (slot: CardSlot, what: 'verify' | 'modify') => {
     const connection = await slot.connect()
-    const said = await connection
+    const result = await connection
       .transaction({}, async ({ pinPad }) => {
         if (pinPad === undefined) return 'no pad'
         return pinPad[what](what === 'verify' ? template : change)
       })
       .catch((error: unknown) => error)
     await connection.close()
-    return said
+    return result
   }
 
-  it('is a typed error, and from then on that there is none, in its features too', async () => {
-    const made = stand(qemuUsbCcid)
+  it('throws PinPadRefusedError once; then the connection and the reader features have no PIN pad', async () => {
+    const made = setUp(qemuUsbCcid)
     const [slot] = (await firstValueFrom(made.source.slots$)) as [CardSlot]
     expect(readerControls(slot).features.features).toContain('VERIFY_PIN_DIRECT')
     expect(await onPad(slot, 'verify')).toBeInstanceOf(PinPadRefusedError)
@@ -266,8 +276,8 @@ describe('what the driver tells of a pad that refused', () => {
     expect([features.includes('VERIFY_PIN_DIRECT'), pin]).toEqual([false, undefined])
   })
 
-  it('is about that operation alone: a pad that changes no PIN still verifies one', async () => {
-    const made = stand(
+  it('loses the refused operation alone: a pad that cannot change a PIN still verifies one', async () => {
+    const made = setUp(
       { ...cherrySt2000, pad: { unknown: ['modify'], modifyMessages: 0 } },
       { protocols: 'T=1' },
     )
@@ -279,16 +289,16 @@ describe('what the driver tells of a pad that refused', () => {
     expect(readerControls(slot).features.features).not.toContain('MODIFY_PIN_DIRECT')
   })
 
-  it('is about that message alone if a field of it is refused', async () => {
-    const made = stand(picky, { protocols: 'T=1' })
+  it('that refused a field loses the refused message alone and stays among the features', async () => {
+    const made = setUp(picky, { protocols: 'T=1' })
     const [slot] = (await firstValueFrom(made.source.slots$)) as [CardSlot]
     expect(await onPad(slot, 'verify')).toBeInstanceOf(PinPadRefusedError)
     expect(readerControls(slot).features.features).toContain('VERIFY_PIN_DIRECT')
   })
 })
 
-it('the bit4id miniLector EVO is known to have no pad: it is never asked', async () => {
-  const made = stand({ ...cherrySt2000, vendorId: 0x25dd, productId: 0x3111 })
+it('the bit4id miniLector EVO has no PIN pad: PC_to_RDR_Secure is not sent', async () => {
+  const made = setUp({ ...cherrySt2000, vendorId: 0x25dd, productId: 0x3111 })
   const slot = await made.slot()
   expect(await hasPad(slot)).toBe(false)
   await (await slot.openSession({ pin: made.pin })).login(CKU.USER)
@@ -299,7 +309,7 @@ it('the bit4id miniLector EVO is known to have no pad: it is never asked', async
   })
 })
 
-it('a page that distrusts PIN pads asks for every PIN itself, and no reader is asked', async () => {
+it('with pinPad: false the page asks for every PIN and no PC_to_RDR_Secure is sent', async () => {
   const reader = new VirtualCcidReader(cherrySt2000)
   const card: PivCard = createPivCard()
   reader.insert(card)

@@ -1,8 +1,8 @@
-/** Attributes: their kinds in templates, and what objects of each class have. */
+/** Attributes: the value types of templates, and the attributes of each object class (PKCS#11 v3.0, 4). */
 import { type Attributes, CKA, CKK, CKO, CKR, type Session } from '@webtoki/cryptoki'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { checkChange, checkTemplate, type Making } from '../src/attribute-rules.ts'
-import { openMemory, rv } from './memory-stand.ts'
+import { openMemory, rv } from './memory-setup.ts'
 
 describe('a template', () => {
   let session: Session
@@ -28,7 +28,7 @@ describe('a template', () => {
     )
   })
 
-  it.each(['2024-02-29', '9999-12-31', '0001-01-01', ''])('takes the day %j', async (day) => {
+  it.each(['2024-02-29', '9999-12-31', '0001-01-01', ''])('accepts the day %j', async (day) => {
     await expect(session.findObjects({ [CKA.END_DATE]: day })).resolves.toBeInstanceOf(Array)
   })
 
@@ -54,7 +54,7 @@ const bytes = Uint8Array.of(1)
 const rsa = { [CKA.CLASS]: CKO.PUBLIC_KEY, [CKA.KEY_TYPE]: CKK.RSA }
 const aes = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES }
 
-describe('the rules of a class', () => {
+describe('the rules of an object class', () => {
   it.each<[Making, Attributes]>([
     ['create', { ...rsa, [CKA.MODULUS]: bytes, [CKA.PUBLIC_EXPONENT]: bytes, [CKA.VERIFY]: true }],
     ['create', { ...aes, [CKA.VALUE]: bytes }],
@@ -62,7 +62,7 @@ describe('the rules of a class', () => {
     ['unwrap', { ...aes, [CKA.LABEL]: 'unwrapped' }],
     ['derive', { ...aes, [CKA.VALUE_LEN]: 16 }],
     ['create', { [CKA.CLASS]: CKO.DATA, [CKA.APPLICATION]: 'a', [CKA.VALUE]: bytes }],
-  ])('let %s have this template: %#', (making, template) => {
+  ])('%s accepts template %#', (making, template) => {
     expect(() => checkTemplate(making, template)).not.toThrow()
   })
 
@@ -86,7 +86,7 @@ describe('the rules of a class', () => {
     ['unwrap', 'a value', { ...aes, [CKA.VALUE]: bytes }, CKR.ATTRIBUTE_READ_ONLY],
     ['derive', 'a value', { ...aes, [CKA.VALUE]: bytes }, CKR.ATTRIBUTE_READ_ONLY],
     ['create', 'CKA_TRUSTED', { ...aes, [CKA.VALUE]: bytes, [CKA.TRUSTED]: true }, CKR.ATTRIBUTE_READ_ONLY],
-  ])('refuse to %s an object with %s', (making, _, template, expected) => {
+  ])('%s refuses an object with %s', (making, _, template, expected) => {
     expect(() => checkTemplate(making, template)).toThrow(rv(expected) as Error)
   })
 
@@ -94,24 +94,24 @@ describe('the rules of a class', () => {
 
   it.each<['set' | 'copy', string, Attributes]>([
     ['set', 'the label', { [CKA.LABEL]: 'new' }],
-    ['set', 'what it is for', { [CKA.DECRYPT]: false }],
+    ['set', 'a use', { [CKA.DECRYPT]: false }],
     ['copy', 'the label', { [CKA.LABEL]: 'new' }],
-    ['copy', 'whether it may be destroyed', { [CKA.DESTROYABLE]: false }],
-    ['set', 'sensitive to sensitive', { [CKA.SENSITIVE]: true }],
-  ])('let C_%s change %s', (how, _, template) => {
+    ['copy', 'CKA_DESTROYABLE', { [CKA.DESTROYABLE]: false }],
+    ['set', 'CKA_SENSITIVE from true to true', { [CKA.SENSITIVE]: true }],
+  ])('C_%s may change %s', (how, _, template) => {
     expect(() => checkChange(how, template, key)).not.toThrow()
   })
 
   it.each<['set' | 'copy', string, Attributes, Attributes, CKR]>([
     ['set', 'an unmodifiable object', { [CKA.MODIFIABLE]: false }, {}, CKR.ACTION_PROHIBITED],
-    ['copy', 'an object without copies', { [CKA.COPYABLE]: false }, {}, CKR.ACTION_PROHIBITED],
-    ['set', 'sensitive to not', {}, { [CKA.SENSITIVE]: false }, CKR.ATTRIBUTE_READ_ONLY],
-    ['copy', 'unextractable to not', {}, { [CKA.EXTRACTABLE]: true }, CKR.ATTRIBUTE_READ_ONLY],
-    ['set', 'whether it may be copied', {}, { [CKA.COPYABLE]: false }, CKR.ATTRIBUTE_READ_ONLY],
+    ['copy', 'an object that is not copyable', { [CKA.COPYABLE]: false }, {}, CKR.ACTION_PROHIBITED],
+    ['set', 'CKA_SENSITIVE to false', {}, { [CKA.SENSITIVE]: false }, CKR.ATTRIBUTE_READ_ONLY],
+    ['copy', 'CKA_EXTRACTABLE to true', {}, { [CKA.EXTRACTABLE]: true }, CKR.ATTRIBUTE_READ_ONLY],
+    ['set', 'CKA_COPYABLE', {}, { [CKA.COPYABLE]: false }, CKR.ATTRIBUTE_READ_ONLY],
     ['set', 'the value', {}, { [CKA.VALUE]: bytes }, CKR.ATTRIBUTE_READ_ONLY],
     ['set', 'a modulus', {}, { [CKA.MODULUS]: bytes }, CKR.ATTRIBUTE_TYPE_INVALID],
     ['copy', 'a modulus', {}, { [CKA.MODULUS]: bytes }, CKR.TEMPLATE_INCONSISTENT],
-  ])('do not let C_%s change %s', (how, _, more, template, expected) => {
+  ])('C_%s must not change %s', (how, _, more, template, expected) => {
     expect(() => checkChange(how, template, { ...key, ...more })).toThrow(rv(expected) as Error)
   })
 })

@@ -1,4 +1,7 @@
-/** Searches told one by one, dual updates, headers, promised signatures and cancelling Inits (PKCS#11 v3.0, 5.7 to 5.14). */
+/**
+ * Searches, dual updates, headers, signatures given as a Promise and Inits that cancel (PKCS#11 v3.0, 5.7 to
+ * 5.14).
+ */
 import { createCipheriv, createDecipheriv, createHash } from 'node:crypto'
 import {
   CKA,
@@ -13,8 +16,8 @@ import {
 } from '@webtoki/cryptoki'
 import { Subject } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { aesKey, cbcPad, iv, keyBytes, keyOf, openMemory, rv, settled, sha256, sign } from './memory-stand.ts'
-import { open as openPiv } from './piv-stand.ts'
+import { aesKey, cbcPad, iv, keyBytes, keyOf, openMemory, rv, settled, sha256, sign } from './memory-setup.ts'
+import { open as openPiv } from './piv-setup.ts'
 
 const message = new TextEncoder().encode('a file of more than two blocks, to be digested and encrypted')
 const header = new TextEncoder().encode('its header, which is not encrypted')
@@ -29,7 +32,7 @@ const encrypted = (data: Uint8Array): Uint8Array => {
   return bytes(Buffer.concat([cipher.update(data), cipher.final()]))
 }
 
-async function stand(options: Parameters<typeof openMemory>[0] = {}) {
+async function setUp(options: Parameters<typeof openMemory>[0] = {}) {
   const memory = await openMemory(options)
   await memory.session.login(CKU.USER)
   const aes = await aesKey(memory.session)
@@ -37,7 +40,7 @@ async function stand(options: Parameters<typeof openMemory>[0] = {}) {
 }
 
 describe('A search', () => {
-  it('tells each object as it is found, before the next one is read from the card', async () => {
+  it('emits each object as it is found, before the next one is read from the card', async () => {
     let commands = 0
     const { session, cryptoki } = await openPiv({
       between: (command, card) => {
@@ -54,14 +57,14 @@ describe('A search', () => {
         if (event.phase === 'found') read.push(commands)
       },
     })
-    const told = events.flatMap((event) => (event.phase === 'found' ? [event.object] : []))
-    expect(told).toEqual(found)
+    const emitted = events.flatMap((event) => (event.phase === 'found' ? [event.object] : []))
+    expect(emitted).toEqual(found)
     expect(found).toHaveLength(4)
     expect(new Set(read).size).toBe(4)
     await cryptoki.close()
   })
 
-  it('ends with its first object if its listener aborts it, and reads no other', async () => {
+  it('ends with its first object if its listener unsubscribes, and reads no other object', async () => {
     const { session, cryptoki } = await openPiv()
     const seen: CkObject[] = []
     const subscription = session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }).events$.subscribe((event) => {
@@ -75,8 +78,8 @@ describe('A search', () => {
     await cryptoki.close()
   })
 
-  it('is driven call by call: some objects, the rest, none, and is active until its final call', async () => {
-    const { session } = await stand()
+  it('is driven call by call: some objects, the rest, none; it is active until C_FindObjectsFinal', async () => {
+    const { session } = await setUp()
     const all = await session.findObjects()
     const search = session.beginSearch()
     expect(session.active).toEqual(['search'])
@@ -92,8 +95,8 @@ describe('A search', () => {
     await expect(search.next(1)).rejects.toEqual(rv(CKR.OPERATION_NOT_INITIALIZED))
   })
 
-  it('refuses a second call beside one that runs, and the first one goes on', async () => {
-    const { session } = await stand()
+  it('refuses a second call while one runs, and the first one continues', async () => {
+    const { session } = await setUp()
     const search = session.beginSearch()
     const first = search.next(1)
     await expect(search.next(1)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
@@ -104,9 +107,9 @@ describe('A search', () => {
   })
 
   it.each(['cancel', 'close', 'logout'] as const)(
-    'ends by %s, with the reason for a call under way',
+    'ends by %s and rejects a running call with the reason',
     async (how) => {
-      const { session } = await stand()
+      const { session } = await setUp()
       const search = session.beginSearch()
       await search.next(1)
       const codes = {
@@ -125,9 +128,9 @@ describe('A search', () => {
 
 describe('A call of an operation', () => {
   it.each(['update', 'single'] as const)(
-    '%s with what is not bytes is CKR_ARGUMENTS_BAD and ends it',
+    '%s with anything but bytes returns CKR_ARGUMENTS_BAD and ends the operation',
     async (call) => {
-      const { session } = await stand()
+      const { session } = await setUp()
       for (const wrong of [null, undefined, 'text', [1]]) {
         const [digest] = session.begin({ type: 'digest', mechanism: sha256 })
         const called = digest?.[call](wrong as unknown as Uint8Array)
@@ -138,9 +141,9 @@ describe('A call of an operation', () => {
   )
 })
 
-describe('An Init with a mechanism of null', () => {
-  it('cancels the active operation of its type and leaves the other half of a pair', async () => {
-    const { session, aes } = await stand()
+describe('An Init with the mechanism null', () => {
+  it('cancels the active operation of its type and leaves the other one of the pair', async () => {
+    const { session, aes } = await setUp()
     const [digest, cipher] = session.begin(
       { type: 'digest', mechanism: sha256 },
       { type: 'encrypt', mechanism: cbcPad, key: aes },
@@ -151,8 +154,8 @@ describe('An Init with a mechanism of null', () => {
     expect(await digest?.single(message)).toEqual(sha(message))
   })
 
-  it('is CKR_ARGUMENTS_BAD if no operation of that type is active', async () => {
-    const { session } = await stand()
+  it('returns CKR_ARGUMENTS_BAD if no operation of that type is active', async () => {
+    const { session } = await setUp()
     const [digest] = session.begin({ type: 'digest', mechanism: sha256 })
     expect(() => session.begin({ type: 'sign', mechanism: null })).toThrow(rv(CKR.ARGUMENTS_BAD) as Error)
     expect(await digest?.single(message)).toEqual(sha(message))
@@ -176,16 +179,16 @@ describe('A dual update', () => {
   })
 
   it.each(['digest+encrypt', 'encrypt+digest', 'sign+encrypt'])(
-    'of %s gives the cipher its chunk and the other half the same',
+    'of %s passes its chunk to the cipher and to the other operation',
     async (pair) => {
-      const { session, aes, own } = await stand()
+      const { session, aes, own } = await setUp()
       const wanted = specs(aes, own)[pair] as [RawOperationSpec, RawOperationSpec]
       const [first, second] = session.begin(...wanted)
-      if (first === undefined || second === undefined) throw new Error('Two were begun.')
+      if (first === undefined || second === undefined) throw new Error('Two operations should be active.')
       const cipher = first.type === 'encrypt' ? first : second
       const other = first === cipher ? second : first
       const parts = [await session.updateTogether([first, second], message.subarray(0, 33))]
-      // A single update in between, as the standard allows.
+      // The standard allows single updates between dual ones.
       await other.update(header)
       parts.push(await session.updateTogether([second, first], message.subarray(33)))
       const result = await other.final()
@@ -196,13 +199,13 @@ describe('A dual update', () => {
     },
   )
 
-  it('of decrypt+digest digests what comes out; the last bytes are left to the caller', async () => {
-    const { session, aes } = await stand()
+  it('of decrypt+digest digests the plaintext; the caller digests the last bytes itself', async () => {
+    const { session, aes } = await setUp()
     const [cipher, digest] = session.begin(
       { type: 'decrypt', mechanism: cbcPad, key: aes },
       { type: 'digest', mechanism: sha256 },
     )
-    if (cipher === undefined || digest === undefined) throw new Error('Two were begun.')
+    if (cipher === undefined || digest === undefined) throw new Error('Two operations should be active.')
     const plain = [await session.updateTogether([cipher, digest], encrypted(message))]
     const last = await cipher.final()
     await digest.update(last)
@@ -210,13 +213,13 @@ describe('A dual update', () => {
     expect(await digest.final()).toEqual(sha(message))
   })
 
-  it('gives the other half nothing if the buffer is too small, and can be repeated', async () => {
-    const { session, aes } = await stand()
+  it('passes nothing to the other operation if the buffer is too small, and can be repeated', async () => {
+    const { session, aes } = await setUp()
     const [digest, cipher] = session.begin(
       { type: 'digest', mechanism: sha256 },
       { type: 'encrypt', mechanism: cbcPad, key: aes },
     )
-    if (cipher === undefined || digest === undefined) throw new Error('Two were begun.')
+    if (cipher === undefined || digest === undefined) throw new Error('Two operations should be active.')
     const small = session.updateTogether([digest, cipher], message, { maxBytes: 3 })
     await expect(small).rejects.toEqual(rv(CKR.BUFFER_TOO_SMALL))
     const output = await session.updateTogether([digest, cipher], message, { maxBytes: 64 })
@@ -224,27 +227,27 @@ describe('A dual update', () => {
     expect(bytes(Buffer.concat([output, await cipher.final()]))).toEqual(encrypted(message))
   })
 
-  it('is CKR_OPERATION_NOT_INITIALIZED if one half has ended, and the other is unharmed', async () => {
-    const { session, aes } = await stand()
+  it('returns CKR_OPERATION_NOT_INITIALIZED if one operation has ended; the other one continues', async () => {
+    const { session, aes } = await setUp()
     const [digest, cipher] = session.begin(
       { type: 'digest', mechanism: sha256 },
       { type: 'encrypt', mechanism: cbcPad, key: aes },
     )
-    if (cipher === undefined || digest === undefined) throw new Error('Two were begun.')
+    if (cipher === undefined || digest === undefined) throw new Error('Two operations should be active.')
     await digest.final()
     const late = session.updateTogether([digest, cipher], message)
     await expect(late).rejects.toEqual(rv(CKR.OPERATION_NOT_INITIALIZED))
     expect(await cipher.single(message)).toEqual(encrypted(message))
   })
 
-  it('is CKR_OPERATION_NOT_INITIALIZED for operations of another session, which go on', async () => {
-    const { session, slot, aes } = await stand()
+  it('returns CKR_OPERATION_NOT_INITIALIZED for operations of another session, which stay active', async () => {
+    const { session, slot, aes } = await setUp()
     const other = await slot.openSession()
     const [digest, cipher] = session.begin(
       { type: 'digest', mechanism: sha256 },
       { type: 'encrypt', mechanism: cbcPad, key: aes },
     )
-    if (cipher === undefined || digest === undefined) throw new Error('Two were begun.')
+    if (cipher === undefined || digest === undefined) throw new Error('Two operations should be active.')
     const foreign = other.updateTogether([digest, cipher], message)
     await expect(foreign).rejects.toEqual(rv(CKR.OPERATION_NOT_INITIALIZED))
     expect(session.active).toEqual(['digest', 'encrypt'])
@@ -253,7 +256,7 @@ describe('A dual update', () => {
 
 describe('A header', () => {
   it('is digested before the part that is also encrypted', async () => {
-    const { session, aes } = await stand()
+    const { session, aes } = await setUp()
     const own = bytes(header)
     const operation = session.together(
       { type: 'encrypt', mechanism: cbcPad, key: aes },
@@ -266,8 +269,8 @@ describe('A header', () => {
     expect(digest).toEqual(sha(header, message))
   })
 
-  it('is digested before what is decrypted', async () => {
-    const { session, aes } = await stand()
+  it('is digested before the decrypted data', async () => {
+    const { session, aes } = await setUp()
     const [plain, digest] = await session.together(
       { type: 'decrypt', mechanism: cbcPad, key: aes },
       { type: 'digest', mechanism: sha256, header },
@@ -277,8 +280,8 @@ describe('A header', () => {
     expect(digest).toEqual(sha(header, message))
   })
 
-  it('that is not bytes is CKR_ARGUMENTS_BAD', async () => {
-    const { session, aes } = await stand()
+  it('that is not bytes fails with CKR_ARGUMENTS_BAD', async () => {
+    const { session, aes } = await setUp()
     const operation = session.together(
       { type: 'encrypt', mechanism: cbcPad, key: aes },
       { type: 'digest', mechanism: sha256, header: 'text' as unknown as Uint8Array },
@@ -288,9 +291,9 @@ describe('A header', () => {
   })
 })
 
-describe('A promised signature', () => {
-  it('is awaited when the data are complete', async () => {
-    const { session } = await stand()
+describe('A signature given as a Promise', () => {
+  it('is awaited after the data are complete', async () => {
+    const { session } = await setUp()
     const key = await keyOf(session, CKO.PUBLIC_KEY)
     const data = new Subject<Uint8Array>()
     let promise!: (signature: Uint8Array) => void
@@ -306,15 +309,15 @@ describe('A promised signature', () => {
     expect(await verified).toBe(true)
   })
 
-  it('that does not fit is CKR_SIGNATURE_INVALID', async () => {
-    const { session } = await stand()
+  it('that does not match fails with CKR_SIGNATURE_INVALID', async () => {
+    const { session } = await setUp()
     const key = await keyOf(session, CKO.PUBLIC_KEY)
     const verified = session.verify(sign, key, message, Promise.resolve(sha(header)))
     await expect(verified).rejects.toEqual(rv(CKR.SIGNATURE_INVALID))
   })
 
-  it('that is rejected ends the verification with the reason as its cause', async () => {
-    const { session } = await stand()
+  it('that rejects ends the verification with the reason as its cause', async () => {
+    const { session } = await setUp()
     const key = await keyOf(session, CKO.PUBLIC_KEY)
     const reason = new Error('the file has no signature')
     const verified = session.verify(sign, key, message, Promise.reject(reason))
@@ -322,8 +325,8 @@ describe('A promised signature', () => {
     expect(session.active).toEqual([])
   })
 
-  it('that is not bytes is CKR_ARGUMENTS_BAD, and one that never comes frees its place by an abort', async () => {
-    const { session } = await stand()
+  it('of anything but bytes fails with CKR_ARGUMENTS_BAD; a pending one can be aborted', async () => {
+    const { session } = await setUp()
     const key = await keyOf(session, CKO.PUBLIC_KEY)
     const wrong = session.verify(sign, key, message, Promise.resolve('text' as unknown as Uint8Array))
     await expect(wrong).rejects.toEqual(rv(CKR.ARGUMENTS_BAD))
@@ -336,8 +339,8 @@ describe('A promised signature', () => {
     expect(session.active).toEqual([])
   })
 
-  it('of a signature that is decrypted with the data is verified beside the decryption', async () => {
-    const { session, aes } = await stand()
+  it('is verified while the data are decrypted', async () => {
+    const { session, aes } = await setUp()
     const key = await keyOf(session, CKO.PUBLIC_KEY)
     const [plain, fits] = await session.together(
       { type: 'decrypt', mechanism: cbcPad, key: aes },
@@ -350,10 +353,10 @@ describe('A promised signature', () => {
   })
 })
 
-describe('What the standard leaves to the token', () => {
-  it('is asked of the library for each token: pairs and functions of one call', async () => {
+describe('A choice that the standard leaves to the token', () => {
+  it("is made by the library's options for each token: pairs and single-part functions", async () => {
     const asked: string[] = []
-    const { session, slot, aes } = await stand({
+    const { session, slot, aes } = await setUp({
       dualOperations: (token) => {
         asked.push(token.name)
         return false

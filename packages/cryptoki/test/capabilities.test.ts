@@ -1,4 +1,4 @@
-/** What a token says that it can do is what it does, no less and no more. */
+/** The mechanisms and flags that a token reports are exactly what it does. */
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { encodeTlv } from '@webtoki/apdu'
 import {
@@ -22,7 +22,7 @@ import {
 } from '@webtoki/cryptoki'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { cardWith, KeyUsage, makeKey, pointOf } from './key-management.ts'
-import { object, open, rv } from './piv-stand.ts'
+import { object, open, rv } from './piv-setup.ts'
 
 const purposes = {
   sign: CKF.SIGN,
@@ -36,7 +36,7 @@ const purposes = {
 const bytes = (base64url: string | undefined): Uint8Array =>
   Uint8Array.from(Buffer.from(base64url ?? '', 'base64url'))
 
-/** Whatever parameters the mechanism may want. */
+/** Parameters of every kind that a mechanism may require. */
 const parameters = [
   {},
   { iv: new Uint8Array(16) },
@@ -57,7 +57,7 @@ const secret = {
 }
 const ed25519 = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' })
 
-/** One of each type that software uses, allowed everything. */
+/** One key of each type that is used in software, with every use allowed. */
 const sessionKeys: readonly Attributes[] = [
   { ...secret, [CKA.KEY_TYPE]: CKK.AES, [CKA.VALUE]: new Uint8Array(16) },
   { ...secret, [CKA.KEY_TYPE]: CKK.GENERIC_SECRET, [CKA.VALUE]: new Uint8Array(16) },
@@ -80,7 +80,7 @@ const sessionKeys: readonly Attributes[] = [
   },
 ]
 
-async function stand() {
+async function setUp() {
   const opened = await open({ cryptoki: { login: 'on-demand' } })
   onTestFinished(() => opened.cryptoki.close())
   const { session } = opened
@@ -91,12 +91,12 @@ async function stand() {
   return { ...opened, keys }
 }
 
-/** Every named mechanism; what the numbers mean to no one is there too. */
+/** Every named mechanism, and an unknown number. */
 const all = [...Object.entries(CKM), ['none', 0x7777] as const]
 
 describe('C_GetMechanismInfo of a PIV token', () => {
-  it('lists what an Init takes with some key, for exactly the uses that it flags', async () => {
-    const { session, slot, keys } = await stand()
+  it('lists exactly the mechanisms that an Init accepts with some key, flagged with exactly those uses', async () => {
+    const { session, slot, keys } = await setUp()
     const listed = await slot.mechanisms()
     const begins = (spec: RawOperationSpec): boolean => {
       try {
@@ -111,7 +111,7 @@ describe('C_GetMechanismInfo of a PIV token', () => {
       }
     }
     const done: Record<string, string[]> = {}
-    const told: Record<string, string[]> = {}
+    const reported: Record<string, string[]> = {}
     for (const [name, type] of all) {
       const info = listed.get(type)
       const flags = info?.flags ?? 0
@@ -124,15 +124,15 @@ describe('C_GetMechanismInfo of a PIV token', () => {
       )
       if (begins({ type: 'digest', mechanism: { type } })) works.push('digest')
       done[name] = works
-      told[name] = [...Object.entries(purposes), ['digest', CKF.DIGEST] as const]
+      reported[name] = [...Object.entries(purposes), ['digest', CKF.DIGEST] as const]
         .filter(([, flag]) => (flags & flag) !== 0)
         .map(([purpose]) => purpose)
-      // What is listed is good for something, if only for a function of one call.
-      const isForCalls = (flags & (CKF.GENERATE | CKF.DERIVE)) !== 0
-      expect(info !== undefined, name).toBe(works.length > 0 || isForCalls)
+      // A listed mechanism has a use, if only in a single-part function.
+      const isForSinglePart = (flags & (CKF.GENERATE | CKF.DERIVE)) !== 0
+      expect(info !== undefined, name).toBe(works.length > 0 || isForSinglePart)
     }
-    expect(told).toEqual(done)
-    expect(told).toMatchObject({
+    expect(reported).toEqual(done)
+    expect(reported).toMatchObject({
       SHA3_256: ['digest'],
       SHA224_RSA_PKCS: ['verify'],
       RSA_PKCS_KEY_PAIR_GEN: [],
@@ -141,64 +141,69 @@ describe('C_GetMechanismInfo of a PIV token', () => {
   })
 })
 
-describe('C_GetMechanismInfo of a PIV token, for functions of one call', () => {
-  it.each(['RSA-2048', 'P-256'] as const)('flags what some key does with 9D of %s, no less', async (type) => {
-    const privateKey = makeKey[type]()
-    const keyUsage = KeyUsage.keyEncipherment | KeyUsage.keyAgreement
-    const { session, slot, cryptoki } = await open({
-      cryptoki: { login: 'on-demand' },
-      card: cardWith(privateKey, { keyUsage }),
-    })
-    onTestFinished(() => cryptoki.close())
-    const listed = await slot.mechanisms()
-    const keys = [await object(session, CKO.PRIVATE_KEY, 3)]
-    for (const template of sessionKeys) keys.push(await session.createObject(template))
-    const wanted = { ...secret, [CKA.KEY_TYPE]: CKK.AES, [CKA.EXTRACTABLE]: true }
-    const length = { ...wanted, [CKA.KEY_TYPE]: CKK.GENERIC_SECRET, [CKA.VALUE_LEN]: 16 }
-    const key = await session.createObject({ ...wanted, [CKA.VALUE]: new Uint8Array(16) })
-    const publicData = type === 'P-256' ? pointOf(createPublicKey(privateKey)) : new Uint8Array(65)
-    const given = [...parameters, { ecdh: { kdf: CKD.NULL, publicData } }]
-    const calls = {
-      generate: (mechanism: RawMechanism) =>
-        session.generateKey(mechanism as GenerateMechanism, { [CKA.VALUE_LEN]: 16 }),
-      wrap: (mechanism: RawMechanism, own: CkObject) => session.wrapKey(mechanism as WrapMechanism, own, key),
-      // Bytes of no card: it is refused for their length, which is after the mechanism.
-      unwrap: (mechanism: RawMechanism, own: CkObject) =>
-        session.unwrapKey(mechanism as WrapMechanism, own, new Uint8Array(1), length),
-      derive: (mechanism: RawMechanism, own: CkObject) =>
-        session.deriveKey(mechanism as DeriveMechanism, own, length),
-    }
-    const flags = { generate: CKF.GENERATE, wrap: CKF.WRAP, unwrap: CKF.UNWRAP, derive: CKF.DERIVE }
-    const refusals =
-      /^CKR_(MECHANISM_INVALID|MECHANISM_PARAM_INVALID|((UN)?WRAPPING_)?KEY_TYPE_INCONSISTENT|KEY_FUNCTION_NOT_PERMITTED)$/
-    const takes = (call: keyof typeof calls, mechanism: RawMechanism, own: CkObject): Promise<boolean> =>
-      calls[call](mechanism, own)
-        .result()
-        .then(
-          () => true,
-          (error: CryptokiError) => !refusals.test(error.rvName),
-        )
-    // Of the other type of card key: this card has none that is for it.
-    const isOther = (call: string, mechanism: number): boolean =>
-      type === 'RSA-2048'
-        ? call === 'derive'
-        : call === 'unwrap' && [CKM.RSA_PKCS, CKM.RSA_X_509, CKM.RSA_PKCS_OAEP].includes(mechanism as never)
-    for (const [name, mechanism] of all) {
-      for (const [call, flag] of Object.entries(flags) as ['wrap', number][]) {
-        if (isOther(call, mechanism)) continue
-        let works = false
-        for (const own of keys)
-          for (const each of given) works ||= await takes(call, { type: mechanism, ...each }, own)
-        const isFlagged = ((listed.get(mechanism)?.flags ?? 0) & flag) !== 0
-        expect(isFlagged, `${call} by ${name}`).toBe(works)
+describe('C_GetMechanismInfo of a PIV token, for single-part functions', () => {
+  it.each(['RSA-2048', 'P-256'] as const)(
+    'flags exactly what some key does, with an %s key in 9D',
+    async (type) => {
+      const privateKey = makeKey[type]()
+      const keyUsage = KeyUsage.keyEncipherment | KeyUsage.keyAgreement
+      const { session, slot, cryptoki } = await open({
+        cryptoki: { login: 'on-demand' },
+        card: cardWith(privateKey, { keyUsage }),
+      })
+      onTestFinished(() => cryptoki.close())
+      const listed = await slot.mechanisms()
+      const keys = [await object(session, CKO.PRIVATE_KEY, 3)]
+      for (const template of sessionKeys) keys.push(await session.createObject(template))
+      const template = { ...secret, [CKA.KEY_TYPE]: CKK.AES, [CKA.EXTRACTABLE]: true }
+      const length = { ...template, [CKA.KEY_TYPE]: CKK.GENERIC_SECRET, [CKA.VALUE_LEN]: 16 }
+      const key = await session.createObject({ ...template, [CKA.VALUE]: new Uint8Array(16) })
+      const publicData = type === 'P-256' ? pointOf(createPublicKey(privateKey)) : new Uint8Array(65)
+      const given = [...parameters, { ecdh: { kdf: CKD.NULL, publicData } }]
+      const calls = {
+        generate: (mechanism: RawMechanism) =>
+          session.generateKey(mechanism as GenerateMechanism, { [CKA.VALUE_LEN]: 16 }),
+        wrap: (mechanism: RawMechanism, own: CkObject) =>
+          session.wrapKey(mechanism as WrapMechanism, own, key),
+        // The wrapped bytes are invalid: they are refused for their length, which is checked after the
+        // mechanism.
+        unwrap: (mechanism: RawMechanism, own: CkObject) =>
+          session.unwrapKey(mechanism as WrapMechanism, own, new Uint8Array(1), length),
+        derive: (mechanism: RawMechanism, own: CkObject) =>
+          session.deriveKey(mechanism as DeriveMechanism, own, length),
       }
-    }
-  })
+      const flags = { generate: CKF.GENERATE, wrap: CKF.WRAP, unwrap: CKF.UNWRAP, derive: CKF.DERIVE }
+      const refusals =
+        /^CKR_(MECHANISM_INVALID|MECHANISM_PARAM_INVALID|((UN)?WRAPPING_)?KEY_TYPE_INCONSISTENT|KEY_FUNCTION_NOT_PERMITTED)$/
+      const takes = (call: keyof typeof calls, mechanism: RawMechanism, own: CkObject): Promise<boolean> =>
+        calls[call](mechanism, own)
+          .result()
+          .then(
+            () => true,
+            (error: CryptokiError) => !refusals.test(error.rvName),
+          )
+      // True if the mechanism belongs to the other type of card key, of which this card has none.
+      const isOther = (call: string, mechanism: number): boolean =>
+        type === 'RSA-2048'
+          ? call === 'derive'
+          : call === 'unwrap' && [CKM.RSA_PKCS, CKM.RSA_X_509, CKM.RSA_PKCS_OAEP].includes(mechanism as never)
+      for (const [name, mechanism] of all) {
+        for (const [call, flag] of Object.entries(flags) as ['wrap', number][]) {
+          if (isOther(call, mechanism)) continue
+          let works = false
+          for (const own of keys)
+            for (const each of given) works ||= await takes(call, { type: mechanism, ...each }, own)
+          const isFlagged = ((listed.get(mechanism)?.flags ?? 0) & flag) !== 0
+          expect(isFlagged, `${call} by ${name}`).toBe(works)
+        }
+      }
+    },
+  )
 })
 
 describe('C_GetTokenInfo of a PIV token', () => {
   it.each([true, false])(
-    'says what holds: random numbers, nothing to write, pairs if they are allowed: %s',
+    'reports random numbers, write protection, and pairs if they are allowed: %s',
     async (dualOperations) => {
       const { slot, cryptoki, session } = await open({ cryptoki: { dualOperations } })
       onTestFinished(() => cryptoki.close())
@@ -211,7 +216,7 @@ describe('C_GetTokenInfo of a PIV token', () => {
     },
   )
 
-  it.each([1, 2, 3, 4])('private key %i promises exactly the uses that some Init takes', async (id) => {
+  it.each([1, 2, 3, 4])('private key %i reports exactly the uses that some Init accepts', async (id) => {
     const { cryptoki, session } = await open({ cryptoki: { login: 'on-demand' } })
     onTestFinished(() => cryptoki.close())
     const key = await object(session, CKO.PRIVATE_KEY, id)
@@ -224,7 +229,7 @@ describe('C_GetTokenInfo of a PIV token', () => {
         return false
       }
     }
-    const promised = {
+    const reportedUses = {
       sign: key.get(CKA.SIGN),
       decrypt: key.get(CKA.DECRYPT),
       'sign-recover': key.get(CKA.SIGN_RECOVER),
@@ -232,11 +237,11 @@ describe('C_GetTokenInfo of a PIV token', () => {
       encrypt: false,
       'verify-recover': false,
     } satisfies Record<KeyOperationType, boolean>
-    for (const [type, isPromised] of Object.entries(promised)) {
+    for (const [type, isReported] of Object.entries(reportedUses)) {
       const works = all.some(([, mechanism]) =>
         parameters.some((each) => begins(type as KeyOperationType, { type: mechanism, ...each })),
       )
-      expect(works, type).toBe(isPromised)
+      expect(works, type).toBe(isReported)
     }
   })
 })

@@ -1,4 +1,7 @@
-/** Certificates of virtual cards read by us and by Node; names in every string type; odd and hostile bytes. */
+/**
+ * Certificates of virtual cards read by `@webtoki/crypto` and by Node; names in every string type; unusual
+ * and hostile bytes.
+ */
 import { X509Certificate } from 'node:crypto'
 import { encodeTlv, fromHex, toHex } from '@webtoki/apdu'
 import { AttributeType, type CertificateView, holderOf, viewCertificate } from '@webtoki/crypto'
@@ -22,7 +25,7 @@ const [, nineC] = certificates[1] ?? expect.fail()
 const view = (der: Uint8Array): CertificateView => viewCertificate(der) ?? expect.fail('not read')
 const keyOf = (der: Uint8Array): CertificateKey | undefined => certificateKey(view(der).publicKeyInfo)
 
-describe('a certificate says to us what it says to Node', () => {
+describe('a certificate has the same fields as in Node', () => {
   it.each(certificates)('%s', (_, der) => {
     const judge = new X509Certificate(der)
     const fields = view(der)
@@ -42,22 +45,22 @@ describe('a certificate says to us what it says to Node', () => {
     )
   })
 
-  it('the issuer of a leaf is the subject of the CA', () => {
+  it('issuer of a leaf equals the subject of the CA', () => {
     expect(toHex(view(nineA).issuerDer)).toBe(toHex(view(demoCa.certificate).subjectDer))
     expect(view(nineA).issuer?.key).toBe(view(demoCa.certificate).subject?.key)
   })
 
-  it('key usage comes by name', () => {
+  it('key usage is given by name', () => {
     expect(view(nineA).keyUsage).toEqual(['digitalSignature'])
     expect(view(nineC).keyUsage).toEqual(['digitalSignature', 'nonRepudiation'])
     expect(view(demoCa.certificate).keyUsage).toEqual(['keyCertSign', 'cRLSign'])
     expect(view(demoCa.certificate).extendedKeyUsage).toBeUndefined()
   })
 
-  it('through a view in the middle of a buffer', () => {
-    const room = new Uint8Array(nineA.length + 9)
-    room.set(nineA, 5)
-    expect(holderOf(view(room.subarray(5, 5 + nineA.length)))).toBe('Ada Lovelace (demo)')
+  it('is read from a view in the middle of a buffer', () => {
+    const buffer = new Uint8Array(nineA.length + 9)
+    buffer.set(nineA, 5)
+    expect(holderOf(view(buffer.subarray(5, 5 + nineA.length)))).toBe('Ada Lovelace (demo)')
   })
 })
 
@@ -77,11 +80,16 @@ describe('a common name is shown', () => {
       utf8('bank.example\0.evil.example'),
       String.raw`bank.example\00.evil.example`,
     ],
-    ['UTF8String that reads like it', 0x0c, utf8(String.raw`bank.example\00`), String.raw`bank.example\\00`],
+    [
+      'UTF8String with an escaped NUL as text',
+      0x0c,
+      utf8(String.raw`bank.example\00`),
+      String.raw`bank.example\\00`,
+    ],
     ['UTF8String with a line break', 0x0c, utf8('Ada\nEve'), String.raw`Ada\0AEve`],
     ['UTF8String with an override', 0x0c, utf8('Ada\u202eevE'), String.raw`Ada\E2\80\AEevE`],
-    ['UTF8String with a foreign byte', 0x0c, fromHex('41ff'), String.raw`A\FF`],
-    ['PrintableString with a foreign byte', 0x13, fromHex('41e5'), String.raw`A\E5`],
+    ['UTF8String with a byte that is not UTF-8', 0x0c, fromHex('41ff'), String.raw`A\FF`],
+    ['PrintableString with a byte that it does not allow', 0x13, fromHex('41e5'), String.raw`A\E5`],
     ['BMPString of half a character', 0x1e, fromHex('004100'), String.raw`\00A\00`],
     ['BMPString of half a pair', 0x1e, fromHex('0041d83e'), String.raw`\00A\D8>`],
     ['number', 0x02, fromHex('05'), String.raw`\05`],
@@ -89,7 +97,7 @@ describe('a common name is shown', () => {
     expect(holderOf(view(withSubject(rdn([cn(tag, bytes)]))))).toBe(text)
   })
 
-  it('in each of its places, the last one being the name', () => {
+  it('if there are several, each in order, and the last one is the holder', () => {
     const unit = attribute([0x55, 4, 11], 'Unit')
     const fields = view(withSubject(rdn([cn(0x0c, utf8('One'))]), rdn([unit, cn(0x13, utf8('Two'))])))
     const names = fields.subject?.attributes.filter(({ type }) => type === AttributeType.commonName)
@@ -98,7 +106,7 @@ describe('a common name is shown', () => {
   })
 })
 
-describe('a holder without a common name is called by', () => {
+describe('the name of a holder without a common name is', () => {
   const givenName = attribute([0x55, 4, 42], 'Ada')
   const surname = attribute([0x55, 4, 4], 'Example')
   const pseudonym = attribute([0x55, 4, 65], 'A. L.')
@@ -111,9 +119,9 @@ describe('a holder without a common name is called by', () => {
     ['pseudonym', 'A. L.', [mail, pseudonym]],
     ['e-mail address', 'ada@example.org', [organization, mail]],
     ['organization', 'Example Ltd', [number, organization]],
-    ['whatever there is', 'PNOEE-1', [number]],
-    ['nothing if there is nothing', '', []],
-    ['what else there is if the common name is empty', 'Example Ltd', [cn(0x0c, utf8('')), organization]],
+    ['the only attribute', 'PNOEE-1', [number]],
+    ['empty if there are no attributes', '', []],
+    ['the organization if the common name is empty', 'Example Ltd', [cn(0x0c, utf8('')), organization]],
   ])('%s', (_, name, attributes) => {
     const subject = view(withSubject(...attributes.map((each) => rdn([each])))).subject
     expect(holderOf({ subject, extensions: undefined })).toBe(name)
@@ -129,7 +137,7 @@ describe('a holder without a common name is called by', () => {
 })
 
 describe('a key', () => {
-  it('of a kind or curve that nobody here knows is left out, and the rest is read', () => {
+  it('of an unknown type or curve is left out, and the rest of the certificate is read', () => {
     const ed25519 = encodeTlv(
       0x30,
       encodeTlv(0x30, encodeTlv(0x06, fromHex('2b6570'))),
@@ -148,7 +156,7 @@ describe('a key', () => {
     ['exponent 65536', 'ff'.repeat(256), '010000'],
     ['an exponent of 257 bits', 'ff'.repeat(256), `01${'ff'.repeat(32)}`],
     ['an even modulus', `${'ff'.repeat(255)}fe`, '010001'],
-  ])('of RSA with %s is left out, and a usual one is not', (_what, modulus, exponent) => {
+  ])('of RSA with %s is left out, unlike one with exponent 3', (_what, modulus, exponent) => {
     const rsaKey = (n: string, e: string) =>
       keyOf(
         withPart(6, rsaInfo(...[n, e].map((number) => (/^[89a-f]/.test(number) ? `00${number}` : number)))),
@@ -157,7 +165,7 @@ describe('a key', () => {
     expect(rsaKey('ff'.repeat(256), '03')).toMatchObject({ kind: 'rsa', bits: 2048 })
   })
 
-  it('of P-521 has a point of 133 bytes, and no other', () => {
+  it('of P-521 has a point of exactly 133 bytes', () => {
     expect(keyOf(withPart(6, ecInfo('2b81040023', new Uint8Array(133).fill(4))))).toMatchObject({
       curve: { name: 'P-521' },
     })
@@ -165,7 +173,7 @@ describe('a key', () => {
   })
 
   it.each(['3006020101020100', '30060201ff020103', '300402010302010303', '0500'])(
-    'that lies is left out: %s',
+    'with malformed DER is left out: %s',
     (key) => {
       const algorithm = encodeTlv(0x30, encodeTlv(0x06, fromHex('2a864886f70d010101')))
       expect(keyOf(withPart(6, encodeTlv(0x30, algorithm, bits(fromHex(key)))))).toBeUndefined()
@@ -192,18 +200,18 @@ describe('validity', () => {
   })
 })
 
-describe('a certificate that is odd in one part is shown with all others', () => {
+describe('a certificate with one malformed part keeps its other attributes', () => {
   const extension = (id: string, value: string): Uint8Array =>
     encodeTlv(0x30, encodeTlv(0x06, fromHex(id)), encodeTlv(0x04, fromHex(value)))
   const extensions = (...list: Uint8Array[]): Uint8Array => encodeTlv(0xa3, encodeTlv(0x30, ...list))
   const usage = extension('551d0f', '03020780')
   it.each<readonly [string, number, Uint8Array, readonly CKA[]]>([
     ['a negative modulus', 6, rsaInfo(`80${'ff'.repeat(255)}`, '010001'), []],
-    ['a key that is no bit string', 6, encodeTlv(0x30, encodeTlv(0x30), fromHex('0500')), []],
-    ['a serial that is not the shortest', 1, fromHex('0202007f'), []],
+    ['a key that is not a BIT STRING', 6, encodeTlv(0x30, encodeTlv(0x30), fromHex('0500')), []],
+    ['a serial number that is not minimally encoded', 1, fromHex('0202007f'), []],
     ['a day that does not exist', 4, validityFrom('261301000000Z'), [CKA.START_DATE]],
-    ['a validity of one time', 4, fromHex('30030c0141'), [CKA.START_DATE, CKA.END_DATE]],
-    ['a name that is not one', 5, fromHex('30030c0141'), []],
+    ['a validity that is not two times', 4, fromHex('30030c0141'), [CKA.START_DATE, CKA.END_DATE]],
+    ['a name that is not a list of RDNs', 5, fromHex('30030c0141'), []],
     ['a key usage twice', 7, extensions(usage, usage), []],
     ['a key usage with a byte after it', 7, extensions(extension('551d0f', '0302078000')), []],
     ['extensions that are not a list', 7, encodeTlv(0xa3, fromHex('0500')), []],
@@ -217,7 +225,7 @@ describe('a certificate that is odd in one part is shown with all others', () =>
     if (part !== 5) expect(holderOf(view(der))).toBe('Ada Lovelace (demo)')
   })
 
-  it('and allows nothing that cannot be read', () => {
+  it('allows no use if its key usage cannot be read', () => {
     for (const odd of [extension('551d0f', '0302078000'), extension('551d25', '3000')]) {
       const { keyUsage, extendedKeyUsage } = view(withPart(7, extensions(odd)))
       expect(keyUsage ?? extendedKeyUsage).toEqual([])
@@ -232,13 +240,13 @@ describe('a certificate that is odd in one part is shown with all others', () =>
 })
 
 describe('hostile bytes', () => {
-  it('cut anywhere or with more after it, a certificate is not read', () => {
+  it('a certificate that is cut anywhere or followed by more bytes is not read', () => {
     for (let length = 0; length < nineC.length; length++)
       expect(viewCertificate(nineC.subarray(0, length))).toBeUndefined()
     expect(viewCertificate(Uint8Array.of(...nineC, 0))).toBeUndefined()
   })
 
-  it('changed anywhere, a certificate is read or not, and nothing throws', () => {
+  it('a certificate with changed bytes is read or not, and nothing throws', () => {
     const readAll = (der: Uint8Array): void => {
       certificateAttributes(der)
       const found = viewCertificate(der)
@@ -266,12 +274,12 @@ describe('an object identifier', () => {
     return withPart(7, encodeTlv(0xa3, encodeTlv(0x30, extension)))
   }
 
-  it('below 2.25 has a UUID for a number', () => {
+  it('below 2.25 can have a UUID as its number', () => {
     const uuid = fromHex('6983f09da7ebcfdee0c7a1a7b2c0948cc8f9d776')
     expect(view(withPurpose(uuid)).extendedKeyUsage).toEqual(['2.25.329800735698586629295641978511506172918'])
   })
 
-  it('with a number of thousands of digits is not read: reading it would take as long as its square', () => {
+  it('with thousands of digits is not read: decimal conversion would take quadratic time', () => {
     const endless = new Uint8Array(0xe000).fill(0x81)
     endless[endless.length - 1] = 1
     expect(view(withPurpose(endless)).extendedKeyUsage).toEqual([])
@@ -295,7 +303,7 @@ function keyAsJwk(key: CertificateKey | undefined): JsonWebKey | undefined {
   }
 }
 
-/** A certificate, else that of 9C, with one part of its TBSCertificate (counted from the version) put in place of another. */
+/** The certificate `of` with one part of its TBSCertificate (counted from the version) replaced. */
 function withPart(index: number, part: Uint8Array, of = nineC): Uint8Array {
   const [body = new Uint8Array(), ...others] = elements(contentOf(of))
   const parts = elements(contentOf(body))
@@ -303,8 +311,8 @@ function withPart(index: number, part: Uint8Array, of = nineC): Uint8Array {
   return encodeTlv(0x30, encodeTlv(0x30, ...parts), ...others)
 }
 
-function withSubject(...relatives: Uint8Array[]): Uint8Array {
-  return withPart(5, encodeTlv(0x30, ...relatives))
+function withSubject(...names: Uint8Array[]): Uint8Array {
+  return withPart(5, encodeTlv(0x30, ...names))
 }
 
 function rdn(attributes: Uint8Array[]): Uint8Array {
@@ -319,7 +327,7 @@ function attribute(type: readonly number[], text: string): Uint8Array {
   return encodeTlv(0x30, encodeTlv(0x06, type), encodeTlv(0x0c, utf8(text)))
 }
 
-/** Numbers as the hex of an INTEGER's content. */
+/** `numbers`: the content of each INTEGER in hex. */
 function rsaInfo(...numbers: readonly string[]): Uint8Array {
   const algorithm = encodeTlv(0x30, encodeTlv(0x06, fromHex('2a864886f70d010101')), fromHex('0500'))
   const key = encodeTlv(0x30, ...numbers.map((number) => encodeTlv(0x02, fromHex(number))))
@@ -339,7 +347,7 @@ function ecInfo(curve: string, point: Uint8Array): Uint8Array {
   return encodeTlv(0x30, algorithm, bits(point))
 }
 
-/** A DER reader of the test's own, for lengths below 64 KiB. */
+/** A DER reader of this test, independent of the code under test, for lengths below 64 KiB. */
 function headerBytes(der: Uint8Array): { header: number; length: number } {
   const first = der[1] ?? 0
   if (first < 0x80) return { header: 2, length: first }

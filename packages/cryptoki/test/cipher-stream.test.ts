@@ -24,8 +24,8 @@ const iv = Uint8Array.from({ length: 16 }, (_, at) => 0xf0 + at)
 
 async function open(options: Partial<CryptokiOptions> = {}) {
   const driver = new SoftwareDriver()
-  const place = new MemorySlot()
-  const cryptoki = new Cryptoki({ sources: [place], drivers: [driver], login: 'on-demand', ...options })
+  const cardSlot = new MemorySlot()
+  const cryptoki = new Cryptoki({ sources: [cardSlot], drivers: [driver], login: 'on-demand', ...options })
   onTestFinished(() => cryptoki.close())
   const [slot] = await firstValueFrom(cryptoki.slots$)
   if (slot === undefined) throw new Error('There is no slot.')
@@ -45,7 +45,7 @@ async function open(options: Partial<CryptokiOptions> = {}) {
   })
   return {
     session,
-    place,
+    cardSlot,
     aes,
     token: driver.token,
     publicKey: await find(CKO.PUBLIC_KEY),
@@ -53,7 +53,7 @@ async function open(options: Partial<CryptokiOptions> = {}) {
   }
 }
 
-/** Gives chunks as long as somebody pulls, and counts them; learns why nobody wants more. */
+/** A stream that gives `most` chunks on demand, counts its pulls and keeps the reason of its cancellation. */
 function counted(chunk: Uint8Array<ArrayBuffer>, most = Infinity) {
   const source = {
     pulls: 0,
@@ -83,7 +83,7 @@ async function bytesOf(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> 
 
 const streamOf = (...chunks: readonly Uint8Array<ArrayBuffer>[]) => new Blob([...chunks]).stream()
 
-/** All that goes on by promises alone has gone on. */
+/** Resolves after everything that needs promises alone. */
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('a cipher as a web stream', () => {
@@ -105,7 +105,7 @@ describe('a cipher as a web stream', () => {
     },
   )
 
-  it('has no bound on the length of its result', async () => {
+  it('has no limit on the length of its result', async () => {
     const { session, publicKey, token } = await open()
     const piece = new Uint8Array(0x100_0000)
     const pieces = MAX_RESULT_BYTES / piece.length + 1
@@ -120,7 +120,7 @@ describe('a cipher as a web stream', () => {
     expect(bytes).toBe(MAX_RESULT_BYTES + piece.length)
   })
 
-  it('takes from its source only what its reader wants', async () => {
+  it('takes from its source only what its reader pulls', async () => {
     const { session, publicKey } = await open()
     const source = counted(new Uint8Array(64))
     const reader = source.stream.pipeThrough(session.encryptStream(plain, publicKey)).getReader()
@@ -135,7 +135,7 @@ describe('a cipher as a web stream', () => {
     await reader.cancel()
   })
 
-  it('asks no more of its source in one large chunk than its reader wants', async () => {
+  it('does not accept all of a large chunk before its reader has pulled it', async () => {
     const { session, aes } = await open()
     const { readable, writable } = session.encryptStream({ type: CKM.AES_CTR, iv }, aes)
     const writer = writable.getWriter()
@@ -156,7 +156,7 @@ describe('a cipher as a web stream', () => {
     expect(bytes).toBe(0x40_0000)
   })
 
-  it('aborted on its writable side, though its reader wants nothing, it ends in that call', async () => {
+  it('ends in the call that aborts its writable side, even if nobody reads', async () => {
     const { session, publicKey, token } = await open()
     const { readable, writable } = session.encryptStream(plain, publicKey)
     const writer = writable.getWriter()
@@ -177,7 +177,7 @@ describe('a cipher as a web stream', () => {
     expect(await next).toHaveLength(32)
   })
 
-  it('cancelled on its readable side it ends in that call, and its source is told', async () => {
+  it('ends in the call that cancels its readable side, and cancels its source', async () => {
     const { session, publicKey, token } = await open()
     const source = counted(new Uint8Array(64))
     const reader = source.stream.pipeThrough(session.encryptStream(plain, publicKey)).getReader()
@@ -191,7 +191,7 @@ describe('a cipher as a web stream', () => {
     )
   })
 
-  it('ends as its source fails, or as the signal of a pipe aborts', async () => {
+  it('ends if its source fails or the signal of a pipe aborts', async () => {
     const { session, publicKey } = await open()
     const broken = new ReadableStream<Uint8Array<ArrayBuffer>>({
       start: (controller) => controller.error(new Error('broken')),
@@ -213,7 +213,7 @@ describe('a cipher as a web stream', () => {
   it.each([
     ['the session is closed', CKR.SESSION_CLOSED, ({ session }) => void session.close()],
     ['the operation is cancelled', CKR.FUNCTION_CANCELED, ({ session }) => session.cancel()],
-    ['the card is pulled', CKR.DEVICE_REMOVED, ({ place }) => place.pull()],
+    ['the card is pulled', CKR.DEVICE_REMOVED, ({ cardSlot }) => cardSlot.pull()],
   ] satisfies readonly (readonly [string, number, (at: Awaited<ReturnType<typeof open>>) => void])[])(
     'both sides error if %s',
     async (_what, code, end) => {
@@ -228,7 +228,7 @@ describe('a cipher as a web stream', () => {
     },
   )
 
-  it('a private key’s stream ends as its user logs out', async () => {
+  it('of a private key ends if its user logs out', async () => {
     const { session, privateKey } = await open()
     await session.login(CKU.USER)
     const { readable } = session.decryptStream(plain, privateKey)
@@ -240,10 +240,10 @@ describe('a cipher as a web stream', () => {
   it.each([
     ['a signature mechanism', { type: CKM.SHA256 }, undefined, CKR.MECHANISM_INVALID],
     ['no mechanism', undefined, undefined, CKR.ARGUMENTS_BAD],
-    ['options that are none', plain, null, CKR.ARGUMENTS_BAD],
+    ['options of null', plain, null, CKR.ARGUMENTS_BAD],
     ['no key', plain, undefined, CKR.KEY_HANDLE_INVALID],
   ] as const)(
-    '%s: nothing is thrown, nobody is ended, and both sides error',
+    'with %s throws nothing, ends no other operation, and both sides error',
     async (what, mechanism, options, code) => {
       const { session, publicKey } = await open({ onConflict: 'abandon' })
       const running = new Subject<Uint8Array>()
@@ -259,7 +259,7 @@ describe('a cipher as a web stream', () => {
     },
   )
 
-  it('conflicts with an active operation, or waits for its place as it is told', async () => {
+  it('conflicts with an active operation, or waits for it if onConflict says so', async () => {
     const { session, publicKey } = await open({ dualOperations: false })
     const running = new Subject<Uint8Array>()
     const digest = session.digest({ type: CKM.SHA256 }, running).result()
@@ -277,7 +277,7 @@ describe('a cipher as a web stream', () => {
     expect(await encrypted).toEqual(new Uint8Array(8).fill(0x5a))
   })
 
-  it('a chunk without bytes ends it with CKR_ARGUMENTS_BAD', async () => {
+  it('ends with CKR_ARGUMENTS_BAD on a chunk that is not bytes', async () => {
     const { session, publicKey } = await open()
     const { readable, writable } = session.encryptStream(plain, publicKey)
     const reading = expect(readable.getReader().read()).rejects.toEqual(rv(CKR.ARGUMENTS_BAD))
@@ -286,7 +286,7 @@ describe('a cipher as a web stream', () => {
     expect(session.active).toEqual([])
   })
 
-  it('cipher text that is none errors the reader at the end', async () => {
+  it('errors its readable side at the end of data that are not ciphertext', async () => {
     const { session, aes } = await open()
     const decrypting = session.decryptStream({ type: CKM.AES_CBC_PAD, iv }, aes)
     await expect(bytesOf(streamOf(new Uint8Array(32)).pipeThrough(decrypting))).rejects.toEqual(
@@ -297,7 +297,7 @@ describe('a cipher as a web stream', () => {
 })
 
 describe('a cipher as an operation', () => {
-  it('pulls the next chunk when it is done with the last, and is told to abort when it is abandoned', async () => {
+  it('pulls the next chunk after it has processed the last, and aborts when unsubscribed', async () => {
     const { session, publicKey, token } = await open()
     let pulls = 0
     let release!: () => void
@@ -330,28 +330,28 @@ describe('a cipher as an operation', () => {
 
 describe('a listener that throws', () => {
   function unhandled() {
-    const heard = vi.fn<(error: unknown) => void>()
-    config.onUnhandledError = heard
+    const reported = vi.fn<(error: unknown) => void>()
+    config.onUnhandledError = reported
     onTestFinished(() => {
       config.onUnhandledError = null
     })
-    return heard
+    return reported
   }
   const thrown = new Error('in the listener')
   const onEvent = (): never => {
     throw thrown
   }
 
-  it('costs a login nothing', async () => {
-    const heard = unhandled()
-    const { session, place } = await open()
+  it('does not disturb a login', async () => {
+    const reported = unhandled()
+    const { session, cardSlot } = await open()
     await session.login(CKU.USER, undefined, { onEvent })
-    expect(place.card.logins).toBe(1)
-    await vi.waitFor(() => expect(heard).toHaveBeenCalledWith(thrown))
+    expect(cardSlot.card.logins).toBe(1)
+    await vi.waitFor(() => expect(reported).toHaveBeenCalledWith(thrown))
   })
 
-  it('costs a cipher nothing, as a stream and as an operation', async () => {
-    const heard = unhandled()
+  it('does not disturb a cipher, as a stream or as an operation', async () => {
+    const reported = unhandled()
     const { session, publicKey } = await open()
     const encrypted = new Uint8Array(8).fill(0x5a)
     const stream = streamOf(new Uint8Array(8)).pipeThrough(
@@ -359,19 +359,19 @@ describe('a listener that throws', () => {
     )
     expect(await bytesOf(stream)).toEqual(encrypted)
     expect(await session.encrypt(plain, publicKey, new Uint8Array(8)).result({ onEvent })).toEqual(encrypted)
-    await vi.waitFor(() => expect(heard.mock.calls.length).toBeGreaterThan(1))
+    await vi.waitFor(() => expect(reported.mock.calls.length).toBeGreaterThan(1))
   })
 })
 
-/** Checked by the compiler alone. */
+/** Checked by the compiler only. */
 export async function types(session: Awaited<ReturnType<typeof open>>['session'], key: CkObject, file: Blob) {
   const decrypted = file.stream().pipeThrough(session.decryptStream({ type: CKM.AES_CTR, iv }, key))
   expectTypeOf((await decrypted.getReader().read()).value).toEqualTypeOf<
     Uint8Array<ArrayBuffer> | undefined
   >()
   await decrypted.pipeTo(new WritableStream<Uint8Array>())
-  // @ts-expect-error A text is encoded first, by a TextEncoderStream.
+  // @ts-expect-error Text is encoded first, with a TextEncoderStream.
   new ReadableStream<string>().pipeThrough(session.encryptStream({ type: CKM.AES_ECB }, key))
-  // @ts-expect-error An encryption asks nobody for a PIN.
+  // @ts-expect-error An encryption never asks for a PIN.
   session.encryptStream({ type: CKM.AES_ECB }, key, { pin: async () => undefined })
 }

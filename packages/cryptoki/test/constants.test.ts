@@ -1,4 +1,4 @@
-/** The constants, against the headers of OASIS, and the names that errors and people are told. */
+/** The constants against the OASIS headers, and the names used in errors and for people. */
 import {
   CKA,
   CKC,
@@ -22,18 +22,18 @@ const families = { CKA, CKC, CKD, CKF, CKG, CKK, CKM, CKO, CKR, CKS, CKU }
 const own = Object.entries(families).flatMap(([family, members]) =>
   Object.entries(members).map(([name, value]): [string, number] => [`${family}_${name}`, value]),
 )
-/** What each version adds to the one before; no version changes a number. */
+/** The values of each version. A later version adds names and changes no number. */
 const [old, v31, v32] = [oasis.values['2.40'], oasis.values['3.1'], oasis.values['3.2']].map(
   (values) => new Map(Object.entries(values)),
 ) as [Map<string, number>, Map<string, number>, Map<string, number>]
 
 describe('constants', () => {
-  it('have the numbers of the OASIS headers, each of them', () => {
+  it('have the values of the OASIS headers', () => {
     expect(own.length).toBeGreaterThan(250)
     for (const [name, value] of own) expect([name, old.get(name) ?? v31.get(name)]).toEqual([name, value])
   })
 
-  it('that version 2.40 does not have are these', () => {
+  it('that version 2.40 lacks are these', () => {
     const later = own.map(([name]) => name).filter((name) => !old.has(name))
     expect(later.sort()).toEqual([
       'CKA_UNIQUE_ID',
@@ -56,7 +56,7 @@ describe('constants', () => {
     ])
   })
 
-  it('have every return value, session state and user type of versions 2.40 to 3.1', () => {
+  it('include every return value, session state and user type of versions 2.40 to 3.1', () => {
     const names = new Set(own.map(([name]) => name))
     const missing = [...old.keys(), ...v31.keys()].filter(
       (name) => /^CK[RSU]_/.test(name) && !name.endsWith('VENDOR_DEFINED') && !names.has(name),
@@ -67,21 +67,21 @@ describe('constants', () => {
 
 describe('a return value', () => {
   it.each([...old, ...v31].filter(([name]) => /^CKR_(?!VENDOR)/.test(name)))(
-    '%s is told by name',
+    '%s has its name',
     (name, value) => {
       expect(ckrName(value)).toBe(name)
     },
   )
 
   it.each([...v32].filter(([name]) => name.startsWith('CKR_')))(
-    '%s of version 3.2 is told in hex',
+    '%s of version 3.2 is shown in hex',
     (_, value) => {
       expect(ckrName(value)).toBe(`CKR 0x${value.toString(16).padStart(8, '0')}`)
     },
   )
 })
 
-it('mechanisms and attributes are told by name, and in hex if the tables do not have them', () => {
+it('mechanisms and attributes have their names, and hex if they are not in the tables', () => {
   expect(ckmName(CKM.ECDSA_SHA256)).toBe('CKM_ECDSA_SHA256')
   expect(ckaName(CKA.ALLOWED_MECHANISMS)).toBe('CKA_ALLOWED_MECHANISMS')
   const mlDsa = v32.get('CKM_ML_DSA') as number
@@ -89,7 +89,7 @@ it('mechanisms and attributes are told by name, and in hex if the tables do not 
   expect(ckaName(v32.get('CKA_ENCAPSULATE') as number)).toBe('CKA 0x00000633')
 })
 
-it('numbers of later versions are taken where the types are open', () => {
+it('numbers of later versions are assignable where the types are open', () => {
   const key: CKK = v32.get('CKK_ML_DSA') as number
   const objectClass: CKO = v32.get('CKO_TRUST') as number
   expect([key, objectClass].every(Number.isSafeInteger)).toBe(true)

@@ -17,15 +17,15 @@ const names: readonly (readonly [HashName, string])[] = [
   ['SHA3-512', 'sha3-512'],
 ]
 
-describe.each(names)('%s', (name, nodes) => {
+describe.each(names)('%s', (name, nodeName) => {
   it.each([
     ['in WebAssembly', undefined],
-    ['where a page forbids that', () => Promise.reject(new Error('unsafe-eval is forbidden'))],
-  ] as const)('agrees with OpenSSL however long data is cut, %s', async (_how, create) => {
+    ['without WebAssembly', () => Promise.reject(new Error('unsafe-eval is forbidden'))],
+  ] as const)('agrees with OpenSSL for data in chunks of any length, %s', async (_how, create) => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 6 }), async (chunks) => {
         const digest = await createLongDigest(name, create)
-        const judge = createHash(nodes)
+        const judge = createHash(nodeName)
         for (const chunk of chunks) {
           digest.update(chunk)
           judge.update(chunk)
@@ -36,7 +36,7 @@ describe.each(names)('%s', (name, nodes) => {
     )
   })
 
-  it('agrees with OpenSSL around the length from which on it is WebAssembly’s', async () => {
+  it('agrees with OpenSSL around the length at which WebAssembly takes over', async () => {
     for (const lengths of [
       [],
       [0],
@@ -49,23 +49,25 @@ describe.each(names)('%s', (name, nodes) => {
       [200_000, 3],
     ]) {
       const digest = new StreamingDigest(name)
-      const judge = createHash(nodes)
+      const judge = createHash(nodeName)
       for (const [at, length] of lengths.entries()) {
         const chunk = new Uint8Array(length).fill(at + 1)
         await digest.update(chunk)
         judge.update(chunk)
-        // What was given may be used anew by its owner.
+        // The caller may reuse its buffer after update() resolves.
         chunk.fill(0)
       }
       expect(Buffer.from(await digest.digest()), lengths.join()).toEqual(judge.digest())
     }
   })
 
-  it('two at once do not mix', async () => {
+  it('two digests at once do not mix', async () => {
     const [first, second] = [new StreamingDigest(name), new StreamingDigest(name)]
     await Promise.all([first.update(Uint8Array.of(1)), second.update(Uint8Array.of(2))])
     await first.update(Uint8Array.of(3))
-    expect(Buffer.from(await second.digest())).toEqual(createHash(nodes).update(Uint8Array.of(2)).digest())
-    expect(Buffer.from(await first.digest())).toEqual(createHash(nodes).update(Uint8Array.of(1, 3)).digest())
+    expect(Buffer.from(await second.digest())).toEqual(createHash(nodeName).update(Uint8Array.of(2)).digest())
+    expect(Buffer.from(await first.digest())).toEqual(
+      createHash(nodeName).update(Uint8Array.of(1, 3)).digest(),
+    )
   })
 })

@@ -1,4 +1,7 @@
-/** ECDH beside a card: points of the other party, and keys of the shared secret. Node's ECDH stands for the card. */
+/**
+ * ECDH with a card: the other party's points, and keys derived from the shared secret. Node's ECDH plays the
+ * card.
+ */
 import { createECDH, createHash } from 'node:crypto'
 import { concatBytes, encodeTlv } from '@webtoki/apdu'
 import { CKD, CKR, type CryptokiError } from '@webtoki/cryptoki'
@@ -13,28 +16,28 @@ const curves = [
   ['secp521r1', 'secp521r1', '06052b81040023', 133],
 ] as const
 
-/** What the host does of C_DeriveKey, and what the card does. */
+/** C_DeriveKey: the part of the host, and Node's ECDH as the part of the card. */
 async function derive(
-  nodes: string,
+  nodeCurve: string,
   oid: string,
   own: Uint8Array,
   publicData: Uint8Array,
 ): Promise<Uint8Array> {
   const point = checkedPoint(publicData, hex(oid))
-  const card = createECDH(nodes)
+  const card = createECDH(nodeCurve)
   card.setPrivateKey(own)
   return deriveSecret(Uint8Array.from(card.computeSecret(point)), { kdf: CKD.NULL }, undefined)
 }
 
 describe.each(curves.slice(0, 2))(
-  'ECDH on %s (%s, %s), by the vectors of Wycheproof',
-  (name, nodes, oid, length) => {
+  'ECDH on %s (%s, %s) with the Wycheproof vectors',
+  (name, nodeCurve, oid, length) => {
     const cases = wycheproof<'public' | 'private' | 'shared'>(
       `ecdh_${name as 'secp256r1' | 'secp384r1'}`,
     ).flatMap((each) => {
-      const told = pointOfInfo(hex(each.public))
-      // PKCS#11 is given a point: where only the SubjectPublicKeyInfo around it is damaged, there is nothing to give.
-      return told === undefined ? [] : [{ ...each, ...told }]
+      const info = pointOfInfo(hex(each.public))
+      // PKCS#11 passes the point alone: skip the cases whose SubjectPublicKeyInfo is damaged around it.
+      return info === undefined ? [] : [{ ...each, ...info }]
     })
     const scalar = (digits: string): Uint8Array => {
       const bytes = hex(digits)
@@ -44,27 +47,27 @@ describe.each(curves.slice(0, 2))(
     }
     const outcomes = async (each: (typeof cases)[number]): Promise<string | number> => {
       try {
-        return Buffer.from(await derive(nodes, oid, scalar(each.private), each.point)).toString('hex')
+        return Buffer.from(await derive(nodeCurve, oid, scalar(each.private), each.point)).toString('hex')
       } catch (error) {
         return (error as CryptokiError).rv
       }
     }
 
-    it('gives the shared secret of every valid case with a point of the own curve', async () => {
+    it('gives the shared secret of every valid case whose point is on the curve', async () => {
       const valid = cases.filter(({ result }) => result === 'valid')
       expect(valid.length).toBeGreaterThan(300)
       for (const each of valid) expect([each.tcId, await outcomes(each)]).toEqual([each.tcId, each.shared])
     })
 
-    it('refuses every invalid point by CKR_MECHANISM_PARAM_INVALID', async () => {
-      // Of a case with parameters that are wrong the point may be good; such parameters cannot be given here.
+    it('refuses every invalid point with CKR_MECHANISM_PARAM_INVALID', async () => {
+      // Cases with other parameters are skipped: their point may be valid, and PKCS#11 passes no parameters.
       const invalid = cases.filter((each) => each.result === 'invalid' && each.parameters === oid)
       expect(invalid.length).toBeGreaterThan(10)
       for (const each of invalid)
         expect([each.tcId, await outcomes(each)]).toEqual([each.tcId, CKR.MECHANISM_PARAM_INVALID])
     })
 
-    it('takes of the acceptable cases an uncompressed point on the curve, and refuses a compressed one', async () => {
+    it('accepts uncompressed points among the acceptable cases and refuses compressed ones', async () => {
       const outcomesOf = async (flag: string) =>
         Promise.all(
           cases
@@ -73,11 +76,11 @@ describe.each(curves.slice(0, 2))(
         )
       const compressed = await outcomesOf('CompressedPoint')
       expect(compressed.map(({ outcome }) => outcome)).toEqual([CKR.MECHANISM_PARAM_INVALID])
-      // Explicit parameters that are wrong: here the key tells the curve, and the point is on it.
+      // The explicit parameters are wrong, but here the key determines the curve and the point is on it.
       const unnamed = await outcomesOf('UnnamedCurve')
       expect(unnamed.length).toBeGreaterThan(5)
       for (const { tcId, outcome, shared } of unnamed) expect([tcId, outcome]).toEqual([tcId, shared])
-      // Damaged DER around the point: what is left of it gives the right secret or none.
+      // The DER around the point is damaged: the remaining bytes give the right secret or are refused.
       const damaged = await outcomesOf('InvalidAsn')
       expect(damaged.length).toBeGreaterThan(50)
       for (const { outcome, shared } of damaged)
@@ -86,11 +89,11 @@ describe.each(curves.slice(0, 2))(
   },
 )
 
-describe.each(curves)('the other party’s point on %s (%s, %s)', (_, nodes, oid, length) => {
-  const other = createECDH(nodes)
+describe.each(curves)('the other party’s point on %s (%s, %s)', (_, nodeCurve, oid, length) => {
+  const other = createECDH(nodeCurve)
   const point = Uint8Array.from(other.generateKeys())
 
-  it('is taken as it is and within an OCTET STRING, and is a copy', () => {
+  it('is accepted raw and in an OCTET STRING, and copied', () => {
     const checked = checkedPoint(point, hex(oid))
     expect(checked).toEqual(point)
     expect(checked.buffer).not.toBe(point.buffer)
@@ -119,16 +122,16 @@ describe.each(curves)('the other party’s point on %s (%s, %s)', (_, nodes, oid
   })
 
   it('is refused for a key on another curve', () => {
-    for (const [, , theirs] of curves.filter(([, each]) => each !== nodes))
+    for (const [, , theirs] of curves.filter(([, each]) => each !== nodeCurve))
       expect(() => checkedPoint(point, hex(theirs))).toThrow(rv(CKR.MECHANISM_PARAM_INVALID) as Error)
     expect(() => checkedPoint(point, hex('06012a'))).toThrow(rv(CKR.KEY_SIZE_RANGE) as Error)
   })
 })
 
-describe('a key of a shared secret', () => {
+describe('a key derived from a shared secret', () => {
   const z = hex('000102030405060708090a0b0c0d0e0f')
 
-  it('is the end of it by CKD_NULL, all of it if no length is asked for', async () => {
+  it('with CKD_NULL is the end of the secret, or all of it without CKA_VALUE_LEN', async () => {
     expect(await deriveSecret(z, { kdf: CKD.NULL }, undefined)).toEqual(z)
     expect(await deriveSecret(z, { kdf: CKD.NULL, sharedData: new Uint8Array(0) }, 4)).toEqual(
       hex('0c0d0e0f'),
@@ -139,7 +142,8 @@ describe('a key of a shared secret', () => {
     )
   })
 
-  // NIST CAVP, "ansx963_2001.rsp" of SHA-1 (share secret of 192 bits, shared data of 0 bits) and SHA-256 (of 128 bits).
+  // NIST CAVP, "ansx963_2001.rsp": SHA-1 (192-bit shared secret, no shared data) and SHA-256 (128-bit shared
+  // data).
   it.each([
     [
       CKD.SHA1_KDF,
@@ -153,7 +157,7 @@ describe('a key of a shared secret', () => {
       '75eef81aa3041e33b80971203d2c0c52',
       'c498af77161cc59f2962b9a713e2b215152d139766ce34a776df11866a69bf2e52a13d9c7c6fc878c50c5ea0bc7b00e0da2447cfd874f6cf92f30d0097111485500c90c3af8b487872d04685d14c8d1dc8d7fa08beb0ce0ababc11f0bd496269142d43525a78e5bc79a17f59676a5706dc54d54d4d1f0bd7e386128ec26afc21',
     ],
-  ])('is what NIST’s example has, by CKD %i', async (kdf, secret, sharedData, key) => {
+  ])("equals NIST's example for CKD %i", async (kdf, secret, sharedData, key) => {
     const derived = await deriveSecret(hex(secret), { kdf, sharedData: hex(sharedData) }, key.length / 2)
     expect(Buffer.from(derived).toString('hex')).toBe(key)
   })
@@ -164,7 +168,7 @@ describe('a key of a shared secret', () => {
     [CKD.SHA256_KDF, 'sha256'],
     [CKD.SHA384_KDF, 'sha384'],
     [CKD.SHA512_KDF, 'sha512'],
-  ])('is what Node’s hashes make of it in any length, by CKD %i and %s', async (kdf, hash) => {
+  ])("equals Node's hash at any length, for CKD %i and %s", async (kdf, hash) => {
     const sharedData = hex('a0a1a2')
     const parts = Array.from({ length: 5 }, (_, at) =>
       createHash(hash)
@@ -181,7 +185,7 @@ describe('a key of a shared secret', () => {
     await expect(deriveSecret(z, { kdf }, 2 ** 32)).rejects.toEqual(rv(CKR.ATTRIBUTE_VALUE_INVALID))
   })
 
-  it('of a KDF that is not known is refused', async () => {
+  it('with an unknown KDF is refused', async () => {
     await expect(deriveSecret(z, { kdf: 3 }, 16)).rejects.toEqual(rv(CKR.MECHANISM_PARAM_INVALID))
   })
 })

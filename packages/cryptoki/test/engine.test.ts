@@ -1,4 +1,4 @@
-/** Operations that are driven call by call, as C functions drive them (PKCS#11 v2.40, 5.2 and 5.8 to 5.13). */
+/** Operations driven call by call, as C callers do (PKCS#11 v2.40, 5.2 and 5.8 to 5.13). */
 import { createCipheriv, createHash } from 'node:crypto'
 import {
   type ActiveOperation,
@@ -12,7 +12,7 @@ import {
 } from '@webtoki/cryptoki'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { aesKey, cbcPad, iv, keyBytes, keyOf, openMemory, rv, settled, sha256, sign } from './memory-stand.ts'
+import { aesKey, cbcPad, iv, keyBytes, keyOf, openMemory, rv, settled, sha256, sign } from './memory-setup.ts'
 
 const message = new TextEncoder().encode('what is to be signed, and a little more')
 const kinds = ['digest', 'sign', 'verify', 'encrypt', 'decrypt'] as const
@@ -25,7 +25,7 @@ const encrypted = (data: Uint8Array): Uint8Array => {
   return bytes(Buffer.concat([cipher.update(data), cipher.final()]))
 }
 
-/** What goes in, what comes out, and the signature that a verification is given. */
+/** The input and the output of an operation, and the signature for a verification. */
 function caseOf(
   kind: Kind,
   data: Uint8Array,
@@ -42,7 +42,7 @@ interface Keys {
   readonly aes: CkObject
 }
 
-async function stand() {
+async function setUp() {
   const memory = await openMemory()
   const { session } = memory
   await session.login(CKU.USER)
@@ -63,7 +63,7 @@ function begin(session: Session, keys: Keys, kind: Kind): ActiveOperation {
     decrypt: { type: 'decrypt', mechanism: cbcPad, key: keys.aes },
   } as const
   const [operation] = session.begin(specs[kind])
-  if (operation === undefined) throw new Error('Nothing was begun.')
+  if (operation === undefined) throw new Error('An operation should be active.')
   return operation
 }
 
@@ -75,7 +75,7 @@ describe.each(kinds)('%s, driven call by call,', (kind) => {
   const gone = rv(CKR.OPERATION_NOT_INITIALIZED)
 
   it('gives the same result in one part and in several', async () => {
-    const { session, begin: start } = await stand()
+    const { session, begin: start } = await setUp()
     const single = start(kind)
     expect([single.phase, session.active]).toEqual(['fresh', [kind]])
     expect(await single.single(input, more)).toEqual(output)
@@ -88,7 +88,7 @@ describe.each(kinds)('%s, driven call by call,', (kind) => {
   })
 
   it('refuses every call after its end with CKR_OPERATION_NOT_INITIALIZED', async () => {
-    const { begin: start } = await stand()
+    const { begin: start } = await setUp()
     const operation = start(kind)
     await operation.single(input, more)
     await expect(operation.update(input)).rejects.toEqual(gone)
@@ -101,8 +101,8 @@ describe.each(kinds)('%s, driven call by call,', (kind) => {
       )
   })
 
-  it('ends with CKR_OPERATION_ACTIVE if single and multiple parts are mixed', async () => {
-    const { session, begin: start } = await stand()
+  it('ends with CKR_OPERATION_ACTIVE if single-part and multiple-part calls are mixed', async () => {
+    const { session, begin: start } = await setUp()
     const multi = start(kind)
     await multi.update(input)
     await expect(multi.single(input, more)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
@@ -118,8 +118,8 @@ describe.each(kinds)('%s, driven call by call,', (kind) => {
     }
   })
 
-  it('answers a size query that consumes nothing, before the single part and before the last', async () => {
-    const { begin: start } = await stand()
+  it('reports its output size without consuming data, before a single part and before Final', async () => {
+    const { begin: start } = await setUp()
     const single = start(kind)
     expect(single.outputBytes('single', input.length)).toBeGreaterThanOrEqual(output.length)
     expect(await single.single(input, more)).toEqual(output)
@@ -130,8 +130,8 @@ describe.each(kinds)('%s, driven call by call,', (kind) => {
     expect(joined(first, await multi.final(more))).toEqual(output)
   })
 
-  it('refuses a second call while one is under way, and the first goes on', async () => {
-    const { begin: start } = await stand()
+  it('refuses a second call while one is pending, and the first one continues', async () => {
+    const { begin: start } = await setUp()
     const operation = start(kind)
     const first = operation.update(input)
     const others = await Promise.allSettled([operation.update(input), operation.final(more)])
@@ -140,8 +140,8 @@ describe.each(kinds)('%s, driven call by call,', (kind) => {
     expect(joined(await first, await operation.final(more))).toEqual(output)
   })
 
-  it('ends at once if it is cancelled during a call, which tells why', async () => {
-    const { session, begin: start } = await stand()
+  it('ends at once if it is cancelled during a call, and the call rejects with the reason', async () => {
+    const { session, begin: start } = await setUp()
     const operation = start(kind)
     const call = operation.update(input)
     session.cancel()
@@ -159,13 +159,13 @@ describe.each(['digest', 'sign', 'encrypt', 'decrypt'] as const)(
     const { input, output } = caseOf(kind, message)
 
     it('loses nothing: the call can be repeated with a larger one', async () => {
-      const { token, begin: start } = await stand()
+      const { token, begin: start } = await setUp()
       const small = { maxBytes: output.length - 1 }
       const single = start(kind)
       await expect(single.single(input, small)).rejects.toEqual(rv(CKR.BUFFER_TOO_SMALL))
       expect(single.phase).toBe('queried')
       expect(single.outputBytes('single', input.length)).toBeGreaterThanOrEqual(output.length)
-      // No signature was made that nobody gets.
+      // The refused call must not have used the key.
       expect(token.signatures).toBe(0)
       expect(await single.single(input, { maxBytes: output.length })).toEqual(output)
 
@@ -180,8 +180,8 @@ describe.each(['digest', 'sign', 'encrypt', 'decrypt'] as const)(
 )
 
 describe('a cipher', () => {
-  it('whose Update did not fit takes the same data in smaller parts', async () => {
-    const { begin: start } = await stand()
+  it('whose Update did not fit accepts the same data in smaller parts', async () => {
+    const { begin: start } = await setUp()
     const operation = start('encrypt')
     const { input, output } = caseOf('encrypt', message)
     await expect(operation.update(input, { maxBytes: 16 })).rejects.toEqual(rv(CKR.BUFFER_TOO_SMALL))
@@ -192,24 +192,24 @@ describe('a cipher', () => {
   })
 
   it.each([CKM.AES_ECB, CKM.AES_CBC, CKM.AES_CBC_PAD, CKM.AES_CTR])(
-    'tells how much its next call gives, the bytes that it holds back included (mechanism %i)',
+    'reports the exact output of its next call, held-back bytes included (mechanism %i)',
     async (type) => {
-      const { session, keys } = await stand()
+      const { session, keys } = await setUp()
       const mechanism = type === CKM.AES_ECB ? { type } : { type, iv }
       const [operation] = session.begin({ type: 'encrypt', mechanism, key: keys.aes })
       const sizes: [number, number][] = []
       for (const length of [15, 1, 17, 0, 31]) {
-        const told = operation?.outputBytes('update', length) ?? -1
-        sizes.push([told, (await operation?.update(new Uint8Array(length)))?.length ?? -2])
+        const reported = operation?.outputBytes('update', length) ?? -1
+        sizes.push([reported, (await operation?.update(new Uint8Array(length)))?.length ?? -2])
       }
-      const told = operation?.outputBytes('final') ?? -1
-      sizes.push([told, (await operation?.final())?.length ?? -2])
-      for (const [said, came] of sizes) expect(came).toBe(said)
+      const reported = operation?.outputBytes('final') ?? -1
+      sizes.push([reported, (await operation?.final())?.length ?? -2])
+      for (const [reportedBytes, actualBytes] of sizes) expect(actualBytes).toBe(reportedBytes)
     },
   )
 
-  it('whose last part waits for a larger buffer takes no more data', async () => {
-    const { begin: start } = await stand()
+  it('whose Final waits for a larger buffer refuses more data and ends', async () => {
+    const { begin: start } = await setUp()
     const operation = start('decrypt')
     const { input } = caseOf('decrypt', message)
     await operation.update(input)
@@ -220,8 +220,8 @@ describe('a cipher', () => {
 })
 
 describe('an error ends an operation that is driven call by call', () => {
-  it('with what the stream functions would tell', async () => {
-    const { session, token, keys, begin: start } = await stand()
+  it('with the same return value as in the stream functions', async () => {
+    const { session, token, keys, begin: start } = await setUp()
     const verify = start('verify')
     await expect(verify.single(message, { signature: message })).rejects.toEqual(rv(CKR.SIGNATURE_INVALID))
     expect(verify.phase).toBe('gone')
@@ -247,12 +247,12 @@ describe('an error ends an operation that is driven call by call', () => {
       ['pull', CKR.DEVICE_REMOVED],
       ['close', CKR.SESSION_CLOSED],
     ] as const) {
-      const { session, place, token, begin: start } = await stand()
+      const { session, cardSlot, token, begin: start } = await setUp()
       token.signing = new Promise(() => {})
       const operation = start('sign')
       const call = operation.single(message)
       await settled()
-      if (how === 'pull') place.pull()
+      if (how === 'pull') cardSlot.pull()
       else void session.close()
       await expect(call).rejects.toEqual(rv(error))
       expect(operation.phase).toBe('gone')
@@ -260,8 +260,8 @@ describe('an error ends an operation that is driven call by call', () => {
     }
   })
 
-  it('if it is cancelled while the card works, and the caller is free at once', async () => {
-    const { session, token, begin: start } = await stand()
+  it('if it is cancelled while the card computes, and the caller is free at once', async () => {
+    const { session, token, begin: start } = await setUp()
     token.signing = new Promise(() => {})
     const call = start('sign').single(message)
     await settled()
@@ -272,7 +272,7 @@ describe('an error ends an operation that is driven call by call', () => {
 })
 
 it('C_SignInit with an active digest returns CKR_OPERATION_ACTIVE and leaves the digest running', async () => {
-  const { begin: start } = await stand()
+  const { begin: start } = await setUp()
   const digest = start('digest')
   await digest.update(message)
   expect(() => start('sign')).toThrow(
@@ -281,13 +281,13 @@ it('C_SignInit with an active digest returns CKR_OPERATION_ACTIVE and leaves the
   expect(await digest.final()).toEqual(sha(message))
 })
 
-it('one half of a pair ends by its own Final, and the other stays active', async () => {
-  const { session, keys } = await stand()
+it('one operation of a pair ends with its own Final, and the other stays active', async () => {
+  const { session, keys } = await setUp()
   const [digest, encrypt] = session.begin(
     { type: 'digest', mechanism: sha256 },
     { type: 'encrypt', mechanism: cbcPad, key: keys.aes },
   )
-  if (digest === undefined || encrypt === undefined) throw new Error('Two were not begun.')
+  if (digest === undefined || encrypt === undefined) throw new Error('Two operations should be active.')
   expect(session.active).toEqual(['digest', 'encrypt'])
   await digest.update(message)
   expect(await digest.final()).toEqual(sha(message))
@@ -295,8 +295,8 @@ it('one half of a pair ends by its own Final, and the other stays active', async
   expect(await encrypt.single(message)).toEqual(encrypted(message))
 })
 
-it('a pair of which one half is refused begins nothing', async () => {
-  const { session, keys } = await stand()
+it('a pair is not started if one of its operations is refused', async () => {
+  const { session, keys } = await setUp()
   const digest = { type: 'digest', mechanism: sha256 } as const
   const bad = {
     type: 'encrypt',
@@ -310,7 +310,10 @@ it('a pair of which one half is refused begins nothing', async () => {
   expect(session.active).toEqual([])
 })
 
-/** The tables of PKCS#11 v2.40, 5.2 and 5.8 to 5.13, written once more: what each call does to an operation. */
+/**
+ * A second implementation of the tables of PKCS#11 v2.40, 5.2 and 5.8 to 5.13: what each call does to an
+ * operation.
+ */
 class Reference {
   phase: 'fresh' | 'queried' | 'multi' | 'complete' | 'gone' = 'fresh'
   given = 0
@@ -318,7 +321,10 @@ class Reference {
   constructor(kind: Kind) {
     this.#kind = kind
   }
-  /** The return value of a call that is refused for its order, and its effect; undefined: it is allowed. */
+  /**
+   * The return value of a call that is refused in this phase, which also ends the operation; undefined if it
+   * is allowed.
+   */
   refusal(call: OperationCall): number | undefined {
     if (this.phase === 'gone') return CKR.OPERATION_NOT_INITIALIZED
     const mixes =
@@ -329,19 +335,19 @@ class Reference {
     this.phase = 'gone'
     return CKR.OPERATION_ACTIVE
   }
-  asked(call: OperationCall): void {
+  sizeQueried(call: OperationCall): void {
     if (this.#kind === 'verify' && call !== 'update') return
     if (call === 'single') this.phase = 'queried'
     else if (this.phase !== 'complete') this.phase = 'multi'
   }
   tooSmall(call: OperationCall): void {
     if (call === 'single') this.phase = 'queried'
-    // The result of a decryption is kept, because its size is not known before.
+    // The result of a decryption is kept because its size is not known before.
     else this.phase = call === 'final' && this.#kind === 'decrypt' ? 'complete' : 'multi'
   }
 }
 
-describe('in any order of calls', () => {
+describe('calls in any order', () => {
   const call = fc.record({
     call: fc.constantFrom<OperationCall>('single', 'update', 'final', 'update'),
     query: fc.boolean(),
@@ -349,8 +355,8 @@ describe('in any order of calls', () => {
     maxBytes: fc.option(fc.integer({ min: 0, max: 64 }), { nil: undefined }),
   })
 
-  it.each(kinds)('%s stands where the standard has it, and its output is right', async (kind) => {
-    const { session, keys } = await stand()
+  it.each(kinds)('leave %s in the phase that the standard requires, with the right output', async (kind) => {
+    const { session, keys } = await setUp()
     await fc.assert(
       fc.asyncProperty(
         fc.uint8Array({ maxLength: 80 }),
@@ -366,16 +372,16 @@ describe('in any order of calls', () => {
               const chunk = input.subarray(taken, taken + length)
               const refusal = reference.refusal(name)
               if (query) {
-                const ask = (): number =>
+                const query = (): number =>
                   operation.outputBytes(
                     name,
                     name === 'update' ? chunk.length : name === 'single' ? input.length : 0,
                   )
-                if (refusal === undefined) ask()
-                else expect(ask).toThrow(expect.objectContaining({ rv: refusal }))
-                if (refusal === undefined) reference.asked(name)
+                if (refusal === undefined) query()
+                else expect(query).toThrow(expect.objectContaining({ rv: refusal }))
+                if (refusal === undefined) reference.sizeQueried(name)
               } else {
-                // The last part comes when all data are there: anything else is another message.
+                // Final needs all data first; without them it would be the result of a shorter message.
                 const rest = name === 'final' ? input.subarray(taken) : new Uint8Array(0)
                 if (refusal === undefined && rest.length > 0) {
                   given = joined(given, await operation.update(rest))

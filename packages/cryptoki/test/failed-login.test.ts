@@ -1,18 +1,18 @@
-/** What a failed login and a wrong PIN for one signature leave behind, on the card and with the person. */
+/** What a failed login or a wrong PIN for one signature leaves on the card and in the next PIN request. */
 import { CKM, CKO, CKR, CKS, CKU, type PinRequest, type PinSource } from '@webtoki/cryptoki'
 import { type PivCard, readerProfiles } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
-import { bytesOf, HeldAnswer, HeldDialog, object, open, rightPin, rv, verifies } from './piv-stand.ts'
+import { bytesOf, HeldResponse, HeldDialog, object, open, rightPin, rv, verifies } from './piv-setup.ts'
 
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const ecdsa = { type: CKM.ECDSA_SHA256 }
 const message = bytesOf('x')
-/** VERIFY with P1 FF. */
+/** Counts VERIFY with P1 FF, which logs out. */
 const logouts = (card: PivCard): number =>
   card.log.filter(({ ins, p1 }) => ins === 0x20 && p1 === 0xff).length
 
-/** A PIN source that remembers what it was asked. */
-function asked(): { readonly source: PinSource; readonly requests: PinRequest[] } {
+/** A PIN source that records its requests. */
+function recordingPin(): { readonly source: PinSource; readonly requests: PinRequest[] } {
   const requests: PinRequest[] = []
   const source: PinSource = (request) => {
     requests.push(request)
@@ -21,8 +21,8 @@ function asked(): { readonly source: PinSource; readonly requests: PinRequest[] 
   return { source, requests }
 }
 
-describe('after a login that failed, VERIFY with P1 FF is sent once at most', () => {
-  it('never after a wrong PIN: the card has forgotten by itself', async () => {
+describe('after a failed login, VERIFY with P1 FF is sent', () => {
+  it('never after a wrong PIN: the card has reset the verification itself', async () => {
     const { session, card, cryptoki } = await open({ pin: async () => ({ pin: bytesOf('999999') }) })
     await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
     await session.close()
@@ -30,7 +30,7 @@ describe('after a login that failed, VERIFY with P1 FF is sent once at most', ()
     expect([logouts(card), card.pinVerified]).toEqual([0, false])
   })
 
-  it('never if nobody typed a PIN', async () => {
+  it('never if no PIN was entered', async () => {
     const { session, card, cryptoki } = await open({ pin: async () => undefined })
     await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
     await cryptoki.close()
@@ -38,9 +38,9 @@ describe('after a login that failed, VERIFY with P1 FF is sent once at most', ()
   })
 
   it.each(['abort', 'close', 'close all', 'finalize'] as const)(
-    'by %s while the card verifies',
+    'at most once if %s happens while the card verifies',
     async (end) => {
-      const verify = new HeldAnswer(0x20)
+      const verify = new HeldResponse(0x20)
       const { session, card, slot, cryptoki } = await open({ between: verify.between })
       const controller = new AbortController()
       const login = session.login(CKU.USER, rightPin, { signal: controller.signal })
@@ -62,11 +62,11 @@ describe('after a login that failed, VERIFY with P1 FF is sent once at most', ()
     },
   )
 
-  it('by an answer to VERIFY that says neither right nor wrong', async () => {
+  it('once after a response to VERIFY that is neither success nor a wrong PIN', async () => {
     const { session, card, cryptoki } = await open({
-      between: async (command, own) => {
-        const answer = await own.process(command)
-        return command[1] === 0x20 && command.length > 5 ? Uint8Array.of(0x6f, 0) : answer
+      between: async (command, virtualCard) => {
+        const response = await virtualCard.process(command)
+        return command[1] === 0x20 && command.length > 5 ? Uint8Array.of(0x6f, 0) : response
       },
     })
     await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.DEVICE_ERROR))
@@ -75,7 +75,7 @@ describe('after a login that failed, VERIFY with P1 FF is sent once at most', ()
     expect([logouts(card), card.pinVerified]).toEqual([1, false])
   })
 
-  it('and a session that is closed after its logout sends none', async () => {
+  it('not again when the session closes after a logout', async () => {
     const { session, card, cryptoki } = await open()
     await session.login(CKU.USER)
     await session.logout()
@@ -86,7 +86,7 @@ describe('after a login that failed, VERIFY with P1 FF is sent once at most', ()
 })
 
 describe('a wrong PIN for one signature', () => {
-  /** In the page, or on the keys of the reader. */
+  /** The PIN is entered in the page or on the reader's PIN pad. */
   const places = ['page', 'pad'] as const
   async function at(place: (typeof places)[number], pins: string[], acceptLastTry = true) {
     const requests: PinRequest[] = []
@@ -105,19 +105,19 @@ describe('a wrong PIN for one signature', () => {
   }
 
   it.each(places)(
-    'is told in the next request, with the attempts left, until one is right (%s)',
+    'is reported in the next request, with the attempts left, until a PIN is right (%s)',
     async (place) => {
       const { session, card, requests, cryptoki } = await at(place, ['999999', '123456', '123456'])
       const key = await object(session, CKO.PRIVATE_KEY, 2)
       await expect(session.sign(ecdsa, key, message)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
       for (let round = 0; round < 2; round++) await session.sign(ecdsa, key, message)
-      const told = requests.map(({ purpose, attempt, previousWasWrong, triesLeft }) => [
+      const reported = requests.map(({ purpose, attempt, previousWasWrong, triesLeft }) => [
         purpose,
         attempt,
         previousWasWrong,
         triesLeft,
       ])
-      expect(told).toEqual(
+      expect(reported).toEqual(
         place === 'pad'
           ? []
           : [
@@ -132,7 +132,7 @@ describe('a wrong PIN for one signature', () => {
   )
 
   it.each(places)(
-    'asks for a yes before the last attempt, and sends nothing without one (%s)',
+    'requires consent before the last attempt, and sends nothing without it (%s)',
     async (place) => {
       const { session, card, requests, cryptoki } = await at(place, ['999999', '999999', '123456'], false)
       const key = await object(session, CKO.PRIVATE_KEY, 2)
@@ -167,7 +167,7 @@ describe('a wrong PIN for one signature', () => {
     await cryptoki.close()
   })
 
-  it('typed for C_Login leaves the operation as it was, and the next PIN serves it', async () => {
+  it('given to C_Login leaves the operation active, and the next PIN serves it', async () => {
     const { session, card, cryptoki } = await open({ pin: null })
     await session.login(CKU.USER, rightPin)
     const key = await object(session, CKO.PRIVATE_KEY, 2)
@@ -182,8 +182,8 @@ describe('a wrong PIN for one signature', () => {
     await cryptoki.close()
   })
 
-  it('learned from a refusal on a PIN pad is typed there: one entry for each use', async () => {
-    const { source, requests } = asked()
+  it('is avoided on a PIN pad once a refusal shows that the key needs a PIN for each use: one entry a use', async () => {
+    const { source, requests } = recordingPin()
     const { session, card, cryptoki, reader } = await open({
       card: { policies: { '9A': { pin: 'always' } } },
       pin: source,
@@ -202,7 +202,7 @@ describe('a wrong PIN for one signature', () => {
   })
 })
 
-it('a dialog that is aborted sends no VERIFY, neither the PIN nor P1 FF', async () => {
+it('aborting a PIN dialog sends no VERIFY, neither with the PIN nor with P1 FF', async () => {
   const dialog = new HeldDialog()
   const { session, card, cryptoki } = await open({ pin: dialog.source })
   const controller = new AbortController()

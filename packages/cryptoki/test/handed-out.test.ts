@@ -1,16 +1,19 @@
-/** What is handed out is the caller's: no write into it changes what the token believes or what others read. */
+/**
+ * Returned values belong to the caller: writing into them changes neither the token's state nor what others
+ * read.
+ */
 import { CKA, CKM, CKO, type CkObject, CKR, MemoryObjectCache } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { bytesOf, commands, object, open } from './piv-stand.ts'
+import { bytesOf, commands, object, open } from './piv-setup.ts'
 
 const message = bytesOf('what is to be signed')
 
-/** As code without types would: a write that is refused throws, and a write that is taken does not. */
-function write(work: () => void): void {
+/** Writes as untyped code would: a frozen target throws a TypeError, any other accepts the write. */
+function write(writing: () => void): void {
   try {
-    work()
+    writing()
   } catch (error) {
     expect(error).toBeInstanceOf(TypeError)
   }
@@ -30,7 +33,7 @@ describe('the attributes of an object', () => {
           Object.defineProperty(key, 'attributes', { value: { ...key.attributes, [CKA.SIGN]: true } }),
         ),
     ],
-  ])('make no key of 9D sign that may not, written %s', async (_how, change) => {
+  ])('do not let a 9D key sign that must not, if CKA_SIGN is written %s', async (_how, change) => {
     const { session, card } = await open({ cryptoki: { login: 'on-demand' } })
     const key = await object(session, CKO.PRIVATE_KEY, 3)
     expect(key.attributes[CKA.SIGN]).toBe(false)
@@ -40,7 +43,7 @@ describe('the attributes of an object', () => {
     expect(commands(card).some((command) => command.startsWith('87'))).toBe(false)
   })
 
-  it('take no PIN from a signature that needs one each time', async () => {
+  it('do not skip the PIN of a PIN-always key if CKA_ALWAYS_AUTHENTICATE is overwritten', async () => {
     const { session } = await open({ cryptoki: { login: 'on-demand' }, pin: null })
     const key = await object(session, CKO.PRIVATE_KEY, 2)
     set(key.attributes, CKA.ALWAYS_AUTHENTICATE, false)
@@ -50,7 +53,7 @@ describe('the attributes of an object', () => {
     await expect(signing).rejects.toMatchObject({ rv: CKR.USER_NOT_LOGGED_IN })
   })
 
-  it('are the same for every reader and every session, whatever is written into their bytes', async () => {
+  it('are the same for every reader and session, even if their bytes are overwritten', async () => {
     const { session, slot, card } = await open()
     const value = card.certificateOf('9A')
     const certificate = await object(session, CKO.CERTIFICATE, 1)
@@ -74,7 +77,7 @@ describe('the attributes of an object', () => {
   })
 })
 
-it('a token’s own objects cannot be written into either', async () => {
+it('the objects of a token cannot be overwritten either', async () => {
   const driver = pivDriver()
   const { slot } = await open({
     cryptoki: {
@@ -100,11 +103,11 @@ it('a token’s own objects cannot be written into either', async () => {
   expect(
     await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(1) }),
   ).toHaveLength(1)
-  // Private keys stay hidden until somebody logs in.
+  // Private keys stay hidden until a login.
   expect(await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(1) })).toEqual([])
 })
 
-it('a list of mechanisms that somebody changes is that caller’s own', async () => {
+it('changing a returned mechanism list affects that caller only', async () => {
   const { slot, session, card } = await open({ cryptoki: { login: 'on-demand' } })
   const mechanisms = await slot.mechanisms()
   const rsa = mechanisms.get(CKM.SHA256_RSA_PKCS)
@@ -119,7 +122,7 @@ it('a list of mechanisms that somebody changes is that caller’s own', async ()
   expect(commands(card).some((command) => command.startsWith('87'))).toBe(true)
 })
 
-it('a list of slots that one subscriber empties is whole for the next', async () => {
+it('emptying a returned slot list does not affect the next subscriber', async () => {
   const { cryptoki } = await open()
   const slots = await firstValueFrom(cryptoki.slots$)
   write(() => void (slots as unknown[]).splice(0))
@@ -130,7 +133,7 @@ it.each([
   ['arrays', (bytes: Uint8Array) => bytes],
   ['Node Buffers', (bytes: Uint8Array) => Buffer.from(Buffer.from(bytes).toString('base64'), 'base64')],
 ])(
-  'a cache that keeps and hands out %s of its own, and writes into them later, changes no certificate',
+  'a cache that returns %s and overwrites them later does not change any certificate',
   async (_what, shape) => {
     const kept = new Map<string, Uint8Array>()
     const cache = {

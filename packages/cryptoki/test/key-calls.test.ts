@@ -1,4 +1,7 @@
-/** What functions of one call refuse, and how they end, beside a virtual PIV card (PKCS#11 v3.0, 5.18). */
+/**
+ * Single-part key management functions with a virtual PIV card: what they refuse and how they end (PKCS#11
+ * v3.0, 5.18).
+ */
 import {
   constants,
   createCipheriv,
@@ -26,7 +29,7 @@ import {
 } from '@webtoki/cryptoki'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { cardWith, KeyUsage, makeKey, pointOf } from './key-management.ts'
-import { bytesOf, commands, HeldAnswer, object, open, rv, type SetupOptions } from './piv-stand.ts'
+import { bytesOf, commands, HeldResponse, object, open, rv, type SetupOptions } from './piv-setup.ts'
 
 const hex = (digits: string): Uint8Array => Uint8Array.from(Buffer.from(digits, 'hex'))
 const random = (bytes: number): Uint8Array => Uint8Array.from(randomBytes(bytes))
@@ -37,17 +40,17 @@ const aes: Attributes = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES }
 const generic: Attributes = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.GENERIC_SECRET }
 const readable: Attributes = { [CKA.SENSITIVE]: false, [CKA.EXTRACTABLE]: true }
 
-async function stand(options: SetupOptions = {}) {
+async function setUp(options: SetupOptions = {}) {
   const opened = await open({ cryptoki: { login: 'on-demand' }, ...options })
   onTestFinished(() => opened.cryptoki.close())
   return opened
 }
 
-/** With a card whose 9D the test knows. */
-async function cardStand(type: keyof typeof makeKey, options: SetupOptions = {}) {
+/** With a card whose 9D key is known to the test. */
+async function setUpCard(type: keyof typeof makeKey, options: SetupOptions = {}) {
   const privateKey = makeKey[type]()
   const keyUsage = KeyUsage.keyEncipherment | KeyUsage.dataEncipherment | KeyUsage.keyAgreement
-  const opened = await stand({ card: cardWith(privateKey, { keyUsage }), ...options })
+  const opened = await setUp({ card: cardWith(privateKey, { keyUsage }), ...options })
   const key = await object(opened.session, CKO.PRIVATE_KEY, 3)
   return { ...opened, privateKey, publicKey: createPublicKey(privateKey), key }
 }
@@ -72,29 +75,26 @@ describe('a generated key', () => {
   it.each([
     ['AES', CKM.AES_KEY_GEN, CKK.AES, 24],
     ['generic secret', CKM.GENERIC_SECRET_KEY_GEN, CKK.GENERIC_SECRET, 7],
-  ] as const)(
-    'that is %s is local, always sensitive and never extractable',
-    async (_, type, keyType, length) => {
-      const { session } = await stand()
-      const key = await session.generateKey({ type }, { [CKA.VALUE_LEN]: length })
-      expect(key.attributes).toMatchObject({
-        [CKA.CLASS]: CKO.SECRET_KEY,
-        [CKA.KEY_TYPE]: keyType,
-        [CKA.VALUE_LEN]: length,
-        [CKA.LOCAL]: true,
-        [CKA.KEY_GEN_MECHANISM]: type,
-        [CKA.SENSITIVE]: true,
-        [CKA.ALWAYS_SENSITIVE]: true,
-        [CKA.EXTRACTABLE]: false,
-        [CKA.NEVER_EXTRACTABLE]: true,
-      })
-      expect(key.read([CKA.VALUE]).rv).toBe(CKR.ATTRIBUTE_SENSITIVE)
-      expect(await session.findObjects({ [CKA.UNIQUE_ID]: key.get(CKA.UNIQUE_ID) })).toEqual([key])
-    },
-  )
+  ] as const)('%s is local, always sensitive and never extractable', async (_, type, keyType, length) => {
+    const { session } = await setUp()
+    const key = await session.generateKey({ type }, { [CKA.VALUE_LEN]: length })
+    expect(key.attributes).toMatchObject({
+      [CKA.CLASS]: CKO.SECRET_KEY,
+      [CKA.KEY_TYPE]: keyType,
+      [CKA.VALUE_LEN]: length,
+      [CKA.LOCAL]: true,
+      [CKA.KEY_GEN_MECHANISM]: type,
+      [CKA.SENSITIVE]: true,
+      [CKA.ALWAYS_SENSITIVE]: true,
+      [CKA.EXTRACTABLE]: false,
+      [CKA.NEVER_EXTRACTABLE]: true,
+    })
+    expect(key.read([CKA.VALUE]).rv).toBe(CKR.ATTRIBUTE_SENSITIVE)
+    expect(await session.findObjects({ [CKA.UNIQUE_ID]: key.get(CKA.UNIQUE_ID) })).toEqual([key])
+  })
 
-  it('that can be read is another one each time, and has not always been protected', async () => {
-    const { session } = await stand()
+  it('with CKA_SENSITIVE false differs each time and was not always protected', async () => {
+    const { session } = await setUp()
     const template = { ...readable, [CKA.VALUE_LEN]: 32 }
     const values = new Set<string>()
     for (let made = 0; made < 4; made++) {
@@ -143,13 +143,13 @@ describe('a generated key', () => {
     ['with an IV', { type: CKM.AES_KEY_GEN, iv }, { [CKA.VALUE_LEN]: 16 }, CKR.MECHANISM_PARAM_INVALID],
     ['by nothing', undefined as never, { [CKA.VALUE_LEN]: 16 }, CKR.ARGUMENTS_BAD],
   ])('is refused: %s', async (_, mechanism, template, expected) => {
-    const { session } = await stand()
+    const { session } = await setUp()
     expect(await codeOf(() => session.generateKey(mechanism as never, template))).toBe(expected)
     expect(await secrets(session)).toBe(0)
   })
 
-  it('that is private needs a login', async () => {
-    const { session } = await stand({ cryptoki: { login: 'explicit' } })
+  it('with CKA_PRIVATE needs a login', async () => {
+    const { session } = await setUp({ cryptoki: { login: 'explicit' } })
     const make = () =>
       session.generateKey({ type: CKM.AES_KEY_GEN }, { [CKA.VALUE_LEN]: 16, [CKA.PRIVATE]: true }).result()
     expect(await codeOf(make)).toBe(CKR.USER_NOT_LOGGED_IN)
@@ -189,9 +189,9 @@ describe('a wrapped key', () => {
       'afbeb0f07dfbf5419200f2ccb50bb24f',
     ],
   ] as const)(
-    'is the one of RFC 3394 and RFC 5649: %i of %i bytes',
+    'equals the example of RFC 3394 or RFC 5649: %i of %i bytes',
     async (type, length, kek, value, expected) => {
-      const { session } = await stand()
+      const { session } = await setUp()
       const own = await wrapping(session, hex(kek))
       const key = await session.createObject({ ...generic, [CKA.VALUE]: hex(value), [CKA.EXTRACTABLE]: true })
       const wrapped = await session.wrapKey({ type }, own, key)
@@ -214,8 +214,8 @@ describe('a wrapped key', () => {
     ['CBC with padding', { type: CKM.AES_CBC_PAD, iv }, 'aes-256-cbc'],
     ['CTR', { type: CKM.AES_CTR, iv }, 'aes-256-ctr'],
     ['GCM', { type: CKM.AES_GCM, gcm: { iv: iv.slice(0, 12), tagBits: 128 } }, 'aes-256-gcm'],
-  ])('by AES-%s is what OpenSSL makes, and comes back', async (_, mechanism, name) => {
-    const { session } = await stand()
+  ])("with AES-%s equals OpenSSL's and can be unwrapped again", async (_, mechanism, name) => {
+    const { session } = await setUp()
     const [kek, value] = [random(32), random(24)]
     const own = await wrapping(session, kek)
     const key = await session.createObject({ ...aes, [CKA.VALUE]: value, [CKA.EXTRACTABLE]: true })
@@ -237,13 +237,17 @@ describe('a wrapped key', () => {
     ['a key that is not extractable', ({ kek, fixed }) => [kw, kek, fixed], CKR.KEY_UNEXTRACTABLE],
     ['a key of the card', ({ kek, card }) => [kw, kek, card], CKR.KEY_UNEXTRACTABLE],
     ['data', ({ kek, data }) => [kw, kek, data], CKR.KEY_NOT_WRAPPABLE],
-    ['a key that wants a trusted wrapping key', ({ kek, picky }) => [kw, kek, picky], CKR.KEY_NOT_WRAPPABLE],
+    [
+      'a key that requires a trusted wrapping key',
+      ({ kek, trustedOnly }) => [kw, kek, trustedOnly],
+      CKR.KEY_NOT_WRAPPABLE,
+    ],
     ['no key', ({ kek }) => [kw, kek, undefined as never], CKR.KEY_HANDLE_INVALID],
     ['by no key', ({ free }) => [kw, undefined as never, free], CKR.WRAPPING_KEY_HANDLE_INVALID],
-    ['by the private half', ({ card, free }) => [pkcs1, card, free], CKR.MECHANISM_INVALID],
+    ['by the private publicObject', ({ card, free }) => [pkcs1, card, free], CKR.MECHANISM_INVALID],
     ['by a generic secret', ({ free }) => [kw, free, free], CKR.WRAPPING_KEY_TYPE_INCONSISTENT],
     ['by RSA with an AES key', ({ kek, free }) => [pkcs1, kek, free], CKR.WRAPPING_KEY_TYPE_INCONSISTENT],
-    ['by a key that must not', ({ fixed, free }) => [kw, fixed, free], CKR.KEY_FUNCTION_NOT_PERMITTED],
+    ['by a key without CKA_WRAP', ({ fixed, free }) => [kw, fixed, free], CKR.KEY_FUNCTION_NOT_PERMITTED],
     ['a key of 7 bytes by RFC 3394', ({ kek, free }) => [kw, kek, free], CKR.KEY_SIZE_RANGE],
     [
       'without an IV',
@@ -251,13 +255,13 @@ describe('a wrapped key', () => {
       CKR.MECHANISM_PARAM_INVALID,
     ],
   ])('is refused: %s', async (_, choose, expected) => {
-    const { session, key: card } = await cardStand('RSA-2048')
+    const { session, key: card } = await setUpCard('RSA-2048')
     const keys = {
       card,
       kek: await wrapping(session, random(16)),
       fixed: await session.createObject({ ...aes, [CKA.VALUE]: random(16) }),
       free: await session.createObject({ ...generic, [CKA.VALUE]: random(7), [CKA.EXTRACTABLE]: true }),
-      picky: await session.createObject({
+      trustedOnly: await session.createObject({
         ...aes,
         [CKA.VALUE]: random(16),
         [CKA.EXTRACTABLE]: true,
@@ -270,7 +274,7 @@ describe('a wrapped key', () => {
   })
 })
 
-type Keys = Readonly<Record<'card' | 'kek' | 'fixed' | 'free' | 'picky' | 'data', CkObject>>
+type Keys = Readonly<Record<'card' | 'kek' | 'fixed' | 'free' | 'trustedOnly' | 'data', CkObject>>
 const kw = { type: CKM.AES_KEY_WRAP } as const
 const pkcs1 = { type: CKM.RSA_PKCS } as const
 
@@ -280,8 +284,8 @@ describe('a key unwrapped by the card', () => {
     ['OAEP', { type: CKM.RSA_PKCS_OAEP, oaep }, constants.RSA_PKCS1_OAEP_PADDING],
   ] as const
 
-  it.each(paddings)('comes from OpenSSL by %s', async (_, mechanism, padding) => {
-    const { session, key, publicKey } = await cardStand('RSA-2048')
+  it.each(paddings)('has the value that OpenSSL encrypted with %s', async (_, mechanism, padding) => {
+    const { session, key, publicKey } = await setUpCard('RSA-2048')
     const value = random(16)
     const wrapped = Uint8Array.from(publicEncrypt({ key: publicKey, padding, oaepHash: 'sha256' }, value))
     const back = await session.unwrapKey(mechanism, key, wrapped, { ...aes, [CKA.SENSITIVE]: false })
@@ -292,10 +296,10 @@ describe('a key unwrapped by the card', () => {
     ['PKCS#1', pkcs1],
     ['OAEP', { type: CKM.RSA_PKCS_OAEP, oaep }],
     ['raw RSA', { type: CKM.RSA_X_509 }],
-  ])('was wrapped by its public half by %s', async (_, mechanism) => {
-    const { session, key, publicKey } = await cardStand('RSA-2048')
+  ])('has the value that its public key wrapped with %s', async (_, mechanism) => {
+    const { session, key, publicKey } = await setUpCard('RSA-2048')
     const { n = '', e = '' } = publicKey.export({ format: 'jwk' })
-    const half = await session.createObject({
+    const publicObject = await session.createObject({
       [CKA.CLASS]: CKO.PUBLIC_KEY,
       [CKA.KEY_TYPE]: CKK.RSA,
       [CKA.MODULUS]: Uint8Array.from(Buffer.from(n, 'base64url')),
@@ -304,13 +308,13 @@ describe('a key unwrapped by the card', () => {
     })
     const value = random(32)
     const secret = await session.createObject({ ...aes, [CKA.VALUE]: value, [CKA.EXTRACTABLE]: true })
-    const wrapped = await session.wrapKey(mechanism, half, secret)
+    const wrapped = await session.wrapKey(mechanism, publicObject, secret)
     const template = { ...aes, [CKA.VALUE_LEN]: 32, [CKA.SENSITIVE]: false }
     expect((await session.unwrapKey(mechanism, key, wrapped, template)).get(CKA.VALUE)).toEqual(value)
   })
 
-  it('is of the wanted length whatever a PKCS#1 block holds, and the same each time', async () => {
-    const { session, key, publicKey } = await cardStand('RSA-1024')
+  it('has the requested length whatever the PKCS#1 block contains, and the same value each time', async () => {
+    const { session, key, publicKey } = await setUpCard('RSA-1024')
     const encrypt = (data: Uint8Array, padding: number) =>
       Uint8Array.from(publicEncrypt({ key: publicKey, padding }, data))
     const raw = (start: number) => Uint8Array.of(0, start, ...random(126))
@@ -364,9 +368,9 @@ describe('a key unwrapped by the card', () => {
     ],
     ['a value', pkcs1, new Uint8Array(128), { ...aes, [CKA.VALUE]: iv }, CKR.ATTRIBUTE_READ_ONLY],
     ['an AES mechanism', kw, new Uint8Array(128), aes, CKR.MECHANISM_INVALID],
-    ['no bytes at all', pkcs1, 'text' as never, aes, CKR.ARGUMENTS_BAD],
+    ['text instead of bytes', pkcs1, 'text' as never, aes, CKR.ARGUMENTS_BAD],
   ])('is refused before the card is used: %s', async (_, mechanism, wrapped, template, expected) => {
-    const { session, key, card } = await cardStand('RSA-1024')
+    const { session, key, card } = await setUpCard('RSA-1024')
     const before = commands(card).length
     expect(await codeOf(() => session.unwrapKey(mechanism, key, wrapped, template))).toBe(expected)
     expect(commands(card)).toHaveLength(before)
@@ -379,8 +383,8 @@ it.each<[string, WrapMechanism]>([
   ['AES key wrap', kw],
   ['AES key wrap with padding', { type: CKM.AES_KEY_WRAP_KWP }],
   ['AES-GCM', { type: CKM.AES_GCM, gcm: { iv, tagBits: 128 } }],
-])('unwrapping of random bytes by %s has one error in one shape', async (_, mechanism) => {
-  const { session } = await stand()
+])('unwrapping random bytes with %s fails with one error in one form', async (_, mechanism) => {
+  const { session } = await setUp()
   const own = await wrapping(session, random(16))
   const shapes = new Set<string>()
   for (let tried = 0; tried < 40; tried++) {
@@ -388,7 +392,7 @@ it.each<[string, WrapMechanism]>([
       (key) => key.get(CKA.VALUE_LEN),
       (thrown: unknown) => thrown,
     )
-    // A CBC padding of 16 bytes may come about by chance; a key of any other length is refused like a wrong one.
+    // A valid CBC padding of 16 bytes can occur by chance; any other length is refused like a wrong padding.
     if (!isCryptokiError(error)) expect(error).toBe(32)
     else shapes.add(JSON.stringify([error.rvName, error.message, String(error.cause)]))
   }
@@ -410,7 +414,7 @@ it.each<[string, (session: Session, kek: CkObject, data: CkObject) => unknown, n
     CKR.TEMPLATE_INCONSISTENT,
   ],
 ])('unwrapping in software refuses %s', async (_, call, expected) => {
-  const { session } = await stand()
+  const { session } = await setUp()
   const kek = await wrapping(session, random(16))
   const data = await session.createObject({ [CKA.CLASS]: CKO.DATA })
   expect(await codeOf(() => call(session, kek, data))).toBe(expected)
@@ -419,8 +423,8 @@ it.each<[string, (session: Session, kek: CkObject, data: CkObject) => unknown, n
 describe('a key derived by the card', () => {
   const derivation = { type: CKM.ECDH1_DERIVE } as const
 
-  it.each(['P-256', 'P-384'] as const)('is the one of OpenSSL: %s', async (curve) => {
-    const { session, key, publicKey } = await cardStand(curve)
+  it.each(['P-256', 'P-384'] as const)("equals OpenSSL's on %s", async (curve) => {
+    const { session, key, publicKey } = await setUpCard(curve)
     const other = generateKeyPairSync('ec', { namedCurve: curve })
     const z = Uint8Array.from(diffieHellman({ privateKey: other.privateKey, publicKey }))
     const publicData = pointOf(other.publicKey)
@@ -452,9 +456,9 @@ describe('a key derived by the card', () => {
       generic,
       CKR.MECHANISM_PARAM_INVALID,
     ],
-    ['an AES key of any length', (ecdh) => ({ ecdh }), aes, CKR.TEMPLATE_INCOMPLETE],
+    ['an AES key without a length', (ecdh) => ({ ecdh }), aes, CKR.TEMPLATE_INCOMPLETE],
     [
-      'more bytes than there are',
+      'more bytes than the secret has',
       (ecdh) => ({ ecdh }),
       { ...generic, [CKA.VALUE_LEN]: 33 },
       CKR.ATTRIBUTE_VALUE_INVALID,
@@ -468,7 +472,7 @@ describe('a key derived by the card', () => {
     ['a public key', (ecdh) => ({ ecdh }), { [CKA.CLASS]: CKO.PUBLIC_KEY }, CKR.TEMPLATE_INCOMPLETE],
     ['another mechanism', () => ({ type: CKM.AES_ECB }), generic, CKR.MECHANISM_INVALID],
   ])('is refused before the card is used: %s', async (_, parameters, template, expected) => {
-    const { session, key, card } = await cardStand('P-256')
+    const { session, key, card } = await setUpCard('P-256')
     const ecdh = {
       kdf: CKD.NULL,
       publicData: pointOf(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey),
@@ -480,22 +484,22 @@ describe('a key derived by the card', () => {
     expect(await secrets(session)).toBe(0)
   })
 
-  it.each<[string, (session: Session, leave: AbortController) => unknown, number]>([
-    ['an abort', (_, leave) => leave.abort(), CKR.FUNCTION_CANCELED],
+  it.each<[string, (session: Session, controller: AbortController) => unknown, number]>([
+    ['an abort', (_, controller) => controller.abort(), CKR.FUNCTION_CANCELED],
     ['a logout', (session) => session.logout(), CKR.USER_NOT_LOGGED_IN],
-    ['the end of the session', (session) => session.close(), CKR.SESSION_CLOSED],
-  ])('is not made after %s', async (_, end, expected) => {
-    const held = new HeldAnswer(0x87)
-    const { session, slot, key } = await cardStand('P-256', { between: held.between })
+    ['closing the session', (session) => session.close(), CKR.SESSION_CLOSED],
+  ])('is not created after %s', async (_, end, expected) => {
+    const held = new HeldResponse(0x87)
+    const { session, slot, key } = await setUpCard('P-256', { between: held.between })
     const other = await slot.openSession()
     const publicData = pointOf(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey)
-    const leave = new AbortController()
+    const controller = new AbortController()
     const running = session
       .deriveKey({ ...derivation, ecdh: { kdf: CKD.NULL, publicData } }, key, generic)
-      .result({ signal: leave.signal })
+      .result({ signal: controller.signal })
     const code = codeOf(() => running)
     await held.reached
-    const ending = end(session, leave)
+    const ending = end(session, controller)
     expect(await code).toBe(expected)
     held.release()
     await ending
@@ -516,24 +520,27 @@ const calls: readonly (readonly [
   ],
 ]
 
-describe.each(calls)('%s beside an active operation', (_, call) => {
-  it.each(['reject', 'allow'] as const)('follows the policy: %s', async (singlePartWhileActive) => {
-    const { session } = await stand({ cryptoki: { singlePartWhileActive } })
-    const kek = await wrapping(session, hex('000102030405060708090a0b0c0d0e0f'))
-    const key = await session.createObject({ ...aes, [CKA.VALUE]: random(16), [CKA.EXTRACTABLE]: true })
-    const [digest] = session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
-    const isAllowed = singlePartWhileActive === 'allow'
-    expect(await codeOf(() => call(session, kek, key))).toBe(isAllowed ? CKR.OK : CKR.OPERATION_ACTIVE)
-    expect(session.active).toEqual(['digest'])
-    const judged = createHash('sha256').update('abc').digest()
-    expect(await digest?.single(bytesOf('abc'))).toEqual(Uint8Array.from(judged))
-    expect(await codeOf(() => call(session, kek, key))).toBe(CKR.OK)
-  })
+describe.each(calls)('%s during an active operation', (_, call) => {
+  it.each(['reject', 'allow'] as const)(
+    'follows singlePartWhileActive: %s',
+    async (singlePartWhileActive) => {
+      const { session } = await setUp({ cryptoki: { singlePartWhileActive } })
+      const kek = await wrapping(session, hex('000102030405060708090a0b0c0d0e0f'))
+      const key = await session.createObject({ ...aes, [CKA.VALUE]: random(16), [CKA.EXTRACTABLE]: true })
+      const [digest] = session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
+      const isAllowed = singlePartWhileActive === 'allow'
+      expect(await codeOf(() => call(session, kek, key))).toBe(isAllowed ? CKR.OK : CKR.OPERATION_ACTIVE)
+      expect(session.active).toEqual(['digest'])
+      const judged = createHash('sha256').update('abc').digest()
+      expect(await digest?.single(bytesOf('abc'))).toEqual(Uint8Array.from(judged))
+      expect(await codeOf(() => call(session, kek, key))).toBe(CKR.OK)
+    },
+  )
 })
 
 describe('C_DigestKey', () => {
-  it('digests a key among data, and goes on after a key that it refuses', async () => {
-    const { session, key: card } = await cardStand('RSA-2048')
+  it('digests a key between data, and continues after a key that it refuses', async () => {
+    const { session, key: card } = await setUpCard('RSA-2048')
     const value = random(32)
     const secret = await session.createObject({
       ...aes,
@@ -542,7 +549,7 @@ describe('C_DigestKey', () => {
       [CKA.EXTRACTABLE]: true,
     })
     const [digest] = session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
-    if (digest === undefined) throw new Error('Nothing was begun.')
+    if (digest === undefined) throw new Error('An operation should be active.')
     await digest.update(bytesOf('before'))
     await session.digestKey(digest, secret)
     expect(await codeOf(() => session.digestKey(digest, card))).toBe(CKR.KEY_INDIGESTIBLE)
@@ -554,8 +561,8 @@ describe('C_DigestKey', () => {
   })
 })
 
-it('a seed and the state of an operation are refused, and the operation goes on', async () => {
-  const { session } = await stand()
+it('seeding and saving operation state are refused, and the operation continues', async () => {
+  const { session } = await setUp()
   expect(await codeOf(() => session.seedRandom(iv))).toBe(CKR.RANDOM_SEED_NOT_SUPPORTED)
   expect(() => session.operationState()).toThrow(rv(CKR.OPERATION_NOT_INITIALIZED) as Error)
   session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })

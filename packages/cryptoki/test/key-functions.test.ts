@@ -27,7 +27,7 @@ import {
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { cardWith, makeKey, pointOf } from './key-management.ts'
-import { object, open, rv, type SetupOptions } from './piv-stand.ts'
+import { object, open, rv, type SetupOptions } from './piv-setup.ts'
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
 const bytes = (buffer: Uint8Array): Uint8Array => Uint8Array.from(buffer)
@@ -37,7 +37,7 @@ const readable = { [CKA.SENSITIVE]: false, [CKA.EXTRACTABLE]: true } as const
 const plain: Attributes = { ...secret, [CKA.KEY_TYPE]: CKK.AES, ...readable }
 const generic: Attributes = { ...secret, [CKA.KEY_TYPE]: CKK.GENERIC_SECRET, ...readable }
 
-async function stand(options: SetupOptions = {}) {
+async function setUp(options: SetupOptions = {}) {
   const opened = await open(options)
   onTestFinished(() => opened.cryptoki.close())
   await opened.session.login(CKU.USER)
@@ -48,8 +48,8 @@ const aes = (session: Session, value: Uint8Array, more: Attributes = {}): Promis
   session.createObject({ ...plain, [CKA.VALUE]: value, [CKA.WRAP]: true, [CKA.UNWRAP]: true, ...more })
 
 describe('C_GenerateKey', () => {
-  it('makes a key that has never been outside, and that encrypts as Node does with its value', async () => {
-    const { session } = await stand()
+  it('makes a sensitive key that was never extractable, and a readable one encrypts like Node', async () => {
+    const { session } = await setUp()
     const uses = { [CKA.ENCRYPT]: true, [CKA.VALUE_LEN]: 32 }
     const hidden = await session.generateKey({ type: CKM.AES_KEY_GEN }, uses)
     expect(hidden.attributes).toMatchObject({
@@ -70,8 +70,8 @@ describe('C_GenerateKey', () => {
     )
   })
 
-  it('makes a secret for HMAC of any length', async () => {
-    const { session } = await stand()
+  it('makes an HMAC secret of any length', async () => {
+    const { session } = await setUp()
     const template = { ...readable, [CKA.VALUE_LEN]: 77, [CKA.SIGN]: true }
     const key = await session.generateKey({ type: CKM.GENERIC_SECRET_KEY_GEN }, template)
     const mac = createHmac('sha256', key.get(CKA.VALUE)).update('data').digest()
@@ -95,9 +95,14 @@ describe('C_GenerateKey', () => {
       CKR.TEMPLATE_INCONSISTENT,
     ],
     ['on the card', CKM.AES_KEY_GEN, { [CKA.VALUE_LEN]: 16, [CKA.TOKEN]: true }, CKR.TOKEN_WRITE_PROTECTED],
-    ['by a mechanism that generates none', CKM.AES_CBC, { [CKA.VALUE_LEN]: 16 }, CKR.MECHANISM_INVALID],
+    [
+      'by a mechanism that does not generate keys',
+      CKM.AES_CBC,
+      { [CKA.VALUE_LEN]: 16 },
+      CKR.MECHANISM_INVALID,
+    ],
   ])('refuses a key %s', async (_what, type, template, code) => {
-    const { session } = await stand()
+    const { session } = await setUp()
     const made = session.generateKey({ type } as never, template)
     await expect(made).rejects.toEqual(rv(code))
   })
@@ -105,7 +110,7 @@ describe('C_GenerateKey', () => {
 
 describe('C_WrapKey and C_UnwrapKey', () => {
   it('agree with RFC 3394 and RFC 5649', async () => {
-    const { session } = await stand()
+    const { session } = await setUp()
     const wrapping = await aes(session, hex('000102030405060708090a0b0c0d0e0f'))
     const key = await session.createObject({ ...plain, [CKA.VALUE]: hex('00112233445566778899aabbccddeeff') })
     const wrapped = await session.wrapKey({ type: CKM.AES_KEY_WRAP }, wrapping, key)
@@ -129,8 +134,8 @@ describe('C_WrapKey and C_UnwrapKey', () => {
     ['ECB', { type: CKM.AES_ECB }],
     ['CTR', { type: CKM.AES_CTR, iv }],
     ['GCM', { type: CKM.AES_GCM, gcm: { iv: iv.subarray(0, 12), tagBits: 128 } }],
-  ])('carry an AES-192 key by %s, which Node reads', async (name, mechanism) => {
-    const { session } = await stand()
+  ])('wrap an AES-192 key with %s so that Node can read it', async (name, mechanism) => {
+    const { session } = await setUp()
     const value = Uint8Array.from({ length: 24 }, (_, at) => 3 * at)
     const wrappingValue = new Uint8Array(32).fill(9)
     const wrapping = await aes(session, wrappingValue)
@@ -142,7 +147,7 @@ describe('C_WrapKey and C_UnwrapKey', () => {
       if (name !== 'CBC-PAD') node.setAutoPadding(false)
       const block = Buffer.concat([node.update(wrapped), node.final()])
       expect(bytes(block).subarray(0, 24)).toEqual(value)
-      // Zeros fill the last block where nothing else does.
+      // CKM_AES_CBC and CKM_AES_ECB pad the last block with zeros.
       expect(block.subarray(24).every((byte) => byte === 0)).toBe(true)
     }
     const template = { ...plain, [CKA.VALUE_LEN]: 24 }
@@ -175,31 +180,31 @@ describe('C_WrapKey and C_UnwrapKey', () => {
         return publicEncrypt({ key: key as never, padding: constants.RSA_NO_PADDING }, block)
       },
     ],
-  ])('unwrap by the card’s 9D what Node has encrypted by %s', async (_name, mechanism, encrypt) => {
+  ])("unwrap with the card's 9D what Node has encrypted with %s", async (_name, mechanism, encrypt) => {
     const own = makeKey['RSA-2048']()
-    const { session } = await stand({ card: cardWith(own) })
+    const { session } = await setUp({ card: cardWith(own) })
     const key = await object(session, CKO.PRIVATE_KEY, 3)
     const value = Uint8Array.from({ length: 16 }, (_, at) => 200 - at)
     const wrapped = bytes(encrypt(value, createPublicKey(own)))
     const template = { ...plain, [CKA.VALUE_LEN]: 16 }
     const back = await session.unwrapKey(mechanism, key, wrapped, template)
     expect(back.get(CKA.VALUE)).toEqual(value)
-    // And what the public key on the card has wrapped.
+    // Also what the public key of the card has wrapped.
     const open = await object(session, CKO.PUBLIC_KEY, 3)
     const again = await session.wrapKey(mechanism, open, back)
     expect((await session.unwrapKey(mechanism, key, again, template)).get(CKA.VALUE)).toEqual(value)
   })
 
-  it('log in on demand as a signature does: one question, one VERIFY, and none at the next', async () => {
+  it('log in on demand like a signature: one PIN request and one VERIFY, none for the next call', async () => {
     const own = makeKey['RSA-2048']()
     const { session, card, cryptoki } = await open({ card: cardWith(own), cryptoki: { login: 'on-demand' } })
     onTestFinished(() => cryptoki.close())
     const key = await object(session, CKO.PRIVATE_KEY, 3)
     const padding = constants.RSA_PKCS1_PADDING
     const wrapped = bytes(publicEncrypt({ key: createPublicKey(own), padding }, iv))
-    let asked = 0
+    let requests = 0
     const pin = async () => {
-      asked++
+      requests++
       return { pin: new TextEncoder().encode('123456') }
     }
     const verifies = (): number =>
@@ -207,11 +212,11 @@ describe('C_WrapKey and C_UnwrapKey', () => {
     for (const _ of [1, 2]) {
       const back = await session.unwrapKey({ type: CKM.RSA_PKCS }, key, wrapped, plain, { pin })
       expect(back.get(CKA.VALUE)).toEqual(iv)
-      expect([asked, verifies()]).toEqual([1, 1])
+      expect([requests, verifies()]).toEqual([1, 1])
     }
   })
 
-  it('end with a wrong PIN after one VERIFY, and leave no key behind', async () => {
+  it('end with a wrong PIN after one VERIFY, and create no key', async () => {
     const own = makeKey['RSA-2048']()
     const { session, card, cryptoki } = await open({ card: cardWith(own), cryptoki: { login: 'on-demand' } })
     onTestFinished(() => cryptoki.close())
@@ -225,9 +230,9 @@ describe('C_WrapKey and C_UnwrapKey', () => {
     expect(await session.findObjects()).toHaveLength(before)
   })
 
-  it('give a key for every wrong PKCS#1 padding, the same each time, and tell nothing', async () => {
+  it('give a key for every wrong PKCS#1 padding, the same each time', async () => {
     const own = makeKey['RSA-2048']()
-    const { session } = await stand({ card: cardWith(own) })
+    const { session } = await setUp({ card: cardWith(own) })
     const key = await object(session, CKO.PRIVATE_KEY, 3)
     const lengths = new Set<number>()
     for (let at = 0; at < 12; at++) {
@@ -241,8 +246,8 @@ describe('C_WrapKey and C_UnwrapKey', () => {
     expect([...lengths].every((each) => [16, 24, 32].includes(each))).toBe(true)
   })
 
-  it('tell one code for random bytes, by whichever mechanism', async () => {
-    const { session } = await stand()
+  it('return one code for random bytes with every mechanism', async () => {
+    const { session } = await setUp()
     const wrapping = await aes(session, new Uint8Array(16).fill(3))
     const mechanisms: WrapMechanism[] = [
       { type: CKM.AES_KEY_WRAP },
@@ -254,7 +259,7 @@ describe('C_WrapKey and C_UnwrapKey', () => {
       fc.constantFrom(...mechanisms),
       fc.uint8Array({ minLength: 32, maxLength: 32 }),
       async (mechanism, wrapped) => {
-        // A random block has a right padding once in 256 times, and then the wrong length.
+        // A random block has a valid padding once in 256 times, and then the wrong length.
         const made = session.unwrapKey(mechanism, wrapping, wrapped, { ...plain, [CKA.VALUE_LEN]: 24 })
         await expect(made).rejects.toEqual(rv(CKR.WRAPPED_KEY_INVALID))
       },
@@ -298,7 +303,7 @@ describe('C_WrapKey and C_UnwrapKey', () => {
       CKR.WRAPPING_KEY_HANDLE_INVALID,
     ],
     [
-      'by a key that may not wrap',
+      'by a key without CKA_WRAP',
       ({ session, key }) => session.wrapKey({ type: CKM.AES_KEY_WRAP }, key, key),
       CKR.KEY_FUNCTION_NOT_PERMITTED,
     ],
@@ -321,7 +326,7 @@ describe('C_WrapKey and C_UnwrapKey', () => {
       CKR.ARGUMENTS_BAD,
     ],
     [
-      'without a template of its type',
+      'without a key type in the template',
       ({ session, wrapping }) =>
         session.unwrapKey({ type: CKM.AES_KEY_WRAP }, wrapping, new Uint8Array(24), secret),
       CKR.TEMPLATE_INCOMPLETE,
@@ -333,7 +338,7 @@ describe('C_WrapKey and C_UnwrapKey', () => {
       CKR.UNWRAPPING_KEY_HANDLE_INVALID,
     ],
   ])('refuse %s', async (_what, call, code) => {
-    const { session } = await stand()
+    const { session } = await setUp()
     const wrapping = await aes(session, new Uint8Array(16).fill(3))
     const key = await session.createObject({ ...plain, [CKA.VALUE]: iv })
     await expect(call({ session, wrapping, key })).rejects.toEqual(rv(code))
@@ -345,13 +350,13 @@ describe('C_DeriveKey', () => {
   const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const shared = bytes(diffieHellman({ privateKey: own, publicKey: other.publicKey }))
   const ecdh = { kdf: CKD.NULL, publicData: pointOf(other.publicKey) }
-  const at = async () => {
-    const opened = await stand({ card: cardWith(own) })
+  const openCard = async () => {
+    const opened = await setUp({ card: cardWith(own) })
     return { ...opened, key: await object(opened.session, CKO.PRIVATE_KEY, 3) }
   }
 
-  it('gives the secret that Node shares with the card’s 9D, whole, its end, or by a KDF', async () => {
-    const { session, key } = await at()
+  it("gives the secret that Node shares with the card's 9D: whole, its end, or through a KDF", async () => {
+    const { session, key } = await openCard()
     const whole = await session.deriveKey({ type: CKM.ECDH1_DERIVE, ecdh }, key, generic)
     expect(whole.get(CKA.VALUE)).toEqual(shared)
     const template = { ...plain, [CKA.VALUE_LEN]: 16 }
@@ -368,8 +373,8 @@ describe('C_DeriveKey', () => {
   })
 
   it.each<[string, object, Attributes, number]>([
-    ['a length that is needed', {}, plain, CKR.TEMPLATE_INCOMPLETE],
-    ['more bytes than there are', {}, { ...generic, [CKA.VALUE_LEN]: 33 }, CKR.ATTRIBUTE_VALUE_INVALID],
+    ['a missing length', {}, plain, CKR.TEMPLATE_INCOMPLETE],
+    ['more bytes than the secret has', {}, { ...generic, [CKA.VALUE_LEN]: 33 }, CKR.ATTRIBUTE_VALUE_INVALID],
     ['an unknown KDF', { kdf: 99 }, { ...generic, [CKA.VALUE_LEN]: 16 }, CKR.MECHANISM_PARAM_INVALID],
     [
       'a point off the curve',
@@ -377,8 +382,8 @@ describe('C_DeriveKey', () => {
       generic,
       CKR.MECHANISM_PARAM_INVALID,
     ],
-  ])('is refused before the card for %s', async (_what, parameters, template, code) => {
-    const { session, key, card } = await at()
+  ])('is refused before the card is used for %s', async (_what, parameters, template, code) => {
+    const { session, key, card } = await openCard()
     const before = card.log.length
     const made = session.deriveKey(
       { type: CKM.ECDH1_DERIVE, ecdh: { ...ecdh, ...parameters } as typeof ecdh },
@@ -390,7 +395,7 @@ describe('C_DeriveKey', () => {
   })
 })
 
-describe('Functions of one call', () => {
+describe('Single-part functions', () => {
   const calls: [string, (session: Session, key: CkObject) => PromiseLike<unknown>][] = [
     ['generateKey', (session) => session.generateKey({ type: CKM.AES_KEY_GEN }, { [CKA.VALUE_LEN]: 16 })],
     ['wrapKey', (session, key) => session.wrapKey({ type: CKM.AES_KEY_WRAP }, key, key)],
@@ -406,8 +411,8 @@ describe('Functions of one call', () => {
     ],
   ]
 
-  it.each(calls)('%s is refused beside an active operation, which goes on', async (_name, call) => {
-    const { session } = await stand()
+  it.each(calls)('%s is refused during an active operation, which continues', async (_name, call) => {
+    const { session } = await setUp()
     const key = await aes(session, hex('000102030405060708090a0b0c0d0e0f'))
     const [digest] = session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
     await expect(call(session, key)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
@@ -415,20 +420,20 @@ describe('Functions of one call', () => {
     await expect(call(session, key)).resolves.toBeDefined()
   })
 
-  it.each(calls)('%s runs beside an active operation if the library allows it', async (_name, call) => {
-    const { session } = await stand({ cryptoki: { singlePartWhileActive: 'allow' } })
+  it.each(calls)('%s runs during an active operation if the library allows it', async (_name, call) => {
+    const { session } = await setUp({ cryptoki: { singlePartWhileActive: 'allow' } })
     const key = await aes(session, hex('000102030405060708090a0b0c0d0e0f'))
     session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
     await expect(call(session, key)).resolves.toBeDefined()
     expect(session.active).toEqual(['digest'])
   })
 
-  it('that use a card’s key end with the logout and with the session', async () => {
+  it('that use a card key end with the logout and with the session', async () => {
     const own = makeKey['RSA-2048']()
     const ends = [(session: Session) => session.logout(), (session: Session) => session.close()]
     const codes = [CKR.USER_NOT_LOGGED_IN, CKR.SESSION_CLOSED]
     for (const [which, end] of ends.entries()) {
-      const { session } = await stand({ card: cardWith(own) })
+      const { session } = await setUp({ card: cardWith(own) })
       const key = await object(session, CKO.PRIVATE_KEY, 3)
       const made = session.unwrapKey({ type: CKM.RSA_PKCS }, key, new Uint8Array(256).fill(1), plain).result()
       const ended = expect(made).rejects.toEqual(rv(codes[which] as number))
@@ -437,8 +442,8 @@ describe('Functions of one call', () => {
     }
   })
 
-  it('can be aborted, and then make no object', async () => {
-    const { session } = await stand()
+  it('can be aborted, and then create no object', async () => {
+    const { session } = await setUp()
     const before = (await session.findObjects()).length
     const abort = new AbortController()
     const made = session
@@ -450,8 +455,8 @@ describe('Functions of one call', () => {
   })
 })
 
-it('a key with CKA_ALLOWED_MECHANISMS is used by no other mechanism', async () => {
-  const { session } = await stand()
+it('a key with CKA_ALLOWED_MECHANISMS is refused for any other mechanism', async () => {
+  const { session } = await setUp()
   const template = { ...plain, [CKA.VALUE]: iv, [CKA.ENCRYPT]: true, [CKA.ALLOWED_MECHANISMS]: [CKM.AES_CBC] }
   const key = await session.createObject(template)
   const refused = session.encrypt({ type: CKM.AES_CBC_PAD, iv }, key, iv)
@@ -460,11 +465,11 @@ it('a key with CKA_ALLOWED_MECHANISMS is used by no other mechanism', async () =
 })
 
 describe('C_DigestKey', () => {
-  it('digests the value of a key between the data', async () => {
-    const { session } = await stand()
+  it('digests the value of a key between data', async () => {
+    const { session } = await setUp()
     const key = await session.createObject({ ...generic, [CKA.VALUE]: iv })
     const [digest] = session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
-    if (digest === undefined) throw new Error('It was begun.')
+    if (digest === undefined) throw new Error('An operation should be active.')
     await digest.update(hex('01'))
     await session.digestKey(digest, key)
     await digest.update(hex('02'))
@@ -473,11 +478,11 @@ describe('C_DigestKey', () => {
     await expect(session.digestKey(digest, key)).rejects.toEqual(rv(CKR.OPERATION_NOT_INITIALIZED))
   })
 
-  it('refuses a key whose value is not here, or a handle that is none, and the digest goes on', async () => {
-    const { session } = await stand()
+  it('refuses an unreadable key or an invalid handle, and the digest continues', async () => {
+    const { session } = await setUp()
     const hidden = await session.createObject({ ...generic, [CKA.VALUE]: iv, [CKA.EXTRACTABLE]: false })
     const [digest] = session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
-    if (digest === undefined) throw new Error('It was begun.')
+    if (digest === undefined) throw new Error('An operation should be active.')
     await expect(session.digestKey(digest, hidden)).rejects.toEqual(rv(CKR.KEY_INDIGESTIBLE))
     const none = session.digestKey(digest, undefined as never)
     await expect(none).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
@@ -485,8 +490,8 @@ describe('C_DigestKey', () => {
   })
 })
 
-it('no generator takes a seed, and no state of an operation can be saved', async () => {
-  const { session } = await stand()
+it('a seed is refused and operation state cannot be saved', async () => {
+  const { session } = await setUp()
   await expect(session.seedRandom(iv)).rejects.toEqual(rv(CKR.RANDOM_SEED_NOT_SUPPORTED))
   expect(() => session.operationState()).toThrow(rv(CKR.OPERATION_NOT_INITIALIZED) as Error)
   session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })

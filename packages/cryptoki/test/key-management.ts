@@ -1,4 +1,6 @@
-/** Virtual PIV cards whose key management key (9D) is the test's own, so that Node has its private half too. */
+/**
+ * Virtual PIV cards whose key management key (9D) is made by the test, so that Node has its private half too.
+ */
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { encodeTlv, fromHex } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
@@ -38,7 +40,7 @@ export const makeKey = {
   'P-384': () => generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey,
 } as const
 
-/** A card with this key in a slot. `keyUsage` undefined: the certificate has no such extension. */
+/** Options of a card with this key in a slot. Without `keyUsage` the certificate lacks that extension. */
 export function cardWith(
   privateKey: KeyObject,
   { slot = '9D', keyUsage }: { readonly slot?: '9A' | '9D'; readonly keyUsage?: number | undefined } = {},
@@ -49,7 +51,7 @@ export function cardWith(
   }
 }
 
-/** A certificate that tells the key and what it is for. Nothing here verifies its signature. */
+/** A certificate with the key and its usage. Its signature is not valid; no test verifies it. */
 function certificateOf(privateKey: KeyObject, keyUsage: number | undefined): Uint8Array {
   const algorithm = encodeTlv(0x30, fromHex('06092a864886f70d01010b0500'))
   const commonName = encodeTlv(0x30, fromHex('0603550403'), encodeTlv(0x0c, Buffer.from('Ada Lovelace')))
@@ -72,13 +74,13 @@ function certificateOf(privateKey: KeyObject, keyUsage: number | undefined): Uin
   return encodeTlv(0x30, body, algorithm, encodeTlv(0x03, new Uint8Array(257)))
 }
 
-/** The point of a public key on a curve, uncompressed: 04, x, y. */
+/** The uncompressed point of a public key: 04, x, y. */
 export function pointOf(publicKey: KeyObject): Uint8Array {
   const { x = '', y = '' } = publicKey.export({ format: 'jwk' })
   return Uint8Array.of(4, ...Buffer.from(x, 'base64url'), ...Buffer.from(y, 'base64url'))
 }
 
-/** A key as its driver has it, below sessions; by default the one in 9D of a PIV card. */
+/** A key as its driver offers it, without a session; by default the one in 9D of a PIV card. */
 export async function keyInDriver(
   card: VirtualCard,
   { driver = pivDriver(), token: at = 0, id = 3 }: { driver?: TokenDriver; token?: number; id?: number } = {},
@@ -89,9 +91,9 @@ export async function keyInDriver(
   const [slot] = await firstValueFrom(source.slots$)
   const tokens = await driver.open((await slot?.connect()) ?? expect.fail())
   const token = tokens[at] ?? expect.fail()
-  const isWanted = (known: Attributes): boolean =>
+  const isRequested = (known: Attributes): boolean =>
     known[CKA.CLASS] === CKO.PRIVATE_KEY && known[CKA.ID]?.[0] === id
-  const key = token.objects().find(({ known }) => isWanted(known))
+  const key = token.objects().find(({ known }) => isRequested(known))
   await key?.load()
   const use = (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse =>
     key?.use?.(purpose, mechanism) ?? expect.fail()

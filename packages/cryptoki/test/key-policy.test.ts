@@ -1,13 +1,13 @@
-/** What a key asks of its user: told by the card, or learned from its refusals. */
+/** When a key needs a PIN: reported by the card's metadata or learned from a refusal. */
 import { CKA, CKM, CKO, CKR, CKS, CKU, type PinRequest, type PinSource } from '@webtoki/cryptoki'
 import type { PivCardOptions } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
-import { type Between, bytesOf, commands, object, open, rightPin, rv, verifies } from './piv-stand.ts'
+import { type Between, bytesOf, commands, object, open, rightPin, rv, verifies } from './piv-setup.ts'
 
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const ecdsa = { type: CKM.ECDSA_SHA256 }
 const message = bytesOf('x')
-/** YubiKey 5 (pcsc-tools' list). */
+/** The ATR of a YubiKey 5, from the list of pcsc-tools. */
 const yubiKey5 = Uint8Array.from(Buffer.from('3bfd1300008131fe158073c021c057597562694b657940', 'hex'))
 const yubiKey = (options: PivCardOptions = {}): PivCardOptions => ({
   atr: yubiKey5,
@@ -18,8 +18,11 @@ const alwaysIn9A: PivCardOptions = { policies: { '9A': { pin: 'always' } } }
 const metadataReads = (card: { readonly log: readonly { readonly ins: number }[] }): number =>
   card.log.filter(({ ins }) => ins === 0xf7).length
 
-/** Answers `pins` one after the other, and remembers what it was asked. */
-function asked(...pins: readonly string[]): { readonly source: PinSource; readonly requests: PinRequest[] } {
+/** A PIN source that gives `pins` one after the other and records the requests. */
+function recordingPin(...pins: readonly string[]): {
+  readonly source: PinSource
+  readonly requests: PinRequest[]
+} {
   const requests: PinRequest[] = []
   const left = [...pins]
   const source: PinSource = async (request) => {
@@ -29,10 +32,10 @@ function asked(...pins: readonly string[]): { readonly source: PinSource; readon
   return { source, requests }
 }
 
-// The kind of go-piv issue 49, yubikey-agent issue 6 and OpenSC issue 1769.
-describe('a key in 9A that wants the PIN for each use, on a card that does not tell', () => {
-  it('asks once more, with one VERIFY right before the signature, and then each time', async () => {
-    const { source, requests } = asked()
+// The cases of go-piv issue 49, yubikey-agent issue 6 and OpenSC issue 1769.
+describe('a key in 9A that needs the PIN for each use, on a card without metadata', () => {
+  it('requests the PIN again after a refusal, then before each signature, one VERIFY each', async () => {
+    const { source, requests } = recordingPin()
     const { session, card, cryptoki } = await open({
       card: alwaysIn9A,
       pin: source,
@@ -44,7 +47,7 @@ describe('a key in 9A that wants the PIN for each use, on a card that does not t
     expect(requests.map(({ purpose }) => purpose)).toEqual(['login'])
     const before = card.log.length
     expect(await session.sign(rsa, key, message)).toHaveLength(256)
-    // The use, refused; how the PIN stands; how many attempts it has; VERIFY and the use.
+    // The refused use, the status of the PIN, the attempts left, then VERIFY and the use.
     expect(commands(card).slice(before)).toEqual(['87 07 9a', '20 00 80', '20 00 80', '87 07 9a'])
     await session.sign(rsa, key, message)
     expect(requests.map(({ purpose }) => purpose)).toEqual(['login', 'signature', 'signature'])
@@ -52,7 +55,7 @@ describe('a key in 9A that wants the PIN for each use, on a card that does not t
     await cryptoki.close()
   })
 
-  it('is CKA_ALWAYS_AUTHENTICATE from then on, on its handle and in searches', async () => {
+  it('has CKA_ALWAYS_AUTHENTICATE from then on, on its handle and in searches', async () => {
     const { session, cryptoki } = await open({ card: alwaysIn9A, cryptoki: { login: 'on-demand' } })
     const search = async (value: boolean) => {
       const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: value }
@@ -71,13 +74,13 @@ describe('a key in 9A that wants the PIN for each use, on a card that does not t
     await cryptoki.close()
   })
 
-  it('is CKR_USER_NOT_LOGGED_IN without a PIN source; C_Login for the context then works', async () => {
+  it('returns CKR_USER_NOT_LOGGED_IN without a PIN source; a context-specific login then works', async () => {
     const { session, card, cryptoki } = await open({ card: alwaysIn9A, pin: null })
     await session.login(CKU.USER, rightPin)
     const key = await object(session, CKO.PRIVATE_KEY, 1)
     const sent = verifies(card)
     await expect(session.sign(rsa, key, message)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
-    // The card has the login still, and the handle shows what the key wants.
+    // The card keeps the login, and the handle shows what the key needs.
     expect([session.state, verifies(card)]).toEqual([CKS.RO_USER_FUNCTIONS, sent])
     expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(true)
     const [operation] = session.begin({ type: 'sign', mechanism: rsa, key })
@@ -87,8 +90,8 @@ describe('a key in 9A that wants the PIN for each use, on a card that does not t
     await cryptoki.close()
   })
 
-  it('sends a wrong PIN once, and asks again for the next signature', async () => {
-    const { source, requests } = asked('123456', '999999')
+  it('sends a wrong PIN once, and requests it again for the next signature', async () => {
+    const { source, requests } = recordingPin('123456', '999999')
     const { session, card, cryptoki } = await open({
       card: alwaysIn9A,
       pin: source,
@@ -108,8 +111,8 @@ describe('a key in 9A that wants the PIN for each use, on a card that does not t
   })
 })
 
-describe('a card that tells what its keys ask (YubiKey 5)', () => {
-  it('has CKA_ALWAYS_AUTHENTICATE and CKA_PRIVATE as it tells them, read once for each key', async () => {
+describe('a card that reports the PIN policy of its keys (YubiKey 5)', () => {
+  it('sets CKA_ALWAYS_AUTHENTICATE and CKA_PRIVATE from metadata, read once for each key', async () => {
     const { session, card, cryptoki } = await open({
       card: yubiKey({
         policies: {
@@ -139,7 +142,7 @@ describe('a card that tells what its keys ask (YubiKey 5)', () => {
     await cryptoki.close()
   })
 
-  it('finds by CKA_ALWAYS_AUTHENTICATE what it tells, in the first search too', async () => {
+  it('finds a key by its CKA_ALWAYS_AUTHENTICATE in the first search', async () => {
     const { session, cryptoki } = await open({
       card: yubiKey({ policies: { '9A': { pin: 'always' }, '9C': { pin: 'once' } } }),
       cryptoki: { login: 'on-demand' },
@@ -149,8 +152,8 @@ describe('a card that tells what its keys ask (YubiKey 5)', () => {
     await cryptoki.close()
   })
 
-  it('asks for the PIN of each use from the first one on', async () => {
-    const { source, requests } = asked()
+  it('requests the PIN for each use from the first one on', async () => {
+    const { source, requests } = recordingPin()
     const { session, card, cryptoki } = await open({
       card: yubiKey(alwaysIn9A),
       pin: source,
@@ -166,8 +169,8 @@ describe('a card that tells what its keys ask (YubiKey 5)', () => {
   it.each([
     { id: 1, mechanism: rsa },
     { id: 2, mechanism: ecdsa },
-  ])('asks nobody for key $id that wants no PIN, without a login too', async ({ id, mechanism }) => {
-    const { source, requests } = asked()
+  ])('uses key $id, which needs no PIN, without a PIN request or a login', async ({ id, mechanism }) => {
+    const { source, requests } = recordingPin()
     const { session, card, cryptoki } = await open({
       card: yubiKey({ policies: { '9A': { pin: 'never' }, '9C': { pin: 'never' } } }),
       pin: source,
@@ -178,8 +181,8 @@ describe('a card that tells what its keys ask (YubiKey 5)', () => {
     await cryptoki.close()
   })
 
-  it('signs twice with one PIN by a key in 9C that wants it once', async () => {
-    const { source, requests } = asked()
+  it('signs twice with one PIN if the policy of 9C is once', async () => {
+    const { source, requests } = recordingPin()
     const { session, cryptoki } = await open({
       card: yubiKey({ policies: { '9C': { pin: 'once' } } }),
       pin: source,
@@ -191,7 +194,7 @@ describe('a card that tells what its keys ask (YubiKey 5)', () => {
     await cryptoki.close()
   })
 
-  it('of older firmware refuses the question once, and is asked nothing more', async () => {
+  it('with older firmware refuses GET METADATA once, and does not get it again', async () => {
     const { session, card, cryptoki } = await open({
       card: { atr: yubiKey5 },
       cryptoki: { login: 'on-demand' },
@@ -201,7 +204,7 @@ describe('a card that tells what its keys ask (YubiKey 5)', () => {
     await cryptoki.close()
   })
 
-  it('of another maker is not asked at all', async () => {
+  it('of another manufacturer does not get GET METADATA', async () => {
     const { session, card, cryptoki } = await open({
       card: { vendorExtensions: true },
       cryptoki: { login: 'on-demand' },
@@ -212,8 +215,8 @@ describe('a card that tells what its keys ask (YubiKey 5)', () => {
   })
 })
 
-/** The card forgets its PIN before the use of a key that `when` names, as if another program had been at it. */
-function forgets(when: (uses: number) => boolean): Between {
+/** Ends the verification on the card before the uses that `when` selects, like another program would. */
+function losesLogin(when: (uses: number) => boolean): Between {
   let uses = 0
   return async (command, card) => {
     if (command[1] === 0x87 && ((command[0] as number) & 0x10) === 0 && when(++uses))
@@ -222,14 +225,14 @@ function forgets(when: (uses: number) => boolean): Between {
   }
 }
 
-describe('a login that the card has lost meanwhile', () => {
-  it('is made again on demand: asked once, and the signature goes on', async () => {
-    const { source, requests } = asked()
+describe('a login that the card has lost', () => {
+  it('is repeated on demand: one PIN request, and the signature continues', async () => {
+    const { source, requests } = recordingPin()
     const { session, card, cryptoki } = await open({
       pin: source,
       cryptoki: { login: 'on-demand' },
       level: 'extended',
-      between: forgets((uses) => uses === 2),
+      between: losesLogin((uses) => uses === 2),
     })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
     for (let round = 0; round < 2; round++) expect(await session.sign(rsa, key, message)).toHaveLength(256)
@@ -239,12 +242,12 @@ describe('a login that the card has lost meanwhile', () => {
     await cryptoki.close()
   })
 
-  it('is CKR_USER_NOT_LOGGED_IN where logins are explicit, and private handles are void', async () => {
-    const { source, requests } = asked()
+  it('returns CKR_USER_NOT_LOGGED_IN if logins are explicit, and ends private handles', async () => {
+    const { source, requests } = recordingPin()
     const { session, cryptoki } = await open({
       pin: source,
       level: 'extended',
-      between: forgets((uses) => uses === 2),
+      between: losesLogin((uses) => uses === 2),
     })
     await session.login(CKU.USER)
     const key = await object(session, CKO.PRIVATE_KEY, 1)

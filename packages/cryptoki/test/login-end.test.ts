@@ -1,18 +1,18 @@
-/** What ends a login, and that the card hears of it; PIN dialogs that nobody waits for any more. */
+/** What ends a login, also on the card, and PIN dialogs that are no longer needed. */
 import { CKA, CKM, CKO, CKR, CKS, CKU, Cryptoki, MemoryObjectCache, type PinSource } from '@webtoki/cryptoki'
 import { filter, firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import {
   type Between,
   bytesOf,
-  HeldAnswer,
+  HeldResponse,
   HeldDialog,
   object,
   open,
   rightPin,
   rv,
   verifies,
-} from './piv-stand.ts'
+} from './piv-setup.ts'
 import { MemorySlot, SoftwareDriver } from './software-token.ts'
 
 const message = bytesOf('x')
@@ -30,8 +30,8 @@ const silentOnStatus =
       ? Uint8Array.of(0x67, 0)
       : between(command, card)
 
-describe('after the last session is closed the card is not logged in any more', () => {
-  it('though only the PIN of one signature was given', async () => {
+describe('closing the last session ends the verification on the card', () => {
+  it('if only the PIN of one signature was given', async () => {
     const { session, card, cryptoki } = await open({ cryptoki: { login: 'on-demand' } })
     await session.sign(ecdsa, await object(session, CKO.PRIVATE_KEY, 2), message)
     expect(card.pinVerified).toBe(true)
@@ -40,8 +40,8 @@ describe('after the last session is closed the card is not logged in any more', 
     await cryptoki.close()
   })
 
-  it('though the signature was abandoned while the card verified', async () => {
-    const verify = new HeldAnswer(0x20)
+  it('if the signature was abandoned while the card verified', async () => {
+    const verify = new HeldResponse(0x20)
     const { session, card, cryptoki } = await open({
       between: verify.between,
       cryptoki: { login: 'on-demand' },
@@ -57,7 +57,7 @@ describe('after the last session is closed the card is not logged in any more', 
     await cryptoki.close()
   })
 
-  it('though a certificate could not be read meanwhile', async () => {
+  it('if a certificate could not be read', async () => {
     const { session, card, cryptoki } = await open({ card: { unreadableCertificates: ['9C'] } })
     await session.login(CKU.USER)
     const found = await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE })
@@ -69,8 +69,8 @@ describe('after the last session is closed the card is not logged in any more', 
     await cryptoki.close()
   })
 
-  it('though the card refuses to say how its PIN stands', async () => {
-    const sign = new HeldAnswer(0x87)
+  it('if the card refuses to report its PIN status', async () => {
+    const sign = new HeldResponse(0x87)
     const { session, card, cryptoki } = await open({
       cryptoki: { login: 'on-demand' },
       between: silentOnStatus(sign.between),
@@ -87,7 +87,7 @@ describe('after the last session is closed the card is not logged in any more', 
     await cryptoki.close()
   })
 
-  it('on a card that cannot forget a PIN on request: it is reset', async () => {
+  it('by a reset if the card cannot end a verification on request', async () => {
     const { session, card, cryptoki } = await open({
       between: async (command, card) =>
         command[1] === 0x20 && command[2] === 0xff ? Uint8Array.of(0x6a, 0x86) : card.process(command),
@@ -104,7 +104,7 @@ describe('after the last session is closed the card is not logged in any more', 
 })
 
 it('a signature that was abandoned does not end the login of a card that refuses to say how its PIN stands', async () => {
-  const sign = new HeldAnswer(0x87)
+  const sign = new HeldResponse(0x87)
   const { session, cryptoki } = await open({ between: silentOnStatus(sign.between) })
   await session.login(CKU.USER)
   const nineA = await object(session, CKO.PRIVATE_KEY, 1)
@@ -117,7 +117,7 @@ it('a signature that was abandoned does not end the login of a card that refuses
   await cryptoki.close()
 })
 
-it('a session that is opened while all others are being closed waits for that, and finds the card as new', async () => {
+it('a session opened while all others close waits, and starts on a card without a login', async () => {
   const { session, slot, card, cryptoki } = await open()
   await session.login(CKU.USER)
   const closed = slot.closeAllSessions()
@@ -130,8 +130,8 @@ it('a session that is opened while all others are being closed waits for that, a
   await cryptoki.close()
 })
 
-it('who asks for the token while its card is given back is told that there is none, and nothing of sessions', async () => {
-  const read = new HeldAnswer(0xcb)
+it('tokenInfo while the card is released returns CKR_TOKEN_NOT_PRESENT, not a session error', async () => {
+  const read = new HeldResponse(0xcb)
   const { slot, cryptoki } = await open({
     between: async (command, card) =>
       isCertificateRead(command) ? read.between(command, card) : card.process(command),
@@ -145,8 +145,8 @@ it('who asks for the token while its card is given back is told that there is no
   await cryptoki.close()
 })
 
-it('a logout that comes while another session logs in leaves nobody logged in, on the card and here', async () => {
-  const verify = new HeldAnswer(0x20)
+it("a logout during another session's login ends it, on the card and in the library", async () => {
+  const verify = new HeldResponse(0x20)
   const { session, slot, card, cryptoki } = await open({ between: verify.between })
   const other = await slot.openSession()
   const login = session.login(CKU.USER)
@@ -162,7 +162,7 @@ it('a logout that comes while another session logs in leaves nobody logged in, o
 })
 
 describe('a PIN dialog', () => {
-  it('closes with its session, and what is typed then costs no try', async () => {
+  it('closes with its session, and a PIN typed afterwards costs no attempt', async () => {
     for (const others of [0, 1]) {
       const dialog = new HeldDialog()
       const { session, slot, card, cryptoki } = await open({ pin: dialog.source })
@@ -193,8 +193,8 @@ describe('a PIN dialog', () => {
     await cryptoki.close()
   })
 
-  it('that breaks when it is told to close is the page’s trouble: the login ends, and the slot goes on', async () => {
-    // The runner would take the page's error for its own.
+  it("that throws when it is aborted does not disturb the login's end or the slot", async () => {
+    // Vitest would count the page's error as its own.
     const runners = process.listeners('uncaughtException')
     process.removeAllListeners('uncaughtException')
     const reported = new Promise((resolve) => process.once('uncaughtException', resolve))
@@ -221,9 +221,9 @@ describe('a PIN dialog', () => {
     await cryptoki.close()
   })
 
-  it('for one signature, cancelled, leaves the login as it was', async () => {
+  it('for one signature leaves the login unchanged if it is cancelled', async () => {
     let asked = 0
-    const first = new HeldAnswer(0x87)
+    const first = new HeldResponse(0x87)
     const { session, cryptoki } = await open({
       pin: async (request) => (asked++ === 0 ? rightPin(request) : undefined),
       between: first.between,
@@ -240,7 +240,7 @@ describe('a PIN dialog', () => {
     await cryptoki.close()
   })
 
-  it('is one, though two sessions need the login at once', async () => {
+  it('is shown once if two sessions need the login at the same time', async () => {
     let asked = 0
     const pin: PinSource = async (request) => {
       asked++
@@ -257,7 +257,7 @@ describe('a PIN dialog', () => {
     await cryptoki.close()
   })
 
-  it('is not shown for a signature that could not be made', async () => {
+  it('is not shown for a signature that would be refused', async () => {
     let asked = 0
     const { session, card, cryptoki } = await open({
       cryptoki: { login: 'on-demand' },
@@ -281,7 +281,7 @@ describe('a PIN dialog', () => {
     await cryptoki.close()
   })
 
-  it('that nobody could show ends the signature at its Init, and the login stays', async () => {
+  it('is needed but without a PIN source the signature fails at Init, and the login stays', async () => {
     const { session, card, cryptoki } = await open({ pin: null })
     await session.login(CKU.USER, rightPin)
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
@@ -293,7 +293,7 @@ describe('a PIN dialog', () => {
   })
 })
 
-it('a PIN that the card blocks for one signature takes the login of all with it', async () => {
+it('a PIN blocked during one signature ends the login of all sessions', async () => {
   let asked = 0
   const { session, cryptoki } = await open({
     pin: async () => ({ pin: bytesOf(asked++ === 0 ? '123456' : '999999'), acceptLastTry: true }),
@@ -306,12 +306,12 @@ it('a PIN that the card blocks for one signature takes the login of all with it'
   await cryptoki.close()
 })
 
-it('a wrong PIN is told as such by a card that counts its tries for itself', async () => {
+it('a wrong PIN is reported as such by a card that does not report attempts', async () => {
   const { session, card, cryptoki } = await open({
     pin: async () => ({ pin: bytesOf('999999') }),
     between: silentOnStatus(async (command, card) => {
-      const answer = await card.process(command)
-      return answer[0] === 0x63 ? Uint8Array.of(0x63, 0) : answer
+      const response = await card.process(command)
+      return response[0] === 0x63 ? Uint8Array.of(0x63, 0) : response
     }),
   })
   await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
@@ -319,7 +319,7 @@ it('a wrong PIN is told as such by a card that counts its tries for itself', asy
   await cryptoki.close()
 })
 
-it('after a wrong PIN for one signature, a login on demand asks again, and handles stay good', async () => {
+it('after a wrong PIN for one signature, on-demand login requests it again and handles stay valid', async () => {
   const pins = ['123456', '999999', '123456']
   const { session, card, cryptoki } = await open({
     cryptoki: { login: 'on-demand' },
@@ -338,20 +338,20 @@ it.each([
   [0x6f, 0x00],
   [0x12, 0x34],
 ])(
-  'after an answer to VERIFY that says nothing (%i %i) the last try is still known as the last',
+  'after an unknown response to VERIFY (%i %i) the last attempt is still known as the last',
   async (...sw) => {
     let isOdd = false
-    const told: boolean[] = []
+    const lastTries: boolean[] = []
     const { session, card, cryptoki } = await open({
       pin: async ({ lastTry }) => {
-        told.push(lastTry)
+        lastTries.push(lastTry)
         return { pin: bytesOf('999999') }
       },
       between: async (command, card) => {
-        const answer = await card.process(command)
+        const response = await card.process(command)
         return command[1] === 0x20 && command[2] === 0 && command.length > 5 && isOdd
           ? Uint8Array.from(sw)
-          : answer
+          : response
       },
     })
     await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
@@ -359,13 +359,13 @@ it.each([
     await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.DEVICE_ERROR))
     isOdd = false
     await expect(session.login(CKU.USER)).rejects.toMatchObject({ cause: { code: 'card/last-try' } })
-    expect(told).toEqual([false, false, true])
+    expect(lastTries).toEqual([false, false, true])
     expect(card.pinTriesLeft).toBe(1)
     await cryptoki.close()
   },
 )
 
-it('a read-only session cannot slip in while the security officer logs in', async () => {
+it('a read-only session cannot be opened while the security officer logs in', async () => {
   const cryptoki = new Cryptoki({
     sources: [new MemorySlot()],
     drivers: [new SoftwareDriver()],
@@ -382,16 +382,16 @@ it('a read-only session cannot slip in while the security officer logs in', asyn
 })
 
 describe('a certificate', () => {
-  it('that came garbled once is told so, and read the next time', async () => {
+  it('that is garbled once fails with CKR_DEVICE_ERROR, and is read the next time', async () => {
     let isGarbled = true
     const { session, cryptoki } = await open({
       between: async (command, card) => {
-        const answer = await card.process(command)
-        if (command[1] === 0xcb && answer.length > 400 && isGarbled) {
+        const response = await card.process(command)
+        if (command[1] === 0xcb && response.length > 400 && isGarbled) {
           isGarbled = false
-          answer[2] = 0xff
+          response[2] = 0xff
         }
-        return answer
+        return response
       },
     })
     await expect(object(session, CKO.CERTIFICATE, 1)).rejects.toMatchObject({
@@ -402,7 +402,7 @@ describe('a certificate', () => {
     await cryptoki.close()
   })
 
-  it('is not taken from the cache on the word of fewer bytes than were asked for', async () => {
+  it('is not taken from the cache if the card returned fewer bytes than requested', async () => {
     const cache = new MemoryObjectCache()
     const before = await open({ cache })
     await object(before.session, CKO.CERTIFICATE, 1)
@@ -423,7 +423,7 @@ describe('a certificate', () => {
   })
 
   it.each(['short', 'extended'] as const)(
-    'is read from a card that insists on its own Le, at %s level',
+    'is read from a card that requires its own Le, at %s level',
     async (level) => {
       const { session, cryptoki } = await open({ level, card: { wrongLe: '6Cxx' } })
       await session.login(CKU.USER)

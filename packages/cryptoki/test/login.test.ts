@@ -1,4 +1,4 @@
-/** Logins of several sessions, C's order of a PIN before the data, and what a session tells of its state. */
+/** Logins of several sessions, a PIN given before the data as in C, and the state$ of a session. */
 import { verify as verifyByNode, X509Certificate } from 'node:crypto'
 import {
   CKA,
@@ -14,31 +14,31 @@ import {
 } from '@webtoki/cryptoki'
 import { config, Subject } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { openMemory, settled } from './memory-stand.ts'
+import { openMemory, settled } from './memory-setup.ts'
 import {
   bytesOf,
   commands,
-  HeldAnswer,
+  HeldResponse,
   HeldDialog,
   object,
   open,
   rightPin,
   rv,
   verifies,
-} from './piv-stand.ts'
+} from './piv-setup.ts'
 
 const ecdsa = { type: CKM.ECDSA_SHA256 }
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const message = bytesOf('what is to be signed')
 const wrongPin: PinSource = async () => ({ pin: bytesOf('654321') })
 
-function fits(signature: Uint8Array, certificate: CkObject): boolean {
+function matches(signature: Uint8Array, certificate: CkObject): boolean {
   const { publicKey } = new X509Certificate(certificate.get(CKA.VALUE))
   return verifyByNode('sha256', message, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature)
 }
 
 describe('a login while another session waits for its PIN', () => {
-  it('waits, and is CKR_USER_ALREADY_LOGGED_IN if the first succeeds', async () => {
+  it('waits, and returns CKR_USER_ALREADY_LOGGED_IN if the first one succeeds', async () => {
     const { session, slot, card, cryptoki } = await open()
     const other = await slot.openSession({ pin: rightPin })
     const dialog = new HeldDialog()
@@ -59,17 +59,17 @@ describe('a login while another session waits for its PIN', () => {
 
   it.each([
     ['the first PIN is wrong', '654321', CKR.PIN_INCORRECT],
-    ['the first person says no', undefined, CKR.FUNCTION_CANCELED],
-  ])('asks for itself if %s', async (_, typed, refusal) => {
+    ['the first dialog is cancelled', undefined, CKR.FUNCTION_CANCELED],
+  ])('requests its own PIN if %s', async (_, typed, refusal) => {
     const { session, slot, cryptoki } = await open()
     const other = await slot.openSession()
-    let answer!: (pin: { pin: Uint8Array } | undefined) => void
-    const first = session.login(CKU.USER, () => new Promise((resolve) => void (answer = resolve)))
+    let resolvePin!: (pin: { pin: Uint8Array } | undefined) => void
+    const first = session.login(CKU.USER, () => new Promise((resolve) => void (resolvePin = resolve)))
     const refused = expect(first).rejects.toEqual(rv(refusal))
     const events: string[] = []
     const second = other.login(CKU.USER, rightPin, { onEvent: ({ phase }) => events.push(phase) })
     await settled()
-    answer(typed === undefined ? undefined : { pin: bytesOf(typed) })
+    resolvePin(typed === undefined ? undefined : { pin: bytesOf(typed) })
     await refused
     await second
     expect(events).toEqual(['awaiting-card', 'awaiting-pin', 'awaiting-card'])
@@ -77,7 +77,7 @@ describe('a login while another session waits for its PIN', () => {
     await cryptoki.close()
   })
 
-  it('leaves the first unharmed if it is aborted, or its session is closed', async () => {
+  it('does not disturb the first one if it is aborted or its session is closed', async () => {
     const { session, slot, card, cryptoki } = await open()
     const [aborted, closed] = [await slot.openSession(), await slot.openSession()]
     const dialog = new HeldDialog()
@@ -102,7 +102,7 @@ describe('a login while another session waits for its PIN', () => {
     await cryptoki.close()
   })
 
-  it('ends as removed with it if the card is pulled', async () => {
+  it('ends together with it with CKR_DEVICE_REMOVED if the card is pulled', async () => {
     const { session, slot, reader, cryptoki } = await open()
     const other = await slot.openSession()
     const dialog = new HeldDialog()
@@ -115,16 +115,16 @@ describe('a login while another session waits for its PIN', () => {
     await cryptoki.close()
   })
 
-  it('of a third is next in turn, and only one of them is asked at a time', async () => {
+  it('of a third session waits too, and only one PIN is requested at a time', async () => {
     const { session, slot, card, cryptoki } = await open()
     const others = [await slot.openSession(), await slot.openSession()]
-    let asked = 0
+    let pending = 0
     let most = 0
     const no: PinSource = async () => {
-      asked++
-      most = Math.max(most, asked)
+      pending++
+      most = Math.max(most, pending)
       await settled()
-      asked--
+      pending--
       return undefined
     }
     const outcomes = await Promise.allSettled([session, ...others].map((each) => each.login(CKU.USER, no)))
@@ -136,7 +136,7 @@ describe('a login while another session waits for its PIN', () => {
 })
 
 describe('a login', () => {
-  it('tells its phases, and its signal closes the dialog', async () => {
+  it('emits its phases, and its signal closes the dialog', async () => {
     const { session, card, cryptoki } = await open()
     const controller = new AbortController()
     const dialog = new HeldDialog()
@@ -153,7 +153,7 @@ describe('a login', () => {
     await cryptoki.close()
   })
 
-  it('is not lost if a listener throws, which is reported', async () => {
+  it('is not lost if a listener throws, and the error is reported', async () => {
     const { session, cryptoki } = await open()
     const reported: unknown[] = []
     config.onUnhandledError = (error) => reported.push(error)
@@ -172,7 +172,7 @@ describe('a login', () => {
     await cryptoki.close()
   })
 
-  it('whose signal has aborted before asks nobody', async () => {
+  it('whose signal has already aborted requests no PIN', async () => {
     const { session, card, cryptoki } = await open()
     let asked = 0
     const pin: PinSource = () => {
@@ -185,7 +185,7 @@ describe('a login', () => {
     await cryptoki.close()
   })
 
-  it('is made again after a wrong PIN for one signature, which took it away', async () => {
+  it('is made again after a wrong PIN for one signature, which ended it on the card', async () => {
     const { session, card, cryptoki } = await open()
     await session.login(CKU.USER)
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
@@ -196,13 +196,13 @@ describe('a login', () => {
     expect([card.pinVerified, session.state]).toEqual([false, CKS.RO_USER_FUNCTIONS])
     await session.login(CKU.USER)
     expect(card.pinVerified).toBe(true)
-    // The standard's state was never lost, nor were the handles.
+    // PKCS#11's session state and the handles were never lost.
     expect(await session.sign(rsa, nineA, message)).toHaveLength(256)
     await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.USER_ALREADY_LOGGED_IN))
     await cryptoki.close()
   })
 
-  it('that is made again and given up leaves the session as it was', async () => {
+  it('that is made again and cancelled leaves the session unchanged', async () => {
     const { session, cryptoki } = await open()
     await session.login(CKU.USER)
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
@@ -216,11 +216,11 @@ describe('a login', () => {
   })
 })
 
-describe('logging out while a key that wants its PIN each time signs, with logins on demand,', () => {
+describe('logging out while a PIN-always key signs, with login: on-demand,', () => {
   it.each(['the PIN is asked for', 'the card verifies', 'the card signs'])(
-    'ends the signature and the handles: while %s',
+    'ends the signature and the handles while %s',
     async (when) => {
-      const held = new HeldAnswer(when === 'the card signs' ? 0x87 : 0x20)
+      const held = new HeldResponse(when === 'the card signs' ? 0x87 : 0x20)
       const { session, card, cryptoki } = await open({
         cryptoki: { login: 'on-demand' },
         ...(when === 'the PIN is asked for' ? {} : { between: held.between }),
@@ -243,7 +243,7 @@ describe('logging out while a key that wants its PIN each time signs, with login
     },
   )
 
-  it('is CKR_USER_NOT_LOGGED_IN if nobody is logged in and no private key is in use', async () => {
+  it('returns CKR_USER_NOT_LOGGED_IN without a login and without a private key in use', async () => {
     const { session, cryptoki } = await open({ cryptoki: { login: 'on-demand' } })
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
     await expect(session.logout()).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
@@ -252,19 +252,19 @@ describe('logging out while a key that wants its PIN each time signs, with login
   })
 })
 
-describe('a PIN for one operation, given before its data as C has it,', () => {
+describe('a PIN for one operation, given before its data as in C,', () => {
   async function begun(options: Parameters<typeof open>[0] = {}) {
-    const stand = await open(options)
-    const { session } = stand
+    const setup = await open(options)
+    const { session } = setup
     await session.login(CKU.USER, async () => ({ pin: bytesOf('123456'), acceptLastTry: true }))
     const key = await object(session, CKO.PRIVATE_KEY, 2)
     const certificate = await object(session, CKO.CERTIFICATE, 2)
     const [operation] = session.begin({ type: 'sign', mechanism: ecdsa, key })
-    if (operation === undefined) throw new Error('Nothing was begun.')
-    return { ...stand, key, certificate, operation }
+    if (operation === undefined) throw new Error('An operation should be active.')
+    return { ...setup, key, certificate, operation }
   }
 
-  it('is verified right before the signature, however many parts and size queries come between', async () => {
+  it('is verified right before the signature, after any number of parts and size queries', async () => {
     const { session, card, operation, certificate, cryptoki } = await begun()
     expect(operation.wantsAuthorisation).toBe(true)
     await session.login(CKU.CONTEXT_SPECIFIC)
@@ -274,13 +274,13 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
     expect(operation.outputBytes('final')).toBe(64)
     await expect(operation.final({ maxBytes: 63 })).rejects.toEqual(rv(CKR.BUFFER_TOO_SMALL))
     const signature = await operation.final({ maxBytes: 64 })
-    expect(fits(signature, certificate)).toBe(true)
+    expect(matches(signature, certificate)).toBe(true)
     expect(commands(card).slice(-2)).toEqual(['20 00 80', '87 11 9c'])
     expect(verifies(card)).toBe(2)
     await cryptoki.close()
   })
 
-  it('is wanted once, and by nothing else', async () => {
+  it('is accepted once, and by this operation alone', async () => {
     const { session, operation, cryptoki } = await begun()
     await session.login(CKU.CONTEXT_SPECIFIC)
     await expect(session.login(CKU.CONTEXT_SPECIFIC)).rejects.toEqual(rv(CKR.OPERATION_NOT_INITIALIZED))
@@ -294,18 +294,18 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
     await cryptoki.close()
   })
 
-  it('if it is wrong leaves the operation as it was', async () => {
+  it('leaves the operation unchanged if it is wrong', async () => {
     const { session, operation, certificate, cryptoki } = await begun()
     await operation.update(message.subarray(0, 4))
     await expect(session.login(CKU.CONTEXT_SPECIFIC, wrongPin)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
     expect([operation.phase, operation.wantsAuthorisation]).toEqual(['multi', true])
     await session.login(CKU.CONTEXT_SPECIFIC)
     await operation.update(message.subarray(4))
-    expect(fits(await operation.final(), certificate)).toBe(true)
+    expect(matches(await operation.final(), certificate)).toBe(true)
     await cryptoki.close()
   })
 
-  it('if it was the last that the card takes ends the login of all, and the operation', async () => {
+  it('ends the login of all sessions and the operation if the card is then blocked', async () => {
     const { session, operation, cryptoki } = await begun({ card: { pinTries: 1 } })
     const last: PinSource = async () => ({ pin: bytesOf('654321'), acceptLastTry: true })
     await expect(session.login(CKU.CONTEXT_SPECIFIC, last)).rejects.toEqual(rv(CKR.PIN_LOCKED))
@@ -313,7 +313,7 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
     await cryptoki.close()
   })
 
-  it('keeps the card, and a question about the token is answered without it', async () => {
+  it("keeps the card's lock, and tokenInfo needs no command meanwhile", async () => {
     const { session, slot, card, operation, cryptoki } = await begun()
     await session.login(CKU.CONTEXT_SPECIFIC)
     const sent = card.log.length
@@ -324,7 +324,7 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
     await cryptoki.close()
   })
 
-  it('is not asked for by the signature itself if nobody can be asked', async () => {
+  it('is not requested by the signature itself without a PIN source', async () => {
     const { session, operation, cryptoki } = await begun({ pin: null })
     await expect(operation.single(message)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
     expect([operation.phase, session.state]).toEqual(['gone', CKS.RO_USER_FUNCTIONS])
@@ -362,7 +362,7 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
     await cryptoki.close()
   })
 
-  it('and a card that is pulled end the operation', async () => {
+  it('ends with its operation if the card is pulled', async () => {
     const { session, reader, operation, cryptoki } = await begun()
     await session.login(CKU.CONTEXT_SPECIFIC)
     const call = operation.update(message)
@@ -374,7 +374,7 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
   })
 
   it.each(['cancelled', 'closed with its session'])(
-    'is asked for no more once the operation is %s',
+    'is no longer requested after the operation is %s',
     async (how) => {
       const { session, card, operation, cryptoki } = await begun()
       const dialog = new HeldDialog()
@@ -392,8 +392,8 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
     },
   )
 
-  it('ends while the card signs: the caller is free at once, and the card for the next', async () => {
-    const held = new HeldAnswer(0x87)
+  it('is dropped if it is cancelled while the card signs, and the card is free for the next', async () => {
+    const held = new HeldResponse(0x87)
     const { session, operation, key, cryptoki } = await begun({ between: held.between })
     await session.login(CKU.CONTEXT_SPECIFIC)
     const call = operation.single(message)
@@ -407,7 +407,7 @@ describe('a PIN for one operation, given before its data as C has it,', () => {
   })
 })
 
-it('the security officer is not the user: no private key is used on demand, and the officer stays', async () => {
+it('a security officer cannot use private keys on demand, and stays logged in', async () => {
   const { session, slot, token } = await openMemory({ login: 'on-demand' })
   const writable = await slot.openSession({ readWrite: true, pin: async () => ({ pin: bytesOf('1234') }) })
   await session.close()
@@ -422,37 +422,37 @@ describe('the state of a session', () => {
   const { RO_PUBLIC_SESSION: open0, RO_USER_FUNCTIONS: user0, RW_SO_FUNCTIONS: officer } = CKS
   const { RW_PUBLIC_SESSION: open1, RW_USER_FUNCTIONS: user1 } = CKS
 
-  function heard(session: Session): { states: unknown[] } {
+  function record(session: Session): { states: unknown[] } {
     const states: unknown[] = []
     session.state$.subscribe({ next: (state) => states.push(state), complete: () => states.push('complete') })
     return { states }
   }
 
-  it('is told at once and after each login and logout, until the session is closed', async () => {
+  it('is emitted at once and after each login and logout, until the session is closed', async () => {
     const { session, slot, cryptoki } = await openMemory()
     const writable = await slot.openSession({ readWrite: true })
-    const [readOnly, readWrite] = [heard(session), heard(writable)]
+    const [readOnly, readWrite] = [record(session), record(writable)]
     expect(readOnly.states).toEqual([open0])
     await session.login(CKU.USER)
-    expect(heard(session).states).toEqual([user0])
+    expect(record(session).states).toEqual([user0])
     await writable.logout()
     await session.close()
     await writable.login(CKU.SO, async () => ({ pin: bytesOf('1234') }))
     expect(readOnly.states).toEqual([open0, user0, open0, 'complete'])
     expect(readWrite.states).toEqual([open1, user1, open1, officer])
-    expect(heard(session).states).toEqual(['complete'])
+    expect(record(session).states).toEqual(['complete'])
     await cryptoki.close()
     expect(readWrite.states.at(-1)).toBe('complete')
   })
 
-  it('does not tell of a login that went with the card', async () => {
-    const { session, place } = await openMemory()
+  it('does not emit a logout for a card that was pulled', async () => {
+    const { session, cardSlot } = await openMemory()
     await session.login(CKU.USER)
-    const { states } = heard(session)
-    place.pull()
+    const { states } = record(session)
+    cardSlot.pull()
     await session.ended
     expect(states.at(-1)).toBe('complete')
-    expect(heard(session).states).toEqual(['complete'])
+    expect(record(session).states).toEqual(['complete'])
   })
 })
 
@@ -464,11 +464,11 @@ describe('a PIN for one operation, given before its data, in two sessions at onc
     const key = await object(session, CKO.PRIVATE_KEY, 2)
     const [first] = session.begin({ type: 'sign', mechanism: ecdsa, key })
     const [second] = other.begin({ type: 'sign', mechanism: ecdsa, key })
-    if (first === undefined || second === undefined) throw new Error('Nothing was begun.')
+    if (first === undefined || second === undefined) throw new Error('Two operations should be active.')
     return { session, other, card, cryptoki, first, second }
   }
 
-  it('is verified for the second when the first has signed', async () => {
+  it('is verified for the second one after the first one has signed', async () => {
     const { session, other, card, cryptoki, first, second } = await two()
     await session.login(CKU.CONTEXT_SPECIFIC)
     const later = other.login(CKU.CONTEXT_SPECIFIC)
@@ -480,7 +480,7 @@ describe('a PIN for one operation, given before its data, in two sessions at onc
     await cryptoki.close()
   })
 
-  it('leaves the queue for the card when the second is cancelled, and the first goes on', async () => {
+  it('leaves the queue for the card if the second one is cancelled, and the first one continues', async () => {
     const { session, other, card, cryptoki, first } = await two()
     await session.login(CKU.CONTEXT_SPECIFIC)
     const later = other.login(CKU.CONTEXT_SPECIFIC)
@@ -493,7 +493,7 @@ describe('a PIN for one operation, given before its data, in two sessions at onc
     await cryptoki.close()
   })
 
-  it('is taken by a stream too, which then asks nobody', async () => {
+  it('is accepted by a stream too, which then requests no PIN', async () => {
     const { session, card, cryptoki, first } = await two()
     session.cancel()
     expect(first.phase).toBe('gone')

@@ -1,4 +1,4 @@
-/** The tables of docs/mechanisms.md against what tokens tell. */
+/** Checks the tables of docs/mechanisms.md against the mechanisms that tokens report. */
 import { readFileSync } from 'node:fs'
 import { ccidSlots } from '@webtoki/ccid'
 import { CKF, CKM, Cryptoki, type MechanismInfo } from '@webtoki/cryptoki'
@@ -13,14 +13,14 @@ import {
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { MAX_GCM_BYTES } from '../src/mechanisms.ts'
-import { openMemory } from './memory-stand.ts'
-import { open } from './piv-stand.ts'
+import { openMemory } from './memory-setup.ts'
+import { open } from './piv-setup.ts'
 
 const page = readFileSync(new URL('../../../docs/mechanisms.md', import.meta.url), 'utf8')
 
 type Row = Readonly<Record<string, string>>
 
-/** The rows of the table below a heading, by the names of its columns. */
+/** The rows of the table below a heading, keyed by column name. */
 function tableBelow(heading: string): readonly Row[] {
   const section = page.split(/^## /m).find((each) => each.startsWith(heading)) ?? ''
   const [head = [], , ...rows] = [...section.matchAll(/^\| ?(.*)\|$/gm)].map(([, line = '']) =>
@@ -55,13 +55,13 @@ const bitsOf = ({ minKeyBits, maxKeyBits }: MechanismInfo): string => {
   return minKeyBits === maxKeyBits ? `${minKeyBits}` : `${minKeyBits}–${maxKeyBits}`
 }
 
-interface Told {
+interface ReportedMechanism {
   readonly mechanism: string
   readonly kinds: readonly string[]
   readonly bits: string
 }
 
-const told = (mechanisms: ReadonlyMap<number, MechanismInfo>): readonly Told[] =>
+const reported = (mechanisms: ReadonlyMap<number, MechanismInfo>): readonly ReportedMechanism[] =>
   [...mechanisms]
     .map(([type, info]) => ({
       mechanism: `\`${names.get(type)}\``,
@@ -70,7 +70,7 @@ const told = (mechanisms: ReadonlyMap<number, MechanismInfo>): readonly Told[] =
     }))
     .toSorted((one, other) => one.mechanism.localeCompare(other.mechanism))
 
-const written = (rows: readonly Row[], ...columns: readonly string[]): readonly Told[] =>
+const written = (rows: readonly Row[], ...columns: readonly string[]): readonly ReportedMechanism[] =>
   rows
     .map((row) => ({
       mechanism: row['Mechanism'] ?? '',
@@ -79,14 +79,14 @@ const written = (rows: readonly Row[], ...columns: readonly string[]): readonly 
     }))
     .toSorted((one, other) => one.mechanism.localeCompare(other.mechanism))
 
-/** The mechanisms of a token without those of its own: what software does beside every token. */
+/** The mechanisms of a token that has none itself: those that every token has in software. */
 async function inSoftware(): Promise<ReadonlyMap<number, MechanismInfo>> {
   const { slot, token } = await openMemory()
   Object.defineProperty(token, 'mechanisms', { value: new Map() })
   return slot.mechanisms()
 }
 
-/** Of both tokens of a card whose three keys are of one type, without what software does. */
+/** The mechanisms of both tokens of a card with three keys of one type, without those in software. */
 async function ofOpenPgpCard(algorithm: OpenPgpAlgorithm): Promise<ReadonlyMap<number, MechanismInfo>> {
   const algorithms = { signature: algorithm, decryption: algorithm, authentication: algorithm }
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
@@ -106,13 +106,13 @@ async function ofOpenPgpCard(algorithm: OpenPgpAlgorithm): Promise<ReadonlyMap<n
 }
 
 describe('docs/mechanisms.md', () => {
-  it('has a row for each mechanism of a PIV token, with the kinds and the sizes that it tells', async () => {
+  it('has a row for each mechanism of a PIV token, with its uses and key sizes', async () => {
     const { slot } = await open()
     const rows = tableBelow('A PIV token')
-    expect(written(rows, 'Card', 'Software')).toEqual(told(await slot.mechanisms()))
+    expect(written(rows, 'Card', 'Software')).toEqual(reported(await slot.mechanisms()))
   })
 
-  it('tells in the column “Software” what every token does, one without mechanisms too', async () => {
+  it('lists in the column "Software" what every token does, even one without mechanisms', async () => {
     const kinds = new Map([...(await inSoftware())].map(([type, { flags }]) => [type, kindsOf(flags)]))
     const rows = tableBelow('A PIV token').filter(({ Software }) => Software !== '')
     expect(new Map(rows.map((row) => [row['Mechanism'], listOf(row['Software'])]))).toEqual(
@@ -120,12 +120,12 @@ describe('docs/mechanisms.md', () => {
     )
   })
 
-  it('has a row for each mechanism of an OpenPGP card’s keys, RSA and P-256', async () => {
+  it('has a row for each mechanism of an OpenPGP card with RSA or P-256 keys', async () => {
     const all = new Map([...(await ofOpenPgpCard('rsa2048')), ...(await ofOpenPgpCard('p256'))])
-    expect(written(tableBelow('An OpenPGP token'), 'Card')).toEqual(told(all))
+    expect(written(tableBelow('An OpenPGP token'), 'Card')).toEqual(reported(all))
   })
 
-  it('names the limit of AES-GCM', () => {
+  it('states the size limit of AES-GCM', () => {
     const row = tableBelow('A PIV token').find(({ Mechanism }) => Mechanism === '`AES_GCM`')
     expect(row?.['Data']).toContain(MAX_GCM_BYTES.toLocaleString('en-US'))
   })

@@ -1,4 +1,4 @@
-/** The applet of docs/adding-an-applet.md: what stands there is what runs here. */
+/** Runs the applet of docs/adding-an-applet.md and checks that the page shows its code. */
 import { createPublicKey, verify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -24,35 +24,35 @@ const secret = p256.utils.randomSecretKey()
 const point = p256.getPublicKey(secret, false)
 const message = new TextEncoder().encode('Dear reader,\n')
 
-/** What the card answers: PIN 2468, three attempts. */
+/** The card: PIN 2468, three attempts. */
 class VirtualBadge implements VirtualApplet {
   readonly aid: Uint8Array = Uint8Array.from(Buffer.from('f042414447450001', 'hex'))
   triesLeft = 3
   isVerified = false
-  select = (): Answer => said(0x9000)
+  select = (): Answer => response(0x9000)
   deselect = (): void => void (this.isVerified = false)
 
   run({ ins, p1, p2, data }: CommandApdu): Answer {
     switch ((ins << 8) | p1) {
       case 0xca00:
-        return said(0x9000, p2 === 0x5a ? Buffer.from('4a000001', 'hex') : point)
+        return response(0x9000, p2 === 0x5a ? Buffer.from('4a000001', 'hex') : point)
       case 0x20ff:
         this.isVerified = false
-        return said(0x9000)
+        return response(0x9000)
       case 0x2000:
-        if (data.length === 0) return said(this.isVerified ? 0x9000 : 0x63c0 + this.triesLeft)
+        if (data.length === 0) return response(this.isVerified ? 0x9000 : 0x63c0 + this.triesLeft)
         this.isVerified = this.triesLeft > 0 && Buffer.from(data).toString() === '2468'
         this.triesLeft = this.isVerified ? 3 : Math.max(0, this.triesLeft - 1)
-        return said(this.isVerified ? 0x9000 : 0x63c0 + this.triesLeft)
+        return response(this.isVerified ? 0x9000 : 0x63c0 + this.triesLeft)
       case 0x8800:
-        if (!this.isVerified) return said(0x6982)
-        return said(0x9000, p256.sign(data, secret, { prehash: false }))
+        if (!this.isVerified) return response(0x6982)
+        return response(0x9000, p256.sign(data, secret, { prehash: false }))
     }
-    return said(0x6d00)
+    return response(0x6d00)
   }
 }
 
-function said(sw: number, data: Uint8Array = new Uint8Array(0)): Answer {
+function response(sw: number, data: Uint8Array = new Uint8Array(0)): Answer {
   return { data: new Uint8Array(data), sw }
 }
 
@@ -66,27 +66,27 @@ async function slotWith(card: VirtualCard) {
   return { cryptoki, slot }
 }
 
-it('the minimal applet of docs/adding-an-applet.md is the one that is tested here', () => {
+it('docs/adding-an-applet.md shows the minimal applet that is tested here', () => {
   const folder = import.meta.dirname
   const page = readFileSync(join(folder, '..', '..', '..', 'docs', 'adding-an-applet.md'), 'utf8')
   const [, shown] = /^```ts\n(\/\*\* A badge:[\s\S]*?)^```/m.exec(page) ?? []
   expect(shown).toBe(readFileSync(join(folder, 'minimal-applet.ts'), 'utf8'))
 })
 
-it('the minimal applet signs, asks for a wrong PIN again, and loses an attempt for each', async () => {
+it('the minimal applet signs; a wrong PIN costs an attempt and is requested again', async () => {
   const badge = new VirtualBadge()
   const { cryptoki, slot } = await slotWith(new AppletCard({ applets: [badge] }))
-  const asked: (number | undefined)[] = []
+  const reported: (number | undefined)[] = []
   const pins = ['1357', '2468']
   const session = await slot.openSession({
     pin: async ({ triesLeft }) => {
-      asked.push(triesLeft)
+      reported.push(triesLeft)
       return { pin: new TextEncoder().encode(pins.shift()) }
     },
   })
   await expect(session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.PIN_INCORRECT })
   await session.login(CKU.USER)
-  expect(asked).toEqual([3, 2])
+  expect(reported).toEqual([3, 2])
   const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })
   if (key === undefined) throw new Error('There is no key.')
   const signature = await session.sign({ type: CKM.ECDSA_SHA256 }, key, message)

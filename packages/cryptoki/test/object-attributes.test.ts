@@ -1,4 +1,4 @@
-/** What objects of cards tell of themselves: each attribute of their class, from the card or its certificate. */
+/** The attributes of card objects: each attribute of their class, from the card or its certificate. */
 import { X509Certificate } from 'node:crypto'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -29,9 +29,9 @@ import { firstValueFrom } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { attributesOfClass } from '../src/attribute-rules.ts'
 
-const ends: Cryptoki[] = []
+const opened: Cryptoki[] = []
 afterEach(async () => {
-  for (const cryptoki of ends.splice(0)) await cryptoki.close()
+  for (const cryptoki of opened.splice(0)) await cryptoki.close()
 })
 
 async function sessionOn(card: PivCard | OpenPgpCard, driver: TokenDriver): Promise<Session> {
@@ -40,7 +40,7 @@ async function sessionOn(card: PivCard | OpenPgpCard, driver: TokenDriver): Prom
   const usb = virtualUsb([reader], { protectedClasses: false })
   const options: CryptokiOptions = { sources: [ccidSlots({ usb })], drivers: [driver], login: 'on-demand' }
   const cryptoki = new Cryptoki(options)
-  ends.push(cryptoki)
+  opened.push(cryptoki)
   const [slot] = await firstValueFrom(cryptoki.slots$)
   if (slot === undefined) throw new Error('There is no slot.')
   return slot.openSession()
@@ -55,7 +55,7 @@ describe.each([
   ['PIV', () => piv()],
   ['OpenPGP', () => sessionOn(createOpenPgpCard(), openPgpDriver())],
 ])('each object of a %s card', (_, openSession) => {
-  it('has every attribute of its class but those that nobody knows', async () => {
+  it('has every attribute of its class except those that cannot be known', async () => {
     const session = await openSession()
     const objects = await session.findObjects()
     expect(objects.length).toBeGreaterThan(1)
@@ -70,13 +70,13 @@ describe.each([
       const secrets = [...(rules ?? [])].filter(([, notes]) => notes.includes(7)).map(([each]) => each)
       expect(sensitive, kindOf(object)).toEqual(secrets)
       expect(unknown, kindOf(object)).toEqual(
-        // The mechanism that made a key which may have come from elsewhere, and a checksum of what is there.
+        // The origin of a key and the checksum of a certificate are not on the card.
         ckClass === CKO.CERTIFICATE ? [CKA.CHECK_VALUE] : [CKA.KEY_GEN_MECHANISM],
       )
     }
   })
 
-  it('cannot be changed or destroyed, and copied only if public, and lies on the token', async () => {
+  it('cannot be changed or destroyed, can be copied only if public, and is on the token', async () => {
     const session = await openSession()
     for (const object of await session.findObjects())
       expect(session.getAttributes(object, CKA.TOKEN, CKA.MODIFIABLE, CKA.COPYABLE, CKA.DESTROYABLE)).toEqual(
@@ -89,7 +89,7 @@ describe.each([
       )
   })
 
-  it('is found by each attribute that it tells, and by all of them together', async () => {
+  it('is found by each of its attributes, and by all of them together', async () => {
     const session = await openSession()
     for (const object of await session.findObjects()) {
       const all = { ...object.attributes }
@@ -101,7 +101,7 @@ describe.each([
     }
   })
 
-  it('has a CKA_UNIQUE_ID of its own, the same after the card was away, and finds it', async () => {
+  it('has a unique CKA_UNIQUE_ID that is the same after reinsertion and finds it', async () => {
     const idsIn = async (): Promise<string[]> => {
       const session = await openSession()
       const objects = await session.findObjects()
@@ -115,15 +115,15 @@ describe.each([
     expect(await idsIn()).toEqual(first)
   })
 
-  it('has the public key of its partner with the same CKA_ID', async () => {
+  it('has the public key with the same CKA_ID as its pair', async () => {
     const session = await openSession()
     const keys = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })
     expect(keys.length).toBeGreaterThan(0)
     for (const key of keys) {
       const template = { [CKA.ID]: key.get(CKA.ID), [CKA.PUBLIC_KEY_INFO]: key.get(CKA.PUBLIC_KEY_INFO) }
-      const [partner] = await session.findObjects({ ...template, [CKA.CLASS]: CKO.PUBLIC_KEY })
-      expect(partner?.attributes[CKA.MODULUS]).toEqual(key.attributes[CKA.MODULUS])
-      expect(partner?.attributes[CKA.EC_POINT]).toEqual(key.attributes[CKA.EC_POINT])
+      const [publicKey] = await session.findObjects({ ...template, [CKA.CLASS]: CKO.PUBLIC_KEY })
+      expect(publicKey?.attributes[CKA.MODULUS]).toEqual(key.attributes[CKA.MODULUS])
+      expect(publicKey?.attributes[CKA.EC_POINT]).toEqual(key.attributes[CKA.EC_POINT])
     }
   })
 })
@@ -138,25 +138,25 @@ describe('objects of two cards', () => {
 })
 
 describe('a certificate of a PIV card', () => {
-  it('tells the days of its validity as Node’s OpenSSL reads them, in UTC', async () => {
+  it("has the validity dates that Node's OpenSSL reads, in UTC", async () => {
     const session = await piv()
     const certificates = await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE })
     expect(certificates).toHaveLength(4)
     for (const certificate of certificates) {
-      const judge = new X509Certificate(certificate.get(CKA.VALUE))
+      const byNode = new X509Certificate(certificate.get(CKA.VALUE))
       const day = (date: string): string => new Date(date).toISOString().slice(0, 10)
-      expect(certificate.get(CKA.START_DATE)).toBe(day(judge.validFrom))
-      expect(certificate.get(CKA.END_DATE)).toBe(day(judge.validTo))
+      expect(certificate.get(CKA.START_DATE)).toBe(day(byNode.validFrom))
+      expect(certificate.get(CKA.END_DATE)).toBe(day(byNode.validTo))
     }
   })
 
-  it('is of the token’s user, or of an authority if its basic constraints say so', async () => {
+  it('has the category token user, or authority if its basic constraints say so', async () => {
     const session = await piv({ certificates: { '9D': demoCa.certificate } })
     const certificates = await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE })
-    const judges = certificates.map((each) => new X509Certificate(each.get(CKA.VALUE)).ca)
-    expect(judges).toContain(true)
-    expect(judges).toContain(false)
-    expect(certificates.map((each) => each.get(CKA.CERTIFICATE_CATEGORY) === 2)).toEqual(judges)
+    const byNode = certificates.map((each) => new X509Certificate(each.get(CKA.VALUE)).ca)
+    expect(byNode).toContain(true)
+    expect(byNode).toContain(false)
+    expect(certificates.map((each) => each.get(CKA.CERTIFICATE_CATEGORY) === 2)).toEqual(byNode)
     expect(certificates.every((each) => !each.get(CKA.TRUSTED))).toBe(true)
   })
 })
@@ -165,7 +165,7 @@ describe('CKA_ALLOWED_MECHANISMS', () => {
   it.each([
     [1, CKK.RSA, CKM.SHA256_RSA_PKCS, CKM.ECDSA],
     [2, CKK.EC, CKM.ECDSA, CKM.SHA256_RSA_PKCS],
-  ])('of PIV key %i are of the key’s type', async (id, type, has, hasNot) => {
+  ])("of PIV key %i match the key's type", async (id, type, has, hasNot) => {
     const session = await piv()
     for (const ckClass of [CKO.PRIVATE_KEY, CKO.PUBLIC_KEY]) {
       const template = { [CKA.CLASS]: ckClass, [CKA.ID]: Uint8Array.of(id), [CKA.KEY_TYPE]: type }
@@ -183,7 +183,7 @@ describe('CKA_ALLOWED_MECHANISMS', () => {
   })
 })
 
-it('what is known before the card is read decides a search without reading it', async () => {
+it('attributes known in advance decide a search without reading the card', async () => {
   const card = createPivCard()
   const session = await sessionOn(card, pivDriver())
   const before = card.log.length

@@ -1,4 +1,7 @@
-/** The decryption key of OpenPGP cards (PSO: DECIPHER): RSA through sessions, ECDH at the driver. Judged by node:crypto. */
+/**
+ * The decryption key of OpenPGP cards (PSO: DECIPHER): RSA through sessions, ECDH through the driver.
+ * node:crypto checks the results.
+ */
 import {
   constants,
   createPublicKey,
@@ -22,13 +25,13 @@ import {
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { keyInDriver, pointOf } from './key-management.ts'
-import { bytesOf, type Between, rv } from './piv-stand.ts'
+import { bytesOf, type Between, rv } from './piv-setup.ts'
 
 const pkcs1 = { type: CKM.RSA_PKCS } as const
 const rsa: OpenPgpCardOptions = { algorithms: { decryption: 'rsa2048' } }
 
 /** A session with the token under PW1-82, and its decryption key. */
-async function stand(
+async function setUp(
   options: OpenPgpCardOptions = rsa,
   pins: string[] = ['123456'],
   level: 'short' | 'extended' = 'extended',
@@ -64,8 +67,8 @@ const encrypted = (card: OpenPgpCard, plain: Uint8Array, padding = constants.RSA
   Uint8Array.from(publicEncrypt({ key: publicKeyOf(card), padding }, plain))
 
 describe('the decryption key of an OpenPGP card', () => {
-  it('is on the token of the authentication key, and does nothing else', async () => {
-    const { find, key, session, slot } = await stand({
+  it('is on the token of the authentication key, with its own uses only', async () => {
+    const { find, key, session, slot } = await setUp({
       algorithms: { decryption: 'rsa2048', authentication: 'rsa2048' },
     })
     const uses = [CKA.SIGN, CKA.DECRYPT, CKA.UNWRAP, CKA.DERIVE] as const
@@ -73,9 +76,9 @@ describe('the decryption key of an OpenPGP card', () => {
     expect(uses.map((use) => key.get(use))).toEqual([false, true, true, false])
     expect(uses.map((use) => authentication.get(use))).toEqual([true, false, false, false])
     const [open, other] = [await find(CKO.PUBLIC_KEY, 2), await find(CKO.PUBLIC_KEY, 3)]
-    const openUses = [CKA.VERIFY, CKA.ENCRYPT, CKA.WRAP] as const
-    expect(openUses.map((use) => open.get(use))).toEqual([false, true, true])
-    expect(openUses.map((use) => other.get(use))).toEqual([true, false, false])
+    const publicUses = [CKA.VERIFY, CKA.ENCRYPT, CKA.WRAP] as const
+    expect(publicUses.map((use) => open.get(use))).toEqual([false, true, true])
+    expect(publicUses.map((use) => other.get(use))).toEqual([true, false, false])
     const flags = (await slot.mechanisms()).get(CKM.RSA_PKCS)?.flags ?? 0
     expect(flags & (CKF.SIGN | CKF.DECRYPT | CKF.UNWRAP)).toBe(CKF.SIGN | CKF.DECRYPT | CKF.UNWRAP)
     await expect(session.sign(pkcs1, key, new Uint8Array(20))).rejects.toEqual(
@@ -86,14 +89,14 @@ describe('the decryption key of an OpenPGP card', () => {
     )
   })
 
-  it('on a curve derives, and an absent one or one of X25519 is not shown', async () => {
-    const { key } = await stand({})
+  it('on a curve derives; an absent or X25519 key is not listed', async () => {
+    const { key } = await setUp({})
     expect([key.get(CKA.DERIVE), key.get(CKA.DECRYPT)]).toEqual([true, false])
     for (const options of [
       { absentKeys: ['decryption'] },
       { algorithms: { decryption: 'x25519' } },
     ] as const) {
-      const other = await stand(options)
+      const other = await setUp(options)
       expect(other.key).toBeUndefined()
       expect(await other.find(CKO.PRIVATE_KEY, 3)).toBeDefined()
     }
@@ -101,16 +104,16 @@ describe('the decryption key of an OpenPGP card', () => {
 })
 
 describe('RSA decryption by an OpenPGP card', () => {
-  it.each(['short', 'extended'] as const)('gives what OpenSSL encrypted, at %s level', async (level) => {
-    const { card, session, key } = await stand(rsa, ['123456'], level)
+  it.each(['short', 'extended'] as const)('decrypts what OpenSSL encrypted, at %s level', async (level) => {
+    const { card, session, key } = await setUp(rsa, ['123456'], level)
     for (const bytes of [0, 1, 32, 245]) {
       const plain = Uint8Array.from(randomBytes(bytes))
       expect(await session.decrypt(pkcs1, key, encrypted(card, plain))).toEqual(plain)
     }
   })
 
-  it('of a wrong padding is no error but other bytes, the same each time', async () => {
-    const { card, session, key } = await stand()
+  it('returns other bytes for a wrong padding, the same each time', async () => {
+    const { card, session, key } = await setUp()
     const results: Uint8Array[] = []
     for (const block of [
       Uint8Array.of(0, 1, ...new Uint8Array(100).fill(9), 0, ...new Uint8Array(153)),
@@ -127,8 +130,8 @@ describe('RSA decryption by an OpenPGP card', () => {
     expect(card.log.filter(({ sw }) => sw === 0x6a80)).toHaveLength(6)
   })
 
-  it('of a wrong length or a number not below the modulus touches no card and asks nobody', async () => {
-    const { card, session, key } = await stand(rsa, [])
+  it('refuses a wrong length or a number above the modulus without a card command or a PIN request', async () => {
+    const { card, session, key } = await setUp(rsa, [])
     const before = card.log.length
     for (const bytes of [0, 255, 257])
       await expect(session.decrypt(pkcs1, key, new Uint8Array(bytes))).rejects.toEqual(
@@ -144,8 +147,8 @@ describe('RSA decryption by an OpenPGP card', () => {
     expect(card.log.length).toBe(before)
   })
 
-  it('asks for the PIN once, sends a wrong one once, and costs one command from then on', async () => {
-    const { card, session, key } = await stand(rsa, ['999999', '123456'])
+  it('requests the PIN once, sends a wrong one once, and then needs one command each', async () => {
+    const { card, session, key } = await setUp(rsa, ['999999', '123456'])
     const plain = bytesOf('secret')
     const ciphertext = encrypted(card, plain)
     await expect(session.decrypt(pkcs1, key, ciphertext)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
@@ -157,8 +160,8 @@ describe('RSA decryption by an OpenPGP card', () => {
     expect(card.log.slice(before).map(({ ins, p1, p2 }) => [ins, p1, p2])).toEqual([[0x2a, 0x80, 0x86]])
   })
 
-  it('that is not touched in time is CKR_FUNCTION_REJECTED', async () => {
-    const { card, session, key } = await stand({ ...rsa, touch: { decryption: 'on' }, onTouch: () => false })
+  it('returns CKR_FUNCTION_REJECTED if the key is not touched in time', async () => {
+    const { card, session, key } = await setUp({ ...rsa, touch: { decryption: 'on' }, onTouch: () => false })
     await expect(session.decrypt(pkcs1, key, encrypted(card, bytesOf('x')))).rejects.toEqual(
       rv(CKR.FUNCTION_REJECTED),
     )
@@ -168,7 +171,7 @@ describe('RSA decryption by an OpenPGP card', () => {
 describe.each([
   ['p256', 'P-256'],
   ['p384', 'P-384'],
-] as const)('ECDH by an OpenPGP card’s key on %s', (decryption, namedCurve) => {
+] as const)('ECDH with an OpenPGP card key on %s', (decryption, namedCurve) => {
   const other = generateKeyPairSync('ec', { namedCurve })
   const mechanism: RawMechanism = {
     type: CKM.ECDH1_DERIVE,
@@ -176,18 +179,18 @@ describe.each([
   }
   const options = { driver: openPgpDriver(), token: 1, id: 2 }
 
-  it('gives the secret that Node has, of a card that answers with x or with the whole point', async () => {
+  it('gives the same secret as Node, whether the card returns x or the whole point', async () => {
     const card = createOpenPgpCard({ algorithms: { decryption } })
     const expected = Uint8Array.from(
       diffieHellman({ privateKey: other.privateKey, publicKey: publicKeyOf(card) }),
     )
-    const asItIs: Between = (command) => card.process(command)
+    const unchanged: Between = (command) => card.process(command)
     const wholePoint: Between = async (command) => {
-      const answer = await card.process(command)
-      if (command[1] !== 0x2a) return answer
-      return Uint8Array.of(4, ...answer.subarray(0, -2), ...new Uint8Array(expected.length), 0x90, 0)
+      const response = await card.process(command)
+      if (command[1] !== 0x2a) return response
+      return Uint8Array.of(4, ...response.subarray(0, -2), ...new Uint8Array(expected.length), 0x90, 0)
     }
-    for (const between of [asItIs, wholePoint]) {
+    for (const between of [unchanged, wholePoint]) {
       const key = await keyInDriver(
         {
           atr: card.atr,
@@ -202,7 +205,7 @@ describe.each([
     }
   })
 
-  it('of a point that is not on the curve never reaches the card', async () => {
+  it('sends no command if the point is not on the curve', async () => {
     const card = createOpenPgpCard({ algorithms: { decryption } })
     const key = await keyInDriver(card, options)
     onTestFinished(() => key.close())

@@ -1,4 +1,4 @@
-/** GnuPG's scdaemon beside our driver, on the same virtual OpenPGP card. */
+/** GnuPG's scdaemon and this library's driver, on the same virtual OpenPGP card. */
 import {
   constants,
   createHash,
@@ -24,19 +24,19 @@ import { describe, expect, it } from 'vitest'
 import { inReader, runInside, whatPlacesLack } from '../../simulator/test/places.ts'
 import { Scdaemon, scdaemonProgram } from '../../simulator/test/scdaemon.ts'
 import { keyInDriver, pointOf } from './key-management.ts'
-import { rightPin } from './piv-stand.ts'
+import { rightPin } from './piv-setup.ts'
 
 const missing = whatPlacesLack([scdaemonProgram, 'pkcs11-tool'])
 if (missing !== undefined) {
   if (process.env['CI'] === 'true' && process.getuid?.() === 0) throw new Error(missing)
-  console.warn(`The OpenPGP driver is not judged by scdaemon and OpenSC: ${missing}.`)
+  console.warn(`The OpenPGP driver is not compared with scdaemon and OpenSC: ${missing}.`)
 }
 
 const message = Buffer.from('Dear reader,\n')
 const digest = createHash('sha256').update(message).digest()
 
-/** With our driver at the card, which lies in a reader of its own for as long. */
-async function inOurReader<T>(card: OpenPgpCard, use: (slots: readonly Slot[]) => Promise<T>): Promise<T> {
+/** Runs `use` with this library's driver, with the card in a separate reader meanwhile. */
+async function withOurDriver<T>(card: OpenPgpCard, use: (slots: readonly Slot[]) => Promise<T>): Promise<T> {
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
   reader.insert(card)
   const usb = virtualUsb([reader], { protectedClasses: false })
@@ -46,7 +46,7 @@ async function inOurReader<T>(card: OpenPgpCard, use: (slots: readonly Slot[]) =
     login: 'on-demand',
   })
   try {
-    // The card has two slots once it has been looked at.
+    // The card has two slots after it was read.
     await (await firstValueFrom(cryptoki.slots$))[0]?.tokenInfo()
     return await use(await firstValueFrom(cryptoki.slots$))
   } finally {
@@ -55,9 +55,9 @@ async function inOurReader<T>(card: OpenPgpCard, use: (slots: readonly Slot[]) =
   }
 }
 
-/** What our driver shows and makes of the card. */
+/** What this library's driver reads and signs. */
 const ours = (card: OpenPgpCard) =>
-  inOurReader(card, async ([slot]) => {
+  withOurDriver(card, async ([slot]) => {
     const session = await slot?.openSession({ pin: rightPin })
     const [key] = (await session?.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })) ?? []
     if (slot === undefined || session === undefined || key === undefined) throw new Error('There is no key.')
@@ -65,11 +65,11 @@ const ours = (card: OpenPgpCard) =>
     return { info: await slot.tokenInfo(), point: key.get(CKA.EC_POINT).slice(2), signature }
   })
 
-/** What scdaemon does with the same card afterwards. */
+/** What scdaemon reads and signs with the same card afterwards. */
 async function theirs(card: OpenPgpCard) {
-  const place = await inReader(card, 'yubikey4')
-  const openSc = await runInside(place.daemon, 'pkcs11-tool', '--list-token-slots')
-  const scdaemon = new Scdaemon(place.daemon)
+  const setup = await inReader(card, 'yubikey4')
+  const openSc = await runInside(setup.daemon, 'pkcs11-tool', '--list-token-slots')
+  const scdaemon = new Scdaemon(setup.daemon)
   try {
     await scdaemon.ask('SERIALNO openpgp')
     // The S-expression `(public-key (ecc (curve "NIST P-256") (q …)))`: 65 bytes after `1:q65:`.
@@ -82,7 +82,7 @@ async function theirs(card: OpenPgpCard) {
     return { outcome, point, signature: new Uint8Array(data), counter: counter.status, openSc: openSc.out }
   } finally {
     await scdaemon.end()
-    await place.end()
+    await setup.end()
   }
 }
 
@@ -95,27 +95,27 @@ function keyOf(point: Uint8Array): KeyObject {
 
 describe.skipIf(missing !== undefined)('scdaemon and our driver at one OpenPGP card', () => {
   it.each<[string, OpenPgpCardOptions]>([
-    ['PINs as they are', {}],
+    ['PINs sent in plain', {}],
     // GnuPG 2.2 reads KDF objects of SHA-256 only.
     ['PINs derived with three salts', { kdf: 'sha256' }],
     ['PINs derived with one salt', { kdf: 'sha256', kdfSalts: 1 }],
-  ])('read the same key and sign the same digest, %s', async (_, options) => {
+  ])('read the same key and sign the same digest: %s', async (_, options) => {
     const card = createOpenPgpCard(options)
-    const mine = await ours(card)
+    const byWebtoki = await ours(card)
     expect(card.signatureCount).toBe(1)
-    const other = await theirs(card)
-    expect([other.outcome, other.counter, card.signatureCount, card.pinTriesLeft]).toEqual([
+    const byScdaemon = await theirs(card)
+    expect([byScdaemon.outcome, byScdaemon.counter, card.signatureCount, card.pinTriesLeft]).toEqual([
       'OK',
       ['SIG-COUNTER 2'],
       2,
       3,
     ])
-    expect(mine.point).toEqual(other.point)
-    for (const { signature } of [mine, other]) {
-      const key = { key: keyOf(mine.point), dsaEncoding: 'ieee-p1363' as const }
+    expect(byWebtoki.point).toEqual(byScdaemon.point)
+    for (const { signature } of [byWebtoki, byScdaemon]) {
+      const key = { key: keyOf(byWebtoki.point), dsaEncoding: 'ieee-p1363' as const }
       expect(verify('sha256', message, key, signature)).toBe(true)
     }
-    expect(/serial num +: *(\w+)/.exec(other.openSc)?.[1]).toBe(mine.info.serialNumber)
+    expect(/serial num +: *(\w+)/.exec(byScdaemon.openSc)?.[1]).toBe(byWebtoki.info.serialNumber)
   })
 
   it('decipher the same RSA cryptogram', async () => {
@@ -123,16 +123,16 @@ describe.skipIf(missing !== undefined)('scdaemon and our driver at one OpenPGP c
     const spki = Buffer.from(card.publicKeyOf('decryption') ?? [])
     const key = createPublicKey({ key: spki, format: 'der', type: 'spki' })
     const cryptogram = publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, message)
-    const mine = await inOurReader(card, async (slots) => {
+    const byWebtoki = await withOurDriver(card, async (slots) => {
       const session = await slots[1]?.openSession({ pin: rightPin })
       const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.DECRYPT]: true }
       const [own] = (await session?.findObjects(template)) ?? []
       if (session === undefined || own === undefined) throw new Error('There is no key.')
       return session.decrypt({ type: CKM.RSA_PKCS }, own, cryptogram)
     })
-    const other = await deciphered(card, cryptogram)
-    expect(Buffer.from(mine).toString()).toBe(message.toString())
-    expect(Buffer.from(other).toString()).toBe(message.toString())
+    const byScdaemon = await deciphered(card, cryptogram)
+    expect(Buffer.from(byWebtoki).toString()).toBe(message.toString())
+    expect(Buffer.from(byScdaemon).toString()).toBe(message.toString())
   })
 
   it('agree on the same secret on P-256', async () => {
@@ -140,23 +140,26 @@ describe.skipIf(missing !== undefined)('scdaemon and our driver at one OpenPGP c
     const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const publicData = pointOf(pair.publicKey)
     const key = await keyInDriver(card, { driver: openPgpDriver(), token: 1, id: 2 })
-    const mine = await key.derive({ type: CKM.ECDH1_DERIVE, ecdh: { kdf: CKD.NULL, publicData } }, '123456')
+    const byWebtoki = await key.derive(
+      { type: CKM.ECDH1_DERIVE, ecdh: { kdf: CKD.NULL, publicData } },
+      '123456',
+    )
     await key.close()
-    // One byte before the coordinate says what follows.
-    expect(Uint8Array.from((await deciphered(card, publicData)).subarray(1))).toEqual(mine)
+    // scdaemon puts a format byte before the coordinate.
+    expect(Uint8Array.from((await deciphered(card, publicData)).subarray(1))).toEqual(byWebtoki)
   })
 })
 
-/** What scdaemon makes of a cryptogram or a point by the decryption key. */
+/** scdaemon's result for a cryptogram or a point with the decryption key. */
 async function deciphered(card: OpenPgpCard, input: Uint8Array): Promise<Uint8Array> {
-  const place = await inReader(card, 'yubikey4')
-  const scdaemon = new Scdaemon(place.daemon)
+  const setup = await inReader(card, 'yubikey4')
+  const scdaemon = new Scdaemon(setup.daemon)
   try {
     await scdaemon.ask('SERIALNO openpgp')
     await scdaemon.ask(`SETDATA ${Buffer.from(input).toString('hex')}`)
     return (await scdaemon.ask('PKDECRYPT OPENPGP.2', ['123456'])).data
   } finally {
     await scdaemon.end()
-    await place.end()
+    await setup.end()
   }
 }

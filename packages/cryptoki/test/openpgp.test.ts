@@ -1,4 +1,7 @@
-/** OpenPGP cards as tokens: PW1 with 81 and with 82, one signature a PIN or several, derived PINs, pads, and PIV beside it. */
+/**
+ * OpenPGP cards as tokens: PW1 with 81 and with 82, one signature per PIN or several, derived PINs, PIN pads,
+ * and PIV on the same card.
+ */
 import { createHash, createPublicKey, verify } from 'node:crypto'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -39,9 +42,9 @@ import {
 import { filter, firstValueFrom, Subject } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
 
-const ends: Cryptoki[] = []
+const opened: Cryptoki[] = []
 afterEach(async () => {
-  for (const cryptoki of ends.splice(0)) await cryptoki.close()
+  for (const cryptoki of opened.splice(0)) await cryptoki.close()
 })
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -50,18 +53,18 @@ const ecdsa = { type: CKM.ECDSA_SHA256 }
 const short = readerProfiles.omnikey3021
 const extended = readerProfiles.dualiAbcm6
 
-/** Answers with these PINs in turn, the last one again and again, and keeps what it was asked. */
+/** A PIN source that gives these PINs in turn, repeats the last one, and records the requests. */
 function page(...pins: string[]) {
-  const asked: PinRequest[] = []
+  const requests: PinRequest[] = []
   const source: PinSource = async (request) => {
-    asked.push(request)
+    requests.push(request)
     const pin = (pins.length > 1 ? pins.shift() : pins[0]) ?? '123456'
     return { pin: bytesOf(pin) }
   }
-  return { asked, source }
+  return { requests, source }
 }
 
-interface StandOptions {
+interface SetUpOptions {
   readonly profile?: (typeof readerProfiles)[keyof typeof readerProfiles]
   readonly drivers?: CryptokiOptions['drivers']
   readonly login?: CryptokiOptions['login']
@@ -69,22 +72,22 @@ interface StandOptions {
   readonly person?: PersonAtPad
 }
 
-async function stand<Card extends VirtualCard>(card: Card, options: StandOptions = {}) {
+async function setUp<Card extends VirtualCard>(card: Card, options: SetUpOptions = {}) {
   const { profile = extended, drivers = [openPgpDriver()], login = 'on-demand', pin } = options
   const reader = new VirtualCcidReader(profile)
   reader.insert(card)
   if (options.person !== undefined) reader.person = options.person
   const usb = virtualUsb([reader], { protectedClasses: false })
   const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers, login })
-  ends.push(cryptoki)
+  opened.push(cryptoki)
   const [slot] = await firstValueFrom(cryptoki.slots$)
   if (slot === undefined) throw new Error('There is no slot.')
   const session = await slot.openSession({ pin: pin ?? page().source })
   return { card, reader, cryptoki, slot, session }
 }
 
-const withCard = (card: OpenPgpCardOptions = {}, options?: StandOptions) =>
-  stand(createOpenPgpCard(card), options)
+const withCard = (card: OpenPgpCardOptions = {}, options?: SetUpOptions) =>
+  setUp(createOpenPgpCard(card), options)
 
 async function only(session: Session, objectClass: CKO): Promise<CkObject> {
   const [object] = await session.findObjects({ [CKA.CLASS]: objectClass })
@@ -93,13 +96,17 @@ async function only(session: Session, objectClass: CKO): Promise<CkObject> {
 }
 const privateKey = (session: Session): Promise<CkObject> => only(session, CKO.PRIVATE_KEY)
 
-const judged = (spki: Uint8Array | undefined, signature: Uint8Array, data: Uint8Array = message): boolean => {
+const isValid = (
+  spki: Uint8Array | undefined,
+  signature: Uint8Array,
+  data: Uint8Array = message,
+): boolean => {
   const key = createPublicKey({ key: Buffer.from(spki ?? []), format: 'der', type: 'spki' })
   return verify('sha256', data, { key, dsaEncoding: 'ieee-p1363' }, signature)
 }
 
-/** What the card executed since the last call, by INS, P1 and P2, and whether there were data. */
-const executed = ({ log }: Pick<OpenPgpCard, 'log'>): readonly string[] =>
+/** The commands since the last call, as INS, P1 and P2, with `?` after VERIFY without data. */
+const takeCommands = ({ log }: Pick<OpenPgpCard, 'log'>): readonly string[] =>
   log.splice(0).map(({ ins, p1, p2, dataBytes }) => {
     const header = Buffer.of(ins, p1, p2).toString('hex')
     return ins === 0x20 && p1 === 0 && dataBytes === 0 ? `${header}?` : header
@@ -108,7 +115,7 @@ const executed = ({ log }: Pick<OpenPgpCard, 'log'>): readonly string[] =>
 const wrongPin = { rv: CKR.PIN_INCORRECT }
 
 describe('an OpenPGP card', () => {
-  it('is two tokens, with number, maker and version, and the attempts that are left', async () => {
+  it('is two tokens, with serial number, manufacturer, version and attempts left', async () => {
     const { cryptoki, slot } = await withCard()
     expect(await slot.tokenInfo()).toMatchObject({
       label: 'OpenPGP (signature)',
@@ -128,7 +135,7 @@ describe('an OpenPGP card', () => {
     expect([...(await slot.mechanisms()).keys()]).toContain(CKM.ECDSA_SHA256)
   })
 
-  it('shows each key whole: type, size, value and uses', async () => {
+  it('lists each key with type, size, value and uses', async () => {
     const { card, session } = await withCard()
     const objects = await session.findObjects()
     expect(objects.map((object) => [object.get(CKA.CLASS), object.get(CKA.ID)])).toEqual([
@@ -143,11 +150,11 @@ describe('an OpenPGP card', () => {
       )
     }
     expect(objects[1]?.get(CKA.ALWAYS_AUTHENTICATE)).toBe(true)
-    // The key was read once for both.
-    expect(executed(card).filter((each) => each.startsWith('47'))).toHaveLength(1)
+    // The key was read once for both objects.
+    expect(takeCommands(card).filter((each) => each.startsWith('47'))).toHaveLength(1)
   })
 
-  it('without a key shows none, and with a curve that nothing here uses neither', async () => {
+  it('does not list an absent key or one on an unsupported curve', async () => {
     const absent = await withCard({ absentKeys: ['signature'] })
     expect(await absent.session.findObjects()).toEqual([])
     const edwards = await withCard({ algorithms: { signature: 'ed25519' } })
@@ -159,7 +166,7 @@ describe('an OpenPGP card', () => {
     expect(signing).not.toEqual([])
   })
 
-  it('shows the certificate that belongs to the key of the slot', async () => {
+  it('lists the certificate that belongs to the key of the slot', async () => {
     const certificates = { signature: bytesOf('for signatures'), authentication: bytesOf('for logins') }
     const { cryptoki, session } = await withCard({ certificates })
     expect((await only(session, CKO.CERTIFICATE)).get(CKA.VALUE)).toEqual(certificates.signature)
@@ -172,23 +179,26 @@ describe('an OpenPGP card', () => {
     ['p256', ecdsa],
     ['p384', ecdsa],
     ['rsa2048', { type: CKM.SHA256_RSA_PKCS }],
-  ] as const)('signs with a %s key in both slots, and Node verifies it', async (algorithm, mechanism) => {
-    const algorithms = { signature: algorithm, authentication: algorithm }
-    const { card, cryptoki } = await withCard({ algorithms }, { profile: short })
-    const slots = await firstValueFrom(cryptoki.slots$)
-    for (const [at, use] of (['signature', 'authentication'] as const).entries()) {
-      const session = await (slots[at] as Slot).openSession({ pin: page().source })
-      const signature = await session.sign(mechanism, await privateKey(session), message)
-      expect(judged(card.publicKeyOf(use), signature)).toBe(true)
-      expect(await session.verify(mechanism, await only(session, CKO.PUBLIC_KEY), message, signature)).toBe(
-        true,
-      )
-    }
-    expect(card.signatureCount).toBe(1)
-  })
+  ] as const)(
+    'signs with a %s key in both slots, and Node verifies the signature',
+    async (algorithm, mechanism) => {
+      const algorithms = { signature: algorithm, authentication: algorithm }
+      const { card, cryptoki } = await withCard({ algorithms }, { profile: short })
+      const slots = await firstValueFrom(cryptoki.slots$)
+      for (const [at, use] of (['signature', 'authentication'] as const).entries()) {
+        const session = await (slots[at] as Slot).openSession({ pin: page().source })
+        const signature = await session.sign(mechanism, await privateKey(session), message)
+        expect(isValid(card.publicKeyOf(use), signature)).toBe(true)
+        expect(await session.verify(mechanism, await only(session, CKO.PUBLIC_KEY), message, signature)).toBe(
+          true,
+        )
+      }
+      expect(card.signatureCount).toBe(1)
+    },
+  )
 
-  it('refuses a mechanism of another key at Init, and data that are too long before anybody is asked', async () => {
-    const { asked, source } = page()
+  it('refuses a wrong mechanism at Init and oversized data before a PIN request', async () => {
+    const { requests, source } = page()
     const { session } = await withCard({ algorithms: { signature: 'rsa2048' } }, { pin: source })
     const key = await privateKey(session)
     const sign = (type: CKM, data: Uint8Array) =>
@@ -196,60 +206,60 @@ describe('an OpenPGP card', () => {
     await expect(sign(CKM.ECDSA, message)).rejects.toMatchObject({ rv: CKR.MECHANISM_INVALID })
     await expect(sign(CKM.SHA256_RSA_PKCS_PSS, message)).rejects.toMatchObject({ rv: CKR.MECHANISM_INVALID })
     await expect(sign(CKM.RSA_PKCS, new Uint8Array(103))).rejects.toMatchObject({ rv: CKR.DATA_LEN_RANGE })
-    expect(asked).toEqual([])
+    expect(requests).toEqual([])
     expect(await sign(CKM.RSA_PKCS, new Uint8Array(102).fill(1))).toHaveLength(256)
   })
 })
 
-describe('a card whose PIN is good for one signature', () => {
-  it('asks for each one, with nothing between VERIFY and the signature', async () => {
-    const { asked, source } = page()
+describe('a card whose PIN is valid for one signature', () => {
+  it('requests it for each one, with no command between VERIFY and the signature', async () => {
+    const { requests, source } = page()
     const { card, session } = await withCard({}, { pin: source })
     const key = await privateKey(session)
-    executed(card)
+    takeCommands(card)
     for (const commands of [
       ['ca00f9', '200081?', '200081', '2a9e9a'],
       ['200081', '2a9e9a'],
     ]) {
       const signature = await session.sign(ecdsa, key, message)
-      expect(judged(card.publicKeyOf('signature'), signature)).toBe(true)
-      expect(executed(card)).toEqual(commands)
+      expect(isValid(card.publicKeyOf('signature'), signature)).toBe(true)
+      expect(takeCommands(card)).toEqual(commands)
     }
-    expect(asked.map(({ purpose, triesLeft, alphabet }) => [purpose, triesLeft, alphabet])).toEqual([
+    expect(requests.map(({ purpose, triesLeft, alphabet }) => [purpose, triesLeft, alphabet])).toEqual([
       ['signature', 3, 'text'],
       ['signature', 3, 'text'],
     ])
     expect(card.signatureCount).toBe(2)
   })
 
-  it('asks for each one after a login too', async () => {
-    const { asked, source } = page()
+  it('requests it for each one after a login too', async () => {
+    const { requests, source } = page()
     const { card, session } = await withCard({}, { pin: source, login: 'explicit' })
     await session.login(CKU.USER)
     const key = await privateKey(session)
     await session.sign(ecdsa, key, message)
     await session.sign(ecdsa, key, message)
-    expect(asked.map(({ purpose }) => purpose)).toEqual(['login', 'signature', 'signature'])
+    expect(requests.map(({ purpose }) => purpose)).toEqual(['login', 'signature', 'signature'])
     expect(card.signatureCount).toBe(2)
   })
 
-  it('takes the PIN before the data as C does, and a wrong one leaves the operation as it was', async () => {
-    const { asked, source } = page('654321', '123456')
+  it('accepts the PIN before the data as in C, and a wrong one leaves the operation unchanged', async () => {
+    const { requests, source } = page('654321', '123456')
     const { card, session } = await withCard({}, { pin: source })
     const data = new Subject<Uint8Array>()
     const signature = session.sign(ecdsa, await privateKey(session), data).result()
     data.next(message.subarray(0, 4))
     await expect(session.login(CKU.CONTEXT_SPECIFIC)).rejects.toMatchObject(wrongPin)
-    executed(card)
+    takeCommands(card)
     await session.login(CKU.CONTEXT_SPECIFIC)
     data.next(message.subarray(4))
     data.complete()
-    expect(judged(card.publicKeyOf('signature'), await signature)).toBe(true)
-    expect(executed(card)).toEqual(['200081', '2a9e9a'])
-    expect(asked.map(({ purpose }) => purpose)).toEqual(['signature', 'signature'])
+    expect(isValid(card.publicKeyOf('signature'), await signature)).toBe(true)
+    expect(takeCommands(card)).toEqual(['200081', '2a9e9a'])
+    expect(requests.map(({ purpose }) => purpose)).toEqual(['signature', 'signature'])
   })
 
-  it('taken out while the PIN is typed ends the signature, and no PIN is sent', async () => {
+  it('opened the signature if it is pulled during the PIN dialog, and no PIN is sent', async () => {
     const { card, reader, session } = await withCard()
     const key = await privateKey(session)
     const pin: PinSource = async () => {
@@ -258,10 +268,10 @@ describe('a card whose PIN is good for one signature', () => {
       return { pin: bytesOf('123456') }
     }
     await expect(session.sign(ecdsa, key, message, { pin })).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
-    expect(executed(card)).not.toContain('200081')
+    expect(takeCommands(card)).not.toContain('200081')
   })
 
-  it('tells of the touch that the key wants, and of one that did not come', async () => {
+  it('emits awaiting-touch, and reports a touch that did not come', async () => {
     const touches = [true, false]
     const { session } = await withCard({
       touch: { signature: 'on' },
@@ -277,17 +287,17 @@ describe('a card whose PIN is good for one signature', () => {
   })
 })
 
-describe('a card whose PIN is good for several signatures', () => {
-  it('asks once, and the next signature is one command', async () => {
-    const { asked, source } = page()
+describe('a card whose PIN is valid for several signatures', () => {
+  it('requests it once, and the next signature is one command', async () => {
+    const { requests, source } = page()
     const { card, session } = await withCard({ pinPerSignature: false }, { pin: source })
     const key = await privateKey(session)
     expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(false)
     await session.sign(ecdsa, key, message)
-    executed(card)
+    takeCommands(card)
     await session.sign(ecdsa, key, message)
-    expect(executed(card)).toEqual(['2a9e9a'])
-    expect(asked.map(({ purpose }) => purpose)).toEqual(['login'])
+    expect(takeCommands(card)).toEqual(['2a9e9a'])
+    expect(requests.map(({ purpose }) => purpose)).toEqual(['login'])
     await session.logout()
     expect(card.verified).toEqual([])
   })
@@ -299,7 +309,7 @@ describe('a card whose PIN is good for several signatures', () => {
     await expect(other.login(CKU.USER)).rejects.toMatchObject(wrongPin)
     const first = page()
     await session.login(CKU.USER, first.source)
-    expect(first.asked.map(({ triesLeft }) => triesLeft)).toEqual([2])
+    expect(first.requests.map(({ triesLeft }) => triesLeft)).toEqual([2])
     expect(card.verified).toEqual(['81'])
     await other.login(CKU.USER)
     expect(card.verified).toEqual(['81', '82'])
@@ -311,10 +321,10 @@ describe('a card whose PIN is good for several signatures', () => {
 
 describe('a wrong PIN', () => {
   it.each(['63Cx', '6982'] as const)(
-    'told by %s costs one attempt, which the next request names',
-    async (told) => {
-      const { asked, source } = page('654321', '123456')
-      const { card, session } = await withCard({ wrongPin: told }, { pin: source })
+    'reported as %s costs one attempt, which the next request states',
+    async (status) => {
+      const { requests, source } = page('654321', '123456')
+      const { card, session } = await withCard({ wrongPin: status }, { pin: source })
       const key = await privateKey(session)
       await expect(session.sign(ecdsa, key, message)).rejects.toMatchObject({
         ...wrongPin,
@@ -322,7 +332,7 @@ describe('a wrong PIN', () => {
       })
       expect(card.pinTriesLeft).toBe(2)
       await session.sign(ecdsa, key, message)
-      expect(asked.map(({ triesLeft, previousWasWrong }) => [triesLeft, previousWasWrong])).toEqual([
+      expect(requests.map(({ triesLeft, previousWasWrong }) => [triesLeft, previousWasWrong])).toEqual([
         [3, false],
         [2, true],
       ])
@@ -331,10 +341,10 @@ describe('a wrong PIN', () => {
   )
 
   it.each(['63Cx', '6982'] as const)(
-    'told by %s at the last attempt blocks the card only after a yes',
-    async (told) => {
-      const { asked, source } = page('654321')
-      const { card, slot, session } = await withCard({ wrongPin: told, pinTries: 2 }, { pin: source })
+    'reported as %s at the last attempt blocks the card only with consent',
+    async (status) => {
+      const { requests, source } = page('654321')
+      const { card, slot, session } = await withCard({ wrongPin: status, pinTries: 2 }, { pin: source })
       const key = await privateKey(session)
       const sign = (pin: PinSource) => session.sign(ecdsa, key, message, { pin }).result()
       await expect(sign(source)).rejects.toMatchObject(wrongPin)
@@ -343,18 +353,18 @@ describe('a wrong PIN', () => {
       expect((await slot.tokenInfo()).flags & CKF.USER_PIN_FINAL_TRY).not.toBe(0)
       const willing: PinSource = async () => ({ pin: bytesOf('654321'), acceptLastTry: true })
       await expect(sign(willing)).rejects.toMatchObject({ rv: CKR.PIN_LOCKED })
-      expect([card.pinTriesLeft, asked.map(({ lastTry }) => lastTry)]).toEqual([0, [false, true]])
-      executed(card)
-      // The card has forgotten the login, and the session the handles of its private keys.
+      expect([card.pinTriesLeft, requests.map(({ lastTry }) => lastTry)]).toEqual([0, [false, true]])
+      takeCommands(card)
+      // The card has lost the login, and the session the handles of its private keys.
       const again = session.sign(ecdsa, await privateKey(session), message, { pin: source }).result()
       await expect(again).rejects.toMatchObject({ rv: CKR.PIN_LOCKED })
-      expect(asked).toHaveLength(2)
-      expect(executed(card)).not.toContain('200081')
+      expect(requests).toHaveLength(2)
+      expect(takeCommands(card)).not.toContain('200081')
       expect((await slot.tokenInfo()).flags & CKF.USER_PIN_LOCKED).not.toBe(0)
     },
   )
 
-  it('of five characters is refused before the card, and letters are a PIN', async () => {
+  it('of five characters is refused without a command, and letters are allowed', async () => {
     const { card, session } = await withCard(
       { pin: 'Geheimnis ü' },
       { pin: page('12345', 'Geheimnis ü').source },
@@ -366,70 +376,70 @@ describe('a wrong PIN', () => {
   })
 })
 
-describe('a card that wants its PIN in derived form', () => {
+describe('a card that needs its PIN in derived form', () => {
   it.each([
     ['sha256', 1],
     ['sha256', 3],
     ['sha512', 3],
   ] as const)(
-    'by %s with %i salts gets it so: the right PIN is right, and no attempt is lost',
+    'with %s and %i salts gets it: the right PIN is accepted, and no attempt is lost',
     async (kdf, kdfSalts) => {
-      const { asked, source } = page('123456', '654321', '123456')
+      const { requests, source } = page('123456', '654321', '123456')
       const { card, cryptoki, session } = await withCard({ kdf, kdfSalts }, { pin: source })
       const key = await privateKey(session)
-      expect(judged(card.publicKeyOf('signature'), await session.sign(ecdsa, key, message))).toBe(true)
+      expect(isValid(card.publicKeyOf('signature'), await session.sign(ecdsa, key, message))).toBe(true)
       await expect(session.sign(ecdsa, key, message)).rejects.toMatchObject(wrongPin)
       await session.sign(ecdsa, key, message)
-      expect(asked.map(({ triesLeft }) => triesLeft)).toEqual([3, 3, 2])
+      expect(requests.map(({ triesLeft }) => triesLeft)).toEqual([3, 3, 2])
       const [, second] = await firstValueFrom(cryptoki.slots$)
       const other = await (second as Slot).openSession({ pin: source })
       expect(await other.sign(ecdsa, await privateKey(other), message)).toHaveLength(64)
       const sent = card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)
       expect(new Set(sent.map(({ dataBytes }) => dataBytes))).toEqual(new Set([kdf === 'sha256' ? 32 : 64]))
-      // F9 came before the first of them, and once.
-      expect(executed(card).filter((each) => each === 'ca00f9')).toHaveLength(1)
+      // F9 was read once, before the first of them.
+      expect(takeCommands(card).filter((each) => each === 'ca00f9')).toHaveLength(1)
     },
   )
 
-  it('in a way that is not known here is sent nothing', async () => {
+  it('with an unknown KDF is sent nothing', async () => {
     const card = createOpenPgpCard({ kdf: 'sha256' })
     const between: VirtualCard = {
       atr: card.atr,
       reset: (kind) => card.reset(kind),
       powerOff: () => card.powerOff(),
       process: async (command) => {
-        const answer = await card.process(command)
-        // The hash of number 02 is SHA-1.
+        const response = await card.process(command)
+        // The hash algorithm with number 02 is SHA-1.
         return command[1] === 0xca && command[3] === 0xf9
-          ? answer.map((byte, at) => (at === 5 ? 2 : byte))
-          : answer
+          ? response.map((byte, at) => (at === 5 ? 2 : byte))
+          : response
       },
     }
-    const { asked, source } = page()
-    const { session } = await stand(between, { pin: source })
+    const { requests, source } = page()
+    const { session } = await setUp(between, { pin: source })
     await expect(session.sign(ecdsa, await privateKey(session), message)).rejects.toMatchObject({
       rv: CKR.DEVICE_ERROR,
       cause: { code: 'wire/malformed' },
     })
-    expect([card.pinTriesLeft, asked]).toEqual([3, []])
+    expect([card.pinTriesLeft, requests]).toEqual([3, []])
     expect(card.log.some(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)).toBe(false)
   })
 })
 
-describe('a reader with keys', () => {
+describe('a reader with a PIN pad', () => {
   const profile = readerProfiles.cherrySt2000
 
-  it('takes the PIN for a signature, and the page is not asked', async () => {
-    const { asked, source } = page()
+  it('takes the PIN for a signature without a PIN request to the page', async () => {
+    const { requests, source } = page()
     const person: PersonAtPad = async () => ({ digits: '123456' })
     const { card, slot, session } = await withCard({}, { profile, pin: source, person })
     expect((await slot.tokenInfo()).flags & CKF.PROTECTED_AUTHENTICATION_PATH).not.toBe(0)
     const signature = await session.sign(ecdsa, await privateKey(session), message)
-    expect(judged(card.publicKeyOf('signature'), signature)).toBe(true)
-    expect(asked).toEqual([])
+    expect(isValid(card.publicKeyOf('signature'), signature)).toBe(true)
+    expect(requests).toEqual([])
   })
 
-  it('logs in and signs in a session that can ask nobody else', async () => {
+  it('logs in and signs in a session without a PIN source', async () => {
     const person: PersonAtPad = async () => ({ digits: '123456' })
     const { card, slot } = await withCard({}, { profile, person })
     const session = await slot.openSession()
@@ -438,17 +448,17 @@ describe('a reader with keys', () => {
     expect(await session.sign(ecdsa, await privateKey(session), message)).toHaveLength(64)
   })
 
-  it('cannot derive a PIN: the page is asked, and no attempt is lost', async () => {
-    const { asked, source } = page()
+  it('cannot derive a PIN: the page gets the request, and no attempt is lost', async () => {
+    const { requests, source } = page()
     const person: PersonAtPad = async () => ({ digits: '123456' })
     const { card, slot, session } = await withCard({ kdf: 'sha256' }, { profile, pin: source, person })
     expect((await slot.tokenInfo()).flags & CKF.PROTECTED_AUTHENTICATION_PATH).toBe(0)
     await session.sign(ecdsa, await privateKey(session), message)
-    expect([asked.length, card.pinTriesLeft]).toEqual([1, 3])
+    expect([requests.length, card.pinTriesLeft]).toEqual([1, 3])
   })
 })
 
-it('taking an OpenPGP card out ends the session, and put in again it asks anew', async () => {
+it('pulling an OpenPGP card opened the session, and after reinsertion the PIN is requested again', async () => {
   const { card, reader, slot, session } = await withCard({ pinPerSignature: false })
   await session.login(CKU.USER)
   const key = await privateKey(session)
@@ -457,10 +467,10 @@ it('taking an OpenPGP card out ends the session, and put in again it asks anew',
   await expect(session.sign(ecdsa, key, message)).rejects.toMatchObject({ rv: CKR.SESSION_HANDLE_INVALID })
   reader.insert(card)
   await firstValueFrom(slot.presence$.pipe(filter((presence) => presence === 'present')))
-  const { asked, source } = page()
+  const { requests, source } = page()
   const again = await slot.openSession({ pin: source })
   expect(await again.sign(ecdsa, await privateKey(again), message)).toHaveLength(64)
-  expect(asked).toHaveLength(1)
+  expect(requests).toHaveLength(1)
 })
 
 describe('a card with PIV and OpenPGP', () => {
@@ -472,7 +482,7 @@ describe('a card with PIV and OpenPGP', () => {
 
   it('has a slot for each PIN, and signs in each', async () => {
     const { card, pgp } = both()
-    const { cryptoki } = await stand(card, { drivers, pin: page('123456').source })
+    const { cryptoki } = await setUp(card, { drivers, pin: page('123456').source })
     const slots = await firstValueFrom(cryptoki.slots$)
     const labels = await Promise.all(slots.map(async (slot) => (await slot.tokenInfo()).model))
     expect(labels).toEqual(['PIV', 'OpenPGP 3.4', 'OpenPGP 3.4'])
@@ -487,14 +497,14 @@ describe('a card with PIV and OpenPGP', () => {
     ] as const) {
       const session = await slot.openSession({ pin: page('234567').source })
       const signature = await session.sign(ecdsa, await privateKey(session), message)
-      expect(judged(pgp.publicKeyOf(use), signature)).toBe(true)
+      expect(isValid(pgp.publicKeyOf(use), signature)).toBe(true)
     }
     expect(await pivSession.sign(rsa, pivKey, message)).toHaveLength(256)
   })
 
-  it('loses a login by the use of the other application, and a login on demand is made again', async () => {
+  it('loses a login when the other application is used, and repeats it on demand', async () => {
     const { card } = both()
-    const { cryptoki } = await stand(card, { drivers })
+    const { cryptoki } = await setUp(card, { drivers })
     const [first, second] = (await firstValueFrom(cryptoki.slots$)) as [Slot, Slot]
     const [forPiv, forPgp] = [page('123456'), page('234567')]
     const pivSession = await first.openSession({ pin: forPiv.source })
@@ -506,12 +516,12 @@ describe('a card with PIV and OpenPGP', () => {
       await pgpSession.sign(ecdsa, pgpKey, message)
       await pgpSession.sign(ecdsa, pgpKey, message)
     }
-    expect([forPiv.asked.length, forPgp.asked.length]).toEqual([2, 2])
+    expect([forPiv.requests.length, forPgp.requests.length]).toEqual([2, 2])
   })
 
-  it('tells a session without logins on demand that its login is lost', async () => {
+  it('reports a lost login to a session with explicit logins', async () => {
     const { card } = both()
-    const { cryptoki } = await stand(card, { drivers, login: 'explicit' })
+    const { cryptoki } = await setUp(card, { drivers, login: 'explicit' })
     const [first, second] = (await firstValueFrom(cryptoki.slots$)) as [Slot, Slot]
     const pgpSession = await second.openSession({ pin: page('234567').source })
     await pgpSession.login(CKU.USER)
@@ -524,9 +534,9 @@ describe('a card with PIV and OpenPGP', () => {
     expect(await pgpSession.sign(ecdsa, await privateKey(pgpSession), message)).toHaveLength(64)
   })
 
-  it('keeps a PIV login while somebody looks at the OpenPGP token', async () => {
+  it('keeps a PIV login while tokenInfo of the OpenPGP token is read', async () => {
     const { card } = both()
-    const { cryptoki } = await stand(card, { drivers })
+    const { cryptoki } = await setUp(card, { drivers })
     const [first, second] = (await firstValueFrom(cryptoki.slots$)) as [Slot, Slot]
     const pivSession = await first.openSession({ pin: page().source })
     await pivSession.login(CKU.USER)
@@ -535,12 +545,12 @@ describe('a card with PIV and OpenPGP', () => {
     expect(card.log).toEqual([])
   })
 
-  it('that is only one of them has the slots of that one', async () => {
+  it('with one of the two applets has the slots of that one', async () => {
     const order = [pivDriver(), openPgpDriver()]
-    const pgpOnly = await stand(createOpenPgpCard(), { drivers: order })
+    const pgpOnly = await setUp(createOpenPgpCard(), { drivers: order })
     expect((await pgpOnly.slot.tokenInfo()).model).toBe('OpenPGP 3.4')
     expect(await pgpOnly.session.sign(ecdsa, await privateKey(pgpOnly.session), message)).toHaveLength(64)
-    const pivOnly = await stand(createPivCard(), { drivers: order })
+    const pivOnly = await setUp(createPivCard(), { drivers: order })
     expect((await pivOnly.slot.tokenInfo()).model).toBe('PIV')
     expect(await firstValueFrom(pivOnly.cryptoki.slots$)).toHaveLength(1)
   })
@@ -561,9 +571,9 @@ describe.each([
   })
 })
 
-it('the digest that an OpenPGP card signs by CKM_ECDSA is the one that was given', async () => {
+it('CKM_ECDSA signs the given digest on an OpenPGP card', async () => {
   const { card, session } = await withCard()
   const digest = createHash('sha256').update(message).digest()
   const signature = await session.sign({ type: CKM.ECDSA }, await privateKey(session), digest)
-  expect(judged(card.publicKeyOf('signature'), signature)).toBe(true)
+  expect(isValid(card.publicKeyOf('signature'), signature)).toBe(true)
 })

@@ -1,8 +1,8 @@
 /** Every call in every state of an operation, with real keys: PKCS#11 v2.40, 5.2 and 5.8 to 5.13. */
 import { type ActiveOperation, CKA, CKR, type OperationCall, type Session } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
-import { begin, type Example, type Kind, kinds, lastOptions, openKinds, outcomeOf } from './kinds-stand.ts'
-import { rv } from './piv-stand.ts'
+import { begin, type Example, type Kind, kinds, lastOptions, openKinds, outcomeOf } from './kinds-setup.ts'
+import { rv } from './piv-setup.ts'
 
 const calls = ['single', 'update', 'final'] as const
 /** What a caller does with an operation: a call, a size query before it, the call with a buffer that is too small, or an Init of the same kind. */

@@ -9,13 +9,13 @@ import {
   type Example,
   type Kind,
   kinds,
-  type KindsStand,
+  type KindsSetup,
   lastOptions,
   mayStandBeside,
   openKinds,
   type Outcome,
   outcomeOf,
-} from './kinds-stand.ts'
+} from './kinds-setup.ts'
 
 /** `WEBTOKI_MODEL_RUNS=20000` looks longer. */
 const numRuns = Number(process.env['WEBTOKI_MODEL_RUNS'] ?? 25)
@@ -98,9 +98,9 @@ interface Actual {
 }
 
 interface Real {
-  readonly stand: KindsStand
+  readonly setup: KindsSetup
   /** New with each login, as the private key's handle is. */
-  examples: KindsStand['examples']
+  examples: KindsSetup['examples']
   readonly sessions: [Session, Session]
   readonly operations: [Actual[], Actual[]]
 }
@@ -441,7 +441,7 @@ class Login implements fc.AsyncCommand<Model, Real> {
     return true
   }
   async run(model: Model, real: Real): Promise<void> {
-    const { session } = real.stand
+    const { session } = real.setup
     if (model.isLoggedIn) {
       equal((await outcomeOf(session.login(CKU.USER))).code, 'CKR_USER_ALREADY_LOGGED_IN')
       return
@@ -499,14 +499,14 @@ describe.each([
     ['abandon', true],
     ['abandon', false],
   ] as const)('policy %s, dual flag %s: agree with the model in any order of calls', async (policy, dual) => {
-    const stand = await openKinds({ onConflict: policy, dualOperations: dual })
-    let { examples } = stand
+    const setup = await openKinds({ onConflict: policy, dualOperations: dual })
+    let { examples } = setup
     let isLoggedIn = true
     await fc.assert(
       fc.asyncProperty(commands, async (each) => {
-        if (!isLoggedIn) examples = await makeExamples(stand.session)
-        const first = await stand.slot.openSession()
-        const second = share ? first : await stand.slot.openSession()
+        if (!isLoggedIn) examples = await makeExamples(setup.session)
+        const first = await setup.slot.openSession()
+        const second = share ? first : await setup.slot.openSession()
         const one: ModelSession = { active: [] }
         const model: Model = {
           policy,
@@ -515,7 +515,7 @@ describe.each([
           sessions: [one, share ? one : { active: [] }],
           operations: [[], []],
         }
-        const real: Real = { stand, examples, sessions: [first, second], operations: [[], []] }
+        const real: Real = { setup, examples, sessions: [first, second], operations: [[], []] }
         try {
           await fc.asyncModelRun(() => ({ model, real }), each)
         } finally {

@@ -12,7 +12,7 @@ import {
   outcomeOf,
   run,
   verdict,
-} from './kinds-stand.ts'
+} from './kinds-setup.ts'
 
 const policies = ['reject', 'abandon', 'wait'] as const
 const [ok, refused, ended] = ['CKR_OK', 'CKR_OPERATION_ACTIVE', 'CKR_OPERATION_NOT_INITIALIZED']

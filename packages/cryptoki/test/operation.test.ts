@@ -28,7 +28,7 @@ import {
   toArray,
 } from 'rxjs'
 import { describe, expect, expectTypeOf, it, onTestFinished, vi } from 'vitest'
-import { object, open as openPiv } from './piv-stand.ts'
+import { object, open as openPiv } from './piv-setup.ts'
 import { MemorySlot, SoftwareDriver } from './software-token.ts'
 
 const sha256 = { type: CKM.SHA256 }
@@ -43,9 +43,9 @@ const runsOnce = expect.objectContaining({
 
 async function open(pin: PinSource = async () => ({ pin: new TextEncoder().encode('1234') })) {
   const driver = new SoftwareDriver()
-  const place = new MemorySlot()
+  const cardSlot = new MemorySlot()
   const cryptoki = new Cryptoki({
-    sources: [place],
+    sources: [cardSlot],
     drivers: [driver],
     login: 'on-demand',
   })
@@ -55,7 +55,7 @@ async function open(pin: PinSource = async () => ({ pin: new TextEncoder().encod
   const session = await slot.openSession({ pin })
   const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(1) })
   if (key === undefined) throw new Error('There is no key.')
-  return { token: driver.token, place, session, key }
+  return { token: driver.token, cardSlot, session, key }
 }
 
 /** A digest that goes on until `data` completes. */
@@ -172,9 +172,9 @@ describe('the one run of an operation', () => {
   })
 
   it('a pulled card rejects it with CKR_DEVICE_REMOVED', async () => {
-    const { session, place } = await open()
+    const { session, cardSlot } = await open()
     const digest = openDigest(session).operation.result()
-    place.pull()
+    cardSlot.pull()
     await expect(digest).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
   })
 

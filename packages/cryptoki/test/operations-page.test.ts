@@ -1,10 +1,10 @@
-/** Every block of docs/operations.md, as it stands. */
+/** Every block of docs/operations.md, as it setups. */
 import { deepEqual } from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { CKA, CKM, CKO, type Session, type Slot } from '@webtoki/cryptoki'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type KindsStand, openKinds, outcomeOf } from './kinds-stand.ts'
-import { object } from './piv-stand.ts'
+import { type KindsSetup, openKinds, outcomeOf } from './kinds-setup.ts'
+import { object } from './piv-setup.ts'
 
 const page = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8')
 const blocks = [...page.matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, text = '']) => text)
@@ -25,12 +25,12 @@ const run = Object.getPrototypeOf(async () => {}).constructor as new (
 ) => (...values: readonly unknown[]) => Promise<void>
 
 describe('docs/operations.md', () => {
-  let stand: KindsStand
+  let setup: KindsSetup
   let keeper: Session
   let slots: Readonly<Record<'singleSlot' | 'abandonSlot', Slot>>
   beforeAll(async () => {
-    stand = await openKinds()
-    keeper = stand.session
+    setup = await openKinds()
+    keeper = setup.session
     slots = {
       singleSlot: (await openKinds({ dualOperations: false })).slot,
       abandonSlot: (await openKinds({ onConflict: 'abandon' })).slot,
@@ -45,11 +45,11 @@ describe('docs/operations.md', () => {
   it.each(blocks.map((text, at) => [at + 1, text.split('\n')[0], text] as const))(
     'runs block %i: %s',
     async (_at, _line, text) => {
-      const session = await stand.slot.openSession()
-      const spec = stand.examples.encrypt.spec
+      const session = await setup.slot.openSession()
+      const spec = setup.examples.encrypt.spec
       const given = {
         session,
-        slot: stand.slot,
+        slot: setup.slot,
         ...slots,
         privateKey: await object(keeper, CKO.PRIVATE_KEY, 1),
         publicKey: await object(keeper, CKO.PUBLIC_KEY, 1),

@@ -5,7 +5,7 @@ import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { bytesOf, open, verifies } from './piv-stand.ts'
+import { bytesOf, open, verifies } from './piv-setup.ts'
 
 const unclear: readonly (readonly [string, unknown])[] = [
   ['undefined', undefined],

@@ -44,7 +44,7 @@ afterEach(async () => {
   for (const cryptoki of open.splice(0)) await cryptoki.close()
 })
 
-async function stand(
+async function setUp(
   person: PersonAtPad,
   pin?: (request: PinRequest) => Promise<{ pin: Uint8Array; acceptLastTry?: true } | undefined>,
   { profile, protocols }: { readonly profile: ReaderProfile; readonly protocols: 'T=0' | 'T=1' } = profiles[
@@ -64,7 +64,7 @@ async function stand(
   return { reader, card, slot, session }
 }
 
-const key = async ({ session }: Awaited<ReturnType<typeof stand>>, id: number) => {
+const key = async ({ session }: Awaited<ReturnType<typeof setUp>>, id: number) => {
   const [found] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(id) })
   if (found === undefined) throw new Error('There is no such key.')
   return found
@@ -73,7 +73,7 @@ const key = async ({ session }: Awaited<ReturnType<typeof stand>>, id: number) =
 describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, how) => {
   it('logs in without asking the page, and says so in its flags', async () => {
     const asked: string[] = []
-    const made = await stand(
+    const made = await setUp(
       async ({ operation, entry, minDigits, maxDigits }) => {
         asked.push(`${operation} ${entry} ${minDigits} to ${maxDigits}`)
         return { digits: '123456' }
@@ -91,7 +91,7 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
   })
 
   it('a signature with a key that asks each time waits at the pad, and goes on with the card', async () => {
-    const made = await stand(async () => ({ digits: '123456' }), undefined, how)
+    const made = await setUp(async () => ({ digits: '123456' }), undefined, how)
     const phases: OperationEvent<Uint8Array>['phase'][] = []
     const operation = made.session.sign({ type: CKM.ECDSA_SHA256 }, await key(made, 2), new Uint8Array(3))
     const signature = await new Promise<Uint8Array>((resolve, reject) => {
@@ -109,7 +109,7 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
   })
 
   it('a PIN for one operation is typed before its data, as C has it', async () => {
-    const made = await stand(async () => ({ digits: '123456' }), undefined, how)
+    const made = await setUp(async () => ({ digits: '123456' }), undefined, how)
     const signing = { type: 'sign', mechanism: { type: CKM.ECDSA_SHA256 }, key: await key(made, 2) } as const
     const [operation] = made.session.begin(signing)
     await made.session.login(CKU.CONTEXT_SPECIFIC)
@@ -119,7 +119,7 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
 
   it('a wrong PIN costs one try, and the next entry is a new one', async () => {
     const entries = ['654321', '123456']
-    const made = await stand(async () => ({ digits: entries.shift() ?? '' }), undefined, how)
+    const made = await setUp(async () => ({ digits: entries.shift() ?? '' }), undefined, how)
     await expect(made.session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.PIN_INCORRECT })
     expect(made.card.pinTriesLeft).toBe(2)
     await made.session.login(CKU.USER)
@@ -131,7 +131,7 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
     { what: 'timeout', code: 'card/pin-pad-timeout' },
   ] as const)('$what is no wrong PIN: no try is lost, and the next login works', async ({ what, code }) => {
     const entries: PinEntry[] = [what, { digits: '123456' }]
-    const made = await stand(async () => entries.shift() ?? 'timeout', undefined, how)
+    const made = await setUp(async () => entries.shift() ?? 'timeout', undefined, how)
     await expect(made.session.login(CKU.USER)).rejects.toMatchObject({
       rv: CKR.FUNCTION_CANCELED,
       cause: { code },
@@ -145,7 +145,7 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
 describe('what the page sees', () => {
   it.each(Object.entries(profiles))('of a PIN typed on a reader that takes %s is nothing', async (_, how) => {
     const typed = '739164'
-    const made = await stand(async () => ({ digits: typed }), undefined, how)
+    const made = await setUp(async () => ({ digits: typed }), undefined, how)
     const seen: Buffer[] = []
     const spy = vi.spyOn(made.reader, 'out')
     const submit = made.reader.submitIn.bind(made.reader)
@@ -166,7 +166,7 @@ describe('what the page sees', () => {
 
   it('of keys that break is the reader’s failure: nobody cancelled, and no try is lost', async () => {
     const entries: PinEntry[] = ['broken', { digits: '123456' }]
-    const made = await stand(async () => entries.shift() ?? 'timeout')
+    const made = await setUp(async () => entries.shift() ?? 'timeout')
     const error = (await made.session.login(CKU.USER).catch((reason: unknown) => reason)) as CryptokiError
     expect(error.rv).toBe(CKR.DEVICE_ERROR)
     expect(error.cause).toMatchObject({ code: 'reader/refused', errorName: 'HW_ERROR' })
@@ -176,7 +176,7 @@ describe('what the page sees', () => {
   })
 
   it('in the flags of a reader whose digits leak is no pad', async () => {
-    const made = await stand(async () => ({ digits: '123456' }), undefined, {
+    const made = await setUp(async () => ({ digits: '123456' }), undefined, {
       profile: { ...readerProfiles.hpKus0133, interfaceClass: 0xff },
       protocols: 'T=1',
     })
@@ -185,9 +185,9 @@ describe('what the page sees', () => {
 })
 
 describe('the last try', () => {
-  const oneLeft = async (pin?: Parameters<typeof stand>[1]) => {
+  const oneLeft = async (pin?: Parameters<typeof setUp>[1]) => {
     const typed: string[] = []
-    const made = await stand(async () => {
+    const made = await setUp(async () => {
       typed.push('typed')
       return { digits: typed.length < 3 ? '654321' : '123456' }
     }, pin)

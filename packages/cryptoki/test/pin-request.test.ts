@@ -1,7 +1,7 @@
 /** What a PIN source is told, and what it may answer: all that a dialog needs travels in the request. */
 import { CKM, CKO, CKR, CKU, isCryptokiError, type PinRequest, type PinSource } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
-import { bytesOf, object, open, rv, verifies } from './piv-stand.ts'
+import { bytesOf, object, open, rv, verifies } from './piv-setup.ts'
 
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const message = bytesOf('x')

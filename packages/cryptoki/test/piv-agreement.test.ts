@@ -5,10 +5,10 @@ import { CKD, CKM, CKR, type KeyPurpose, type RawMechanism } from '@webtoki/cryp
 import { createPivCard } from '@webtoki/simulator'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { cardWith, keyInDriver, makeKey, pointOf } from './key-management.ts'
-import { rv } from './piv-stand.ts'
+import { rv } from './piv-setup.ts'
 
 /** The key in 9D of a card, which wants no PIN here. */
-async function stand(privateKey: KeyObject, answer?: (command: Uint8Array) => Uint8Array | undefined) {
+async function setUp(privateKey: KeyObject, answer?: (command: Uint8Array) => Uint8Array | undefined) {
   const card = createPivCard({ ...cardWith(privateKey), policies: { '9D': { pin: 'never' } } })
   const key = await keyInDriver({
     atr: card.atr,
@@ -31,7 +31,7 @@ describe.each(['P-256', 'P-384'] as const)('ECDH by a card’s key on %s', (name
   const point = pointOf(other.publicKey)
 
   it('gives the secret that Node has, by a point as it is or within an OCTET STRING', async () => {
-    const { derive, use } = await stand(own)
+    const { derive, use } = await setUp(own)
     for (const type of [CKM.ECDH1_DERIVE, CKM.ECDH1_COFACTOR_DERIVE])
       for (const publicData of [point, encodeTlv(0x04, point)])
         expect(await derive(mechanism(publicData, type))).toEqual(
@@ -41,7 +41,7 @@ describe.each(['P-256', 'P-384'] as const)('ECDH by a card’s key on %s', (name
   })
 
   it('of a point that is not one of the curve is refused before the card', async () => {
-    const { derive, card } = await stand(own)
+    const { derive, card } = await setUp(own)
     const before = card.log.length
     const offCurve = Uint8Array.from(point)
     offCurve[40] = (offCurve[40] ?? 0) ^ 1
@@ -53,14 +53,14 @@ describe.each(['P-256', 'P-384'] as const)('ECDH by a card’s key on %s', (name
   })
 
   it('of a card that answers with a secret of another length is CKR_DEVICE_ERROR', async () => {
-    const { derive } = await stand(own, (command) =>
+    const { derive } = await setUp(own, (command) =>
       command[1] === 0x87 ? Uint8Array.of(0x7c, 3, 0x82, 1, 0x55, 0x90, 0) : undefined,
     )
     await expect(derive(mechanism(point))).rejects.toEqual(rv(CKR.DEVICE_ERROR))
   })
 
   it('without parameters, or as anything else than a derivation, is refused at Init', async () => {
-    const { use } = await stand(own)
+    const { use } = await setUp(own)
     const refused = (purpose: KeyPurpose, asked: RawMechanism, code: number): void =>
       expect(() => use(purpose, asked)).toThrow(rv(code) as Error)
     refused('derive', { type: CKM.ECDH1_DERIVE }, CKR.MECHANISM_PARAM_INVALID)
@@ -71,6 +71,6 @@ describe.each(['P-256', 'P-384'] as const)('ECDH by a card’s key on %s', (name
 })
 
 it('an RSA key does not derive', async () => {
-  const { use } = await stand(makeKey['RSA-2048']())
+  const { use } = await setUp(makeKey['RSA-2048']())
   expect(() => use('derive', mechanism(new Uint8Array(65)))).toThrow(rv(CKR.KEY_TYPE_INCONSISTENT) as Error)
 })

@@ -17,7 +17,7 @@ import { createPivCard, type PivCard } from '@webtoki/simulator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { inReader, runInside, whatPlacesLack } from '../../simulator/test/places.ts'
 import { cardWith, keyInDriver, KeyUsage, makeKey, pointOf } from './key-management.ts'
-import { object, open } from './piv-stand.ts'
+import { object, open } from './piv-setup.ts'
 
 const missing = whatPlacesLack(['pkcs11-tool', 'openssl'])
 if (missing !== undefined) {

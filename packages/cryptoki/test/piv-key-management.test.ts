@@ -25,7 +25,7 @@ import { cardWith, keyInDriver, KeyUsage, makeKey } from './key-management.ts'
 import {
   bytesOf,
   commands,
-  HeldAnswer,
+  HeldResponse,
   HeldDialog,
   object,
   open,
@@ -33,12 +33,12 @@ import {
   rv,
   type SetupOptions,
   verifies,
-} from './piv-stand.ts'
+} from './piv-setup.ts'
 
 const rawRsa = { type: CKM.RSA_X_509 } as const
 
 /** A session with a card, and its key in 9D. */
-async function stand(options: SetupOptions = {}) {
+async function setUp(options: SetupOptions = {}) {
   const opened = await open({ cryptoki: { login: 'on-demand' }, ...options })
   onTestFinished(() => opened.cryptoki.close())
   const { session, card } = opened
@@ -111,10 +111,10 @@ describe('the uses of a key', () => {
   })
 
   it('are refused with CKR_KEY_FUNCTION_NOT_PERMITTED if the certificate does not allow them', async () => {
-    const { session, key, card } = await stand({ card: cardWith(makeKey['RSA-2048'](), { keyUsage: 0x80 }) })
+    const { session, key, card } = await setUp({ card: cardWith(makeKey['RSA-2048'](), { keyUsage: 0x80 }) })
     const before = card.log.length
     await expect(session.decrypt(rawRsa, key, block(256))).rejects.toEqual(rv(CKR.KEY_FUNCTION_NOT_PERMITTED))
-    const demo = await stand()
+    const demo = await setUp()
     await expect(demo.session.signRecover({ type: CKM.RSA_PKCS }, demo.key, block(16))).rejects.toEqual(
       rv(CKR.KEY_FUNCTION_NOT_PERMITTED),
     )
@@ -124,13 +124,13 @@ describe('the uses of a key', () => {
 
 describe('raw RSA decryption', () => {
   it.each(['RSA-1024', 'RSA-2048', 'RSA-3072'] as const)('gives the whole block, with %s', async (kind) => {
-    const { session, key, publicKey } = await stand({ card: cardWith(makeKey[kind]()) })
+    const { session, key, publicKey } = await setUp({ card: cardWith(makeKey[kind]()) })
     const plain = block((key.get(CKA.MODULUS_BITS) ?? 0) / 8)
     expect(await session.decrypt(rawRsa, key, encryptRaw(publicKey, plain))).toEqual(plain)
   })
 
   it('takes the ciphertext in parts, and one of zeros is zeros', async () => {
-    const { session, key, publicKey } = await stand({ level: 'short' })
+    const { session, key, publicKey } = await setUp({ level: 'short' })
     const plain = block(256)
     const encrypted = encryptRaw(publicKey, plain)
     const parts = [encrypted.subarray(0, 1), encrypted.subarray(1, 200), encrypted.subarray(200)]
@@ -144,7 +144,7 @@ describe('raw RSA decryption', () => {
       requests.push(request)
       return rightPin(request)
     }
-    const { session, key, card } = await stand({ pin })
+    const { session, key, card } = await setUp({ pin })
     const before = card.log.length
     for (const bytes of [0, 1, 255, 257, 5000])
       await expect(session.decrypt(rawRsa, key, new Uint8Array(bytes))).rejects.toEqual(
@@ -160,7 +160,7 @@ describe('raw RSA decryption', () => {
   it('costs the APDUs of a signature, and a size query costs none', async () => {
     const counts: Record<string, string[]> = {}
     for (const use of ['sign', 'decrypt'] as const) {
-      const { session, card, key } = await stand()
+      const { session, card, key } = await setUp()
       const signer = await object(session, CKO.PRIVATE_KEY, 1)
       const run = (): PromiseLike<Uint8Array> =>
         use === 'sign'
@@ -177,7 +177,7 @@ describe('raw RSA decryption', () => {
       expect(commands(card).slice(cold)).toEqual([`87 07 ${slot}`])
     }
     expect(counts['decrypt']).toEqual(counts['sign'])
-    const { session, card, key } = await stand()
+    const { session, card, key } = await setUp()
     const before = card.log.length
     const [decryption] = session.begin({ type: 'decrypt', mechanism: rawRsa, key })
     expect(decryption?.outputBytes('single', 256)).toBe(256)
@@ -208,7 +208,7 @@ describe('PKCS#1 v1.5 decryption', () => {
   it.each(['RSA-1024', 'RSA-2048', 'RSA-3072'] as const)(
     'gives what OpenSSL encrypted, with %s',
     async (kind) => {
-      const { session, key, publicKey } = await stand({ card: cardWith(makeKey[kind]()) })
+      const { session, key, publicKey } = await setUp({ card: cardWith(makeKey[kind]()) })
       const bytes = key.get(CKA.MODULUS_BITS) / 8
       for (const length of [0, 1, 32, bytes - 11]) {
         const plain = Uint8Array.from(randomBytes(length))
@@ -218,7 +218,7 @@ describe('PKCS#1 v1.5 decryption', () => {
   )
 
   it('of a wrong padding is no error but other bytes, the same each time, whatever is wrong', async () => {
-    const { session, key, publicKey, card, reader, slot } = await stand()
+    const { session, key, publicKey, card, reader, slot } = await setUp()
     const wrong = Object.values({
       'a first byte that is not 0': () =>
         Uint8Array.of(1, 2, ...new Uint8Array(100).fill(9), 0, ...block(153)),
@@ -243,7 +243,7 @@ describe('PKCS#1 v1.5 decryption', () => {
   })
 
   it('tells the most that may come out, and gives less', async () => {
-    const { session, key, publicKey } = await stand()
+    const { session, key, publicKey } = await setUp()
     const [decryption] = session.begin({ type: 'decrypt', mechanism: pkcs1, key })
     expect(decryption?.outputBytes('single', 256)).toBe(245)
     expect(await decryption?.single(encrypted(publicKey, bytesOf('short')))).toEqual(bytesOf('short'))
@@ -254,7 +254,7 @@ describe('OAEP decryption', () => {
   it.each(hashes)(
     'gives what OpenSSL encrypted with hash %i, with labels of all lengths',
     async (hash, mgf, name) => {
-      const { session, key, publicKey } = await stand()
+      const { session, key, publicKey } = await setUp()
       for (const label of [
         undefined,
         new Uint8Array(0),
@@ -276,7 +276,7 @@ describe('OAEP decryption', () => {
   )
 
   it('is one code and one message, whatever is wrong, after one use of the card', async () => {
-    const { session, key, card, publicKey } = await stand()
+    const { session, key, card, publicKey } = await setUp()
     const [hash, mgf] = hashes[2]
     const mechanism = { type: CKM.RSA_PKCS_OAEP, oaep: { hash, mgf, label: bytesOf('a') } } as const
     await session.decrypt(mechanism, key, encryptOaep(publicKey, block(9), 'sha256', bytesOf('a')))
@@ -299,7 +299,7 @@ describe('OAEP decryption', () => {
   })
 
   it('with parameters that do not fit is CKR_MECHANISM_PARAM_INVALID at Init', async () => {
-    const { session, key } = await stand({ card: cardWith(makeKey['RSA-1024']()) })
+    const { session, key } = await setUp({ card: cardWith(makeKey['RSA-1024']()) })
     const [sha512, mgf] = hashes[4]
     for (const oaep of [
       undefined,
@@ -318,7 +318,7 @@ describe('OAEP decryption', () => {
 describe('signatures with recovery', () => {
   it.each(['RSA-1024', 'RSA-2048'] as const)('by %s give the data to Node’s OpenSSL', async (kind) => {
     const card = cardWith(makeKey[kind](), { keyUsage: KeyUsage.digitalSignature })
-    const { session, key, publicKey } = await stand({ card })
+    const { session, key, publicKey } = await setUp({ card })
     const bytes = key.get(CKA.MODULUS_BITS) / 8
     for (const length of [0, 1, 20, bytes - 11]) {
       const data = Uint8Array.from(randomBytes(length))
@@ -334,7 +334,7 @@ describe('signatures with recovery', () => {
 
   it('of data that do not fit the key are refused before anybody is asked', async () => {
     const card = cardWith(makeKey['RSA-2048'](), { keyUsage: KeyUsage.digitalSignature })
-    const { session, key, card: virtual } = await stand({ card, pin: null })
+    const { session, key, card: virtual } = await setUp({ card, pin: null })
     const before = virtual.log.length
     const recover = (type: typeof CKM.RSA_PKCS | typeof CKM.RSA_X_509, data: Uint8Array) =>
       session.signRecover({ type }, key, data, { pin: () => expect.fail('asked') })
@@ -346,7 +346,7 @@ describe('signatures with recovery', () => {
 
   it('by a key of a curve, or with a hash of their own, are refused at Init', async () => {
     const card = cardWith(makeKey['P-256'](), { keyUsage: KeyUsage.digitalSignature })
-    const { session, key } = await stand({ card })
+    const { session, key } = await setUp({ card })
     const recover = (type: number, by: CkObject) =>
       session.begin({ type: 'sign-recover', mechanism: { type }, key: by })
     expect(() => recover(CKM.RSA_PKCS, key)).toThrow(rv(CKR.KEY_TYPE_INCONSISTENT) as Error)
@@ -359,7 +359,7 @@ describe('signatures with recovery', () => {
 describe('a decryption asks as a signature does', () => {
   it('a wrong PIN is CKR_PIN_INCORRECT, sent once, and the right one decrypts', async () => {
     const pins = ['999999', '123456']
-    const { session, key, card, publicKey } = await stand({
+    const { session, key, card, publicKey } = await setUp({
       pin: async () => ({ pin: bytesOf(pins.shift() ?? '') }),
     })
     const plain = block(256)
@@ -378,14 +378,14 @@ describe('a decryption asks as a signature does', () => {
     expect(await session.decrypt(rawRsa, key, block(256))).toHaveLength(256)
     await session.logout()
     await expect(session.decrypt(rawRsa, key, block(256))).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
-    const onDemand = await stand({ pin: null })
+    const onDemand = await setUp({ pin: null })
     await expect(onDemand.session.decrypt(rawRsa, onDemand.key, block(256))).rejects.toEqual(
       rv(CKR.USER_NOT_LOGGED_IN),
     )
   })
 
   it('a key in 9D that wants the PIN for each use gets it right before each decryption', async () => {
-    const { session, key, card, publicKey } = await stand({ card: { policies: { '9D': { pin: 'always' } } } })
+    const { session, key, card, publicKey } = await setUp({ card: { policies: { '9D': { pin: 'always' } } } })
     const plain = block(256)
     const encrypted = encryptRaw(publicKey, plain)
     expect(await session.decrypt(rawRsa, key, encrypted)).toEqual(plain)
@@ -404,7 +404,7 @@ describe('a decryption asks as a signature does', () => {
 
   it('tells of a touch, and one that does not come is CKR_FUNCTION_REJECTED', async () => {
     const touches = [true, false]
-    const { session, key } = await stand({
+    const { session, key } = await setUp({
       card: {
         atr: Uint8Array.from(Buffer.from('3bfd1300008131fe158073c021c057597562694b657940', 'hex')),
         vendorExtensions: true,
@@ -421,8 +421,8 @@ describe('a decryption asks as a signature does', () => {
   })
 
   it('a card taken out in the middle is CKR_DEVICE_REMOVED', async () => {
-    const held = new HeldAnswer(0x87)
-    const { session, key, reader } = await stand({ between: held.between })
+    const held = new HeldResponse(0x87)
+    const { session, key, reader } = await setUp({ between: held.between })
     const decryption = session.decrypt(rawRsa, key, block(256)).result()
     await held.reached
     reader.remove()
@@ -432,8 +432,8 @@ describe('a decryption asks as a signature does', () => {
 
   it('an abort frees the session at once, in the dialog and while the card computes', async () => {
     const dialog = new HeldDialog()
-    const held = new HeldAnswer(0x87)
-    const { session, key, publicKey } = await stand({ between: held.between, pin: dialog.source })
+    const held = new HeldResponse(0x87)
+    const { session, key, publicKey } = await setUp({ between: held.between, pin: dialog.source })
     const first = new AbortController()
     const waiting = session.decrypt(rawRsa, key, block(256)).result({ signal: first.signal })
     await dialog.shown()
@@ -456,7 +456,7 @@ describe('a decryption asks as a signature does', () => {
   })
 
   it('a card that answers with a block of another length is CKR_DEVICE_ERROR', async () => {
-    const { session, key } = await stand({
+    const { session, key } = await setUp({
       between: async (command, card) => {
         const answer = await card.process(command)
         return command[1] === 0x87 ? Uint8Array.of(0x7c, 0x03, 0x82, 0x01, 0x55, 0x90, 0x00) : answer
@@ -469,7 +469,7 @@ describe('a decryption asks as a signature does', () => {
 
 describe('C_GetMechanismInfo', () => {
   it('lists raw RSA for decryption and recovery with the sizes of the card’s keys', async () => {
-    const { slot } = await stand()
+    const { slot } = await setUp()
     const info = (await slot.mechanisms()).get(CKM.RSA_X_509)
     expect(info).toMatchObject({ minKeyBits: 1024, maxKeyBits: 4096 })
     const wanted = CKF.DECRYPT | CKF.UNWRAP | CKF.SIGN | CKF.SIGN_RECOVER
@@ -498,7 +498,7 @@ describe('what is wrapped for a key', () => {
 
 describe('random ciphertexts', () => {
   it('are messages to PKCS#1, and one error to OAEP', async () => {
-    const { session, key } = await stand()
+    const { session, key } = await setUp()
     const oaep = { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256 } as const
     const lengths = new Set<number>()
     for (let round = 0; round < 12; round++) {

@@ -31,7 +31,7 @@ import {
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { bytesOf, commands, object, open, rightPin, rv, verifies } from './piv-stand.ts'
+import { bytesOf, commands, object, open, rightPin, rv, verifies } from './piv-setup.ts'
 
 const message = new TextEncoder().encode('what is to be signed')
 

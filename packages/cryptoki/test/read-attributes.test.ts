@@ -1,7 +1,7 @@
 /** C_GetAttributeValue: what can be had of an object, and what the rest is. */
 import { type AttributeTypes, CKA, CKO, CKR, type CkObject, type Session } from '@webtoki/cryptoki'
 import { afterEach, beforeEach, describe, expect, expectTypeOf, it } from 'vitest'
-import { object, open, rv, type Setup } from './piv-stand.ts'
+import { object, open, rv, type Setup } from './piv-setup.ts'
 
 let setup: Setup
 let session: Session

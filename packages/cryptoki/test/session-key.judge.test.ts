@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { CKA, CKG, CKK, CKM, CKO, type CkObject, CKR, type Session } from '@webtoki/cryptoki'
 import { afterAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
-import { aesKey, iv, keyBytes, openMemory, rv } from './memory-stand.ts'
+import { aesKey, iv, keyBytes, openMemory, rv } from './memory-setup.ts'
 
 const missing = whatIsMissing(['openssl'])
 if (missing !== undefined) {

@@ -21,8 +21,8 @@ import {
 import fc from 'fast-check'
 import { Subject } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { aesKey, cbcPad, iv, keyBytes, openMemory, rv, settled, sha256 } from './memory-stand.ts'
-import { object, open as openPiv } from './piv-stand.ts'
+import { aesKey, cbcPad, iv, keyBytes, openMemory, rv, settled, sha256 } from './memory-setup.ts'
+import { object, open as openPiv } from './piv-setup.ts'
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(/\s/g, ''), 'hex'))
 const bytes = (buffer: Uint8Array): Uint8Array => Uint8Array.from(buffer)

@@ -16,8 +16,8 @@ import {
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { SessionObject } from '../src/software/session-object.ts'
-import { cbcPad, keyBytes } from './memory-stand.ts'
-import { bytesOf, object, open, rv } from './piv-stand.ts'
+import { cbcPad, keyBytes } from './memory-setup.ts'
+import { bytesOf, object, open, rv } from './piv-setup.ts'
 
 const nothing = new Uint8Array(0)
 const bytes = (buffer: Uint8Array): Uint8Array => Uint8Array.from(buffer)

@@ -38,12 +38,12 @@ async function open(
 ) {
   const { isDual = true, attributes, ...rest } = options
   const driver = new SoftwareDriver(attributes)
-  const place = new MemorySlot()
-  const cryptoki = new Cryptoki({ sources: [place], drivers: [driver], dualOperations: isDual, ...rest })
+  const cardSlot = new MemorySlot()
+  const cryptoki = new Cryptoki({ sources: [cardSlot], drivers: [driver], dualOperations: isDual, ...rest })
   const [slot] = await firstValueFrom(cryptoki.slots$)
   if (slot === undefined) throw new Error('There is no slot.')
   const session = await slot.openSession({ pin })
-  return { token: driver.token, place, cryptoki, slot, session }
+  return { token: driver.token, cardSlot, cryptoki, slot, session }
 }
 
 async function find(session: Session, objectClass: CKO): Promise<CkObject> {
@@ -329,21 +329,21 @@ describe('login', () => {
   })
 
   it('two at once ask one person one time', async () => {
-    const { session, place } = await open()
+    const { session, cardSlot } = await open()
     const [first, second] = await Promise.allSettled([session.login(CKU.USER), session.login(CKU.USER)])
     expect(first.status).toBe('fulfilled')
     expect(second).toMatchObject({ status: 'rejected', reason: { rv: CKR.USER_ALREADY_LOGGED_IN } })
-    expect(place.card.logins).toBe(1)
+    expect(cardSlot.card.logins).toBe(1)
   })
 
   it('closing the last session logs out on the card, and any other does not', async () => {
-    const { slot, session, place } = await open()
+    const { slot, session, cardSlot } = await open()
     const other = await slot.openSession()
     await session.login(CKU.USER)
     await other.close()
-    expect(place.card.logouts).toBe(0)
+    expect(cardSlot.card.logouts).toBe(0)
     await session.close()
-    expect(place.card.logouts).toBe(1)
+    expect(cardSlot.card.logouts).toBe(1)
   })
 
   it('logging out ends handles of private objects for good, and the operations that hold one, and no other', async () => {
@@ -369,7 +369,7 @@ describe('login', () => {
     expect(await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })).toEqual([])
     const lazy = await open({ login: 'on-demand' })
     const { own } = await keys(lazy.session)
-    expect(lazy.place.card.logins).toBe(0)
+    expect(lazy.cardSlot.card.logins).toBe(0)
     const phases: string[] = []
     await new Promise<void>((resolve, reject) => {
       lazy.session.sign(sign, own, message).events$.subscribe({
@@ -378,7 +378,7 @@ describe('login', () => {
         error: reject,
       })
     })
-    expect(lazy.place.card.logins).toBe(1)
+    expect(lazy.cardSlot.card.logins).toBe(1)
     expect(phases).toContain('awaiting-pin')
     expect(phases.at(-1)).toBe('done')
   })
@@ -386,12 +386,12 @@ describe('login', () => {
 
 describe('the end of a session', () => {
   it('a pulled card is an error for what runs, and no session for what comes later', async () => {
-    const { session, place, token, slot } = await open()
+    const { session, cardSlot, token, slot } = await open()
     await session.login(CKU.USER)
     const { own } = await keys(session)
     token.signing = new Promise(() => {})
     const running = session.sign(sign, own, message).result()
-    place.pull()
+    cardSlot.pull()
     await expect(running).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
     expect(await session.ended).toEqual(rv(CKR.DEVICE_REMOVED))
     expect(() => session.state).toThrow(CryptokiError)
@@ -416,25 +416,25 @@ describe('the end of a session', () => {
   })
 
   it('a card that goes while its first session is opened is told of as a slot tells: there is no token', async () => {
-    const place = new MemorySlot()
+    const cardSlot = new MemorySlot()
     const driver = new SoftwareDriver()
     const pulled: TokenDriver = {
       name: 'pulled',
       open: async (connection) => {
-        place.pull()
+        cardSlot.pull()
         return driver.open(connection)
       },
     }
-    const [slot] = await firstValueFrom(new Cryptoki({ sources: [place], drivers: [pulled] }).slots$)
+    const [slot] = await firstValueFrom(new Cryptoki({ sources: [cardSlot], drivers: [pulled] }).slots$)
     await expect(slot?.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
   })
 
   it('closing all sessions logs out and gives the card back', async () => {
-    const { session, slot, place } = await open()
+    const { session, slot, cardSlot } = await open()
     await session.login(CKU.USER)
     await slot.closeAllSessions()
-    expect(place.card.logouts).toBe(1)
-    expect(place.card.closed).toBe(1)
+    expect(cardSlot.card.logouts).toBe(1)
+    expect(cardSlot.card.closed).toBe(1)
     await expect(session.random(1)).rejects.toEqual(rv(CKR.SESSION_HANDLE_INVALID))
   })
 })

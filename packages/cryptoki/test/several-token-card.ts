@@ -1,4 +1,4 @@
-/** A card in memory with several tokens, a driver for them, and a slot whose card can be changed. */
+/** A card in memory with several tokens, its driver, and a slot whose card can be changed. */
 import {
   CardApplication,
   type CardConnection,
@@ -29,7 +29,10 @@ import {
 } from '@webtoki/cryptoki'
 import { BehaviorSubject, of } from 'rxjs'
 
-/** One token: the last byte of its application's AID, and the reference of its PIN. Its PIN is that digit four times. */
+/**
+ * One token: the last byte of its application's AID, and the reference of its PIN. The PIN is that digit four
+ * times.
+ */
 export interface TokenSpec {
   readonly application: number
   readonly pin: number
@@ -40,12 +43,12 @@ const status = (sw: number): Uint8Array => Uint8Array.of(sw >> 8, sw & 0xff)
 export const aidOf = (application: number): Uint8Array => Uint8Array.of(0xf0, 1, 2, 3, application)
 export const pinOf = (pin: number): Uint8Array => new TextEncoder().encode(String(pin).repeat(4))
 
-/** Selecting another application, and a reset, end what was verified. */
+/** Selecting another application, like a reset, ends every verification. */
 export class SeveralTokenCard implements CardLink {
   readonly atr: Uint8Array = Uint8Array.of(0x3b, 0x00)
   readonly limits = { extended: false, commandBytes: 261, responseBytes: 256 }
   readonly vouchesForCard = true
-  /** Such as 'select 1', 'verify 2', 'logout 2', 'sign 2', 'label', 'reset'. */
+  /** Entries such as 'select 1', 'verify 2', 'logout 2', 'sign 2', 'label', 'reset'. */
   readonly log: string[] = []
   readonly verified = new Set<number>()
   readonly #tokens: readonly TokenSpec[]
@@ -61,12 +64,14 @@ export class SeveralTokenCard implements CardLink {
     const [, ins, p1 = 0, p2 = 0, length = 0] = command
     const data = command.length > 5 ? command.subarray(5, 5 + length) : new Uint8Array(0)
     if (ins === 0xa4) return this.#select(data.at(-1) ?? 0)
-    const isHere = this.#tokens.some(({ application, pin }) => application === this.#selected && pin === p2)
+    const isSelected = this.#tokens.some(
+      ({ application, pin }) => application === this.#selected && pin === p2,
+    )
     if (ins === 0xca) {
       this.log.push('label')
       return Uint8Array.of(...new TextEncoder().encode(`label ${this.#selected}`), ...ok)
     }
-    if (!isHere) return status(0x6a88)
+    if (!isSelected) return status(0x6a88)
     if (ins === 0x2a) {
       this.log.push(`sign ${p2}`)
       return this.verified.has(p2) ? Uint8Array.of(p2, p2, ...ok) : status(0x6982)
@@ -164,8 +169,8 @@ class OneToken implements Token {
     const { application } = this.pins.user
     if (mayRead && this.#label === undefined) {
       const command = { name: 'LABEL', cla: 0, ins: 0xca, p1: 0, p2: 0, responseBytes: 256 }
-      const answer = await application.transaction(async (channel) => exchange(channel, command))
-      this.#label = new TextDecoder().decode(expectOk(answer, command.name))
+      const response = await application.transaction(async (channel) => exchange(channel, command))
+      this.#label = new TextDecoder().decode(expectOk(response, command.name))
     }
     return { label: this.label, manufacturer: '', model: '', serialNumber: '' }
   }
@@ -175,7 +180,7 @@ class OneToken implements Token {
   }
 }
 
-/** Finds the tokens of that card, in the order of `specs`. */
+/** Finds the tokens of a SeveralTokenCard, in the order of `specs`. */
 export class SeveralTokenDriver implements TokenDriver {
   readonly name = 'several'
   readonly #specs: readonly TokenSpec[]
@@ -193,8 +198,8 @@ export class SeveralTokenDriver implements TokenDriver {
         name: `application ${application}`,
         aid: aidOf(application),
       })
-      const isThere = await found.transaction(async () => true).catch(() => false)
-      if (isThere && !applications.has(application)) applications.set(application, found)
+      const isFound = await found.transaction(async () => true).catch(() => false)
+      if (isFound && !applications.has(application)) applications.set(application, found)
     }
     return this.#specs.flatMap((spec) => {
       const application = applications.get(spec.application)
@@ -203,7 +208,7 @@ export class SeveralTokenDriver implements TokenDriver {
   }
 }
 
-/** A slot whose card is pulled and put in by hand. */
+/** A slot whose card the test inserts and pulls. */
 export class ChangingSlot implements CardSlot, SlotSource {
   readonly id = 'reader'
   readonly name = 'Reader'

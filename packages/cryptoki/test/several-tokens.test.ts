@@ -16,7 +16,7 @@ import {
 import { MalformedError, type Presence } from '@webtoki/apdu'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it, vi } from 'vitest'
-import { rv } from './memory-stand.ts'
+import { rv } from './memory-setup.ts'
 import {
   ChangingSlot,
   pinOf,
@@ -42,11 +42,11 @@ async function insert(
   options: Partial<CryptokiOptions> & { readonly canLogOut?: boolean } = {},
 ) {
   const { canLogOut = true, ...rest } = options
-  const place = new ChangingSlot()
+  const cardSlot = new ChangingSlot()
   const card = new SeveralTokenCard(specs, canLogOut)
-  place.insert(card)
+  cardSlot.insert(card)
   const cryptoki = new Cryptoki({
-    sources: [place],
+    sources: [cardSlot],
     drivers: [new SeveralTokenDriver(specs, canLogOut)],
     ...rest,
   })
@@ -54,7 +54,7 @@ async function insert(
   await first?.tokenInfo()
   const [one, two] = await firstValueFrom(cryptoki.slots$)
   if (one === undefined || two === undefined) throw new Error('There are not two slots.')
-  return { place, card, cryptoki, one, two }
+  return { cardSlot, card, cryptoki, one, two }
 }
 
 function open(slot: Slot, pin: number, options: { application?: object } = {}): Promise<Session> {
@@ -77,9 +77,9 @@ describe('a card one of whose applications answers nonsense', () => {
   }
 
   async function slotWith(drivers: readonly TokenDriver[]): Promise<Slot> {
-    const place = new ChangingSlot()
-    place.insert(new SeveralTokenCard([applications[0] as TokenSpec]))
-    const [slot] = await firstValueFrom(new Cryptoki({ sources: [place], drivers }).slots$)
+    const cardSlot = new ChangingSlot()
+    cardSlot.insert(new SeveralTokenCard([applications[0] as TokenSpec]))
+    const [slot] = await firstValueFrom(new Cryptoki({ sources: [cardSlot], drivers }).slots$)
     if (slot === undefined) throw new Error('There is no slot.')
     return slot
   }
@@ -98,9 +98,9 @@ describe('a card one of whose applications answers nonsense', () => {
 
 describe('a card with two tokens', () => {
   it('has one slot until it is first used, then one for each token', async () => {
-    const place = new ChangingSlot()
-    place.insert(new SeveralTokenCard(applications))
-    const cryptoki = new Cryptoki({ sources: [place], drivers: [new SeveralTokenDriver(applications)] })
+    const cardSlot = new ChangingSlot()
+    cardSlot.insert(new SeveralTokenCard(applications))
+    const cryptoki = new Cryptoki({ sources: [cardSlot], drivers: [new SeveralTokenDriver(applications)] })
     const lists: string[][] = []
     cryptoki.slots$.subscribe((slots) => lists.push(slots.map(({ id, name }) => `${id}: ${name}`)))
     const [first] = await firstValueFrom(cryptoki.slots$)
@@ -111,21 +111,21 @@ describe('a card with two tokens', () => {
   })
 
   it('changed for one with one token leaves the second slot empty; put in again it is filled', async () => {
-    const { place, cryptoki, one, two } = await insert(applications)
+    const { cardSlot, cryptoki, one, two } = await insert(applications)
     const presences: Presence[] = []
     two.presence$.subscribe((presence) => presences.push(presence))
     const session = await open(two, 2)
-    place.pull()
+    cardSlot.pull()
     expect(await session.ended).toEqual(rv(CKR.DEVICE_REMOVED))
     await expect(two.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
-    place.insert(new SeveralTokenCard([applications[0] as TokenSpec]))
+    cardSlot.insert(new SeveralTokenCard([applications[0] as TokenSpec]))
     expect(await signs(await loggedIn(one, 1))).toBe(1)
     expect(await firstValueFrom(cryptoki.slots$)).toEqual([one, two])
     await expect(two.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
     await expect(two.tokenInfo()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
     expect(await firstValueFrom(two.presence$)).toBe('empty')
-    place.pull()
-    place.insert(new SeveralTokenCard(applications))
+    cardSlot.pull()
+    cardSlot.insert(new SeveralTokenCard(applications))
     expect(await signs(await loggedIn(two, 2))).toBe(2)
     expect(presences).toEqual(['present', 'empty', 'present'])
   })
@@ -264,12 +264,12 @@ describe('two PKCS#11 applications on one card', () => {
   const one: readonly TokenSpec[] = [applications[0] as TokenSpec]
 
   async function both(options: Parameters<typeof insert>[1] = {}) {
-    const place = new ChangingSlot()
+    const cardSlot = new ChangingSlot()
     const card = new SeveralTokenCard(one, options.canLogOut)
-    place.insert(card)
+    cardSlot.insert(card)
     const { canLogOut: _, ...rest } = options
     const cryptoki = new Cryptoki({
-      sources: [place],
+      sources: [cardSlot],
       drivers: [new SeveralTokenDriver(one, options.canLogOut)],
       ...rest,
     })
@@ -277,7 +277,7 @@ describe('two PKCS#11 applications on one card', () => {
     if (slot === undefined) throw new Error('There is no slot.')
     const first = await open(slot, 1, { application: ours })
     const second = await open(slot, 1, { application: theirs })
-    return { place, card, cryptoki, slot, first, second }
+    return { cardSlot, card, cryptoki, slot, first, second }
   }
 
   it('have a login each, though the card is verified for one of them', async () => {
@@ -415,10 +415,10 @@ describe('two PKCS#11 applications on one card', () => {
   })
 
   it('end both when the card is pulled', async () => {
-    const { place, first, second } = await both()
+    const { cardSlot, first, second } = await both()
     await first.login(CKU.USER)
     await second.login(CKU.USER)
-    place.pull()
+    cardSlot.pull()
     expect([await first.ended, await second.ended]).toEqual([rv(CKR.DEVICE_REMOVED), rv(CKR.DEVICE_REMOVED)])
   })
 })

@@ -22,9 +22,9 @@ async function doneAfter(work: Promise<unknown>, timeMs: number): Promise<boolea
 }
 
 it('a library closes although a source never ends its close, and the other source is closed at once', async () => {
-  const place = new MemorySlot()
-  const close = vi.spyOn(place, 'close')
-  const cryptoki = new Cryptoki({ sources: [silent, place], drivers: [] })
+  const cardSlot = new MemorySlot()
+  const close = vi.spyOn(cardSlot, 'close')
+  const cryptoki = new Cryptoki({ sources: [silent, cardSlot], drivers: [] })
   const closing = cryptoki.close()
   expect(await doneAfter(closing, 1_000)).toBe(false)
   expect(close).toHaveBeenCalledOnce()
@@ -40,8 +40,8 @@ it('a look for cards ends although a source never does, and the other source is 
 })
 
 it('a library closes its sources although the connection to one card never ends its close', async () => {
-  const place = new MemorySlot()
-  const stuck: CardSlot = new Proxy<CardSlot>(place, {
+  const cardSlot = new MemorySlot()
+  const stuck: CardSlot = new Proxy<CardSlot>(cardSlot, {
     get(target, name) {
       if (name === 'connect')
         return async () =>

@@ -17,8 +17,8 @@ import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { filter, firstValueFrom, NEVER, Subject, throwError } from 'rxjs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openMemory, rv, settled } from './memory-stand.ts'
-import { rightPin } from './piv-stand.ts'
+import { openMemory, rv, settled } from './memory-setup.ts'
+import { rightPin } from './piv-setup.ts'
 
 let bus: VirtualBus
 let reader: VirtualCcidReader

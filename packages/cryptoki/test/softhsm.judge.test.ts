@@ -10,8 +10,8 @@ import {
   type RawOperationSpec,
 } from '@webtoki/cryptoki'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openKinds, outcomeOf } from './kinds-stand.ts'
-import type { Answer, Call, CallSession, Kind, Material, SoftHsm } from './softhsm.ts'
+import { openKinds, outcomeOf } from './kinds-setup.ts'
+import type { CallResult, Call, CallSession, Kind, Material, SoftHsm } from './softhsm.ts'
 
 const missing = await import('pkcs11js').then(
   async () => {
@@ -184,7 +184,7 @@ describe.runIf(missing === undefined)('SoftHSM', () => {
     const [mine, other] = [await open(), hsm.session()]
     try {
       for (const [at, [kind, call]] of sequence.entries()) {
-        const [a, b]: readonly Answer[] = [await mine.call(kind, call), await other.call(kind, call)]
+        const [a, b]: readonly CallResult[] = [await mine.call(kind, call), await other.call(kind, call)]
         const [left, right] = [a?.code ?? '', b?.code ?? '']
         if (left === right) {
           // Of signatures by two keys only the length is the same.

@@ -1,4 +1,4 @@
-/** SoftHSM behind pkcs11js, as one caller that goes call by call. */
+/** SoftHSM through pkcs11js, driven call by call like a C caller. */
 import { createCipheriv } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,19 +19,19 @@ export type Kind =
   | 'verify-recover'
 export type Call = 'init' | 'single' | 'update' | 'final' | 'small single' | 'small final'
 
-/** The answer to a call, CKR_*, and what it gave. */
-export interface Answer {
+/** The return value of a call (CKR_*) and its output. */
+export interface CallResult {
   readonly code: string
   readonly output?: Uint8Array | undefined
 }
 
-/** A session that takes C's calls. */
+/** A session driven by C's calls. */
 export interface CallSession {
-  call(kind: Kind, call: Call): Promise<Answer>
+  call(kind: Kind, call: Call): Promise<CallResult>
   close(): Promise<void>
 }
 
-/** What both libraries are given. */
+/** The inputs that both libraries get. */
 export interface Material {
   readonly key: Uint8Array
   readonly iv: Uint8Array
@@ -106,10 +106,10 @@ export class SoftHsm {
     return {
       call: async (kind, call) => {
         try {
-          const output = this.#call(session, kind, call)
-          return { code: 'CKR_OK', output: output instanceof Uint8Array ? output : undefined }
+          const result = this.#call(session, kind, call)
+          return { code: 'CKR_OK', output: result instanceof Uint8Array ? result : undefined }
         } catch (error) {
-          // Some calls of pkcs11js throw an Error that has the code in its words only.
+          // Some calls of pkcs11js throw an Error with the code in its message only.
           const [code = String(error)] = /CKR_\w+/.exec(String(error)) ?? []
           return { code }
         }
@@ -123,7 +123,7 @@ export class SoftHsm {
     const data = Buffer.from(this.#material.data)
     const cbc = { mechanism: pkcs11.CKM_AES_CBC_PAD, parameter: Buffer.from(this.#material.iv) }
     const rsa = { mechanism: pkcs11.CKM_SHA256_RSA_PKCS }
-    const room = call.startsWith('small') ? Buffer.alloc(1) : Buffer.alloc(1024)
+    const output = call.startsWith('small') ? Buffer.alloc(1) : Buffer.alloc(1024)
     const name = call.replace('small ', '')
     const given = kind === 'decrypt' ? Buffer.from(encrypted(this.#material)) : data
     switch (`${kind} ${name}`) {
@@ -136,35 +136,35 @@ export class SoftHsm {
       case 'encrypt init':
         return module.C_EncryptInit(session, cbc, this.#aes)
       case 'encrypt single':
-        return module.C_Encrypt(session, given, room)
+        return module.C_Encrypt(session, given, output)
       case 'encrypt update':
-        return module.C_EncryptUpdate(session, given, room)
+        return module.C_EncryptUpdate(session, given, output)
       case 'encrypt final':
-        return module.C_EncryptFinal(session, room)
+        return module.C_EncryptFinal(session, output)
       case 'decrypt init':
         return module.C_DecryptInit(session, cbc, this.#aes)
       case 'decrypt single':
-        return module.C_Decrypt(session, given, room)
+        return module.C_Decrypt(session, given, output)
       case 'decrypt update':
-        return module.C_DecryptUpdate(session, given, room)
+        return module.C_DecryptUpdate(session, given, output)
       case 'decrypt final':
-        return module.C_DecryptFinal(session, room)
+        return module.C_DecryptFinal(session, output)
       case 'digest init':
         return module.C_DigestInit(session, { mechanism: pkcs11.CKM_SHA256 })
       case 'digest single':
-        return module.C_Digest(session, given, room)
+        return module.C_Digest(session, given, output)
       case 'digest update':
         return module.C_DigestUpdate(session, given)
       case 'digest final':
-        return module.C_DigestFinal(session, room)
+        return module.C_DigestFinal(session, output)
       case 'sign init':
         return module.C_SignInit(session, rsa, this.#rsa.privateKey)
       case 'sign single':
-        return module.C_Sign(session, given, room)
+        return module.C_Sign(session, given, output)
       case 'sign update':
         return module.C_SignUpdate(session, given)
       case 'sign final':
-        return module.C_SignFinal(session, room)
+        return module.C_SignFinal(session, output)
       case 'sign-recover init':
         return module.C_SignRecoverInit(session, { mechanism: pkcs11.CKM_RSA_PKCS }, this.#rsa.privateKey)
       case 'verify init':
@@ -178,7 +178,7 @@ export class SoftHsm {
       case 'verify-recover init':
         return module.C_VerifyRecoverInit(session, { mechanism: pkcs11.CKM_RSA_PKCS }, this.#rsa.publicKey)
       default:
-        throw new Error(`${kind} has no ${name}.`)
+        throw new Error(`${kind} does not have a call ${name}.`)
     }
   }
 

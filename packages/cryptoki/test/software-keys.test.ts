@@ -29,7 +29,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { aesKey as aesUse } from '../src/software/aes.ts'
 import { publicKey } from '../src/software/public-key.ts'
 import { createLongHmac } from '@webtoki/crypto/streaming-digest'
-import { aesKey, cbcPad, iv, keyBytes, openMemory, rv } from './memory-stand.ts'
+import { aesKey, cbcPad, iv, keyBytes, openMemory, rv } from './memory-setup.ts'
 import { hex } from './wycheproof.ts'
 
 const bytes = (buffer: Uint8Array): Uint8Array => Uint8Array.from(buffer)
@@ -345,13 +345,13 @@ describe.each([1024, 1031, 2048])('RSA of %i bits with a public key', (modulusLe
   const keyBytes = Math.ceil(modulusLength / 8)
   const raw = (data: Uint8Array): Uint8Array =>
     bytes(privateDecrypt({ key: privateKey, padding: constants.RSA_NO_PADDING }, data))
-  const stand = async () => {
+  const setUp = async () => {
     const session = await memory()
     return { session, key: await session.createObject(rsaAttributes(open)) }
   }
 
   it('encrypts by OAEP what OpenSSL decrypts, and not a byte too much', async () => {
-    const { session, key } = await stand()
+    const { session, key } = await setUp()
     for (const [oaepHash, hash, mgf, hashBytes] of [
       ['sha1', CKM.SHA_1, CKG.MGF1_SHA1, 20],
       ['sha256', CKM.SHA256, CKG.MGF1_SHA256, 32],
@@ -375,7 +375,7 @@ describe.each([1024, 1031, 2048])('RSA of %i bits with a public key', (modulusLe
   })
 
   it('encrypts by PKCS#1 v1.5 with padding that has no zero, and not a byte too much', async () => {
-    const { session, key } = await stand()
+    const { session, key } = await setUp()
     const mechanism = { type: CKM.RSA_PKCS }
     for (const length of [0, 1, keyBytes - 11]) {
       const block = raw(await session.encrypt(mechanism, key, new Uint8Array(length).fill(7)))
@@ -388,7 +388,7 @@ describe.each([1024, 1031, 2048])('RSA of %i bits with a public key', (modulusLe
   })
 
   it('encrypts raw numbers below the modulus', async () => {
-    const { session, key } = await stand()
+    const { session, key } = await setUp()
     const mechanism = { type: CKM.RSA_X_509 }
     const data = hex('010203')
     const whole = new Uint8Array(keyBytes)
@@ -403,7 +403,7 @@ describe.each([1024, 1031, 2048])('RSA of %i bits with a public key', (modulusLe
   })
 
   it('recovers what OpenSSL has signed, and nothing from what it has not', async () => {
-    const { session, key } = await stand()
+    const { session, key } = await setUp()
     const signature = bytes(
       privateEncrypt({ key: privateKey, padding: constants.RSA_PKCS1_PADDING }, message),
     )

@@ -1,4 +1,7 @@
-/** A token in memory behind the token port, and a slot for it: keys that do what PIV cards cannot, and wait on demand. Its PIN is verified on a card that knows VERIFY and nothing else. */
+/**
+ * A token in memory that implements the token port, and a slot for it: its keys do what PIV cards cannot, and
+ * wait on demand. A minimal card with VERIFY verifies its PIN.
+ */
 import {
   CardApplication,
   type CardConnection,
@@ -34,7 +37,7 @@ import { BehaviorSubject, of } from 'rxjs'
 
 const info = (flags: number): MechanismInfo => ({ minKeyBits: 0, maxKeyBits: 0, flags })
 
-/** Ciphers exclusive-or with 5A, and hold two bytes back until the end. */
+/** Encrypts and decrypts by exclusive or with 5A, and holds back two bytes until `final`. */
 class Cipher implements KeyStream {
   #held: number[] = []
   isAborted = false
@@ -54,7 +57,7 @@ class Cipher implements KeyStream {
   }
 }
 
-/** What the memory card was sent, and how often. */
+/** A card with SELECT and VERIFY alone that counts logins, logouts and releases. */
 export class MemoryCard implements CardLink {
   readonly atr: Uint8Array = Uint8Array.of(0x3b, 0x00)
   readonly limits = { extended: false, commandBytes: 261, responseBytes: 256 }
@@ -97,7 +100,7 @@ export class SoftwareToken implements Token {
     [CKM.SHA256_RSA_PKCS, info(CKF.SIGN | CKF.VERIFY | CKF.ENCRYPT | CKF.DECRYPT)],
     [CKM.RSA_PKCS, info(CKF.SIGN | CKF.ENCRYPT | CKF.DECRYPT)],
   ])
-  /** Set: signing waits until the promise is settled. */
+  /** If set, a signature waits until the promise settles. */
   signing: Promise<void> | undefined
   signatures = 0
   readonly ciphers: Cipher[] = []
@@ -105,7 +108,7 @@ export class SoftwareToken implements Token {
   readonly #more: Attributes
   readonly #objects: readonly TokenObject[]
 
-  /** `more`: attributes of its keys. */
+  /** `more`: further attributes of its keys. */
   constructor(connection: CardConnection, more: Attributes = {}) {
     this.#more = more
     const application = new CardApplication(connection, { name: 'memory', aid: Uint8Array.of(1, 2, 3, 4, 5) })
@@ -161,7 +164,7 @@ export class SoftwareToken implements Token {
     }
   }
 
-  /** Signatures are the data they are given, hashed if the mechanism hashes. */
+  /** A signature is the data, hashed if the mechanism hashes. */
   #use(purpose: KeyPurpose, { type, pss }: RawMechanism, access: KeyAccess | undefined): KeyUse {
     const flag = { encrypt: CKF.ENCRYPT, decrypt: CKF.DECRYPT, sign: CKF.SIGN, verify: CKF.VERIFY }
     const needed = flag[purpose as keyof typeof flag] ?? 0
@@ -224,7 +227,7 @@ export class MemorySlot implements CardSlot, SlotSource {
   async close(): Promise<void> {}
 }
 
-/** Opens one token on each card, and remembers the latest. */
+/** Opens one token on each card and keeps the latest. */
 export class SoftwareDriver implements TokenDriver {
   readonly name = 'memory'
   #token: SoftwareToken | undefined
@@ -235,7 +238,7 @@ export class SoftwareDriver implements TokenDriver {
   }
 
   get token(): SoftwareToken {
-    if (this.#token === undefined) throw new Error('No card was opened yet.')
+    if (this.#token === undefined) throw new Error('No token has been opened.')
     return this.#token
   }
 

@@ -23,7 +23,7 @@ import {
 } from '@webtoki/simulator'
 import { filter, firstValueFrom } from 'rxjs'
 import { afterEach, describe, expect, it } from 'vitest'
-import { bytesOf, commands, rightPin, verifies } from './piv-stand.ts'
+import { bytesOf, commands, rightPin, verifies } from './piv-setup.ts'
 
 const { jinmuyuMr800, dualiAbcm6 } = readerProfiles
 /** Powers cards itself and has an interrupt endpoint: a swap that is quick enough is told as one change. */
@@ -44,7 +44,7 @@ afterEach(async () => {
   for (const cryptoki of open.splice(0)) await cryptoki.close()
 })
 
-async function stand(
+async function setUp(
   profile: ReaderProfile,
   options: { card?: PivCardOptions; other?: PivCardOptions } = {},
 ) {
@@ -90,7 +90,7 @@ describe.each([
     ['without a GUID', { isDefaultSelected: true, guid: new Uint8Array(16) }],
   ])('another card %s', (_kind, other) => {
     it('gets no PIN that was typed for the first, which ends as removed', async () => {
-      const made = await stand(profile, { other })
+      const made = await setUp(profile, { other })
       const session = await made.slot.openSession({
         pin: meanwhile(() => made.reader.insert(made.other)),
       })
@@ -107,7 +107,7 @@ describe.each([
     })
 
     it('gets none that was typed for one signature', async () => {
-      const made = await stand(profile, { other })
+      const made = await setUp(profile, { other })
       const session = await made.slot.openSession({ pin: rightPin })
       await session.login(CKU.USER)
       const signing = session.sign({ type: CKM.ECDSA_SHA256 }, await key(session, 2), new Uint8Array(3), {
@@ -119,7 +119,7 @@ describe.each([
     })
 
     it('gets none of a login that a signature needed', async () => {
-      const made = await stand(profile, { other })
+      const made = await setUp(profile, { other })
       const session = await made.slot.openSession({ pin: meanwhile(() => made.reader.insert(made.other)) })
       const nineA = await key(session, 1)
       const signing = session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, new Uint8Array(3))
@@ -129,14 +129,14 @@ describe.each([
   })
 
   it('the same card, taken out and put in again, has to be opened again: nothing was selected on it', async () => {
-    const made = await stand(profile)
+    const made = await setUp(profile)
     const session = await made.slot.openSession({ pin: meanwhile(() => made.reader.insert(made.card)) })
     await expect(session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
     expect(pinsAt(made.card)).toBe(0)
   })
 
   it('attempts that the card lost elsewhere meanwhile are seen before its last one is spent', async () => {
-    const made = await stand(profile, { card: { isDefaultSelected: true } })
+    const made = await setUp(profile, { card: { isDefaultSelected: true } })
     const session = await made.slot.openSession({
       pin: meanwhile(async () => {
         made.reader.remove()
@@ -156,7 +156,7 @@ describe.each([
 describe('at a reader that powers cards itself and has no interrupt endpoint,', () => {
   // SELECT, CHUID, discovery, attempts; attempts and CHUID once more; VERIFY.
   it.each([1, 2, 3, 4, 5])('a card put in before APDU %i of a login gets no PIN', async (skip) => {
-    const made = await stand(jinmuyuMr800)
+    const made = await setUp(jinmuyuMr800)
     made.reader.faults.schedule({ kind: 'card-swapped', card: made.other, ends: 'once' }, { skip })
     const login = made.slot.openSession({ pin: rightPin }).then((session) => session.login(CKU.USER))
     await expect(login).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
@@ -164,7 +164,7 @@ describe('at a reader that powers cards itself and has no interrupt endpoint,', 
   })
 
   it('each PIN costs two APDUs more: the attempts left, and who the card is', async () => {
-    const made = await stand(jinmuyuMr800)
+    const made = await setUp(jinmuyuMr800)
     const session = await made.slot.openSession({ pin: rightPin })
     await session.login(CKU.USER)
     const nineC = await key(session, 2)
@@ -175,14 +175,14 @@ describe('at a reader that powers cards itself and has no interrupt endpoint,', 
   })
 
   it('a card without a CHUID that is still itself takes its PIN', async () => {
-    const made = await stand(jinmuyuMr800, { card: { guid: new Uint8Array(16) } })
+    const made = await setUp(jinmuyuMr800, { card: { guid: new Uint8Array(16) } })
     const session = await made.slot.openSession({ pin: rightPin })
     await session.login(CKU.USER)
     expect(made.card.pinVerified).toBe(true)
   })
 
   it('a PIN typed on the reader’s keys goes to no card that was put in before the keys were asked', async () => {
-    const made = await stand(withKeys, { other: { isDefaultSelected: true } })
+    const made = await setUp(withKeys, { other: { isDefaultSelected: true } })
     made.reader.person = async () => ({ digits: '123456' })
     const session = await made.slot.openSession()
     made.reader.insert(made.other)
@@ -192,7 +192,7 @@ describe('at a reader that powers cards itself and has no interrupt endpoint,', 
   })
 
   it('a yes to the last attempt on the keys is for the card that it was asked for', async () => {
-    const made = await stand(withKeys, {
+    const made = await setUp(withKeys, {
       card: { pinTries: 1 },
       other: { pinTries: 1, isDefaultSelected: true },
     })
@@ -213,7 +213,7 @@ describe('a reader that can vouch for its card pays nothing:', () => {
     ['it has one, and powers cards itself', telling],
     ['it has none, and a new card has no power', leavingOff],
   ])('%s', async (_, profile) => {
-    const made = await stand(profile)
+    const made = await setUp(profile)
     const session = await made.slot.openSession({ pin: rightPin })
     await session.login(CKU.USER)
     const nineC = await key(session, 2)
@@ -223,7 +223,7 @@ describe('a reader that can vouch for its card pays nothing:', () => {
   })
 
   it('a new card without power ends the session, and gets nothing', async () => {
-    const made = await stand(leavingOff, { other: { isDefaultSelected: true } })
+    const made = await setUp(leavingOff, { other: { isDefaultSelected: true } })
     const session = await made.slot.openSession({ pin: meanwhile(() => made.reader.insert(made.other)) })
     await expect(session.login(CKU.USER)).rejects.toMatchObject({
       code: expect.stringMatching(/^cryptoki\//),

@@ -12,7 +12,7 @@ import {
 } from '@webtoki/cryptoki'
 import { type PivCardOptions, readerProfiles } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
-import { bytesOf, object, open, rightPin, type SetupOptions, verifies } from './piv-stand.ts'
+import { bytesOf, object, open, rightPin, type SetupOptions, verifies } from './piv-setup.ts'
 
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const ecdsa = { type: CKM.ECDSA_SHA256 }

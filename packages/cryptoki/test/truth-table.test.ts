@@ -13,8 +13,8 @@ import {
   type Session,
 } from '@webtoki/cryptoki'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { begin, type Kind, type KindsStand, lastOptions, openKinds, outcomeOf } from './kinds-stand.ts'
-import { rightPin } from './piv-stand.ts'
+import { begin, type Kind, type KindsSetup, lastOptions, openKinds, outcomeOf } from './kinds-setup.ts'
+import { rightPin } from './piv-setup.ts'
 
 type Row = Readonly<Record<string, string>>
 const rows: readonly Row[] = readFileSync(new URL('./vectors/pkcs11-truth.txt', import.meta.url), 'utf8')
@@ -29,20 +29,20 @@ const codeOf = async (act: () => unknown): Promise<string> => (await outcomeOf((
 
 /** One caller of one session. */
 class Caller {
-  readonly #stand: KindsStand
+  readonly #setup: KindsSetup
   readonly session: Session
   readonly #active = new Map<string, ActiveOperation>()
   #search: ReturnType<Session['beginSearch']> | undefined
 
-  constructor(stand: KindsStand, session: Session) {
-    this.#stand = stand
+  constructor(setup: KindsSetup, session: Session) {
+    this.#setup = setup
     this.session = session
   }
 
   init(kind: string): Promise<string> {
     return codeOf(() => {
       if (kind === 'search') this.#search = this.session.beginSearch()
-      else this.#active.set(kind, begin(this.#stand.examples[kind as Kind], this.session))
+      else this.#active.set(kind, begin(this.#setup.examples[kind as Kind], this.session))
     })
   }
 
@@ -54,7 +54,7 @@ class Caller {
   #operation(kind: string): ActiveOperation {
     const found = this.#active.get(kind)
     if (found !== undefined) return found
-    const made = begin(this.#stand.examples[kind as Kind], this.session)
+    const made = begin(this.#setup.examples[kind as Kind], this.session)
     this.session.cancel([kind as Kind])
     return made
   }
@@ -66,7 +66,7 @@ class Caller {
         await (call === 'final' ? this.#search.final() : this.#search.next(1))
         return
       }
-      const example = this.#stand.examples[kind as Kind]
+      const example = this.#setup.examples[kind as Kind]
       const options = { ...lastOptions(example), ...(maxBytes === undefined ? {} : { maxBytes }) }
       const operation = this.#operation(kind)
       if (call === 'update') await operation.update(example.data.subarray(0, 16))
@@ -98,7 +98,7 @@ class Caller {
   /** All that the cipher of a pair takes. */
   #dataOf(...pair: readonly string[]): Uint8Array {
     const cipher = pair.find((kind) => kind === 'encrypt' || kind === 'decrypt') as Kind
-    return this.#stand.examples[cipher].data
+    return this.#setup.examples[cipher].data
   }
 
   /** For `both` while another operation is active, beside which none can be begun and ended. */
@@ -120,14 +120,14 @@ const secretKey = (session: Session, keyType: CKK, uses: Attributes): Promise<Ck
   })
 
 /** Made in another session, which has no operation. */
-const unrelatedKey = ({ session }: KindsStand): Promise<CkObject> => secretKey(session, CKK.AES, {})
+const unrelatedKey = ({ session }: KindsSetup): Promise<CkObject> => secretKey(session, CKK.AES, {})
 
 /** Calls while an operation is active, as far as sessions have them. */
-const actions: Readonly<Record<string, (caller: Caller, stand: KindsStand) => unknown>> = {
-  C_CopyObject: async ({ session }, stand) => session.copyObject(await unrelatedKey(stand)),
+const actions: Readonly<Record<string, (caller: Caller, setup: KindsSetup) => unknown>> = {
+  C_CopyObject: async ({ session }, setup) => session.copyObject(await unrelatedKey(setup)),
   C_CreateObject: ({ session }) => secretKey(session, CKK.AES, {}),
-  'C_DestroyObject(unrelated)': async ({ session }, stand) =>
-    session.destroyObject(await unrelatedKey(stand)),
+  'C_DestroyObject(unrelated)': async ({ session }, setup) =>
+    session.destroyObject(await unrelatedKey(setup)),
   C_GenerateKey: ({ session }) =>
     session.generateKey({ type: CKM.AES_KEY_GEN }, { [CKA.VALUE_LEN]: 32 }).result(),
   C_GenerateRandom: ({ session }) => session.random(8).result(),
@@ -135,11 +135,11 @@ const actions: Readonly<Record<string, (caller: Caller, stand: KindsStand) => un
     const { spec } = examples.encrypt
     return spec !== undefined && 'key' in spec && session.getAttributes(spec.key, CKA.CLASS)
   },
-  C_GetObjectSize: async ({ session }, stand) => session.objectSize(await unrelatedKey(stand)),
+  C_GetObjectSize: async ({ session }, setup) => session.objectSize(await unrelatedKey(setup)),
   C_GetSessionInfo: ({ session }) => session.state,
   'C_SessionCancel(all)': ({ session }) => session.cancel(),
-  C_SetAttributeValue: async ({ session }, stand) =>
-    session.setAttributes(await unrelatedKey(stand), { [CKA.LABEL]: 'another' }),
+  C_SetAttributeValue: async ({ session }, setup) =>
+    session.setAttributes(await unrelatedKey(setup), { [CKA.LABEL]: 'another' }),
   'C_Login(CKU_USER again)': ({ session }) => session.login(CKU.USER, rightPin),
   'C_Login(CKU_CONTEXT_SPECIFIC)': ({ session }) => session.login(CKU.CONTEXT_SPECIFIC, rightPin),
 }
@@ -160,8 +160,8 @@ const cbc = { type: CKM.AES_CBC, iv }
 const hmac = { type: CKM.SHA256_HMAC }
 
 /** The key of an example. */
-function keyOf(stand: KindsStand, kind: Kind): CkObject {
-  const { spec } = stand.examples[kind]
+function keyOf(setup: KindsSetup, kind: Kind): CkObject {
+  const { spec } = setup.examples[kind]
   if (spec === undefined || !('key' in spec) || spec.key === undefined) throw new Error(`${kind} has no key.`)
   return spec.key
 }
@@ -177,37 +177,37 @@ const initOf = (session: Session, spec: RawOperationSpec): Promise<string> =>
 
 /** An Init that fails, by the prober's name of the case. */
 const failingInits: Readonly<
-  Record<string, (caller: Caller, stand: KindsStand) => RawOperationSpec | Promise<RawOperationSpec>>
+  Record<string, (caller: Caller, setup: KindsSetup) => RawOperationSpec | Promise<RawOperationSpec>>
 > = {
   'SignInit bad key handle': async ({ session }) => ({
     type: 'sign',
     mechanism: hmac,
     key: await destroyedKey(session),
   }),
-  'SignInit bad mechanism': (_, stand) => ({
+  'SignInit bad mechanism': (_, setup) => ({
     type: 'sign',
     mechanism: unknownMechanism,
-    key: keyOf(stand, 'sign'),
+    key: keyOf(setup, 'sign'),
   }),
   'SignInit key CKA_SIGN=false': async ({ session }) => ({
     type: 'sign',
     mechanism: hmac,
     key: await secretKey(session, CKK.GENERIC_SECRET, { [CKA.SIGN]: false }),
   }),
-  'SignInit with public key': (_, stand) => ({
+  'SignInit with public key': (_, setup) => ({
     type: 'sign',
     mechanism: { type: CKM.SHA256_RSA_PKCS },
-    key: keyOf(stand, 'verify'),
+    key: keyOf(setup, 'verify'),
   }),
   'SignInit with AES key': async ({ session }) => ({
     type: 'sign',
     mechanism: { type: CKM.SHA256_RSA_PKCS },
     key: await secretKey(session, CKK.AES, { [CKA.SIGN]: true }),
   }),
-  'EncryptInit CBC no IV': (_, stand) => ({
+  'EncryptInit CBC no IV': (_, setup) => ({
     type: 'encrypt',
     mechanism: { type: CKM.AES_CBC },
-    key: keyOf(stand, 'encrypt'),
+    key: keyOf(setup, 'encrypt'),
   }),
   'failed EncryptInit(bad handle) while digest active': async ({ session }) => ({
     type: 'encrypt',
@@ -222,22 +222,22 @@ const failingInits: Readonly<
 
 /** An operation and the call of it that fails; `after` is asked whether it goes on. */
 interface FailingCall {
-  readonly spec: (stand: KindsStand) => RawOperationSpec
+  readonly spec: (setup: KindsSetup) => RawOperationSpec
   /** Before the call that fails. */
   readonly update?: Uint8Array
-  readonly fails: (operation: ActiveOperation, stand: KindsStand) => Promise<unknown>
+  readonly fails: (operation: ActiveOperation, setup: KindsSetup) => Promise<unknown>
   readonly after: 'after' | 'update_after' | 'retry_ok_data'
 }
 
 const specOf =
   (kind: Kind, mechanism?: { readonly type: number; readonly iv?: Uint8Array }) =>
-  ({ examples }: KindsStand): RawOperationSpec => {
+  ({ examples }: KindsSetup): RawOperationSpec => {
     const { spec } = examples[kind]
     if (spec === undefined) throw new Error(`${kind} cannot be begun.`)
     return mechanism === undefined ? spec : ({ ...spec, mechanism } as RawOperationSpec)
   }
 
-const wrongSignature = ({ examples }: KindsStand): Uint8Array =>
+const wrongSignature = ({ examples }: KindsSetup): Uint8Array =>
   Uint8Array.from(examples.verify.signature ?? [], (byte, at) => (at === 20 ? byte ^ 1 : byte))
 
 const failingCalls: Readonly<Record<string, FailingCall>> = {
@@ -254,16 +254,16 @@ const failingCalls: Readonly<Record<string, FailingCall>> = {
   },
   'C_Decrypt bad padding': {
     spec: specOf('decrypt', { type: CKM.AES_CBC_PAD, iv }),
-    fails: async (operation, stand) => {
-      const zeros = await stand.session.encrypt(cbc, keyOf(stand, 'encrypt'), new Uint8Array(16))
+    fails: async (operation, setup) => {
+      const zeros = await setup.session.encrypt(cbc, keyOf(setup, 'encrypt'), new Uint8Array(16))
       return operation.single(zeros)
     },
     after: 'after',
   },
   'C_Verify wrong signature': {
     spec: specOf('verify'),
-    fails: (operation, stand) =>
-      operation.single(stand.examples.verify.data, { signature: wrongSignature(stand) }),
+    fails: (operation, setup) =>
+      operation.single(setup.examples.verify.data, { signature: wrongSignature(setup) }),
     after: 'after',
   },
   'C_Verify short signature': {
@@ -275,7 +275,7 @@ const failingCalls: Readonly<Record<string, FailingCall>> = {
   'C_VerifyFinal wrong signature': {
     spec: specOf('verify'),
     update: new Uint8Array(16),
-    fails: (operation, stand) => operation.final({ signature: wrongSignature(stand) }),
+    fails: (operation, setup) => operation.final({ signature: wrongSignature(setup) }),
     after: 'after',
   },
   'C_Sign RSA_PKCS 300 bytes': {
@@ -291,21 +291,21 @@ const failingCalls: Readonly<Record<string, FailingCall>> = {
 }
 
 /** What our sessions answer to what a row tells; undefined: the row cannot be played. */
-const players: Readonly<Record<string, (row: Row, caller: Caller, stand: KindsStand) => Promise<Played>>> = {
+const players: Readonly<Record<string, (row: Row, caller: Caller, setup: KindsSetup) => Promise<Played>>> = {
   pair: async ({ active = '', then_init = '' }, caller) => {
     const rv_first = await caller.init(active)
     const rv_second = await caller.init(then_init)
     const first_still_usable = await caller.goesOn(active)
     return active === then_init ? { rv_first, rv_second } : { rv_first, rv_second, first_still_usable }
   },
-  action: async ({ active = '', action = '' }, caller, stand) => {
+  action: async ({ active = '', action = '' }, caller, setup) => {
     // The prober did nothing beside an Init that failed.
     if (action === '-') return { rv_init: await caller.init(active) }
     const act = actions[action]
     if (act === undefined) return undefined
-    if (active === 'none') return { rv: await codeOf(() => act(caller, stand)) }
+    if (active === 'none') return { rv: await codeOf(() => act(caller, setup)) }
     const rv_init = await caller.init(active)
-    const rv = await codeOf(() => act(caller, stand))
+    const rv = await codeOf(() => act(caller, setup))
     return { rv_init, rv, op_after: await caller.goesOn(active) }
   },
   noinit: async ({ op = '', call = '' }, caller) => {
@@ -377,8 +377,8 @@ const players: Readonly<Record<string, (row: Row, caller: Caller, stand: KindsSt
     for (const key of [...keys, created]) session.destroyObject(key)
     return played
   },
-  'two-sessions': async (_, caller, stand) => {
-    const other = new Caller(stand, await stand.slot.openSession())
+  'two-sessions': async (_, caller, setup) => {
+    const other = new Caller(setup, await setup.slot.openSession())
     return {
       s1_sign: await caller.init('sign'),
       s2_sign: await other.init('sign'),
@@ -418,21 +418,21 @@ const players: Readonly<Record<string, (row: Row, caller: Caller, stand: KindsSt
       update: await codeOf(() => operation?.update(new Uint8Array(16))),
     }
   },
-  'error-ends': async ({ case: name = '' }, { session }, stand) => {
+  'error-ends': async ({ case: name = '' }, { session }, setup) => {
     const failing = failingCalls[name]
     if (failing === undefined) return undefined
     const { spec, update, fails, after } = failing
-    const [operation] = session.begin(spec(stand))
+    const [operation] = session.begin(spec(setup))
     if (operation === undefined) throw new Error('Nothing was begun.')
     return {
       init: 'CKR_OK',
       ...(update === undefined ? {} : { update: await codeOf(() => operation.update(update)) }),
-      err: await codeOf(() => fails(operation, stand)),
+      err: await codeOf(() => fails(operation, setup)),
       [after]: await codeOf(() => operation.update(new Uint8Array(16))),
     }
   },
-  'init-fail': async ({ case: name = '' }, caller, stand) => {
-    const spec = await failingInits[name]?.(caller, stand)
+  'init-fail': async ({ case: name = '' }, caller, setup) => {
+    const spec = await failingInits[name]?.(caller, setup)
     if (spec === undefined) return undefined
     if (name.endsWith('while digest active'))
       return {
@@ -552,12 +552,12 @@ describe('what SoftHSM and NSS were measured to answer', () => {
   const unplayed = new Set<string>()
   let compared = 0
   beforeAll(async () => {
-    const stands = { soft: await openKinds({ dualOperations: false }), 'nss-': await openKinds() }
+    const setups = { soft: await openKinds({ dualOperations: false }), 'nss-': await openKinds() }
     for (const row of rows) {
       const { lib = '', suite = '' } = row
-      const name = lib.slice(0, 4) as keyof typeof stands
-      const session = await stands[name].slot.openSession()
-      const played = await players[suite]?.(row, new Caller(stands[name], session), stands[name])
+      const name = lib.slice(0, 4) as keyof typeof setups
+      const session = await setups[name].slot.openSession()
+      const played = await players[suite]?.(row, new Caller(setups[name], session), setups[name])
       await session.close()
       if (played === undefined) unplayed.add(nameOf(row))
       for (const [field, ours] of Object.entries(played ?? {})) {

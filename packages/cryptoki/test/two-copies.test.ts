@@ -4,7 +4,7 @@ import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { expect, it, vi } from 'vitest'
-import { bytesOf, object, rightPin, rv } from './piv-stand.ts'
+import { bytesOf, object, rightPin, rv } from './piv-setup.ts'
 import { MemorySlot, SoftwareDriver } from './software-token.ts'
 
 it('a card pulled in a signature is CKR_DEVICE_REMOVED, also if the driver comes from a second copy', async () => {

@@ -2,7 +2,7 @@
 import { CKM, CKO, CKR, CKU } from '@webtoki/cryptoki'
 import { Subject } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { aesKey, cbcPad, keyOf, openMemory, rv, settled, sha256, sign } from './memory-stand.ts'
+import { aesKey, cbcPad, keyOf, openMemory, rv, settled, sha256, sign } from './memory-setup.ts'
 
 const message = new TextEncoder().encode('message')
 
@@ -151,12 +151,12 @@ describe('operations that wait for their session', () => {
     ['the card is pulled', CKR.DEVICE_REMOVED],
     ['the library is closed', CKR.SESSION_CLOSED],
   ])('end with the reason if %s', async (how, reason) => {
-    const { session, own, first, slot, place, cryptoki } = await busy()
+    const { session, own, first, slot, cardSlot, cryptoki } = await busy()
     const waiting = [session.sign(sign, own, message), session.digest(sha256, message)].map((each) =>
       each.result(),
     )
     const outcomes = Promise.allSettled([first, ...waiting])
-    if (how === 'the card is pulled') place.pull()
+    if (how === 'the card is pulled') cardSlot.pull()
     else if (how === 'the session is closed') await session.close()
     else if (how === 'every session is closed') await slot.closeAllSessions()
     else await cryptoki.close()

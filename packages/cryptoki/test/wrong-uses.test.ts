@@ -15,7 +15,7 @@ import {
 } from '@webtoki/cryptoki'
 import { firstValueFrom, Subject } from 'rxjs'
 import { describe, expect, expectTypeOf, it, onTestFinished } from 'vitest'
-import { bytesOf, object, open as openPiv, rightPin, rv, verifies } from './piv-stand.ts'
+import { bytesOf, object, open as openPiv, rightPin, rv, verifies } from './piv-setup.ts'
 import { MemorySlot, SoftwareDriver } from './software-token.ts'
 
 const message = bytesOf('what is to be signed')
@@ -29,7 +29,7 @@ const saying = (code: number, words: RegExp): unknown =>
   expect.objectContaining({ rv: code, message: expect.stringMatching(words) })
 
 /** A session of a PIV card under 'abandon' beside which a digest runs; a wrong use must not end it. */
-interface Stand {
+interface Setup {
   readonly session: Session
   readonly rsa: CkObject
   readonly rsaPublic: CkObject
@@ -37,7 +37,7 @@ interface Stand {
   readonly secret: CkObject
 }
 
-async function stand(options: Parameters<typeof openPiv>[0] = {}): Promise<Stand> {
+async function setUp(options: Parameters<typeof openPiv>[0] = {}): Promise<Setup> {
   const { session, cryptoki } = await openPiv({
     ...options,
     cryptoki: { login: 'on-demand', onConflict: 'abandon' },
@@ -58,7 +58,7 @@ async function stand(options: Parameters<typeof openPiv>[0] = {}): Promise<Stand
   }
 }
 
-type Wrong = (stand: Stand) => Operation<unknown>
+type Wrong = (setup: Setup) => Operation<unknown>
 const anything = (value: unknown): never => value as never
 
 const wrong: readonly (readonly [string, Wrong, unknown])[] = [
@@ -344,7 +344,7 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
 
 describe('a wrong use under the policy "abandon" throws nothing at the call, and ends nobody', () => {
   it.each(wrong)('%s', async (_what, use, expected) => {
-    const own = await stand()
+    const own = await setUp()
     const { session } = own
     const running = new Subject<Uint8Array>()
     const digest = session.digest(sha256, running).result()
@@ -384,10 +384,10 @@ describe('other wrong uses', () => {
       ({ session, rsa: key }) => session.begin({ type: 'sign', mechanism: { type: 0x8000_0001 }, key }),
       rv(CKR.MECHANISM_INVALID),
     ],
-  ] satisfies readonly (readonly [string, (stand: Stand) => unknown, unknown])[])(
+  ] satisfies readonly (readonly [string, (setup: Setup) => unknown, unknown])[])(
     '%s throws its code',
     async (_what, use, expected) => {
-      const own = await stand()
+      const own = await setUp()
       let thrown: unknown
       try {
         use(own)
@@ -412,12 +412,12 @@ describe('other wrong uses', () => {
     null,
     4n,
   ])('random(%s) is refused', async (bytes) => {
-    const { session } = await stand()
+    const { session } = await setUp()
     await expect(session.random(anything(bytes))).rejects.toEqual(saying(CKR.ARGUMENTS_BAD, /random/))
   })
 
   it('a template to make a key of that is none is refused', async () => {
-    const { session } = await stand()
+    const { session } = await setUp()
     await expect(session.createObject(anything(undefined))).rejects.toEqual(
       saying(CKR.ARGUMENTS_BAD, /template/),
     )
@@ -426,7 +426,7 @@ describe('other wrong uses', () => {
   })
 
   it('login with options null, a PIN that is a string, or a user that there is not, is refused', async () => {
-    const { session } = await stand()
+    const { session } = await setUp()
     await expect(session.login(CKU.USER, rightPin, anything(null))).rejects.toEqual(
       saying(CKR.ARGUMENTS_BAD, /options/),
     )
@@ -438,7 +438,7 @@ describe('other wrong uses', () => {
   })
 
   it('a signature for which nobody could be asked is refused at Init, and ends nobody under "abandon"', async () => {
-    const { session, rsa } = await stand({ pin: null })
+    const { session, rsa } = await setUp({ pin: null })
     const data = new Subject<Uint8Array>()
     const digest = session.digest(sha256, data).result()
     await expect(session.sign(pkcs1, rsa, message)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
@@ -449,14 +449,14 @@ describe('other wrong uses', () => {
   })
 
   it('the longest PSS salt that fits the key signs, and verifies', async () => {
-    const { session, rsa, rsaPublic } = await stand()
+    const { session, rsa, rsaPublic } = await setUp()
     const mechanism = { type: CKM.SHA256_RSA_PKCS_PSS, pss: { ...pss, saltBytes: 256 - 32 - 2 } }
     const signature = await session.sign(mechanism, rsa, message)
     expect(await session.verify(mechanism, rsaPublic, message, signature)).toBe(true)
   })
 
   it('a word that is no attribute type, but a member of every object, is not an attribute', async () => {
-    const { session, rsa } = await stand()
+    const { session, rsa } = await setUp()
     for (const word of ['constructor', 'toString', 'class'])
       expect(() => session.getAttributes(rsa, anything(word))).toThrow(
         rv(CKR.ATTRIBUTE_TYPE_INVALID) as Error,
@@ -464,7 +464,7 @@ describe('other wrong uses', () => {
   })
 
   it('the value of a private or secret key is sensitive; an attribute that it lacks is of no valid type', async () => {
-    const { session, rsa, secret, rsaPublic } = await stand()
+    const { session, rsa, secret, rsaPublic } = await setUp()
     for (const key of [rsa, secret])
       expect(() => session.getAttributes(key, CKA.VALUE)).toThrow(rv(CKR.ATTRIBUTE_SENSITIVE) as Error)
     expect(() => session.getAttributes(rsaPublic, CKA.VALUE)).toThrow(rv(CKR.ATTRIBUTE_TYPE_INVALID) as Error)

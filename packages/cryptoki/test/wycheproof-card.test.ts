@@ -15,7 +15,7 @@ import {
 } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
 import { cardWith } from './key-management.ts'
-import { object, open } from './piv-stand.ts'
+import { object, open } from './piv-setup.ts'
 import { hex, pointOfInfo, wycheproof } from './wycheproof.ts'
 
 const readable = {

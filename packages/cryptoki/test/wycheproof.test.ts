@@ -15,7 +15,7 @@ import {
   type SignatureMechanism,
 } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
-import { aesKey, openMemory } from './memory-stand.ts'
+import { aesKey, openMemory } from './memory-setup.ts'
 import {
   caseCounts,
   hex,

@@ -1,18 +1,18 @@
-/** Project Wycheproof's vectors, as `vectors/wycheproof` keeps them. */
+/** The test vectors of Project Wycheproof in `vectors/wycheproof`. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { brotliDecompressSync } from 'node:zlib'
 import { decodeTlvs, encodeTlv } from '@webtoki/apdu'
 
-/** One case; `result` 'acceptable' leaves it to the library, and the test says what ours does. */
+/** One case. 'acceptable' leaves the outcome to the library; the test states which one this library has. */
 export interface WycheproofTest {
   readonly tcId: number
-  /** In the files of which a test asks for them. */
+  /** Kept only in the files whose tests need it. */
   readonly flags?: readonly string[]
   readonly result: 'valid' | 'invalid' | 'acceptable'
 }
 
-/** The files, and how many cases each has. */
+/** The number of cases in each file. */
 export const caseCounts = {
   aes_cbc_pkcs5: 216,
   aes_gcm: 316,
@@ -38,7 +38,7 @@ export type WycheproofFile = keyof typeof caseCounts
 
 const folder = join(import.meta.dirname, 'vectors', 'wycheproof')
 
-/** The cases of a file, `F` and `G` being the hex fields of a case and of its group. */
+/** The cases of a file. `F` and `G` name the hex fields of a case and of its group. */
 export function wycheproof<F extends string, G extends string = never>(
   name: WycheproofFile,
 ): readonly (WycheproofTest &
@@ -50,12 +50,12 @@ export function wycheproof<F extends string, G extends string = never>(
   )
 }
 
-/** The files that are there. */
+/** The names of the files in the folder. */
 export function wycheproofFiles(): readonly string[] {
   return readdirSync(folder).map((file) => file.replace('.json.br', ''))
 }
 
-/** Bytes of hex digits. */
+/** Decodes hex digits. */
 export function hex(digits: string): Uint8Array {
   return Uint8Array.from(Buffer.from(digits, 'hex'))
 }

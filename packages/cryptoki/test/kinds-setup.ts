@@ -1,4 +1,7 @@
-/** A virtual PIV card with the eight kinds of operation ready to be begun, and the ways in which callers run them. */
+/**
+ * A virtual PIV card with the eight kinds of operation ready to begin, and the ways in which callers run
+ * them.
+ */
 import { type Example, type Kind, makeExamples, play, type Way } from '../../cli/src/operation-cells.ts'
 import {
   type ActiveOperation,
@@ -7,11 +10,14 @@ import {
   type SessionPolicy,
   type Slot,
 } from '@webtoki/cryptoki'
-import { open } from './piv-stand.ts'
+import { open } from './piv-setup.ts'
 
 export { type Example, type Kind, kinds, mayStandBeside } from '../../cli/src/operation-cells.ts'
 
-/** By `await`, `events$`, `begin` in parts; `begin` in one part: at once, after its size was asked, after a buffer that was too small. */
+/**
+ * `await`, `events$`, or `begin` with several parts; `begin` with one part: directly, after a size query, or
+ * after CKR_BUFFER_TOO_SMALL.
+ */
 export type CallerWay = Way | 'single' | 'queried' | 'too-small'
 export const callerWays: readonly CallerWay[] = [
   'await',
@@ -22,32 +28,35 @@ export const callerWays: readonly CallerWay[] = [
   'too-small',
 ]
 
-/** Whether a caller of that way uses an `Operation`, which can wait. */
+/** True if a caller of that way uses an `Operation`, which can wait. */
 export const isOperation = (way: CallerWay): boolean => way === 'await' || way === 'events$'
 
-export interface KindsStand {
+export interface KindsSetup {
   readonly slot: Slot
   readonly session: Session
   readonly examples: Readonly<Record<Kind, Example>>
 }
 
-export async function openKinds(policy: Partial<SessionPolicy> = {}): Promise<KindsStand> {
+export async function openKinds(policy: Partial<SessionPolicy> = {}): Promise<KindsSetup> {
   const { slot, session } = await open({ cryptoki: policy })
   return { slot, session, examples: await makeExamples(session) }
 }
 
-/** Init alone, for a caller that goes call by call. */
+/** Init alone, for a caller that drives the operation call by call. */
 export function begin({ kind, spec }: Example, session: Session): ActiveOperation {
   const [active] = spec === undefined ? [] : session.begin(spec)
-  if (active === undefined) throw new Error(`${kind} cannot be driven call by call.`)
+  if (active === undefined) throw new Error(`${kind} has no call-by-call form.`)
   return active
 }
 
-/** What a caller gives with the last call. */
+/** The options of the last call. */
 export const lastOptions = ({ signature }: Example): { readonly signature?: Uint8Array } =>
   signature === undefined ? {} : { signature }
 
-/** As `play`, in more ways. Init is made in this call; `between` is called when the operation is under way, and waited for. */
+/**
+ * Like `play`, in more ways. Init is called synchronously; `between` is called and awaited while the
+ * operation is active.
+ */
 export async function run(
   example: Example,
   session: Session,
@@ -72,7 +81,7 @@ export interface Outcome {
   /** CKR_*. */
   readonly code: string
   readonly value?: unknown
-  /** The operations that were in the way. */
+  /** The operations that conflicted. */
   readonly active?: readonly string[] | undefined
 }
 
@@ -84,7 +93,7 @@ export function outcomeOf(running: Promise<unknown>): Promise<Outcome> {
   )
 }
 
-/** As one word for an expectation: the code, or that node:crypto has another result. */
+/** The outcome as one word for an expectation: the code, or a note that node:crypto has another result. */
 export function verdict(example: Example, { code, value }: Outcome): string {
   return code === 'CKR_OK' && !example.isRight(value) ? 'a wrong result' : code
 }

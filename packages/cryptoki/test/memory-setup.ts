@@ -1,4 +1,4 @@
-/** A library over the token in memory, and an AES session key in it. */
+/** A library over a token in memory, and an AES session key on it. */
 import {
   type Attributes,
   CKA,
@@ -24,9 +24,9 @@ export const cbcPad = { type: CKM.AES_CBC_PAD, iv }
 export const pin: PinSource = async () => ({ pin: new TextEncoder().encode('1234') })
 export const rv = (code: number): unknown => expect.objectContaining({ rv: code })
 
-export interface MemoryStand {
+export interface MemorySetup {
   readonly token: SoftwareToken
-  readonly place: MemorySlot
+  readonly cardSlot: MemorySlot
   readonly cryptoki: Cryptoki
   readonly slot: Slot
   readonly session: Session
@@ -34,15 +34,15 @@ export interface MemoryStand {
 
 export async function openMemory(
   options: Partial<CryptokiOptions> & { readonly attributes?: Attributes } = {},
-): Promise<MemoryStand> {
+): Promise<MemorySetup> {
   const { attributes, ...rest } = options
   const driver = new SoftwareDriver(attributes)
-  const place = new MemorySlot()
-  const cryptoki = new Cryptoki({ sources: [place], drivers: [driver], ...rest })
+  const cardSlot = new MemorySlot()
+  const cryptoki = new Cryptoki({ sources: [cardSlot], drivers: [driver], ...rest })
   const [slot] = await firstValueFrom(cryptoki.slots$)
   if (slot === undefined) throw new Error('There is no slot.')
   const session = await slot.openSession({ pin })
-  return { token: driver.token, place, cryptoki, slot, session }
+  return { token: driver.token, cardSlot, cryptoki, slot, session }
 }
 
 export async function keyOf(session: Session, objectClass: CKO): Promise<CkObject> {
@@ -67,7 +67,7 @@ export function aesKey(
   })
 }
 
-/** Whatever is done by promises alone has been done. */
+/** Resolves after everything that needs promises alone is done. */
 export async function settled(): Promise<void> {
   for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve))
 }

@@ -1,4 +1,4 @@
-/** A virtual reader with a PIV card, our whole stack above it, and what tests ask of both. */
+/** A virtual reader with a PIV card, the whole stack above it, and helpers for both. */
 import { ccidSlots } from '@webtoki/ccid'
 import {
   CKA,
@@ -39,19 +39,19 @@ export interface Setup {
   readonly session: Session
 }
 
-/** What stands between the reader and the card: sees each command, and answers in the card's place where it wants to. */
+/** Intercepts each command between the reader and the card; returns the card's response or one of its own. */
 export type Between = (command: Uint8Array, card: PivCard) => Promise<Uint8Array>
 
 export interface SetupOptions {
   readonly card?: PivCardOptions
-  /** In place of a new one. */
+  /** Used instead of a new card. */
   readonly virtual?: PivCard
-  /** null: the session has none. */
+  /** null: the session has no PIN source. */
   readonly pin?: PinSource | null
   readonly cryptoki?: Partial<CryptokiOptions>
   readonly cache?: MemoryObjectCache
   readonly level?: 'short' | 'extended'
-  /** In place of the one of that level. */
+  /** Used instead of the profile for `level`. */
   readonly profile?: ReaderProfile
   readonly contact?: ContactOptions
   readonly between?: Between
@@ -63,7 +63,7 @@ export async function open(options: SetupOptions = {}): Promise<Setup> {
     options.profile ?? (options.level === 'short' ? readerProfiles.omnikey3021 : readerProfiles.dualiAbcm6),
   )
   const { between } = options
-  const seen: VirtualCard =
+  const intercepted: VirtualCard =
     between === undefined
       ? card
       : {
@@ -72,7 +72,7 @@ export async function open(options: SetupOptions = {}): Promise<Setup> {
           powerOff: () => card.powerOff(),
           process: (command) => between(command, card),
         }
-  reader.insert(seen, 0, options.contact)
+  reader.insert(intercepted, 0, options.contact)
   const bus = new VirtualBus()
   bus.plug(reader)
   const usb = bus.context({ protectedClasses: false })
@@ -91,12 +91,14 @@ export async function object(session: Session, objectClass: CKO, id: number): Pr
   return found
 }
 
+/** INS, P1 and P2 of each command in hex. */
 export const commands = (card: PivCard): string[] =>
   card.log.map(({ ins, p1, p2 }) => [ins, p1, p2].map((byte) => byte.toString(16).padStart(2, '0')).join(' '))
+/** The number of VERIFY commands for the PIN that carried data. */
 export const verifies = (card: PivCard): number =>
   card.log.filter(({ ins, p1, dataBytes }) => ins === 0x20 && p1 === 0 && dataBytes > 0).length
 
-/** A dialog that a test answers when it likes. */
+/** A PIN dialog that stays open until the test types a PIN. */
 export class HeldDialog {
   readonly requests: Parameters<PinSource>[0][] = []
   #answer: ((answer: { pin: Uint8Array } | undefined) => void) | undefined
@@ -110,7 +112,7 @@ export class HeldDialog {
     })
   }
 
-  /** Resolves when the dialog is on the screen. */
+  /** Resolves when the dialog is shown. */
   shown(): Promise<void> {
     if (this.requests.length > 0) return Promise.resolve()
     return new Promise((resolve) => {
@@ -120,17 +122,17 @@ export class HeldDialog {
 
   async type(pin: string): Promise<void> {
     this.#answer?.({ pin: bytesOf(pin) })
-    // What follows an answer goes by promises and the virtual bus alone.
+    // What follows needs promises and the virtual bus alone.
     for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
-/** Holds the card's answer to commands with that instruction until it is let go, once. */
-export class HeldAnswer {
+/** Holds the card's response to the first command with that INS and data until `release`. */
+export class HeldResponse {
   readonly #ins: number
   #reached!: () => void
   #release!: () => void
-  #isUsed = false
+  #hasHeld = false
   /** Resolves when the card has executed the command. */
   readonly reached: Promise<void> = new Promise((resolve) => {
     this.#reached = resolve
@@ -144,13 +146,13 @@ export class HeldAnswer {
   }
 
   readonly between: Between = async (command, card) => {
-    const answer = await card.process(command)
-    if (command[1] === this.#ins && command.length > 5 && !this.#isUsed) {
-      this.#isUsed = true
+    const response = await card.process(command)
+    if (command[1] === this.#ins && command.length > 5 && !this.#hasHeld) {
+      this.#hasHeld = true
       this.#reached()
       await this.#free
     }
-    return answer
+    return response
   }
 
   release(): void {
