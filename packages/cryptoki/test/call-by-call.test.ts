@@ -182,8 +182,8 @@ describe('A dual update', () => {
     'of %s passes its chunk to the cipher and to the other operation',
     async (pair) => {
       const { session, aes, own } = await setUp()
-      const wanted = specs(aes, own)[pair] as [RawOperationSpec, RawOperationSpec]
-      const [first, second] = session.begin(...wanted)
+      const pairSpecs = specs(aes, own)[pair] as [RawOperationSpec, RawOperationSpec]
+      const [first, second] = session.begin(...pairSpecs)
       if (first === undefined || second === undefined) throw new Error('Two operations should be active.')
       const cipher = first.type === 'encrypt' ? first : second
       const other = first === cipher ? second : first
@@ -355,15 +355,15 @@ describe('A signature given as a Promise', () => {
 
 describe('A choice that the standard leaves to the token', () => {
   it("is made by the library's options for each token: pairs and single-part functions", async () => {
-    const asked: string[] = []
+    const tokens: string[] = []
     const { session, slot, aes } = await setUp({
       dualOperations: (token) => {
-        asked.push(token.name)
+        tokens.push(token.name)
         return false
       },
       singlePartWhileActive: () => 'allow',
     })
-    expect(asked).toContain('memory')
+    expect(tokens).toContain('memory')
     expect((await slot.tokenInfo()).flags & CKF.DUAL_CRYPTO_OPERATIONS).toBe(0)
     session.begin({ type: 'digest', mechanism: { type: CKM.SHA256 } })
     expect(() => session.begin({ type: 'encrypt', mechanism: cbcPad, key: aes })).toThrow(

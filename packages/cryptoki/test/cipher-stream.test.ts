@@ -28,12 +28,12 @@ async function open(options: Partial<CryptokiOptions> = {}) {
   const cryptoki = new Cryptoki({ sources: [cardSlot], drivers: [driver], login: 'on-demand', ...options })
   onTestFinished(() => cryptoki.close())
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const session = await slot.openSession({ pin: () => ({ pin: new TextEncoder().encode('1234') }) })
   const find = async (objectClass: CKO): Promise<CkObject> => {
     const template = { [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(1) }
     const [object] = await session.findObjects(template)
-    if (object === undefined) throw new Error('There is no such object.')
+    if (object === undefined) throw new Error('No such object found.')
     return object
   }
   const aes = await session.createObject({
@@ -111,7 +111,7 @@ describe('a cipher as a web stream', () => {
     const pieces = MAX_RESULT_BYTES / piece.length + 1
     const encrypting = session.encryptStream(plain, publicKey)
     const [cipher] = token.ciphers
-    if (cipher === undefined) throw new Error('There is no cipher.')
+    if (cipher === undefined) throw new Error('No cipher found.')
     vi.spyOn(cipher, 'update').mockResolvedValue(piece)
     let bytes = 0
     await counted(new Uint8Array(16), pieces)
@@ -309,7 +309,7 @@ describe('a cipher as an operation', () => {
     })()
     const subscription = session.encrypt(plain, publicKey, source).events$.subscribe()
     const [cipher] = token.ciphers
-    if (cipher === undefined) throw new Error('There is no cipher.')
+    if (cipher === undefined) throw new Error('No cipher found.')
     const held = new Promise<void>((resolve) => {
       release = resolve
     })

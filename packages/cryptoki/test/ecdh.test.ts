@@ -122,8 +122,8 @@ describe.each(curves)('the other party’s point on %s (%s, %s)', (_, nodeCurve,
   })
 
   it('is refused for a key on another curve', () => {
-    for (const [, , theirs] of curves.filter(([, each]) => each !== nodeCurve))
-      expect(() => checkedPoint(point, hex(theirs))).toThrow(rv(CKR.MECHANISM_PARAM_INVALID) as Error)
+    for (const [, , otherOid] of curves.filter(([, each]) => each !== nodeCurve))
+      expect(() => checkedPoint(point, hex(otherOid))).toThrow(rv(CKR.MECHANISM_PARAM_INVALID) as Error)
     expect(() => checkedPoint(point, hex('06012a'))).toThrow(rv(CKR.KEY_SIZE_RANGE) as Error)
   })
 })

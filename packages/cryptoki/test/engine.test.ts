@@ -232,12 +232,12 @@ describe('an error ends an operation that is driven call by call', () => {
     await raw?.update(new Uint8Array(2048))
     await expect(raw?.update(new Uint8Array(1))).rejects.toEqual(rv(CKR.DATA_LEN_RANGE))
     expect(session.active).toEqual([])
-    token.signing = Promise.reject(new Error('the key is tired'))
+    token.signing = Promise.reject(new Error('the key failed'))
     token.signing.catch(() => {})
     const failed = start('sign')
     await expect(failed.single(message)).rejects.toMatchObject({
       rv: CKR.FUNCTION_FAILED,
-      cause: { message: 'the key is tired' },
+      cause: { message: 'the key failed' },
     })
     expect(session.active).toEqual([])
   })

@@ -244,7 +244,7 @@ describe('a wrapped key', () => {
     ],
     ['no key', ({ kek }) => [kw, kek, undefined as never], CKR.KEY_HANDLE_INVALID],
     ['by no key', ({ free }) => [kw, undefined as never, free], CKR.WRAPPING_KEY_HANDLE_INVALID],
-    ['by the private publicObject', ({ card, free }) => [pkcs1, card, free], CKR.MECHANISM_INVALID],
+    ['by a private key', ({ card, free }) => [pkcs1, card, free], CKR.MECHANISM_INVALID],
     ['by a generic secret', ({ free }) => [kw, free, free], CKR.WRAPPING_KEY_TYPE_INCONSISTENT],
     ['by RSA with an AES key', ({ kek, free }) => [pkcs1, kek, free], CKR.WRAPPING_KEY_TYPE_INCONSISTENT],
     ['by a key without CKA_WRAP', ({ fixed, free }) => [kw, fixed, free], CKR.KEY_FUNCTION_NOT_PERMITTED],

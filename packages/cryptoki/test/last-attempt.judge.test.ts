@@ -8,7 +8,7 @@ import { createPivCard, type PivCard, readerProfiles, VirtualCcidReader } from '
 import { startBus, startPcscd } from '@webtoki/simulator/node'
 import { describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
-import { bytesOf, open as openOurs } from './piv-setup.ts'
+import { bytesOf, open as openPiv } from './piv-setup.ts'
 
 const missing =
   whatIsMissing(['gcc', 'pcscd', 'unshare', 'nsenter', 'pkcs11-tool']) ??
@@ -26,7 +26,7 @@ async function spendAttempts(card: PivCard, wrong: number): Promise<void> {
 }
 
 /** The token flags that `pkcs11-tool --list-slots` prints. */
-async function openSc(pinTries: number, wrong: number): Promise<string[]> {
+async function openScTokenFlags(pinTries: number, wrong: number): Promise<string[]> {
   const bus = await startBus()
   const reader = new VirtualCcidReader(readerProfiles.omnikey3021)
   const card = createPivCard({ pinTries })
@@ -50,8 +50,8 @@ async function openSc(pinTries: number, wrong: number): Promise<string[]> {
   }
 }
 
-async function ours(pinTries: number, wrong: number): Promise<number> {
-  const made = await openOurs({ card: { pinTries }, pin: async () => undefined })
+async function webtokiFlags(pinTries: number, wrong: number): Promise<number> {
+  const made = await openPiv({ card: { pinTries }, pin: async () => undefined })
   await spendAttempts(made.card, wrong)
   // A cancelled login reads the retry counter first.
   await made.session.login(CKU.USER).catch(() => {})
@@ -66,9 +66,9 @@ describe.skipIf(missing !== undefined)('OpenSC and this library give the same wa
     [3, 2],
     [3, 0],
   ])('for a card that allows %i wrong PINs after %i of them', async (pinTries, wrong) => {
-    const theirs = await openSc(pinTries, wrong)
-    const flags = await ours(pinTries, wrong)
-    expect((flags & CKF.USER_PIN_FINAL_TRY) !== 0).toBe(theirs.includes('final user PIN try'))
-    expect(theirs.includes('final user PIN try')).toBe(pinTries - wrong === 1)
+    const openScFlags = await openScTokenFlags(pinTries, wrong)
+    const flags = await webtokiFlags(pinTries, wrong)
+    expect((flags & CKF.USER_PIN_FINAL_TRY) !== 0).toBe(openScFlags.includes('final user PIN try'))
+    expect(openScFlags.includes('final user PIN try')).toBe(pinTries - wrong === 1)
   })
 })

@@ -103,7 +103,7 @@ describe('closing the last session ends the verification on the card', () => {
   })
 })
 
-it('a signature that was abandoned does not end the login of a card that refuses to say how its PIN stands', async () => {
+it('an abandoned signature keeps the login on a card that refuses to report its PIN status', async () => {
   const sign = new HeldResponse(0x87)
   const { session, cryptoki } = await open({ between: silentOnStatus(sign.between) })
   await session.login(CKU.USER)
@@ -222,10 +222,10 @@ describe('a PIN dialog', () => {
   })
 
   it('for one signature leaves the login unchanged if it is cancelled', async () => {
-    let asked = 0
+    let requests = 0
     const first = new HeldResponse(0x87)
     const { session, cryptoki } = await open({
-      pin: async (request) => (asked++ === 0 ? rightPin(request) : undefined),
+      pin: async (request) => (requests++ === 0 ? rightPin(request) : undefined),
       between: first.between,
     })
     await session.login(CKU.USER)
@@ -241,9 +241,9 @@ describe('a PIN dialog', () => {
   })
 
   it('is shown once if two sessions need the login at the same time', async () => {
-    let asked = 0
+    let requests = 0
     const pin: PinSource = async (request) => {
-      asked++
+      requests++
       return rightPin(request)
     }
     const { session, slot, card, cryptoki } = await open({ cryptoki: { login: 'on-demand' }, pin })
@@ -253,16 +253,16 @@ describe('a PIN dialog', () => {
       [session, other].map((each) => each.sign(rsa, key, message).result()),
     )
     expect(signatures.map((each) => each.length)).toEqual([256, 256])
-    expect([asked, verifies(card)]).toEqual([1, 1])
+    expect([requests, verifies(card)]).toEqual([1, 1])
     await cryptoki.close()
   })
 
   it('is not shown for a signature that would be refused', async () => {
-    let asked = 0
+    let requests = 0
     const { session, card, cryptoki } = await open({
       cryptoki: { login: 'on-demand' },
       pin: async (request) => {
-        asked++
+        requests++
         return rightPin(request)
       },
     })
@@ -274,7 +274,7 @@ describe('a PIN dialog', () => {
     await expect(session.sign({ type: CKM.RSA_PKCS }, key, tooLong)).rejects.toEqual(rv(CKR.DATA_LEN_RANGE))
     const modulus = key.get(CKA.MODULUS)
     await expect(session.sign({ type: CKM.RSA_X_509 }, key, modulus)).rejects.toEqual(rv(CKR.DATA_INVALID))
-    expect(asked).toBe(0)
+    expect(requests).toBe(0)
     expect(verifies(card)).toBe(0)
     const below = modulus.with(255, (modulus[255] as number) - 1)
     expect(await session.sign({ type: CKM.RSA_X_509 }, key, below)).toHaveLength(256)
@@ -294,9 +294,9 @@ describe('a PIN dialog', () => {
 })
 
 it('a PIN blocked during one signature ends the login of all sessions', async () => {
-  let asked = 0
+  let requests = 0
   const { session, cryptoki } = await open({
-    pin: async () => ({ pin: bytesOf(asked++ === 0 ? '123456' : '999999'), acceptLastTry: true }),
+    pin: async () => ({ pin: bytesOf(requests++ === 0 ? '123456' : '999999'), acceptLastTry: true }),
   })
   await session.login(CKU.USER)
   const nineC = await object(session, CKO.PRIVATE_KEY, 2)

@@ -174,14 +174,14 @@ describe('a login', () => {
 
   it('whose signal has already aborted requests no PIN', async () => {
     const { session, card, cryptoki } = await open()
-    let asked = 0
+    let requests = 0
     const pin: PinSource = () => {
-      asked++
+      requests++
       return undefined
     }
     const login = session.login(CKU.USER, pin, { signal: AbortSignal.abort() })
     await expect(login).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
-    expect([asked, verifies(card)]).toEqual([0, 0])
+    expect([requests, verifies(card)]).toEqual([0, 0])
     await cryptoki.close()
   })
 
@@ -217,20 +217,20 @@ describe('a login', () => {
 })
 
 describe('logging out while a PIN-always key signs, with login: on-demand,', () => {
-  it.each(['the PIN is asked for', 'the card verifies', 'the card signs'])(
+  it.each(['the PIN is requested', 'the card verifies', 'the card signs'])(
     'ends the signature and the handles while %s',
     async (when) => {
       const held = new HeldResponse(when === 'the card signs' ? 0x87 : 0x20)
       const { session, card, cryptoki } = await open({
         cryptoki: { login: 'on-demand' },
-        ...(when === 'the PIN is asked for' ? {} : { between: held.between }),
+        ...(when === 'the PIN is requested' ? {} : { between: held.between }),
       })
       const nineC = await object(session, CKO.PRIVATE_KEY, 2)
       const dialog = new HeldDialog()
-      const isAsked = when === 'the PIN is asked for'
-      const signing = session.sign(ecdsa, nineC, message, isAsked ? { pin: dialog.source } : {}).result()
+      const isRequested = when === 'the PIN is requested'
+      const signing = session.sign(ecdsa, nineC, message, isRequested ? { pin: dialog.source } : {}).result()
       const ended = expect(signing).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
-      await (isAsked ? dialog.shown() : held.reached)
+      await (isRequested ? dialog.shown() : held.reached)
       const logout = session.logout()
       expect(session.active).toEqual([])
       await ended
@@ -499,9 +499,9 @@ describe('a PIN for one operation, given before its data, in two sessions at onc
     expect(first.phase).toBe('gone')
     const data = new Subject<Uint8Array>()
     const key = await object(session, CKO.PRIVATE_KEY, 2)
-    const asked: string[] = []
+    const purposes: string[] = []
     const pin: PinSource = ({ purpose }) => {
-      asked.push(purpose)
+      purposes.push(purpose)
       return undefined
     }
     const signing = session.sign(ecdsa, key, data, { pin }).result()
@@ -509,7 +509,7 @@ describe('a PIN for one operation, given before its data, in two sessions at onc
     data.next(message)
     data.complete()
     expect(await signing).toHaveLength(64)
-    expect([asked, verifies(card)]).toEqual([[], 2])
+    expect([purposes, verifies(card)]).toEqual([[], 2])
     await cryptoki.close()
   })
 })

@@ -40,14 +40,14 @@ export async function openMemory(
   const cardSlot = new MemorySlot()
   const cryptoki = new Cryptoki({ sources: [cardSlot], drivers: [driver], ...rest })
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const session = await slot.openSession({ pin })
   return { token: driver.token, cardSlot, cryptoki, slot, session }
 }
 
 export async function keyOf(session: Session, objectClass: CKO): Promise<CkObject> {
   const [object] = await session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(1) })
-  if (object === undefined) throw new Error('There is no such object.')
+  if (object === undefined) throw new Error('No such object found.')
   return object
 }
 

@@ -62,7 +62,7 @@ async function slotWith(card: VirtualCard) {
   const usb = virtualUsb([reader], { protectedClasses: false })
   const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [badgeDriver()] })
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   return { cryptoki, slot }
 }
 
@@ -88,7 +88,7 @@ it('the minimal applet signs; a wrong PIN costs an attempt and is requested agai
   await session.login(CKU.USER)
   expect(reported).toEqual([3, 2])
   const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })
-  if (key === undefined) throw new Error('There is no key.')
+  if (key === undefined) throw new Error('No key found.')
   const signature = await session.sign({ type: CKM.ECDSA_SHA256 }, key, message)
   const [x, y] = [point.subarray(1, 33), point.subarray(33)].map((half) =>
     Buffer.from(half).toString('base64url'),

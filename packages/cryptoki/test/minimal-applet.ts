@@ -27,7 +27,7 @@ import {
   type TokenObject,
 } from '@webtoki/cryptoki'
 
-/** The commands. Each goes through `exchange`, so that the PIN knows which one was the latest. */
+/** The commands of the card. Each goes through `exchange`, which lets the PIN see the latest command. */
 export class BadgeApplet extends CardApplication {
   readonly pin: PinReference = new PinReference(this, {
     name: 'PIN',
@@ -39,7 +39,7 @@ export class BadgeApplet extends CardApplication {
     super(connection, { name: 'badge', aid: fromHex('f042414447450001') })
   }
 
-  /** By its serial number the card is known again before a PIN is sent. */
+  /** The serial number identifies the card before a PIN is sent to it. */
   override async fingerprint(channel: CardChannel, options?: TransmitOptions): Promise<string> {
     return toHex(await this.read(channel, 0x5a, options))
   }
@@ -72,7 +72,7 @@ function privateKey(applet: BadgeApplet): TokenObject {
   return {
     known,
     access,
-    // Type and size are known before anybody gets a handle: Init is synchronous, and asks for both.
+    // Init is synchronous and needs type and size, so both are known before the object has a handle.
     load: async (options) => {
       all ??= {
         ...known,
@@ -101,14 +101,14 @@ function privateKey(applet: BadgeApplet): TokenObject {
   }
 }
 
-/** Finds the badge on a card. */
+/** Recognizes a badge. */
 export function badgeDriver(): TokenDriver {
   const open = async (connection: CardConnection): Promise<readonly Token[]> => {
     const applet = new BadgeApplet(connection)
     try {
       await applet.transaction(async (channel) => applet.remember(await applet.fingerprint(channel)))
     } catch (error) {
-      // Another card. All else, such as one that was taken out, is an error.
+      // A status word: not a badge. Any other failure, such as a pulled card, is an error.
       if (isWebtokiError(error, 'card/status')) return []
       throw error
     }

@@ -42,7 +42,7 @@ async function sessionOn(card: PivCard | OpenPgpCard, driver: TokenDriver): Prom
   const cryptoki = new Cryptoki(options)
   opened.push(cryptoki)
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   return slot.openSession()
 }
 

@@ -50,7 +50,7 @@ async function setUp(
   onTestFinished(() => cryptoki.close())
   await firstValueFrom(cryptoki.slots$).then(([first]) => first?.tokenInfo())
   const [, slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const pin = async () => ({ pin: bytesOf((pins.length > 1 ? pins.shift() : pins[0]) ?? '') })
   const session = await slot.openSession({ pin })
   const find = async (objectClass: CKO, id: number): Promise<CkObject> => {

@@ -56,17 +56,17 @@ async function withOurDriver<T>(card: OpenPgpCard, use: (slots: readonly Slot[])
 }
 
 /** What this library's driver reads and signs. */
-const ours = (card: OpenPgpCard) =>
+const withWebtoki = (card: OpenPgpCard) =>
   withOurDriver(card, async ([slot]) => {
     const session = await slot?.openSession({ pin: rightPin })
     const [key] = (await session?.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })) ?? []
-    if (slot === undefined || session === undefined || key === undefined) throw new Error('There is no key.')
+    if (slot === undefined || session === undefined || key === undefined) throw new Error('No key found.')
     const signature = await session.sign({ type: CKM.ECDSA }, key, digest)
     return { info: await slot.tokenInfo(), point: key.get(CKA.EC_POINT).slice(2), signature }
   })
 
 /** What scdaemon reads and signs with the same card afterwards. */
-async function theirs(card: OpenPgpCard) {
+async function withScdaemon(card: OpenPgpCard) {
   const setup = await inReader(card, 'yubikey4')
   const openSc = await runInside(setup.daemon, 'pkcs11-tool', '--list-token-slots')
   const scdaemon = new Scdaemon(setup.daemon)
@@ -93,7 +93,7 @@ function keyOf(point: Uint8Array): KeyObject {
   return createPublicKey({ key: { kty: 'EC', crv: 'P-256', x: x ?? '', y: y ?? '' }, format: 'jwk' })
 }
 
-describe.skipIf(missing !== undefined)('scdaemon and our driver at one OpenPGP card', () => {
+describe.skipIf(missing !== undefined)('scdaemon and this library on one OpenPGP card', () => {
   it.each<[string, OpenPgpCardOptions]>([
     ['PINs sent in plain', {}],
     // GnuPG 2.2 reads KDF objects of SHA-256 only.
@@ -101,9 +101,9 @@ describe.skipIf(missing !== undefined)('scdaemon and our driver at one OpenPGP c
     ['PINs derived with one salt', { kdf: 'sha256', kdfSalts: 1 }],
   ])('read the same key and sign the same digest: %s', async (_, options) => {
     const card = createOpenPgpCard(options)
-    const byWebtoki = await ours(card)
+    const byWebtoki = await withWebtoki(card)
     expect(card.signatureCount).toBe(1)
-    const byScdaemon = await theirs(card)
+    const byScdaemon = await withScdaemon(card)
     expect([byScdaemon.outcome, byScdaemon.counter, card.signatureCount, card.pinTriesLeft]).toEqual([
       'OK',
       ['SIG-COUNTER 2'],
@@ -127,7 +127,7 @@ describe.skipIf(missing !== undefined)('scdaemon and our driver at one OpenPGP c
       const session = await slots[1]?.openSession({ pin: rightPin })
       const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.DECRYPT]: true }
       const [own] = (await session?.findObjects(template)) ?? []
-      if (session === undefined || own === undefined) throw new Error('There is no key.')
+      if (session === undefined || own === undefined) throw new Error('No key found.')
       return session.decrypt({ type: CKM.RSA_PKCS }, own, cryptogram)
     })
     const byScdaemon = await deciphered(card, cryptogram)

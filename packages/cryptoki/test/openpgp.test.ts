@@ -81,7 +81,7 @@ async function setUp<Card extends VirtualCard>(card: Card, options: SetUpOptions
   const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers, login })
   opened.push(cryptoki)
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const session = await slot.openSession({ pin: pin ?? page().source })
   return { card, reader, cryptoki, slot, session }
 }
@@ -91,7 +91,7 @@ const withCard = (card: OpenPgpCardOptions = {}, options?: SetUpOptions) =>
 
 async function only(session: Session, objectClass: CKO): Promise<CkObject> {
   const [object] = await session.findObjects({ [CKA.CLASS]: objectClass })
-  if (object === undefined) throw new Error('There is no such object.')
+  if (object === undefined) throw new Error('No such object found.')
   return object
 }
 const privateKey = (session: Session): Promise<CkObject> => only(session, CKO.PRIVATE_KEY)
@@ -259,7 +259,7 @@ describe('a card whose PIN is valid for one signature', () => {
     expect(requests.map(({ purpose }) => purpose)).toEqual(['signature', 'signature'])
   })
 
-  it('opened the signature if it is pulled during the PIN dialog, and no PIN is sent', async () => {
+  it('ends the signature if it is pulled during the PIN dialog, and no PIN is sent', async () => {
     const { card, reader, session } = await withCard()
     const key = await privateKey(session)
     const pin: PinSource = async () => {
@@ -458,7 +458,7 @@ describe('a reader with a PIN pad', () => {
   })
 })
 
-it('pulling an OpenPGP card opened the session, and after reinsertion the PIN is requested again', async () => {
+it('pulling an OpenPGP card ends the session, and after reinsertion the PIN is requested again', async () => {
   const { card, reader, slot, session } = await withCard({ pinPerSignature: false })
   await session.login(CKU.USER)
   const key = await privateKey(session)

@@ -1,4 +1,7 @@
-/** Random calls of two callers against an independent model of sessions: PKCS#11 v2.20, 13.1, and v2.40, 5.2 and 5.8 to 5.13. */
+/**
+ * Random calls of two callers, checked against an independent model of sessions (PKCS#11 v2.20, 13.1; v2.40,
+ * 5.2 and 5.8 to 5.13).
+ */
 import { deepEqual, equal } from 'node:assert/strict'
 import { type ActiveOperation, CKA, type CryptokiError, CKU, type Session } from '@webtoki/cryptoki'
 import fc from 'fast-check'
@@ -17,7 +20,7 @@ import {
   outcomeOf,
 } from './kinds-setup.ts'
 
-/** `WEBTOKI_MODEL_RUNS=20000` looks longer. */
+/** Set `WEBTOKI_MODEL_RUNS=20000` for a longer run. */
 const numRuns = Number(process.env['WEBTOKI_MODEL_RUNS'] ?? 25)
 
 const ok = 'CKR_OK'
@@ -33,8 +36,8 @@ const acts = [
   'update',
   'final',
   'single',
-  'ask single',
-  'ask final',
+  'query single',
+  'query final',
   'small single',
   'small final',
   'cancel',
@@ -42,7 +45,9 @@ const acts = [
   'random',
 ] as const
 
-/** What one caller does; `kind` is for a new operation, `which` of its own operations it uses, the latest is 0. */
+/**
+ * One step of a caller. `kind`: of a new operation. `which`: the operation to use, 0 for the caller's latest.
+ */
 interface Step {
   readonly caller: 0 | 1
   readonly act: (typeof acts)[number]
@@ -51,26 +56,26 @@ interface Step {
   readonly bytes: number
 }
 
-/** A call that waits for its result; `reason` is set if the operation ends before. */
+/** A pending call; `reason` is set if its operation ends first. */
 interface Call {
   readonly code: string
   reason?: string
 }
 
-/** An operation as the standard has it. */
+/** An operation in the model. */
 interface Modelled {
   readonly kind: Kind
   readonly isStream: boolean
   readonly session: ModelSession
   phase: 'fresh' | 'queried' | 'multi' | 'gone'
-  /** Of a search: objects that it has told. Else bytes that have gone in. */
+  /** For a search: the number of objects returned. Otherwise: the number of bytes passed in. */
   fed: number
   chunks: number
   hasEnded: boolean
-  /** How many objects a search finds. */
+  /** The number of objects that a search finds. */
   readonly objects: number
   call?: Call | undefined
-  /** Why it ended before its result. */
+  /** The reason if it ended before its result. */
   reason?: string
 }
 
@@ -82,12 +87,12 @@ interface Model {
   readonly policy: 'reject' | 'abandon'
   readonly dual: boolean
   isLoggedIn: boolean
-  /** Of both callers; the same if they share one. */
+  /** The sessions of both callers; the same one if both use it. */
   readonly sessions: [ModelSession, ModelSession]
   readonly operations: [Modelled[], Modelled[]]
 }
 
-/** The same operation as it is. */
+/** The real operation that belongs to a modelled one. */
 interface Actual {
   readonly example: Example
   readonly active?: ActiveOperation
@@ -99,13 +104,13 @@ interface Actual {
 
 interface Real {
   readonly setup: KindsSetup
-  /** New with each login, as the private key's handle is. */
+  /** Renewed at each login, because the private key's handle is. */
   examples: KindsSetup['examples']
   readonly sessions: [Session, Session]
   readonly operations: [Actual[], Actual[]]
 }
 
-/** An operation that is subscribed to, over a source that gives what it is given. */
+/** A subscribed operation whose source gives the chunks passed to `give`. */
 class Stream {
   outcome: Outcome | undefined
   readonly #chunks: (Uint8Array | undefined)[] = []
@@ -125,7 +130,7 @@ class Stream {
   async *#source(): AsyncGenerator<Uint8Array> {
     for (;;) {
       while (this.#chunks.length === 0) {
-        this.#tell()
+        this.#notify()
         await new Promise<void>((resolve) => {
           this.#wake = resolve
         })
@@ -136,16 +141,16 @@ class Stream {
     }
   }
 
-  #tell(): void {
+  #notify(): void {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
   #settle(outcome: Outcome): void {
     this.outcome ??= outcome
-    this.#tell()
+    this.#notify()
   }
 
-  /** undefined ends the source. Resolves when it has been taken, or the operation has ended. */
+  /** undefined ends the source. Resolves after the chunk was consumed or the operation has ended. */
   give(chunk: Uint8Array | undefined): Promise<void> {
     if (this.outcome !== undefined) return Promise.resolve()
     this.#chunks.push(chunk)
@@ -154,7 +159,7 @@ class Stream {
     return taken
   }
 
-  leave(): void {
+  unsubscribe(): void {
     this.#subscription.unsubscribe()
     this.#settle({ code: 'unsubscribed' })
   }
@@ -169,31 +174,31 @@ function end(operation: Modelled, reason: string): void {
   if (operation.call !== undefined) operation.call.reason = reason
 }
 
-/** What an Init is answered; what it abandons has ended then. */
+/** The return value of an Init. Operations that it abandons end here. */
 function admit(model: Model, session: ModelSession, kind: Kind): string {
-  const inTheWay = session.active.filter((each) => !mayStandBeside(each.kind, kind, model.dual))
-  if (inTheWay.length > 0 && model.policy === 'reject') return refused
-  // A handle that a logout has ended stays so.
+  const conflicting = session.active.filter((each) => !mayStandBeside(each.kind, kind, model.dual))
+  if (conflicting.length > 0 && model.policy === 'reject') return refused
+  // A handle that a logout has ended stays invalid.
   if (!model.isLoggedIn && (kind === 'sign' || kind === 'sign-recover')) return 'CKR_KEY_HANDLE_INVALID'
-  for (const each of inTheWay) end(each, notInitialized)
+  for (const each of conflicting) end(each, notInitialized)
   return ok
 }
 
-/** What comes of the data that have gone in. */
+/** The possible return values for the data passed in. */
 function resultCode({ kind, fed, chunks, isStream }: Modelled, total: number): readonly string[] {
-  // An iterator that gives nothing at all cannot be told from one that was used up.
+  // An iterator without any chunk cannot be distinguished from an exhausted one.
   if (isStream && chunks === 0) return ['CKR_ARGUMENTS_BAD']
   if (fed === total) return [ok]
   if (kind === 'decrypt')
     return fed === 0 || fed % 16 !== 0
       ? ['CKR_ENCRYPTED_DATA_LEN_RANGE']
-      : // The last byte of another block may be a padding, too: `isRight` decides.
+      : // The last byte of another block may be a valid padding too: `isRight` decides.
         ['CKR_ENCRYPTED_DATA_INVALID', ok]
   if (kind === 'verify') return ['CKR_SIGNATURE_INVALID']
   return [kind === 'verify-recover' ? 'CKR_SIGNATURE_LEN_RANGE' : ok]
 }
 
-/** What several calls in one turn, of one or both callers, come to: each is made before any of them is answered. */
+/** Several calls of one or both callers in one turn: each is made before any of them resolves. */
 class Turn implements fc.AsyncCommand<Model, Real> {
   readonly #steps: readonly Step[]
   constructor(steps: readonly Step[]) {
@@ -205,14 +210,14 @@ class Turn implements fc.AsyncCommand<Model, Real> {
   }
 
   async run(model: Model, real: Real): Promise<void> {
-    const complaints = await Promise.all(this.#steps.map((step) => this.#step(step, model, real)))
-    deepEqual(complaints.flat(), [])
+    const differences = await Promise.all(this.#steps.map((step) => this.#step(step, model, real)))
+    deepEqual(differences.flat(), [])
     for (const caller of [0, 1] as const) {
       for (const [at, operation] of model.operations[caller].entries()) {
         delete operation.call
         if (!operation.isStream) continue
         const { stream, example } = real.operations[caller][at] as Actual
-        equal(this.#ofStream(operation, stream as Stream, example), 'as the model has it')
+        equal(this.#compareStream(operation, stream as Stream, example), 'as in the model')
       }
     }
     const active = (sessions: readonly ModelSession[]) =>
@@ -223,20 +228,21 @@ class Turn implements fc.AsyncCommand<Model, Real> {
     )
   }
 
-  #ofStream(operation: Modelled, stream: Stream, example: Example): string {
+  #compareStream(operation: Modelled, stream: Stream, example: Example): string {
     const { outcome } = stream
-    const right = 'as the model has it'
-    if (operation.phase === 'gone') return outcome?.code === operation.reason ? right : `${outcome?.code}`
-    if (!operation.hasEnded) return outcome === undefined ? right : outcome.code
+    const asModelled = 'as in the model'
+    if (operation.phase === 'gone')
+      return outcome?.code === operation.reason ? asModelled : `${outcome?.code}`
+    if (!operation.hasEnded) return outcome === undefined ? asModelled : outcome.code
     const codes = resultCode(operation, example.data.length)
     end(operation, outcome?.code ?? '')
     if (outcome === undefined || !codes.includes(outcome.code))
       return `${outcome?.code}, not ${codes.join(' or ')}`
     const input = example.data.subarray(0, operation.fed)
-    return outcome.code !== ok || example.isRight(outcome.value, input) ? right : 'a wrong result'
+    return outcome.code !== ok || example.isRight(outcome.value, input) ? asModelled : 'a wrong result'
   }
 
-  /** What the model says about the call, the call, and what differs. */
+  /** Applies the call to the model and to the real session; resolves to the differences. */
   #step(step: Step, model: Model, real: Real): Promise<readonly string[]> {
     const { caller, act, kind, which, bytes } = step
     const session = real.sessions[caller]
@@ -303,7 +309,7 @@ class Turn implements fc.AsyncCommand<Model, Real> {
     const stream = actual.stream as Stream
     if (operation.phase === 'gone' || operation.hasEnded) return Promise.resolve([])
     if (act === 'single') {
-      stream.leave()
+      stream.unsubscribe()
       end(operation, 'unsubscribed')
     } else if (act === 'update') {
       const chunk = actual.example.data.subarray(operation.fed, operation.fed + bytes)
@@ -350,12 +356,12 @@ class Turn implements fc.AsyncCommand<Model, Real> {
     if (active === undefined) return Promise.resolve([])
     const [mode, name] = act.includes(' ') ? act.split(' ') : ['', act]
     const call = name as 'single' | 'update' | 'final'
-    // Only what has a length that is known before refuses a buffer before anything is done.
+    // Only outputs of known size are checked against the buffer before the operation runs.
     if (mode === 'small' && ['decrypt', 'verify', 'verify-recover'].includes(kind)) return Promise.resolve([])
     const order = this.#order(operation, call)
     const chunk =
       call === 'update' ? example.data.subarray(operation.fed, operation.fed + bytes) : example.data
-    if (mode === 'ask') {
+    if (mode === 'query') {
       if (order === ok && kind !== 'verify') operation.phase = call === 'single' ? 'queried' : 'multi'
       const given = attempt(() => {
         active.outputBytes(call, call === 'final' ? 0 : chunk.length)
@@ -398,7 +404,7 @@ class Turn implements fc.AsyncCommand<Model, Real> {
     })
   }
 
-  /** Whether the call may be made now; the operation has ended if single and multiple parts are mixed. */
+  /** The return value for the order of calls; ends the operation if single and multiple parts are mixed. */
   #order(operation: Modelled, call: 'single' | 'update' | 'final'): string {
     if (operation.phase === 'gone') return notInitialized
     if (operation.call !== undefined) return refused
@@ -492,40 +498,43 @@ const commands = fc.commands(
 describe.each([
   ['one session', true],
   ['two sessions of one application', false],
-] as const)('two callers on %s', (_, share) => {
+] as const)('two callers on %s', (_, isShared) => {
   it.each([
     ['reject', true],
     ['reject', false],
     ['abandon', true],
     ['abandon', false],
-  ] as const)('policy %s, dual flag %s: agree with the model in any order of calls', async (policy, dual) => {
-    const setup = await openKinds({ onConflict: policy, dualOperations: dual })
-    let { examples } = setup
-    let isLoggedIn = true
-    await fc.assert(
-      fc.asyncProperty(commands, async (each) => {
-        if (!isLoggedIn) examples = await makeExamples(setup.session)
-        const first = await setup.slot.openSession()
-        const second = share ? first : await setup.slot.openSession()
-        const one: ModelSession = { active: [] }
-        const model: Model = {
-          policy,
-          dual,
-          isLoggedIn: true,
-          sessions: [one, share ? one : { active: [] }],
-          operations: [[], []],
-        }
-        const real: Real = { setup, examples, sessions: [first, second], operations: [[], []] }
-        try {
-          await fc.asyncModelRun(() => ({ model, real }), each)
-        } finally {
-          ;({ isLoggedIn } = model)
-          ;({ examples } = real)
-          await first.close()
-          await second.close()
-        }
-      }),
-      { numRuns },
-    )
-  })
+  ] as const)(
+    'agree with the model in any order of calls (policy %s, dual flag %s)',
+    async (policy, dual) => {
+      const setup = await openKinds({ onConflict: policy, dualOperations: dual })
+      let { examples } = setup
+      let isLoggedIn = true
+      await fc.assert(
+        fc.asyncProperty(commands, async (each) => {
+          if (!isLoggedIn) examples = await makeExamples(setup.session)
+          const first = await setup.slot.openSession()
+          const second = isShared ? first : await setup.slot.openSession()
+          const one: ModelSession = { active: [] }
+          const model: Model = {
+            policy,
+            dual,
+            isLoggedIn: true,
+            sessions: [one, isShared ? one : { active: [] }],
+            operations: [[], []],
+          }
+          const real: Real = { setup, examples, sessions: [first, second], operations: [[], []] }
+          try {
+            await fc.asyncModelRun(() => ({ model, real }), each)
+          } finally {
+            ;({ isLoggedIn } = model)
+            ;({ examples } = real)
+            await first.close()
+            await second.close()
+          }
+        }),
+        { numRuns },
+      )
+    },
+  )
 })

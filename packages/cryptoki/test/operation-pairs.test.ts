@@ -1,4 +1,7 @@
-/** All ordered pairs of the eight kinds on live sessions with real keys: PKCS#11 v2.20, 13.1 "Operations, sessions, and threads". */
+/**
+ * All ordered pairs of the eight kinds on live sessions with real keys (PKCS#11 v2.20, 13.1 "Operations,
+ * sessions, and threads").
+ */
 import type { SessionPolicy } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
 import {
@@ -15,16 +18,16 @@ import {
 } from './kinds-setup.ts'
 
 const policies = ['reject', 'abandon', 'wait'] as const
-const [ok, refused, ended] = ['CKR_OK', 'CKR_OPERATION_ACTIVE', 'CKR_OPERATION_NOT_INITIALIZED']
+const [ok, refused, notInitialized] = ['CKR_OK', 'CKR_OPERATION_ACTIVE', 'CKR_OPERATION_NOT_INITIALIZED']
 
-/** The standard's answers: what the first and the second operation come to, and what is active when both are begun. */
+/** What the standard requires: the results of both operations, and what is active after the second Init. */
 function expected(
   first: Kind,
   second: Kind,
   { dual, policy, waits }: { dual: boolean; policy: SessionPolicy['onConflict']; waits: boolean },
 ): { readonly results: readonly [string, string]; readonly active: readonly Kind[] } {
   if (mayStandBeside(first, second, dual)) return { results: [ok, ok], active: [first, second] }
-  if (policy === 'abandon') return { results: [ended, ok], active: [second] }
+  if (policy === 'abandon') return { results: [notInitialized, ok], active: [second] }
   if (policy === 'wait' && waits) return { results: [ok, ok], active: [first] }
   return { results: [ok, refused], active: [first] }
 }
@@ -33,9 +36,9 @@ const settings = [true, false].flatMap((dual) =>
   policies.flatMap((policy) => callerWays.map((way) => ({ dual, policy, way }))),
 )
 
-describe('a second Init beside each kind of operation', () => {
+describe('a second Init while an operation of each kind is active', () => {
   it.each(settings)(
-    'by $way, dual flag $dual, policy $policy: is answered by the standard, and what remains is right',
+    'by $way, dual flag $dual, policy $policy: follows the standard, and every result is right',
     async ({ dual, policy, way }) => {
       const { slot, examples } = await openKinds({ dualOperations: dual, onConflict: policy })
       for (const first of kinds) {
@@ -52,7 +55,7 @@ describe('a second Init beside each kind of operation', () => {
           const two = await other
           const results = [
             verdict(examples[first], one),
-            two === undefined ? 'never begun' : verdict(examples[second], two),
+            two === undefined ? 'not begun' : verdict(examples[second], two),
           ]
           const waits = isOperation(way)
           expect({ first, second, results, active }).toEqual({
@@ -75,9 +78,12 @@ const pairs = kinds.flatMap((first) =>
     .map((second): [Kind, Kind] => [first, second]),
 )
 
-describe.each(pairs)('beside an active pair of %s and %s', (first, second) => {
-  /** Begins the third while both are held; what all three come to, in each way. */
-  async function three(onConflict: SessionPolicy['onConflict'], third: Kind): Promise<readonly string[][]> {
+describe.each(pairs)('with an active pair of %s and %s', (first, second) => {
+  /** Begins the third operation while both are active; resolves to the three results for each way. */
+  async function runThree(
+    onConflict: SessionPolicy['onConflict'],
+    third: Kind,
+  ): Promise<readonly string[][]> {
     const { slot, examples } = await openKinds({ onConflict })
     const all: string[][] = []
     for (const way of ['await', 'events$', 'calls'] as const) {
@@ -87,14 +93,14 @@ describe.each(pairs)('beside an active pair of %s and %s', (first, second) => {
         const outcome = outcomeOf(run(examples[kind], session, way, between))
         results.push(outcome.then((each) => verdict(examples[kind], each)))
       }
-      await new Promise<void>((allBegun) => {
+      await new Promise<void>((begun) => {
         const held = new Promise<void>((release) => {
           start(first, () => {
             start(second, () => {
               expect(session.active).toEqual([first, second])
               start(third)
               release()
-              allBegun()
+              begun()
             })
             return held
           })
@@ -107,18 +113,18 @@ describe.each(pairs)('beside an active pair of %s and %s', (first, second) => {
     return all
   }
 
-  it('a third operation of every kind is refused, and harms neither', async () => {
+  it('a third operation of every kind is refused and disturbs neither', async () => {
     for (const third of kinds)
-      expect({ third, all: await three('reject', third) }).toEqual({
+      expect({ third, all: await runThree('reject', third) }).toEqual({
         third,
         all: [1, 2, 3].map(() => [ok, ok, refused]),
       })
   })
 
-  it('a third operation ends exactly those beside which it may not stand, if the policy says so', async () => {
+  it('a third operation with policy abandon ends exactly the conflicting ones', async () => {
     for (const third of kinds) {
-      const left = [first, second].map((each) => (mayStandBeside(each, third, true) ? ok : ended))
-      expect({ third, all: await three('abandon', third) }).toEqual({
+      const left = [first, second].map((each) => (mayStandBeside(each, third, true) ? ok : notInitialized))
+      expect({ third, all: await runThree('abandon', third) }).toEqual({
         third,
         all: [1, 2, 3].map(() => [...left, ok]),
       })
@@ -126,9 +132,9 @@ describe.each(pairs)('beside an active pair of %s and %s', (first, second) => {
   })
 })
 
-describe('functions of one call', () => {
+describe('single-part functions during each kind of operation', () => {
   it.each(callerWays)(
-    'are refused beside every kind, and harm none, unless the policy allows them (by %s)',
+    'are refused and disturb nothing, unless the policy allows them (by %s)',
     async (way) => {
       for (const singlePartWhileActive of ['reject', 'allow'] as const) {
         const { slot, examples } = await openKinds({ singlePartWhileActive })

@@ -12,8 +12,9 @@ import {
 import observed from './vectors/operation-pairs.json' with { type: 'json' }
 
 /**
- * The standard's rule a second time, as data: row = active, column = then initialised, in the order of `types`;
- * `+` both may be active where the token supports two, `-` they may not.
+ * The rule of the standard as data, independent of the code under test: row = active, column = Init, in the
+ * order of `types`.
+ * `+`: both may be active if the token supports two operations; `-`: they may not.
  */
 const types: readonly OperationType[] = [
   'search',
@@ -44,20 +45,20 @@ const cases = types.flatMap((active, row) =>
         next,
         dual,
         onConflict,
-        fits: dual && (pairs[row]?.[column] ?? false),
+        mayBeBoth: dual && (pairs[row]?.[column] ?? false),
       })),
     ),
   ),
 )
 
-describe('an init', () => {
-  it('knows the eight kinds', () => {
+describe('an Init', () => {
+  it('covers the eight kinds', () => {
     expect([...operationTypes].sort()).toEqual([...types].sort())
     expect(cases).toHaveLength(256)
-    expect(cases.filter(({ fits, onConflict }) => fits && onConflict === 'reject')).toHaveLength(8)
+    expect(cases.filter(({ mayBeBoth, onConflict }) => mayBeBoth && onConflict === 'reject')).toHaveLength(8)
   })
 
-  it('is admitted where nothing is active', () => {
+  it('is admitted if nothing is active', () => {
     for (const next of types) {
       for (const dual of [true, false]) {
         expect(admit([], next, { dual, onConflict: 'reject' })).toEqual({ rv: CKR.OK, ends: [] })
@@ -66,9 +67,9 @@ describe('an init', () => {
   })
 
   it.each(cases)(
-    'of $next beside $active (dual: $dual, $onConflict)',
-    ({ active, next, dual, onConflict, fits }) => {
-      const expected = fits
+    'of $next while $active is active (dual: $dual, $onConflict)',
+    ({ active, next, dual, onConflict, mayBeBoth }) => {
+      const expected = mayBeBoth
         ? { rv: CKR.OK, ends: [] }
         : onConflict === 'abandon'
           ? { rv: CKR.OK, ends: [active] }
@@ -77,7 +78,7 @@ describe('an init', () => {
     },
   )
 
-  it('is never admitted as a third', () => {
+  it('is never admitted as a third operation', () => {
     for (const [first, second] of [
       ['digest', 'encrypt'],
       ['decrypt', 'digest'],
@@ -100,36 +101,36 @@ describe('an init', () => {
     { active: ['decrypt', 'digest'], next: 'verify', ends: ['digest'] },
     { active: ['decrypt', 'verify'], next: 'search', ends: ['decrypt', 'verify'] },
     { active: ['sign', 'encrypt'], next: 'digest', ends: ['sign'] },
-  ] as const)('of $next under abandon ends of $active exactly $ends', ({ active, next, ends }) => {
+  ] as const)('of $next with policy abandon ends $ends of $active', ({ active, next, ends }) => {
     expect(admit(active, next, { dual: true, onConflict: 'abandon' })).toEqual({ rv: CKR.OK, ends })
   })
 })
 
-describe('two libraries that people use', () => {
+describe('the observed behaviour of other libraries', () => {
   const measured = observed.filter(
     ({ first, second }) => first === 'CKR_OK' && second !== 'CKR_FUNCTION_NOT_SUPPORTED',
   )
-  const answer = (next: string, active: string, dual: boolean): string =>
+  const admitted = (next: string, active: string, dual: boolean): string =>
     admit([active as OperationType], next as OperationType, { dual, onConflict: 'reject' }).rv === CKR.OK
       ? 'CKR_OK'
       : 'CKR_OPERATION_ACTIVE'
 
-  it('SoftHSM, which supports one operation, refuses what we refuse without the dual flag', () => {
+  it('SoftHSM, with one operation at a time, refuses what admit() refuses without the dual flag', () => {
     const softHsm = measured.filter(({ library }) => library.startsWith('softhsm'))
     expect(softHsm.length).toBe(48)
-    for (const { active, next, second } of softHsm) expect(answer(next, active, false)).toBe(second)
+    for (const { active, next, second } of softHsm) expect(admitted(next, active, false)).toBe(second)
   })
 
-  it('NSS, which supports two, admits all that we admit (and more, against the text)', () => {
+  it('NSS, with two operations, admits all that admit() admits (and more, against the standard)', () => {
     const nss = measured.filter(({ library }) => library.startsWith('nss'))
-    const legal = nss.filter(({ active, next }) => answer(next, active, true) === 'CKR_OK')
+    const legal = nss.filter(({ active, next }) => admitted(next, active, true) === 'CKR_OK')
     expect(legal).toHaveLength(8)
     for (const { second } of legal) expect(second).toBe('CKR_OK')
   })
 })
 
-describe('a one-call function', () => {
-  it('is refused while anything is active, unless the setting allows it, and ends nothing', () => {
+describe('a single-part function', () => {
+  it('is refused during an operation unless the policy allows it, and ends nothing', () => {
     expect(admitSinglePart([], 'reject')).toBe(CKR.OK)
     for (const active of types) {
       expect(admitSinglePart([active], 'reject')).toBe(CKR.OPERATION_ACTIVE)
@@ -138,8 +139,8 @@ describe('a one-call function', () => {
   })
 })
 
-describe('the life of an operation', () => {
-  it('refuses to mix single and multi part, and ends by that', () => {
+describe('the phases of an operation', () => {
+  it('end if single-part and multiple-part calls are mixed', () => {
     expect(mayCall('multi', 'single')).toEqual({ rv: CKR.OPERATION_ACTIVE, phase: 'gone' })
     expect(mayCall('queried', 'update')).toEqual({ rv: CKR.OPERATION_ACTIVE, phase: 'gone' })
     expect(mayCall('queried', 'final')).toEqual({ rv: CKR.OPERATION_ACTIVE, phase: 'gone' })
@@ -155,7 +156,7 @@ describe('the life of an operation', () => {
     }
   })
 
-  it('ends by completing and by any error, and by nothing else', () => {
+  it('end by completion and by any error only', () => {
     for (const type of types) {
       for (const call of ['single', 'update', 'final'] as const) {
         expect(afterCall(type, call, 'error')).toBe('gone')
@@ -166,10 +167,10 @@ describe('the life of an operation', () => {
     }
   })
 
-  it('goes on after a size query and after a buffer that was too small', () => {
-    const asked: readonly CallOutcome[] = ['size-query', 'buffer-too-small']
+  it('continue after a size query and after a buffer that was too small', () => {
+    const queries: readonly CallOutcome[] = ['size-query', 'buffer-too-small']
     for (const type of ['encrypt', 'decrypt', 'digest', 'sign', 'sign-recover', 'verify-recover'] as const) {
-      for (const outcome of asked) {
+      for (const outcome of queries) {
         expect(afterCall(type, 'single', outcome)).toBe('queried')
         expect(afterCall(type, 'update', outcome)).toBe('multi')
         expect(afterCall(type, 'final', outcome)).toBe('multi')

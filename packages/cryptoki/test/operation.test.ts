@@ -1,4 +1,6 @@
-/** Operations as people use them: awaited, subscribed to, shared, abandoned, retried; each runs once. */
+/**
+ * Operations as applications use them: awaited, subscribed to, shared, abandoned, retried. Each runs once.
+ */
 import { createHash } from 'node:crypto'
 import {
   CKA,
@@ -51,14 +53,14 @@ async function open(pin: PinSource = async () => ({ pin: new TextEncoder().encod
   })
   onTestFinished(() => cryptoki.close())
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const session = await slot.openSession({ pin })
   const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(1) })
-  if (key === undefined) throw new Error('There is no key.')
+  if (key === undefined) throw new Error('No key found.')
   return { token: driver.token, cardSlot, session, key }
 }
 
-/** A digest that goes on until `data` completes. */
+/** A digest that runs until `data` completes. */
 function openDigest(session: Session) {
   const data = new Subject<Uint8Array>()
   const finish = (): void => {
@@ -68,24 +70,24 @@ function openDigest(session: Session) {
   return { operation: session.digest(sha256, data), finish }
 }
 
-/** Unhandled rejections of this test, in place of the test runner's own listeners. */
+/** Collects the unhandled rejections of this test, with the listeners of the test runner removed. */
 function unhandledRejections(): unknown[] {
-  const heard: unknown[] = []
+  const reported: unknown[] = []
   const others = process.listeners('unhandledRejection')
   process.removeAllListeners('unhandledRejection')
-  process.on('unhandledRejection', (error) => heard.push(error))
+  process.on('unhandledRejection', (error) => reported.push(error))
   onTestFinished(() => {
     process.removeAllListeners('unhandledRejection')
     for (const each of others) process.on('unhandledRejection', each)
   })
-  return heard
+  return reported
 }
 
-/** Unhandled rejections are told between this turn and the next. */
+/** Node reports unhandled rejections between this turn and the next. */
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('the one run of an operation', () => {
-  it('an operation that nobody uses begins nothing', async () => {
+  it('an unused operation begins nothing', async () => {
     const { session, token, key } = await open()
     session.sign(sign, key, message)
     await nextTurn()
@@ -96,7 +98,7 @@ describe('the one run of an operation', () => {
     ['result()', (operation: Operation<Uint8Array>) => operation.result()],
     ['then()', (operation: Operation<Uint8Array>) => operation.then()],
     ['a subscription', (operation: Operation<Uint8Array>) => lastValueFrom(operation.events$)],
-  ])('%s is the Init, in that call', async (_what, use) => {
+  ])('%s calls Init synchronously', async (_what, use) => {
     const { session } = await open()
     const { operation, finish } = openDigest(session)
     const used = use(operation)
@@ -114,7 +116,7 @@ describe('the one run of an operation', () => {
     expect(token.signatures).toBe(1)
   })
 
-  it('an Init that fails is the run: everybody who waits gets its error', async () => {
+  it('a failed Init counts as the run: every awaiter gets its error', async () => {
     const { session } = await open()
     const { operation: first, finish } = openDigest(session)
     const digest = first.result()
@@ -125,7 +127,7 @@ describe('the one run of an operation', () => {
     await expect(second).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
   })
 
-  it('a second subscription is refused, and the first goes on unharmed', async () => {
+  it('a second subscription is refused, and the first one continues', async () => {
     const { session } = await open()
     const { operation, finish } = openDigest(session)
     const first = lastValueFrom(operation.events$)
@@ -135,7 +137,7 @@ describe('the one run of an operation', () => {
     await expect(lastValueFrom(operation.events$)).rejects.toEqual(runsOnce)
   })
 
-  it('a subscription is refused when somebody awaits, who gets the result all the same', async () => {
+  it('a subscription is refused after result(), which still resolves', async () => {
     const { session } = await open()
     const { operation, finish } = openDigest(session)
     const first = operation.result()
@@ -145,7 +147,7 @@ describe('the one run of an operation', () => {
     await expect(lastValueFrom(operation.events$)).rejects.toEqual(runsOnce)
   })
 
-  it('await and result() are refused after a subscription, which goes on unharmed', async () => {
+  it('await and result() are refused after a subscription, which continues', async () => {
     const { session } = await open()
     const { operation, finish } = openDigest(session)
     const first = lastValueFrom(operation.events$)
@@ -155,7 +157,7 @@ describe('the one run of an operation', () => {
     expect(await first).toEqual({ phase: 'done', value: digestOfMessage })
   })
 
-  it('an operator that subscribes again asks nobody for a second PIN', async () => {
+  it('an operator that resubscribes does not request a second PIN', async () => {
     const { session, key, token } = await open()
     const login = vi.spyOn(token.pins.user, 'verify').mockRejectedValue(new Error('a wrong PIN'))
     const retried$ = session.sign(sign, key, message).events$.pipe(retry(1))
@@ -163,7 +165,7 @@ describe('the one run of an operation', () => {
     expect(login).toHaveBeenCalledOnce()
   })
 
-  it('defer makes a new operation for each attempt', async () => {
+  it('defer creates a new operation for each attempt', async () => {
     const { session, key, token } = await open()
     const login = vi.spyOn(token.pins.user, 'verify').mockRejectedValueOnce(new Error('a wrong PIN'))
     const retried$ = defer(() => session.sign(sign, key, message).events$).pipe(retry(1))
@@ -178,7 +180,7 @@ describe('the one run of an operation', () => {
     await expect(digest).rejects.toEqual(rv(CKR.DEVICE_REMOVED))
   })
 
-  it('events that end without a result reject it', async () => {
+  it('events that complete without a result reject it', async () => {
     await expect(new Operation(EMPTY)).rejects.toThrow('without a result')
   })
 })
@@ -197,7 +199,7 @@ describe('the signal of result()', () => {
     expect(await next).toEqual(digestOfMessage)
   })
 
-  it('that has aborted before begins nothing, and leaves the operation to others', async () => {
+  it('that has already aborted begins nothing, and the operation can still be awaited', async () => {
     const { session } = await open()
     const operation = session.digest(sha256, message)
     const cause = new Error('too late')
@@ -207,7 +209,7 @@ describe('the signal of result()', () => {
     expect(await operation).toEqual(digestOfMessage)
   })
 
-  it('ends one caller’s wait and not the run while another caller waits', async () => {
+  it("ends one caller's wait, and the run continues for another caller", async () => {
     const { session } = await open()
     const { operation, finish } = openDigest(session)
     const controller = new AbortController()
@@ -218,11 +220,11 @@ describe('the signal of result()', () => {
     expect(session.active).toEqual(['digest'])
     finish()
     expect(await staying).toEqual(digestOfMessage)
-    // The run has a result: whoever asks now gets it.
+    // The run has a result, so later callers get it.
     expect(await operation).toEqual(digestOfMessage)
   })
 
-  it('abandons the run when the last caller leaves; it does not run a second time', async () => {
+  it('abandons the run when the last caller aborts, and it does not run a second time', async () => {
     const { session } = await open()
     const { operation } = openDigest(session)
     const controllers = [new AbortController(), new AbortController()]
@@ -239,7 +241,7 @@ describe('the signal of result()', () => {
     expect(session.active).toEqual([])
   })
 
-  it('frees the session in that call even when an event during the Init aborts it', async () => {
+  it('frees the session in that call even if an event during Init aborts it', async () => {
     const { session } = await open()
     const controller = new AbortController()
     const active: (readonly string[])[] = []
@@ -255,7 +257,7 @@ describe('the signal of result()', () => {
     expect(active).toEqual([['search'], []])
   })
 
-  it('has no listener left after a result, an error or an abort, and an abort after the end does nothing', async () => {
+  it('has no listener left after a result or an error, and an abort after the end does nothing', async () => {
     const { session, token, key } = await open()
     const controller = new AbortController()
     const { signal } = controller
@@ -264,7 +266,7 @@ describe('the signal of result()', () => {
     const digest = session.digest(sha256, message)
     await digest.result({ signal })
     token.signing = Promise.reject(new Error('a broken card'))
-    // Nobody waits for it before the login.
+    // The promise is not awaited before the login, so its rejection needs a handler.
     token.signing.catch(() => {})
     await expect(session.sign(sign, key, message).result({ signal })).rejects.toEqual(rv(CKR.FUNCTION_FAILED))
     expect(added).toHaveBeenCalledTimes(2)
@@ -277,7 +279,7 @@ describe('the signal of result()', () => {
 })
 
 describe('the events of an operation', () => {
-  it('reach onEvent in order, `done` included; a caller that joins hears the latest first', async () => {
+  it('reach onEvent in order including done; a late caller gets the latest event', async () => {
     const { session } = await open()
     const { operation, finish } = openDigest(session)
     const [first, second]: [string[], string[]] = [[], []]
@@ -288,9 +290,9 @@ describe('the events of an operation', () => {
     expect([first, second]).toEqual([['collecting', 'done'], ['done']])
   })
 
-  it('whatever onEvent throws is reported and costs neither the result nor the other callers', async () => {
-    const heard = vi.fn<(error: unknown) => void>()
-    config.onUnhandledError = heard
+  it('an error thrown by onEvent is reported and disturbs neither the result nor other callers', async () => {
+    const reported = vi.fn<(error: unknown) => void>()
+    config.onUnhandledError = reported
     onTestFinished(() => {
       config.onUnhandledError = null
     })
@@ -307,11 +309,11 @@ describe('the events of an operation', () => {
     expect(await failing).toEqual(digestOfMessage)
     expect(await other).toEqual(digestOfMessage)
     expect(phases.at(-1)).toBe('done')
-    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(2))
-    expect(heard.mock.calls).toEqual([[thrown], [thrown]])
+    await vi.waitFor(() => expect(reported).toHaveBeenCalledTimes(2))
+    expect(reported.mock.calls).toEqual([[thrown], [thrown]])
   })
 
-  it('come after the operation has left its session: the next one begins in next, complete and then', async () => {
+  it('come after the session is free: the next operation can begin in next, complete and then', async () => {
     const { session } = await open()
     const digest = () => session.digest(sha256, message)
     const inNext = await new Promise<Uint8Array>((resolve) => {
@@ -334,7 +336,7 @@ describe('the events of an operation', () => {
     )
   })
 
-  it('an error comes after the operation has left its session: the next one begins in error and catch', async () => {
+  it('an error comes after the session is free: the next operation can begin in error and catch', async () => {
     const { session } = await open()
     const digest = () => session.digest(sha256, message)
     const broken = () => session.digest(sha256, of('no bytes') as unknown as Iterable<Uint8Array>)
@@ -363,7 +365,7 @@ describe('an operation among RxJS operators', () => {
     expect(session.active).toEqual([])
   })
 
-  it('an event that is told during the Init may be the last one wanted: the session is free', async () => {
+  it('unsubscribing at an event during Init frees the session', async () => {
     const { session } = await open()
     const phases: string[] = []
     const subscription = session.findObjects().events$.subscribe(({ phase }) => phases.push(phase))
@@ -401,9 +403,9 @@ describe('an operation among RxJS operators', () => {
   })
 })
 
-describe('a rejection that nobody handles', () => {
-  it('is none where every promise of the operation is handled', async () => {
-    const heard = unhandledRejections()
+describe('an unhandled rejection', () => {
+  it('does not occur if every promise of the operation is handled', async () => {
+    const reported = unhandledRejections()
     const { session } = await open()
     const busy = openDigest(session)
     const digest = busy.operation.result()
@@ -417,11 +419,11 @@ describe('a rejection that nobody handles', () => {
     busy.finish()
     await digest
     await nextTurn()
-    expect(heard).toEqual([])
+    expect(reported).toEqual([])
   })
 
-  it('is one for each promise that was given out, as of any promise', async () => {
-    const heard = unhandledRejections()
+  it('occurs once for each promise that was returned and not handled', async () => {
+    const reported = unhandledRejections()
     const { session } = await open()
     const busy = openDigest(session)
     const digest = busy.operation.result()
@@ -429,7 +431,7 @@ describe('a rejection that nobody handles', () => {
     void refused.result()
     void refused.then(() => {})
     await nextTurn()
-    expect(heard).toEqual([rv(CKR.OPERATION_ACTIVE), rv(CKR.OPERATION_ACTIVE)])
+    expect(reported).toEqual([rv(CKR.OPERATION_ACTIVE), rv(CKR.OPERATION_ACTIVE)])
     busy.finish()
     await digest
   })
@@ -449,7 +451,7 @@ describe('a verification', () => {
   })
 })
 
-/** Checked by the compiler alone: `session` is never made. */
+/** Checked by the compiler only: never called. */
 export async function types(session: Session, key: CkObject, operations$: Observable<Operation<Uint8Array>>) {
   const signing = session.sign(sign, key, message)
   const searching = session.findObjects()
@@ -479,12 +481,12 @@ export async function types(session: Session, key: CkObject, operations$: Observ
   expectTypeOf(signing).toExtend<PromiseLike<Uint8Array>>()
   expectTypeOf(signing).toExtend<Operation<unknown>>()
   await signing.result({ signal: new AbortController().signal, onEvent: undefined })
-  // @ts-expect-error An operation is not an Observable; its events are.
+  // @ts-expect-error An operation is not an Observable; use events$.
   signing.subscribe()
-  // @ts-expect-error No promise either: result() is one.
+  // @ts-expect-error An operation is not a Promise; use result().
   signing.catch(() => {})
-  // @ts-expect-error A digest's value is bytes.
+  // @ts-expect-error The value of a digest is bytes.
   await session.digest(sha256, message).result({ onEvent: (_event: OperationEvent<string>) => {} })
-  // @ts-expect-error The signal, not its controller.
+  // @ts-expect-error The option is the signal, not its controller.
   await signing.result({ signal: new AbortController() })
 }

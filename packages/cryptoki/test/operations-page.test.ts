@@ -1,4 +1,4 @@
-/** Every block of docs/operations.md, as it setups. */
+/** Runs every code block of docs/operations.md unchanged. */
 import { deepEqual } from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { CKA, CKM, CKO, type Session, type Slot } from '@webtoki/cryptoki'
@@ -9,7 +9,7 @@ import { object } from './piv-setup.ts'
 const page = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8')
 const blocks = [...page.matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, text = '']) => text)
 
-/** Throws unless it is answered with the code; gives the error. */
+/** Throws unless `act` fails with that code; resolves to the error. */
 async function refuses(code: string, act: () => unknown): Promise<unknown> {
   let error: unknown
   const acted = (async () => act())().catch((thrown: unknown) => {
@@ -26,18 +26,18 @@ const run = Object.getPrototypeOf(async () => {}).constructor as new (
 
 describe('docs/operations.md', () => {
   let setup: KindsSetup
-  let keeper: Session
+  let firstSession: Session
   let slots: Readonly<Record<'singleSlot' | 'abandonSlot', Slot>>
   beforeAll(async () => {
     setup = await openKinds()
-    keeper = setup.session
+    firstSession = setup.session
     slots = {
       singleSlot: (await openKinds({ dualOperations: false })).slot,
       abandonSlot: (await openKinds({ onConflict: 'abandon' })).slot,
     }
   })
 
-  it('has code for each sentence of the section', () => {
+  it('has code for each sentence S1 to S12 of the standard', () => {
     for (let at = 1; at <= 12; at++) expect(page).toMatch(new RegExp(`\\(.*\\bS${at}\\b.*\\)`))
     expect(blocks.length).toBeGreaterThanOrEqual(12)
   })
@@ -51,8 +51,8 @@ describe('docs/operations.md', () => {
         session,
         slot: setup.slot,
         ...slots,
-        privateKey: await object(keeper, CKO.PRIVATE_KEY, 1),
-        publicKey: await object(keeper, CKO.PUBLIC_KEY, 1),
+        privateKey: await object(firstSession, CKO.PRIVATE_KEY, 1),
+        publicKey: await object(firstSession, CKO.PUBLIC_KEY, 1),
         aes: spec !== undefined && 'key' in spec ? spec.key : undefined,
         data: Uint8Array.from({ length: 50 }, (_, at) => at),
         iv: new Uint8Array(16),

@@ -1,4 +1,4 @@
-/** A reader with keys: the PIN is typed there, and the page never has it. */
+/** A reader with a PIN pad: the PIN is entered there, and the page never gets it. */
 import { ccidSlots } from '@webtoki/ccid'
 import {
   CKA,
@@ -25,7 +25,7 @@ import {
 import { firstValueFrom } from 'rxjs'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 
-/** The same reader taking extended APDUs, with keys. */
+/** The same reader with extended APDUs and a PIN pad. */
 const apduPad: ReaderProfile = {
   ...readerProfiles.dualiAbcm6,
   ccidDescriptor: `${readerProfiles.dualiAbcm6.ccidDescriptor.slice(0, 104)}0301`,
@@ -59,23 +59,23 @@ async function setUp(
   const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [pivDriver()], login: 'on-demand' })
   open.push(cryptoki)
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const session = await slot.openSession(pin === undefined ? {} : { pin })
   return { reader, card, slot, session }
 }
 
 const key = async ({ session }: Awaited<ReturnType<typeof setUp>>, id: number) => {
   const [found] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(id) })
-  if (found === undefined) throw new Error('There is no such key.')
+  if (found === undefined) throw new Error('No such key found.')
   return found
 }
 
-describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, how) => {
-  it('logs in without asking the page, and says so in its flags', async () => {
-    const asked: string[] = []
+describe.each(Object.entries(profiles))('a reader with a PIN pad that exchanges %s', (_, how) => {
+  it('logs in without a PIN request to the page, and has CKF_PROTECTED_AUTHENTICATION_PATH', async () => {
+    const entries: string[] = []
     const made = await setUp(
       async ({ operation, entry, minDigits, maxDigits }) => {
-        asked.push(`${operation} ${entry} ${minDigits} to ${maxDigits}`)
+        entries.push(`${operation} ${entry} ${minDigits} to ${maxDigits}`)
         return { digits: '123456' }
       },
       undefined,
@@ -84,13 +84,13 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
     expect((await made.slot.tokenInfo()).flags & CKF.PROTECTED_AUTHENTICATION_PATH).not.toBe(0)
     const phases: string[] = []
     await made.session.login(CKU.USER, undefined, { onEvent: ({ phase }) => phases.push(phase) })
-    expect(asked).toEqual(['verify pin 6 to 8'])
+    expect(entries).toEqual(['verify pin 6 to 8'])
     expect(phases).toContain('awaiting-pin-pad')
     expect(phases).not.toContain('awaiting-pin')
     expect(made.card.pinVerified).toBe(true)
   })
 
-  it('a signature with a key that asks each time waits at the pad, and goes on with the card', async () => {
+  it('signs with a PIN-always key after an entry on the PIN pad', async () => {
     const made = await setUp(async () => ({ digits: '123456' }), undefined, how)
     const phases: OperationEvent<Uint8Array>['phase'][] = []
     const operation = made.session.sign({ type: CKM.ECDSA_SHA256 }, await key(made, 2), new Uint8Array(3))
@@ -108,7 +108,7 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
     expect(phases).not.toContain('awaiting-pin')
   })
 
-  it('a PIN for one operation is typed before its data, as C has it', async () => {
+  it('takes the PIN for one operation before its data, as in C', async () => {
     const made = await setUp(async () => ({ digits: '123456' }), undefined, how)
     const signing = { type: 'sign', mechanism: { type: CKM.ECDSA_SHA256 }, key: await key(made, 2) } as const
     const [operation] = made.session.begin(signing)
@@ -117,7 +117,7 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
     expect(made.card.log.slice(-2).map(({ ins }) => ins)).toEqual([0x20, 0x87])
   })
 
-  it('a wrong PIN costs one try, and the next entry is a new one', async () => {
+  it('a wrong PIN costs one attempt, and the next entry starts again', async () => {
     const entries = ['654321', '123456']
     const made = await setUp(async () => ({ digits: entries.shift() ?? '' }), undefined, how)
     await expect(made.session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.PIN_INCORRECT })
@@ -129,42 +129,48 @@ describe.each(Object.entries(profiles))('a reader with keys that takes %s', (_, 
   it.each([
     { what: 'cancel', code: 'card/pin-pad-cancelled' },
     { what: 'timeout', code: 'card/pin-pad-timeout' },
-  ] as const)('$what is no wrong PIN: no try is lost, and the next login works', async ({ what, code }) => {
-    const entries: PinEntry[] = [what, { digits: '123456' }]
-    const made = await setUp(async () => entries.shift() ?? 'timeout', undefined, how)
-    await expect(made.session.login(CKU.USER)).rejects.toMatchObject({
-      rv: CKR.FUNCTION_CANCELED,
-      cause: { code },
-    })
-    expect(made.card.pinTriesLeft).toBe(3)
-    await made.session.login(CKU.USER)
-    expect(made.card.pinVerified).toBe(true)
-  })
+  ] as const)(
+    '$what is not a wrong PIN: no attempt is lost, and the next login works',
+    async ({ what, code }) => {
+      const entries: PinEntry[] = [what, { digits: '123456' }]
+      const made = await setUp(async () => entries.shift() ?? 'timeout', undefined, how)
+      await expect(made.session.login(CKU.USER)).rejects.toMatchObject({
+        rv: CKR.FUNCTION_CANCELED,
+        cause: { code },
+      })
+      expect(made.card.pinTriesLeft).toBe(3)
+      await made.session.login(CKU.USER)
+      expect(made.card.pinVerified).toBe(true)
+    },
+  )
 })
 
-describe('what the page sees', () => {
-  it.each(Object.entries(profiles))('of a PIN typed on a reader that takes %s is nothing', async (_, how) => {
-    const typed = '739164'
-    const made = await setUp(async () => ({ digits: typed }), undefined, how)
-    const seen: Buffer[] = []
-    const spy = vi.spyOn(made.reader, 'out')
-    const submit = made.reader.submitIn.bind(made.reader)
-    vi.spyOn(made.reader, 'submitIn').mockImplementation((endpoint, length, complete) =>
-      submit(endpoint, length, (got) => {
-        seen.push(Buffer.from(got.data))
-        complete(got)
-      }),
-    )
-    const error: unknown = await made.session.login(CKU.USER).catch((reason: unknown) => reason)
-    expect(error).toMatchObject({ rv: CKR.PIN_INCORRECT })
-    seen.push(...spy.mock.calls.map(([, bytes]) => Buffer.from(bytes)))
-    // PC_to_RDR_Secure is among them, so this looks where the PIN would have been.
-    expect(seen.some(([type]) => type === 0x69)).toBe(true)
-    expect(seen.some((bytes) => bytes.includes(typed))).toBe(false)
-    expect(made.card.pinTriesLeft).toBe(2)
-  })
+describe('what the page sees of a PIN pad', () => {
+  it.each(Object.entries(profiles))(
+    'does not include the PIN entered on a reader that exchanges %s',
+    async (_, how) => {
+      const typed = '739164'
+      const made = await setUp(async () => ({ digits: typed }), undefined, how)
+      const seen: Buffer[] = []
+      const spy = vi.spyOn(made.reader, 'out')
+      const submit = made.reader.submitIn.bind(made.reader)
+      vi.spyOn(made.reader, 'submitIn').mockImplementation((endpoint, length, complete) =>
+        submit(endpoint, length, (got) => {
+          seen.push(Buffer.from(got.data))
+          complete(got)
+        }),
+      )
+      const error: unknown = await made.session.login(CKU.USER).catch((reason: unknown) => reason)
+      expect(error).toMatchObject({ rv: CKR.PIN_INCORRECT })
+      seen.push(...spy.mock.calls.map(([, bytes]) => Buffer.from(bytes)))
+      // PC_to_RDR_Secure is among the messages, so the check covers the place where the PIN would be.
+      expect(seen.some(([type]) => type === 0x69)).toBe(true)
+      expect(seen.some((bytes) => bytes.includes(typed))).toBe(false)
+      expect(made.card.pinTriesLeft).toBe(2)
+    },
+  )
 
-  it('of keys that break is the reader’s failure: nobody cancelled, and no try is lost', async () => {
+  it('with broken keys is CKR_DEVICE_ERROR, not a cancellation, and no attempt is lost', async () => {
     const entries: PinEntry[] = ['broken', { digits: '123456' }]
     const made = await setUp(async () => entries.shift() ?? 'timeout')
     const error = (await made.session.login(CKU.USER).catch((reason: unknown) => reason)) as CryptokiError
@@ -175,7 +181,7 @@ describe('what the page sees', () => {
     expect(made.card.pinVerified).toBe(true)
   })
 
-  it('in the flags of a reader whose digits leak is no pad', async () => {
+  it('for a reader whose digits leak does not include CKF_PROTECTED_AUTHENTICATION_PATH', async () => {
     const made = await setUp(async () => ({ digits: '123456' }), undefined, {
       profile: { ...readerProfiles.hpKus0133, interfaceClass: 0xff },
       protocols: 'T=1',
@@ -184,7 +190,7 @@ describe('what the page sees', () => {
   })
 })
 
-describe('the last try', () => {
+describe('the last attempt', () => {
   const oneLeft = async (pin?: Parameters<typeof setUp>[1]) => {
     const typed: string[] = []
     const made = await setUp(async () => {
@@ -196,14 +202,14 @@ describe('the last try', () => {
     return { ...made, typed }
   }
 
-  it('is not begun on the pad where nobody says yes', async () => {
+  it('is not started on the PIN pad without consent', async () => {
     const made = await oneLeft()
     await expect(made.session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED })
     expect(made.typed).toHaveLength(2)
     expect(made.card.pinTriesLeft).toBe(1)
   })
 
-  it('is begun where the page says yes; what it sends as a PIN counts for nothing', async () => {
+  it('is started with consent from the page; a PIN returned with it is ignored', async () => {
     const requests: PinRequest[] = []
     const made = await oneLeft(async (request) => {
       requests.push(request)

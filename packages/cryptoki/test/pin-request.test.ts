@@ -1,4 +1,4 @@
-/** What a PIN source is told, and what it may answer: all that a dialog needs travels in the request. */
+/** What a PIN request contains for the dialog, and which PINs are accepted. */
 import { CKM, CKO, CKR, CKU, isCryptokiError, type PinRequest, type PinSource } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
 import { bytesOf, object, open, rv, verifies } from './piv-setup.ts'
@@ -6,8 +6,8 @@ import { bytesOf, object, open, rv, verifies } from './piv-setup.ts'
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const message = bytesOf('x')
 
-/** A session whose PIN source remembers what it was told. */
-async function asked(options: Parameters<typeof open>[0] = {}, pin = '123456') {
+/** A session whose PIN source records its requests. */
+async function openRecording(options: Parameters<typeof open>[0] = {}, pin = '123456') {
   const requests: PinRequest[] = []
   const source: PinSource = async (request) => {
     requests.push(request)
@@ -17,8 +17,8 @@ async function asked(options: Parameters<typeof open>[0] = {}, pin = '123456') {
 }
 
 describe('a request for a PIN', () => {
-  it('tells what is logged in to, in the words of the caller', async () => {
-    const { session, requests, cryptoki } = await asked()
+  it('contains what the login is for, as given by the caller', async () => {
+    const { session, requests, cryptoki } = await openRecording()
     await session.login(CKU.USER, undefined, { for: 'https://example.org' })
     expect(requests).toMatchObject([
       { purpose: 'login', for: 'https://example.org', minBytes: 6, maxBytes: 8, alphabet: 'digits' },
@@ -26,8 +26,8 @@ describe('a request for a PIN', () => {
     await cryptoki.close()
   })
 
-  it('tells what is signed, whichever PIN the key wants for it', async () => {
-    const { session, requests, cryptoki } = await asked({ cryptoki: { login: 'on-demand' } })
+  it('contains what is signed, whichever PIN the key needs', async () => {
+    const { session, requests, cryptoki } = await openRecording({ cryptoki: { login: 'on-demand' } })
     const signing = await object(session, CKO.PRIVATE_KEY, 2)
     const other = await object(session, CKO.PRIVATE_KEY, 1)
     await session.sign({ type: CKM.ECDSA_SHA256 }, signing, message, { for: 'contract.pdf' }).result()
@@ -41,8 +41,8 @@ describe('a request for a PIN', () => {
     await cryptoki.close()
   })
 
-  it('tells a decryption from a signature', async () => {
-    const { session, requests, cryptoki } = await asked({
+  it('distinguishes a decryption from a signature', async () => {
+    const { session, requests, cryptoki } = await openRecording({
       card: { policies: { '9D': { pin: 'always' } }, vendorExtensions: true },
       cryptoki: { login: 'on-demand' },
     })
@@ -54,10 +54,11 @@ describe('a request for a PIN', () => {
   })
 })
 
-// brandonp2412/Quitter issue 37, longbridge/gpui-kit pull request 2261: Japanese keyboards type full-width digits into a PIN.
-describe('a PIN that is typed in digits of another script', () => {
-  it.each(['１２３４５６', '١٢٣٤٥٦', '१२३४५६'])('is the PIN that it means: %s', async (typed) => {
-    const { session, card, cryptoki } = await asked({}, typed)
+// The cases of brandonp2412/Quitter issue 37 and longbridge/gpui-kit pull request 2261: Japanese keyboards
+// type full-width digits into a PIN.
+describe('a PIN typed in digits of another script', () => {
+  it.each(['１２３４５６', '١٢٣٤٥٦', '१२३४५६'])('is converted to ASCII digits: %s', async (typed) => {
+    const { session, card, cryptoki } = await openRecording({}, typed)
     await session.login(CKU.USER)
     expect([verifies(card), card.pinVerified, card.pinTriesLeft]).toEqual([1, true, 3])
     await cryptoki.close()
@@ -67,17 +68,20 @@ describe('a PIN that is typed in digits of another script', () => {
     ['secret', CKR.PIN_INVALID, 'alphabet'],
     ['12345６７８９', CKR.PIN_LEN_RANGE, 'length'],
     ['123', CKR.PIN_LEN_RANGE, 'length'],
-  ] as const)('or in something else is refused with what the card takes: %s', async (typed, code, why) => {
-    const { session, card, cryptoki } = await asked({}, typed)
-    const error: unknown = await session.login(CKU.USER).catch((reason: unknown) => reason)
-    expect(error).toEqual(rv(code))
-    expect(isCryptokiError(error) && error.cause).toMatchObject({
-      code: 'card/pin-format',
-      why,
-      minBytes: 6,
-      maxBytes: 8,
-    })
-    expect([verifies(card), card.pinTriesLeft]).toEqual([0, 3])
-    await cryptoki.close()
-  })
+  ] as const)(
+    "or with invalid characters or length is refused with the card's format: %s",
+    async (typed, code, why) => {
+      const { session, card, cryptoki } = await openRecording({}, typed)
+      const error: unknown = await session.login(CKU.USER).catch((reason: unknown) => reason)
+      expect(error).toEqual(rv(code))
+      expect(isCryptokiError(error) && error.cause).toMatchObject({
+        code: 'card/pin-format',
+        why,
+        minBytes: 6,
+        maxBytes: 8,
+      })
+      expect([verifies(card), card.pinTriesLeft]).toEqual([0, 3])
+      await cryptoki.close()
+    },
+  )
 })

@@ -1,4 +1,7 @@
-/** OpenSC beside our driver on the same virtual PIV card: what both decrypt and derive; and what the openssl program encrypts. */
+/**
+ * OpenSC and this library's driver on the same virtual PIV card: what both decrypt and derive, and what the
+ * openssl program encrypts.
+ */
 import { execFileSync } from 'node:child_process'
 import {
   constants,
@@ -22,7 +25,7 @@ import { object, open } from './piv-setup.ts'
 const missing = whatPlacesLack(['pkcs11-tool', 'openssl'])
 if (missing !== undefined) {
   if (process.env['CI'] === 'true' && process.getuid?.() === 0) throw new Error(missing)
-  console.warn(`The PIV driver’s decryption is not judged by OpenSC and openssl: ${missing}.`)
+  console.warn(`The PIV driver’s decryption is not compared with OpenSC and openssl: ${missing}.`)
 }
 
 let folder: string
@@ -32,8 +35,11 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** What our driver makes of the card. */
-async function ours<T>(card: PivCard, use: (session: Session, key: CkObject) => Promise<T>): Promise<T> {
+/** Runs `use` with this library's driver and the card's 9D key. */
+async function withWebtoki<T>(
+  card: PivCard,
+  use: (session: Session, key: CkObject) => Promise<T>,
+): Promise<T> {
   const { session, cryptoki, reader } = await open({ virtual: card, cryptoki: { login: 'on-demand' } })
   try {
     return await use(session, await object(session, CKO.PRIVATE_KEY, 3))
@@ -43,34 +49,37 @@ async function ours<T>(card: PivCard, use: (session: Session, key: CkObject) => 
   }
 }
 
-/** What OpenSC writes, asked for these things one after the other. */
-async function theirs(card: PivCard, asked: readonly (readonly string[])[]): Promise<readonly Uint8Array[]> {
-  const place = await inReader(card, 'yubikey4')
+/** OpenSC's output for each list of arguments. */
+async function withOpenSc(
+  card: PivCard,
+  argumentLists: readonly (readonly string[])[],
+): Promise<readonly Uint8Array[]> {
+  const setup = await inReader(card, 'yubikey4')
   try {
     const outputs: Uint8Array[] = []
-    for (const args of asked) {
+    for (const args of argumentLists) {
       const login = ['--login', '--pin', '123456', '--id', '03']
-      const said = await runInside(
-        place.daemon,
+      const result = await runInside(
+        setup.daemon,
         'pkcs11-tool',
         ...login,
         ...args,
         '--output-file',
         file('output'),
       )
-      if (said.code !== 0) throw new Error(`${args.join(' ')}: ${said.out} ${said.err}`)
+      if (result.code !== 0) throw new Error(`${args.join(' ')}: ${result.out} ${result.err}`)
       outputs.push(Uint8Array.from(readFileSync(file('output'))))
     }
     return outputs
   } finally {
-    await place.end()
+    await setup.end()
   }
 }
 
 const publicKeyOf = (card: PivCard): KeyObject =>
   createPublicKey({ key: Buffer.from(card.publicKeyOf('9D') ?? []), format: 'der', type: 'spki' })
 
-describe.skipIf(missing !== undefined)('OpenSC and our driver at one PIV card', () => {
+describe.skipIf(missing !== undefined)("OpenSC and this library's driver on one PIV card", () => {
   it('decrypt the same bytes: PKCS#1, OAEP and raw RSA', async () => {
     const card = createPivCard()
     const key = publicKeyOf(card)
@@ -90,20 +99,20 @@ describe.skipIf(missing !== undefined)('OpenSC and our driver at one PIV card', 
       writeFileSync(file(name), publicEncrypt({ key, ...padding }, plain))
       return { plain, ciphertext: Uint8Array.from(readFileSync(file(name))) }
     })
-    const mine = await ours(card, async (session, own) => {
+    const byWebtoki = await withWebtoki(card, async (session, own) => {
       const outputs: Uint8Array[] = []
       for (const [at, [mechanism]] of cases.entries())
         outputs.push(await session.decrypt(mechanism, own, encrypted[at]?.ciphertext ?? expect.fail()))
       return outputs
     })
-    const other = await theirs(
+    const byOpenSc = await withOpenSc(
       card,
       cases.map(([, [name = '', ...args]]) => ['--decrypt', '-m', name, ...args, '--input-file', file(name)]),
     )
-    expect(mine).toEqual(encrypted.map(({ plain }) => plain))
-    expect(other).toEqual(mine)
+    expect(byWebtoki).toEqual(encrypted.map(({ plain }) => plain))
+    expect(byOpenSc).toEqual(byWebtoki)
   })
-  it.each(['P-256', 'P-384'] as const)('agree on the same secret as Node, on %s', async (namedCurve) => {
+  it.each(['P-256', 'P-384'] as const)('derive the same secret as Node, on %s', async (namedCurve) => {
     const privateKey = makeKey[namedCurve]()
     const other = generateKeyPairSync('ec', { namedCurve })
     const keyUsage = KeyUsage.keyAgreement
@@ -113,12 +122,14 @@ describe.skipIf(missing !== undefined)('OpenSC and our driver at one PIV card', 
     })
     const key = await keyInDriver(card)
     const ecdh = { kdf: CKD.NULL, publicData: pointOf(other.publicKey) }
-    const mine = await key.derive({ type: CKM.ECDH1_DERIVE, ecdh })
+    const byWebtoki = await key.derive({ type: CKM.ECDH1_DERIVE, ecdh })
     await key.close()
     writeFileSync(file('other'), other.publicKey.export({ format: 'der', type: 'spki' }))
-    const [openSc] = await theirs(card, [['--derive', '-m', 'ECDH1-DERIVE', '--input-file', file('other')]])
-    expect(mine).toEqual(Uint8Array.from(diffieHellman({ privateKey, publicKey: other.publicKey })))
-    expect(openSc).toEqual(mine)
+    const [openSc] = await withOpenSc(card, [
+      ['--derive', '-m', 'ECDH1-DERIVE', '--input-file', file('other')],
+    ])
+    expect(byWebtoki).toEqual(Uint8Array.from(diffieHellman({ privateKey, publicKey: other.publicKey })))
+    expect(openSc).toEqual(byWebtoki)
   })
 })
 
@@ -131,10 +142,10 @@ describe.skipIf(missing !== undefined)('what the openssl program encrypts with O
     [CKM.SHA512, CKG.MGF1_SHA512, 'sha512'],
   ] as const
 
-  it('our driver decrypts with any hash in the label and any other in MGF1', async () => {
+  it('is decrypted by the driver, with any hash for the label and any other in MGF1', async () => {
     const card = createPivCard()
     writeFileSync(file('public.pem'), publicKeyOf(card).export({ format: 'pem', type: 'spki' }))
-    await ours(card, async (session, key) => {
+    await withWebtoki(card, async (session, key) => {
       for (const [hash, , name] of hashes)
         for (const [, mgf, mgfName] of hashes) {
           const plain = Uint8Array.from(randomBytes(20))

@@ -1,4 +1,6 @@
-/** The private key operations of a PIV card besides signatures, through sessions: decryption and recovery, judged by node:crypto. */
+/**
+ * Decryption and signatures with recovery by a PIV card, through sessions. node:crypto checks the results.
+ */
 import {
   constants,
   createPublicKey,
@@ -37,7 +39,7 @@ import {
 
 const rawRsa = { type: CKM.RSA_X_509 } as const
 
-/** A session with a card, and its key in 9D. */
+/** A session with a card and its 9D key. */
 async function setUp(options: SetupOptions = {}) {
   const opened = await open({ cryptoki: { login: 'on-demand' }, ...options })
   onTestFinished(() => opened.cryptoki.close())
@@ -48,7 +50,7 @@ async function setUp(options: SetupOptions = {}) {
   return { ...opened, key, publicKey }
 }
 
-/** What Node's OpenSSL encrypts as it is: `plain` has the length of the modulus. */
+/** Raw RSA by Node's OpenSSL; `plain` is as long as the modulus. */
 function encryptRaw(key: KeyObject, plain: Uint8Array): Uint8Array {
   return Uint8Array.from(publicEncrypt({ key, padding: constants.RSA_NO_PADDING }, plain))
 }
@@ -95,13 +97,13 @@ describe('the uses of a key', () => {
     ['9D', 'P-256', 'keyAgreement', agreeing],
     ['9D', 'P-384', undefined, agreeing],
     ['9D', 'P-256', 'digitalSignature', signing],
-    // What the key cannot do is not promised.
+    // A key does not report uses that its type cannot do.
     ['9D', 'P-256', 'keyEncipherment', [[], []]],
     ['9D', 'RSA-2048', 'keyAgreement', [[], []]],
     ['9A', 'RSA-2048', undefined, recovering],
     ['9A', 'P-256', undefined, signing],
     ['9A', 'RSA-2048', 'keyEncipherment', deciphering],
-  ] as const)('of %s, %s, for %s, are what they pair with', async (slot, kind, usage, [own, others]) => {
+  ] as const)('of %s, %s, for %s, match its type and key usage', async (slot, kind, usage, [own, others]) => {
     const card = cardWith(makeKey[kind](), { slot, keyUsage: usage && KeyUsage[usage] })
     const { session, cryptoki } = await open({ card, cryptoki: { login: 'on-demand' } })
     onTestFinished(() => cryptoki.close())
@@ -129,7 +131,7 @@ describe('raw RSA decryption', () => {
     expect(await session.decrypt(rawRsa, key, encryptRaw(publicKey, plain))).toEqual(plain)
   })
 
-  it('takes the ciphertext in parts, and one of zeros is zeros', async () => {
+  it('accepts the ciphertext in parts, and decrypts zeros to zeros', async () => {
     const { session, key, publicKey } = await setUp({ level: 'short' })
     const plain = block(256)
     const encrypted = encryptRaw(publicKey, plain)
@@ -138,7 +140,7 @@ describe('raw RSA decryption', () => {
     expect(await session.decrypt(rawRsa, key, new Uint8Array(256))).toEqual(new Uint8Array(256))
   })
 
-  it('of a wrong length or of a number not below the modulus touches no card and asks nobody', async () => {
+  it('refuses a wrong length or a number above the modulus without a command or a PIN request', async () => {
     const requests: PinRequest[] = []
     const pin = (request: PinRequest) => {
       requests.push(request)
@@ -193,7 +195,7 @@ const hashes = [
   [CKM.SHA512, CKG.MGF1_SHA512, 'sha512'],
 ] as const
 
-/** Made by Node's OpenSSL with the card's public key; the hash of MGF1 is the hash of the label. */
+/** Encrypts with Node's OpenSSL. The hash of MGF1 is the hash of the label. */
 function encryptOaep(key: KeyObject, plain: Uint8Array, oaepHash: string, label?: Uint8Array): Uint8Array {
   const padding = constants.RSA_PKCS1_OAEP_PADDING
   const options = { key, padding, oaepHash, ...(label && { oaepLabel: Buffer.from(label) }) }
@@ -206,7 +208,7 @@ describe('PKCS#1 v1.5 decryption', () => {
     Uint8Array.from(publicEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, plain))
 
   it.each(['RSA-1024', 'RSA-2048', 'RSA-3072'] as const)(
-    'gives what OpenSSL encrypted, with %s',
+    'decrypts what OpenSSL encrypted, with %s',
     async (kind) => {
       const { session, key, publicKey } = await setUp({ card: cardWith(makeKey[kind]()) })
       const bytes = key.get(CKA.MODULUS_BITS) / 8
@@ -217,7 +219,7 @@ describe('PKCS#1 v1.5 decryption', () => {
     },
   )
 
-  it('of a wrong padding is no error but other bytes, the same each time, whatever is wrong', async () => {
+  it('returns other bytes for any wrong padding, the same each time', async () => {
     const { session, key, publicKey, card, reader, slot } = await setUp()
     const wrong = Object.values({
       'a first byte that is not 0': () =>
@@ -234,7 +236,7 @@ describe('PKCS#1 v1.5 decryption', () => {
       results.push(result)
     }
     expect(new Set(results.map((each) => Buffer.from(each).toString('hex'))).size).toBe(wrong.length)
-    // Taken out and put back, it is the same card with the same key.
+    // After a reinsertion it is the same card with the same key.
     reader.remove()
     reader.insert(card)
     const again = await slot.openSession({ pin: rightPin })
@@ -242,7 +244,7 @@ describe('PKCS#1 v1.5 decryption', () => {
     expect(await again.decrypt(pkcs1, sameKey, wrong[0] ?? expect.fail())).toEqual(results[0])
   })
 
-  it('tells the most that may come out, and gives less', async () => {
+  it('reports the longest possible output, and gives less', async () => {
     const { session, key, publicKey } = await setUp()
     const [decryption] = session.begin({ type: 'decrypt', mechanism: pkcs1, key })
     expect(decryption?.outputBytes('single', 256)).toBe(245)
@@ -252,7 +254,7 @@ describe('PKCS#1 v1.5 decryption', () => {
 
 describe('OAEP decryption', () => {
   it.each(hashes)(
-    'gives what OpenSSL encrypted with hash %i, with labels of all lengths',
+    'decrypts what OpenSSL encrypted with hash %i, with labels of all lengths',
     async (hash, mgf, name) => {
       const { session, key, publicKey } = await setUp()
       for (const label of [
@@ -275,7 +277,7 @@ describe('OAEP decryption', () => {
     },
   )
 
-  it('is one code and one message, whatever is wrong, after one use of the card', async () => {
+  it('fails with one code and one message for any error, after one use of the card', async () => {
     const { session, key, card, publicKey } = await setUp()
     const [hash, mgf] = hashes[2]
     const mechanism = { type: CKM.RSA_PKCS_OAEP, oaep: { hash, mgf, label: bytesOf('a') } } as const
@@ -298,14 +300,14 @@ describe('OAEP decryption', () => {
     expect(session.active).toEqual([])
   })
 
-  it('with parameters that do not fit is CKR_MECHANISM_PARAM_INVALID at Init', async () => {
+  it('with invalid parameters returns CKR_MECHANISM_PARAM_INVALID at Init', async () => {
     const { session, key } = await setUp({ card: cardWith(makeKey['RSA-1024']()) })
     const [sha512, mgf] = hashes[4]
     for (const oaep of [
       undefined,
       { hash: CKM.SHA3_256, mgf },
       { hash: CKM.SHA256, mgf: 99 },
-      // Two hashes of 64 bytes are longer than the modulus.
+      // Two hashes of 64 bytes do not fit into the modulus.
       { hash: sha512, mgf },
     ])
       expect(() =>
@@ -316,7 +318,7 @@ describe('OAEP decryption', () => {
 })
 
 describe('signatures with recovery', () => {
-  it.each(['RSA-1024', 'RSA-2048'] as const)('by %s give the data to Node’s OpenSSL', async (kind) => {
+  it.each(['RSA-1024', 'RSA-2048'] as const)("with %s are recovered by Node's OpenSSL", async (kind) => {
     const card = cardWith(makeKey[kind](), { keyUsage: KeyUsage.digitalSignature })
     const { session, key, publicKey } = await setUp({ card })
     const bytes = key.get(CKA.MODULUS_BITS) / 8
@@ -332,19 +334,19 @@ describe('signatures with recovery', () => {
     expect(Uint8Array.from(recovered)).toEqual(data)
   })
 
-  it('of data that do not fit the key are refused before anybody is asked', async () => {
+  it('of data that do not fit the key are refused before a PIN request', async () => {
     const card = cardWith(makeKey['RSA-2048'](), { keyUsage: KeyUsage.digitalSignature })
     const { session, key, card: virtual } = await setUp({ card, pin: null })
     const before = virtual.log.length
     const recover = (type: typeof CKM.RSA_PKCS | typeof CKM.RSA_X_509, data: Uint8Array) =>
-      session.signRecover({ type }, key, data, { pin: () => expect.fail('asked') })
+      session.signRecover({ type }, key, data, { pin: () => expect.fail('a PIN was requested') })
     await expect(recover(CKM.RSA_PKCS, new Uint8Array(246))).rejects.toEqual(rv(CKR.DATA_LEN_RANGE))
     await expect(recover(CKM.RSA_X_509, new Uint8Array(257))).rejects.toEqual(rv(CKR.DATA_LEN_RANGE))
     await expect(recover(CKM.RSA_X_509, new Uint8Array(256).fill(0xff))).rejects.toEqual(rv(CKR.DATA_INVALID))
     expect(virtual.log.length).toBe(before)
   })
 
-  it('by a key of a curve, or with a hash of their own, are refused at Init', async () => {
+  it('with an EC key or a hashing mechanism are refused at Init', async () => {
     const card = cardWith(makeKey['P-256'](), { keyUsage: KeyUsage.digitalSignature })
     const { session, key } = await setUp({ card })
     const recover = (type: number, by: CkObject) =>
@@ -356,8 +358,8 @@ describe('signatures with recovery', () => {
   })
 })
 
-describe('a decryption asks as a signature does', () => {
-  it('a wrong PIN is CKR_PIN_INCORRECT, sent once, and the right one decrypts', async () => {
+describe('a decryption requests PINs like a signature:', () => {
+  it('a wrong PIN returns CKR_PIN_INCORRECT, is sent once, and the right one decrypts', async () => {
     const pins = ['999999', '123456']
     const { session, key, card, publicKey } = await setUp({
       pin: async () => ({ pin: bytesOf(pins.shift() ?? '') }),
@@ -370,7 +372,7 @@ describe('a decryption asks as a signature does', () => {
     expect([verifies(card), card.pinTriesLeft]).toEqual([2, 3])
   })
 
-  it('without a login it is CKR_USER_NOT_LOGGED_IN at Init', async () => {
+  it('without a login it returns CKR_USER_NOT_LOGGED_IN at Init', async () => {
     const { session, cryptoki } = await open({ pin: null })
     onTestFinished(() => cryptoki.close())
     await session.login(CKU.USER, rightPin)
@@ -384,25 +386,25 @@ describe('a decryption asks as a signature does', () => {
     )
   })
 
-  it('a key in 9D that wants the PIN for each use gets it right before each decryption', async () => {
+  it('a PIN-always key in 9D gets the PIN right before each decryption', async () => {
     const { session, key, card, publicKey } = await setUp({ card: { policies: { '9D': { pin: 'always' } } } })
     const plain = block(256)
     const encrypted = encryptRaw(publicKey, plain)
     expect(await session.decrypt(rawRsa, key, encrypted)).toEqual(plain)
     const before = card.log.length
-    // Refused once; from then on the key is known to ask each time.
+    // Refused once; from then on the key is known to need the PIN each time.
     expect(await session.decrypt(rawRsa, key, encrypted)).toEqual(plain)
     expect(key.get(CKA.ALWAYS_AUTHENTICATE)).toBe(true)
     expect(commands(card).slice(before).slice(-2)).toEqual(['20 00 80', '87 07 9d'])
     expect(await session.decrypt(rawRsa, key, encrypted)).toEqual(plain)
     expect(commands(card).slice(-2)).toEqual(['20 00 80', '87 07 9d'])
-    // In C's order: the PIN of this very use before the data.
+    // In C's order: the PIN for this use comes before the data.
     const [decryption] = session.begin({ type: 'decrypt', mechanism: rawRsa, key })
     await session.login(CKU.CONTEXT_SPECIFIC, rightPin)
     expect(await decryption?.single(encrypted)).toEqual(plain)
   })
 
-  it('tells of a touch, and one that does not come is CKR_FUNCTION_REJECTED', async () => {
+  it('emits awaiting-touch, and a missed touch returns CKR_FUNCTION_REJECTED', async () => {
     const touches = [true, false]
     const { session, key } = await setUp({
       card: {
@@ -420,7 +422,7 @@ describe('a decryption asks as a signature does', () => {
     await expect(run()).rejects.toEqual(rv(CKR.FUNCTION_REJECTED))
   })
 
-  it('a card taken out in the middle is CKR_DEVICE_REMOVED', async () => {
+  it('pulling the card during it returns CKR_DEVICE_REMOVED', async () => {
     const held = new HeldResponse(0x87)
     const { session, key, reader } = await setUp({ between: held.between })
     const decryption = session.decrypt(rawRsa, key, block(256)).result()
@@ -455,11 +457,11 @@ describe('a decryption asks as a signature does', () => {
     expect(await session.decrypt(rawRsa, key, encrypted, { pin: rightPin })).toEqual(plain)
   })
 
-  it('a card that answers with a block of another length is CKR_DEVICE_ERROR', async () => {
+  it('a response with a block of another length returns CKR_DEVICE_ERROR', async () => {
     const { session, key } = await setUp({
       between: async (command, card) => {
-        const answer = await card.process(command)
-        return command[1] === 0x87 ? Uint8Array.of(0x7c, 0x03, 0x82, 0x01, 0x55, 0x90, 0x00) : answer
+        const response = await card.process(command)
+        return command[1] === 0x87 ? Uint8Array.of(0x7c, 0x03, 0x82, 0x01, 0x55, 0x90, 0x00) : response
       },
     })
     await expect(session.decrypt(rawRsa, key, block(256))).rejects.toEqual(rv(CKR.DEVICE_ERROR))
@@ -468,17 +470,17 @@ describe('a decryption asks as a signature does', () => {
 })
 
 describe('C_GetMechanismInfo', () => {
-  it('lists raw RSA for decryption and recovery with the sizes of the card’s keys', async () => {
+  it("lists raw RSA for decryption and recovery with the sizes of the card's keys", async () => {
     const { slot } = await setUp()
     const info = (await slot.mechanisms()).get(CKM.RSA_X_509)
     expect(info).toMatchObject({ minKeyBits: 1024, maxKeyBits: 4096 })
-    const wanted = CKF.DECRYPT | CKF.UNWRAP | CKF.SIGN | CKF.SIGN_RECOVER
-    expect((info?.flags ?? 0) & wanted).toBe(wanted)
+    const flags = CKF.DECRYPT | CKF.UNWRAP | CKF.SIGN | CKF.SIGN_RECOVER
+    expect((info?.flags ?? 0) & flags).toBe(flags)
   })
 })
 
-describe('what is wrapped for a key', () => {
-  it('is unwrapped as it is decrypted, whatever the padding', async () => {
+describe('a key wrapped for the card', () => {
+  it('is unwrapped with each padding', async () => {
     const card = createPivCard({ policies: { '9D': { pin: 'never' } } })
     const spki = Buffer.from(card.publicKeyOf('9D') ?? [])
     const publicKey = createPublicKey({ key: spki, format: 'der', type: 'spki' })
@@ -497,7 +499,7 @@ describe('what is wrapped for a key', () => {
 })
 
 describe('random ciphertexts', () => {
-  it('are messages to PKCS#1, and one error to OAEP', async () => {
+  it('decrypt to other bytes with PKCS#1, and fail with one error with OAEP', async () => {
     const { session, key } = await setUp()
     const oaep = { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256 } as const
     const lengths = new Set<number>()
@@ -509,7 +511,7 @@ describe('random ciphertexts', () => {
       )
     }
     expect(Math.max(...lengths)).toBeLessThanOrEqual(245)
-    // Of 246 lengths that are as likely as another.
+    // 246 lengths are equally likely.
     expect(lengths.size).toBeGreaterThan(1)
   })
 })

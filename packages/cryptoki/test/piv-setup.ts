@@ -79,7 +79,7 @@ export async function open(options: SetupOptions = {}): Promise<Setup> {
   const driver = options.cache === undefined ? pivDriver() : pivDriver({ cache: options.cache })
   const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [driver], ...options.cryptoki })
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const session = await slot.openSession(options.pin === null ? {} : { pin: options.pin ?? rightPin })
   return { card, reader, bus, cryptoki, slot, session }
 }
@@ -87,7 +87,7 @@ export async function open(options: SetupOptions = {}): Promise<Setup> {
 export async function object(session: Session, objectClass: CKO, id: number): Promise<CkObject> {
   const template = { [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(id) }
   const [found] = await session.findObjects(template)
-  if (found === undefined) throw new Error(`There is no object ${objectClass} ${id}.`)
+  if (found === undefined) throw new Error(`No object ${objectClass} ${id}.`)
   return found
 }
 
@@ -101,14 +101,14 @@ export const verifies = (card: PivCard): number =>
 /** A PIN dialog that stays open until the test types a PIN. */
 export class HeldDialog {
   readonly requests: Parameters<PinSource>[0][] = []
-  #answer: ((answer: { pin: Uint8Array } | undefined) => void) | undefined
+  #resolve: ((answer: { pin: Uint8Array } | undefined) => void) | undefined
   #shown: (() => void) | undefined
 
   readonly source: PinSource = (request) => {
     this.requests.push(request)
     this.#shown?.()
     return new Promise((resolve) => {
-      this.#answer = resolve
+      this.#resolve = resolve
     })
   }
 
@@ -121,7 +121,7 @@ export class HeldDialog {
   }
 
   async type(pin: string): Promise<void> {
-    this.#answer?.({ pin: bytesOf(pin) })
+    this.#resolve?.({ pin: bytesOf(pin) })
     // What follows needs promises and the virtual bus alone.
     for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve))
   }

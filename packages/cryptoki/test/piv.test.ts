@@ -42,7 +42,7 @@ function publicKeyOf(card: PivCard, slot: PivSlot): KeyObject {
 }
 
 describe.each(['short', 'extended'] as const)('signatures at %s level', (level) => {
-  it('of 9A by RSA are taken by Node’s OpenSSL, PKCS#1 and PSS, over every hash', async () => {
+  it("with the RSA key 9A verify in Node's OpenSSL, PKCS#1 and PSS, with every hash", async () => {
     const { session, card, cryptoki } = await open({ level })
     await session.login(CKU.USER)
     const key = await object(session, CKO.PRIVATE_KEY, 1)
@@ -78,7 +78,7 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
     await cryptoki.close()
   })
 
-  it('of 9C and 9E by ECDSA are r‖s, and taken by Node’s OpenSSL', async () => {
+  it("with the EC keys 9C and 9E are r‖s and verify in Node's OpenSSL", async () => {
     const { session, card, cryptoki } = await open({ level })
     await session.login(CKU.USER)
     for (const [slot, id, mechanism, hash] of [
@@ -98,7 +98,7 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
     await cryptoki.close()
   })
 
-  it('with parameters of the caller’s own: PSS with another salt, digests made elsewhere', async () => {
+  it('accept parameters of the caller: another PSS salt length, a digest made by the caller', async () => {
     const { session, card, cryptoki } = await open({ level })
     await session.login(CKU.USER)
     const key = await object(session, CKO.PRIVATE_KEY, 1)
@@ -106,8 +106,8 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
     const digest = await session.digest({ type: CKM.SHA256 }, message)
     const pss = { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256, saltBytes: 20 }
     const signature = await session.sign({ type: CKM.RSA_PKCS_PSS, pss }, key, digest)
-    const how = { key: publicKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 20 }
-    expect(createVerify('sha256').update(message).verify(how, signature)).toBe(true)
+    const verification = { key: publicKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 20 }
+    expect(createVerify('sha256').update(message).verify(verification, signature)).toBe(true)
     await expect(session.sign({ type: CKM.RSA_PKCS_PSS } as never, key, digest)).rejects.toEqual(
       rv(CKR.MECHANISM_PARAM_INVALID),
     )
@@ -117,7 +117,7 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
     await cryptoki.close()
   })
 
-  it('with a mechanism for other keys are refused for the type of the key, not for its size', async () => {
+  it('with a mechanism for another key type return CKR_KEY_TYPE_INCONSISTENT, not a size error', async () => {
     const { session, cryptoki } = await open()
     await session.login(CKU.USER)
     const mechanisms = { 1: CKM.ECDSA_SHA256, 2: CKM.SHA256_RSA_PKCS }
@@ -130,7 +130,7 @@ describe.each(['short', 'extended'] as const)('signatures at %s level', (level) 
 })
 
 describe('the objects of a card', () => {
-  it('are certificates, public and private keys, read only where they are asked for', async () => {
+  it('are certificates, public and private keys, read when they are needed', async () => {
     const { session, card, cryptoki } = await open()
     const certificate = await object(session, CKO.CERTIFICATE, 1)
     expect(commands(card)).toEqual(['a4 04 00', 'cb 3f ff', 'cb 3f ff'])
@@ -147,7 +147,7 @@ describe('the objects of a card', () => {
     await cryptoki.close()
   })
 
-  it('are all of the four slots where nothing narrows the search', async () => {
+  it('of all four slots are found without a template', async () => {
     const { session, cryptoki } = await open({ cryptoki: { login: 'on-demand' } })
     const found = await session.findObjects()
     expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4])
@@ -156,7 +156,7 @@ describe('the objects of a card', () => {
     await cryptoki.close()
   })
 
-  it('come one after the other, and what comes behind stays on the card unread', async () => {
+  it('are found page by page, and objects after the last page stay unread', async () => {
     const { session, cryptoki, card } = await open({ cryptoki: { login: 'on-demand' } })
     const keys = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: false }
     const [first] = await session.findObjects(keys, { max: 1 })
@@ -174,14 +174,14 @@ describe('the objects of a card', () => {
     await reopened.cryptoki.close()
   })
 
-  it('leave out what the card has not', async () => {
+  it('are left out if the card does not have them', async () => {
     const { session, cryptoki } = await open({ card: { absentCertificates: ['9C', '9D'] } })
     const found = await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE })
     expect(found.map((each) => each.get(CKA.ID)[0])).toEqual([1, 4])
     await cryptoki.close()
   })
 
-  it('that cannot be read hide none of the others, and are an error if nothing else fits', async () => {
+  it('are left out if they cannot be read, and an error if nothing else matches', async () => {
     const { session, cryptoki } = await open({
       card: { unreadableCertificates: ['9C'], absentCertificates: ['9D'] },
       cryptoki: { login: 'on-demand' },
@@ -191,22 +191,22 @@ describe('the objects of a card', () => {
     const refused = rv(CKR.USER_NOT_LOGGED_IN)
     expect(await ids({ [CKA.CLASS]: CKO.CERTIFICATE })).toEqual([1, 4])
     expect(await ids({ [CKA.CLASS]: CKO.CERTIFICATE }, { max: 0 })).toEqual([])
-    // The one key that asks each time is the one that cannot be read.
-    const eachTime = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: true }
-    await expect(session.findObjects(eachTime)).rejects.toEqual(refused)
+    // The only PIN-always key is the one that cannot be read.
+    const pinAlways = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ALWAYS_AUTHENTICATE]: true }
+    await expect(session.findObjects(pinAlways)).rejects.toEqual(refused)
     await expect(session.findObjects({ [CKA.ID]: Uint8Array.of(2) })).rejects.toEqual(refused)
-    // What the card does not have is absent.
+    // A missing certificate is not an error.
     expect(await ids({ [CKA.ID]: Uint8Array.of(3) })).toEqual([])
     await cryptoki.close()
   })
 
-  // The kind of OpenSC issue 1837: a token answers more bytes than the object has.
-  it('are read though the card puts two bytes after each of them', async () => {
+  // The case of OpenSC issue 1837: a token returns more bytes than the object has.
+  it('are read although the card adds two bytes after each of them', async () => {
     const { session, cryptoki } = await open({
       between: async (command, card) => {
-        const answer = await card.process(command)
+        const response = await card.process(command)
         const isCertificate = Buffer.from(command).toString('hex').includes('5c035fc105')
-        return isCertificate ? Uint8Array.of(...answer.slice(0, -2), 0, 0, ...answer.slice(-2)) : answer
+        return isCertificate ? Uint8Array.of(...response.slice(0, -2), 0, 0, ...response.slice(-2)) : response
       },
     })
     const found = await session.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE })
@@ -214,7 +214,7 @@ describe('the objects of a card', () => {
     await cryptoki.close()
   })
 
-  it('are the same where the card keeps its certificate compressed', async () => {
+  it('are the same if the card stores its certificate compressed', async () => {
     const plain = await open()
     const packed = await open({ card: { gzipCertificate: true } })
     const value = async (session: Session): Promise<Uint8Array> =>
@@ -224,7 +224,7 @@ describe('the objects of a card', () => {
     await packed.cryptoki.close()
   })
 
-  it('sign with P-256 in 9A where the card has that', async () => {
+  it('sign with P-256 in 9A if the card has such a key', async () => {
     const { session, card, cryptoki } = await open({ card: { nineA: 'p256' } })
     await session.login(CKU.USER)
     const signature = await session.sign(
@@ -239,7 +239,7 @@ describe('the objects of a card', () => {
     await cryptoki.close()
   })
 
-  it('are never taken from the cache once the card has been issued anew', async () => {
+  it('are not taken from the cache after the card was reissued', async () => {
     const cache = new MemoryObjectCache()
     const before = await open({ cache })
     const old = await object(before.session, CKO.CERTIFICATE, 1)
@@ -257,7 +257,7 @@ describe('the objects of a card', () => {
 })
 
 describe('PINs', () => {
-  it('a wrong one costs exactly one try, and the person is told how many are left', async () => {
+  it('a wrong one costs exactly one attempt, and the next request states how many are left', async () => {
     const requests: PinRequest[] = []
     const pins = ['111111', '222222', '123456']
     const pin: PinSource = async (request) => {
@@ -284,7 +284,7 @@ describe('PINs', () => {
     await cryptoki.close()
   })
 
-  it('one that never reaches the card is overwritten here all the same: too long, or the reader gone meanwhile', async () => {
+  it('one that is not sent is overwritten too: too long, or the reader was unplugged', async () => {
     for (const digits of ['123456789', '123456']) {
       const given = bytesOf(digits)
       const { session, reader, card, cryptoki } = await open()
@@ -299,7 +299,7 @@ describe('PINs', () => {
     }
   })
 
-  it('the token’s flags warn of the tries that wrong ones cost: few left, the last one, locked', async () => {
+  it('token flags warn of wrong PINs: few attempts left, the last one, locked', async () => {
     const wrong: PinSource = async () => ({ pin: bytesOf('999999'), acceptLastTry: true })
     const { session, slot, cryptoki } = await open({ pin: wrong })
     const all = CKF.USER_PIN_COUNT_LOW | CKF.USER_PIN_FINAL_TRY | CKF.USER_PIN_LOCKED
@@ -313,19 +313,19 @@ describe('PINs', () => {
     await cryptoki.close()
   })
 
-  it('of the security officer are none that a PIV card has: nobody is asked, and nothing is sent', async () => {
-    let isAsked = false
+  it('of the security officer do not exist on a PIV card: no request is made, and nothing is sent', async () => {
+    let isRequested = false
     const pin: PinSource = async () => {
-      isAsked = true
+      isRequested = true
       return { pin: bytesOf('123456') }
     }
     const { session, card, cryptoki } = await open()
     await expect(session.login(CKU.SO, pin)).rejects.toMatchObject({ rv: CKR.USER_TYPE_INVALID })
-    expect([isAsked, verifies(card)]).toEqual([false, 0])
+    expect([isRequested, verifies(card)]).toEqual([false, 0])
     await cryptoki.close()
   })
 
-  it('a logout takes the PIN back by one command, and resets no card that can forget it', async () => {
+  it('a logout ends the verification with one command, without a reset if the card supports that', async () => {
     const { session, reader, card, cryptoki } = await open({ pin: rightPin })
     await session.login(CKU.USER)
     const resets = reader.counters.messages.get('IccPowerOn')
@@ -335,7 +335,7 @@ describe('PINs', () => {
     await cryptoki.close()
   })
 
-  it('the last try is not spent without an explicit yes', async () => {
+  it('the last attempt is not used without explicit consent', async () => {
     const wrong: PinSource = async () => ({ pin: bytesOf('999999') })
     const { session, card, cryptoki } = await open({ pin: wrong })
     await session.login(CKU.USER).catch(() => {})
@@ -346,17 +346,17 @@ describe('PINs', () => {
     const yes: PinSource = async () => ({ pin: bytesOf('999999'), acceptLastTry: true })
     await expect(session.login(CKU.USER, yes)).rejects.toMatchObject({ rv: CKR.PIN_LOCKED })
     expect(card.pinTriesLeft).toBe(0)
-    let isAsked = false
-    const asked: PinSource = async () => {
-      isAsked = true
+    let isRequested = false
+    const recording: PinSource = async () => {
+      isRequested = true
       return undefined
     }
-    await expect(session.login(CKU.USER, asked)).rejects.toMatchObject({ rv: CKR.PIN_LOCKED })
-    expect(isAsked).toBe(false)
+    await expect(session.login(CKU.USER, recording)).rejects.toMatchObject({ rv: CKR.PIN_LOCKED })
+    expect(isRequested).toBe(false)
     await cryptoki.close()
   })
 
-  it('one that cannot be right, or none, is never sent', async () => {
+  it('an invalid one, or none, is never sent', async () => {
     const { session, card, cryptoki } = await open()
     for (const text of ['12345', '123456789', '']) {
       const source: PinSource = async () => ({ pin: bytesOf(text) })
@@ -367,7 +367,7 @@ describe('PINs', () => {
     await cryptoki.close()
   })
 
-  it('as text, from a page without types, is not sent, and the page is told what to give', async () => {
+  it('given as text is not sent, and the message asks for bytes', async () => {
     const { session, card, cryptoki } = await open()
     const source = async (): Promise<never> => ({ pin: '123456' }) as never
     await expect(session.login(CKU.USER, source)).rejects.toMatchObject({
@@ -389,7 +389,7 @@ describe('PINs', () => {
     }
   })
 
-  it('counts as it was given: what the page writes into it before it is sent changes nothing', async () => {
+  it('is copied when it is given: a later write by the page changes nothing', async () => {
     let held: Promise<void> | undefined
     const { session, card, slot } = await open({
       between: async (command, card) => {
@@ -400,7 +400,7 @@ describe('PINs', () => {
     const other = await slot.openSession()
     const pin = bytesOf('123456')
     await session.login(CKU.USER, async () => {
-      // The card is in other hands by now, so that the PIN has to wait.
+      // The card is used by another session now, so the PIN has to wait.
       let resolve!: () => void
       held = new Promise((free) => void (resolve = free))
       other.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE }).events$.subscribe()
@@ -413,10 +413,10 @@ describe('PINs', () => {
     expect(verifies(card)).toBe(1)
   })
 
-  it('a key that wants one for each signature asks for each, with VERIFY and signature side by side', async () => {
-    const asked: string[] = []
+  it('a PIN-always key requests one for each signature, with VERIFY right before it', async () => {
+    const purposes: string[] = []
     const pin: PinSource = async ({ purpose }) => {
-      asked.push(purpose)
+      purposes.push(purpose)
       return { pin: bytesOf('123456') }
     }
     const { session, card, cryptoki } = await open({ pin })
@@ -427,33 +427,33 @@ describe('PINs', () => {
     await session.sign({ type: CKM.ECDSA_SHA256 }, key, message)
     await session.sign({ type: CKM.ECDSA_SHA256 }, key, message)
     expect(commands(card)).toEqual(['20 00 80', '87 11 9c', '20 00 80', '87 11 9c'])
-    expect(asked).toEqual(['login', 'signature', 'signature'])
+    expect(purposes).toEqual(['login', 'signature', 'signature'])
     await cryptoki.close()
   })
 
-  it('a login on demand asks once, and not before the card needs it', async () => {
-    let asked = 0
+  it('an on-demand login requests one once, and not before the card needs it', async () => {
+    let requests = 0
     const pin: PinSource = async () => {
-      asked++
+      requests++
       return { pin: bytesOf('123456') }
     }
     const { session, cryptoki } = await open({ pin, cryptoki: { login: 'on-demand' } })
     const nineE = await object(session, CKO.PRIVATE_KEY, 4)
     await session.sign({ type: CKM.ECDSA_SHA384 }, nineE, message)
-    expect(asked).toBe(0)
+    expect(requests).toBe(0)
     const nineA = await object(session, CKO.PRIVATE_KEY, 1)
     await session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, message)
     await session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, message)
-    expect(asked).toBe(1)
+    expect(requests).toBe(1)
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
     await session.sign({ type: CKM.ECDSA_SHA256 }, nineC, message)
-    expect(asked).toBe(2)
+    expect(requests).toBe(2)
     await cryptoki.close()
   })
 
-  it('a person who is asked holds up nobody else, and leaves nothing behind by walking away', async () => {
-    let answer!: (pin: { pin: Uint8Array } | undefined) => void
-    const pin: PinSource = () => new Promise((resolve) => void (answer = resolve))
+  it('an open dialog does not block other sessions, and leaves nothing when it is abandoned', async () => {
+    let resolvePin!: (pin: { pin: Uint8Array } | undefined) => void
+    const pin: PinSource = () => new Promise((resolve) => void (resolvePin = resolve))
     const { session, card, cryptoki } = await open({ pin, cryptoki: { login: 'on-demand' } })
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
     const waiting = await new Promise<{ unsubscribe(): void }>((resolve) => {
@@ -465,21 +465,21 @@ describe('PINs', () => {
     })
     const [slot] = await firstValueFrom(cryptoki.slots$)
     const other = await slot?.openSession()
-    if (other === undefined) throw new Error('There is no slot.')
+    if (other === undefined) throw new Error('No slot found.')
     expect(
       await other.findObjects({ [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: Uint8Array.of(4) }),
     ).toHaveLength(1)
     waiting.unsubscribe()
     expect(session.active).toEqual([])
     const late = bytesOf('123456')
-    answer({ pin: late })
+    resolvePin({ pin: late })
     await new Promise((resolve) => setImmediate(resolve))
     expect(late.every((byte) => byte === 0)).toBe(true)
     expect(verifies(card)).toBe(0)
     await cryptoki.close()
   })
 
-  it('logging out reaches the card: it no longer counts as verified', async () => {
+  it('a logout ends the verification on the card', async () => {
     const { session, card, cryptoki } = await open()
     await session.login(CKU.USER)
     expect(card.pinVerified).toBe(true)
@@ -509,7 +509,7 @@ const faults: readonly { readonly kind: Fault['kind']; readonly moment?: FaultMo
   { kind: 'unplugged', moment: 'after' },
 ]
 
-/** What ends in the exact signature with no person involved. */
+/** Faults after which the signature is still right without a person's help. */
 const recoverable: readonly Fault['kind'][] = [
   'stall-in',
   'stall-out',
@@ -518,12 +518,12 @@ const recoverable: readonly Fault['kind'][] = [
   'time-extension',
 ]
 
-/** SELECT, CHUID, discovery, tries, VERIFY, certificate, signature: a fault may strike each. */
+/** SELECT, CHUID, discovery, attempts, VERIFY, certificate, signature: a fault can hit each. */
 const APDUS_OF_A_SIGNATURE = 7
 
 describe.each(['once', 'twice'] as const)('a fault that comes %s, at any APDU of a signature', (ends) => {
   it.each(faults)(
-    '$kind $moment: the exact signature or a typed error, no try spent, and then all is well',
+    '$kind $moment: right signature or typed error, no attempt lost, and a retry works',
     async (fault) => {
       for (let skip = 0; skip < APDUS_OF_A_SIGNATURE; skip++) {
         const card = createPivCard()
@@ -560,14 +560,14 @@ describe.each(['once', 'twice'] as const)('a fault that comes %s, at any APDU of
 async function signOnce(cryptoki: Cryptoki): Promise<Uint8Array> {
   const [slot] = await firstValueFrom(cryptoki.slots$)
   const session = await slot?.openSession({ pin: rightPin })
-  if (session === undefined) throw new Error('There is no slot.')
+  if (session === undefined) throw new Error('No slot found.')
   await session.login(CKU.USER)
   return session
     .sign({ type: CKM.SHA256_RSA_PKCS }, await object(session, CKO.PRIVATE_KEY, 1), message)
     .result()
 }
 
-/** Throws where the signature is not exactly right. */
+/** Throws if the signature is not exactly right. */
 function check(card: PivCard): (signature: Uint8Array) => undefined {
   const publicKey = publicKeyOf(card, '9A')
   return (signature) => {
@@ -576,14 +576,14 @@ function check(card: PivCard): (signature: Uint8Array) => undefined {
   }
 }
 
-describe('a card in the reader', () => {
-  it('that is none of ours is told as such, and one that is not there too', async () => {
+describe('a slot', () => {
+  it('returns CKR_TOKEN_NOT_RECOGNIZED for an unknown card and CKR_TOKEN_NOT_PRESENT without one', async () => {
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
     const bus = new VirtualBus()
     bus.plug(reader)
     const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb: bus.context() })], drivers: [pivDriver()] })
     const [slot] = await firstValueFrom(cryptoki.slots$)
-    if (slot === undefined) throw new Error('There is no slot.')
+    if (slot === undefined) throw new Error('No slot found.')
     await expect(slot.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
     reader.insert(createEchoCard())
     await expect(slot.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_RECOGNIZED))

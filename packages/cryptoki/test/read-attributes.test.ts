@@ -1,4 +1,4 @@
-/** C_GetAttributeValue: what can be had of an object, and what the rest is. */
+/** C_GetAttributeValue: the values that can be read, and the reasons for the others. */
 import { type AttributeTypes, CKA, CKO, CKR, type CkObject, type Session } from '@webtoki/cryptoki'
 import { afterEach, beforeEach, describe, expect, expectTypeOf, it } from 'vitest'
 import { object, open, rv, type Setup } from './piv-setup.ts'
@@ -14,7 +14,7 @@ beforeEach(async () => {
 afterEach(() => setup.cryptoki.close())
 
 describe('readAttributes', () => {
-  it('gives what can be had, and marks secrets and what the object does not have', () => {
+  it('returns the readable values, and lists secrets and attributes that the object lacks', () => {
     const types = [CKA.SIGN, CKA.PRIVATE_EXPONENT, CKA.ISSUER, CKA.PRIME_1] as const
     const { values, sensitive, unknown, rv: code } = session.readAttributes(key, types)
     expect(values).toEqual({ [CKA.SIGN]: true })
@@ -23,35 +23,35 @@ describe('readAttributes', () => {
     expect(code).toBe(CKR.ATTRIBUTE_SENSITIVE)
   })
 
-  it('tells CKR_ATTRIBUTE_TYPE_INVALID if nothing is secret, and CKR_OK if all is there', () => {
+  it('returns CKR_ATTRIBUTE_TYPE_INVALID if nothing is secret, and CKR_OK if everything is readable', () => {
     expect(session.readAttributes(key, [CKA.ISSUER, CKA.ID]).rv).toBe(CKR.ATTRIBUTE_TYPE_INVALID)
     expect(session.readAttributes(key, [CKA.ID, CKA.MODULUS]).rv).toBe(CKR.OK)
     expect(session.readAttributes(key, []).rv).toBe(CKR.OK)
   })
 
-  it('takes types that PKCS#11 does not have, and names of every object’s members, as unknown', () => {
-    const strange = [0x8000_0001, 'constructor', '__proto__'] as unknown as readonly number[]
-    expect(session.readAttributes(key, strange)).toEqual({
+  it('lists unknown types and names of Object.prototype members as unknown', () => {
+    const notTypes = [0x8000_0001, 'constructor', '__proto__'] as unknown as readonly number[]
+    expect(session.readAttributes(key, notTypes)).toEqual({
       values: {},
       sensitive: [],
-      unknown: strange,
+      unknown: notTypes,
       rv: CKR.ATTRIBUTE_TYPE_INVALID,
     })
   })
 
-  it('gives bytes of the caller’s own', () => {
+  it('returns a copy of the bytes', () => {
     const first = session.readAttributes(key, [CKA.ID]).values[CKA.ID]
     first?.fill(0xff)
     expect(session.readAttributes(key, [CKA.ID]).values[CKA.ID]).toEqual(Uint8Array.of(1))
   })
 
-  it('tells the type of each value', () => {
+  it('infers the type of each value', () => {
     const { values } = session.readAttributes(key, [CKA.ID, CKA.SIGN])
     expectTypeOf(values).toEqualTypeOf<Partial<Pick<AttributeTypes, 0x102 | 0x108>>>()
     expect(values[CKA.SIGN]).toBe(true)
   })
 
-  it('throws CKR_OBJECT_HANDLE_INVALID and CKR_ARGUMENTS_BAD for what is not an object or a list', async () => {
+  it('throws CKR_OBJECT_HANDLE_INVALID or CKR_ARGUMENTS_BAD for anything but an object and a list', async () => {
     const nothing = undefined as unknown
     expect(() => session.readAttributes(nothing as CkObject, [])).toThrow(
       rv(CKR.OBJECT_HANDLE_INVALID) as Error,

@@ -1,4 +1,7 @@
-/** One card and several readers, one reader and several tabs: the card is the same card, and a login is nobody else's. */
+/**
+ * One card in several readers and one reader in several tabs: the card is recognized, and a login stays with
+ * its session.
+ */
 import { type CcidSlotSource, ccidSlots } from '@webtoki/ccid'
 import { CKA, CKM, CKO, CKS, CKU, Cryptoki, MemoryObjectCache, type Slot } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
@@ -24,22 +27,22 @@ async function certificateIn(slot: Slot): Promise<Uint8Array> {
   const session = await slot.openSession()
   const [certificate] = await session.findObjects(certificate9a)
   await session.close()
-  if (certificate === undefined) throw new Error('There is no certificate 9A.')
+  if (certificate === undefined) throw new Error('No certificate 9A found.')
   return certificate.get(CKA.VALUE)
 }
 
-const becomes = (slot: Slot, wanted: string) =>
+const becomes = (slot: Slot, expected: string) =>
   firstValueFrom(
-    slot.presence$.pipe(filter((presence) => JSON.stringify(presence) === JSON.stringify(wanted))),
+    slot.presence$.pipe(filter((presence) => JSON.stringify(presence) === JSON.stringify(expected))),
   )
 
-/** Long enough for everything that no clock delays. */
+/** Long enough for everything that needs no timer. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 40; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
 describe('a card moved from one reader to another', () => {
-  it('is the same card: its certificate is not read a second time, and its identity is looked at', async () => {
+  it('is recognized: its identity is checked, and its certificate is not read a second time', async () => {
     const [first, second] = ['A', 'B'].map(
       (serialNumber) => new VirtualCcidReader(readerProfiles.omnikey3021, { serialNumber }),
     ) as [VirtualCcidReader, VirtualCcidReader]
@@ -50,28 +53,28 @@ describe('a card moved from one reader to another', () => {
     const card = createPivCard()
     first.insert(card)
     await becomes(one, 'present')
-    const there = await certificateIn(one)
+    const inFirst = await certificateIn(one)
     first.remove()
     second.insert(card)
     await becomes(two, 'present')
-    const here = await certificateIn(two)
-    expect(here).toEqual(there)
-    // SELECT, the CHUID with the GUID, the head of the certificate's object.
+    const inSecond = await certificateIn(two)
+    expect(inSecond).toEqual(inFirst)
+    // SELECT, the CHUID with the GUID, the start of the certificate's object.
     expect(second.counters.apdus).toBeLessThan(first.counters.apdus)
     expect(second.counters.apdus).toBeLessThanOrEqual(3)
     expect(first.counters.bytesFromCard).toBeGreaterThan(900)
     expect(second.counters.bytesFromCard).toBeLessThan(450)
-    // A third time, in the first reader again, costs as much.
+    // A third time, in the first reader again, costs the same.
     first.counters.reset()
     second.remove()
     first.insert(card)
     await becomes(one, 'present')
-    expect(await certificateIn(one)).toEqual(there)
+    expect(await certificateIn(one)).toEqual(inFirst)
     expect(first.counters.apdus).toBe(second.counters.apdus)
     await cryptoki.close()
   })
 
-  it('another card in that reader is read whole', async () => {
+  it('another card in that reader is read completely', async () => {
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
     const bus = new VirtualBus()
     bus.plug(reader)
@@ -91,15 +94,15 @@ describe('a card moved from one reader to another', () => {
   })
 })
 
-describe('the same device, shown anew by USB', () => {
-  it('goes on without a permission, under the same id, as after suspend or a reset of its firmware', async () => {
+describe('the same device after USB re-enumeration', () => {
+  it('is used without a new permission and under the same id, like after suspend or a firmware reset', async () => {
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { serialNumber: 'S1' })
     const card = createPivCard()
     reader.insert(card)
     const bus = new VirtualBus()
     bus.plug(reader)
-    let asked = 0
-    const usb = bus.context({ granted: 'none', choose: (devices) => (asked++, devices[0]) })
+    let requests = 0
+    const usb = bus.context({ granted: 'none', choose: (devices) => (requests++, devices[0]) })
     const source = ccidSlots({ usb, locks: new SiteLocks(), channel: new SiteChannel().tab() })
     const cryptoki = library(source)
     await source.requestReader()
@@ -116,13 +119,13 @@ describe('the same device, shown anew by USB', () => {
     const again = await after.openSession({ pin })
     expect(again.state).toBe(CKS.RO_PUBLIC_SESSION)
     await again.login(CKU.USER)
-    expect(asked).toBe(1)
+    expect(requests).toBe(1)
     expect(card.pinTriesLeft).toBe(3)
     await cryptoki.close()
   })
 })
 
-describe('two tabs and one card', () => {
+describe('two tabs with one card', () => {
   function site(): { card: PivCard; tab: () => Promise<{ cryptoki: Cryptoki; slot: Slot }> } {
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { serialNumber: 'S1' })
     const card = createPivCard()
@@ -138,7 +141,7 @@ describe('two tabs and one card', () => {
     return { card, tab }
   }
 
-  it('a tab that only looked at the certificates gives the card up, and looks again later', async () => {
+  it('a tab that only read certificates releases the card, and reads it again later', async () => {
     const { tab } = site()
     const [first] = [await tab()]
     const seen = await certificateIn(first.slot)
@@ -153,7 +156,7 @@ describe('two tabs and one card', () => {
     await first.cryptoki.close()
   })
 
-  it('a tab that is logged in keeps it, and its login', async () => {
+  it('a tab that is logged in keeps the card and its login', async () => {
     const { tab, card } = site()
     const first = await tab()
     const session = await first.slot.openSession({ pin })
@@ -163,7 +166,7 @@ describe('two tabs and one card', () => {
     await settled()
     expect(card.pinVerified).toBe(true)
     const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(1) })
-    if (key === undefined) throw new Error('There is no key 9A.')
+    if (key === undefined) throw new Error('No key 9A found.')
     expect(await session.sign({ type: CKM.SHA256_RSA_PKCS }, key, new Uint8Array(3))).toHaveLength(256)
     expect(card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)).toHaveLength(1)
     await first.cryptoki.close()

@@ -1,4 +1,7 @@
-/** OpenSSL's command line and keys in software: each takes what the other encrypts, authenticates or signs. */
+/**
+ * Keys in software and the openssl command line: each accepts what the other encrypts, authenticates or
+ * signs.
+ */
 import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,7 +15,7 @@ import { aesKey, iv, keyBytes, openMemory, rv } from './memory-setup.ts'
 const missing = whatIsMissing(['openssl'])
 if (missing !== undefined) {
   if (process.env['CI'] === 'true') throw new Error(missing)
-  console.warn(`Keys in software are not judged by OpenSSL: ${missing}.`)
+  console.warn(`Keys in software are not compared with OpenSSL: ${missing}.`)
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -43,7 +46,7 @@ describe.runIf(missing === undefined)('openssl enc', () => {
   })
 })
 
-/** In pieces of these sizes, one after the other and from the start again. */
+/** Cuts the data into chunks of these sizes, repeated as needed. */
 function chunksOf(data: Uint8Array, sizes: readonly number[]): Uint8Array[] {
   const chunks: Uint8Array[] = []
   for (let start = 0, at = 0; start < data.length; at++) {
@@ -55,17 +58,17 @@ function chunksOf(data: Uint8Array, sizes: readonly number[]): Uint8Array[] {
 }
 
 const data = Uint8Array.from({ length: 100_000 }, (_, at) => (at * 31) >> 3)
-const chunkings = [[1, 15, 16, 17], [4096], [33, 0, 7], [100_000]]
+const chunkSizes = [[1, 15, 16, 17], [4096], [33, 0, 7], [100_000]]
 
-describe.runIf(missing === undefined)('openssl, whatever the chunks are,', () => {
+describe.runIf(missing === undefined)('openssl, for data in any chunks,', () => {
   it.each([
     ['cbc', CKM.AES_CBC_PAD],
     ['ctr', CKM.AES_CTR],
-  ] as const)('encrypts as an AES session key does: %s', async (mode, type) => {
+  ] as const)('encrypts like an AES session key: %s', async (mode, type) => {
     const { session } = await openMemory()
     const key = await aesKey(session)
     const encrypted = openssl(`aes-256-${mode}`, '-e', keyBytes, data)
-    for (const sizes of chunkings) {
+    for (const sizes of chunkSizes) {
       expect(await session.encrypt({ type, iv }, key, chunksOf(data, sizes))).toEqual(encrypted)
       expect(await session.decrypt({ type, iv }, key, chunksOf(encrypted, sizes))).toEqual(data)
     }
@@ -81,9 +84,9 @@ describe.runIf(missing === undefined)('openssl, whatever the chunks are,', () =>
     ['sha3-256', CKM.SHA3_256_HMAC],
     ['sha3-384', CKM.SHA3_384_HMAC],
     ['sha3-512', CKM.SHA3_512_HMAC],
-  ] as const)('makes the MAC that a generic secret makes: %s', async (digest, type) => {
+  ] as const)('computes the MAC of a generic secret: %s', async (digest, type) => {
     const { session } = await openMemory()
-    // Shorter than a block of the hash, and longer than any: such a key is hashed first.
+    // One key shorter than a block of the hash, and one longer than any block: the latter is hashed first.
     for (const value of [keyBytes.subarray(0, 20), data.subarray(0, 300)]) {
       const key = await session.createObject({
         [CKA.CLASS]: CKO.SECRET_KEY,
@@ -96,7 +99,7 @@ describe.runIf(missing === undefined)('openssl, whatever the chunks are,', () =>
       const mac = Uint8Array.from(
         execFileSync('openssl', ['dgst', `-${digest}`, ...options], { input: data }),
       )
-      for (const sizes of chunkings) {
+      for (const sizes of chunkSizes) {
         expect(await session.sign({ type }, key, chunksOf(data, sizes))).toEqual(mac)
         expect(await session.verify({ type }, key, chunksOf(data, sizes), mac)).toBe(true)
       }
@@ -132,7 +135,7 @@ describe.runIf(missing === undefined).each([1024, 2048])(
     }
     const keyBytesOf = modulusLength / 8
 
-    it('decrypts what the public key encrypted by PKCS#1 v1.5, from nothing to the longest', async () => {
+    it('decrypts PKCS#1 v1.5 from the public key, from empty to the longest message', async () => {
       const { session } = await openMemory()
       const key = await keyIn(session)
       for (const length of [0, 1, 40, keyBytesOf - 11]) {
@@ -148,7 +151,7 @@ describe.runIf(missing === undefined).each([1024, 2048])(
       ['sha256', 'sha1', CKM.SHA256, CKG.MGF1_SHA1, 32],
       ['sha384', 'sha384', CKM.SHA384, CKG.MGF1_SHA384, 48],
     ] as const)(
-      'decrypts what it encrypted by OAEP: %s, MGF1 with %s',
+      'decrypts OAEP from the public key: %s, MGF1 with %s',
       async (md, mgfMd, hash, mgf, bytes) => {
         const { session } = await openMemory()
         const key = await keyIn(session)
@@ -165,10 +168,10 @@ describe.runIf(missing === undefined).each([1024, 2048])(
       },
     )
 
-    it('signs what the public key recovers, and of a changed signature nothing is recovered', async () => {
+    it('signs what the public key recovers; a changed signature is refused', async () => {
       const { session } = await openMemory()
       const key = await keyIn(session)
-      // OpenSSL takes no more without a digest's name.
+      // OpenSSL signs no longer data without the name of a digest.
       for (const length of [1, 32, 64]) {
         const message = data.subarray(100, 100 + length)
         const signature = pkeyutl('-sign', message, 'rsa_padding_mode:pkcs1')
@@ -178,7 +181,7 @@ describe.runIf(missing === undefined).each([1024, 2048])(
         await expect(recovered).rejects.toEqual(rv(CKR.SIGNATURE_INVALID))
       }
       const block = Uint8Array.from({ length: keyBytesOf }, (_, at) => at)
-      // The same power of the number; as a signature OpenSSL refuses data of this length.
+      // Decryption is the same power of the number; OpenSSL refuses to sign data of this length.
       const raw = pkeyutl('-decrypt', block, 'rsa_padding_mode:none')
       expect(await session.verifyRecover({ type: CKM.RSA_X_509 }, key, raw)).toEqual(block)
     })

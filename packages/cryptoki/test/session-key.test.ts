@@ -1,4 +1,7 @@
-/** AES session keys: ciphers in software beside every token (PKCS#11 v2.40 mechanisms, 2.8; NIST SP 800-38A). */
+/**
+ * AES session keys: ciphers in software, available with every token (PKCS#11 v2.40 mechanisms, 2.8; NIST SP
+ * 800-38A).
+ */
 import {
   createCipheriv,
   createDecipheriv,
@@ -95,7 +98,7 @@ async function memory() {
 }
 
 describe('an AES session key', () => {
-  it.each(vectors)('gives the vector %s of NIST SP 800-38A', async (_, value, mechanism, ciphertext) => {
+  it.each(vectors)('produces vector %s of NIST SP 800-38A', async (_, value, mechanism, ciphertext) => {
     const { session } = await memory()
     const key = await aesKey(session, value)
     expect(await session.encrypt(mechanism, key, plaintext)).toEqual(hex(ciphertext))
@@ -107,49 +110,52 @@ describe('an AES session key', () => {
     ['cbc', CKM.AES_CBC],
     ['cbc', CKM.AES_CBC_PAD],
     ['ctr', CKM.AES_CTR],
-  ] as const)('gives in all chunks what OpenSSL gives in one: %s, mechanism %i', async (mode, type) => {
-    const { session } = await memory()
-    const isWhole = type === CKM.AES_ECB || type === CKM.AES_CBC
-    // Counters that run over a byte, four bytes and all sixteen.
-    const counters = [
-      iv,
-      counter,
-      new Uint8Array(16).fill(0xff),
-      hex('00000000000000000000000 0fffffffe'.replace(' ', '')),
-    ]
-    await fc.assert(
-      fc.asyncProperty(
-        fc.constantFrom(16, 24, 32),
-        fc.constantFrom(...counters),
-        fc.uint8Array({ maxLength: 300 }),
-        fc.array(fc.integer({ min: 0, max: 70 }), { maxLength: 8 }),
-        async (keyLength, firstBlock, any, cuts) => {
-          const data = isWhole ? any.subarray(0, any.length - (any.length % 16)) : any
-          const value = keyBytes.subarray(0, keyLength)
-          const mechanism = (type === CKM.AES_ECB ? { type } : { type, iv: firstBlock }) as CipherMechanism
-          const theirs = createCipheriv(
-            `aes-${keyLength * 8}-${mode}`,
-            value,
-            mode === 'ecb' ? null : firstBlock,
-          )
-          theirs.setAutoPadding(type === CKM.AES_CBC_PAD)
-          const expected = bytes(Buffer.concat([theirs.update(data), theirs.final()]))
-          const key = await aesKey(session, value)
-          expect(await session.encrypt(mechanism, key, chunks(data, cuts))).toEqual(expected)
-          expect(await session.decrypt(mechanism, key, chunks(expected, cuts))).toEqual(data)
-          session.destroyObject(key)
-        },
-      ),
-      { numRuns: 60 },
-    )
-  })
+  ] as const)(
+    'gives the same output in any chunks as OpenSSL in one: %s, mechanism %i',
+    async (mode, type) => {
+      const { session } = await memory()
+      const isWhole = type === CKM.AES_ECB || type === CKM.AES_CBC
+      // Counters that overflow one byte, four bytes and all sixteen bytes.
+      const counters = [
+        iv,
+        counter,
+        new Uint8Array(16).fill(0xff),
+        hex('00000000000000000000000 0fffffffe'.replace(' ', '')),
+      ]
+      await fc.assert(
+        fc.asyncProperty(
+          fc.constantFrom(16, 24, 32),
+          fc.constantFrom(...counters),
+          fc.uint8Array({ maxLength: 300 }),
+          fc.array(fc.integer({ min: 0, max: 70 }), { maxLength: 8 }),
+          async (keyLength, firstBlock, any, cuts) => {
+            const data = isWhole ? any.subarray(0, any.length - (any.length % 16)) : any
+            const value = keyBytes.subarray(0, keyLength)
+            const mechanism = (type === CKM.AES_ECB ? { type } : { type, iv: firstBlock }) as CipherMechanism
+            const cipherOfNode = createCipheriv(
+              `aes-${keyLength * 8}-${mode}`,
+              value,
+              mode === 'ecb' ? null : firstBlock,
+            )
+            cipherOfNode.setAutoPadding(type === CKM.AES_CBC_PAD)
+            const expected = bytes(Buffer.concat([cipherOfNode.update(data), cipherOfNode.final()]))
+            const key = await aesKey(session, value)
+            expect(await session.encrypt(mechanism, key, chunks(data, cuts))).toEqual(expected)
+            expect(await session.decrypt(mechanism, key, chunks(expected, cuts))).toEqual(data)
+            session.destroyObject(key)
+          },
+        ),
+        { numRuns: 60 },
+      )
+    },
+  )
 
   it.each([
     ['none', { type: CKM.AES_CBC }],
     ['too short', { type: CKM.AES_CBC_PAD, iv: new Uint8Array(15) }],
     ['too long', { type: CKM.AES_CTR, iv: new Uint8Array(17) }],
     ['one for ECB', { type: CKM.AES_ECB, iv }],
-  ])('refuses an initialisation vector that does not fit: %s', async (_, wrong) => {
+  ])('refuses an invalid initialisation vector: %s', async (_, wrong) => {
     const mechanism = wrong as CipherMechanism
     const { session } = await memory()
     const key = await aesKey(session)
@@ -157,7 +163,7 @@ describe('an AES session key', () => {
     await expect(session.decrypt(mechanism, key, message)).rejects.toEqual(rv(CKR.MECHANISM_PARAM_INVALID))
   })
 
-  it('refuses data that are not whole blocks where the mode wants them', async () => {
+  it('refuses data that are not whole blocks if the mode needs them', async () => {
     const { session } = await memory()
     const key = await aesKey(session)
     for (const mechanism of [{ type: CKM.AES_ECB }, { type: CKM.AES_CBC, iv }]) {
@@ -174,7 +180,7 @@ describe('an AES session key', () => {
       )
   })
 
-  it('takes as padding what PKCS#7 says, and nothing else, as OpenSSL does', async () => {
+  it('accepts exactly the PKCS#7 padding that OpenSSL accepts', async () => {
     const { session } = await memory()
     const key = await aesKey(session)
     const last = fc.oneof(
@@ -185,22 +191,22 @@ describe('an AES session key', () => {
       fc.asyncProperty(last, async (block) => {
         const unpadded = createCipheriv('aes-256-cbc', keyBytes, iv).setAutoPadding(false)
         const ciphertext = bytes(Buffer.concat([unpadded.update(block), unpadded.final()]))
-        const theirs = createDecipheriv('aes-256-cbc', keyBytes, iv)
+        const cipherOfNode = createDecipheriv('aes-256-cbc', keyBytes, iv)
         let expected: Uint8Array | undefined
         try {
-          expected = bytes(Buffer.concat([theirs.update(ciphertext), theirs.final()]))
+          expected = bytes(Buffer.concat([cipherOfNode.update(ciphertext), cipherOfNode.final()]))
         } catch {
           expected = undefined
         }
-        const ours = session.decrypt(cbcPad, key, ciphertext).result()
-        if (expected === undefined) await expect(ours).rejects.toEqual(rv(CKR.ENCRYPTED_DATA_INVALID))
-        else expect(await ours).toEqual(expected)
+        const decrypted = session.decrypt(cbcPad, key, ciphertext).result()
+        if (expected === undefined) await expect(decrypted).rejects.toEqual(rv(CKR.ENCRYPTED_DATA_INVALID))
+        else expect(await decrypted).toEqual(expected)
       }),
       { numRuns: 100 },
     )
   })
 
-  it('does not tell its value, and says what it is', async () => {
+  it('hides its value and has its other attributes', async () => {
     const { session } = await memory()
     const value = bytes(keyBytes)
     const key = await aesKey(session, value, { [CKA.LABEL]: 'mine' })
@@ -212,15 +218,15 @@ describe('an AES session key', () => {
     expect(JSON.stringify(key.attributes)).not.toContain(String(keyBytes[1]))
     const { [CKA.LABEL]: label, [CKA.VALUE_LEN]: length, [CKA.TOKEN]: isOnToken } = key.attributes
     expect([label, length, isOnToken]).toEqual(['mine', 32, false])
-    // What its owner writes into the bytes later is not the key.
-    const theirs = createCipheriv('aes-256-cbc', keyBytes, iv)
-    const expected = bytes(Buffer.concat([theirs.update(message), theirs.final()]))
+    // A later write into the template's bytes does not change the key.
+    const cipherOfNode = createCipheriv('aes-256-cbc', keyBytes, iv)
+    const expected = bytes(Buffer.concat([cipherOfNode.update(message), cipherOfNode.final()]))
     expect(await session.encrypt(cbcPad, key, message)).toEqual(expected)
     const [found] = await session.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY, [CKA.LABEL]: 'mine' })
     expect(found).toBe(key)
   })
 
-  it('is good in every session of its application, and dies with the one that made it', async () => {
+  it('works in every session of its application, and ends with the session that created it', async () => {
     const { session, slot } = await memory()
     const other = await slot.openSession()
     const key = await aesKey(session)
@@ -230,7 +236,7 @@ describe('an AES session key', () => {
     expect(await other.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([])
   })
 
-  it('is destroyed once; objects of the token cannot be', async () => {
+  it('can be destroyed once; objects of the token cannot be destroyed', async () => {
     const { session } = await memory()
     const key = await aesKey(session)
     session.destroyObject(key)
@@ -246,8 +252,8 @@ describe('an AES session key', () => {
 
   it.each([
     ['destroyed', (session: Session, key: CkObject) => session.destroyObject(key)],
-    ['gone with its session', (session: Session) => void session.close()],
-  ])('that is %s while it encrypts goes on with the same key', async (_, end) => {
+    ['closed with its session', (session: Session) => void session.close()],
+  ])('that is %s while it encrypts keeps its value for that operation', async (_, end) => {
     const { session, slot } = await memory()
     const other = await slot.openSession()
     const key = await aesKey(session)
@@ -258,11 +264,13 @@ describe('an AES session key', () => {
     end(session, key)
     data.next(message.subarray(20))
     data.complete()
-    const theirs = createCipheriv('aes-256-cbc', keyBytes, iv)
-    expect(await encrypting).toEqual(bytes(Buffer.concat([theirs.update(message), theirs.final()])))
+    const cipherOfNode = createCipheriv('aes-256-cbc', keyBytes, iv)
+    expect(await encrypting).toEqual(
+      bytes(Buffer.concat([cipherOfNode.update(message), cipherOfNode.final()])),
+    )
   })
 
-  it('that is private needs a login, is hidden without one, and ends with it', async () => {
+  it('with CKA_PRIVATE needs a login, is hidden without one, and ends with it', async () => {
     const { session } = await memory()
     const more = { [CKA.PRIVATE]: true }
     await expect(aesKey(session, keyBytes, more)).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
@@ -277,7 +285,7 @@ describe('an AES session key', () => {
     expect(await session.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([])
   })
 
-  it('does what its attributes say', async () => {
+  it('obeys its attributes', async () => {
     const { session } = await memory()
     const key = await aesKey(session, keyBytes, { [CKA.DECRYPT]: false })
     expect(await session.encrypt(cbcPad, key, message)).toHaveLength(48)
@@ -319,13 +327,13 @@ function* chunks(data: Uint8Array, cuts: readonly number[]): Generator<Uint8Arra
   yield data.subarray(at)
 }
 
-describe('an AES session key beside a PIV card', () => {
+describe('an AES session key with a PIV card', () => {
   const rsa = { type: CKM.SHA256_RSA_PKCS }
-  const theirs = createCipheriv('aes-256-cbc', keyBytes, iv)
-  const encrypted = bytes(Buffer.concat([theirs.update(message), theirs.final()]))
+  const cipherOfNode = createCipheriv('aes-256-cbc', keyBytes, iv)
+  const encrypted = bytes(Buffer.concat([cipherOfNode.update(message), cipherOfNode.final()]))
   const digest = bytes(createHash('sha256').update(message).digest())
 
-  it('encrypts what is digested, and what the card signs', async () => {
+  it('encrypts data that are also digested, or signed by the card', async () => {
     const { session, cryptoki } = await openPiv()
     await session.login(CKU.USER)
     const key = await aesKey(session)
@@ -341,7 +349,7 @@ describe('an AES session key beside a PIV card', () => {
     await cryptoki.close()
   })
 
-  it('decrypts what is digested, and what is verified', async () => {
+  it('decrypts data that are also digested, or verified', async () => {
     const { session, cryptoki } = await openPiv()
     await session.login(CKU.USER)
     const key = await aesKey(session)
@@ -358,7 +366,7 @@ describe('an AES session key beside a PIV card', () => {
     await cryptoki.close()
   })
 
-  it('without CKF_DUAL_CRYPTO_OPERATIONS makes no pair', async () => {
+  it('without CKF_DUAL_CRYPTO_OPERATIONS cannot be part of a pair', async () => {
     const { session, slot, cryptoki } = await openPiv({ cryptoki: { dualOperations: false } })
     const key = await aesKey(session)
     const encrypt = { type: 'encrypt', mechanism: cbcPad, key } as const

@@ -1,4 +1,7 @@
-/** Session objects beside a virtual PIV card: created, copied, changed, found, destroyed (PKCS#11 v3.0, 4 and 5.7). */
+/**
+ * Session objects with a virtual PIV card: created, copied, changed, found, destroyed (PKCS#11 v3.0, 4 and
+ * 5.7).
+ */
 import { generateKeyPairSync, type KeyObject, sign as signByNode } from 'node:crypto'
 import {
   type Attributes,
@@ -89,9 +92,9 @@ describe('a session object', () => {
     ['an Edwards key', publicTemplates.Ed25519, { [CKA.TRUSTED]: false }],
     ['data', data, { [CKA.VALUE]: message, [CKA.APPLICATION]: '' }],
     ['a certificate', certificate, { [CKA.VALUE]: name, [CKA.ISSUER]: nothing }],
-  ])('that is %s has its class’s attributes with their defaults, and is found', async (_, template, own) => {
+  ])('that is %s has the attributes of its class with defaults, and is found', async (_, template, own) => {
     const { session, cryptoki } = await open()
-    const made = await session.createObject({ ...template, [CKA.LABEL]: 'mine' })
+    const created = await session.createObject({ ...template, [CKA.LABEL]: 'mine' })
     const expected: Attributes = {
       [CKA.TOKEN]: false,
       [CKA.PRIVATE]: false,
@@ -101,20 +104,20 @@ describe('a session object', () => {
       [CKA.DESTROYABLE]: true,
       ...own,
     }
-    expect(made.attributes).toMatchObject(expected)
+    expect(created.attributes).toMatchObject(expected)
     const isKey = template[CKA.KEY_TYPE] !== undefined
-    expect(made.attributes[CKA.LOCAL]).toBe(isKey ? false : undefined)
+    expect(created.attributes[CKA.LOCAL]).toBe(isKey ? false : undefined)
     expect(
       await session.findObjects({ [CKA.LABEL]: 'mine', [CKA.CLASS]: template[CKA.CLASS] as CKO }),
-    ).toEqual([made])
-    expect(await session.findObjects({ [CKA.UNIQUE_ID]: made.get(CKA.UNIQUE_ID) })).toEqual([made])
-    expect(session.objectSize(made)).toBeGreaterThan(0)
-    session.setAttributes(made, { [CKA.LABEL]: 'yours' })
-    expect(made.attributes).toMatchObject({ ...expected, [CKA.LABEL]: 'yours' })
+    ).toEqual([created])
+    expect(await session.findObjects({ [CKA.UNIQUE_ID]: created.get(CKA.UNIQUE_ID) })).toEqual([created])
+    expect(session.objectSize(created)).toBeGreaterThan(0)
+    session.setAttributes(created, { [CKA.LABEL]: 'yours' })
+    expect(created.attributes).toMatchObject({ ...expected, [CKA.LABEL]: 'yours' })
     await cryptoki.close()
   })
 
-  it('that is a public key tells the same SubjectPublicKeyInfo as OpenSSL', async () => {
+  it('that is a public key has the same SubjectPublicKeyInfo as in OpenSSL', async () => {
     const { session, cryptoki } = await open()
     for (const [template, { publicKey }] of [
       [publicTemplates.RSA, rsa],
@@ -143,7 +146,7 @@ describe('a session object', () => {
     ['SENSITIVE', true, true],
     ['not EXTRACTABLE', false, false],
     ['both', true, false],
-  ])('does not tell the value of a key that is %s', async (_, isSensitive, isExtractable) => {
+  ])('hides the value of a key that is %s', async (_, isSensitive, isExtractable) => {
     const { session, cryptoki } = await open()
     const key = await session.createObject({
       ...aes,
@@ -155,7 +158,7 @@ describe('a session object', () => {
     await cryptoki.close()
   })
 
-  it('tells the value of an extractable key until it is made sensitive or destroyed', async () => {
+  it('shows the value of an extractable key until it is made sensitive or destroyed', async () => {
     const { session, cryptoki } = await open()
     const key = await session.createObject(readable)
     const { attributes } = key
@@ -175,9 +178,9 @@ describe('a session object', () => {
 
   it.each([
     ['its destruction', async (session: Session, key: CkObject) => session.destroyObject(key)],
-    ['the end of its session', (session: Session) => session.close()],
+    ['closing its session', (session: Session) => session.close()],
     ['a logout, if it is private', (session: Session) => session.logout()],
-  ])('is void after %s', async (_, end) => {
+  ])('is invalid after %s', async (_, end) => {
     const { session, slot, cryptoki } = await open()
     const other = await slot.openSession()
     await session.login(CKU.USER)
@@ -207,18 +210,20 @@ describe('a session object', () => {
     expect(key.gathers).toBe('stream')
   })
 
-  it('is seen by the sessions of its own application alone', async () => {
+  it('is visible to the sessions of its own application only', async () => {
     const { session, slot, cryptoki } = await open()
-    const stranger = await slot.openSession({ application: {} })
+    const otherApplication = await slot.openSession({ application: {} })
     const key = await session.createObject(readable)
     expect(await (await slot.openSession()).findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([key])
-    expect(await stranger.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([])
-    expect(await codeOf(() => stranger.encrypt(cbcPad, key, message).result())).toBe(CKR.KEY_HANDLE_INVALID)
-    expect(await codeOf(() => stranger.copyObject(key))).toBe(CKR.OBJECT_HANDLE_INVALID)
+    expect(await otherApplication.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([])
+    expect(await codeOf(() => otherApplication.encrypt(cbcPad, key, message).result())).toBe(
+      CKR.KEY_HANDLE_INVALID,
+    )
+    expect(await codeOf(() => otherApplication.copyObject(key))).toBe(CKR.OBJECT_HANDLE_INVALID)
     await cryptoki.close()
   })
 
-  it('that is private is made for the user only', async () => {
+  it('with CKA_PRIVATE is created for the user only', async () => {
     const { session, cryptoki } = await open()
     const template = { ...data, [CKA.PRIVATE]: true }
     expect(await codeOf(() => session.createObject(template))).toBe(CKR.USER_NOT_LOGGED_IN)
@@ -241,9 +246,9 @@ describe('a session object', () => {
     ['a private key', { ...publicTemplates.RSA, [CKA.CLASS]: CKO.PRIVATE_KEY }, CKR.TEMPLATE_INCONSISTENT],
     ['data with a key type', { ...data, [CKA.KEY_TYPE]: CKK.AES }, CKR.TEMPLATE_INCONSISTENT],
     ['a key with a modulus', { ...aes, [CKA.MODULUS]: nothing }, CKR.TEMPLATE_INCONSISTENT],
-    ['a key that says how long it is', { ...aes, [CKA.VALUE_LEN]: 32 }, CKR.ATTRIBUTE_READ_ONLY],
-    ['a key that says it is local', { ...aes, [CKA.LOCAL]: true }, CKR.ATTRIBUTE_READ_ONLY],
-    ['a key that is trusted', { ...aes, [CKA.TRUSTED]: true }, CKR.ATTRIBUTE_READ_ONLY],
+    ['a key with CKA_VALUE_LEN', { ...aes, [CKA.VALUE_LEN]: 32 }, CKR.ATTRIBUTE_READ_ONLY],
+    ['a key with CKA_LOCAL', { ...aes, [CKA.LOCAL]: true }, CKR.ATTRIBUTE_READ_ONLY],
+    ['a key with CKA_TRUSTED', { ...aes, [CKA.TRUSTED]: true }, CKR.ATTRIBUTE_READ_ONLY],
     ['an empty secret', { ...secret, [CKA.VALUE]: nothing }, CKR.ATTRIBUTE_VALUE_INVALID],
     ['a certificate without a subject', { ...data, [CKA.CLASS]: CKO.CERTIFICATE }, CKR.TEMPLATE_INCOMPLETE],
     [
@@ -280,7 +285,7 @@ describe('a session object', () => {
       CKR.ATTRIBUTE_VALUE_INVALID,
     ],
     [
-      'another key’s information',
+      'CKA_PUBLIC_KEY_INFO of another key',
       { ...publicTemplates.EC, [CKA.PUBLIC_KEY_INFO]: spki(rsa.publicKey) },
       CKR.TEMPLATE_INCONSISTENT,
     ],
@@ -290,7 +295,7 @@ describe('a session object', () => {
       CKR.ATTRIBUTE_TYPE_INVALID,
     ],
     ['for the token', { ...aes, [CKA.TOKEN]: true }, CKR.TOKEN_WRITE_PROTECTED],
-  ])('is not made of a template that is %s', async (_, template, expected) => {
+  ])('is not created from a template that is %s', async (_, template, expected) => {
     const { session, cryptoki } = await open()
     expect(await codeOf(() => session.createObject(template))).toBe(expected)
     expect(await session.findObjects({ [CKA.TOKEN]: false })).toEqual([])
@@ -309,13 +314,13 @@ describe('a session object', () => {
   ])('does not change its %s', async (_, own, change, expected) => {
     const { session, cryptoki } = await open()
     const key = await session.createObject({ ...aes, ...own, [CKA.LABEL]: 'a' })
-    // All or nothing: what could be changed is not, if the rest cannot.
+    // All or nothing: if one attribute cannot be changed, none is.
     expect(await codeOf(() => session.setAttributes(key, { [CKA.DECRYPT]: true, ...change }))).toBe(expected)
     expect(key.attributes).toMatchObject({ [CKA.DECRYPT]: false, [CKA.LABEL]: 'a' })
     await cryptoki.close()
   })
 
-  it('obeys its attributes as they are when it is used', async () => {
+  it('obeys its attributes at the time of use', async () => {
     const { session, cryptoki } = await open()
     const key = await session.createObject(aes)
     const { attributes } = key
@@ -328,7 +333,7 @@ describe('a session object', () => {
     await cryptoki.close()
   })
 
-  it('that is a copy has its own value and what the template changed', async () => {
+  it('that is a copy has its own value and the attributes changed by the template', async () => {
     const { session, cryptoki } = await open()
     const key = await session.createObject(readable)
     const copy = await session.copyObject(key, { [CKA.LABEL]: 'copy', [CKA.EXTRACTABLE]: false })
@@ -343,7 +348,7 @@ describe('a session object', () => {
     await cryptoki.close()
   })
 
-  it('can be the copy of a certificate or public key on the card', async () => {
+  it('can be a copy of a certificate or public key on the card', async () => {
     const { session, cryptoki } = await open()
     await session.login(CKU.USER)
     for (const objectClass of [CKO.CERTIFICATE, CKO.PUBLIC_KEY]) {
@@ -366,17 +371,20 @@ describe('a session object', () => {
     ['destroyed', CKA.DESTROYABLE, (session: Session, key: CkObject) => session.destroyObject(key)],
     ['copied', CKA.COPYABLE, (session: Session, key: CkObject) => session.copyObject(key)],
     ['changed', CKA.MODIFIABLE, (session: Session, key: CkObject) => session.setAttributes(key, {})],
-  ] as const)('that must not be %s is not, and goes with its session', async (_, permission, call) => {
-    const { session, slot, cryptoki } = await open()
-    const other = await slot.openSession()
-    const key = await session.createObject({ ...aes, [permission]: false })
-    expect(await codeOf(() => call(session, key))).toBe(CKR.ACTION_PROHIBITED)
-    expect(await other.findObjects(data)).toEqual([])
-    expect(await other.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([key])
-    await session.close()
-    expect(await other.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([])
-    await cryptoki.close()
-  })
+  ] as const)(
+    'that must not be %s is refused with CKR_ACTION_PROHIBITED, and ends with its session',
+    async (_, permission, call) => {
+      const { session, slot, cryptoki } = await open()
+      const other = await slot.openSession()
+      const key = await session.createObject({ ...aes, [permission]: false })
+      expect(await codeOf(() => call(session, key))).toBe(CKR.ACTION_PROHIBITED)
+      expect(await other.findObjects(data)).toEqual([])
+      expect(await other.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([key])
+      await session.close()
+      expect(await other.findObjects({ [CKA.CLASS]: CKO.SECRET_KEY })).toEqual([])
+      await cryptoki.close()
+    },
+  )
 
   it('is the only kind that can be changed, destroyed and measured', async () => {
     const { session, cryptoki } = await open()
@@ -390,7 +398,7 @@ describe('a session object', () => {
   })
 })
 
-/** What the standard says of a key's attributes, written down a second time. */
+/** The standard's rules for a key's attributes, implemented independently. */
 interface ModelKey {
   readonly handle: CkObject
   label: string
@@ -401,11 +409,11 @@ interface ModelKey {
   readonly destroyable: boolean
 }
 
-function templateOf(wanted: { sensitive?: boolean; extractable?: boolean; label?: string }): Attributes {
+function templateOf(requested: { sensitive?: boolean; extractable?: boolean; label?: string }): Attributes {
   return {
-    ...(wanted.label === undefined ? {} : { [CKA.LABEL]: wanted.label }),
-    ...(wanted.sensitive === undefined ? {} : { [CKA.SENSITIVE]: wanted.sensitive }),
-    ...(wanted.extractable === undefined ? {} : { [CKA.EXTRACTABLE]: wanted.extractable }),
+    ...(requested.label === undefined ? {} : { [CKA.LABEL]: requested.label }),
+    ...(requested.sensitive === undefined ? {} : { [CKA.SENSITIVE]: requested.sensitive }),
+    ...(requested.extractable === undefined ? {} : { [CKA.EXTRACTABLE]: requested.extractable }),
   }
 }
 
@@ -428,9 +436,9 @@ describe('session objects in any order of calls', () => {
       fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
         const session = await slot.openSession()
         const model: ModelKey[] = []
-        for (const { call, which, flags: wanted, may: allowed } of steps) {
+        for (const { call, which, flags: requested, may: allowed } of steps) {
           const key = model[which % Math.max(1, model.length)]
-          const change = templateOf(wanted)
+          const change = templateOf(requested)
           if (call === 'create') {
             const handle = await session.createObject({
               ...aes,
@@ -440,17 +448,19 @@ describe('session objects in any order of calls', () => {
               [CKA.COPYABLE]: allowed.copyable,
               [CKA.DESTROYABLE]: allowed.destroyable,
             })
-            model.push({ label: '', sensitive: true, extractable: false, ...wanted, ...allowed, handle })
+            model.push({ label: '', sensitive: true, extractable: false, ...requested, ...allowed, handle })
           } else if (call === 'find') {
             const found = await session.findObjects({ [CKA.TOKEN]: false, ...change })
             const expected = model.filter((each) =>
-              Object.entries(wanted).every(([name, value]) => each[name as keyof typeof wanted] === value),
+              Object.entries(requested).every(
+                ([name, value]) => each[name as keyof typeof requested] === value,
+              ),
             )
             expect(new Set(found)).toEqual(new Set(expected.map(({ handle }) => handle)))
           } else if (key !== undefined) {
             const loosens =
-              (key.sensitive && wanted.sensitive === false) ||
-              (!key.extractable && wanted.extractable === true)
+              (key.sensitive && requested.sensitive === false) ||
+              (!key.extractable && requested.extractable === true)
             if (call === 'set') {
               const expected = !key.modifiable
                 ? CKR.ACTION_PROHIBITED
@@ -458,7 +468,7 @@ describe('session objects in any order of calls', () => {
                   ? CKR.ATTRIBUTE_READ_ONLY
                   : CKR.OK
               expect(await codeOf(() => session.setAttributes(key.handle, change))).toBe(expected)
-              if (expected === CKR.OK) Object.assign(key, wanted)
+              if (expected === CKR.OK) Object.assign(key, requested)
             } else if (call === 'copy') {
               const expected = !key.copyable
                 ? CKR.ACTION_PROHIBITED
@@ -467,7 +477,7 @@ describe('session objects in any order of calls', () => {
                   : CKR.OK
               const code = await codeOf(async () => {
                 const handle = await session.copyObject(key.handle, change)
-                model.push({ ...key, ...wanted, handle })
+                model.push({ ...key, ...requested, handle })
               })
               expect(code).toBe(expected)
             } else if (call === 'destroy') {

@@ -41,7 +41,7 @@ async function open(
   const cardSlot = new MemorySlot()
   const cryptoki = new Cryptoki({ sources: [cardSlot], drivers: [driver], dualOperations: isDual, ...rest })
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const session = await slot.openSession({ pin })
   return { token: driver.token, cardSlot, cryptoki, slot, session }
 }
@@ -49,7 +49,7 @@ async function open(
 async function find(session: Session, objectClass: CKO): Promise<CkObject> {
   const template = { [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(1) }
   const [object] = await session.findObjects(template)
-  if (object === undefined) throw new Error('There is no such object.')
+  if (object === undefined) throw new Error('No such object found.')
   return object
 }
 
@@ -60,7 +60,7 @@ async function keys(session: Session): Promise<{ own: CkObject; open: CkObject }
 const rv = (code: number) => expect.objectContaining({ rv: code })
 
 describe('operations of one session', () => {
-  it('conflict with CKR_OPERATION_ACTIVE before anything is touched, and the first goes on unharmed', async () => {
+  it('conflict with CKR_OPERATION_ACTIVE before anything is used, and the first one continues', async () => {
     const { session } = await open()
     await session.login(CKU.USER)
     const { own } = await keys(session)
@@ -71,7 +71,7 @@ describe('operations of one session', () => {
     await expect(session.digest(sha256, message)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
     await expect(session.findObjects()).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
     await expect(session.random(4)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
-    // Decided before key, mechanism or login are looked at.
+    // The conflict is detected before key, mechanism and login are checked.
     await expect(session.sign({ type: 0x7777 } as never, own, message)).rejects.toEqual(
       rv(CKR.OPERATION_ACTIVE),
     )
@@ -81,7 +81,7 @@ describe('operations of one session', () => {
     expect(session.active).toEqual([])
   })
 
-  it('the next may begin inside the result, inside completion, and inside an error', async () => {
+  it('can begin inside the result, the completion or the error of the previous one', async () => {
     const { session } = await open()
     const inside: Promise<Uint8Array>[] = []
     await new Promise<void>((resolve) => {
@@ -115,7 +115,7 @@ describe('operations of one session', () => {
     expect(await inside[2]).toEqual(sha(message))
   })
 
-  it('two that make a pair stand beside each other, where the token supports two', async () => {
+  it('can be active as a pair if the token supports two operations', async () => {
     const dual = await open()
     await dual.session.login(CKU.USER)
     const { open: publicKey } = await keys(dual.session)
@@ -139,19 +139,19 @@ describe('operations of one session', () => {
     await expect(waiting).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
   })
 
-  it('under abandon an init ends exactly what stands in its way, and only when it has succeeded', async () => {
+  it('with policy abandon end exactly the conflicting ones, and only after a successful Init', async () => {
     const { session } = await open({ onConflict: 'abandon' })
     await session.login(CKU.USER)
     const { own, open: publicKey } = await keys(session)
     const digest = session.digest(sha256, new Subject<Uint8Array>()).result()
     const bytes = new Subject<Uint8Array>()
     const encryption = session.encrypt(plain, publicKey, bytes).result()
-    // Fails for its mechanism: both go on.
+    // This Init fails because of its mechanism: both continue.
     await expect(session.sign({ type: 0x7777 } as never, own, message)).rejects.toEqual(
       rv(CKR.MECHANISM_INVALID),
     )
     expect(session.active).toEqual(['digest', 'encrypt'])
-    // One-call functions never abandon.
+    // Single-part functions never abandon.
     await expect(session.random(4)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
     const data = new Subject<Uint8Array>()
     const signature = session.sign(sign, own, data).result()
@@ -163,7 +163,7 @@ describe('operations of one session', () => {
     expect(await signature).toEqual(sha())
   })
 
-  it('unsubscribing abandons: the session is free at once, and the source is told to stop', async () => {
+  it('are abandoned by unsubscribing: the session is free at once, and the source is stopped', async () => {
     const { session } = await open()
     let isStopped = false
     async function* endless(): AsyncGenerator<Uint8Array> {
@@ -187,7 +187,7 @@ describe('operations of one session', () => {
     expect(isStopped).toBe(true)
   })
 
-  it('on two sessions do not know of each other', async () => {
+  it('of two sessions are independent', async () => {
     const { slot, session } = await open()
     const other = await slot.openSession()
     const data = new Subject<Uint8Array>()
@@ -197,7 +197,7 @@ describe('operations of one session', () => {
     expect(await first).toEqual(sha())
   })
 
-  it('tell their phases in order, and a source of any kind gives the same digest', async () => {
+  it('emit their phases in order, and every kind of source gives the same digest', async () => {
     const { session } = await open()
     const [head, tail] = [message.slice(0, 5), message.slice(5)]
     const sources = [
@@ -220,7 +220,7 @@ describe('operations of one session', () => {
     }
   })
 
-  it('chunks that are pushed by the hundred thousand before anybody pulls are taken in their order, and soon', async () => {
+  it('take hundreds of thousands of chunks pushed in advance in order, in linear time', async () => {
     const count = 200_000
     const chunks = claimSource(
       from(Array.from({ length: count }, (_, at) => Uint8Array.of(at & 0xff, at >> 8))),
@@ -229,14 +229,14 @@ describe('operations of one session', () => {
     for (let at = 0; at < count; at++) {
       const { value } = await chunks.next()
       if (value?.[0] !== (at & 0xff) || value[1] !== ((at >> 8) & 0xff))
-        throw new Error(`Chunk ${at} is another.`)
+        throw new Error(`Chunk ${at} is out of order.`)
     }
     expect(await chunks.next()).toEqual({ done: true })
-    // Well below a second; most of a minute where the work grows with the square.
+    // Well below a second; most of a minute if the time were quadratic.
     expect(performance.now() - begun).toBeLessThan(10_000)
   })
 
-  it('a source that fails ends its operation, with the reason as the cause', async () => {
+  it('end with the reason as the cause if their source fails', async () => {
     const { session } = await open()
     const broken = new Error('the file vanished')
     async function* failing(): AsyncGenerator<Uint8Array> {
@@ -253,7 +253,7 @@ describe('the dual functions', () => {
   const chunks = [message.slice(0, 3), message.slice(3, 4), message.slice(4)]
   const secretChunks = [secret.slice(0, 3), secret.slice(3)]
 
-  it('digest and encrypt, sign and encrypt see the plain chunks', async () => {
+  it('process the plaintext chunks in digest+encrypt and sign+encrypt', async () => {
     const { session } = await open()
     await session.login(CKU.USER)
     const { own, open: key } = await keys(session)
@@ -269,7 +269,7 @@ describe('the dual functions', () => {
     expect(Uint8Array.from(output)).toEqual(secret)
   })
 
-  it('decrypt and digest gives the digest of what was decrypted, its last bytes included', async () => {
+  it('digest all of the plaintext in decrypt+digest, its last bytes included', async () => {
     const { session } = await open()
     await session.login(CKU.USER)
     const key = await find(session, CKO.PRIVATE_KEY)
@@ -280,7 +280,7 @@ describe('the dual functions', () => {
     ])
   })
 
-  it('a pair whose second half is refused opens no cipher for the first', async () => {
+  it('open no cipher if the other operation is refused', async () => {
     const { session, token } = await open()
     await session.login(CKU.USER)
     const { own, open: key } = await keys(session)
@@ -290,7 +290,7 @@ describe('the dual functions', () => {
     expect(token.ciphers).toEqual([])
   })
 
-  it('any other pair is refused, and leaves nothing active', async () => {
+  it('refuse any other pair and leave nothing active', async () => {
     const { session } = await open({ onConflict: 'abandon' })
     const key = await find(session, CKO.PUBLIC_KEY)
     const encrypt = { type: 'encrypt', mechanism: plain, key } as const
@@ -312,8 +312,8 @@ describe('login', () => {
     await expect(writable.login(CKU.SO, pin)).rejects.toEqual(rv(CKR.SESSION_READ_ONLY_EXISTS))
     await writable.login(CKU.USER, pin)
     expect([session.state, writable.state]).toEqual([CKS.RO_USER_FUNCTIONS, CKS.RW_USER_FUNCTIONS])
-    const born = await slot.openSession()
-    expect(born.state).toBe(CKS.RO_USER_FUNCTIONS)
+    const opened = await slot.openSession()
+    expect(opened.state).toBe(CKS.RO_USER_FUNCTIONS)
     await expect(session.login(CKU.USER)).rejects.toEqual(rv(CKR.USER_ALREADY_LOGGED_IN))
     await expect(session.login(CKU.SO)).rejects.toEqual(rv(CKR.USER_ANOTHER_ALREADY_LOGGED_IN))
     await expect(session.login(CKU.CONTEXT_SPECIFIC)).rejects.toEqual(rv(CKR.OPERATION_NOT_INITIALIZED))
@@ -322,13 +322,13 @@ describe('login', () => {
     expect(writable.state).toBe(CKS.RW_PUBLIC_SESSION)
     await expect(session.logout()).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
     await session.close()
-    await born.close()
+    await opened.close()
     await writable.login(CKU.SO, pin)
     expect(writable.state).toBe(CKS.RW_SO_FUNCTIONS)
     await expect(slot.openSession()).rejects.toEqual(rv(CKR.SESSION_READ_WRITE_SO_EXISTS))
   })
 
-  it('two at once ask one person one time', async () => {
+  it('by two calls at once requests one PIN', async () => {
     const { session, cardSlot } = await open()
     const [first, second] = await Promise.allSettled([session.login(CKU.USER), session.login(CKU.USER)])
     expect(first.status).toBe('fulfilled')
@@ -336,7 +336,7 @@ describe('login', () => {
     expect(cardSlot.card.logins).toBe(1)
   })
 
-  it('closing the last session logs out on the card, and any other does not', async () => {
+  it('ends on the card when the last session closes, and not before', async () => {
     const { slot, session, cardSlot } = await open()
     const other = await slot.openSession()
     await session.login(CKU.USER)
@@ -346,7 +346,7 @@ describe('login', () => {
     expect(cardSlot.card.logouts).toBe(1)
   })
 
-  it('logging out ends handles of private objects for good, and the operations that hold one, and no other', async () => {
+  it('ends with logout, as do handles of private objects and operations with one, but no others', async () => {
     const { session, slot } = await open()
     const other = await slot.openSession()
     await session.login(CKU.USER)
@@ -364,7 +364,7 @@ describe('login', () => {
     expect(await session.sign(sign, found, message)).toEqual(sha(message))
   })
 
-  it('hides private objects until then, unless logins are made on demand', async () => {
+  it('is needed to find private objects, unless it is made on demand', async () => {
     const { session } = await open()
     expect(await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })).toEqual([])
     const lazy = await open({ login: 'on-demand' })
@@ -385,7 +385,7 @@ describe('login', () => {
 })
 
 describe('the end of a session', () => {
-  it('a pulled card is an error for what runs, and no session for what comes later', async () => {
+  it('by pulling the card is an error for running operations, and later calls get no session', async () => {
     const { session, cardSlot, token, slot } = await open()
     await session.login(CKU.USER)
     const { own } = await keys(session)
@@ -402,20 +402,20 @@ describe('the end of a session', () => {
     await expect(again.sign(sign, own, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
   })
 
-  it('closing ends its operations, and those of no other', async () => {
+  it('by close ends its operations and no others', async () => {
     const { session, slot } = await open()
     const other = await slot.openSession()
     const data = new Subject<Uint8Array>()
     const running = session.digest(sha256, new Subject<Uint8Array>()).result()
-    const beside = other.digest(sha256, data).result()
+    const concurrent = other.digest(sha256, data).result()
     await session.close()
     await expect(running).rejects.toEqual(rv(CKR.SESSION_CLOSED))
     expect(await session.ended).toBeUndefined()
     data.complete()
-    expect(await beside).toEqual(sha())
+    expect(await concurrent).toEqual(sha())
   })
 
-  it('a card that goes while its first session is opened is told of as a slot tells: there is no token', async () => {
+  it('during openSession, because the card is pulled, returns CKR_TOKEN_NOT_PRESENT', async () => {
     const cardSlot = new MemorySlot()
     const driver = new SoftwareDriver()
     const pulled: TokenDriver = {
@@ -429,7 +429,7 @@ describe('the end of a session', () => {
     await expect(slot?.openSession()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
   })
 
-  it('closing all sessions logs out and gives the card back', async () => {
+  it('by closeAllSessions logs out and releases the card', async () => {
     const { session, slot, cardSlot } = await open()
     await session.login(CKU.USER)
     await slot.closeAllSessions()
@@ -439,7 +439,7 @@ describe('the end of a session', () => {
   })
 })
 
-describe('what is known without the card is refused before it', () => {
+describe('checks that need no card come first: refused are', () => {
   it('a key that the search did not find', async () => {
     const { session } = await open()
     const [key] = await session.findObjects({ [CKA.ID]: Uint8Array.of(77) })
@@ -465,10 +465,10 @@ describe('what is known without the card is refused before it', () => {
     expect(session.active).toEqual([])
   })
 
-  it('a key that is none, and a number of random bytes that is none', async () => {
+  it('a key that is not a key, and a number of random bytes that is not one', async () => {
     const { session } = await open()
-    for (const none of [null, {}, 1]) {
-      await expect(session.sign(sign, none as never, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
+    for (const notKey of [null, {}, 1]) {
+      await expect(session.sign(sign, notKey as never, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
     }
     for (const bytes of [-1, 0.5, Number.NaN]) {
       await expect(session.random(bytes)).rejects.toEqual(rv(CKR.ARGUMENTS_BAD))
@@ -497,7 +497,7 @@ describe('what is known without the card is refused before it', () => {
     await expect(session.sign(plain, own, message)).rejects.toEqual(rv(CKR.KEY_SIZE_RANGE))
   })
 
-  it.each(['sign', 'encrypt', 'decrypt'] as const)('a key that may not %s', async (use) => {
+  it.each(['sign', 'encrypt', 'decrypt'] as const)('a key that must not %s', async (use) => {
     const attributes = { [CKA.SIGN]: false, [CKA.ENCRYPT]: false, [CKA.DECRYPT]: false }
     const { session } = await open({ attributes })
     await session.login(CKU.USER)
@@ -508,27 +508,27 @@ describe('what is known without the card is refused before it', () => {
   })
 })
 
-describe('under the policy "abandon"', () => {
-  it('who begins anew on hearing of its end meets the session as it is then', async () => {
+describe('policy abandon', () => {
+  it('lets a listener begin an operation when it is notified of the end of its own', async () => {
     const { cryptoki, session } = await open({ onConflict: 'abandon' })
     await session.login(CKU.USER)
     const key = await find(session, CKO.PRIVATE_KEY)
-    const heard: string[] = []
+    const errors: string[] = []
     let again = 0
     const digest = () => session.digest(sha256, new Subject<Uint8Array>()).events$
     digest().subscribe({
       error: () => {
-        // Digest and sign are no pair: this one ends the signature, which hears of it.
+        // Digest and sign are not a pair, so this one ends the signature.
         digest().subscribe({ error: () => {} })
         again = session.active.length
       },
     })
     session
       .sign(sign, key, new Subject<Uint8Array>())
-      .events$.subscribe({ error: (error: CryptokiError) => heard.push(error.rvName) })
+      .events$.subscribe({ error: (error: CryptokiError) => errors.push(error.rvName) })
     expect(again).toBe(1)
     expect(session.active).toEqual(['digest'])
-    expect(heard).toEqual(['CKR_OPERATION_NOT_INITIALIZED'])
+    expect(errors).toEqual(['CKR_OPERATION_NOT_INITIALIZED'])
     await cryptoki.close()
   })
 })

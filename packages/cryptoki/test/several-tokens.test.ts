@@ -1,4 +1,4 @@
-/** A card with several tokens: a slot for each, and a login for each (PKCS#11 v2.40, 5.5 and 5.6). */
+/** A card with several tokens: a slot and a login for each (PKCS#11 v2.40, 5.5 and 5.6). */
 import {
   CKA,
   CKM,
@@ -53,7 +53,7 @@ async function insert(
   const [first] = await firstValueFrom(cryptoki.slots$)
   await first?.tokenInfo()
   const [one, two] = await firstValueFrom(cryptoki.slots$)
-  if (one === undefined || two === undefined) throw new Error('There are not two slots.')
+  if (one === undefined || two === undefined) throw new Error('Two slots expected.')
   return { cardSlot, card, cryptoki, one, two }
 }
 
@@ -63,14 +63,14 @@ function open(slot: Slot, pin: number, options: { application?: object } = {}): 
 
 async function keyOf(session: Session): Promise<CkObject> {
   const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY })
-  if (key === undefined) throw new Error('There is no private key.')
+  if (key === undefined) throw new Error('No private key found.')
   return key
 }
 
 const signs = async (session: Session): Promise<number> =>
   (await session.sign(plain, await keyOf(session), message))[0] as number
 
-describe('a card one of whose applications answers nonsense', () => {
+describe('a card with one application that returns malformed data', () => {
   const broken: TokenDriver = {
     name: 'broken',
     open: () => Promise.reject(new MalformedError('application data', 'no whole object')),
@@ -80,17 +80,17 @@ describe('a card one of whose applications answers nonsense', () => {
     const cardSlot = new ChangingSlot()
     cardSlot.insert(new SeveralTokenCard([applications[0] as TokenSpec]))
     const [slot] = await firstValueFrom(new Cryptoki({ sources: [cardSlot], drivers }).slots$)
-    if (slot === undefined) throw new Error('There is no slot.')
+    if (slot === undefined) throw new Error('No slot found.')
     return slot
   }
 
-  it.each([0, 1])('is used by the other one, whichever driver is asked first: %i', async (at) => {
+  it.each([0, 1])('can be used through the other driver, whichever comes first: %i', async (at) => {
     const working = new SeveralTokenDriver([applications[0] as TokenSpec])
     const slot = await slotWith(at === 0 ? [broken, working] : [working, broken])
     expect(await signs(await loggedIn(slot, 1))).toBe(1)
   })
 
-  it('is told what is wrong with it if it has no other', async () => {
+  it("returns the driver's error if no other driver recognizes the card", async () => {
     const slot = await slotWith([broken])
     await expect(slot.openSession()).rejects.toMatchObject({ cause: { code: 'wire/malformed' } })
   })
@@ -110,7 +110,7 @@ describe('a card with two tokens', () => {
     expect(lists).toEqual([['reader: Reader'], ['reader: Reader', 'reader/2: Reader, token 2']])
   })
 
-  it('changed for one with one token leaves the second slot empty; put in again it is filled', async () => {
+  it('replaced by one with one token leaves the second slot empty until it is inserted again', async () => {
     const { cardSlot, cryptoki, one, two } = await insert(applications)
     const presences: Presence[] = []
     two.presence$.subscribe((presence) => presences.push(presence))
@@ -152,7 +152,7 @@ describe('a card with two tokens', () => {
     expect(card.verified.has(2)).toBe(false)
   })
 
-  it('of one application keeps one login when the other is taken back', async () => {
+  it('of one application keeps one login when the other one logs out', async () => {
     const { card, one, two } = await insert(pins)
     const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
     expect(card.verified).toEqual(new Set([1, 2]))
@@ -166,7 +166,7 @@ describe('a card with two tokens', () => {
   it.each([
     ['two applications', applications],
     ['two PINs of one application', pins],
-  ])('that forgets no PIN on request is reset when nobody is logged in any more: %s', async (_, specs) => {
+  ])('that cannot log out is reset after the last logout: %s', async (_, specs) => {
     const { card, one, two } = await insert(specs, { canLogOut: false })
     const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
     await first.logout()
@@ -176,12 +176,12 @@ describe('a card with two tokens', () => {
     await second.logout()
     expect(card.log.filter((entry) => entry === 'reset')).toHaveLength(1)
     expect(card.verified.size).toBe(0)
-    // After the reset all begins anew.
+    // After the reset a new login works.
     await first.login(CKU.USER)
     expect(await signs(first)).toBe(1)
   })
 
-  it('whose reset is due waits with it for a login that has been made again', async () => {
+  it('delays its reset for a login that was made again', async () => {
     const { card, one, two } = await insert(pins, { canLogOut: false })
     const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
     await first.logout()
@@ -193,7 +193,7 @@ describe('a card with two tokens', () => {
     expect(card.verified.size).toBe(0)
   })
 
-  it('takes back a login that another selection would cost when the other token logs out', async () => {
+  it('delays a logout that needs another SELECT until the other token logs out', async () => {
     const { card, one, two } = await insert(applications)
     const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
     await first.close()
@@ -204,7 +204,7 @@ describe('a card with two tokens', () => {
     expect(card.verified.size).toBe(0)
   })
 
-  it('tells what it knows of one token while the other is logged in, and selects nothing for that', async () => {
+  it('reports known values of one token without a SELECT while the other one is logged in', async () => {
     const { card, one, two } = await insert(applications)
     const first = await loggedIn(one, 1)
     const sent = card.log.length
@@ -214,16 +214,16 @@ describe('a card with two tokens', () => {
     await first.logout()
     expect((await two.tokenInfo()).label).toBe('label 2')
     await loggedIn(one, 1)
-    // Known by now.
+    // Known since the first read.
     expect((await two.tokenInfo()).label).toBe('label 2')
   })
 
-  it('selects the application of each use, and a login that went by it is made again on demand', async () => {
+  it('selects the application of each use, and repeats a lost login on demand', async () => {
     const { card, one, two } = await insert(applications, { login: 'on-demand' })
     const [first, second] = [await open(one, 1), await open(two, 2)]
-    const got: number[] = []
-    for (const session of [first, second, second, first]) got.push(await signs(session))
-    expect(got).toEqual([1, 2, 2, 1])
+    const results: number[] = []
+    for (const session of [first, second, second, first]) results.push(await signs(session))
+    expect(results).toEqual([1, 2, 2, 1])
     const used = card.log.filter((entry) => !entry.startsWith('label'))
     expect(used.slice(used.indexOf('verify 1') - 1)).toEqual([
       ...['select 1', 'verify 1', 'sign 1'],
@@ -232,7 +232,7 @@ describe('a card with two tokens', () => {
     ])
   })
 
-  it('whose login went by the selection of the other says so, and keeps no handle', async () => {
+  it("reports a login lost by the other token's SELECT, and ends its private handles", async () => {
     const { one, two } = await insert(applications)
     const first = await loggedIn(one, 1)
     const key = await keyOf(first)
@@ -247,8 +247,8 @@ describe('a card with two tokens', () => {
   it('serves both at once, in the order of their calls', async () => {
     const { one, two } = await insert(pins)
     const [first, second] = [await loggedIn(one, 1), await loggedIn(two, 2)]
-    const [ours, theirs] = [await keyOf(first), await keyOf(second)]
-    const all = [first.sign(plain, ours, message), second.sign(plain, theirs, message)]
+    const [firstKey, secondKey] = [await keyOf(first), await keyOf(second)]
+    const all = [first.sign(plain, firstKey, message), second.sign(plain, secondKey, message)]
     expect((await Promise.all(all)).map((signature) => signature[0])).toEqual([1, 2])
   })
 })
@@ -260,7 +260,7 @@ async function loggedIn(slot: Slot, pin: number, options: { application?: object
 }
 
 describe('two PKCS#11 applications on one card', () => {
-  const [ours, theirs] = [{}, {}]
+  const [firstApplication, secondApplication] = [{}, {}]
   const one: readonly TokenSpec[] = [applications[0] as TokenSpec]
 
   async function both(options: Parameters<typeof insert>[1] = {}) {
@@ -274,13 +274,13 @@ describe('two PKCS#11 applications on one card', () => {
       ...rest,
     })
     const [slot] = await firstValueFrom(cryptoki.slots$)
-    if (slot === undefined) throw new Error('There is no slot.')
-    const first = await open(slot, 1, { application: ours })
-    const second = await open(slot, 1, { application: theirs })
+    if (slot === undefined) throw new Error('No slot found.')
+    const first = await open(slot, 1, { application: firstApplication })
+    const second = await open(slot, 1, { application: secondApplication })
     return { cardSlot, card, cryptoki, slot, first, second }
   }
 
-  it('have a login each, though the card is verified for one of them', async () => {
+  it('have separate logins although the card is verified for one of them', async () => {
     const { card, first, second, slot } = await both()
     await first.login(CKU.USER)
     expect(second.state).toBe(CKS.RO_PUBLIC_SESSION)
@@ -289,8 +289,8 @@ describe('two PKCS#11 applications on one card', () => {
     await expect(second.sign(plain, key, message)).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
     expect(card.log.filter((entry) => entry.startsWith('sign'))).toEqual([])
     await expect(second.logout()).rejects.toEqual(rv(CKR.USER_NOT_LOGGED_IN))
-    // Another session of the first is born logged in.
-    expect((await open(slot, 1, { application: ours })).state).toBe(CKS.RO_USER_FUNCTIONS)
+    // Another session of the first application is logged in from the start.
+    expect((await open(slot, 1, { application: firstApplication })).state).toBe(CKS.RO_USER_FUNCTIONS)
     await second.login(CKU.USER)
     expect(await signs(second)).toBe(1)
   })
@@ -319,7 +319,7 @@ describe('two PKCS#11 applications on one card', () => {
   })
 
   it.each([true, false])(
-    'log out one by one, and the card with the last of them (it forgets a PIN on request: %s)',
+    'log out separately, and the card with the last of them (card can log out: %s)',
     async (canLogOut) => {
       const { card, first, second } = await both({ canLogOut })
       await first.login(CKU.USER)
@@ -336,22 +336,22 @@ describe('two PKCS#11 applications on one card', () => {
 
   it.each([
     ['succeeds', { pin: pinOf(1) }, 1],
-    ['is given up', undefined, 0],
-  ] as const)('one may log out while the other logs in, which %s', async (_, answer, verified) => {
+    ['is cancelled', undefined, 0],
+  ] as const)('can log out while the other one logs in, which %s', async (_, entry, verified) => {
     const { card, first, second } = await both()
     await first.login(CKU.USER)
-    let give!: (pin: typeof answer) => void
-    const given = new Promise<typeof answer>((resolve) => void (give = resolve))
+    let give!: (pin: typeof entry) => void
+    const given = new Promise<typeof entry>((resolve) => void (give = resolve))
     const login = second.login(CKU.USER, () => given)
     await first.logout()
     expect(card.verified.size).toBe(1)
-    give(answer)
+    give(entry)
     await login.catch(() => {})
     await vi.waitFor(() => expect(card.verified.size).toBe(verified))
     expect(second.state).toBe(verified === 1 ? CKS.RO_USER_FUNCTIONS : CKS.RO_PUBLIC_SESSION)
   })
 
-  it('on demand are asked for their own PIN, and keep it', async () => {
+  it('with on-demand logins request their own PIN each, and keep the login', async () => {
     const { card, first, second } = await both({ login: 'on-demand' })
     expect(await signs(first)).toBe(1)
     expect(await signs(second)).toBe(1)
@@ -366,23 +366,23 @@ describe('two PKCS#11 applications on one card', () => {
     expect(card.verified.size).toBe(0)
   })
 
-  it('end with their own sessions only if the sessions of one are closed', async () => {
+  it('close the sessions of one without those of the other', async () => {
     const { card, slot, first, second } = await both()
     await first.login(CKU.USER)
     await second.login(CKU.USER)
-    await slot.closeAllSessions({ application: ours })
+    await slot.closeAllSessions({ application: firstApplication })
     expect(() => first.state).toThrow(expect.objectContaining({ rv: CKR.SESSION_HANDLE_INVALID }))
     expect(await first.ended).toEqual(rv(CKR.SESSION_CLOSED))
     expect(await signs(second)).toBe(1)
-    expect((await open(slot, 1, { application: ours })).state).toBe(CKS.RO_PUBLIC_SESSION)
-    await slot.closeAllSessions({ application: theirs })
+    expect((await open(slot, 1, { application: firstApplication })).state).toBe(CKS.RO_PUBLIC_SESSION)
+    await slot.closeAllSessions({ application: secondApplication })
     expect(card.verified.size).toBe(0)
     expect(card.log.includes('off')).toBe(false)
     await slot.closeAllSessions()
     expect(card.log.at(-1)).toBe('off')
   })
 
-  it('a wrong PIN of one takes the card’s login from the other, which can log in again', async () => {
+  it('can both log in again after a wrong PIN of one ended the login on the card', async () => {
     const { card, first, second } = await both()
     await first.login(CKU.USER)
     const key = await keyOf(first)
@@ -395,7 +395,7 @@ describe('two PKCS#11 applications on one card', () => {
     expect(await first.sign(plain, key, message)).toHaveLength(2)
   })
 
-  it('a login that is given up does not take the card from the other', async () => {
+  it('keep a login when the other one cancels its own', async () => {
     const { card, first, second } = await both()
     await first.login(CKU.USER)
     await expect(second.login(CKU.USER, () => undefined)).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
@@ -405,7 +405,7 @@ describe('two PKCS#11 applications on one card', () => {
     expect(await signs(first)).toBe(1)
   })
 
-  it('of which one logs out while the other logs in: the other is logged in, or told that it is not', async () => {
+  it('keep a login that succeeds while the other one logs out', async () => {
     const { card, first, second } = await both()
     await first.login(CKU.USER)
     const [login] = await Promise.allSettled([second.login(CKU.USER), first.logout()])

@@ -1,4 +1,4 @@
-/** Sources and cards that never end what they are asked for: each has its own deadline. */
+/** Sources and cards whose promises never settle: each has its own time limit. */
 import type { CardConnection, CardSlot, SlotSource } from '@webtoki/apdu'
 import { Cryptoki } from '@webtoki/cryptoki'
 import { firstValueFrom, of } from 'rxjs'
@@ -11,7 +11,7 @@ afterEach(() => void vi.useRealTimers())
 const never = (): Promise<never> => new Promise(() => {})
 const silent: SlotSource = { slots$: of([]), lookAgain: never, close: never }
 
-/** Whether it is done, once the time has passed. */
+/** Resolves to whether the promise is fulfilled after that time. */
 async function doneAfter(work: Promise<unknown>, timeMs: number): Promise<boolean> {
   let isDone = false
   void work.then(() => {
@@ -21,7 +21,7 @@ async function doneAfter(work: Promise<unknown>, timeMs: number): Promise<boolea
   return isDone
 }
 
-it('a library closes although a source never ends its close, and the other source is closed at once', async () => {
+it('a library closes although one source never closes, and closes the other source at once', async () => {
   const cardSlot = new MemorySlot()
   const close = vi.spyOn(cardSlot, 'close')
   const cryptoki = new Cryptoki({ sources: [silent, cardSlot], drivers: [] })
@@ -31,7 +31,7 @@ it('a library closes although a source never ends its close, and the other sourc
   expect(await doneAfter(closing, 30_000)).toBe(true)
 })
 
-it('a look for cards ends although a source never does, and the other source is asked', async () => {
+it('lookAgain ends although one source never does, and is called on the other source', async () => {
   const lookAgain = vi.fn<() => Promise<void>>(async () => {})
   const other: SlotSource = { slots$: of([]), lookAgain, close: async () => {} }
   const cryptoki = new Cryptoki({ sources: [silent, other], drivers: [] })
@@ -39,7 +39,7 @@ it('a look for cards ends although a source never does, and the other source is 
   expect(lookAgain).toHaveBeenCalledOnce()
 })
 
-it('a library closes its sources although the connection to one card never ends its close', async () => {
+it('a library closes its sources although the connection to one card never closes', async () => {
   const cardSlot = new MemorySlot()
   const stuck: CardSlot = new Proxy<CardSlot>(cardSlot, {
     get(target, name) {

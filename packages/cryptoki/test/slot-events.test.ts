@@ -1,4 +1,6 @@
-/** C_WaitForSlotEvent and the infos of library, slot, token and session, over readers that come and go. */
+/**
+ * C_WaitForSlotEvent and the infos of library, slot, token and session, while cards and readers come and go.
+ */
 import { readFile } from 'node:fs/promises'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -25,9 +27,9 @@ let reader: VirtualCcidReader
 let cryptoki: Cryptoki
 let slot: Slot
 
-/** Until the slot tells that of itself. */
-const presence = (wanted: 'empty' | 'present') =>
-  firstValueFrom(slot.presence$.pipe(filter((each) => each === wanted)))
+/** Resolves after the slot has reported that presence. */
+const presence = (expected: 'empty' | 'present') =>
+  firstValueFrom(slot.presence$.pipe(filter((each) => each === expected)))
 
 beforeEach(async () => {
   bus = new VirtualBus()
@@ -52,40 +54,40 @@ async function remove(): Promise<void> {
 }
 
 describe('slotEvents', () => {
-  it('tells every insertion and removal to each subscriber, and completes with the library', async () => {
-    const told: SlotEvent[][] = [[], []]
+  it('emits every insertion and removal to each subscriber, and completes with the library', async () => {
+    const emitted: SlotEvent[][] = [[], []]
     let ends = 0
-    for (const list of told)
+    for (const list of emitted)
       slotEvents(cryptoki).subscribe({ next: (event) => list.push(event), complete: () => ends++ })
     await insert()
     await remove()
     await insert()
     const expected = [true, false, true].map((present) => ({ slot, present }))
-    expect(told).toEqual([expected, expected])
+    expect(emitted).toEqual([expected, expected])
     await cryptoki.close()
     expect(ends).toBe(2)
   })
 
-  it('waits for no slot that tells nothing, and lives on if one fails', async () => {
+  it('does not wait for a silent slot, and continues if one fails', async () => {
     const silent = { presence$: NEVER } as unknown as Slot
     const broken = { presence$: throwError(() => new Error('broken')) } as unknown as Slot
-    const told: SlotEvent[] = []
+    const emitted: SlotEvent[] = []
     const joined = new Subject<readonly Slot[]>()
-    slotEvents({ slots$: joined }).subscribe((event) => told.push(event))
+    slotEvents({ slots$: joined }).subscribe((event) => emitted.push(event))
     joined.next([silent, broken, slot])
     await insert()
-    expect(told).toEqual([{ slot, present: true }])
+    expect(emitted).toEqual([{ slot, present: true }])
   })
 
-  it('does not tell a card that is there already', async () => {
+  it('emits nothing for a card that is already present', async () => {
     await insert()
-    const told: SlotEvent[] = []
-    slotEvents(cryptoki).subscribe((event) => told.push(event))
+    const emitted: SlotEvent[] = []
+    slotEvents(cryptoki).subscribe((event) => emitted.push(event))
     await settled()
-    expect(told).toEqual([])
+    expect(emitted).toEqual([])
   })
 
-  it('tells the removal of a card whose reader is unplugged', async () => {
+  it('emits the removal of a card whose reader is unplugged', async () => {
     await insert()
     const event = firstValueFrom(slotEvents(cryptoki))
     bus.unplug(reader)
@@ -100,7 +102,7 @@ describe('waitForSlotEvent', () => {
     expect(await event).toEqual({ slot, present: true })
   })
 
-  it('without blocking, rejects with CKR_NO_EVENT, and reports what happened since once', async () => {
+  it('without blocking, rejects with CKR_NO_EVENT, or reports the latest unreported event once', async () => {
     const poll = () => waitForSlotEvent(cryptoki, { block: false })
     await expect(poll()).rejects.toEqual(rv(CKR.NO_EVENT))
     await insert()
@@ -109,7 +111,7 @@ describe('waitForSlotEvent', () => {
     await expect(poll()).rejects.toEqual(rv(CKR.NO_EVENT))
   })
 
-  it('gives each event to one of the callers, in their order', async () => {
+  it('gives each event to one caller, in the order of their calls', async () => {
     const [first, second] = [waitForSlotEvent(cryptoki), waitForSlotEvent(cryptoki)]
     await insert()
     expect(await first).toEqual({ slot, present: true })
@@ -117,20 +119,22 @@ describe('waitForSlotEvent', () => {
     expect(await second).toEqual({ slot, present: false })
   })
 
-  it('that is aborted rejects with CKR_FUNCTION_CANCELED and takes no event from the next', async () => {
-    const why = new AbortController()
-    const left = waitForSlotEvent(cryptoki, { signal: why.signal })
-    const stays = waitForSlotEvent(cryptoki)
-    why.abort('gone')
-    await expect(left).rejects.toEqual(expect.objectContaining({ rv: CKR.FUNCTION_CANCELED, cause: 'gone' }))
+  it('that is aborted rejects with CKR_FUNCTION_CANCELED and consumes no event', async () => {
+    const controller = new AbortController()
+    const aborted = waitForSlotEvent(cryptoki, { signal: controller.signal })
+    const second = waitForSlotEvent(cryptoki)
+    controller.abort('gone')
+    await expect(aborted).rejects.toEqual(
+      expect.objectContaining({ rv: CKR.FUNCTION_CANCELED, cause: 'gone' }),
+    )
     await insert()
-    expect(await stays).toEqual({ slot, present: true })
-    await expect(waitForSlotEvent(cryptoki, { signal: why.signal })).rejects.toEqual(
+    expect(await second).toEqual({ slot, present: true })
+    await expect(waitForSlotEvent(cryptoki, { signal: controller.signal })).rejects.toEqual(
       rv(CKR.FUNCTION_CANCELED),
     )
   })
 
-  it('rejects with CKR_CRYPTOKI_NOT_INITIALIZED if the library closes meanwhile, and after it', async () => {
+  it('rejects with CKR_CRYPTOKI_NOT_INITIALIZED if the library closes, and afterwards', async () => {
     const waiting = waitForSlotEvent(cryptoki)
     const closing = cryptoki.close()
     await expect(waiting).rejects.toEqual(rv(CKR.CRYPTOKI_NOT_INITIALIZED))
@@ -141,7 +145,7 @@ describe('waitForSlotEvent', () => {
 })
 
 describe('the infos', () => {
-  it('C_GetInfo tells the version of this package, and of the standard', async () => {
+  it('C_GetInfo has the versions of this package and of the standard', async () => {
     const { version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
       version: string
     }
@@ -150,7 +154,7 @@ describe('the infos', () => {
     expect(cryptokiVersion).toEqual({ major: 3, minor: 0 })
   })
 
-  it('C_GetSlotInfo follows the card, and names the reader', async () => {
+  it('C_GetSlotInfo follows the card and names the reader', async () => {
     const removable = CKF.HW_SLOT | CKF.REMOVABLE_DEVICE
     expect(await slotInfo(slot)).toMatchObject({ description: slot.name, flags: removable })
     await insert()
@@ -159,7 +163,7 @@ describe('the infos', () => {
     expect((await slotInfo(slot)).flags).toBe(removable)
   })
 
-  it('C_GetSlotInfo tells of a token with its card within that nothing can be removed', async () => {
+  it('C_GetSlotInfo lacks CKF_REMOVABLE_DEVICE for a token with a built-in card', async () => {
     const memory = await openMemory()
     expect((await slotInfo(memory.slot)).flags).toBe(CKF.HW_SLOT | CKF.TOKEN_PRESENT)
     await memory.cryptoki.close()
@@ -180,7 +184,7 @@ describe('the infos', () => {
     await memory.cryptoki.close()
   })
 
-  it('C_GetSessionInfo tells slot, state and flags, and throws after the end', async () => {
+  it('C_GetSessionInfo has slot, state and flags, and throws after the session ends', async () => {
     await insert()
     const session = await slot.openSession({ pin: rightPin })
     const info = { slotId: slot.id, flags: CKF.SERIAL_SESSION, deviceError: 0 }

@@ -1,4 +1,7 @@
-/** The same calls to SoftHSM and to sessions on a virtual PIV card: the same answers, or a difference that is named here. */
+/**
+ * The same calls to SoftHSM and to sessions on a virtual PIV card: the same return values, or a difference
+ * named here.
+ */
 import {
   type ActiveOperation,
   CKA,
@@ -22,7 +25,7 @@ const missing = await import('pkcs11js').then(
 )
 if (missing !== undefined) {
   if (process.env['CI'] === 'true') throw new Error(missing)
-  console.warn(`Sessions are not judged by SoftHSM: ${missing}.`)
+  console.warn(`Sessions are not compared with SoftHSM: ${missing}.`)
 }
 
 const material: Material = {
@@ -31,8 +34,8 @@ const material: Material = {
   data: Uint8Array.from({ length: 50 }, (_, at) => at * 5),
 }
 
-/** Our sessions, as SoftHSM is driven. */
-async function ours(): Promise<() => Promise<CallSession>> {
+/** Sessions of this library, driven like SoftHSM. */
+async function openWebtoki(): Promise<() => Promise<CallSession>> {
   const { slot, session, examples } = await openKinds({ dualOperations: false })
   const aes = await session.createObject({
     [CKA.CLASS]: CKO.SECRET_KEY,
@@ -94,14 +97,14 @@ async function ours(): Promise<() => Promise<CallSession>> {
 
 type Sequence = readonly (readonly [Kind, Call])[]
 
-/** A call that the two answer differently. */
+/** A call with different return values in the two libraries. */
 interface Differing {
   readonly kind: Kind
   readonly call: Call
-  /** The calls before it, which they answered alike. */
+  /** The calls before it, which returned the same values. */
   readonly before: Sequence
-  readonly ours: string
-  readonly theirs: string
+  readonly webtoki: string
+  readonly softHsm: string
 }
 
 const [refused, ended, tooSmall] = [
@@ -112,99 +115,102 @@ const [refused, ended, tooSmall] = [
 const isSingle = (call: Call): boolean => call.endsWith('single')
 const isPart = (call: Call): boolean => call === 'update' || call.endsWith('final')
 
-/** Where SoftHSM leaves the text, or the text leaves a choice. */
+/** SoftHSM deviates from the standard in these cases, or the standard leaves a choice. */
 const differences: Readonly<Record<string, (at: Differing) => boolean>> = {
-  'single part after parts: the text forbids it and names no code; ours ends, SoftHSM begins again': ({
+  'single part after parts: forbidden without a code; Webtoki ends, SoftHSM begins again': ({
     kind,
     call,
     before,
-    ours,
-    theirs,
+    webtoki,
+    softHsm,
   }) =>
     kind !== 'verify' &&
     isSingle(call) &&
     before.some(([, each]) => isPart(each)) &&
-    ours === refused &&
-    theirs !== ended,
-  'an Update after a last part that was decrypted and waits for room: ours ends, SoftHSM goes on': ({
+    webtoki === refused &&
+    softHsm !== ended,
+  'an Update after a decrypted Final that waits for a buffer: Webtoki ends, SoftHSM continues': ({
     kind,
     call,
     before,
-    ours,
+    webtoki,
   }) =>
     kind === 'decrypt' &&
     call === 'update' &&
     before.some(([, each]) => each === 'small final') &&
-    ours === refused,
-  'single part after an Update of sign and verify: SoftHSM knows only the operation in parts': ({
+    webtoki === refused,
+  'single part after an Update of sign and verify: SoftHSM has only the operation in parts': ({
     kind,
     call,
     before,
-    ours,
-    theirs,
+    webtoki,
+    softHsm,
   }) =>
     (kind === 'sign' || kind === 'verify') &&
     isSingle(call) &&
     before.some(([, each]) => isPart(each)) &&
-    ours === refused &&
-    theirs === ended,
-  'parts after a single part whose buffer was too small: forbidden in the text, taken by SoftHSM': ({
+    webtoki === refused &&
+    softHsm === ended,
+  'parts after a single part with a buffer too small: forbidden, but accepted by SoftHSM': ({
     call,
     before,
-    ours,
-  }) => isPart(call) && before.some(([, each]) => isSingle(each)) && ours === refused,
-  'a CBC-PAD decryption of nothing: ours has the code for a wrong length, SoftHSM never has enough room': ({
+    webtoki,
+  }) => isPart(call) && before.some(([, each]) => isSingle(each)) && webtoki === refused,
+  'CBC-PAD decryption of no data: Webtoki returns a wrong length, SoftHSM a buffer too small': ({
     kind,
     call,
     before,
-    ours,
-    theirs,
+    webtoki,
+    softHsm,
   }) =>
     kind === 'decrypt' &&
     call.endsWith('final') &&
     !before.some(([, each]) => each === 'update') &&
-    ours === 'CKR_ENCRYPTED_DATA_LEN_RANGE' &&
-    theirs === tooSmall,
-  'recovery: SoftHSM has none': ({ kind, call, theirs }) =>
-    kind.endsWith('recover') && call === 'init' && theirs === 'CKR_FUNCTION_NOT_SUPPORTED',
+    webtoki === 'CKR_ENCRYPTED_DATA_LEN_RANGE' &&
+    softHsm === tooSmall,
+  'recovery: not supported by SoftHSM': ({ kind, call, softHsm }) =>
+    kind.endsWith('recover') && call === 'init' && softHsm === 'CKR_FUNCTION_NOT_SUPPORTED',
 }
 
 describe.runIf(missing === undefined)('SoftHSM', () => {
   let hsm: SoftHsm
   let open: () => Promise<CallSession>
-  const met = new Set<string>()
+  const observed = new Set<string>()
   beforeAll(async () => {
     hsm = new (await import('./softhsm.ts')).SoftHsm(material)
-    open = await ours()
+    open = await openWebtoki()
   })
   afterAll(() => hsm?.close())
 
-  /** Makes the calls of both until they answer differently; that difference, unless it has a name. */
+  /**
+   * Makes the calls in both libraries until the return values differ. Resolves to that difference if it has
+   * no name.
+   */
   async function differing(sequence: Sequence): Promise<readonly string[]> {
-    const [mine, other] = [await open(), hsm.session()]
+    const [webtoki, softHsm] = [await open(), hsm.session()]
     try {
       for (const [at, [kind, call]] of sequence.entries()) {
-        const [a, b]: readonly CallResult[] = [await mine.call(kind, call), await other.call(kind, call)]
+        const [a, b]: readonly CallResult[] = [await webtoki.call(kind, call), await softHsm.call(kind, call)]
         const [left, right] = [a?.code ?? '', b?.code ?? '']
         if (left === right) {
-          // Of signatures by two keys only the length is the same.
-          const isOne = kind === 'encrypt' || kind === 'decrypt' || kind === 'digest'
-          if (isOne && Buffer.compare(a?.output ?? nothing, b?.output ?? nothing) !== 0)
-            return [`${told(sequence, at)}: another output`]
+          // The two libraries sign with different keys, so only the lengths are comparable.
+          const isComparable = kind === 'encrypt' || kind === 'decrypt' || kind === 'digest'
+          if (isComparable && Buffer.compare(a?.output ?? nothing, b?.output ?? nothing) !== 0)
+            return [`${describeCalls(sequence, at)}: another output`]
           continue
         }
         const before = sequence.slice(0, at)
         const name = Object.keys(differences).find((each) =>
-          differences[each]?.({ kind, call, before, ours: left, theirs: right }),
+          differences[each]?.({ kind, call, before, webtoki: left, softHsm: right }),
         )
-        if (name === undefined) return [`${told(sequence, at)}: ours ${left}, SoftHSM ${right}`]
-        met.add(name)
+        if (name === undefined) return [`${describeCalls(sequence, at)}: Webtoki ${left}, SoftHSM ${right}`]
+        observed.add(name)
         return []
       }
       return []
     } finally {
-      await mine.close()
-      await other.close()
+      await webtoki.close()
+      await softHsm.close()
     }
   }
 
@@ -215,7 +221,7 @@ describe.runIf(missing === undefined)('SoftHSM', () => {
   }
 
   it.each(['encrypt', 'decrypt', 'digest', 'sign', 'verify'] as const)(
-    'answers every three calls after an Init of %s as a session does, or a difference has a name',
+    'returns what a session returns for every three calls after an Init of %s',
     async (kind) => {
       const calls: readonly Call[] =
         kind === 'verify'
@@ -237,14 +243,14 @@ describe.runIf(missing === undefined)('SoftHSM', () => {
     },
   )
 
-  it('answers every call without an Init as a session does', async () => {
+  it('returns what a session returns for every call without an Init', async () => {
     const calls: readonly Call[] = ['single', 'update', 'final']
     const kinds = ['encrypt', 'decrypt', 'digest', 'sign', 'verify'] as const
     const sequences = kinds.flatMap((kind) => calls.map((call): Sequence => [[kind, call]]))
     expect(await all([...sequences, [['search', 'update']], [['search', 'final']]])).toEqual([])
   })
 
-  it('answers a second Init beside each kind as a session without the dual flag, and both go on', async () => {
+  it('returns what a session without the dual flag returns for a second Init, and both continue', async () => {
     const first = ['search', 'encrypt', 'decrypt', 'digest', 'sign', 'verify'] as const
     const second = [...first, 'sign-recover', 'verify-recover'] as const
     const sequences = first.flatMap((a) =>
@@ -262,14 +268,14 @@ describe.runIf(missing === undefined)('SoftHSM', () => {
     expect(await all(sequences)).toEqual([])
   })
 
-  it('differs in each way that has a name here', () => {
-    expect([...met].toSorted()).toEqual(Object.keys(differences).toSorted())
+  it('differs in each way that is named here', () => {
+    expect([...observed].toSorted()).toEqual(Object.keys(differences).toSorted())
   })
 })
 
 const nothing = new Uint8Array(0)
 
-function told(sequence: Sequence, at: number): string {
+function describeCalls(sequence: Sequence, at: number): string {
   return sequence
     .slice(0, at + 1)
     .map((each) => each.join(' '))

@@ -1,4 +1,7 @@
-/** Keys in software beside Node's ciphers: GCM, counters, key wrap, HMAC, RSA with a public key, and what each refuses. */
+/**
+ * Keys in software, compared with Node's ciphers: GCM, counters, key wrap, HMAC, RSA with a public key, and
+ * what each refuses.
+ */
 import {
   constants,
   createCipheriv,
@@ -43,17 +46,17 @@ async function memory(): Promise<Session> {
 
 afterEach(() => void vi.unstubAllGlobals())
 
-/** In a page that was not served securely there is no WebCrypto. */
+/** A page without a secure context has no WebCrypto. */
 const platforms: readonly (readonly [string, () => void])[] = [
-  ['by WebCrypto', () => {}],
+  ['with WebCrypto', () => {}],
   ['without WebCrypto', () => void vi.stubGlobal('crypto', undefined)],
   [
-    'by a WebCrypto that refuses the key, as Chrome does for 192 bits',
+    'with a WebCrypto that refuses the key, like Chrome for 192 bits',
     () => void vi.stubGlobal('crypto', { subtle: { importKey: () => Promise.reject(new Error('192')) } }),
   ],
 ]
 
-/** Pieces of the data, cut at will. */
+/** Cuts the data at the given places. */
 function pieces(data: Uint8Array, cuts: readonly number[]): Uint8Array[] {
   const ends = [...cuts.map((cut) => cut % (data.length + 1)), data.length].sort((a, b) => a - b)
   return ends.map((end, at) => data.subarray(ends[at - 1] ?? 0, end))
@@ -65,7 +68,7 @@ async function run(
   cuts: readonly number[] = [],
 ): Promise<Uint8Array> {
   const stream = use.open?.()
-  if (stream === undefined) throw new Error('It is not a stream.')
+  if (stream === undefined) throw new Error('The key has no stream.')
   const parts: Uint8Array[] = []
   for (const piece of pieces(data, cuts)) {
     const most = stream.updateBytes(piece.length)
@@ -79,7 +82,7 @@ async function run(
   return output
 }
 
-describe.each(platforms)('AES %s', (_, given) => {
+describe.each(platforms)('AES %s', (_, stubPlatform) => {
   const sizes = fc.constantFrom(16, 24, 32)
   const cuts = fc.array(fc.nat(400), { maxLength: 6 })
 
@@ -88,26 +91,33 @@ describe.each(platforms)('AES %s', (_, given) => {
     ['cbc', CKM.AES_CBC_PAD],
     ['ctr', CKM.AES_CTR],
     ['ecb', CKM.AES_ECB],
-  ] as const)('gives in all chunks what OpenSSL gives in one: %s, mechanism %i', async (mode, type) => {
-    given()
-    await fc.assert(
-      fc.asyncProperty(sizes, fc.uint8Array({ maxLength: 400 }), cuts, async (keyLength, any, at) => {
-        const isWhole = type === CKM.AES_CBC || type === CKM.AES_ECB
-        const data = isWhole ? any.subarray(0, any.length - (any.length % 16)) : any
-        const value = keyBytes.subarray(0, keyLength)
-        const theirs = createCipheriv(`aes-${8 * keyLength}-${mode}`, value, mode === 'ecb' ? null : iv)
-        theirs.setAutoPadding(type === CKM.AES_CBC_PAD)
-        const expected = bytes(Buffer.concat([theirs.update(data), theirs.final()]))
-        const mechanism = mode === 'ecb' ? { type } : { type, iv }
-        expect(await run(aesUse(value).use('encrypt', mechanism), data, at)).toEqual(expected)
-        expect(await run(aesUse(value).use('unwrap', mechanism), expected, at)).toEqual(data)
-      }),
-      { numRuns: 40 },
-    )
-  })
+  ] as const)(
+    'gives the same output in any chunks as OpenSSL in one: %s, mechanism %i',
+    async (mode, type) => {
+      stubPlatform()
+      await fc.assert(
+        fc.asyncProperty(sizes, fc.uint8Array({ maxLength: 400 }), cuts, async (keyLength, any, at) => {
+          const isWhole = type === CKM.AES_CBC || type === CKM.AES_ECB
+          const data = isWhole ? any.subarray(0, any.length - (any.length % 16)) : any
+          const value = keyBytes.subarray(0, keyLength)
+          const cipherOfNode = createCipheriv(
+            `aes-${8 * keyLength}-${mode}`,
+            value,
+            mode === 'ecb' ? null : iv,
+          )
+          cipherOfNode.setAutoPadding(type === CKM.AES_CBC_PAD)
+          const expected = bytes(Buffer.concat([cipherOfNode.update(data), cipherOfNode.final()]))
+          const mechanism = mode === 'ecb' ? { type } : { type, iv }
+          expect(await run(aesUse(value).use('encrypt', mechanism), data, at)).toEqual(expected)
+          expect(await run(aesUse(value).use('unwrap', mechanism), expected, at)).toEqual(data)
+        }),
+        { numRuns: 40 },
+      )
+    },
+  )
 
-  it('gives by GCM with every tag what OpenSSL gives, and takes it back', async () => {
-    given()
+  it('with GCM and every tag length gives the same output as OpenSSL, and decrypts it', async () => {
+    stubPlatform()
     const tags = fc.constantFrom(96, 104, 112, 120, 128)
     const any = fc.uint8Array({ maxLength: 100 })
     const ivs = fc.uint8Array({ minLength: 8, maxLength: 40 })
@@ -115,9 +125,11 @@ describe.each(platforms)('AES %s', (_, given) => {
       fc.asyncProperty(sizes, tags, ivs, any, any, cuts, async (keyLength, tagBits, own, aad, data, at) => {
         const value = keyBytes.subarray(0, keyLength)
         const name = `aes-${8 * keyLength}-gcm` as 'aes-128-gcm'
-        const theirs = createCipheriv(name, value, own, { authTagLength: tagBits / 8 })
-        theirs.setAAD(aad)
-        const expected = bytes(Buffer.concat([theirs.update(data), theirs.final(), theirs.getAuthTag()]))
+        const cipherOfNode = createCipheriv(name, value, own, { authTagLength: tagBits / 8 })
+        cipherOfNode.setAAD(aad)
+        const expected = bytes(
+          Buffer.concat([cipherOfNode.update(data), cipherOfNode.final(), cipherOfNode.getAuthTag()]),
+        )
         const mechanism = { type: CKM.AES_GCM, gcm: { iv: own, aad, tagBits } }
         expect(await run(aesUse(value).use('wrap', mechanism), data, at)).toEqual(expected)
         expect(await run(aesUse(value).use('decrypt', mechanism), expected, at)).toEqual(data)
@@ -132,14 +144,14 @@ describe.each(platforms)('AES %s', (_, given) => {
     )
   })
 
-  it('counts in as many bits as are told, and lets no counter block come twice', async () => {
-    given()
+  it('counts in counterBits bits, and refuses data that would repeat a counter block', async () => {
+    stubPlatform()
     const blocks = async (counter: Uint8Array, counterBits: number, data: Uint8Array, at: number[] = []) =>
       run(aesUse(keyBytes).use('encrypt', { type: CKM.AES_CTR, iv: counter, counterBits }), data, at)
-    // The keystream, block by block, by OpenSSL's ECB over counters that are counted here.
+    // The keystream, block by block, from OpenSSL's ECB over counters that the test counts.
     const stream = (counters: readonly string[]): Uint8Array => {
-      const theirs = createCipheriv('aes-256-ecb', keyBytes, null).setAutoPadding(false)
-      return bytes(theirs.update(Buffer.from(counters.join(''), 'hex')))
+      const cipherOfNode = createCipheriv('aes-256-ecb', keyBytes, null).setAutoPadding(false)
+      return bytes(cipherOfNode.update(Buffer.from(counters.join(''), 'hex')))
     }
     const fixed = 'a0'.repeat(15)
     const expected = stream([`${fixed}fe`, `${fixed}ff`, `${fixed}00`, `${fixed}01`])
@@ -147,7 +159,7 @@ describe.each(platforms)('AES %s', (_, given) => {
       expect(await blocks(hex(`${fixed}fe`), 8, new Uint8Array(64), cuts)).toEqual(expected)
     const ones = stream(['ff'.repeat(16), '00'.repeat(16)])
     expect(await blocks(hex('ff'.repeat(16)), 128, new Uint8Array(32))).toEqual(ones)
-    // Two bits: four blocks.
+    // Two bits are four blocks.
     const four = stream(['03', '00', '01', '02'].map((last) => `${'00'.repeat(15)}${last}`))
     expect(await blocks(hex(`${'00'.repeat(15)}03`), 2, new Uint8Array(64))).toEqual(four)
     for (const cuts of [[], [64], [10, 63]])
@@ -156,8 +168,8 @@ describe.each(platforms)('AES %s', (_, given) => {
       )
   })
 
-  it('wraps keys as RFC 3394 and RFC 5649 have it, and refuses what was changed', async () => {
-    given()
+  it('wraps keys like RFC 3394 and RFC 5649, and refuses changed bytes', async () => {
+    stubPlatform()
     const vectors = [
       // RFC 3394, 4.6.
       [
@@ -203,7 +215,7 @@ describe('random ciphertexts', () => {
     ['GCM', { type: CKM.AES_GCM, gcm: { iv: iv.subarray(0, 12), tagBits: 128 } }],
     ['key wrap', { type: CKM.AES_KEY_WRAP }],
     ['key wrap with padding', { type: CKM.AES_KEY_WRAP_KWP }],
-  ] as const)('into %s end in one code and one sentence', async (_, mechanism) => {
+  ] as const)('with %s fail with one code and one message', async (_, mechanism) => {
     const seen = new Set<string>()
     await fc.assert(
       fc.asyncProperty(
@@ -214,7 +226,7 @@ describe('random ciphertexts', () => {
           const output = await run(aesUse(keyBytes).use('decrypt', mechanism), data).catch(
             (error: unknown) => error,
           )
-          // One in 256 random blocks ends like a padding.
+          // One in 256 random blocks ends with a valid padding.
           if (output instanceof Uint8Array && mechanism === cbcPad) return
           seen.add(
             `${(output as CryptokiError).rvName} ${(output as Error).message} ${Object.keys(output as object).join()}`,
@@ -231,7 +243,7 @@ describe('AES-GCM in a session', () => {
   const gcm = { iv: iv.subarray(0, 12), tagBits: 128 }
   const mechanism = { type: CKM.AES_GCM, gcm }
 
-  it('puts nothing out before the tag has been checked', async () => {
+  it('gives no plaintext before the tag is checked', async () => {
     const session = await memory()
     const key = await aesKey(session)
     const encrypted = await session.encrypt(mechanism, key, message)
@@ -241,7 +253,7 @@ describe('AES-GCM in a session', () => {
     expect(await operation?.final()).toEqual(message)
   })
 
-  it('refuses parameters that it cannot have, and data beyond its limit', async () => {
+  it('refuses invalid parameters, and data beyond its limit', async () => {
     const session = await memory()
     const key = await aesKey(session)
     for (const wrong of [
@@ -269,7 +281,7 @@ describe('AES-GCM in a session', () => {
     )
   })
 
-  it.each([0, 129, 1.5])('CTR refuses to count in %d bits', async (counterBits) => {
+  it.each([0, 129, 1.5])('AES-CTR refuses counterBits of %d', async (counterBits) => {
     const session = await memory()
     const key = await aesKey(session)
     await expect(session.encrypt({ type: CKM.AES_CTR, iv, counterBits }, key, message)).rejects.toEqual(
@@ -296,15 +308,15 @@ function secretKey(session: Session, value: Uint8Array): Promise<CkObject> {
   return session.createObject({ ...secret, ...uses })
 }
 
-describe.each(hashes)('HMAC with %s', (nodes, type) => {
-  it('is what OpenSSL makes, however key and data are cut, and verifies nothing else', async () => {
+describe.each(hashes)('HMAC with %s', (nodeName, type) => {
+  it("equals OpenSSL's for any key and any chunks, and refuses any other MAC", async () => {
     const session = await memory()
     const value = fc.uint8Array({ minLength: 1, maxLength: 300 })
     const cuts = fc.array(fc.nat(400), { maxLength: 5 })
     await fc.assert(
       fc.asyncProperty(value, fc.uint8Array({ maxLength: 400 }), cuts, async (own, data, at) => {
         const key = await secretKey(session, own)
-        const expected = bytes(createHmac(nodes, own).update(data).digest())
+        const expected = bytes(createHmac(nodeName, own).update(data).digest())
         expect(await session.sign({ type }, key, pieces(data, at))).toEqual(expected)
         expect(await session.verify({ type }, key, pieces(data, at), expected)).toBe(true)
         const changed = expected.with(at.length, (expected[at.length] as number) ^ 4)
@@ -318,7 +330,7 @@ describe.each(hashes)('HMAC with %s', (nodes, type) => {
     )
   })
 
-  it('is the same where a page forbids WebAssembly', async () => {
+  it('is the same without WebAssembly', async () => {
     const names = {
       sha1: 'SHA-1',
       sha224: 'SHA-224',
@@ -326,10 +338,10 @@ describe.each(hashes)('HMAC with %s', (nodes, type) => {
       sha384: 'SHA-384',
       sha512: 'SHA-512',
     } as const
-    const name = names[nodes as 'sha1'] ?? (nodes.toUpperCase() as 'SHA3-224')
+    const name = names[nodeName as 'sha1'] ?? (nodeName.toUpperCase() as 'SHA3-224')
     const mac = await createLongHmac(name, keyBytes, () => Promise.reject(new Error('unsafe-eval')))
     mac.update(message)
-    expect(bytes(mac.digest())).toEqual(bytes(createHmac(nodes, keyBytes).update(message).digest()))
+    expect(bytes(mac.digest())).toEqual(bytes(createHmac(nodeName, keyBytes).update(message).digest()))
   })
 })
 
@@ -350,16 +362,16 @@ describe.each([1024, 1031, 2048])('RSA of %i bits with a public key', (modulusLe
     return { session, key: await session.createObject(rsaAttributes(open)) }
   }
 
-  it('encrypts by OAEP what OpenSSL decrypts, and not a byte too much', async () => {
+  it('encrypts with OAEP what OpenSSL decrypts, up to the longest message', async () => {
     const { session, key } = await setUp()
-    for (const [oaepHash, hash, mgf, hashBytes] of [
+    for (const [oaepHash, hash, mgf, digestLength] of [
       ['sha1', CKM.SHA_1, CKG.MGF1_SHA1, 20],
       ['sha256', CKM.SHA256, CKG.MGF1_SHA256, 32],
       ['sha384', CKM.SHA384, CKG.MGF1_SHA384, 48],
     ] as const) {
       const label = hex('0a0b')
       const mechanism = { type: CKM.RSA_PKCS_OAEP, oaep: { hash, mgf, label } }
-      const most = keyBytes - 2 * hashBytes - 2
+      const most = keyBytes - 2 * digestLength - 2
       for (const length of [0, 1, most]) {
         const data = new Uint8Array(length).fill(9)
         const encrypted = await session.encrypt(mechanism, key, data)
@@ -374,7 +386,7 @@ describe.each([1024, 1031, 2048])('RSA of %i bits with a public key', (modulusLe
     }
   })
 
-  it('encrypts by PKCS#1 v1.5 with padding that has no zero, and not a byte too much', async () => {
+  it('encrypts with PKCS#1 v1.5 without zeros in the padding, up to the longest message', async () => {
     const { session, key } = await setUp()
     const mechanism = { type: CKM.RSA_PKCS }
     for (const length of [0, 1, keyBytes - 11]) {
@@ -402,7 +414,7 @@ describe.each([1024, 1031, 2048])('RSA of %i bits with a public key', (modulusLe
     )
   })
 
-  it('recovers what OpenSSL has signed, and nothing from what it has not', async () => {
+  it('recovers what OpenSSL has signed, and refuses anything else', async () => {
     const { session, key } = await setUp()
     const signature = bytes(
       privateEncrypt({ key: privateKey, padding: constants.RSA_PKCS1_PADDING }, message),
@@ -437,7 +449,7 @@ describe('an Init with a key in software', () => {
     }
   }
 
-  it('refuses keys too small or too large, of other types and on other curves', () => {
+  it('refuses keys of a wrong size, type or curve', () => {
     expect(codeOf(numbers(504), { type: CKM.RSA_PKCS })).toBe(CKR.KEY_SIZE_RANGE)
     expect(codeOf(numbers(16_392), { type: CKM.RSA_PKCS }, 'verify')).toBe(CKR.KEY_SIZE_RANGE)
     expect(codeOf({ [CKA.KEY_TYPE]: CKK.EC }, { type: CKM.RSA_PKCS })).toBe(CKR.KEY_TYPE_INCONSISTENT)
@@ -464,7 +476,7 @@ describe('an Init with a key in software', () => {
 })
 
 describe('EdDSA on edwards25519', () => {
-  it('verifies what OpenSSL signs, by name and by object identifier of the curve', async () => {
+  it("verifies OpenSSL's signatures with the curve given by name or by object identifier", async () => {
     const session = await memory()
     const { publicKey: open, privateKey } = generateKeyPairSync('ed25519')
     const point = of64(open.export({ format: 'jwk' }).x)

@@ -1,4 +1,4 @@
-/** What a source of data may be used for, and when its bytes count: once, and those at the call. */
+/** How often a data source can be used, and when its bytes are read: once, and at the call. */
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { Script } from 'node:vm'
@@ -47,23 +47,23 @@ async function open() {
     login: 'on-demand',
   })
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
-  let asked = 0
+  if (slot === undefined) throw new Error('No slot found.')
+  let requests = 0
   const session = await slot.openSession({
     pin: async () => {
-      asked++
+      requests++
       return { pin: new TextEncoder().encode('1234') }
     },
   })
   const find = async (objectClass: CKO): Promise<CkObject> => {
     const template = { [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(1) }
     const [object] = await session.findObjects(template)
-    if (object === undefined) throw new Error('There is no such object.')
+    if (object === undefined) throw new Error('No such object found.')
     return object
   }
   const key = await find(CKO.PRIVATE_KEY)
   const publicKey = await find(CKO.PUBLIC_KEY)
-  return { token: driver.token, slot, session, key, publicKey, asked: () => asked }
+  return { token: driver.token, slot, session, key, publicKey, requests: () => requests }
 }
 
 async function* generate(): AsyncGenerator<Uint8Array> {
@@ -71,10 +71,10 @@ async function* generate(): AsyncGenerator<Uint8Array> {
 }
 const streamed = (): ReadableStream<Uint8Array> => new Blob([message]).stream()
 
-/** Everything that is there once, and how others may have used it up. */
+/** Sources that can be used once, after they were used up. */
 const spent: readonly (readonly [string, () => DataSource | Promise<DataSource>])[] = [
   [
-    'a stream that was read to its end and let go',
+    'a stream that was read to its end and released',
     async () => {
       const stream = streamed()
       const reader = stream.getReader()
@@ -84,7 +84,7 @@ const spent: readonly (readonly [string, () => DataSource | Promise<DataSource>]
     },
   ],
   [
-    'a stream of which a part was read',
+    'a stream that was read in part',
     async () => {
       const stream = new ReadableStream<Uint8Array>({
         start: (controller) => {
@@ -99,7 +99,7 @@ const spent: readonly (readonly [string, () => DataSource | Promise<DataSource>]
     },
   ],
   [
-    'a stream that somebody else reads',
+    'a stream with another reader',
     () => {
       const stream = streamed()
       stream.getReader()
@@ -115,7 +115,7 @@ const spent: readonly (readonly [string, () => DataSource | Promise<DataSource>]
     },
   ],
   [
-    'a stream of Node’s that was read to its end',
+    'a Node stream that was read to its end',
     async () => {
       const stream = Readable.from([message])
       for await (const _ of stream);
@@ -131,7 +131,7 @@ const spent: readonly (readonly [string, () => DataSource | Promise<DataSource>]
     },
   ],
   [
-    'a generator that a loop left',
+    'a generator after a break',
     async () => {
       const chunks = generate()
       for await (const _ of chunks) break
@@ -155,7 +155,7 @@ const spent: readonly (readonly [string, () => DataSource | Promise<DataSource>]
     },
   ],
   [
-    'what was made of a Subject that has completed',
+    'a pipe of a Subject that has completed',
     () => {
       const subject = new Subject<Uint8Array>()
       subject.complete()
@@ -164,7 +164,7 @@ const spent: readonly (readonly [string, () => DataSource | Promise<DataSource>]
   ],
 ]
 
-/** Everything that can be used once, fresh. */
+/** Sources that can be used once, before use. */
 const single: readonly (readonly [string, () => DataSource])[] = [
   ['a stream', streamed],
   ['a generator', generate],
@@ -177,7 +177,7 @@ const single: readonly (readonly [string, () => DataSource])[] = [
   ],
   ['an iterator', () => [message].values()],
   [
-    'a stream of the page’s own making',
+    'a custom stream with getReader',
     () => {
       const parts = [message]
       return {
@@ -200,51 +200,51 @@ const again: readonly (readonly [string, () => DataSource])[] = [
   ['a set of chunks', () => new Set([message.slice(0, 4), message.slice(4)])],
   ['a cold Observable', () => of(message.slice(0, 4), message.slice(4))],
   ['a cold Observable that takes its time', () => of(message).pipe(observeOn(asyncScheduler))],
-  ['an iterable that begins anew each time', () => ({ [Symbol.asyncIterator]: generate })],
+  ['an iterable that starts again each time', () => ({ [Symbol.asyncIterator]: generate })],
 ]
 
 describe('a source that was used up', () => {
-  it.each(spent)('%s is refused before anybody is asked', async (_what, make) => {
-    const { session, key, token, asked } = await open()
+  it.each(spent)('%s is refused before a PIN request', async (_what, make) => {
+    const { session, key, token, requests } = await open()
     await expect(session.sign(sign, key, await make())).rejects.toEqual(argumentsBad)
-    expect([asked(), token.signatures, session.active]).toEqual([0, 0, []])
-    // The session is as good as before.
+    expect([requests(), token.signatures, session.active]).toEqual([0, 0, []])
+    // The session still works.
     expect(await session.sign(sign, key, message)).toEqual(sha(message))
   })
 
-  it.each(spent)('%s makes no digest either', async (_what, make) => {
+  it.each(spent)('%s is refused for a digest too', async (_what, make) => {
     const { session } = await open()
     await expect(session.digest(sha256, await make())).rejects.toEqual(argumentsBad)
   })
 })
 
-describe('a source that is there once', () => {
-  it.each(single)('%s signs once, and not a second time in another operation', async (_what, make) => {
-    const { session, key, token, asked } = await open()
+describe('a source that can be used once', () => {
+  it.each(single)('%s signs once, and is refused by another operation', async (_what, make) => {
+    const { session, key, token, requests } = await open()
     const data = make()
     expect(await session.sign(sign, key, data)).toEqual(sha(message))
-    const [timesAsked, signatures] = [asked(), token.signatures]
+    const [requestsBefore, signatures] = [requests(), token.signatures]
     await expect(session.sign(sign, key, data)).rejects.toEqual(argumentsBad)
     await expect(session.digest(sha256, data)).rejects.toEqual(argumentsBad)
-    expect([asked(), token.signatures]).toEqual([timesAsked, signatures])
+    expect([requests(), token.signatures]).toEqual([requestsBefore, signatures])
   })
 
-  it.each(single)('%s is not taken up again by a second operation', async (_what, make) => {
-    const { session, key, token, asked } = await open()
+  it.each(single)('%s is refused after an operation that was abandoned', async (_what, make) => {
+    const { session, key, token, requests } = await open()
     const data = make()
     session.sign(sign, key, data).events$.subscribe().unsubscribe()
     await expect(session.sign(sign, key, data)).rejects.toEqual(argumentsBad)
-    expect([asked(), token.signatures]).toEqual([0, 0])
+    expect([requests(), token.signatures]).toEqual([0, 0])
   })
 
-  it.each(single)('%s is not taken up again by `repeat`', async (_what, make) => {
+  it.each(single)('%s is refused on a repeat()', async (_what, make) => {
     const { session } = await open()
     const data = make()
     const digests$ = defer(() => session.digest(sha256, data).events$).pipe(repeat(2))
     await expect(lastValueFrom(digests$)).rejects.toEqual(argumentsBad)
   })
 
-  it.each(single)('%s is not taken up again by `retry` after a wrong PIN', async (_what, make) => {
+  it.each(single)('%s is refused on a retry() after a wrong PIN', async (_what, make) => {
     const { session, key, token } = await open()
     const login = vi.spyOn(token.pins.user, 'verify').mockRejectedValueOnce(new Error('a wrong PIN'))
     const data = make()
@@ -254,7 +254,7 @@ describe('a source that is there once', () => {
     expect(token.signatures).toBe(0)
   })
 
-  it.each(single)('%s serves one of two operations at once, which is unharmed', async (_what, make) => {
+  it.each(single)('%s serves the first of two operations at once', async (_what, make) => {
     const { slot, session } = await open()
     const other = await slot.openSession()
     const data = make()
@@ -263,7 +263,7 @@ describe('a source that is there once', () => {
     expect(await first).toEqual(sha(message))
   })
 
-  it.each(single)('%s is still good after an operation that was refused', async (_what, make) => {
+  it.each(single)('%s can be used after an operation that was refused', async (_what, make) => {
     const { session, key, publicKey } = await open()
     const data = make()
     await expect(session.sign(sign, publicKey, data)).rejects.toMatchObject({
@@ -286,7 +286,7 @@ describe('a source that is there once', () => {
     await expect(run[use]()).rejects.toEqual(argumentsBad)
   })
 
-  it('ends nobody else where it is refused, whatever the policy', async () => {
+  it('that is refused ends no other operation under policy abandon', async () => {
     const driver = new SoftwareDriver()
     const cryptoki = new Cryptoki({
       sources: [new MemorySlot()],
@@ -307,8 +307,8 @@ describe('a source that is there once', () => {
 })
 
 describe('a Subject', () => {
-  it('that has given a chunk is not listened to a second time: the beginning would be missing', async () => {
-    const { session, key, asked } = await open()
+  it('that has emitted a chunk is refused: its beginning would be missing', async () => {
+    const { session, key, requests } = await open()
     const data = new Subject<Uint8Array>()
     const first = session.sign(sign, key, data).events$.subscribe()
     data.next(message)
@@ -316,10 +316,10 @@ describe('a Subject', () => {
     const second = session.sign(sign, key, data).result()
     data.complete()
     await expect(second).rejects.toEqual(argumentsBad)
-    expect(asked()).toBe(0)
+    expect(requests()).toBe(0)
   })
 
-  it('that has given nothing yet may be begun again, and may stay empty', async () => {
+  it('that has emitted nothing can be subscribed to again, and may stay empty', async () => {
     const { session } = await open()
     const data = new Subject<Uint8Array>()
     session.digest(sha256, data).events$.subscribe().unsubscribe()
@@ -328,7 +328,7 @@ describe('a Subject', () => {
     expect(await second).toEqual(sha())
   })
 
-  it('behind operators that ends empty where it gave chunks before is refused', async () => {
+  it('behind operators is refused if it is empty where it emitted chunks before', async () => {
     const { session } = await open()
     const subject = new Subject<Uint8Array>()
     const data = subject.pipe(delay(0))
@@ -346,8 +346,8 @@ describe('an empty message', () => {
     ['a list of no chunks', () => []],
     ['an empty chunk', () => of(new Uint8Array(0))],
     ['a fresh stream without bytes', () => new Blob([]).stream()],
-    ['an iterable that begins anew', () => ({ async *[Symbol.asyncIterator]() {} })],
-  ])('can be told by %s', async (_what, make) => {
+    ['an iterable that starts again', () => ({ async *[Symbol.asyncIterator]() {} })],
+  ])('can be given as %s', async (_what, make) => {
     const { session } = await open()
     expect(await session.digest(sha256, make())).toEqual(sha())
   })
@@ -355,14 +355,14 @@ describe('an empty message', () => {
   it.each([
     ['a generator that gives nothing', async function* () {}],
     ['an Observable that completes at once', () => EMPTY],
-  ])('is not told by %s: one that was used up looks the same', async (_what, make) => {
+  ])('cannot be given as %s, which looks like a source that was used up', async (_what, make) => {
     const { session } = await open()
     await expect(session.digest(sha256, make())).rejects.toEqual(argumentsBad)
   })
 })
 
 describe('a source that can be used again', () => {
-  it.each(again)('%s gives the same signature in each subscription', async (_what, make) => {
+  it.each(again)('%s gives the same result for each await', async (_what, make) => {
     const { session, key } = await open()
     const operation = session.sign(sign, key, make())
     expect(await operation).toEqual(sha(message))
@@ -370,7 +370,7 @@ describe('a source that can be used again', () => {
   })
 })
 
-it('a platform without `Response` still refuses streams that are locked or were used here', async () => {
+it('without `Response`, streams that are locked or were used here are still refused', async () => {
   vi.stubGlobal('Response', undefined)
   onTestFinished(() => void vi.unstubAllGlobals())
   const { session } = await open()
@@ -383,7 +383,7 @@ it('a platform without `Response` still refuses streams that are locked or were 
   }
 })
 
-describe('bytes of any shape', () => {
+describe('bytes in other types', () => {
   const realm = new Script('(bytes) => new Uint8Array(bytes)').runInNewContext() as (
     bytes: Uint8Array,
   ) => Uint8Array
@@ -395,18 +395,18 @@ describe('bytes of any shape', () => {
     ['a Node Buffer', () => Buffer.from(Buffer.from(message).toString('base64'), 'base64')],
   ]
 
-  it.each(shapes)('%s is data, as a whole and as a chunk, pushed or pulled', async (_what, make) => {
+  it.each(shapes)('%s is accepted as data and as a chunk, pushed or pulled', async (_what, make) => {
     const { session, publicKey } = await open()
     const chunk = make() as Uint8Array
     for (const data of [chunk, [chunk], of(chunk), [chunk].values()]) {
       expect(await session.digest(sha256, data)).toEqual(sha(message))
     }
-    // 21 bytes are no signature of any key, which is told after they were taken.
+    // 21 bytes are not a signature of this key; that is found after they were accepted as bytes.
     const verifying = session.verify(sign, publicKey, message, chunk).result()
     await expect(verifying).rejects.not.toEqual(argumentsBad)
   })
 
-  it.each(shapes)('%s is a chunk of a cipher stream', async (_what, make) => {
+  it.each(shapes)('%s is accepted as a chunk of a cipher stream', async (_what, make) => {
     const { session, publicKey } = await open()
     const chunk = make() as Uint8Array
     const { readable, writable } = session.encryptStream({ type: CKM.RSA_PKCS }, publicKey)
@@ -417,14 +417,14 @@ describe('bytes of any shape', () => {
     expect(output).toEqual(message.map((byte) => byte ^ 0x5a))
   })
 
-  it('and an identifier in a template', async () => {
+  it('an array of another realm is accepted as an identifier in a template', async () => {
     const { session } = await open()
     const found = await session.findObjects({ [CKA.ID]: realm(Uint8Array.of(2)) })
     expect(found.map((object) => object.get(CKA.ID)[0])).toEqual([2])
   })
 })
 
-describe('the bytes at the call are those that count:', () => {
+describe('the bytes are copied at the call:', () => {
   const bytes = (): Uint8Array => Uint8Array.from(message)
   const pooled = (): Buffer => Buffer.from(Buffer.from(message).toString('base64'), 'base64')
 
@@ -482,7 +482,7 @@ describe('the bytes at the call are those that count:', () => {
     expect(await both).toEqual([sha(message), message.map((byte) => byte ^ 0x5a)])
   })
 
-  it('a template to search by', async () => {
+  it('a template for a search', async () => {
     const { session } = await open()
     const id = Uint8Array.of(2)
     const search = session.findObjects({ [CKA.ID]: id })
@@ -492,7 +492,7 @@ describe('the bytes at the call are those that count:', () => {
   })
 })
 
-it('a listener that overwrites what a decryption put out does not change what is digested of it', async () => {
+it('overwriting the output of a decryption in a listener does not change its digest', async () => {
   const { session, key } = await open()
   const decrypt = { type: 'decrypt', mechanism: { type: CKM.RSA_PKCS }, key } as const
   const both = session.together(decrypt, { type: 'digest', mechanism: sha256 }, message)

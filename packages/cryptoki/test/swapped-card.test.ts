@@ -1,4 +1,7 @@
-/** A card swapped while a person types: a PIN for one card never reaches another, also at readers that do not notice. */
+/**
+ * A card swapped during a PIN dialog: a PIN for one card never reaches another, even if the reader does not
+ * notice the swap.
+ */
 import { ccidSlots } from '@webtoki/ccid'
 import {
   CKA,
@@ -26,14 +29,14 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { bytesOf, commands, rightPin, verifies } from './piv-setup.ts'
 
 const { jinmuyuMr800, dualiAbcm6 } = readerProfiles
-/** Powers cards itself and has an interrupt endpoint: a swap that is quick enough is told as one change. */
-const telling: ReaderProfile = { ...jinmuyuMr800, interrupt: true }
-/** The same reader without an interrupt endpoint, but a card that is put in has no power before the host gives it. */
-const leavingOff: ReaderProfile = {
+/** Powers cards itself and has an interrupt endpoint, which reports a quick swap as one change. */
+const withInterrupt: ReaderProfile = { ...jinmuyuMr800, interrupt: true }
+/** The same reader without an interrupt endpoint; an inserted card has no power until the host powers it. */
+const poweredByHost: ReaderProfile = {
   ...jinmuyuMr800,
   ccidDescriptor: jinmuyuMr800.ccidDescriptor.replace('be0104000f02', 'ba0104000f02'),
 }
-const withKeys: ReaderProfile = {
+const withPinPad: ReaderProfile = {
   ...jinmuyuMr800,
   ccidDescriptor: `${jinmuyuMr800.ccidDescriptor.slice(0, 104)}0301`,
 }
@@ -60,11 +63,11 @@ async function setUp(
   return { reader, card, other, slot }
 }
 
-/** A dialog during which something happens to the card. */
-const meanwhile =
-  (happens: () => unknown, asked: PinRequest[] = []): PinSource =>
+/** A PIN source that runs `happens` before it returns the PIN. */
+const pinAfter =
+  (happens: () => unknown, requests: PinRequest[] = []): PinSource =>
   async (request) => {
-    asked.push(request)
+    requests.push(request)
     await happens()
     return rightPin(request)
   }
@@ -72,27 +75,27 @@ const meanwhile =
 const key = async (session: Awaited<ReturnType<Slot['openSession']>>, id: number) => {
   const template = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(id) }
   const [found] = await session.findObjects(template)
-  if (found === undefined) throw new Error('There is no such key.')
+  if (found === undefined) throw new Error('No such key found.')
   return found
 }
 
-/** Every command with a PIN that the card was given, right or wrong, whether it had PIV selected or not. */
+/** Counts every command with a PIN that the card received, with or without PIV selected. */
 const pinsAt = (card: PivCard): number =>
   card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0).length
 
 describe.each([
   ['without an interrupt endpoint', jinmuyuMr800],
-  ['with one', telling],
+  ['with an interrupt endpoint', withInterrupt],
 ])('at a reader that powers cards itself, %s,', (_, profile) => {
   describe.each<[string, PivCardOptions]>([
     ['that has to be selected', {}],
     ['whose PIV application is selected by default', { isDefaultSelected: true }],
     ['without a GUID', { isDefaultSelected: true, guid: new Uint8Array(16) }],
   ])('another card %s', (_kind, other) => {
-    it('gets no PIN that was typed for the first, which ends as removed', async () => {
+    it('gets no PIN typed for the first one, whose session ends with CKR_DEVICE_REMOVED', async () => {
       const made = await setUp(profile, { other })
       const session = await made.slot.openSession({
-        pin: meanwhile(() => made.reader.insert(made.other)),
+        pin: pinAfter(() => made.reader.insert(made.other)),
       })
       await expect(session.login(CKU.USER)).rejects.toMatchObject({
         rv: CKR.DEVICE_REMOVED,
@@ -100,27 +103,27 @@ describe.each([
       })
       expect([pinsAt(made.card), pinsAt(made.other)]).toEqual([0, 0])
       expect((await session.ended)?.rv).toBe(CKR.DEVICE_REMOVED)
-      // The next session is the other card's own.
+      // The next session belongs to the other card.
       const next = await made.slot.openSession({ pin: rightPin })
       await next.login(CKU.USER)
       expect([pinsAt(made.card), pinsAt(made.other), made.other.pinVerified]).toEqual([0, 1, true])
     })
 
-    it('gets none that was typed for one signature', async () => {
+    it('gets no PIN typed for one signature', async () => {
       const made = await setUp(profile, { other })
       const session = await made.slot.openSession({ pin: rightPin })
       await session.login(CKU.USER)
       const signing = session.sign({ type: CKM.ECDSA_SHA256 }, await key(session, 2), new Uint8Array(3), {
-        pin: meanwhile(() => made.reader.insert(made.other)),
+        pin: pinAfter(() => made.reader.insert(made.other)),
       })
       await expect(signing).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
       expect([pinsAt(made.card), pinsAt(made.other)]).toEqual([1, 0])
       expect(made.other.log.some(({ ins }) => ins === 0x87)).toBe(false)
     })
 
-    it('gets none of a login that a signature needed', async () => {
+    it('gets no PIN typed for an on-demand login', async () => {
       const made = await setUp(profile, { other })
-      const session = await made.slot.openSession({ pin: meanwhile(() => made.reader.insert(made.other)) })
+      const session = await made.slot.openSession({ pin: pinAfter(() => made.reader.insert(made.other)) })
       const nineA = await key(session, 1)
       const signing = session.sign({ type: CKM.SHA256_RSA_PKCS }, nineA, new Uint8Array(3))
       await expect(signing).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
@@ -128,24 +131,24 @@ describe.each([
     })
   })
 
-  it('the same card, taken out and put in again, has to be opened again: nothing was selected on it', async () => {
+  it('the same card after reinsertion needs a new session, because nothing is selected on it', async () => {
     const made = await setUp(profile)
-    const session = await made.slot.openSession({ pin: meanwhile(() => made.reader.insert(made.card)) })
+    const session = await made.slot.openSession({ pin: pinAfter(() => made.reader.insert(made.card)) })
     await expect(session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
     expect(pinsAt(made.card)).toBe(0)
   })
 
-  it('attempts that the card lost elsewhere meanwhile are seen before its last one is spent', async () => {
+  it('attempts that the card lost elsewhere are seen before its last one is used', async () => {
     const made = await setUp(profile, { card: { isDefaultSelected: true } })
     const session = await made.slot.openSession({
-      pin: meanwhile(async () => {
+      pin: pinAfter(async () => {
         made.reader.remove()
         const wrong = Uint8Array.of(0, 0x20, 0, 0x80, 8, ...bytesOf('999999'), 0xff, 0xff)
         for (let tries = 0; tries < 2; tries++) await made.card.process(wrong)
         made.reader.insert(made.card)
       }),
     })
-    // Where the removal was noticed the session is over; where it was not, the counter tells.
+    // The session has ended if the removal was noticed; otherwise the retry counter shows it.
     await expect(session.login(CKU.USER)).rejects.toMatchObject({
       cause: { code: expect.stringMatching(/card\/(last-try|gone)/) as string },
     })
@@ -154,8 +157,8 @@ describe.each([
 })
 
 describe('at a reader that powers cards itself and has no interrupt endpoint,', () => {
-  // SELECT, CHUID, discovery, attempts; attempts and CHUID once more; VERIFY.
-  it.each([1, 2, 3, 4, 5])('a card put in before APDU %i of a login gets no PIN', async (skip) => {
+  // SELECT, CHUID, discovery, attempts; attempts and CHUID again; VERIFY.
+  it.each([1, 2, 3, 4, 5])('a card inserted before APDU %i of a login gets no PIN', async (skip) => {
     const made = await setUp(jinmuyuMr800)
     made.reader.faults.schedule({ kind: 'card-swapped', card: made.other, ends: 'once' }, { skip })
     const login = made.slot.openSession({ pin: rightPin }).then((session) => session.login(CKU.USER))
@@ -163,7 +166,7 @@ describe('at a reader that powers cards itself and has no interrupt endpoint,', 
     expect([pinsAt(made.card), pinsAt(made.other)]).toEqual([0, 0])
   })
 
-  it('each PIN costs two APDUs more: the attempts left, and who the card is', async () => {
+  it('each PIN costs two more APDUs: the attempts left, and the identity of the card', async () => {
     const made = await setUp(jinmuyuMr800)
     const session = await made.slot.openSession({ pin: rightPin })
     await session.login(CKU.USER)
@@ -174,15 +177,15 @@ describe('at a reader that powers cards itself and has no interrupt endpoint,', 
     expect(verifies(made.card)).toBe(1)
   })
 
-  it('a card without a CHUID that is still itself takes its PIN', async () => {
+  it('a card without a CHUID is recognized and gets its PIN', async () => {
     const made = await setUp(jinmuyuMr800, { card: { guid: new Uint8Array(16) } })
     const session = await made.slot.openSession({ pin: rightPin })
     await session.login(CKU.USER)
     expect(made.card.pinVerified).toBe(true)
   })
 
-  it('a PIN typed on the reader’s keys goes to no card that was put in before the keys were asked', async () => {
-    const made = await setUp(withKeys, { other: { isDefaultSelected: true } })
+  it('a card inserted before the entry on the PIN pad gets no PIN', async () => {
+    const made = await setUp(withPinPad, { other: { isDefaultSelected: true } })
     made.reader.person = async () => ({ digits: '123456' })
     const session = await made.slot.openSession()
     made.reader.insert(made.other)
@@ -191,8 +194,8 @@ describe('at a reader that powers cards itself and has no interrupt endpoint,', 
     expect(made.reader.counters.messages.get('Secure')).toBeUndefined()
   })
 
-  it('a yes to the last attempt on the keys is for the card that it was asked for', async () => {
-    const made = await setUp(withKeys, {
+  it('consent to the last attempt is valid for the card that it was requested for', async () => {
+    const made = await setUp(withPinPad, {
       card: { pinTries: 1 },
       other: { pinTries: 1, isDefaultSelected: true },
     })
@@ -207,11 +210,11 @@ describe('at a reader that powers cards itself and has no interrupt endpoint,', 
   })
 })
 
-describe('a reader that can vouch for its card pays nothing:', () => {
+describe('a reader that notices a swap needs no more APDUs:', () => {
   it.each([
     ['it has an interrupt endpoint', dualiAbcm6],
-    ['it has one, and powers cards itself', telling],
-    ['it has none, and a new card has no power', leavingOff],
+    ['it has one and powers cards itself', withInterrupt],
+    ['it has none, but a new card has no power', poweredByHost],
   ])('%s', async (_, profile) => {
     const made = await setUp(profile)
     const session = await made.slot.openSession({ pin: rightPin })
@@ -222,9 +225,9 @@ describe('a reader that can vouch for its card pays nothing:', () => {
     expect(commands(made.card)).toEqual(['20 00 80', '87 11 9c'])
   })
 
-  it('a new card without power ends the session, and gets nothing', async () => {
-    const made = await setUp(leavingOff, { other: { isDefaultSelected: true } })
-    const session = await made.slot.openSession({ pin: meanwhile(() => made.reader.insert(made.other)) })
+  it('a new card without power ends the session and gets no PIN', async () => {
+    const made = await setUp(poweredByHost, { other: { isDefaultSelected: true } })
+    const session = await made.slot.openSession({ pin: pinAfter(() => made.reader.insert(made.other)) })
     await expect(session.login(CKU.USER)).rejects.toMatchObject({
       code: expect.stringMatching(/^cryptoki\//),
     })

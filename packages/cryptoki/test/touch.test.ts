@@ -1,4 +1,4 @@
-/** Keys that wait for a touch: who is told, when, and what a missed one is. */
+/** Keys that wait for a touch: when awaiting-touch is emitted, and what a missed touch returns. */
 import {
   CKA,
   CKM,
@@ -17,7 +17,7 @@ import { bytesOf, object, open, rightPin, type SetupOptions, verifies } from './
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const ecdsa = { type: CKM.ECDSA_SHA256 }
 const message = bytesOf('x')
-/** YubiKey 5 (pcsc-tools' list). */
+/** The ATR of a YubiKey 5, from the list of pcsc-tools. */
 const yubiKey5 = Uint8Array.from(Buffer.from('3bfd1300008131fe158073c021c057597562694b657940', 'hex'))
 const yubiKey = (options: PivCardOptions): PivCardOptions => ({
   atr: yubiKey5,
@@ -25,7 +25,7 @@ const yubiKey = (options: PivCardOptions): PivCardOptions => ({
   ...options,
 })
 
-/** A clock that is 600 ms later each time it is looked at. */
+/** A clock that advances by 600 ms each time it is read. */
 function ticking(): () => number {
   let ms = 0
   return () => (ms += 600)
@@ -37,8 +37,8 @@ async function phasesOf(session: Session, mechanism: SignatureMechanism, key: Ck
   return phases
 }
 
-/** The command after VERIFY, the use of the key, is answered after so many time extensions. */
-async function thinking(frames: number, options: SetupOptions = {}) {
+/** A card whose use of the key after VERIFY takes that many time extensions. */
+async function slowCard(frames: number, options: SetupOptions = {}) {
   const made = await open({
     cryptoki: { login: 'on-demand', now: ticking() },
     between: async (command, card) => {
@@ -51,12 +51,12 @@ async function thinking(frames: number, options: SetupOptions = {}) {
   return made
 }
 
-// The kind of Yubico.NET.SDK issue 229, teleport pull request 16781 and pivy issue 38.
-describe('awaiting-touch, on a card that does not tell of touches', () => {
+// The cases of Yubico.NET.SDK issue 229, teleport pull request 16781 and pivy issue 38.
+describe('awaiting-touch, on a card that does not report its touch policy', () => {
   it.each(['short', 'extended'] as const)(
-    'is told once, after a second of time extensions over a signature, at %s level',
+    'is emitted once after a second of time extensions during a signature, at %s level',
     async (level) => {
-      const { session, cryptoki } = await thinking(5, { level })
+      const { session, cryptoki } = await slowCard(5, { level })
       const key = await object(session, CKO.PRIVATE_KEY, 2)
       const phases = await phasesOf(session, ecdsa, key)
       expect(phases.slice(phases.lastIndexOf('awaiting-pin'))).toEqual([
@@ -70,7 +70,7 @@ describe('awaiting-touch, on a card that does not tell of touches', () => {
     },
   )
 
-  it('is told over T=1, where the card asks for time by S(WTX)', async () => {
+  it('is emitted over T=1 if the card extends the time with S(WTX)', async () => {
     const { session, cryptoki } = await open({
       profile: readerProfiles.gemPcTwin,
       contact: { extensions: [1, 1, 1] },
@@ -83,14 +83,14 @@ describe('awaiting-touch, on a card that does not tell of touches', () => {
     await cryptoki.close()
   })
 
-  it('is not told for less than a second', async () => {
-    const { session, cryptoki } = await thinking(1)
+  it('is not emitted within a second', async () => {
+    const { session, cryptoki } = await slowCard(1)
     const phases = await phasesOf(session, ecdsa, await object(session, CKO.PRIVATE_KEY, 2))
     expect(phases).not.toContain('awaiting-touch')
     await cryptoki.close()
   })
 
-  it('is never told for commands that use no private key, however long they take', async () => {
+  it('is never emitted for commands that use no private key, however long they take', async () => {
     const { session, reader, cryptoki } = await open({ cryptoki: { now: ticking() } })
     reader.faults.schedule({ kind: 'time-extension', ends: 'until-reset', frames: 5 })
     const phases: string[] = []
@@ -103,8 +103,8 @@ describe('awaiting-touch, on a card that does not tell of touches', () => {
   })
 })
 
-describe('awaiting-touch, on a card that tells which keys want one', () => {
-  it('is told before the card has asked for any time', async () => {
+describe('awaiting-touch, on a card that reports its touch policy', () => {
+  it('is emitted before the card requests any time extension', async () => {
     const seen: string[] = []
     let atTouch: readonly string[] = []
     const { session, cryptoki } = await open({
@@ -123,46 +123,46 @@ describe('awaiting-touch, on a card that tells which keys want one', () => {
     await cryptoki.close()
   })
 
-  it('is not told for a key that wants none, though its card takes its time', async () => {
-    const { session, cryptoki } = await thinking(5, { card: yubiKey({}) })
+  it('is not emitted for a key without a touch policy, even if the card is slow', async () => {
+    const { session, cryptoki } = await slowCard(5, { card: yubiKey({}) })
     const phases = await phasesOf(session, ecdsa, await object(session, CKO.PRIVATE_KEY, 2))
     expect(phases).not.toContain('awaiting-touch')
     await cryptoki.close()
   })
 })
 
-// The kind of yubico-piv-tool issue 185 and smallstep/crypto issue 1076.
-describe('a touch that is not given in time is CKR_FUNCTION_REJECTED and no lost login', () => {
+// The cases of yubico-piv-tool issue 185 and smallstep/crypto issue 1076.
+describe('a missed touch returns CKR_FUNCTION_REJECTED and keeps the login:', () => {
   const missed = expect.objectContaining({
     rv: CKR.FUNCTION_REJECTED,
     cause: expect.objectContaining({ code: 'card/touch-missed' }),
   })
 
   it.each([
-    { tells: true, id: 1, mechanism: rsa, asked: 1 },
-    { tells: false, id: 1, mechanism: rsa, asked: 1 },
-    { tells: true, id: 2, mechanism: ecdsa, asked: 2 },
-    { tells: false, id: 2, mechanism: ecdsa, asked: 2 },
+    { reports: true, id: 1, mechanism: rsa, pinEntries: 1 },
+    { reports: false, id: 1, mechanism: rsa, pinEntries: 1 },
+    { reports: true, id: 2, mechanism: ecdsa, pinEntries: 2 },
+    { reports: false, id: 2, mechanism: ecdsa, pinEntries: 2 },
   ])(
-    'the next signature works: key $id, card tells of touches: $tells',
-    async ({ tells, id, mechanism, asked }) => {
+    'the next signature works: key $id, card reports its policy: $reports',
+    async ({ reports, id, mechanism, pinEntries }) => {
       const touches = [false, true]
       const policies = { '9A': { touch: 'always' }, '9C': { touch: 'always' } } as const
       const options = { policies, touch: async () => touches.shift() ?? true }
       const { session, card, cryptoki } = await open({
-        card: tells ? yubiKey(options) : options,
+        card: reports ? yubiKey(options) : options,
         cryptoki: { login: 'on-demand' },
       })
       const key = await object(session, CKO.PRIVATE_KEY, id)
       await expect(session.sign(mechanism, key, message)).rejects.toEqual(missed)
       expect([card.pinVerified, card.pinTriesLeft]).toEqual([true, 3])
       await session.sign(mechanism, key, message)
-      expect(verifies(card)).toBe(asked)
+      expect(verifies(card)).toBe(pinEntries)
       await cryptoki.close()
     },
   )
 
-  it('a login made long before it stays, on a card that tells', async () => {
+  it('an earlier login stays, on a card that reports its policy', async () => {
     const touches = [true, false, true]
     const { session, card, cryptoki } = await open({
       card: yubiKey({
@@ -180,7 +180,7 @@ describe('a touch that is not given in time is CKR_FUNCTION_REJECTED and no lost
     await cryptoki.close()
   })
 
-  it('a login made long before it stays, on a card that only waited for a second', async () => {
+  it('an earlier login stays, on a card that only waited for a second', async () => {
     const touches = [true, false, true]
     let uses = 0
     const { session, card, reader, cryptoki } = await open({
@@ -190,11 +190,11 @@ describe('a touch that is not given in time is CKR_FUNCTION_REJECTED and no lost
         touch: async () => touches.shift() ?? false,
       },
       cryptoki: { login: 'on-demand', now: ticking() },
-      between: (command, own) => {
-        // The first use is over: the second one takes its time.
+      between: (command, virtualCard) => {
+        // From the second use on the card is slow.
         if (command[1] === 0x87 && ++uses === 1)
           reader.faults.schedule({ kind: 'time-extension', ends: 'once', frames: 3 })
-        return own.process(command)
+        return virtualCard.process(command)
       },
     })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
@@ -205,7 +205,7 @@ describe('a touch that is not given in time is CKR_FUNCTION_REJECTED and no lost
     await cryptoki.close()
   })
 
-  it('nobody is asked for a PIN by a key that wants a touch alone', async () => {
+  it('no PIN is requested by a key that needs only a touch', async () => {
     const { session, card, cryptoki } = await open({
       card: yubiKey({ policies: { '9A': { pin: 'never', touch: 'always' } }, touch: async () => false }),
       cryptoki: { login: 'on-demand' },

@@ -1,4 +1,7 @@
-/** What SoftHSM and NSS were measured to answer, and our sessions: the same, or a difference that is named here. */
+/**
+ * The recorded return values of SoftHSM and NSS, and those of sessions here: the same, or a difference named
+ * here.
+ */
 import { readFileSync } from 'node:fs'
 import {
   type ActiveOperation,
@@ -27,7 +30,7 @@ const rows: readonly Row[] = readFileSync(new URL('./vectors/pkcs11-truth.txt', 
 
 const codeOf = async (act: () => unknown): Promise<string> => (await outcomeOf((async () => act())())).code
 
-/** One caller of one session. */
+/** A caller with one session. */
 class Caller {
   readonly #setup: KindsSetup
   readonly session: Session
@@ -50,7 +53,7 @@ class Caller {
     return codeOf(() => this.session.begin({ type: kind as 'digest', mechanism: null }))
   }
 
-  /** An operation of that kind that has ended, if there was none: without an Init there is nothing to call. */
+  /** The operation of that kind, or one that has ended: without an Init there is no object to call. */
   #operation(kind: string): ActiveOperation {
     const found = this.#active.get(kind)
     if (found !== undefined) return found
@@ -81,13 +84,13 @@ class Caller {
     return search
   }
 
-  /** As the prober asked whether an operation was still there. */
-  goesOn(kind: string): Promise<string> {
+  /** Calls the operation like the prober did to find out whether it is still active. */
+  probe(kind: string): Promise<string> {
     if (kind.endsWith('recover')) return this.call(kind, 'single')
     return this.call(kind, 'update')
   }
 
-  /** A dual function over two kinds; operations that are not active have ended. */
+  /** A dual function for two kinds; an operation that is not active has ended. */
   both(first: string, second: string): Promise<string> {
     return codeOf(() => {
       const operations = [this.#operation(first), this.#operation(second)] as const
@@ -95,18 +98,18 @@ class Caller {
     })
   }
 
-  /** All that the cipher of a pair takes. */
+  /** All data of the pair's cipher. */
   #dataOf(...pair: readonly string[]): Uint8Array {
     const cipher = pair.find((kind) => kind === 'encrypt' || kind === 'decrypt') as Kind
     return this.#setup.examples[cipher].data
   }
 
-  /** For `both` while another operation is active, beside which none can be begun and ended. */
+  /** For `both` while another operation is active, which would refuse the Init of `#operation`. */
   prepareEnded(kind: string): void {
     this.#active.set(kind, this.#operation(kind))
   }
 
-  ask(kind: string): Promise<string> {
+  querySize(kind: string): Promise<string> {
     return codeOf(() => this.#operation(kind).outputBytes('single', 16))
   }
 }
@@ -119,10 +122,10 @@ const secretKey = (session: Session, keyType: CKK, uses: Attributes): Promise<Ck
     ...uses,
   })
 
-/** Made in another session, which has no operation. */
+/** Created in another session without an operation. */
 const unrelatedKey = ({ session }: KindsSetup): Promise<CkObject> => secretKey(session, CKK.AES, {})
 
-/** Calls while an operation is active, as far as sessions have them. */
+/** Calls while an operation is active, if sessions have them. */
 const actions: Readonly<Record<string, (caller: Caller, setup: KindsSetup) => unknown>> = {
   C_CopyObject: async ({ session }, setup) => session.copyObject(await unrelatedKey(setup)),
   C_CreateObject: ({ session }) => secretKey(session, CKK.AES, {}),
@@ -144,9 +147,9 @@ const actions: Readonly<Record<string, (caller: Caller, setup: KindsSetup) => un
   'C_Login(CKU_CONTEXT_SPECIFIC)': ({ session }) => session.login(CKU.CONTEXT_SPECIFIC, rightPin),
 }
 
-type Played = Readonly<Record<string, string>> | undefined
+type Result = Readonly<Record<string, string>> | undefined
 
-/** The dual functions of C, and the kinds that each takes. */
+/** The dual functions of C, and the kinds of each. */
 const dualCalls: Readonly<Record<string, readonly [Kind, Kind]>> = {
   C_DigestEncryptUpdate: ['digest', 'encrypt'],
   C_DecryptDigestUpdate: ['decrypt', 'digest'],
@@ -175,7 +178,7 @@ async function destroyedKey(session: Session): Promise<CkObject> {
 const initOf = (session: Session, spec: RawOperationSpec): Promise<string> =>
   codeOf(() => session.begin(spec))
 
-/** An Init that fails, by the prober's name of the case. */
+/** Failing Inits by the prober's name of the case. */
 const failingInits: Readonly<
   Record<string, (caller: Caller, setup: KindsSetup) => RawOperationSpec | Promise<RawOperationSpec>>
 > = {
@@ -220,10 +223,10 @@ const failingInits: Readonly<
   },
 }
 
-/** An operation and the call of it that fails; `after` is asked whether it goes on. */
+/** An operation, its failing call, and the name of the row's field for the call afterwards. */
 interface FailingCall {
   readonly spec: (setup: KindsSetup) => RawOperationSpec
-  /** Before the call that fails. */
+  /** Passed before the failing call. */
   readonly update?: Uint8Array
   readonly fails: (operation: ActiveOperation, setup: KindsSetup) => Promise<unknown>
   readonly after: 'after' | 'update_after' | 'retry_ok_data'
@@ -233,7 +236,7 @@ const specOf =
   (kind: Kind, mechanism?: { readonly type: number; readonly iv?: Uint8Array }) =>
   ({ examples }: KindsSetup): RawOperationSpec => {
     const { spec } = examples[kind]
-    if (spec === undefined) throw new Error(`${kind} cannot be begun.`)
+    if (spec === undefined) throw new Error(`${kind} cannot be started with begin().`)
     return mechanism === undefined ? spec : ({ ...spec, mechanism } as RawOperationSpec)
   }
 
@@ -290,23 +293,23 @@ const failingCalls: Readonly<Record<string, FailingCall>> = {
   },
 }
 
-/** What our sessions answer to what a row tells; undefined: the row cannot be played. */
-const players: Readonly<Record<string, (row: Row, caller: Caller, setup: KindsSetup) => Promise<Played>>> = {
+/** Plays a row with sessions; resolves to its fields, or undefined if it cannot be played. */
+const players: Readonly<Record<string, (row: Row, caller: Caller, setup: KindsSetup) => Promise<Result>>> = {
   pair: async ({ active = '', then_init = '' }, caller) => {
     const rv_first = await caller.init(active)
     const rv_second = await caller.init(then_init)
-    const first_still_usable = await caller.goesOn(active)
+    const first_still_usable = await caller.probe(active)
     return active === then_init ? { rv_first, rv_second } : { rv_first, rv_second, first_still_usable }
   },
   action: async ({ active = '', action = '' }, caller, setup) => {
-    // The prober did nothing beside an Init that failed.
+    // The prober made no call after an Init that failed.
     if (action === '-') return { rv_init: await caller.init(active) }
     const act = actions[action]
     if (act === undefined) return undefined
     if (active === 'none') return { rv: await codeOf(() => act(caller, setup)) }
     const rv_init = await caller.init(active)
     const rv = await codeOf(() => act(caller, setup))
-    return { rv_init, rv, op_after: await caller.goesOn(active) }
+    return { rv_init, rv, op_after: await caller.probe(active) }
   },
   noinit: async ({ op = '', call = '' }, caller) => {
     const pair = dualCalls[call]
@@ -330,7 +333,7 @@ const players: Readonly<Record<string, (row: Row, caller: Caller, setup: KindsSe
   }),
   'buffer-single': async ({ op = '' }, caller) => ({
     init: await caller.init(op),
-    null_query: await caller.ask(op),
+    null_query: await caller.querySize(op),
     init_while_queried: await caller.init(op),
     too_small: await caller.call(op, 'single', 1),
     ok: await caller.call(op, 'single', 1024),
@@ -405,7 +408,7 @@ const players: Readonly<Record<string, (row: Row, caller: Caller, setup: KindsSe
     if (pair === undefined) return undefined
     for (const kind of pair) caller.prepareEnded(kind)
     await caller.init(only)
-    return { rv: await caller.both(...pair), op_after: await caller.goesOn(only) }
+    return { rv: await caller.both(...pair), op_after: await caller.probe(only) }
   },
   'destroy-key-in-use': async (_, { session }) => {
     const key = await secretKey(session, CKK.AES, { [CKA.ENCRYPT]: true })
@@ -423,7 +426,7 @@ const players: Readonly<Record<string, (row: Row, caller: Caller, setup: KindsSe
     if (failing === undefined) return undefined
     const { spec, update, fails, after } = failing
     const [operation] = session.begin(spec(setup))
-    if (operation === undefined) throw new Error('Nothing was begun.')
+    if (operation === undefined) throw new Error('An operation should be active.')
     return {
       init: 'CKR_OK',
       ...(update === undefined ? {} : { update: await codeOf(() => operation.update(update)) }),
@@ -438,7 +441,7 @@ const players: Readonly<Record<string, (row: Row, caller: Caller, setup: KindsSe
       return {
         digest: await caller.init('digest'),
         rv: await initOf(caller.session, spec),
-        digest_after: await caller.goesOn('digest'),
+        digest_after: await caller.probe('digest'),
       }
     const rv = await initOf(caller.session, spec)
     return {
@@ -459,56 +462,56 @@ const players: Readonly<Record<string, (row: Row, caller: Caller, setup: KindsSe
   },
 }
 
-/** Why the two libraries answer otherwise. */
+/** The reasons for the differences of the two libraries. */
 const differences: Readonly<Record<string, RegExp>> = {
-  'SoftHSM has no recovery': /^soft (?!.* C_\w+Update ).* theirs CKR_FUNCTION_NOT_SUPPORTED$/,
-  'SoftHSM has no dual functions; ours refuse operations that are not both active':
-    /^soft (noinit|dual|dual-half) C_\w+Update rv: ours CKR_OPERATION_NOT_INITIALIZED, theirs CKR_FUNCTION_NOT_SUPPORTED$/,
-  'SoftHSM tells the size of a padding without a ciphertext':
-    /^soft dual C_Decrypt\w+Update final1: ours CKR_ENCRYPTED_DATA_LEN_RANGE, theirs CKR_BUFFER_TOO_SMALL$/,
-  'the prober decrypted noise, which has no padding; here it is a message':
-    /^nss- dual C_Decrypt\w+Update final1: ours CKR_OK, theirs CKR_ENCRYPTED_DATA_INVALID$/,
-  'NSS begins searches beside others, and beside pairs':
-    /^nss- (search {2}init_while_exhausted|dual \w+ search_init): ours CKR_OPERATION_ACTIVE, theirs CKR_OK$/,
-  'an operation of ours knows that it has ended, not that its session has':
-    /two-sessions {2}s2_step: ours CKR_OPERATION_NOT_INITIALIZED, theirs CKR_SESSION_HANDLE_INVALID$/,
-  'both libraries have a general error for what ours names':
-    /error-ends C_(Decrypt bad padding|Sign RSA_PKCS 300 bytes) err: ours CKR_(ENCRYPTED_DATA_INVALID|DATA_LEN_RANGE), theirs CKR_GENERAL_ERROR$/,
-  'RSA PKCS#1 is of one part in C; ours collects the parts':
-    /error-ends C_SignUpdate on RSA_PKCS .* (err|after): ours CKR_OK, theirs CKR_OPERATION_NOT_INITIALIZED$/,
-  'NSS refuses a part of AES-CBC that is not of whole blocks, ours the end':
+  'SoftHSM does not support recovery': /^soft (?!.* C_\w+Update ).* library CKR_FUNCTION_NOT_SUPPORTED$/,
+  'SoftHSM lacks dual functions; here they need both operations to be active':
+    /^soft (noinit|dual|dual-half) C_\w+Update rv: Webtoki CKR_OPERATION_NOT_INITIALIZED, library CKR_FUNCTION_NOT_SUPPORTED$/,
+  'SoftHSM reports an output size for a decryption without data':
+    /^soft dual C_Decrypt\w+Update final1: Webtoki CKR_ENCRYPTED_DATA_LEN_RANGE, library CKR_BUFFER_TOO_SMALL$/,
+  'the prober decrypted random data without a valid padding':
+    /^nss- dual C_Decrypt\w+Update final1: Webtoki CKR_OK, library CKR_ENCRYPTED_DATA_INVALID$/,
+  'NSS allows several searches, also during pairs':
+    /^nss- (search {2}init_while_exhausted|dual \w+ search_init): Webtoki CKR_OPERATION_ACTIVE, library CKR_OK$/,
+  'an operation here reports its own end, not that of its session':
+    /two-sessions {2}s2_step: Webtoki CKR_OPERATION_NOT_INITIALIZED, library CKR_SESSION_HANDLE_INVALID$/,
+  'both libraries return CKR_GENERAL_ERROR where sessions here have a specific code':
+    /error-ends C_(Decrypt bad padding|Sign RSA_PKCS 300 bytes) err: Webtoki CKR_(ENCRYPTED_DATA_INVALID|DATA_LEN_RANGE), library CKR_GENERAL_ERROR$/,
+  'RSA PKCS#1 is single-part in C; here the parts are collected':
+    /error-ends C_SignUpdate on RSA_PKCS .* (err|after): Webtoki CKR_OK, library CKR_OPERATION_NOT_INITIALIZED$/,
+  'NSS refuses a partial block of AES-CBC at Update, sessions here at Final':
     /^nss- error-ends C_EncryptFinal AES_CBC after 5-byte update (update|err)/,
-  'NSS tells a short signature from a wrong one by nothing':
-    /^nss- error-ends C_Verify short signature err: ours CKR_SIGNATURE_LEN_RANGE, theirs CKR_SIGNATURE_INVALID$/,
-  'SoftHSM takes a bad key for a bad object, and names other errors of keys and parameters':
+  'NSS has the same code for a short and a wrong signature':
+    /^nss- error-ends C_Verify short signature err: Webtoki CKR_SIGNATURE_LEN_RANGE, library CKR_SIGNATURE_INVALID$/,
+  'SoftHSM has other codes for a bad key handle, a public key and a missing IV':
     /^soft init-fail (SignInit bad key handle|SignInit with public key|EncryptInit CBC no IV) rv/,
-  'an AES key does not sign: ours refuses the mechanism, NSS the key, SoftHSM neither at Init':
-    /init-fail SignInit with AES key rv: ours CKR_MECHANISM_INVALID/,
-  'NSS has two slots for operations and one for searches, and takes pairs that are not among the four':
-    /^nss- pair {2}rv_second: ours CKR_OPERATION_ACTIVE, theirs CKR_OK$/,
-  'functions of one call: the text leaves the choice, ours is strict by default':
-    /C_Generate(Key|Random) rv: ours CKR_OPERATION_ACTIVE, theirs CKR_OK$/,
+  'signing with an AES key: refused for the mechanism here, for the key by NSS, not at Init by SoftHSM':
+    /init-fail SignInit with AES key rv: Webtoki CKR_MECHANISM_INVALID/,
+  'NSS allows two operations and a search, also pairs that are not among the four':
+    /^nss- pair {2}rv_second: Webtoki CKR_OPERATION_ACTIVE, library CKR_OK$/,
+  'single-part functions: the standard leaves the choice, sessions here refuse them by default':
+    /C_Generate(Key|Random) rv: Webtoki CKR_OPERATION_ACTIVE, library CKR_OK$/,
   'NSS does not know CKU_CONTEXT_SPECIFIC':
-    /^nss- action C_Login\(CKU_CONTEXT_SPECIFIC\) rv: ours CKR_OPERATION_NOT_INITIALIZED/,
-  'single part after an Update: forbidden without a code; ours refuses and ends':
+    /^nss- action C_Login\(CKU_CONTEXT_SPECIFIC\) rv: Webtoki CKR_OPERATION_NOT_INITIALIZED/,
+  'single part after an Update: forbidden without a code; refused here, and the operation ends':
     /single-after-update {2}single/,
-  'CBC-PAD of nothing: ours has the code for a wrong length, and ends':
-    /final-without-update {2}(final: ours CKR_ENCRYPTED_DATA_LEN_RANGE|reinit: ours CKR_OK)/,
-  'a mechanism of NULL cancels since v3.0, as here': /cancel-null-mechanism/,
-  'NSS searches end without having begun':
-    /^nss- (noinit C_FindObjects\w* rv|noinit Final rv|search {2}(final_again|find_after_final)): .* theirs CKR_OK$/,
-  'a buffer that is too small ends the operation of NSS, or is filled with a part of the digest':
+  'CBC-PAD without data: here a wrong length, and the operation ends':
+    /final-without-update {2}(final: Webtoki CKR_ENCRYPTED_DATA_LEN_RANGE|reinit: Webtoki CKR_OK)/,
+  'the mechanism NULL cancels since v3.0, as here': /cancel-null-mechanism/,
+  'NSS accepts calls of a search without an Init':
+    /^nss- (noinit C_FindObjects\w* rv|noinit Final rv|search {2}(final_again|find_after_final)): .* library CKR_OK$/,
+  'a buffer that is too small ends the operation in NSS, or gets a part of the digest':
     /^nss- buffer-single {2}(ok|too_small)/,
-  'C_SessionCancel ignores what is not active (v3.0), NSS complains, and cannot cancel recovery':
+  'C_SessionCancel ignores inactive operations (v3.0); NSS returns an error and cannot cancel recovery':
     /^nss- (session-cancel|action C_SessionCancel\(all\))/,
-  'SoftHSM follows v2.40, which has no C_SessionCancel': /^soft action C_SessionCancel\(all\)/,
-  'NSS finds fault with the type of a key that may not sign':
-    /^nss- init-fail SignInit key CKA_SIGN=false rv: ours CKR_KEY_FUNCTION_NOT_PERMITTED, theirs CKR_KEY_TYPE_INCONSISTENT$/,
+  'SoftHSM follows v2.40, which lacks C_SessionCancel': /^soft action C_SessionCancel\(all\)/,
+  'NSS has a code for the key type if CKA_SIGN is false':
+    /^nss- init-fail SignInit key CKA_SIGN=false rv: Webtoki CKR_KEY_FUNCTION_NOT_PERMITTED, library CKR_KEY_TYPE_INCONSISTENT$/,
 }
 
-/** Rows that are not played here: suites, functions beside an operation, and cases. */
+/** Rows that are not played here: suites, functions during an operation, and cases. */
 const notPlayed: Readonly<Record<string, readonly string[]>> = {
-  'sessions have no such function': [
+  'sessions lack the function': [
     'action C_CancelFunction',
     'action C_GetFunctionStatus',
     'action C_GetOperationState',
@@ -521,7 +524,7 @@ const notPlayed: Readonly<Record<string, readonly string[]>> = {
     'noinit C_DigestKey',
     'operation-state',
   ],
-  'functions of one call, as C_GenerateKey, whose place beside operations it shows': [
+  'single-part functions, for which C_GenerateKey is played': [
     'action C_DeriveKey',
     'action C_UnwrapKey',
     'action C_WrapKey',
@@ -531,23 +534,19 @@ const notPlayed: Readonly<Record<string, readonly string[]>> = {
     'error-ends C_DigestUpdate NULL data len 5',
     'error-ends C_Digest pulDigestLen NULL',
   ],
-  'the key of 9A does not want its PIN each time; touch and PIN policies have tests of their own': [
-    'always-auth',
-  ],
-  'login, logout and read-only sessions have the tests of `login`, `login-end` and `session`': ['login'],
-  'the prober fetched outputs of parts in buffers of two sizes; parts have the tests of `call-by-call`': [
-    'buffer-multi',
-  ],
+  'the key of 9A is not PIN-always; touch and PIN policies have their own tests': ['always-auth'],
+  'login, logout and read-only sessions are tested in `login`, `login-end` and `session`': ['login'],
+  'the prober used buffers of two sizes for parts; parts are tested in `call-by-call`': ['buffer-multi'],
 }
 
-/** What a row that is not played is called above. */
+/** The name of a row in `notPlayed`. */
 function nameOf({ suite = '', action, call, case: name }: Row): string {
   if (action !== undefined) return `action ${action}`
   if (suite === 'noinit') return `noinit ${call}`
   return suite === 'error-ends' ? `${suite} ${name}` : suite
 }
 
-describe('what SoftHSM and NSS were measured to answer', () => {
+describe('the recorded return values of SoftHSM and NSS', () => {
   const found = new Set<string>()
   const unplayed = new Set<string>()
   let compared = 0
@@ -560,28 +559,28 @@ describe('what SoftHSM and NSS were measured to answer', () => {
       const played = await players[suite]?.(row, new Caller(setups[name], session), setups[name])
       await session.close()
       if (played === undefined) unplayed.add(nameOf(row))
-      for (const [field, ours] of Object.entries(played ?? {})) {
-        const theirs = row[field]
-        if (theirs === undefined) continue
+      for (const [field, actual] of Object.entries(played ?? {})) {
+        const recorded = row[field]
+        if (recorded === undefined) continue
         compared++
-        if (theirs !== ours)
+        if (recorded !== actual)
           found.add(
-            `${name} ${suite} ${row['action'] ?? row['case'] ?? row['call'] ?? ''} ${field}: ours ${ours}, theirs ${theirs}`,
+            `${name} ${suite} ${row['action'] ?? row['case'] ?? row['call'] ?? ''} ${field}: Webtoki ${actual}, library ${recorded}`,
           )
       }
     }
   })
 
-  it('is what sessions answer, or the difference has a name, and each name has a difference', () => {
+  it('equal those of sessions, or the difference has a reason, and each reason is needed', () => {
     const reasons = Object.entries(differences)
     const unnamed = [...found].filter((each) => !reasons.some(([, pattern]) => pattern.test(each)))
     expect(unnamed).toEqual([])
-    const idle = reasons.filter(([, pattern]) => ![...found].some((each) => pattern.test(each)))
-    expect(idle).toEqual([])
+    const unused = reasons.filter(([, pattern]) => ![...found].some((each) => pattern.test(each)))
+    expect(unused).toEqual([])
     expect(compared).toBeGreaterThan(1200)
   })
 
-  it('is played by sessions, but for rows that are listed here with the reason', () => {
+  it('are all played with sessions, except the rows listed here with the reason', () => {
     expect([...unplayed].toSorted()).toEqual(Object.values(notPlayed).flat().toSorted())
   })
 })

@@ -1,4 +1,7 @@
-/** A page that bundles @webtoki/apdu twice: the reader's errors are of another copy than those that PKCS#11 knows. */
+/**
+ * A page that bundles @webtoki/apdu twice: the reader's errors have other classes than those that cryptoki
+ * imports.
+ */
 import { CKM, CKO, CKR, CKU, Cryptoki } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
@@ -7,7 +10,7 @@ import { expect, it, vi } from 'vitest'
 import { bytesOf, object, rightPin, rv } from './piv-setup.ts'
 import { MemorySlot, SoftwareDriver } from './software-token.ts'
 
-it('a card pulled in a signature is CKR_DEVICE_REMOVED, also if the driver comes from a second copy', async () => {
+it('a card pulled during a signature returns CKR_DEVICE_REMOVED if the reader has a second copy', async () => {
   vi.resetModules()
   const { ccidSlots } = await import('@webtoki/ccid')
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
@@ -26,7 +29,7 @@ it('a card pulled in a signature is CKR_DEVICE_REMOVED, also if the driver comes
   const usb = bus.context({ protectedClasses: false })
   const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers: [pivDriver()], login: 'on-demand' })
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const session = await slot.openSession({ pin: rightPin })
   const signing = session.sign(
     { type: CKM.SHA256_RSA_PKCS },
@@ -37,26 +40,26 @@ it('a card pulled in a signature is CKR_DEVICE_REMOVED, also if the driver comes
   await cryptoki.close()
 })
 
-it('a login goes on in the page if a PIN pad of a second copy refuses the entry, with one VERIFY', async () => {
+it('a login continues in the page if a PIN pad of a second copy refuses the message, with one VERIFY', async () => {
   vi.resetModules()
   const { PinPadRefusedError } = await import('@webtoki/apdu')
-  // What is loaded with the card is not to share that copy.
+  // The modules loaded below must not share that copy.
   vi.resetModules()
-  const place = new MemorySlot()
-  let asked = 0
+  const cardSlot = new MemorySlot()
+  let entries = 0
   const refuse = () => Promise.reject(new PinPadRefusedError())
-  place.card.pinPad = {
+  cardSlot.card.pinPad = {
     verify: () => {
-      asked++
+      entries++
       return refuse()
     },
     modify: refuse,
   }
-  const cryptoki = new Cryptoki({ sources: [place], drivers: [new SoftwareDriver()] })
+  const cryptoki = new Cryptoki({ sources: [cardSlot], drivers: [new SoftwareDriver()] })
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   const session = await slot.openSession({ pin: rightPin })
   await session.login(CKU.USER)
-  expect([asked, place.card.logins]).toEqual([1, 1])
+  expect([entries, cardSlot.card.logins]).toEqual([1, 1])
   await cryptoki.close()
 })

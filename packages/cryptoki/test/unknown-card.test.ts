@@ -1,4 +1,4 @@
-/** Not ours, busy and absent are three things. */
+/** The errors for an unknown card, a busy card and an empty slot. */
 import { ccidSlots } from '@webtoki/ccid'
 import { CKR, Cryptoki, type TokenDriver } from '@webtoki/cryptoki'
 import { openPgpDriver } from '@webtoki/cryptoki/openpgp'
@@ -23,12 +23,12 @@ async function slotWith(card: VirtualCard, drivers: readonly TokenDriver[]) {
   const usb = bus.context({ protectedClasses: false })
   const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], drivers })
   const [slot] = await firstValueFrom(cryptoki.slots$)
-  if (slot === undefined) throw new Error('There is no slot.')
+  if (slot === undefined) throw new Error('No slot found.')
   return { cryptoki, slot }
 }
 
-/** The card, with another answer to each SELECT. */
-const answering = (card: VirtualCard, sw: number): VirtualCard => ({
+/** The card, with this status word for each SELECT. */
+const withSelectStatus = (card: VirtualCard, sw: number): VirtualCard => ({
   atr: card.atr,
   reset: (kind) => card.reset(kind),
   powerOff: () => card.powerOff(),
@@ -40,7 +40,7 @@ describe('a card without a driver', () => {
   it.each([
     ['an OpenPGP card', () => createOpenPgpCard(), [pivDriver()], /an OpenPGP card.*only PIV/i],
     ['a PIV card', () => createPivCard(), [openPgpDriver()], /a PIV card.*only OpenPGP/i],
-  ])('is named by its family: %s', async (_, card, drivers, sentence) => {
+  ])('is named in the error by its family: %s', async (_, card, drivers, sentence) => {
     const { cryptoki, slot } = await slotWith(card(), drivers)
     const error: Error = (await slot.openSession().catch((reason: Error) => reason)) as Error
     expect(error).toMatchObject({ rv: CKR.TOKEN_NOT_RECOGNIZED })
@@ -50,8 +50,8 @@ describe('a card without a driver', () => {
 
   it.each([
     ['knows no application', () => createEchoCard()],
-    ['selects whatever it is asked for', () => answering(createEchoCard(), 0x9000)],
-  ])('that %s has no name', async (_, card) => {
+    ['selects any application', () => withSelectStatus(createEchoCard(), 0x9000)],
+  ])('that %s is not named in the error', async (_, card) => {
     const { cryptoki, slot } = await slotWith(card(), [openPgpDriver()])
     const error = (await slot.openSession().catch((reason: Error) => reason)) as Error
     expect(error.message).not.toMatch(/this is/)
@@ -62,8 +62,8 @@ describe('a card without a driver', () => {
 it.each([
   ['PIV', () => createPivCard(), pivDriver()],
   ['OpenPGP', () => createOpenPgpCard(), openPgpDriver()],
-])('a card that is busy (SELECT answers 6400) is not told as unknown: %s', async (_, card, driver) => {
-  const { cryptoki, slot } = await slotWith(answering(card(), 0x6400), [driver])
+])('a busy card (SELECT returns 6400) is not reported as unknown: %s', async (_, card, driver) => {
+  const { cryptoki, slot } = await slotWith(withSelectStatus(card(), 0x6400), [driver])
   const error = (await slot.openSession().catch((reason: Error) => reason)) as Error
   expect(error).toMatchObject({ rv: CKR.DEVICE_ERROR, cause: { code: 'card/status', sw: 0x6400 } })
   expect(error.message).toMatch(/busy/)

@@ -1,4 +1,6 @@
-/** RSA decryption after the private key's part, for which Node's raw RSA stands: RFC 8017, 7.1.2 and 7.2.2. */
+/**
+ * RSA decryption after the private key operation, which Node's raw RSA does here (RFC 8017, 7.1.2 and 7.2.2).
+ */
 import {
   constants,
   createHash,
@@ -26,7 +28,7 @@ const bytes = (base64url: string | undefined): Buffer => Buffer.from(base64url ?
 const modulusOf = (key: KeyObject): string => bytes(key.export({ format: 'jwk' }).n).toString('hex')
 const secret = new Uint8Array(32).fill(7)
 
-/** OpenSSL's: the hash of the private exponent. */
+/** The same secret as in OpenSSL: the hash of the private exponent. */
 function secretOf(key: KeyObject): Uint8Array {
   const { n, d } = key.export({ format: 'jwk' })
   const exponent = Buffer.alloc(bytes(n).length)
@@ -46,24 +48,27 @@ const rejections: Rejections = JSON.parse(
 )
 
 describe('RSA PKCS#1 v1.5 with implicit rejection', () => {
-  it.each(rejections.keys)('gives what OpenSSL gives, of right and wrong paddings: $keyBits bits', (each) => {
-    const key = pkcs8(each.privateKeyPkcs8)
-    const own = secretOf(key)
-    for (const { what, ct, msg } of each.tests) {
-      const message = unpadPkcs1(raw(key, hex(ct)), hex(ct), own)
-      expect([what, Buffer.from(message).toString('hex')]).toEqual([what, msg])
-    }
-    // Bytes before and after the zero, types, lengths: right ones are among them, and wrong ones.
-    expect(new Set(each.tests.map(({ what }) => what)).size).toBeGreaterThan(10)
-  })
+  it.each(rejections.keys)(
+    'gives the same result as OpenSSL for valid and invalid padding: $keyBits bits',
+    (each) => {
+      const key = pkcs8(each.privateKeyPkcs8)
+      const own = secretOf(key)
+      for (const { what, ct, msg } of each.tests) {
+        const message = unpadPkcs1(raw(key, hex(ct)), hex(ct), own)
+        expect([what, Buffer.from(message).toString('hex')]).toEqual([what, msg])
+      }
+      // The cases cover bytes before and after the zero, block types and lengths, valid and invalid.
+      expect(new Set(each.tests.map(({ what }) => what)).size).toBeGreaterThan(10)
+    },
+  )
 
-  it('agrees with Wycheproof: valid gives the message, invalid something else and no error', () => {
+  it('agrees with Wycheproof: the message if valid, other bytes and no error if invalid', () => {
     for (const { tcId, ct, msg, result, group } of wycheproof<'ct' | 'msg', 'privateKeyPkcs8'>(
       'rsa_pkcs1_2048',
     )) {
       const key = pkcs8(group.privateKeyPkcs8)
       if (hex(ct).length !== 256 || ct >= modulusOf(key)) {
-        // No number below the modulus: everybody sees that, and the private key is not used.
+        // Not a number below the modulus: that is public, and the private key is not used.
         expect([tcId, result]).toEqual([tcId, 'invalid'])
         continue
       }
@@ -72,7 +77,7 @@ describe('RSA PKCS#1 v1.5 with implicit rejection', () => {
     }
   })
 
-  it('gives for any wrong block a message that ciphertext and secret decide alone', () => {
+  it('gives a message for any wrong block that depends on ciphertext and secret only', () => {
     const block = fc.uint8Array({ minLength: 128, maxLength: 128 })
     fc.assert(
       fc.property(
@@ -90,7 +95,7 @@ describe('RSA PKCS#1 v1.5 with implicit rejection', () => {
     )
   })
 
-  it('takes a ciphertext without its leading zeros as the same number', () => {
+  it('treats a ciphertext without its leading zeros as the same number', () => {
     const block = new Uint8Array(128).fill(1)
     const ciphertext = new Uint8Array(128).fill(3, 2)
     const message = unpadPkcs1(block, ciphertext, secret)
@@ -105,7 +110,7 @@ describe('RSA-OAEP', () => {
   it.each([
     ['rsa_oaep_2048_sha1_mgf1sha1', 'SHA-1'],
     ['rsa_oaep_2048_sha256_mgf1sha256', 'SHA-256'],
-  ] as const)('agrees with Wycheproof’s %s: the message, or CKR_ENCRYPTED_DATA_INVALID', (name, hash) => {
+  ] as const)('agrees with %s of Wycheproof: the message, or CKR_ENCRYPTED_DATA_INVALID', (name, hash) => {
     const results = { valid: 0, invalid: 0 }
     for (const { tcId, ct, msg, label, result, group } of wycheproof<
       'ct' | 'msg' | 'label',
@@ -118,7 +123,7 @@ describe('RSA-OAEP', () => {
         const block = raw(pkcs8(group.privateKeyPkcs8), ciphertext)
         outcome = Buffer.from(unpadOaep(block, { hash, mgfHash: hash, label: hex(label) })).toString('hex')
       } catch (error) {
-        // Raw RSA takes no number of another length, or beyond the modulus: nor would a card.
+        // Raw RSA refuses numbers of another length or above the modulus, like a card does.
         outcome = (error as CryptokiError).rv ?? CKR.ENCRYPTED_DATA_INVALID
       }
       expect([tcId, outcome]).toEqual([tcId, result === 'valid' ? msg : CKR.ENCRYPTED_DATA_INVALID])
@@ -127,33 +132,30 @@ describe('RSA-OAEP', () => {
     expect(Math.min(results.valid, results.invalid)).toBeGreaterThan(10)
   })
 
-  it.each([1024, 1031, 2048])(
-    'takes off what OpenSSL has padded, by every hash: %i bits',
-    (modulusLength) => {
-      const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength })
-      const label = hex('010203')
-      for (const [hash, oaepHash] of [
-        ['SHA-1', 'sha1'],
-        ['SHA-224', 'sha224'],
-        ['SHA-256', 'sha256'],
-        ['SHA-384', 'sha384'],
-      ] as const)
-        for (const [message, oaepLabel] of [
-          [none, none],
-          [hex('00'), label],
-          [hex('0001ff'), none],
-        ] as const) {
-          const ciphertext = publicEncrypt({ key: publicKey, oaepHash, oaepLabel }, message)
-          const rest = (more: Partial<OaepPadding>): Uint8Array =>
-            unpadOaep(raw(privateKey, ciphertext), { hash, mgfHash: hash, label: oaepLabel, ...more })
-          expect(rest({})).toEqual(message)
-          for (const wrong of [{ label: hex('04') }, { mgfHash: 'SHA-512' }] as const)
-            expect(() => rest(wrong)).toThrow(expect.objectContaining({ rv: CKR.ENCRYPTED_DATA_INVALID }))
-        }
-    },
-  )
+  it.each([1024, 1031, 2048])("removes OpenSSL's padding with every hash: %i bits", (modulusLength) => {
+    const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength })
+    const label = hex('010203')
+    for (const [hash, oaepHash] of [
+      ['SHA-1', 'sha1'],
+      ['SHA-224', 'sha224'],
+      ['SHA-256', 'sha256'],
+      ['SHA-384', 'sha384'],
+    ] as const)
+      for (const [message, oaepLabel] of [
+        [none, none],
+        [hex('00'), label],
+        [hex('0001ff'), none],
+      ] as const) {
+        const ciphertext = publicEncrypt({ key: publicKey, oaepHash, oaepLabel }, message)
+        const unpad = (more: Partial<OaepPadding>): Uint8Array =>
+          unpadOaep(raw(privateKey, ciphertext), { hash, mgfHash: hash, label: oaepLabel, ...more })
+        expect(unpad({})).toEqual(message)
+        for (const wrong of [{ label: hex('04') }, { mgfHash: 'SHA-512' }] as const)
+          expect(() => unpad(wrong)).toThrow(expect.objectContaining({ rv: CKR.ENCRYPTED_DATA_INVALID }))
+      }
+  })
 
-  it('has one error for all that is wrong, with the same words', () => {
+  it('has one error with one message for everything that is wrong', () => {
     const parameters = { hash: 'SHA-256', mgfHash: 'SHA-1', label: none } as const
     const seen = new Set<string>()
     fc.assert(
@@ -170,7 +172,7 @@ describe('RSA-OAEP', () => {
     expect([...seen]).toEqual([expect.stringMatching(/^CKR_ENCRYPTED_DATA_INVALID /)])
   })
 
-  it('refuses a block too short for the hash by its length', () => {
+  it('refuses a block too short for the hash because of its length', () => {
     expect(() => unpadOaep(new Uint8Array(65), { hash: 'SHA-256', mgfHash: 'SHA-256', label: none })).toThrow(
       expect.objectContaining({ rv: CKR.ENCRYPTED_DATA_LEN_RANGE }),
     )
@@ -180,7 +182,7 @@ describe('RSA-OAEP', () => {
   })
 })
 
-it('the keys of the recorded OpenSSL results are the sizes that they say', () => {
+it('the recorded OpenSSL keys have the sizes that the file states', () => {
   for (const { keyBits, privateKeyPkcs8 } of rejections.keys)
     expect(createPublicKey(pkcs8(privateKeyPkcs8)).asymmetricKeyDetails?.modulusLength).toBe(keyBits)
 })

@@ -24,7 +24,7 @@ function ecAttributes(key: KeyObject, oid: string): Attributes {
   }
 }
 
-describe('RSA with numbers that are not RSA’s', () => {
+describe('invalid RSA parameters', () => {
   const modulus = new Uint8Array(256).fill(0xff)
   it.each([
     ['exponent 1', modulus, Uint8Array.of(1)],
@@ -33,7 +33,7 @@ describe('RSA with numbers that are not RSA’s', () => {
     ['an exponent of 257 bits', modulus, Uint8Array.of(1, ...new Uint8Array(32).fill(0xff))],
     ['an even modulus', modulus.slice().fill(0xfe, 255), Uint8Array.of(1, 0, 1)],
     ['no exponent', modulus, new Uint8Array(0)],
-  ])('verifies nothing: %s', (_what, n, exponent) => {
+  ])('refuse every signature: %s', (_what, n, exponent) => {
     const key = { [CKA.KEY_TYPE]: CKK.RSA, [CKA.MODULUS]: n, [CKA.PUBLIC_EXPONENT]: exponent }
     const mechanism = { type: CKM.RSA_X_509 }
     const data = new Uint8Array(256).fill(0, 1).fill(1, 255)
@@ -47,7 +47,7 @@ describe.each([1024, 1030, 2048, 2049])('RSA of %i bits', (modulusLength) => {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength })
   const key = rsaAttributes(publicKey)
 
-  it('takes what OpenSSL signs by PKCS#1 v1.5, and nothing else', () => {
+  it("accepts exactly OpenSSL's PKCS#1 v1.5 signature", () => {
     const signature = new Uint8Array(createSign('sha256').update(message).sign(privateKey))
     const mechanism = { type: CKM.SHA256_RSA_PKCS }
     const digest = hash('SHA-256', message)
@@ -68,7 +68,7 @@ describe.each([1024, 1030, 2048, 2049])('RSA of %i bits', (modulusLength) => {
   })
 
   it.each([0, 20, 32])(
-    'takes what OpenSSL signs by PSS with a salt of %i bytes, and no other salt',
+    "accepts OpenSSL's PSS signature with a salt of %i bytes, and no other salt",
     (saltBytes) => {
       const signature = new Uint8Array(
         createSign('sha256')
@@ -94,14 +94,14 @@ describe.each([
   ['P-384', '06052b81040022', 'sha384', 'SHA-384', CKM.ECDSA_SHA384],
   ['P-384', '06052b81040022', 'sha512', 'SHA-512', CKM.ECDSA_SHA512],
   ['P-521', '06052b81040023', 'sha512', 'SHA-512', CKM.ECDSA_SHA512],
-] as const)('ECDSA on %s (%s) with %s', (namedCurve, oid, nodes, name, type) => {
+] as const)('ECDSA on %s (%s) with %s', (namedCurve, oid, nodeName, name, type) => {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve })
   const key = ecAttributes(publicKey, oid)
 
-  it('takes what OpenSSL signs, and nothing else', () => {
+  it("accepts exactly OpenSSL's signature", () => {
     for (let run = 0; run < 5; run++) {
       const signature = new Uint8Array(
-        createSign(nodes).update(message).sign({ key: privateKey, dsaEncoding: 'ieee-p1363' }),
+        createSign(nodeName).update(message).sign({ key: privateKey, dsaEncoding: 'ieee-p1363' }),
       )
       const digest = hash(name, message)
       expect(verifySignature(key, { type }, digest, signature)).toBe(true)
@@ -114,7 +114,7 @@ describe.each([
 
   it('refuses a point off the curve or not uncompressed, and an unknown curve', () => {
     const signature = new Uint8Array(
-      createSign(nodes).update(message).sign({ key: privateKey, dsaEncoding: 'ieee-p1363' }),
+      createSign(nodeName).update(message).sign({ key: privateKey, dsaEncoding: 'ieee-p1363' }),
     )
     const own = decodeTlv(key[CKA.EC_POINT] as Uint8Array).value
     expect(verifySignature(key, { type }, hash(name, message), signature)).toBe(true)

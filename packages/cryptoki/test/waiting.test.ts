@@ -6,7 +6,7 @@ import { aesKey, cbcPad, keyOf, openMemory, rv, settled, sha256, sign } from './
 
 const message = new TextEncoder().encode('message')
 
-/** A session that waits, and a digest that stands in the way until its data end. */
+/** A session with policy wait, and a digest that conflicts until its data complete. */
 async function busy(options: Parameters<typeof openMemory>[0] = { onConflict: 'wait' }) {
   const memory = await openMemory(options)
   await memory.session.login(CKU.USER)
@@ -46,7 +46,7 @@ describe('operations that wait for their session', () => {
     expect(session.active).toEqual([])
   })
 
-  it('may be told to wait one by one, in a session that rejects otherwise', async () => {
+  it('can wait individually in a session that rejects otherwise', async () => {
     const { session, own, data } = await busy({})
     const waiting = session.sign(sign, own, message, { onConflict: 'wait' }).result()
     await expect(session.sign(sign, own, message)).rejects.toEqual(rv(CKR.OPERATION_ACTIVE))
@@ -55,7 +55,7 @@ describe('operations that wait for their session', () => {
     expect(session.active).toEqual([])
   })
 
-  it('let one in between that does not wait, and begin after it', async () => {
+  it('allow one that does not wait to begin before them', async () => {
     const { session, own, first } = await busy({})
     const waiting = session.sign(sign, own, message, { onConflict: 'wait' }).result()
     const between = new Subject<Uint8Array>()
@@ -70,7 +70,7 @@ describe('operations that wait for their session', () => {
     await expect(first).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
   })
 
-  it('leave the queue when they are aborted or unsubscribed from, and the next is not held up', async () => {
+  it('leave the queue if they are aborted or unsubscribed, and the next one begins', async () => {
     const { session, own, data } = await busy()
     const controller = new AbortController()
     const aborted = session.sign(sign, own, message).result({ signal: controller.signal })
@@ -88,7 +88,7 @@ describe('operations that wait for their session', () => {
     expect(session.active).toEqual([])
   })
 
-  it('of which the first leaves let the second begin at once, if that one fits', async () => {
+  it('begin at once if an earlier one is aborted and there is no other conflict', async () => {
     const { session, own, first } = await busy()
     const controller = new AbortController()
     const signing = session.sign(sign, own, message).result({ signal: controller.signal })
@@ -103,7 +103,7 @@ describe('operations that wait for their session', () => {
     await expect(first).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))
   })
 
-  it('that are refused when their turn comes hold up nobody', async () => {
+  it('do not block the queue if they are refused at their turn', async () => {
     const { session, own, data } = await busy()
     const bad = session.sign({ type: 0x7777 } as never, own, message).result()
     const none = session.sign(sign, null as never, message).result()
@@ -114,7 +114,7 @@ describe('operations that wait for their session', () => {
     expect(await good).toHaveLength(32)
   })
 
-  it('wait as a pair until both fit', async () => {
+  it('wait as a pair until both can begin', async () => {
     const { session, own, data, first } = await busy()
     const key = await aesKey(session)
     const pair = session.together(
@@ -133,8 +133,8 @@ describe('operations that wait for their session', () => {
 
   it.each([
     ['the same kind twice', true],
-    ['any pair, on a token that takes one', false],
-  ])('are refused at once if they can never fit: %s', async (_, dualOperations) => {
+    ['any pair, on a token without dual operations', false],
+  ])('are refused at once if they can never begin: %s', async (_, dualOperations) => {
     const { session, data } = await busy({ onConflict: 'wait', dualOperations })
     const digest = { type: 'digest', mechanism: sha256 } as const
     const key = await aesKey(session)
@@ -164,7 +164,7 @@ describe('operations that wait for their session', () => {
       expect(outcome).toMatchObject({ status: 'rejected', reason: { rv: reason } })
   })
 
-  it('find their key void if the user logs out before their turn', async () => {
+  it('fail with CKR_KEY_HANDLE_INVALID if the user logs out before their turn', async () => {
     const { session, own, data } = await busy()
     const waiting = session.sign(sign, own, message).result()
     await session.logout()
@@ -172,7 +172,7 @@ describe('operations that wait for their session', () => {
     await expect(waiting).rejects.toEqual(rv(CKR.KEY_HANDLE_INVALID))
   })
 
-  it('begin when what stood in the way is cancelled, fails, or is ended by another Init', async () => {
+  it('begin if the conflicting one is cancelled, fails, or is ended by another Init', async () => {
     const { session, own, first } = await busy()
     const afterCancel = session.sign(sign, own, message).result()
     session.cancel(['digest'])

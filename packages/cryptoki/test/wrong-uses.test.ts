@@ -1,4 +1,7 @@
-/** What pages without types may pass, and what the compiler refuses: each wrong use has its code, and harms nothing. */
+/**
+ * Wrong arguments from untyped code, and what the compiler refuses: each has its return value and ends no
+ * other operation.
+ */
 import {
   CKA,
   CKG,
@@ -24,11 +27,11 @@ const pkcs1 = { type: CKM.SHA256_RSA_PKCS }
 const pss = { hash: CKM.SHA256, mgf: CKG.MGF1_SHA256, saltBytes: 32 }
 const iv = new Uint8Array(16)
 
-/** Says which argument, and is no TypeError in disguise. */
+/** An error with that code whose message matches `words`, which name the argument. */
 const saying = (code: number, words: RegExp): unknown =>
   expect.objectContaining({ rv: code, message: expect.stringMatching(words) })
 
-/** A session of a PIV card under 'abandon' beside which a digest runs; a wrong use must not end it. */
+/** A session of a PIV card with policy abandon, where a digest runs; a wrong use must not end it. */
 interface Setup {
   readonly session: Session
   readonly rsa: CkObject
@@ -93,7 +96,7 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
     saying(CKR.KEY_HANDLE_INVALID, /no key/),
   ],
   [
-    'a key for AES that is none',
+    'an AES key that is not a key',
     ({ session }) => session.encrypt({ type: CKM.AES_ECB }, anything({}), message),
     saying(CKR.KEY_HANDLE_INVALID, /no key/),
   ],
@@ -138,12 +141,12 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
     saying(CKR.ARGUMENTS_BAD, /PIN source/),
   ],
   [
-    'a pair of nothing',
+    'a pair of undefined',
     ({ session }) => session.together(anything(undefined), anything(undefined), message),
     saying(CKR.ARGUMENTS_BAD, /operation must be an object/),
   ],
   [
-    'a pair with an operation that there is not',
+    'a pair with an unknown operation',
     ({ session }) =>
       session.together(
         { type: 'digest', mechanism: sha256 },
@@ -153,7 +156,7 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
     saying(CKR.ARGUMENTS_BAD, /operation must be an object/),
   ],
   [
-    'a digest beside a digest',
+    'a pair of two digests',
     ({ session }) =>
       session.together(
         { type: 'digest', mechanism: sha256 },
@@ -188,7 +191,7 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
     saying(CKR.ARGUMENTS_BAD, /max/),
   ],
   [
-    'a search after something that is no object',
+    'a search after something that is not an object',
     ({ session }) => session.findObjects({}, { after: anything({}) }),
     saying(CKR.ARGUMENTS_BAD, /after/),
   ],
@@ -203,7 +206,7 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
     rv(CKR.ATTRIBUTE_TYPE_INVALID),
   ],
   [
-    'a number of no attribute in a template',
+    'an unknown attribute number in a template',
     ({ session }) => session.findObjects(anything({ 0x7777: true })),
     rv(CKR.ATTRIBUTE_TYPE_INVALID),
   ],
@@ -233,7 +236,7 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
     saying(CKR.ATTRIBUTE_VALUE_INVALID, /CKA_PRIVATE/),
   ],
   [
-    'PSS without the parameters that tell its hash',
+    'PSS without the parameters that name its hash',
     ({ session, rsa }) => session.sign(anything({ type: CKM.RSA_PKCS_PSS }), rsa, message),
     saying(CKR.MECHANISM_PARAM_INVALID, /pss does/),
   ],
@@ -244,13 +247,13 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
     saying(CKR.MECHANISM_PARAM_INVALID, /salt/),
   ],
   [
-    'a PSS salt one byte longer than the key takes',
+    'a PSS salt one byte longer than the key allows',
     ({ session, rsa }) =>
       session.sign({ type: CKM.SHA256_RSA_PKCS_PSS, pss: { ...pss, saltBytes: 223 } }, rsa, message),
     saying(CKR.MECHANISM_PARAM_INVALID, /salt/),
   ],
   [
-    'a verification with a PSS salt that the key does not take',
+    'a verification with a PSS salt that the key does not allow',
     ({ session, rsaPublic }) =>
       session.verify(
         { type: CKM.SHA256_RSA_PKCS_PSS, pss: { ...pss, saltBytes: 223 } },
@@ -342,7 +345,7 @@ const wrong: readonly (readonly [string, Wrong, unknown])[] = [
   ],
 ]
 
-describe('a wrong use under the policy "abandon" throws nothing at the call, and ends nobody', () => {
+describe('a wrong use with policy abandon does not throw synchronously, and ends no other operation', () => {
   it.each(wrong)('%s', async (_what, use, expected) => {
     const own = await setUp()
     const { session } = own
@@ -360,17 +363,17 @@ describe('a wrong use under the policy "abandon" throws nothing at the call, and
 describe('other wrong uses', () => {
   it.each([
     [
-      'getAttributes of nothing',
+      'getAttributes of undefined',
       ({ session }) => session.getAttributes(anything(undefined), CKA.ID),
       saying(CKR.OBJECT_HANDLE_INVALID, /no object/),
     ],
     [
-      'destroyObject of nothing',
+      'destroyObject of undefined',
       ({ session }) => session.destroyObject(anything(undefined)),
       saying(CKR.OBJECT_HANDLE_INVALID, /no object/),
     ],
     [
-      'begin of nothing',
+      'begin of undefined',
       ({ session }) => session.begin(anything(undefined)),
       saying(CKR.ARGUMENTS_BAD, /operation must be an object/),
     ],
@@ -380,7 +383,7 @@ describe('other wrong uses', () => {
       saying(CKR.ARGUMENTS_BAD, /mechanism must be an object/),
     ],
     [
-      'begin of a mechanism that nobody knows',
+      'begin of an unknown mechanism',
       ({ session, rsa: key }) => session.begin({ type: 'sign', mechanism: { type: 0x8000_0001 }, key }),
       rv(CKR.MECHANISM_INVALID),
     ],
@@ -416,16 +419,16 @@ describe('other wrong uses', () => {
     await expect(session.random(anything(bytes))).rejects.toEqual(saying(CKR.ARGUMENTS_BAD, /random/))
   })
 
-  it('a template to make a key of that is none is refused', async () => {
+  it('createObject with an invalid template is refused', async () => {
     const { session } = await setUp()
     await expect(session.createObject(anything(undefined))).rejects.toEqual(
       saying(CKR.ARGUMENTS_BAD, /template/),
     )
-    const strange = anything({ value: new Uint8Array(16) })
-    await expect(session.createObject(strange)).rejects.toEqual(rv(CKR.ATTRIBUTE_TYPE_INVALID))
+    const invalid = anything({ value: new Uint8Array(16) })
+    await expect(session.createObject(invalid)).rejects.toEqual(rv(CKR.ATTRIBUTE_TYPE_INVALID))
   })
 
-  it('login with options null, a PIN that is a string, or a user that there is not, is refused', async () => {
+  it('login with options null, a PIN that is a string, or an unknown user is refused', async () => {
     const { session } = await setUp()
     await expect(session.login(CKU.USER, rightPin, anything(null))).rejects.toEqual(
       saying(CKR.ARGUMENTS_BAD, /options/),
@@ -437,7 +440,7 @@ describe('other wrong uses', () => {
     await expect(session.login(anything(undefined))).rejects.toEqual(rv(CKR.USER_TYPE_INVALID))
   })
 
-  it('a signature for which nobody could be asked is refused at Init, and ends nobody under "abandon"', async () => {
+  it('a signature without a PIN source is refused at Init, and ends no other operation', async () => {
     const { session, rsa } = await setUp({ pin: null })
     const data = new Subject<Uint8Array>()
     const digest = session.digest(sha256, data).result()
@@ -448,14 +451,14 @@ describe('other wrong uses', () => {
     expect(await digest).toHaveLength(32)
   })
 
-  it('the longest PSS salt that fits the key signs, and verifies', async () => {
+  it('the longest PSS salt that fits the key signs and verifies', async () => {
     const { session, rsa, rsaPublic } = await setUp()
     const mechanism = { type: CKM.SHA256_RSA_PKCS_PSS, pss: { ...pss, saltBytes: 256 - 32 - 2 } }
     const signature = await session.sign(mechanism, rsa, message)
     expect(await session.verify(mechanism, rsaPublic, message, signature)).toBe(true)
   })
 
-  it('a word that is no attribute type, but a member of every object, is not an attribute', async () => {
+  it('a member name of Object.prototype is not an attribute type', async () => {
     const { session, rsa } = await setUp()
     for (const word of ['constructor', 'toString', 'class'])
       expect(() => session.getAttributes(rsa, anything(word))).toThrow(
@@ -463,7 +466,7 @@ describe('other wrong uses', () => {
       )
   })
 
-  it('the value of a private or secret key is sensitive; an attribute that it lacks is of no valid type', async () => {
+  it('the value of a private or secret key is sensitive; an absent attribute has no valid type', async () => {
     const { session, rsa, secret, rsaPublic } = await setUp()
     for (const key of [rsa, secret])
       expect(() => session.getAttributes(key, CKA.VALUE)).toThrow(rv(CKR.ATTRIBUTE_SENSITIVE) as Error)
@@ -471,7 +474,7 @@ describe('other wrong uses', () => {
     expect(() => session.getAttributes(rsa, CKA.EC_POINT)).toThrow(rv(CKR.ATTRIBUTE_TYPE_INVALID) as Error)
   })
 
-  it('a private key encrypts nothing and a public key decrypts nothing, whatever their attributes say', async () => {
+  it('a private key cannot encrypt and a public key cannot decrypt, whatever their attributes are', async () => {
     const cryptoki = new Cryptoki({
       sources: [new MemorySlot()],
       drivers: [new SoftwareDriver()],
@@ -479,8 +482,8 @@ describe('other wrong uses', () => {
     })
     onTestFinished(() => cryptoki.close())
     const [slot] = await firstValueFrom(cryptoki.slots$)
-    const session = await slot?.openSession({ pin: () => expect.unreachable('nobody is asked') })
-    if (session === undefined) throw new Error('There is no slot.')
+    const session = await slot?.openSession({ pin: () => expect.unreachable('no PIN request is expected') })
+    if (session === undefined) throw new Error('No slot found.')
     const own = await object(session, CKO.PRIVATE_KEY, 1)
     const open = await object(session, CKO.PUBLIC_KEY, 1)
     expect([own.get(CKA.ENCRYPT), open.get(CKA.DECRYPT)]).toEqual([true, true])
@@ -501,7 +504,7 @@ describe('a PIN source', () => {
 
   it.each([
     ['that is synchronous', () => ({ pin: bytesOf('123456') })],
-    ['that answers at once', () => Promise.resolve({ pin: bytesOf('123456') })],
+    ['that returns a resolved Promise', () => Promise.resolve({ pin: bytesOf('123456') })],
   ] satisfies readonly (readonly [string, PinSource])[])('%s signs', async (_what, source) => {
     const { session, key, card } = await asking(source)
     expect(await session.sign(pkcs1, key, message)).toHaveLength(256)
@@ -511,8 +514,8 @@ describe('a PIN source', () => {
   const abort = Object.assign(new Error('closed'), { name: 'AbortError' })
   const broken = new TypeError('the dialog is broken')
   it.each([
-    ['answers a string', () => anything('123456'), saying(CKR.ARGUMENTS_BAD, /PIN/)],
-    ['says no', () => undefined, rv(CKR.FUNCTION_CANCELED)],
+    ['returns a string', () => anything('123456'), saying(CKR.ARGUMENTS_BAD, /PIN/)],
+    ['returns undefined', () => undefined, rv(CKR.FUNCTION_CANCELED)],
     [
       'throws an AbortError',
       () => Promise.reject(abort),
@@ -536,7 +539,7 @@ describe('a PIN source', () => {
     ['gives too few digits of another script', () => ({ pin: bytesOf('٠١٢') }), rv(CKR.PIN_LEN_RANGE)],
     ['gives too few digits', () => ({ pin: bytesOf('12345') }), rv(CKR.PIN_LEN_RANGE)],
   ] satisfies readonly (readonly [string, PinSource, unknown])[])(
-    'that %s has its code, and nothing is sent',
+    'that %s fails with its code, and nothing is sent',
     async (_what, source, expected) => {
       const { session, key, card } = await asking(source)
       await expect(session.sign(pkcs1, key, message)).rejects.toEqual(expected)
@@ -545,14 +548,14 @@ describe('a PIN source', () => {
     },
   )
 
-  it('is told the attempt, whether the PIN before was wrong, and what the card takes', async () => {
-    const heard: unknown[] = []
-    const answers = ['999999', '12345', '888888', '123456', '123456']
+  it('gets the attempt, whether the previous PIN was wrong, and the PIN format', async () => {
+    const requests: unknown[] = []
+    const pins = ['999999', '12345', '888888', '123456', '123456']
     const { session } = await asking((request) => {
       const { attempt, previousWasWrong, minBytes, maxBytes, alphabet, triesLeft } = request
-      heard.push([attempt, previousWasWrong, triesLeft])
+      requests.push([attempt, previousWasWrong, triesLeft])
       expect([minBytes, maxBytes, alphabet]).toEqual([6, 8, 'digits'])
-      return { pin: bytesOf(answers[heard.length - 1] as string), acceptLastTry: true }
+      return { pin: bytesOf(pins[requests.length - 1] as string), acceptLastTry: true }
     })
     const logins: unknown[] = []
     for (let at = 0; at < 4; at++)
@@ -565,8 +568,8 @@ describe('a PIN source', () => {
     await session.logout()
     await session.login(CKU.USER)
     expect(logins).toEqual(['CKR_PIN_INCORRECT', 'CKR_PIN_LEN_RANGE', 'CKR_PIN_INCORRECT', 'ok'])
-    // A PIN that was not sent is no attempt.
-    expect(heard).toEqual([
+    // A PIN that was not sent does not count as an attempt.
+    expect(requests).toEqual([
       [1, false, 3],
       [2, true, 2],
       [2, true, 2],
@@ -576,14 +579,14 @@ describe('a PIN source', () => {
   })
 })
 
-/** Checked by the compiler alone: `session` is never made. */
+/** Checked by the compiler only: never called. */
 export async function types(session: Session, key: CkObject, isRsa: boolean) {
   const mechanisms = {
     rsa: { type: CKM.SHA256_RSA_PKCS },
     pss: { type: CKM.SHA384_RSA_PKCS_PSS, pss },
     ec: { type: CKM.ECDSA_SHA256 },
   }
-  // Right: literals, named constants, and mechanisms that are chosen when the program runs.
+  // Correct uses: literals, named constants, and mechanisms chosen at run time.
   expectTypeOf(await session.sign({ type: CKM.SHA256_RSA_PKCS }, key, message)).toEqualTypeOf<Uint8Array>()
   await session.sign({ type: 0x40 }, key, message)
   await session.sign({ type: isRsa ? CKM.SHA256_RSA_PKCS : CKM.ECDSA_SHA256 }, key, message)
@@ -620,17 +623,17 @@ export async function types(session: Session, key: CkObject, isRsa: boolean) {
     message,
   )
 
-  // @ts-expect-error A digest mechanism does not sign.
+  // @ts-expect-error A digest mechanism cannot sign.
   session.sign({ type: CKM.SHA256 }, key, message)
-  // @ts-expect-error A cipher mechanism does not sign.
+  // @ts-expect-error A cipher mechanism cannot sign.
   session.sign({ type: CKM.AES_ECB }, key, message)
-  // @ts-expect-error A signature mechanism is no digest.
+  // @ts-expect-error A signature mechanism is not a digest mechanism.
   session.digest({ type: CKM.SHA256_RSA_PKCS }, message)
-  // @ts-expect-error A signature mechanism that hashes does not decrypt.
+  // @ts-expect-error A signature mechanism that hashes cannot decrypt.
   session.decrypt({ type: CKM.SHA256_RSA_PKCS }, key, message)
-  // @ts-expect-error An object class is not a mechanism, though CKM_RSA_X_509 has the same number.
+  // @ts-expect-error An object class is not a mechanism, although CKM_RSA_X_509 has the same number.
   session.sign({ type: CKO.PRIVATE_KEY }, key, message)
-  // @ts-expect-error A key type is not a mechanism either.
+  // @ts-expect-error A key type is not a mechanism.
   session.sign({ type: CKK.EC }, key, message)
   // @ts-expect-error A key type is not an object class.
   session.findObjects({ [CKA.CLASS]: CKK.EC })
@@ -644,50 +647,50 @@ export async function types(session: Session, key: CkObject, isRsa: boolean) {
   session.sign({ type: CKM.SHA256_RSA_PKCS, pss }, key, message)
   // @ts-expect-error PSS parameters are not for ECDSA.
   session.verify({ type: CKM.ECDSA_SHA256, pss }, key, message, message)
-  // @ts-expect-error PSS of a digest must tell the hash.
+  // @ts-expect-error PSS of a digest must name the hash.
   session.sign({ type: CKM.RSA_PKCS_PSS }, key, message)
   // @ts-expect-error The hash of PSS is a digest mechanism.
   session.sign({ type: CKM.RSA_PKCS_PSS, pss: { ...pss, hash: CKM.SHA256_RSA_PKCS } }, key, message)
   // @ts-expect-error CBC needs an initialisation vector.
   session.encrypt({ type: CKM.AES_CBC }, key, message)
-  // @ts-expect-error ECB has none.
+  // @ts-expect-error ECB does not use an initialisation vector.
   session.encrypt({ type: CKM.AES_ECB, iv }, key, message)
   // @ts-expect-error An initialisation vector is not for signatures.
   session.sign({ type: CKM.ECDSA_SHA256, iv }, key, message)
   // @ts-expect-error The search may have found no key.
   session.sign(pkcs1, (await session.findObjects()).at(0), message)
-  // @ts-expect-error A text is encoded first, for example by TextEncoder.
+  // @ts-expect-error Text is encoded first, for example with TextEncoder.
   session.sign(pkcs1, key, 'text')
-  // @ts-expect-error There are no data.
+  // @ts-expect-error The data are missing.
   session.sign(pkcs1, key, undefined)
-  // @ts-expect-error Numbers are no bytes.
+  // @ts-expect-error A list of numbers is not bytes.
   session.sign(pkcs1, key, [1, 2, 3])
   // @ts-expect-error A signature is bytes.
   session.verify(pkcs1, key, message, 'AAAA')
   // @ts-expect-error The signature comes after the data.
   session.verify(pkcs1, key, message)
-  // @ts-expect-error Attributes are named by CKA.
+  // @ts-expect-error Attributes are keyed by CKA.
   session.findObjects({ class: 3 })
-  // @ts-expect-error An attribute that is there has a value.
+  // @ts-expect-error An attribute in a template needs a value.
   session.findObjects({ [CKA.ID]: undefined })
   // @ts-expect-error An identifier is bytes.
   session.findObjects({ [CKA.ID]: 1 })
-  // @ts-expect-error A PIN source stands in the options.
+  // @ts-expect-error A PIN source is a member of the options.
   session.sign(pkcs1, key, message, rightPin)
   // @ts-expect-error A PIN is bytes.
   session.sign(pkcs1, key, message, { pin: () => '123456' })
-  // @ts-expect-error A digest asks nobody for a PIN.
+  // @ts-expect-error A digest never needs a PIN.
   session.digest(sha256, message, { pin: rightPin })
-  // @ts-expect-error There is no such policy.
+  // @ts-expect-error The policy does not exist.
   session.digest(sha256, message, { onConflict: 'end' })
-  // @ts-expect-error Two digests are no pair.
+  // @ts-expect-error Two digests are not a pair.
   session.together(digest, digest, message)
-  // @ts-expect-error Two ciphers are no pair.
+  // @ts-expect-error Two ciphers are not a pair.
   session.together(encrypt, decrypt, message)
-  // @ts-expect-error To sign what is decrypted is no pair.
+  // @ts-expect-error Decrypting and signing are not a pair.
   session.together(decrypt, sign, message)
-  // @ts-expect-error To verify what is encrypted is no pair.
+  // @ts-expect-error Encrypting and verifying are not a pair.
   session.together(verify, encrypt, message)
-  // @ts-expect-error A pair's mechanisms are checked, too.
+  // @ts-expect-error The mechanisms of a pair are checked too.
   session.together({ type: 'digest', mechanism: pkcs1 }, encrypt, message)
 }

@@ -1,4 +1,4 @@
-/** Wycheproof's vectors of private keys through sessions: each key is in the slot 9D of a virtual PIV card. */
+/** Wycheproof's vectors with private keys, through sessions: each key is in slot 9D of a virtual PIV card. */
 import { createECDH, createPrivateKey, type KeyObject } from 'node:crypto'
 import {
   type CipherMechanism,
@@ -25,11 +25,11 @@ const readable = {
   [CKA.EXTRACTABLE]: true,
 } as const
 
-/** Does the work of each case with its key; a card serves all cases that share one. */
+/** Calls `run` for each case with its key; one card serves all cases with the same key. */
 async function withKeys<T extends { readonly keyName: string }>(
   cases: readonly T[],
   keyOf: (each: T) => KeyObject,
-  work: (each: T, session: Session, key: CkObject) => Promise<void>,
+  run: (each: T, session: Session, key: CkObject) => Promise<void>,
 ): Promise<void> {
   for (const name of new Set(cases.map(({ keyName }) => keyName))) {
     const own = cases.filter(({ keyName }) => keyName === name)
@@ -37,12 +37,12 @@ async function withKeys<T extends { readonly keyName: string }>(
     const { cryptoki, session } = await open({ card: cardWith(key) })
     await session.login(CKU.USER)
     const handle = await object(session, CKO.PRIVATE_KEY, 3)
-    for (const each of own) await work(each, session, handle)
+    for (const each of own) await run(each, session, handle)
     await cryptoki.close()
   }
 }
 
-/** The result in hex, or the code. */
+/** The result in hex, or the name of the return value. */
 async function outcomeOf(result: PromiseLike<Uint8Array>): Promise<string> {
   try {
     return Buffer.from(await result).toString('hex')
@@ -54,7 +54,7 @@ async function outcomeOf(result: PromiseLike<Uint8Array>): Promise<string> {
 const pkcs8 = (digits: string): KeyObject =>
   createPrivateKey({ key: Buffer.from(digits, 'hex'), format: 'der', type: 'pkcs8' })
 
-describe('Wycheproof’s RSA decryption by a card', () => {
+describe("Wycheproof's RSA decryption by a card", () => {
   const oaep = (hash: 'SHA_1' | 'SHA256', label: string): CipherMechanism => ({
     type: CKM.RSA_PKCS_OAEP,
     oaep: {
@@ -67,7 +67,7 @@ describe('Wycheproof’s RSA decryption by a card', () => {
   it.each([
     ['rsa_oaep_2048_sha1_mgf1sha1', 'SHA_1'],
     ['rsa_oaep_2048_sha256_mgf1sha256', 'SHA256'],
-  ] as const)('agrees with %s: the message, or the codes of encrypted data', async (file, hash) => {
+  ] as const)('agrees with %s: the message, or a code for wrong encrypted data', async (file, hash) => {
     const cases = [...wycheproof<'ct' | 'msg' | 'label', 'privateKeyPkcs8'>(file)]
     const keyed = cases.map((each) => ({ ...each, keyName: each.group.privateKeyPkcs8 }))
     await withKeys(
@@ -91,7 +91,8 @@ describe('Wycheproof’s RSA decryption by a card', () => {
       async ({ tcId, ct, msg, result }, session, key) => {
         const outcome = await outcomeOf(session.decrypt({ type: CKM.RSA_PKCS }, key, hex(ct)).result())
         expect([tcId, outcome === msg]).toEqual([tcId, result === 'valid'])
-        // Only what everybody can see of a ciphertext is told: its length, and whether it is below the modulus.
+        // The codes reveal only public facts: the length of the ciphertext, and whether it is below the
+        // modulus.
         if (outcome.startsWith('CKR')) expect(outcome).toMatch(/^CKR_ENCRYPTED_DATA_(INVALID|LEN_RANGE)$/)
       },
     )
@@ -101,7 +102,7 @@ describe('Wycheproof’s RSA decryption by a card', () => {
 describe.each([
   ['ecdh_secp256r1', 'prime256v1', 'P-256', '06082a8648ce3d030107', 32],
   ['ecdh_secp384r1', 'secp384r1', 'P-384', '06052b81040022', 48],
-] as const)('Wycheproof’s %s by a card', (file, curve, crv, oid, fieldBytes) => {
+] as const)("Wycheproof's %s by a card", (file, curve, crv, oid, fieldBytes) => {
   const keyOf = (digits: string): KeyObject => {
     const scalar = Buffer.alloc(fieldBytes)
     const bytes = Buffer.from(hex(digits)).subarray(-fieldBytes)
@@ -129,7 +130,7 @@ describe.each([
         const outcome = await outcomeOf(derived.then((secret) => secret.get(CKA.VALUE)))
         const refused = 'CKR_MECHANISM_PARAM_INVALID'
         if (result === 'valid') expect([tcId, outcome]).toEqual([tcId, shared])
-        // Wrong parameters cannot be given to PKCS#11: the key tells the curve, and the point may be on it.
+        // PKCS#11 passes no curve parameters: the key determines the curve, and the point may be on it.
         else if (result === 'invalid' && parameters === oid) expect([tcId, outcome]).toEqual([tcId, refused])
         else if (result === 'acceptable') expect([shared, refused]).toContain(outcome)
         if (outcome === refused) results.refused++

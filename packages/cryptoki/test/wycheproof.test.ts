@@ -1,4 +1,7 @@
-/** Project Wycheproof's vectors through sessions: signatures, MACs and AES. ECDH and RSA decryption are in the tests of these. */
+/**
+ * Project Wycheproof's vectors through sessions: signatures, MACs and AES. See ecdh.test.ts and unpad.test.ts
+ * for ECDH and RSA decryption.
+ */
 import { createPublicKey } from 'node:crypto'
 import { encodeTlv } from '@webtoki/apdu'
 import {
@@ -28,7 +31,7 @@ import {
 const of64 = (digits: string | undefined): Uint8Array =>
   Uint8Array.from(Buffer.from(digits ?? '', 'base64url'))
 
-/** Codes that say of a signature or a ciphertext that it is wrong. */
+/** The return values for a wrong signature or ciphertext. */
 const wrong: readonly number[] = [
   CKR.SIGNATURE_INVALID,
   CKR.SIGNATURE_LEN_RANGE,
@@ -46,7 +49,7 @@ async function isRight(work: PromiseLike<unknown>): Promise<boolean> {
   }
 }
 
-/** The public key of a SubjectPublicKeyInfo, which Node reads. */
+/** The template of a public key from a SubjectPublicKeyInfo, decoded by Node. */
 function publicKeyOf(der: Uint8Array): Attributes {
   const { kty, crv, n, e, x, y } = createPublicKey({
     key: Buffer.from(der),
@@ -70,8 +73,11 @@ function publicKeyOf(der: Uint8Array): Attributes {
   }
 }
 
-/** The one kind of "acceptable" case among them: a DigestInfo without NULL (RFC 8017, A.2.4, allows it; we compare with what we would sign). */
-const isTaken = ({ result }: WycheproofTest): boolean => result === 'valid'
+/**
+ * The only "acceptable" cases are a DigestInfo without NULL: RFC 8017, A.2.4, allows it, but verification
+ * compares with the encoding used for signing.
+ */
+const isAccepted = ({ result }: WycheproofTest): boolean => result === 'valid'
 
 async function verifies(
   session: Session,
@@ -85,7 +91,7 @@ async function verifies(
   return isRight(session.verify(mechanism, key, hex(msg), hex(sig)))
 }
 
-it('Wycheproof’s files have all their cases, each with a number of its own', () => {
+it('the Wycheproof files have all their cases, each with a unique number', () => {
   expect([...wycheproofFiles()].toSorted()).toEqual(Object.keys(caseCounts).toSorted())
   for (const [name, count] of Object.entries(caseCounts)) {
     const numbers = new Set(wycheproof(name as WycheproofFile).map(({ tcId }) => tcId))
@@ -93,7 +99,7 @@ it('Wycheproof’s files have all their cases, each with a number of its own', (
   }
 })
 
-describe('Wycheproof’s signatures', () => {
+describe("Wycheproof's signatures", () => {
   it.each([
     ['rsa_signature_2048_sha256', { type: CKM.SHA256_RSA_PKCS }],
     ['rsa_signature_2048_sha512', { type: CKM.SHA512_RSA_PKCS }],
@@ -101,20 +107,20 @@ describe('Wycheproof’s signatures', () => {
     ['ecdsa_secp256r1_sha256_p1363', { type: CKM.ECDSA_SHA256 }],
     ['ecdsa_secp384r1_sha384_p1363', { type: CKM.ECDSA_SHA384 }],
     ['ed25519', { type: CKM.EDDSA }],
-  ] as const)('are judged alike through a session: %s', async (name, mechanism) => {
+  ] as const)('have the expected results in a session: %s', async (name, mechanism) => {
     const { session } = await openMemory()
     const keys = new Map()
     const acceptable: string[] = []
     for (const each of wycheproof<'msg' | 'sig', 'publicKeyDer'>(name)) {
       const outcome = await verifies(session, keys, each.group.publicKeyDer, mechanism, each)
-      expect([each.tcId, outcome]).toEqual([each.tcId, isTaken(each)])
+      expect([each.tcId, outcome]).toEqual([each.tcId, isAccepted(each)])
       if (each.result === 'acceptable') acceptable.push(...(each.flags ?? []))
     }
     expect(acceptable).toEqual(name.startsWith('rsa') ? ['MissingNull'] : [])
   })
 
   it.each(['rsa_pss_2048_sha256_mgf1_32', 'rsa_pss_misc'] as const)(
-    'with PSS are judged alike through a session: %s',
+    'with PSS have the expected results in a session: %s',
     async (name) => {
       const { session } = await openMemory()
       const keys = new Map()
@@ -146,15 +152,15 @@ describe('Wycheproof’s signatures', () => {
           continue
         }
         done++
-        // Some of these name RSASSA-PSS as the algorithm of the key; the key is the same.
+        // Some files name RSASSA-PSS as the algorithm of the key; the key is the same.
         const plain = `${'30820122300d06092a864886f70d01010105000382010f00'}${publicKeyAsn}`
         const der = publicKeyAsn.length === 540 ? plain : publicKeyDer
         const mechanism = { type, pss: { hash, mgf, saltBytes: Number(sLen) } }
         const outcome = await verifies(session, keys, der, mechanism, each)
-        expect([each.tcId, outcome]).toEqual([each.tcId, isTaken(each)])
+        expect([each.tcId, outcome]).toEqual([each.tcId, isAccepted(each)])
       }
       expect(done).toBeGreaterThan(90)
-      // PKCS#11 v2.40 has no such hashes for PSS.
+      // PKCS#11 v2.40 does not define these hashes for PSS.
       for (const each of skipped) expect(each).toMatch(/SHA-512\/2|SHA3|SHAKE/)
     },
   )
@@ -165,7 +171,7 @@ it.each([
   ['hmac_sha256', CKM.SHA256_HMAC],
   ['hmac_sha384', CKM.SHA384_HMAC],
   ['hmac_sha512', CKM.SHA512_HMAC],
-] as const)('Wycheproof’s MACs are judged alike through a session: %s', async (name, type) => {
+] as const)("Wycheproof's MACs have the expected results in a session: %s", async (name, type) => {
   const { session } = await openMemory()
   let truncated = 0
   for (const each of wycheproof<'key' | 'msg' | 'tag', 'tagSize'>(name)) {
@@ -178,7 +184,8 @@ it.each([
     })
     const mac = await session.sign({ type }, key, hex(each.msg))
     const isWhole = Number(each.group.tagSize) === 8 * mac.length
-    // A truncated MAC is the business of CKM_…_HMAC_GENERAL: here its bits are compared, and verification refuses its length.
+    // Truncated MACs belong to CKM_…_HMAC_GENERAL: the bits are compared here, and verification refuses the
+    // length.
     const isSame = Buffer.from(mac).toString('hex').startsWith(each.tag)
     expect([each.tcId, isSame]).toEqual([each.tcId, each.result === 'valid'])
     const outcome = await isRight(session.verify({ type }, key, hex(each.msg), hex(each.tag)))
@@ -189,7 +196,7 @@ it.each([
   expect(truncated).toBeGreaterThan(10)
 })
 
-describe('Wycheproof’s AES', () => {
+describe("Wycheproof's AES", () => {
   const both = async (
     mechanism: CipherMechanism,
     each: WycheproofTest & Readonly<Record<'key' | 'msg' | 'ct', string>> & { readonly tag?: string },
@@ -207,16 +214,16 @@ describe('Wycheproof’s AES', () => {
     session.destroyObject(key)
   }
 
-  it('in CBC with padding is judged alike through a session', async () => {
+  it('in CBC with padding has the expected results in a session', async () => {
     const { session } = await openMemory()
     const cases = wycheproof<'key' | 'iv' | 'msg' | 'ct'>('aes_cbc_pkcs5')
     expect(cases.length).toBeGreaterThan(200)
     for (const each of cases) await both({ type: CKM.AES_CBC_PAD, iv: hex(each.iv) }, each, session)
   })
 
-  it('in GCM is judged alike through a session, with an IV of 8 to 256 bytes', async () => {
+  it('in GCM has the expected results in a session, with an IV of 8 to 256 bytes', async () => {
     const { session } = await openMemory()
-    const named = new Set<string>()
+    const refusedFlags = new Set<string>()
     for (const each of wycheproof<'key' | 'iv' | 'aad' | 'msg' | 'ct' | 'tag', 'tagSize'>('aes_gcm')) {
       const gcm = { iv: hex(each.iv), aad: hex(each.aad), tagBits: Number(each.group.tagSize) }
       const mechanism = { type: CKM.AES_GCM, gcm }
@@ -224,12 +231,13 @@ describe('Wycheproof’s AES', () => {
         await both(mechanism, each, session)
         continue
       }
-      // Our limit: no IV that would soon come twice, nor one longer than CK_GCM_PARAMS has. Init refuses valid and invalid alike.
+      // A limit of this library: Init refuses IVs that would soon repeat or are longer than CK_GCM_PARAMS
+      // allows.
       const key = await aesKey(session, hex(each.key))
       const refused = expect.objectContaining({ rv: CKR.MECHANISM_PARAM_INVALID })
       await expect(session.decrypt(mechanism, key, hex(each.ct + each.tag))).rejects.toEqual(refused)
-      for (const flag of each.flags ?? []) named.add(flag)
+      for (const flag of each.flags ?? []) refusedFlags.add(flag)
     }
-    expect([...named].sort()).toEqual(['LongIv', 'SmallIv', 'ZeroLengthIv'])
+    expect([...refusedFlags].sort()).toEqual(['LongIv', 'SmallIv', 'ZeroLengthIv'])
   })
 })

@@ -1,33 +1,38 @@
-/** Every call in every state of an operation, with real keys: PKCS#11 v2.40, 5.2 and 5.8 to 5.13. */
+/** Every call in every phase of an operation, with real keys (PKCS#11 v2.40, 5.2 and 5.8 to 5.13). */
 import { type ActiveOperation, CKA, CKR, type OperationCall, type Session } from '@webtoki/cryptoki'
 import { describe, expect, it } from 'vitest'
 import { begin, type Example, type Kind, kinds, lastOptions, openKinds, outcomeOf } from './kinds-setup.ts'
 import { rv } from './piv-setup.ts'
 
 const calls = ['single', 'update', 'final'] as const
-/** What a caller does with an operation: a call, a size query before it, the call with a buffer that is too small, or an Init of the same kind. */
-type Act = OperationCall | `ask ${OperationCall}` | `small ${'single' | 'final'}` | 'init'
+/**
+ * What a caller does: a call, its size query, the call with a buffer that is too small, or an Init of the
+ * same kind.
+ */
+type Act = OperationCall | `query ${OperationCall}` | `small ${'single' | 'final'}` | 'init'
 const acts: readonly Act[] = [
   ...calls,
-  'ask single',
-  'ask update',
-  'ask final',
+  'query single',
+  'query update',
+  'query final',
   'small single',
   'small final',
   'init',
 ]
 
-/** The standard's table: answer, and where the operation stands then. `-`: the call is not made in that state. */
+/**
+ * The standard's table: the return value, then the phase afterwards. `-`: the call is not made in that phase.
+ */
 const table: Readonly<Record<'fresh' | 'queried' | 'multi', Readonly<Record<Act, string>>>> = {
   fresh: {
     single: 'OK gone',
     update: 'OK multi',
     final: 'OK gone',
-    'ask single': 'OK queried',
-    'ask update': 'OK multi',
-    'ask final': 'OK multi',
+    'query single': 'OK queried',
+    'query update': 'OK multi',
+    'query final': 'OK multi',
     'small single': 'BUFFER_TOO_SMALL queried',
-    // With nothing gone in, what comes out depends on the kind: `emptyFinal`.
+    // Without input the output depends on the kind: see `emptyFinal`.
     'small final': '-',
     init: 'OPERATION_ACTIVE fresh',
   },
@@ -35,9 +40,9 @@ const table: Readonly<Record<'fresh' | 'queried' | 'multi', Readonly<Record<Act,
     single: 'OK gone',
     update: 'OPERATION_ACTIVE gone',
     final: 'OPERATION_ACTIVE gone',
-    'ask single': 'OK queried',
-    'ask update': 'OPERATION_ACTIVE gone',
-    'ask final': 'OPERATION_ACTIVE gone',
+    'query single': 'OK queried',
+    'query update': 'OPERATION_ACTIVE gone',
+    'query final': 'OPERATION_ACTIVE gone',
     'small single': 'BUFFER_TOO_SMALL queried',
     'small final': 'OPERATION_ACTIVE gone',
     init: 'OPERATION_ACTIVE queried',
@@ -46,38 +51,40 @@ const table: Readonly<Record<'fresh' | 'queried' | 'multi', Readonly<Record<Act,
     single: 'OPERATION_ACTIVE gone',
     update: 'OK multi',
     final: 'OK gone',
-    'ask single': 'OPERATION_ACTIVE gone',
-    'ask update': 'OK multi',
-    'ask final': 'OK multi',
+    'query single': 'OPERATION_ACTIVE gone',
+    'query update': 'OK multi',
+    'query final': 'OK multi',
     'small single': 'OPERATION_ACTIVE gone',
     'small final': 'BUFFER_TOO_SMALL multi',
     init: 'OPERATION_ACTIVE multi',
   },
 }
 
-/** Final without an Update, of which nothing came in: the kinds that cannot make anything of nothing. */
+/** Final without an Update, for the kinds that cannot complete without input. */
 const emptyFinal: Readonly<Partial<Record<Kind, string>>> = {
   decrypt: 'ENCRYPTED_DATA_LEN_RANGE gone',
   verify: 'SIGNATURE_INVALID gone',
   'verify-recover': 'SIGNATURE_LEN_RANGE gone',
 }
 
-/** A verification has no output: its size cannot be asked, so that it is never `queried`, and no buffer is too small. */
+/**
+ * A verification has no output: it has no size query, is never `queried`, and no buffer is too small for it.
+ */
 function expected(kind: Kind, state: keyof typeof table, act: Act): string {
   if (kind === 'verify' && act.startsWith('small')) return '-'
   if (kind === 'verify' && state === 'queried') return expected(kind, 'fresh', act)
-  if (kind === 'verify' && state === 'fresh' && (act === 'ask single' || act === 'ask final'))
+  if (kind === 'verify' && state === 'fresh' && (act === 'query single' || act === 'query final'))
     return 'OK fresh'
   if (state === 'fresh' && act === 'final') return emptyFinal[kind] ?? 'OK gone'
   return table[state][act]
 }
 
-/** An operation, and whether its data have gone in. */
+/** An operation, and whether its data have been passed in. */
 class Caller {
   readonly #example: Example
   readonly #session: Session
   readonly active: ActiveOperation
-  isGiven = false
+  hasData = false
   parts: Uint8Array[] = []
 
   constructor(example: Example, session: Session) {
@@ -86,9 +93,9 @@ class Caller {
     this.active = begin(example, session)
   }
 
-  /** Brings a new operation there. */
-  async to(state: keyof typeof table): Promise<void> {
-    if (state === 'queried') await this.act('ask single')
+  /** Brings a new operation to that phase. */
+  async bringTo(state: keyof typeof table): Promise<void> {
+    if (state === 'queried') await this.act('query single')
     if (state === 'multi') await this.act('update')
   }
 
@@ -99,11 +106,11 @@ class Caller {
 
   async #act(act: Act): Promise<void> {
     const { data } = this.#example
-    const [first, call] = act.split(' ') as ['ask' | 'small' | 'init' | OperationCall, OperationCall]
+    const [first, call] = act.split(' ') as ['query' | 'small' | 'init' | OperationCall, OperationCall]
     if (first === 'init') return void begin(this.#example, this.#session)
-    // All data go in once.
-    const chunk = this.isGiven ? new Uint8Array(0) : data
-    if (first === 'ask') return void this.active.outputBytes(call, call === 'final' ? 0 : chunk.length)
+    // All data are passed once.
+    const chunk = this.hasData ? new Uint8Array(0) : data
+    if (first === 'query') return void this.active.outputBytes(call, call === 'final' ? 0 : chunk.length)
     const options = {
       ...lastOptions(this.#example),
       ...(first === 'small' ? { maxBytes: 0 } : {}),
@@ -111,15 +118,15 @@ class Caller {
     const name = first === 'small' ? call : first
     if (name === 'update') {
       this.parts.push(await this.active.update(chunk, options))
-      this.isGiven = true
+      this.hasData = true
     } else if (name === 'final') this.parts.push(await this.active.final(options))
     else this.parts.push(await this.active.single(data, options))
   }
 
-  /** Carries it to its end. Whether node:crypto has the same result. */
+  /** Completes the operation. Resolves to true if node:crypto has the same result. */
   async finish(): Promise<boolean> {
     const { kind } = this.#example
-    if (this.active.phase === 'multi' && !this.isGiven) await this.act('update')
+    if (this.active.phase === 'multi' && !this.hasData) await this.act('update')
     const last = this.active.phase === 'multi' ? 'final' : 'single'
     if (this.active.active) await this.act(last)
     const result = kind === 'verify' ? true : new Uint8Array(Buffer.concat(this.parts))
@@ -131,26 +138,26 @@ const callByCall = kinds.filter((kind) => kind !== 'search')
 
 describe.each(callByCall)('an operation of the kind %s', (kind) => {
   it.each(['fresh', 'queried', 'multi'] as const)(
-    'that is %s answers each call by the table',
+    'in phase %s returns what the table requires',
     async (state) => {
       const { session, examples } = await openKinds()
       for (const act of acts) {
-        const wanted = expected(kind, state, act)
-        if (wanted === '-') continue
+        const required = expected(kind, state, act)
+        if (required === '-') continue
         const caller = new Caller(examples[kind], session)
-        await caller.to(state)
-        expect({ act, answer: await caller.act(act) }).toEqual({ act, answer: wanted })
-        expect(session.active).toEqual(wanted.endsWith(' gone') ? [] : [kind])
-        const isComplete = wanted === 'OK gone' && !(state === 'fresh' && act === 'final')
+        await caller.bringTo(state)
+        expect({ act, result: await caller.act(act) }).toEqual({ act, result: required })
+        expect(session.active).toEqual(required.endsWith(' gone') ? [] : [kind])
+        const isComplete = required === 'OK gone' && !(state === 'fresh' && act === 'final')
         if (isComplete || caller.active.active) expect(await caller.finish()).toBe(true)
         expect(session.active).toEqual([])
       }
     },
   )
 
-  /** How an operation can end, and what its session can do then. */
+  /** The ways in which an operation can end. */
   const ends: Readonly<Record<string, (caller: Caller, session: Session) => unknown>> = {
-    'has its result': (caller) => caller.finish(),
+    'has completed': (caller) => caller.finish(),
     'mixed single and multiple parts': async (caller) => {
       await caller.act('update')
       return caller.act('single')
@@ -160,15 +167,15 @@ describe.each(callByCall)('an operation of the kind %s', (kind) => {
     'lost its session': (_, session) => session.close(),
   }
 
-  it.each(Object.keys(ends))('that %s answers each call with CKR_OPERATION_NOT_INITIALIZED', async (how) => {
+  it.each(Object.keys(ends))('that %s returns CKR_OPERATION_NOT_INITIALIZED for each call', async (how) => {
     const { slot, examples } = await openKinds()
     const session = await slot.openSession()
     const caller = new Caller(examples[kind], session)
     await ends[how]?.(caller, session)
     for (const act of acts.filter((each) => each !== 'init'))
-      expect({ act, answer: await caller.act(act) }).toEqual({
+      expect({ act, result: await caller.act(act) }).toEqual({
         act,
-        answer: 'OPERATION_NOT_INITIALIZED gone',
+        result: 'OPERATION_NOT_INITIALIZED gone',
       })
     if (how === 'lost its session') {
       expect(() => begin(examples[kind], session)).toThrow(rv(CKR.SESSION_HANDLE_INVALID) as Error)
@@ -179,7 +186,7 @@ describe.each(callByCall)('an operation of the kind %s', (kind) => {
   })
 })
 
-/** One call that fails by its data, for each kind that can fail so. */
+/** A call that fails because of its data, for each kind that can fail so. */
 const failures: Readonly<
   Partial<
     Record<Kind, { readonly code: string; readonly fail: (active: ActiveOperation) => Promise<unknown> }>
@@ -197,7 +204,7 @@ const failures: Readonly<
 describe.each(Object.entries(failures).filter(([kind]) => kinds.includes(kind as Kind)))(
   'an error of %s',
   (kind, { code, fail }) => {
-    it('ends the operation, and the next one of its kind begins', async () => {
+    it('ends the operation, and the next one of its kind can begin', async () => {
       const { session, examples } = await openKinds()
       const example = examples[kind as Kind]
       const active = begin(example, session)
@@ -210,7 +217,7 @@ describe.each(Object.entries(failures).filter(([kind]) => kinds.includes(kind as
 )
 
 describe('a search', () => {
-  /** Runs `then` while the search is under way. */
+  /** Runs `then` during the search. */
   const during = async (then: (session: Session) => unknown) => {
     const { slot, examples } = await openKinds()
     const session = await slot.openSession()
@@ -228,7 +235,7 @@ describe('a search', () => {
     return { outcome, result: await result, session, example: examples.search }
   }
 
-  it('that runs refuses a second one, and finds what it would have found', async () => {
+  it('refuses a second one while it runs, and finds the same objects', async () => {
     const { outcome, result, example } = await during((session) => outcomeOf(session.findObjects().result()))
     expect(result).toMatchObject({ code: 'CKR_OPERATION_ACTIVE', active: ['search'] })
     expect(example.isRight(outcome.value)).toBe(true)
@@ -245,12 +252,12 @@ describe('a search', () => {
     expect(again.code).toBe(how === 'closed with its session' ? 'CKR_SESSION_HANDLE_INVALID' : 'CKR_OK')
   })
 
-  it('that goes on when another kind is cancelled finds what it would have found', async () => {
+  it('continues when another kind is cancelled, and finds the same objects', async () => {
     const { outcome, example } = await during((session) => session.cancel(['digest', 'sign']))
     expect(example.isRight(outcome.value)).toBe(true)
   })
 
-  it('that has ended leaves its place to the next one, begun in the very call that tells of the end', async () => {
+  it('allows the next one to begin in the call that reports its end', async () => {
     const { session, example } = await during(() => {})
     let next: Promise<unknown> | undefined
     await session.findObjects().result({
@@ -261,7 +268,7 @@ describe('a search', () => {
     expect(example.isRight(await next)).toBe(true)
   })
 
-  it('that failed for its template leaves the session free', async () => {
+  it('that failed because of its template leaves the session free', async () => {
     const { session, example } = await during(() => {})
     const bad = { [CKA.ID]: 'not bytes' } as unknown as Record<number, never>
     const failed = await outcomeOf(session.findObjects(bad).result())

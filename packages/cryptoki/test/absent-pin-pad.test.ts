@@ -140,7 +140,7 @@ describe('a reader that announces a PIN pad and does not know PC_to_RDR_Secure (
     const made = setUp(qemuUsbCcid)
     const session = await (await made.slot()).openSession({ pin: made.pin })
     const [key] = await session.findObjects({ [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: Uint8Array.of(2) })
-    if (key === undefined) throw new Error('There is no key 9C.')
+    if (key === undefined) throw new Error('No key 9C found.')
     const phases: string[] = []
     const signature = await new Promise<Uint8Array>((resolve, reject) => {
       session.sign({ type: CKM.ECDSA_SHA256 }, key, new Uint8Array(3)).events$.subscribe({

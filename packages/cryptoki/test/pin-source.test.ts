@@ -1,4 +1,4 @@
-/** What a page may answer when it is asked for a PIN, and that only an explicit yes spends anything. */
+/** What a PIN source may return, and that only an explicit consent uses the last attempt. */
 import { ccidSlots } from '@webtoki/ccid'
 import { CKR, CKU, Cryptoki, CryptokiError, type PinSource } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
@@ -7,7 +7,7 @@ import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import { bytesOf, open, verifies } from './piv-setup.ts'
 
-const unclear: readonly (readonly [string, unknown])[] = [
+const notConsent: readonly (readonly [string, unknown])[] = [
   ['undefined', undefined],
   ['null', null],
   ['false', false],
@@ -20,9 +20,9 @@ const unclear: readonly (readonly [string, unknown])[] = [
   ['1', 1],
   ['NaN', Number.NaN],
 ]
-/** A yes without a PIN is no PIN either. */
-const pinless = [
-  ...unclear,
+/** Consent without a PIN is not a PIN. */
+const withoutPin = [
+  ...notConsent,
   ['true', true],
   ['pin: undefined', { pin: undefined, acceptLastTry: true }],
   ['pin: null', { pin: null, acceptLastTry: true }],
@@ -31,17 +31,17 @@ const pinless = [
 ] as const
 
 describe('a PIN source that gives no PIN', () => {
-  it.each(pinless)(
-    'answers %s, at once or later: nothing is sent, and the error is typed',
-    async (_name, answer) => {
+  it.each(withoutPin)(
+    'sends nothing and throws a CryptokiError for %s, returned or resolved',
+    async (_name, returned) => {
       const { session, card, cryptoki } = await open({ pin: null })
-      for (const source of [async () => answer, () => answer]) {
+      for (const source of [async () => returned, () => returned]) {
         const error: unknown = await session
           .login(CKU.USER, source as PinSource)
           .catch((thrown: unknown) => thrown)
         expect(error).toBeInstanceOf(CryptokiError)
-        // Who cancels says so with nothing at all.
-        const nothing = answer === undefined || answer === null
+        // undefined and null mean that the person cancelled.
+        const nothing = returned === undefined || returned === null
         expect((error as CryptokiError).rv).toBe(nothing ? CKR.FUNCTION_CANCELED : CKR.ARGUMENTS_BAD)
       }
       expect([verifies(card), card.pinTriesLeft]).toEqual([0, 3])
@@ -50,8 +50,8 @@ describe('a PIN source that gives no PIN', () => {
   )
 })
 
-describe('the last try', () => {
-  it.each(unclear)('is not spent where the page says %s', async (_name, acceptLastTry) => {
+describe('the last attempt', () => {
+  it.each(notConsent)('is not used if acceptLastTry is %s', async (_name, acceptLastTry) => {
     const { session, card, cryptoki } = await open({ pin: async () => ({ pin: bytesOf('999999') }) })
     for (let tries = 0; tries < 2; tries++) await session.login(CKU.USER).catch(() => {})
     const before = verifies(card)
@@ -63,8 +63,8 @@ describe('the last try', () => {
     await cryptoki.close()
   })
 
-  it.each(unclear)(
-    'is not begun on the reader’s keys where the page says %s',
+  it.each(notConsent)(
+    'is not started on the PIN pad if acceptLastTry is %s',
     async (_name, acceptLastTry) => {
       const reader = new VirtualCcidReader(readerProfiles.cherrySt2000)
       const card = createPivCard()
@@ -78,8 +78,8 @@ describe('the last try', () => {
       for (let tries = 0; tries < 2; tries++)
         await session?.login(CKU.USER, async () => undefined).catch(() => {})
       expect(card.pinTriesLeft).toBe(1)
-      for (const answer of [acceptLastTry, { pin: new Uint8Array(), acceptLastTry }]) {
-        const source = async () => answer
+      for (const returned of [acceptLastTry, { pin: new Uint8Array(), acceptLastTry }]) {
+        const source = async () => returned
         await expect(session?.login(CKU.USER, source as PinSource)).rejects.toBeInstanceOf(CryptokiError)
       }
       expect([typed, card.pinTriesLeft]).toEqual([2, 1])

@@ -1,4 +1,4 @@
-/** Long operations leave turns to everybody else: a timer can end them, and a card that goes is noticed. */
+/** Long operations yield to the event loop: a timer can end them, and the removal of a card is noticed. */
 import { createHash } from 'node:crypto'
 import { CKA, CKM, CKO, type CkObject, CKR, Cryptoki, type Operation, type Session } from '@webtoki/cryptoki'
 import { firstValueFrom } from 'rxjs'
@@ -10,9 +10,9 @@ const sign = { type: CKM.SHA256_RSA_PKCS }
 const cipher = { type: CKM.RSA_PKCS }
 
 async function open() {
-  const place = new MemorySlot()
+  const cardSlot = new MemorySlot()
   const cryptoki = new Cryptoki({
-    sources: [place],
+    sources: [cardSlot],
     drivers: [new SoftwareDriver()],
     login: 'on-demand',
   })
@@ -22,13 +22,15 @@ async function open() {
     const [object] = await session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: Uint8Array.of(1) })
     return object as CkObject
   }
-  return { place, session, key: await find(CKO.PRIVATE_KEY), publicKey: await find(CKO.PUBLIC_KEY) }
+  return { cardSlot, session, key: await find(CKO.PRIVATE_KEY), publicKey: await find(CKO.PUBLIC_KEY) }
 }
 
-/** Long enough that whatever is loaded for long data is there when it has been hashed. */
+/** Long enough that everything loaded lazily for long data has been loaded when it is hashed. */
 const first = new Uint8Array(0x2_0000)
 
-/** Gives chunks as long as anybody wants some, but not for ever. `begun` is called when the work goes on by itself. */
+/**
+ * A source with far more chunks than the test waits for. `begun` is called after the first one was consumed.
+ */
 function endless(chunkBytes: number, begun: () => void) {
   const source = {
     isAtEnd: false,
@@ -69,16 +71,16 @@ const operations: readonly (readonly [string, number, (at: Open, data: Source) =
   ],
 ]
 
-describe('while a source always has more', () => {
-  it.each(operations)('a timer abandons %s', async (_what, chunkBytes, begin) => {
+describe('while a source has more data', () => {
+  it.each(operations)('a timer can abandon %s', async (_what, chunkBytes, begin) => {
     const at = await open()
     let data: Source | undefined
     await new Promise<void>((resolve, reject) => {
-      const leave = (): void => {
+      const stop = (): void => {
         subscription.unsubscribe()
         resolve()
       }
-      data = endless(chunkBytes, () => setTimeout(leave, 0))
+      data = endless(chunkBytes, () => setTimeout(stop, 0))
       const subscription = begin(at, data).events$.subscribe({ complete: resolve, error: reject })
     })
     expect(data?.isAtEnd).toBe(false)
@@ -86,16 +88,16 @@ describe('while a source always has more', () => {
   })
 
   it('a card that is pulled ends the digest', async () => {
-    const { place, session } = await open()
-    const data = endless(0x10_0000, () => setTimeout(() => place.pull(), 0))
+    const { cardSlot, session } = await open()
+    const data = endless(0x10_0000, () => setTimeout(() => cardSlot.pull(), 0))
     await expect(session.digest(sha256, data)).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
     expect(data.isAtEnd).toBe(false)
   })
 })
 
 describe('within one long chunk', () => {
-  /** The platform's clock, which goes on by so many milliseconds each time that it is read. */
-  function clockOf(stepMs: number): void {
+  /** A clock that advances by `stepMs` each time it is read. */
+  function advanceClock(stepMs: number): void {
     let now = 0
     vi.spyOn(performance, 'now').mockImplementation(() => (now += stepMs))
     onTestFinished(() => void vi.restoreAllMocks())
@@ -108,9 +110,9 @@ describe('within one long chunk', () => {
     yield chunk
   }
 
-  it('everybody gets a turn after each step where steps are slow', async () => {
+  it('the event loop gets a turn after each slow step', async () => {
     const { session } = await open()
-    clockOf(20)
+    advanceClock(20)
     let turns = 0
     let isOver = false
     const count = (): void => {
@@ -127,9 +129,9 @@ describe('within one long chunk', () => {
     expect(turns).toBeGreaterThanOrEqual(16)
   })
 
-  it('nobody is waited for where all of it takes less than a frame', async () => {
+  it('no turn is yielded if the whole chunk takes less than a frame', async () => {
     const { session } = await open()
-    clockOf(0)
+    advanceClock(0)
     let turns = 0
     await session.digest(
       sha256,
@@ -139,14 +141,14 @@ describe('within one long chunk', () => {
   })
 
   it.each([
-    ['a browser, which has no setImmediate', ['setImmediate']],
-    ['a platform that has no MessageChannel either', ['setImmediate', 'MessageChannel']],
-  ])('turns come on %s', async (_what, missing) => {
+    ['a browser without setImmediate', ['setImmediate']],
+    ['a platform without setImmediate and MessageChannel', ['setImmediate', 'MessageChannel']],
+  ])('turns are yielded on %s', async (_what, missing) => {
     const { session } = await open()
     const turn = setImmediate
     for (const name of missing) vi.stubGlobal(name, undefined)
     onTestFinished(() => void vi.unstubAllGlobals())
-    clockOf(20)
+    advanceClock(20)
     let turns = 0
     expect(
       await session.digest(
@@ -158,7 +160,7 @@ describe('within one long chunk', () => {
   })
 })
 
-it('a hundred thousand chunks without bytes between others are gathered like any other', async () => {
+it('a hundred thousand empty chunks between others are handled like any other', async () => {
   const { session } = await open()
   const chunks = Array.from({ length: 140_000 }, (_, at) => new Uint8Array(at % 4 === 0 ? 1 : 0))
   expect(await session.digest(sha256, chunks)).toEqual(
