@@ -43,7 +43,7 @@ describe('A search', () => {
   it('emits each object as it is found, before the next one is read from the card', async () => {
     let commands = 0
     const { session, cryptoki } = await openPiv({
-      between: (command, card) => {
+      intercept: (command, card) => {
         commands++
         return card.process(command)
       },

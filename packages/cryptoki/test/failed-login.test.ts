@@ -41,7 +41,7 @@ describe('after a failed login, VERIFY with P1 FF is sent', () => {
     'at most once if %s happens while the card verifies',
     async (end) => {
       const verify = new HeldResponse(0x20)
-      const { session, card, slot, cryptoki } = await open({ between: verify.between })
+      const { session, card, slot, cryptoki } = await open({ intercept: verify.intercept })
       const controller = new AbortController()
       const login = session.login(CKU.USER, rightPin, { signal: controller.signal })
       await verify.reached
@@ -64,7 +64,7 @@ describe('after a failed login, VERIFY with P1 FF is sent', () => {
 
   it('once after a response to VERIFY that is neither success nor a wrong PIN', async () => {
     const { session, card, cryptoki } = await open({
-      between: async (command, virtualCard) => {
+      intercept: async (command, virtualCard) => {
         const response = await virtualCard.process(command)
         return command[1] === 0x20 && command.length > 5 ? Uint8Array.of(0x6f, 0) : response
       },

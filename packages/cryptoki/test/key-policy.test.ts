@@ -2,7 +2,7 @@
 import { CKA, CKM, CKO, CKR, CKS, CKU, type PinRequest, type PinSource } from '@webtoki/cryptoki'
 import type { PivCardOptions } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
-import { type Between, bytesOf, commands, object, open, rightPin, rv, verifies } from './piv-setup.ts'
+import { type Intercept, bytesOf, commands, object, open, rightPin, rv, verifies } from './piv-setup.ts'
 
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const ecdsa = { type: CKM.ECDSA_SHA256 }
@@ -216,7 +216,7 @@ describe('a card that reports the PIN policy of its keys (YubiKey 5)', () => {
 })
 
 /** Ends the verification on the card before the uses that `when` selects, like another program would. */
-function losesLogin(when: (uses: number) => boolean): Between {
+function losesLogin(when: (uses: number) => boolean): Intercept {
   let uses = 0
   return async (command, card) => {
     if (command[1] === 0x87 && ((command[0] as number) & 0x10) === 0 && when(++uses))
@@ -232,7 +232,7 @@ describe('a login that the card has lost', () => {
       pin: source,
       cryptoki: { login: 'on-demand' },
       level: 'extended',
-      between: losesLogin((uses) => uses === 2),
+      intercept: losesLogin((uses) => uses === 2),
     })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
     for (let round = 0; round < 2; round++) expect(await session.sign(rsa, key, message)).toHaveLength(256)
@@ -247,7 +247,7 @@ describe('a login that the card has lost', () => {
     const { session, cryptoki } = await open({
       pin: source,
       level: 'extended',
-      between: losesLogin((uses) => uses === 2),
+      intercept: losesLogin((uses) => uses === 2),
     })
     await session.login(CKU.USER)
     const key = await object(session, CKO.PRIVATE_KEY, 1)

@@ -16,7 +16,15 @@ import type { PivCardOptions } from '@webtoki/simulator'
 import fc from 'fast-check'
 import { filter, firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { type Between, bytesOf, object, open, type Setup, type SetupOptions, verifies } from './piv-setup.ts'
+import {
+  type Intercept,
+  bytesOf,
+  object,
+  open,
+  type Setup,
+  type SetupOptions,
+  verifies,
+} from './piv-setup.ts'
 
 const ecdsa = { type: CKM.ECDSA_SHA256 }
 const one = { triesLeft: 1, lastTry: true }
@@ -41,12 +49,12 @@ async function signWith9c(session: Session): Promise<Uint8Array> {
 }
 
 /** A card that refuses VERIFY without data, as older PIV cards do. */
-const silent: Between = async (command, card) =>
+const silent: Intercept = async (command, card) =>
   command[1] === 0x20 && command[2] === 0 && command.length <= 5
     ? Uint8Array.of(0x67, 0)
     : card.process(command)
 /** A card that cannot end a verification on request and has to be reset. */
-const withoutLogout: Between = async (command, card) =>
+const withoutLogout: Intercept = async (command, card) =>
   command[1] === 0x20 && command[2] === 0xff ? Uint8Array.of(0x6a, 0x86) : card.process(command)
 
 describe('a card that allows one wrong PIN (retry limit 1)', () => {
@@ -54,7 +62,7 @@ describe('a card that allows one wrong PIN (retry limit 1)', () => {
 
   it.each<[string, Partial<SetupOptions>]>([
     ['with logout by VERIFY with P1 FF', {}],
-    ['with logout by reset', { between: withoutLogout }],
+    ['with logout by reset', { intercept: withoutLogout }],
   ])('%s has one attempt at each login, also after a right PIN and a logout', async (_, options) => {
     const { requests, source } = page('yes')
     const made = await open({ card: limitOne, pin: source, ...options })
@@ -102,9 +110,9 @@ describe('a card that allows one wrong PIN (retry limit 1)', () => {
   it('is assumed to have one attempt left even if it no longer reports a count', async () => {
     let isSilent = false
     const { requests, source } = page('yes')
-    const between: Between = (command, card) =>
+    const intercept: Intercept = (command, card) =>
       (isSilent ? silent : async () => card.process(command))(command, card)
-    const made = await open({ card: limitOne, pin: source, between })
+    const made = await open({ card: limitOne, pin: source, intercept })
     await made.session.login(CKU.USER)
     isSilent = true
     await made.session.logout()
@@ -176,7 +184,7 @@ describe('a card that allows three wrong PINs', () => {
 describe('a card that reports its attempts only after a wrong PIN', () => {
   it('has one left after reporting it, and is assumed to have one after a right PIN too', async () => {
     const { requests, source, pins } = page('yes', ['999999', '123456'])
-    const made = await open({ card: { pinTries: 2 }, pin: source, between: silent })
+    const made = await open({ card: { pinTries: 2 }, pin: source, intercept: silent })
     await expect(made.session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.PIN_INCORRECT })
     await made.session.login(CKU.USER)
     pins.push('123456')
@@ -187,12 +195,12 @@ describe('a card that reports its attempts only after a wrong PIN', () => {
 
   it('may have one left after a lost response: no PIN is sent without consent', async () => {
     let isLost = false
-    const between: Between = async (command, card) => {
+    const intercept: Intercept = async (command, card) => {
       const response = await silent(command, card)
       return isLost && command[1] === 0x20 && command.length > 5 ? Uint8Array.of(0x6f, 0) : response
     }
     const { requests, source } = page('nothing', ['999999', '999999', '999999'])
-    const made = await open({ pin: source, between })
+    const made = await open({ pin: source, intercept })
     await expect(made.session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.PIN_INCORRECT })
     isLost = true
     await expect(made.session.login(CKU.USER)).rejects.toMatchObject({ rv: CKR.DEVICE_ERROR })
@@ -210,7 +218,7 @@ it('no sequence of logins, logouts, signatures and reinsertions blocks a card wi
       fc.integer({ min: 1, max: 3 }),
       fc.constantFrom(undefined, withoutLogout),
       fc.array(fc.constantFrom(...actions), { minLength: 1, maxLength: 8 }),
-      async (pinTries, between, sequence) => {
+      async (pinTries, intercept, sequence) => {
         let typed = '123456'
         const unannounced: number[] = []
         const source: PinSource = async ({ lastTry, triesLeft }) => {
@@ -223,7 +231,7 @@ it('no sequence of logins, logouts, signatures and reinsertions blocks a card wi
           card: { pinTries },
           pin: source,
           cryptoki: { login: 'on-demand' },
-          ...(between && { between }),
+          ...(intercept && { intercept }),
         })
         let { session } = made
         for (const action of sequence) {

@@ -3,7 +3,7 @@ import { CKA, CKM, CKO, CKR, CKS, CKU, Cryptoki, MemoryObjectCache, type PinSour
 import { filter, firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import {
-  type Between,
+  type Intercept,
   bytesOf,
   HeldResponse,
   HeldDialog,
@@ -24,11 +24,11 @@ const isCertificateRead = (command: Uint8Array): boolean =>
 
 /** A card that refuses VERIFY without data, as older PIV cards do. */
 const silentOnStatus =
-  (between: Between): Between =>
+  (intercept: Intercept): Intercept =>
   async (command, card) =>
     command[1] === 0x20 && command[2] === 0 && command.length <= 5
       ? Uint8Array.of(0x67, 0)
-      : between(command, card)
+      : intercept(command, card)
 
 describe('closing the last session ends the verification on the card', () => {
   it('if only the PIN of one signature was given', async () => {
@@ -43,7 +43,7 @@ describe('closing the last session ends the verification on the card', () => {
   it('if the signature was abandoned while the card verified', async () => {
     const verify = new HeldResponse(0x20)
     const { session, card, cryptoki } = await open({
-      between: verify.between,
+      intercept: verify.intercept,
       cryptoki: { login: 'on-demand' },
     })
     const key = await object(session, CKO.PRIVATE_KEY, 1)
@@ -73,7 +73,7 @@ describe('closing the last session ends the verification on the card', () => {
     const sign = new HeldResponse(0x87)
     const { session, card, cryptoki } = await open({
       cryptoki: { login: 'on-demand' },
-      between: silentOnStatus(sign.between),
+      intercept: silentOnStatus(sign.intercept),
     })
     const nineC = await object(session, CKO.PRIVATE_KEY, 2)
     const signing = session.sign(ecdsa, nineC, message).events$.subscribe({ error: () => {} })
@@ -89,7 +89,7 @@ describe('closing the last session ends the verification on the card', () => {
 
   it('by a reset if the card cannot end a verification on request', async () => {
     const { session, card, cryptoki } = await open({
-      between: async (command, card) =>
+      intercept: async (command, card) =>
         command[1] === 0x20 && command[2] === 0xff ? Uint8Array.of(0x6a, 0x86) : card.process(command),
     })
     await session.login(CKU.USER)
@@ -105,7 +105,7 @@ describe('closing the last session ends the verification on the card', () => {
 
 it('an abandoned signature keeps the login on a card that refuses to report its PIN status', async () => {
   const sign = new HeldResponse(0x87)
-  const { session, cryptoki } = await open({ between: silentOnStatus(sign.between) })
+  const { session, cryptoki } = await open({ intercept: silentOnStatus(sign.intercept) })
   await session.login(CKU.USER)
   const nineA = await object(session, CKO.PRIVATE_KEY, 1)
   const signing = session.sign(rsa, nineA, message).events$.subscribe({ error: () => {} })
@@ -133,8 +133,8 @@ it('a session opened while all others close waits, and starts on a card without 
 it('tokenInfo while the card is released returns CKR_TOKEN_NOT_PRESENT, not a session error', async () => {
   const read = new HeldResponse(0xcb)
   const { slot, cryptoki } = await open({
-    between: async (command, card) =>
-      isCertificateRead(command) ? read.between(command, card) : card.process(command),
+    intercept: async (command, card) =>
+      isCertificateRead(command) ? read.intercept(command, card) : card.process(command),
   })
   const refused = expect(slot.tokenInfo()).rejects.toEqual(rv(CKR.TOKEN_NOT_PRESENT))
   await read.reached
@@ -147,7 +147,7 @@ it('tokenInfo while the card is released returns CKR_TOKEN_NOT_PRESENT, not a se
 
 it("a logout during another session's login ends it, on the card and in the library", async () => {
   const verify = new HeldResponse(0x20)
-  const { session, slot, card, cryptoki } = await open({ between: verify.between })
+  const { session, slot, card, cryptoki } = await open({ intercept: verify.intercept })
   const other = await slot.openSession()
   const login = session.login(CKU.USER)
   await verify.reached
@@ -226,7 +226,7 @@ describe('a PIN dialog', () => {
     const first = new HeldResponse(0x87)
     const { session, cryptoki } = await open({
       pin: async (request) => (requests++ === 0 ? rightPin(request) : undefined),
-      between: first.between,
+      intercept: first.intercept,
     })
     await session.login(CKU.USER)
     const nineA = await object(session, CKO.PRIVATE_KEY, 1)
@@ -309,7 +309,7 @@ it('a PIN blocked during one signature ends the login of all sessions', async ()
 it('a wrong PIN is reported as such by a card that does not report attempts', async () => {
   const { session, card, cryptoki } = await open({
     pin: async () => ({ pin: bytesOf('999999') }),
-    between: silentOnStatus(async (command, card) => {
+    intercept: silentOnStatus(async (command, card) => {
       const response = await card.process(command)
       return response[0] === 0x63 ? Uint8Array.of(0x63, 0) : response
     }),
@@ -347,7 +347,7 @@ it.each([
         lastTries.push(lastTry)
         return { pin: bytesOf('999999') }
       },
-      between: async (command, card) => {
+      intercept: async (command, card) => {
         const response = await card.process(command)
         return command[1] === 0x20 && command[2] === 0 && command.length > 5 && isOdd
           ? Uint8Array.from(sw)
@@ -385,7 +385,7 @@ describe('a certificate', () => {
   it('that is garbled once fails with CKR_DEVICE_ERROR, and is read the next time', async () => {
     let isGarbled = true
     const { session, cryptoki } = await open({
-      between: async (command, card) => {
+      intercept: async (command, card) => {
         const response = await card.process(command)
         if (command[1] === 0xcb && response.length > 400 && isGarbled) {
           isGarbled = false
@@ -409,7 +409,7 @@ describe('a certificate', () => {
     await before.cryptoki.close()
     const { session, cryptoki } = await open({
       cache,
-      between: async (command, card) =>
+      intercept: async (command, card) =>
         command[1] === 0xcb && Buffer.from(command).toString('hex').includes('5c035fc105')
           ? Uint8Array.of(0x53, 0x90, 0)
           : card.process(command),

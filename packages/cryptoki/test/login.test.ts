@@ -223,7 +223,7 @@ describe('logging out while a PIN-always key signs, with login: on-demand,', () 
       const held = new HeldResponse(when === 'the card signs' ? 0x87 : 0x20)
       const { session, card, cryptoki } = await open({
         cryptoki: { login: 'on-demand' },
-        ...(when === 'the PIN is requested' ? {} : { between: held.between }),
+        ...(when === 'the PIN is requested' ? {} : { intercept: held.intercept }),
       })
       const nineC = await object(session, CKO.PRIVATE_KEY, 2)
       const dialog = new HeldDialog()
@@ -394,7 +394,7 @@ describe('a PIN for one operation, given before its data as in C,', () => {
 
   it('is dropped if it is cancelled while the card signs, and the card is free for the next', async () => {
     const held = new HeldResponse(0x87)
-    const { session, operation, key, cryptoki } = await begun({ between: held.between })
+    const { session, operation, key, cryptoki } = await begun({ intercept: held.intercept })
     await session.login(CKU.CONTEXT_SPECIFIC)
     const call = operation.single(message)
     const refused = expect(call).rejects.toEqual(rv(CKR.FUNCTION_CANCELED))

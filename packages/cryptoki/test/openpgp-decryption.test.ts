@@ -25,7 +25,7 @@ import {
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { keyInDriver, pointOf } from './key-management.ts'
-import { bytesOf, type Between, rv } from './piv-setup.ts'
+import { bytesOf, type Intercept, rv } from './piv-setup.ts'
 
 const pkcs1 = { type: CKM.RSA_PKCS } as const
 const rsa: OpenPgpCardOptions = { algorithms: { decryption: 'rsa2048' } }
@@ -184,19 +184,19 @@ describe.each([
     const expected = Uint8Array.from(
       diffieHellman({ privateKey: other.privateKey, publicKey: publicKeyOf(card) }),
     )
-    const unchanged: Between = (command) => card.process(command)
-    const wholePoint: Between = async (command) => {
+    const unchanged: Intercept = (command) => card.process(command)
+    const wholePoint: Intercept = async (command) => {
       const response = await card.process(command)
       if (command[1] !== 0x2a) return response
       return Uint8Array.of(4, ...response.subarray(0, -2), ...new Uint8Array(expected.length), 0x90, 0)
     }
-    for (const between of [unchanged, wholePoint]) {
+    for (const intercept of [unchanged, wholePoint]) {
       const key = await keyInDriver(
         {
           atr: card.atr,
           reset: (kind) => card.reset(kind),
           powerOff: () => card.powerOff(),
-          process: (command) => between(command, card as never),
+          process: (command) => intercept(command, card as never),
         },
         options,
       )

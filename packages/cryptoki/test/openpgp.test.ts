@@ -403,7 +403,7 @@ describe('a card that needs its PIN in derived form', () => {
 
   it('with an unknown KDF is sent nothing', async () => {
     const card = createOpenPgpCard({ kdf: 'sha256' })
-    const between: VirtualCard = {
+    const unknownKdf: VirtualCard = {
       atr: card.atr,
       reset: (kind) => card.reset(kind),
       powerOff: () => card.powerOff(),
@@ -416,7 +416,7 @@ describe('a card that needs its PIN in derived form', () => {
       },
     }
     const { requests, source } = page()
-    const { session } = await setUp(between, { pin: source })
+    const { session } = await setUp(unknownKdf, { pin: source })
     await expect(session.sign(ecdsa, await privateKey(session), message)).rejects.toMatchObject({
       rv: CKR.DEVICE_ERROR,
       cause: { code: 'wire/malformed' },

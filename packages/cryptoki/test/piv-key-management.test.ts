@@ -424,7 +424,7 @@ describe('a decryption requests PINs like a signature:', () => {
 
   it('pulling the card during it returns CKR_DEVICE_REMOVED', async () => {
     const held = new HeldResponse(0x87)
-    const { session, key, reader } = await setUp({ between: held.between })
+    const { session, key, reader } = await setUp({ intercept: held.intercept })
     const decryption = session.decrypt(rawRsa, key, block(256)).result()
     await held.reached
     reader.remove()
@@ -435,7 +435,7 @@ describe('a decryption requests PINs like a signature:', () => {
   it('an abort frees the session at once, in the dialog and while the card computes', async () => {
     const dialog = new HeldDialog()
     const held = new HeldResponse(0x87)
-    const { session, key, publicKey } = await setUp({ between: held.between, pin: dialog.source })
+    const { session, key, publicKey } = await setUp({ intercept: held.intercept, pin: dialog.source })
     const first = new AbortController()
     const waiting = session.decrypt(rawRsa, key, block(256)).result({ signal: first.signal })
     await dialog.shown()
@@ -459,7 +459,7 @@ describe('a decryption requests PINs like a signature:', () => {
 
   it('a response with a block of another length returns CKR_DEVICE_ERROR', async () => {
     const { session, key } = await setUp({
-      between: async (command, card) => {
+      intercept: async (command, card) => {
         const response = await card.process(command)
         return command[1] === 0x87 ? Uint8Array.of(0x7c, 0x03, 0x82, 0x01, 0x55, 0x90, 0x00) : response
       },

@@ -40,7 +40,7 @@ export interface Setup {
 }
 
 /** Intercepts each command between the reader and the card; returns the card's response or one of its own. */
-export type Between = (command: Uint8Array, card: PivCard) => Promise<Uint8Array>
+export type Intercept = (command: Uint8Array, card: PivCard) => Promise<Uint8Array>
 
 export interface SetupOptions {
   readonly card?: PivCardOptions
@@ -54,7 +54,7 @@ export interface SetupOptions {
   /** Used instead of the profile for `level`. */
   readonly profile?: ReaderProfile
   readonly contact?: ContactOptions
-  readonly between?: Between
+  readonly intercept?: Intercept
 }
 
 export async function open(options: SetupOptions = {}): Promise<Setup> {
@@ -62,15 +62,15 @@ export async function open(options: SetupOptions = {}): Promise<Setup> {
   const reader = new VirtualCcidReader(
     options.profile ?? (options.level === 'short' ? readerProfiles.omnikey3021 : readerProfiles.dualiAbcm6),
   )
-  const { between } = options
+  const { intercept } = options
   const intercepted: VirtualCard =
-    between === undefined
+    intercept === undefined
       ? card
       : {
           atr: card.atr,
           reset: (kind) => card.reset(kind),
           powerOff: () => card.powerOff(),
-          process: (command) => between(command, card),
+          process: (command) => intercept(command, card),
         }
   reader.insert(intercepted, 0, options.contact)
   const bus = new VirtualBus()
@@ -145,7 +145,7 @@ export class HeldResponse {
     this.#ins = ins
   }
 
-  readonly between: Between = async (command, card) => {
+  readonly intercept: Intercept = async (command, card) => {
     const response = await card.process(command)
     if (command[1] === this.#ins && command.length > 5 && !this.#hasHeld) {
       this.#hasHeld = true

@@ -203,7 +203,7 @@ describe('the objects of a card', () => {
   // The case of OpenSC issue 1837: a token returns more bytes than the object has.
   it('are read although the card adds two bytes after each of them', async () => {
     const { session, cryptoki } = await open({
-      between: async (command, card) => {
+      intercept: async (command, card) => {
         const response = await card.process(command)
         const isCertificate = Buffer.from(command).toString('hex').includes('5c035fc105')
         return isCertificate ? Uint8Array.of(...response.slice(0, -2), 0, 0, ...response.slice(-2)) : response
@@ -392,7 +392,7 @@ describe('PINs', () => {
   it('is copied when it is given: a later write by the page changes nothing', async () => {
     let held: Promise<void> | undefined
     const { session, card, slot } = await open({
-      between: async (command, card) => {
+      intercept: async (command, card) => {
         await held
         return card.process(command)
       },

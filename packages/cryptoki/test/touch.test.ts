@@ -41,7 +41,7 @@ async function phasesOf(session: Session, mechanism: SignatureMechanism, key: Ck
 async function slowCard(frames: number, options: SetupOptions = {}) {
   const made = await open({
     cryptoki: { login: 'on-demand', now: ticking() },
-    between: async (command, card) => {
+    intercept: async (command, card) => {
       if (command[1] === 0x20 && command.length > 5)
         made.reader.faults.schedule({ kind: 'time-extension', ends: 'once', frames })
       return card.process(command)
@@ -190,7 +190,7 @@ describe('a missed touch returns CKR_FUNCTION_REJECTED and keeps the login:', ()
         touch: async () => touches.shift() ?? false,
       },
       cryptoki: { login: 'on-demand', now: ticking() },
-      between: (command, virtualCard) => {
+      intercept: (command, virtualCard) => {
         // From the second use on the card is slow.
         if (command[1] === 0x87 && ++uses === 1)
           reader.faults.schedule({ kind: 'time-extension', ends: 'once', frames: 3 })
