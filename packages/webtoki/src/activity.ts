@@ -1,7 +1,7 @@
-/** What is going on, for people to look at: operations, their phases and codes, never a byte of data. */
+/** Activities to show to people: operations with their phases and error codes, without any data. */
 import type { WebtokiErrorCode } from './errors.ts'
 
-/** Where an operation stands. */
+/** The phase of an operation. */
 export type ActivityPhase =
   | 'started'
   | 'collecting'
@@ -12,14 +12,14 @@ export type ActivityPhase =
   | 'done'
   | 'failed'
 
-/** One step of one operation. */
+/** One phase change of one operation. */
 export interface Activity {
-  /** Counts operations of one page. */
+  /** Number of the operation, counted from 1 for each `Webtoki`. */
   readonly operation: number
   readonly what: 'login' | 'sign' | 'log-out' | 'certificates'
   readonly phase: ActivityPhase
-  /** Such as 'cryptoki/pin-incorrect'; only if it failed, and with an error of ours. */
+  /** Error code, such as 'cryptoki/pin-incorrect'. Only with `failed`, and only for a Webtoki error. */
   readonly code?: WebtokiErrorCode | undefined
-  /** The sentence of the error. */
+  /** Message of the error, for developers. Only with `failed`. */
   readonly message?: string | undefined
 }

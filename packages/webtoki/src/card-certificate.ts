@@ -1,4 +1,4 @@
-/** A certificate on a card, told so that a person can choose. */
+/** Describes the certificates of a card so that a person can choose one. */
 import { CertificateError, certificateUse, holderOf, viewCertificate } from '@webtoki/crypto'
 import { sealed } from '@webtoki/apdu'
 import { CKA, type CkObject, type Slot } from '@webtoki/cryptoki'
@@ -12,35 +12,35 @@ export const CertificatePurpose = { login: 'login', signing: 'signing' } as cons
 export type CertificatePurpose = (typeof CertificatePurpose)[keyof typeof CertificatePurpose]
 
 /**
- * Why a verifier will not accept it, or nothing can be signed with it: it was not valid when it was read, its RSA key is
- * shorter than 2048 bits, or the key is of an algorithm or on a curve that is not known here.
+ * Why a verifier would refuse the certificate, or why its key cannot sign: it was not valid when it was read, its RSA key
+ * is shorter than 2048 bits, or Webtoki does not support the key's algorithm or curve.
  */
 export type CertificateFault = 'expired' | 'not-yet-valid' | 'weak-key' | 'key-not-supported'
 
-/** One certificate whose private key is on the card. Frozen; each reading of bytes or dates gives a copy. */
+/** A certificate whose private key is on the card. Frozen; byte and date properties return copies. */
 export interface CardCertificate {
   readonly slot: Slot
-  /** CKA_ID, which key and certificate share. */
+  /** CKA_ID, shared by the key and its certificate. */
   readonly id: Uint8Array
   /** X.509 in DER. */
   readonly der: Uint8Array
-  /** The holder's common name, or what else the certificate calls them; control characters are escaped. Empty if it has none. */
+  /** The holder's common name, or another name from the certificate. Control characters are escaped. Empty if there is none. */
   readonly subject: string
   readonly label: string
   readonly notBefore: Date
   readonly notAfter: Date
-  /** What the certificate's own extensions and its key allow. */
+  /** The purposes that the certificate's extensions and its key allow. */
   readonly purposes: readonly CertificatePurpose[]
-  /** The card asks for the PIN for each signature. */
+  /** True if the card requires the PIN for each signature. */
   readonly asksEachTime: boolean
-  /** Undefined: none is known. Those with a fault come last, and are taken only if there is no other. */
+  /** Undefined if no fault is known. A certificate with a fault is listed last and used only if there is no other. */
   readonly fault?: CertificateFault | undefined
 }
 
 /**
- * What a certificate and its key are offered for: what the server and verifiers take (the one table of
- * `@webtoki/crypto`), with a key that signs and that the card keeps behind a PIN. One that signs for any
- * program without asking, such as PIV's 9E, says that the card is there, and nothing of the person.
+ * The purposes for which a certificate is offered: those that servers and verifiers accept (`certificateUse` of
+ * `@webtoki/crypto`), provided that the key signs and requires the PIN. A key that signs without a PIN, such as PIV's 9E,
+ * proves that the card is present, but not who uses it.
  */
 export function purposesOf(der: Uint8Array, key: CkObject): readonly CertificatePurpose[] {
   return key.attributes[CKA.SIGN] === true && key.attributes[CKA.PRIVATE] === true ? purposesIn(der) : []
@@ -50,7 +50,7 @@ function purposesIn(der: Uint8Array): readonly CertificatePurpose[] {
   return Object.values(CertificatePurpose).filter((purpose) => certificateUse(der, purpose) === 'fitting')
 }
 
-/** Undefined if its key neither logs in nor signs documents, or nobody can tell when it is valid. */
+/** Describes a certificate. Returns undefined if it fits no purpose. Throws CertificateError if its validity cannot be read. */
 export function describeCertificate(
   slot: Slot,
   certificate: CkObject,
@@ -62,8 +62,8 @@ export function describeCertificate(
 }
 
 /**
- * One whose key the card does not show, for it is of an algorithm that is not known here. Undefined if it is an
- * authority's, or is for neither purpose. Throws CertificateError if it cannot be read.
+ * Describes a certificate without a visible key, because Webtoki does not support the key's algorithm. Returns undefined if
+ * it is a CA certificate or fits no purpose. Throws CertificateError if it cannot be read.
  */
 export function describeWithoutKey(slot: Slot, certificate: CkObject): CardCertificate | undefined {
   if (certificate.attributes[CKA.CERTIFICATE_CATEGORY] === CATEGORY_AUTHORITY) return undefined
@@ -109,10 +109,10 @@ function faultOf(key: CkObject): CertificateFault | undefined {
   return (key.attributes[CKA.MODULUS_BITS] ?? 2048) < 2048 ? 'weak-key' : undefined
 }
 
-/** Whether the key asks each time, the better first: the one made for signing does, and one for logging in does not. */
+/** Values of `asksEachTime`, the preferred one first: keys made for signing require the PIN each time, keys for login do not. */
 export function inOrderOfFitness(purpose: CertificatePurpose): readonly boolean[] {
-  const wantsEachTime = purpose === CertificatePurpose.signing
-  return [wantsEachTime, !wantsEachTime]
+  const isSigning = purpose === CertificatePurpose.signing
+  return [isSigning, !isSigning]
 }
 
 const byFault: readonly CardCertificate['fault'][] = [
@@ -123,15 +123,15 @@ const byFault: readonly CardCertificate['fault'][] = [
   'key-not-supported',
 ]
 
-/** The best first: what can be accepted before what cannot, and then by what the key was made for. */
+/** Sorts the certificates that fit the purpose, best first: without a fault first, then by what the key was made for. */
 export function inOrderFor(
   purpose: CertificatePurpose,
   certificates: readonly CardCertificate[],
 ): readonly CardCertificate[] {
   const fitting = certificates.filter(({ purposes }) => purposes.includes(purpose))
   return byFault.flatMap((fault) =>
-    inOrderOfFitness(purpose).flatMap((wanted) =>
-      fitting.filter((each) => each.fault === fault && each.asksEachTime === wanted),
+    inOrderOfFitness(purpose).flatMap((asksEachTime) =>
+      fitting.filter((each) => each.fault === fault && each.asksEachTime === asksEachTime),
     ),
   )
 }

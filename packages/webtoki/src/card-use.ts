@@ -1,4 +1,4 @@
-/** What is done with a card that is there: finding a certificate, and signing with its key. Loaded when it is first wanted. */
+/** Uses a card: finds a certificate and signs with its key. Loaded on first use. */
 import { equalBytes } from '@webtoki/apdu'
 import {
   CKA,
@@ -17,7 +17,7 @@ import { type CardCertificate, type CertificatePurpose, purposesOf } from './car
 export { checkLogin, createLoginToken } from '@webtoki/login/browser'
 export { CertificateFinder } from './search.ts'
 
-/** How its signatures are made, and who is told. */
+/** Options of the signatures, and the listener for their events. */
 export interface SignerOptions {
   readonly signal?: AbortSignal | undefined
   readonly rsa?: 'RS256' | 'PS256' | undefined
@@ -25,7 +25,7 @@ export interface SignerOptions {
   readonly onEvent: (event: OperationEvent<unknown>) => void
 }
 
-/** A signer by the key of this certificate. Rejects with CKR_DEVICE_REMOVED if another card is in the reader by now. */
+/** Creates a signer for the key of a certificate. Rejects with CKR_DEVICE_REMOVED if the reader now holds another card. */
 export async function signerFor(
   session: Session,
   certificate: CardCertificate,
@@ -36,7 +36,7 @@ export async function signerFor(
     if (isCryptokiError(error, CKR.KEY_HANDLE_INVALID)) return undefined
     throw error
   })
-  // Another card may be in the reader by now, and its key go by the same identifier: nobody chose that one.
+  // Another card may be in the reader now, with a key of the same CKA_ID that nobody chose.
   if (signer === undefined || !equalBytes(signer.certificate, certificate.der)) {
     throw new CryptokiError(CKR.DEVICE_REMOVED, { detail: 'another card is in the reader now' })
   }
@@ -47,7 +47,7 @@ export async function signerFor(
   return { ...signer, sign }
 }
 
-/** Somebody may have chosen it for the other purpose, or without our list. The card's own objects say what it is for. */
+/** Checks the purpose again from the card's objects: the caller may have chosen the certificate for another purpose or without `certificates()`. */
 async function checkUse(
   purpose: CertificatePurpose,
   session: Session,

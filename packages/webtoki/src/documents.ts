@@ -1,4 +1,4 @@
-/** Documents signed with a card: detached CMS with CAdES attributes. Loads what that needs; the login path does not. */
+/** Signs documents with a card: detached CMS with CAdES attributes. A separate entry, because a login needs no CMS. */
 import {
   documentAtCall,
   type DocumentData,
@@ -10,12 +10,13 @@ import type { UseOptions, Webtoki } from './webtoki.ts'
 
 export * from '@webtoki/documents'
 
-/** How a document is signed. */
+/** Options of `signDocument`. */
 export interface SignDocumentOptions extends UseOptions, DocumentSignatureOptions {}
 
 /**
- * Signs a file with a card and resolves to the `.p7s`: detached CMS in DER. Cards keep their own certificate alone: hand in
- * those between it and the root as `chain`. A signing time outside the certificate's validity is refused before the PIN.
+ * Signs a file with a card and resolves to the `.p7s`: detached CMS in DER. Cards hold only the signer's certificate: pass the
+ * certificates between it and the root as `chain`. Rejects before it asks for the PIN if the signing time is outside the
+ * certificate's validity.
  */
 export async function signDocument(
   webtoki: Webtoki,
@@ -24,7 +25,7 @@ export async function signDocument(
 ): Promise<Uint8Array> {
   const { signingTime, chain } = signOptionsAtCall(options)
   const { signal, onProgress, digest } = options
-  // Before the card is asked for anything: a stream that was read is refused, an array counts as it is now.
+  // Before any APDU: refuses a stream that was read before, and copies an array.
   const data = documentAtCall(file)
   const what = options.for ?? (typeof File === 'undefined' || !(file instanceof File) ? undefined : file.name)
   return webtoki.sign({ ...options, for: what }, (signer) =>

@@ -1,4 +1,4 @@
-/** All errors of the project, as one union: what a page can meet, by code. */
+/** The union of all Webtoki errors, by code. */
 import {
   type AnyCardError,
   type AnyReaderError,
@@ -27,10 +27,10 @@ type AnyError =
   | PinFormatError
   | TrustArgumentError
 
-/** Each `code` that an error of this project has. `ui/…` are those of `@webtoki/ui`. */
+/** The `code` of every Webtoki error. Codes with `ui/` are those of `@webtoki/ui`. */
 export type WebtokiErrorCode = AnyError['code'] | 'ui/no-dialog'
 
-/** The error that has this code. */
+/** The error type with the given code. */
 export type ErrorOfCode<C extends WebtokiErrorCode> = WebtokiError & {
   readonly code: C
 } & (C extends AnyError['code'] ? ClassOf<AnyError, C> : unknown)
@@ -38,8 +38,8 @@ export type ErrorOfCode<C extends WebtokiErrorCode> = WebtokiError & {
 type ClassOf<E, C> = E extends { readonly code: infer Code } ? (C extends Code ? E : never) : never
 
 /**
- * Whether it is an error of ours with one of these codes (with any code, if none is named), whichever copy of a package it
- * comes from.
+ * True for a Webtoki error with one of the given codes, or with any code if none is given. Works across several copies of a
+ * package.
  */
 export const isWebtokiError: {
   (error: unknown): error is WebtokiError & { readonly code: WebtokiErrorCode }

@@ -1,4 +1,4 @@
-/** The front door: readers, cards, certificates and logins in one object. Documents have an entry of their own. */
+/** The main entry: readers, cards, certificates and logins in one object. Documents have a separate entry. */
 export { PinFormatError, type PinLimits, pinOf } from '@webtoki/apdu'
 export type {
   CardSlot,

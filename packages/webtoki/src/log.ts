@@ -1,4 +1,4 @@
-/** What goes on between the page and its cards, for developers: names, status words and times, never a byte of data. */
+/** Logs the exchanges with cards for developers: instruction names, status words and times, without any data. */
 import {
   type CardChannel,
   type CardConnection,
@@ -9,38 +9,38 @@ import {
 } from '@webtoki/apdu'
 import { map } from 'rxjs'
 
-/** One thing that happened. An APDU is told by its instruction and status word alone: P1, P2 and all data stay out. */
+/** One log event. Of an APDU it has only the instruction and the status word; P1, P2 and all data are left out. */
 export type LogEvent =
   | { readonly kind: 'connected'; readonly slot: string }
   | {
       readonly kind: 'apdu'
       readonly slot: string
-      /** The name of INS in ISO 7816-4, 7816-8 or 7816-9, such as 'VERIFY'; of any other its number, such as 'INS F7'. */
+      /** Name of INS in ISO/IEC 7816-4, -8 or -9, such as 'VERIFY'; otherwise its number, such as 'INS F7'. */
       readonly instruction: string
-      /** SW1 SW2 in hex. Absent: no answer came. */
+      /** SW1 SW2 in hex. Undefined if no response came. */
       readonly sw?: string | undefined
       readonly milliseconds: number
     }
 
-/** Told each event as it happens. What it throws disturbs nobody. */
+/** Receives each event as it happens. Errors that it throws are ignored. */
 export type Log = (event: LogEvent) => void
 
-/** The same source, whose cards' exchanges are told. */
-export function logged<S extends SlotSource>(source: S, told: Log): S {
+/** Wraps a slot source so that the exchanges with its cards are logged. */
+export function logged<S extends SlotSource>(source: S, listener: Log): S {
   const log: Log = (event) => {
     try {
-      told(event)
+      listener(event)
     } catch {
-      // A log that fails must not keep a card from its work.
+      // A failing log must not break the exchange.
     }
   }
   const known = new WeakMap<CardSlot, CardSlot>()
   const slotOf = (slot: CardSlot): CardSlot => {
-    const found = known.get(slot) ?? instead(slot, { connect: connectOf(slot, log) })
+    const found = known.get(slot) ?? withMembers(slot, { connect: connectOf(slot, log) })
     known.set(slot, found)
     return found
   }
-  return instead(source, {
+  return withMembers(source, {
     slots$: source.slots$.pipe(map((slots) => slots.map(slotOf))),
   } as unknown as Partial<S>)
 }
@@ -51,13 +51,13 @@ function connectOf(slot: CardSlot, log: Log): CardSlot['connect'] {
     log({ kind: 'connected', slot: slot.name })
     const transaction: CardConnection['transaction'] = (owner, work, how) =>
       connection.transaction(owner, (channel) => work(channelOf(channel, slot.name, log)), how)
-    return instead(connection, { transaction })
+    return withMembers(connection, { transaction })
   }
 }
 
 function channelOf(channel: CardChannel, slot: string, log: Log): CardChannel {
   const transmit: CardChannel['transmit'] = async (command, options) => {
-    // Before it is sent: what is sensitive is overwritten after use.
+    // Read before sending, because sensitive commands are overwritten after use.
     const instruction = nameOf(viewOf(command)[1] ?? 0)
     const began = performance.now()
     let sw: string | undefined
@@ -69,7 +69,7 @@ function channelOf(channel: CardChannel, slot: string, log: Log): CardChannel {
       log({ kind: 'apdu', slot, instruction, sw, milliseconds: performance.now() - began })
     }
   }
-  return instead(channel, { transmit })
+  return withMembers(channel, { transmit })
 }
 
 const instructions: Readonly<Record<number, string>> = {
@@ -104,8 +104,8 @@ function nameOf(ins: number): string {
   return instructions[ins] ?? `INS ${toHex(Uint8Array.of(ins)).toUpperCase()}`
 }
 
-/** The same object but for these members; its own private fields are reached by itself. */
-function instead<T extends object>(of: T, members: Partial<T>): T {
+/** Returns a proxy that replaces some members. Methods run on the object itself, so that they reach its private fields. */
+function withMembers<T extends object>(of: T, members: Partial<T>): T {
   return new Proxy(of, {
     get(target, name) {
       if (Object.hasOwn(members, name)) return members[name as keyof T]

@@ -1,4 +1,4 @@
-/** All sources of readers as one: choosing a reader, and why none can be used. */
+/** Treats all reader sources as one: opens the chooser and says why no reader can be used. */
 import {
   CardSilentError,
   type CardSlot,
@@ -14,34 +14,34 @@ import {
 } from '@webtoki/apdu'
 import { firstValueFrom, of, timeout } from 'rxjs'
 
-/** A source with readers to choose has more members than one whose slots are simply there. */
+/** A slot source. It is a `ReaderSource` if the person has to choose its readers. */
 export type AnySource = SlotSource & Partial<ReaderSource>
 
-/** The readers of one front door. */
+/** The readers of one `Webtoki`. */
 export class Readers {
   readonly sources: readonly AnySource[]
   readonly #platform: ReaderSupport
   #isClosed = false
   #wasNoneChosen = false
 
-  /** `platform`: what it says if there is no source at all. */
+  /** `platform` is the support to report if there is no source. */
   constructor(sources: readonly AnySource[], platform: ReaderSupport) {
     this.sources = sources
     this.#platform = platform
   }
 
-  /** 'available' if that is so of any source. */
+  /** 'available' if any source is available; otherwise the reason of the first. */
   get support(): ReaderSupport {
     const each = this.sources.map(({ support = 'available' }) => support)
     return each.includes('available') ? 'available' : (each[0] ?? this.#platform)
   }
 
-  /** False: the person chose none. Rejects with ReadersUnreachableError if there is nothing to choose from. */
+  /** Resolves to false if the person chose no reader. Rejects with ReadersUnreachableError if no source is available. */
   async request(): Promise<boolean> {
     const { support } = this
     if (support !== 'available') throw new ReadersUnreachableError(support)
     const source = this.sources.find(({ requestReader }) => requestReader !== undefined)
-    // Where readers need no permission there is nothing to ask.
+    // Sources without a chooser need no permission.
     if (source === undefined) return true
     const isChosen = (await source.requestReader?.()) !== undefined
     this.#wasNoneChosen = !isChosen
@@ -52,7 +52,10 @@ export class Readers {
     this.#isClosed = true
   }
 
-  /** Why no card can be used, if more is known than that none is in. `presences`: of all slots; `problem`: of a reader. */
+  /**
+   * Says why no card can be used, if there is a reason besides missing cards. `presences` are those of all slots, `problem` is
+   * that of a reader.
+   */
   whyNone(presences: readonly Presence[], problem: WebtokiError | undefined): WebtokiError | undefined {
     const { support } = this
     if (this.#isClosed) return new SourceClosedError()
@@ -61,16 +64,16 @@ export class Readers {
       if (typeof presence === 'object') return new ReaderInUseError({ by: presence.inUse })
       if (presence === 'unreadable') return new CardSilentError()
     }
-    // A card that is not in may be put in; a reader that cannot be used stays so.
+    // A person can insert a card into an empty reader, so that is reported before a reader that cannot be used.
     if (presences.length > 0) return undefined
     return problem ?? new NoReaderError(this.#wasNoneChosen ? 'not-chosen' : 'unknown')
   }
 }
 
-/** How long a reader may take to tell what lies in it. */
+/** How long to wait for the first presence of a slot. */
 const PRESENCE_MS = 3_000
 
-/** What lies there as far as is known: a reader that tells nothing holds up no other, and one that leaves has no card. */
+/** Resolves to the presence of a slot. A slot without one in time counts as unreadable, a removed slot as empty. */
 export function presenceOf({ presence$ }: Pick<CardSlot, 'presence$'>): Promise<Presence> {
   const inTime = presence$.pipe(timeout({ first: PRESENCE_MS, with: () => of('unreadable' as const) }))
   return firstValueFrom(inTime, { defaultValue: 'empty' as const })

@@ -1,4 +1,4 @@
-/** The one search for certificates: `certificates()`, `login()` and `sign()` look in the same slots, in the same order. */
+/** Searches cards for certificates. `certificates()`, `login()` and `sign()` share it, so they search the same slots in the same order. */
 import {
   type Attributes,
   CKA,
@@ -22,21 +22,21 @@ import {
 } from './card-certificate.ts'
 import { isWebtokiError } from './errors.ts'
 
-/** What is looked for, and where. */
+/** Options of a search. */
 export interface CertificateSearch {
   readonly purpose: CertificatePurpose
-  /** False: what follows the first that a verifier can accept is not read. */
+  /** False to stop reading a card at the first certificate that a verifier would accept. */
   readonly wantsAll: boolean
   readonly signal: AbortSignal | undefined
   readonly onEvent: (event: OperationEvent<unknown>) => void
-  /** Told each slot that gives no answer in time, which may be beside others that do. */
+  /** Called for each slot that does not respond in time. */
   readonly onSilent?: ((slot: Slot, problem: ReaderProblem) => void) | undefined
 }
 
-/** A slot that gives no answer for so long is left alone; each answer begins the time anew. */
+/** How long a slot may take for each response before the search skips it. */
 const SILENCE_MS = 15_000
 
-/** The slots that are looked at one after the other, and what became of them. */
+/** Searches slots and collects the results. */
 export class CertificateFinder {
   readonly #search: CertificateSearch
   readonly #searched = new Set<Slot>()
@@ -48,30 +48,29 @@ export class CertificateFinder {
     this.#search = search
   }
 
-  /** The best first. */
+  /** The certificates found so far, best first. */
   get found(): readonly CardCertificate[] {
     return inOrderFor(this.#search.purpose, this.#found)
   }
 
-  /** One that a verifier can accept was found. */
+  /** True if a certificate was found that a verifier would accept. */
   get isDone(): boolean {
     return this.#found.some(({ fault }) => fault === undefined)
   }
 
-  /** The first error that was met, other than that a slot is empty. */
+  /** The first error other than an empty slot. */
   get failed(): { readonly error: unknown } | undefined {
     return this.#failed
   }
 
-  /** Whether any of the slots had a card with an application that is known. */
+  /** True if any slot had a card with a supported application. */
   get sawCard(): boolean {
     return this.#sawCard
   }
 
   /**
-   * All at once. A strange or broken card in one reader hides none that fits in another. An empty slot is asked too, for the
-   * notice of its card may have been lost, and its emptiness is no failure. Each has its own time: one that never answers
-   * holds up no other.
+   * Searches slots in parallel, each once. A card that fails does not affect the others. Empty slots are searched too, because
+   * the reader may have lost the notification of an inserted card; an empty slot is not a failure.
    */
   async lookAt(slots: readonly Slot[]): Promise<void> {
     const next = slots.filter((slot) => !this.#searched.has(slot))
@@ -82,13 +81,13 @@ export class CertificateFinder {
           await this.#inTime(slot)
         } catch (error) {
           checkSignal(this.#search.signal)
-          if (!isEmptiness(error)) this.#unreadable(error)
+          if (!isEmptySlot(error)) this.#unreadable(error)
         }
       }),
     )
   }
 
-  /** Rejects with ReaderTimeoutError if no answer comes; whatever comes later is not waited for. */
+  /** Searches one slot. Rejects with ReaderTimeoutError if a response takes too long. */
   async #inTime(slot: Slot): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined
     let isOver = false
@@ -113,15 +112,16 @@ export class CertificateFinder {
   }
 
   /**
-   * A card's certificates, one after the other. One that cannot be read hides none of the others, and is told if none fits.
+   * Reads a card's certificates one by one. A certificate that cannot be read is skipped; its error is reported if nothing
+   * fits.
    */
   async #lookInto(slot: Slot, answered: () => void): Promise<void> {
-    // A search of its own session never stands in the way of a signature.
+    // A separate session, so that the search does not block a signature.
     const session = await slot.openSession()
     answered()
     this.#sawCard = true
     try {
-      // By what is known of keys without the card, the best first.
+      // Keys in the order of fitness, by what is known without reading the card.
       for (const asksEachTime of inOrderOfFitness(this.#search.purpose)) {
         const keys = {
           [CKA.CLASS]: CKO.PRIVATE_KEY,
@@ -135,7 +135,7 @@ export class CertificateFinder {
           if (described !== undefined && described.fault === undefined && !this.#search.wantsAll) return
         }
       }
-      // What a card shows no key for, though it would fit: a key of an algorithm that is not known here.
+      // Certificates without a visible key, because Webtoki does not support the key's algorithm.
       for await (const certificate of this.#each(session, { [CKA.CLASS]: CKO.CERTIFICATE }, answered)) {
         const itsKey = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: certificate.get(CKA.ID) }
         if ((await this.#first(session, itsKey, answered)) === undefined)
@@ -193,8 +193,8 @@ export class CertificateFinder {
   }
 }
 
-/** The slot is empty, or became so. A further slot that has no token of this card gives no reason. */
-function isEmptiness(error: unknown): boolean {
+/** True if the slot is or became empty. An additional slot without a token of this card has no cause. */
+function isEmptySlot(error: unknown): boolean {
   if (!isCryptokiError(error, CKR.TOKEN_NOT_PRESENT)) return false
   const { cause } = error
   if (cause === undefined || isWebtokiError(cause, 'card/absent')) return true

@@ -1,5 +1,5 @@
-/** Everything that a page needs to let people use their card, in the order in which they use it. */
-// Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
+/** The main class: lets people use their card in a page. */
+// Preserved in the declarations, which use WebUSB types that TypeScript does not include.
 /// <reference types="w3c-web-usb" preserve="true" />
 import { type Presence, type ReaderProblem, type ReaderSupport, type WebtokiError } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
@@ -27,77 +27,78 @@ import { isWebtokiError } from './errors.ts'
 import { type AnySource, presenceOf, Readers } from './readers.ts'
 import type { CertificateSearch } from './search.ts'
 
-/** All but `pin` has a default. */
+/** Options of `Webtoki`. Only `pin` is required. */
 export interface WebtokiOptions {
-  /** Asked where the card needs a PIN; `@webtoki/ui` has a dialog that is one. */
+  /** Called when the card needs a PIN. `@webtoki/ui` has a dialog for it. */
   readonly pin: PinSource
   /** Default: `navigator.usb`. */
   readonly usb?: USB | undefined
   /**
-   * Whether PINs are typed on the keys of readers that announce some. Default true. False: `pin` is asked for every PIN,
-   * for readers that announce keys which they lack, or which you do not trust.
+   * Whether PINs are entered on readers that announce a PIN pad. Default true. If false, `pin` is called for every PIN: for
+   * readers that announce a PIN pad they do not have, or that you do not trust.
    */
   readonly pinPad?: boolean | undefined
   /**
-   * Where readers come from. Default: CCID readers over `usb`. If `usb` is given too, its readers come beside these sources;
-   * `navigator.usb` is left alone.
+   * The reader sources. Default: CCID readers over `usb`. If `usb` is given as well, its readers are added to these sources;
+   * `navigator.usb` is not used.
    */
   readonly sources?: readonly AnySource[] | undefined
-  /** Which cards are known, asked in this order. Default: PIV. */
+  /** Token drivers, in order of precedence. Default: PIV. */
   readonly drivers?: readonly TokenDriver[] | undefined
-  /** Where certificates of PIV cards are remembered. Default: in memory. */
+  /** Cache for the certificates of PIV cards. Default: in memory. */
   readonly cache?: ObjectCache | undefined
 }
 
-/** How far a search is told, and what ends it. */
+/** Options of a search. */
 export interface SearchOptions {
   /**
-   * Its abort ends the wait for a card, a PIN or another login, and rejects at once with CKR_FUNCTION_CANCELED, the reason as
-   * `cause`. A signal that has already aborted begins nothing.
+   * Aborts the wait for a card, a PIN or another login: the call rejects at once with CKR_FUNCTION_CANCELED, with the reason as
+   * `cause`. If the signal is already aborted, nothing starts.
    */
   readonly signal?: AbortSignal | undefined
-  /** Told each phase as it begins. */
+  /** Called at the start of each phase. */
   readonly onPhase?: ((phase: ActivityPhase) => void) | undefined
 }
 
 /**
- * How one login or signature is made. A certificate whose card is in its reader no longer ends in CKR_DEVICE_REMOVED, one
- * that is for another purpose in CertificateUseError or CKR_KEY_FUNCTION_NOT_PERMITTED, before anybody is asked for a PIN.
+ * Options of a login or signature. If the certificate's card is no longer in its reader, the call rejects with
+ * CKR_DEVICE_REMOVED. If the certificate is for another purpose, it rejects with CertificateUseError or
+ * CKR_KEY_FUNCTION_NOT_PERMITTED before it asks for a PIN.
  */
 export interface UseOptions extends SearchOptions {
-  /** Default: the certificate on the first card that fits the purpose best. */
+  /** Default: the certificate that fits the purpose best. */
   readonly certificate?: CardCertificate | undefined
   /** Padding of RSA keys. Default: 'RS256'. */
   readonly rsa?: 'RS256' | 'PS256' | undefined
   /**
-   * What is signed or logged in to, in words that the person knows: `PinRequest.for`. Default: of a login the page's
-   * origin, of a document that is a File its name.
+   * What is signed or logged in to, in words that the person knows: `PinRequest.for`. Default: the page's origin for a login,
+   * the name of the File for a document.
    */
   readonly for?: string | undefined
 }
 
 type OnEvent = (event: OperationEvent<unknown>) => void
 
-/** One for a page. */
+/** Readers, cards, certificates, logins and signatures of one page. Create one for a page and close it when done. */
 export class Webtoki extends Closable {
-  /** Hot; replays the latest list. */
+  /** All slots. Hot; replays the latest list. */
   readonly slots$: Observable<readonly Slot[]>
   /**
-   * Readers that cannot be used, with the reasons, and those whose card gave no answer while certificates were looked for. Hot;
-   * replays the latest list.
+   * Readers that cannot be used, with the reason, and readers whose card did not respond during a search. Hot; replays the
+   * latest list.
    */
   readonly problems$: Observable<readonly ReaderProblem[]>
-  /** Hot; replays nothing. */
+  /** Phases of logins, signatures and searches. Hot; replays nothing. */
   readonly activity$: Observable<Activity>
   readonly #readers: Readers
   readonly #cryptoki: Cryptoki
   readonly #pin: PinSource
   readonly #activities = new Subject<Activity>()
-  /** Until they are looked at again. */
+  /** Slots that did not respond in the latest search. */
   readonly #silent = new BehaviorSubject<ReadonlyMap<Slot, ReaderProblem>>(new Map())
   readonly #sessions = new Map<Slot, Promise<Session>>()
   #operations = 0
-  /** Logins and signatures under way. */
+  /** Number of running logins and signatures. */
   #uses = 0
 
   constructor(options: WebtokiOptions) {
@@ -122,48 +123,49 @@ export class Webtoki extends Closable {
   }
 
   /**
-   * Whether this page can reach USB readers, before anything is shown or opened. A browser that tells the policy of the page
-   * only when readers are listed says so in `support` of the object.
+   * Whether this page can reach USB readers, without showing or opening anything. Some browsers reveal the page's permissions
+   * policy only when devices are listed; then only the `support` property reports it.
    */
   static support(): ReaderSupport {
     return usbSupport()
   }
 
-  /** Whether readers can be reached, or why not. */
+  /** 'available' if readers can be reached, otherwise why not. */
   get support(): ReaderSupport {
     return this.#readers.support
   }
 
-  /** Whether readers can be reached at all. */
+  /** True if readers can be reached. */
   get reachesReaders(): boolean {
     return this.support === 'available'
   }
 
   /**
-   * Shows the browser's chooser; needs a click. False: the person chose none. Rejects with what is wrong with the
-   * reader, such as ProtectedClassError, or with why this page reaches none (ReadersUnreachableError).
+   * Opens the browser's device chooser; must be called from a user gesture. Resolves to false if the person chose no reader.
+   * Rejects with the reader's error, such as ProtectedClassError, or with ReadersUnreachableError if this page cannot reach
+   * any.
    */
   requestReader(): Promise<boolean> {
     return this.#readers.request()
   }
 
   /**
-   * The certificates that a person may choose from for this purpose, the best first; none if no card is in. Rejects if
-   * nothing was found and more is known than that: the reader is in use or may not be reached, the card is not recognized.
+   * Resolves to the certificates for a purpose, best first; empty if there is no card. Rejects if nothing was found for a known
+   * reason: the reader is in use or cannot be reached, or the card is not recognized.
    */
   async certificates(
     purpose: CertificatePurpose,
     slot?: Slot,
     options: SearchOptions = {},
   ): Promise<readonly CardCertificate[]> {
-    return this.#told('certificates', options, (onEvent) =>
+    return this.#reported('certificates', options, (onEvent) =>
       this.#find({ purpose, wantsAll: true, signal: options.signal, onEvent }, slot),
     )
   }
 
   /**
-   * The login token for the server's nonce, as JSON. Its origin is this page's own. Rejects before a card is looked for if no
-   * site can accept a login from this page (OriginError).
+   * Resolves to the login token for the server's nonce, as JSON. It is bound to this page's origin. Rejects with OriginError,
+   * before it searches for a card, if no site can accept a login from this page.
    */
   login(nonce: string, options: UseOptions = {}): Promise<string> {
     return this.#using('login', options, async (onEvent) => {
@@ -174,26 +176,26 @@ export class Webtoki extends Closable {
     })
   }
 
-  /** A signer for `webtoki/documents`; its operations show in `activity$` as one signature. */
+  /** Runs `work` with a signer, as `webtoki/documents` does. `activity$` shows it as one signature. */
   sign<T>(options: UseOptions, work: (signer: Signer) => Promise<T>): Promise<T> {
     return this.#using('sign', options, async (onEvent) =>
       work(await this.#signer('signing', options, onEvent)),
     )
   }
 
-  /** Takes every login back on its card. Rejects with what went wrong at one, when the others are done. */
+  /** Logs out of every card. Rejects with the first error after all logouts have finished. */
   async logOut(): Promise<void> {
-    await this.#told('log-out', {}, async () => {
+    await this.#reported('log-out', {}, async () => {
       const openings = [...this.#sessions.values()]
       this.#sessions.clear()
-      // All at once: a page that is being left has little time, and a reader pulled now keeps no other card logged in.
+      // In parallel: a page that is being closed has little time, and one removed reader must not keep other cards logged in.
       const closings = openings.map(async (opening) => (await opening.catch(() => undefined))?.close())
       const failed = (await Promise.allSettled(closings)).find(({ status }) => status === 'rejected')
       if (failed?.status === 'rejected') throw failed.reason
     })
   }
 
-  /** Ends everything: operations, logins, claims. Never rejects, so that in a `finally` it hides no error. */
+  /** Ends all operations and logins and releases the readers. Never rejects, so a `finally` does not hide an error. */
   async close(): Promise<void> {
     this.#readers.close()
     await this.#cryptoki.close()
@@ -206,11 +208,11 @@ export class Webtoki extends Closable {
     const certificate =
       options.certificate ?? (await this.#best({ purpose, wantsAll: false, signal, onEvent }))
     if (certificate.fault === 'key-not-supported') {
-      const detail = 'the key is of an algorithm, a size or on a curve that cannot be used here'
+      const detail = 'Webtoki does not support the algorithm, size or curve of the key'
       throw new CryptokiError(CKR.KEY_SIZE_RANGE, { detail })
     }
     const session = await this.#session(certificate.slot).catch((error: unknown) => {
-      // Somebody chose a certificate of the card that was there.
+      // The chosen certificate was on a card that has been removed.
       if (!isCryptokiError(error, CKR.TOKEN_NOT_PRESENT) || options.certificate === undefined) throw error
       throw new CryptokiError(CKR.DEVICE_REMOVED, { cause: error })
     })
@@ -226,9 +228,9 @@ export class Webtoki extends Closable {
     return best
   }
 
-  /** The best first; none: no card is in, and nothing speaks against putting one in. */
+  /** Resolves to the certificates, best first; empty if there is no card and a person could insert one. */
   async #find(search: CertificateSearch, slot?: Slot): Promise<readonly CardCertificate[]> {
-    // What only a card needs is loaded when somebody wants one.
+    // The code that uses cards is loaded with the first search.
     const { CertificateFinder } = await import('./card-use.ts')
     this.#silent.next(new Map())
     const onSilent = (silent: Slot, problem: ReaderProblem): void =>
@@ -238,13 +240,13 @@ export class Webtoki extends Closable {
     else {
       await finder.lookAt(await this.#slotsWith((presence) => presence === 'present'))
       if (!finder.isDone) {
-        // A person wants it now, so what seems empty or mute is asked once more; only who uses a card asks for a reader that
-        // somebody has.
+        // A person is waiting, so slots that seem empty or silent are tried once more. Only a login or signature requests a
+        // reader that another tab uses.
         await this.#cryptoki.lookAgain()
         await finder.lookAt(
           await this.#slotsWith((presence) => typeof presence !== 'object' || !search.wantsAll),
         )
-        // Further tokens of a card are known once it was read.
+        // Additional tokens of a card are known only after it was read.
         await finder.lookAt(await this.#slotsWith((presence) => presence === 'present'))
       }
     }
@@ -255,7 +257,7 @@ export class Webtoki extends Closable {
     if (sawCard)
       throw new CryptokiError(CKR.KEY_HANDLE_INVALID, { detail: 'no key on the card fits that purpose' })
     const why = await this.#whyNone(slot)
-    // A page that only looks may look before a reader was chosen.
+    // A list may be requested before a reader was chosen.
     if (why === undefined || (search.wantsAll && isWebtokiError(why, 'reader/none'))) return []
     throw new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause: why, detail: why.message.replace(/\.$/, '') })
   }
@@ -272,14 +274,14 @@ export class Webtoki extends Closable {
     return slots.filter((_, at) => fits(presences[at] as Presence))
   }
 
-  /** A reader's own security module is nobody's identity; who means it names its slot. */
+  /** The slots to search. A reader's security module is not a person's card; it is used only if the caller names its slot. */
   async #slots(): Promise<readonly Slot[]> {
-    // Closed before the first list came, it has none.
+    // The list never comes if `close` was called first.
     const slots = await firstValueFrom(this.slots$, { defaultValue: [] })
     return slots.filter(({ kind }) => kind !== 'sam')
   }
 
-  /** One session a card, for as long as the card is in: its login lasts as long. */
+  /** Opens one session for each card and keeps it while the card is inserted, so that the login remains. */
   #session(slot: Slot): Promise<Session> {
     const known = this.#sessions.get(slot)
     if (known !== undefined) return known
@@ -292,7 +294,7 @@ export class Webtoki extends Closable {
     return opening
   }
 
-  /** Work with a card. */
+  /** Runs a login or signature. */
   async #using<T>(
     what: 'login' | 'sign',
     options: UseOptions,
@@ -301,19 +303,19 @@ export class Webtoki extends Closable {
     this.#uses++
     let hasFailed = true
     try {
-      const value = await this.#told(what, options, work)
+      const value = await this.#reported(what, options, work)
       hasFailed = false
       return value
     } finally {
       this.#uses--
-      const given = hasFailed && this.#uses === 0 ? this.#giveBack() : undefined
-      // Who left does not wait for the card.
-      if (!options.signal?.aborted) await given
+      const released = hasFailed && this.#uses === 0 ? this.#releaseIdle() : undefined
+      // An aborted caller does not wait for the card.
+      if (!options.signal?.aborted) await released
     }
   }
 
-  /** A session that failed and that nobody is logged in by would only keep the reader from other tabs. Never rejects. */
-  async #giveBack(): Promise<void> {
+  /** Closes sessions without a login, which would only keep the reader from other tabs. Never rejects. */
+  async #releaseIdle(): Promise<void> {
     for (const [slot, opening] of this.#sessions) {
       const session = await opening.catch(() => undefined)
       if (session === undefined || this.#uses > 0 || isLoggedIn(session)) continue
@@ -322,7 +324,8 @@ export class Webtoki extends Closable {
     }
   }
 
-  async #told<T>(
+  /** Runs `work` and reports its phases. */
+  async #reported<T>(
     what: Activity['what'],
     options: SearchOptions,
     work: (onEvent: OnEvent) => Promise<T>,
@@ -330,27 +333,27 @@ export class Webtoki extends Closable {
     checkSignal(options.signal)
     const operation = ++this.#operations
     let latest: ActivityPhase | undefined
-    const tell = (phase: ActivityPhase, rest: Pick<Activity, 'code' | 'message'> = {}): void => {
-      // Work that goes on after an abort is nobody's any more.
+    const report = (phase: ActivityPhase, rest: Pick<Activity, 'code' | 'message'> = {}): void => {
+      // After an abort the work may continue; its phases are not reported.
       if (phase === latest || latest === 'failed') return
       latest = phase
       this.#activities.next({ operation, what, phase, ...rest })
       options.onPhase?.(phase)
     }
-    tell('started')
+    report('started')
     try {
       const running = work(({ phase }) => {
-        // The card is done before the work is: what is made of its signature comes after. A login has no document.
+        // The operation is done before `work`, which still uses the signature. A login has no document to collect.
         if (phase === 'done' || phase === 'output' || phase === 'found') return
         if (phase === 'collecting' && what === 'login') return
-        tell(phase)
+        report(phase)
       })
       const value = await untilAborted(running, options.signal)
-      tell('done')
+      report('done')
       return value
     } catch (thrown) {
-      const error = whyItEnded(thrown)
-      tell('failed', failure(error))
+      const error = unwrapCause(thrown)
+      report('failed', failure(error))
       throw error
     }
   }
@@ -360,13 +363,13 @@ function isLoggedIn(session: Session): boolean {
   try {
     return session.state !== CKS.RO_PUBLIC_SESSION
   } catch {
-    // It has ended, and holds nothing.
+    // The session has ended.
     return false
   }
 }
 
-/** Sessions are the front door's own affair: that one ended under the work says less than why. */
-function whyItEnded(error: unknown): unknown {
+/** Replaces "the session has ended" by its cause: callers do not see sessions. */
+function unwrapCause(error: unknown): unknown {
   const hidesWhy = isCryptokiError(error, CKR.SESSION_HANDLE_INVALID)
   return hidesWhy && isCryptokiError(error.cause) ? error.cause : error
 }

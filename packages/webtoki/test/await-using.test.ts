@@ -1,4 +1,4 @@
-/** `await using` over what has an end, and the same in a browser that has no `Symbol.asyncDispose`. */
+/** `await using` closes sessions, libraries and `Webtoki`, also in browsers without `Symbol.asyncDispose`. */
 import { CKM, CKR, type Cryptoki, type Session } from '@webtoki/cryptoki'
 import { firstValueFrom, lastValueFrom, Subject } from 'rxjs'
 import { afterEach, describe, expect, it, vi } from 'vitest'
@@ -11,7 +11,7 @@ afterEach(() => {
   vi.resetModules()
 })
 
-/** Imported anew, so that the test decides which symbols the platform has. */
+/** Imports the modules again, so that the test decides which symbols the platform has. */
 async function openSession(): Promise<{ cryptoki: Cryptoki; session: Session }> {
   const { Cryptoki } = await import('@webtoki/cryptoki')
   const drivers = [new SoftwareDriver()]
@@ -21,7 +21,7 @@ async function openSession(): Promise<{ cryptoki: Cryptoki; session: Session }> 
   return { cryptoki, session: await slot.openSession() }
 }
 
-describe('the end of a block with `await using`', () => {
+describe('leaving a block with `await using`', () => {
   it('closes a session, and ends its operations with CKR_SESSION_CLOSED', async () => {
     const { session: opened } = await openSession()
     let digest: Promise<Uint8Array> | undefined
@@ -34,7 +34,7 @@ describe('the end of a block with `await using`', () => {
     expect(() => opened.state).toThrow('CKR_SESSION_HANDLE_INVALID')
   })
 
-  it('closes a Cryptoki library and every session of it, also when the block throws', async () => {
+  it('closes a Cryptoki library and all its sessions, also if the block throws', async () => {
     const { cryptoki: opened, session } = await openSession()
     const thrown = new Error('in the block')
     const block = async () => {
@@ -46,7 +46,7 @@ describe('the end of a block with `await using`', () => {
     expect(() => session.state).toThrow('CKR_CRYPTOKI_NOT_INITIALIZED')
   })
 
-  it('closes a Webtoki: `activity$` completes', async () => {
+  it('closes a Webtoki, whose `activity$` completes', async () => {
     const completed = await (async () => {
       await using webtoki = new Webtoki({ pin: nobody })
       return { end: lastValueFrom(webtoki.activity$, { defaultValue: 'completed' }) }
@@ -55,7 +55,7 @@ describe('the end of a block with `await using`', () => {
   })
 })
 
-it('a browser without Symbol.asyncDispose imports everything, and compiled `await using` closes', async () => {
+it('compiled `await using` closes in a browser without Symbol.asyncDispose', async () => {
   const older = Object.setPrototypeOf(Symbol.bind(undefined), Symbol) as object
   Object.defineProperty(older, 'asyncDispose', { value: undefined })
   vi.stubGlobal('Symbol', older)

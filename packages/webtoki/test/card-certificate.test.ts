@@ -21,7 +21,7 @@ function onCard(der: Uint8Array, flags: { readonly sign?: unknown; readonly isPr
   return describeCertificate({} as Slot, certificate, key)
 }
 
-describe('a certificate is offered for a login exactly where the server takes it', () => {
+describe('a certificate is offered for a login if and only if the server accepts it', () => {
   it.each([
     ['for digital signatures', ['login', 'signing'], {}],
     ['without a key usage', ['signing'], { keyUsage: null }],
@@ -67,7 +67,7 @@ describe('a certificate is offered for a login exactly where the server takes it
     },
   )
 
-  it('for encryption is not offered', async () => {
+  it('a certificate for encryption is not offered', async () => {
     expect(onCard((await issue({ name: 'Ada', keyUsage: 0x20 })).der)).toBeUndefined()
   })
 })

@@ -1,4 +1,4 @@
-/** What the keys of a card are offered for, what is signed with them, and what is refused before anybody is asked. */
+/** The purposes for which a card's keys are offered, and signatures that are refused before a PIN is requested. */
 import { CertificateUseError } from '@webtoki/crypto'
 import { webcrypto } from 'node:crypto'
 import { CKR, type PinRequest } from '@webtoki/cryptoki'
@@ -108,7 +108,7 @@ describe('the card authentication key of a PIV card (9E), which signs without a 
     expect([requests, used()]).toEqual([[], 0])
   })
 
-  it('signs nothing for a page that chooses it by itself', async () => {
+  it('is refused if the page chooses it by itself', async () => {
     for (const options of [forPurposes('pivCard'), {}]) {
       const der = await certificateFor('9E', options)
       const { webtoki, requests, used } = desk({ certificates: { '9E': der } })
@@ -129,8 +129,8 @@ describe('the card authentication key of a PIV card (9E), which signs without a 
   })
 })
 
-describe('a certificate that was chosen for another use', () => {
-  it('signs no document if it is for clients alone: nobody is asked, and no command is sent', async () => {
+describe('a certificate that was chosen for another purpose', () => {
+  it('for client authentication only signs no document, and no PIN or command is sent', async () => {
     const { webtoki, requests, used } = desk({})
     const [certificate] = await webtoki.certificates('login')
     const refused = signDocument(webtoki, unread, { certificate: certificate as CardCertificate })
@@ -144,7 +144,7 @@ describe('a certificate that was chosen for another use', () => {
     expect([requests, used()]).toEqual([[], 0])
   })
 
-  it('logs nobody in if it is for mail alone: nobody is asked, and no command is sent', async () => {
+  it('for e-mail only does not log in, and no PIN or command is sent', async () => {
     const { webtoki, requests, used } = desk({})
     const [certificate] = await webtoki.certificates('signing')
     await expect(webtoki.login(nonce, { certificate: certificate as CardCertificate })).rejects.toMatchObject(
@@ -158,7 +158,7 @@ describe('a certificate that was chosen for another use', () => {
   })
 })
 
-describe('what a card’s certificates are offered for', () => {
+describe('the purposes for which certificates are offered', () => {
   const anyOptions: fc.Arbitrary<Partial<IssueOptions>> = fc.record(
     {
       keyUsage: fc.constantFrom(null, 0x80, 0x40, 0xc0, 0x88, 0x20),
@@ -176,7 +176,7 @@ describe('what a card’s certificates are offered for', () => {
     { requiredKeys: [] },
   )
 
-  it('is what they then do: signDocument signs what verifyDetached calls fitting, and the server lets in', async () => {
+  it('match what signDocument signs, verifyDetached calls fitting and the server accepts', async () => {
     let [signed, letIn, refused] = [0, 0, 0]
     await fc.assert(
       fc.asyncProperty(anyOptions, async (options) => {
@@ -220,7 +220,7 @@ describe('what a card’s certificates are offered for', () => {
 })
 
 describe('a document signed under an intermediate CA', () => {
-  it('carries the chain that the page hands in, and leads to the root', async () => {
+  it('contains the chain that the page passes, up to the root', async () => {
     const between = await issue({ name: 'Issuing CA', issuer: ca, isCa: true })
     const der = await certificateFor('9C', { issuer: between })
     const signed = async (chain: readonly Uint8Array[]) => {
@@ -235,7 +235,7 @@ describe('a document signed under an intermediate CA', () => {
     })
   })
 
-  it('at a time outside the validity of the certificate is refused before the PIN', async () => {
+  it('is refused before the PIN if the signing time is outside the validity of the certificate', async () => {
     const der = await certificateFor('9C', { issuer: ca })
     const { webtoki, requests, used } = desk({ certificates: { '9C': der }, absentKeys: ['9A', '9D', '9E'] })
     const signingTime = new Date('2001-01-01T00:00:00Z')

@@ -7,7 +7,7 @@ import { ccidSlots } from '@webtoki/ccid'
 beforeEach(() => vi.stubGlobal('location', { origin: 'https://example.org' }))
 afterEach(() => void vi.unstubAllGlobals())
 
-it('a logged source tells instructions and status words of a login, and no byte of a PIN, a key or other data', async () => {
+it('a logged source reports instructions and status words of a login, and no data', async () => {
   const card = createPivCard()
   const sent: string[] = []
   const process = card.process.bind(card)

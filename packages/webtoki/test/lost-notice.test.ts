@@ -1,4 +1,4 @@
-/** Reports of readers whose insertion notices get lost: chromeos_smart_card_connector#38, tomkp/smartcard#111, pyscard#63. */
+/** Readers that lose NotifySlotChange: chromeos_smart_card_connector#38, tomkp/smartcard#111, pyscard#63. */
 import { createPivCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
@@ -10,7 +10,7 @@ const nonce = 'n'.repeat(44)
 beforeEach(() => vi.stubGlobal('location', { origin: 'https://example.org' }))
 afterEach(() => void vi.unstubAllGlobals())
 
-/** A page and an empty reader whose interrupt endpoint never says anything. */
+/** A page and an empty reader whose interrupt endpoint sends nothing. */
 async function deskWithoutNotices() {
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
   const bus = new VirtualBus()
@@ -27,7 +27,7 @@ async function deskWithoutNotices() {
   return { reader, slot, webtoki }
 }
 
-it('a card whose insertion notice was lost is found when the person logs in', async () => {
+it('a login finds a card whose insertion was not reported', async () => {
   const { reader, slot, webtoki } = await deskWithoutNotices()
   expect(await firstValueFrom(slot.presence$)).toBe('empty')
   reader.insert(createPivCard())
@@ -35,7 +35,7 @@ it('a card whose insertion notice was lost is found when the person logs in', as
   await webtoki.close()
 })
 
-it('a login at readers that are empty ends with "no card", and gives power to none', async () => {
+it('a login with empty readers fails with CKR_TOKEN_NOT_PRESENT and powers no slot on', async () => {
   const { reader, webtoki } = await deskWithoutNotices()
   await expect(webtoki.login(nonce)).rejects.toThrow(/there is no card in any reader/)
   expect(reader.counters.messages.get('IccPowerOn')).toBeUndefined()

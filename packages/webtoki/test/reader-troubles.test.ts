@@ -1,4 +1,4 @@
-/** Readers and sources that are slow, silent or broken, or fail once: a login goes on with what is there. */
+/** A login works beside readers and sources that are slow, silent or broken, or fail once. */
 import type { CardConnection, CardSlot, SlotSource } from '@webtoki/apdu'
 import { TransferError } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
@@ -30,7 +30,7 @@ afterEach(() => {
 })
 
 describe('a login', () => {
-  it('works with a reader whose first open() failed while it woke', async () => {
+  it('works with a reader whose first open() failed', async () => {
     const { usb, device } = put()
     const target = await device
     const open = target.open.bind(target)
@@ -45,7 +45,7 @@ describe('a login', () => {
     await webtoki.close()
   })
 
-  it('works beside a source that fails, whose reason stands among the problems', async () => {
+  it('works beside a source that fails, which is listed in problems$', async () => {
     const broken = sourceOf(throwError(() => new TransferError('The bridge is down.')))
     const webtoki = new Webtoki({ pin, usb: put().usb, sources: [broken] })
     expect(await firstValueFrom(webtoki.slots$)).toHaveLength(1)
@@ -60,7 +60,7 @@ describe('a login', () => {
     await webtoki.close()
   })
 
-  it('works beside a source and a slot that never tell anything, once their time is up', async () => {
+  it('works beside a source and a slot that never emit, after their time-outs', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
     const [slot] = await firstValueFrom(ccidSlots({ usb: put().usb }).slots$)
     if (slot === undefined) throw new Error('There is no slot.')
@@ -88,8 +88,8 @@ describe('a search for certificates', () => {
     presence$: new BehaviorSubject('present' as const),
     connect,
   })
-  /** Turns the clock until it is over. */
-  async function turned<T>(work: Promise<T>): Promise<T> {
+  /** Advances the clock until the work settles. */
+  async function advanced<T>(work: Promise<T>): Promise<T> {
     let isOver = false
     const over = (): void => void (isOver = true)
     work.then(over, over)
@@ -117,21 +117,21 @@ describe('a search for certificates', () => {
   ])('is not held up by a card %s, which is told by name', async (_what, connect) => {
     const sources = [sourceOf(new BehaviorSubject([secondSlot(connect)]))]
     const webtoki = new Webtoki({ pin, usb: put().usb, sources })
-    // Parts that are loaded for the first time take real time, while the clock is turned.
-    await turned(webtoki.certificates('login'))
-    const found = await turned(webtoki.certificates('login'))
+    // The first search loads modules in real time, while the clock is advanced.
+    await advanced(webtoki.certificates('login'))
+    const found = await advanced(webtoki.certificates('login'))
     expect(found.length).toBeGreaterThan(0)
     const timeout = { code: 'reader/timeout', message: expect.stringContaining('The stuck reader') }
     const problems = await firstValueFrom(webtoki.problems$)
     expect(problems).toMatchObject([{ name: 'The stuck reader', error: timeout }])
-    await turned(webtoki.close())
+    await advanced(webtoki.close())
   })
 
-  it('in a card alone that never answers ends in the reason, and so does a login after it', async () => {
+  it('with only a card that never responds fails with the reason, and so does a login after it', async () => {
     const webtoki = new Webtoki({ pin, sources: [sourceOf(new BehaviorSubject([secondSlot(never)]))] })
-    await expect(turned(webtoki.certificates('login'))).rejects.toMatchObject({ code: 'reader/timeout' })
-    await expect(turned(webtoki.login(nonce))).rejects.toMatchObject({ code: 'reader/timeout' })
+    await expect(advanced(webtoki.certificates('login'))).rejects.toMatchObject({ code: 'reader/timeout' })
+    await expect(advanced(webtoki.login(nonce))).rejects.toMatchObject({ code: 'reader/timeout' })
     expect(await firstValueFrom(webtoki.problems$)).toHaveLength(1)
-    await turned(webtoki.close())
+    await advanced(webtoki.close())
   })
 })

@@ -1,4 +1,4 @@
-/** Why nothing can be done with a card: each reason that is known is told, by login, signature and list alike. */
+/** Login, signature and list report the same known reason why no card can be used. */
 import { generateKeyPairSync } from 'node:crypto'
 import {
   CardAbsentError,
@@ -62,7 +62,7 @@ const failed = (work: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   )
 
-/** What each of the three says. */
+/** The three calls. */
 const uses = {
   'a login': (webtoki: Webtoki) => webtoki.login(nonce),
   'a signature': (webtoki: Webtoki) => signDocument(webtoki, Uint8Array.of(1)),
@@ -70,7 +70,7 @@ const uses = {
 }
 const all = Object.entries(uses)
 
-describe.each(all)('%s tells', (what, use) => {
+describe.each(all)('%s reports', (what, use) => {
   it.each([
     ['no-api', undefined, true, undefined],
     ['insecure-context', undefined, false, undefined],
@@ -89,7 +89,7 @@ describe.each(all)('%s tells', (what, use) => {
     expect(await failed(webtoki.requestReader())).toMatchObject({ code: 'reader/unreachable', why })
   })
 
-  it('that the class of the reader is kept from pages, on a later visit', async () => {
+  it('that pages cannot open the class of the reader, also on a later visit', async () => {
     const usb = virtualUsb([readerWith(createPivCard(), readerProfiles.scr331)])
     const { webtoki } = page({ usb })
     const error = await failed(use(webtoki))
@@ -97,7 +97,7 @@ describe.each(all)('%s tells', (what, use) => {
     expect(explain(error)).toMatch(/keep this kind of reader/)
   })
 
-  it('that somebody has the reader', async () => {
+  it('that the reader is in use', async () => {
     const bus = new VirtualBus()
     bus.plug(readerWith(createPivCard()))
     const first = page({ usb: bus.context() })
@@ -109,7 +109,7 @@ describe.each(all)('%s tells', (what, use) => {
     })
   })
 
-  it('that the card does not answer', async () => {
+  it('that the card does not respond', async () => {
     const source = sourceOf('unreadable', () => Promise.reject(new CardSilentError()))
     const { webtoki } = page({ sources: [source] })
     const error = await failed(use(webtoki))
@@ -117,7 +117,7 @@ describe.each(all)('%s tells', (what, use) => {
     expect(explain(error)).toMatch(/does not answer/)
   })
 
-  it('that the card does not answer, though its reader has told of none', async () => {
+  it('that the card does not respond, though its reader reported no card', async () => {
     const source = sourceOf('empty', () => Promise.reject(new CardSilentError()))
     const { webtoki } = page({ sources: [source] })
     expect(await failed(use(webtoki))).toMatchObject({ cause: { code: 'card/mute' } })
@@ -128,13 +128,13 @@ describe.each(all)('%s tells', (what, use) => {
     expect(await failed(use(webtoki))).toMatchObject({ rv: CKR.TOKEN_NOT_RECOGNIZED })
   })
 
-  it('that the page has closed its access', async () => {
+  it('that the Webtoki is closed', async () => {
     const { webtoki } = page({ usb: virtualUsb([readerWith(createPivCard())]) })
     await webtoki.close()
     expect(await failed(use(webtoki))).toMatchObject({ cause: { code: 'reader/closed' } })
   })
 
-  it('that a certificate could not be read, if none was found', async () => {
+  it('that a certificate could not be read, if no other was found', async () => {
     const unreadableCertificates = ['9A', '9C', '9D', '9E'] as const
     const { webtoki } = page({ usb: virtualUsb([readerWith(createPivCard({ unreadableCertificates }))]) })
     const error = await failed(use(webtoki))
@@ -142,7 +142,7 @@ describe.each(all)('%s tells', (what, use) => {
     expect(isWebtokiError(error)).toBe(true)
   })
 
-  it('that the key is of an algorithm that is not known here', async () => {
+  it('that the algorithm of the key is not supported', async () => {
     const certificates = { '9A': (await withStrangeKey()).der, '9C': (await withStrangeKey()).der }
     const { webtoki, asked } = page({
       usb: virtualUsb([readerWith(createPivCard({ certificates, absentKeys: ['9D', '9E'] }))]),
@@ -157,14 +157,14 @@ describe.each(all)('%s tells', (what, use) => {
     expect(asked).not.toHaveBeenCalled()
   })
 
-  it('the certificate of a card that powers on at the second try', async () => {
+  it('the certificate of a card that powers on at the second attempt', async () => {
     const inner = ccidSlots({ usb: virtualUsb([readerWith(createPivCard())], { protectedClasses: false }) })
     const [slot] = await firstValueFrom(inner.slots$)
     if (slot === undefined) throw new Error('There is no slot.')
     const presence$ = new BehaviorSubject<Presence>('unreadable')
     let tries = 0
     const source = sourceOf('unreadable', async (options) => {
-      // The first power-on is what found out that the card does not answer.
+      // The first power-on fails.
       tries++
       const connection = await slot.connect(options)
       presence$.next('present')
@@ -178,7 +178,7 @@ describe.each(all)('%s tells', (what, use) => {
 })
 
 describe('no card', () => {
-  it('is no failure of a list, and is told by a login and a signature', async () => {
+  it('is an empty list, and an error of a login or signature', async () => {
     const { webtoki } = page({ usb: virtualUsb([readerWith()]) })
     expect(await webtoki.certificates('login')).toEqual([])
     for (const use of [uses['a login'], uses['a signature']]) {
@@ -207,7 +207,7 @@ describe('no card', () => {
   )
 })
 
-it('a page whose origin no site can accept is refused before a card is looked for', async () => {
+it('a login from a page with an opaque origin is refused before a card is searched for', async () => {
   vi.stubGlobal('location', { origin: 'null' })
   const card = createPivCard()
   const { webtoki, asked } = page({ usb: virtualUsb([readerWith(card)]) })
@@ -216,7 +216,7 @@ it('a page whose origin no site can accept is refused before a card is looked fo
 })
 
 describe('sources', () => {
-  it('stand in the place of the page’s own USB, and beside one that is handed in', async () => {
+  it('replace navigator.usb, and are added to `usb` if that is given', async () => {
     const own = virtualUsb([readerWith(createPivCard())])
     vi.stubGlobal('navigator', { usb: own })
     const source = sourceOf('empty', () => Promise.reject(new CardAbsentError()))
@@ -229,7 +229,7 @@ describe('sources', () => {
   })
 })
 
-describe('the choice', () => {
+describe('the chosen certificate', () => {
   const validity = {
     expired: { notAfter: new Date('2021-01-01T00:00:00Z'), notBefore: new Date('2020-01-01T00:00:00Z') },
     'not-yet-valid': {
@@ -256,7 +256,7 @@ describe('the choice', () => {
     },
   )
 
-  it('is one that has expired if there is no other: whether the clock here is right, the server knows', async () => {
+  it('is an expired one if there is no other, because only the server has a reliable clock', async () => {
     const stale = await issue({ name: 'Stale', ...validity.expired })
     const certificates = { '9A': await withKeyOf(createPivCard(), '9A', stale) }
     const card = createPivCard({ certificates, absentKeys: ['9C', '9D', '9E'] })
@@ -264,7 +264,7 @@ describe('the choice', () => {
     await expect(webtoki.login(nonce)).resolves.toContain('web-eid:1.0')
   })
 
-  it('is the same for the list and for a login, over several readers', async () => {
+  it('is the same for a list and a login with several readers', async () => {
     const stale = await issue({ name: 'Stale', ...validity.expired })
     const certificates = { '9A': await withKeyOf(createPivCard(), '9A', stale) }
     const readers = [createPivCard({ certificates, absentKeys: ['9C', '9D', '9E'] }), createPivCard()].map(

@@ -1,4 +1,4 @@
-/** What a person who changes their mind, and a card that waits for its owner, look like at the front door. */
+/** Aborts, and cards that wait for a person. */
 import type { CardSlot, SlotSource } from '@webtoki/apdu'
 import { CKR, type PinRequest, type PinSource } from '@webtoki/cryptoki'
 import {
@@ -56,7 +56,7 @@ const uses: readonly (readonly [string, Use])[] = [
 ]
 
 describe.each(uses)('%s', (what, use) => {
-  it('with a signal that has aborted before begins nothing', async () => {
+  it('starts nothing if its signal is already aborted', async () => {
     const { webtoki, card, requests, activities } = desk()
     const phases: string[] = []
     const options = { signal: AbortSignal.abort(why), onPhase: (phase: string) => void phases.push(phase) }
@@ -64,7 +64,7 @@ describe.each(uses)('%s', (what, use) => {
     expect([card.log, requests, activities, phases]).toEqual([[], [], [], []])
   })
 
-  it('aborted while it waits for a card that never answers rejects at once', async () => {
+  it('aborted while it waits for a card that never responds rejects at once', async () => {
     let reached!: () => void
     const connecting = new Promise<void>((resolve) => void (reached = resolve))
     const slot: CardSlot = {
@@ -88,7 +88,7 @@ describe.each(uses)('%s', (what, use) => {
     expect(phases).toEqual(['started', 'failed'])
   })
 
-  it('aborted while no reader has come yet rejects at once', async () => {
+  it('aborted before the first reader list rejects at once', async () => {
     const source: SlotSource = { slots$: NEVER, close: async () => {} }
     const webtoki = new Webtoki({ pin: async () => typed(), sources: [source] })
     const controller = new AbortController()
@@ -97,7 +97,7 @@ describe.each(uses)('%s', (what, use) => {
     await expect(working).rejects.toEqual(canceled)
   })
 
-  it('aborted between two commands sends no more, and the next works', async () => {
+  it('aborted between two commands sends no more, and the next call works', async () => {
     const { webtoki, card } = desk()
     const controller = new AbortController()
     const onPhase = (phase: string): void => {
@@ -108,7 +108,7 @@ describe.each(uses)('%s', (what, use) => {
     await expect(use(webtoki, {})).resolves.toBeDefined()
   })
 
-  it('tells its phases in order, the last of them once', async () => {
+  it('reports its phases in order, the last one once', async () => {
     const { webtoki, activities } = desk()
     const phases: string[] = []
     await use(webtoki, { onPhase: (phase) => phases.push(phase) })
@@ -125,7 +125,7 @@ describe.each(uses)('%s', (what, use) => {
 })
 
 describe.each(uses.filter(([what]) => what !== 'certificates'))('%s', (_what, use) => {
-  it('aborted while the person is asked closes the dialog, and what is typed then is not sent', async () => {
+  it('aborted during the PIN request closes the dialog, and a PIN entered later is not sent', async () => {
     let shown!: () => void
     const dialog = new Promise<void>((resolve) => void (shown = resolve))
     let type!: (answer: { pin: Uint8Array }) => void
@@ -144,7 +144,7 @@ describe.each(uses.filter(([what]) => what !== 'certificates'))('%s', (_what, us
     expect(card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)).toEqual([])
   })
 
-  it('aborted while it waits for another one leaves that one alone', async () => {
+  it('aborted while it waits for another login does not affect that login', async () => {
     let shown!: () => void
     const dialog = new Promise<void>((resolve) => void (shown = resolve))
     let type!: (answer: { pin: Uint8Array }) => void
@@ -173,14 +173,14 @@ describe.each(uses.filter(([what]) => what !== 'certificates'))('%s', (_what, us
   })
 })
 
-describe('what a key asks', () => {
-  it('in 9A, the PIN for each use: two logins ask for two PINs, and both succeed', async () => {
+describe('a key that requires', () => {
+  it('the PIN for each use, in 9A: two logins ask for two PINs, and both succeed', async () => {
     const { webtoki, requests } = desk({ policies: { '9A': { pin: 'always' } } })
     for (let round = 0; round < 2; round++) await expect(webtoki.login(nonce)).resolves.toContain('web-eid')
     expect(requests.map(({ purpose }) => purpose)).toEqual(['login', 'signature'])
   })
 
-  it('is shown with its certificate, if the card tells (YubiKey 5)', async () => {
+  it('the PIN for each use is shown with its certificate, if the card reports it (YubiKey 5)', async () => {
     const { webtoki } = desk({
       atr: yubiKey5,
       vendorExtensions: true,
@@ -191,7 +191,7 @@ describe('what a key asks', () => {
     expect([await shown('login'), await shown('signing')]).toEqual([[[1, true]], [[2, false]]])
   })
 
-  it('a touch, is shown as awaiting-touch before the card answers', async () => {
+  it('a touch: awaiting-touch is reported before the card responds', async () => {
     let atTouch: ActivityPhase | undefined
     const made = desk({
       atr: yubiKey5,
@@ -206,7 +206,7 @@ describe('what a key asks', () => {
     expect(atTouch).toBe('awaiting-touch')
   })
 
-  it('no PIN at all, is not taken for a login', async () => {
+  it('no PIN is not used for a login', async () => {
     const { webtoki, requests } = desk({
       atr: yubiKey5,
       vendorExtensions: true,
@@ -235,8 +235,8 @@ it.each([
   },
 )
 
-// The kind of OpenSC pull request 2216: cards that answer 9000 to SELECT of any AID.
-it('a card that says 9000 to every SELECT and has no PIV is told as not recognized', async () => {
+// OpenSC pull request 2216: cards that answer 9000 to SELECT of any AID.
+it('a card that answers 9000 to every SELECT but has no PIV is not recognized', async () => {
   const { webtoki, reader, card } = desk()
   reader.insert({
     atr: card.atr,

@@ -63,7 +63,7 @@ function deskOf(
   return { reader, card, bus, usb, pin, webtoki, requests, activities }
 }
 
-describe('the front door', () => {
+describe('Webtoki', () => {
   it('logs in with a token that Node verifies over origin and nonce (Web eID, 1.0)', async () => {
     const { webtoki, requests } = desk()
     const token = JSON.parse(await webtoki.login(nonce)) as Record<string, string>
@@ -106,14 +106,14 @@ describe('the front door', () => {
     },
   )
 
-  it('logs in at a silent card in a reader of extended level (CanoKey) by seven APDUs', async () => {
+  it('logs in by seven APDUs with a CanoKey, whose ATR states no lengths, at extended APDU level', async () => {
     const atr = Uint8Array.from(Buffer.from('3bf711008131fe6543616e6f6b657999', 'hex'))
     const { webtoki, card } = deskOf(createPivCard({ atr }))
     await webtoki.login(nonce)
     expect(card.log).toHaveLength(7)
   })
 
-  it('logs in with a card that promises extended APDUs and refuses them, by short ones', async () => {
+  it('logs in by short APDUs if the card announces extended ones and refuses them', async () => {
     // OpenFIPS201, Token2 PIN+ on contact.
     const card = createPivCard({ atr: createPivCard().atr, extendedLength: false })
     const { webtoki } = deskOf(card)
@@ -122,7 +122,7 @@ describe('the front door', () => {
     expect(card.log.filter(({ ins }) => ins === 0x20).map(({ dataBytes }) => dataBytes)).toEqual([0, 8])
   })
 
-  it('logs in at a reader whose announced PIN pad is not there, by the dialog, in the same call', async () => {
+  it('asks in the dialog, in the same call, if the reader has not the PIN pad that it announces', async () => {
     const { webtoki, card, requests, activities, reader } = deskWith(readerProfiles.qemuUsbCcid)
     await expect(webtoki.login(nonce)).resolves.toContain('web-eid:1.0')
     expect([requests, card.pinVerified, card.pinTriesLeft]).toEqual([['login'], true, 3])
@@ -132,7 +132,7 @@ describe('the front door', () => {
     expect(reader.counters.messages.get('Secure')).toBe(1)
   })
 
-  it('does not ask an absent PIN pad again for the next Webtoki of the same page', async () => {
+  it('does not use an absent PIN pad again for the next Webtoki of the same page', async () => {
     const { webtoki, usb, pin, reader, requests } = deskWith(readerProfiles.qemuUsbCcid)
     await webtoki.login(nonce)
     await webtoki.close()
@@ -154,7 +154,7 @@ describe('the front door', () => {
     expect(card.pinVerified).toBe(true)
   })
 
-  it('tells a person whose card was swapped while they typed that it is gone, and sends no PIN', async () => {
+  it('fails with CKR_DEVICE_REMOVED and sends no PIN if the card was swapped while the person typed', async () => {
     const { webtoki, card, reader } = deskWith(readerProfiles.jinmuyuMr800, {
       pin: async () => {
         reader.insert(other)
@@ -174,7 +174,7 @@ describe('the front door', () => {
     expect(withPin).toEqual([])
   })
 
-  it('never takes a reader’s own security module for the person’s card; who means it names its slot', async () => {
+  it('uses the security module of a reader only if the caller names its slot', async () => {
     const device = new VirtualCompositeReader(compositeProfiles.identiveCloud4510)
     const [sam, card] = [createPivCard(), createPivCard({ guid: new Uint8Array(16).fill(7) })]
     device.reader(0).insert(sam)
@@ -222,7 +222,7 @@ describe('the front door', () => {
     },
   )
 
-  it('asks for no second PIN while the card stays logged in, and for one after logging out', async () => {
+  it('asks for the PIN once while the card stays logged in, and again after a logout', async () => {
     const { webtoki, card, requests } = desk()
     await webtoki.login(nonce)
     await webtoki.login(nonce)
@@ -233,7 +233,7 @@ describe('the front door', () => {
     expect(requests).toEqual(['login', 'login'])
   })
 
-  it('logs out of every card, though the reader of one is pulled meanwhile', async () => {
+  it('logs out of every card, also if one reader is removed meanwhile', async () => {
     const bus = new VirtualBus()
     const cards = [createPivCard(), createPivCard({ guid: new Uint8Array(16).fill(7) })]
     const readers = cards.map((card) => {
@@ -262,7 +262,7 @@ describe('the front door', () => {
     expect(cards.map(({ pinVerified }) => pinVerified)).toEqual([false, false])
   })
 
-  it('that a second one meets because it was not closed is told as held by this page, and works once closed', async () => {
+  it('that was not closed keeps its reader: a second one reports `by: page`, and works afterwards', async () => {
     const { webtoki, bus } = desk()
     await webtoki.login(nonce)
     const [usb, pin] = [bus.context(), async () => ({ pin: new TextEncoder().encode('123456') })]
@@ -305,7 +305,7 @@ describe('the front door', () => {
     },
   )
 
-  it('closes in a `finally` without an error or an end of its own, whatever a source does', async () => {
+  it('closes without an error in a `finally`, whatever its source does', async () => {
     const { bus, card } = desk()
     const broken: SlotSource = { slots$: NEVER, close: () => Promise.reject(new Error('broken')) }
     await open.pop()?.close()
@@ -330,7 +330,7 @@ describe('the front door', () => {
     expect(card.pinVerified).toBe(false)
   })
 
-  it('names in each request for a PIN the site or the document, in the page’s words if it has any', async () => {
+  it('names the site or the document in each PIN request, in the words of the page if given', async () => {
     const { bus, webtoki: other } = desk()
     await other.close()
     const asked: (string | undefined)[] = []
@@ -349,7 +349,7 @@ describe('the front door', () => {
     expect(asked).toEqual([origin, 'your bank', 'letter.txt', 'Letter of May', undefined])
   })
 
-  it('names the reader in each request for a PIN, of a login and of a signature', async () => {
+  it('names the reader in each PIN request of a login and a signature', async () => {
     const { bus, webtoki: other } = desk()
     await other.close()
     const asked: (string | undefined)[] = []
@@ -364,7 +364,7 @@ describe('the front door', () => {
     expect(asked).toEqual(['login: DUALi DE-ABCM6', 'signature: DUALi DE-ABCM6'])
   })
 
-  it('signs with the key made for signing, which asks each time', async () => {
+  it('signs with the key for signatures, which requires the PIN each time', async () => {
     const { webtoki, requests } = desk()
     const file = new Blob(['Dear reader,'])
     for (let times = 0; times < 2; times++) {
@@ -379,7 +379,7 @@ describe('the front door', () => {
     expect(requests.filter((purpose) => purpose === 'signature')).toHaveLength(2)
   })
 
-  it('signs at the time and over the digest that it was given, and tells how far the reading is', async () => {
+  it('signs with the given time and digest function, and reports progress', async () => {
     const { webtoki } = desk()
     const file = new Blob(['Dear reader,'])
     const signingTime = new Date('2026-11-24T12:00:00Z')
@@ -393,7 +393,7 @@ describe('the front door', () => {
     expect(found).toMatchObject({ valid: true, signers: [{ signingTime }] })
   })
 
-  it('signs the bytes and the time at the call, whatever is written into them meanwhile', async () => {
+  it('signs the bytes and the time as they were at the call', async () => {
     const { webtoki } = desk()
     const letter = new TextEncoder().encode('Dear reader,')
     const data = Uint8Array.from(letter)
@@ -408,7 +408,7 @@ describe('the front door', () => {
     })
   })
 
-  it('refuses a stream that was read before anybody is asked and before a byte leaves', async () => {
+  it('refuses a stream that was read before, without a PIN request or command', async () => {
     const { webtoki, card, requests } = desk()
     const stream = new Blob(['Dear reader,']).stream()
     const reader = stream.getReader()
@@ -419,7 +419,7 @@ describe('the front door', () => {
     expect(card.log).toEqual([])
   })
 
-  it('hands out certificates that nobody can write into', async () => {
+  it('returns certificates that cannot be changed', async () => {
     const { webtoki, card } = desk()
     const [certificate] = await webtoki.certificates('signing')
     if (certificate === undefined) throw new Error('There is no certificate.')
@@ -433,7 +433,7 @@ describe('the front door', () => {
     await signDocument(webtoki, new Blob(['Dear reader,']), { certificate })
   })
 
-  it('tells activities by number and phase, with the code of what failed', async () => {
+  it('reports activities with number, phase and the code of a failure', async () => {
     const { webtoki, reader, activities } = desk()
     await webtoki.login(nonce)
     expect(activities.map(({ what, phase }) => `${what} ${phase}`)).toEqual([
@@ -472,7 +472,7 @@ describe('the front door', () => {
     expect(other.pinTriesLeft).toBe(3)
   })
 
-  it('tells that somebody has the reader, and not that no card is there; given back, it is had by the next login', async () => {
+  it('reports a reader in use rather than a missing card, and logs in after it was released', async () => {
     const { bus, reader, webtoki: first } = desk()
     await first.login(nonce)
     const second = new Webtoki({
@@ -489,7 +489,7 @@ describe('the front door', () => {
     await expect(second.certificates('login')).rejects.toMatchObject(inUse)
     expect(reader.counters.messages.get('IccPowerOn')).toBe(powered)
     await first.close()
-    // Only who does something with the card asks for it.
+    // Only a login or signature requests the reader.
     await expect(second.certificates('login')).rejects.toMatchObject(inUse)
     expect(reader.counters.messages.get('IccPowerOn')).toBe(powered)
     await second.login(nonce)
@@ -517,7 +517,7 @@ describe('the front door', () => {
     expect(other.pinTriesLeft).toBe(3)
   })
 
-  it('signs with the padding that was asked for, and tells each phase to who asked', async () => {
+  it('signs with the requested padding, and reports each phase to `onPhase`', async () => {
     const { webtoki, activities } = desk()
     const phases: string[] = []
     const token = await webtoki.login(nonce, { rsa: 'PS256', onPhase: (phase) => phases.push(phase) })
@@ -526,7 +526,7 @@ describe('the front door', () => {
     expect(phases).toEqual(['started', 'awaiting-card', 'awaiting-pin', 'awaiting-card', 'done'])
   })
 
-  it('asks for no PIN for a login that nobody wants any more', async () => {
+  it('does not ask for the PIN of an aborted login', async () => {
     const { webtoki, requests, card } = desk()
     await expect(webtoki.login(nonce, { signal: AbortSignal.abort() })).rejects.toMatchObject({
       rv: CKR.FUNCTION_CANCELED,
@@ -534,7 +534,7 @@ describe('the front door', () => {
     expect([requests, card.pinVerified]).toEqual([[], false])
   })
 
-  it('a reader unplugged after its certificate was chosen is told as gone', async () => {
+  it('fails with CKR_DEVICE_REMOVED if the reader of the chosen certificate was unplugged', async () => {
     const { webtoki, reader, bus } = desk()
     const [certificate] = await webtoki.certificates('login')
     if (certificate === undefined) throw new Error('There is no certificate.')
@@ -542,7 +542,7 @@ describe('the front door', () => {
     await expect(webtoki.login(nonce, { certificate })).rejects.toMatchObject({ rv: CKR.DEVICE_REMOVED })
   })
 
-  it('closed while a login begins ends it with a code, not with an error of rxjs', async () => {
+  it('that is closed while a login starts ends it with a Webtoki error, not an error of rxjs', async () => {
     const { webtoki, requests } = desk()
     const login = webtoki.login(nonce)
     const closing = webtoki.close()
@@ -551,7 +551,7 @@ describe('the front door', () => {
     expect(requests).toEqual([])
   })
 
-  it('refuses a nonce that no server should send, before the card is asked', async () => {
+  it('refuses a nonce that no server should send before it uses the card', async () => {
     const { webtoki, requests } = desk()
     await expect(webtoki.login('short')).rejects.toMatchObject({
       code: 'login/wrong-argument',
