@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// A wrapper that is there before the build, so that the package manager can link it at install time.
+// Starts `webtoki`. Not a build product, because the package manager links the command at installation, before the build.
 import { main } from '../dist/webtoki.js'
 
 process.exitCode = await main(process.argv.slice(2))

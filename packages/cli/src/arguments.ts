@@ -1,7 +1,7 @@
-/** The command line's own words: which options exist, and typed complaints about wrong ones. */
+/** Parses the command line: the options that commands share, and a typed error for wrong ones. */
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 
-/** The command line cannot be understood; the message is for the person who typed it. */
+/** The command line is wrong. The message is for the person who typed it; `webtoki` ends with exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
@@ -21,7 +21,7 @@ export const readerOptions: {
   help: { type: 'boolean', short: 'h' },
 }
 
-/** What `readerOptions` parse to. */
+/** The parsed values of `readerOptions`. */
 export interface ReaderArguments {
   readonly simulator?: string | undefined
   readonly 'simulator-reader'?: string | undefined
@@ -29,7 +29,7 @@ export interface ReaderArguments {
   readonly help?: boolean | undefined
 }
 
-/** Parses strictly: an unknown option or a stray word is a UsageError. */
+/** Parses the options. Throws UsageError for an unknown option or an argument that is not an option. */
 export function parseOptions<T extends Options>(
   args: readonly string[],
   options: T,

@@ -1,4 +1,4 @@
-/** Where the readers come from: the simulator, a module that exports a W3C `USB`, or the npm package `usb`. */
+/** Opens the readers: those of the simulator, of a module that exports a W3C `USB`, or of the npm package `usb`. */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ReaderProblem } from '@webtoki/apdu'
@@ -6,17 +6,17 @@ import { type CcidSlotSource, ccidSlots } from '@webtoki/ccid'
 import { firstValueFrom } from 'rxjs'
 import { type ReaderArguments, UsageError } from './arguments.ts'
 
-/** The readers, and the PIN that a virtual card starts with. */
+/** The readers, and the PIN of a virtual card. */
 export interface Connected {
   readonly source: CcidSlotSource
-  /** The printed PIN of the virtual card; undefined where real cards are reached. */
+  /** The published PIN of the virtual card; undefined for real readers. */
   readonly simulatedPin: string | undefined
 }
 
-/** The PIN that every virtual card of ours starts with; printed by `--help`. */
+/** The initial PIN of every virtual card; `--help` prints it. */
 export const SIMULATED_PIN = '123456'
 
-/** Opens the slot source that the options name. Throws UsageError for options that fit nothing. */
+/** Opens the slot source that the options name. Throws UsageError if they name none. */
 export async function connect(options: ReaderArguments): Promise<Connected> {
   const usb = await connectUsb(options)
   return {
@@ -25,10 +25,10 @@ export async function connect(options: ReaderArguments): Promise<Connected> {
   }
 }
 
-/** The USB that the options name. Throws UsageError for options that fit nothing. */
+/** Returns the `USB` object that the options name. Throws UsageError if they name none. */
 export async function connectUsb(options: ReaderArguments): Promise<USB> {
   if (options.simulator !== undefined && options['usb-module'] !== undefined) {
-    throw new UsageError('Give either --simulator or --usb-module, not both.')
+    throw new UsageError('--simulator and --usb-module cannot be combined. Give one of them.')
   }
   if (options.simulator !== undefined)
     return simulatedUsb(options.simulator, options['simulator-reader'] ?? 'extended')
@@ -45,10 +45,12 @@ async function simulatedUsb(card: string, level: string): Promise<USB> {
   }
   const profile = Object.hasOwn(levels, level) ? levels[level] : undefined
   if (profile === undefined)
-    throw new UsageError(`--simulator-reader is ${Object.keys(levels).join(', ')}, not '${level}'.`)
+    throw new UsageError(
+      `--simulator-reader must be one of ${Object.keys(levels).join(', ')}; got '${level}'.`,
+    )
   const reader = new VirtualCcidReader(readerProfiles[profile])
   reader.insert(cardNamed(card))
-  // As Node reaches devices: no class is protected.
+  // Node, unlike a browser, does not keep protected interface classes from programs.
   return virtualUsb([reader], { protectedClasses: false })
 }
 
@@ -57,11 +59,11 @@ async function moduleUsb(file: string): Promise<USB> {
   try {
     loaded = await import(pathToFileURL(resolve(file)).href)
   } catch (cause) {
-    throw new UsageError(`The USB module ${file} cannot be loaded: ${(cause as Error).message}`, { cause })
+    throw new UsageError(`Cannot load the USB module ${file}: ${(cause as Error).message}`, { cause })
   }
   const usb = await loaded.default
   if (!isUsb(usb))
-    throw new UsageError(`The default export of ${file} is no W3C USB object (it lacks getDevices).`)
+    throw new UsageError(`The default export of ${file} is not a W3C USB object: it has no getDevices.`)
   return usb
 }
 
@@ -69,22 +71,22 @@ function isUsb(value: unknown): value is USB {
   return typeof value === 'object' && value !== null && 'getDevices' in value
 }
 
-/** The native package is optional: it is loaded only where a real reader is asked for. */
+/** The native package is an optional dependency, so it is loaded only for real readers. */
 async function nodeUsb(): Promise<USB> {
   let native: typeof import('usb')
   try {
     native = await import('usb')
   } catch (cause) {
     throw new UsageError(
-      "Real readers need the optional npm package 'usb', which is not installed or does not load here. " +
-        'Install it, or give --usb-module or --simulator piv.',
+      "Real readers need the optional npm package 'usb', which is not installed or does not load on this system. " +
+        'Install it, or use --usb-module or --simulator piv.',
       { cause },
     )
   }
   return new native.WebUSB({ allowAllDevices: true }) as unknown as USB
 }
 
-/** Tells on standard error which readers cannot be used, and what can be done. True if there is one. */
+/** Reports each reader that cannot be used, with a hint what to do. Resolves to true if there is such a reader. */
 export async function tellProblems(
   { source }: Connected,
   complain: (line: string) => void,
@@ -100,13 +102,15 @@ function inWords({ name, vendorId, productId, error }: ReaderProblem): string {
   return `${name} (${id}): ${error.message}${hint === undefined ? '' : ` ${hint}`}`
 }
 
-/** What a person at this computer can do. */
+/** Returns what a person can do on this operating system about an error code, or undefined. */
 export function hintFor(code: string): string | undefined {
   const isLinux = process.platform === 'linux'
   if (code === 'reader/not-granted' && isLinux)
-    return 'On Linux a udev rule gives access to the device, such as SUBSYSTEM=="usb", ATTR{idVendor}=="…", TAG+="uaccess".'
+    return 'On Linux a udev rule grants access to the device, such as SUBSYSTEM=="usb", ATTR{idVendor}=="…", TAG+="uaccess".'
   if (code === 'reader/in-use')
-    return `If pcscd holds it: ${isLinux ? 'systemctl stop pcscd.socket pcscd' : 'stop the smartcard service'}.`
-  if (code === 'reader/none') return 'Without a reader, --simulator piv stands in for one.'
+    return isLinux
+      ? 'If pcscd uses it, stop pcscd: systemctl stop pcscd.socket pcscd.'
+      : 'If the smartcard service uses it, stop that service.'
+  if (code === 'reader/none') return 'To try the command without a reader, use --simulator piv.'
   return undefined
 }

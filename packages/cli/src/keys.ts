@@ -1,4 +1,4 @@
-/** The token drivers of the command line, and the keys that `--key` names. */
+/** Lists the token drivers of the command line and the keys that `--key` can name. */
 import type { TokenDriver } from '@webtoki/cryptoki'
 import { openPgpDriver } from '@webtoki/cryptoki/openpgp'
 import { pivDriver } from '@webtoki/cryptoki/piv'
@@ -7,13 +7,13 @@ import { pivDriver } from '@webtoki/cryptoki/piv'
 export interface NamedKey {
   /** CKA_ID, as OpenSC numbers them. */
   readonly id: number
-  /** The one driver that is asked for it: ids of other applications mean other keys. */
+  /** The only driver that looks for the key, because the same id means another key in another application. */
   readonly driver: () => TokenDriver
-  /** Which of the driver's tokens has it. */
+  /** The index of the driver's token that has the key. */
   readonly token: number
 }
 
-/** By name. */
+/** The keys by their names on the command line. */
 export const namedKeys: ReadonlyMap<string, NamedKey> = new Map([
   ['9a', { id: 1, driver: pivDriver, token: 0 }],
   ['9c', { id: 2, driver: pivDriver, token: 0 }],
@@ -23,7 +23,7 @@ export const namedKeys: ReadonlyMap<string, NamedKey> = new Map([
   ['authentication', { id: 3, driver: openPgpDriver, token: 1 }],
 ])
 
-/** All drivers, the most used first. */
+/** Creates all drivers, the most used one first. */
 export function allDrivers(): readonly TokenDriver[] {
   return [pivDriver(), openPgpDriver()]
 }

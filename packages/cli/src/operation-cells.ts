@@ -1,4 +1,7 @@
-/** Pairs of operations on live sessions of a PIV card: what the second Init is answered, and what becomes of both (PKCS#11 v2.20, 13.1 "Operations, sessions, and threads"). */
+/**
+ * Runs pairs of operations on sessions of a PIV card, and checks the result of the second Init and of both operations
+ * against PKCS#11 v2.20, 13.1 "Operations, sessions, and threads".
+ */
 import {
   type Cipher,
   createCipheriv,
@@ -28,7 +31,7 @@ import {
   type Slot,
 } from '@webtoki/cryptoki'
 
-/** The eight kinds, in the order of the standard. */
+/** The eight kinds of operation, in the order of the standard. */
 export const kinds = [
   'search',
   'encrypt',
@@ -39,10 +42,10 @@ export const kinds = [
   'verify',
   'verify-recover',
 ] as const
-/** One of the eight kinds. */
+/** One of the eight kinds of operation. */
 export type Kind = (typeof kinds)[number]
 
-/** The standard's rule, written independently of the driver's: what may be begun beside a kind if the token supports two. */
+/** The kinds that may be started while one is active, if the token has dual operations. Independent of the driver's table. */
 const partners: Readonly<Record<Kind, readonly Kind[]>> = {
   search: [],
   encrypt: ['digest', 'sign'],
@@ -54,33 +57,36 @@ const partners: Readonly<Record<Kind, readonly Kind[]>> = {
   'verify-recover': [],
 }
 
-/** Whether the standard allows `second` beside an active `first`. */
+/** True if the standard allows `second` to start while `first` is active. */
 export function mayStandBeside(first: Kind, second: Kind, dual: boolean): boolean {
   return dual && partners[first].includes(second)
 }
 
-/** How a caller runs an operation. */
+/** The ways to run an operation: await it, subscribe to its events, or call Init, Update and Final. */
 export const ways = ['await', 'events$', 'calls'] as const
-/** One of them. */
+/** One of the ways to run an operation. */
 export type Way = (typeof ways)[number]
 
-/** An operation of one kind with data, and a second implementation's opinion of its result. */
+/** An operation of one kind with its data, and a check of its result by a second implementation. */
 export interface Example {
   readonly kind: Kind
   readonly data: Uint8Array
   operation(session: Session, data: DataSource): Operation<unknown>
-  /** For a caller that goes call by call; absent: a search. */
+  /** For the way `calls`; a search has none. */
   readonly spec?: RawOperationSpec
-  /** What is verified. */
+  /** The signature to verify. */
   readonly signature?: Uint8Array
-  /** By node:crypto. `input`: what went in, if not all of the data. */
+  /** Checks the result with node:crypto. `input` is the operation's input if that is not all of `data`. */
   readonly isRight: (result: unknown, input?: Uint8Array) => boolean
 }
 
-/** What is searched: a certificate and its keys. */
+/** The search template, which matches a certificate and its two keys. */
 const searched = { [CKA.ID]: Uint8Array.of(1) }
 
-/** The examples of all kinds, with the RSA key of PIV slot 9A and an AES session key; the login and the keys last as long as the session. */
+/**
+ * Creates one example of each kind, with the RSA key of PIV slot 9A and an AES session key. Logs in; the login and the
+ * session key end with the session.
+ */
 export async function makeExamples(session: Session): Promise<Readonly<Record<Kind, Example>>> {
   await session.login(CKU.USER)
   const find = async (objectClass: CKO): Promise<CkObject> => {
@@ -105,14 +111,13 @@ export async function makeExamples(session: Session): Promise<Readonly<Record<Ki
   })
   const data = randomBytes(50)
   const iv = randomBytes(16)
-  const through = (cipher: Cipher | Decipher, input: Uint8Array): Uint8Array =>
+  const run = (cipher: Cipher | Decipher, input: Uint8Array): Uint8Array =>
     Buffer.concat([cipher.update(input), cipher.final()])
-  const encrypt = (input: Uint8Array): Uint8Array => through(createCipheriv('aes-256-cbc', value, iv), input)
-  const decrypt = (input: Uint8Array): Uint8Array =>
-    through(createDecipheriv('aes-256-cbc', value, iv), input)
+  const encrypt = (input: Uint8Array): Uint8Array => run(createCipheriv('aes-256-cbc', value, iv), input)
+  const decrypt = (input: Uint8Array): Uint8Array => run(createDecipheriv('aes-256-cbc', value, iv), input)
   const [cbc, digest] = [{ type: CKM.AES_CBC_PAD, iv }, { type: CKM.SHA256 }]
   const [rsa, recover] = [{ type: CKM.SHA256_RSA_PKCS }, { type: CKM.RSA_PKCS }]
-  // The private key never leaves the card: it makes what is verified, and node:crypto says whether that is right.
+  // node:crypto cannot make these signatures, because the private key never leaves the card. It verifies them.
   const signature = await session.sign(rsa, privateKey, data)
   const recoverable = await session.sign(recover, privateKey, data)
   const isSignature = (bytes: Uint8Array, input: Uint8Array): boolean =>
@@ -167,12 +172,12 @@ export async function makeExamples(session: Session): Promise<Readonly<Record<Ki
       isRight: (result, input = recoverable) => isSame(result, publicDecrypt(spki, input)),
     },
   }
-  const named = kinds.map((kind) => [kind, { kind, ...all[kind], isRight: orNot(all[kind].isRight) }])
+  const named = kinds.map((kind) => [kind, { kind, ...all[kind], isRight: falseOnError(all[kind].isRight) }])
   return Object.fromEntries(named) as Readonly<Record<Kind, Example>>
 }
 
-/** node:crypto throws if there is no such result. */
-function orNot(isRight: Example['isRight']): Example['isRight'] {
+/** Returns false if node:crypto throws, which it does for data that it cannot process. */
+function falseOnError(isRight: Example['isRight']): Example['isRight'] {
   return (...given) => {
     try {
       return isRight(...given)
@@ -186,7 +191,7 @@ function isSame(result: unknown, expected: Uint8Array): boolean {
   return result instanceof Uint8Array && Buffer.compare(expected, result) === 0
 }
 
-/** A certificate, its public and its private key: node:crypto reads the same key from the certificate. */
+/** True for a certificate, its public and its private key, if node:crypto reads the same public key from the certificate. */
 function isIdentity(found: readonly CkObject[]): boolean {
   const of = (objectClass: CKO) => found.find((each) => each.get(CKA.CLASS) === objectClass)
   const [certificate, publicKey] = [of(CKO.CERTIFICATE), of(CKO.PUBLIC_KEY)]
@@ -199,44 +204,44 @@ function isIdentity(found: readonly CkObject[]): boolean {
 }
 
 /**
- * Runs the example to its end. Init is made in this call. `atHalf` is called when half of the data have been taken, and what
- * it returns is waited for; by a search, when it has found the first object, and without a wait unless it goes call by call.
+ * Runs the example to its end; Init happens synchronously. Calls `onHalf` after half of the data, and waits for its result.
+ * A search calls it after the first object, and waits only in the way `calls`.
  */
 export async function play(
   example: Example,
   session: Session,
   way: Way,
-  atHalf: () => unknown = () => {},
+  onHalf: () => unknown = () => {},
 ): Promise<unknown> {
   const { kind, data, spec, signature } = example
   const half = data.length >> 1
   if (way === 'calls' && spec === undefined) {
     const search = session.beginSearch(searched)
     const found = [...(await search.next(1))]
-    await atHalf()
+    await onHalf()
     found.push(...(await search.next(10)))
     search.final()
     return found
   }
   if (way === 'calls' && spec !== undefined) {
     const [active] = session.begin(spec)
-    if (active === undefined) throw new Error('Nothing was begun.')
+    if (active === undefined) throw new Error('session.begin() returned no operation.')
     const parts = [await active.update(data.subarray(0, half))]
-    await atHalf()
+    await onHalf()
     parts.push(await active.update(data.subarray(half)))
     parts.push(await active.final(signature === undefined ? {} : { signature }))
     return kind === 'verify' ? true : new Uint8Array(Buffer.concat(parts))
   }
   async function* halves(): AsyncGenerator<Uint8Array> {
     yield data.subarray(0, half)
-    await atHalf()
+    await onHalf()
     yield data.subarray(half)
   }
   let isFirst = true
   const onEvent = ({ phase }: OperationEvent<unknown>): void => {
     if (phase !== 'found' || !isFirst) return
     isFirst = false
-    atHalf()
+    onHalf()
   }
   const operation = example.operation(session, halves())
   if (way !== 'events$') return operation.result({ onEvent })
@@ -251,64 +256,65 @@ export async function play(
   })
 }
 
-/** What one cell came to. */
+/** The result of one cell: a first operation, and a second one started while the first is active. */
 export interface Cell {
   readonly first: Kind
   readonly second: Kind
   readonly dual: boolean
-  /** What the second Init was answered. */
-  readonly answer: string
-  /** Why it does not follow the standard; undefined: it does. */
-  readonly complaint?: string
+  /** The return value of the second Init, by its name. */
+  readonly initResult: string
+  /** How the library violates the standard; undefined if it conforms. */
+  readonly violation?: string
 }
 
-/** Plays one cell, on sessions of its own, in each way. `dual` is how the slot's library was made. */
-export async function playCell(
+/** Runs one cell in each way, each in its own session. `dual` is the dual flag with which the slot's library was created. */
+export async function runCell(
   slot: Slot,
   [first, second]: readonly [Example, Example],
   dual: boolean,
 ): Promise<Cell> {
   const expected = mayStandBeside(first.kind, second.kind, dual) ? 'CKR_OK' : 'CKR_OPERATION_ACTIVE'
-  let answer = 'nothing'
+  let initResult = 'nothing'
   for (const way of ways) {
     const session = await slot.openSession()
     let active: readonly string[] = []
-    let other: Promise<Outcome> | undefined
-    const one = await outcomeOf(
+    let running: Promise<Outcome> | undefined
+    const firstOutcome = await outcomeOf(
       play(first, session, way, () => {
-        other = outcomeOf(play(second, session, way))
+        running = outcomeOf(play(second, session, way))
         active = session.active
       }),
     )
-    const two = await other
-    answer = two?.answer ?? answer
-    const complaints = [
-      ...complaintsAbout(first, one),
-      ...(answer === 'CKR_OK' && two !== undefined ? complaintsAbout(second, two) : []),
-      ...(answer === expected ? [] : [`${second.kind} was answered ${answer}, not ${expected}`]),
+    const secondOutcome = await running
+    initResult = secondOutcome?.returnValue ?? initResult
+    const violations = [
+      ...violationsOf(first, firstOutcome),
+      ...(initResult === 'CKR_OK' && secondOutcome !== undefined ? violationsOf(second, secondOutcome) : []),
+      ...(initResult === expected ? [] : [`starting ${second.kind} gave ${initResult}, not ${expected}`]),
       ...(active.length === (expected === 'CKR_OK' ? 2 : 1) ? [] : [`active then: ${active.join(', ')}`]),
-      ...(session.active.length === 0 ? [] : [`active in the end: ${session.active.join(', ')}`]),
+      ...(session.active.length === 0 ? [] : [`active at the end: ${session.active.join(', ')}`]),
     ]
     await session.close()
-    const cell = { first: first.kind, second: second.kind, dual, answer }
-    if (complaints.length > 0) return { ...cell, complaint: `by ${way}: ${complaints.join('; ')}` }
+    const cell = { first: first.kind, second: second.kind, dual, initResult }
+    if (violations.length > 0) return { ...cell, violation: `by ${way}: ${violations.join('; ')}` }
   }
-  return { first: first.kind, second: second.kind, dual, answer }
+  return { first: first.kind, second: second.kind, dual, initResult }
 }
 
 interface Outcome {
-  readonly answer: string
+  /** The name of the CKR code, or the message of another error. */
+  readonly returnValue: string
   readonly result?: unknown
 }
 
 function outcomeOf(running: Promise<unknown>): Promise<Outcome> {
   return running.then(
-    (result) => ({ answer: 'CKR_OK', result }),
-    (error: unknown) => ({ answer: error instanceof CryptokiError ? error.rvName : String(error) }),
+    (result) => ({ returnValue: 'CKR_OK', result }),
+    (error: unknown) => ({ returnValue: error instanceof CryptokiError ? error.rvName : String(error) }),
   )
 }
 
-function complaintsAbout(example: Example, { answer, result }: Outcome): readonly string[] {
-  if (answer !== 'CKR_OK') return [`${example.kind} ended with ${answer}`]
-  return example.isRight(result) ? [] : [`node:crypto finds another result of ${example.kind}`]
+function violationsOf(example: Example, { returnValue, result }: Outcome): readonly string[] {
+  if (returnValue !== 'CKR_OK') return [`${example.kind} ended with ${returnValue}`]
+  return example.isRight(result) ? [] : [`node:crypto computes another result of ${example.kind}`]
 }

@@ -1,4 +1,4 @@
-/** `webtoki plan`: what the driver will do with a reader, by its descriptors alone. */
+/** `webtoki plan`: prints how the driver would use a reader, from its USB descriptors (CCID 1.1, 5.1). */
 import { viewOf } from '@webtoki/apdu'
 import {
   decodeCcidDescriptor,
@@ -19,7 +19,10 @@ const options = {
   reader: { type: 'string', default: '0000:0000' },
 } as const
 
-/** Prints a block for each reader: of the plugged ones, or of the one whose class descriptor is given in hex; `--quirks`: all that is known of single readers. */
+/**
+ * Prints one block for each connected reader, or for the reader whose class descriptor is given in hex. With `--quirks` it
+ * prints every known deviation of single readers instead. Throws UsageError for a malformed descriptor or reader id.
+ */
 export async function plan(args: readonly string[], output: (line: string) => void): Promise<void> {
   const parsed = parseOptions(args, options)
   if (parsed.quirks === true) {
@@ -32,7 +35,7 @@ export async function plan(args: readonly string[], output: (line: string) => vo
     const hex = parsed.descriptor.replaceAll(/\s/g, '')
     if (match === null || !/^([0-9a-f]{2}){54}$/i.test(hex)) {
       throw new UsageError(
-        'Give --descriptor as 54 bytes in hex, and --reader as VVVV:PPPP or VVVV:PPPP:FFFF with the firmware (bcdDevice).',
+        '--descriptor must be 54 bytes in hex, --reader VVVV:PPPP or, with the firmware (bcdDevice), VVVV:PPPP:FFFF.',
       )
     }
     const [vendorId = 0, productId = 0] = match.slice(1, 3).map((part) => Number.parseInt(part, 16))
@@ -50,18 +53,19 @@ export async function plan(args: readonly string[], output: (line: string) => vo
       await device.open()
       const head = await configuration(device, 9)
       const whole = await configuration(device, (head[2] ?? 9) | ((head[3] ?? 0) << 8))
-      for (const face of findCcidInterfaces(whole)) {
+      for (const usbInterface of findCcidInterfaces(whole)) {
         found++
         output(name)
         const { vendorId, productId } = device
-        const { interfaceNumber } = face
-        const planned = { vendorId, productId, firmware: firmwareOf(device), interfaceNumber, face }
+        const { interfaceNumber } = usbInterface
+        const firmware = firmwareOf(device)
+        const planned = { vendorId, productId, firmware, interfaceNumber, face: usbInterface }
         for (const line of describePlan(planFor(planned))) output(`  ${line}`)
       }
     } catch (error) {
-      // One device that others keep, or that is not for this user, must not hide the next.
+      // A device that another program uses, or that this user may not open, must not hide the other readers.
       if (!(error instanceof DOMException)) throw error
-      output(`${name}: its descriptors cannot be read: ${error.message}`)
+      output(`${name}: cannot read its descriptors: ${error.message}`)
     } finally {
       if (device.opened) await device.close()
     }
@@ -69,6 +73,7 @@ export async function plan(args: readonly string[], output: (line: string) => vo
   if (found === 0) output('No reader found.')
 }
 
+/** Reads up to `bytes` bytes of the configuration descriptor (USB 2.0, 9.4.3). */
 async function configuration(device: USBDevice, bytes: number): Promise<Uint8Array> {
   const setup = { requestType: 'standard', recipient: 'device', request: 6, value: 0x200, index: 0 } as const
   const { data } = await device.controlTransferIn(setup, bytes)

@@ -1,10 +1,10 @@
-/** `webtoki readers`: each reader with what is in it, and why one cannot be used. */
+/** `webtoki readers`: lists each reader, whether a card is in it, and why a reader cannot be used. */
 import { NoReaderError, type Presence } from '@webtoki/apdu'
 import { firstValueFrom } from 'rxjs'
 import { parseOptions, readerOptions } from './arguments.ts'
 import { connect, hintFor, tellProblems } from './connect.ts'
 
-/** Prints one line a reader: name, kind, presence, id. Resolves to 1 if there is none that can be used. */
+/** Prints one line for each reader: name, kind, presence, id. Resolves to 1 if no reader can be used. */
 export async function readers(
   args: readonly string[],
   output: (line: string) => void,
@@ -29,6 +29,6 @@ export async function readers(
 }
 
 function presenceInWords(presence: Presence): string {
-  if (typeof presence === 'object') return 'in use elsewhere'
-  return { empty: 'no card', present: 'card present', unreadable: 'card does not answer' }[presence]
+  if (typeof presence === 'object') return 'used by another program'
+  return { empty: 'no card', present: 'card present', unreadable: 'card does not respond' }[presence]
 }

@@ -1,4 +1,4 @@
-/** `webtoki sign`: one file, one key on a card, one signature that OpenSSL takes. */
+/** `webtoki sign`: signs a file with a key on a card, in a form that OpenSSL verifies. */
 import { createReadStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { encodeTlv } from '@webtoki/apdu'
@@ -33,22 +33,25 @@ const signOptions = {
   'accept-last-try': { type: 'boolean' },
 } as const
 
-/** Signs `--in` with `--key`, writes `--out`, and the key's public half where `--public-key` asks for it. */
+/**
+ * Signs the file `--in` with `--key` and writes the signature to `--out`, and the public key to `--public-key` if given.
+ * Throws UsageError for a wrong command line or a missing PIN, CryptokiError for what the card or the token refuses.
+ */
 export async function sign(
   args: readonly string[],
   output: (line: string) => void,
   complain: (line: string) => void,
 ): Promise<void> {
   const options = parseOptions(args, signOptions)
-  // Everything that the command line alone can get wrong is said before the card is touched.
+  // The whole command line is checked before the card is touched.
   const keyName = required(options.key, '--key').toLowerCase()
   const named = namedKeys.get(keyName)
-  if (named === undefined) throw new UsageError(`--key is one of ${[...namedKeys.keys()].join(', ')}.`)
+  if (named === undefined) throw new UsageError(`--key must be one of ${[...namedKeys.keys()].join(', ')}.`)
   const mechanism = mechanismNamed(required(options.mechanism, '--mechanism'))
   const inFile = required(options.in, '--in')
   const outFile = required(options.out, '--out')
   const format = options['signature-format'] ?? 'der'
-  if (format !== 'der' && format !== 'raw') throw new UsageError("--signature-format is 'der' or 'raw'.")
+  if (format !== 'der' && format !== 'raw') throw new UsageError("--signature-format must be 'der' or 'raw'.")
 
   const connected = await connect(options)
   const { source, simulatedPin } = connected
@@ -59,13 +62,13 @@ export async function sign(
     const slot = named.token === 0 ? first : (await tokenSlots(cryptoki, first))[named.token]
     if (slot === undefined)
       throw new CryptokiError(CKR.KEY_HANDLE_INVALID, {
-        detail: `the card has no token with the key ${keyName}`,
+        detail: `the card has no token that holds the key ${keyName}`,
       })
     const pin = pinSource(options['pin-stdin'] === true, simulatedPin, options['accept-last-try'] === true)
     const session = await slot.openSession({ pin })
     const id = Uint8Array.of(named.id)
-    const key = await only(session, CKO.PRIVATE_KEY, id)
-    const publicKey = await only(session, CKO.PUBLIC_KEY, id)
+    const key = await findObject(session, CKO.PRIVATE_KEY, id)
+    const publicKey = await findObject(session, CKO.PUBLIC_KEY, id)
     const raw = await session.sign(mechanism, key, createReadStream(inFile))
     const isEcdsa = key.get(CKA.KEY_TYPE) === CKK.EC
     const signature = isEcdsa && format === 'der' ? ecdsaToDer(raw) : raw
@@ -87,43 +90,44 @@ function required(value: string | undefined, option: string): string {
   return value
 }
 
-/** PSS without a hash of its own lacks its parameters, and is refused when it is used. */
+/** Accepts CKM_RSA_PKCS_PSS although its parameters cannot be given here; `session.sign` refuses it without them. */
 function mechanismNamed(name: string): SignatureMechanism {
   const key = name.replace(/^CKM_/, '')
   const type = Object.hasOwn(CKM, key) ? CKM[key as keyof typeof CKM] : undefined
   if (type === undefined) throw new UsageError(`There is no mechanism '${name}'.`)
-  if (signMechanism(type) === undefined) throw new UsageError(`The mechanism '${name}' does not sign.`)
+  if (signMechanism(type) === undefined) throw new UsageError(`The mechanism '${name}' cannot sign.`)
   return { type } as SignatureMechanism
 }
 
-async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {
+async function findObject(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {
   const [object] = await session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id })
   if (object === undefined)
     throw new CryptokiError(CKR.KEY_HANDLE_INVALID, {
-      detail: 'the card shows no such key (a PIV key without a certificate is not shown)',
+      detail: 'the token lists no such key (a PIV key without a certificate is not listed)',
     })
   return object
 }
 
-/** Never from the command line, where every program of this machine could read it. */
+/** Never takes the PIN from the command line, which every program on the computer can read. */
 function pinSource(fromInput: boolean, simulatedPin: string | undefined, acceptLastTry: boolean): PinSource {
   return async ({ lastTry }) => {
     if (lastTry && !acceptLastTry) {
-      throw new UsageError('Only one PIN try is left. Give --accept-last-try to spend it.')
+      throw new UsageError('Only 1 PIN attempt is left. Give --accept-last-try to use it.')
     }
     const pin = fromInput ? await nextLine() : simulatedPin && new TextEncoder().encode(simulatedPin)
-    if (!pin) throw new UsageError('The key needs a PIN: give --pin-stdin and write it to standard input.')
+    if (!pin)
+      throw new UsageError('The key needs a PIN. Give --pin-stdin and write the PIN to standard input.')
     return acceptLastTry ? { pin, acceptLastTry: true } : { pin }
   }
 }
 
-/** What came behind the last line that was read. */
+/** The bytes after the last line that was read. */
 let unread = Buffer.alloc(0)
 
-/** The next line of standard input, without its end, in bytes that can be overwritten: a string could not. */
+/** Reads the next line of standard input without its line end, as bytes, because a string cannot be overwritten. */
 async function nextLine(): Promise<Uint8Array | undefined> {
   const input = process.stdin[Symbol.asyncIterator]() as AsyncIterator<Buffer>
-  // Whoever writes may keep the pipe open: the command ends all the same.
+  // The writer may keep the pipe open. Without unref the open pipe would keep this process running.
   const handle = process.stdin as { ref?(): void; unref?(): void }
   handle.ref?.()
   for (;;) {
@@ -150,7 +154,7 @@ async function nextLine(): Promise<Uint8Array | undefined> {
   }
 }
 
-/** r‖s as the SEQUENCE that OpenSSL takes (RFC 3279, 2.2.3). */
+/** Encodes r‖s as the SEQUENCE that OpenSSL expects (RFC 3279, 2.2.3). */
 function ecdsaToDer(raw: Uint8Array): Uint8Array {
   const half = raw.length / 2
   return encodeTlv(0x30, integer(raw.subarray(0, half)), integer(raw.subarray(half)))

@@ -1,4 +1,4 @@
-/** `webtoki tokens`: each token with its certificates and keys. */
+/** `webtoki tokens`: lists each token with its certificates and keys. */
 import { toHex } from '@webtoki/apdu'
 import { curveOfParameters } from '@webtoki/crypto'
 import { CKA, CKO, type CkObject, Cryptoki, isCryptokiError, type Slot } from '@webtoki/cryptoki'
@@ -7,7 +7,10 @@ import { connect } from './connect.ts'
 import { allDrivers } from './keys.ts'
 import { failWithoutCard, presentSlots, tokenSlots } from './present-slots.ts'
 
-/** Prints a block a token: label, serial number, reader, then a line an object. Resolves to 1 if a card could not be read. */
+/**
+ * Prints one block for each token: a line with label, model, serial number and reader, then one line for each object.
+ * Resolves to 1 if a card could not be read.
+ */
 export async function tokens(
   args: readonly string[],
   output: (line: string) => void,
@@ -24,7 +27,7 @@ export async function tokens(
       try {
         for (const each of await tokenSlots(cryptoki, slot)) await print(each, output)
       } catch (error) {
-        // One card that is none of ours must not hide the next.
+        // A card that no driver recognizes must not hide the other cards.
         if (!isCryptokiError(error)) throw error
         complain(`${slot.name}: ${error.message}`)
         failures++

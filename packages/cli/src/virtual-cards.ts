@@ -1,4 +1,4 @@
-/** The virtual cards and readers that commands take by name. */
+/** Creates the virtual cards and readers that commands take by name. */
 import {
   AppletCard,
   createEchoCard,
@@ -19,20 +19,23 @@ const cards: Readonly<Record<string, () => VirtualCard>> = {
   echo: createEchoCard,
 }
 
-/** Throws UsageError where there is no such card. */
+/** Creates the virtual card with that name. Throws UsageError if there is none. */
 export function cardNamed(name: string): VirtualCard {
   const make = Object.hasOwn(cards, name) ? cards[name] : undefined
   if (make === undefined)
-    throw new UsageError(`There is no virtual card '${name}'; there is: ${Object.keys(cards).join(', ')}.`)
+    throw new UsageError(`There is no virtual card '${name}'. Use one of ${Object.keys(cards).join(', ')}.`)
   return make()
 }
 
-/** `READER` or `READER:CARD`; the card 'none' leaves it empty. Throws UsageError where there is no such thing. */
+/**
+ * Creates the virtual reader that `READER` or `READER:CARD` names; the card 'none' leaves it empty. Throws UsageError if
+ * there is no such reader or card.
+ */
 export function readerNamed(text: string, serialNumber: string): VirtualCcidReader {
   const [name = '', card = 'piv'] = text.split(':')
   if (!Object.hasOwn(readerProfiles, name)) {
     throw new UsageError(
-      `There is no virtual reader '${name}'; there is: ${Object.keys(readerProfiles).join(', ')}.`,
+      `There is no virtual reader '${name}'. Use one of ${Object.keys(readerProfiles).join(', ')}.`,
     )
   }
   const reader = new VirtualCcidReader(readerProfiles[name as keyof typeof readerProfiles], { serialNumber })
@@ -40,8 +43,8 @@ export function readerNamed(text: string, serialNumber: string): VirtualCcidRead
   return reader
 }
 
-/** Resolves at SIGINT or SIGTERM. */
-export function untilToldToStop(): Promise<void> {
+/** Resolves when the process receives SIGINT or SIGTERM. */
+export function untilSignal(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
   })

@@ -1,4 +1,4 @@
-/** The command `webtoki`: finds the command, runs it, and turns errors into one sentence and an exit code. */
+/** The program `webtoki`: selects and runs a command, and turns errors into a message and an exit code. */
 import { readFileSync } from 'node:fs'
 import { isWebtokiError } from '@webtoki/apdu'
 import { readerProfiles } from '@webtoki/simulator'
@@ -13,8 +13,8 @@ import { virtualUsb } from './virtual-usb.ts'
 import { vpcd } from './vpcd.ts'
 
 /**
- * Runs one command with the words after its name; resolves when it is done, to an exit code if that is not 0. `complain` is
- * for what is wrong and does not end the command.
+ * Runs one command with the arguments after its name. Resolves when it is done, to the exit code if that is not 0. `output`
+ * takes lines of the result, `complain` problems that do not end the command.
  */
 export type Command = (
   args: readonly string[],
@@ -32,34 +32,34 @@ const commands: Readonly<Record<string, Command>> = {
   'virtual-usb': virtualUsb,
 }
 
-/** Printed by `--help`. */
+/** The text that `--help` prints. */
 export const help: string = `webtoki COMMAND [options]; webtoki COMMAND --help; webtoki --version
 
-  readers   list the readers, and whether a card is in them
+  readers   list the readers and whether a card is in them
   tokens    list the tokens on the cards, with their certificates and keys
   sign      sign a file with a key on a card
               --key 9a|9c|9d|9e       which key of a PIV card
               --key signature|authentication   which key of an OpenPGP card
               --mechanism CKM_…       such as CKM_SHA256_RSA_PKCS or CKM_ECDSA_SHA256
-              --in FILE --out FILE    what to sign, where the signature goes
-              --public-key FILE       writes the key's public key as PEM
-              --signature-format der|raw   of ECDSA signatures; der is what OpenSSL takes (default),
-                                           raw is r and s as PKCS#11 has them
+              --in FILE --out FILE    the file to sign, the file for the signature
+              --public-key FILE       also write the public key, as PEM
+              --signature-format der|raw   of ECDSA signatures: der for OpenSSL (default),
+                                           raw for r and s as in PKCS#11
               --pin-stdin             read the PIN from standard input (one line)
-              --accept-last-try       spend the last PIN try, if only one is left
+              --accept-last-try       use the last PIN attempt if only one is left
 
-  operations   begin each kind of operation beside each other kind, on sessions of a virtual PIV card, and tell
-            how many of the 128 cases follow the PKCS#11 standard
+  operations   start each kind of operation while another kind is active, on a virtual PIV card, and print how many
+            of the 128 cases follow the PKCS#11 standard
               --simulator piv
 
-  plan      what will be done with a reader, by its descriptors alone
-              --descriptor HEX        the 54 bytes of its class descriptor, for a reader that is not here
-              --reader VVVV:PPPP      whose they are
-              --quirks                all that is known of single readers, with reasons and sources
+  plan      show how the driver would use a reader, from its descriptors
+              --descriptor HEX        the 54 bytes of the class descriptor of a reader that is not connected
+              --reader VVVV:PPPP      the vendor and product id of that reader
+              --quirks                list known deviations of single readers, with reasons and sources
   vpcd      put a virtual card into the reader of vsmartcard's vpcd
               --card piv|openpgp|multi|echo --host H --port 35963
-  virtual-usb   a USB bus of virtual readers for other programs; prints the environment to start them with
-              --device READER[:CARD]  may be given often; CARD is piv (default), openpgp, multi, echo or none
+  virtual-usb   serve a USB bus of virtual readers to other programs, and print the environment to start them with
+              --device READER[:CARD]  can be repeated; CARD is piv (default), openpgp, multi, echo or none
                                       (default dualiAbcm6:piv)
 
 Virtual readers
@@ -69,18 +69,21 @@ Which readers
   --simulator piv|openpgp|multi   a virtual reader with a virtual card; multi has both applications
   --simulator-reader extended|short|tpdu   the virtual reader's exchange level (default extended)
   --usb-module FILE               an ES module whose default export has the W3C USB interface
-  (neither)                       real readers, by the optional npm package 'usb'
+  (neither)                       real readers, through the optional npm package 'usb'
 
-PINs of the virtual cards: PIV PIN ${SIMULATED_PIN}, PUK 12345678, management key the well-known default;
+PINs of the virtual cards: PIV PIN ${SIMULATED_PIN}, PUK 12345678, the default PIV management key;
 OpenPGP PIN ${SIMULATED_PIN}, admin PIN 12345678.
-Under --simulator that PIN is used where none is given.
+Under --simulator this PIN is used unless --pin-stdin is given.
 `
 
-/** Exit codes: 0 done, 1 it failed, 2 the command line was wrong. */
+/**
+ * Runs the command line `webtoki ARGS` and writes to standard output and standard error. Resolves to the exit code: 0 for
+ * success, 1 if the command failed, 2 if the command line was wrong. Rejects with any error that is a fault of the program.
+ */
 export async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    // Whoever reads has had enough (`| head -1`): the command is done all the same.
+    // The reader of the output closed the pipe, such as `| head -1`. That is not an error of the command.
     if (error.code !== 'EPIPE') throw error
   })
   if (name === undefined || name === '--help' || name === '-h') {
@@ -114,7 +117,7 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** The command's own part of the help, and what the commands share. */
+/** Returns the command's own section of the help and the sections that all commands share. */
 function helpFor(name: string): string {
   const [, ...sections] = help.split(/^(?=  [a-z]|[A-Z])/m)
   const own = sections.find((section) => section.startsWith(`  ${name} `)) ?? ''
@@ -127,12 +130,12 @@ function version(): string {
   return (JSON.parse(manifest) as { version: string }).version
 }
 
-/** The message with its causes, so that a CKR code comes with what the card or the reader said. */
+/** Joins the message with those of its causes, so that a CKR code comes with the error of the card or the reader. */
 function describe(error: Error): string {
   const messages: string[] = []
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
     const { message } = at
-    // A CKR code often says what its cause says, and need not say it twice.
+    // The message of a CKR code often contains that of its cause, which is then not repeated.
     if (!messages.some((above) => above.includes(message.replace(/\.$/, '')))) messages.push(message)
   }
   return messages.join(' – ')

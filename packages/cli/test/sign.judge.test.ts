@@ -1,3 +1,4 @@
+/** Verifies signatures of `webtoki sign` with OpenSSL, and runs the built command line. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,7 +11,7 @@ import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 const webtoki = fileURLToPath(new URL('../bin/webtoki.js', import.meta.url))
 const simulator = fileURLToPath(new URL('../../simulator/dist/index.js', import.meta.url))
 const missing = whatIsMissing(['openssl'])
-if (missing !== undefined) console.warn(`The command line is not judged: ${missing}.`)
+if (missing !== undefined) console.warn(`The tests of webtoki sign with OpenSSL are skipped: ${missing}.`)
 
 let folder: string
 const file = (name: string): string => join(folder, name)
@@ -56,49 +57,49 @@ const verify = (hash: string, ...options: string[]): string =>
     { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
   ).trim()
 
-describe.skipIf(missing !== undefined).each(['extended', 'short'])(
-  'webtoki sign, judged by OpenSSL, %s APDUs',
-  (level) => {
-    it.each([
-      ['9a', 'CKM_SHA256_RSA_PKCS', 'sha256', []],
-      ['9a', 'CKM_SHA512_RSA_PKCS', 'sha512', []],
-      [
-        '9a',
-        'CKM_SHA256_RSA_PKCS_PSS',
-        'sha256',
-        ['-sigopt', 'rsa_padding_mode:pss', '-sigopt', 'rsa_pss_saltlen:32'],
-      ],
-      ['9c', 'CKM_ECDSA_SHA256', 'sha256', []],
-      ['9e', 'CKM_ECDSA_SHA384', 'sha384', []],
-    ] as const)(
-      'with key %s and %s is "Verified OK", and not so for another letter',
-      (key, mechanism, hash, options) => {
-        const signed = sign(key, mechanism, '--simulator-reader', level)
-        expect(signed).toMatchObject({ code: 0, err: '' })
-        expect(verify(hash, ...options)).toBe('Verified OK')
-        const signature = readFileSync(file('letter.sig'))
-        signature[signature.length - 1] = (signature.at(-1) ?? 0) ^ 1
-        writeFileSync(file('letter.sig'), signature)
-        expect(() => verify(hash, ...options)).toThrow('Command failed')
+describe.skipIf(missing !== undefined).each(['extended', 'short'])('webtoki sign with %s APDUs', (level) => {
+  it.each([
+    ['9a', 'CKM_SHA256_RSA_PKCS', 'sha256', []],
+    ['9a', 'CKM_SHA512_RSA_PKCS', 'sha512', []],
+    [
+      '9a',
+      'CKM_SHA256_RSA_PKCS_PSS',
+      'sha256',
+      ['-sigopt', 'rsa_padding_mode:pss', '-sigopt', 'rsa_pss_saltlen:32'],
+    ],
+    ['9c', 'CKM_ECDSA_SHA256', 'sha256', []],
+    ['9e', 'CKM_ECDSA_SHA384', 'sha384', []],
+  ] as const)(
+    'with key %s and %s makes a signature that OpenSSL verifies, and rejects after a change',
+    (key, mechanism, hash, options) => {
+      const signed = sign(key, mechanism, '--simulator-reader', level)
+      expect(signed).toMatchObject({ code: 0, err: '' })
+      expect(verify(hash, ...options)).toBe('Verified OK')
+      const signature = readFileSync(file('letter.sig'))
+      signature[signature.length - 1] = (signature.at(-1) ?? 0) ^ 1
+      writeFileSync(file('letter.sig'), signature)
+      expect(() => verify(hash, ...options)).toThrow('Command failed')
+    },
+  )
+})
+
+describe.skipIf(missing !== undefined).each(['openpgp', 'multi'])(
+  'webtoki sign with the virtual card %s',
+  (card) => {
+    it.each(['signature', 'authentication'])(
+      'with the %s key makes a signature that OpenSSL verifies',
+      (key) => {
+        const args = `sign --simulator ${card} --key ${key} --mechanism CKM_ECDSA_SHA256`.split(' ')
+        const files = `--in ${file('letter.txt')} --out ${file('letter.sig')} --public-key ${file('key.pem')}`
+        expect(run(...args, ...files.split(' '))).toMatchObject({ code: 0, err: '' })
+        expect(verify('sha256')).toBe('Verified OK')
       },
     )
   },
 )
 
-describe.skipIf(missing !== undefined).each(['openpgp', 'multi'])(
-  'webtoki sign with a virtual card %s, judged by OpenSSL',
-  (card) => {
-    it.each(['signature', 'authentication'])('with the %s key is "Verified OK"', (key) => {
-      const args = `sign --simulator ${card} --key ${key} --mechanism CKM_ECDSA_SHA256`.split(' ')
-      const files = `--in ${file('letter.txt')} --out ${file('letter.sig')} --public-key ${file('key.pem')}`
-      expect(run(...args, ...files.split(' '))).toMatchObject({ code: 0, err: '' })
-      expect(verify('sha256')).toBe('Verified OK')
-    })
-  },
-)
-
 describe('webtoki', () => {
-  it('lists each token of a card with PIV and OpenPGP, and its keys', () => {
+  it('tokens lists each token of a card with PIV and OpenPGP, and its keys', () => {
     const { code, out } = run('tokens', '--simulator', 'multi')
     expect(code).toBe(0)
     expect(out.match(/ · (PIV|OpenPGP 3\.4) · /g)).toHaveLength(3)
@@ -106,19 +107,19 @@ describe('webtoki', () => {
     expect(out).toMatch(/^ +03 private key Authentication key \(P-256\)$/m)
   })
 
-  it('does not take a key of one application for that of another', () => {
+  it('sign refuses a key name of another application than the card has', () => {
     const args = 'sign --simulator openpgp --key 9a --mechanism CKM_ECDSA_SHA256'.split(' ')
     const { code, err } = run(...args, '--in', file('letter.txt'), '--out', file('letter.sig'))
     expect(code).toBe(1)
     expect(err).toContain('CKR_TOKEN_NOT_RECOGNIZED')
   })
 
-  it('writes ECDSA as r‖s where it is asked to', () => {
+  it('sign writes ECDSA signatures as r‖s with --signature-format raw', () => {
     expect(sign('9c', 'CKM_ECDSA_SHA256', '--signature-format', 'raw').code).toBe(0)
     expect(readFileSync(file('letter.sig'))).toHaveLength(64)
   })
 
-  it('takes the PIN from standard input, and tells a wrong one with the tries left', () => {
+  it('sign takes the PIN from standard input, and reports a wrong PIN with the attempts left', () => {
     const args = [
       'sign',
       '--simulator',
@@ -144,7 +145,7 @@ describe('webtoki', () => {
     expect(wrong.stderr).not.toContain('654321')
   })
 
-  it('ends as ever where nobody reads to the end, as behind `| head -1`', async () => {
+  it('ends with 0 and without a message if the reader of its output stops, such as `| head -1`', async () => {
     const child = spawn(process.execPath, [webtoki, 'tokens', '--simulator', 'piv'], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -155,29 +156,29 @@ describe('webtoki', () => {
     expect({ code, err }).toEqual({ code: 0, err: '' })
   })
 
-  it('plans for the reader behind a device that cannot be opened', () => {
+  it('plan continues with the next reader after a device that cannot be opened', () => {
     writeFileSync(
-      file('kept.mjs'),
+      file('denied.mjs'),
       `import { readerProfiles, VirtualCcidReader, virtualUsb } from ${JSON.stringify(simulator)}
       const usb = virtualUsb([new VirtualCcidReader(readerProfiles.omnikey3021)], { protectedClasses: false })
-      const kept = virtualUsb([new VirtualCcidReader(readerProfiles.scr331)], { denyOpen: true })
-      const devices = await Promise.all([kept.getDevices(), usb.getDevices()])
+      const denied = virtualUsb([new VirtualCcidReader(readerProfiles.scr331)], { denyOpen: true })
+      const devices = await Promise.all([denied.getDevices(), usb.getDevices()])
       export default Object.assign(new EventTarget(), { getDevices: async () => devices.flat() })`,
     )
-    const { code, out, err } = run('plan', '--usb-module', file('kept.mjs'))
+    const { code, out, err } = run('plan', '--usb-module', file('denied.mjs'))
     expect({ code, err }).toEqual({ code: 0, err: '' })
-    expect(out).toMatch(/^.+: its descriptors cannot be read: .*Access denied/)
+    expect(out).toMatch(/^.+: cannot read its descriptors: .*Access denied/)
     expect(out.split('\n')[1]).toBe('OMNIKEY AG Smart Card Reader USB')
   })
 
-  it('says what is wrong with a command line, and ends with 2', () => {
+  it('ends with 2 and a message if the command line is wrong', () => {
     expect(run('sign', '--simulator', 'piv')).toMatchObject({ code: 2, out: '' })
-    expect(run('sign', '--simulator', 'piv', '--key', '9f').err).toContain('--key is one of')
+    expect(run('sign', '--simulator', 'piv', '--key', '9f').err).toContain('--key must be one of')
     expect(run('nonsense').code).toBe(2)
     expect(run('readers', '--bogus').code).toBe(2)
   })
 
-  it('ends with 1 where only the card is missing, and with 2 where nobody has such a key', () => {
+  it('sign ends with 1 if there is no card, and with 2 if there is no such key name', () => {
     writeFileSync(
       file('none.mjs'),
       'export default Object.assign(new EventTarget(), { getDevices: async () => [] })',
@@ -193,7 +194,7 @@ describe('webtoki', () => {
     expect(run('sign', '--simulator', 'piv', '--key', 'constructor', ...args).code).toBe(2)
   })
 
-  it('lists readers and tokens', () => {
+  it('readers and tokens list the virtual reader and the keys of its card', () => {
     expect(run('readers', '--simulator', 'piv').out).toBe(
       'DUALi DE-ABCM6 · contact · card present · 1db2:0600:V0000001/0.0\n',
     )
@@ -202,7 +203,7 @@ describe('webtoki', () => {
     expect(out.match(/^ +\d\d private key/gm)).toHaveLength(4)
   })
 
-  it('reaches any W3C USB object that a module exports', () => {
+  it('--usb-module uses the W3C USB object that a module exports', () => {
     writeFileSync(
       file('usb.mjs'),
       `import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from ${JSON.stringify(simulator)}
