@@ -1,4 +1,4 @@
-// `npm run bench`: the counts and ratios of bench/, taken from the built packages, as users get them.
+// `npm run bench`: builds the packages and the demo, and runs the benchmarks of bench/ on the built packages.
 import { root, run } from './command.mjs'
 import { buildDemo } from './demo.mjs'
 import { setup } from './setup.mjs'

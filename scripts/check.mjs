@@ -1,4 +1,5 @@
-// `npm run check`: what only CI needs. One line a check, `ok NAME` or `FAIL NAME`, and at the end `N passed, N failed`.
+// `npm run check`: checks types, lint, format, imports, documentation and the packed packages. Prints one line for each check,
+// `ok NAME` or `FAIL NAME`, and ends with `N passed, N failed`.
 import { createHash } from 'node:crypto'
 import {
   existsSync,
@@ -12,7 +13,16 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { ask, conclude, InterruptedError, installed, packages, pnpm, readJson, root } from './command.mjs'
+import {
+  conclude,
+  InterruptedError,
+  installed,
+  packages,
+  pnpm,
+  readJson,
+  root,
+  runCaptured,
+} from './command.mjs'
 import { checkConsumers } from './consumer.mjs'
 import { isErrorsPageCurrent } from './errors-page.mjs'
 import { mayImport, outdated, packagesFor } from './import-rule.mjs'
@@ -22,12 +32,12 @@ import { setup } from './setup.mjs'
 
 const total = { passed: 0, failed: 0 }
 
-/** Runs one check: a string, a list with something in it, or a throw is a complaint. */
+/** Runs one check and prints its result. It fails if `work` returns a text or a non-empty list, or throws. */
 async function check(name, work) {
   let complaint
   try {
-    const answer = await work()
-    complaint = Array.isArray(answer) ? answer.join('\n') : answer
+    const result = await work()
+    complaint = Array.isArray(result) ? result.join('\n') : result
   } catch (error) {
     complaint = error.message
   }
@@ -36,13 +46,13 @@ async function check(name, work) {
   return !complaint
 }
 
-/** A check by a program: its exit code is the verdict, its words the complaint. */
-function by(program, args, options) {
-  const { code, said } = ask(program, args, options)
-  return code === 0 ? undefined : said.trim() || `${program} ended with code ${code}`
+/** Runs a program and returns its output if its exit code is not 0. */
+function checkWith(program, args, options) {
+  const { code, transcript } = runCaptured(program, args, options)
+  return code === 0 ? undefined : transcript.trim() || `${program} ended with code ${code}`
 }
 
-const tool = (name, args, options) => by(installed(name), args, options)
+const tool = (name, args, options) => checkWith(installed(name), args, options)
 
 function sources(folder) {
   if (!existsSync(folder)) return []
@@ -52,7 +62,7 @@ function sources(folder) {
     .sort()
 }
 
-/** What a source file imports: static, re-exported, for effect, dynamic, and as a type in passing. */
+/** Returns the targets of a file's imports: static, re-exports, for side effects, dynamic, and `import('…')` types. */
 function importsOf(path) {
   const text = readFileSync(path, 'utf8').replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '')
   return [
@@ -64,7 +74,7 @@ function importsOf(path) {
 
 function ruleOfImports() {
   const complaints = outdated().map(
-    (path) => `${relative(root, path)} is not as the table has it: node scripts/import-rule.mjs`,
+    (path) => `${relative(root, path)} is outdated: run node scripts/import-rule.mjs`,
   )
   for (const { folder, path, manifest } of packages()) {
     if (!mayImport[folder]) {
@@ -97,19 +107,19 @@ function ruleOfImports() {
         imported.add(name)
         if (name === manifest.name) complaints.push(`${where}, itself`)
         else if (/^(@webtoki\/|webtoki$)/.test(name) && !names.has(name))
-          complaints.push(`${where}, against the rule of imports`)
-        else if (!known.has(name)) complaints.push(`${where}, which its manifest does not name`)
+          complaints.push(`${where}, which scripts/import-rule.mjs does not allow`)
+        else if (!known.has(name)) complaints.push(`${where}, which is missing in its manifest`)
       }
     }
-    // Types are not imported; the rest that nobody imports would only be installed.
+    // Packages of types are used without an import. Any other dependency must be imported.
     for (const name of Object.keys(manifest.dependencies ?? {}))
       if (!imported.has(name) && !name.startsWith('@types/'))
-        complaints.push(`${manifest.name}: no source imports ${name}, which its dependencies name`)
+        complaints.push(`${manifest.name}: the dependency ${name} is not imported by any source file`)
   }
   return complaints
 }
 
-/** Every exported declaration has a doc comment. Overloads, and a type beside its constant, share the first one's. */
+/** Finds exported declarations without a doc comment. Overloads, and a type and a constant of one name, share one comment. */
 function documentation() {
   const complaints = []
   for (const { path } of packages()) {
@@ -136,7 +146,7 @@ function documentation() {
   return complaints
 }
 
-/** What the README leaves out of the dependencies: each is named there, with its reason. */
+/** Finds dependencies that README.md does not list with their reason. */
 function unnamedDependencies() {
   const readme = readFileSync(join(root, 'README.md'), 'utf8')
   const others = ['', 'bench', 'demo', 'e2e'].map((folder) => readJson(join(root, folder, 'package.json')))
@@ -147,61 +157,61 @@ function unnamedDependencies() {
   )
   return [...new Set(named)]
     .filter((name) => !/^(@webtoki\/|webtoki$)/.test(name) && !readme.includes(`\`${name}\``))
-    .map((name) => `README.md does not name ${name}`)
+    .map((name) => `README.md does not list the dependency ${name}`)
 }
 
-/** The lockfile says all that the manifests ask for, and resolving it anew changes no byte of it. */
+/** Checks that the lockfile matches the manifests, and that resolving it again does not change it. */
 function lockfile() {
   const path = join(root, 'pnpm-lock.yaml')
   const digest = () => createHash('sha256').update(readFileSync(path)).digest('hex')
   const before = digest()
   const [program, ...first] = pnpm()
-  const complaint = by(program, [...first, 'install', '--frozen-lockfile', '--lockfile-only'])
+  const complaint = checkWith(program, [...first, 'install', '--frozen-lockfile', '--lockfile-only'])
   if (complaint) return complaint
-  return digest() === before ? undefined : 'pnpm-lock.yaml changed when it was resolved anew'
+  return digest() === before ? undefined : 'pnpm-lock.yaml changed when it was resolved again'
 }
 
-/** What a tarball holds beside code: the licence, and what npm shows. `installed` is the unpacked tarball. */
+/** Checks the licence and the metadata of a tarball. `installedAt` is the folder of the unpacked tarball. */
 function provenance(installedAt, folder) {
   const licence = join(installedAt, 'LICENSE')
   const hasLicence = existsSync(licence) && readFileSync(licence).equals(readFileSync(join(root, 'LICENSE')))
   return [
-    ...(hasLicence ? [] : ['the tarball has no LICENSE, or another one than the project']),
+    ...(hasLicence ? [] : ['the LICENSE of the tarball is missing or differs from the project’s']),
     ...faultsOf(folder, readJson(join(installedAt, 'package.json')), readJson(join(root, 'package.json'))),
   ]
 }
 
 const packageOf = (target) => target.split('/', target.startsWith('@') ? 2 : 1).join('/')
 
-/** The README says how to install the package with its peers, and all that its examples import. */
+/** Checks that the README has an install line with the package and its peers, and with every import of its examples. */
 function installLines(path, { name, peerDependencies }) {
   const readme = readFileSync(join(path, 'README.md'), 'utf8')
   const lines = [...readme.matchAll(/^npm install (.*)$/gm)].map(([, rest]) => rest.split(/\s+/))
-  const wanted = [name, ...Object.keys(peerDependencies ?? {})]
-  const complaints = lines.some((line) => wanted.every((each) => line.includes(each)))
+  const required = [name, ...Object.keys(peerDependencies ?? {})]
+  const complaints = lines.some((line) => required.every((each) => line.includes(each)))
     ? []
-    : [`README.md has no line "npm install ${wanted.join(' ')}"`]
+    : [`README.md has no line "npm install ${required.join(' ')}"`]
   const imported = examples(path).flatMap(({ text }) =>
     [...text.matchAll(/\bfrom '([^'.][^']*)'/g)].map(([, target]) => packageOf(target)),
   )
   for (const each of new Set(imported)) {
     if (!each.startsWith('node:') && !lines.flat().includes(each))
-      complaints.push(`README.md imports ${each} and does not say that it is to be installed`)
+      complaints.push(`README.md imports ${each}, but has no "npm install" line with it`)
   }
   return complaints
 }
 
-/** Loads one entry of an installed package and tells what the load did beside giving exports. */
+/** Returns a program that imports one entry of an installed package, and fails if the import has side effects. */
 const quietImport = (name) => `
 const before = new Set(Reflect.ownKeys(globalThis))
 const alive = () => process.getActiveResourcesInfo().filter((kind) => !/^(FSReqPromise|CloseReq)$/.test(kind)).length
 const handles = alive()
 await import(${JSON.stringify(name)})
 await new Promise((resolve) => setImmediate(resolve))
-// pkijs keeps its engine under the process id in Node; nothing of ours adds a global.
+// pkijs stores its engine in a global named after the process id.
 const added = Reflect.ownKeys(globalThis).filter((key) => !before.has(key) && key !== String(process.pid))
 if (added.length > 0) { console.error('new globals: ' + added.map(String).join(', ')); process.exit(1) }
-if (alive() > handles) { console.error('it left something running'); process.exit(1) }
+if (alive() > handles) { console.error('the import left a timer or handle open'); process.exit(1) }
 `
 
 async function packed(folder) {
@@ -212,10 +222,10 @@ async function packed(folder) {
     await check(`pack ${name}`, () => {
       const into = join(folder, 'tarballs', name)
       mkdirSync(into, { recursive: true })
-      const complaint = by(program, [...first, 'pack', '--pack-destination', into], { cwd: path })
+      const complaint = checkWith(program, [...first, 'pack', '--pack-destination', into], { cwd: path })
       if (complaint) return complaint
       const file = readdirSync(into).find((entry) => entry.endsWith('.tgz'))
-      if (!file || statSync(join(into, file)).size === 0) return 'no tarball came out'
+      if (!file || statSync(join(into, file)).size === 0) return 'pnpm pack wrote no tarball'
       tarballs.set(manifest.name, join(into, file))
       return undefined
     })
@@ -228,17 +238,17 @@ async function packed(folder) {
     )
   }
 
-  // A user's empty project: npm, the tarballs, and from the registry what they ask for.
+  // An empty project of a user, with the tarballs installed by npm and their dependencies from the registry.
   const project = join(folder, 'project')
   mkdirSync(project)
   const files = Object.fromEntries([...tarballs].map(([name, path]) => [name, `file:${path}`]))
   const manifest = { name: 'empty', private: true, type: 'module', dependencies: files }
-  // Tarballs ask for each other by version, and no registry has these versions yet.
+  // The tarballs depend on each other by version, and the registry does not have these versions yet.
   manifest.overrides = Object.fromEntries(Object.keys(files).map((name) => [name, `$${name}`]))
   writeFileSync(join(project, 'package.json'), JSON.stringify(manifest))
   const ready = await check('install the tarballs in an empty project', () => {
     if (tarballs.size < shipped.length) return 'not every package was packed'
-    return by('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: project })
+    return checkWith('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: project })
   })
   const entriesOf = ({ name, exports }) =>
     Object.keys(exports)
@@ -253,7 +263,7 @@ async function packed(folder) {
       if (!ready) return 'not installed'
       return entriesOf(manifest)
         .map((target) => {
-          const { code, output, said } = ask(
+          const { code, output, transcript } = runCaptured(
             process.execPath,
             ['--input-type=module', '--eval', quietImport(target)],
             {
@@ -261,7 +271,7 @@ async function packed(folder) {
               timeoutMs: 60_000,
             },
           )
-          return code === 0 && output === '' ? '' : `${target}: ${said || 'did not load'}`
+          return code === 0 && output === '' ? '' : `${target}: ${transcript || 'did not load'}`
         })
         .filter((complaint) => complaint !== '')
     })
@@ -293,7 +303,9 @@ try {
   await check('doc comments', documentation)
   await check('dependencies named', unnamedDependencies)
   await check('page of errors', async () =>
-    (await isErrorsPageCurrent()) ? undefined : 'docs/errors.md is outdated: node scripts/errors-page.mjs',
+    (await isErrorsPageCurrent())
+      ? undefined
+      : 'docs/errors.md is outdated: run node scripts/errors-page.mjs',
   )
   await check('lockfile', lockfile)
   await packed(folder)

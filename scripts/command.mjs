@@ -1,5 +1,5 @@
-// How the scripts start other programs, find pnpm, and say what came of it. Only Node's own modules: these run before
-// anything is installed.
+// Shared by the scripts: starts programs, finds pnpm, lists the packages and prints the final count. Imports only Node's
+// own modules, because the scripts run before anything is installed.
 import { spawn, spawnSync } from 'node:child_process'
 import { accessSync, constants, readFileSync, readdirSync, statSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
@@ -9,7 +9,7 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 export const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'))
 
-/** The workspace's packages that others can install, by folder. */
+/** Lists the packages in packages/ with their folder, path and manifest. */
 export function packages() {
   return readdirSync(join(root, 'packages'))
     .filter((folder) => statSync(join(root, 'packages', folder, 'package.json'), { throwIfNoEntry: false }))
@@ -20,24 +20,24 @@ export function packages() {
     }))
 }
 
-/** Where a program is, or undefined. Asks the PATH ourselves: `which` and `command -v` are not everywhere. */
+/** Returns the path of a program on the PATH, or undefined. Not every system has `which` or `command -v`. */
 export function find(program) {
-  const endings = process.platform === 'win32' ? ['.cmd', '.exe', ''] : ['']
+  const extensions = process.platform === 'win32' ? ['.cmd', '.exe', ''] : ['']
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    for (const ending of endings) {
-      const path = join(folder, program + ending)
+    for (const extension of extensions) {
+      const path = join(folder, program + extension)
       try {
         accessSync(path, constants.X_OK)
         if (statSync(path).isFile()) return path
       } catch {
-        // not here
+        // The program is not in this folder.
       }
     }
   }
   return undefined
 }
 
-/** Somebody told this script to end while a program of its ran; the program was told too, and has ended. */
+/** This script received a signal while it ran a program. The program received the signal too, and has ended. */
 export class InterruptedError extends Error {
   constructor(signal) {
     super(`interrupted by ${signal}`)
@@ -45,14 +45,15 @@ export class InterruptedError extends Error {
   }
 }
 
-const endings = ['SIGINT', 'SIGTERM', 'SIGHUP']
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
 
 /**
- * Runs a program to its end, its output passing through. stdin is closed: nothing here may wait for a person.
- * Gives the exit code; a program that cannot be started counts as 127.
+ * Runs a program with this script's output streams. Its stdin is closed, because nothing here may wait for a person.
+ * Resolves to the exit code, or to 127 if the program cannot be started.
  *
- * Told to end, it passes that on and waits: a signal to this script alone would leave the program behind, a server with
- * its port. A program that answers with 0 has ended in order; else nothing may go on as if it had run.
+ * Forwards SIGINT, SIGTERM and SIGHUP and waits for the program to end. Otherwise a signal to this script alone would leave
+ * the program running, such as a server that keeps its port. Rejects with InterruptedError after a signal, unless the
+ * program ends with 0.
  */
 export function run(program, args, { cwd = root, env = {} } = {}) {
   return new Promise((resolve, reject) => {
@@ -62,25 +63,25 @@ export function run(program, args, { cwd = root, env = {} } = {}) {
       stdio: ['ignore', 'inherit', 'inherit'],
       shell: process.platform === 'win32',
     })
-    let told
-    const passOn = (signal) => {
-      told = signal
+    let received
+    const forward = (signal) => {
+      received = signal
       child.kill(signal)
     }
-    for (const signal of endings) process.on(signal, passOn)
-    const over = (code) => {
-      for (const signal of endings) process.off(signal, passOn)
-      if (told !== undefined && code !== 0) reject(new InterruptedError(told))
+    for (const signal of signals) process.on(signal, forward)
+    const finish = (code) => {
+      for (const signal of signals) process.off(signal, forward)
+      if (received !== undefined && code !== 0) reject(new InterruptedError(received))
       else resolve(code)
     }
-    child.on('error', () => over(127))
-    child.on('close', (code) => over(code ?? 1))
+    child.on('error', () => finish(127))
+    child.on('close', (code) => finish(code ?? 1))
   })
 }
 
-/** Runs a program and keeps what it says. */
-export function ask(program, args, { cwd = root, env = {}, timeoutMs = 10 * 60_000 } = {}) {
-  const answer = spawnSync(program, args, {
+/** Runs a program and returns its exit code, its stdout as `output`, and stdout, stderr and a start error as `transcript`. */
+export function runCaptured(program, args, { cwd = root, env = {}, timeoutMs = 10 * 60_000 } = {}) {
+  const result = spawnSync(program, args, {
     cwd,
     env: { ...process.env, ...env },
     encoding: 'utf8',
@@ -89,29 +90,31 @@ export function ask(program, args, { cwd = root, env = {}, timeoutMs = 10 * 60_0
     maxBuffer: 64 * 1024 * 1024,
     shell: process.platform === 'win32',
   })
-  const said = [answer.stdout, answer.stderr, answer.error?.message].filter(Boolean).join('\n')
-  return { code: answer.status ?? 1, output: answer.stdout ?? '', said }
+  const transcript = [result.stdout, result.stderr, result.error?.message].filter(Boolean).join('\n')
+  return { code: result.status ?? 1, output: result.stdout ?? '', transcript }
 }
 
-/** A program that came with the dependencies. */
+/** Returns the path of a program that a dependency installs. */
 export const installed = (name) => join(root, 'node_modules', '.bin', name)
 
 let pnpmCommand
 /**
- * The package manager in the version that the lockfile was written by: the machine's own if it is that one, else
- * npm fetches it for the one call. Nothing global is installed.
+ * Returns the command of pnpm in the version that package.json names: the installed pnpm if it has that version, otherwise
+ * `npm exec`, which downloads it. Nothing is installed globally.
  */
 export function pnpm() {
   if (pnpmCommand) return pnpmCommand
-  const wanted = readJson(join(root, 'package.json')).packageManager
-  // Asked outside the project: inside, pnpm would answer with the version it is going to fetch.
-  const here = find('pnpm') && ask('pnpm', ['--version'], { cwd: dirname(root) }).output.trim()
+  const required = readJson(join(root, 'package.json')).packageManager
+  // Runs outside the project, because inside it pnpm reports the version of package.json, not its own.
+  const version = find('pnpm') && runCaptured('pnpm', ['--version'], { cwd: dirname(root) }).output.trim()
   pnpmCommand =
-    `pnpm@${here}` === wanted ? ['pnpm'] : ['npm', 'exec', '--yes', `--package=${wanted}`, '--', 'pnpm']
+    `pnpm@${version}` === required
+      ? ['pnpm']
+      : ['npm', 'exec', '--yes', `--package=${required}`, '--', 'pnpm']
   return pnpmCommand
 }
 
-/** The last line of every script that counts: one form, so that a machine can read it. */
+/** Prints the last line of every script that counts, in the form that .ci/run reads, and sets the exit code. */
 export function conclude({ passed, failed, skipped = 0 }) {
   console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
   process.exitCode = failed > 0 ? 1 : 0

@@ -1,14 +1,14 @@
-// Whether those who use the packed packages can compile: each public entry under each version of TypeScript that is in
-// use, without skipLibCheck. `npm run check` runs it.
+// Checks that users of the packed packages can compile: imports each public entry with each supported version of TypeScript,
+// without skipLibCheck. `npm run check` runs it.
 import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from './command.mjs'
 
-/** The newest of each line, by the name under which package.json has it. */
+/** The newest compiler of each major version, by its name in package.json. */
 const compilers = { 5.9: 'typescript-5.9', 6: 'typescript-6', 7: 'typescript' }
 
-/** What says of itself that it needs no DOM types. A program without them has Node's: rxjs asks for timers. */
+/** The entries that compile without DOM types. The test program has Node's types instead, because rxjs needs timers. */
 const withoutDom = [
   '@webtoki/apdu',
   '@webtoki/apdu/openpgp',
@@ -27,16 +27,16 @@ const resolutions = {
   nodenext: { module: 'nodenext', moduleResolution: 'nodenext' },
 }
 
-/** A program that imports every entry, and names what it imported. */
+/** Returns a program that re-exports every entry under its own name. */
 const importing = (entries) =>
   entries.map((entry, index) => `export * as entry${index} from ${JSON.stringify(entry)}\n`).join('')
 
-/** Without the types of WebUSB `usb` would be of no type at all, and anything would do. */
+/** Must not compile. If the WebUSB types were missing, `usb` would have the type any, and 42 would be accepted. */
 const wrong = `import { Webtoki } from 'webtoki'
 export const wrong = new Webtoki({ pin: async () => undefined, usb: 42 })
 `
 
-/** Without "esnext.disposable" in `lib`: the declarations bring it. */
+/** Compiles without "esnext.disposable" in `lib`, because the packages' declarations reference it. */
 const closing = `import type { Session } from '@webtoki/cryptoki'
 import type { Webtoki } from 'webtoki'
 export async function close(webtoki: Webtoki, session: Session): Promise<void> {
@@ -88,11 +88,11 @@ function compile(project, compiler, { name, resolution, source, expected, ...opt
   })
 }
 
-/** Runs each compilation as a check of its own. `project` has the packages installed; `entries` are all public ones. */
+/** Runs each compilation as its own check. `project` is a folder with the packages installed, `entries` all public entries. */
 export async function checkConsumers(project, entries, check) {
   for (const [version, compiler] of Object.entries(compilers)) {
     const all = programs(entries)
-    // Two at a time: most of these compilers use one core.
+    // Two at a time, because most of these compilers use only one core.
     for (let index = 0; index < all.length; index += 2) {
       const pair = all.slice(index, index + 2)
       const running = pair.map((program) => compile(project, compiler, program))

@@ -1,26 +1,26 @@
-// `npm run demo`: sets up what is missing, builds the page and the relying party, serves both on loopback.
-// `npm run demo:iwa`: the same page as an Isolated Web App, for installation in developer mode.
+// `npm run demo`: runs the setup, builds the page and the relying party, and serves both on loopback.
+// `npm run demo:iwa`: serves the page as an Isolated Web App, to install in developer mode.
 import { appendFileSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { installed, root, run } from './command.mjs'
 import { setup } from './setup.mjs'
 
-/** The page by Vite, the server by the compiler. Throws where one of them fails. */
+/** Builds the page with Vite and the server with the compiler. Throws if one of them fails. */
 export async function buildDemo() {
   const demo = join(root, 'demo')
   if ((await run(installed('tsc'), ['--build', join(demo, 'server')])) !== 0)
-    throw new Error('the server does not build')
+    throw new Error('building the server failed')
   if (
     (await run(join(demo, 'node_modules', '.bin', 'vite'), ['build', '--logLevel', 'warn'], {
       cwd: demo,
     })) !== 0
   ) {
-    throw new Error('the page does not build')
+    throw new Error('building the page failed')
   }
   joinNotices(join(demo, 'dist', 'page'))
 }
 
-/** One file for page and service worker. */
+/** Joins the third-party notices of the page and the service worker into one file. */
 function joinNotices(page) {
   const ofWorker = join(page, 'third-party-worker.txt')
   const lines = readFileSync(ofWorker, 'utf8')

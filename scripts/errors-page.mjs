@@ -1,5 +1,5 @@
-// docs/errors.md: every code with its class, what it means, and what a person is told. `node scripts/errors-page.mjs` writes it
-// from the built packages and their sources; `npm run check` finds out when it is not as they have it.
+// Generates docs/errors.md, a table of every error code with its class, its meaning and the sentence shown to people, from the
+// built packages and their sources. `node scripts/errors-page.mjs` writes the page, `npm run check` fails if it is outdated.
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -7,7 +7,7 @@ import { packages, root } from './command.mjs'
 
 const built = (folder, file) => import(pathToFileURL(join(root, 'packages', folder, 'dist', file)).href)
 
-/** Classes with one literal code each: by code, with the class's doc comment. */
+/** Finds the error classes with one literal code, by code, each with its name and its doc comment. */
 function classesOfOneCode() {
   const found = new Map()
   for (const { path } of packages()) {
@@ -31,14 +31,14 @@ const plain = (comment) =>
     .join(' ')
     .trim()
 
-/** The list of codes of each union comes from the sources, so that one that is added is not forgotten. */
+/** Reads the members of a union type from the sources, so that a new member is not forgotten. */
 function reasonsOf(folder, file, type) {
   const text = readFileSync(join(root, 'packages', folder, 'src', file), 'utf8')
   const [, union] = new RegExp(`export type ${type} =([^\\n]*(?:\\n +\\|.*)*)`).exec(text)
   return [...union.matchAll(/'([^']+)'/g)].map(([, reason]) => reason)
 }
 
-/** All rows, by area. */
+/** Returns all rows of the tables, sorted by code. */
 async function rows() {
   const { english } = await built('ui', 'strings.js')
   const { CKR, CryptokiError } = await built('cryptoki', 'index.js')
@@ -58,43 +58,43 @@ async function rows() {
   byReason(CryptokiError, Object.values(CKR))
   const known = new Set(found.map(({ code }) => code))
   const missing = Object.keys(english.errors).filter((key) => !known.has(key.split('/', 2).join('/')))
-  if (missing.length > 0) throw new Error(`No class was found for ${missing.join(', ')}.`)
+  if (missing.length > 0) throw new Error(`No error class was found for ${missing.join(', ')}.`)
   return found
     .map(({ means, ...row }) => ({
       ...row,
       means: means.replaceAll('|', '\\|'),
-      told: english.errors[row.code] ?? '',
+      sentence: english.errors[row.code] ?? '',
     }))
     .sort((one, two) => (one.code < two.code ? -1 : 1))
 }
 
-/** The page as it should be. */
+/** Returns the text of the page. */
 export async function errorsPage() {
   const all = await rows()
   const areas = [...new Set(all.map(({ code }) => code.split('/')[0]))]
   const tables = areas.map((area) => {
     const lines = all
       .filter(({ code }) => code.startsWith(`${area}/`))
-      .map(({ code, name, means, told }) => `| \`${code}\` | \`${name}\` | ${means} | ${told} |`)
-    const head = '| code | class | what it means | what the person is told |\n| --- | --- | --- | --- |'
+      .map(({ code, name, means, sentence }) => `| \`${code}\` | \`${name}\` | ${means} | ${sentence} |`)
+    const head = '| code | class | meaning | sentence shown to people |\n| --- | --- | --- | --- |'
     return `## ${area}\n\n${head}\n${lines.join('\n')}\n`
   })
   return `# Errors
 
-Every error of the project is a \`WebtokiError\` with a literal \`code\`; the type \`WebtokiErrorCode\` of \`webtoki\` is the union of
-all. Tell errors apart by \`isWebtokiError(error, ...codes)\`, and not by \`instanceof\`: a page may have two copies of a package.
-\`cause\` says what led to an error; \`explain(error)\` of \`@webtoki/ui\` goes along the causes and takes the sentence of the most
-particular code. Where the last column is empty, it tells the error's own message: a program's mistake, or a return value of
-PKCS#11 that means nothing to a person or that this library does not give.
+Every error of the project is a \`WebtokiError\` with a literal \`code\`. The type \`WebtokiErrorCode\` of \`webtoki\` is the union of
+all codes. Distinguish errors with \`isWebtokiError(error, ...codes)\`, not with \`instanceof\`, because a page may load two copies of
+a package. \`cause\` is the error that led to this one. \`explain(error)\` of \`@webtoki/ui\` follows the causes and returns the sentence
+of the most specific code. If the last column is empty, it returns the error's own message: the error is a mistake of the program,
+or a return value of PKCS#11 that means nothing to people or that this library does not return.
 
-This page is written by \`node scripts/errors-page.mjs\`.
+\`node scripts/errors-page.mjs\` generates this page.
 
 ${tables.join('\n')}`
 }
 
 export const errorsPagePath = join(root, 'docs', 'errors.md')
 
-/** Whether the page is as the sources have it. */
+/** True if the page matches the sources. */
 export async function isErrorsPageCurrent() {
   return existsSync(errorsPagePath) && readFileSync(errorsPagePath, 'utf8') === (await errorsPage())
 }

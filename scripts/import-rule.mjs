@@ -1,14 +1,14 @@
-// The rule of imports, in one table: imports point to meaning, never to wires; packages of one level never meet. The
-// linter's overrides and TypeScript's references are written from it: `node scripts/import-rule.mjs` writes them, and
-// `npm run check` finds out when they are not as the table has them.
+// The table of allowed imports: a package of meaning never depends on one of wires, and packages of one level never import
+// each other (docs/architecture.md). `node scripts/import-rule.mjs` generates the linter's overrides and TypeScript's project
+// references from it. `npm run check` fails if they are outdated.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { packages, readJson, root } from './command.mjs'
 
 /**
- * What of the workspace each package may import in src/ and name in its manifest; `apdu/bytes` is that entry of apdu
- * alone. Tests meet whom they need, by devDependencies.
+ * The workspace packages that each package may import in src/ and name in its manifest. `apdu/bytes` allows only that entry
+ * of apdu. Tests may import any package in devDependencies.
  */
 export const mayImport = {
   apdu: [],
@@ -28,25 +28,28 @@ export const mayImport = {
 
 const nameOf = (entry) => (entry === 'webtoki' ? entry : `@webtoki/${entry}`)
 
-/** Names of the packages of the workspace that this one may depend on. */
+/** Returns the names of the workspace packages that this one may depend on. */
 export const packagesFor = (folder) => new Set(mayImport[folder].map((entry) => nameOf(entry.split('/')[0])))
 
-/** Packages that run in Node alone; all others keep away from its modules. */
-const inNode = ['cli']
+/** The packages that run only in Node. All others must not import its modules. */
+const nodeOnly = ['cli']
 
 const byPath = {
   regex: '^\\.\\.?/(.*/)?(src|dist)/',
-  message: 'Other packages are not reached by path.',
+  message: 'Import other packages by name, not by path.',
 }
-const noNode = { regex: '^node:', message: 'This package also runs in browsers.' }
+const noNode = {
+  regex: '^node:',
+  message: 'This package also runs in browsers, which have no node: modules.',
+}
 
 function override(files, entries, mayUseNode) {
   const own = entries.map(nameOf)
-  // A whole package has all of its entries; `apdu/bytes` is one entry.
+  // The name of a package allows all of its entries, `apdu/bytes` only that entry.
   const allowed = own.flatMap((name) =>
     name.startsWith('@') && name.split('/').length > 2 ? [`!${name}`] : [`!${name}`, `!${name}/**`],
   )
-  const message = `Of the workspace, this package may import ${own.length === 0 ? 'nothing' : own.join(', ')}.`
+  const message = `This package may import ${own.length === 0 ? 'no other package' : `only ${own.join(', ')}`} of the workspace.`
   const patterns = [
     { group: ['@webtoki/*', '@webtoki/*/**', 'webtoki', 'webtoki/**', ...allowed], message },
     byPath,
@@ -55,25 +58,25 @@ function override(files, entries, mayUseNode) {
   return { files: [files], rules: { 'no-restricted-imports': ['error', { patterns }] } }
 }
 
-/** The linter's part of the rule. */
+/** Returns the linter's overrides. */
 function lintRules() {
   const overrides = Object.entries(mayImport).map(([folder, entries]) =>
-    override(`packages/${folder}/src/**`, entries, inNode.includes(folder)),
+    override(`packages/${folder}/src/**`, entries, nodeOnly.includes(folder)),
   )
-  // The simulator's part for Node: the bus behind sockets.
+  // The part of the simulator that runs only in Node: the virtual USB bus and vpcd, which need sockets.
   overrides.push(override('packages/simulator/src/node/**', mayImport.simulator, true))
   return { overrides }
 }
 
-/** A package's references: what its manifest names, and parts that are projects of their own. */
+/** Returns a package's TypeScript references: its dependencies, and parts of them that are separate projects. */
 function references({ folder, manifest }) {
   const needed = [...packagesFor(folder)].filter((name) => name in (manifest.dependencies ?? {}))
   const paths = needed.map((name) => `../${name.replace('@webtoki/', '')}`)
-  if (inNode.includes(folder) && paths.includes('../simulator')) paths.push('../simulator/src/node')
+  if (nodeOnly.includes(folder) && paths.includes('../simulator')) paths.push('../simulator/src/node')
   return paths.sort().map((path) => ({ path }))
 }
 
-/** Files that follow from the table, with the text that each should have. */
+/** Returns the generated files: their paths, each with its content as an object. */
 export function generated() {
   const files = new Map()
   files.set(join(root, '.oxlintrc.imports.json'), lintRules())
@@ -86,7 +89,7 @@ export function generated() {
   return files
 }
 
-/** Names of generated files that are not as the table has them. */
+/** Returns the paths of generated files that do not match the table. */
 export function outdated() {
   return [...generated()]
     .filter(

@@ -1,13 +1,13 @@
-// The examples of the READMEs run as they stand, each in a process of its own: by `npm run check` from the packed
-// tarballs, by the tests from the build.
+// Runs the examples of the READMEs unchanged, each in its own process: `npm run check` with the packed tarballs, the tests with
+// the build.
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ask, root } from './command.mjs'
+import { root, runCaptured } from './command.mjs'
 
-/** Tells what a block is: `js` runs in Node, `js page` is a click in a page, `js server` is the site of such a page. */
+/** Matches a code block: `js` runs in Node, `js page` is a click handler in a page, `js server` is the server of a page. */
 const block = /^```(js(?: page| server)?|sh)\n([\s\S]*?)^```/gm
 
-/** The blocks of the README in a folder. Throws if there is no README or no `js` block. */
+/** Returns the code blocks of the README in a folder. Throws if there is no README or no `js` block. */
 export function examples(folder) {
   const found = [...readFileSync(join(folder, 'README.md'), 'utf8').matchAll(block)].map(
     ([, kind, text]) => ({ kind, text }),
@@ -16,11 +16,12 @@ export function examples(folder) {
   return found
 }
 
-const example = (folder, wanted) => examples(join(root, folder)).find(({ kind }) => kind === wanted).text
+const example = (folder, wantedKind) =>
+  examples(join(root, folder)).find(({ kind }) => kind === wantedKind).text
 
 /**
- * Runs the examples of one README and gives what failed. `project` is a folder that finds our packages; lines for the
- * shell that call the command line run in `shell`, if one is given.
+ * Runs the examples of one README and returns the output of those that failed. `project` is a folder in which the packages
+ * are installed. Shell blocks that run `npx` are run in the folder `shell`, if it is given.
  */
 export function runExamples(project, name, folder, shell) {
   const put = (file, text) => {
@@ -28,10 +29,10 @@ export function runExamples(project, name, folder, shell) {
     return join(project, file)
   }
   const run = (program, args, cwd = project) => {
-    const { code, said } = ask(program, args, { cwd, timeoutMs: 120_000 })
-    return code === 0 ? [] : [said.trim() || `${program} ended with code ${code}`]
+    const { code, transcript } = runCaptured(program, args, { cwd, timeoutMs: 120_000 })
+    return code === 0 ? [] : [transcript.trim() || `${program} ended with code ${code}`]
   }
-  // Resolves our packages from where it stands.
+  // Copied, because Node resolves imports from the folder of the module.
   const page = join(project, 'readme-page.mjs')
   copyFileSync(join(root, 'scripts', 'readme-page.mjs'), page)
   const click = (text, file) =>
@@ -39,7 +40,7 @@ export function runExamples(project, name, folder, shell) {
   return examples(folder).flatMap(({ kind, text }, index) => {
     const file = `${name}-${index}.mjs`
     if (kind === 'js page') return click(text, file)
-    // A server is nothing without a page: the front door's own.
+    // A server example is tested with the page of the package webtoki.
     if (kind === 'js server') return click(example('packages/webtoki', 'js page'), file)
     if (kind === 'js') return run(process.execPath, [put(file, text)])
     if (shell === undefined || !/^npx /m.test(text)) return []

@@ -1,74 +1,74 @@
-// `npm run setup`: brings everything that the machine lacks, as far as it may, and builds. Needs Node and npm only.
-// Quick when nothing is missing, so that the tests can call it each time.
+// `npm run setup`: installs the dependencies and, as root on Debian, the programs that the tests use, and builds. Needs only
+// Node and npm. Takes seconds if nothing is missing, so `npm test` can call it each time.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { argv } from 'node:process'
 import { fileURLToPath } from 'node:url'
-import { ask, find, installed, packages, pnpm, root, run } from './command.mjs'
+import { find, installed, packages, pnpm, root, run, runCaptured } from './command.mjs'
 
-/** Programs from outside npm that give the tests a second opinion. The one list; a test that needs more adds it here. */
+/** The programs from outside npm that check the project's output in the tests. A test that needs another adds it here. */
 const judges = [
   {
     program: 'openssl',
     debian: 'openssl',
-    needed: 'verifying signatures and certificates in the judges’ tests',
+    needed: 'verifying signatures and certificates',
   },
-  { program: 'chromium', debian: 'chromium', needed: 'the stories in a real browser' },
-  { program: 'Xvfb', debian: 'xvfb', needed: 'picking a reader in the browser’s own chooser' },
-  { program: 'xdotool', debian: 'xdotool', needed: 'picking a reader in the browser’s own chooser' },
+  { program: 'chromium', debian: 'chromium', needed: 'running the tests in a real browser' },
+  { program: 'Xvfb', debian: 'xvfb', needed: 'choosing a reader in the browser’s device chooser' },
+  { program: 'xdotool', debian: 'xdotool', needed: 'choosing a reader in the browser’s device chooser' },
   { program: 'gcc', debian: 'gcc libc6-dev', needed: 'the virtual USB bus, whose preload library is C' },
   {
     program: 'pkg-config',
     debian: 'pkg-config',
-    needed: 'building the programs that judge the virtual USB bus',
+    needed: 'building the programs that test the virtual USB bus',
   },
   {
     program: 'opensc-tool',
     debian: 'opensc opensc-pkcs11',
-    needed: 'judging the virtual cards by OpenSC',
+    needed: 'testing the virtual cards with OpenSC',
   },
   {
     program: 'yubico-piv-tool',
     debian: 'yubico-piv-tool',
-    needed: 'judging the PIV card by yubico-piv-tool',
+    needed: 'testing the PIV card with yubico-piv-tool',
   },
   {
     program: '/usr/lib/gnupg/scdaemon',
     debian: 'scdaemon',
-    needed: 'judging the OpenPGP card by GnuPG',
+    needed: 'testing the OpenPGP card with GnuPG',
   },
   {
     program: '/usr/lib/pcsc/drivers/serial/libifdvpcd.so',
     debian: 'vsmartcard-vpcd',
-    needed: 'judging the virtual cards behind vpcd',
+    needed: 'testing the virtual cards through vpcd',
   },
-  { program: 'lsusb', debian: 'usbutils', needed: 'judging the virtual USB bus' },
+  { program: 'lsusb', debian: 'usbutils', needed: 'testing the virtual USB bus' },
   {
     program: '/usr/include/libusb-1.0/libusb.h',
     debian: 'libusb-1.0-0-dev',
-    needed: 'judging the virtual USB bus by libusb',
+    needed: 'testing the virtual USB bus with libusb',
   },
   {
     program: '/usr/include/p11-kit-1/p11-kit/pkcs11.h',
     debian: 'libp11-kit-dev',
-    needed: 'counting OpenSC’s work beside ours in the bench',
+    needed: 'comparing with OpenSC in the benchmarks',
   },
-  { program: 'pcscd', debian: 'pcscd libccid', needed: 'judging the virtual readers by libccid' },
+  { program: 'pcscd', debian: 'pcscd libccid', needed: 'testing the virtual readers with libccid' },
   {
     program: '/usr/lib/softhsm/libsofthsm2.so',
     debian: 'softhsm2',
-    needed: 'judging sessions and operations by SoftHSM',
+    needed: 'comparing sessions and operations with SoftHSM',
   },
   { program: 'g++', debian: 'g++ make python3', needed: 'building pkcs11js, which calls SoftHSM' },
   {
     program: '/usr/include/PCSC/winscard.h',
     debian: 'libpcsclite-dev',
-    needed: 'judging the virtual readers',
+    needed: 'testing the virtual readers through PC/SC',
   },
 ]
 
-/** A program on the PATH, or a file by its whole path. An ordinary user's PATH lacks the folder of the daemons. */
+/** Looks for a program on the PATH, and in /usr/sbin, which an ordinary user's PATH lacks; or for a file by its path. */
 const isThere = (program) =>
   program.startsWith('/')
     ? existsSync(program)
@@ -83,11 +83,11 @@ function fail(message) {
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major < 20 || (major === 20 && minor < 19)) {
-    fail(`Node ${process.versions.node} is too old; 20.19 or newer is needed.`)
+    fail(`Node ${process.versions.node} is too old. Install Node 20.19 or newer.`)
   }
 }
 
-/** What the installed tree depends on: the lockfile, every manifest, and the Node that native addons were built for. */
+/** Hashes what the installed tree depends on: the lockfile, every manifest, and the Node that native addons are built for. */
 function fingerprint() {
   const hash = createHash('sha256')
   const manifests = ['packages', 'bench', 'demo', 'e2e']
@@ -104,42 +104,42 @@ function fingerprint() {
   return hash.update(`${process.platform} ${process.arch} ${process.versions.modules}`).digest('hex')
 }
 
-/** True if anything was installed. */
+/** Installs the dependencies, unless they are up to date. Resolves to true if anything was installed. */
 async function installDependencies() {
-  const wanted = fingerprint()
-  const done = existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted && existsSync(installed('tsc'))
+  const current = fingerprint()
+  const done = existsSync(stamp) && readFileSync(stamp, 'utf8') === current && existsSync(installed('tsc'))
   if (done) return false
   console.log('setup: installing dependencies')
   const [program, ...before] = pnpm()
-  // The environment's CI is passed on; without it pnpm would ask before it replaces a foreign node_modules.
+  // Without CI=true pnpm asks for confirmation before it replaces a node_modules that it did not create.
   const code = await run(program, [...before, 'install', '--frozen-lockfile', '--reporter=append-only'], {
     env: { CI: 'true' },
   })
   if (code !== 0) fail(`pnpm install ended with code ${code}.`)
   mkdirSync(dirname(stamp), { recursive: true })
-  writeFileSync(stamp, wanted)
+  writeFileSync(stamp, current)
   return true
 }
 
-/** Native and optional. `usb` brings prebuilt addons. */
+/** The native addons, which are optional. `usb` has prebuilt binaries. */
 const addons = [
-  { name: 'usb', cwd: join(root, 'packages', 'cli'), without: 'real readers are out of reach from Node' },
-  { name: 'pkcs11js', cwd: root, without: 'SoftHSM judges nothing' },
+  { name: 'usb', cwd: join(root, 'packages', 'cli'), without: 'Node cannot use real readers' },
+  { name: 'pkcs11js', cwd: root, without: 'the comparison with SoftHSM is skipped' },
 ]
 
-/** An addon that does not load is built here, with the compiler that has been installed by then; if that fails, we say so and go on. */
+/** Builds each addon that does not load, with the compiler that installJudges has installed. A failure is only reported. */
 async function rebuildAddons() {
   const [program, ...before] = pnpm()
   for (const { name, cwd, without } of addons) {
     const load = () =>
-      ask(process.execPath, ['--input-type=module', '--eval', `await import('${name}')`], {
+      runCaptured(process.execPath, ['--input-type=module', '--eval', `await import('${name}')`], {
         cwd,
         timeoutMs: 30_000,
       })
     if (load().code === 0) continue
     await run(program, [...before, 'rebuild', name], { cwd })
     if (load().code !== 0)
-      console.log(`setup: the optional addon \`${name}\` does not load here; ${without}, all else works`)
+      console.log(`setup: the optional addon \`${name}\` does not load; ${without}, everything else works`)
   }
 }
 
@@ -152,18 +152,18 @@ async function installJudges() {
     console.log(`setup: installing ${names.join(', ')}`)
     const env = { DEBIAN_FRONTEND: 'noninteractive' }
     const install = () => run('apt-get', ['install', '--yes', '--no-install-recommends', ...names], { env })
-    // A fresh machine has no package lists; an older one has stale ones. Both are mended by one update.
+    // The first attempt fails if the package lists are missing or outdated. An update fixes both.
     if ((await install()) !== 0 && (await run('apt-get', ['update'], { env })) === 0) await install()
   }
   for (const { program, debian, needed } of missing.filter((judge) => !isThere(judge.program))) {
     const why = mayInstall
       ? 'apt-get could not install it'
-      : 'only root on Debian or Ubuntu can install it from here'
-    console.log(`setup: skipped ${program} (${needed}): ${why}; install the package ${debian} yourself`)
+      : 'only root on Debian or Ubuntu can install it with this script'
+    console.log(`setup: skipped ${program} (${needed}): ${why}; install the package ${debian} manually`)
   }
 }
 
-/** Our packages into dist/: `npx webtoki` and the bench run from there, the tests run from source. */
+/** Builds the packages into dist/, which `npx webtoki` and the benchmarks use. The tests run from source. */
 async function build() {
   const simulatorForNode = join(root, 'packages', 'simulator', 'src', 'node')
   const projects = [...packages().map(({ path }) => path), simulatorForNode, join(root, 'bench')]
@@ -177,7 +177,7 @@ async function build() {
   return code === 0
 }
 
-/** Lets git run our hooks in this clone, unless it already has others. */
+/** Sets this clone's git hooks to scripts/hooks, unless it already has others. */
 function installHooks() {
   const git = (...args) => ask('git', args, { cwd: root })
   const { code, output } = git('rev-parse', '--show-toplevel')
@@ -185,7 +185,7 @@ function installHooks() {
   git('config', 'core.hooksPath', 'scripts/hooks')
 }
 
-/** All of it. Throws where nothing can go on; gives false where only our own build failed. */
+/** Runs the whole setup. Resolves to false if only the build failed; throws if anything before it failed. */
 export async function setup() {
   checkNode()
   const isNew = await installDependencies()

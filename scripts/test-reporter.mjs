@@ -1,5 +1,5 @@
-// A reporter of vitest that writes what a run came to, by name: vitest's own JSON report knows nothing of hooks that
-// failed and of errors outside every test. The file is named by TEST_REPORT.
+// A vitest reporter that writes the results of a run to the file TEST_REPORT. Unlike vitest's JSON reporter it includes failed
+// hooks and errors outside every test.
 import { writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { root } from './command.mjs'
@@ -20,8 +20,8 @@ export default class TestReporter {
         const { state, errors, note } = test.result()
         const name = `${file}: ${test.fullName}`
         if (state === 'passed') report.passed += 1
-        // One test is one failure, however many expectations of it failed.
-        else if (state === 'failed') fail(name, errors?.slice(0, 1) ?? ['no error was told'])
+        // A test counts as one failure, even if several of its expectations failed.
+        else if (state === 'failed') fail(name, errors?.slice(0, 1) ?? ['no error was reported'])
         else report.skipped.push(note === undefined ? name : `${name} (${note})`)
       }
     }

@@ -1,19 +1,19 @@
-// `npm test`: sets up what is missing, runs the tests and ends with `N passed, N failed`. With an argument, one part:
-// `unit` (nothing from outside npm), `judges` (programs that are not ours give the verdict), `browser` (Chromium).
+// `npm test`: runs the setup and the tests, and ends with `N passed, N failed`. An argument selects one part: `unit` needs
+// nothing from outside npm, `judges` compares with third-party programs, `browser` runs in Chromium.
 import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ask, conclude, find, InterruptedError, readJson, root, run } from './command.mjs'
+import { conclude, find, InterruptedError, readJson, root, run, runCaptured } from './command.mjs'
 import { buildDemo } from './demo.mjs'
 import { setup } from './setup.mjs'
 
 const parts = ['unit', 'judges', 'browser']
 const inCi = process.env.CI === 'true'
 
-/** Each failure by its name, told once more at the end: what scrolled away is what somebody looks for. */
+/** The name of each failure, printed again at the end, where a reader of the log looks first. */
 const failures = []
 
-/** Runs vitest on a part, or on some of its files as an ordinary user. */
+/** Runs vitest on a part, or on some of its files as an ordinary user. Resolves to the report of test-reporter.mjs. */
 async function runVitest(part, user) {
   const folder = mkdtempSync(join(tmpdir(), 'webtoki-test-'))
   const file = join(folder, 'report.json')
@@ -31,7 +31,7 @@ async function runVitest(part, user) {
   try {
     user?.own(folder)
     const code = await run(program, parts, { cwd: tree, env: { ...user?.env(folder), TEST_REPORT: file } })
-    // No report: vitest itself broke down, or there was no test at all. Neither is a success.
+    // Without a report vitest itself failed. No report and no tests are both failures.
     if (!existsSync(file)) return { passed: 0, failed: [`${part}: vitest ended with ${code}`], skipped: [] }
     const report = readJson(file)
     if (report.passed + report.failed.length + report.skipped.length === 0)
@@ -39,32 +39,36 @@ async function runVitest(part, user) {
     if (code !== 0 && report.failed.length === 0) report.failed.push(`${part}: vitest ended with ${code}`)
     return report
   } finally {
-    // Chromium's last processes still write there while it ends.
+    // Retries, because Chromium's last processes may still write to the folder.
     rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
   }
 }
 
-/** An ordinary user's number: nobody's, who owns nothing. */
+/** The user id of `nobody`, an ordinary user who owns no files. */
 const nobody = 65_534
-/** What is told a second time: the stories on the virtual bus, whose users are ordinary ones as a rule. */
-const storiesAsUser = ['e2e/test/chromium.test.ts', 'e2e/test/webhid.test.ts']
-/** What an ordinary user cannot do, with the reason; root has told it already. */
+/** The test files that are run again as an ordinary user: those on the virtual bus, which ordinary users have to open. */
+const filesAsUser = ['e2e/test/chromium.test.ts', 'e2e/test/webhid.test.ts']
+/** The tests that an ordinary user cannot run, with the reason. They have run as root. */
 const notAsUser = [
-  { name: 'is told that pcscd holds the reader; pcscd ended, it works', reason: 'needs a mount namespace' },
+  {
+    name: 'reports that pcscd uses the reader, and works after pcscd has ended',
+    reason: 'needs a mount namespace',
+  },
 ]
 
-/** Chromium's sandbox is on there, where the machine lets it be; for root it refuses to start. */
+/** Runs the browser tests as an ordinary user, with Chromium's sandbox if it starts here. As root it never starts. */
 async function runAsUser() {
   console.log('\nbrowser, as an ordinary user:')
   const prefix = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
-  const mayRead = (tree) => ask(prefix[0], [...prefix.slice(1), 'test', '-r', join(tree, 'package.json')])
+  const mayRead = (tree) =>
+    runCaptured(prefix[0], [...prefix.slice(1), 'test', '-r', join(tree, 'package.json')])
   if (find('setpriv') === undefined)
     return { passed: 0, failed: [], skipped: ['browser, as an ordinary user: setpriv is missing'] }
   const copy = mkdtempSync(join(tmpdir(), 'webtoki-tree-'))
   try {
     let tree = root
     if (mayRead(root).code !== 0) {
-      // A clone in root's own home.
+      // The repository is in a folder that only root can read, so the tests run on a copy.
       tree = join(copy, 'tree')
       chmodSync(copy, 0o755)
       cpSync(root, tree, { recursive: true, verbatimSymlinks: true })
@@ -73,18 +77,18 @@ async function runAsUser() {
     const withSandbox = [...prefix, 'env', `HOME=${copy}`, 'chromium', '--headless', '--disable-gpu']
     chownSync(copy, nobody, nobody)
     const hasSandbox =
-      ask(
+      runCaptured(
         withSandbox[0],
         [...withSandbox.slice(1), `--user-data-dir=${copy}/profile`, '--dump-dom', 'about:blank'],
         {
           timeoutMs: 20_000,
         },
       ).code === 0
-    if (!hasSandbox) console.log('Chromium’s sandbox does not start here: without it.')
+    if (!hasSandbox) console.log('Chromium’s sandbox does not start on this system; running without it.')
     const report = await runVitest('browser', {
       tree,
       prefix,
-      vitest: [...storiesAsUser, '--configLoader=runner', '--no-cache'],
+      vitest: [...filesAsUser, '--configLoader=runner', '--no-cache'],
       own: (folder) => chownSync(folder, nobody, nobody),
       env: (folder) => ({
         HOME: folder,
@@ -124,16 +128,20 @@ async function runPart(part) {
   }
   const { passed, failed, skipped } = await runVitest(part)
   if (part === 'browser' && process.getuid?.() === 0) {
-    const again = await runAsUser()
-    failed.push(...again.failed)
-    return judged(part, { passed: passed + again.passed, failed, skipped: [...skipped, ...again.skipped] })
+    const asUser = await runAsUser()
+    failed.push(...asUser.failed)
+    return summarize(part, {
+      passed: passed + asUser.passed,
+      failed,
+      skipped: [...skipped, ...asUser.skipped],
+    })
   }
-  return judged(part, { passed, failed, skipped })
+  return summarize(part, { passed, failed, skipped })
 }
 
-function judged(part, { passed, failed, skipped }) {
+/** Prints skipped tests and counts the results. In CI a skipped test of `judges` or `browser` is a failure. */
+function summarize(part, { passed, failed, skipped }) {
   for (const name of skipped) console.log(`skipped: ${name}`)
-  // A judge that is skipped in silence is no judge. On a developer's machine it may be missing; in CI it may not.
   const missed = part !== 'unit' && inCi ? skipped : []
   failures.push(...failed, ...missed.map((name) => `skipped, which is an error in CI: ${name}`))
   return { passed, failed: failed.length + missed.length, skipped: skipped.length - missed.length }
@@ -141,13 +149,13 @@ function judged(part, { passed, failed, skipped }) {
 
 async function main(part) {
   if (part !== undefined && !parts.includes(part)) {
-    failures.push(`Unknown part ${part}; there are ${parts.join(', ')}.`)
+    failures.push(`There is no part ${part}. Use one of ${parts.join(', ')}.`)
     return { passed: 0, failed: 1 }
   }
   const total = { passed: 0, failed: 0, skipped: 0 }
   try {
     if (!(await setup())) {
-      failures.push('the build (the tests, which run from source, went on)')
+      failures.push('the build (the tests ran all the same, from source)')
       total.failed += 1
     }
   } catch (error) {

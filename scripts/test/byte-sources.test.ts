@@ -1,6 +1,6 @@
-// Bytes come in many shapes: a Node Buffer in a pool of 8 KiB that others use too, a view into something larger, an
-// ArrayBuffer, an array of another realm. Each public function that takes bytes meets them all here: it answers as for
-// a plain Uint8Array or refuses with an error. It never takes the bytes beside the given ones.
+// Passes bytes in every form to each public function that takes bytes: a Node Buffer in the shared pool of 8 KiB, a view into a
+// larger buffer, an ArrayBuffer, an array of another realm. The function must return the same as for a plain Uint8Array or
+// refuse with an error. It must never read bytes outside the given ones.
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -30,17 +30,17 @@ const hex = (digits: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.
 
 type Source = ArrayBuffer | ArrayBufferView
 
-/** A view into a buffer that holds other bytes before and after. */
+/** Returns a view of the bytes in a buffer that contains other bytes before and after them. */
 function amid(bytes: Uint8Array, before: number): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(before + bytes.length + 5).fill(0xa5)
   whole.set(bytes, before)
   return whole.subarray(before, before + bytes.length)
 }
 
-const elsewhere = (bytes: Uint8Array): Uint8Array<ArrayBuffer> =>
+const inOtherRealm = (bytes: Uint8Array): Uint8Array<ArrayBuffer> =>
   runInNewContext('Uint8Array.from(bytes)', { bytes: [...bytes] }) as Uint8Array<ArrayBuffer>
 
-/** The shapes, each made of bytes and a number of bytes before them. */
+/** The forms of bytes. Each function takes the bytes and the number of other bytes before them in the buffer. */
 const shapes: Readonly<Record<string, (bytes: Uint8Array, before: number) => Source>> = {
   'a view amid other bytes': amid,
   'a Buffer amid other bytes': (bytes, before) => {
@@ -53,10 +53,10 @@ const shapes: Readonly<Record<string, (bytes: Uint8Array, before: number) => Sou
     const { buffer, byteOffset, length } = amid(bytes, before)
     return new DataView(buffer, byteOffset, length)
   },
-  'another realm’s array': elsewhere,
-  'another realm’s ArrayBuffer': (bytes) => elsewhere(bytes).buffer,
+  'another realm’s array': inOtherRealm,
+  'another realm’s ArrayBuffer': (bytes) => inOtherRealm(bytes).buffer,
 }
-/** These are Uint8Arrays for everybody: a refusal is a fault. */
+/** The forms that are Uint8Arrays. No function may refuse them. */
 const plain = [
   'a view amid other bytes',
   'a Buffer amid other bytes',
@@ -64,7 +64,7 @@ const plain = [
   'another realm’s array',
 ]
 
-/** A public function with bytes to feed it with. `takes: 'all'`: of every shape; else it may refuse what is no array. */
+/** A public function and the bytes to pass. With `takes: 'arrays'` it may refuse forms that are not Uint8Arrays. */
 interface Row {
   readonly name: string
   readonly bytes: Uint8Array
@@ -79,8 +79,8 @@ const at = new Date()
 const letter = hex('00010203')
 const nonce = 'n'.repeat(44)
 
-/** ECDSA is random: here each certificate has one signature for each input. */
-function steady(issued: Issued): trust.Signer {
+/** A signer with RSA PKCS #1 v1.5, whose signatures, unlike those of ECDSA, are the same each time. */
+function deterministicSigner(issued: Issued): trust.Signer {
   const signer = softwareSigner(issued, 'RS256')
   return { ...signer, sign: (bytes) => signer.sign(bytes) }
 }
@@ -89,7 +89,7 @@ const signingTime = new Date('2026-11-27T00:00:00Z')
 beforeAll(async () => {
   ca = await issue({ name: 'CA', isCa: true })
   person = await issue({ name: 'Ada', issuer: ca, algorithm: 'RS256' })
-  file = await documents.signDetached(steady(person), letter, { signingTime })
+  file = await documents.signDetached(deterministicSigner(person), letter, { signingTime })
 })
 
 const descriptor = hex(
@@ -100,9 +100,9 @@ const cccGuid = hex(
   '533b3019d4e739da739ced39ce739d836858210842108421c84210c3eb3410000102030405060708090a0b0c0d0e0f350832303330303130313e00fe00',
 )
 
-/** Made when the certificates are there. */
+/** A function, because the rows need the certificates of beforeAll. */
 const rows = (): readonly Row[] => {
-  const signer = steady(person)
+  const signer = deterministicSigner(person)
   const read = x509.readCertificate(person.der)
   // tbsCertificate: version, serial number, algorithm, issuer.
   const name = x509.sequenceOf(read.signed)[3] as x509.DerElement
@@ -304,12 +304,12 @@ const rows = (): readonly Row[] => {
 
 const toHexOf = (source: Source): string => Buffer.from(apdu.viewOf(source)).toString('hex')
 
-/** What a call gives, as something that can be compared: bytes of any shape are their hex. */
+/** Calls the function and returns its result as JSON, in which bytes of every form are hex. */
 async function outcome(row: Row, bytes: Source): Promise<unknown> {
   const value = await row.run(bytes as Uint8Array)
   return JSON.stringify(value, (_key, each: unknown) => {
     if (apdu.isByteSource(each)) return toHexOf(each)
-    // What Buffer.toJSON made of a Buffer.
+    // JSON.stringify has already called Buffer.toJSON.
     const { type, data } = (each ?? {}) as { type?: unknown; data?: number[] }
     if (type === 'Buffer' && data !== undefined) return Buffer.from(data).toString('hex')
     return typeof each === 'bigint' ? each.toString() : each
@@ -317,7 +317,7 @@ async function outcome(row: Row, bytes: Source): Promise<unknown> {
 }
 
 describe('a public function that takes bytes', () => {
-  it('answers for bytes of every shape as for a plain array, or refuses them', {
+  it('returns the same for bytes in every form as for a plain Uint8Array, or refuses them', {
     timeout: 120_000,
   }, async () => {
     const wrong: string[] = []
@@ -326,10 +326,10 @@ describe('a public function that takes bytes', () => {
       for (const [shape, make] of Object.entries(shapes)) {
         for (const before of [1, 3, 16]) {
           const given = make(row.bytes, before)
-          const saw = await outcome(row, given).catch((error: unknown) => error)
-          if (saw instanceof Error && row.takes === 'arrays' && !plain.includes(shape)) continue
-          if (saw !== expected) wrong.push(`${row.name}, ${shape}: ${String(saw).slice(0, 200)}`)
-          // Nobody writes into what was given.
+          const actual = await outcome(row, given).catch((error: unknown) => error)
+          if (actual instanceof Error && row.takes === 'arrays' && !plain.includes(shape)) continue
+          if (actual !== expected) wrong.push(`${row.name}, ${shape}: ${String(actual).slice(0, 200)}`)
+          // The function must not write into its input.
           if (toHexOf(given) !== toHexOf(row.bytes))
             wrong.push(`${row.name}, ${shape}: the given bytes were changed`)
         }
@@ -338,7 +338,7 @@ describe('a public function that takes bytes', () => {
     expect(wrong).toEqual([])
   })
 
-  it('has a row above, whatever package it is in', () => {
+  it('has a row in this test', () => {
     const names = new Set(rows().map(({ name }) => name.split(':')[0]))
     const entries = {
       apdu,
@@ -362,10 +362,10 @@ describe('a public function that takes bytes', () => {
     expect(missing).toEqual([])
   })
 
-  it('is handed a signature in a pooled Buffer and puts no neighbouring byte into the file', async () => {
+  it('such as signDetached writes a signature in a pooled Buffer without the bytes around it', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ minLength: 64, maxLength: 64 }), fc.nat(64), async (raw, before) => {
-        const signer = { ...steady(person), algorithm: 'ES256' as const }
+        const signer = { ...deterministicSigner(person), algorithm: 'ES256' as const }
         const sign = (bytes: Uint8Array) =>
           documents.signDetached({ ...signer, sign: async () => bytes }, letter, { signingTime })
         const given = amid(raw, before)
@@ -376,7 +376,7 @@ describe('a public function that takes bytes', () => {
   })
 })
 
-/** Whether the function's declaration, in the sources of the package, has a parameter of bytes. */
+/** True if the function's declaration, in the sources of the package, has a parameter of bytes. */
 function takesBytes(entry: string, name: string): boolean {
   const [folder = ''] = entry.split('/')
   const sources = sourcesOf(
@@ -396,7 +396,7 @@ function takesBytes(entry: string, name: string): boolean {
   })
 }
 
-/** A file and what it exports from others. */
+/** Returns the texts of a file and of all files that it exports from. */
 function sourcesOf(start: string): readonly string[] {
   const found = new Map<string, string>()
   const queue = [existsSync(start) ? start : start.replace(/\.ts$/, '/index.ts')]

@@ -1,4 +1,4 @@
-// What `npx changeset version` will read: one file that it cannot parse stops all of them.
+// Checks the changesets. A single file that `npx changeset version` cannot parse makes the whole command fail.
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -17,8 +17,8 @@ const published = readdirSync(join(root, 'packages')).map(
     (JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8')) as { name: string }).name,
 )
 
-describe('each changeset is one that `changeset version` takes', () => {
-  it.each(files)('%s', (file) => {
+describe('a changeset', () => {
+  it.each(files)('%s has a summary and names published packages', (file) => {
     const { summary, releases } = parse(readFileSync(join(folder, file), 'utf8'))
     expect(summary).not.toBe('')
     expect(releases).not.toEqual([])

@@ -1,4 +1,5 @@
-// Whoever ends `npm run demo` by a signal to it alone (a supervisor, `timeout`, an editor) ends its server too.
+// Tests that a signal to a script, such as `npm run demo`, also ends the program that it runs. A supervisor, `timeout` or an
+// editor sends the signal to the script alone.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -9,10 +10,10 @@ import { expect, it, onTestFinished } from 'vitest'
 const command = pathToFileURL(join(import.meta.dirname, '..', 'command.mjs')).href
 
 /**
- * Runs a program by `run`, and tells `run`'s own process to end as soon as the program is there. Gives what both said;
- * their output ends when both have ended.
+ * Runs a program with `run` in a child process, and sends the signal to that process after the program has started. Resolves to
+ * the output of both, which ends when both have ended.
  */
-async function told(signal: NodeJS.Signals, program: string): Promise<readonly string[]> {
+async function interrupt(signal: NodeJS.Signals, program: string): Promise<readonly string[]> {
   const script = `
     const { run } = await import(${JSON.stringify(command)})
     await run(process.execPath, ['--eval', ${JSON.stringify(program)}]).then(
@@ -48,16 +49,16 @@ function isAlive(pid: number): boolean {
   }
 }
 
-const stays = 'setInterval(() => {}, 1000); console.log(process.pid)'
+const server = 'setInterval(() => {}, 1000); console.log(process.pid)'
 
 it.each(['SIGTERM', 'SIGHUP', 'SIGINT'] as const)(
-  'a program that a script runs does not outlive the script that %s ends',
+  'a program that a script runs ends with the script at %s',
   async (signal) => {
-    expect(await told(signal, stays)).toEqual([`interrupted by ${signal}`])
+    expect(await interrupt(signal, server)).toEqual([`interrupted by ${signal}`])
   },
 )
 
-it('a server that closes in order when it is told to is no failure', async () => {
-  const closes = `process.on('SIGTERM', () => { console.log('closing'); process.exit(0) }); ${stays}`
-  expect(await told('SIGTERM', closes)).toEqual(['closing', 'ended with 0'])
+it('a script succeeds if the server that it runs ends with 0 at SIGTERM', async () => {
+  const closing = `process.on('SIGTERM', () => { console.log('closing'); process.exit(0) }); ${server}`
+  expect(await interrupt('SIGTERM', closing)).toEqual(['closing', 'ended with 0'])
 })

@@ -1,5 +1,5 @@
-// Shows that the linter's rules bite: a copy of the lint configuration and of the packages' TypeScript configuration
-// meets files that break the rules.
+// Tests that the linter's rules report violations: lints files that break them with a copy of the project's lint and TypeScript
+// configuration.
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,7 +20,7 @@ beforeAll(() => {
     const folder = join('packages', name)
     mkdirSync(join(tree, folder, 'src'), { recursive: true })
     cpSync(join(root, folder, 'tsconfig.json'), join(tree, folder, 'tsconfig.json'))
-    // The simulator's part for Node is a project of its own.
+    // The part of the simulator that runs only in Node is a separate TypeScript project.
     const forNode = join(folder, 'src', 'node', 'tsconfig.json')
     if (existsSync(join(root, forNode))) cpSync(join(root, forNode), join(tree, forNode))
     symlinkSync(join(root, folder, 'node_modules'), join(tree, folder, 'node_modules'))
@@ -29,7 +29,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(tree, { recursive: true, force: true }))
 
-/** The rules that files break when they are linted together, under the project's own configuration. */
+/** Lints the files together and returns the names of the rules that they break. */
 function lint(files: Record<string, string>): string[] {
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(dirname(join(tree, name)), { recursive: true })
@@ -42,7 +42,7 @@ function lint(files: Record<string, string>): string[] {
     try {
       output = execFileSync(process.execPath, [program, ...options], { cwd: tree, encoding: 'utf8' })
     } catch (error) {
-      // The linter ends with 1 when it found something; its report is on stdout then, too.
+      // The linter ends with 1 if it found a violation. Its report is on stdout in this case too.
       output = (error as { stdout: string }).stdout
     }
     const report = JSON.parse(output) as { diagnostics: { code: string }[] }
@@ -53,28 +53,28 @@ function lint(files: Record<string, string>): string[] {
 }
 
 describe('the linter', () => {
-  test('accepts what keeps the rules', () => {
+  test('accepts a file without a violation', () => {
     const text = `export async function send(device: USBDevice): Promise<void> {
       await device.transferOut(2, new Uint8Array(10))
     }\n`
     expect(lint({ 'packages/ccid/src/probe.ts': text })).toEqual([])
   })
 
-  test('refuses a WebUSB transfer that nobody awaits', () => {
+  test('refuses a WebUSB transfer that is not awaited', () => {
     const text = `export function send(device: USBDevice): void {
       device.transferOut(2, new Uint8Array(10))
     }\n`
     expect(lint({ 'packages/ccid/src/probe.ts': text })).toEqual(['typescript(no-floating-promises)'])
   })
 
-  test('refuses a promise where a condition is meant', () => {
+  test('refuses a promise as a condition', () => {
     const text = `export function opened(device: USBDevice): string {
       return device.open() ? 'yes' : 'no'
     }\n`
     expect(lint({ 'packages/ccid/src/probe.ts': text })).toEqual(['typescript(no-misused-promises)'])
   })
 
-  test('refuses an await of what is no promise', () => {
+  test('refuses to await a value that is not a promise', () => {
     const text = `export async function product(device: USBDevice): Promise<string | undefined> {
       return await device.productName
     }\n`
@@ -94,7 +94,7 @@ describe('the linter', () => {
     ['trust', '@webtoki/apdu'],
     ['trust', '@webtoki/apdu/piv'],
     ['trust', '@webtoki/cryptoki'],
-  ])('refuses %s an import of %s, types too', (name, target) => {
+  ])('does not let %s import %s, nor its types', (name, target) => {
     const file = `packages/${name}/src/probe.ts`
     expect(lint({ [file]: `import { thing } from '${target}'\nexport const it: unknown = thing\n` })).toEqual(
       ['eslint(no-restricted-imports)'],
@@ -115,13 +115,13 @@ describe('the linter', () => {
     expect(lint({ [`packages/${name}/src/probe.ts`]: text })).toEqual([])
   })
 
-  test('refuses `.buffer` of bytes that may lie in a larger buffer, except in the one file that copies', () => {
+  test('refuses `.buffer` of bytes that may be part of a larger buffer, except in bytes.ts', () => {
     const text = `export const whole = (bytes: Uint8Array): unknown => bytes.slice().buffer\n`
     expect(lint({ 'packages/apdu/src/probe.ts': text })).toEqual(['eslint(no-restricted-properties)'])
     expect(lint({ 'packages/apdu/src/bytes.ts': text })).toEqual([])
   })
 
-  test('refuses a circle of imports, also of types alone', () => {
+  test('refuses an import cycle, even of types only', () => {
     const files = {
       'packages/apdu/src/here.ts': `import type { There } from './there.ts'\nexport interface Here { there: There }\n`,
       'packages/apdu/src/there.ts': `import type { Here } from './here.ts'\nexport interface There { here: Here }\n`,
@@ -129,7 +129,7 @@ describe('the linter', () => {
     expect(lint(files)).toContain('import(no-cycle)')
   })
 
-  test('refuses a browser global that is easily meant by mistake', () => {
+  test('refuses a browser global that is often used by mistake, such as name', () => {
     const text = `export function label(): string {\n  return name\n}\n`
     expect(lint({ 'packages/ccid/src/probe.ts': text })).toEqual(['eslint(no-restricted-globals)'])
   })

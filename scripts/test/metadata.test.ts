@@ -1,17 +1,18 @@
+// Tests the check of the metadata that npm shows, scripts/metadata.mjs.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
 const root = join(import.meta.dirname, '..', '..')
 const { faultsOf, metadataFaults } = (await import(join(root, 'scripts', 'metadata.mjs'))) as {
-  readonly faultsOf: (folder: string, manifest: object, whole: object) => readonly string[]
+  readonly faultsOf: (folder: string, manifest: object, rootManifest: object) => readonly string[]
   readonly metadataFaults: () => readonly string[]
 }
 const read = (path: string): Record<string, unknown> =>
   JSON.parse(readFileSync(join(root, path, 'package.json'), 'utf8')) as Record<string, unknown>
 
-describe('what npm shows of a package', () => {
-  it('is alike for all', () => {
+describe('the metadata of a package', () => {
+  it('has no fault in any published package', () => {
     expect(metadataFaults()).toEqual([])
   })
 
@@ -25,7 +26,7 @@ describe('what npm shows of a package', () => {
     ['description', 'Elements.'],
     ['keywords', ['smartcard']],
     ['type', 'commonjs'],
-  ])('is refused with another %s', (name, value) => {
+  ])('has one fault if %s is %o', (name, value) => {
     const faults = faultsOf('ui', { ...read('packages/ui'), [name]: value }, read('.'))
     expect(faults).toHaveLength(1)
   })

@@ -1,5 +1,5 @@
-// What an editor shows of a public function is its signature as it is written: `Parameters<typeof f>[1]` tells nobody
-// anything, a name does.
+// Checks that public signatures name their types. An editor shows a signature as it is written, and
+// `Parameters<typeof f>[1]` does not help its reader.
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import ts from 'typescript-5.9'
@@ -14,7 +14,7 @@ const entries = [
   'login/src/server/index.ts',
 ]
 
-/** An entry's own text, and the text of each file of the package that it exports names of. */
+/** Returns the text of an entry, and of each file that it exports names from. */
 function sourcesOf(entry: string): readonly { readonly text: string; readonly names: RegExp }[] {
   const path = join(packages, entry)
   const text = readFileSync(path, 'utf8')
@@ -28,7 +28,7 @@ function sourcesOf(entry: string): readonly { readonly text: string; readonly na
   ]
 }
 
-/** The heads of exported functions, interfaces and type aliases, and of the public methods of exported classes. */
+/** Returns the declarations, without bodies, of exported functions, types and classes and of the classes' public methods. */
 function headsOf(text: string, names: RegExp): readonly string[] {
   const exports = text.matchAll(
     /^export (?:abstract )?(?:async )?(?:function|interface|class|type) (\w+)[\s\S]*?(?:\{$|\n\n|\n?$(?![\s\S]))/gm,

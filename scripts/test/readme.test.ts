@@ -1,4 +1,5 @@
-// The examples of every README, as they stand: in a page a wrong PIN, a cancel and a success; on the server refusals too.
+// Runs the examples of every README unchanged: in a page with a wrong PIN, a cancelled dialog and the right PIN, on the server
+// with refused logins too.
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -8,13 +9,13 @@ const { runExamples } = (await import(join(root, 'scripts', 'readme.mjs'))) as {
   runExamples: (project: string, name: string, folder: string) => string[]
 }
 
-describe('the examples of', () => {
-  // Within the workspace, so that the names in them lead to the built packages.
+describe('the README examples of', () => {
+  // A folder in the workspace, in which package names resolve to the built packages.
   const project = mkdtempSync(join(root, '.readme-'))
   afterAll(() => rmSync(project, { recursive: true, force: true }))
 
   it.each(['.', ...readdirSync(join(root, 'packages')).map((name) => join('packages', name))])(
-    '%s run',
+    '%s run without an error',
     (folder) => {
       expect(runExamples(project, folder.replaceAll(/\W/g, '-'), join(root, folder))).toEqual([])
     },

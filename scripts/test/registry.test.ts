@@ -1,4 +1,4 @@
-// docs/adding-an-algorithm.md promises that a new curve touches two files. These were added so: nothing else names them.
+// Checks the promise of docs/adding-an-algorithm.md that a new curve changes only two files: no other file names these curves.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -13,7 +13,7 @@ const sources = readdirSync(join(root, 'packages'))
   })
 
 it.each(['brainpoolP256r1', 'brainpoolP384r1', 'brainpoolP512r1', 'secp256k1'])(
-  'the curve %s is named in two files, its row and its arithmetic, and nowhere else',
+  'the curve %s is named only in the table of curves and in the arithmetic',
   (name) => {
     const naming = sources.filter((path) => codeOf(path).includes(name))
     expect(naming.sort()).toEqual([
@@ -23,7 +23,7 @@ it.each(['brainpoolP256r1', 'brainpoolP384r1', 'brainpoolP512r1', 'secp256k1'])(
   },
 )
 
-/** Without comments. */
+/** Returns the text of a file without its comments. */
 function codeOf(path: string): string {
   return readFileSync(join(root, path), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
 }
