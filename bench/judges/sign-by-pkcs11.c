@@ -1,7 +1,8 @@
 /*
- * Signs by any PKCS#11 module, so that the same work can be counted on both sides.
- * Usage: sign-by-pkcs11 MODULE PIN. Finds the first P-256 private key of the first token, logs in, prints "ready"; then
- * for each line N on standard input makes N signatures of 32 bytes with CKM_ECDSA and prints "done MILLISECONDS".
+ * Signs with a PKCS#11 module, to compare its cost with that of Webtoki.
+ * Usage: sign-by-pkcs11 MODULE PIN. Logs in to the first token, finds its first EC private key with CKA_ID 01 and prints
+ * "ready". Then, for each line N on standard input, signs N digests of 32 bytes with CKM_ECDSA and prints
+ * "done MILLISECONDS".
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -67,10 +68,10 @@ int main(int argc, char **argv)
     printf("ready\n");
     fflush(stdout);
 
-    int wanted;
-    while (scanf("%d", &wanted) == 1) {
+    int requested;
+    while (scanf("%d", &requested) == 1) {
         double start = now_ms();
-        for (int done = 0; done < wanted; done++) {
+        for (int done = 0; done < requested; done++) {
             struct ck_mechanism mechanism = {CKM_ECDSA, NULL, 0};
             unsigned char digest[32], signature[128];
             unsigned long length = sizeof signature;

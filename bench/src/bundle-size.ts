@@ -1,22 +1,23 @@
-/** What a site's users download: the front door's ten lines, bundled and minified by Vite, rxjs left out, gzip -9. */
+/** Measures the download size of a site with Webtoki: example pages, bundled and minified by Vite without rxjs, gzip -9. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build, type Rolldown } from 'vite'
 
-/** A bundle's size, and where its bytes come from. */
+/** The size of a bundle and the files in it. */
 export interface BundleSize {
+  /** The chunks that load with the page. */
   readonly gzipBytes: number
-  /** The same with what a PIV card needs, which is loaded when the first card is connected. */
+  /** Also the chunks for a PIV card, which load when the first card is connected. */
   readonly gzipBytesWithPiv: number
-  /** The same with every chunk that is loaded only when a reader, a card or a person needs it. */
+  /** All chunks, including those that load only for certain readers, cards or dialogs. */
   readonly gzipBytesInAll: number
-  /** Files that stand in it, by their paths. */
+  /** The paths of the files in the chunks that load with the page. */
   readonly modules: readonly string[]
 }
 
-/** In a click, which the browser's chooser wants: a page that awaits at its top level is split into more chunks by Vite. */
+/** In a click handler, as the browser's device chooser requires. With top-level await Vite would split it into more chunks. */
 const login = `import { Webtoki } from 'webtoki'
 const webtoki = new Webtoki({ pin: dialog.ask })
 button.onclick = async () => {
@@ -36,21 +37,21 @@ button.onclick = async () => {
 }
 `
 
-/** The driver alone, as a page has it. */
+/** A page with the driver only. */
 const ccid = `import { ccidSlots } from '@webtoki/ccid'
 const webtoki = ccidSlots()
 `
 
-/** The README's lines for each. */
+/** The code of each example page. */
 export const entries: { readonly login: string; readonly signing: string; readonly ccid: string } = {
   login,
   signing,
   ccid,
 }
 
-/** A page of these lines; `without` names more packages that are left out. */
+/** Bundles a page of this code. `without` matches packages that are left out in addition to rxjs. */
 export async function bundleSize(source: string, without: readonly RegExp[] = []): Promise<BundleSize> {
-  // Within this package, so that the names in the source lead to the workspace.
+  // A folder in this package, in which package names resolve to the workspace.
   const folder = mkdtempSync(join(fileURLToPath(new URL('..', import.meta.url)), '.bundle-'))
   try {
     const input = join(folder, 'entry.js')
@@ -69,14 +70,14 @@ export async function bundleSize(source: string, without: readonly RegExp[] = []
       },
     })) as Rolldown.RolldownOutput
     const chunks = built.output.filter((each) => each.type === 'chunk')
-    /** These chunks and all that they import as they begin. */
+    /** Returns these chunks and all chunks that they import statically. */
     const withImports = (first: typeof chunks): typeof chunks => {
-      const wanted = new Set(first.map(({ fileName }) => fileName))
-      for (const name of wanted) {
+      const names = new Set(first.map(({ fileName }) => fileName))
+      for (const name of names) {
         for (const imported of chunks.find(({ fileName }) => fileName === name)?.imports ?? [])
-          wanted.add(imported)
+          names.add(imported)
       }
-      return chunks.filter(({ fileName }) => wanted.has(fileName))
+      return chunks.filter(({ fileName }) => names.has(fileName))
     }
     const loaded = withImports(chunks.filter(({ isEntry }) => isEntry))
     const sizeOf = (each: typeof chunks): number =>

@@ -1,4 +1,4 @@
-/** One virtual reader with one card, and our whole stack above it: what each scenario starts from. */
+/** Sets up a scenario: a virtual reader that counts, with a card in it, and the whole stack from USB to PKCS#11. */
 import { ccidSlots } from '@webtoki/ccid'
 import {
   Cryptoki,
@@ -19,10 +19,10 @@ import {
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 
-/** The exchange levels that scenarios run at. */
+/** The exchange levels of the scenarios' readers. */
 export type Level = 'short' | 'extended'
 
-/** What the virtual reader counted. */
+/** The counts of the virtual reader. */
 export interface Counts {
   readonly apdus: number
   readonly bytesToCard: number
@@ -32,17 +32,17 @@ export interface Counts {
 
 const profiles = { short: readerProfiles.omnikey3021, extended: readerProfiles.dualiAbcm6 }
 
-/** A PIN is given without anybody being asked, so that only the card's work is counted. */
+/** Returns the PIN without a dialog. */
 export const pin: PinSource = async () => ({ pin: new TextEncoder().encode('123456') })
 
-/** A virtual reader with a card in it, on a bus of its own. */
+/** A virtual reader with a card in it, on its own bus. */
 export interface Plugged {
   readonly reader: VirtualCcidReader
   readonly usb: USB
   readonly counts: () => Counts
 }
 
-/** With a PIV card, if no other is given. */
+/** Creates a virtual reader with that card in it, by default a PIV card. */
 export function plugged(level: Level, card: VirtualCard = createPivCard()): Plugged {
   const reader = new VirtualCcidReader(profiles[level])
   reader.insert(card)
@@ -54,7 +54,7 @@ export function plugged(level: Level, card: VirtualCard = createPivCard()): Plug
   return { reader, usb, counts }
 }
 
-/** Lives for one scenario. */
+/** A slot of a `Cryptoki` with a virtual card, for one scenario. */
 export class CountedCard {
   readonly reader: VirtualCcidReader
   readonly cryptoki: Cryptoki
@@ -68,13 +68,13 @@ export class CountedCard {
     this.slot = slot
   }
 
-  /** With a PIV card. */
+  /** Opens a PIV card. */
   static open(level: Level, cache?: ObjectCache): Promise<CountedCard> {
     const driver = cache === undefined ? pivDriver() : pivDriver({ cache })
     return CountedCard.#open(plugged(level), { drivers: [driver] })
   }
 
-  /** With an OpenPGP card of P-256 keys that asks for the PIN at each signature; logins are made on demand. */
+  /** Opens an OpenPGP card with P-256 keys that requires the PIN for each signature. Logs in on demand. */
   static openPgp(level: Level): Promise<CountedCard> {
     const options = { drivers: [openPgpDriver()], login: 'on-demand' } as const
     return CountedCard.#open(plugged(level, createOpenPgpCard()), options)
@@ -86,7 +86,7 @@ export class CountedCard {
   ): Promise<CountedCard> {
     const cryptoki = new Cryptoki({ sources: [ccidSlots({ usb })], ...options })
     const [slot] = await firstValueFrom(cryptoki.slots$)
-    if (slot === undefined) throw new Error('The virtual reader did not show up.')
+    if (slot === undefined) throw new Error('The virtual reader has no slot.')
     await firstValueFrom(slot.presence$)
     reader.counters.reset()
     return new CountedCard(reader, cryptoki, slot, counts)

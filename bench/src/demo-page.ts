@@ -1,4 +1,4 @@
-/** The demo's page in Chromium: how soon it is ready, and what the digest of a large file costs it. */
+/** Measures the demo's page in Chromium: the time until it is ready, and the cost of signing a large file. */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync, closeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,23 +10,23 @@ const CHROMIUM = '/usr/bin/chromium'
 const server = fileURLToPath(new URL('../../demo/dist/server/main.js', import.meta.url))
 const FILE_BYTES = 1_000_000_000
 
-/** What was seen in the page. */
+/** The figures of the demo's page. */
 export interface DemoPageFigures {
-  /** From navigation start to `data-ready`, warm, in milliseconds. */
+  /** From navigation start to `data-ready`, with a warm cache, in milliseconds. */
   readonly readyMs: number
-  /** Signing a file of 1 GB, verification included: two digests. */
+  /** The time to sign and verify a file of 1 GB, which takes two digests, in milliseconds. */
   readonly gigabyteMs: number
-  /** The renderer's resident set: highest meanwhile, less what it was idle, in megabytes. */
+  /** The highest resident set of the renderer meanwhile, minus that when idle, in megabytes. */
   readonly memoryMegabytes: number
-  /** The longest task of the main thread meanwhile, in milliseconds; 0: none was over 50. */
+  /** The longest task of the main thread meanwhile, in milliseconds; 0 if none was longer than 50. */
   readonly longestTaskMs: number
 }
 
-/** Undefined where there is no Chromium, or the demo has not been built. */
+/** Measures the page. Resolves to undefined without Chromium or a built demo. */
 export async function demoPage(): Promise<DemoPageFigures | undefined> {
   if (!existsSync(CHROMIUM) || !existsSync(server)) return undefined
   const folder = mkdtempSync(join(tmpdir(), 'webtoki-bench-'))
-  // Its own port: a PORT of the environment may be another server's.
+  // Port 0, because another server may use the PORT of the environment.
   const child = spawn(process.execPath, [server], {
     env: { ...process.env, PORT: '0' },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -104,7 +104,7 @@ async function gigabyte(
   const pin = page.locator('webtoki-pin input[type=password]')
   await pin.waitFor({ timeout: 120_000 })
   await pin.fill('123456')
-  // A new request takes no submit in its first moment.
+  // The dialog ignores a submit in its first moment, so the button is disabled until then.
   await page.locator('webtoki-pin #confirm:enabled').waitFor()
   await page.keyboard.press('Enter')
   await page.locator('#signed:not([hidden])').waitFor({ timeout: 120_000 })
@@ -117,7 +117,7 @@ async function gigabyte(
   }
 }
 
-/** Measures the largest renderer of this browser, and of no other on this machine; the page is the only one that grows. */
+/** Returns a function that measures the largest renderer of this browser. The page is the only renderer that grows. */
 async function renderersOf(browser: Browser): Promise<() => number> {
   const session = await browser.newBrowserCDPSession()
   const { processInfo } = await session.send('SystemInfo.getProcessInfo')
@@ -130,7 +130,7 @@ function residentMegabytes(id: number): number {
     const kilobytes = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${id}/status`, 'utf8'))?.[1]
     return Number(kilobytes ?? 0) / 1000
   } catch {
-    // It has ended meanwhile.
+    // The process has ended.
     return 0
   }
 }

@@ -1,4 +1,4 @@
-/** The digest of `documents` beside hash-wasm alone and node:crypto, in the same run, over the same bytes. */
+/** Compares the throughput of the digest of `documents` with hash-wasm alone and with node:crypto, over the same bytes. */
 import { createHash } from 'node:crypto'
 import { digestDocument } from '@webtoki/documents'
 import { createSHA256 } from 'hash-wasm'
@@ -7,14 +7,14 @@ const TOTAL_BYTES = 256 * 1024 * 1024
 const PIECE_BYTES = 2 * 1024 * 1024
 const RUNS = 3
 
-/** Megabytes a second, the best of three runs each. */
+/** Megabytes per second, each the best of three runs. */
 export interface DigestThroughput {
   readonly documents: number
   readonly hashWasm: number
   readonly nodeCrypto: number
 }
 
-/** SHA-256 over 256 MB; the three take turns, so that a busy machine is busy for all. */
+/** Measures SHA-256 over 256 MB. The three alternate, so that load of the computer affects all of them. */
 export async function digestThroughput(): Promise<DigestThroughput> {
   const piece = new Uint8Array(PIECE_BYTES).map((_, at) => at * 31)
   async function* pieces(): AsyncGenerator<Uint8Array> {

@@ -1,4 +1,4 @@
-/** What the driver itself costs: time of one APDU through it, and of a bare OUT + IN round trip to the same device. */
+/** Measures the time of one APDU through the driver, and of a bare OUT + IN round trip to the same device. */
 import { ccidSlots } from '@webtoki/ccid'
 import {
   createEchoCard,
@@ -10,17 +10,17 @@ import {
 import { firstValueFrom } from 'rxjs'
 
 const RUNS = 1000
-/** Until the engine has compiled what is measured: with fewer, whoever is measured first looks slow. */
+/** Enough for the engine to compile the measured code. With fewer runs the first measurement is too slow. */
 const WARM_UP_RUNS = 20_000
-/** With its header one T=1 block of the echo card's 32 bytes: the driver would send two where it is longer. */
+/** With its header the APDU fits in one T=1 block, because the echo card's IFSC is 32 bytes. A longer one would take two. */
 const DATA_BYTES = 24
 
-/** What a reader takes: APDUs of either kind, or TPDUs of either protocol. */
+/** The exchanges that are measured: extended and short APDUs, and TPDUs of T=1 and T=0. */
 export const exchanges = ['extended', 'short', 't1', 't0'] as const
-/** One of them. */
+/** One of the exchanges that are measured. */
 export type Exchange = (typeof exchanges)[number]
 
-/** Medians over 1000 runs, in microseconds. */
+/** Medians of 1000 runs, in microseconds. */
 export interface DriverTime {
   readonly microsecondsPerApdu: number
   readonly microsecondsPerRoundTrip: number
@@ -28,14 +28,16 @@ export interface DriverTime {
 
 const apdu = Uint8Array.of(0, 0x10, 0, 0, DATA_BYTES, ...new Uint8Array(DATA_BYTES), 0)
 
-/** Messages made by hand: what makes the card ready, and what one round trip carries, in turn. */
+/** The CCID messages of the bare round trips, which do not come from the driver. */
 interface Bare {
   readonly profile: ReaderProfile
   readonly protocol?: 'T=0' | 'T=1'
+  /** Messages that power on the card and set its protocol. */
   readonly before: readonly Uint8Array<ArrayBuffer>[]
-  readonly inTurn: readonly Uint8Array<ArrayBuffer>[]
-  /** How much answers each of these. */
-  readonly answerBytes: number
+  /** Messages of the measured round trips, sent alternately. */
+  readonly alternating: readonly Uint8Array<ArrayBuffer>[]
+  /** The length of the data in each response, in bytes. */
+  readonly responseBytes: number
 }
 
 function message(type: number, data: ArrayLike<number>, first: number = 0): Uint8Array<ArrayBuffer> {
@@ -52,43 +54,43 @@ const bareExchanges: Readonly<Record<Exchange, Bare>> = {
   extended: {
     profile: readerProfiles.dualiAbcm6,
     before: [powerOn],
-    inTurn: [message(0x6f, apdu)],
-    answerBytes: DATA_BYTES + 2,
+    alternating: [message(0x6f, apdu)],
+    responseBytes: DATA_BYTES + 2,
   },
-  // It does not find the voltage by itself: 5 volts.
+  // This reader does not select the voltage automatically: bPowerSelect 1 is 5 V.
   short: {
     profile: readerProfiles.omnikey3021,
     before: [message(0x62, [], 1)],
-    inTurn: [message(0x6f, apdu)],
-    answerBytes: DATA_BYTES + 2,
+    alternating: [message(0x6f, apdu)],
+    responseBytes: DATA_BYTES + 2,
   },
   t1: {
     profile: readerProfiles.scr331,
     protocol: 'T=1',
-    // SetParameters of T=1, then S(IFS request) of 252 bytes; blocks carry N(S) 0 and 1 in turn.
+    // SetParameters for T=1, then S(IFS request) with 252 bytes. The blocks alternate N(S) 0 and 1.
     before: [powerOn, message(0x61, [0x11, 0x10, 0, 0x4d, 0, 0xfe, 0], 1), block(0xc1, [0xfc])],
-    inTurn: [block(0x00, apdu), block(0x40, apdu)],
-    answerBytes: DATA_BYTES + 6,
+    alternating: [block(0x00, apdu), block(0x40, apdu)],
+    responseBytes: DATA_BYTES + 6,
   },
   t0: {
     profile: readerProfiles.scr331,
     protocol: 'T=0',
     before: [powerOn, message(0x61, [0x11, 0, 0, 0x0a, 0], 0)],
-    // T=0 has no Le beside data.
-    inTurn: [message(0x6f, apdu.subarray(0, -1))],
-    // 61xx
-    answerBytes: 2,
+    // A T=0 command with data has no Le.
+    alternating: [message(0x6f, apdu.subarray(0, -1))],
+    // The status word 61xx.
+    responseBytes: 2,
   },
 }
 
-/** The APDU is an echo of 24 bytes; the bare round trip carries the same CCID message. */
+/** Measures an echo APDU of 24 bytes through the driver, and bare round trips of the same CCID message. */
 export async function driverTime(exchange: Exchange): Promise<DriverTime> {
-  const { profile, protocol, before, inTurn, answerBytes } = bareExchanges[exchange]
+  const { profile, protocol, before, alternating, responseBytes } = bareExchanges[exchange]
   const reader = new VirtualCcidReader(profile)
   reader.insert(createEchoCard())
   const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }) })
   const [slot] = await firstValueFrom(source.slots$)
-  if (slot === undefined) throw new Error('The virtual reader did not show up.')
+  if (slot === undefined) throw new Error('The virtual reader has no slot.')
   const connection = await slot.connect(protocol === undefined ? {} : { protocol })
   const owner = {}
   const microsecondsPerApdu = await median(() =>
@@ -99,7 +101,7 @@ export async function driverTime(exchange: Exchange): Promise<DriverTime> {
   const bare = new VirtualCcidReader(profile)
   bare.insert(createEchoCard())
   const [device] = await virtualUsb([bare], { protectedClasses: false }).getDevices()
-  if (device === undefined) throw new Error('The virtual reader did not show up.')
+  if (device === undefined) throw new Error('The virtual bus has no device.')
   await device.open()
   await device.claimInterface(0)
   const { endpoints } = device.configuration?.interfaces[0]?.alternate ?? { endpoints: [] }
@@ -112,10 +114,10 @@ export async function driverTime(exchange: Exchange): Promise<DriverTime> {
   for (const bytes of before) await roundTrip(bytes)
   let turn = 0
   const microsecondsPerRoundTrip = await median(async () => {
-    const answer = await roundTrip(inTurn[turn++ % inTurn.length] as Uint8Array<ArrayBuffer>)
-    // A reader or a card that refuses is quicker than one that echoes.
-    if (answer === undefined || answer.getUint8(7) !== 0 || answer.byteLength !== 10 + answerBytes)
-      throw new Error('The bare round trip was refused.')
+    const response = await roundTrip(alternating[turn++ % alternating.length] as Uint8Array<ArrayBuffer>)
+    // A refused command would be faster than an echo, so the response is checked.
+    if (response === undefined || response.getUint8(7) !== 0 || response.byteLength !== 10 + responseBytes)
+      throw new Error('The bare round trip did not return the echo.')
   })
   await device.close()
   return { microsecondsPerApdu, microsecondsPerRoundTrip }

@@ -1,4 +1,4 @@
-/** A judge's program in C, told what to do line by line: compiled, run where its pcscd is, asked. */
+/** Compiles and runs a C program that uses Debian's pcscd, and exchanges lines with it. */
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,27 +8,30 @@ import { fileURLToPath } from 'node:url'
 import type { VirtualCcidReader } from '@webtoki/simulator'
 import { startPcscd, type VirtualUsbBus } from '@webtoki/simulator/node'
 
-/** One program of this repository. */
+/** A C program of this repository. */
 export interface JudgeSource {
-  /** Path of the C file, from this package's folder. */
+  /** The path of the C file, relative to this package's folder. */
   readonly file: string
-  /** Flags for gcc. */
+  /** Additional arguments of gcc. */
   readonly flags: readonly string[]
-  /** Files without which it cannot be built or run. */
+  /** The files that it needs to build or run. */
   readonly needs: readonly string[]
-  /** What it is called with. */
+  /** The arguments of the program. */
   readonly args?: readonly string[]
 }
 
-/** Sends a line and resolves to the next one that comes; an empty line only waits. */
-export type Ask = (line: string) => Promise<string>
+/** Sends a line to the program and resolves to the next line of its output. An empty line is not sent. */
+export type Exchange = (line: string) => Promise<string>
 
-/** Runs it beside Debian's pcscd in a mount namespace of their own; undefined where something is missing. */
+/**
+ * Runs the program and Debian's pcscd in their own mount namespace. Resolves to the result of `work`, or to undefined if a
+ * needed file is missing or the process does not run as root.
+ */
 export async function withJudge<T>(
   { file, flags, needs, args = [] }: JudgeSource,
   bus: VirtualUsbBus,
   reader: VirtualCcidReader,
-  work: (ask: Ask) => Promise<T>,
+  work: (exchange: Exchange) => Promise<T>,
 ): Promise<T | undefined> {
   const needed = ['/usr/sbin/pcscd', '/usr/bin/gcc', ...needs]
   if (process.getuid?.() !== 0 || !needed.every((each) => existsSync(each))) return undefined
@@ -52,7 +55,7 @@ export async function withJudge<T>(
     const result = await work(async (line) => {
       if (line !== '') child.stdin.write(`${line}\n`)
       const { value } = await lines.next()
-      if (value === undefined) throw new Error('The judge’s program ended before it was done.')
+      if (value === undefined) throw new Error(`${file} ended without printing the expected line.`)
       return value
     })
     child.stdin.end()

@@ -1,4 +1,4 @@
-/** `npm run bench`: prints the table and writes bench/results.json. Fails where a scenario costs more than it may. */
+/** `npm run bench`: prints the results and writes bench/results.json. Fails if a scenario exceeds its limit. */
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { Counts, Level } from './counted-card.ts'
@@ -16,7 +16,7 @@ const levels: readonly Level[] = ['short', 'extended']
 const results: Record<string, { readonly ours: Counts; readonly judge?: Counts & { program: string } }> = {}
 let exceeded = 0
 
-row('scenario', 'APDUs', 'at most', 'bytes to', 'bytes from', 'transfers', 'established (short APDUs)')
+row('scenario', 'APDUs', 'limit', 'bytes to', 'bytes from', 'transfers', 'other middleware (short APDUs)')
 for (const scenario of scenarios) {
   for (const level of levels) {
     const ours = await scenario.run(level)
@@ -35,10 +35,10 @@ for (const scenario of tpduScenarios) {
   const ours = await tpduByUs(scenario)
   const judge = await tpduByLibccid(scenario)
   results[scenario.name] = judge === undefined ? { ours } : { ours, judge }
-  blocksRow(scenario.name, ours, `at least ${scenario.fewer} messages fewer`)
-  if (judge === undefined) console.log('  the other side: skipped, it needs root, pcscd, libccid and gcc')
+  blocksRow(scenario.name, ours, `at least ${scenario.fewer} XfrBlocks fewer`)
+  if (judge === undefined) console.log('  comparison skipped: it needs root, pcscd, libccid and gcc')
   else {
-    blocksRow('  judge', judge, judge.program)
+    blocksRow('  compared with', judge, judge.program)
     if (ours.xfrBlocks > judge.xfrBlocks - scenario.fewer) exceeded++
   }
 }
@@ -74,14 +74,14 @@ console.log(
     `${Math.round(sessions.ctr)} MB/s (${sessionRatios.ctrToWebCrypto} of WebCrypto in one call)`,
 )
 console.log(
-  `session: 2 GB by AES-CTR to a slow writer: ${sessions.queuedChunks} chunks queued, ${sessions.memoryMegabytes} MB more ` +
-    `memory, longest task ${Math.round(sessions.longestTaskMs)} ms (aims: 16, constant, 50)`,
+  `session: AES-CTR of 2 GB to a slow writer: ${sessions.queuedChunks} chunks queued, ${sessions.memoryMegabytes} MB more ` +
+    `memory, longest task ${Math.round(sessions.longestTaskMs)} ms (goals: 16, constant, 50)`,
 )
 
 const verification = await manySigners()
 console.log(
   `80 signers, 50 certificates: verified in ${Math.round(verification.milliseconds)} ms, ` +
-    `longest task ${Math.round(verification.longestTaskMs)} ms (aims: below 300 and 50)`,
+    `longest task ${Math.round(verification.longestTaskMs)} ms (goals: below 300 and 50)`,
 )
 
 const gzipBytes: Record<string, number> = {}
@@ -93,15 +93,16 @@ for (const name of ['login', 'signing'] as const) {
 const driverAlone = await bundleSize(entries.ccid, [/^@webtoki\/apdu/])
 gzipBytes['ccid'] = driverAlone.gzipBytes
 console.log(
-  `gzip: login ${gzipBytes['login']} bytes, ${gzipBytes['loginWithPiv']} when a PIV card is there, signing ${gzipBytes['signing']} and ${gzipBytes['signingWithPiv']} (rxjs left out)`,
+  `gzip without rxjs: login ${gzipBytes['login']} bytes, ${gzipBytes['loginWithPiv']} with a PIV card; ` +
+    `signing ${gzipBytes['signing']} bytes, ${gzipBytes['signingWithPiv']} with a PIV card`,
 )
 console.log(
-  `gzip: ccid alone ${driverAlone.gzipBytes} bytes, ${driverAlone.gzipBytesInAll} with all that single readers need`,
+  `gzip: ccid alone ${driverAlone.gzipBytes} bytes, ${driverAlone.gzipBytesInAll} with the code for certain readers`,
 )
 
 const page = await demoPage()
 if (page === undefined)
-  console.log('demo: skipped, there is no /usr/bin/chromium or the demo has not been built')
+  console.log('demo: skipped, because /usr/bin/chromium is missing or the demo is not built')
 else {
   console.log(
     `demo: ready after ${Math.round(page.readyMs)} ms (warm); a file of 1 GB signed and verified in ${page.gigabyteMs} ms, ` +
@@ -110,17 +111,16 @@ else {
 }
 
 const both = await sideBySide()
-if (both === undefined) console.log('side by side: skipped, there is no /usr/bin/chromium')
+if (both === undefined) console.log('comparison with OpenSC: skipped, because /usr/bin/chromium is missing')
 else {
   const { ours, judge } = both
   console.log('')
   row('100 P-256 signatures', 'APDUs', 'transfers', 'ms', 'same reader, same card, same bus')
-  row('  ours', ours.apdus, ours.usbTransfers, Math.round(ours.milliseconds), 'Chromium and Webtoki')
-  if (judge === undefined)
-    console.log('  the other side: skipped, it needs root, pcscd, libccid, OpenSC and gcc')
-  else row('  judge', judge.apdus, judge.usbTransfers, Math.round(judge.milliseconds), judge.program)
+  row('  Webtoki', ours.apdus, ours.usbTransfers, Math.round(ours.milliseconds), 'in Chromium')
+  if (judge === undefined) console.log('  comparison skipped: it needs root, pcscd, libccid, OpenSC and gcc')
+  else row('  compared with', judge.apdus, judge.usbTransfers, Math.round(judge.milliseconds), judge.program)
   console.log(
-    `an APDU through Chromium’s WebUSB: ${both.apduMilliseconds} ms by the driver, ${both.bareMilliseconds} ms by hand`,
+    `an APDU through Chromium’s WebUSB: ${both.apduMilliseconds} ms by the driver, ${both.bareMilliseconds} ms without it`,
   )
 }
 
@@ -144,7 +144,7 @@ const json = {
 await writeFile(file, `${JSON.stringify(json, undefined, 2)}\n`)
 console.log(`\nbench/results.json written`)
 if (exceeded > 0) {
-  console.log(`${exceeded} scenarios cost more than they may`)
+  console.log(`${exceeded} scenarios exceed their limit`)
   process.exitCode = 1
 }
 

@@ -1,16 +1,17 @@
-/** How long a file of 80 signers and 50 certificates is verified, and for how long nobody else gets a turn. */
+/** Measures the verification of a file with 80 signers and 50 certificates, and how long it blocks the thread. */
 import { readFile } from 'node:fs/promises'
 import { trustedBy, verifyDetached } from '@webtoki/documents'
 
 const RUNS = 8
 
-/** The best of eight runs each: on a shared machine a single run says little. */
+/** Each the best of eight runs, because single runs vary on a shared computer. */
 export interface ManySigners {
   readonly milliseconds: number
+  /** The longest time in which nothing else of the thread ran. */
   readonly longestTaskMs: number
 }
 
-/** The file was made by the tests of `documents`; its names and keys are invented, and it signs 'doc'. */
+/** Verifies the file. A test of `documents` created it, with fictional names; its document is 'doc'. */
 export async function manySigners(): Promise<ManySigners> {
   const read = async (name: string): Promise<Uint8Array> =>
     new Uint8Array(await readFile(new URL(`../vectors/80-signers-50-certificates.${name}`, import.meta.url)))
@@ -24,13 +25,14 @@ export async function manySigners(): Promise<ManySigners> {
     const { valid } = await verifyDetached(file, document, { trust: trustedBy([root]), at })
     const milliseconds = performance.now() - start
     const longestTaskMs = await watch.stop()
-    if (!valid) throw new Error('The file of 80 signers is valid, and was not found so.')
+    if (!valid) throw new Error('The file with 80 signers should be valid, but its verification failed.')
     best.milliseconds = Math.min(best.milliseconds, milliseconds)
     best.longestTaskMs = Math.min(best.longestTaskMs, longestTaskMs)
   }
   return best
 }
 
+/** Measures the longest time between two turns of the event loop, until it is stopped. */
 function watchTurns(): { stop(): Promise<number> } {
   let longest = 0
   let last = performance.now()

@@ -1,4 +1,4 @@
-/** The scenarios of the table: what a person does, counted in the virtual reader and never by the driver. */
+/** The scenarios of the benchmark. Each is an action of a person, whose cost the virtual reader counts. */
 import {
   CKA,
   CKM,
@@ -13,10 +13,12 @@ import type { VirtualCard } from '@webtoki/simulator'
 import { Webtoki } from 'webtoki'
 import { CountedCard, type Counts, type Level, pin, plugged } from './counted-card.ts'
 
-/** A scenario with the most APDUs that it may cost, and what established middleware needs (short APDUs). */
+/** A scenario with its limit. */
 export interface Scenario {
   readonly name: string
+  /** The maximum number of APDUs at each level. */
   readonly atMost: Readonly<Record<Level, number>>
+  /** The number of short APDUs that other middleware sends. */
   readonly established: string
   run(level: Level): Promise<Counts>
 }
@@ -41,7 +43,7 @@ async function counted(card: CountedCard, work: () => Promise<unknown>): Promise
   }
 }
 
-/** The front door's `login()` with a card that was just put in, in a page of its own. */
+/** Runs `login()` of the package `webtoki` in a new page, with a card that was just inserted. */
 export async function login(level: Level, cache: ObjectCache, card?: VirtualCard): Promise<Counts> {
   Object.assign(globalThis, { location: { origin: 'https://bench.example' } })
   const { reader, usb, counts } = plugged(level, card)
@@ -55,7 +57,7 @@ export async function login(level: Level, cache: ObjectCache, card?: VirtualCard
   }
 }
 
-/** In the order of the table. */
+/** The scenarios in the order of the table. */
 export const scenarios: readonly Scenario[] = [
   {
     name: 'piv-cold-rsa2048',
@@ -122,12 +124,12 @@ export const scenarios: readonly Scenario[] = [
       const cache = new MemoryObjectCache()
       const before = await CountedCard.open(level, cache)
       const { label } = await before.slot.tokenInfo()
-      if (label !== 'Ada Lovelace (demo)') throw new Error(`The cold label is ${label}.`)
+      if (label !== 'Ada Lovelace (demo)') throw new Error(`The label without a cache is ${label}.`)
       await before.close()
       const card = await CountedCard.open(level, cache)
       return counted(card, async () => {
         const info = await card.slot.tokenInfo()
-        if (info.label !== label) throw new Error('The warm label differs from the cold one.')
+        if (info.label !== label) throw new Error('The label with a cache differs from that without.')
       })
     },
   },

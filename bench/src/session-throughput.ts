@@ -1,4 +1,4 @@
-/** Digests and AES-CTR through a session's streams beside hash-wasm alone and WebCrypto in one call, in the same run. */
+/** Compares digests and AES-CTR through a session's streams with hash-wasm alone and with one call of WebCrypto. */
 import { CKA, CKK, CKM, CKO, type CkObject, type Session } from '@webtoki/cryptoki'
 import { createSHA256 } from 'hash-wasm'
 import { CountedCard } from './counted-card.ts'
@@ -8,21 +8,22 @@ const PIECE_BYTES = 2 * 1024 * 1024
 const LONG_BYTES = 2 * 1024 ** 3
 const RUNS = 3
 
-/** Megabytes a second, the best of three runs each; what an encryption of 2 GB costs the thread and the memory. */
+/** The throughput of streams, and the cost of encrypting 2 GB. */
 export interface SessionThroughput {
+  /** Megabytes per second, the best of three runs, as for the next three. */
   readonly digest: number
   readonly hashWasm: number
   readonly ctr: number
   readonly webCrypto: number
-  /** The longest time for which nothing else of the thread ran, in milliseconds. */
+  /** The longest time in which nothing else of the thread ran, in milliseconds. */
   readonly longestTaskMs: number
-  /** What the process had at most, above what it had at the beginning. */
+  /** The highest resident set of the process, minus that at the start. */
   readonly memoryMegabytes: number
-  /** Chunks that were given to the stream and had not come out, at most. */
+  /** The highest number of chunks that the stream had read but not yet written. */
   readonly queuedChunks: number
 }
 
-/** The two of a pair take turns, so that a busy machine is busy for both. */
+/** Measures the throughput. The two of a pair alternate, so that load of the computer affects both. */
 export async function sessionThroughput(): Promise<SessionThroughput> {
   const card = await CountedCard.open('extended')
   try {
@@ -33,7 +34,7 @@ export async function sessionThroughput(): Promise<SessionThroughput> {
       [CKA.VALUE]: new Uint8Array(32).fill(7),
       [CKA.ENCRYPT]: true,
     })
-    // First: the arrays of the others would hide what it needs.
+    // Runs first, because the large arrays of the other measurements would hide its memory use.
     const slow = await slowlyWritten(session, key)
     const best = { digest: 0, hashWasm: 0, ctr: 0, webCrypto: 0 }
     const time = async (name: keyof typeof best, work: () => Promise<unknown>): Promise<void> => {
@@ -51,7 +52,7 @@ export async function sessionThroughput(): Promise<SessionThroughput> {
         for await (const chunk of pieces(TOTAL_BYTES)) hasher.update(chunk)
         return hasher.digest('binary')
       })
-      await time('ctr', () => pumped(session, key, TOTAL_BYTES))
+      await time('ctr', () => encryptBytes(session, key, TOTAL_BYTES))
       await time('webCrypto', () =>
         subtle.encrypt({ name: 'AES-CTR', counter: new Uint8Array(16), length: 128 }, imported, whole),
       )
@@ -67,7 +68,8 @@ async function* pieces(bytes: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   for (let given = 0; given < bytes; given += PIECE_BYTES) yield piece
 }
 
-function pumped(
+/** Encrypts that many bytes through a session's stream. */
+function encryptBytes(
   session: Session,
   key: CkObject,
   bytes: number,
@@ -89,7 +91,7 @@ function pumped(
   return readable.pipeThrough(cipher).pipeTo(new WritableStream({ write }))
 }
 
-/** 2 GB to a writer that takes its time over each chunk. */
+/** Encrypts 2 GB to a writer that takes a millisecond for each chunk. */
 async function slowlyWritten(
   session: Session,
   key: CkObject,
@@ -116,10 +118,10 @@ async function slowlyWritten(
   }
   const write = async (chunk: Uint8Array): Promise<void> => {
     await new Promise((resolve) => setTimeout(resolve, 1))
-    // A chunk of output may be a part of one of input.
+    // An output chunk may be shorter than an input chunk.
     written += chunk.length / PIECE_BYTES
   }
-  await pumped(session, key, LONG_BYTES, { onRead, write })
+  await encryptBytes(session, key, LONG_BYTES, { onRead, write })
   isRunning = false
   return { longestTaskMs, memoryMegabytes: Math.round((highest - rss) / 1e6), queuedChunks }
 }

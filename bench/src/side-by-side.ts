@@ -1,4 +1,4 @@
-/** The same work on the same virtual reader and card over the same USB bus: Chromium and we, then pcscd, libccid and OpenSC. */
+/** Compares Webtoki in Chromium with pcscd, libccid and OpenSC, with the same virtual reader and card on the same USB bus. */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -16,20 +16,21 @@ const OPENSC = '/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so'
 const SIGNATURES = 100
 const PIN = '123456'
 
-/** One side's cost of 100 signatures; the login is not counted. */
+/** The cost of 100 signatures without the login. */
 export interface Cost {
   readonly apdus: number
   readonly usbTransfers: number
   readonly milliseconds: number
 }
 
-/** What was counted. */
+/** The costs of both, and the time of single APDUs in Chromium. */
 export interface SideBySide {
   readonly ours: Cost
-  /** Absent: no pcscd, no OpenSC, or no root for a mount namespace of its own. */
+  /** Undefined without pcscd, OpenSC or root, which the mount namespace needs. */
   readonly judge?: Cost & { readonly program: string }
-  /** Medians in the same page: an echo of 32 bytes through our driver, and the same frames by hand. */
+  /** The median of an echo APDU of 32 bytes through the driver. */
   readonly apduMilliseconds: number
+  /** The median of the same CCID messages without the driver, in the same page. */
   readonly bareMilliseconds: number
 }
 
@@ -104,7 +105,7 @@ interface BenchPage {
 }
 declare const bench: BenchPage
 
-/** Undefined where there is no Chromium. */
+/** Runs the comparison. Resolves to undefined without Chromium. */
 export async function sideBySide(): Promise<SideBySide | undefined> {
   if (!existsSync(CHROMIUM)) return undefined
   const profile = { ...readerProfiles.dualiAbcm6, productId: 0x080c }
@@ -171,7 +172,7 @@ async function withPage<T>(
   } finally {
     server.closeAllConnections()
     server.close()
-    // Chromium's last processes still write while it ends.
+    // Retries, because Chromium's last processes may still write to the folder.
     rmSync(userDataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
   }
 }
@@ -190,19 +191,19 @@ async function bundled(): Promise<string> {
         minify: true,
         target: 'es2023',
         modulePreload: false,
-        // One file: the server of this page has no other.
+        // The server of this page serves only one script.
         rolldownOptions: { input, output: { codeSplitting: false } },
       },
     })) as Rolldown.RolldownOutput
     const main = built.output.find((each) => each.type === 'chunk' && each.isEntry)
-    if (main?.type !== 'chunk') throw new Error('The page was not built.')
+    if (main?.type !== 'chunk') throw new Error('Vite built no script for the page.')
     return main.code
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-/** Debian's pcscd, libccid and OpenSC; undefined where something is missing. */
+/** Makes the signatures with Debian's pcscd, libccid and OpenSC. Resolves to undefined if one of them is missing. */
 function byOpenSc(bus: VirtualUsbBus, reader: VirtualCcidReader): Promise<SideBySide['judge']> {
   const source = {
     file: 'judges/sign-by-pkcs11.c',
@@ -210,11 +211,11 @@ function byOpenSc(bus: VirtualUsbBus, reader: VirtualCcidReader): Promise<SideBy
     needs: [OPENSC, '/usr/include/p11-kit-1/p11-kit/pkcs11.h'],
     args: [OPENSC, PIN],
   }
-  return withJudge(source, bus, reader, async (ask) => {
-    await ask('')
-    await ask('10')
+  return withJudge(source, bus, reader, async (exchange) => {
+    await exchange('')
+    await exchange('10')
     reader.counters.reset()
-    const milliseconds = Number((await ask(String(SIGNATURES))).split(' ')[1])
+    const milliseconds = Number((await exchange(String(SIGNATURES))).split(' ')[1])
     return { program: 'pcscd + libccid + OpenSC', ...countsOf(reader), milliseconds }
   })
 }

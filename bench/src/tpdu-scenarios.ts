@@ -1,36 +1,37 @@
-/** The same work over blocks: a reader that takes TPDUs, driven by us and by libccid, counted in the reader. */
+/** Compares Webtoki with libccid at a virtual reader with TPDU level exchange (CCID 1.1, 3.2), which counts the messages. */
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
 import { ccidSlots } from '@webtoki/ccid'
 import { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
 import { startBus } from '@webtoki/simulator/node'
 import { firstValueFrom } from 'rxjs'
 import type { Counts } from './counted-card.ts'
-import { type Ask, withJudge } from './judge-program.ts'
+import { type Exchange, withJudge } from './judge-program.ts'
 
 const nineA = pivSlot(0x9a) as PivSlot
 const DIGEST = '5a'.repeat(32)
 const CERTIFICATE_BYTES = 913
 
-/** What a side cost; `xfrBlocks` are the bulk-OUT messages that carried something to the card. */
+/** The counts of a reader with TPDU level exchange. */
 export interface BlockCounts extends Counts {
+  /** The number of PC_to_RDR_XfrBlock messages. */
   readonly xfrBlocks: number
 }
 
-/** One protocol, both sides. */
+/** A comparison with one protocol. */
 export interface TpduScenario {
   readonly name: 'piv-t1' | 'piv-t0'
   readonly protocol: 'T=1' | 'T=0'
-  /** How many bulk-OUT messages fewer than libccid's ours has to be, at least. */
+  /** The minimum number of XfrBlock messages that Webtoki must send fewer than libccid. */
   readonly fewer: number
 }
 
-/** In the order of the table. */
+/** The comparisons in the order of the table. */
 export const tpduScenarios: readonly TpduScenario[] = [
   { name: 'piv-t1', protocol: 'T=1', fewer: 3 },
   { name: 'piv-t0', protocol: 'T=0', fewer: 0 },
 ]
 
-/** SELECT PIV, the certificate of 9A, VERIFY and a P-256 signature with 9C. GemPC Twin: IFSD 254, a card of IFSC 254. */
+/** Returns a GemPC Twin, whose IFSD is 254, with a card whose IFSC is 254. */
 function insertedReader(protocol: 'T=0' | 'T=1'): VirtualCcidReader {
   const reader = new VirtualCcidReader(readerProfiles.gemPcTwin)
   reader.insert(createPivCard({ protocols: protocol }))
@@ -42,13 +43,13 @@ function countsOf({ counters }: VirtualCcidReader): BlockCounts {
   return { apdus, bytesToCard, bytesFromCard, usbTransfers, xfrBlocks: messages.get('XfrBlock') ?? 0 }
 }
 
-/** By our driver and applet, in this process. */
+/** Runs SELECT, the certificate of 9A, VERIFY and a P-256 signature with 9C through the driver, in this process. */
 export async function tpduByUs({ protocol }: TpduScenario): Promise<BlockCounts> {
   const reader = insertedReader(protocol)
   const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }) })
   try {
     const [slot] = await firstValueFrom(source.slots$)
-    if (slot === undefined) throw new Error('The virtual reader did not show up.')
+    if (slot === undefined) throw new Error('The virtual reader has no slot.')
     const connection = await slot.connect({ protocol })
     reader.counters.reset()
     const applet = new PivApplet(connection)
@@ -74,7 +75,7 @@ export async function tpduByUs({ protocol }: TpduScenario): Promise<BlockCounts>
   }
 }
 
-/** By libccid, whose caller sends the same commands with Le 00; undefined where it cannot run. */
+/** Runs the same commands, with Le 00, through pcscd and libccid. Resolves to undefined if they cannot run. */
 export async function tpduByLibccid({
   protocol,
 }: TpduScenario): Promise<(BlockCounts & { readonly program: string }) | undefined> {
@@ -87,17 +88,17 @@ export async function tpduByLibccid({
       flags: ['-I/usr/include/PCSC', '-lpcsclite'],
       needs: ['/usr/include/PCSC/winscard.h'],
     }
-    return await withJudge(source, bus, reader, async (ask) => {
-      await ask('')
-      await ask('reader')
-      await ask('wait present')
-      await ask(`connect ${protocol}`)
+    return await withJudge(source, bus, reader, async (exchange) => {
+      await exchange('')
+      await exchange('reader')
+      await exchange('wait present')
+      await exchange(`connect ${protocol}`)
       reader.counters.reset()
-      await follow(ask, '00a4040009a0000003080000100000')
-      const objectBytes = (await follow(ask, '00cb3fff055c035fc10500')).length / 2
+      await transmit(exchange, '00a4040009a0000003080000100000')
+      const objectBytes = (await transmit(exchange, '00cb3fff055c035fc10500')).length / 2
       if (objectBytes !== CERTIFICATE_BYTES) throw new Error(`Object 53 has ${objectBytes} bytes.`)
-      await follow(ask, '0020008008313233343536ffff')
-      await follow(ask, `0087119c267c2482008120${DIGEST}00`)
+      await transmit(exchange, '0020008008313233343536ffff')
+      await transmit(exchange, `0087119c267c2482008120${DIGEST}00`)
       return { program: 'pcscd + libccid', ...countsOf(reader) }
     })
   } finally {
@@ -105,14 +106,14 @@ export async function tpduByLibccid({
   }
 }
 
-/** One command; what the card still holds is fetched by GET RESPONSE. Resolves to the data in hex. */
-async function follow(ask: Ask, apdu: string): Promise<string> {
+/** Sends one command, and GET RESPONSE while the card has more data. Resolves to the data in hex. */
+async function transmit(exchange: Exchange, apdu: string): Promise<string> {
   let data = ''
   for (let next = apdu; ; ) {
-    const answer = (await ask(`transmit ${next}`)).replace('answer ok ', '')
-    data += answer.slice(0, -4)
-    if (answer.endsWith('9000')) return data
-    if (answer.slice(-4, -2) !== '61') throw new Error(`The card answered ${answer}.`)
-    next = `00c00000${answer.slice(-2)}`
+    const response = (await exchange(`transmit ${next}`)).replace('answer ok ', '')
+    data += response.slice(0, -4)
+    if (response.endsWith('9000')) return data
+    if (response.slice(-4, -2) !== '61') throw new Error(`The card returned ${response} to ${next}.`)
+    next = `00c00000${response.slice(-2)}`
   }
 }

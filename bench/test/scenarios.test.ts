@@ -1,3 +1,4 @@
+/** Tests that the scenarios of the benchmark stay within their limits, and the order of a login's commands. */
 import { MemoryObjectCache } from '@webtoki/cryptoki'
 import { createPivCard } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
@@ -5,9 +6,9 @@ import type { Level } from '../src/counted-card.ts'
 import { login, scenarios } from '../src/scenarios.ts'
 import { tpduByUs, tpduScenarios } from '../src/tpdu-scenarios.ts'
 
-describe.each(scenarios)('$name', (scenario) => {
+describe.each(scenarios)('the scenario $name', (scenario) => {
   it.each(['short', 'extended'] as const)(
-    'costs no more APDUs than it may at %s level, and two transfers each',
+    'stays within its limit of APDUs at the %s level, with two transfers for each',
     async (level) => {
       const counts = await scenario.run(level)
       expect(counts.apdus).toBeGreaterThan(0)
@@ -17,7 +18,7 @@ describe.each(scenarios)('$name', (scenario) => {
   )
 })
 
-/** The names of the commands of one login, parts of a chain and GET RESPONSE left out. */
+/** Returns the names of the commands of one login, without GET RESPONSE. A command chain counts as one command. */
 async function commandsOfLogin(level: Level, cache: MemoryObjectCache): Promise<string[]> {
   const card = createPivCard()
   const commands: string[] = []
@@ -47,18 +48,18 @@ async function commandsOfLogin(level: Level, cache: MemoryObjectCache): Promise<
 }
 
 it.each(['short', 'extended'] as const)(
-  'a login at %s level sends no PIN before discovery and attempts were read, and checks the card before the cache counts',
+  'a login at %s level reads discovery and attempts before the PIN, with and without a cache',
   async (level) => {
     const cache = new MemoryObjectCache()
     const all = ['SELECT', 'CHUID', 'certificate', 'discovery', 'attempts left', 'PIN', 'signature', 'logout']
     expect(await commandsOfLogin(level, cache)).toEqual(all)
-    // Warm: the card's identity, and the head of the object that is cached under it.
+    // With a cache it still reads the card's identity, and the start of the cached object to check that it is the same.
     expect(await commandsOfLogin(level, cache)).toEqual(all)
   },
 )
 
 it.each(tpduScenarios)(
-  '$name: a certificate, VERIFY and a signature in ten blocks at most, two transfers each',
+  '$name: a certificate, VERIFY and a signature take at most ten XfrBlocks and two transfers for each',
   async (scenario) => {
     const { xfrBlocks, usbTransfers } = await tpduByUs(scenario)
     expect(xfrBlocks).toBeLessThanOrEqual(scenario.protocol === 'T=1' ? 7 : 10)
