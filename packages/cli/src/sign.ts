@@ -94,7 +94,7 @@ function required(value: string | undefined, option: string): string {
 function mechanismNamed(name: string): SignatureMechanism {
   const key = name.replace(/^CKM_/, '')
   const type = Object.hasOwn(CKM, key) ? CKM[key as keyof typeof CKM] : undefined
-  if (type === undefined) throw new UsageError(`There is no mechanism '${name}'.`)
+  if (type === undefined) throw new UsageError(`Unknown mechanism '${name}'.`)
   if (signMechanism(type) === undefined) throw new UsageError(`The mechanism '${name}' cannot sign.`)
   return { type } as SignatureMechanism
 }

@@ -23,19 +23,19 @@ const cards: Readonly<Record<string, () => VirtualCard>> = {
 export function cardNamed(name: string): VirtualCard {
   const make = Object.hasOwn(cards, name) ? cards[name] : undefined
   if (make === undefined)
-    throw new UsageError(`There is no virtual card '${name}'. Use one of ${Object.keys(cards).join(', ')}.`)
+    throw new UsageError(`Unknown virtual card '${name}'. Use one of ${Object.keys(cards).join(', ')}.`)
   return make()
 }
 
 /**
- * Creates the virtual reader that `READER` or `READER:CARD` names; the card 'none' leaves it empty. Throws UsageError if
- * there is no such reader or card.
+ * Creates the virtual reader that `READER` or `READER:CARD` names; the card 'none' leaves it empty. Throws UsageError for an
+ * unknown reader or card.
  */
 export function readerNamed(text: string, serialNumber: string): VirtualCcidReader {
   const [name = '', card = 'piv'] = text.split(':')
   if (!Object.hasOwn(readerProfiles, name)) {
     throw new UsageError(
-      `There is no virtual reader '${name}'. Use one of ${Object.keys(readerProfiles).join(', ')}.`,
+      `Unknown virtual reader '${name}'. Use one of ${Object.keys(readerProfiles).join(', ')}.`,
     )
   }
   const reader = new VirtualCcidReader(readerProfiles[name as keyof typeof readerProfiles], { serialNumber })

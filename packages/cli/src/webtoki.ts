@@ -100,7 +100,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0
   }
   try {
-    if (command === undefined) throw new UsageError(`There is no command '${name}'. See webtoki --help.`)
+    if (command === undefined) throw new UsageError(`Unknown command '${name}'. See webtoki --help.`)
     const output = (line: string): void => void process.stdout.write(`${line}\n`)
     const complain = (line: string): void => void process.stderr.write(`webtoki: ${line}\n`)
     return (await command(rest, output, complain)) ?? 0

@@ -178,7 +178,7 @@ describe('webtoki', () => {
     expect(run('readers', '--bogus').code).toBe(2)
   })
 
-  it('sign ends with 1 if there is no card, and with 2 if there is no such key name', () => {
+  it('sign ends with 1 without a card, and with 2 for an unknown key name', () => {
     writeFileSync(
       file('none.mjs'),
       'export default Object.assign(new EventTarget(), { getDevices: async () => [] })',

@@ -52,7 +52,7 @@ describe.skipIf(missing !== undefined)('webtoki virtual-usb', () => {
       encoding: 'utf8',
     })
     expect(status).toBe(2)
-    expect(stderr).toContain("There is no virtual reader 'abacus'. Use one of dualiAbcm6,")
+    expect(stderr).toContain("Unknown virtual reader 'abacus'. Use one of dualiAbcm6,")
   })
 })
 
