@@ -7,7 +7,7 @@ import { root, runCaptured } from './command.mjs'
 /** Matches a code block: `js` runs in Node, `js page` is a click handler in a page, `js server` is the server of a page. */
 const block = /^```(js(?: page| server)?|sh)\n([\s\S]*?)^```/gm
 
-/** Returns the code blocks of the README in a folder. Throws if there is no README or no `js` block. */
+/** Returns the code blocks of the README in a folder. Throws without a README or without a `js` block. */
 export function examples(folder) {
   const found = [...readFileSync(join(folder, 'README.md'), 'utf8').matchAll(block)].map(
     ([, kind, text]) => ({ kind, text }),

@@ -149,7 +149,7 @@ function summarize(part, { passed, failed, skipped }) {
 
 async function main(part) {
   if (part !== undefined && !parts.includes(part)) {
-    failures.push(`There is no part ${part}. Use one of ${parts.join(', ')}.`)
+    failures.push(`Unknown part ${part}. Use one of ${parts.join(', ')}.`)
     return { passed: 0, failed: 1 }
   }
   const total = { passed: 0, failed: 0, skipped: 0 }
