@@ -23,7 +23,7 @@ export interface Scenario {
   run(level: Level): Promise<Counts>
 }
 
-const message = new TextEncoder().encode('a document that somebody wants signed')
+const message = new TextEncoder().encode('a document to sign')
 const rsa = { type: CKM.SHA256_RSA_PKCS }
 const ecdsa = { type: CKM.ECDSA_SHA256 }
 
