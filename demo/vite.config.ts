@@ -1,10 +1,10 @@
 import { defineConfig } from 'vite'
 import { VitePWA } from 'vite-plugin-pwa'
 
-// From source, like the tests: what the page shows is what the tree says.
+// Builds from the packages' sources, like the tests.
 const conditions = ['webtoki-source', 'module', 'browser', 'import', 'default']
 
-/** The service worker is a build of its own; scripts/demo.mjs puts its notices behind those of the page. */
+/** The service worker is a separate build. scripts/demo.mjs appends its notices to those of the page. */
 const workerNotices = 'third-party-worker.txt'
 
 export default defineConfig({
@@ -14,10 +14,10 @@ export default defineConfig({
     outDir: 'dist/page',
     emptyOutDir: true,
     target: 'es2023',
-    // Its inline script would break the strict CSP; every browser with WebUSB preloads modules by itself.
+    // The polyfill is an inline script, which the CSP forbids. Every browser with WebUSB supports modulepreload.
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
-    // Terms of what is in the page, for those who receive it; the page links to it.
+    // The licences of the bundled packages, which the page links to.
     license: { fileName: 'third-party.txt' },
   },
   worker: { format: 'es' },
@@ -26,7 +26,7 @@ export default defineConfig({
       strategies: 'injectManifest',
       srcDir: 'service-worker',
       filename: 'sw.ts',
-      // public/manifest.webmanifest is the manifest; src/offline.ts registers, by a script address that its policy trusts.
+      // The manifest is public/manifest.webmanifest. src/offline.ts registers the worker with a trusted script URL.
       manifest: false,
       injectRegister: false,
       integration: {
@@ -36,7 +36,7 @@ export default defineConfig({
         },
       },
       injectManifest: {
-        // One classic script with Workbox in it: nothing to import from a worker.
+        // One classic script that includes Workbox, so the worker has no imports.
         rollupFormat: 'iife',
         globPatterns: ['**/*.{html,js,css,svg,png,webmanifest}'],
       },

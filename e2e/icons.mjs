@@ -6,11 +6,11 @@ import { chromium } from 'playwright-core'
 const file = (name) => fileURLToPath(new URL(`../demo/public/${name}`, import.meta.url))
 const svg = readFileSync(file('icon.svg'), 'utf8')
 
-/** A maskable icon may be cut to a circle of 80% of its width: its ground fills the square, and the drawing shrinks. */
+/** A maskable icon may be cut to a circle of 80 % of its width, so its drawing is smaller and its background fills the square. */
 const icons = [
-  { name: 'icon-192.png', size: 192, ground: 'transparent', scale: 1 },
-  { name: 'icon-512.png', size: 512, ground: 'transparent', scale: 1 },
-  { name: 'icon-maskable-512.png', size: 512, ground: '#0b57d0', scale: 0.9 },
+  { name: 'icon-192.png', size: 192, background: 'transparent', scale: 1 },
+  { name: 'icon-512.png', size: 512, background: 'transparent', scale: 1 },
+  { name: 'icon-maskable-512.png', size: 512, background: '#0b57d0', scale: 0.9 },
 ]
 
 const browser = await chromium.launch({
@@ -18,10 +18,10 @@ const browser = await chromium.launch({
   args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
 })
 try {
-  for (const { name, size, ground, scale } of icons) {
+  for (const { name, size, background, scale } of icons) {
     const page = await browser.newPage({ viewport: { width: size, height: size } })
     await page.setContent(
-      `<body style="margin:0;display:grid;place-items:center;block-size:100vh;background:${ground}">
+      `<body style="margin:0;display:grid;place-items:center;block-size:100vh;background:${background}">
         <div style="inline-size:${scale * 100}%;line-height:0">${svg}</div>`,
     )
     await page.screenshot({ path: file(name), omitBackground: true })

@@ -1,4 +1,4 @@
-// `node e2e/pictures.mjs`: takes the README's pictures of the built demo, as a person sees it.
+// `node e2e/pictures.mjs`: takes the README's screenshots of the built demo.
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -25,7 +25,7 @@ try {
   const page = await browser.newPage({ viewport: { width: 1180, height: 720 }, colorScheme: 'light' })
   await page.goto(url)
   await page.getByRole('button', { name: 'Use the virtual reader' }).click()
-  await page.getByText('not verified, 3 tries left').waitFor()
+  await page.getByText('PIN not verified').waitFor()
   const pin = page.getByRole('textbox', { name: 'PIN' })
   const enter = async () => {
     await pin.fill('123456')

@@ -1,4 +1,4 @@
-// The built demo as one signed web bundle, and the same read anew.
+// Creates and checks the signed web bundle of the demo, the file format of Isolated Web Apps.
 import { createHash, createPublicKey, verify } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
@@ -19,20 +19,20 @@ const types = {
 
 const pages = join(import.meta.dirname, '..', 'dist', 'page')
 
-/** Path in the app to bytes. */
+/** Returns the app's files: their paths, each with its content. `site` is the origin of the relying party. */
 export function filesOf(site) {
   const names = readdirSync(pages, { recursive: true, encoding: 'utf8' }).filter((name) =>
     statSync(join(pages, name)).isFile(),
   )
   const files = new Map(names.map((name) => [`/${name}`, readFileSync(join(pages, name))]))
   files.set('/site.json', Buffer.from(JSON.stringify({ site })))
-  // As the server has it for an app in developer mode: one manifest, the app's own, and no service worker.
+  // As in developer mode (server/src/isolated-app.ts): the app's own manifest, and no service worker.
   files.set('/manifest.webmanifest', files.get('/.well-known/manifest.webmanifest'))
   files.delete('/sw.js')
   return files
 }
 
-/** The start page is the folder itself. */
+/** The URL of the start page is the folder. */
 const urlOf = (origin, path) => origin + path.replace(/^\/index\.html$/, '/')
 
 function headersOf(path, site) {
@@ -59,15 +59,18 @@ function headersOf(path, site) {
   }
 }
 
-/** Reads a signed bundle anew, by other means than it was made: throws where anything is not as it should be. */
+/**
+ * Checks that a signed bundle contains these files and that its signature is valid. Does not use wbn-sign, which created the
+ * signature. Returns the app's origin; throws if anything is wrong.
+ */
 export function checkBundle(bytes, files) {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const bundle = buffer.subarray(buffer.length - Number(buffer.readBigUint64BE(buffer.length - 8)))
   const block = buffer.subarray(0, buffer.length - bundle.length)
   const [magic, version, attributes, signatures] = decode(block, { useMaps: true })
-  if (Buffer.from(magic).toString() !== '🖋📦') throw new Error('The file does not begin as a signed bundle.')
+  if (Buffer.from(magic).toString() !== '🖋📦') throw new Error('The file is not a signed web bundle.')
   if (Buffer.from(version).toString('latin1') !== '2b\0\0')
-    throw new Error('The integrity block has another version.')
+    throw new Error('The version of the integrity block is not 2b.')
   const [[signer, signature]] = signatures
   const raw = signer.get('ed25519PublicKey')
   const spki = Buffer.concat([Buffer.from('302a300506032b6570032100', 'hex'), raw])
@@ -80,21 +83,21 @@ export function checkBundle(bytes, files) {
   }
   const signed = Buffer.concat(parts.flatMap((part) => [length(part), Buffer.from(part)]))
   const key = createPublicKey({ key: spki, format: 'der', type: 'spki' })
-  if (!verify(null, signed, key, signature)) throw new Error('The signature does not verify.')
+  if (!verify(null, signed, key, signature)) throw new Error('The signature of the bundle is not valid.')
   const origin = `isolated-app://${attributes.get('webBundleId')}`
   const read = new Bundle(bundle)
   const expected = [...files.keys()].map((path) => urlOf(origin, path))
   if (read.urls.length !== files.size || !expected.every((url) => read.urls.includes(url)))
-    throw new Error('The bundle has other resources than the page.')
+    throw new Error('The resources of the bundle are not the files of the page.')
   for (const [path, content] of files) {
     const response = read.getResponse(urlOf(origin, path))
     if (response.status !== 200 || !content.equals(response.body))
-      throw new Error(`${path} came out changed.`)
+      throw new Error(`The bundle contains ${path} with another content.`)
   }
   return origin
 }
 
-/** Signs the files with an Ed25519 key in PEM, from which the app's origin follows. */
+/** Bundles the files and signs the bundle with an Ed25519 key in PEM, which determines the app's origin. */
 export async function signBundle(files, site, pem) {
   const key = parsePemKey(pem)
   const id = new WebBundleId(key)

@@ -1,11 +1,11 @@
 /**
- * The service worker: the page starts and works without its site.
+ * The service worker, which lets the page start and work while its site cannot be reached.
  *
- * The page itself is asked of the site first, so that each start shows the newest build; what it loads has the hash of its
- * content in its name, so that a page only ever gets parts of its own build, from here or from the site. A new build's
- * worker waits until no page of the old one is open (the browser's rule, which is not overridden), and only then are the
- * old parts deleted: an open page never loses any, and nothing reloads under a person's hands. What the page asks its
- * relying party (/api) goes past the worker.
+ * It fetches the page itself from the site first, so each start shows the newest build. The names of all other files contain
+ * the hash of their content, so a page always gets files of its own build, from the cache or from the site. The worker of a
+ * new build waits until no page of the old build is open, which is the browser's default. Only then the old files are
+ * deleted, so an open page never loses a file, and no page is reloaded during use. Requests to the relying party (/api) do
+ * not pass through the worker.
  */
 import { matchPrecache, precacheAndRoute } from 'workbox-precaching'
 
@@ -13,10 +13,10 @@ declare const self: ServiceWorkerGlobalScope & {
   readonly __WB_MANIFEST: readonly { readonly url: string; readonly revision: string | null }[]
 }
 
-/** A site that takes longer is not waited for: the page that was kept is here at once. */
-const PATIENCE_MS = 3000
+/** After this time without a response the worker serves the cached page. */
+const NAVIGATION_TIMEOUT_MS = 3000
 
-// The first visit's page is served from now on; later workers begin when no page is open, and find nobody to claim.
+// Claims the page of the first visit. Later workers are activated when no page is open, so there is nothing to claim.
 self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()))
 
 self.addEventListener('fetch', (event) => {
@@ -24,21 +24,21 @@ self.addEventListener('fetch', (event) => {
   if (mode === 'navigate' && new URL(url).pathname === '/') event.respondWith(newestPage(event.request))
 })
 
-// Without directoryIndex it would answer for '/' too, with the page of its own build.
+// With the default directoryIndex Workbox would also respond to '/', with the page of its own build.
 precacheAndRoute([...self.__WB_MANIFEST], { directoryIndex: '' })
 
-// A page of a newer build than this worker's: its parts are here already if its own worker waits. Workbox stops the event
-// if it answers.
+// Handles files of a newer build than this worker's. They are in the cache if the worker of that build is already waiting.
+// Workbox stops the propagation of events that it handles.
 self.addEventListener('fetch', (event) => {
   if (!new URL(event.request.url).pathname.startsWith('/assets/')) return
-  event.respondWith(caches.match(event.request).then((kept) => kept ?? fetch(event.request)))
+  event.respondWith(caches.match(event.request).then((cached) => cached ?? fetch(event.request)))
 })
 
 async function newestPage(request: Request): Promise<Response> {
-  const fromSite = fetch(request).then((answer) => (answer.ok ? answer : undefined))
-  const patience = new Promise<undefined>((resolve) => {
-    setTimeout(() => resolve(undefined), PATIENCE_MS)
+  const fromSite = fetch(request).then((response) => (response.ok ? response : undefined))
+  const timeout = new Promise<undefined>((resolve) => {
+    setTimeout(() => resolve(undefined), NAVIGATION_TIMEOUT_MS)
   })
-  const answer = await Promise.race([fromSite, patience]).catch(() => undefined)
-  return answer ?? (await matchPrecache('/index.html')) ?? fetch(request)
+  const response = await Promise.race([fromSite, timeout]).catch(() => undefined)
+  return response ?? (await matchPrecache('/index.html')) ?? fetch(request)
 }

@@ -1,10 +1,10 @@
-/** A document's digest by a worker: the page stays free however long the document is. */
+/** Computes the digest of a document in a worker, so that a long document does not block the page. */
 import { DocumentError, type SignDetachedOptions } from 'webtoki/documents'
 import type { DigestReply, DigestRequest } from './digest-worker.ts'
 import { PartMissingError } from './page-parts.ts'
 import { digestWorkerScript } from './trusted-scripts.ts'
 
-/** Takes files alone; what else there is is hashed in the page. */
+/** Accepts files only. Rejects with DocumentError, or with PartMissingError if the worker's script cannot be loaded. */
 export const digestInWorker: NonNullable<SignDetachedOptions['digest']> = (name, data, options) => {
   const { signal, onProgress } = options
   const worker = new Worker(digestWorkerScript, { type: 'module' })
@@ -12,7 +12,7 @@ export const digestInWorker: NonNullable<SignDetachedOptions['digest']> = (name,
     const abort = (): void => reject(new DocumentError('cancelled', { cause: signal?.reason }))
     if (signal?.aborted) abort()
     signal?.addEventListener('abort', abort, { once: true })
-    // A script that throws gives an ErrorEvent, one that cannot be loaded a plain Event.
+    // An exception in the script is an ErrorEvent. A script that cannot be loaded is a plain Event.
     worker.onerror = (event) =>
       reject(event instanceof ErrorEvent ? new DocumentError('unreadable') : new PartMissingError())
     worker.onmessage = ({ data: reply }: MessageEvent<DigestReply>) => {

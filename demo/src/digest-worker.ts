@@ -1,13 +1,13 @@
-/** Reads and hashes a document away from the page's own thread. */
+/** Reads and hashes a document in a worker. */
 import { digestDocument, type HashName } from 'webtoki/documents'
 
-/** What the page asks. */
+/** The page's request to the worker. */
 export interface DigestRequest {
   readonly name: HashName
   readonly file: File
 }
 
-/** What it is told: how far the reading is, and its end. */
+/** The worker's messages: the number of bytes read so far, then the digest or a failure. */
 export type DigestReply =
   | { readonly bytes: number }
   | { readonly digest: Uint8Array }

@@ -1,4 +1,4 @@
-/** The demo's page: a reader, a login, a signature, and what goes on meanwhile. */
+/** The demo's page: connects a reader, logs in, signs a document and shows the activity. */
 import {
   defineElements,
   explain,
@@ -13,8 +13,8 @@ import { combineLatest, firstValueFrom, of, skip, switchMap } from 'rxjs'
 import { type Activity, type CardCertificate, Webtoki } from 'webtoki'
 import { keepForOffline } from './offline.ts'
 import './page-parts.ts'
-import { ask, type Identity, isReachable$, UnreachableError, whoIsKnown } from './site.ts'
-import type { VirtualDesk } from './virtual.ts'
+import { post, type Identity, isReachable$, UnreachableError, currentIdentity } from './site.ts'
+import type { VirtualHardware } from './virtual.ts'
 
 function byId<T extends HTMLElement>(id: string): T {
   const found = document.getElementById(id)
@@ -36,57 +36,58 @@ const drop = byId('drop')
 const note = byId('reader-note')
 
 let webtoki: Webtoki | undefined
-let desk: VirtualDesk | undefined
+let hardware: VirtualHardware | undefined
 let chosen: File | undefined
 let hasCard = false
 const isBusy = { login: false, sign: false }
 
-/** What was hidden or disabled under the keyboard leaves it nowhere: the first of these that takes it has it next. */
+/** Moves the focus to the first of these elements that takes it, if the focused element was hidden or disabled. */
 function settleFocus(...places: readonly HTMLElement[]): void {
   for (const place of places) {
-    const at = document.activeElement
-    if (at !== null && at !== document.body && at.checkVisibility() && !at.matches(':disabled')) return
+    const focused = document.activeElement
+    const hasFocus = focused !== null && focused !== document.body && focused.checkVisibility()
+    if (hasFocus && !focused.matches(':disabled')) return
     place.focus({ preventScroll: true })
   }
 }
 
 /* 1 Reader */
 
-byId('use-virtual').addEventListener('click', () => void choosing(useVirtual))
-byId('use-real').addEventListener('click', () => void choosing(useReal))
+byId('use-virtual').addEventListener('click', () => void chooseReader(useVirtual))
+byId('use-real').addEventListener('click', () => void chooseReader(useReal))
 
 let isChoosing = false
-/** A second click while the first is being answered would open everything twice. */
-async function choosing(work: () => Promise<void>): Promise<void> {
+/** Ignores a second click while the first is handled, which would open the reader twice. */
+async function chooseReader(work: () => Promise<void>): Promise<void> {
   if (isChoosing || webtoki !== undefined) return
   isChoosing = true
   try {
     await work()
   } catch (error) {
-    tell(explain(error))
+    showNote(explain(error))
   } finally {
     isChoosing = false
   }
 }
 
 async function useVirtual(): Promise<void> {
-  const { VirtualDesk } = await import('./virtual.ts')
-  desk = new VirtualDesk()
+  const { VirtualHardware } = await import('./virtual.ts')
+  hardware = new VirtualHardware()
   byId('bench').hidden = false
   readers.setAttribute('no-connect', '')
-  start(new Webtoki({ pin: pin.ask, usb: desk.usb }))
-  desk.card.onTouchWanted = (wanted) => {
-    byId('touch-now').hidden = !wanted
-    if (!wanted) settleFocus(byId('card-toggle'))
-    if (wanted)
+  start(new Webtoki({ pin: pin.ask, usb: hardware.usb }))
+  hardware.card.onTouchRequired = (isRequired) => {
+    byId('touch-now').hidden = !isRequired
+    if (!isRequired) settleFocus(byId('card-toggle'))
+    if (isRequired)
       for (const progress of [loginProgress, signProgress])
         if (isWaiting(progress)) progress.phase('awaiting-touch')
   }
-  desk.onPinWanted = (wanted) => {
-    byId('pad-keys').hidden = !wanted
-    if (!wanted) settleFocus(byId('card-toggle'))
+  hardware.onPinRequested = (isRequired) => {
+    byId('pad-keys').hidden = !isRequired
+    if (!isRequired) settleFocus(byId('card-toggle'))
   }
-  showDesk()
+  showHardware()
 }
 
 function isWaiting(progress: WebtokiProgress): boolean {
@@ -97,27 +98,27 @@ async function useReal(): Promise<void> {
   const real = new Webtoki({ pin: pin.ask })
   const { support } = real
   if (support !== 'available') {
-    tell(strings().errors[`reader/unreachable/${support}`])
+    showNote(strings().errors[`reader/unreachable/${support}`])
     return
   }
   try {
-    // A reader that this page was let at before needs no second permission.
+    // A reader that the person has already allowed needs no second permission.
     const slots = await firstValueFrom(real.slots$)
     const problems = await firstValueFrom(real.problems$)
     if (slots.length + problems.length === 0 && !(await real.requestReader())) {
-      tell('No reader was chosen. You can try again, or use the virtual reader.')
+      showNote('No reader was chosen. Try again, or use the virtual reader.')
       await real.close()
       return
     }
   } catch (error) {
-    tell(explain(error))
+    showNote(explain(error))
     await real.close()
     return
   }
   start(real)
 }
 
-function tell(sentence: string): void {
+function showNote(sentence: string): void {
   note.hidden = false
   note.textContent = sentence
 }
@@ -148,31 +149,31 @@ let reading = 0
 async function refresh(): Promise<void> {
   const turn = ++refreshing
   let [login, signing]: (readonly CardCertificate[])[] = [[], []]
-  let trouble: unknown
+  let failure: unknown
   reading++
   try {
     login = (await webtoki?.certificates('login')) ?? []
     signing = (await webtoki?.certificates('signing')) ?? []
   } catch (error) {
-    // Where it was pulled meanwhile the next presence brings the next look.
-    trouble = error
+    // If the card was removed meanwhile, the next presence event reads it again.
+    failure = error
   } finally {
     reading--
   }
-  // The last one to end may not be the latest: whoever is last shows the card's state.
-  if (turn !== refreshing) return showDesk()
+  // A later call has started. It shows the certificates, but the call that ends last has to show the card's status.
+  if (turn !== refreshing) return showHardware()
   loginCertificates.certificates = login ?? []
   signCertificates.certificates = signing ?? []
-  const isUnread = hasCard && trouble !== undefined
+  const isUnread = hasCard && failure !== undefined
   loginCertificates.hidden = signCertificates.hidden = !hasCard || isUnread
-  if (isUnread) tell(explain(trouble))
+  if (isUnread) showNote(explain(failure))
   else note.hidden = true
   showButtons()
-  showDesk()
+  showHardware()
 }
 
 function showButtons(): void {
-  // A button whose work is under way keeps the focus, which a disabled one would lose; its handler takes no second click.
+  // The button of a running operation stays enabled, because a disabled one would lose the focus. Its handler ignores clicks.
   logIn.ariaDisabled = String(isBusy.login)
   sign.ariaDisabled = String(isBusy.sign)
   const focused = document.activeElement
@@ -182,42 +183,42 @@ function showButtons(): void {
   if (focused === sign) settleFocus(byId('sign-title'))
 }
 
-/* The virtual desk */
+/* The virtual hardware */
 
 byId('card-toggle').addEventListener('click', () => {
-  desk?.toggleCard()
-  showDesk()
+  hardware?.toggleCard()
+  showHardware()
 })
 byId('reader-toggle').addEventListener('click', () => {
-  desk?.toggleReader()
-  showDesk()
+  hardware?.toggleReader()
+  showHardware()
 })
 byId<HTMLInputElement>('slow').addEventListener('change', ({ target }) => {
-  if (desk !== undefined) desk.card.isSlow = (target as HTMLInputElement).checked
+  if (hardware !== undefined) hardware.card.isSlow = (target as HTMLInputElement).checked
 })
 byId<HTMLInputElement>('touch').addEventListener('change', ({ target }) => {
-  if (desk !== undefined) desk.card.asksForTouch = (target as HTMLInputElement).checked
+  if (hardware !== undefined) hardware.card.requiresTouch = (target as HTMLInputElement).checked
 })
-byId('touch-now').addEventListener('click', () => desk?.card.touch())
+byId('touch-now').addEventListener('click', () => hardware?.card.touch())
 byId<HTMLInputElement>('pad').addEventListener('change', ({ target }) => {
-  desk?.useKeys((target as HTMLInputElement).checked)
-  showDesk()
+  hardware?.usePinPad((target as HTMLInputElement).checked)
+  showHardware()
 })
-byId('pad-pin').addEventListener('click', () => desk?.press('pin'))
-byId('pad-cancel').addEventListener('click', () => desk?.press('cancel'))
+byId('pad-pin').addEventListener('click', () => hardware?.press('pin'))
+byId('pad-cancel').addEventListener('click', () => hardware?.press('cancel'))
 
-function showDesk(): void {
-  if (desk === undefined) return
-  byId('card-toggle').textContent = desk.isCardIn ? 'Take the card out' : 'Put the card in'
-  byId('reader-toggle').textContent = desk.isPlugged ? 'Unplug the reader' : 'Plug the reader in'
+function showHardware(): void {
+  if (hardware === undefined) return
+  byId('card-toggle').textContent = hardware.isCardIn ? 'Remove the card' : 'Insert the card'
+  byId('reader-toggle').textContent = hardware.isPlugged ? 'Unplug the reader' : 'Plug in the reader'
   void showCardState()
 }
 
-/** A question of ours in the middle of an operation would part its VERIFY from its signature, or an answer from its rest. */
+/** Does nothing during an operation. A command between VERIFY and the signature, or before GET RESPONSE, would break it. */
 async function showCardState(): Promise<void> {
-  if (desk === undefined || isBusy.login || isBusy.sign || reading > 0) return
-  const said = desk.isCardIn ? await desk.state() : 'The card is out.'
-  if (said !== undefined) byId('card-state').textContent = said
+  if (hardware === undefined || isBusy.login || isBusy.sign || reading > 0) return
+  const status = hardware.isCardIn ? await hardware.state() : 'No card in the reader.'
+  if (status !== undefined) byId('card-state').textContent = status
 }
 
 /* 2 Log in */
@@ -229,25 +230,25 @@ async function runLogin(): Promise<void> {
   const certificate = loginCertificates.value
   if (webtoki === undefined || certificate === undefined || isBusy.login) return
   isBusy.login = true
-  isToldUnreachable = false
+  showsUnreachable = false
   showButtons()
   try {
-    const { nonce } = await ask<{ nonce: string }>('/api/nonce')
+    const { nonce } = await post<{ nonce: string }>('/api/nonce')
     const token = await webtoki.login(nonce, { certificate, onPhase: (phase) => loginProgress.phase(phase) })
     loginProgress.say('The site is checking your login', true)
-    const { identity } = await ask<{ identity: Identity }>('/api/login', {
+    const { identity } = await post<{ identity: Identity }>('/api/login', {
       headers: { 'content-type': 'application/json' },
       body: token,
     })
     showIdentity(identity)
     loginProgress.say('You are logged in')
   } catch (error) {
-    isToldUnreachable = error instanceof UnreachableError
+    showsUnreachable = error instanceof UnreachableError
     loginProgress.fail(error)
   } finally {
     isBusy.login = false
     showButtons()
-    showDesk()
+    showHardware()
     settleFocus(logIn, byId('login-title'))
   }
 }
@@ -262,55 +263,55 @@ function showIdentity(identity: Identity): void {
   ])
 }
 
-function showNobody(): void {
+function showLoggedOut(): void {
   if (byId('who').hidden) return
   byId('who').hidden = byId('identity').hidden = true
   settleFocus(logIn, byId('login-title'))
 }
 
 async function runLogOut(): Promise<void> {
-  // Neither waits for the other: the card may be in the middle of something, the site may not answer.
-  const [card, site] = await Promise.allSettled([webtoki?.logOut(), ask('/api/logout')])
-  isToldUnreachable = site.status === 'rejected' && site.reason instanceof UnreachableError
+  // In parallel, because the card may be busy and the site may not respond.
+  const [card, site] = await Promise.allSettled([webtoki?.logOut(), post('/api/logout')])
+  showsUnreachable = site.status === 'rejected' && site.reason instanceof UnreachableError
   if (site.status === 'rejected') {
     const isCardOut = card.status === 'fulfilled' && webtoki !== undefined
     loginProgress.say(
-      `${isCardOut ? 'Your card is logged out, but the' : 'The'} site still knows you. ${(site.reason as Error).message}`,
+      `${isCardOut ? 'Your card is logged out, but you' : 'You'} are still logged in at the site. ${(site.reason as Error).message}`,
       false,
     )
   } else {
-    showNobody()
+    showLoggedOut()
     if (card.status === 'rejected') loginProgress.fail(card.reason)
     else
       loginProgress.say(
-        webtoki === undefined ? 'You are logged out' : 'You are logged out, and so is your card',
+        webtoki === undefined ? 'You are logged out' : 'You are logged out, and your card is logged out too',
       )
   }
-  showDesk()
+  showHardware()
 }
 
-/** Whoever was logged in at the site still is when the page is loaded anew, or comes back. */
-async function showWhoIsKnown(): Promise<void> {
-  const identity = await whoIsKnown()
+/** Shows who is logged in at the site, which does not change when the page is reloaded or shown again. */
+async function showCurrentIdentity(): Promise<void> {
+  const identity = await currentIdentity()
   if (isBusy.login) return
-  if (identity === null) showNobody()
+  if (identity === null) showLoggedOut()
   else showIdentity(identity)
 }
-addEventListener('pageshow', () => void showWhoIsKnown().catch(() => {}))
+addEventListener('pageshow', () => void showCurrentIdentity().catch(() => {}))
 
-/** Whether the last thing that was said of logging in or out is that the site does not answer. */
-let isToldUnreachable = false
+/** True if the login's progress shows that the site cannot be reached. */
+let showsUnreachable = false
 isReachable$.pipe(skip(1)).subscribe((isReachable) => {
   byId('unreachable').hidden = isReachable
   if (!isReachable) return
-  if (isToldUnreachable) loginProgress.clear()
-  void showWhoIsKnown().catch(() => {})
+  if (showsUnreachable) loginProgress.clear()
+  void showCurrentIdentity().catch(() => {})
 })
 
 /* 3 Sign */
 
 file.addEventListener('change', () => choose(file.files?.[0]))
-// Browsers tell of no change where the same file is chosen again, and it may be another one by now.
+// Without this, choosing the same file again is not a change event, although the file may have changed.
 file.addEventListener('click', () => {
   file.value = ''
 })
@@ -320,7 +321,7 @@ for (const type of ['dragenter', 'dragover'] as const) {
     drop.classList.add('over')
   })
 }
-// Beside the place for it, a file would open in the window, in place of the page or beside it.
+// A file that is dropped outside the drop area would otherwise replace the page or open in a new tab.
 for (const type of ['dragover', 'drop']) addEventListener(type, (event) => event.preventDefault())
 drop.addEventListener('dragleave', () => drop.classList.remove('over'))
 drop.addEventListener('drop', (event) => {
@@ -328,7 +329,7 @@ drop.addEventListener('drop', (event) => {
   drop.classList.remove('over')
   const item = event.dataTransfer?.items[0]
   if (item?.webkitGetAsEntry()?.isDirectory) {
-    signProgress.say('That is a folder. Drop a single file.', false)
+    signProgress.say('This is a folder. Drop a single file.', false)
     return
   }
   choose(event.dataTransfer?.files[0])
@@ -337,16 +338,16 @@ drop.addEventListener('drop', (event) => {
 function choose(picked: File | undefined): void {
   if (picked === undefined) return
   chosen = picked
-  byId('file-name').replaceChildren(isolated(picked.name), ` (${sizeOf(picked.size)})`)
+  byId('file-name').replaceChildren(bidiIsolated(picked.name), ` (${sizeOf(picked.size)})`)
   byId('signed').hidden = true
   signProgress.clear()
   showButtons()
-  // Large, and wanted soon: loaded while the person looks at what they chose. What fails here is told when they sign.
+  // Starts loading this large part before it is needed. A failure is reported when the person signs.
   import('webtoki/documents').catch(() => {})
 }
 
-/** A name may be written from right to left, or pretend to be: what stands beside it keeps its place. */
-function isolated(name: string): HTMLElement {
+/** Isolates a name, because right-to-left text or bidi control characters would reorder the text around it. */
+function bidiIsolated(name: string): HTMLElement {
   const isolate = document.createElement('bdi')
   isolate.textContent = plainName(name)
   return isolate
@@ -367,7 +368,7 @@ async function runSign(): Promise<void> {
     const { digestInWorker } = await import('./digest-in-worker.ts')
     const signature = await signDocument(webtoki, document, {
       certificate,
-      // Done is what is signed and checked.
+      // The page shows "Signed" only after it has verified the signature.
       onPhase: (phase) => {
         if (phase !== 'done') signProgress.phase(phase)
       },
@@ -377,7 +378,7 @@ async function runSign(): Promise<void> {
     signProgress.say('Checking the signature')
     const checked = await verifyDetached(signature, document, {
       digest: digestInWorker,
-      // The demo's own CA, as on its server; of real cards' issuers it knows none.
+      // The demo trusts only its own CA, as its server does, and no issuer of real cards.
       trust: trustedBy([demoCa.certificate]),
     })
     signProgress.say('Signed')
@@ -387,7 +388,7 @@ async function runSign(): Promise<void> {
   } finally {
     isBusy.sign = false
     showButtons()
-    showDesk()
+    showHardware()
     settleFocus(sign, byId('sign-title'))
   }
 }
@@ -403,19 +404,19 @@ function showSignature(
     new Blob([signature as Uint8Array<ArrayBuffer>], { type: 'application/pkcs7-signature' }),
   )
   link.download = `${name}.p7s`
-  link.replaceChildren('Download ', isolated(name), '.p7s')
+  link.replaceChildren('Download ', bidiIsolated(name), '.p7s')
   const [signer] = checked.signers
   if (signer === undefined) return
   const isKnown = signer.trust === 'trusted'
-  // Whom it is of stands on a line of its own: of real cards' issuers this demo knows none.
+  // The line "Issuer" shows if the issuer is trusted. The demo does not know the issuers of real cards.
   const [problem] = signer.problems.filter(({ reason }) => reason !== 'untrusted')
-  const outcome = problem?.indication === 'TOTAL-FAILED' ? 'not valid' : 'cannot be judged here'
+  const outcome = problem?.indication === 'TOTAL-FAILED' ? 'not valid' : 'cannot be verified here'
   showFacts(byId('verification'), [
     ['Signature', problem === undefined ? 'valid' : outcome, problem === undefined ? 'good' : 'bad'],
     ['Reason', problem?.message ?? '', ''],
     ['Signed by', signer.subject, ''],
-    ['Issuer', isKnown ? 'checked, the demo’s CA' : 'not known to this demo', isKnown ? 'good' : ''],
-    // The signer's own word: nobody else saw the moment.
+    ['Issuer', isKnown ? 'trusted, the demo’s CA' : 'unknown to this demo', isKnown ? 'good' : ''],
+    // The time is the signer's claim. No time-stamp authority has confirmed it.
     ['Claimed time', signer.signingTime?.toLocaleString() ?? '', ''],
     ['Algorithm', signer.algorithm, ''],
     ['Format', signer.level, ''],
@@ -424,7 +425,7 @@ function showSignature(
   byId('signed').hidden = false
 }
 
-/* What is going on */
+/* Activity */
 
 const names: Readonly<Record<Activity['what'], string>> = {
   login: 'Log in',
@@ -434,7 +435,7 @@ const names: Readonly<Record<Activity['what'], string>> = {
 }
 
 function showActivity({ operation, what, phase, code, message }: Activity): void {
-  // Looking for certificates goes on all the time, and tells nobody anything as long as it works.
+  // The page reads certificates often, which is only of interest if it fails.
   if (what === 'certificates' && phase !== 'failed') return
   const line = document.createElement('li')
   const number = document.createElement('span')
@@ -444,13 +445,13 @@ function showActivity({ operation, what, phase, code, message }: Activity): void
   name.textContent = names[what]
   const state = document.createElement(code === undefined ? 'span' : 'code')
   if (code === undefined) state.textContent = phase === 'failed' ? (message ?? 'failed') : phase
-  // Codes may break behind a slash or a hyphen, and nowhere else.
+  // Allows a line break in an error code only after a slash or a hyphen.
   else state.append(...code.split(/(?<=[/-])/).flatMap((part) => [part, document.createElement('wbr')]))
   if (phase === 'failed') state.className = 'bad'
   if (phase === 'done') state.className = 'good'
   line.append(number, name, state)
   byId('activity').prepend(line)
-  showDesk()
+  showHardware()
 }
 
 function showFacts(list: HTMLElement, facts: readonly (readonly [string, string, string])[]): void {

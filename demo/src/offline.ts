@@ -1,9 +1,9 @@
-/** The page without its site: its service worker. */
+/** Registers the service worker, which lets the page start while its site cannot be reached. */
 import { serviceWorkerScript } from './trusted-scripts.ts'
 
 /**
- * Lets the service worker keep the page, once the page itself has loaded. An isolated app is installed whole and needs
- * none. If the browser keeps nothing (a private window, storage refused), the page works as long as its site does.
+ * Registers the service worker after the page has loaded. An isolated app needs none, because it is installed completely. If
+ * the registration fails, as in a private window, the page works only while its site can be reached.
  */
 export function keepForOffline(): void {
   if (!('serviceWorker' in navigator) || location.protocol === 'isolated-app:') return

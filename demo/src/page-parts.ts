@@ -1,10 +1,10 @@
-/** Parts of the page that load when they are wanted, and what it says if one cannot be loaded. */
+/** Explains the failure to load a part of the page that is loaded on demand. */
 import { setStrings } from '@webtoki/ui'
 
 const code = 'page/part-missing'
 const sentence = 'A part of this page could not be loaded. Reload the page, then try again.'
 
-/** A script of the page that the site no longer has, or that it does not send now. */
+/** A script of the page could not be loaded, because the site no longer has it or cannot be reached. */
 export class PartMissingError extends Error {
   readonly code: typeof code = code
 
@@ -16,8 +16,8 @@ export class PartMissingError extends Error {
 
 setStrings({ errors: { [code]: sentence } })
 
-// The bundler tells of every import() that fails, those within packages too; the browser's own words for it are an address
-// and a protocol. With the code on it the error is explained by the sentence, whatever wraps it on its way.
+// Vite dispatches this event for every import() that fails, even in packages. The browser's own message is only a URL. With
+// the code on the error `explain` finds the sentence, even if another error wraps it.
 addEventListener('vite:preloadError', (event) => {
   Object.assign((event as Event & { payload: Error }).payload, { code })
 })

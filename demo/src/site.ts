@@ -1,4 +1,4 @@
-/** The page's relying party: asks it, and notices when it cannot be reached and when it is back. */
+/** Sends requests to the page's relying party, and reports whether it can be reached. */
 import {
   BehaviorSubject,
   distinctUntilChanged,
@@ -11,50 +11,53 @@ import {
   switchMap,
 } from 'rxjs'
 
-/** What the site tells of whom it let in. */
+/** What the site returns about a person who is logged in. */
 export type Identity = Readonly<Record<string, string>>
 
-const PATIENCE_MS = 15_000
-/** Between two attempts to reach a site that could not be reached. */
+const REQUEST_TIMEOUT_MS = 15_000
+/** The time between two attempts to reach the site again. */
 const RETRY_MS = 3000
 
-/** The site did not answer at all, or only a gateway before it did. */
+/** The site did not respond, or only a gateway in front of it did. */
 export class UnreachableError extends Error {
   constructor(options?: ErrorOptions) {
-    super('The site does not answer. Try again in a moment; signing works without it.', options)
+    super('The site is not responding. Try again in a moment. You can still sign documents.', options)
     this.name = 'UnreachableError'
   }
 }
 
-/** An isolated app has an origin of its own, and its site another; a page's site is where it came from. */
+/** The origin of the relying party, or '' for the page's own. An isolated app has another origin than its site. */
 const site: Promise<string> =
   location.protocol === 'isolated-app:'
     ? fetch('/site.json').then(async (response) => ((await response.json()) as { site: string }).site)
     : Promise.resolve('')
 
-const answers$ = new BehaviorSubject(true)
+const reachable$ = new BehaviorSubject(true)
 
-/** Whether the last question was answered; hot, replays the current state. */
-export const isReachable$: Observable<boolean> = answers$.pipe(distinctUntilChanged())
+/** True if the last request got a response. Hot; replays the current value. */
+export const isReachable$: Observable<boolean> = reachable$.pipe(distinctUntilChanged())
 
-// While it cannot be reached it is asked again and again: the person has nothing to press.
+// Retries while the site cannot be reached, because there is no button for it.
 isReachable$
   .pipe(
     switchMap((isReachable) =>
       isReachable
         ? EMPTY
         : merge(interval(RETRY_MS), fromEvent(window, 'online')).pipe(
-            exhaustMap(() => whoIsKnown().catch(() => null)),
+            exhaustMap(() => currentIdentity().catch(() => null)),
           ),
     ),
   )
   .subscribe()
 
-/** The site's answer to a POST; its refusal as an error with the sentence that it sent. Rejects with UnreachableError too. */
-export async function ask<T>(path: string, init?: RequestInit): Promise<T> {
+/**
+ * Sends a POST request and resolves to the response's body. Rejects with the site's message if the site refuses, and with
+ * UnreachableError if it cannot be reached.
+ */
+export async function post<T>(path: string, init?: RequestInit): Promise<T> {
   let response: Response
   try {
-    const signal = AbortSignal.timeout(PATIENCE_MS)
+    const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
     response = await fetch(`${await site}${path}`, {
       ...init,
       method: 'POST',
@@ -63,16 +66,16 @@ export async function ask<T>(path: string, init?: RequestInit): Promise<T> {
     })
     if ([502, 503, 504].includes(response.status)) throw new Error(response.statusText)
   } catch (cause) {
-    answers$.next(false)
+    reachable$.next(false)
     throw new UnreachableError({ cause })
   }
-  answers$.next(true)
+  reachable$.next(true)
   const body = (await response.json().catch(() => ({}))) as T & { message?: string }
-  if (!response.ok) throw new Error(body.message ?? `The site refused (${response.status}).`)
+  if (!response.ok) throw new Error(body.message ?? `The site refused the request (${response.status}).`)
   return body
 }
 
-/** Who is logged in at the site in this browser; nobody is null. */
-export async function whoIsKnown(): Promise<Identity | null> {
-  return (await ask<{ identity: Identity | null }>('/api/person')).identity
+/** Resolves to the person who is logged in at the site in this browser, or to null. */
+export async function currentIdentity(): Promise<Identity | null> {
+  return (await post<{ identity: Identity | null }>('/api/person')).identity
 }

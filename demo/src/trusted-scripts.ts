@@ -1,4 +1,4 @@
-/** The two scripts that this page loads by name: the policy lets no other pass. */
+/** The URLs of the page's two worker scripts. Its Trusted Types policy accepts no other URL. */
 // oxlint-disable-next-line import/default -- the bundler makes this module, demo/src/vite.d.ts types it
 import digestWorkerUrl from './digest-worker.ts?worker&url'
 
@@ -13,15 +13,15 @@ const policy = (
 ).trustedTypes?.createPolicy('webtoki-demo-worker', {
   createScriptURL: (url: string) => {
     if (url !== digestWorkerUrl && url !== serviceWorkerUrl)
-      throw new TypeError('That is not a script of this page.')
+      throw new TypeError(`'${url}' is not a script of this page.`)
     return url
   },
 })
 
 const trusted = (url: string): string => policy?.createScriptURL(url) ?? url
 
-/** Hashes documents. */
+/** The worker that hashes documents. */
 export const digestWorkerScript: string = trusted(digestWorkerUrl)
 
-/** Lets the page start without its site. */
+/** The service worker. */
 export const serviceWorkerScript: string = trusted(serviceWorkerUrl)

@@ -1,4 +1,4 @@
-/** The virtual desk of the demo: a PIV card that can be pulled, made slow and made to ask for a touch, in a reader without keys or with. */
+/** The demo's virtual hardware: a PIV card that can be removed, be slow or require touch, in a reader with or without a PIN pad. */
 import {
   createPivCard,
   type PinEntry,
@@ -10,19 +10,19 @@ import {
 } from '@webtoki/simulator'
 import { strings } from '@webtoki/ui'
 
-/** How long a slow card takes for each command. */
+/** The time that a slow card takes for each command. */
 const SLOW_MS = 1200
-/** GENERAL AUTHENTICATE: the command that a touch confirms. */
+/** The instruction of GENERAL AUTHENTICATE, the command that requires touch. */
 const GENERAL_AUTHENTICATE = 0x87
-/** VERIFY without data: how the PIN stands, at the cost of no try. */
+/** VERIFY without data, which returns the PIN's status without using an attempt (SP 800-73-4 part 2, 3.2.1). */
 const EMPTY_VERIFY = Uint8Array.of(0x00, 0x20, 0x00, 0x80)
 
-/** Stands before the card and lets commands wait. */
-class Handled implements VirtualCard {
+/** A card that delays commands, or lets them wait for touch. */
+class ControlledCard implements VirtualCard {
   readonly card: PivCard
   isSlow = false
-  asksForTouch = false
-  onTouchWanted: (wanted: boolean) => void = () => {}
+  requiresTouch = false
+  onTouchRequired: (isRequired: boolean) => void = () => {}
   #touch: (() => void) | undefined
   #running = 0
 
@@ -52,20 +52,20 @@ class Handled implements VirtualCard {
     }
   }
 
-  /** Asks the card past the driver, between its operations; undefined while the driver is speaking with it. */
-  async askBeside(command: Uint8Array): Promise<Uint8Array | undefined> {
+  /** Sends a command directly to the card. Resolves to undefined if the driver is just sending a command. */
+  async query(command: Uint8Array): Promise<Uint8Array | undefined> {
     if (this.#running > 0) return undefined
     return await this.card.process(command)
   }
 
   async #handle(command: Uint8Array): Promise<Uint8Array> {
     if (this.isSlow) await new Promise((resolve) => setTimeout(resolve, SLOW_MS))
-    if (this.asksForTouch && command[1] === GENERAL_AUTHENTICATE) {
-      this.onTouchWanted(true)
+    if (this.requiresTouch && command[1] === GENERAL_AUTHENTICATE) {
+      this.onTouchRequired(true)
       await new Promise<void>((resolve) => {
         this.#touch = resolve
       })
-      this.onTouchWanted(false)
+      this.onTouchRequired(false)
     }
     return this.card.process(command)
   }
@@ -76,48 +76,48 @@ class Handled implements VirtualCard {
   }
 }
 
-/** Two readers, one of them with keys, and one card for either, on a bus of their own. */
-export class VirtualDesk {
-  readonly card: Handled = new Handled(createPivCard())
-  /** Told when the reader with keys waits for a PIN, and when it no longer does. */
-  onPinWanted: (wanted: boolean) => void = () => {}
+/** Two readers, one of them with a PIN pad, on their own USB bus. One reader is plugged in at a time; both use the same card. */
+export class VirtualHardware {
+  readonly card: ControlledCard = new ControlledCard(createPivCard())
+  /** Called when the PIN pad starts and stops waiting for a PIN. */
+  onPinRequested: (isRequired: boolean) => void = () => {}
   isCardIn = true
   isPlugged = true
-  readonly #plain = new VirtualCcidReader(readerProfiles.dualiAbcm6)
-  readonly #withKeys = new VirtualCcidReader(readerProfiles.cherrySt2000)
-  #reader = this.#plain
+  readonly #withoutPad = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+  readonly #withPad = new VirtualCcidReader(readerProfiles.cherrySt2000)
+  #reader = this.#withoutPad
   readonly #bus = new VirtualBus()
   readonly usb: USB = this.#bus.context()
   #press: ((entry: PinEntry) => void) | undefined
 
   constructor() {
-    // Whoever types there is not seen by the page: a button of the desk stands in for the person's fingers.
-    this.#withKeys.person = async () => {
-      this.onPinWanted(true)
+    // A button of the page replaces the keys of the PIN pad.
+    this.#withPad.person = async () => {
+      this.onPinRequested(true)
       try {
         return await new Promise<PinEntry>((resolve) => {
           this.#press = resolve
         })
       } finally {
         this.#press = undefined
-        this.onPinWanted(false)
+        this.onPinRequested(false)
       }
     }
     this.#reader.insert(this.card)
     this.#bus.plug(this.#reader)
   }
 
-  /** Types the PIN on the reader's keys, or presses its cancel key. */
+  /** Enters the PIN on the PIN pad, or presses its cancel key. */
   press(key: 'pin' | 'cancel'): void {
     this.#press?.(key === 'pin' ? { digits: '123456' } : 'cancel')
   }
 
-  /** Puts the other reader in the place of the one that is there, and the card into it. */
-  useKeys(withKeys: boolean): void {
+  /** Replaces the reader by the one with or without a PIN pad, and inserts the card into it. */
+  usePinPad(hasPad: boolean): void {
     this.press('cancel')
     if (this.isPlugged) this.#bus.unplug(this.#reader)
     this.#reader.remove()
-    this.#reader = withKeys ? this.#withKeys : this.#plain
+    this.#reader = hasPad ? this.#withPad : this.#withoutPad
     if (this.isCardIn) this.#reader.insert(this.card)
     if (this.isPlugged) this.#bus.plug(this.#reader)
   }
@@ -135,20 +135,20 @@ export class VirtualDesk {
   }
 
   /**
-   * What the card itself answers to a VERIFY without data, asked past the driver; undefined while the driver speaks with
-   * it. Empty where the card has no power yet, or nobody has selected its applet: then the answer is about no PIN.
+   * Sends a VERIFY without data directly to the card, and resolves to its meaning. Resolves to undefined while the driver
+   * sends a command, and to '' if the card has no power or its applet is not selected, so the response has no PIN status.
    */
   async state(): Promise<string | undefined> {
-    const answer = await this.card.askBeside(EMPTY_VERIFY)
-    if (answer === undefined) return undefined
-    const status = [...answer.slice(-2)]
+    const response = await this.card.query(EMPTY_VERIFY)
+    if (response === undefined) return undefined
+    const status = [...response.slice(-2)]
       .map((byte) => byte.toString(16).padStart(2, '0'))
       .join('')
       .toUpperCase()
-    const tries = /^63C(.)$/.exec(status)?.[1]
-    if (status === '9000') return 'The card says: PIN verified (9000)'
-    if (status === '6983') return 'The card says: PIN blocked (6983)'
-    if (tries === undefined) return ''
-    return `The card says: not verified, ${strings().triesLeft(Number.parseInt(tries, 16))} (${status})`
+    const attempts = /^63C(.)$/.exec(status)?.[1]
+    if (status === '9000') return 'Card status: PIN verified (9000)'
+    if (status === '6983') return 'Card status: PIN blocked (6983)'
+    if (attempts === undefined) return ''
+    return `Card status: PIN not verified, ${strings().triesLeft(Number.parseInt(attempts, 16))} (${status})`
   }
 }

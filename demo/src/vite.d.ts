@@ -1,4 +1,4 @@
-/** What Vite makes of a worker's address. */
+/** Types the module that Vite creates for the URL of a worker. */
 declare module '*?worker&url' {
   const url: string
   export default url

@@ -1,4 +1,4 @@
-/** A page that hands its browser's USB and our driver to a test. */
+/** The lab page: gives a test the packages in a real browser, without the demo. */
 import { ccidSlots } from '@webtoki/ccid'
 import { Cryptoki } from '@webtoki/cryptoki'
 import { pivDriver } from '@webtoki/cryptoki/piv'
@@ -6,7 +6,7 @@ import * as ui from '@webtoki/ui'
 import { firstValueFrom } from 'rxjs'
 import { Webtoki } from 'webtoki'
 
-/** What a test finds under `lab`. */
+/** The global `lab`. */
 export interface Lab {
   readonly ccidSlots: typeof ccidSlots
   readonly Cryptoki: typeof Cryptoki
@@ -14,10 +14,10 @@ export interface Lab {
   readonly firstValueFrom: typeof firstValueFrom
   readonly ui: typeof ui
   readonly Webtoki: typeof Webtoki
-  /** Virtual readers and cards, for pages that have no USB bus. */
+  /** Loads the virtual readers and cards, for pages without a USB bus. */
   simulator(): Promise<typeof import('@webtoki/simulator')>
   readonly documents: () => Promise<typeof import('@webtoki/documents')>
-  /** Logs in, in a dedicated worker, with that PIN; resolves to the token. */
+  /** Logs in with that PIN in a dedicated worker. Resolves to the login token. */
   loginInWorker(nonce: string, pin: string): Promise<string>
 }
 

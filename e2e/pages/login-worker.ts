@@ -1,4 +1,4 @@
-/** The whole driver in a dedicated worker: the page only sends a nonce and a PIN. */
+/** Runs the whole driver in a dedicated worker. The page sends only a nonce and a PIN. */
 import { Webtoki } from 'webtoki'
 
 const scope = globalThis as unknown as {

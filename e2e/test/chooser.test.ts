@@ -1,3 +1,4 @@
+/** Tests the browser's own device chooser, on a virtual display with real key presses. */
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -6,20 +7,20 @@ import { join } from 'node:path'
 import { createPivCard, readerProfiles, VirtualCcidReader } from '@webtoki/simulator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
-import { BusStand } from './bus-stand.ts'
-import { chromiumPath, DemoServer } from './stand.ts'
+import { BusBrowser } from './bus-browser.ts'
+import { chromiumPath, DemoServer } from './demo.ts'
 
 const missing = whatIsMissing([chromiumPath, 'gcc', 'Xvfb', 'xdotool'])
-if (missing !== undefined) console.warn(`The real chooser is not tried: ${missing}.`)
+if (missing !== undefined) console.warn(`The tests of the browser's device chooser are skipped: ${missing}.`)
 
-describe.skipIf(missing !== undefined)('the browser’s own chooser', () => {
+describe.skipIf(missing !== undefined)('the browser’s own device chooser', () => {
   let display: Display
   let server: DemoServer
-  let stand: BusStand
+  let browser: BusBrowser
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
   beforeAll(async () => {
     ;[display, server] = await Promise.all([startDisplay(), DemoServer.start()])
-    stand = await BusStand.start({
+    browser = await BusBrowser.start({
       grants: [],
       headless: false,
       environment: { DISPLAY: display.name },
@@ -27,29 +28,29 @@ describe.skipIf(missing !== undefined)('the browser’s own chooser', () => {
     })
   })
   afterAll(async () => {
-    await stand?.stop()
+    await browser?.stop()
     await server?.stop()
     await display?.end()
   })
 
-  it('lets a person pick the reader and log in with it', async () => {
+  it('lets a person choose the reader and log in with it', async () => {
     reader.insert(createPivCard())
-    stand.bus.plug(reader)
-    const page = await stand.openDemo(server.url)
+    browser.bus.plug(reader)
+    const page = await browser.openDemo(server.url)
     expect(await page.page.evaluate(async () => (await navigator.usb.getDevices()).length)).toBe(0)
-    const before = display.look()
+    const before = display.digest()
     await page.page.getByRole('button', { name: 'Connect a reader' }).click()
-    /** Waits until the buttons look otherwise than then, and no longer change; says whether they do in that time. */
-    const changes = async (then: string, timeoutMs: number): Promise<boolean> => {
-      let latest = then
-      const isOtherAndStill = (): boolean => {
-        const now = display.look()
-        const isStill = now === latest
-        latest = now
-        return isStill && now !== then
+    /** Waits until the buttons differ from `previous` and no longer change. Resolves to false after the time-out. */
+    const changes = async (previous: string, timeoutMs: number): Promise<boolean> => {
+      let latest = previous
+      const hasSettled = (): boolean => {
+        const current = display.digest()
+        const isStable = current === latest
+        latest = current
+        return isStable && current !== previous
       }
       return await expect
-        .poll(isOtherAndStill, { timeout: timeoutMs, interval: 200 })
+        .poll(hasSettled, { timeout: timeoutMs, interval: 200 })
         .toBe(true)
         .then(
           () => true,
@@ -57,14 +58,14 @@ describe.skipIf(missing !== undefined)('the browser’s own chooser', () => {
         )
     }
     expect(await changes(before, 15_000)).toBe(true)
-    // Cancel has the focus first; the list comes after it, and its first reader is taken by Down. Only then can Connect be
-    // pressed, and looks it: a key that came too early is pressed again.
+    // The focus is on Cancel first. Tab moves it to the list, Down selects the first reader, and the Connect button changes when
+    // it is enabled. A key that came too early has no effect, so the keys are repeated.
     let isEnabled = false
     for (let times = 0; times < 5 && !isEnabled; times++) {
-      const cancel = display.look()
+      const cancel = display.digest()
       display.press('Tab')
       await changes(cancel, 2000)
-      const disabled = display.look()
+      const disabled = display.digest()
       display.press('Down')
       isEnabled = await changes(disabled, 3000)
       if (!isEnabled) display.press('shift+Tab')
@@ -80,13 +81,13 @@ describe.skipIf(missing !== undefined)('the browser’s own chooser', () => {
 
 interface Display {
   readonly name: string
-  /** The pixels where the chooser has its buttons, and the page has nothing. */
-  look(): string
+  /** Returns a hash of the pixels at the chooser's buttons, where the page has no content. */
+  digest(): string
   press(...keys: readonly string[]): void
   end(): Promise<void>
 }
 
-/** A display that nobody sees, with a number that Xvfb finds free; its pixels stand in a file (XWD, version 7). */
+/** Starts Xvfb with a free display number. It stores its pixels in a file in XWD format, version 7. */
 async function startDisplay(): Promise<Display> {
   const folder = mkdtempSync(join(tmpdir(), 'webtoki-display-'))
   const args = ['-displayfd', '3', '-screen', '0', '1280x800x24', '-nolisten', 'tcp', '-fbdir', folder]
@@ -99,7 +100,7 @@ async function startDisplay(): Promise<Display> {
   const name = `:${number}`
   return {
     name,
-    look: () => {
+    digest: () => {
       const file = readFileSync(join(folder, 'Xvfb_screen0'))
       const [pixelsAt, bytesPerLine] = [
         file.readUInt32BE(0) + 12 * file.readUInt32BE(76),

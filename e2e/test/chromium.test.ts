@@ -1,3 +1,4 @@
+/** Tests the demo and the driver with the browser's own WebUSB, on a virtual USB bus. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,66 +18,66 @@ import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import type { Lab } from '../pages/lab.ts'
-import { BusStand, LabServer, type RunningBus, Thinking } from './bus-stand.ts'
-import { chromiumPath, type DemoPage, DemoServer } from './stand.ts'
+import { BusBrowser, LabServer, type RunningBus, DelayedCard } from './bus-browser.ts'
+import { chromiumPath, type DemoPage, DemoServer } from './demo.ts'
 
 declare const lab: Lab
 
 const missing = whatIsMissing([chromiumPath, 'gcc', 'openssl'])
-if (missing !== undefined) console.warn(`The stories on the virtual bus are not told: ${missing}.`)
+if (missing !== undefined) console.warn(`The tests on the virtual bus are skipped: ${missing}.`)
 
 const GENERAL_AUTHENTICATE = 0x87
 const VERIFY = 0x20
 
-/** libccid's list has this sibling of the reader, so pcscd can hold it too. */
-const sibling: ReaderProfile = { ...readerProfiles.dualiAbcm6, productId: 0x080c }
+/** A similar reader that is in libccid's list, so that pcscd can use it too. */
+const knownToLibccid: ReaderProfile = { ...readerProfiles.dualiAbcm6, productId: 0x080c }
 const reader = (profile: ReaderProfile, serialNumber: string) => {
-  const made = new VirtualCcidReader(profile, { serialNumber })
-  const thinking = new Thinking(createPivCard(), GENERAL_AUTHENTICATE)
-  made.insert(thinking)
-  return { made, thinking }
+  const device = new VirtualCcidReader(profile, { serialNumber })
+  const delayedCard = new DelayedCard(createPivCard(), GENERAL_AUTHENTICATE)
+  device.insert(delayedCard)
+  return { device, delayedCard }
 }
 
 const vendorClass = reader(readerProfiles.dualiAbcm6, 'VENDOR')
-const known = reader(sibling, 'KNOWN')
+const known = reader(knownToLibccid, 'KNOWN')
 const smartCardClass = reader(readerProfiles.omnikey3021, 'CLASS0B')
 
 let server: DemoServer
-let lab_: LabServer
-let stand: BusStand
+let labServer: LabServer
+let browser: BusBrowser
 const plugged: VirtualCcidReader[] = []
 beforeAll(async () => {
-  ;[server, lab_] = await Promise.all([DemoServer.start(), LabServer.start()])
-  const devices = [vendorClass.made, known.made, smartCardClass.made]
-  stand = await BusStand.start({
-    grants: [server.origin, lab_.origin].map((origin) => ({ origin, devices })),
+  ;[server, labServer] = await Promise.all([DemoServer.start(), LabServer.start()])
+  const devices = [vendorClass.device, known.device, smartCardClass.device]
+  browser = await BusBrowser.start({
+    grants: [server.origin, labServer.origin].map((origin) => ({ origin, devices })),
   })
 })
 afterEach(async () => {
-  for (const each of [vendorClass, known, smartCardClass]) each.thinking.resume()
-  for (const page of stand?.context.pages().slice(1) ?? []) await page.close()
-  for (const device of plugged.splice(0)) await stand.bus.unplug(device)
+  for (const each of [vendorClass, known, smartCardClass]) each.delayedCard.resume()
+  for (const page of browser?.context.pages().slice(1) ?? []) await page.close()
+  for (const device of plugged.splice(0)) await browser.bus.unplug(device)
 })
 afterAll(async () => {
-  await stand?.stop()
-  await lab_?.stop()
+  await browser?.stop()
+  await labServer?.stop()
   await server?.stop()
 })
 
 function plug(device: VirtualCcidReader): void {
-  stand.bus.plug(device)
+  browser.bus.plug(device)
   plugged.push(device)
 }
 
 async function demoPage(): Promise<DemoPage> {
-  const page = await stand.openDemo(server.url)
+  const page = await browser.openDemo(server.url)
   await page.page.getByRole('button', { name: 'Connect a reader' }).click()
   return page
 }
 
-describe.skipIf(missing !== undefined)('an ordinary page, through the browser’s own USB', () => {
-  it('logs in and signs with a vendor-class reader that it was let at before', async () => {
-    plug(vendorClass.made)
+describe.skipIf(missing !== undefined)('an ordinary page with the browser’s own WebUSB', () => {
+  it('logs in and signs with a vendor-class reader that it has permission for', async () => {
+    plug(vendorClass.device)
     const page = await demoPage()
     await page.ready()
     await page.logIn()
@@ -97,8 +98,8 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     expect(page.complaints).toEqual([])
   })
 
-  it('is kept from a reader of class 0x0B, and says what would work', async () => {
-    plug(smartCardClass.made)
+  it('cannot use a reader of class 0x0B, and explains what would work', async () => {
+    plug(smartCardClass.device)
     const page = await demoPage()
     const readers = page.page.locator('webtoki-readers')
     await readers.getByText('Browsers keep this kind of reader from web pages.').waitFor()
@@ -106,20 +107,20 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     expect(page.complaints).toEqual([])
   })
 
-  it('is told of a reader unplugged in the middle of a signature; plugged in, it goes on', async () => {
-    plug(vendorClass.made)
+  it('reports a reader that is unplugged during a signature, and continues after it is plugged in', async () => {
+    plug(vendorClass.device)
     const page = await demoPage()
     await page.ready()
     await page.choose('letter.txt', new TextEncoder().encode('Dear reader,\n'))
-    vendorClass.thinking.think()
+    vendorClass.delayedCard.delay()
     await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
     await page.enterPin('123456')
     await page.signing('The card is working')
-    await stand.bus.unplug(vendorClass.made)
+    await browser.bus.unplug(vendorClass.device)
     await page.signing('The reader was unplugged.')
     await page.page.locator('webtoki-readers').getByText('No reader is connected.').waitFor()
-    vendorClass.thinking.resume()
-    stand.bus.plug(vendorClass.made)
+    vendorClass.delayedCard.resume()
+    browser.bus.plug(vendorClass.device)
     await page.ready()
     await page.logIn()
     await page.login('You are logged in')
@@ -129,8 +130,8 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     expect(page.complaints).toEqual([])
   })
 
-  it('has the idle reader of another tab and logs in; logged out, the first has it again as soon as a person turns to it', async () => {
-    plug(vendorClass.made)
+  it('takes the idle reader of another tab, which gets it back when it becomes visible', async () => {
+    plug(vendorClass.device)
     const first = await demoPage()
     await first.ready()
     const second = await demoPage()
@@ -143,7 +144,7 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     await second.login('You are logged in')
     await second.page.locator('#log-out').click()
     await second.login('You are logged out')
-    // Headless pages are all visible all the time: the event stands in for a person's click on the tab.
+    // Headless pages are always visible, so the event replaces a person's click on the tab.
     await first.page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
     await first.ready()
     await first.logIn()
@@ -151,15 +152,15 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     expect([first.complaints, second.complaints]).toEqual([[], []])
   })
 
-  it('has the idle reader of a window beside it by a click into its own: no page was hidden, and none comes to sight', async () => {
-    plug(vendorClass.made)
+  it('takes the idle reader of another visible window when its own window gets the focus', async () => {
+    plug(vendorClass.device)
     const left = await demoPage()
     await left.ready()
     const right = await demoPage()
     await right.ready()
     const inUse = left.page.locator('webtoki-readers').getByText('Another tab of this site is using')
     await inUse.waitFor()
-    // Headless pages all have the focus all the time: the event stands in for a person's click into the window.
+    // Headless pages always have the focus, so the event replaces a person's click into the window.
     await left.page.evaluate(() => window.dispatchEvent(new Event('focus')))
     await left.ready()
     await left.logIn()
@@ -167,8 +168,8 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     expect([left.complaints, right.complaints]).toEqual([[], []])
   })
 
-  it('is told that another tab of the site is logged in and keeps the reader; that tab closed, it goes on by itself', async () => {
-    plug(vendorClass.made)
+  it('cannot take the reader of a tab that is logged in, and gets it when that tab is closed', async () => {
+    plug(vendorClass.device)
     const first = await demoPage()
     await first.ready()
     await first.logIn()
@@ -178,8 +179,8 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
       .locator('webtoki-readers')
       .getByText('Another tab of this site is using this reader')
       .waitFor()
-    // Still logged in: nobody is asked for the PIN again.
-    const { log } = vendorClass.thinking.card as PivCard
+    // The first tab is still logged in, so it logs in again without the PIN.
+    const { log } = vendorClass.delayedCard.card as PivCard
     const count = (instruction: number) =>
       log.filter(({ ins, dataBytes }) => ins === instruction && dataBytes > 0).length
     const [pins, signatures] = [count(VERIFY), count(GENERAL_AUTHENTICATE)]
@@ -194,12 +195,12 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
   })
 
   it.skipIf(process.getuid?.() !== 0)(
-    'is told that pcscd holds the reader; pcscd ended, it works',
+    'reports that pcscd uses the reader, and works after pcscd has ended',
     async () => {
-      plug(known.made)
-      const pcscd = await startPcscd({ bus: stand.bus })
+      plug(known.device)
+      const pcscd = await startPcscd({ bus: browser.bus })
       await expect
-        .poll(() => stand.bus.isClaimed(known.made, 0), { timeout: 10_000, interval: 20 })
+        .poll(() => browser.bus.isClaimed(known.device, 0), { timeout: 10_000, interval: 20 })
         .toBe(true)
       try {
         const page = await demoPage()
@@ -219,41 +220,46 @@ describe.skipIf(missing !== undefined)('an ordinary page, through the browser’
     },
   )
 
-  it('logs in by a second Webtoki after the first failed, and is told if the first, logged in, was not closed', async () => {
-    plug(vendorClass.made)
-    const page = await stand.open(lab_.url)
+  it('logs in with a new Webtoki after others failed, but not after one that is still logged in', async () => {
+    plug(vendorClass.device)
+    const page = await browser.open(labServer.url)
     const outcomes = await page.evaluate(async () => {
       const click = async (pin: string | undefined): Promise<string> => {
-        const answer = pin === undefined ? undefined : { pin: new TextEncoder().encode(pin) }
-        const webtoki = new lab.Webtoki({ pin: async () => answer })
+        const entered = pin === undefined ? undefined : { pin: new TextEncoder().encode(pin) }
+        const webtoki = new lab.Webtoki({ pin: async () => entered })
         return webtoki.login('n'.repeat(44)).then(
           () => 'logged in',
           (error: { rvName: string; cause?: { by?: string } }) => error.cause?.by ?? error.rvName,
         )
       }
       const all: string[] = []
-      // As a page without `finally`: nothing is closed.
+      // Like a page without `finally`, this never closes a Webtoki.
       for (const pin of ['654321', undefined, '123456', '123456']) all.push(await click(pin))
       return all
     })
     expect(outcomes).toEqual(['CKR_PIN_INCORRECT', 'CKR_FUNCTION_CANCELED', 'logged in', 'page'])
   })
 
-  it('drives the reader from a dedicated worker', async () => {
-    plug(vendorClass.made)
-    const page = await stand.open(lab_.url)
+  it('logs in from a dedicated worker', async () => {
+    plug(vendorClass.device)
+    const page = await browser.open(labServer.url)
     const nonces = memoryNonceStore()
     const nonce = await nonces.issue('one')
     const token = await page.evaluate((each) => lab.loginInWorker(each, '123456'), nonce)
     const anchors = [demoCa.certificate]
-    const verifier = createLoginVerifier({ origin: lab_.origin, anchors, revocation: notChecked, nonces })
+    const verifier = createLoginVerifier({
+      origin: labServer.origin,
+      anchors,
+      revocation: notChecked,
+      nonces,
+    })
     const { identity } = await verifier.verify(token, 'one')
     expect(identity.commonName).toBe('Ada Lovelace (demo)')
   })
 })
 
-describe.skipIf(missing !== undefined)('devices that lie, and devices that go', () => {
-  /** The page's own driver, at a device that a person would have chosen: the chooser is the one thing stood in for. */
+describe.skipIf(missing !== undefined)('the driver in a page with the browser’s own WebUSB', () => {
+  /** Requests a reader. Replaces the browser's chooser, which a headless browser lacks, by the first permitted device. */
   const choose = (page: Page) =>
     page.evaluate(async () => {
       navigator.usb.requestDevice = async () => (await navigator.usb.getDevices())[0] as USBDevice
@@ -268,12 +274,14 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
       }
     })
 
-  /** The good reader's descriptors, changed. */
-  function lying(change: (configuration: Uint8Array) => Uint8Array): VirtualCcidReader {
-    const { made } = reader(readerProfiles.dualiAbcm6, 'VENDOR')
-    const [configuration] = made.configurationDescriptors
-    Object.defineProperty(made, 'configurationDescriptors', { value: [change(configuration as Uint8Array)] })
-    return made
+  /** Returns a reader with a changed configuration descriptor. */
+  function malformed(change: (configuration: Uint8Array) => Uint8Array): VirtualCcidReader {
+    const { device } = reader(readerProfiles.dualiAbcm6, 'VENDOR')
+    const [configuration] = device.configurationDescriptors
+    Object.defineProperty(device, 'configurationDescriptors', {
+      value: [change(configuration as Uint8Array)],
+    })
+    return device
   }
 
   const set = (at: number, value: number) => (bytes: Uint8Array) => {
@@ -282,8 +290,8 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
     return changed
   }
 
-  /** Waits until the page sees exactly these. */
-  const sees = (page: Page, ...serialNumbers: readonly string[]) =>
+  /** Waits until the page has exactly these devices. */
+  const waitForDevices = (page: Page, ...serialNumbers: readonly string[]) =>
     expect
       .poll(() =>
         page.evaluate(async () => (await navigator.usb.getDevices()).map((device) => device.serialNumber)),
@@ -291,49 +299,48 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
       .toEqual(serialNumbers)
 
   const outcomes = [
-    { lie: 'is cut off in the class descriptor', change: (bytes: Uint8Array) => bytes.slice(0, 40) },
-    { lie: 'has a descriptor of length 0, which would loop', change: set(18, 0) },
-    { lie: 'has a class descriptor longer than the rest', change: set(18, 0xff) },
-    { lie: 'claims to be longer than it is', change: set(2, 0xff), ends: '1 slot' },
+    { fault: 'ends within the class descriptor', change: (bytes: Uint8Array) => bytes.slice(0, 40) },
+    { fault: 'contains a descriptor of length 0', change: set(18, 0) },
+    { fault: 'contains a class descriptor that is longer than the rest', change: set(18, 0xff) },
+    { fault: 'states a longer length than it has', change: set(2, 0xff), ends: '1 slot' },
     {
-      lie: 'has no endpoints where it says three',
+      fault: 'lacks the three endpoints that it states',
       change: (bytes: Uint8Array) => bytes.slice(0, 72),
       ends: 'reader/not-supported',
     },
   ]
   it.each(outcomes.map((each) => ({ outcome: each.ends ?? 'Chromium drops the device', ...each })))(
-    'a configuration that $lie: $outcome; the next one works',
+    'gets "$outcome" if the configuration descriptor $fault, and the next device works',
     async ({ change, ends }) => {
-      const page = await stand.open(lab_.url)
-      const liar = lying(change)
-      plug(liar)
+      const page = await browser.open(labServer.url)
+      plug(malformed(change))
       if (ends === undefined) {
-        // Whoever is plugged in later is seen, and the liar is not.
-        plug(known.made)
-        await sees(page, 'KNOWN')
-        await stand.bus.unplug(plugged.pop() as VirtualCcidReader)
+        // When a device that is plugged in later has appeared, the malformed one will not appear any more.
+        plug(known.device)
+        await waitForDevices(page, 'KNOWN')
+        await browser.bus.unplug(plugged.pop() as VirtualCcidReader)
       } else {
-        await sees(page, 'VENDOR')
+        await waitForDevices(page, 'VENDOR')
         expect(await choose(page)).toBe(ends)
       }
-      await stand.bus.unplug(plugged.pop() as VirtualCcidReader)
-      await sees(page)
-      plug(vendorClass.made)
-      await sees(page, 'VENDOR')
+      await browser.bus.unplug(plugged.pop() as VirtualCcidReader)
+      await waitForDevices(page)
+      plug(vendorClass.device)
+      await waitForDevices(page, 'VENDOR')
       expect(await choose(page)).toBe('1 slot')
     },
   )
 
-  it('a device that vanishes between the list and its opening is told as gone, and the next one works', async () => {
-    plug(vendorClass.made)
-    const page = await stand.open(lab_.url)
+  it('reports reader/gone for a device that is unplugged before it is opened, and the next one works', async () => {
+    plug(vendorClass.device)
+    const page = await browser.open(labServer.url)
     await page.evaluate(async () => {
       const [device] = await navigator.usb.getDevices()
       Object.assign(globalThis, { found: device })
     })
-    await stand.bus.unplug(plugged.pop() as VirtualCcidReader)
-    await sees(page)
-    const told = await page.evaluate(async () => {
+    await browser.bus.unplug(plugged.pop() as VirtualCcidReader)
+    await waitForDevices(page)
+    const outcome = await page.evaluate(async () => {
       const { found } = globalThis as unknown as { found: USBDevice }
       const usb = Object.create(navigator.usb) as USB
       Object.assign(usb, {
@@ -348,21 +355,21 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
         (error: { code?: string }) => error.code,
       )
     })
-    expect(told).toBe('reader/gone')
-    plug(vendorClass.made)
-    await sees(page, 'VENDOR')
+    expect(outcome).toBe('reader/gone')
+    plug(vendorClass.device)
+    await waitForDevices(page, 'VENDOR')
     expect(await choose(page)).toBe('1 slot')
   })
 
-  it('a bus whose process is killed in the middle of a transfer ends in a typed error, and the page lives', async () => {
-    const dying = await busProcess()
-    const { made } = reader(readerProfiles.dualiAbcm6, 'V0000001')
-    const own = await BusStand.on(dying, {
-      grants: [{ origin: lab_.origin, devices: [made] }],
+  it('fails with a typed error if the bus is killed during a transfer, and the page does not crash', async () => {
+    const bus = await busProcess()
+    const { device } = reader(readerProfiles.dualiAbcm6, 'V0000001')
+    const own = await BusBrowser.on(bus, {
+      grants: [{ origin: labServer.origin, devices: [device] }],
     })
     try {
-      const page = await own.open(lab_.url)
-      await sees(page, 'V0000001')
+      const page = await own.open(labServer.url)
+      await waitForDevices(page, 'V0000001')
       let crashed = false
       page.on('crash', () => {
         crashed = true
@@ -385,8 +392,8 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
           )
         Object.assign(globalThis, { sign })
       })
-      // Stopped, the bus answers nothing: a transfer stays under way until the process dies.
-      dying.child.kill('SIGSTOP')
+      // A stopped process completes no transfer, so one stays pending until the process is killed.
+      bus.child.kill('SIGSTOP')
       const working = page.evaluate(async () => {
         type Transfer = (
           this: USBDevice,
@@ -395,7 +402,7 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
         ) => Promise<USBOutTransferResult>
         const { transferOut } = USBDevice.prototype as { readonly transferOut: Transfer }
         const { sign } = globalThis as unknown as { readonly sign: () => Promise<string> }
-        const underWay = new Promise<void>((resolve) => {
+        const isPending = new Promise<void>((resolve) => {
           USBDevice.prototype.transferOut = function (endpoint, data) {
             const sent = transferOut.call(this, endpoint, data)
             resolve()
@@ -403,27 +410,27 @@ describe.skipIf(missing !== undefined)('devices that lie, and devices that go', 
           }
         })
         const signing = sign()
-        await underWay
+        await isPending
         Object.assign(globalThis, { signing })
       })
       await working
-      await dying.close()
-      const told = page.evaluate(() => (globalThis as unknown as { signing: Promise<string> }).signing)
-      expect(await told).toMatch(/^CKR_DEVICE_(REMOVED|ERROR)$/)
+      await bus.close()
+      const outcome = page.evaluate(() => (globalThis as unknown as { signing: Promise<string> }).signing)
+      expect(await outcome).toMatch(/^CKR_DEVICE_(REMOVED|ERROR)$/)
       expect(await page.evaluate(() => document.title)).toBe('Lab')
       expect(crashed).toBe(false)
     } finally {
       await own.stop()
     }
-    // A browser meets one bus in its life, as a system has one kernel: the next bus is another browser's.
-    plug(vendorClass.made)
-    const next = await stand.open(lab_.url)
-    await sees(next, 'VENDOR')
+    // A browser process uses one bus for its lifetime, so the next device is tested in the other browser.
+    plug(vendorClass.device)
+    const next = await browser.open(labServer.url)
+    await waitForDevices(next, 'VENDOR')
     expect(await choose(next)).toBe('1 slot')
   })
 })
 
-/** A bus in a process of its own, `webtoki virtual-usb`, which can be killed. */
+/** Starts `webtoki virtual-usb`, a bus in a separate process that can be killed. */
 async function busProcess(): Promise<BusProcess> {
   const webtoki = fileURLToPath(new URL('../../packages/cli/bin/webtoki.js', import.meta.url))
   const child = spawn(process.execPath, [webtoki, 'virtual-usb', '--device', 'dualiAbcm6'], {
@@ -442,7 +449,7 @@ async function busProcess(): Promise<BusProcess> {
     close: async () => {
       child.kill('SIGKILL')
       await ended
-      // Killed, it could tidy up nothing.
+      // The killed process could not delete its folder.
       rmSync(environment.WEBTOKI_USB_ROOT, { recursive: true, force: true })
     },
   }

@@ -1,4 +1,4 @@
-/** How the demo's server begins, where it cannot. */
+/** Tests the message of the demo's server if it cannot start. */
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -7,6 +7,7 @@ import { expect, it } from 'vitest'
 
 const main = fileURLToPath(new URL('../../demo/dist/server/main.js', import.meta.url))
 
+/** Starts the server, which must end with 1, and returns its standard error. */
 function refusal(port: string): string {
   const { status, stderr } = spawnSync(process.execPath, [main], {
     encoding: 'utf8',
@@ -17,16 +18,16 @@ function refusal(port: string): string {
   return stderr
 }
 
-it('says in one line that its port is taken, and what to do', async () => {
+it('the demo’s server reports in one line that its port is in use, and what to do', async () => {
   const other = createServer().listen(0, 'localhost')
   await once(other, 'listening')
   const { port } = other.address() as AddressInfo
   expect(refusal(String(port))).toMatch(
-    new RegExp(`^The demo cannot serve: .*EADDRINUSE.*:${port}\\. PORT chooses another port.*\\n$`),
+    new RegExp(`^The demo cannot start: .*EADDRINUSE.*:${port}\\. Set PORT to another port.*\\n$`),
   )
   other.close()
 })
 
-it('says in one line that its port is none', () => {
-  expect(refusal('eighty')).toMatch(/^The demo cannot serve: .*PORT chooses another port.*\n$/)
+it('the demo’s server reports in one line that PORT is not a number, and what to do', () => {
+  expect(refusal('eighty')).toMatch(/^The demo cannot start: .*Set PORT to another port.*\n$/)
 })

@@ -1,3 +1,4 @@
+/** Tests the demo as a person uses it, with its virtual reader. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -6,10 +7,10 @@ import { demoCa } from '@webtoki/simulator'
 import type { FileChooser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
-import { chromiumPath, Demo, type DemoPage } from './stand.ts'
+import { chromiumPath, Demo, type DemoPage } from './demo.ts'
 
 const missing = whatIsMissing([chromiumPath, 'openssl'])
-if (missing !== undefined) console.warn(`The demo’s stories are not told: ${missing}.`)
+if (missing !== undefined) console.warn(`The tests of the demo are skipped: ${missing}.`)
 
 let demo: Demo
 beforeAll(async () => {
@@ -19,20 +20,21 @@ afterAll(() => demo?.stop())
 
 const letter = new TextEncoder().encode('Dear reader,\nthis is to be signed.\n')
 
+/** Runs a test on a new page, which must have no errors and no violations of its policy. */
 async function story(
-  tell: (page: DemoPage) => Promise<void>,
+  run: (page: DemoPage) => Promise<void>,
   reader: 'virtual' | 'none' = 'virtual',
 ): Promise<void> {
   const page = await demo.page(reader)
   try {
-    await tell(page)
+    await run(page)
     expect(page.complaints).toEqual([])
   } finally {
     await page.close()
   }
 }
 
-/** OpenSSL's opinion of a downloaded signature. */
+/** Verifies a downloaded signature with OpenSSL; throws if it is not valid. */
 function openssl(signature: string, document: Uint8Array, ...options: string[]): string {
   const [ca, content] = [join(demo.folder, 'ca.pem'), join(demo.folder, 'content')]
   writeFileSync(ca, demoCa.pem)
@@ -49,7 +51,7 @@ function openssl(signature: string, document: Uint8Array, ...options: string[]):
 }
 
 describe.skipIf(missing !== undefined)('logging in', () => {
-  it('the person enters the PIN, and the site knows their name', () =>
+  it('shows the person’s name after they have entered the PIN', () =>
     story(async (page) => {
       await page.card('not verified, 3 tries left (63C3)')
       await page.logIn()
@@ -58,7 +60,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.card('PIN verified (9000)')
     }))
 
-  it('logging out reaches the card: an empty VERIFY says so', () =>
+  it('ends at the card too when the person logs out, as an empty VERIFY shows', () =>
     story(async (page) => {
       await page.logIn()
       await page.login('You are logged in')
@@ -67,21 +69,23 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       expect(await page.page.locator('#who').isVisible()).toBe(false)
     }))
 
-  it('a site that does not hear of it has logged nobody out, and the page says so; the card is logged out at once', () =>
+  it('logs out the card even if the site cannot be reached, and says that the site is still logged in', () =>
     story(async (page) => {
       await page.logIn()
       await page.login('You are logged in')
       await page.page.route('**/api/logout', (route) => route.abort())
       await page.page.getByRole('button', { name: 'Log out' }).click()
-      await page.login('Your card is logged out, but the site still knows you. The site does not answer.')
+      await page.login(
+        'Your card is logged out, but you are still logged in at the site. The site is not responding.',
+      )
       await page.card('not verified, 3 tries left (63C3)')
       await page.page.unroute('**/api/logout')
       await page.page.getByRole('button', { name: 'Log out' }).click()
-      await page.login('You are logged out, and so is your card')
+      await page.login('You are logged out, and your card is logged out too')
       expect(await page.page.locator('#who').isVisible()).toBe(false)
     }))
 
-  it('who loads the page anew is still logged in at the site, sees it, and can log out', () =>
+  it('survives a reload of the page, which shows who is logged in and lets them log out', () =>
     story(async (page) => {
       await page.logIn()
       await page.login('You are logged in')
@@ -89,12 +93,12 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.page.locator('#who').getByText('Ada Lovelace (demo)').waitFor()
       await page.page.getByRole('button', { name: 'Log out' }).click()
       await page.login('You are logged out')
-      const [answer] = await Promise.all([page.page.waitForResponse('**/api/person'), page.page.reload()])
-      expect(await answer.json()).toEqual({ identity: null })
+      const [response] = await Promise.all([page.page.waitForResponse('**/api/person'), page.page.reload()])
+      expect(await response.json()).toEqual({ identity: null })
       expect(await page.page.locator('#who').isVisible()).toBe(false)
     }))
 
-  it('a wrong PIN shows the tries left and costs exactly one; the right one goes on', () =>
+  it('with a wrong PIN uses exactly one attempt and shows how many are left; the right PIN works', () =>
     story(async (page) => {
       await page.logIn('654321')
       await page.login('That PIN was wrong. 2 tries left.')
@@ -106,7 +110,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.login('You are logged in')
     }))
 
-  it('a PIN that is too short is said at once, and none is lost; walking away is no error', () =>
+  it('with a PIN that is too short uses no attempt, and neither does cancelling', () =>
     story(async (page) => {
       await page.logIn('123')
       await page.page.getByRole('alert').getByText('This has to be 6 to 8 digits.').waitFor()
@@ -115,7 +119,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.card('3 tries left')
     }))
 
-  it('the last try needs a yes, and a blocked PIN is told as one', () =>
+  it('requires a confirmation for the last attempt, and reports a blocked PIN', () =>
     story(async (page) => {
       for (const left of ['2 tries left', '1 try left']) {
         await page.logIn('654321')
@@ -135,60 +139,60 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       expect(await page.pin.isVisible()).toBe(false)
     }))
 
-  it('a card that wants a touch says so, and goes on when it is touched', () =>
+  it('asks for touch if the card requires it, and continues when the card is touched', () =>
     story(async (page) => {
-      await page.page.getByLabel('Asks for a touch').check()
+      await page.page.getByLabel('Card requires touch').check()
       await page.logIn()
       await page.login('Touch your key')
       await page.page.getByRole('button', { name: 'Touch the card' }).click()
       await page.login('You are logged in')
     }))
 
-  it('a reader with a PIN pad asks there, and the page shows no field', () =>
+  it('takes the PIN on the reader’s PIN pad, and the page shows no PIN field', () =>
     story(async (page) => {
-      await page.page.getByLabel('A reader with a PIN pad').check()
+      await page.page.getByLabel('Reader with a PIN pad').check()
       await page.page.locator('webtoki-readers').getByText('SmartTerminal ST-2xxx').waitFor()
       await page.ready()
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
       await page.login('Enter your PIN on the reader')
       expect(await page.pin.isVisible()).toBe(false)
-      await page.page.getByRole('button', { name: 'Cancel on the pad' }).click()
+      await page.page.getByRole('button', { name: 'Cancel on the PIN pad' }).click()
       await page.login('You cancelled on the reader. Nothing was signed.')
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
-      await page.page.getByRole('button', { name: 'Type the PIN on the pad' }).click()
+      await page.page.getByRole('button', { name: 'Enter the PIN on the PIN pad' }).click()
       await page.login('You are logged in')
       await page.card('PIN verified (9000)')
     }))
 
-  it('a site that does not answer is told as that, and no PIN is asked for', () =>
+  it('reports a site that cannot be reached, without a request for the PIN', () =>
     story(async (page) => {
       await page.page.route('**/api/nonce', (route) => route.abort())
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
-      await page.login('The site does not answer.')
+      await page.login('The site is not responding.')
       expect(await page.pin.isVisible()).toBe(false)
       await page.page.unroute('**/api/nonce')
       await page.page.route('**/api/login', (route) => route.abort())
       await page.logIn()
-      await page.login('The site does not answer.')
+      await page.login('The site is not responding.')
       await page.page.unroute('**/api/login')
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
       await page.login('You are logged in')
     }))
 
-  it('a site that takes the question and never answers is told as that when the page’s patience ends', () =>
+  it('reports a site that never responds to a request after the time-out', () =>
     story(async (page) => {
-      // The page's own time-out, thirty times as fast.
+      // Shortens the page's time-outs to a thirtieth.
       await page.page.evaluate(() => {
         const timeout = AbortSignal.timeout.bind(AbortSignal)
         AbortSignal.timeout = (delayMs) => timeout(delayMs / 30)
       })
-      let asked = 0
+      let requests = 0
       await page.page.route('**/api/nonce', () => {
-        asked++
+        requests++
       })
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
-      await page.login('The site does not answer.')
-      expect(asked).toBe(1)
+      await page.login('The site is not responding.')
+      expect(requests).toBe(1)
       expect(await page.pin.isVisible()).toBe(false)
       await page.page.unroute('**/api/nonce')
       await page.logIn()
@@ -197,7 +201,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
 })
 
 describe.skipIf(missing !== undefined)('signing a document', () => {
-  /** A file or folder of this machine, dropped on the middle of something. */
+  /** Drops a file or folder on the centre of an element. */
   async function dropOn({ page }: DemoPage, place: string, path: string): Promise<void> {
     const box = await page.locator(place).boundingBox()
     if (box === null) throw new Error(`There is no ${place} to drop a file on.`)
@@ -212,13 +216,13 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       })
   }
 
-  it('a folder is no document, and the page says so', () =>
+  it('refuses a folder that is dropped on the page', () =>
     story(async (page) => {
       await dropOn(page, '#drop', demo.folder)
-      await page.signing('That is a folder.')
+      await page.signing('This is a folder.')
     }))
 
-  it('a file dropped beside the place for it does not open in place of the page, or beside it', () =>
+  it('ignores a file that is dropped outside the drop area, which would otherwise replace the page', () =>
     story(async (page) => {
       const path = join(demo.folder, 'letter.txt')
       writeFileSync(path, letter)
@@ -238,7 +242,7 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       await page.page.getByText('letter.txt (').waitFor()
     }))
 
-  it('a file that vanishes before it is read is told as that', () =>
+  it('reports a file that was deleted before it was read', () =>
     story(async (page) => {
       const path = join(demo.folder, 'vanishing.txt')
       writeFileSync(path, letter)
@@ -249,7 +253,7 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       expect(await page.pin.isVisible()).toBe(false)
     }))
 
-  it('a file that changed after it was chosen can be chosen again, as the page says', () =>
+  it('reports a file that changed after it was chosen, and accepts it when it is chosen again', () =>
     story(async (page) => {
       const path = join(demo.folder, 'changing.txt')
       writeFileSync(path, letter)
@@ -270,14 +274,14 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       openssl(await page.download(demo.folder), letter.slice(1))
     }))
 
-  it('ends in a .p7s that OpenSSL verifies, and that it refuses for another document', () =>
+  it('creates a .p7s that OpenSSL verifies, and rejects for another document', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
       await page.signing('Signed')
       expect(await page.page.locator('#verification').innerText()).toMatch(
-        /Signature\s+valid[\s\S]*Issuer\s+checked/,
+        /Signature\s+valid[\s\S]*Issuer\s+trusted/,
       )
       const path = await page.download(demo.folder)
       expect(path.endsWith('letter.txt.p7s')).toBe(true)
@@ -286,14 +290,14 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       expect(() => openssl(path, letter.slice(1))).toThrow('Command failed')
     }))
 
-  it('is not called done while its signature is still being checked', () =>
+  it('does not show "Done" before the signature is verified', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
       await page.page.evaluate(() => {
         const progress = document.getElementById('sign-progress')?.shadowRoot as ShadowRoot
-        const said: string[] = []
-        Object.assign(globalThis, { said })
-        new MutationObserver(() => said.push(progress.textContent ?? '')).observe(progress, {
+        const shown: string[] = []
+        Object.assign(globalThis, { shown })
+        new MutationObserver(() => shown.push(progress.textContent ?? '')).observe(progress, {
           childList: true,
           characterData: true,
           subtree: true,
@@ -302,12 +306,12 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
       await page.signing('Signed')
-      const said = await page.page.evaluate(() => (globalThis as unknown as { said: string[] }).said)
-      expect(said).not.toContain('Done')
-      expect(said.slice(-2)).toEqual(['Checking the signature', 'Signed'])
+      const shown = await page.page.evaluate(() => (globalThis as unknown as { shown: string[] }).shown)
+      expect(shown).not.toContain('Done')
+      expect(shown.slice(-2)).toEqual(['Checking the signature', 'Signed'])
     }))
 
-  it('an empty file is signed like any other', () =>
+  it('signs an empty file', () =>
     story(async (page) => {
       await page.choose('empty.txt', new Uint8Array(0))
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
@@ -316,19 +320,19 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       openssl(await page.download(demo.folder), new Uint8Array(0))
     }))
 
-  it('with a card pulled meanwhile says so; put back, it signs', () =>
+  it('reports a card that is removed meanwhile, and signs after it is inserted again', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
-      // The card waits in the middle of the signature for as long as nobody touches it.
-      await page.page.getByLabel('Asks for a touch').check()
+      // The card waits for touch during the signature.
+      await page.page.getByLabel('Card requires touch').check()
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
       await page.signing('Touch your key')
-      await page.page.getByRole('button', { name: 'Take the card out' }).click()
+      await page.page.getByRole('button', { name: 'Remove the card' }).click()
       await page.signing('The card or its reader was taken away.')
       expect((await page.activity()).at(-1)).toMatch(/Sign cryptoki\/device-removed$/)
-      await page.page.getByLabel('Asks for a touch').uncheck()
-      await page.page.getByRole('button', { name: 'Put the card in' }).click()
+      await page.page.getByLabel('Card requires touch').uncheck()
+      await page.page.getByRole('button', { name: 'Insert the card' }).click()
       await page.ready()
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
@@ -336,19 +340,19 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       openssl(await page.download(demo.folder), letter)
     }))
 
-  it('with the reader unplugged meanwhile says so; plugged in, it goes on', () =>
+  it('reports a reader that is unplugged meanwhile, and signs after it is plugged in again', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
-      // The card waits in the middle of the signature for as long as nobody touches it.
-      await page.page.getByLabel('Asks for a touch').check()
+      // The card waits for touch during the signature.
+      await page.page.getByLabel('Card requires touch').check()
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
       await page.signing('Touch your key')
       await page.page.getByRole('button', { name: 'Unplug the reader' }).click()
       await page.signing('The reader was unplugged.')
       await page.page.locator('webtoki-readers').getByText('No reader is connected.').waitFor()
-      await page.page.getByLabel('Asks for a touch').uncheck()
-      await page.page.getByRole('button', { name: 'Plug the reader in' }).click()
+      await page.page.getByLabel('Card requires touch').uncheck()
+      await page.page.getByRole('button', { name: 'Plug in the reader' }).click()
       await page.ready()
       await page.logIn()
       await page.login('You are logged in')
@@ -358,7 +362,7 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       openssl(await page.download(demo.folder), letter)
     }))
 
-  it('a slow card is told as one that works, and signs', () =>
+  it('shows that a slow card is working, and signs', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
       await page.page.getByLabel('Slow card').check()
@@ -369,7 +373,7 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       await page.signing('Signed')
     }))
 
-  it('a double click on Sign gives one operation', () =>
+  it('starts one operation after a double click on Sign', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
       await page.page.getByRole('button', { name: 'Sign', exact: true }).dblclick()
@@ -379,10 +383,10 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       expect(started).toHaveLength(1)
     }))
 
-  it('while a login is under way is refused with CKR_OPERATION_ACTIVE, and the login completes', () =>
+  it('is refused with CKR_OPERATION_ACTIVE during a login, and the login completes', () =>
     story(async (page) => {
       await page.choose('letter.txt', letter)
-      await page.page.getByLabel('Asks for a touch').check()
+      await page.page.getByLabel('Card requires touch').check()
       await page.logIn()
       await page.login('Touch your key')
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
@@ -395,10 +399,10 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
     }))
 })
 
-describe.skipIf(missing !== undefined)('the page', () => {
-  it('says that no reader was chosen, and lets the person go on', () =>
+describe.skipIf(missing !== undefined)('the page of the demo', () => {
+  it('reports that no reader was chosen, and lets the person choose again', () =>
     story(async (page) => {
-      // A headless browser has no chooser to say no at; its answer to a no is this one.
+      // A headless browser has no chooser. This is the browser's error if a person cancels it.
       await page.page.evaluate(() => {
         navigator.usb.requestDevice = () =>
           Promise.reject(new DOMException('No device selected.', 'NotFoundError'))
@@ -409,27 +413,27 @@ describe.skipIf(missing !== undefined)('the page', () => {
       await page.ready()
     }, 'none'))
 
-  it('tells how the PIN stands on a card that comes back, and nothing of one without power', () =>
+  it('shows the PIN status of a card that is inserted again, and none without power', () =>
     story(async (page) => {
-      const said = () => page.page.locator('#card-state').textContent()
+      const status = () => page.page.locator('#card-state').textContent()
       await page.logIn()
       await page.card('PIN verified (9000)')
       await page.page.getByRole('button', { name: 'Unplug the reader' }).click()
-      await expect.poll(said).toBe('')
-      await page.page.getByRole('button', { name: 'Plug the reader in' }).click()
+      await expect.poll(status).toBe('')
+      await page.page.getByRole('button', { name: 'Plug in the reader' }).click()
       await page.card('not verified, 3 tries left (63C3)')
-      await page.page.getByRole('button', { name: 'Take the card out' }).click()
-      await page.card('The card is out.')
-      await page.page.getByRole('button', { name: 'Put the card in' }).click()
+      await page.page.getByRole('button', { name: 'Remove the card' }).click()
+      await page.card('No card in the reader.')
+      await page.page.getByRole('button', { name: 'Insert the card' }).click()
       await page.card('not verified, 3 tries left (63C3)')
-      await page.page.getByLabel('A reader with a PIN pad').check()
+      await page.page.getByLabel('Reader with a PIN pad').check()
       await page.page.locator('webtoki-readers').getByText('SmartTerminal ST-2xxx').waitFor()
       await page.card('not verified, 3 tries left (63C3)')
     }))
 
-  it('says why a card could not be read, and not that none of its certificates fits', () =>
+  it('says why a card could not be read, and shows no list of certificates for it', () =>
     story(async (page) => {
-      await page.page.getByRole('button', { name: 'Take the card out' }).click()
+      await page.page.getByRole('button', { name: 'Remove the card' }).click()
       await page.page.locator('#log-in:disabled').waitFor()
       await page.page.evaluate(() => {
         const { webtoki } = document.getElementById('readers') as unknown as { webtoki: object }
@@ -438,7 +442,7 @@ describe.skipIf(missing !== undefined)('the page', () => {
             Promise.reject(Object.assign(new Error(), { code: 'cryptoki/token-not-recognized' })),
         })
       })
-      await page.page.getByRole('button', { name: 'Put the card in' }).click()
+      await page.page.getByRole('button', { name: 'Insert the card' }).click()
       await page.page
         .locator('#reader-note')
         .getByText('This card has nothing on it that can be used')
@@ -448,31 +452,32 @@ describe.skipIf(missing !== undefined)('the page', () => {
         const { webtoki } = document.getElementById('readers') as unknown as { webtoki: object }
         Reflect.deleteProperty(webtoki, 'certificates')
       })
-      await page.page.getByRole('button', { name: 'Take the card out' }).click()
+      await page.page.getByRole('button', { name: 'Remove the card' }).click()
       await expect.poll(() => page.page.locator('#reader-note').isVisible()).toBe(false)
-      await page.page.getByRole('button', { name: 'Put the card in' }).click()
+      await page.page.getByRole('button', { name: 'Insert the card' }).click()
       await page.ready()
     }))
 
-  it('says nothing of certificates while there is no card to have any', () =>
+  it('hides the lists of certificates while no card is inserted', () =>
     story(async (page) => {
       const lists = page.page.locator('webtoki-certificates')
       const shown = () =>
         lists.evaluateAll((all) => all.filter((each) => each.checkVisibility()).map((each) => each.id))
       expect(await shown()).toEqual(['login-certificates', 'sign-certificates'])
-      for (const away of ['Take the card out', 'Unplug the reader']) {
+      for (const [away, back] of [
+        ['Remove the card', 'Insert the card'],
+        ['Unplug the reader', 'Plug in the reader'],
+      ] as const) {
         await page.page.getByRole('button', { name: away }).click()
         await page.page.locator('#log-in:disabled').waitFor()
         expect(await shown()).toEqual([])
-        await page.page
-          .getByRole('button', { name: away.startsWith('Take') ? 'Put the card in' : 'Plug the' })
-          .click()
+        await page.page.getByRole('button', { name: back }).click()
         await page.ready()
         expect(await shown()).toHaveLength(2)
       }
     }))
 
-  it('a double click on the virtual reader starts one', () =>
+  it('starts one virtual reader after a double click on its button', () =>
     story(async (page) => {
       const count = () =>
         page.page.evaluate(() => (document.getElementById('readers') as unknown as { starts: number }).starts)
@@ -493,10 +498,10 @@ describe.skipIf(missing !== undefined)('the page', () => {
       expect(await count()).toBe(1)
     }, 'none'))
 
-  it('can be used by keyboard alone, from the reader to the login and the downloaded signature', () =>
+  it('can be used with the keyboard only, from the reader to the login and the downloaded signature', () =>
     story(async (page) => {
       const { keyboard } = page.page
-      // Asked for early: a chooser that opens before Chromium has heard of it opens for nobody, and stays open.
+      // Registered before the file chooser opens. Otherwise Chromium does not report the chooser, and it stays open.
       const chosen = new Promise<FileChooser>((resolve) => void page.page.once('filechooser', resolve))
       await page.page.locator('#use-virtual').focus()
       await keyboard.press('Enter')
@@ -506,7 +511,7 @@ describe.skipIf(missing !== undefined)('the page', () => {
           if (await page.page.evaluate((each) => document.activeElement?.id === each, id)) return
           await keyboard.press('Tab')
         }
-        throw new Error(`Tab does not come to #${id}.`)
+        throw new Error(`Tab does not reach #${id}.`)
       }
       const typePin = async (): Promise<void> => {
         await page.pin.waitFor()
@@ -533,7 +538,7 @@ describe.skipIf(missing !== undefined)('the page', () => {
       openssl(path, letter)
     }, 'none'))
 
-  it('is never wider than a narrow phone, however long the names are', () =>
+  it('is never wider than a narrow phone, even with long names', () =>
     story(async (page) => {
       await page.page.setViewportSize({ width: 320, height: 640 })
       await page.choose(`${'long-'.repeat(40)}name.pdf`, letter)
@@ -559,9 +564,9 @@ describe.skipIf(missing !== undefined)('the page', () => {
       expect(tooWide).toEqual([])
     }))
 
-  it('a name that is written from right to left, or pretends to be, turns nothing beside it', () =>
+  it('isolates names in right-to-left text or with bidi control characters from the text around them', () =>
     story(async (page) => {
-      /** Whether the last part of what an element shows stands to the right of all before it. */
+      /** True if the last part of an element's text is displayed to the right of all text before it. */
       const isLast = (id: string, part: string) =>
         page.page.locator(`#${id}`).evaluate((element, end) => {
           const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT)
@@ -597,7 +602,7 @@ describe.skipIf(missing !== undefined)('the page', () => {
       expect(await isLast('why', 'needs your PIN.')).toBe(true)
     }))
 
-  it('the yes to the last try stands beside its box, at the width of a phone too', () =>
+  it('shows the label of the last attempt next to its checkbox, even on a narrow phone', () =>
     story(async (page) => {
       await page.page.setViewportSize({ width: 320, height: 640 })
       for (const left of ['2 tries left', '1 try left']) {
@@ -612,14 +617,14 @@ describe.skipIf(missing !== undefined)('the page', () => {
       expect(label?.height).toBeLessThan(60)
     }))
 
-  it.each([320, 640, 1280])('with text at twice its size all of it is there, %s pixels wide', (width) =>
+  it.each([320, 640, 1280])('shows all text at twice its size in a window of %s pixels', (width) =>
     story(async (page) => {
       await page.page.setViewportSize({ width, height: 720 })
       await page.page.evaluate(() => {
         document.documentElement.style.fontSize = '200%'
       })
       await page.choose(`${'a-long-name-of-a-document-'.repeat(4)}.txt`, letter)
-      /** What sticks out of the page or of the element that holds it, to the side. */
+      /** Returns the elements that extend beyond the sides of the page or are cut off. */
       const outside = () =>
         page.page.evaluate(() => {
           const all = [...document.querySelectorAll('body *')].flatMap((element) => [
@@ -644,18 +649,18 @@ describe.skipIf(missing !== undefined)('the page', () => {
     }),
   )
 
-  it('links to the terms of what is bundled in page, workers and service worker', () =>
+  it('links to the licences of what is bundled in page, workers and service worker', () =>
     story(async (page) => {
-      await page.page.getByRole('link', { name: 'Licences of third parties' }).click()
-      const said = await page.page.locator('body').innerText()
-      const named = [...said.matchAll(/^## (\S+) - (\S+) \((.+)\)$/gm)].map(([, name]) => name)
+      await page.page.getByRole('link', { name: 'Third-party licences' }).click()
+      const text = await page.page.locator('body').innerText()
+      const named = [...text.matchAll(/^## (\S+) - (\S+) \((.+)\)$/gm)].map(([, name]) => name)
       expect(named).toEqual(
         expect.arrayContaining(['rxjs', '@noble/curves', 'hash-wasm', 'workbox-precaching']),
       )
-      expect(said.match(/Permission is hereby granted/g)?.length).toBeGreaterThan(3)
+      expect(text.match(/Permission is hereby granted/g)?.length).toBeGreaterThan(3)
     }))
 
-  it('lets the keyboard scroll what has happened', () =>
+  it('lets the keyboard scroll the activity', () =>
     story(async (page) => {
       await page.page.setViewportSize({ width: 1280, height: 720 })
       for (let times = 0; times < 3; times++) {
@@ -664,13 +669,13 @@ describe.skipIf(missing !== undefined)('the page', () => {
         await page.page.getByRole('button', { name: 'Log out' }).click()
         await page.login('You are logged out')
       }
-      const panel = page.page.getByRole('group', { name: 'What is going on' })
+      const panel = page.page.getByRole('group', { name: 'Activity' })
       await panel.focus()
       await page.page.keyboard.press('End')
       await expect.poll(() => panel.evaluate(({ scrollTop }) => scrollTop)).toBeGreaterThan(0)
     }))
 
-  it('where colours are forced the PIN dialog still has an edge', () =>
+  it('shows a border around the PIN dialog with forced colours', () =>
     story(async (page) => {
       await page.page.emulateMedia({ forcedColors: 'active' })
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
@@ -682,10 +687,10 @@ describe.skipIf(missing !== undefined)('the page', () => {
       expect(edge).toBe(true)
     }))
 
-  it('never leaves the keyboard nowhere: after a choice, a refusal, a mistake, a login and a log-out', () =>
+  it('keeps the focus on a useful element after each choice, error, login and logout', () =>
     story(async (page) => {
       const { keyboard } = page.page
-      const stand = (id: string): Promise<void> =>
+      const waitForFocus = (id: string): Promise<void> =>
         expect.poll(() => page.page.evaluate(() => document.activeElement?.id)).toBe(id)
       const press = async (id: string): Promise<void> => {
         await page.page.locator(`#${id}`).focus()
@@ -697,39 +702,39 @@ describe.skipIf(missing !== undefined)('the page', () => {
         await page.submitPin()
       }
       await press('use-virtual')
-      await stand('reader-title')
+      await waitForFocus('reader-title')
       await page.ready()
       await press('log-in')
       await page.pin.waitFor()
       await keyboard.press('Escape')
       await page.login('Cancelled.')
-      await stand('log-in')
+      await waitForFocus('log-in')
       await keyboard.press('Enter')
       await typePin('654321')
       await page.login('That PIN was wrong.')
-      await stand('log-in')
+      await waitForFocus('log-in')
       await keyboard.press('Enter')
       await page.pin.waitFor()
       await page.page.locator('#reader-toggle').evaluate((button) => (button as HTMLButtonElement).click())
       await page.login('The reader was unplugged.')
-      await stand('login-title')
+      await waitForFocus('login-title')
       await page.page.locator('#reader-toggle').click()
       await page.ready()
       await press('log-in')
       await typePin('123456')
       await page.login('You are logged in')
-      await stand('log-in')
+      await waitForFocus('log-in')
       await press('log-out')
       await page.login('You are logged out')
-      await stand('log-in')
+      await waitForFocus('log-in')
       await page.choose('letter.txt', letter)
       await press('sign')
       await typePin('123456')
       await page.signing('Signed')
-      await stand('sign')
+      await waitForFocus('sign')
     }, 'none'))
 
-  it('runs no script that was written into it, and takes no HTML from a string', async () => {
+  it('does not run an injected inline script, and does not accept HTML from a string', async () => {
     const page = await demo.page('none')
     try {
       await page.page.route('**/*', async (route) => {
@@ -770,7 +775,7 @@ describe.skipIf(missing !== undefined)('the page', () => {
     }
   })
 
-  it.each(['light', 'dark'] as const)('has nothing that axe would call a barrier, %s', (colorScheme) =>
+  it.each(['light', 'dark'] as const)('has no axe violations with the colour scheme %s', (colorScheme) =>
     story(async (page) => {
       await page.page.emulateMedia({ colorScheme })
       await page.choose('letter.txt', letter)

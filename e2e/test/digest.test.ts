@@ -1,17 +1,17 @@
-/** What only a browser can say of reading and hashing: whose stream was read before, and who gets a turn meanwhile. */
+/** Tests digests in a browser: streams that were already read, and whether the page stays responsive. */
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import type { Lab } from '../pages/lab.ts'
 import { LabBrowser } from './lab-browser.ts'
-import { chromiumPath } from './stand.ts'
+import { chromiumPath } from './demo.ts'
 
 declare const lab: Lab
 
 const missing = whatIsMissing([chromiumPath])
-if (missing !== undefined) console.warn(`Digests in a browser are not looked at: ${missing}.`)
+if (missing !== undefined) console.warn(`The tests of digests in a browser are skipped: ${missing}.`)
 
-describe.skipIf(missing !== undefined)('in Chromium', () => {
+describe.skipIf(missing !== undefined)('digestDocument in Chromium', () => {
   let browser: LabBrowser
   let page: Page
   beforeAll(async () => {
@@ -20,7 +20,7 @@ describe.skipIf(missing !== undefined)('in Chromium', () => {
   })
   afterAll(() => browser?.stop())
 
-  it('a stream that was read, in part, to its end or by a `tee`, is refused, and a fresh one is digested', async () => {
+  it('refuses a stream that was read, teed or cancelled, and accepts a new one', async () => {
     const outcomes = await page.evaluate(async () => {
       const { digestDocument } = await lab.documents()
       const fresh = (): ReadableStream<Uint8Array> => new Blob(['Dear reader,']).stream()
@@ -55,7 +55,7 @@ describe.skipIf(missing !== undefined)('in Chromium', () => {
     expect(outcomes).toEqual(['already-read', 'already-read', 'already-read', 'already-read', 32, 32])
   })
 
-  it('timers fire and the page repaints while a long digest runs, and a timer ends it', async () => {
+  it('lets timers fire and the page repaint during a long digest, so that a timer can cancel it', async () => {
     const outcome = await page.evaluate(async () => {
       const { digestDocument } = await lab.documents()
       const controller = new AbortController()
@@ -64,7 +64,7 @@ describe.skipIf(missing !== undefined)('in Chromium', () => {
       async function* pieces(): AsyncGenerator<Uint8Array> {
         yield piece
         const frame = (): void => {
-          // A timer of its own, set after the picture was shown.
+          // A timer that is set after the third frame cancels the digest.
           if (++seen.frames === 3) setTimeout(() => controller.abort(), 0)
           else requestAnimationFrame(frame)
         }

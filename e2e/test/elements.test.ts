@@ -1,3 +1,4 @@
+/** Tests the elements of @webtoki/ui in a page without the demo. */
 import { readFileSync } from 'node:fs'
 import type { WebtokiCertificates, WebtokiPin, WebtokiProgress, WebtokiReaders } from '@webtoki/ui'
 import type { Page } from 'playwright-core'
@@ -6,14 +7,14 @@ import type { CardCertificate } from 'webtoki'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import type { Lab } from '../pages/lab.ts'
 import { LabBrowser } from './lab-browser.ts'
-import { chromiumPath } from './stand.ts'
+import { chromiumPath } from './demo.ts'
 
 declare const lab: Lab
 
 const missing = whatIsMissing([chromiumPath])
-if (missing !== undefined) console.warn(`The elements are not looked at: ${missing}.`)
+if (missing !== undefined) console.warn(`The tests of the elements are skipped: ${missing}.`)
 
-describe.skipIf(missing !== undefined)('the elements, in a page that is not the demo', () => {
+describe.skipIf(missing !== undefined)('the elements', () => {
   let browser: LabBrowser
   let page: Page
   beforeAll(async () => {
@@ -24,7 +25,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
   })
   afterAll(() => browser?.stop())
 
-  it('show a site’s own sentences that it gives after they were made known, as the README has it', async () => {
+  it('show a site’s own strings that are set after the elements were defined, as in the README', async () => {
     await page.evaluate(() => {
       lab.ui.defineElements()
       const readers = document.createElement('webtoki-readers') as WebtokiReaders
@@ -45,14 +46,14 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     ['unchecked', false, undefined],
     ['checked', true, true],
   ] as const)(
-    'the last try is accepted by the box alone: %s, and sent by a script that skips the browser’s checks',
+    'accept the last attempt only with the checkbox, here %s, even if a script skips validation',
     async (_name, checked, acceptLastTry) => {
-      const answered = page.evaluate(async () => {
+      const reply = page.evaluate(async () => {
         lab.ui.defineElements()
         const dialog = document.createElement('webtoki-pin') as WebtokiPin
         document.body.append(dialog)
         const { signal } = new AbortController()
-        const reply = await dialog.ask({
+        const entered = await dialog.ask({
           purpose: 'login',
           label: 'Ada',
           triesLeft: 1,
@@ -64,17 +65,17 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
           lastTry: true,
           signal,
         })
-        return { acceptLastTry: reply?.acceptLastTry, bytes: reply?.pin.length }
+        return { acceptLastTry: entered?.acceptLastTry, bytes: entered?.pin.length }
       })
       await page.locator('#pin').fill('123456')
       await page.locator('#confirm:enabled').waitFor()
       if (checked) await page.getByLabel('I am sure of my PIN').check()
       await page.locator('webtoki-pin form').evaluate((form) => form.dispatchEvent(new Event('submit')))
-      expect(await answered).toEqual({ acceptLastTry, bytes: 6 })
+      expect(await reply).toEqual({ acceptLastTry, bytes: 6 })
     },
   )
 
-  it('work in the lines of their README, through a wrong PIN, a cancel and a success', async () => {
+  it('work in the README’s example with a wrong PIN, a cancelled dialog and the right PIN', async () => {
     const readme = readFileSync(new URL('../../packages/ui/README.md', import.meta.url), 'utf8')
     const block = (kind: string): string =>
       new RegExp(`^\`\`\`${kind}\\n([\\s\\S]*?)^\`\`\``, 'm').exec(readme)?.[1] ?? ''
@@ -86,7 +87,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
         Object.defineProperty(navigator, 'usb', { value: virtualUsb([reader]) })
         lab.ui.defineElements()
         document.body.innerHTML = html
-        // Elements with an id are globals of their page.
+        // The example uses elements as globals, which elements with an id are.
         const AsyncFunction = (async () => {}).constructor as new (
           ...text: string[]
         ) => (...given: unknown[]) => Promise<void>
@@ -94,11 +95,11 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
       },
       [block('html'), block('ts')] as const,
     )
-    const click = async (pin: string | undefined, says: string): Promise<void> => {
+    const click = async (pin: string | undefined, sentence: string): Promise<void> => {
       await page.getByRole('button', { name: 'Log in' }).click()
       await page.getByLabel('PIN', { exact: true }).fill(pin ?? '')
       await page.getByRole('button', { name: pin === undefined ? 'Cancel' : 'Confirm' }).click()
-      await expect.poll(() => page.getByText(says, { exact: true }).count()).toBe(1)
+      await expect.poll(() => page.getByText(sentence, { exact: true }).count()).toBe(1)
     }
     await page.getByRole('radio', { name: 'PIV Authentication' }).waitFor()
     await click('654321', 'That PIN was wrong. 2 tries left.')
@@ -106,7 +107,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     await click('123456', 'Done')
   })
 
-  it('keep the keyboard near the button that connects a reader, when there is none to connect', async () => {
+  it('keep the focus visible near the button that connects a reader when that button is removed', async () => {
     await page.evaluate(async () => {
       const { virtualUsb } = await lab.simulator()
       lab.ui.defineElements()
@@ -130,15 +131,15 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     )
   })
 
-  it('tell good, bad and neither by the shape of a dot, where colours are forced', async () => {
+  it('show success, failure and neither by the shape of a dot with forced colours', async () => {
     await page.emulateMedia({ forcedColors: 'active' })
     const shape = (mark: 'neither' | 'good' | 'bad') =>
-      page.evaluate((wanted) => {
+      page.evaluate((requested) => {
         lab.ui.defineElements()
         const progress = document.createElement('webtoki-progress')
         document.body.append(progress)
-        if (wanted === 'neither') progress.phase('started')
-        else progress.say('Done', wanted === 'good')
+        if (requested === 'neither') progress.phase('started')
+        else progress.say('Done', requested === 'good')
         const dot = progress.shadowRoot?.querySelector('.dot') as Element
         const { backgroundColor, borderTopColor, borderTopWidth, rotate, borderRadius } =
           getComputedStyle(dot)
@@ -150,7 +151,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(await shape('bad')).toEqual(['filled', '2px', '0px', '45deg'])
   })
 
-  /** Certificates of one person, in readers of these names, good from and to so many days from now. */
+  /** Shows certificates in readers of these names, valid from `from` to `to`, in days from now. Returns the chosen one's index. */
   const show = (
     certificates: readonly {
       reader: string
@@ -160,13 +161,13 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
       fault?: CardCertificate['fault']
     }[],
   ) =>
-    page.evaluate((wanted) => {
+    page.evaluate((given) => {
       lab.ui.defineElements()
       const known = document.querySelector('webtoki-certificates') as WebtokiCertificates | null
       const list = known ?? (document.createElement('webtoki-certificates') as WebtokiCertificates)
-      const slots = new Map(wanted.map(({ reader }) => [reader, { name: reader }]))
+      const slots = new Map(given.map(({ reader }) => [reader, { name: reader }]))
       const day = (days: number): Date => new Date(Date.now() + days * 86_400_000)
-      list.certificates = wanted.map(({ reader, subject = 'Ada', from = -1, to = 1, fault }, at) => ({
+      list.certificates = given.map(({ reader, subject = 'Ada', from = -1, to = 1, fault }, at) => ({
         slot: slots.get(reader) as unknown as CardCertificate['slot'],
         id: Uint8Array.of(at),
         der: new TextEncoder().encode(`${subject} ${reader} ${from} ${to}`),
@@ -182,7 +183,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
       return list.value?.id[0]
     }, certificates)
 
-  it('name the reader where certificates of one person lie in two, and only there', async () => {
+  it('name the reader only if certificates of the same person are in two readers', async () => {
     await show([{ reader: 'Left' }, { reader: 'Right' }])
     await page.getByRole('radio', { name: /Right/ }).waitFor()
     await page.reload()
@@ -191,7 +192,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(await page.getByText('Left').count()).toBe(0)
   })
 
-  it('choose at first the first certificate that is valid, and say of one that it is not yet', async () => {
+  it('preselect the first valid certificate, and mark those that are expired or not yet valid', async () => {
     const chosen = await show([
       { reader: 'Left', from: 1, to: 2 },
       { reader: 'Left', from: -2, to: -1 },
@@ -202,7 +203,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     await page.getByText('Expired on').waitFor()
   })
 
-  it('say of a certificate what is wrong with its key, and choose one without a fault at first', async () => {
+  it('show what is wrong with a certificate’s key, and preselect one without a fault', async () => {
     const chosen = await show([
       { reader: 'Left', fault: 'weak-key' },
       { reader: 'Left', fault: 'key-not-supported' },
@@ -217,7 +218,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     ['no-api', 'Chromium'],
     ['insecure-context', 'over https'],
     ['policy', 'forbids it'],
-  ] as const)('say why no reader can be reached: %s', async (support, words) => {
+  ] as const)('explain why no reader can be used: %s', async (support, words) => {
     await page.evaluate((why) => {
       lab.ui.defineElements()
       const readers = document.createElement('webtoki-readers') as WebtokiReaders
@@ -229,7 +230,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(await page.getByRole('button', { name: 'Connect a reader' }).count()).toBe(0)
   })
 
-  it('keep thirty certificates in one screen', async () => {
+  it('show thirty certificates within the height of the window', async () => {
     await show(Array.from({ length: 30 }, (_, at) => ({ reader: 'Left', subject: `Person ${at}` })))
     const box = await page.locator('webtoki-certificates').boundingBox()
     expect(box?.height).toBeLessThan(page.viewportSize()?.height ?? 0)
@@ -237,7 +238,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(await page.getByRole('radio', { name: 'Person 29' }).isChecked()).toBe(true)
   })
 
-  it('take the keyboard where they scroll, so that looking at them chooses none', async () => {
+  it('get the focus if they scroll, so that scrolling with the keyboard does not change the choice', async () => {
     const scroller = () =>
       page.locator('webtoki-certificates').getByRole('group', { name: 'Which certificate?' })
     await show([{ reader: 'Left' }])
@@ -253,7 +254,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(await page.getByRole('radio', { name: 'Person 0' }).isChecked()).toBe(true)
   })
 
-  it('show names in the order of their letters, whatever the card put between them', async () => {
+  it('show names without bidi control characters, and isolate them', async () => {
     await show([
       { reader: 'L\u2069\u202Eeft', subject: 'A\u202Eda' },
       { reader: 'Right', subject: 'B\u2067ob' },
@@ -262,13 +263,13 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(text).toMatch(/\u2068Ada\u2069.*\u2068Left\u2069.*\u2068Bob\u2069/)
   })
 
-  it('keep the keyboard in them if the one under it goes, and if all go', async () => {
+  it('keep the focus if the focused certificate or all certificates disappear', async () => {
     const focused = () =>
       page.evaluate(() => {
-        const at = document.activeElement
+        const active = document.activeElement
         return (
-          at?.shadowRoot?.activeElement?.closest('label')?.querySelector('strong')?.textContent ??
-          at?.localName
+          active?.shadowRoot?.activeElement?.closest('label')?.querySelector('strong')?.textContent ??
+          active?.localName
         )
       })
     await show([ada, bob])
@@ -285,7 +286,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     { reader: string; subject: string },
   ]
 
-  it('keep the row under keys and pointer if the same certificates are given again', async () => {
+  it('keep the focused and the clicked row if the same certificates are set again', async () => {
     await show([ada, bob])
     const row = page.getByRole('radio', { name: 'Bob' })
     await row.focus()
@@ -300,7 +301,7 @@ describe.skipIf(missing !== undefined)('the elements, in a page that is not the 
     expect(await row.evaluate((radio) => radio.matches(':focus'))).toBe(true)
   })
 
-  it('take no click that was meant for the row which stood there a moment before', async () => {
+  it('ignore a click within half a second after another row has moved under the pointer', async () => {
     await page.clock.install({ time: 0 })
     await page.clock.pauseAt(60_000)
     await show([ada, bob])

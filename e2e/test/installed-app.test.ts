@@ -1,4 +1,4 @@
-/** The demo as an installed app: installable, of use without its site, and never of two builds at once. */
+/** Tests the demo as an installed app: it can be installed, works offline, and never mixes files of two builds. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -9,10 +9,10 @@ import { type BrowserContext, chromium } from 'playwright-core'
 import { build } from 'vite'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
-import { chromiumPath, Deployment, DemoPage, flags } from './stand.ts'
+import { chromiumPath, Deployment, DemoPage, flags } from './demo.ts'
 
 const missing = whatIsMissing([chromiumPath, 'openssl'])
-if (missing !== undefined) console.warn(`The installed app’s stories are not told: ${missing}.`)
+if (missing !== undefined) console.warn(`The tests of the installed app are skipped: ${missing}.`)
 
 const demoFolder = join(import.meta.dirname, '../../demo')
 const pageA = join(demoFolder, 'dist/page')
@@ -20,7 +20,7 @@ const letter = new TextEncoder().encode('Dear reader,\nthis is to be signed.\n')
 const unreachable = 'The site cannot be reached.'
 
 let folder: string
-/** Another build of the same page: each script of the demo itself differs, and so does its name. */
+/** Another build of the page, in which the demo's own scripts have another content and so another name. */
 let pageB: string
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'webtoki-installed-'))
@@ -68,7 +68,7 @@ async function open(): Promise<DemoPage> {
   return demo
 }
 
-/** A first visit, until the page could start without its site. */
+/** Opens the page and waits until the service worker controls it. */
 async function visit(): Promise<DemoPage> {
   const demo = await open()
   await demo.page.evaluate(async () => {
@@ -90,41 +90,42 @@ async function sign(demo: DemoPage): Promise<void> {
   await demo.enterPin('123456')
   await demo.signing('Signed')
   expect(await demo.page.locator('#verification').innerText()).toMatch(
-    /Signature\s+valid[\s\S]*Issuer\s+checked/,
+    /Signature\s+valid[\s\S]*Issuer\s+trusted/,
   )
 }
 
 const buildOf = (demo: DemoPage) =>
   demo.page.evaluate(() => (globalThis as unknown as { build?: string }).build ?? 'A')
 
-/** Paths of all that the service worker keeps. */
-const keptBy = (demo: DemoPage): Promise<string[]> =>
+/** Returns the paths of all files in the service worker's caches. */
+const cachedBy = (demo: DemoPage): Promise<string[]> =>
   demo.page.evaluate(async () => {
-    const kept = await Promise.all(
+    const cached = await Promise.all(
       (await caches.keys()).map(async (name) => (await caches.open(name)).keys()),
     )
-    return kept.flat().map(({ url }) => new URL(url).pathname)
+    return cached.flat().map(({ url }) => new URL(url).pathname)
   })
 
 const assetsOf = (page: string): string[] =>
   readdirSync(join(page, 'assets')).map((name) => `/assets/${name}`)
 
-/** What the build has that the other has not. */
+/** Returns the paths of a build's assets that the other build does not have. */
 const onlyIn = (page: string, other: string): string[] => {
   const others = new Set(assetsOf(other))
   return assetsOf(page).filter((path) => !others.has(path))
 }
 
-/** Whether another build has been kept and waits until no page of this one is open. */
+/** True if the worker of another build is installed and waits until no page of this build is open. */
 const hasWaiting = (demo: DemoPage) =>
   demo.page.evaluate(
     async () => ((await navigator.serviceWorker.getRegistration())?.waiting ?? null) !== null,
   )
 
-/** Closes the page, and returns when the browser has put the build that waited in the place of the one it ran. */
+/** Closes the page and waits until the browser has activated the waiting service worker. */
 async function closeLast({ page }: DemoPage): Promise<void> {
   const [outside] = context.pages()
-  if (outside === undefined || outside === page) throw new Error('The browser has no page but the demo’s.')
+  if (outside === undefined || outside === page)
+    throw new Error('The browser needs a page besides the demo’s.')
   const devtools = await context.newCDPSession(outside)
   const states = new Map<string, string>()
   devtools.on('ServiceWorker.workerVersionUpdated', ({ versions }) => {
@@ -133,11 +134,11 @@ async function closeLast({ page }: DemoPage): Promise<void> {
   await devtools.send('ServiceWorker.enable')
   await expect.poll(() => [...states.values()]).toContain('installed')
   await page.close()
-  // A page that is opened before this still gets the old build's worker, and the new one waits on.
+  // A page that is opened earlier would still get the old worker, and the new one would keep waiting.
   await expect.poll(() => [...states.values()]).not.toContain('installed')
 }
 
-async function barriers(demo: DemoPage): Promise<string[]> {
+async function axeViolations(demo: DemoPage): Promise<string[]> {
   const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
   await demo.page.evaluate(axe)
   return demo.page.evaluate(async () => {
@@ -149,8 +150,8 @@ async function barriers(demo: DemoPage): Promise<string[]> {
   })
 }
 
-describe.skipIf(missing !== undefined)('the demo can be installed', () => {
-  it('Chromium finds no fault in the manifest and nothing that prevents installation', async () => {
+describe.skipIf(missing !== undefined)('the installable demo', () => {
+  it('has no error in its manifest and no installability error in Chromium', async () => {
     await openBrowser()
     const demo = await visit()
     const devtools = await context.newCDPSession(demo.page)
@@ -172,7 +173,7 @@ describe.skipIf(missing !== undefined)('the demo can be installed', () => {
     expect(demo.complaints).toEqual([])
   })
 
-  it('each icon has the size that the manifest gives, and a separate one is maskable', async () => {
+  it('has icons of the sizes in its manifest, and a separate maskable icon', async () => {
     const manifest = (await (await fetch(`${site.origin}/manifest.webmanifest`)).json()) as {
       icons: { src: string; sizes: string; type: string; purpose?: string }[]
     }
@@ -180,14 +181,14 @@ describe.skipIf(missing !== undefined)('the demo can be installed', () => {
     expect(kinds).toEqual(expect.arrayContaining(['192x192 any', '512x512 any', '512x512 maskable']))
     expect(new Set(manifest.icons.map(({ src }) => src)).size).toBe(manifest.icons.length)
     for (const { src, sizes, type } of manifest.icons) {
-      const answer = await fetch(new URL(src, site.origin))
-      expect(answer.headers.get('content-type')).toBe(type)
-      const png = new DataView(await answer.arrayBuffer())
+      const response = await fetch(new URL(src, site.origin))
+      expect(response.headers.get('content-type')).toBe(type)
+      const png = new DataView(await response.arrayBuffer())
       expect(`${png.getUint32(16)}x${png.getUint32(20)}`).toBe(sizes)
     }
   })
 
-  it('the service worker and the manifest have their types, no-cache and the strict policy', async () => {
+  it('serves the service worker and the manifest with their types, no-cache and the strict policy', async () => {
     const policy = (await fetch(`${site.origin}/`)).headers.get('content-security-policy')
     expect(policy).toContain("require-trusted-types-for 'script'")
     for (const [path, type] of [
@@ -206,8 +207,8 @@ describe.skipIf(missing !== undefined)('the demo can be installed', () => {
   })
 })
 
-describe.skipIf(missing !== undefined)('without its site', () => {
-  it('the page signs and verifies; logging in says what it waits for and works when the site is back', async () => {
+describe.skipIf(missing !== undefined)('the demo without its site', () => {
+  it('signs and verifies, reports that it cannot log in, and logs in when the site is back', async () => {
     await openBrowser()
     const demo = await visit()
     await demo.page.setViewportSize({ width: 390, height: 844 })
@@ -225,26 +226,28 @@ describe.skipIf(missing !== undefined)('without its site', () => {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     await demo.page.getByRole('button', { name: 'Log in with your card' }).click()
-    await demo.login('The site does not answer.')
+    await demo.login('The site is not responding.')
     expect(await demo.pin.isVisible()).toBe(false)
-    expect(await barriers(demo)).toEqual([])
+    expect(await axeViolations(demo)).toEqual([])
     expect(await demo.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390)
     await site.resume()
     await expect.poll(() => demo.page.getByText(unreachable).isVisible()).toBe(false)
-    await expect.poll(() => demo.page.getByText('The site does not answer.').isVisible()).toBe(false)
+    await expect.poll(() => demo.page.getByText('The site is not responding.').isVisible()).toBe(false)
     await demo.logIn()
     await demo.login('You are logged in')
     await site.halt()
     await demo.page.getByRole('button', { name: 'Log out' }).click()
-    await demo.login('Your card is logged out, but the site still knows you. The site does not answer.')
+    await demo.login(
+      'Your card is logged out, but you are still logged in at the site. The site is not responding.',
+    )
     await demo.page.getByText(unreachable).waitFor()
-    // This site keeps its sessions in memory: after its return nobody is logged in, and the page learns it.
+    // The site stores its sessions in memory, so nobody is logged in after its restart, and the page shows that.
     await site.resume()
     await demo.page.locator('#who').waitFor({ state: 'hidden' })
     expect(demo.complaints).toEqual([])
   })
 
-  it('every part of the build is kept, and no answer of the site is', async () => {
+  it('has every file of the build in its cache, and no response of the relying party', async () => {
     await openBrowser()
     const demo = await visit()
     await useVirtual(demo)
@@ -256,12 +259,12 @@ describe.skipIf(missing !== undefined)('without its site', () => {
       ['/index.html', ...assetsOf(pageA)],
     )
     expect(statuses.filter((each) => !each.endsWith(' 200'))).toEqual([])
-    expect((await keptBy(demo)).filter((path) => /api|sw\.js|\.well-known/.test(path))).toEqual([])
+    expect((await cachedBy(demo)).filter((path) => /api|sw\.js|\.well-known/.test(path))).toEqual([])
   })
 })
 
-describe.skipIf(missing !== undefined)('after a new build was put on the site', () => {
-  it('an open page completes a login and a signature with its own parts; the next start is new', async () => {
+describe.skipIf(missing !== undefined)('the demo after a deployment', () => {
+  it('completes a login and a signature in an open page of the old build; the next start is the new build', async () => {
     await openBrowser()
     const before = await visit()
     await useVirtual(before)
@@ -277,7 +280,7 @@ describe.skipIf(missing !== undefined)('after a new build was put on the site', 
     expect(await buildOf(before)).toBe('A')
     await useVirtual(after)
     await sign(after)
-    // The new build is kept whole already, though the old one still serves.
+    // The new build is completely cached, although the old worker is still active.
     await site.halt()
     const another = onlyIn(pageB, pageA)
     const statuses = await after.page.evaluate(
@@ -288,11 +291,11 @@ describe.skipIf(missing !== undefined)('after a new build was put on the site', 
     expect([...before.complaints, ...after.complaints]).toEqual([])
   })
 
-  it('the old parts are deleted after its pages are closed, and the new page starts offline', async () => {
+  it('deletes the old files after all old pages are closed, and starts the new build offline', async () => {
     await openBrowser()
     const before = await visit()
     const old = onlyIn(pageA, pageB)
-    expect(await keptBy(before)).toEqual(expect.arrayContaining(old))
+    expect(await cachedBy(before)).toEqual(expect.arrayContaining(old))
     site.deploy(pageB)
     await before.page.reload()
     await before.page.waitForSelector('html[data-ready]')
@@ -301,7 +304,7 @@ describe.skipIf(missing !== undefined)('after a new build was put on the site', 
     await closeLast(before)
     const after = await open()
     await expect.poll(() => hasWaiting(after)).toBe(false)
-    await expect.poll(async () => (await keptBy(after)).filter((path) => old.includes(path))).toEqual([])
+    await expect.poll(async () => (await cachedBy(after)).filter((path) => old.includes(path))).toEqual([])
     await site.halt()
     await after.page.reload()
     await after.page.waitForSelector('html[data-ready]')
@@ -310,7 +313,7 @@ describe.skipIf(missing !== undefined)('after a new build was put on the site', 
     await sign(after)
   })
 
-  it('a gateway’s error is not shown in place of the page', async () => {
+  it('shows the cached page instead of a gateway’s error', async () => {
     await openBrowser()
     const demo = await visit()
     await context.route(`${site.origin}/`, (route) => route.fulfill({ status: 502, body: 'Bad gateway' }))
@@ -320,8 +323,8 @@ describe.skipIf(missing !== undefined)('after a new build was put on the site', 
     await useVirtual(demo)
   })
 
-  it('a page whose parts are gone says so in a sentence that tells what to do', async () => {
-    // Without a service worker, as in a window that keeps nothing, the page has only what the site still has.
+  it('reports that a part of an old page cannot be loaded, and what to do', async () => {
+    // Without a service worker, as in a private window, the old files are not cached.
     await openBrowser('block')
     const sentence = 'A part of this page could not be loaded. Reload the page, then try again.'
     const demo = await open()
@@ -339,7 +342,7 @@ describe.skipIf(missing !== undefined)('after a new build was put on the site', 
     expect(demo.complaints).toEqual([])
   })
 
-  it('a page whose digest worker is gone says so, and does not blame the document', async () => {
+  it('reports that the digest worker cannot be loaded, and does not blame the document', async () => {
     await openBrowser('block')
     const demo = await open()
     await useVirtual(demo)

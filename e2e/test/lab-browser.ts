@@ -1,9 +1,9 @@
-/** The lab's pages in a Chromium without devices, for tests of what a page does by itself. */
+/** Opens the lab page in a Chromium without USB devices. */
 import { type Browser, chromium, type Page } from 'playwright-core'
-import { LabServer } from './bus-stand.ts'
-import { chromiumPath, flags } from './stand.ts'
+import { LabServer } from './bus-browser.ts'
+import { chromiumPath, flags } from './demo.ts'
 
-/** One server and one browser for the pages of a test file. */
+/** A server of the lab page and a browser, for one test file. */
 export class LabBrowser {
   readonly #server: LabServer
   readonly #browser: Browser
@@ -19,7 +19,7 @@ export class LabBrowser {
     return new LabBrowser(server, browser)
   }
 
-  /** A page with the lab ready in it. `prepare` runs before the page is loaded. */
+  /** Opens the lab page and waits until it is ready. `prepare` runs before the page is loaded. */
   async open(prepare?: (page: Page) => Promise<void>): Promise<Page> {
     const page = await this.#browser.newPage()
     await prepare?.(page)

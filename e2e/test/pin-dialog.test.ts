@@ -1,4 +1,4 @@
-/** `<webtoki-pin>` under real keys and clicks: what a person does for one request never reaches another. */
+/** Tests `<webtoki-pin>` with real keys and clicks: input for one request must never reach another. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { WebtokiPin } from '@webtoki/ui'
@@ -8,24 +8,24 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
 import type { Lab } from '../pages/lab.ts'
 import { LabBrowser } from './lab-browser.ts'
-import { chromiumPath } from './stand.ts'
+import { chromiumPath } from './demo.ts'
 
 declare const lab: Lab
 
 const missing = whatIsMissing([chromiumPath])
-if (missing !== undefined) console.warn(`The PIN dialog is not tried: ${missing}.`)
+if (missing !== undefined) console.warn(`The tests of the PIN dialog are skipped: ${missing}.`)
 
-/** How long a new request takes no submit, in milliseconds. */
+/** The time during which a new request ignores a submit, in milliseconds. */
 const GUARD_MS = 500
 
-/** What a test tells of one request, beside the card's name. */
-interface Asked extends Partial<PinRequest> {
-  /** The element that is asked; default: the first. */
+/** Options of a request, in addition to the card's name. */
+interface RequestOptions extends Partial<PinRequest> {
+  /** The selector of the element; the first `webtoki-pin` by default. */
   readonly element?: string
 }
 
-/** What the page keeps for a test. */
-declare const asked: Record<string, { outcome: string; readonly abort: AbortController }>
+/** The requests of a test, in the page. */
+declare const requests: Record<string, { outcome: string; readonly abort: AbortController }>
 
 describe.skipIf(missing !== undefined)('the PIN dialog', () => {
   let browser: LabBrowser
@@ -36,13 +36,13 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
   beforeEach(async () => {
     page = await browser.open(async (opened) => {
       opened.setDefaultTimeout(5000)
-      // Its timers, performance.now() and the times of events stand still unless a test moves them.
+      // Timers, performance.now() and event times advance only when a test advances the clock.
       await opened.clock.install({ time: 0 })
     })
     await page.clock.pauseAt(60_000)
     await page.evaluate(() => {
       lab.ui.defineElements()
-      Object.assign(globalThis, { asked: {} })
+      Object.assign(globalThis, { requests: {} })
       const start = document.createElement('button')
       start.textContent = 'Start'
       document.body.append(start, document.createElement('textarea'), document.createElement('webtoki-pin'))
@@ -51,13 +51,13 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
   afterEach(() => page.close())
   afterAll(() => browser?.stop())
 
-  /** Asks for the PIN of the card of that name; its outcome is `pending`, `no`, the PIN, or the code of an error. */
-  const ask = (name: string, options: Asked = {}): Promise<void> =>
+  /** Requests the PIN of the card of that name. Its outcome is `pending`, `no`, the PIN, or the code of an error. */
+  const request = (name: string, options: RequestOptions = {}): Promise<void> =>
     page.evaluate(
-      ([card, { element = 'webtoki-pin', ...request }]) => {
+      ([card, { element = 'webtoki-pin', ...rest }]) => {
         const abort = new AbortController()
         const entry = { outcome: 'pending', abort }
-        asked[card] = entry
+        requests[card] = entry
         const { ask: source } = document.querySelector(element) as WebtokiPin
         source({
           purpose: 'login',
@@ -68,7 +68,7 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
           maxBytes: 8,
           alphabet: 'digits',
           lastTry: false,
-          ...request,
+          ...rest,
           signal: abort.signal,
         }).then(
           (reply) => {
@@ -82,7 +82,7 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
       },
       [name, options] as const,
     )
-  /** Once no more microtask runs and no event waits. */
+  /** Returns the outcomes after all pending microtasks and events. */
   const outcomes = (): Promise<Record<string, string>> =>
     page.evaluate(async () => {
       await new Promise((resolve) => {
@@ -90,11 +90,11 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
         port1.onmessage = resolve
         port2.postMessage(undefined)
       })
-      return Object.fromEntries(Object.entries(asked).map(([name, { outcome }]) => [name, outcome]))
+      return Object.fromEntries(Object.entries(requests).map(([name, { outcome }]) => [name, outcome]))
     })
-  const abort = (name: string): Promise<void> => page.evaluate((card) => asked[card]?.abort.abort(), name)
+  const abort = (name: string): Promise<void> => page.evaluate((card) => requests[card]?.abort.abort(), name)
   const dialog = () => page.getByRole('dialog')
-  /** Names stand between isolating marks. */
+  /** Waits until the dialog shows the request of that card. Names are between bidi isolates. */
   const shows = (name: string): Promise<void> =>
     dialog()
       .getByText(new RegExp(`${name}\\W? needs your PIN`))
@@ -102,21 +102,21 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
   const field = () => page.getByLabel('PIN', { exact: true })
   const confirm = () => page.getByRole('button', { name: 'Confirm' })
   const settle = (): Promise<void> => page.clock.runFor(GUARD_MS)
-  /** What stands under the keys: an element of the page, or one of the dialog. */
+  /** Returns the tag of the focused element, in the page or in the dialog. */
   const focus = (): Promise<string | undefined> =>
     page.evaluate(() => {
-      const at = document.activeElement
-      return (at?.shadowRoot?.activeElement ?? at)?.tagName.toLowerCase()
+      const active = document.activeElement
+      return (active?.shadowRoot?.activeElement ?? active)?.tagName.toLowerCase()
     })
 
   describe.each([
     ['Ada', 'Bob'],
     ['Bob', 'Ada'],
   ] as const)('with requests of two cards, %s first', (first, second) => {
-    it('shows them in their order, and the digits typed for the first never reach the second', async () => {
-      await ask(first)
+    it('shows them in order, and digits typed for the first never reach the second', async () => {
+      await request(first)
       await page.keyboard.type('11')
-      await ask(second)
+      await request(second)
       await shows(first)
       await page.keyboard.type('2233')
       await settle()
@@ -131,9 +131,9 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
       expect(await dialog().count()).toBe(0)
     })
 
-    it('shows the second after the first is cancelled, by its button and by Escape', async () => {
-      await ask(first)
-      await ask(second)
+    it('shows the second after the first is cancelled with the button or Escape', async () => {
+      await request(first)
+      await request(second)
       await page.getByRole('button', { name: 'Cancel' }).click()
       expect(await outcomes()).toEqual({ [first]: 'no', [second]: 'pending' })
       await shows(second)
@@ -141,7 +141,7 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
       await expect.poll(outcomes).toEqual({ [first]: 'no', [second]: 'no' })
     })
 
-    it('gives each PIN to its own card, though two Webtoki objects share the element', async () => {
+    it('sends each PIN to its own card if two Webtoki objects share the element', async () => {
       await page.evaluate(
         async (names) => {
           const { createPivCard, readerProfiles, VirtualCcidReader, virtualUsb } = await lab.simulator()
@@ -151,11 +151,11 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
             const card = createPivCard({ pin: own, guid: new Uint8Array(16).fill(own.charCodeAt(0)) })
             const reader = new VirtualCcidReader({ ...readerProfiles.dualiAbcm6, product: `of ${name}` })
             reader.insert(card)
-            asked[name] = { outcome: 'pending', abort: new AbortController() }
+            requests[name] = { outcome: 'pending', abort: new AbortController() }
             const webtoki = new lab.Webtoki({ pin, usb: virtualUsb([reader]) })
             webtoki.login('n'.repeat(44)).then(
-              () => Object.assign(asked[name] ?? {}, { outcome: 'logged in' }),
-              (error: { rvName: string }) => Object.assign(asked[name] ?? {}, { outcome: error.rvName }),
+              () => Object.assign(requests[name] ?? {}, { outcome: 'logged in' }),
+              (error: { rvName: string }) => Object.assign(requests[name] ?? {}, { outcome: error.rvName }),
             )
             return card
           })
@@ -163,15 +163,15 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
         },
         [first, second] as const,
       )
-      for (let answered = 1; answered <= 2; answered++) {
+      for (let count = 1; count <= 2; count++) {
         await field().waitFor()
-        // Both cards are the same person's: the reader says which one asks.
+        // Both cards have the same name, so the reader's name identifies the card.
         await page.keyboard.type((await dialog().innerText()).includes('of Ada') ? '111111' : '222222')
         await settle()
         await page.keyboard.press('Enter')
         const loggedIn = async () =>
           Object.values(await outcomes()).filter((outcome) => outcome === 'logged in').length
-        await expect.poll(loggedIn).toBe(answered)
+        await expect.poll(loggedIn).toBe(count)
       }
       const left = await page.evaluate(() => {
         const { cards } = globalThis as unknown as { cards: { pinTriesLeft: number }[] }
@@ -181,8 +181,8 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     })
   })
 
-  it('ignores a submit within half a second of a new request, and keeps what was typed for it', async () => {
-    await ask('Ada')
+  it('ignores a submit in the first half second of a request, and keeps the typed digits', async () => {
+    await request('Ada')
     await page.keyboard.type('123456')
     expect(await confirm().isDisabled()).toBe(true)
     await page.clock.runFor(GUARD_MS - 1)
@@ -198,35 +198,35 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     expect(await outcomes()).toEqual({ Ada: '123456' })
   })
 
-  it('takes the second click of a double click for no answer to the next request', async () => {
-    await ask('Ada')
-    await ask('Bob', { lastTry: true })
+  it('ignores the second click of a double click for the next request', async () => {
+    await request('Ada')
+    await request('Bob', { lastTry: true })
     await page.keyboard.type('123456')
     await settle()
     await confirm().dblclick()
     expect(await outcomes()).toEqual({ Ada: '123456', Bob: 'pending' })
     await abort('Bob')
-    await ask('Cleo')
-    await ask('Dan')
+    await request('Cleo')
+    await request('Dan')
     await page.getByRole('button', { name: 'Cancel' }).dblclick()
     expect(await outcomes()).toMatchObject({ Cleo: 'no', Dan: 'pending' })
   })
 
-  it('takes a held Enter for one press, and a held Escape too', async () => {
-    await ask('Ada')
-    await ask('Bob')
+  it('treats a held Enter or Escape as one key press', async () => {
+    await request('Ada')
+    await request('Bob')
     await page.keyboard.type('123456')
     await settle()
     await page.keyboard.down('Enter')
     expect(await outcomes()).toEqual({ Ada: '123456', Bob: 'pending' })
     await field().fill('654321')
     await settle()
-    // Down again without up: the key repeats.
+    // `down` without `up` is a key repeat.
     await page.keyboard.down('Enter')
     await page.keyboard.down('Enter')
     expect(await outcomes()).toEqual({ Ada: '123456', Bob: 'pending' })
     await page.keyboard.up('Enter')
-    await ask('Cleo')
+    await request('Cleo')
     await page.keyboard.down('Escape')
     await expect.poll(outcomes).toMatchObject({ Bob: 'no', Cleo: 'pending' })
     await page.keyboard.down('Escape')
@@ -235,9 +235,9 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     expect(await outcomes()).toMatchObject({ Cleo: 'pending' })
   })
 
-  it('lets the rest of a PIN fall where its card was taken away in mid-typing', async () => {
-    await ask('Ada')
-    await ask('Bob')
+  it('discards the rest of a PIN if its card is removed while the person types', async () => {
+    await request('Ada')
+    await request('Bob')
     await page.keyboard.type('12')
     await abort('Ada')
     await shows('Bob')
@@ -247,17 +247,17 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     }
     expect(await field().inputValue()).toBe('')
     expect(await outcomes()).toEqual({ Ada: 'no', Bob: 'pending' })
-    // The person has seen it and stopped: now the field has the keys.
+    // After a pause of half a second the field accepts keys for the new request.
     await settle()
     await page.keyboard.type('654321')
     await page.keyboard.press('Enter')
     expect(await outcomes()).toEqual({ Ada: 'no', Bob: '654321' })
   })
 
-  it('takes no key of a text that is being typed in the page', async () => {
+  it('takes no key of a text that the person is typing in the page', async () => {
     await page.locator('textarea').focus()
     await page.keyboard.type('My number is 12')
-    await ask('Ada')
+    await request('Ada')
     await page.keyboard.type('345678')
     await page.keyboard.press('Enter')
     expect(await field().inputValue()).toBe('')
@@ -266,20 +266,20 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     expect(await outcomes()).toEqual({ Ada: 'pending' })
   })
 
-  it('has its field under the keys at once after a click, an Enter or a Tab in the page', async () => {
+  it('focuses its field at once after a click, Enter or Tab in the page', async () => {
     await page.locator('textarea').focus()
     await page.keyboard.type('Dear reader')
     await page.keyboard.press('Tab')
     await page.getByRole('button', { name: 'Start' }).focus()
     await page.keyboard.press('Enter')
-    await ask('Ada')
+    await request('Ada')
     expect(await focus()).toBe('input')
   })
 
-  it('drops a request that is aborted while it waits, and does not touch the one that is shown', async () => {
-    await ask('Ada')
-    await ask('Bob')
-    await ask('Cleo')
+  it('removes a waiting request that is aborted, without a change to the one that is shown', async () => {
+    await request('Ada')
+    await request('Bob')
+    await request('Cleo')
     await page.keyboard.type('123')
     const shown = await page.locator('dialog').elementHandle()
     await abort('Bob')
@@ -291,7 +291,7 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     await shows('Cleo')
   })
 
-  /** Types it as a paste would come, and presses Enter. */
+  /** Inserts the text like a paste, and presses Enter. */
   const submit = async (text: string): Promise<void> => {
     await field().focus()
     await page.keyboard.insertText(text)
@@ -299,28 +299,28 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
   }
 
   it.each([
-    ['that is longer than the card takes', '1234567890', {}, 'This has to be 6 to 8 digits.'],
+    ['that is longer than the card accepts', '1234567890', {}, 'This has to be 6 to 8 digits.'],
     ['that is shorter', '12345', {}, 'This has to be 6 to 8 digits.'],
     ['with letters in it', '12345a', {}, 'This has to be 6 to 8 digits, and nothing but digits.'],
     ['with a blank in it', ' 123456', {}, 'This has to be 6 to 8 digits, and nothing but digits.'],
-    ['of a card with other limits', '12345678', { maxBytes: 4, minBytes: 4 }, 'This has to be 4 digits.'],
+    ['for a card with other limits', '12345678', { maxBytes: 4, minBytes: 4 }, 'This has to be 4 digits.'],
     [
-      'of a card that takes text',
+      'for a card that accepts text',
       '12345',
       { alphabet: 'text', maxBytes: 127 },
       'This has to be 6 to 127 characters.',
     ],
   ] as const)(
-    'tells why a PIN cannot be right %s, and hands none over',
-    async (_what, typed, limits, told) => {
-      await ask('Ada', limits)
+    'explains why a PIN %s is not valid, and does not send it',
+    async (_what, typed, limits, sentence) => {
+      await request('Ada', limits)
       await settle()
       await submit(typed)
-      await page.getByRole('alert').getByText(told).waitFor()
+      await page.getByRole('alert').getByText(sentence).waitFor()
       expect(await outcomes()).toEqual({ Ada: 'pending' })
       expect([await focus(), await field().inputValue()]).toEqual(['input', typed])
-      // The complaint is part of what a screen reader says of the field.
-      await page.getByRole('textbox', { name: 'PIN', description: new RegExp(told) }).waitFor()
+      // The sentence is part of the field's accessible description.
+      await page.getByRole('textbox', { name: 'PIN', description: new RegExp(sentence) }).waitFor()
     },
   )
 
@@ -328,25 +328,25 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     ['１２３４５６', {}, '123456'],
     ['٩٨٧٦٥٤', {}, '987654'],
     ['pass wörd', { alphabet: 'text', maxBytes: 127 }, 'pass wörd'],
-  ] as const)('takes %s for what it means to the card', async (typed, limits, pin) => {
-    await ask('Ada', limits)
+  ] as const)('converts the input %s for the card', async (typed, limits, pin) => {
+    await request('Ada', limits)
     await settle()
     await submit(typed)
     expect(await outcomes()).toEqual({ Ada: pin })
   })
 
-  it('asks for digits with a keyboard of digits, for text with one of letters, and password managers not at all', async () => {
+  it('requests a numeric keyboard for digits only, and is ignored by password managers', async () => {
     const attributes = () =>
       field().evaluate((input) => {
         const { type, inputMode, autocomplete, maxLength } = input as HTMLInputElement
         return { type, inputMode, autocomplete, maxLength }
       })
     const always = { type: 'password', autocomplete: 'one-time-code', maxLength: -1 }
-    await ask('Ada')
+    await request('Ada')
     expect(await attributes()).toEqual({ ...always, inputMode: 'numeric' })
     await page.keyboard.press('Escape')
-    await ask('Bob', { alphabet: 'text' })
-    // The browser tells a moment later that Escape closed the dialog before.
+    await request('Bob', { alphabet: 'text' })
+    // The close event after Escape is asynchronous.
     await shows('Bob')
     expect(await attributes()).toEqual({ ...always, inputMode: '' })
   })
@@ -363,39 +363,39 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
       'Administrator’s PIN',
       /Ada\W? needs the PIN of its administrator/,
     ],
-  ] as const)('says what a PIN is for: %s', async (purpose, title, name, why) => {
-    await ask('Ada', { purpose })
+  ] as const)('explains the purpose %s of a PIN', async (purpose, title, name, why) => {
+    await request('Ada', { purpose })
     await page.getByRole('dialog', { name: title, description: why }).waitFor()
     await page.getByLabel(name, { exact: true }).and(page.locator('input')).waitFor()
     expect(await dialog().getByText(why).count()).toBe(1)
   })
 
-  it('says what is signed, as text and in its place, whatever the name pretends', async () => {
-    await ask('Ada', { for: '\u2069\u202E<b>fdp.tcartnoc</b>' })
+  it('shows the name of the signed document as isolated text, without interpreting HTML', async () => {
+    await request('Ada', { for: '\u2069\u202E<b>fdp.tcartnoc</b>' })
     expect(await dialog().locator('#for').innerText()).toBe('For: \u2068<b>fdp.tcartnoc</b>\u2069')
     await page.keyboard.press('Escape')
-    await ask('Bob')
+    await request('Bob')
     await shows('Bob')
     expect(await page.locator('#for').count()).toBe(0)
   })
 
-  it('says that the PIN before was wrong, and how many tries are left', async () => {
-    await ask('Ada', { attempt: 2, previousWasWrong: true, triesLeft: 2 })
-    const says = (description: RegExp) => page.getByRole('dialog', { description }).count()
-    expect(await says(/That PIN was wrong\. 2 tries left/)).toBe(1)
+  it('shows that the previous PIN was wrong, and how many attempts are left', async () => {
+    await request('Ada', { attempt: 2, previousWasWrong: true, triesLeft: 2 })
+    const described = (description: RegExp) => page.getByRole('dialog', { description }).count()
+    expect(await described(/That PIN was wrong\. 2 tries left/)).toBe(1)
     await page.keyboard.press('Escape')
-    await ask('Bob', { attempt: 2, previousWasWrong: true, triesLeft: 1, lastTry: true })
+    await request('Bob', { attempt: 2, previousWasWrong: true, triesLeft: 1, lastTry: true })
     await shows('Bob')
-    expect(await says(/That PIN was wrong\. Only one try is left/)).toBe(1)
+    expect(await described(/That PIN was wrong\. Only one try is left/)).toBe(1)
   })
 
   it.each([
     ['disabled', (button: HTMLButtonElement) => void (button.disabled = true)],
     ['hidden', (button: HTMLButtonElement) => void (button.hidden = true)],
-    ['taken away', (button: HTMLButtonElement) => button.remove()],
+    ['removed', (button: HTMLButtonElement) => button.remove()],
   ])(
-    'leaves the keyboard near the button that asked, if that was %s before or meanwhile',
-    async (_how, go) => {
+    'returns the focus near the button that opened it if that is %s before or meanwhile',
+    async (_how, change) => {
       for (const when of ['before', 'meanwhile']) {
         await page.evaluate((name) => {
           const section = document.createElement('section')
@@ -404,24 +404,25 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
           document.body.append(section)
           section.querySelector('button')?.focus()
         }, when)
-        const lose = () => page.locator(`#${when} button`).evaluate(go as (button: Element) => void)
-        if (when === 'before') await lose()
-        await ask(when)
-        if (when === 'meanwhile') await lose()
+        const changeButton = () =>
+          page.locator(`#${when} button`).evaluate(change as (button: Element) => void)
+        if (when === 'before') await changeButton()
+        await request(when)
+        if (when === 'meanwhile') await changeButton()
         await page.keyboard.press('Escape')
         await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe(when)
       }
-      // It was lent the focus, and is no stop of the keyboard from then on.
+      // The section is focusable only while it has this focus.
       await page.locator('textarea').focus()
       expect(await page.locator('section[tabindex]').count()).toBe(0)
     },
   )
 
-  it('is never shown for a request that was aborted before it was made', async () => {
+  it('is not shown for a request whose signal is already aborted', async () => {
     await page.evaluate(() => {
       const { ask: source } = document.querySelector('webtoki-pin') as WebtokiPin
       const entry = { outcome: 'pending', abort: new AbortController() }
-      asked['Ada'] = entry
+      requests['Ada'] = entry
       const signal = AbortSignal.abort()
       void source({
         purpose: 'login',
@@ -441,15 +442,15 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     expect(await dialog().count()).toBe(0)
   })
 
-  it('of a second element waits for that of the first: one page has one line', async () => {
+  it('of a second element waits until that of the first is closed', async () => {
     await page.evaluate(() => {
       const other = document.createElement('webtoki-pin')
       other.id = 'other'
       document.body.prepend(other)
     })
-    await ask('Ada', { element: 'webtoki-pin:not(#other)' })
+    await request('Ada', { element: 'webtoki-pin:not(#other)' })
     await page.keyboard.type('12')
-    await ask('Bob', { element: '#other' })
+    await request('Bob', { element: '#other' })
     await page.keyboard.type('3456')
     await settle()
     await page.keyboard.press('Enter')
@@ -457,9 +458,9 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     await shows('Bob')
   })
 
-  it('asks for a yes to the last attempt of each card anew', async () => {
-    await ask('Ada', { lastTry: true, triesLeft: 1 })
-    await ask('Bob', { lastTry: true, triesLeft: 1 })
+  it('requires a new confirmation for the last attempt of each card', async () => {
+    await request('Ada', { lastTry: true, triesLeft: 1 })
+    await request('Bob', { lastTry: true, triesLeft: 1 })
     await settle()
     await page.getByLabel('I am sure of my PIN').check()
     await page.keyboard.press('Shift+Tab')
@@ -474,22 +475,22 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     expect(await outcomes()).toMatchObject({ Bob: 'pending' })
   })
 
-  it('names card, reader and purpose of the request that it shows, and how many more wait', async () => {
-    const told = async () => (await dialog().innerText()).replaceAll(/[\u2068\u2069]/g, '')
-    await ask('Ada', { reader: 'Left reader' })
-    expect(await told()).toMatch(/Ada needs your PIN\.[\s\S]*Left reader/)
-    expect(await told()).not.toContain('more')
-    await ask('Bob', { reader: 'Right reader', purpose: 'signature' })
-    expect(await told()).toContain('1 more request')
+  it('shows card, reader and purpose of its request, and how many more are waiting', async () => {
+    const text = async () => (await dialog().innerText()).replaceAll(/[\u2068\u2069]/g, '')
+    await request('Ada', { reader: 'Left reader' })
+    expect(await text()).toMatch(/Ada needs your PIN\.[\s\S]*Left reader/)
+    expect(await text()).not.toContain('more')
+    await request('Bob', { reader: 'Right reader', purpose: 'signature' })
+    expect(await text()).toContain('1 more request')
     await page.keyboard.press('Escape')
-    await expect.poll(told).toMatch(/confirms this one signature[\s\S]*Bob[\s\S]*Right reader/)
-    expect(await told()).not.toMatch(/Ada|Left reader|more/)
+    await expect.poll(text).toMatch(/confirms this one signature[\s\S]*Bob[\s\S]*Right reader/)
+    expect(await text()).not.toMatch(/Ada|Left reader|more/)
   })
 
-  it('tells who listens what is asked for, and gives the focus back where it was', async () => {
+  it('describes its request to screen readers, and returns the focus when it closes', async () => {
     await page.getByRole('button', { name: 'Start' }).focus()
-    await ask('Ada', { reader: 'Left reader', triesLeft: 2 })
-    await ask('Bob', { reader: 'Right reader', triesLeft: 3 })
+    await request('Ada', { reader: 'Left reader', triesLeft: 2 })
+    await request('Bob', { reader: 'Right reader', triesLeft: 3 })
     for (const [card, reader, tries] of [
       ['Ada', 'Left reader', '2 tries left'],
       ['Bob', 'Right reader', '3 tries left'],
@@ -504,11 +505,11 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
   })
 
   it.each(['light', 'dark'] as const)(
-    'has nothing that axe would call a barrier, %s',
+    'has no axe violations with the colour scheme %s',
     async (colorScheme) => {
       await page.emulateMedia({ colorScheme })
-      await ask('Ada', { reader: 'Left reader', triesLeft: 1, lastTry: true })
-      await ask('Bob')
+      await request('Ada', { reader: 'Left reader', triesLeft: 1, lastTry: true })
+      await request('Bob')
       await page.evaluate(readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'))
       await page.clock.resume()
       const violations = await page.evaluate(async () => {
@@ -522,11 +523,11 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
   )
 
   describe('of an element', () => {
-    it('that is not in the document refuses at once, with a code', async () => {
+    it('that is not in the document refuses a request with the code ui/no-dialog', async () => {
       await page.evaluate(() => {
         const { ask: source } = document.createElement('webtoki-pin') as WebtokiPin
         const { signal } = new AbortController()
-        asked['Ada'] = { outcome: 'pending', abort: new AbortController() }
+        requests['Ada'] = { outcome: 'pending', abort: new AbortController() }
         source({
           purpose: 'login',
           label: 'Ada',
@@ -538,37 +539,37 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
           lastTry: false,
           signal,
         }).catch((error: { code: string; why: string }) => {
-          asked['Ada'] = { outcome: `${error.code} ${error.why}`, abort: new AbortController() }
+          requests['Ada'] = { outcome: `${error.code} ${error.why}`, abort: new AbortController() }
         })
       })
       expect(await outcomes()).toEqual({ Ada: 'ui/no-dialog not-connected' })
     })
 
-    it('that is not displayed refuses, and leaves the page usable', async () => {
+    it('that is not displayed refuses a request, and the page stays usable', async () => {
       await page.evaluate(() => {
         document.querySelector('webtoki-pin')?.toggleAttribute('hidden', true)
       })
-      await ask('Ada')
+      await request('Ada')
       expect(await outcomes()).toEqual({ Ada: 'ui/no-dialog' })
       await page.getByRole('button', { name: 'Start' }).click()
     })
 
-    it('that is taken out of the document ends its requests, and no other element’s', async () => {
+    it('that is removed from the document ends its own requests only', async () => {
       await page.evaluate(() => {
         const other = document.createElement('webtoki-pin')
         other.id = 'other'
         document.body.append(other)
       })
-      await ask('Ada')
-      await ask('Bob', { element: '#other' })
-      await ask('Cleo')
+      await request('Ada')
+      await request('Bob', { element: '#other' })
+      await request('Cleo')
       await page.evaluate(() => document.querySelector('webtoki-pin:not(#other)')?.remove())
       expect(await outcomes()).toEqual({ Ada: 'no', Bob: 'pending', Cleo: 'no' })
       await shows('Bob')
     })
 
-    it('that is moved in the document keeps its request, what was typed for it, and the guard', async () => {
-      await ask('Ada')
+    it('that is moved in the document keeps its request and digits, and ignores a submit again', async () => {
+      await request('Ada')
       await settle()
       await page.keyboard.type('123456')
       await page.evaluate(() => document.body.prepend(document.querySelector('webtoki-pin') as Element))
@@ -581,8 +582,8 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
       expect(await outcomes()).toEqual({ Ada: '123456' })
     })
 
-    it('that is moved without being taken out (moveBefore) stays as it is', async () => {
-      await ask('Ada')
+    it('that is moved with moveBefore stays as it is', async () => {
+      await request('Ada')
       await settle()
       await page.keyboard.type('123456')
       await page.evaluate(() => {
@@ -595,8 +596,8 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
       expect(await outcomes()).toEqual({ Ada: '123456' })
     })
 
-    it('that is hidden while it asks ends its request', async () => {
-      await ask('Ada')
+    it('that is hidden during its request ends the request', async () => {
+      await request('Ada')
       await field().waitFor()
       await page.evaluate(() => {
         document.querySelector('webtoki-pin')?.toggleAttribute('hidden', true)
@@ -606,14 +607,14 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     })
 
     it('whose dialog the page closes ends its request', async () => {
-      await ask('Ada')
+      await request('Ada')
       await page.locator('dialog').evaluate((element) => (element as HTMLDialogElement).close())
       await expect.poll(outcomes).toEqual({ Ada: 'no' })
     })
 
-    it('whose page is left ends its requests and keeps no digit', async () => {
-      await ask('Ada')
-      await ask('Bob')
+    it('whose page is left ends its requests and clears the typed digits', async () => {
+      await request('Ada')
+      await request('Bob')
       await page.keyboard.type('123456')
       const input = await field().elementHandle()
       await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true })))

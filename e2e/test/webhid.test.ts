@@ -1,11 +1,12 @@
+/** Tests the virtual USB bus with the browser's own WebHID. */
 import { EchoHidDevice } from '@webtoki/simulator'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../packages/simulator/test/bus/line-program.ts'
-import { BusStand, LabServer } from './bus-stand.ts'
-import { chromiumPath } from './stand.ts'
+import { BusBrowser, LabServer } from './bus-browser.ts'
+import { chromiumPath } from './demo.ts'
 
-/** Of WebHID's own interfaces (wicg.github.io/webhid), what is used here: TypeScript's DOM has none of them. */
+/** The part of WebHID (wicg.github.io/webhid) that this test uses. TypeScript's DOM types do not include it. */
 interface HidDevice extends EventTarget {
   readonly productName: string
   readonly productId: number
@@ -23,40 +24,40 @@ const plain = new EchoHidDevice({ productId: 0x4100, serialNumber: 'PLAIN' })
 const numbered = new EchoHidDevice({ productId: 0x4101, serialNumber: 'NUMBERED', reportId: 5 })
 
 const missing = whatIsMissing([chromiumPath, 'gcc'])
-if (missing !== undefined) console.warn(`WebHID is not tried: ${missing}.`)
+if (missing !== undefined) console.warn(`The tests of WebHID are skipped: ${missing}.`)
 
 describe.skipIf(missing !== undefined)('the browser’s own WebHID', () => {
   let lab: LabServer
-  let stand: BusStand
+  let browser: BusBrowser
   let page: Page
   beforeAll(async () => {
     lab = await LabServer.start()
-    stand = await BusStand.start({
+    browser = await BusBrowser.start({
       grants: [],
       hidGrants: [{ origin: lab.origin, devices: [plain, numbered] }],
     })
-    page = await stand.open(lab.url)
+    page = await browser.open(lab.url)
   })
   afterEach(async () => {
-    for (const device of [plain, numbered]) await stand?.bus.unplugHid(device)
-    await seen(0)
+    for (const device of [plain, numbered]) await browser?.bus.unplugHid(device)
+    await waitForDevices(0)
   })
   afterAll(async () => {
-    await stand?.stop()
+    await browser?.stop()
     await lab?.stop()
   })
 
-  /** Waits until the page sees so many. */
-  const seen = (count: number) =>
+  /** Waits until the page has that many devices. */
+  const waitForDevices = (count: number) =>
     expect.poll(() => page.evaluate(async () => (await navigator.hid.getDevices()).length)).toBe(count)
 
   it.each([
-    { name: 'without numbers', device: plain, reportId: 0 },
-    { name: 'with numbers', device: numbered, reportId: 5 },
-  ])('carries output, input and feature reports $name', async ({ device, reportId }) => {
-    stand.bus.plugHid(device)
-    await seen(1)
-    const got = await page.evaluate(async (id) => {
+    { name: 'without report ids', device: plain, reportId: 0 },
+    { name: 'with report ids', device: numbered, reportId: 5 },
+  ])('transfers output, input and feature reports $name', async ({ device, reportId }) => {
+    browser.bus.plugHid(device)
+    await waitForDevices(1)
+    const received = await page.evaluate(async (id) => {
       const [hid] = await navigator.hid.getDevices()
       if (hid === undefined) throw new Error('There is no device.')
       await hid.open()
@@ -79,32 +80,32 @@ describe.skipIf(missing !== undefined)('the browser’s own WebHID', () => {
         feature: bytes(feature),
       }
     }, reportId)
-    expect(got).toEqual({
+    expect(received).toEqual({
       name: 'Webtoki echo HID',
       usagePage: 0xff00,
       from: reportId,
       data: Array.from({ length: 64 }, (_, at) => at ^ 0xff),
-      // Chromium gives a numbered feature report with its number in front.
+      // Chromium puts the report id in front of a feature report.
       feature: [...(reportId === 0 ? [] : [reportId]), 1, 2, 3, 4, 5, 6, 7, 8],
     })
   })
 
-  it('tells of a device unplugged, and plugged in again', async () => {
-    stand.bus.plugHid(plain)
-    await seen(1)
+  it('dispatches events when a device is unplugged and plugged in again', async () => {
+    browser.bus.plugHid(plain)
+    await waitForDevices(1)
     await page.evaluate(async () => {
-      const told: string[] = []
+      const events: string[] = []
       for (const type of ['connect', 'disconnect'])
-        navigator.hid.addEventListener(type, () => told.push(type))
+        navigator.hid.addEventListener(type, () => events.push(type))
       const [hid] = await navigator.hid.getDevices()
       await hid?.open()
-      Object.assign(globalThis, { told })
+      Object.assign(globalThis, { events })
     })
-    await stand.bus.unplugHid(plain)
-    await seen(0)
-    stand.bus.plugHid(plain)
-    await seen(1)
-    expect(await page.evaluate(() => (globalThis as unknown as { told: string[] }).told)).toEqual([
+    await browser.bus.unplugHid(plain)
+    await waitForDevices(0)
+    browser.bus.plugHid(plain)
+    await waitForDevices(1)
+    expect(await page.evaluate(() => (globalThis as unknown as { events: string[] }).events)).toEqual([
       'disconnect',
       'connect',
     ])

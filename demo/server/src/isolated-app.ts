@@ -1,33 +1,34 @@
-/** The demo as an Isolated Web App in developer mode: its files for the browser's proxy, and its site over https. */
+/** Serves the demo as an Isolated Web App in developer mode, in which the browser fetches the app's files from this server. */
 import { execFileSync } from 'node:child_process'
 import { createHash, X509Certificate } from 'node:crypto'
 import { Hono } from 'hono'
 import { pageFile, pageFiles, secureHeaders } from './page-files.ts'
 
 /**
- * Says whether an origin is this app's own; without an id, whether it is any isolated app's. In developer mode the id is
- * the browser's choice and is known only after the app was installed.
+ * Returns a function that is true for the origin of this app or, without an id, of any isolated app. In developer mode the
+ * browser chooses the id when it installs the app. Throws RangeError for a malformed id.
  */
 export function isolatedAppOf(id: string | undefined): (origin: string) => boolean {
   if (id === undefined) return (origin) => /^isolated-app:\/\/[a-z2-7]{56}$/.test(origin)
-  if (!/^[a-z2-7]{56}$/.test(id)) throw new RangeError(`'${id}' is no id of an isolated app.`)
+  if (!/^[a-z2-7]{56}$/.test(id))
+    throw new RangeError(`The id of an isolated app has 56 characters from a-z and 2-7; got '${id}'.`)
   return (origin) => origin === `isolated-app://${id}`
 }
 
-/** What the app is made of: the page, and where its site is. The browser's proxy fetches by GET alone. */
+/** Serves the app's files: the page, and the origin of its relying party in /site.json. */
 export function isolatedAppFiles(site: string): Hono {
   const app = new Hono()
   app.use(secureHeaders(site))
   app.get('/site.json', (context) => context.json({ site }))
-  // The page links the web's manifest and registers a service worker; an app that is installed whole has its own
-  // manifest, and no worker.
+  // The page links to the manifest of the website and registers a service worker. An isolated app has its own manifest, and
+  // no service worker, because it is installed completely.
   app.get('/manifest.webmanifest', (context) => pageFile(context, '/.well-known/manifest.webmanifest'))
   app.get('/sw.js', (context) => context.text('Not found.', 404))
   app.get('*', pageFiles)
   return app
 }
 
-/** A key and a certificate for localhost, good for a month, made by OpenSSL and kept nowhere. */
+/** Creates a key and a certificate for localhost with OpenSSL, valid for 30 days. They are not stored. */
 export function certificateForLocalhost(): {
   readonly key: string
   readonly cert: string

@@ -1,4 +1,4 @@
-/** `npm run demo` and `npm run demo:iwa` end here: the page and the relying party on loopback. */
+/** Serves the page and the relying party on loopback, for `npm run demo` and, with --iwa, for `npm run demo:iwa`. */
 import { createServer } from 'node:https'
 import { type AddressInfo } from 'node:net'
 import { type ServerType, serve } from '@hono/node-server'
@@ -8,7 +8,7 @@ import { relyingParty } from './relying-party.ts'
 
 const servers: ServerType[] = []
 
-/** Listens on loopback; resolves to the port. The app may depend on it. */
+/** Listens on loopback, port 0 for any free one. `app` is called with the port. Resolves to the port. */
 function listen(
   port: number,
   app: (port: number) => Hono,
@@ -37,7 +37,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     for (const server of servers) {
       server.close()
-      // Browsers keep connections open; nobody waits for them.
+      // Browsers keep connections open, and the process would wait for them.
       if ('closeAllConnections' in server) server.closeAllConnections()
     }
   })
@@ -45,7 +45,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 function giveUp(error: Error): never {
   console.error(
-    `The demo cannot serve: ${error.message}. PORT chooses another port; without it, any free one is taken.`,
+    `The demo cannot start: ${error.message}. Set PORT to another port, or unset it to use any free port.`,
   )
   process.exit(1)
 }
@@ -61,10 +61,10 @@ if (process.argv.includes('--iwa')) {
   console.log(`It is an Isolated Web App: start Chromium with
   --enable-features=IsolatedWebApps,IsolatedWebAppDevMode --ignore-certificate-errors-spki-list=${spki} --user-data-dir=PROFILE
   --install-isolated-web-app-from-url=http://localhost:${bound}
-and open it from chrome://apps; or, with the features on, install it at chrome://web-app-internals.`)
+and open it from chrome://apps. Alternatively, enable the features and install it at chrome://web-app-internals.`)
   if (appId === undefined) {
-    console.log(`Its site lets any isolated app of this computer ask, for the browser chooses the app's id when it installs it.
-To let one alone ask, start again with WEBTOKI_APP_ID=ID, the 56 letters behind isolated-app://.`)
+    console.log(`Its site accepts requests of every isolated app on this computer, because the browser chooses the app's id.
+To accept only this app, start again with WEBTOKI_APP_ID=ID, the 56 characters after isolated-app://.`)
   }
 } else {
   const bound = await listen(port, (own) =>

@@ -1,4 +1,4 @@
-/** The built page, with the headers that a page which holds a card should have. */
+/** Serves the built page, with the security headers for a page that uses a smartcard. */
 import { readFile } from 'node:fs/promises'
 import { extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -17,7 +17,10 @@ const types: Readonly<Record<string, string>> = {
   '.webmanifest': 'application/manifest+json',
 }
 
-/** Nothing inline, nothing from elsewhere, no string becomes code, one worker has a policy; WebAssembly for the digests alone. */
+/**
+ * The Content Security Policy: no inline code, no other origins, and no strings as scripts except through the Trusted Types
+ * policy for the workers' URLs. WebAssembly is allowed for digests.
+ */
 const policy = (connect: string): string =>
   [
     "default-src 'none'",
@@ -34,7 +37,7 @@ const policy = (connect: string): string =>
     'trusted-types webtoki-demo-worker',
   ].join('; ')
 
-/** For every answer. `connect`: a further origin that the page may ask. */
+/** Sets the security headers of every response. `connect` is another origin that the page may send requests to. */
 export const secureHeaders =
   (connect = ''): MiddlewareHandler =>
   async (context, next) => {
@@ -48,15 +51,15 @@ export const secureHeaders =
     context.header('x-content-type-options', 'nosniff')
   }
 
-/** Serves the folder of the build, and nothing beside it. */
+/** Serves the files of the build folder, and no others. */
 export const pageFiles: MiddlewareHandler = (context) => pageFile(context, new URL(context.req.url).pathname)
 
-/** One file of it, by its path in an address. */
+/** Responds with one file of the build folder, by the path of a URL. */
 export async function pageFile(context: Context, pathname: string): Promise<Response> {
-  const wanted = decoded(pathname)
-  if (wanted === undefined) return context.text('That is no path.', 400)
-  // It begins with a slash: '..' leads no higher than that.
-  const path = normalize(wanted.endsWith('/') ? `${wanted}index.html` : wanted)
+  const requested = decoded(pathname)
+  if (requested === undefined) return context.text('The path is not valid.', 400)
+  // The path starts with a slash, so '..' cannot leave the folder.
+  const path = normalize(requested.endsWith('/') ? `${requested}index.html` : requested)
   const type = types[extname(path)]
   if (type === undefined) return context.text('Not found.', 404)
   try {

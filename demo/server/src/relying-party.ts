@@ -1,4 +1,4 @@
-/** The relying party: a site that lets people log in with their card. */
+/** The relying party: a site where people log in with their card. */
 import {
   createLoginVerifier,
   LoginError,
@@ -19,54 +19,54 @@ const COOKIE = 'webtoki-session'
 /** A login token is at most 10 000 characters. */
 const MAX_BODY_BYTES = 16_384
 
-/** What the site says for each reason; the person can do something about some of them. */
+/** The sentences that the site shows for each reason to refuse a login. */
 const refusals: Readonly<Record<LoginReason, string>> = {
-  'nonce-missing': 'The login took too long or was used already. Try again.',
-  format: 'The page sent something that is no login.',
-  algorithm: 'The key on your card is of a kind that this site does not know.',
+  'nonce-missing': 'The login took too long or was already used. Try again.',
+  format: 'The page sent an invalid login. Reload the page and try again.',
+  algorithm: 'This site does not support the kind of key on your card.',
   'certificate-malformed': 'The certificate on your card cannot be read.',
   'not-yet-valid': 'The certificate on your card is not valid yet.',
   expired: 'The certificate on your card has expired.',
   'key-usage': 'The certificate on your card is not meant for logins.',
   'extended-key-usage': 'The certificate on your card is not meant for logins.',
   policy: 'This site does not accept certificates of this kind.',
-  'weak-hash': 'The certificate on your card is too weak: it is signed over an old hash.',
-  'weak-key':
-    'The certificate on your card is too weak: its key, or its issuer’s, is too short or can be forged.',
-  untrusted: 'This site does not know the issuer of your card.',
+  'weak-hash': 'The certificate on your card is too weak: its signature uses an outdated hash.',
+  'weak-key': 'The certificate on your card is too weak: its key or its issuer’s key is not secure.',
+  untrusted: 'This site does not trust the issuer of your card.',
   revoked: 'The certificate on your card has been revoked.',
-  'revocation-unknown': 'Nobody could say whether your certificate has been revoked. Try again later.',
-  signature: 'The signature is not one for this site and this login. Try again.',
+  'revocation-unknown':
+    'The site could not check whether your certificate has been revoked. Try again later.',
+  signature: 'The signature does not match this site and this login. Try again.',
 }
 
-/** Whose pages may ask. */
+/** Options of the relying party. */
 export interface RelyingPartyOptions {
-  /** Whether pages of this origin (scheme, host and port, as browsers print it) are the site's own. */
+  /** Returns true if pages of this origin (scheme, host and port, as browsers serialize it) may send requests. */
   readonly isOwn: (origin: string) => boolean
-  /** True: the pages are an isolated app's, whose origin is not the server's. */
+  /** True if the pages are those of an isolated app, whose origin is not the server's. */
   readonly isCrossSite?: boolean
-  /** Milliseconds; default: the system's clock. */
+  /** Returns the time in milliseconds since 1970. Default: Date.now. */
   readonly now?: () => number
 }
 
-/** One site with its own sessions. */
+/** Creates a site with its own sessions. */
 export function relyingParty({ isOwn, isCrossSite = false, now = Date.now }: RelyingPartyOptions): Hono {
   const nonces = memoryNonceStore(now)
   const verifierFor = (origin: string) =>
     createLoginVerifier({
       origin,
       anchors: [demoCa.certificate],
-      // The demo CA of the virtual card publishes no revocation; a real site hands in a function here.
+      // The demo CA of the virtual card does not publish revocations. A real site passes a function here.
       revocation: notChecked,
       nonces,
     })
   const sessions = new Sessions(now)
   const app = new Hono()
   app.use(secureHeaders())
-  // Only true is a yes: a promise of false is an object.
-  const isOurs = (origin: string): boolean => isOwn(origin) === true
+  // Compares with true, because isOwn might return a promise of false, which is truthy.
+  const isOwnOrigin = (origin: string): boolean => isOwn(origin) === true
   if (isCrossSite)
-    app.use('/api/*', cors({ origin: (origin) => (isOurs(origin) ? origin : null), credentials: true }))
+    app.use('/api/*', cors({ origin: (origin) => (isOwnOrigin(origin) ? origin : null), credentials: true }))
 
   const cookie: CookieOptions = {
     httpOnly: true,
@@ -74,22 +74,22 @@ export function relyingParty({ isOwn, isCrossSite = false, now = Date.now }: Rel
     ...(isCrossSite ? { sameSite: 'None', secure: true, partitioned: true } : { sameSite: 'Strict' }),
   }
 
-  /** Names that the server did not issue are nobody's: another could have planted them. */
+  /** Accepts only names that the server issued. An attacker could have set another one (session fixation). */
   const sessionOf = (context: Context): string | undefined => {
     const known = getCookie(context, COOKIE)
     return known !== undefined && sessions.has(known) ? known : undefined
   }
 
-  // Nonces and names are for who asked, once: no cache keeps them, whatever the answer is.
+  // Nonces and names are for one request only, so no cache may store a response, not even an error.
   app.use('/api/*', async (context, next) => {
     await next()
     context.header('cache-control', 'no-store')
   })
 
-  // SameSite=Strict keeps other sites' requests without a session; this keeps them out altogether.
+  // SameSite=Strict only withholds the session from requests of other sites. This refuses the requests.
   app.use('/api/*', async (context, next) => {
-    if (!isOurs(context.req.header('origin') ?? ''))
-      return context.json({ message: 'Another site asked for this.' }, 403)
+    if (!isOwnOrigin(context.req.header('origin') ?? ''))
+      return context.json({ message: 'The request came from another site.' }, 403)
     return next()
   })
 
@@ -108,21 +108,21 @@ export function relyingParty({ isOwn, isCrossSite = false, now = Date.now }: Rel
       if (session === undefined) throw new LoginError('nonce-missing')
       const verifier = verifierFor(context.req.header('origin') ?? '')
       const { identity } = await verifier.verify(token, session)
-      const told: Record<string, string> = {}
-      if (identity.commonName !== undefined) told['name'] = identity.commonName
-      told['issuer'] = identity.issuer
-      told['certificate'] = identity.fingerprint
-      // A new name: whoever knew the old one is not let in with this person.
+      const person: Record<string, string> = {}
+      if (identity.commonName !== undefined) person['name'] = identity.commonName
+      person['issuer'] = identity.issuer
+      person['certificate'] = identity.fingerprint
+      // A new session name, because an attacker might know the old one.
       sessions.end(session)
-      setCookie(context, COOKIE, sessions.issue(told), cookie)
-      return context.json({ identity: told })
+      setCookie(context, COOKIE, sessions.issue(person), cookie)
+      return context.json({ identity: person })
     } catch (error) {
       if (!(error instanceof LoginError)) throw error
       return context.json({ reason: error.reason, message: refusals[error.reason] }, 401)
     }
   })
 
-  /** Who is logged in here; nobody is null. */
+  /** Responds with the person who is logged in, or null. */
   app.post('/api/person', (context) => {
     const session = sessionOf(context)
     return context.json({

@@ -1,3 +1,4 @@
+/** Tests the relying party over HTTP: logins, sessions, refused origins and security headers. */
 import { request } from 'node:http'
 import { type AddressInfo } from 'node:net'
 import { type ServerType, serve } from '@hono/node-server'
@@ -18,7 +19,7 @@ beforeEach(async () => {
   site = await new Promise((resolve) => {
     server = serve(
       {
-        fetch: relyingParty({ isOwn: (asking) => asking === site, now: () => Date.now() + passed }).fetch,
+        fetch: relyingParty({ isOwn: (origin) => origin === site, now: () => Date.now() + passed }).fetch,
         port: 0,
         hostname: 'localhost',
       },
@@ -39,7 +40,7 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve))
 })
 
-/** One browser: it keeps the cookie, and says where its page is from. */
+/** A browser with one page: keeps the site's cookie and sends the page's origin. */
 class Visitor {
   cookie: string
   readonly #origin: string
@@ -67,7 +68,7 @@ class Visitor {
   }
 }
 
-/** What the site answers to a path as it stands, which fetch might mend. */
+/** Requests a path without changes and resolves to the status. `fetch` would normalize the path. */
 function statusOf(path: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(site)
@@ -81,19 +82,19 @@ function statusOf(path: string): Promise<number | undefined> {
 }
 
 describe('the relying party, over HTTP', () => {
-  it('lets a person in, knows who it is, and forgets at logout', async () => {
+  it('logs a person in, returns their identity, and forgets it at logout', async () => {
     const visitor = new Visitor()
     const login = await visitor.post('/api/login', await visitor.token())
     expect(login.status).toBe(200)
     expect(login.headers.get('set-cookie')).toMatch(/HttpOnly.*SameSite=Strict/)
     expect(await visitor.person()).toMatchObject({ issuer: expect.any(String) })
-    const kept = visitor.cookie
+    const oldCookie = visitor.cookie
     await visitor.post('/api/logout')
     expect(visitor.cookie).toBe('webtoki-session=')
-    expect(await new Visitor(kept).person()).toBeNull()
+    expect(await new Visitor(oldCookie).person()).toBeNull()
   })
 
-  it('forgets a person after a while', async () => {
+  it('forgets a person after a day', async () => {
     const visitor = new Visitor()
     await visitor.post('/api/login', await visitor.token())
     expect(await visitor.person()).not.toBeNull()
@@ -101,16 +102,16 @@ describe('the relying party, over HTTP', () => {
     expect(await visitor.person()).toBeNull()
   })
 
-  it('answers no page of another origin, and none that does not say whose it is', async () => {
+  it('refuses requests of another origin and requests without an origin', async () => {
     for (const path of ['/api/nonce', '/api/login', '/api/person', '/api/logout']) {
       expect((await new Visitor('', 'https://evil.example').post(path)).status).toBe(403)
       expect((await fetch(site + path, { method: 'POST' })).status).toBe(403)
     }
   })
 
-  it('lets no cache keep an answer, of whatever kind', async () => {
+  it('sends Cache-Control: no-store with every response, errors too', async () => {
     const visitor = new Visitor()
-    const answers = [
+    const responses = [
       await visitor.post('/api/nonce'),
       await visitor.post('/api/login', 'nonsense'),
       await visitor.post('/api/person'),
@@ -120,11 +121,11 @@ describe('the relying party, over HTTP', () => {
       await new Visitor('', 'https://elsewhere.example').post('/api/nonce'),
       await fetch(`${site}/api/nonce`),
     ]
-    expect(answers.map(({ status }) => status)).toEqual([200, 401, 200, 200, 404, 413, 403, 403])
-    for (const { headers } of answers) expect(headers.get('cache-control')).toBe('no-store')
+    expect(responses.map(({ status }) => status)).toEqual([200, 401, 200, 200, 404, 413, 403, 403])
+    for (const { headers } of responses) expect(headers.get('cache-control')).toBe('no-store')
   })
 
-  it('takes a token once', async () => {
+  it('accepts a login token only once', async () => {
     const visitor = new Visitor()
     const token = await visitor.token()
     const before = visitor.cookie
@@ -136,7 +137,7 @@ describe('the relying party, over HTTP', () => {
     }
   })
 
-  it('takes no session name that it did not issue, and gives a new one at login', async () => {
+  it('ignores a session name that it did not issue, and issues a new one at login', async () => {
     const planted = `webtoki-session=${'ab'.repeat(32)}`
     const visitor = new Visitor(planted)
     const token = await visitor.token()
@@ -145,65 +146,62 @@ describe('the relying party, over HTTP', () => {
     expect((await visitor.post('/api/login', token)).status).toBe(200)
     expect(visitor.cookie).not.toBe(before)
     expect(await visitor.person()).not.toBeNull()
-    // Whoever planted a name, or read the one from before the login, is nobody.
+    // An attacker who set a session name, or knows the one from before the login, is not logged in.
     for (const known of [planted, before]) expect(await new Visitor(known).person()).toBeNull()
   })
 
-  it('reads no more than a token could be', async () => {
+  it('refuses a request body that is longer than a login token can be', async () => {
     const visitor = new Visitor()
     await visitor.token()
     expect((await visitor.post('/api/login', 'x'.repeat(20_000))).status).toBe(413)
   })
 
-  it.each(['/%', '/%E0%A4%A', '/%zz.html'])('answers %s, which is no path, with 400', async (path) => {
+  it.each(['/%', '/%E0%A4%A', '/%zz.html'])('responds to the malformed path %s with 400', async (path) => {
     expect(await statusOf(path)).toBe(400)
   })
 })
 
-describe('every answer of the site', () => {
-  it.each(['/', '/nothing.html', '/api/person'])(
-    'keeps other pages, inline code and other origins out: %s',
-    async (path) => {
-      const { headers } = await fetch(site + path, { method: path.startsWith('/api') ? 'POST' : 'GET' })
-      const policy = (headers.get('content-security-policy') ?? '').split('; ')
-      expect(policy).toEqual([
-        "default-src 'none'",
-        "script-src 'self' 'wasm-unsafe-eval'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "worker-src 'self'",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        'trusted-types webtoki-demo-worker',
-      ])
-      expect(Object.fromEntries(headers)).toMatchObject({
-        'permissions-policy': 'usb=(self), hid=(self), camera=(), microphone=(), geolocation=()',
-        'cross-origin-opener-policy': 'same-origin',
-        'cross-origin-embedder-policy': 'require-corp',
-        'cross-origin-resource-policy': 'same-origin',
-        'referrer-policy': 'no-referrer',
-        'x-content-type-options': 'nosniff',
-      })
-    },
-  )
+describe('every response of the site', () => {
+  it.each(['/', '/nothing.html', '/api/person'])('has the security headers, also for %s', async (path) => {
+    const { headers } = await fetch(site + path, { method: path.startsWith('/api') ? 'POST' : 'GET' })
+    const policy = (headers.get('content-security-policy') ?? '').split('; ')
+    expect(policy).toEqual([
+      "default-src 'none'",
+      "script-src 'self' 'wasm-unsafe-eval'",
+      "style-src 'self'",
+      "img-src 'self'",
+      "connect-src 'self'",
+      "worker-src 'self'",
+      "manifest-src 'self'",
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+      "require-trusted-types-for 'script'",
+      'trusted-types webtoki-demo-worker',
+    ])
+    expect(Object.fromEntries(headers)).toMatchObject({
+      'permissions-policy': 'usb=(self), hid=(self), camera=(), microphone=(), geolocation=()',
+      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-embedder-policy': 'require-corp',
+      'cross-origin-resource-policy': 'same-origin',
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+    })
+  })
 
   it.each(['/../tsconfig.json', '/..%2ftsconfig.json', '/assets/%2e%2e%2f..%2ftsconfig.json', '/assets'])(
-    'is never a file beside the page’s: %s',
+    'is 404 for a path outside the build folder: %s',
     async (path) => {
       expect(await statusOf(path)).toBe(404)
     },
   )
 })
 
-describe('an isolated app’s site', () => {
+describe('the site of an isolated app', () => {
   const id = `${'a'.repeat(51)}aaaac`
   const other = `isolated-app://${'b'.repeat(51)}aaaac`
 
-  it('answers one app alone where its id is known', () => {
+  it('accepts only the app with the given id, or any isolated app without an id', () => {
     expect(isolatedAppOf(id)(`isolated-app://${id}`)).toBe(true)
     expect(isolatedAppOf(id)(other)).toBe(false)
     expect(isolatedAppOf(undefined)(other)).toBe(true)
@@ -219,25 +217,25 @@ describe('an isolated app’s site', () => {
     expect(() => isolatedAppOf('short')).toThrow(RangeError)
   })
 
-  it('lets the app’s pages read its answers and keep its cookie, and no others', async () => {
+  it('lets only the app’s pages read its responses and store its cookie', async () => {
     const app = relyingParty({ isOwn: isolatedAppOf(id), isCrossSite: true })
-    const ask = (origin: string) => app.request('/api/nonce', { method: 'POST', headers: { origin } })
-    const own = await ask(`isolated-app://${id}`)
+    const send = (origin: string) => app.request('/api/nonce', { method: 'POST', headers: { origin } })
+    const own = await send(`isolated-app://${id}`)
     expect(own.status).toBe(200)
     expect(Object.fromEntries(own.headers)).toMatchObject({
       'access-control-allow-origin': `isolated-app://${id}`,
       'access-control-allow-credentials': 'true',
     })
-    // Without these a browser keeps no cookie of a site within another's page.
+    // Without these attributes a browser does not store a cookie of another site than the page's.
     expect(own.headers.get('set-cookie')).toMatch(/HttpOnly; Secure; SameSite=None; Partitioned$/)
-    const strange = await ask(other)
-    expect(strange.status).toBe(403)
-    expect(strange.headers.get('access-control-allow-origin')).toBeNull()
-    expect(strange.headers.get('set-cookie')).toBeNull()
+    const foreign = await send(other)
+    expect(foreign.status).toBe(403)
+    expect(foreign.headers.get('access-control-allow-origin')).toBeNull()
+    expect(foreign.headers.get('set-cookie')).toBeNull()
   })
 })
 
-describe('whose page asks', () => {
+describe('the relying party', () => {
   it.each([
     ['undefined', undefined],
     ['null', null],
@@ -250,14 +248,14 @@ describe('whose page asks', () => {
     ['NaN', Number.NaN],
     ['a promise of false', Promise.resolve(false)],
     ['a promise of true', Promise.resolve(true)],
-  ])('is the site’s own only if the answer is true, and not if it is %s', async (_name, answer) => {
-    const app = relyingParty({ isOwn: () => answer as boolean, isCrossSite: true })
-    const asked = await app.request('/api/nonce', {
+  ])('refuses a request if isOwn returns %s instead of true', async (_name, result) => {
+    const app = relyingParty({ isOwn: () => result as boolean, isCrossSite: true })
+    const response = await app.request('/api/nonce', {
       method: 'POST',
       headers: { origin: 'https://another.example' },
     })
-    expect(asked.status).toBe(403)
-    expect(asked.headers.get('access-control-allow-origin')).toBeNull()
-    expect(asked.headers.get('set-cookie')).toBeNull()
+    expect(response.status).toBe(403)
+    expect(response.headers.get('access-control-allow-origin')).toBeNull()
+    expect(response.headers.get('set-cookie')).toBeNull()
   })
 })

@@ -1,4 +1,4 @@
-/** An unmodified Chromium on a virtual USB bus: its own WebUSB stack, and devices of ours behind it. */
+/** Starts an unmodified Chromium on a virtual USB bus, so that its own WebUSB and WebHID drive virtual devices. */
 import { createServer, type Server } from 'node:http'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -8,31 +8,31 @@ import type { HidDeviceModel, UsbDeviceModel, VirtualCard } from '@webtoki/simul
 import { chromiumOnBus, startBus, type VirtualUsbBus } from '@webtoki/simulator/node'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 import { build } from 'vite'
-import { chromiumPath, DemoPage } from './stand.ts'
+import { chromiumPath, DemoPage } from './demo.ts'
 
-/** Keep a browser from talking to anybody but us. */
+/** Arguments that keep the browser from contacting other servers. */
 const quiet = ['--disable-quic', '--disable-background-networking']
 
-/** Root cannot have it, and a container may keep others from it: whoever starts the tests has tried. */
+/** The sandbox does not start for root, nor in some containers. scripts/test.mjs tries it and sets the variable. */
 const chromiumSandbox = process.getuid?.() !== 0 && process.env['CHROMIUM_SANDBOX'] !== 'off'
 
-/** What a stand is made with. */
-export interface BusStandOptions {
-  /** Pages of these origins may use these devices. */
+/** Options of a browser on a bus. */
+export interface BusBrowserOptions {
+  /** The devices that pages of an origin may use without asking. */
   readonly grants: readonly { readonly origin: string; readonly devices: readonly UsbDeviceModel[] }[]
   readonly hidGrants?: readonly { readonly origin: string; readonly devices: readonly HidDeviceModel[] }[]
   readonly args?: readonly string[]
-  /** Such as DISPLAY. */
+  /** Additional environment variables, such as DISPLAY. */
   readonly environment?: Readonly<Record<string, string>>
   readonly headless?: boolean
   readonly ignoreHTTPSErrors?: boolean
 }
 
-/** A bus of this process, or of another. */
+/** A bus of this process or of another one. */
 export type RunningBus = Pick<VirtualUsbBus, 'environment' | 'close'>
 
-/** One bus and one Chromium on it. */
-export class BusStand<Bus extends RunningBus = VirtualUsbBus> {
+/** A Chromium on a virtual USB bus. */
+export class BusBrowser<Bus extends RunningBus = VirtualUsbBus> {
   readonly bus: Bus
   readonly context: BrowserContext
   readonly #folder: string
@@ -43,12 +43,12 @@ export class BusStand<Bus extends RunningBus = VirtualUsbBus> {
     this.#folder = folder
   }
 
-  static async start(options: BusStandOptions): Promise<BusStand> {
-    return BusStand.on(await startBus(), options)
+  static async start(options: BusBrowserOptions): Promise<BusBrowser> {
+    return BusBrowser.on(await startBus(), options)
   }
 
-  /** The same on a bus that runs already; it ends with the stand. */
-  static async on<Bus extends RunningBus>(bus: Bus, options: BusStandOptions): Promise<BusStand<Bus>> {
+  /** Starts Chromium on a running bus, which `stop` closes. */
+  static async on<Bus extends RunningBus>(bus: Bus, options: BusBrowserOptions): Promise<BusBrowser<Bus>> {
     const folder = mkdtempSync(join(tmpdir(), 'webtoki-chromium-'))
     const launch = chromiumOnBus(bus as RunningBus as VirtualUsbBus, {
       userDataDir: folder,
@@ -65,10 +65,10 @@ export class BusStand<Bus extends RunningBus = VirtualUsbBus> {
       ...(options.headless === false ? { viewport: null } : {}),
       ...(options.ignoreHTTPSErrors === undefined ? {} : { ignoreHTTPSErrors: options.ignoreHTTPSErrors }),
     })
-    return new BusStand(bus, context, folder)
+    return new BusBrowser(bus, context, folder)
   }
 
-  /** A new tab at an address, once it says that it is ready. */
+  /** Opens a URL in a new tab and waits until the page is ready. */
   async open(url: string): Promise<Page> {
     const page = await this.context.newPage()
     await page.goto(url)
@@ -76,7 +76,7 @@ export class BusStand<Bus extends RunningBus = VirtualUsbBus> {
     return page
   }
 
-  /** The demo in a new tab, heard from its first line on. */
+  /** Opens the demo in a new tab, and records its errors from the start. */
   async openDemo(url: string): Promise<DemoPage> {
     const page = new DemoPage(await this.context.newPage())
     await page.page.goto(url)
@@ -87,7 +87,7 @@ export class BusStand<Bus extends RunningBus = VirtualUsbBus> {
   async stop(): Promise<void> {
     await this.context.close()
     await this.bus.close()
-    // Chromium's last processes still write while it ends.
+    // Retries, because Chromium's last processes may still write to the folder.
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
   }
 }
@@ -97,7 +97,7 @@ const types: Readonly<Record<string, string>> = {
   '.js': 'text/javascript; charset=utf-8',
 }
 
-/** Our packages in a page without a demo around them. */
+/** Builds and serves the lab page. */
 export class LabServer {
   readonly origin: string
   readonly #server: Server
@@ -149,17 +149,17 @@ export class LabServer {
   }
 }
 
-/** A card that can be told to think about a command for as long as a test wants. */
-export class Thinking implements VirtualCard {
+/** A card that delays certain commands until the test resumes it. */
+export class DelayedCard implements VirtualCard {
   readonly card: VirtualCard
   readonly #instruction: number
   #waiting: Promise<void> | undefined
   #resume: () => void = () => {}
-  #wasAsked: () => void = () => {}
-  /** Fulfils when it begins to think. */
-  asked: Promise<void> = Promise.resolve()
+  #onReceived: () => void = () => {}
+  /** Resolves when the card receives a command that it delays. */
+  received: Promise<void> = Promise.resolve()
 
-  /** `instruction`: INS of the commands that it thinks about. */
+  /** `instruction` is the INS of the commands to delay. */
   constructor(card: VirtualCard, instruction: number) {
     this.card = card
     this.#instruction = instruction
@@ -169,15 +169,17 @@ export class Thinking implements VirtualCard {
     return this.card.atr
   }
 
-  think(): void {
-    this.asked = new Promise((resolve) => {
-      this.#wasAsked = resolve
+  /** Delays the commands from now on. */
+  delay(): void {
+    this.received = new Promise((resolve) => {
+      this.#onReceived = resolve
     })
     this.#waiting = new Promise((resolve) => {
       this.#resume = resolve
     })
   }
 
+  /** Executes the delayed command, and no longer delays any. */
   resume(): void {
     this.#waiting = undefined
     this.#resume()
@@ -193,7 +195,7 @@ export class Thinking implements VirtualCard {
 
   async process(command: Uint8Array): Promise<Uint8Array> {
     if (command[1] === this.#instruction) {
-      this.#wasAsked()
+      this.#onReceived()
       await this.#waiting
     }
     return this.card.process(command)

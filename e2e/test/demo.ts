@@ -1,4 +1,4 @@
-/** The built demo, its relying party, and one page of Debian's Chromium. */
+/** Runs the built demo and its relying party, and drives its page in Debian's Chromium. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,10 +9,10 @@ import { type Browser, chromium, type Page } from 'playwright-core'
 const demoFolder = fileURLToPath(new URL('../../demo', import.meta.url))
 const server = join(demoFolder, 'dist/server/main.js')
 
-/** Debian's. */
+/** The path of Debian's Chromium. */
 export const chromiumPath = '/usr/bin/chromium'
 
-/** Chromium as root needs the first; the others keep it from talking to anybody but us. */
+/** Chromium's arguments. Root needs the first one; most others keep the browser from contacting other servers. */
 export const flags: readonly string[] = [
   '--no-sandbox',
   '--disable-gpu',
@@ -23,10 +23,10 @@ export const flags: readonly string[] = [
   '--disable-sync',
 ]
 
-/** The built demo's relying party, which serves its page too. */
+/** The server of the built demo: its relying party and its page. */
 export class DemoServer {
   readonly url: string
-  /** For what tests download and write. */
+  /** A folder for files that tests download and write. */
   readonly folder: string
   readonly #child: ChildProcess
 
@@ -44,20 +44,20 @@ export class DemoServer {
     return DemoServer.startFrom(server, '0', ...args)
   }
 
-  /** A copy of the server, on a port of the caller's choice; '0' is any free one. */
+  /** Starts a server script on that port; '0' is any free port. */
   static async startFrom(script: string, port: string, ...args: readonly string[]): Promise<DemoServer> {
     const child = spawn(process.execPath, [script, ...args], {
       env: { ...process.env, PORT: port },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const url = await new Promise<string>((resolve, reject) => {
-      let said = ''
+      let output = ''
       child.stdout.on('data', (chunk: Buffer) => {
-        said += chunk.toString()
-        const found = /^Webtoki demo: (\S+)$/m.exec(said)?.[1]
+        output += chunk.toString()
+        const found = /^Webtoki demo: (\S+)$/m.exec(output)?.[1]
         if (found !== undefined) resolve(found)
       })
-      child.once('exit', (code) => reject(new Error(`The demo's server ended with ${code}: ${said}`)))
+      child.once('exit', (code) => reject(new Error(`The demo's server ended with ${code}: ${output}`)))
     })
     return new DemoServer(url, child)
   }
@@ -72,7 +72,7 @@ export class DemoServer {
   }
 }
 
-/** The site at one address, which can be stopped, started again, and given another build of the page meanwhile. */
+/** A copy of the site at a fixed origin, which can be stopped and restarted, and can get another build of the page. */
 export class Deployment {
   readonly origin: string
   readonly #folder: string
@@ -84,7 +84,7 @@ export class Deployment {
     this.origin = started.origin
   }
 
-  /** Begins with the page that stands built in demo/dist. */
+  /** Starts with the build in demo/dist. */
   static async start(): Promise<Deployment> {
     const folder = mkdtempSync(join(tmpdir(), 'webtoki-site-'))
     for (const name of ['package.json', 'dist'])
@@ -93,13 +93,13 @@ export class Deployment {
     return new Deployment(folder, await DemoServer.startFrom(join(folder, 'dist/server/main.js'), '0'))
   }
 
-  /** Replaces the page: a deployment leaves nothing of the build before. */
+  /** Replaces the page by another build. Deletes all files of the previous one. */
   deploy(page: string): void {
     rmSync(join(this.#folder, 'dist/page'), { recursive: true })
     cpSync(page, join(this.#folder, 'dist/page'), { recursive: true })
   }
 
-  /** The server ends; nobody listens at the address. */
+  /** Stops the server, so that the origin cannot be reached. */
   async halt(): Promise<void> {
     await this.#server?.stop()
     this.#server = undefined
@@ -118,7 +118,7 @@ export class Deployment {
   }
 }
 
-/** A demo with its virtual reader, in a browser of its own. */
+/** A demo server and a browser of its own. */
 export class Demo {
   readonly browser: Browser
   readonly #server: DemoServer
@@ -137,7 +137,7 @@ export class Demo {
     return new Demo(started, await chromium.launch({ executablePath: chromiumPath, args: [...flags] }))
   }
 
-  /** A fresh page in a context of its own, with the virtual reader in use where that is wanted. */
+  /** Opens the demo in a new browser context and, if requested, starts its virtual reader. */
   async page(reader: 'virtual' | 'none' = 'virtual'): Promise<DemoPage> {
     const context = await this.browser.newContext({ acceptDownloads: true })
     const page = await context.newPage()
@@ -157,10 +157,10 @@ export class Demo {
   }
 }
 
-/** What a person sees and does. */
+/** The page of the demo, as a person uses it. */
 export class DemoPage {
   readonly page: Page
-  /** What the page itself complained of: errors that nobody caught, and breaches of its policy. */
+  /** Uncaught errors of the page and violations of its Content Security Policy. */
   readonly complaints: string[] = []
 
   constructor(page: Page) {
@@ -187,7 +187,7 @@ export class DemoPage {
     await this.page.getByRole('button', { name: 'Confirm' }).click()
   }
 
-  /** By the keyboard, once the dialog takes a submit. */
+  /** Submits the PIN with Enter, after the dialog accepts a submit. */
   async submitPin(): Promise<void> {
     await this.page.locator('#confirm:enabled').waitFor()
     await this.page.keyboard.press('Enter')
@@ -218,7 +218,7 @@ export class DemoPage {
     })
   }
 
-  /** Saves the signature as a person would; resolves to where. */
+  /** Downloads the signature and resolves to its path. */
   async download(folder: string): Promise<string> {
     const [file] = await Promise.all([
       this.page.waitForEvent('download'),
@@ -229,7 +229,7 @@ export class DemoPage {
     return path
   }
 
-  /** The lines of the panel, the oldest first. */
+  /** Returns the lines of the activity panel, the oldest first. */
   async activity(): Promise<string[]> {
     const lines = await this.page.locator('#activity li').allInnerTexts()
     return lines.map((line) => line.replace(/\s+/g, ' ').trim()).reverse()
