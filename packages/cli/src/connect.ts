@@ -87,16 +87,16 @@ async function nodeUsb(): Promise<USB> {
 }
 
 /** Reports each reader that cannot be used, with a hint what to do. Resolves to true if there is such a reader. */
-export async function tellProblems(
+export async function reportProblems(
   { source }: Connected,
   complain: (line: string) => void,
 ): Promise<boolean> {
   const problems = await firstValueFrom(source.problems$, { defaultValue: [] })
-  for (const problem of problems) complain(inWords(problem))
+  for (const problem of problems) complain(describeProblem(problem))
   return problems.length > 0
 }
 
-function inWords({ name, vendorId, productId, error }: ReaderProblem): string {
+function describeProblem({ name, vendorId, productId, error }: ReaderProblem): string {
   const id = [vendorId, productId].map((each) => (each ?? 0).toString(16).padStart(4, '0')).join(':')
   const hint = hintFor(error.code)
   return `${name} (${id}): ${error.message}${hint === undefined ? '' : ` ${hint}`}`

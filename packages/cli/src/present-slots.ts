@@ -1,17 +1,17 @@
-/** The slots with a card in them, once the readers have told. */
+/** Finds the slots with a card, after the readers have reported their presence. */
 import { CardSilentError, NoReaderError, ReaderInUseError } from '@webtoki/apdu'
 import { CKR, type Cryptoki, CryptokiError, type Slot } from '@webtoki/cryptoki'
 import { firstValueFrom } from 'rxjs'
-import { type Connected, hintFor, tellProblems } from './connect.ts'
+import { type Connected, hintFor, reportProblems } from './connect.ts'
 
-/** In the readers' order. */
+/** Returns the slots with a card, in the order of the readers. */
 export async function presentSlots(cryptoki: Cryptoki): Promise<readonly Slot[]> {
   const slots = await firstValueFrom(cryptoki.slots$)
   const presences = await Promise.all(slots.map((slot) => firstValueFrom(slot.presence$)))
   return slots.filter((_, index) => presences[index] === 'present')
 }
 
-/** A reader's first slot with the slots of the further tokens of its card, which are known once the first one was used. */
+/** Returns a reader's first slot and the slots of its card's other tokens. Uses the first token, which makes the others known. */
 export async function tokenSlots(cryptoki: Cryptoki, first: Slot): Promise<readonly Slot[]> {
   await first.tokenInfo()
   const present = await presentSlots(cryptoki)
@@ -19,15 +19,15 @@ export async function tokenSlots(cryptoki: Cryptoki, first: Slot): Promise<reado
 }
 
 /**
- * Throws CKR_TOKEN_NOT_PRESENT with what is known: no reader, one in use, a mute card, or no card. Tells problems of single
- * readers before.
+ * Throws CKR_TOKEN_NOT_PRESENT. Its cause is a missing reader, a reader in use or a card that does not respond; it has no cause
+ * if the readers are only empty. Reports problems of single readers first.
  */
 export async function failWithoutCard(
   cryptoki: Cryptoki,
   connected: Connected,
   complain: (line: string) => void,
 ): Promise<never> {
-  const hasProblems = await tellProblems(connected, complain)
+  const hasProblems = await reportProblems(connected, complain)
   const slots = await firstValueFrom(cryptoki.slots$)
   const presences = await Promise.all(slots.map((slot) => firstValueFrom(slot.presence$)))
   const cause =
@@ -40,5 +40,5 @@ export async function failWithoutCard(
           : undefined
   const hint = cause === undefined ? undefined : hintFor(cause.code)
   if (hint !== undefined) complain(hint)
-  throw new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause, detail: 'there is no reader with a card in it' })
+  throw new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause, detail: 'no reader contains a card' })
 }

@@ -189,7 +189,7 @@ describe('webtoki', () => {
     const none = run('sign', '--usb-module', file('none.mjs'), '--key', '9a', ...args)
     expect(none).toMatchObject({
       code: 1,
-      err: expect.stringContaining('no reader with a card in it') as string,
+      err: expect.stringContaining('no reader contains a card') as string,
     })
     expect(run('sign', '--simulator', 'piv', '--key', 'constructor', ...args).code).toBe(2)
   })
