@@ -13,16 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import {
-  conclude,
-  InterruptedError,
-  installed,
-  packages,
-  pnpm,
-  readJson,
-  root,
-  runCaptured,
-} from './command.mjs'
+import { ask, conclude, InterruptedError, installed, packages, pnpm, readJson, root } from './command.mjs'
 import { checkConsumers } from './consumer.mjs'
 import { isErrorsPageCurrent } from './errors-page.mjs'
 import { mayImport, outdated, packagesFor } from './import-rule.mjs'
@@ -48,7 +39,7 @@ async function check(name, work) {
 
 /** Runs a program and returns its output if its exit code is not 0. */
 function checkWith(program, args, options) {
-  const { code, transcript } = runCaptured(program, args, options)
+  const { code, transcript } = ask(program, args, options)
   return code === 0 ? undefined : transcript.trim() || `${program} ended with code ${code}`
 }
 
@@ -263,7 +254,7 @@ async function packed(folder) {
       if (!ready) return 'not installed'
       return entriesOf(manifest)
         .map((target) => {
-          const { code, output, transcript } = runCaptured(
+          const { code, output, transcript } = ask(
             process.execPath,
             ['--input-type=module', '--eval', quietImport(target)],
             {

@@ -80,7 +80,7 @@ export function run(program, args, { cwd = root, env = {} } = {}) {
 }
 
 /** Runs a program and returns its exit code, its stdout as `output`, and stdout, stderr and a start error as `transcript`. */
-export function runCaptured(program, args, { cwd = root, env = {}, timeoutMs = 10 * 60_000 } = {}) {
+export function ask(program, args, { cwd = root, env = {}, timeoutMs = 10 * 60_000 } = {}) {
   const result = spawnSync(program, args, {
     cwd,
     env: { ...process.env, ...env },
@@ -106,7 +106,7 @@ export function pnpm() {
   if (pnpmCommand) return pnpmCommand
   const required = readJson(join(root, 'package.json')).packageManager
   // Runs outside the project, because inside it pnpm reports the version of package.json, not its own.
-  const version = find('pnpm') && runCaptured('pnpm', ['--version'], { cwd: dirname(root) }).output.trim()
+  const version = find('pnpm') && ask('pnpm', ['--version'], { cwd: dirname(root) }).output.trim()
   pnpmCommand =
     `pnpm@${version}` === required
       ? ['pnpm']

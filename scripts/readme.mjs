@@ -2,7 +2,7 @@
 // the build.
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { root, runCaptured } from './command.mjs'
+import { ask, root } from './command.mjs'
 
 /** Matches a code block: `js` runs in Node, `js page` is a click handler in a page, `js server` is the server of a page. */
 const block = /^```(js(?: page| server)?|sh)\n([\s\S]*?)^```/gm
@@ -29,7 +29,7 @@ export function runExamples(project, name, folder, shell) {
     return join(project, file)
   }
   const run = (program, args, cwd = project) => {
-    const { code, transcript } = runCaptured(program, args, { cwd, timeoutMs: 120_000 })
+    const { code, transcript } = ask(program, args, { cwd, timeoutMs: 120_000 })
     return code === 0 ? [] : [transcript.trim() || `${program} ended with code ${code}`]
   }
   // Copied, because Node resolves imports from the folder of the module.

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 
 import { dirname, join } from 'node:path'
 import { argv } from 'node:process'
 import { fileURLToPath } from 'node:url'
-import { find, installed, packages, pnpm, root, run, runCaptured } from './command.mjs'
+import { ask, find, installed, packages, pnpm, root, run } from './command.mjs'
 
 /** The programs from outside npm that check the project's output in the tests. A test that needs another adds it here. */
 const judges = [
@@ -132,7 +132,7 @@ async function rebuildAddons() {
   const [program, ...before] = pnpm()
   for (const { name, cwd, without } of addons) {
     const load = () =>
-      runCaptured(process.execPath, ['--input-type=module', '--eval', `await import('${name}')`], {
+      ask(process.execPath, ['--input-type=module', '--eval', `await import('${name}')`], {
         cwd,
         timeoutMs: 30_000,
       })

@@ -3,7 +3,7 @@
 import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { conclude, find, InterruptedError, readJson, root, run, runCaptured } from './command.mjs'
+import { ask, conclude, find, InterruptedError, readJson, root, run } from './command.mjs'
 import { buildDemo } from './demo.mjs'
 import { setup } from './setup.mjs'
 
@@ -60,8 +60,7 @@ const notAsUser = [
 async function runAsUser() {
   console.log('\nbrowser, as an ordinary user:')
   const prefix = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
-  const mayRead = (tree) =>
-    runCaptured(prefix[0], [...prefix.slice(1), 'test', '-r', join(tree, 'package.json')])
+  const mayRead = (tree) => ask(prefix[0], [...prefix.slice(1), 'test', '-r', join(tree, 'package.json')])
   if (find('setpriv') === undefined)
     return { passed: 0, failed: [], skipped: ['browser, as an ordinary user: setpriv is missing'] }
   const copy = mkdtempSync(join(tmpdir(), 'webtoki-tree-'))
@@ -77,7 +76,7 @@ async function runAsUser() {
     const withSandbox = [...prefix, 'env', `HOME=${copy}`, 'chromium', '--headless', '--disable-gpu']
     chownSync(copy, nobody, nobody)
     const hasSandbox =
-      runCaptured(
+      ask(
         withSandbox[0],
         [...withSandbox.slice(1), `--user-data-dir=${copy}/profile`, '--dump-dom', 'about:blank'],
         {
