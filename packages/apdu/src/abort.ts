@@ -1,4 +1,4 @@
-/** The part of `AbortSignal` that we use, so that rooms without DOM types can name it. */
+/** The part of `AbortSignal` that Webtoki uses, for packages that compile without DOM types. */
 export interface AbortSignalLike {
   readonly aborted: boolean
   readonly reason: unknown

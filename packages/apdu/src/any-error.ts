@@ -1,4 +1,4 @@
-/** The errors of cards and readers as one union, and how any error of ours is known. */
+/** The errors of cards and readers as unions, and the function that recognizes Webtoki errors. */
 import type {
   AbortedError,
   CardAbsentError,
@@ -33,7 +33,7 @@ import type {
 import type { ReaderFirmwareError } from './reader-firmware-error.ts'
 import type { WebtokiError } from './webtoki-error.ts'
 
-/** Every error that tells of a card. */
+/** The errors of cards. */
 export type AnyCardError =
   | CardGoneError
   | CardAbsentError
@@ -53,7 +53,7 @@ export type AnyCardError =
   | TransactionError
   | AbortedError
 
-/** Every error that tells of a reader. */
+/** The errors of readers. */
 export type AnyReaderError =
   | ProtectedClassError
   | ReaderInUseError
@@ -68,12 +68,12 @@ export type AnyReaderError =
   | ReaderNotSupportedError
   | ReaderFirmwareError
 
-/** The codes of cards, readers, what came over the wire, and work that was given up. */
+/** The codes of card and reader errors, malformed data and aborted operations. */
 export type ApduErrorCode = (AnyCardError | AnyReaderError)['code'] | 'card/pin-format'
 
 /**
- * Whether it is an error of ours with one of these codes (with any code, if none is named). `instanceof` is false for an
- * error of another copy of this package, so errors that come from another package are told apart by this alone.
+ * Returns true for a Webtoki error with one of the codes, or with any code if none is given. Use it instead of `instanceof`
+ * for errors from another package, because `instanceof` is false for errors of another copy of this package.
  */
 export function isWebtokiError(error: unknown): error is WebtokiError
 export function isWebtokiError<C extends ApduErrorCode>(

@@ -1,30 +1,30 @@
-/** The answer to reset, ISO/IEC 7816-3:2006 clause 8: what the card offers before it is asked anything. */
+/** Decodes the answer to reset (ATR), ISO/IEC 7816-3:2006 clause 8. */
 import { isByteSource } from './bytes.ts'
 import { capabilityBytes, objectsIn, TAG_CAPABILITIES } from './compact-tlv.ts'
 import { MalformedError } from './errors.ts'
 
-/** What is wrong with an ATR. `decodeAtr` refuses each of them unless it is told to be lenient. */
+/** A fault of an ATR. `decodeAtr` throws for each of them unless `lenient` is set. */
 export type AtrFault =
   /** TS is neither 3B nor 3F. */
   | 'unknown-convention'
-  /** The bytes end before what T0 and the TD bytes announce. */
+  /** Bytes that T0 and the TD bytes indicate are missing. */
   | 'truncated'
   /** More than the 33 bytes that clause 8.2.1 allows. */
   | 'too-long'
-  /** Bytes follow after the end. */
+  /** Bytes follow the end of the ATR. */
   | 'surplus-bytes'
-  /** A protocol other than T=0 is indicated, so a check byte had to come. */
+  /** A protocol other than T=0 is indicated, but the check byte is missing. */
   | 'tck-missing'
   /** The check byte does not make the exclusive-or of T0 to TCK zero. */
   | 'tck-wrong'
-  /** T=15, which is no protocol, is indicated first, or protocols do not come in ascending order (clause 8.2.3). */
+  /** T=15, which is not a protocol, is indicated first, or the protocols are not in ascending order (clause 8.2.3). */
   | 'protocol-order'
   /** A value that is reserved: Fi, Di, IFSC, BWI or WI. */
   | 'reserved-value'
 
-/** TA, TB, TC and TD with the same index, as far as they are present. */
+/** The interface bytes TA, TB, TC and TD with the same index. Absent bytes are undefined. */
 export interface InterfaceGroup {
-  /** T of the TD byte before, which says what the group is about; undefined in the first group. */
+  /** T of the previous TD byte, to which the group belongs; undefined in the first group. */
   readonly protocol: number | undefined
   readonly ta?: number
   readonly tb?: number
@@ -32,18 +32,18 @@ export interface InterfaceGroup {
   readonly td?: number
 }
 
-/** TA2: the card starts in this protocol at once; parameters are not negotiated. */
+/** TA2: the card starts in this protocol without negotiation. */
 export interface SpecificMode {
   readonly protocol: number
-  /** Whether a warm reset can bring the card into negotiable mode. */
+  /** True if the card can change to negotiable mode. */
   readonly canChange: boolean
-  /** Fi and Di are not TA1's but known by other means. */
+  /** True if Fi and Di are not those of TA1 but implicitly known. */
   readonly implicitParameters: boolean
 }
 
 /** Transmission parameters of T=1, clause 11.4. */
 export interface T1Parameters {
-  /** Largest information field that the card takes, in bytes. */
+  /** Longest information field that the card can receive, in bytes. */
   readonly ifscBytes: number
   /** Block waiting time integer. */
   readonly bwi: number
@@ -52,51 +52,51 @@ export interface T1Parameters {
   readonly errorDetection: 'LRC' | 'CRC'
 }
 
-/** An answer to reset, taken apart. What an absent byte leaves to a default stands here as that default. */
+/** A decoded ATR. Absent interface bytes have their default values. */
 export interface Atr {
-  /** The bytes that came. */
+  /** The received bytes. */
   readonly bytes: Uint8Array
   readonly convention: 'direct' | 'inverse'
   /** TA1 to TD1, TA2 to TD2 and so on. */
   readonly interfaceBytes: readonly InterfaceGroup[]
-  /** T of each protocol offered, in the card's order, each once. Never empty, and never has 15. */
+  /** T of each protocol that the card offers, in its order, without duplicates. Never empty; never contains 15. */
   readonly protocols: readonly number[]
-  /** The protocol of specific mode, else the first offered. */
+  /** The protocol of specific mode, otherwise the first one offered. */
   readonly defaultProtocol: number
   readonly specificMode?: SpecificMode
-  /** Clock rate conversion integer; undefined where TA1 has a reserved value. */
+  /** Clock rate conversion integer; undefined if TA1 has a reserved value. */
   readonly fi: number | undefined
-  /** Highest clock frequency that goes with Fi, in kHz; undefined where TA1 has a reserved value. */
+  /** Highest clock frequency for Fi, in kHz; undefined if TA1 has a reserved value. */
   readonly maxClockKHz: number | undefined
-  /** Baud rate adjustment integer; undefined where TA1 has a reserved value. */
+  /** Baud rate adjustment integer; undefined if TA1 has a reserved value. */
   readonly di: number | undefined
-  /** N: 255 means the shortest that the protocol allows. */
+  /** Extra guard time integer N. 255 means the minimum that the protocol allows. */
   readonly extraGuardTime: number
-  /** TA of T=15: whether the clock may rest, and in which state. */
+  /** TA of T=15: whether the clock may stop, and in which state. */
   readonly clockStop: 'not-supported' | 'low' | 'high' | 'no-preference'
   /** TA of T=15: classes of operating conditions: A 5 V, B 3 V, C 1.8 V. */
   readonly classes: readonly ('A' | 'B' | 'C')[]
-  /** Waiting time integer of T=0; undefined where T=0 is not offered. */
+  /** Waiting time integer of T=0; undefined if T=0 is not offered. */
   readonly wi: number | undefined
-  /** Undefined where T=1 is not offered. */
+  /** Parameters of T=1; undefined if T=1 is not offered. */
   readonly t1: T1Parameters | undefined
-  /** A view of the historical bytes; `decodeHistoricalBytes` takes them apart. */
+  /** A view of the historical bytes, for `decodeHistoricalBytes`. */
   readonly historicalBytes: Uint8Array
-  /** The check byte; undefined where it is absent. */
+  /** The check byte; undefined if it is absent. */
   readonly tck: number | undefined
-  /** Empty for a good ATR; only lenient decoding returns any. */
+  /** Empty unless lenient decoding found faults. */
   readonly faults: readonly AtrFault[]
 }
 
-/** How strictly an ATR is read. */
+/** Options of `decodeAtr`. */
 export interface AtrOptions {
-  /** Faults are listed in `faults` and not thrown. Fewer than two bytes are an error even so. */
+  /** True: faults are listed in `faults` and not thrown. Fewer than two bytes still throw. */
   readonly lenient?: boolean
 }
 
 /** Clause 8.2.1: TS and at most 32 more. */
 const MAX_ATR_BYTES = 33
-/** Table 7, by the high nibble of TA1: Fi and the highest clock in kHz. */
+/** Table 7, indexed by the high nibble of TA1: Fi and the highest clock frequency in kHz. */
 const clockRates: readonly (readonly [fi: number, maxClockKHz: number] | undefined)[] = [
   [372, 4000],
   [372, 5000],
@@ -113,19 +113,19 @@ const clockRates: readonly (readonly [fi: number, maxClockKHz: number] | undefin
   [1536, 15000],
   [2048, 20000],
 ]
-/** Table 8, by the low nibble of TA1. */
+/** Table 8, indexed by the low nibble of TA1: Di. */
 const baudRates: readonly (number | undefined)[] = [undefined, 1, 2, 4, 8, 16, 32, 64, 12, 20]
 const clockStops = ['not-supported', 'low', 'high', 'no-preference'] as const
-/** T=15 stands for parameters of the card as a whole. */
+/** T=15 marks parameters of the whole card. */
 const GLOBAL = 15
 const DEFAULT_TA1 = 0x11
 const DEFAULT_WI = 10
 const DEFAULT_T1 = { ifscBytes: 32, bwi: 4, cwi: 13 } as const
 
-/** Reads an answer to reset. Throws MalformedError; with `lenient` only where there are fewer than two bytes. */
+/** Decodes an ATR. Throws MalformedError; with `lenient` only if there are fewer than two bytes. */
 export function decodeAtr(bytes: Uint8Array, options: AtrOptions = {}): Atr {
   const [ts, t0] = bytes
-  if (ts === undefined || t0 === undefined) throw malformed(`${bytes.length} bytes where TS and T0 are two`)
+  if (ts === undefined || t0 === undefined) throw malformed(`${bytes.length} bytes instead of at least 2`)
   const faults = new Set<AtrFault>()
   if (ts !== 0x3b && ts !== 0x3f) faults.add('unknown-convention')
   if (bytes.length > MAX_ATR_BYTES) faults.add('too-long')
@@ -138,7 +138,7 @@ export function decodeAtr(bytes: Uint8Array, options: AtrOptions = {}): Atr {
 
   const indicated = groups.flatMap(({ td }) => (td === undefined ? [] : [td & 0x0f]))
   if (!isOrdered(indicated)) faults.add('protocol-order')
-  // Clause 8.2.5: only where T=0 alone is indicated, by a TD byte or by none, there is no TCK.
+  // Clause 8.2.5: TCK is absent only if T=0 alone is indicated, by a TD byte or by default.
   const needsTck = indicated.some((protocol) => protocol !== 0)
   const tck = needsTck ? bytes[historicalEnd] : undefined
   if (needsTck && tck === undefined) faults.add('tck-missing')
@@ -151,7 +151,7 @@ export function decodeAtr(bytes: Uint8Array, options: AtrOptions = {}): Atr {
   const protocols = offered.length === 0 ? [0] : offered
   const parameters = readParameters(groups, protocols, faults)
   if (options.lenient !== true && faults.size > 0) {
-    throw malformed(`${bytes.length} bytes: ${[...faults].join(', ')}`)
+    throw malformed(`${bytes.length} bytes with faults: ${[...faults].join(', ')}`)
   }
   return {
     bytes,
@@ -167,25 +167,25 @@ export function decodeAtr(bytes: Uint8Array, options: AtrOptions = {}): Atr {
 }
 
 /**
- * Whether the card's capabilities name extended Lc and Le fields. Bytes that are no good ATR say nothing: false.
- * The reader has to carry them too: what counts for a command is `CardChannel.limits`.
+ * Returns true if the card capabilities in the ATR state extended Lc and Le fields, and false for a malformed ATR. The reader
+ * has to support them too: use `CardChannel.limits` for commands.
  */
 export function atrStatesExtended(atr: Atr | Uint8Array): boolean {
   return (thirdByte(atr) & 0x40) !== 0
 }
 
-/** Whether the ATR says anything of extended lengths: the third software function byte is there. */
+/** Returns true if the ATR has the third software function byte, and so states whether the card supports extended lengths. */
 export function atrStatesLengths(atr: Atr): boolean {
   const { objects } = objectsIn(atr.historicalBytes)
   return objects.some(({ tag, value }) => tag === TAG_CAPABILITIES && value.length === 3)
 }
 
-/** Whether the card's capabilities name command chaining. Bytes that are no good ATR say nothing: false. */
+/** Returns true if the card capabilities in the ATR state command chaining, and false for a malformed ATR. */
 export function atrStatesChaining(atr: Atr | Uint8Array): boolean {
   return (thirdByte(atr) & 0x80) !== 0
 }
 
-/** The third software function byte (ISO/IEC 7816-4:2013, table 119); 0 if it is not told. */
+/** Returns the third software function byte (ISO/IEC 7816-4:2013, table 119), or 0 if it is absent. */
 function thirdByte(atr: Atr | Uint8Array): number {
   return capabilityBytes(objectsIn(parsed(atr)?.historicalBytes ?? new Uint8Array(0)).objects)[2] ?? 0
 }
@@ -204,19 +204,19 @@ function readInterfaceBytes(bytes: Uint8Array, t0: number): { groups: InterfaceG
   const groups: InterfaceGroup[] = []
   let at = 2
   let protocol: number | undefined
-  let announces: number | undefined = t0
-  while (announces !== undefined && at <= bytes.length) {
+  let indicator: number | undefined = t0
+  while (indicator !== undefined && at <= bytes.length) {
     const group: { -readonly [Key in keyof InterfaceGroup]: InterfaceGroup[Key] } = { protocol }
-    if (announces & 0x10) take('ta')
-    if (announces & 0x20) take('tb')
-    if (announces & 0x40) take('tc')
-    if (announces & 0x80) take('td')
+    if (indicator & 0x10) take('ta')
+    if (indicator & 0x20) take('tb')
+    if (indicator & 0x40) take('tc')
+    if (indicator & 0x80) take('td')
     function take(name: 'ta' | 'tb' | 'tc' | 'td'): void {
       const byte = bytes[at++]
       if (byte !== undefined) group[name] = byte
     }
     if (Object.keys(group).length > 1) groups.push(group)
-    announces = group.td
+    indicator = group.td
     protocol = group.td === undefined ? undefined : group.td & 0x0f
   }
   return { groups, end: at }
@@ -237,7 +237,7 @@ function readParameters(
   const rate = clockRates[ta1 >> 4]
   const di = baudRates[ta1 & 0x0f]
   const ta2 = second?.ta
-  // TB1, TB2 and TC2 have a fixed meaning; from the third group on, the protocol before says whose the bytes are.
+  // TB1, TB2 and TC2 have a fixed meaning. From the third group on, the bytes belong to the protocol of the previous TD.
   const later = groups.slice(2)
   const classByte = later.find((group) => group.protocol === GLOBAL && group.ta !== undefined)?.ta
   const wi = protocols.includes(0) ? (second?.tc ?? DEFAULT_WI) : undefined
@@ -263,14 +263,14 @@ function readParameters(
     di,
     extraGuardTime: first?.tc ?? 0,
     clockStop: clockStops[(classByte ?? 0) >> 6] ?? 'not-supported',
-    // Absent: clause 8.3 leaves class A.
+    // Class A is the default (clause 8.3).
     classes: classByte === undefined ? ['A'] : readClasses(classByte),
     wi,
     t1,
   }
 }
 
-/** The first TA, TB and TC for T=1 count (clause 11.4). */
+/** Reads the parameters of T=1 from the first TA, TB and TC for T=1 (clause 11.4). */
 function readT1(groups: readonly InterfaceGroup[]): T1Parameters {
   const ta = groups.find((group) => group.ta !== undefined)?.ta
   const tb = groups.find((group) => group.tb !== undefined)?.tb
@@ -298,7 +298,7 @@ function malformed(detail: string): MalformedError {
   return new MalformedError('ATR', detail)
 }
 
-/** Leniently: cards with an odd ATR work all the same, and what it says of protocols still holds. undefined: it is none. */
+/** Decodes an ATR leniently, because cards with a faulty ATR usually work. Returns undefined if there are fewer than two bytes. */
 export function readAtr(bytes: Uint8Array): Atr | undefined {
   try {
     return decodeAtr(bytes, { lenient: true })

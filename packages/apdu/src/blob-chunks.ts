@@ -1,24 +1,24 @@
-/** A file in pieces: the next one is fetched while the last one is worked at, so two are alive, never more. */
+/** Reads a file in pieces. The next piece is fetched while the current one is processed, so at most two are in memory. */
 import type { Chunks } from './chunks.ts'
 
-/** The part of `Blob` (and `File`) that we use. */
+/** The part of `Blob` (and `File`) that Webtoki uses. */
 export interface BlobLike {
   readonly size: number
   slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> }
-  /** Read into buffers of ours where the platform can do that. */
+  /** Its bytes are read into reused buffers if the platform supports that. */
   stream?(): unknown
 }
 
-/** Long enough that reading costs little. */
+/** Large enough that the overhead of each read does not matter. */
 const PIECE_BYTES = 0x20_0000
 
-/** Begins to read the file. */
+/** Starts to read the file. */
 export function blobChunks(blob: BlobLike): Chunks {
   const reader = fillingReader(blob)
   return reader === undefined ? slices(blob) : filled(reader)
 }
 
-/** What fills a buffer that it is given (ReadableStreamBYOBReader). */
+/** The part of `ReadableStreamBYOBReader` used here: it fills the buffer that it is given. */
 interface FillingReader {
   read(view: Uint8Array<ArrayBuffer>): Promise<{ done: boolean; value?: Uint8Array<ArrayBuffer> | undefined }>
   cancel(): Promise<void>
@@ -29,28 +29,28 @@ function fillingReader(blob: BlobLike): FillingReader | undefined {
     const stream = blob.stream?.() as { getReader(options: { mode: 'byob' }): FillingReader } | undefined
     return stream?.getReader({ mode: 'byob' })
   } catch {
-    // A platform whose file streams fill no buffers.
+    // The platform's file streams have no BYOB reader.
     return undefined
   }
 }
 
-/** Two buffers take turns, and no garbage is left however long the file is. */
+/** Alternates between two buffers, so that a long file leaves no garbage. */
 function filled(reader: FillingReader): Chunks {
   const spare = [new ArrayBuffer(PIECE_BYTES), new ArrayBuffer(PIECE_BYTES)]
   const fetch = (): ReturnType<FillingReader['read']> =>
     awaitedLater(reader.read(new Uint8Array(spare.pop() ?? new ArrayBuffer(PIECE_BYTES))))
-  let coming = fetch()
+  let pending = fetch()
   let lent: ArrayBuffer | undefined
   return {
     next: async () => {
       if (lent !== undefined) spare.push(lent)
       lent = undefined
-      const { done, value } = await coming
+      const { done, value } = await pending
       if (done || value === undefined) return { done: true }
-      // The reader has given back the whole buffer that it was lent.
+      // The reader returns the whole buffer that it was given.
       // oxlint-disable-next-line no-restricted-properties
       lent = value.buffer
-      coming = fetch()
+      pending = fetch()
       return { done, value }
     },
     stop: () => void reader.cancel().catch(() => {}),
@@ -65,19 +65,19 @@ function slices(blob: BlobLike): Chunks {
     at = Math.min(begin + PIECE_BYTES, blob.size)
     return awaitedLater(blob.slice(begin, at).arrayBuffer())
   }
-  let coming = fetch()
+  let pending = fetch()
   return {
     next: async () => {
-      if (coming === undefined) return { done: true }
-      const value = new Uint8Array(await coming)
-      coming = fetch()
+      if (pending === undefined) return { done: true }
+      const value = new Uint8Array(await pending)
+      pending = fetch()
       return { done: false, value }
     },
     stop: () => {},
   }
 }
 
-/** Who waits for it comes later; its failure must not be nobody's until then. */
+/** Prevents an "unhandled rejection" report if the work fails before the caller awaits it. */
 function awaitedLater<T>(work: Promise<T>): Promise<T> {
   work.catch(() => {})
   return work

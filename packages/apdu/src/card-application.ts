@@ -1,34 +1,34 @@
-/** One application on a card: whether it is still selected, and whether its card is still the same one. */
+/** One application on a card: its selection by AID (SELECT of ISO/IEC 7816-4), its transactions, and the identity of its card. */
 import { copyOf } from './bytes.ts'
 import { decodeResponse, type ResponseApdu } from './command.ts'
 import { CardGoneError, PinPadRefusedError } from './errors.ts'
 import { type ExchangeOptions, exchange, expectOk, type NamedCommand } from './exchange.ts'
 import type { CardChannel, CardConnection, PinTemplate, TransmitOptions } from './ports.ts'
 
-/** How an application is found. */
+/** Identifies an application. */
 export interface CardApplicationOptions {
-  /** For errors, such as 'PIV'. */
+  /** Name for error messages, such as 'PIV'. */
   readonly name: string
-  /** What SELECT names, in 1 to 16 bytes. */
+  /** Application identifier for SELECT, 1 to 16 bytes. */
   readonly aid: Uint8Array
 }
 
-/** What a transaction begins with. */
+/** The state in which a transaction starts. */
 export interface TransactionState {
-  /** Another owner or a reset came between, and SELECT was sent: the card may have forgotten what it was told. */
+  /** True if SELECT was sent first, because another owner or a reset intervened: the card may have lost earlier state. */
   readonly reselected: boolean
 }
 
-/** What an application may have lost: by SELECT the selection and what was told since, by a reset all. */
+/** What an application may have lost: after SELECT the state set up since the last SELECT, after a reset everything. */
 export type ApplicationLoss = 'selection' | 'all'
 
-/** The application that was selected last on each connection. */
+/** The application that was last selected on each connection. */
 const latest = /* @__PURE__ */ new WeakMap<CardConnection, CardApplication>()
 
 /**
- * One application on a card, for as long as its connection lives. It is the owner of its transactions: what it knows
- * holds as long as no other owner was at the card. Commands go through `exchange`, so that its PIN references can tell
- * which one was the latest.
+ * One application on a card, for the lifetime of the connection. It is the owner of its transactions, so its state stays
+ * valid until another owner uses the card. Commands go through `exchange`, which counts them: its PIN references compare
+ * the count to find out whether VERIFY was the last command.
  */
 export class CardApplication {
   readonly connection: CardConnection
@@ -46,22 +46,22 @@ export class CardApplication {
     this.#aid = copyOf(aid)
   }
 
-  /** How many commands were sent, the ones without an answer included. */
+  /** Number of commands sent, including those without a response. */
   get commands(): number {
     return this.#commands
   }
 
-  /** No other application of this connection was selected since this one was: to use it costs no other one its state. */
+  /** True if no other application of this connection was selected since, so using this one costs no other its state. */
   get wasSelectedLast(): boolean {
     return latest.get(this.connection) === this
   }
 
-  /** The listener is told of each loss before the command that causes it is sent. */
+  /** Registers a listener, which is called before the command that causes the loss is sent. */
   onLoss(listener: (loss: ApplicationLoss) => void): void {
     this.#listeners.push(listener)
   }
 
-  /** SELECT by AID; resolves to the template that the card answers. Throws StatusError if the card refuses. */
+  /** Sends SELECT by AID and resolves to the response data. Rejects with StatusError if the card refuses. */
   async select(channel: CardChannel, options?: TransmitOptions): Promise<Uint8Array> {
     this.#lose('selection')
     const command = {
@@ -84,7 +84,7 @@ export class CardApplication {
     this.#undisturbedWhenSelected = channel.undisturbed
   }
 
-  /** Runs `work` under the card's lock with this application selected. SELECT is sent only if the card may have lost it. */
+  /** Runs `work` under the card's lock with this application selected. Sends SELECT only if the card may have lost the selection. */
   transaction<T>(
     work: (channel: CardChannel, state: TransactionState) => Promise<T>,
     options?: TransmitOptions,
@@ -101,19 +101,19 @@ export class CardApplication {
     )
   }
 
-  /** A channel whose transaction began disturbed is still ours if it was so when we selected on it. */
+  /** A channel that was disturbed from the start of its transaction stays valid after SELECT was sent on it. */
   #isSelectedOn(channel: CardChannel): boolean {
     if (this.#selectedOn === undefined) return false
     return channel.undisturbed || (channel === this.#selectedOn && !this.#undisturbedWhenSelected)
   }
 
-  /** Sends one command as `exchange` does, and counts it. */
+  /** Sends one command with `exchange` and counts it. */
   exchange(channel: CardChannel, command: NamedCommand, options?: ExchangeOptions): Promise<ResponseApdu> {
     this.#commands++
     return exchange(channel, command, options)
   }
 
-  /** Has the person type on the reader, and counts the command. Throws PinPadRefusedError if the reader has no keys (any more). */
+  /** Sends VERIFY with a PIN typed on the reader, and counts it. Rejects with PinPadRefusedError if the reader has no usable PIN pad. */
   async exchangeOnPad(
     channel: CardChannel,
     template: PinTemplate,
@@ -125,21 +125,22 @@ export class CardApplication {
   }
 
   /**
-   * Reads by what this card is known again, such as its serial number. undefined: it cannot be known again. The default
-   * is undefined.
+   * Reads data that identifies the card, such as its serial number. Resolves to undefined if the card cannot be identified.
+   * Applets override this; the default is undefined.
    */
   fingerprint(_channel: CardChannel, _options?: TransmitOptions): Promise<string | undefined> {
     return Promise.resolve(undefined)
   }
 
-  /** Remembers the card's fingerprint, as it was when the application was opened. */
+  /** Stores the fingerprint that the card had when the application was opened. `confirmCard` compares it. */
   remember(fingerprint: string | undefined): void {
     this.#fingerprint = fingerprint
   }
 
   /**
-   * Makes sure, before a PIN is sent, that this is still the card that `remember` was told of. Sends nothing if the
-   * reader vouches for it. Throws CardGoneError ('replaced') if it is another one or if that cannot be known.
+   * Checks before a PIN is sent that the card is still the one whose fingerprint was stored. Sends nothing if the reader
+   * would have noticed a change of cards. Rejects with CardGoneError ('replaced') if the card is another one or cannot be
+   * identified.
    */
   async confirmCard(channel: CardChannel, options?: TransmitOptions): Promise<void> {
     if (channel.vouchesForCard) return
@@ -147,7 +148,7 @@ export class CardApplication {
     if (fingerprint === undefined || fingerprint !== this.#fingerprint) throw new CardGoneError('replaced')
   }
 
-  /** The card was reset: forgets the selection and, in its PIN references, the attempts and the verified state. */
+  /** To be called after a reset: forgets the selection and, in the PIN references, the attempts left and the verified state. */
   forget(): void {
     this.#lose('all')
   }

@@ -1,7 +1,7 @@
-/** What goes wrong with cards, and with what they answer. Those that only some readers give have files of their own. */
+/** The errors of cards and their responses. Errors that occur with some readers only are in separate files. */
 import { WebtokiError } from './webtoki-error.ts'
 
-/** The card that this connection spoke to is no longer reachable through it. */
+/** The card is no longer reachable through this connection. */
 export class CardGoneError extends WebtokiError {
   readonly code = 'card/gone'
   override get name(): 'CardGoneError' {
@@ -15,10 +15,10 @@ export class CardGoneError extends WebtokiError {
 }
 
 const goneMessages = {
-  removed: 'The card was removed from the reader; put it back and start again.',
-  replaced: 'Another card is in the reader now, and no PIN was sent to it; start again.',
-  reset: 'The card was reset, so what it had been told is lost; start again.',
-  'reader-gone': 'The reader was unplugged; plug it in and start again.',
+  removed: 'The card was removed. Insert it again and restart the operation.',
+  replaced: 'The reader contains another card now; no PIN was sent to it. Restart the operation.',
+  reset: 'The card was reset and lost its state. Restart the operation.',
+  'reader-gone': 'The reader was unplugged. Plug it in again and restart the operation.',
   closed: 'The connection to the card was closed.',
 } as const
 
@@ -29,41 +29,42 @@ export class CardAbsentError extends WebtokiError {
     return 'CardAbsentError'
   }
   constructor(options?: ErrorOptions) {
-    super('There is no card in the reader; put one in.', options)
+    super('There is no card in the reader. Insert one.', options)
   }
 }
 
-/** The card answered nothing, or no ATR. */
+/** The card sent no response, or no ATR. */
 export class CardSilentError extends WebtokiError {
   readonly code = 'card/mute'
   override get name(): 'CardSilentError' {
     return 'CardSilentError'
   }
   constructor(
-    message = 'The card does not answer; check that it is inserted the right way round.',
+    message = 'The card does not respond. Check that it is inserted the right way round.',
     options?: ErrorOptions,
   ) {
     super(message, options)
   }
 }
 
-/** The card asks for more time than the caller has. Whether it executes the command is unknown. */
+/** The card requested more time than the caller allows. Whether it executes the command is unknown. */
 export class CardTooSlowError extends WebtokiError {
   readonly code = 'card/too-slow'
   override get name(): 'CardTooSlowError' {
     return 'CardTooSlowError'
   }
+  /** The requested time extension in milliseconds. */
   readonly askedMs: number
   constructor(askedMs: number, options?: ErrorOptions) {
     super(
-      `The card asks for ${Math.round(askedMs)} ms more than it may take; reinsert it and try again.`,
+      `The card requested ${Math.round(askedMs)} ms, which is more than allowed. Reinsert it and try again.`,
       options,
     )
     this.askedMs = askedMs
   }
 }
 
-/** A decoder refused what came. Carries length and header, never the body. */
+/** Received data cannot be decoded. The message names lengths and header bytes, never the content. */
 export class MalformedError extends WebtokiError {
   readonly code = 'wire/malformed'
   override get name(): 'MalformedError' {
@@ -76,7 +77,7 @@ export class MalformedError extends WebtokiError {
   }
 }
 
-/** The card refused a command. Never carries the command's or the answer's data. */
+/** The card refused a command. Never contains data of the command or the response. */
 export class StatusError extends WebtokiError {
   readonly code = 'card/status'
   override get name(): 'StatusError' {
@@ -94,8 +95,8 @@ export class StatusError extends WebtokiError {
 }
 
 /**
- * The card took the PIN and refused the key right after it: probably the key has to be touched, and nobody touched it in
- * time. Nothing was signed or decrypted.
+ * The card accepted the PIN and then refused to use the key, probably because the key requires a touch that did not happen
+ * in time. Nothing was signed or decrypted.
  */
 export class TouchMissedError extends WebtokiError {
   readonly code = 'card/touch-missed'
@@ -103,11 +104,11 @@ export class TouchMissedError extends WebtokiError {
     return 'TouchMissedError'
   }
   constructor(options?: ErrorOptions) {
-    super('The card took the PIN and refused the key; touch it when it blinks.', options)
+    super('The card accepted the PIN but refused to use the key. Touch it when it blinks.', options)
   }
 }
 
-/** The card compared the PIN and refused it. */
+/** The PIN is wrong. One attempt was used. */
 export class PinError extends WebtokiError {
   readonly code = 'card/pin-wrong'
   override get name(): 'PinError' {
@@ -115,39 +116,36 @@ export class PinError extends WebtokiError {
   }
   readonly triesLeft: number
   constructor(triesLeft: number, options?: ErrorOptions) {
-    super(`The card refused the PIN; ${triesLeft} ${triesLeft === 1 ? 'try' : 'tries'} left.`, options)
+    super(`The PIN is wrong; ${triesLeft} ${triesLeft === 1 ? 'attempt' : 'attempts'} left.`, options)
     this.triesLeft = triesLeft
   }
 }
 
-/** No try is left; the card compares no PIN any more. */
+/** No attempt is left, so the card refuses every PIN. */
 export class PinBlockedError extends WebtokiError {
   readonly code = 'card/pin-blocked'
   override get name(): 'PinBlockedError' {
     return 'PinBlockedError'
   }
   constructor(options?: ErrorOptions) {
-    super('The PIN is blocked; unblock it with the PUK before trying again.', options)
+    super('The PIN is blocked. Unblock it with the PUK.', options)
   }
 }
 
-/** The last try is left, and nobody said that it may be spent. Nothing was sent. */
+/** Only one attempt is left, and the caller has not allowed its use (`acceptLastTry`). VERIFY was not sent. */
 export class LastTryError extends WebtokiError {
   readonly code = 'card/last-try'
   override get name(): 'LastTryError' {
     return 'LastTryError'
   }
   constructor(options?: ErrorOptions) {
-    super(
-      'Only one PIN try is left, and it is not spent without an explicit yes. Nothing was sent to the card.',
-      options,
-    )
+    super('Only one PIN attempt is left. It was not used, because that requires explicit consent.', options)
   }
 }
 
 /**
- * The reader announces a PIN pad and refused the PIN entry itself: nobody typed, and nothing was sent to the card. Ask
- * for the PIN on the computer.
+ * The reader reports a PIN pad but refused PIN entry. Nothing was sent to the card. Request the PIN on the computer
+ * instead.
  */
 export class PinPadRefusedError extends WebtokiError {
   readonly code = 'card/pin-pad-refused'
@@ -155,11 +153,11 @@ export class PinPadRefusedError extends WebtokiError {
     return 'PinPadRefusedError'
   }
   constructor(options?: ErrorOptions) {
-    super('The reader announces a PIN pad but takes no PIN on it; enter the PIN on the computer.', options)
+    super('The reader reports a PIN pad but refuses PIN entry. Enter the PIN on the computer.', options)
   }
 }
 
-/** The card (or this driver, so far) lacks what was asked for. Nothing was sent. */
+/** The card, the reader or Webtoki does not support the requested operation, which was not performed. */
 export class NotSupportedError extends WebtokiError {
   readonly code = 'card/not-supported'
   override get name(): 'NotSupportedError' {
@@ -167,7 +165,7 @@ export class NotSupportedError extends WebtokiError {
   }
 }
 
-/** A transaction was begun inside a transaction, or a channel was used after its transaction. */
+/** A transaction was started inside another one, or a channel was used after its transaction. */
 export class TransactionError extends WebtokiError {
   readonly code = 'card/transaction'
   override get name(): 'TransactionError' {
@@ -175,14 +173,14 @@ export class TransactionError extends WebtokiError {
   }
 }
 
-/** The caller withdrew before the work was done. */
+/** The caller aborted the operation. `cause` is the reason of its signal. */
 export class AbortedError extends WebtokiError {
   readonly code = 'work/aborted'
   override get name(): 'AbortedError' {
     return 'AbortedError'
   }
   constructor(options?: ErrorOptions) {
-    super('The caller cancelled the work.', options)
+    super('The caller aborted the operation.', options)
   }
 }
 

@@ -1,9 +1,9 @@
-/** What comes of a line that breaks at TPDU level. Loaded with what speaks on it. */
+/** The error of disturbed transmissions at TPDU level. Loaded together with the TPDU protocols. */
 import { WebtokiError } from './webtoki-error.ts'
 
 /**
- * Blocks between reader and card kept breaking. Both sides have begun anew, and nothing was sent twice: whether the
- * card executed the command is unknown.
+ * The transmission between reader and card failed repeatedly. Both sides were resynchronized and no command was sent twice.
+ * Whether the card executed the command is unknown.
  */
 export class CardGarbledError extends WebtokiError {
   readonly code = 'card/garbled'
@@ -14,8 +14,8 @@ export class CardGarbledError extends WebtokiError {
   constructor(why: 'resynchronised' | 'aborted', options?: ErrorOptions) {
     super(
       why === 'aborted'
-        ? 'The exchange with the card was broken off; try again.'
-        : 'What came from the card was damaged again and again; clean its contacts and try again.',
+        ? 'The exchange with the card was aborted. Try again.'
+        : 'The data from the card was damaged repeatedly. Clean its contacts and try again.',
       options,
     )
     this.why = why

@@ -1,6 +1,6 @@
-/** A source that has been begun. A chunk is good until the next one is pulled. */
+/** A source whose reading has started. A chunk is valid until the next one is pulled. */
 export interface Chunks {
   next(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>
-  /** Lets the source go: it need give no more. */
+  /** Releases the source; no further chunk is pulled. */
   stop(): void
 }

@@ -1,14 +1,14 @@
-/** What `await using` closes (ECMAScript, Explicit Resource Management), also in browsers that do not know it yet. */
-// Preserved in the declarations: not every TypeScript program has these types by itself.
+/** Base class of objects for `await using` (ECMAScript, Explicit Resource Management), also for browsers without support for it. */
+// Preserved in the declarations, because not every TypeScript program includes these types.
 /// <reference lib="esnext.disposable" preserve="true" />
 
-/** Something with an end: `await using session = …` closes it at the end of the block, whatever happens there. */
+/** An object with a `close` method. `await using session = …` closes it at the end of the block, even if the block throws. */
 export abstract class Closable implements AsyncDisposable {
-  /** `close`, for `await using`. */
+  /** Calls `close`. */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>
 
   static {
-    // Without Symbol.asyncDispose: the symbol that esbuild and Babel compile `await using` to for older browsers.
+    // If the browser lacks Symbol.asyncDispose: the symbol to which esbuild and Babel compile `await using`.
     const name = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')
     Object.defineProperty(this.prototype, name, {
       value(this: Closable): Promise<void> {

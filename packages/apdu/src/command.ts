@@ -8,33 +8,33 @@ export interface CommandApdu {
   readonly ins: number
   readonly p1: number
   readonly p2: number
-  /** Command data field; absent or empty: there is none. */
+  /** Command data field. Absent or empty: the command has none. */
   readonly data?: Uint8Array
-  /** Ne: the most response bytes that are expected; absent or 0: none. 256 is Le 00, 65536 is Le 0000. */
+  /** Ne: the maximum number of response data bytes. Absent or 0: none. 256 is Le 00, 65536 is Le 0000. */
   readonly responseBytes?: number
 }
 
-/** A response taken apart. `data` is a view of the bytes that came. */
+/** A decoded response. `data` is a view of the received bytes. */
 export interface ResponseApdu {
   readonly data: Uint8Array
   /** SW1 SW2 as one number. */
   readonly sw: number
 }
 
-/** How the length fields Lc and Le are written. */
+/** The form of the length fields Lc and Le. */
 export type ApduEncoding = 'short' | 'extended'
 
-/** Longest data field, in bytes, and largest Ne of each encoding. */
+/** Longest data field and largest Ne of each encoding, in bytes. */
 export const apduLimits = {
   short: { dataBytes: 255, responseBytes: 256 },
   extended: { dataBytes: 65535, responseBytes: 65536 },
 } as const
 
-/** Writes a command. Throws RangeError where it does not fit the encoding: that is the caller's fault, not a card's. */
+/** Encodes a command APDU. Throws RangeError if it does not fit the encoding, which is a fault of the caller, not of the card. */
 export function encodeCommand(command: CommandApdu, encoding: ApduEncoding): Uint8Array {
   const header = [command.cla, command.ins, command.p1, command.p2]
   if (header.some((byte) => !Number.isInteger(byte) || byte < 0 || byte > 0xff)) {
-    throw new RangeError('A command header consists of four bytes.')
+    throw new RangeError('CLA, INS, P1 and P2 must be bytes.')
   }
   const data = command.data ?? new Uint8Array(0)
   const responseBytes = command.responseBytes ?? 0
@@ -43,11 +43,11 @@ export function encodeCommand(command: CommandApdu, encoding: ApduEncoding): Uin
     throw new RangeError(`${data.length} data bytes do not fit ${encoding} APDUs.`)
   }
   if (!Number.isInteger(responseBytes) || responseBytes < 0 || responseBytes > limits.responseBytes) {
-    throw new RangeError(`${encoding} APDUs cannot ask for ${responseBytes} response bytes.`)
+    throw new RangeError(`Ne ${responseBytes} does not fit ${encoding} APDUs.`)
   }
   const extended = encoding === 'extended'
   const lc = data.length === 0 ? [] : extended ? [0, ...uint16(data.length)] : [data.length]
-  // Le of case 2E has a leading zero byte of its own; in case 4E that byte stands in Lc already.
+  // In case 2E, Le starts with a zero byte. In case 4E, Lc already has that byte.
   const le =
     responseBytes === 0
       ? []
@@ -59,11 +59,11 @@ export function encodeCommand(command: CommandApdu, encoding: ApduEncoding): Uin
   return concatBytes(header, lc, data, le)
 }
 
-/** Reads a command in any of the seven encodings; `data` is a view. Throws MalformedError. */
+/** Decodes a command APDU in any of the seven encodings. `data` is a view. Throws MalformedError. */
 export function decodeCommand(bytes: Uint8Array): CommandApdu {
   const [cla, ins, p1, p2, first] = bytes
   if (cla === undefined || ins === undefined || p1 === undefined || p2 === undefined) {
-    throw malformed(`${bytes.length} bytes where a header has four`)
+    throw malformed(`${bytes.length} bytes instead of at least 4`)
   }
   const header = { cla, ins, p1, p2 }
   if (first === undefined) return header
@@ -76,10 +76,10 @@ export function decodeCommand(bytes: Uint8Array): CommandApdu {
   return { ...header, ...body(bytes, 7, length, 2) }
 }
 
-/** Takes data and status word apart. Throws MalformedError where there is no status word, or one that ISO/IEC 7816-4 forbids. */
+/** Splits a response APDU into data and status word. Throws MalformedError if the status word is missing or forbidden by ISO/IEC 7816-4. */
 export function decodeResponse(bytes: Uint8Array): ResponseApdu {
   const end = bytes.length - 2
-  if (end < 0) throw new MalformedError('response APDU', `${bytes.length} bytes where a status word has two`)
+  if (end < 0) throw new MalformedError('response APDU', `${bytes.length} bytes instead of at least 2`)
   const sw = readUint16(bytes, end)
   // ISO/IEC 7816-4:2013 5.1.3: values other than 6XXX and 9XXX are invalid, and so is 60XX.
   const sw1 = sw >> 8

@@ -1,27 +1,27 @@
-/** COMPACT-TLV data objects in the historical bytes of an ATR, ISO/IEC 7816-4:2013 clause 12.1.1: what an activation reads of them. */
+/** COMPACT-TLV data objects in the historical bytes of an ATR, ISO/IEC 7816-4:2013 clause 12.1.1: the part that drivers load. */
 
 /** One COMPACT-TLV data object: tag and length are the nibbles of one byte. */
 export interface CompactTlv {
-  /** 1 to F; 4X as an interindustry tag of BER-TLV. */
+  /** 1 to F. The BER-TLV tag is 4X. */
   readonly tag: number
-  /** A view of the bytes that came. */
+  /** A view of the received bytes. */
   readonly value: Uint8Array
 }
 
 /** Category indicator byte: the last three bytes are a status indicator. */
 export const CATEGORY_STATUS_LAST = 0x00
-/** Category indicator byte: all that follows is COMPACT-TLV, a status indicator among it. */
+/** Category indicator byte: all that follows is COMPACT-TLV, possibly with a status indicator. */
 export const CATEGORY_COMPACT_TLV = 0x80
-/** Tag of the card capabilities. */
+/** Tag of the card capabilities (tables 117 to 119). */
 export const TAG_CAPABILITIES = 0x7
 
-/** Objects until the last byte that makes sense; values are views. */
+/** Reads data objects up to the first malformed one. Values are views. */
 export function readObjects(bytes: Uint8Array): { objects: CompactTlv[]; malformed: boolean } {
   const objects: CompactTlv[] = []
   for (let offset = 0; offset < bytes.length; ) {
     const head = bytes[offset] ?? 0
     const end = offset + 1 + (head & 0x0f)
-    // Tag 0 is no data object (ISO/IEC 7816-4:2013 clause 12.1.1.2 derives tags from 4X), and zero bytes are how cards pad.
+    // Tag 0 is not a data object (ISO/IEC 7816-4:2013 clause 12.1.1.2 derives tags from 4X), and cards pad with zero bytes.
     if (head >> 4 === 0 || end > bytes.length) return { objects, malformed: true }
     objects.push({ tag: head >> 4, value: bytes.subarray(offset + 1, end) })
     offset = end
@@ -29,7 +29,7 @@ export function readObjects(bytes: Uint8Array): { objects: CompactTlv[]; malform
   return { objects, malformed: false }
 }
 
-/** The objects of historical bytes, and the status indicator that follows them under category 00. */
+/** Reads the data objects of historical bytes. `trailing` is the status indicator that follows them in category 00. */
 export function objectsIn(historicalBytes: Uint8Array): {
   readonly objects: readonly CompactTlv[]
   readonly trailing?: Uint8Array
@@ -42,7 +42,7 @@ export function objectsIn(historicalBytes: Uint8Array): {
   return { ...readObjects(historicalBytes.subarray(1, end)), trailing: historicalBytes.subarray(end) }
 }
 
-/** The first, second and third software function byte, as many as came; empty if they are not told. */
+/** Returns the software function bytes: up to three, empty if the card capabilities are absent. */
 export function capabilityBytes(objects: readonly CompactTlv[]): Uint8Array {
   const value = objects.find(({ tag }) => tag === TAG_CAPABILITIES)?.value
   return value === undefined || value.length > 3 ? new Uint8Array(0) : value

@@ -1,6 +1,6 @@
 /**
- * The base of all errors, and the errors of cards and readers. They stand in several files so that a page loads those that it
- * can meet.
+ * The base class of all errors, and the errors of cards and readers. They are in several files, so that a page loads only
+ * those that can occur on it.
  */
 export * from './any-error.ts'
 export * from './card-errors.ts'

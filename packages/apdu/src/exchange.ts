@@ -1,7 +1,7 @@
 /**
- * One command and its whole answer, however many APDUs that takes: command chaining (ISO/IEC 7816-4:2013, 5.3.3),
- * ENVELOPE where the card has extended lengths and no chaining (ISO/IEC 7816-3:2006, 12.2),
- * GET RESPONSE after 61xx and the second go after 6Cxx (ISO/IEC 7816-4:2013, 5.3.4 and 11.5.1).
+ * Exchanges one command and its whole response in as many APDUs as needed: command chaining (ISO/IEC 7816-4:2013, 5.3.3),
+ * ENVELOPE if the card has extended lengths but no chaining (ISO/IEC 7816-3:2006, 12.2), GET RESPONSE after 61xx, and a
+ * second APDU with the right Le after 6Cxx (ISO/IEC 7816-4:2013, 5.3.4 and 11.5.1).
  */
 import { isReading, shortLimits } from './apdu-lengths.ts'
 import { atrStatesChaining, atrStatesExtended } from './atr.ts'
@@ -11,26 +11,26 @@ import { AbortedError, MalformedError, NotSupportedError, StatusError } from './
 import type { CardChannel, TransmitOptions } from './ports.ts'
 import { describeStatus, SW } from './status-words.ts'
 
-/** A command with the name that errors call it by, such as 'GET DATA'. */
+/** A command with a name for error messages, such as 'GET DATA'. */
 export interface NamedCommand extends CommandApdu {
   readonly name: string
 }
 
 /** Options of one exchange. */
 export interface ExchangeOptions extends TransmitOptions {
-  /** False: exactly one short APDU with Le of at most 256, and its answer as it came, 61xx included. */
+  /** False: sends exactly one short APDU with Le of at most 256 and resolves to its response, even if that is 61xx. */
   readonly follow?: false
-  /** Cap on the whole answer, in bytes. Default: 128 KiB. */
+  /** Maximum length of the whole response, in bytes. Default: 128 KiB. */
   readonly maxResponseBytes?: number
 }
 
-/** Of an extended Le. */
+/** Length of an extended Le field. */
 const LE_BYTES = 2
-/** More than any object of an applet, and soon enough against a card that never ends. */
+/** More than any object of an applet. Stops a card that never ends its response. */
 const MAX_RESPONSE_BYTES = 0x2_0000
-/** 64 KiB in pieces of 64 bytes: real cards send four times as much at once. */
+/** 64 KiB in pieces of 64 bytes. Real cards send pieces four times as long. */
 const MAX_GET_RESPONSE_ROUNDS = 1024
-/** Given before a command is executed: a length, a parameter or a command that the card does not know in this form. */
+/** Status words that cards return before they execute a command. */
 const refusals: readonly number[] = [
   SW.WRONG_LENGTH,
   SW.WRONG_P1_P2,
@@ -42,54 +42,56 @@ const CHAIN_BIT = 0x10
 const GET_RESPONSE = 0xc0
 
 /**
- * Sends a command and collects its answer. Any final status word is a result; only a card that breaks the rules, an
- * abort or the channel itself reject. A command that the card refused for its extended form is sent again in short APDUs
- * (see `extended-form.ts`). A sensitive command is never sent a second time, whatever the card asks for.
+ * Sends a command and collects its whole response. Resolves for every final status word. Rejects with MalformedError if the
+ * card violates the protocol, NotSupportedError if the command does not fit the channel, AbortedError after an abort, and
+ * with the errors of the channel. A command that the card refuses in its extended form is sent again in short APDUs (see
+ * `extended-form.ts`). A sensitive command is never sent twice, whatever the card requests.
  */
 export async function exchange(
   channel: CardChannel,
   command: NamedCommand,
   given: ExchangeOptions = {},
 ): Promise<ResponseApdu> {
-  // However many APDUs it takes.
+  // All APDUs of this command share `maxWaitMs`.
   const options = { exchange: {}, ...given }
-  if (command.data === undefined) return exchangeOwn(channel, command, options)
-  // Parts of it leave later, and it may leave again: what its owner writes into it meanwhile is not sent.
+  if (command.data === undefined) return exchangeCommand(channel, command, options)
+  // Copied, because parts may be sent later or again, and the caller may overwrite its array meanwhile.
   const data = copyOf(command.data)
   try {
-    return await exchangeOwn(channel, { ...command, data }, options)
+    return await exchangeCommand(channel, { ...command, data }, options)
   } finally {
     if (options.sensitive === true) data.fill(0)
   }
 }
 
-async function exchangeOwn(
+async function exchangeCommand(
   channel: CardChannel,
   command: NamedCommand,
   options: ExchangeOptions,
 ): Promise<ResponseApdu> {
-  const { last, answer: first, broken } = await sendCommand(channel, command, options)
+  const { last, response: first, broken } = await sendCommand(channel, command, options)
   if (broken === true) return first
-  let answer = first
-  if (isWrongLe(answer.sw) && options.sensitive !== true && last.responseBytes) {
-    answer = await sendAgain(channel, last, answer.sw, options)
+  let response = first
+  if (isWrongLe(response.sw) && options.sensitive !== true && last.responseBytes) {
+    response = await sendWithLe(channel, last, response.sw, options)
   }
-  if (options.follow === false || !isMoreAvailable(answer.sw)) return answer
-  return collect(channel, command, answer, options)
+  if (options.follow === false || !isMoreAvailable(response.sw)) return response
+  return collect(channel, command, response, options)
 }
 
-/** The data of an answer with 9000. Throws StatusError on every other status word. */
+/** Returns the data of a response with 9000. Throws StatusError for every other status word. `name` is the command's name. */
 export function expectOk(response: ResponseApdu, name: string): Uint8Array {
   if (response.sw !== SW.OK) throw new StatusError(name, response.sw, describeStatus(response.sw))
   return response.data
 }
 
-/** What came of one command. */
+/** The outcome of sending one command. */
 export interface Sent {
-  /** The APDU that was answered: the whole command, or the last part of its chain. */
+  /** The last APDU sent: the whole command, or the last part of its chain. */
   readonly last: CommandApdu
-  readonly answer: ResponseApdu
-  /** The card left the chain before its last part: nothing is to be followed. */
+  /** The response to `last`. */
+  readonly response: ResponseApdu
+  /** The card ended the chain before its last part, so 61xx and 6Cxx are not followed. */
   readonly broken?: true
 }
 
@@ -99,10 +101,10 @@ async function sendCommand(
   options: ExchangeOptions,
 ): Promise<Sent> {
   const { limits, lengths } = channel
-  const { data = nothing, responseBytes: wanted = 0 } = command
-  const mostBytes = (limits.untried ?? limits).responseBytes
-  const whole = { ...command, responseBytes: clip(wanted, mostBytes, 'extended') }
-  // Short where short is enough: fewer bytes, and cards that miscount extended lengths stay out of trouble.
+  const { data = nothing, responseBytes: requested = 0 } = command
+  const maxBytes = (limits.untried ?? limits).responseBytes
+  const whole = { ...command, responseBytes: clip(requested, maxBytes, 'extended') }
+  // The short form is used whenever it suffices: it has fewer bytes, and some cards miscount extended lengths.
   const isLong = data.length > 255 || whole.responseBytes > 256
   const fits =
     data.length <= apduLimits.extended.dataBytes && encodedBytes(whole, 'extended') <= limits.commandBytes
@@ -113,26 +115,26 @@ async function sendCommand(
   if (!limits.extended) {
     if (limits.untried && lengths?.selection && reads && mayRepeat) {
       const { tryExtended } = await import('./extended-form.ts')
-      const answer = await tryExtended(channel, lengths, sendWhole)
-      if (answer !== undefined) return { last: whole, answer }
+      const response = await tryExtended(channel, lengths, sendWhole)
+      if (response !== undefined) return { last: whole, response }
     }
     return sendShort(channel, command, options)
   }
-  const answer = await sendWhole()
-  if (!mayRepeat || !mayBeOfForm(answer.sw, reads)) return { last: whole, answer }
-  const again = await sendShort(channel, command, options, 'refused')
-  // Refused in both forms, it was not for its form.
-  if (lengths !== undefined && again.broken !== true && again.answer.sw !== answer.sw)
+  const response = await sendWhole()
+  if (!mayRepeat || !mayRefuseForm(response.sw, reads)) return { last: whole, response }
+  const short = await sendShort(channel, command, options, 'refused')
+  // If the card refuses both forms alike, the form was not the reason.
+  if (lengths !== undefined && short.broken !== true && short.response.sw !== response.sw)
     lengths.takesExtended = false
-  return again
+  return short
 }
 
-/** Whether a command may have been refused for its extended form, and certainly was not executed, or only reads. */
-function mayBeOfForm(sw: number, reads: boolean): boolean {
+/** Returns true if the card may have refused the extended form and the command can be repeated: it was not executed or only reads. */
+function mayRefuseForm(sw: number, reads: boolean): boolean {
   return refusals.includes(sw) || (reads && sw === SW.UNKNOWN)
 }
 
-/** One short APDU, or a chain of them. `extended`: the card has just refused the command in that form. */
+/** Sends one short APDU, a chain of them, or ENVELOPE. `extended` is 'refused' if the card has just refused the extended form. */
 async function sendShort(
   channel: CardChannel,
   command: NamedCommand,
@@ -140,24 +142,24 @@ async function sendShort(
   extended?: 'refused',
 ): Promise<Sent> {
   const limits = extended === undefined ? channel.limits : shortLimits(channel.limits)
-  const { data = nothing, responseBytes: wanted = 0 } = command
-  const responseBytes = clip(wanted, limits.responseBytes, 'short')
-  const room = Math.min(255, limits.commandBytes - 5 - (responseBytes > 0 ? 1 : 0))
-  if (data.length > 0 && room < 1) {
+  const { data = nothing, responseBytes: requested = 0 } = command
+  const responseBytes = clip(requested, limits.responseBytes, 'short')
+  const capacity = Math.min(255, limits.commandBytes - 5 - (responseBytes > 0 ? 1 : 0))
+  if (data.length > 0 && capacity < 1) {
     throw new NotSupportedError(
-      `${command.name} does not fit the ${limits.commandBytes} bytes that the reader takes.`,
+      `${command.name} does not fit into the ${limits.commandBytes} bytes that the reader supports.`,
     )
   }
-  if (options.follow === false && data.length > room) {
-    throw new NotSupportedError(`${command.name} does not fit one short APDU.`)
+  if (options.follow === false && data.length > capacity) {
+    throw new NotSupportedError(`${command.name} does not fit into one short APDU.`)
   }
-  const isLong = data.length > room && room > LE_BYTES + 1
-  // ENVELOPE carries the extended form.
+  const isLong = data.length > capacity && capacity > LE_BYTES + 1
+  // ENVELOPE carries the extended form, so it is useless if the card has refused that.
   const mayTakeExtended = extended === undefined && channel.lengths?.takesExtended !== false
   if (isLong && mayTakeExtended && atrStatesExtended(channel.atr) && !atrStatesChaining(channel.atr)) {
     const { sendEnveloped } = await import('./extended-form.ts')
     const form = data.length > 255 ? 'extended' : 'short'
-    const wholeBytes = Math.min(wanted, apduLimits[form].responseBytes)
+    const wholeBytes = Math.min(requested, apduLimits[form].responseBytes)
     const whole = encodeCommand({ ...command, responseBytes: wholeBytes }, form)
     const parts = { capacityBytes: Math.min(255, limits.commandBytes - 6), responseBytes }
     try {
@@ -167,27 +169,28 @@ async function sendShort(
     }
   }
   let offset = 0
-  while (data.length - offset > room) {
-    const part = { ...command, cla: command.cla | CHAIN_BIT, data: data.subarray(offset, offset + room) }
-    const answer = await send(channel, { ...part, responseBytes: 0 }, 'short', options)
-    // The card left the chain: the rest would be read as a command of its own.
-    if (answer.sw !== SW.OK) return { last: part, answer, broken: true }
-    offset += room
+  while (data.length - offset > capacity) {
+    const part = { ...command, cla: command.cla | CHAIN_BIT, data: data.subarray(offset, offset + capacity) }
+    const response = await send(channel, { ...part, responseBytes: 0 }, 'short', options)
+    // The card ended the chain and would take the next part for a separate command.
+    if (response.sw !== SW.OK) return { last: part, response, broken: true }
+    offset += capacity
   }
   const last = { ...command, data: data.subarray(offset), responseBytes }
-  return { last, answer: await send(channel, last, 'short', options) }
+  return { last, response: await send(channel, last, 'short', options) }
 }
 
-async function sendAgain(
+/** Sends a command again after 6Cxx, with the Le that the card requested. */
+async function sendWithLe(
   channel: CardChannel,
   command: CommandApdu,
   sw: number,
   options: ExchangeOptions,
 ): Promise<ResponseApdu> {
   const responseBytes = clip(sw & 0xff || 256, channel.limits.responseBytes, 'short')
-  const answer = await send(channel, { ...command, responseBytes }, encodingFor(command), options)
-  if (isWrongLe(answer.sw)) throw new MalformedError('response APDU', 'a second 6Cxx after Le was corrected')
-  return answer
+  const response = await send(channel, { ...command, responseBytes }, encodingFor(command), options)
+  if (isWrongLe(response.sw)) throw new MalformedError('response APDU', '6Cxx again after Le was corrected')
+  return response
 }
 
 async function collect(
@@ -202,7 +205,7 @@ async function collect(
   let sw = first.sw
   for (let round = 0; isMoreAvailable(sw); round++) {
     if (round === MAX_GET_RESPONSE_ROUNDS) {
-      throw new MalformedError(`answer to ${command.name}`, `no end after ${round} GET RESPONSE`)
+      throw new MalformedError(`response to ${command.name}`, `incomplete after ${round} GET RESPONSE`)
     }
     const getResponse: CommandApdu = {
       cla: command.cla & ~CHAIN_BIT,
@@ -211,18 +214,18 @@ async function collect(
       p2: 0,
       responseBytes: clip(sw & 0xff || 256, channel.limits.responseBytes, 'short'),
     }
-    // Nothing secret is in GET RESPONSE itself, but in its answer may be: the flag goes along.
-    let answer = await send(channel, getResponse, 'short', options)
-    if (isWrongLe(answer.sw)) answer = await sendAgain(channel, getResponse, answer.sw, options)
-    if (answer.data.length === 0 && isMoreAvailable(answer.sw)) {
-      throw new MalformedError(`answer to ${command.name}`, '61xx again, and no data')
+    // `options.sensitive` stays set: GET RESPONSE contains no secret, but its response may.
+    let response = await send(channel, getResponse, 'short', options)
+    if (isWrongLe(response.sw)) response = await sendWithLe(channel, getResponse, response.sw, options)
+    if (response.data.length === 0 && isMoreAvailable(response.sw)) {
+      throw new MalformedError(`response to ${command.name}`, '61xx again without data')
     }
-    total += answer.data.length
+    total += response.data.length
     if (total > maxResponseBytes) {
-      throw new MalformedError(`answer to ${command.name}`, `more than ${maxResponseBytes} bytes`)
+      throw new MalformedError(`response to ${command.name}`, `more than ${maxResponseBytes} bytes`)
     }
-    parts.push(answer.data)
-    sw = answer.sw
+    parts.push(response.data)
+    sw = response.sw
   }
   return { data: concatBytes(...parts), sw }
 }
@@ -238,7 +241,7 @@ async function send(
   try {
     return decodeResponse(await channel.transmit(encoded, options))
   } finally {
-    // The header goes too: should a lower layer still hold these bytes, they are no VERIFY any more.
+    // The header is overwritten too, so that a lower layer that still holds the array can never send it as VERIFY.
     if (options.sensitive === true) encoded.fill(0)
   }
 }
@@ -253,8 +256,8 @@ function encodedBytes(command: CommandApdu, encoding: 'short' | 'extended'): num
   return 4 + (data > 0 ? (encoding === 'short' ? 1 : 3) : 0) + data + le
 }
 
-function clip(wanted: number, channelBytes: number, encoding: 'short' | 'extended'): number {
-  return Math.min(wanted, Math.max(1, channelBytes), apduLimits[encoding].responseBytes)
+function clip(requested: number, channelBytes: number, encoding: 'short' | 'extended'): number {
+  return Math.min(requested, Math.max(1, channelBytes), apduLimits[encoding].responseBytes)
 }
 
 function isMoreAvailable(sw: number): boolean {

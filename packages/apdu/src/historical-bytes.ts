@@ -12,15 +12,15 @@ import { MalformedError } from './errors.ts'
 
 export type { CompactTlv } from './compact-tlv.ts'
 
-/** What the historical bytes say of the card beyond its transmission parameters. */
+/** What the historical bytes state about the card. */
 export interface HistoricalBytes {
-  /** The first byte; undefined where there are no historical bytes. 00, 10 and 80 have a meaning, 81 to 8F are reserved, the rest is the maker's own. */
+  /** The first byte; undefined if there are no historical bytes. 00, 10 and 80 are defined, 81 to 8F are reserved, all others are proprietary. */
   readonly category: number | undefined
-  /** Category 00 and 80: the data objects in their order, the three bytes of a mandatory status indicator not among them. */
+  /** Categories 00 and 80: the data objects in order, without the three-byte status indicator of category 00. */
   readonly objects: readonly CompactTlv[]
   /** Data object 7X. */
   readonly capabilities?: CardCapabilities
-  /** Data object 3X, one byte: how applications are selected and where EF.DIR and EF.ATR/INFO say so. */
+  /** Data object 3X, one byte: how to select applications and how to read EF.DIR and EF.ATR/INFO. */
   readonly serviceData?: number
   /** Data object FX, an application identifier; a view. */
   readonly applicationId?: Uint8Array
@@ -28,11 +28,11 @@ export interface HistoricalBytes {
   readonly dirDataReference?: number
   /** Data object 8X, or the last three bytes of category 00. */
   readonly status?: StatusIndicator
-  /** The data objects do not fill the bytes: those after the last good one were left aside. */
+  /** True if the bytes do not end with a whole data object. The bytes after the last good one are ignored. */
   readonly malformed: boolean
 }
 
-/** Life cycle and status word that the card tells at its reset. */
+/** Life cycle status and status word that the card reports at its reset. */
 export interface StatusIndicator {
   /** Life cycle status byte, ISO/IEC 7816-4:2013 table 14. */
   readonly lifeCycle?: number
@@ -40,7 +40,7 @@ export interface StatusIndicator {
   readonly sw?: number
 }
 
-/** ISO/IEC 7816-4:2013 tables 117, 118 and 119: the three software function bytes, as many as came. */
+/** The software function bytes, up to three: ISO/IEC 7816-4:2013 tables 117, 118 and 119. */
 export interface CardCapabilities {
   /** First byte: how a DF or EF may be selected. */
   readonly selection: {
@@ -53,17 +53,17 @@ export interface CardCapabilities {
     readonly recordNumber: boolean
     readonly recordId: boolean
   }
-  /** Second byte, data coding; undefined where it is absent. */
+  /** Second byte, data coding. Absent if the card sends one byte only. */
   readonly dataCoding?: number
   /** Third byte, b8: command chaining. */
   readonly commandChaining: boolean
   /** Third byte, b7: extended Lc and Le fields. */
   readonly extendedLength: boolean
-  /** Third byte, b6: how long APDUs may be is written in EF.ATR/INFO. */
+  /** Third byte, b6: EF.ATR/INFO contains the maximum APDU lengths. */
   readonly extendedLengthInformation: boolean
-  /** Third byte, b5 and b4: who assigns the numbers of logical channels. */
+  /** Third byte, b5 and b4: which side assigns logical channel numbers. */
   readonly channelsAssignedBy: { readonly card: boolean; readonly interfaceDevice: boolean }
-  /** Third byte, b3 to b1: 1 to 8, where 8 means eight or more. */
+  /** Third byte, b3 to b1: 1 to 8. 8 means eight or more. */
   readonly maxLogicalChannels: number
 }
 
@@ -72,7 +72,7 @@ const TAG_SERVICE_DATA = 0x3
 const TAG_STATUS = 0x8
 const TAG_APPLICATION_ID = 0xf
 
-/** Reads historical bytes. Never throws: what does not fit is left aside, and `malformed` says so. */
+/** Decodes historical bytes. Never throws: sets `malformed` and ignores what it cannot decode. */
 export function decodeHistoricalBytes(bytes: Uint8Array): HistoricalBytes {
   const [category, second] = bytes
   if (category === CATEGORY_DIR_REFERENCE) {
@@ -101,10 +101,10 @@ export function decodeHistoricalBytes(bytes: Uint8Array): HistoricalBytes {
   }
 }
 
-/** Reads COMPACT-TLV data objects until the last byte; values are views. Throws MalformedError. */
+/** Decodes COMPACT-TLV data objects that fill `bytes`. Values are views. Throws MalformedError. */
 export function decodeCompactTlvs(bytes: Uint8Array): CompactTlv[] {
   const { objects, malformed } = readObjects(viewOf(bytes))
-  if (malformed) throw new MalformedError('COMPACT-TLV', `a value runs over the end of ${bytes.length} bytes`)
+  if (malformed) throw new MalformedError('COMPACT-TLV', `no whole data objects in ${bytes.length} bytes`)
   return objects
 }
 

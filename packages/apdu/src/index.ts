@@ -1,4 +1,4 @@
-/** Commands, status words, TLV, ATR, card applications and their PINs, the ports and the errors. The applets have entries of their own. */
+/** Main entry point: APDUs, status words, TLV, ATRs, card applications, PINs, ports and errors. Each applet has its own entry point. */
 export type * from './abort.ts'
 export * from './apdu-lengths.ts'
 export * from './atr.ts'

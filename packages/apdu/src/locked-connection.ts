@@ -1,4 +1,4 @@
-/** The connection to one powered card over any transport: its only lock, its channels, and the one place that decides its end. */
+/** The connection to one powered card over any transport: its lock, its channels, and the only place that decides why it ended. */
 import { isReading, shortLimits } from './apdu-lengths.ts'
 import { copyOf } from './bytes.ts'
 import {
@@ -18,25 +18,25 @@ import type {
 } from './ports.ts'
 
 /**
- * What a transport knows of one powered card: the port that every transport implements, and six members are enough. It need
- * not queue: a connection asks for one thing at a time.
+ * The port that every transport implements for one powered card. A link needs no queue of its own, because a connection
+ * starts one exchange at a time.
  */
 export interface CardLink {
-  /** The answer to the latest reset, as it came. */
+  /** The answer to the latest reset, as received. */
   readonly atr: Uint8Array
   readonly limits: ChannelLimits
-  /** What the reader's keys can do now; undefined if it has none. */
+  /** The reader's PIN pad; undefined if it has none or it is not usable. */
   readonly pinPad?: PinPad | undefined
   /**
-   * Carries one command APDU; resolves to the response with its status word. Rejects with CardGoneError if the card
-   * turns out to be gone; it settles only when the reader owes no answer any more.
+   * Sends one command APDU and resolves to the response APDU. Rejects with CardGoneError if the card is gone. Settles only
+   * when no response is pending in the reader.
    */
   exchange(command: Uint8Array, options: TransmitOptions): Promise<Uint8Array>
-  /** Resets the card and resolves to its ATR, which is `atr` from then on. */
+  /** Resets the card and resolves to its ATR, which `atr` returns from then on. */
   reset(kind: 'warm' | 'cold'): Promise<Uint8Array>
-  /** Takes the card's power. Called once, when the connection is closed. */
+  /** Powers the card off. Called once, when the connection is closed. */
   release(): Promise<void>
-  /** As `CardChannel` has it. Absent: false, and the card is recognised again before it gets a PIN. */
+  /** See `CardChannel.vouchesForCard`. Default: false, so the card is identified again before a PIN is sent. */
   readonly vouchesForCard?: boolean | undefined
 }
 
@@ -46,29 +46,29 @@ export interface Timers {
   clearTimeout(timer: unknown): void
 }
 
-/** How a connection is made. */
+/** Options of `LockedConnection`. */
 export interface LockedConnectionOptions {
-  /** Default: the platform's. */
+  /** Default: the timers of the platform. */
   readonly clock?: Timers | undefined
-  /** Called once, when the connection has ended; `rest` is fulfilled when its card is at rest. */
-  readonly onEnd?: ((rest: Promise<void>) => void) | undefined
+  /** Called once when the connection ends. `idle` is fulfilled when the slot can power the card again. */
+  readonly onEnd?: ((idle: Promise<void>) => void) | undefined
 }
 
 const SELECT = 0xa4
 const BY_NAME = 0x04
 const nothing = new Uint8Array(0)
 
-interface Turn {
-  /** Begins the work; the lock is this turn's from now on. */
+interface QueuedTransaction {
+  /** Takes the lock and starts the work. */
   begin(): void
-  refuse(error: Error): void
+  fail(error: Error): void
 }
 
 /**
- * Made by a slot over the link to its card. Transactions run one after the other in the order of their calls. An owner may
- * ask for several at once; they queue like anybody's. A transaction that waits inside another for its own end can never
- * begin: if that is visible (the call is made before `work` first awaits, or `owner` is the running transaction's
- * channel) it is refused, else `timeoutMs` or `signal` bounds the wait.
+ * The connection that a slot creates over the link to its card. Transactions run one at a time in the order of the calls,
+ * also those of one owner. A transaction that is started inside another and awaited there can never begin. It rejects with
+ * TransactionError if that is detectable: the call is made before `work` first awaits, or `owner` is the channel of the
+ * running transaction. Otherwise `timeoutMs` or `signal` limits the wait.
  */
 export class LockedConnection implements CardConnection {
   readonly gone: Promise<CardGoneError>
@@ -79,9 +79,9 @@ export class LockedConnection implements CardConnection {
   readonly #link: CardLink
   readonly #clock: Timers
   readonly #onEnd: LockedConnectionOptions['onEnd']
-  #tellGone!: (error: CardGoneError) => void
+  #resolveGone!: (error: CardGoneError) => void
   #ended: CardGoneError | undefined
-  readonly #queue: Turn[] = []
+  readonly #queue: QueuedTransaction[] = []
   #running: Channel | undefined
   #entering = false
   #lastOwner: object | undefined
@@ -92,11 +92,11 @@ export class LockedConnection implements CardConnection {
     this.#clock = options.clock ?? globalThis
     this.#onEnd = options.onEnd
     this.gone = new Promise((resolve) => {
-      this.#tellGone = resolve
+      this.#resolveGone = resolve
     })
   }
 
-  /** Why it has ended; undefined while it has not. */
+  /** Why the connection ended. Undefined while it is open. */
   get ended(): CardGoneError | undefined {
     return this.#ended
   }
@@ -105,7 +105,7 @@ export class LockedConnection implements CardConnection {
     return this.#link.pinPad !== undefined
   }
 
-  /** Whether a transaction holds the lock. */
+  /** True if a transaction holds the lock. */
   get busy(): boolean {
     return this.#running !== undefined
   }
@@ -117,7 +117,7 @@ export class LockedConnection implements CardConnection {
   ): Promise<T> {
     if (this.#entering || owner === this.#running) {
       return Promise.reject(
-        new TransactionError('A transaction was begun inside a transaction of the same card.'),
+        new TransactionError('A transaction was started inside a transaction of the same card.'),
       )
     }
     if (this.#ended !== undefined) return Promise.reject(this.#ended)
@@ -130,24 +130,24 @@ export class LockedConnection implements CardConnection {
         this.#clock.clearTimeout(timer)
         signal?.removeEventListener('abort', abort)
       }
-      const withdraw = (error: Error): void => {
-        const at = this.#queue.indexOf(turn)
+      const failQueued = (error: Error): void => {
+        const at = this.#queue.indexOf(queued)
         if (at >= 0) this.#queue.splice(at, 1)
-        turn.refuse(error)
+        queued.fail(error)
       }
       const abort = (): void => {
         const error = new AbortedError({ cause: signal?.reason })
         if (channel === undefined) {
-          withdraw(error)
+          failQueued(error)
           return
         }
-        // The caller is free at once; the lock waits for the answer that may still come.
+        // The caller's promise rejects at once. The lock is held until a pending response has arrived.
         settled()
         reject(error)
-        channel.withdraw(error)
+        channel.fail(error)
         this.#release(channel, owner, false)
       }
-      const turn: Turn = {
+      const queued: QueuedTransaction = {
         begin: () => {
           this.#clock.clearTimeout(timer)
           const own = new Channel(this.#link, this, this.#lastOwner === owner)
@@ -160,27 +160,27 @@ export class LockedConnection implements CardConnection {
             } catch (error) {
               reject(error as Error)
             } finally {
-              // Whatever it does, throws or returns, the lock comes free, and before anybody hears of the result.
+              // Runs after success and failure, and releases the lock before the caller receives the result.
               settled()
               this.#release(own, owner, true)
             }
           })()
           this.#entering = false
         },
-        refuse: (error) => {
+        fail: (error) => {
           settled()
           reject(error)
         },
       }
       signal?.addEventListener('abort', abort, { once: true })
       if (this.#running === undefined) {
-        turn.begin()
+        queued.begin()
         return
       }
-      this.#queue.push(turn)
+      this.#queue.push(queued)
       if (timeoutMs !== undefined) {
         timer = this.#clock.setTimeout(
-          () => withdraw(new ReaderTimeoutError('the end of another transaction', timeoutMs)),
+          () => failQueued(new ReaderTimeoutError('the end of another transaction', timeoutMs)),
           timeoutMs,
         )
       }
@@ -188,7 +188,7 @@ export class LockedConnection implements CardConnection {
     })
   }
 
-  /** Passes the lock on, once the reader owes this channel no answer any more. */
+  /** Passes the lock to the next transaction as soon as no response is pending on this channel. */
   #release(channel: Channel, owner: object, complete: boolean): void {
     channel.close()
     if (this.#running !== channel || channel.releasing) return
@@ -203,26 +203,26 @@ export class LockedConnection implements CardConnection {
       return
     }
     this.#running = undefined
-    // An owner who never saw an answer does not know what the card did.
-    this.#lastOwner = complete && channel.undamaged ? owner : undefined
+    // An owner that missed a response does not know the state of the card.
+    this.#lastOwner = complete && channel.stateKnown ? owner : undefined
     this.#queue.shift()?.begin()
   }
 
-  /** Many may notice the end; this one place decides it, and the first reason stays. Returns what was decided. */
+  /** Ends the connection. Several parts may notice the end; the first reason stays. Returns the error with that reason. */
   lost(why: CardGoneError['why'], cause?: Error): CardGoneError {
     this.#end(why, cause, Promise.resolve())
     return this.#ended as CardGoneError
   }
 
-  #end(why: CardGoneError['why'], cause: Error | undefined, rest: Promise<void>): void {
+  #end(why: CardGoneError['why'], cause: Error | undefined, idle: Promise<void>): void {
     if (this.#ended !== undefined) return
     const error = new CardGoneError(why, cause === undefined ? undefined : { cause })
     this.#ended = error
-    this.#onEnd?.(rest)
-    // After a reset or with the reader's end the open exchange fails by itself, and with a better reason.
-    if (why === 'removed' || why === 'closed') this.#running?.withdraw(error)
-    for (const turn of this.#queue.splice(0)) turn.refuse(error)
-    this.#tellGone(error)
+    this.#onEnd?.(idle)
+    // After a reset or if the reader is gone, the running exchange fails by itself with a more precise error.
+    if (why === 'removed' || why === 'closed') this.#running?.fail(error)
+    for (const queued of this.#queue.splice(0)) queued.fail(error)
+    this.#resolveGone(error)
   }
 
   close(): Promise<void> {
@@ -232,36 +232,36 @@ export class LockedConnection implements CardConnection {
 
   async #close(): Promise<void> {
     if (this.#ended !== undefined) return
-    // The slot is free for the next one when the card is at rest. An exchange that still runs comes first.
-    let atRest!: () => void
-    const rest = new Promise<void>((resolve) => {
-      atRest = resolve
+    // The slot can connect again once the card is powered off, which the link does after a running exchange.
+    let resolveIdle!: () => void
+    const idle = new Promise<void>((resolve) => {
+      resolveIdle = resolve
     })
-    this.#end('closed', undefined, rest)
+    this.#end('closed', undefined, idle)
     try {
       await this.#link.release()
     } catch {
-      // Pulled or unplugged meanwhile: then it is off.
+      // The card or the reader was removed meanwhile, so the card has no power.
     } finally {
-      atRest()
+      resolveIdle()
     }
   }
 }
 
-/** Handed to the work of one transaction, and dead after it. */
+/** The channel of one transaction. Its methods reject after the transaction has ended. */
 class Channel implements CardChannel {
   readonly #link: CardLink
   readonly #connection: LockedConnection
   #undisturbed: boolean
   #closed = false
-  #withdrawn: Error | undefined
+  #failure: Error | undefined
   #reject: ((error: Error) => void) | undefined
-  /** Settles when the reader owes no answer any more; undefined when it owes none. */
+  /** The running exchange; undefined if no response is pending. */
   pending: Promise<unknown> | undefined
   releasing = false
-  /** False once an answer was lost, or the card was reset, under this channel. */
-  undamaged = true
-  /** Absent if the reader has no keys, or none that could be trusted. */
+  /** False after a response was missed or the card was reset on this channel. */
+  stateKnown = true
+  /** Absent if the reader has no PIN pad or its PIN pad is not usable. */
   readonly pinPad?: PinPad
 
   constructor(link: CardLink, connection: LockedConnection, undisturbed: boolean) {
@@ -270,15 +270,15 @@ class Channel implements CardChannel {
     this.#undisturbed = undisturbed
     const { pinPad } = link
     if (pinPad !== undefined) {
-      const onPad =
-        (what: keyof PinPad): PinPad['verify'] =>
+      const serialized =
+        (method: keyof PinPad): PinPad['verify'] =>
         (template, options = {}) =>
-          this.#inTurn(options, () => pinPad[what](template, options))
-      this.pinPad = { verify: onPad('verify'), modify: onPad('modify') }
+          this.#serialize(options, () => pinPad[method](template, options))
+      this.pinPad = { verify: serialized('verify'), modify: serialized('modify') }
     }
   }
 
-  /** A copy: what a caller writes into it is not believed. */
+  /** A copy, because a caller may write into it. */
   get atr(): Uint8Array {
     return copyOf(this.#link.atr)
   }
@@ -303,12 +303,12 @@ class Channel implements CardChannel {
   }
 
   transmit(command: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
-    return this.#inTurn(options, () => this.#link.exchange(command, options), command)
+    return this.#serialize(options, () => this.#link.exchange(command, options), command)
   }
 
   reset(kind: 'warm' | 'cold'): Promise<Uint8Array> {
-    return this.#inTurn({}, async () => {
-      this.undamaged = false
+    return this.#serialize({}, async () => {
+      this.stateKnown = false
       this.#undisturbed = false
       try {
         return copyOf(await this.#link.reset(kind))
@@ -319,87 +319,84 @@ class Channel implements CardChannel {
     })
   }
 
-  /** Two at once in one transaction: the second waits, or the parts of long APDUs would mix. */
-  #inTurn(
+  /** Starts the exchange after those that were started before in this transaction. Otherwise the parts of long APDUs would mix. */
+  #serialize(
     options: TransmitOptions,
     exchange: () => Promise<Uint8Array>,
     command?: Uint8Array,
   ): Promise<Uint8Array> {
-    const refusal = this.#refusal() ?? (command && this.#unfit(command))
+    const refusal = this.#refusal() ?? (command && this.#lengthError(command))
     if (refusal !== undefined) return Promise.reject(refusal)
     const { signal } = options
     if (signal?.aborted) return Promise.reject(new AbortedError({ cause: signal.reason }))
     if (this.pending === undefined) {
       this.#noteSelection(command)
-      return this.#guard(exchange(), signal)
+      return this.#track(exchange(), signal)
     }
-    const resume = (): Promise<Uint8Array> => this.#inTurn(options, exchange, command)
+    const resume = (): Promise<Uint8Array> => this.#serialize(options, exchange, command)
     return this.pending.then(resume, resume)
   }
 
-  /** No command: something else happens to the card. */
+  /** Updates `lengths.selection`. `command` is absent for a reset and for PIN entry on the reader. */
   #noteSelection(command: Uint8Array = nothing): void {
     const [cla, ins, p1] = command
     if (cla === 0 && ins === SELECT && p1 === BY_NAME) this.lengths.selection = copyOf(command)
     else if (!isReading(command)) this.lengths.selection = undefined
   }
 
-  /** The caller may leave before the exchange does: by its signal, or when the card is pulled. */
-  #guard(exchange: Promise<Uint8Array>, signal: TransmitOptions['signal']): Promise<Uint8Array> {
+  /** Marks the exchange as pending. The returned promise rejects earlier than the exchange if it is aborted or the card is removed. */
+  #track(exchange: Promise<Uint8Array>, signal: TransmitOptions['signal']): Promise<Uint8Array> {
     this.pending = exchange
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        this.undamaged = false
+        this.stateKnown = false
         reject(new AbortedError({ cause: signal?.reason }))
       }
       this.#reject = reject
       signal?.addEventListener('abort', abort, { once: true })
       exchange.then(
         (response) => {
-          this.#left()
+          this.#clearPending()
           signal?.removeEventListener('abort', abort)
           resolve(response)
         },
         (error: unknown) => {
-          this.#left()
-          this.undamaged = false
+          this.#clearPending()
+          this.stateKnown = false
           signal?.removeEventListener('abort', abort)
-          reject(this.#translated(error as Error))
+          reject(this.#withFirstReason(error as Error))
         },
       )
     })
   }
 
-  /** A link that finds its card gone says so; what ended the connection first is what counts. */
-  #translated(error: Error): Error {
+  /** Ends the connection if the link reports that the card is gone. Returns the error with the reason that was reported first. */
+  #withFirstReason(error: Error): Error {
     const { code, why, cause } = error as Partial<CardGoneError>
     return code === 'card/gone' && why !== undefined ? this.#connection.lost(why, cause as Error) : error
   }
 
-  #left(): void {
+  #clearPending(): void {
     this.pending = undefined
     this.#reject = undefined
   }
 
   #refusal(): Error | undefined {
-    if (this.#withdrawn !== undefined) return this.#withdrawn
+    if (this.#failure !== undefined) return this.#failure
     if (this.#closed) return new TransactionError('The channel was used after its transaction had ended.')
     return this.#connection.ended
   }
 
-  #unfit(command: Uint8Array): Error | undefined {
+  #lengthError(command: Uint8Array): Error | undefined {
     const { commandBytes } = this.limits
     if (command.length >= 4 && command.length <= commandBytes) return undefined
-    return new MalformedError(
-      'command APDU',
-      `${command.length} bytes, between 4 and ${commandBytes} can be sent`,
-    )
+    return new MalformedError('command APDU', `${command.length} bytes instead of 4 to ${commandBytes}`)
   }
 
-  /** Nothing more may be sent, and who waits for an answer waits no longer. */
-  withdraw(error: Error): void {
-    this.#withdrawn ??= error
-    this.undamaged = false
+  /** Rejects the running exchange and all later ones with the error. */
+  fail(error: Error): void {
+    this.#failure ??= error
+    this.stateKnown = false
     this.#reject?.(error)
   }
 

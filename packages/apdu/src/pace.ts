@@ -1,21 +1,21 @@
-/** Turns for everybody else during long work: timers fire, pages repaint and hear clicks, a card that goes is noticed. */
+/** Yields to the event loop during long work, so that timers fire, the page handles input and card removal is noticed. */
 
-/** How much to do before `isDue` is asked: even slow machines hash it in a few milliseconds. */
+/** How many bytes to process between two checks of `isDue`. Slow machines hash this much in a few milliseconds. */
 export const STEP_BYTES = 0x8000
 
-/** Half of a frame of 16 ms; the step that ends it comes on top. */
+/** Half of a frame of 16 ms. The step during which it passes is added to it. */
 const BUSY_MS = 8
 
-/** One for each long piece of work. */
+/** Measures when long work has to yield. Create one for each piece of work. */
 export class Pace {
   #sinceMs = performance.now()
 
-  /** Whether others have waited long enough: then `turn` is awaited. */
+  /** True if the work has run for 8 ms: the caller then awaits `turn`. */
   get isDue(): boolean {
     return performance.now() - this.#sinceMs >= BUSY_MS
   }
 
-  /** Resolves in a task of its own, when what was waiting has had its turn. */
+  /** Resolves in a new task, after the tasks that were queued before it. */
   async turn(): Promise<void> {
     await new Promise<void>(inNextTask)
     this.#sinceMs = performance.now()
@@ -23,7 +23,7 @@ export class Pace {
 }
 
 function inNextTask(work: () => void): void {
-  // Node delivers up to a thousand messages of a port before it looks at its timers.
+  // Not MessageChannel in Node, which delivers up to 1000 messages of a port before it runs its timers.
   const { setImmediate, MessageChannel } = globalThis
   if (setImmediate !== undefined) setImmediate(work)
   else if (MessageChannel !== undefined) {
@@ -33,6 +33,6 @@ function inNextTask(work: () => void): void {
       work()
     }
     port2.postMessage(undefined)
-    // Browsers make nested timers wait for 4 ms, which is half as long as the work between two turns.
+    // Last, because browsers delay nested timers by 4 ms: half as long as the work between two turns.
   } else setTimeout(work, 0)
 }

@@ -1,18 +1,19 @@
-/** What a PIN may consist of, and how what a person typed becomes its bytes. */
+/** The format of a PIN: its length, its characters, and how typed text is encoded for VERIFY. */
 import { type ByteSource, copyOf } from './bytes.ts'
 import { WebtokiError } from './errors.ts'
 import type { PinTemplate } from './ports.ts'
 
-/** What a person may type as a PIN. */
+/** Which PINs a person may type. */
 export interface PinLimits {
-  /** In bytes; for digits, characters. */
+  /** Shortest PIN in bytes; if the alphabet is 'digits', in digits. */
   readonly minBytes: number
+  /** Longest PIN in bytes; if the alphabet is 'digits', in digits. */
   readonly maxBytes: number
-  /** 'digits': bytes 30 to 39 only. */
+  /** 'digits': bytes 30 to 39 only. 'text': any bytes. */
   readonly alphabet: 'digits' | 'text'
 }
 
-/** What was typed cannot be this PIN: its length or a character does not fit. Nothing was sent, and no attempt is lost. */
+/** The typed text cannot be this PIN, because of its length or a character. Nothing was sent and no attempt was used. */
 export class PinFormatError extends WebtokiError implements PinLimits {
   readonly code = 'card/pin-format'
   override get name(): 'PinFormatError' {
@@ -28,7 +29,7 @@ export class PinFormatError extends WebtokiError implements PinLimits {
     options?: ErrorOptions,
   ) {
     const what = alphabet === 'digits' ? 'digits, 0 to 9' : 'bytes'
-    super(`The PIN has ${minBytes} to ${maxBytes} ${what}; nothing was sent to the card.`, options)
+    super(`The PIN must have ${minBytes} to ${maxBytes} ${what}. Nothing was sent to the card.`, options)
     this.why = why
     this.minBytes = minBytes
     this.maxBytes = maxBytes
@@ -36,18 +37,21 @@ export class PinFormatError extends WebtokiError implements PinLimits {
   }
 }
 
-/** What a person may type, and how it is sent. */
+/** Which PINs a person may type, and how a PIN is sent to the card. */
 export interface PinFormat extends PinLimits {
-  /** The data field of VERIFY: a fresh array, which is overwritten after use. */
+  /** Returns the data field of VERIFY as a new array, which the caller overwrites after use. */
   encode(pin: Uint8Array): Uint8Array | Promise<Uint8Array>
-  /** What a reader with keys is told, given the header of VERIFY (4 bytes). Absent: a pad cannot compute what the card wants. */
+  /**
+   * Builds the PIN pad's template from the header of VERIFY (4 bytes). Absent if a PIN pad cannot compute the encoding
+   * that the card requires.
+   */
   readonly padTemplate?: ((header: Uint8Array) => PinTemplate) | undefined
 }
 
 /**
- * The PIN that was typed (UTF-8), as a fresh array. In a PIN of digits the digits of any script count as the digits that
- * they are: Japanese keyboards type full-width ones, and the card compares ASCII. Throws PinFormatError, and nothing of the
- * PIN is left in memory but what the caller has.
+ * Converts a typed PIN (UTF-8) into a new array. For a PIN of digits, decimal digits of every script become ASCII digits,
+ * because Japanese keyboards type full-width digits and the card compares ASCII. Throws PinFormatError if the PIN does not
+ * fit the limits; the copy is overwritten first.
  */
 export function pinOf(typed: ByteSource, limits: PinLimits): Uint8Array<ArrayBuffer> {
   const pin = copyOf(typed)
@@ -57,13 +61,13 @@ export function pinOf(typed: ByteSource, limits: PinLimits): Uint8Array<ArrayBuf
   throw new PinFormatError(length < 0 ? 'alphabet' : 'length', limits)
 }
 
-/** Writes digits of any script over themselves in ASCII, and zeros after them. Returns how many; -1: something is no digit. */
+/** Replaces digits of any script by ASCII digits in place and zeroes the rest. Returns the digit count, or -1 if a character is not a digit. */
 function toAscii(pin: Uint8Array): number {
   let length = 0
   for (let at = 0, end = 0; at < pin.length; at = end) {
     while (((pin[++end] ?? 0) & 0xc0) === 0x80);
     const code = new TextDecoder('utf-8').decode(pin.subarray(at, end)).codePointAt(0) ?? 0
-    // Unicode's decimal digits stand in runs from zero to nine; runs that touch have ten each (Unicode 16, 4.6).
+    // Unicode's decimal digits form runs from zero to nine. Adjacent runs have ten digits each (Unicode 16, 4.6).
     let below = 0
     while (/\p{Nd}/u.test(String.fromCodePoint(code - below))) below++
     if (below === 0) return -1

@@ -1,7 +1,7 @@
-/** What a PIN pad tells. Loaded with what speaks to it. */
+/** The errors of PIN entry on a reader. Loaded together with the PIN pad driver. */
 import { WebtokiError } from './webtoki-error.ts'
 
-/** The person cancelled on the reader. No try was spent. */
+/** The person cancelled PIN entry on the reader. No attempt was used. */
 export class PinPadCancelledError extends WebtokiError {
   readonly code = 'card/pin-pad-cancelled'
   override get name(): 'PinPadCancelledError' {
@@ -12,13 +12,13 @@ export class PinPadCancelledError extends WebtokiError {
   }
 }
 
-/** The person entered nothing on the reader in time. No try was spent. */
+/** The person did not enter a PIN on the reader in time. No attempt was used. */
 export class PinPadTimeoutError extends WebtokiError {
   readonly code = 'card/pin-pad-timeout'
   override get name(): 'PinPadTimeoutError' {
     return 'PinPadTimeoutError'
   }
   constructor(options?: ErrorOptions) {
-    super('Nobody entered a PIN on the reader in time.', options)
+    super('No PIN was entered on the reader in time. Try again.', options)
   }
 }

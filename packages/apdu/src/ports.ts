@@ -1,54 +1,54 @@
-/** The ports: what a layer above may ask of a reader and a card, and nothing of how it is done. */
+/** The ports of readers and cards: the interfaces that drivers implement and that the layers above use. */
 import type { Observable } from 'rxjs'
 import type { AbortSignalLike } from './abort.ts'
 import type { CardGoneError, WebtokiError } from './errors.ts'
 
-/** What every call that reaches a card takes. */
+/** Options of every call that reaches a card. */
 export interface TransmitOptions {
-  /** Honoured between APDUs: a sent one cannot be unsent. */
+  /** Aborts the call at once. An APDU that was sent cannot be recalled: its response is awaited and discarded. */
   readonly signal?: AbortSignalLike | undefined
-  /** How long one exchange may stay without any sign of life, in milliseconds. */
+  /** Maximum time in milliseconds that one exchange may take without a response or time extension, and that a transaction waits for the lock. */
   readonly timeoutMs?: number | undefined
-  /** Cap on what time extensions may add to one exchange, in milliseconds. It runs from the first one. */
+  /** Maximum time that time extensions may add to one exchange, in milliseconds from the first extension. */
   readonly maxWaitMs?: number | undefined
-  /** APDUs with the same object are one exchange and share its `maxWaitMs`. Default: each is one of its own. */
+  /** APDUs with the same object belong to one exchange and share `maxWaitMs`. Default: each APDU is a separate exchange. */
   readonly exchange?: object | undefined
-  /** The command carries a secret: it is never traced, and its bytes are overwritten after use. */
+  /** The command contains a secret: it is never traced, and its bytes are overwritten after use. */
   readonly sensitive?: true | undefined
-  /** Told each time something else is waited for than the card's plain answer. */
+  /** Called each time the call waits for something other than the card's immediate response. */
   readonly onWait?: ((why: WaitReason) => void) | undefined
 }
 
-/** Why a call takes longer: somebody else at the card, the card itself, or a person. */
+/** Why a call waits: for another transaction, for the card, for a touch, or for PIN entry on the reader. */
 export type WaitReason = 'queue' | 'time-extension' | 'touch' | 'pin-pad'
 
-/** The way to one card. Valid only inside the transaction that handed it out. */
+/** Sends commands to one card. Valid only inside the transaction that received it. */
 export interface CardChannel {
-  /** The answer to the latest reset, as it came. */
+  /** The answer to the latest reset, as received. */
   readonly atr: Uint8Array
   readonly limits: ChannelLimits
-  /** What the connection remembers of these limits. Absent: nothing is remembered, and nothing tried. */
+  /** What the connection has learned about APDU lengths. Absent: extended lengths that the ATR does not state are never tried. */
   readonly lengths?: ApduLengths
-  /** False: another owner, program or reset came between; select and verify again. */
+  /** False if another owner, another program or a reset intervened: select and verify again. */
   readonly undisturbed: boolean
   /**
-   * Whether a card put in the place of this one would have been noticed. False: another one may answer by now; make sure
-   * which it is before you send a PIN.
+   * True if the reader would have noticed a replacement of the card. If false, another card may be present by now: identify
+   * it before you send a PIN.
    */
   readonly vouchesForCard: boolean
-  /** Sends one command APDU; resolves to the response APDU with its status word. */
+  /** Sends one command APDU and resolves to the response APDU, including its status word. */
   transmit(command: Uint8Array, options?: TransmitOptions): Promise<Uint8Array>
-  /** Resets the card and resolves to its ATR. Everything selected and verified is lost. */
+  /** Resets the card and resolves to its ATR. The selection and all verified PINs are lost. */
   reset(kind: 'warm' | 'cold'): Promise<Uint8Array>
-  /** Absent: the reader has none. */
+  /** Absent if the reader has no PIN pad. */
   readonly pinPad?: PinPad | undefined
 }
 
-/** What one APDU may be, given the reader and the card. */
+/** Maximum APDU lengths of the reader and the card together. */
 export interface ChannelLimits {
-  /** Whether extended-length APDUs may be sent: the reader and the card's ATR say so, or the card took one. */
+  /** True if extended-length APDUs may be sent: the reader and the card's ATR state it, or the card has accepted one. */
   readonly extended: boolean
-  /** What could be sent if the card takes extended lengths. Absent: the reader does not, or the ATR says whether the card does. */
+  /** The limits if the card accepts extended lengths. Absent if the reader does not, or if the ATR states whether the card does. */
   readonly untried?: { readonly commandBytes: number; readonly responseBytes: number }
   /** Largest whole command APDU, in bytes. */
   readonly commandBytes: number
@@ -56,109 +56,113 @@ export interface ChannelLimits {
   readonly responseBytes: number
 }
 
-/** What one connection has learned of the lengths that its card takes: all applications on the card share it. */
+/** What a connection has learned about APDU lengths. All applications on the card share it. */
 export interface ApduLengths {
-  /** As the card showed it; undefined: what its ATR says stands. */
+  /** Whether the card has accepted or refused extended lengths. Undefined: not known yet, so the ATR decides. */
   takesExtended: boolean | undefined
-  /** The latest SELECT by name, as it was sent, if nothing but reading came after it; else undefined. */
+  /** The encoded command of the latest SELECT by name, if only reading commands followed it; otherwise undefined. */
   readonly selection: Uint8Array | undefined
 }
 
 /**
- * PIN entry on the reader itself: the PIN never reaches the host. PinPadCancelledError, PinPadTimeoutError and
- * PinPadRefusedError are not "wrong PIN": the card was sent nothing.
+ * PIN entry on the reader: the PIN never reaches the host. After PinPadCancelledError, PinPadTimeoutError and
+ * PinPadRefusedError nothing was sent to the card, so no attempt was used.
  */
 export interface PinPad {
-  /** Sends the template with the typed PIN; resolves to the card's answer, status word included. */
+  /** Lets the person type a PIN and sends the template with it. Resolves to the response APDU. */
   verify(template: PinTemplate, options?: TransmitOptions): Promise<Uint8Array>
-  /** The same for a command that changes the PIN. */
+  /** Does the same for a command that changes the PIN. */
   modify(template: PinTemplate, options?: TransmitOptions): Promise<Uint8Array>
 }
 
-/** A command with the place where the reader puts the PIN that the person typed on it. */
+/** A command and the position at which the reader inserts the typed PIN. */
 export interface PinTemplate {
-  /** The whole command APDU, the PIN block filled with its padding. */
+  /** The whole command APDU, with padding in the PIN block. */
   readonly command: Uint8Array
   /** Offset of the PIN block in the command's data field, in bytes. */
   readonly pinOffset: number
-  /** Length of the PIN block, in bytes; 0 where the block is as long as the PIN. */
+  /** Length of the PIN block in bytes; 0 if the block is as long as the PIN. */
   readonly blockBytes: number
   readonly format: 'ascii' | 'bcd' | 'binary'
   readonly minDigits: number
   readonly maxDigits: number
-  /** modify: offset of the new PIN's block in the data field. */
+  /** For `modify`: offset of the new PIN's block in the data field, in bytes. */
   readonly newPinOffset?: number
-  /** modify: whether the person types the old PIN too. */
+  /** For `modify`: true if the person types the old PIN too. */
   readonly requiresOldPin?: boolean
-  /** modify: whether the new PIN is typed twice. */
+  /** For `modify`: true if the person types the new PIN twice. */
   readonly confirms?: boolean
 }
 
-/** A powered card that is held. */
+/** An open connection to a powered card. */
 export interface CardConnection {
-  /** Fulfils once, with the reason; never rejects. */
+  /** Fulfilled once with the reason when the connection ends. Never rejects. */
   readonly gone: Promise<CardGoneError>
-  /** Whether PINs can be typed on the reader. */
+  /** True if PINs can be typed on the reader. */
   readonly hasPinPad: boolean
-  /** The only lock of a card. Nested calls reject. */
+  /**
+   * Runs `work` under the card's only lock and resolves to its result. `owner` identifies the caller: `undisturbed` is true
+   * if the last transaction was of the same owner. Nested calls reject with TransactionError.
+   */
   transaction<T>(
     owner: object,
     work: (channel: CardChannel) => Promise<T>,
     options?: TransmitOptions,
   ): Promise<T>
-  /** Ends the connection and takes the card's power, and with it what the card was told. Idempotent; never rejects. */
+  /** Ends the connection and powers the card off, so the card loses its state. Idempotent; never rejects. */
   close(): Promise<void>
 }
 
-/** What lies in a slot. */
+/** The state of a slot. */
 export type Presence = 'empty' | 'present' | 'unreadable' | { readonly inUse: 'page' | 'tab' | 'unknown' }
 
-/** How a card is to be held. */
+/** Options of `CardSlot.connect`. */
 export interface ConnectOptions {
   readonly protocol?: 'T=0' | 'T=1' | undefined
   readonly signal?: AbortSignalLike | undefined
   /**
-   * Called when somebody else, such as another tab of the site, asks for the reader. Who does not need the card, and
-   * has told it nothing that would be lost, closes the connection in this call; else it is kept.
+   * Called when another user of the reader, such as another tab of the site, requests it. Close the connection in this
+   * call if you do not need the card and no state would be lost; otherwise you keep it.
    */
   readonly onReleaseRequested?: (() => void) | undefined
 }
 
-/** A place for a card. */
+/** One slot of a reader, which holds at most one card. */
 export interface CardSlot {
-  /** Stable: serial number, else port order. */
+  /** Stable identifier, from the serial number or else the port order. */
   readonly id: string
-  /** Friendly; equal readers are numbered. */
+  /** Name for people. Identical readers are numbered. */
   readonly name: string
   readonly kind: 'contact' | 'contactless' | 'token' | 'sam'
-  /** Hot; replays the latest; completes when the reader leaves. */
+  /** Hot; replays the latest value; completes when the reader is removed. */
   readonly presence$: Observable<Presence>
-  /** Powers the card. Rejects with a typed error where there is none, it is mute or somebody else has it. */
+  /** Powers the card. Rejects with a typed error if there is no card, it is mute, or the reader is in use elsewhere. */
   connect(options?: ConnectOptions): Promise<CardConnection>
-  /** A command for the reader itself, in its maker's own language. */
+  /** Sends a proprietary command to the reader and resolves to its response. */
   escape?(data: Uint8Array, options?: TransmitOptions): Promise<Uint8Array>
 }
 
-/** Where slots come from: a driver, a bridge, an API of the platform. */
+/** A source of slots: a driver, a bridge or an API of the platform. */
 export interface SlotSource {
   /** Hot; replays the latest list; completes on close. */
   readonly slots$: Observable<readonly CardSlot[]>
   /**
-   * Called when somebody asks for a card and no slot has one: what failed before is tried once more, and the list is read
-   * again. A reader that somebody else holds is left alone: who connects asks for it. Resolves when that is done, within the source's own time limits; never rejects. Absent: there is nothing to try.
+   * Retries what failed and lists the readers again. Called when a card is needed and no slot has one. A reader that is in
+   * use elsewhere is not requested here; `connect` does that. Resolves when done, within the source's own time limits.
+   * Never rejects. Absent if there is nothing to retry.
    */
   lookAgain?(): Promise<void>
-  /** Lets all readers go. */
+  /** Releases all readers. */
   close(): Promise<void>
 }
 
 /**
- * Whether readers can be reached here. `no-api`: this browser lacks the API. `insecure-context`: the page is not served over
- * https or from localhost. `policy`: the page's Permissions-Policy, or that of the page around it, forbids it.
+ * Whether readers can be used on this page. `no-api`: this browser lacks the API. `insecure-context`: the page is not served
+ * over https or from localhost. `policy`: the Permissions-Policy of the page or of a page that embeds it forbids it.
  */
 export type ReaderSupport = 'available' | 'no-api' | 'insecure-context' | 'policy'
 
-/** A reader that was found and cannot be used, or a source that fails, with the reason. */
+/** A reader that was found but cannot be used, or a source that fails, with the reason. */
 export interface ReaderProblem {
   readonly name: string
   readonly vendorId?: number | undefined
@@ -166,15 +170,16 @@ export interface ReaderProblem {
   readonly error: WebtokiError
 }
 
-/** A source of readers that a person may have to choose, and that says what is wrong with those that cannot be used. */
+/** A source of readers for which a person may have to grant permission, and which reports readers that cannot be used. */
 export interface ReaderSource extends SlotSource {
   /** Hot; replays the latest list; completes on close. */
   readonly problems$: Observable<readonly ReaderProblem[]>
-  /** Known at once, but for `policy` in a browser that tells it only when devices are listed. */
+  /** Known immediately, except `policy` in browsers that report it only when devices are listed. */
   readonly support: ReaderSupport
   /**
-   * Shows the chooser of the browser and resolves to the slots of the chosen reader; undefined: the person chose none.
-   * Needs a click. Rejects with the reason why the reader cannot be used. Absent: readers need no permission.
+   * Shows the browser's device chooser and resolves to the slots of the chosen reader, or to undefined if the person chose
+   * none. Requires a user gesture. Rejects with the reason if the reader cannot be used. Absent if readers need no
+   * permission.
    */
   requestReader?(): Promise<readonly CardSlot[] | undefined>
   lookAgain(): Promise<void>

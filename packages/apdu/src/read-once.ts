@@ -1,14 +1,14 @@
 /**
- * Streams and iterators can be read one time only. One that was read before gives no bytes, and would be taken for an empty
- * message; so whoever reads one asks here first and claims it.
+ * Claims for streams and iterators, which can be read only once. A used one yields no bytes and would pass for an empty
+ * message, so code that reads one checks its freshness and claims it first.
  */
 
 const claimed = new WeakSet<object>()
 
-/** Whether nobody has read of it yet; 'unknown' if neither the platform nor a claim tells. */
+/** Whether a source has been read from. 'unknown' if neither the platform nor a claim shows it. */
 export type Freshness = 'fresh' | 'used' | 'unknown'
 
-/** Asks a stream of the Web (it has `getReader`), a stream of Node, or an iterator. Reads nothing of it. */
+/** Returns whether a web stream (an object with `getReader`), a Node stream or an iterator was read from. Reads nothing. */
 export function freshnessOf(source: object): Freshness {
   if (claimed.has(source)) return 'used'
   if (isNodeStream(source)) return source.readableDidRead ? 'used' : 'fresh'
@@ -17,22 +17,22 @@ export function freshnessOf(source: object): Freshness {
   const { Response } = globalThis as { readonly Response?: new (body: object) => { readonly body: unknown } }
   if (Response === undefined) return 'unknown'
   try {
-    // No property of a stream tells that somebody read it and let it go; that no Response takes it does (Fetch, "extract
-    // a body"). A stream that is not the platform's own is taken for text.
+    // No property shows that a stream was read and then released, but Response rejects such a stream (Fetch, "extract a
+    // body"). Response converts a stream that is not the platform's own to text.
     return new Response(source).body === source ? 'fresh' : 'unknown'
   } catch {
     return 'used'
   }
 }
 
-/** Claims a stream or an iterator for its reader. False if it was claimed before. */
+/** Claims a stream or an iterator for one reader. Returns false if it was claimed before. */
 export function claimOnce(source: object): boolean {
   if (claimed.has(source)) return false
   claimed.add(source)
   return true
 }
 
-/** Each iterator of such a stream is a new one, over what is left of the same bytes. */
+/** Returns true for a Node stream. Each of its iterators is a new object over the rest of the same bytes, so the stream is claimed. */
 export function isNodeStream(source: object): source is { readonly readableDidRead: boolean } {
   return 'readableDidRead' in source
 }

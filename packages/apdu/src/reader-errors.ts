@@ -1,7 +1,7 @@
-/** What goes wrong with readers. The one about their firmware has a file of its own. */
+/** The errors of readers. The one about their firmware is in a separate file. */
 import { WebtokiError } from './webtoki-error.ts'
 
-/** The browser keeps this interface class from web pages (WebUSB, protected classes). */
+/** The browser denies web pages access to this interface class (WebUSB, protected interface classes). */
 export class ProtectedClassError extends WebtokiError {
   readonly code = 'reader/protected-class'
   override get name(): 'ProtectedClassError' {
@@ -9,16 +9,16 @@ export class ProtectedClassError extends WebtokiError {
   }
   constructor(options?: ErrorOptions) {
     super(
-      'The browser keeps USB interfaces of the Smart Card class (0x0B) from web pages. ' +
-        'An Isolated Web App, a native program or a reader with a vendor-class interface can be used instead.',
+      'The browser denies web pages access to USB interfaces of class 0x0B (Smart Card). ' +
+        'Use an Isolated Web App, a native program or a reader with a vendor-class interface.',
       options,
     )
   }
 }
 
 /**
- * The interface is claimed by somebody else: another source of this page, another tab of this site, or who that is
- * cannot be known.
+ * The interface is in use: by another slot source of this page, by another tab of this site, or by an unknown page or
+ * program.
  */
 export class ReaderInUseError extends WebtokiError {
   readonly code = 'reader/in-use'
@@ -34,26 +34,26 @@ export class ReaderInUseError extends WebtokiError {
 }
 
 const inUseMessages = {
-  page: 'Another Webtoki object (or slot source) of this page holds the reader and was not closed; close it and try again.',
-  tab: 'Another tab of this site holds the reader; close it, or go on there.',
-  unknown: 'Another page or program (such as pcscd) holds the reader; close it and try again.',
+  page: 'Another Webtoki object or slot source of this page uses the reader. Close it and try again.',
+  tab: 'Another tab of this site uses the reader. Close it or continue there.',
+  unknown: 'Another page or program (such as pcscd) uses the reader. Close it and try again.',
 } as const
 
-/** The person or the system has not given access to the reader. */
+/** The person or the operating system has not granted access to the reader. */
 export class NotGrantedError extends WebtokiError {
   readonly code = 'reader/not-granted'
   override get name(): 'NotGrantedError' {
     return 'NotGrantedError'
   }
   constructor(
-    message = 'No permission to use the reader; choose it again and allow access.',
+    message = 'The page has no permission to use the reader. Choose it again and allow access.',
     options?: ErrorOptions,
   ) {
     super(message, options)
   }
 }
 
-/** Readers cannot be reached here at all, whichever is plugged in. */
+/** This page cannot use any reader. */
 export class ReadersUnreachableError extends WebtokiError {
   readonly code = 'reader/unreachable'
   override get name(): 'ReadersUnreachableError' {
@@ -67,12 +67,12 @@ export class ReadersUnreachableError extends WebtokiError {
 }
 
 const unreachableMessages = {
-  'no-api': 'This browser gives pages no access to readers; Chromium-based browsers do.',
-  'insecure-context': 'The browser gives access to readers only to pages from https or localhost.',
-  policy: 'The Permissions-Policy of this page, or of the page around it, forbids access to readers.',
+  'no-api': 'This browser has no API for readers. Use a Chromium-based browser.',
+  'insecure-context': 'The browser allows access to readers only for pages from https or localhost.',
+  policy: 'The Permissions-Policy of this page, or of a page that embeds it, forbids access to readers.',
 } as const
 
-/** There is no reader that may be used: none is plugged in, or the person has chosen none. */
+/** No reader is available: none is connected, or the person has not chosen one. */
 export class NoReaderError extends WebtokiError {
   readonly code = 'reader/none'
   override get name(): 'NoReaderError' {
@@ -82,37 +82,37 @@ export class NoReaderError extends WebtokiError {
   constructor(why: 'not-chosen' | 'unknown' = 'unknown', options?: ErrorOptions) {
     super(
       why === 'not-chosen'
-        ? 'No reader was chosen; choose one.'
-        : 'There is no reader that may be used; plug one in and choose it.',
+        ? 'No reader was chosen. Choose one.'
+        : 'No reader is available. Plug one in and choose it.',
       options,
     )
     this.why = why
   }
 }
 
-/** The source of the reader was closed by the page itself. */
+/** The page has closed the slot source of the reader. */
 export class SourceClosedError extends WebtokiError {
   readonly code = 'reader/closed'
   override get name(): 'SourceClosedError' {
     return 'SourceClosedError'
   }
   constructor(options?: ErrorOptions) {
-    super('The page has closed its access to the readers; open it again.', options)
+    super('The page has closed its slot source. Create a new one.', options)
   }
 }
 
-/** The reader was unplugged, or the permission to use it was taken back. */
+/** The reader was unplugged, or the permission to use it was revoked. */
 export class ReaderGoneError extends WebtokiError {
   readonly code = 'reader/gone'
   override get name(): 'ReaderGoneError' {
     return 'ReaderGoneError'
   }
   constructor(options?: ErrorOptions) {
-    super('The reader is gone; plug it in again.', options)
+    super('The reader is no longer available. Plug it in again.', options)
   }
 }
 
-/** The reader answered a command with a failure of its own. */
+/** The reader reported that a command failed (CCID 1.1, 6.2.6). */
 export class ReaderRefusedError extends WebtokiError {
   readonly code = 'reader/refused'
   override get name(): 'ReaderRefusedError' {
@@ -125,7 +125,7 @@ export class ReaderRefusedError extends WebtokiError {
   readonly errorName: string
   constructor(command: string, bStatus: number, bError: number, errorName: string, options?: ErrorOptions) {
     super(
-      `The reader refused ${command}: ${errorName} (bStatus ${hex2(bStatus)}, bError ${hex2(bError)})${refusalAdvice[errorName] ?? ''}.`,
+      `The reader refused ${command}: ${errorName} (bStatus ${hex2(bStatus)}, bError ${hex2(bError)}).${refusalAdvice[errorName] ?? ''}`,
       options,
     )
     this.command = command
@@ -134,22 +134,22 @@ export class ReaderRefusedError extends WebtokiError {
     this.errorName = errorName
   }
 
-  /** The reader did nothing: it does not know the message (bError 00), or refuses a field of it (01 to 7F; CCID 1.1, table 6.2-2). */
+  /** True if the reader did not execute the command: it does not support it (bError 00) or refuses a field (01 to 7F; CCID 1.1, table 6.2-2). */
   get isOfMessage(): boolean {
     return this.bError < 0x80
   }
 }
 
-/** What the person can do about the refusals that a person can do something about. */
+/** Advice for the errors that a person can resolve. */
 const refusalAdvice: Readonly<Record<string, string>> = {
-  XFR_PARITY_ERROR: '; clean the card’s contacts, put it in again and try again',
-  XFR_OVERRUN: '; put the card in again and try again',
-  HW_ERROR: '; take the card out, plug the reader in again and try again',
-  CMD_SLOT_BUSY: '; wait a moment and try again',
-  BUSY_WITH_AUTO_SEQUENCE: '; wait a moment and try again',
+  XFR_PARITY_ERROR: ' Clean the card’s contacts, reinsert it and try again.',
+  XFR_OVERRUN: ' Reinsert the card and try again.',
+  HW_ERROR: ' Remove the card, plug the reader in again and try again.',
+  CMD_SLOT_BUSY: ' Wait a moment and try again.',
+  BUSY_WITH_AUTO_SEQUENCE: ' Wait a moment and try again.',
 }
 
-/** No answer within the time allowed, time extensions included. */
+/** No response arrived within the allowed time, including time extensions. */
 export class ReaderTimeoutError extends WebtokiError {
   readonly code = 'reader/timeout'
   override get name(): 'ReaderTimeoutError' {
@@ -158,14 +158,14 @@ export class ReaderTimeoutError extends WebtokiError {
   readonly waitedMs: number
   constructor(what: string, waitedMs: number, options?: ErrorOptions) {
     super(
-      `No answer to ${what} within ${waitedMs} ms; reinsert the card or plug the reader in again.`,
+      `No response to ${what} within ${waitedMs} ms. Reinsert the card or plug the reader in again.`,
       options,
     )
     this.waitedMs = waitedMs
   }
 }
 
-/** A USB transfer failed and could not be recovered. */
+/** A transfer to or from the reader failed and could not be recovered. */
 export class TransferError extends WebtokiError {
   readonly code = 'reader/transfer'
   override get name(): 'TransferError' {
@@ -173,7 +173,7 @@ export class TransferError extends WebtokiError {
   }
 }
 
-/** The reader needs something of the driver that it does not have yet. */
+/** The driver does not support the reader. */
 export class ReaderNotSupportedError extends WebtokiError {
   readonly code = 'reader/not-supported'
   override get name(): 'ReaderNotSupportedError' {

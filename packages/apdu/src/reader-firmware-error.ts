@@ -1,7 +1,7 @@
-/** A warning about a reader. Loaded with the list of those that need one. */
+/** The warning about faulty reader firmware. Loaded together with the list of these readers. */
 import { WebtokiError } from './webtoki-error.ts'
 
-/** A warning: the reader is used, and its firmware is known to be faulty. */
+/** A warning: the reader's firmware is known to be faulty. The reader is used all the same. */
 export class ReaderFirmwareError extends WebtokiError {
   readonly code = 'reader/firmware'
   override get name(): 'ReaderFirmwareError' {
@@ -9,7 +9,7 @@ export class ReaderFirmwareError extends WebtokiError {
   }
   constructor(firmware: string, goodFirmware: string, options?: ErrorOptions) {
     super(
-      `The reader has firmware ${firmware}; versions before ${goodFirmware} are known to be faulty. Update it if cards fail.`,
+      `The reader has firmware ${firmware}. Versions before ${goodFirmware} are faulty; update it if cards fail.`,
       options,
     )
   }

@@ -1,10 +1,10 @@
-/** Status words by name, ISO/IEC 7816-4:2013 clause 5.1.3, tables 5 and 6. */
+/** Names and meanings of status words, ISO/IEC 7816-4:2013 clause 5.1.3, tables 5 and 6. */
 
 import * as words from './sw.ts'
 
-/** Status words that have one meaning each. Families (61xx, 63Cx, 6Cxx) are read by functions. */
+/** Status words with exactly one meaning. Functions read the families 61xx, 63Cx and 6Cxx. */
 export * as SW from './sw.ts'
-/** One of them. */
+/** A status word of `SW`. */
 export type SW = (typeof words)[keyof typeof words]
 
 const meanings: ReadonlyMap<number, string> = /* @__PURE__ */ new Map([
@@ -37,7 +37,7 @@ const meanings: ReadonlyMap<number, string> = /* @__PURE__ */ new Map([
   [words.UNKNOWN, 'no precise diagnosis'],
 ])
 
-/** What SW1 alone tells, where the exact word is not known. */
+/** The meaning of SW1 alone, for words that `meanings` lacks. */
 const families: ReadonlyMap<number, string> = /* @__PURE__ */ new Map([
   [0x62, 'warning, memory unchanged'],
   [0x63, 'warning, memory changed'],
@@ -49,12 +49,12 @@ const families: ReadonlyMap<number, string> = /* @__PURE__ */ new Map([
   [0x6a, 'wrong parameters'],
 ])
 
-/** The meaning in words, such as 'security status not satisfied'; never empty. */
+/** Describes a status word in English, such as 'security status not satisfied'. Never empty. */
 export function describeStatus(sw: number): string {
   const exact = meanings.get(sw)
   if (exact !== undefined) return exact
   const tries = triesLeftFromStatus(sw)
-  if (tries !== undefined) return `verification failed, ${tries} ${tries === 1 ? 'try' : 'tries'} left`
+  if (tries !== undefined) return `verification failed, ${tries} ${tries === 1 ? 'attempt' : 'attempts'} left`
   const sw1 = sw >> 8
   const sw2 = sw & 0xff
   if (sw1 === 0x61) return `${sw2 === 0 ? '256 or more' : sw2} bytes still available`
@@ -62,12 +62,12 @@ export function describeStatus(sw: number): string {
   return families.get(sw1) ?? 'unknown status'
 }
 
-/** The tries that 63Cx tells; undefined for every other status word. */
+/** Returns the attempts left that 63Cx reports, or undefined for every other status word. */
 export function triesLeftFromStatus(sw: number): number | undefined {
   return (sw & 0xfff0) === 0x63c0 ? sw & 0x0f : undefined
 }
 
-/** Not executed, the state of the card is unchanged (64xx): a busy card, which says nothing of what it has. */
+/** Returns true for 64xx: the card did not execute the command, for example because it is busy, so the response says nothing about its contents. */
 export function isNotExecuted(sw: number): boolean {
   return sw >> 8 === 0x64
 }

@@ -1,6 +1,6 @@
-/** Status words that have one meaning each, ISO/IEC 7816-4:2013 clause 5.1.3. One module, so that a bundle holds those that it uses. */
+/** Status words with exactly one meaning, ISO/IEC 7816-4:2013 clause 5.1.3. Separate exports, so that a bundle contains only those it uses. */
 
-/** No further qualification. */
+/** Normal processing, no further qualification. */
 export const OK = 0x9000
 /** The selected file is deactivated. */
 export const FILE_DEACTIVATED = 0x6283

@@ -9,19 +9,19 @@ export interface Tlv {
   readonly value: Uint8Array
 }
 
-/** What the head of a data object says, before its value has arrived. */
+/** Tag and length of a data object, whose value may not have arrived yet. */
 export interface TlvHeader {
   readonly tag: number
   readonly headerBytes: number
   readonly valueBytes: number
 }
 
-/** Longest tag field that we take: three bytes reach every tag of the applets' standards. */
+/** Longest accepted tag field; the standards of the applets have no longer tags. */
 const MAX_TAG_BYTES = 3
-/** Longest length field: 84 and four bytes. */
+/** Longest accepted length field: 84 and four bytes. */
 const MAX_LENGTH_BYTES = 4
 
-/** Reads tag and length at `offset`; undefined where the bytes end inside the header. Throws MalformedError. */
+/** Reads tag and length at `offset`. Returns undefined if the bytes end inside the header. Throws MalformedError. */
 export function readTlvHeader(bytes: Uint8Array, offset = 0): TlvHeader | undefined {
   return headerAt(viewOf(bytes), offset)
 }
@@ -55,31 +55,34 @@ function headerAt(bytes: Uint8Array, offset: number): TlvHeader | undefined {
   return { tag, headerBytes: at - offset, valueBytes }
 }
 
-/** Reads one data object that fills `bytes` to the last byte. Throws MalformedError. */
+/** Decodes one data object that fills `bytes`. The value is a view. Throws MalformedError. */
 export function decodeTlv(bytes: Uint8Array): Tlv {
   const [only, ...others] = decodeTlvs(bytes)
   if (only === undefined || others.length > 0) {
     throw new MalformedError(
       'TLV',
-      `expected one data object in ${bytes.length} bytes, found ${others.length + (only ? 1 : 0)}`,
+      `${others.length + (only ? 1 : 0)} data objects in ${bytes.length} bytes instead of 1`,
     )
   }
   return only
 }
 
-/** Reads data objects until the last byte; values are views, not copies. Throws MalformedError. */
+/** Decodes the data objects that fill `source`. Values are views. Throws MalformedError. */
 export function decodeTlvs(source: Uint8Array): Tlv[] {
   return [...tlvsOf(source)]
 }
 
-/** The value of the first data object with this tag; undefined where there is none. Throws MalformedError. */
+/**
+ * Returns the value of the first data object with this tag, or undefined if there is none. Throws MalformedError if any of
+ * the bytes is not part of a whole data object.
+ */
 export function findTlv(bytes: Uint8Array, tag: number): Uint8Array | undefined {
   return decodeTlvs(bytes).find((tlv) => tlv.tag === tag)?.value
 }
 
 /**
- * The first data object, or the first with this tag, whatever bytes follow it: some cards answer more than the object.
- * undefined: there is none. Throws MalformedError if the object itself, or one before it, is not whole.
+ * Returns the first data object, or the first with this tag, and ignores the bytes after it, because some cards return more
+ * than the object. Returns undefined if there is none. Throws MalformedError if this object or one before it is not whole.
  */
 export function firstTlv(source: Uint8Array, tag?: number): Tlv | undefined {
   for (const tlv of tlvsOf(source)) if (tag === undefined || tlv.tag === tag) return tlv
@@ -87,7 +90,7 @@ export function firstTlv(source: Uint8Array, tag?: number): Tlv | undefined {
 }
 
 function* tlvsOf(source: Uint8Array): Generator<Tlv, void> {
-  // An ArrayBuffer has no length, and would hold nothing.
+  // An ArrayBuffer has no `length`. Without `viewOf` it would seem empty.
   const bytes = viewOf(source)
   let offset = 0
   while (offset < bytes.length) {
@@ -99,7 +102,7 @@ function* tlvsOf(source: Uint8Array): Generator<Tlv, void> {
     if (end > bytes.length) {
       throw new MalformedError(
         'TLV',
-        `a value of ${header.valueBytes} bytes where ${bytes.length - start} are left`,
+        `a value of ${header.valueBytes} bytes, but only ${bytes.length - start} bytes follow`,
       )
     }
     yield { tag: header.tag, value: bytes.subarray(start, end) }
@@ -107,7 +110,7 @@ function* tlvsOf(source: Uint8Array): Generator<Tlv, void> {
   }
 }
 
-/** One data object in the shortest form; a tag of up to four bytes as one number, the value in parts. */
+/** Encodes one data object with the shortest length field. `tag` has up to four bytes; `values` are concatenated. */
 export function encodeTlv(tag: number, ...values: readonly (Uint8Array | readonly number[])[]): Uint8Array {
   const value = concatBytes(...values)
   return concatBytes(bigEndian(tag), lengthField(value.length), value)

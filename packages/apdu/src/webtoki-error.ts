@@ -1,13 +1,13 @@
-/** The base of all errors. Data stands in fields; `cause` is kept. */
+/** The base class of all errors. Details are in fields; `cause` is preserved. */
 
 /**
- * Base of every error of this project. Each class has a literal `code`, `area/reason`, and a literal `name`, which a
- * minifier does not change. No class extends another: it would lose its literals.
+ * Base class of every Webtoki error. Each class has a literal `code` of the form `area/reason` and a literal `name`, which
+ * minifiers do not change. No leaf class extends another, because it would lose its literals.
  */
 export abstract class WebtokiError extends Error {
   abstract readonly code: `${string}/${string}`
   abstract override get name(): string
-  /** Marks the errors of every copy of this package; `isWebtokiError` looks for it. */
+  /** Marks the errors of every copy of this package. `isWebtokiError` checks it. */
   get isWebtokiError(): true {
     return true
   }

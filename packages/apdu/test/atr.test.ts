@@ -1,4 +1,4 @@
-/** ATRs of real cards, what another parser reads out of them, edges of ISO/IEC 7816-3 clause 8, and hostile bytes. */
+/** ATRs of real cards, compared with another parser; limits of ISO/IEC 7816-3:2006 clause 8; and hostile bytes. */
 import { readFileSync } from 'node:fs'
 import {
   type Atr,
@@ -56,7 +56,7 @@ const clockStopNames = {
 } as const
 
 describe('the list of ATRs of real cards', () => {
-  it('is read leniently from end to end, each ATR with something in it', () => {
+  it('is decoded leniently, each ATR with at least one protocol other than 15', () => {
     expect(listed).toHaveLength(3042)
     for (const hex of listed) {
       const atr = decodeAtr(fromHex(hex), { lenient: true })
@@ -65,15 +65,15 @@ describe('the list of ATRs of real cards', () => {
     }
   })
 
-  it('is good in nine of ten cases, and strict and lenient reading agree on which', () => {
+  it('is free of faults in nine of ten cases, which are the ones that strict decoding accepts', () => {
     const good = listed.filter((hex) => decodeAtr(fromHex(hex), { lenient: true }).faults.length === 0)
-    const taken = listed.filter((hex) => strictly(fromHex(hex)) !== undefined)
-    expect(taken).toEqual(good)
+    const accepted = listed.filter((hex) => strictly(fromHex(hex)) !== undefined)
+    expect(accepted).toEqual(good)
     expect(good.length).toBeGreaterThan(0.9 * listed.length)
   })
 })
 
-describe("what another parser reads out of an ATR is what we read: pcsc-tools' ATR_analysis", () => {
+describe("decodeAtr agrees with pcsc-tools' ATR_analysis on", () => {
   it.each(expectations)('$atr', (expected) => {
     const atr = decodeAtr(fromHex(expected.atr), { lenient: true })
     expect(atr.convention).toBe(expected.convention)
@@ -116,7 +116,7 @@ describe("what another parser reads out of an ATR is what we read: pcsc-tools' A
 })
 
 describe('an answer to reset', () => {
-  it('of two bytes leaves everything to the defaults of the standard', () => {
+  it('of two bytes has the default values of the standard', () => {
     expect(decodeAtr(fromHex('3b00'))).toMatchObject({
       convention: 'direct',
       interfaceBytes: [],
@@ -135,7 +135,7 @@ describe('an answer to reset', () => {
     })
   })
 
-  it('offers T=0 and T=1 with the parameters of both', () => {
+  it('that offers T=0 and T=1 has the parameters of both', () => {
     const atr = decodeAtr(withTck('3bd5960a8031fe458073c021c0'))
     expect(atr).toMatchObject({
       protocols: [0, 1],
@@ -152,11 +152,11 @@ describe('an answer to reset', () => {
     expect(atr.wi).toBeUndefined()
   })
 
-  it('names CRC where TC of T=1 says so', () => {
+  it('has CRC as error detection if TC of T=1 states it', () => {
     expect(decodeAtr(withTck('3b80814101')).t1?.errorDetection).toBe('CRC')
   })
 
-  it('in specific mode starts in the protocol of TA2, whatever comes first', () => {
+  it('in specific mode has the protocol of TA2 as the default, not the first one offered', () => {
     const atr = decodeAtr(withTck('3b80908101' + '01'), { lenient: true })
     expect(atr.defaultProtocol).toBe(1)
     expect(atr.specificMode).toEqual({ protocol: 1, canChange: false, implicitParameters: false })
@@ -174,24 +174,24 @@ describe('an answer to reset', () => {
     ['3b1070', 'reserved-value'],
     ['3b804000', 'reserved-value'],
     [`3b${'00'.repeat(33)}`, 'too-long'],
-  ] as const)('%s shows %s', (hex, fault) => {
+  ] as const)('%s has the fault %s', (hex, fault) => {
     const bytes = fromHex(hex)
     expect(decodeAtr(bytes, { lenient: true }).faults).toContain(fault)
     expect(() => decodeAtr(bytes)).toThrow(MalformedError)
     expect(() => decodeAtr(bytes)).toThrow(fault)
   })
 
-  it('of fewer than two bytes is refused even leniently', () => {
+  it('of fewer than two bytes is refused even by lenient decoding', () => {
     expect(() => decodeAtr(new Uint8Array(0), { lenient: true })).toThrow(MalformedError)
     expect(() => decodeAtr(fromHex('3b'), { lenient: true })).toThrow(MalformedError)
   })
 
-  it('is read through a view that begins in the middle of a buffer', () => {
+  it('may be a view that starts in the middle of a buffer', () => {
     const whole = fromHex(`ffff${toHex(withTck('3b8501' + '8073c021c0'))}`)
     expect(atrStatesExtended(whole.subarray(2))).toBe(true)
   })
 
-  it('of arbitrary bytes is read or refused with MalformedError, and leniently only refused when too short', () => {
+  it('of random bytes is decoded or refused with MalformedError, leniently only if it is too short', () => {
     const hostile = fc.oneof(
       fc.uint8Array({ maxLength: 40 }),
       fc
@@ -216,7 +216,7 @@ describe('an answer to reset', () => {
 })
 
 describe('historical bytes', () => {
-  it('80 73 C0 21 C0 tell of chaining and extended length', () => {
+  it('80 73 C0 21 C0 state chaining and extended length', () => {
     const atr = decodeAtr(withTck('3b8501' + '8073c021c0'))
     expect(atrStatesExtended(atr)).toBe(true)
     expect(atrStatesChaining(atr)).toBe(true)
@@ -240,25 +240,25 @@ describe('historical bytes', () => {
     })
   })
 
-  it('80 73 C0 21 80 tell of chaining alone', () => {
+  it('80 73 C0 21 80 state chaining only', () => {
     const bytes = withTck('3b8501' + '8073c02180')
     expect(atrStatesExtended(bytes)).toBe(false)
     expect(atrStatesChaining(bytes)).toBe(true)
   })
 
-  it('with two capability bytes say nothing of length or chaining', () => {
+  it('with two capability bytes state neither extended length nor chaining', () => {
     const bytes = withTck('3b8401' + '8072c021')
     expect(atrStatesExtended(bytes)).toBe(false)
     expect(atrStatesChaining(bytes)).toBe(false)
   })
 
-  it('of an ATR whose check byte is wrong are not believed', () => {
+  it('of an ATR with a wrong check byte state nothing', () => {
     const bytes = withTck('3b8501' + '8073c021c0')
     bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1
     expect(atrStatesExtended(bytes)).toBe(false)
   })
 
-  it('of category 00 end in life cycle and status word', () => {
+  it('of category 00 end with life cycle status and status word', () => {
     const { status, objects, capabilities, malformed } = decodeHistoricalBytes(fromHex('0073c021c0059000'))
     expect(status).toEqual({ lifeCycle: 5, sw: 0x9000 })
     expect(objects.map((one) => one.tag)).toEqual([7])
@@ -274,23 +274,23 @@ describe('historical bytes', () => {
     expect(decodeHistoricalBytes(fromHex(hex)).status).toEqual(status)
   })
 
-  it('name service data and an application identifier', () => {
+  it('can contain service data and an application identifier', () => {
     const historical = decodeHistoricalBytes(fromHex('8031a0f5a000000308'))
     expect(historical.serviceData).toBe(0xa0)
     expect(historical.applicationId && toHex(historical.applicationId)).toBe('a000000308')
   })
 
-  it('of category 10 refer to DIR data', () => {
+  it('of category 10 contain a DIR data reference', () => {
     expect(decodeHistoricalBytes(fromHex('1042'))).toMatchObject({ dirDataReference: 0x42, malformed: false })
     expect(decodeHistoricalBytes(fromHex('10'))).toMatchObject({ malformed: true })
   })
 
-  it("in the maker's own category are left alone", () => {
+  it('of a proprietary category have no data objects', () => {
     expect(decodeHistoricalBytes(fromHex('4173c021c0'))).toMatchObject({ category: 0x41, objects: [] })
     expect(decodeHistoricalBytes(new Uint8Array(0))).toMatchObject({ category: undefined, malformed: false })
   })
 
-  it('whose last object runs over the end keep the good ones and say so', () => {
+  it('whose last object is not whole are malformed and keep the objects before it', () => {
     const { objects, malformed } = decodeHistoricalBytes(fromHex('8031a073c0'))
     expect(objects).toHaveLength(1)
     expect(malformed).toBe(true)
@@ -308,7 +308,7 @@ function strictly(bytes: Uint8Array): Atr | undefined {
   }
 }
 
-/** Interface bytes under the names that the standard gives them. */
+/** Interface bytes by the names of the standard, such as TA1. */
 function byName(atr: Atr): Record<string, string> {
   const named: Record<string, string> = {}
   for (const [i, group] of atr.interfaceBytes.entries()) {

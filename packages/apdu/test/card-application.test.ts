@@ -1,4 +1,4 @@
-/** What is known of an application that nobody knows: selected or not, the same card or not. Nothing here is PIV's. */
+/** Selection and card identity of a made-up application, which shares nothing with PIV or OpenPGP. */
 import {
   type CardApplicationOptions,
   CardApplication,
@@ -16,8 +16,8 @@ const aid = fromHex('f0004c4f434b')
 const locker: CardApplicationOptions = { name: 'locker', aid }
 const select: [string, string] = ['00a4040006f0004c4f434b00', 'a1a29000']
 
-/** A card that notes what it got and accepts all. */
-function memoryCard(answer: (command: string) => string = () => '9000') {
+/** A card that logs its commands and accepts all of them. */
+function memoryCard(respond: (command: string) => string = () => '9000') {
   const log: string[] = []
   const link: CardLink = {
     atr: fromHex('3b00'),
@@ -25,7 +25,7 @@ function memoryCard(answer: (command: string) => string = () => '9000') {
     vouchesForCard: true,
     exchange: async (command) => {
       log.push(toHex(command))
-      return fromHex(answer(toHex(command)))
+      return fromHex(respond(toHex(command)))
     },
     reset: async () => {
       log.push('reset')
@@ -40,15 +40,15 @@ const echo = { name: 'ECHO', cla: 0, ins: 0x10, p1: 0, p2: 0 }
 const [selectCommand] = select
 
 describe('an application of a card', () => {
-  it('is selected by its AID, as it was when the application was made', async () => {
-    const own = aid.slice()
+  it('is selected by the AID that was passed to the constructor, even if the array was overwritten since', async () => {
+    const copy = aid.slice()
     const channel = new ScriptedChannel([select])
-    const application = new CardApplication(connectionOf(channel), { name: 'locker', aid: own })
-    own.fill(0)
+    const application = new CardApplication(connectionOf(channel), { name: 'locker', aid: copy })
+    copy.fill(0)
     expect(toHex(await application.select(channel))).toBe('a1a2')
   })
 
-  it('that the card does not have is a StatusError with the name of the command', async () => {
+  it('that the card does not have rejects with a StatusError that names SELECT', async () => {
     const channel = new ScriptedChannel([[select[0], '6a82']])
     await expect(new CardApplication(connectionOf(channel), locker).select(channel)).rejects.toMatchObject({
       code: 'card/status',
@@ -57,11 +57,11 @@ describe('an application of a card', () => {
     })
   })
 
-  it('is selected once, as long as nobody else is at the card', async () => {
+  it('is selected once while no other owner uses the card', async () => {
     const { log, connection } = memoryCard()
     const application = new CardApplication(connection, locker)
     const states: boolean[] = []
-    for (let turn = 0; turn < 3; turn++) {
+    for (let times = 0; times < 3; times++) {
       await application.transaction(async (channel, { reselected }) => {
         states.push(reselected)
         await application.exchange(channel, echo)
@@ -71,7 +71,7 @@ describe('an application of a card', () => {
     expect(states).toEqual([true, false, false])
   })
 
-  it('is selected again after another application of the same card, and after an owner without one', async () => {
+  it('is selected again after another application and after another owner used the card', async () => {
     const { log, connection } = memoryCard()
     const application = new CardApplication(connection, locker)
     const other = new CardApplication(connection, { name: 'other', aid: fromHex('f001') })
@@ -84,7 +84,7 @@ describe('an application of a card', () => {
     expect(log).toEqual([selectCommand, selectOther, selectCommand, selectCommand])
   })
 
-  it('is selected once in a transaction that began disturbed', async () => {
+  it('is selected once on a channel that is disturbed from the start', async () => {
     const channel = new ScriptedChannel([select])
     channel.undisturbed = false
     const application = new CardApplication(connectionOf(channel), locker)
@@ -93,7 +93,7 @@ describe('an application of a card', () => {
     expect(channel.left).toBe(0)
   })
 
-  it('is selected again if the selection failed before', async () => {
+  it('is selected again after a failed selection', async () => {
     const channel = new ScriptedChannel([[select[0], '6f00'], select])
     const application = new CardApplication(connectionOf(channel), locker)
     await expect(application.transaction(async () => {})).rejects.toMatchObject({ sw: 0x6f00 })
@@ -101,7 +101,7 @@ describe('an application of a card', () => {
     expect(channel.left).toBe(0)
   })
 
-  it('is selected again after the card was reset in a transaction of its own', async () => {
+  it('is selected again after it reset the card', async () => {
     const { log, connection } = memoryCard()
     const application = new CardApplication(connection, locker)
     await application.transaction(async (channel) => {
@@ -112,17 +112,17 @@ describe('an application of a card', () => {
     expect(log).toEqual([selectCommand, 'reset', selectCommand])
   })
 
-  it('tells of each loss before its command is sent', async () => {
+  it('reports each loss before it sends the command', async () => {
     const channel = new ScriptedChannel([select])
     const application = new CardApplication(connectionOf(channel), locker)
-    const told: string[] = []
-    application.onLoss((loss) => told.push(`${loss} after ${channel.received.length}`))
+    const losses: string[] = []
+    application.onLoss((loss) => losses.push(`${loss} after ${channel.received.length}`))
     await application.select(channel)
     application.forget()
-    expect(told).toEqual(['selection after 0', 'all after 1'])
+    expect(losses).toEqual(['selection after 0', 'all after 1'])
   })
 
-  it('counts its commands, and no others', async () => {
+  it('counts only its own commands', async () => {
     const { connection } = memoryCard()
     const application = new CardApplication(connection, locker)
     await application.transaction(async (channel) => {
@@ -133,7 +133,7 @@ describe('an application of a card', () => {
     })
   })
 
-  it('cannot be reached by a PIN pad that the reader does not have', async () => {
+  it('rejects PIN entry on a reader without a PIN pad with PinPadRefusedError', async () => {
     const channel = new ScriptedChannel([])
     const template = {
       command: fromHex('00200005'),
@@ -150,12 +150,12 @@ describe('an application of a card', () => {
   })
 })
 
-describe('whether this is still the same card', () => {
+describe('confirmCard', () => {
   class Locker extends CardApplication {
     serial: string | undefined = 'A'
-    asked = 0
+    reads = 0
     override fingerprint(): Promise<string | undefined> {
-      this.asked++
+      this.reads++
       return Promise.resolve(this.serial)
     }
   }
@@ -171,21 +171,21 @@ describe('whether this is still the same card', () => {
       () => 'confirmed',
       ({ code, why }: { code: string; why: string }) => `${code} ${why}`,
     )
-    return [outcome, application.asked - 1]
+    return [outcome, application.reads - 1]
   }
 
-  it('is not asked at a reader that vouches for it', async () => {
+  it('reads nothing if the reader would have noticed another card', async () => {
     expect(await confirm(true, 'A', 'B')).toEqual(['confirmed', 0])
   })
 
-  it('is asked at any other reader, and a card that cannot be known again is not believed', async () => {
+  it('reads the fingerprint at other readers and rejects if it differs or cannot be read', async () => {
     expect(await confirm(false, 'A', 'A')).toEqual(['confirmed', 1])
     expect(await confirm(false, 'A', 'B')).toEqual(['card/gone replaced', 1])
     expect(await confirm(false, 'A', undefined)).toEqual(['card/gone replaced', 1])
     expect(await confirm(false, undefined, undefined)).toEqual(['card/gone replaced', 1])
   })
 
-  it('is not believed of an application that has no way to tell, or was never told', async () => {
+  it('rejects for an application that has no fingerprint or stored none', async () => {
     const channel: CardChannel = Object.assign(new ScriptedChannel([]), { vouchesForCard: false })
     const gone = { code: 'card/gone', why: 'replaced' }
     for (const application of [

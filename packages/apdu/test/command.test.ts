@@ -1,4 +1,4 @@
-/** Commands, responses and TLV at the boundaries of their length fields; hostile bytes. */
+/** Command APDUs, response APDUs and BER-TLV at the boundaries of their length fields, and with hostile bytes. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -39,7 +39,7 @@ describe('command APDUs', () => {
       const prefix = item[`${encoding}Prefix`]
       const whole = prefix ? prefix + toHex(data) : prefix === null ? null : item[encoding]
       if (whole === undefined) continue
-      it(`${item.name} is ${whole === null ? 'refused by' : 'written in'} ${encoding} encoding`, () => {
+      it(`${item.name} ${whole === null ? 'do not fit' : 'are encoded in'} ${encoding} encoding`, () => {
         if (whole === null) return expect(() => encodeCommand(command, encoding)).toThrow(RangeError)
         const bytes = encodeCommand(command, encoding)
         expect(toHex(bytes)).toBe(whole)
@@ -51,9 +51,9 @@ describe('command APDUs', () => {
     }
   }
 
-  it('lying lengths are refused', () => {
-    // Cut header; half an extended field; Lc over the end; two bytes behind the data; extended Lc 0; extended Lc over the end.
-    const lies = [
+  it('with wrong length fields are refused', () => {
+    // Short header; half an extended field; Lc past the end; two bytes after the data; extended Lc 0; extended Lc past the end.
+    const malformed = [
       '00a404',
       '00a404000000',
       '00a4040005aa',
@@ -61,23 +61,23 @@ describe('command APDUs', () => {
       '00a404000000000000',
       '00a40400000002aa',
     ]
-    for (const hex of lies) expect(() => decodeCommand(fromHex(hex)), hex).toThrow(WebtokiError)
+    for (const hex of malformed) expect(() => decodeCommand(fromHex(hex)), hex).toThrow(WebtokiError)
   })
 
-  it('any bytes decode or are refused with a typed error', () => {
+  it('of random bytes decodes or throws a WebtokiError', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
-        expect(typed(() => decodeCommand(bytes))).toBe(true)
+        expect(succeedsOrThrowsTyped(() => decodeCommand(bytes))).toBe(true)
       }),
     )
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
-        expect(typed(() => decodeResponse(bytes))).toBe(true)
+        expect(succeedsOrThrowsTyped(() => decodeResponse(bytes))).toBe(true)
       }),
     )
   })
 
-  it('a response without a valid status word is refused', () => {
+  it('with a response that lacks a valid status word throw MalformedError for it', () => {
     expect(decodeResponse(fromHex('019000'))).toEqual({ data: fromHex('01'), sw: 0x9000 })
     for (const hex of ['', '90', '6000', '0000', 'ff00'])
       expect(() => decodeResponse(fromHex(hex))).toThrow(WebtokiError)
@@ -85,9 +85,9 @@ describe('command APDUs', () => {
 })
 
 describe('status words', () => {
-  it('every one has words', () => {
+  it('all have a description, and only 63Cx has attempts left', () => {
     for (let sw = 0; sw <= 0xffff; sw++) if (describeStatus(sw) === '') expect.fail(`${sw}`)
-    expect(describeStatus(0x63c1)).toBe('verification failed, 1 try left')
+    expect(describeStatus(0x63c1)).toBe('verification failed, 1 attempt left')
     expect(describeStatus(0x6100)).toBe('256 or more bytes still available')
     expect(triesLeftFromStatus(0x63cf)).toBe(15)
     expect(triesLeftFromStatus(0x6300)).toBeUndefined()
@@ -95,7 +95,7 @@ describe('status words', () => {
 })
 
 describe('TLV', () => {
-  it('the known data objects read and write the same', () => {
+  it('encodes the data objects of the vectors and decodes them back', () => {
     for (const { hex, tag, value } of boundaries.tlv) {
       expect(toHex(encodeTlv(tag, fromHex(value)))).toBe(hex)
       expect(decodeTlv(fromHex(hex))).toEqual({ tag, value: fromHex(value) })
@@ -107,23 +107,23 @@ describe('TLV', () => {
     }
   })
 
-  it('a 4 GB length, an over-long tag, an indefinite length are refused', () => {
+  it('with a length of 4 GB, an overlong tag or an indefinite length is refused', () => {
     for (const hex of ['5384ffffffff00', '1fffffff00', '5380', '538500000000 01', '5302 01']) {
       expect(() => decodeTlv(fromHex(hex))).toThrow(WebtokiError)
     }
   })
 
-  it('any bytes decode or are refused with a typed error', () => {
+  it('of random bytes decodes or throws a WebtokiError', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-        expect(typed(() => decodeTlvs(bytes))).toBe(true)
+        expect(succeedsOrThrowsTyped(() => decodeTlvs(bytes))).toBe(true)
       }),
     )
   })
 })
 
-/** Whether the work succeeds, or fails with an error of ours. */
-function typed(work: () => unknown): boolean {
+/** Returns true if the work succeeds or throws a WebtokiError. */
+function succeedsOrThrowsTyped(work: () => unknown): boolean {
   try {
     work()
     return true

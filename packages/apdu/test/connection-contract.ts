@@ -1,22 +1,22 @@
-/** What every transport's connection keeps to: the port `CardConnection` with one lock, whatever carries the APDUs. */
+/** The contract of the port `CardConnection`, as a suite that each transport runs. */
 import { CardGoneError, type CardConnection, type Timers, type TransmitOptions } from '@webtoki/apdu'
 import { HandClock } from '@webtoki/simulator'
 import { describe, expect, it, onTestFinished } from 'vitest'
 
-/** A connection to an echo card: INS 10 gives back its data. */
+/** A connection to an echo card, which returns the data of INS 10. */
 export interface ConnectionStand {
   readonly connection: CardConnection
-  /** The card speaks T=0, in which the first answer says how much data can be fetched. */
+  /** The card uses T=0, so its first response is 61xx. */
   readonly isT0?: boolean
-  /** How many commands have reached the card. */
+  /** Returns the number of commands that have reached the card. */
   readonly reached: () => number
-  /** From now on the card answers when the returned function is called. */
+  /** Holds back the card's responses until the returned function is called. */
   hold(): () => void
-  /** Takes the card away, or the token that it is built into. */
+  /** Removes the card, or the token that contains it. */
   pull(): void
-  /** What a pull is told as. Default: the card's removal. */
+  /** The reason that the connection reports after `pull`. Default: 'removed'. */
   readonly pulled?: 'removed' | 'reader-gone'
-  /** Lets time pass on the connection's clock. */
+  /** Advances the connection's clock. */
   advance(milliseconds: number): Promise<void>
   close(): Promise<void>
 }
@@ -24,10 +24,10 @@ export interface ConnectionStand {
 const echo = (...data: number[]): Uint8Array => Uint8Array.of(0, 0x10, 0, 0, data.length, ...data, 0)
 const echoed = ({ isT0 = false }: ConnectionStand, byte: number): Uint8Array =>
   isT0 ? Uint8Array.of(0x61, 1) : Uint8Array.of(byte, 0x90, 0)
-/** Everything that needs no card has happened. */
+/** Resolves after everything that does not wait for the card. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** A clock for the driver that is turned by hand. */
+/** A manual clock for the driver. */
 export function handTimers(): { readonly hands: HandClock; readonly clock: Timers & { now(): number } } {
   const hands = new HandClock()
   const clock = {
@@ -40,10 +40,10 @@ export function handTimers(): { readonly hands: HandClock; readonly clock: Timer
 
 /** Runs the suite over one transport. */
 export function connectionContract(name: string, open: () => Promise<ConnectionStand>): void {
-  const opened = async (): Promise<ConnectionStand> => {
-    const stand = await open()
-    onTestFinished(() => stand.close())
-    return stand
+  const setUp = async (): Promise<ConnectionStand> => {
+    const fixture = await open()
+    onTestFinished(() => fixture.close())
+    return fixture
   }
   const send = (
     { connection }: ConnectionStand,
@@ -54,14 +54,14 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
     connection.transaction(owner, (channel) => channel.transmit(echo(byte), options), options)
 
   describe(`the connection of ${name}`, () => {
-    it('runs transactions one after the other, in the order of their calls', async () => {
-      const stand = await opened()
+    it('runs transactions one at a time in the order of the calls', async () => {
+      const fixture = await setUp()
       const order: number[] = []
       await Promise.all(
         [1, 2, 3].map((number) =>
-          stand.connection.transaction({}, async (channel) => {
+          fixture.connection.transaction({}, async (channel) => {
             order.push(number)
-            expect(await channel.transmit(echo(number))).toEqual(echoed(stand, number))
+            expect(await channel.transmit(echo(number))).toEqual(echoed(fixture, number))
             order.push(-number)
           }),
         ),
@@ -69,8 +69,8 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
       expect(order).toEqual([1, -1, 2, -2, 3, -3])
     })
 
-    it('refuses a transaction that is begun inside another one of the same card', async () => {
-      const { connection } = await opened()
+    it('rejects a transaction that is started inside another one of the same card', async () => {
+      const { connection } = await setUp()
       const nested = { code: 'card/transaction' }
       await connection.transaction({}, async (channel) => {
         await expect(connection.transaction(channel, async () => {})).rejects.toMatchObject(nested)
@@ -80,8 +80,8 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
       )
     })
 
-    it('frees the lock if the work throws, rejects or returns nothing', async () => {
-      const stand = await opened()
+    it('releases the lock if the work throws, rejects or returns nothing', async () => {
+      const fixture = await setUp()
       const broken = [
         () => {
           throw new Error('at once')
@@ -89,60 +89,60 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
         () => Promise.reject(new Error('later')),
       ]
       for (const work of broken)
-        await expect(stand.connection.transaction({}, work)).rejects.toThrow(/at once|later/)
-      await stand.connection.transaction({}, (() => undefined) as unknown as () => Promise<void>)
-      expect(await send(stand, 7)).toEqual(echoed(stand, 7))
+        await expect(fixture.connection.transaction({}, work)).rejects.toThrow(/at once|later/)
+      await fixture.connection.transaction({}, (() => undefined) as unknown as () => Promise<void>)
+      expect(await send(fixture, 7)).toEqual(echoed(fixture, 7))
     })
 
-    it('sends nothing for a caller who left the queue', async () => {
-      const stand = await opened()
-      const release = stand.hold()
-      const first = send(stand, 1)
+    it('sends nothing for a transaction that was aborted in the queue', async () => {
+      const fixture = await setUp()
+      const release = fixture.hold()
+      const first = send(fixture, 1)
       const leaving = new AbortController()
-      const second = send(stand, 2, { signal: leaving.signal })
+      const second = send(fixture, 2, { signal: leaving.signal })
       leaving.abort('no longer')
       await expect(second).rejects.toMatchObject({ code: 'work/aborted', cause: 'no longer' })
       release()
       await first
-      expect(await send(stand, 3)).toEqual(echoed(stand, 3))
-      expect(stand.reached()).toBe(2)
+      expect(await send(fixture, 3)).toEqual(echoed(fixture, 3))
+      expect(fixture.reached()).toBe(2)
     })
 
-    it('lets a caller go at once, and the lock only when the card has answered', async () => {
-      const stand = await opened()
-      const release = stand.hold()
+    it('rejects at once after an abort, but keeps the lock until the card has responded', async () => {
+      const fixture = await setUp()
+      const release = fixture.hold()
       const leaving = new AbortController()
-      const first = send(stand, 1, { signal: leaving.signal })
+      const first = send(fixture, 1, { signal: leaving.signal })
       await settled()
       leaving.abort()
       await expect(first).rejects.toMatchObject({ code: 'work/aborted' })
-      const second = send(stand, 2)
+      const second = send(fixture, 2)
       await settled()
-      expect(stand.reached()).toBe(1)
+      expect(fixture.reached()).toBe(1)
       release()
-      expect(await second).toEqual(echoed(stand, 2))
+      expect(await second).toEqual(echoed(fixture, 2))
     })
 
-    it('bounds the wait for the lock, and tells that it waits', async () => {
-      const stand = await opened()
-      const release = stand.hold()
-      const first = send(stand, 1)
+    it('limits the wait for the lock and reports that it waits', async () => {
+      const fixture = await setUp()
+      const release = fixture.hold()
+      const first = send(fixture, 1)
       const reasons: string[] = []
-      const second = stand.connection.transaction({}, async () => {}, {
+      const second = fixture.connection.transaction({}, async () => {}, {
         timeoutMs: 50,
         onWait: (why) => reasons.push(why),
       })
       const refused = expect(second).rejects.toMatchObject({ code: 'reader/timeout' })
-      await stand.advance(49)
-      await stand.advance(1)
+      await fixture.advance(49)
+      await fixture.advance(1)
       await refused
       expect(reasons).toEqual(['queue'])
       release()
       await first
     })
 
-    it('is undisturbed for an owner only if nothing came between', async () => {
-      const { connection } = await opened()
+    it('is undisturbed only if the last transaction was of the same owner and without a reset', async () => {
+      const { connection } = await setUp()
       const [one, other] = [{}, {}]
       const seen: boolean[] = []
       const look = (owner: object): Promise<void> =>
@@ -160,48 +160,48 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
       expect(seen.at(-1)).toBe(false)
     })
 
-    it('is disturbed after an answer that nobody waited for', async () => {
-      const stand = await opened()
+    it('is disturbed after an exchange whose response was discarded', async () => {
+      const fixture = await setUp()
       const owner = {}
-      await send(stand, 1, {}, owner)
-      const release = stand.hold()
+      await send(fixture, 1, {}, owner)
+      const release = fixture.hold()
       const leaving = new AbortController()
-      const lost = send(stand, 2, { signal: leaving.signal }, owner)
+      const lost = send(fixture, 2, { signal: leaving.signal }, owner)
       await settled()
       leaving.abort()
       await expect(lost).rejects.toMatchObject({ code: 'work/aborted' })
       release()
-      await stand.connection.transaction(owner, async (channel) => expect(channel.undisturbed).toBe(false))
+      await fixture.connection.transaction(owner, async (channel) => expect(channel.undisturbed).toBe(false))
     })
 
-    it('sends one command at a time, also for one transaction that asks for two', async () => {
-      const stand = await opened()
-      const release = stand.hold()
-      const answers = stand.connection.transaction({}, (channel) =>
+    it('sends one command at a time, even if one transaction starts two', async () => {
+      const fixture = await setUp()
+      const release = fixture.hold()
+      const responses = fixture.connection.transaction({}, (channel) =>
         Promise.all([channel.transmit(echo(1)), channel.transmit(echo(2))]),
       )
       await settled()
-      expect(stand.reached()).toBe(1)
+      expect(fixture.reached()).toBe(1)
       release()
-      expect(await answers).toEqual([echoed(stand, 1), echoed(stand, 2)])
+      expect(await responses).toEqual([echoed(fixture, 1), echoed(fixture, 2)])
     })
 
-    it('refuses what is no command, and a channel whose transaction is over, before anything is sent', async () => {
-      const { connection, reached } = await opened()
-      const channel = await connection.transaction({}, async (mine) => {
-        for (const length of [0, 3, mine.limits.commandBytes + 1])
-          await expect(mine.transmit(new Uint8Array(length))).rejects.toMatchObject({
+    it('rejects commands of impossible length and channels of finished transactions before sending', async () => {
+      const { connection, reached } = await setUp()
+      const channel = await connection.transaction({}, async (open) => {
+        for (const length of [0, 3, open.limits.commandBytes + 1])
+          await expect(open.transmit(new Uint8Array(length))).rejects.toMatchObject({
             code: 'wire/malformed',
           })
-        return mine
+        return open
       })
       await expect(channel.transmit(echo(1))).rejects.toMatchObject({ code: 'card/transaction' })
       await expect(channel.reset('warm')).rejects.toMatchObject({ code: 'card/transaction' })
       expect(reached()).toBe(0)
     })
 
-    it('hands out copies of the ATR', async () => {
-      const { connection } = await opened()
+    it('returns copies of the ATR', async () => {
+      const { connection } = await setUp()
       await connection.transaction({}, async (channel) => {
         const before = channel.atr.join()
         channel.atr.fill(0)
@@ -211,38 +211,40 @@ export function connectionContract(name: string, open: () => Promise<ConnectionS
       })
     })
 
-    it('ends once with the card, for who waits, who waits in the queue and who comes later', async () => {
-      const stand = await opened()
-      stand.hold()
-      const { pulled = 'removed' } = stand
+    it('ends once if the card is removed, for running, queued and later transactions', async () => {
+      const fixture = await setUp()
+      fixture.hold()
+      const { pulled = 'removed' } = fixture
       const gone = { code: 'card/gone', why: pulled }
-      // The exchange that runs when a token leaves fails by itself.
+      // The exchange that runs when a token is removed fails by itself.
       const waiting = [
-        expect(send(stand, 1)).rejects.toMatchObject(pulled === 'removed' ? gone : { code: 'reader/gone' }),
-        expect(send(stand, 2)).rejects.toMatchObject(gone),
+        expect(send(fixture, 1)).rejects.toMatchObject(pulled === 'removed' ? gone : { code: 'reader/gone' }),
+        expect(send(fixture, 2)).rejects.toMatchObject(gone),
       ]
       await settled()
-      stand.pull()
+      fixture.pull()
       await Promise.all(waiting)
-      expect(await stand.connection.gone).toBeInstanceOf(CardGoneError)
-      expect(await stand.connection.gone).toMatchObject(gone)
-      await expect(send(stand, 3)).rejects.toMatchObject(gone)
-      await stand.connection.close()
-      expect(await stand.connection.gone).toMatchObject(gone)
+      expect(await fixture.connection.gone).toBeInstanceOf(CardGoneError)
+      expect(await fixture.connection.gone).toMatchObject(gone)
+      await expect(send(fixture, 3)).rejects.toMatchObject(gone)
+      await fixture.connection.close()
+      expect(await fixture.connection.gone).toMatchObject(gone)
     })
 
-    it('closes once, ends what runs, and never rejects', async () => {
-      const stand = await opened()
-      const release = stand.hold()
+    it('closes once, ends running transactions and never rejects', async () => {
+      const fixture = await setUp()
+      const release = fixture.hold()
       const gone = { code: 'card/gone', why: 'closed' }
-      const waiting = [send(stand, 1), send(stand, 2)].map((each) => expect(each).rejects.toMatchObject(gone))
+      const waiting = [send(fixture, 1), send(fixture, 2)].map((each) =>
+        expect(each).rejects.toMatchObject(gone),
+      )
       await settled()
-      const closing = [stand.connection.close(), stand.connection.close()]
+      const closing = [fixture.connection.close(), fixture.connection.close()]
       await Promise.all(waiting)
       release()
       await Promise.all(closing)
-      expect(await stand.connection.gone).toMatchObject(gone)
-      await expect(send(stand, 3)).rejects.toMatchObject(gone)
+      expect(await fixture.connection.gone).toMatchObject(gone)
+      await expect(send(fixture, 3)).rejects.toMatchObject(gone)
     })
   })
 }

@@ -1,9 +1,9 @@
-/** Errors are known by their code and the mark of their base class, whichever copy of the package made them. */
+/** `isWebtokiError` recognizes errors by their code and the mark of their base class, from any copy of the package. */
 import { CardGoneError, isWebtokiError, PinError, WebtokiError } from '@webtoki/apdu'
 import { describe, expect, expectTypeOf, it, vi } from 'vitest'
 
 describe('isWebtokiError', () => {
-  it('knows an error of ours, and with codes only those', () => {
+  it('returns true for a Webtoki error, and with codes only for an error with one of them', () => {
     const error: unknown = new PinError(2)
     expect(isWebtokiError(error)).toBe(true)
     expect(isWebtokiError(error, 'card/pin-wrong')).toBe(true)
@@ -11,7 +11,7 @@ describe('isWebtokiError', () => {
     expect(isWebtokiError(error, 'card/gone')).toBe(false)
   })
 
-  it('knows an error of a second copy of the package, which instanceof does not', async () => {
+  it('returns true for an error of a second copy of the package, unlike instanceof', async () => {
     vi.resetModules()
     const other = await import('@webtoki/apdu')
     const error = new other.CardGoneError('removed')
@@ -27,12 +27,12 @@ describe('isWebtokiError', () => {
     new TypeError('no'),
     Object.assign(new Error('no'), { code: 'card/gone' }),
     { code: 'work/aborted' },
-  ])('is false for what is none of ours: %s', (error) => {
+  ])('returns false for another value: %s', (error) => {
     expect(isWebtokiError(error)).toBe(false)
     expect(isWebtokiError(error, 'card/gone', 'work/aborted')).toBe(false)
   })
 
-  it('narrows to the classes of the codes', () => {
+  it('narrows the type to the classes of the codes', () => {
     const error: unknown = new CardGoneError('removed')
     if (!isWebtokiError(error, 'card/gone', 'card/pin-wrong')) throw error
     expectTypeOf(error).toEqualTypeOf<CardGoneError | PinError>()

@@ -1,4 +1,4 @@
-/** What goes over the wire for one command, and how hostile cards are stopped. */
+/** The APDUs that `exchange` sends for one command, and its limits against hostile cards. */
 import { describe, expect, it } from 'vitest'
 import { type AbortSignalLike, exchange, expectOk, fromHex, toHex } from '../src/index.ts'
 import { answering, extended, ScriptedChannel, short } from './scripted-channel.ts'
@@ -15,7 +15,7 @@ const put = (bytes: number, cla = 0) => ({
 const aa = (count: number) => 'aa'.repeat(count)
 
 describe('exchange', () => {
-  it('collects 61xx by GET RESPONSE on the same logical channel', async () => {
+  it('sends GET RESPONSE after 61xx on the same logical channel', async () => {
     const channel = new ScriptedChannel([
       ['02b0000000', '01026102'],
       ['02c0000002', '03049000'],
@@ -23,7 +23,7 @@ describe('exchange', () => {
     expect(await exchange(channel, { ...read, cla: 2 })).toEqual({ data: fromHex('01020304'), sw: 0x9000 })
   })
 
-  it('a GET RESPONSE that asked for too much is sent again with the Le that 6Cxx tells', async () => {
+  it('sends GET RESPONSE again with the Le of 6Cxx', async () => {
     const channel = new ScriptedChannel([
       ['00b0000000', '6100'],
       ['00c0000000', '6c01'],
@@ -32,7 +32,7 @@ describe('exchange', () => {
     expect(toHex((await exchange(channel, read)).data)).toBe('05')
   })
 
-  it('sends again once with the Le that 6Cxx tells, and no more', async () => {
+  it('sends a command again with the Le of 6Cxx, but only once', async () => {
     const channel = new ScriptedChannel([
       ['00b0000000', '6c02'],
       ['00b0000002', '03049000'],
@@ -42,29 +42,29 @@ describe('exchange', () => {
     await expect(exchange(stubborn, read)).rejects.toMatchObject({ code: 'wire/malformed' })
   })
 
-  it('never sends a sensitive command twice, and overwrites its bytes', async () => {
+  it('never sends a sensitive command twice and overwrites its bytes', async () => {
     const channel = new ScriptedChannel([['00db000002aaaa00', '6c02']])
-    const answer = await exchange(channel, { ...put(2), responseBytes: 256 }, { sensitive: true })
-    expect(answer.sw).toBe(0x6c02)
+    const response = await exchange(channel, { ...put(2), responseBytes: 256 }, { sensitive: true })
+    expect(response.sw).toBe(0x6c02)
     expect(channel.received[0]).toEqual(new Uint8Array(8))
   })
 
-  it('a command that asked for nothing is not sent again, whatever Le the card names', async () => {
+  it('does not send a command without Le again after 6Cxx', async () => {
     const channel = new ScriptedChannel([['00db000002aaaa', '6c02']])
     expect((await exchange(channel, put(2))).sw).toBe(0x6c02)
     expect(channel.left).toBe(0)
   })
 
-  it('stays short up to the last byte that a short APDU carries, at extended level too', async () => {
-    const asked = new ScriptedChannel([['00b0000000', '9000']], extended)
-    expect((await exchange(asked, { ...read, responseBytes: 256 })).sw).toBe(0x9000)
+  it('uses a short APDU if the command fits, even if the channel supports extended ones', async () => {
+    const reading = new ScriptedChannel([['00b0000000', '9000']], extended)
+    expect((await exchange(reading, { ...read, responseBytes: 256 })).sw).toBe(0x9000)
     for (const limits of [short, extended]) {
       const full = new ScriptedChannel([[`00db0000ff${aa(255)}00`, '9000']], limits)
       expect((await exchange(full, { ...put(255), responseBytes: 256 })).sw).toBe(0x9000)
     }
   })
 
-  it('where data and Le together are one byte more than the reader takes, the last part alone has Le', async () => {
+  it('chains if data and Le exceed the reader’s limit by one byte, with Le in the last part only', async () => {
     const channel = new ScriptedChannel(
       [
         [`10db0000fe${aa(254)}`, '9000'],
@@ -76,7 +76,7 @@ describe('exchange', () => {
     expect(channel.left).toBe(0)
   })
 
-  it('chains 256 bytes in two short APDUs, and sends one at extended level', async () => {
+  it('sends 256 bytes in two chained short APDUs, or in one extended APDU if it fits the reader', async () => {
     const chained = new ScriptedChannel([
       [`10db0000ff${aa(255)}`, '9000'],
       ['00db000001aa', '9000'],
@@ -94,7 +94,7 @@ describe('exchange', () => {
     expect((await exchange(narrow, put(256))).sw).toBe(0x9000)
   })
 
-  it('a chain that the card leaves is not continued nor followed', async () => {
+  it('neither continues nor follows a chain that the card ended', async () => {
     for (const sw of ['6884', '6110', '6c10']) {
       const channel = new ScriptedChannel([[`10db0000ff${aa(255)}`, sw]])
       expect((await exchange(channel, put(300))).sw).toBe(Number.parseInt(sw, 16))
@@ -102,24 +102,24 @@ describe('exchange', () => {
     }
   })
 
-  describe('a long command for a card that has extended lengths and no chaining', () => {
+  describe('for a card with extended lengths but no chaining', () => {
     // Historical bytes 80 73 C0 21 40.
     const atr = fromHex('3b8580018073c0214056')
     const enveloping = (script: [string, string][], limits = short): ScriptedChannel =>
       Object.assign(new ScriptedChannel(script, limits), { atr })
 
-    it('goes in ENVELOPE commands, and its answer is that of the last', async () => {
+    it('sends a long command in ENVELOPEs and returns the response to the last one', async () => {
       const channel = enveloping([
         [`00c20000ff00db0000000190${aa(248)}`, '9000'],
         [`00c200009a${aa(152)}000000`, '6103'],
         ['00c0000003', '0102039000'],
       ])
-      const answer = await exchange(channel, { ...put(400), responseBytes: 65536 })
-      expect(answer).toEqual({ data: fromHex('010203'), sw: 0x9000 })
+      const response = await exchange(channel, { ...put(400), responseBytes: 65536 })
+      expect(response).toEqual({ data: fromHex('010203'), sw: 0x9000 })
       expect(channel.left).toBe(0)
     })
 
-    it('never parts Le from all of the data', async () => {
+    it('never puts Le alone into the last ENVELOPE', async () => {
       // 7 bytes of header, 248 of data: Le alone would be the last part.
       for (const bytes of [501, 502, 503, 504, 758]) {
         const sent: Uint8Array[] = []
@@ -131,13 +131,13 @@ describe('exchange', () => {
       }
     })
 
-    it('a card that knows no ENVELOPE is asked once, and its refusal is the answer', async () => {
+    it('sends ENVELOPE once and returns the refusal if the card does not support it', async () => {
       const channel = enveloping([[`00c20000ff00db000000012c${aa(248)}`, '6d00']])
       expect((await exchange(channel, put(300))).sw).toBe(0x6d00)
       expect(channel.left).toBe(0)
     })
 
-    it('an ENVELOPE is on the command’s logical channel, and of no other class', async () => {
+    it('sends ENVELOPE in the interindustry class on the command’s logical channel', async () => {
       for (const [cla, envelope] of [
         [0x02, '02'],
         [0x0e, '02'],
@@ -154,7 +154,7 @@ describe('exchange', () => {
       }
     })
 
-    it('secrets are overwritten in every part, and no part is sent twice', async () => {
+    it('overwrites every part of a sensitive command and sends none twice', async () => {
       const channel = enveloping([
         [`00c20000ff00db000000012c${aa(248)}`, '9000'],
         [`00c2000034${aa(52)}`, '6c10'],
@@ -163,7 +163,7 @@ describe('exchange', () => {
       expect(channel.received.every((each) => each.every((byte) => byte === 0))).toBe(true)
     })
 
-    it('an answer that was asked for wrongly is not asked for again: the part before Le would be another', async () => {
+    it('does not send the last ENVELOPE again after 6Cxx', async () => {
       const channel = enveloping([
         [`00c20000ff00db000000012c${aa(248)}`, '9000'],
         [`00c2000036${aa(52)}010000`, '6c10'],
@@ -172,7 +172,7 @@ describe('exchange', () => {
       expect(channel.left).toBe(0)
     })
 
-    it('goes in a chain where the card has chaining too', async () => {
+    it('uses chaining if the card supports that too', async () => {
       const channel = Object.assign(
         new ScriptedChannel([
           [`10db0000ff${aa(255)}`, '9000'],
@@ -184,20 +184,20 @@ describe('exchange', () => {
       expect((await exchange(channel, put(300))).sw).toBe(0x9000)
     })
 
-    it('a reader with room for a byte or two ends it all the same', async () => {
+    it('terminates if the reader has capacity for a few bytes only', async () => {
       for (const commandBytes of [7, 8, 9, 10, 11, 12]) {
         const channel = { ...answering(() => fromHex('9000'), { ...short, commandBytes }), atr }
         expect((await exchange(channel, { ...put(30), responseBytes: 256 })).sw).toBe(0x9000)
       }
     })
 
-    it('a reader that takes extended APDUs is given one', async () => {
+    it('sends an extended APDU if the reader supports it', async () => {
       const channel = enveloping([[`00db000000012c${aa(300)}`, '9000']], extended)
       expect((await exchange(channel, put(300))).sw).toBe(0x9000)
     })
   })
 
-  it('asks for no more than the reader can carry', async () => {
+  it('limits Le to what the reader can carry', async () => {
     const channel = new ScriptedChannel(
       [
         ['00b00000fc', '6100'],
@@ -210,19 +210,19 @@ describe('exchange', () => {
     expect((await exchange(wide, read)).sw).toBe(0x9000)
   })
 
-  it('leaves the rest on the card when told not to follow', async () => {
+  it('does not send GET RESPONSE if follow is false', async () => {
     const channel = new ScriptedChannel([['00b0000000', '016110']], extended)
     expect(await exchange(channel, read, { follow: false })).toEqual({ data: fromHex('01'), sw: 0x6110 })
   })
 
-  it('what has to go in one short APDU and does not fit is refused before anything is sent', async () => {
+  it('refuses a command that does not fit into one short APDU if follow is false', async () => {
     const channel = new ScriptedChannel([])
     await expect(exchange(channel, put(256), { follow: false })).rejects.toMatchObject({
       code: 'card/not-supported',
     })
   })
 
-  it('a card that promises more for ever is refused', async () => {
+  it('rejects with MalformedError if the card never ends its response', async () => {
     const calls = { count: 0 }
     const empty = answering(() => (calls.count++, fromHex('6101')))
     await expect(exchange(empty, read)).rejects.toMatchObject({ code: 'wire/malformed' })
@@ -243,7 +243,7 @@ describe('exchange', () => {
     ).rejects.toMatchObject({ code: 'wire/malformed' })
   })
 
-  it('an abort stops between two APDUs', async () => {
+  it('sends no further APDU after an abort', async () => {
     const signal = { aborted: false, reason: 'enough', addEventListener() {}, removeEventListener() {} }
     const channel = new ScriptedChannel([['00b0000000', '016101']])
     channel.onTransmit = () => (signal.aborted = true)
@@ -252,18 +252,18 @@ describe('exchange', () => {
     })
   })
 
-  it('a refusal carries the name and the status', () => {
+  it('has errors with the name of the command and the status word', () => {
     expect(() => expectOk({ data: new Uint8Array(), sw: 0x6982 }, 'READ BINARY')).toThrow(
       /READ BINARY with 6982 \(security/,
     )
   })
 })
 
-describe('the data at the call are those that are sent', () => {
+describe('exchange sends the data as they were at the call', () => {
   it.each([
     ['an array', () => new Uint8Array(600).fill(0xaa)],
     ['a Node Buffer', () => Buffer.from(Buffer.alloc(600, 0xaa).toString('base64'), 'base64')],
-  ])('in every part of a chain: %s that is overwritten meanwhile', async (_what, make) => {
+  ])('in every part of a chain, even if %s is overwritten meanwhile', async (_what, make) => {
     const data = make()
     const channel = new ScriptedChannel([
       [`10db0000ff${aa(255)}`, '9000'],
@@ -274,7 +274,7 @@ describe('the data at the call are those that are sent', () => {
     expect((await exchange(channel, { ...put(0), data })).sw).toBe(0x9000)
   })
 
-  it('and when the card asks for the command again', async () => {
+  it('when it sends a command again after 6Cxx', async () => {
     const data = new Uint8Array(2).fill(0xaa)
     const channel = new ScriptedChannel([
       ['00db000002aaaa00', '6c02'],

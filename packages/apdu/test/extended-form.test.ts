@@ -1,4 +1,4 @@
-/** Cards whose ATR is wrong or silent about extended lengths: what is sent, what is remembered, and what is never sent twice. */
+/** Cards whose ATR is wrong about extended lengths or does not state them: what is sent, learned and never repeated. */
 import {
   type CardChannel,
   type CardLink,
@@ -12,8 +12,8 @@ import {
 } from '@webtoki/apdu'
 import { describe, expect, it } from 'vitest'
 
-const promised: ChannelLimits = { extended: true, commandBytes: 65_544, responseBytes: 65_536 }
-const silent: ChannelLimits = {
+const stated: ChannelLimits = { extended: true, commandBytes: 65_544, responseBytes: 65_536 }
+const unstated: ChannelLimits = {
   extended: false,
   commandBytes: 261,
   responseBytes: 256,
@@ -50,7 +50,7 @@ const sign = (bytes: number): NamedCommand => ({
   responseBytes: 65_536,
 })
 
-/** A card that answers extended APDUs and short ones each in its own way, and tells what it got. */
+/** A card with separate responses to extended and short APDUs, which logs the commands. */
 class OddLink implements CardLink {
   readonly atr: Uint8Array = fromHex('3b00')
   readonly vouchesForCard = true
@@ -73,9 +73,9 @@ class OddLink implements CardLink {
     const hex = toHex(command)
     const isExtended = command.length > 5 && command[4] === 0
     this.log.push(`${isExtended ? 'extended' : 'short'} ${hex.slice(0, 4)}`)
-    const answer = isExtended ? this.#toExtended(hex) : this.#toShort(hex)
-    if (answer instanceof Error) throw answer
-    return fromHex(answer)
+    const response = isExtended ? this.#toExtended(hex) : this.#toShort(hex)
+    if (response instanceof Error) throw response
+    return fromHex(response)
   }
 
   async reset(kind: string): Promise<Uint8Array> {
@@ -90,12 +90,12 @@ function inOneTransaction<T>(link: OddLink, work: (channel: CardChannel) => Prom
   return new LockedConnection(link).transaction({}, work)
 }
 
-describe('a card whose ATR promises extended lengths', () => {
+describe('a card whose ATR states extended lengths', () => {
   it.each(['6700', '6a86', '6d00', '6e00', '6f00'])(
-    'and refuses a reading command in that form with %s gets short APDUs and chains from then on',
+    'but which refuses a reading command in that form with %s gets short APDUs and chains from then on',
     async (refusal) => {
       const link = new OddLink(
-        promised,
+        stated,
         () => refusal,
         (hex) => (hex.startsWith('00cb') ? `0102${OK}` : OK),
       )
@@ -115,9 +115,9 @@ describe('a card whose ATR promises extended lengths', () => {
     },
   )
 
-  it('keeps extended APDUs for a command that is refused in both forms', async () => {
+  it('gets further extended APDUs if it refuses a command in both forms', async () => {
     const link = new OddLink(
-      promised,
+      stated,
       () => '6700',
       () => '6700',
     )
@@ -129,9 +129,9 @@ describe('a card whose ATR promises extended lengths', () => {
   })
 
   it.each(['6a82', '6982', '6a80', '6985'])(
-    'is not asked again after %s, which is no matter of form',
+    'does not get the command again after %s, which does not concern the form',
     async (sw) => {
-      const link = new OddLink(promised, () => sw)
+      const link = new OddLink(stated, () => sw)
       await inOneTransaction(link, async (channel) => {
         expect(toHex(Uint8Array.of((await exchange(channel, read)).sw >> 8))).toBe(sw.slice(0, 2))
       })
@@ -139,28 +139,28 @@ describe('a card whose ATR promises extended lengths', () => {
     },
   )
 
-  it('gets a signature again in short form only if it certainly refused to make it', async () => {
-    const certain = new OddLink(promised, () => '6700')
+  it('gets a signature command again in short form only if it certainly did not execute it', async () => {
+    const certain = new OddLink(stated, () => '6700')
     expect((await inOneTransaction(certain, (channel) => exchange(channel, sign(266)))).sw).toBe(0x9000)
     expect(certain.log).toEqual(['extended 0087', 'short 1087', 'short 0087'])
-    const uncertain = new OddLink(promised, () => '6f00')
+    const uncertain = new OddLink(stated, () => '6f00')
     expect((await inOneTransaction(uncertain, (channel) => exchange(channel, sign(266)))).sw).toBe(0x6f00)
     expect(uncertain.log).toEqual(['extended 0087'])
   })
 
   it('never gets a sensitive command again', async () => {
-    const link = new OddLink(promised, () => '6700')
-    const answer = await inOneTransaction(link, (channel) =>
+    const link = new OddLink(stated, () => '6700')
+    const response = await inOneTransaction(link, (channel) =>
       exchange(channel, sign(266), { sensitive: true }),
     )
-    expect(answer.sw).toBe(0x6700)
+    expect(response.sw).toBe(0x6700)
     expect(link.log).toEqual(['extended 0087'])
   })
 })
 
-describe('a card whose ATR says nothing of extended lengths', () => {
-  it('is tried once by a reading command, and gets extended APDUs if it takes that one', async () => {
-    const link = new OddLink(silent, () => `0102${OK}`)
+describe('a card whose ATR does not state extended lengths', () => {
+  it('gets one reading command in extended form, and further extended APDUs if it accepts it', async () => {
+    const link = new OddLink(unstated, () => `0102${OK}`)
     const connection = new LockedConnection(link)
     await connection.transaction({}, async (channel) => {
       await exchange(channel, select)
@@ -172,9 +172,9 @@ describe('a card whose ATR says nothing of extended lengths', () => {
   })
 
   it.each(['6700', '6f00', '6a81', '6c10', '6300'])(
-    'gets short APDUs for good if it answers %s',
+    'gets only short APDUs after it responds with %s',
     async (sw) => {
-      const link = new OddLink(silent, () => sw)
+      const link = new OddLink(unstated, () => sw)
       await inOneTransaction(link, async (channel) => {
         await exchange(channel, select)
         for (const command of [read, read, sign(266)])
@@ -185,9 +185,9 @@ describe('a card whose ATR says nothing of extended lengths', () => {
     },
   )
 
-  it('that goes mute at it is reset and selected again, and gets short APDUs for good', async () => {
+  it('that goes mute at an extended APDU is reset and selected again, and then gets only short APDUs', async () => {
     const link = new OddLink(
-      silent,
+      unstated,
       () => new CardSilentError(),
       (hex) => (hex.startsWith('00cb') ? `05${OK}` : OK),
     )
@@ -200,7 +200,7 @@ describe('a card whose ATR says nothing of extended lengths', () => {
     })
     const after = ['cold reset', 'short 00a4', 'short 00cb']
     expect(link.log).toEqual(['short 00a4', 'extended 00cb', ...after])
-    // The owner is told that the card was reset, so that it selects and verifies again.
+    // The owner's next transaction is disturbed, so that it selects and verifies again.
     await connection.transaction(owner, async (channel) => {
       expect(channel.undisturbed).toBe(false)
       await exchange(channel, read)
@@ -208,10 +208,10 @@ describe('a card whose ATR says nothing of extended lengths', () => {
     expect(link.log.at(-1)).toBe('short 00cb')
   })
 
-  it('that does not know its application any more after the reset ends the command with what went wrong', async () => {
+  it('that refuses SELECT after that reset rejects the command with the original error', async () => {
     let selects = 0
     const link = new OddLink(
-      silent,
+      unstated,
       () => new CardSilentError(),
       (hex) => (hex.startsWith('00a4') && selects++ > 0 ? '6a82' : OK),
     )
@@ -223,11 +223,11 @@ describe('a card whose ATR says nothing of extended lengths', () => {
   })
 
   it.each([
-    ['before an application was selected', []],
-    ['after a command that does not only read', [select, status]],
+    ['before an application is selected', []],
+    ['after a command that does more than read', [select, status]],
     ['after a selection by file identifier', [select, { ...select, p1: 0, data: fromHex('3f00') }]],
-  ])('is not tried %s', async (_, before) => {
-    const link = new OddLink(silent, () => OK)
+  ])('gets no extended APDU %s', async (_, before) => {
+    const link = new OddLink(unstated, () => OK)
     await inOneTransaction(link, async (channel) => {
       for (const command of before) await exchange(channel, command)
       await exchange(channel, read)
@@ -235,8 +235,8 @@ describe('a card whose ATR says nothing of extended lengths', () => {
     expect(link.log.filter((each) => each.startsWith('extended'))).toEqual([])
   })
 
-  it('is not tried by a command that may change something, nor by a short one', async () => {
-    const link = new OddLink(silent, () => OK)
+  it('gets no extended APDU for a command that may change something or fits a short APDU', async () => {
+    const link = new OddLink(unstated, () => OK)
     await inOneTransaction(link, async (channel) => {
       await exchange(channel, select)
       await exchange(channel, { ...read, responseBytes: 256 })
@@ -246,12 +246,12 @@ describe('a card whose ATR says nothing of extended lengths', () => {
     expect(link.log.filter((each) => each.startsWith('extended'))).toEqual([])
   })
 
-  it('shows neither by an object that it does not have', async () => {
-    const link = new OddLink(silent, () => '6a82')
+  it('may still support extended lengths if it does not have the requested object', async () => {
+    const link = new OddLink(unstated, () => '6a82')
     await inOneTransaction(link, async (channel) => {
       await exchange(channel, select)
       expect((await exchange(channel, read)).sw).toBe(0x6a82)
-      expect(channel.limits).toBe(silent)
+      expect(channel.limits).toBe(unstated)
     })
     expect(link.log).toEqual(['short 00a4', 'extended 00cb'])
   })

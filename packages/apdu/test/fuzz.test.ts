@@ -1,4 +1,4 @@
-/** 10,000 random and mutated ATRs: each is read or refused with an error of ours, and what is read is within its bounds. */
+/** 10,000 random and mutated ATRs: each is decoded with values within their bounds, or refused with MalformedError. */
 import fc from 'fast-check'
 import { afterAll, describe, it } from 'vitest'
 import { atrStatesChaining, atrStatesExtended, decodeAtr } from '../src/atr.ts'
@@ -30,14 +30,14 @@ const atr = fc.oneof(
     }),
 )
 
-function must(isSo: boolean, what: string): void {
-  if (!isSo) throw new Error(what)
+function must(condition: boolean, message: string): void {
+  if (!condition) throw new Error(message)
 }
 
 afterAll(() => console.log(`seed ${seed}: ${numRuns} ATRs`))
 
 describe('an answer to reset', () => {
-  it('of any bytes is read or refused with a typed error; a lenient reader reads two bytes or more', () => {
+  it('of random bytes is decoded or throws MalformedError, and leniently always decoded from two bytes on', () => {
     const { stackTraceLimit } = Error
     Error.stackTraceLimit = 0
     try {
@@ -54,14 +54,20 @@ describe('an answer to reset', () => {
           atrStatesChaining(bytes)
           if (bytes.length < 2) return
           const lenient = decodeAtr(bytes, { lenient: true })
-          must((strict !== undefined) === (lenient.faults.length === 0), 'Strict and lenient differ.')
-          must(lenient.protocols.length > 0 && !lenient.protocols.includes(15), 'T=15 is no protocol.')
-          must(lenient.historicalBytes.length <= 15, 'More historical bytes than there can be.')
-          must(lenient.interfaceBytes.length <= bytes.length, 'More groups than bytes.')
+          must(
+            (strict !== undefined) === (lenient.faults.length === 0),
+            'Strict and lenient decoding disagree on the faults.',
+          )
+          must(
+            lenient.protocols.length > 0 && !lenient.protocols.includes(15),
+            'T=15 is listed as a protocol.',
+          )
+          must(lenient.historicalBytes.length <= 15, 'There are more than 15 historical bytes.')
+          must(lenient.interfaceBytes.length <= bytes.length, 'There are more groups than bytes.')
           if (strict?.t1 !== undefined)
             must(
               strict.t1.ifscBytes > 0 && strict.t1.ifscBytes < 255 && strict.t1.bwi <= 9,
-              'T=1 out of bounds.',
+              'The parameters of T=1 are out of bounds.',
             )
         }),
         { seed, numRuns },

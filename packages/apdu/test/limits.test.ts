@@ -1,4 +1,4 @@
-/** The last value that a field of a card's may have, and the first that it may not. */
+/** The last valid and the first invalid value of length fields and reserved values. */
 import { decodeAtr, decodeTlv, fromHex } from '@webtoki/apdu'
 import { describe, expect, it } from 'vitest'
 
@@ -6,10 +6,10 @@ const malformed = expect.objectContaining({ code: 'wire/malformed' })
 
 describe('BER-TLV', () => {
   it.each([
-    ['three tag bytes are read, four are not', 'bf810100', 'bf81810100', 0],
-    ['four length bytes are read, five are not', '04840000000100', '0485000000000100', 1],
+    ['decodes three tag bytes and refuses four', 'bf810100', 'bf81810100', 0],
+    ['decodes four length bytes and refuses five', '04840000000100', '0485000000000100', 1],
     [
-      'an indefinite length is refused, though 128 bytes follow',
+      'refuses an indefinite length even if 128 bytes follow',
       '048180' + '00'.repeat(128),
       '0480' + '00'.repeat(128),
       128,
@@ -24,7 +24,7 @@ describe('T=1 in an ATR', () => {
   it.each([
     ['IFSC', '3b808111feee', '3b808111ffef'],
     ['BWI', '3b80812195b5', '3b808121a585'],
-  ])('%s is good up to its end, and reserved beyond', (_, good, bad) => {
+  ])('%s is valid up to its maximum and reserved above it', (_, good, bad) => {
     expect(decodeAtr(fromHex(good)).faults).toEqual([])
     expect(decodeAtr(fromHex(bad), { lenient: true }).faults).toEqual(['reserved-value'])
   })

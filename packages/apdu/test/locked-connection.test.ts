@@ -1,4 +1,4 @@
-/** The contract over a link in memory, and what only a link can do: find the card gone, fail at a reset. */
+/** The connection contract over a link in memory, and failures that only a link can cause. */
 import { CardGoneError, type CardLink, LockedConnection } from '@webtoki/apdu'
 import { describe, expect, it } from 'vitest'
 import { connectionContract, handTimers } from './connection-contract.ts'
@@ -26,7 +26,7 @@ class MemoryLink implements CardLink {
   async release(): Promise<void> {
     this.releases++
     await this.gate
-    throw new Error('The reader left meanwhile.')
+    throw new Error('The reader was removed meanwhile.')
   }
 }
 
@@ -51,7 +51,7 @@ connectionContract('a link in memory', async () => {
 describe('a locked connection', () => {
   const command = Uint8Array.of(0, 0x10, 0, 0)
 
-  it('ends with a link that finds its card gone, and tells what ended it first', async () => {
+  it('ends if its link reports that the card is gone, and keeps the first reason', async () => {
     const link = new MemoryLink()
     const cause = new Error('no power')
     const connection = new LockedConnection(link)
@@ -63,7 +63,7 @@ describe('a locked connection', () => {
     expect(connection.ended).toEqual(gone)
   })
 
-  it('ends at a reset that fails, and gives its reason', async () => {
+  it('ends if a reset fails, with the error as the cause', async () => {
     const link = new MemoryLink()
     const connection = new LockedConnection(link)
     link.fails = new Error('mute')
@@ -71,31 +71,31 @@ describe('a locked connection', () => {
     expect(await connection.gone).toMatchObject({ why: 'reset', cause: link.fails })
   })
 
-  it('releases its card once, and says when the card is at rest', async () => {
+  it('releases its link once and reports when the slot is idle', async () => {
     const link = new MemoryLink()
     let open = (): void => {}
     link.gate = new Promise((resolve) => (open = resolve))
-    const rests: Promise<void>[] = []
-    const connection = new LockedConnection(link, { onEnd: (rest) => void rests.push(rest) })
-    let isAtRest = false
+    const ends: Promise<void>[] = []
+    const connection = new LockedConnection(link, { onEnd: (idle) => void ends.push(idle) })
+    let isIdle = false
     const closing = connection.close()
-    void rests[0]?.then(() => (isAtRest = true))
+    void ends[0]?.then(() => (isIdle = true))
     await new Promise((resolve) => setImmediate(resolve))
-    expect([link.releases, rests.length, isAtRest]).toEqual([1, 1, false])
+    expect([link.releases, ends.length, isIdle]).toEqual([1, 1, false])
     open()
     await closing
-    await rests[0]
+    await ends[0]
     await connection.close()
-    expect([link.releases, rests.length, isAtRest]).toEqual([1, 1, true])
+    expect([link.releases, ends.length, isIdle]).toEqual([1, 1, true])
   })
 
-  it('has no pad if its link has none, and takes its turn on one that it has', async () => {
+  it('has a PIN pad only if its link has one, and uses it after pending commands', async () => {
     const link = new MemoryLink()
     const connection = new LockedConnection(link)
     await connection.transaction({}, async (channel) => expect(channel.pinPad).toBeUndefined())
-    const asked: string[] = []
-    const pad = (what: string) => async () => {
-      asked.push(`${what} after ${link.reached}`)
+    const calls: string[] = []
+    const pad = (method: string) => async () => {
+      calls.push(`${method} after ${link.reached}`)
       return Uint8Array.of(0x90, 0)
     }
     Object.assign(link, { pinPad: { verify: pad('verify'), modify: pad('modify') } })
@@ -110,6 +110,6 @@ describe('a locked connection', () => {
     await connection.transaction({}, (channel) =>
       Promise.all([channel.transmit(command), channel.pinPad?.verify(template)]),
     )
-    expect(asked).toEqual(['verify after 1'])
+    expect(calls).toEqual(['verify after 1'])
   })
 })

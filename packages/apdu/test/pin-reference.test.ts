@@ -1,4 +1,4 @@
-/** The attempts of a PIN, and VERIFY, at an application that nobody knows: its PIN is text, and goes out with its length. */
+/** Attempts left and VERIFY of a made-up application, whose PIN is text and is sent after its length. */
 import {
   AbortedError,
   CardApplication,
@@ -18,13 +18,13 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { answering, connectionOf, ScriptedChannel } from './scripted-channel.ts'
 
-type Script = [request: string, answer: string][]
+type Script = [command: string, response: string][]
 
 const format: PinFormat = {
   minBytes: 4,
   maxBytes: 12,
   alphabet: 'text',
-  // Asynchronous, as a key derivation is.
+  // Asynchronous, like a key derivation.
   encode: async (pin) => Uint8Array.of(pin.length, ...pin),
   padTemplate: (header) => ({
     command: Uint8Array.of(...header),
@@ -49,7 +49,7 @@ function lockerOn(channel: CardChannel, options: Partial<PinReferenceOptions> = 
   return { application, pin }
 }
 
-function stand(script: Script, options?: Partial<PinReferenceOptions>) {
+function setUp(script: Script, options?: Partial<PinReferenceOptions>) {
   const channel = new ScriptedChannel(script)
   return { channel, ...lockerOn(channel, options) }
 }
@@ -62,25 +62,25 @@ const serial: Script[number] = ['80010000', '9000']
 const select: Script[number] = ['00a4040006f0004c4f434b00', '9000']
 const open = () => text('open')
 
-/** A person at the keys, and what the reader was told. */
-function keys(...answers: (string | Error)[]) {
+/** A PIN pad with scripted responses, which records its templates. */
+function scriptedPad(...responses: (string | Error)[]) {
   const templates: PinTemplate[] = []
   return {
     templates,
     verify: async (template: PinTemplate) => {
       templates.push(template)
-      const answer = answers.shift()
-      if (answer instanceof Error) throw answer
-      return fromHex(answer ?? '9000')
+      const response = responses.shift()
+      if (response instanceof Error) throw response
+      return fromHex(response ?? '9000')
     },
-    modify: () => Promise.reject(new Error('Nobody changes a PIN here.')),
+    modify: () => Promise.reject(new Error('No PIN is changed here.')),
   }
 }
 
 describe('VERIFY', () => {
-  it('is sent once, in the form of its application, and all copies of the PIN are overwritten', async () => {
+  it('is sent once in the format of its application, and all copies of the PIN are overwritten', async () => {
     const encoded: Uint8Array[] = []
-    const { channel, pin } = stand([status('63c3'), verify('9000')], {
+    const { channel, pin } = setUp([status('63c3'), verify('9000')], {
       format: {
         ...format,
         encode: async (typed) => {
@@ -96,8 +96,8 @@ describe('VERIFY', () => {
     expect(zeros.map((bytes) => bytes.every((byte) => byte === 0))).toEqual([true, true, true, true])
   })
 
-  it('carries what was given, whatever is written into the array meanwhile', async () => {
-    const { channel, pin } = stand([status('63c3'), verify('9000')])
+  it('contains the PIN as it was at the call, even if the array is overwritten meanwhile', async () => {
+    const { channel, pin } = setUp([status('63c3'), verify('9000')])
     const given = open()
     channel.onTransmit = () => void given.fill(0x41)
     const verified = pin.verify(channel, given)
@@ -115,9 +115,9 @@ describe('VERIFY', () => {
     ['1234:', 'alphabet', 'digits'],
     ['', 'length', 'digits'],
   ] as const)(
-    'is not sent, nor anything else, if "%s" does not fit by its %s',
+    'is not sent, nor any other command, if the PIN "%s" has a wrong %s',
     async (typed, why, alphabet) => {
-      const { channel, pin } = stand([], { format: { ...format, alphabet } })
+      const { channel, pin } = setUp([], { format: { ...format, alphabet } })
       const given = text(typed)
       const error: unknown = await pin.verify(channel, given).catch((reason: unknown) => reason)
       expect(error).toMatchObject({ code: 'card/pin-format', why })
@@ -128,17 +128,22 @@ describe('VERIFY', () => {
 
   it.each([
     ['there are no attempts left', '6983', {}, 'card/pin-blocked'],
-    ['it would cost the last attempt, and nobody said yes', '63c1', {}, 'card/last-try'],
-    ['a no was said to the last attempt', '63c1', { acceptLastTry: false }, 'card/last-try'],
+    ['it could use the last attempt and acceptLastTry is absent', '63c1', {}, 'card/last-try'],
+    [
+      'it could use the last attempt and acceptLastTry is false',
+      '63c1',
+      { acceptLastTry: false },
+      'card/last-try',
+    ],
   ])('is not sent if %s', async (_, sw, options, code) => {
-    const { channel, pin } = stand([status(sw)])
+    const { channel, pin } = setUp([status(sw)])
     const given = open()
     await expect(pin.verify(channel, given, options)).rejects.toMatchObject({ code })
     expect([toHex(given), channel.left, pin.mayBeVerified]).toEqual(['00000000', 0, false])
   })
 
-  it('costs the last attempt after a yes', async () => {
-    const { channel, pin } = stand([status('63c1'), verify('9000')])
+  it('is sent with one attempt left if acceptLastTry is true', async () => {
+    const { channel, pin } = setUp([status('63c1'), verify('9000')])
     await pin.verify(channel, open(), { acceptLastTry: true })
     expect([pin.isVerified, pin.triesLeft]).toEqual([true, 1])
   })
@@ -149,16 +154,16 @@ describe('VERIFY', () => {
     ['6300', 'card/pin-wrong', 2],
     ['63c0', 'card/pin-blocked', 0],
     ['6983', 'card/pin-blocked', 0],
-  ])('that is answered with %s after three attempts were left is %s', async (sw, code, triesLeft) => {
-    const { channel, pin } = stand([status('63c3'), verify(sw)])
+  ])('with the response %s after three attempts were left rejects with %s', async (sw, code, triesLeft) => {
+    const { channel, pin } = setUp([status('63c3'), verify(sw)])
     await expect(pin.verify(channel, open())).rejects.toMatchObject({ code })
     expect([pin.triesLeft, pin.isVerified, pin.mayBeVerified]).toEqual([triesLeft, false, false])
   })
 
   it.each(['6f00', '6c08', '6a80', '6985'])(
-    'without a clear answer (%s) is not repeated: the PIN may be verified, and the card is asked before the next',
+    'with the ambiguous response %s is not repeated, and the attempts are read before the next one',
     async (sw) => {
-      const { channel, pin } = stand([status('63c3'), verify(sw), status('63c1')])
+      const { channel, pin } = setUp([status('63c3'), verify(sw), status('63c1')])
       await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/status' })
       expect([pin.triesLeft, pin.isVerified, pin.mayBeVerified]).toEqual([undefined, false, true])
       await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/last-try' })
@@ -166,7 +171,7 @@ describe('VERIFY', () => {
     },
   )
 
-  it('whose answer is lost may have cost an attempt', async () => {
+  it('whose response is lost counts as a possibly used attempt', async () => {
     let isLost = false
     const { pin, channel } = (() => {
       const made = answering((command) => {
@@ -181,29 +186,31 @@ describe('VERIFY', () => {
     expect([pin.triesLeft, pin.mayBeVerified]).toEqual([1, true])
   })
 
-  it('with an answer 6300 at a card that told no count is not a wrong PIN: nobody knows', async () => {
-    const { channel, pin } = stand([status('6700'), verify('6300')])
+  it('with the response 6300 rejects with StatusError if the attempts were not known', async () => {
+    const { channel, pin } = setUp([status('6700'), verify('6300')])
     await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/status' })
   })
 
-  it('answered by 6982 was wrong if the card then tells fewer attempts than before', async () => {
-    const told = stand([status('63c3'), verify('6982'), status('63c2'), verify('6982'), status('6983')])
-    await expect(told.pin.verify(told.channel, open())).rejects.toMatchObject({
+  it('with the response 6982 rejects with PinError if the card then reports fewer attempts', async () => {
+    const counting = setUp([status('63c3'), verify('6982'), status('63c2'), verify('6982'), status('6983')])
+    await expect(counting.pin.verify(counting.channel, open())).rejects.toMatchObject({
       code: 'card/pin-wrong',
       triesLeft: 2,
     })
-    await expect(told.pin.verify(told.channel, open())).rejects.toMatchObject({ code: 'card/pin-blocked' })
-    expect([told.pin.mayBeVerified, told.channel.left]).toEqual([false, 0])
+    await expect(counting.pin.verify(counting.channel, open())).rejects.toMatchObject({
+      code: 'card/pin-blocked',
+    })
+    expect([counting.pin.mayBeVerified, counting.channel.left]).toEqual([false, 0])
   })
 
-  it('answered by 6982 without an attempt lost was refused for another reason', async () => {
-    const { channel, pin } = stand([status('63c3'), verify('6982'), status('63c3')])
+  it('with the response 6982 rejects with StatusError if no attempt was used', async () => {
+    const { channel, pin } = setUp([status('63c3'), verify('6982'), status('63c3')])
     await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/status', sw: 0x6982 })
     expect([pin.triesLeft, channel.left]).toEqual([3, 0])
   })
 
-  it('that was withdrawn before it was sent leaves the PIN overwritten', async () => {
-    const { channel, pin } = stand([status('63c3')])
+  it('that was aborted before it was sent leaves the PIN overwritten', async () => {
+    const { channel, pin } = setUp([status('63c3')])
     const signal = { aborted: false, reason: undefined, addEventListener() {}, removeEventListener() {} }
     channel.onTransmit = () => void (signal.aborted = true)
     const given = open()
@@ -212,10 +219,10 @@ describe('VERIFY', () => {
   })
 })
 
-describe('at a reader that does not vouch for its card', () => {
-  it('attempts and identity are asked right before each VERIFY', async () => {
+describe('at a reader that would not notice another card', () => {
+  it('attempts and fingerprint are read before each VERIFY', async () => {
     const each = [status('63c3'), serial, verify('9000')]
-    const { channel, application, pin } = stand([serial, ...each, ...each])
+    const { channel, application, pin } = setUp([serial, ...each, ...each])
     channel.vouchesForCard = false
     application.remember(await application.fingerprint(channel))
     await pin.verify(channel, open())
@@ -223,10 +230,10 @@ describe('at a reader that does not vouch for its card', () => {
     expect(channel.left).toBe(0)
   })
 
-  it('another card gets no PIN, not even from the keys of the reader', async () => {
-    const { channel, application, pin } = stand([serial, status('63c3'), serial, status('63c3'), serial])
+  it('another card gets no PIN, not even from the PIN pad', async () => {
+    const { channel, application, pin } = setUp([serial, status('63c3'), serial, status('63c3'), serial])
     channel.vouchesForCard = false
-    const pad = keys()
+    const pad = scriptedPad()
     channel.pinPad = pad
     application.remember(await application.fingerprint(channel))
     application.serial = 'B'
@@ -238,9 +245,9 @@ describe('at a reader that does not vouch for its card', () => {
   })
 })
 
-describe('the attempts', () => {
-  it('are asked once, and again after a logout and a selection', async () => {
-    const { channel, application, pin } = stand([
+describe('the attempts left', () => {
+  it('are read once, and again after a logout or a selection', async () => {
+    const { channel, application, pin } = setUp([
       status('63c3'),
       verify('9000'),
       logout('9000'),
@@ -258,14 +265,14 @@ describe('the attempts', () => {
     expect(channel.left).toBe(0)
   })
 
-  it('that somebody else’s login hides are shown after it was ended', async () => {
-    const { channel, pin } = stand([status('9000'), logout('9000'), status('63c2')])
+  it('that the login of another program hides are read after a logout', async () => {
+    const { channel, pin } = setUp([status('9000'), logout('9000'), status('63c2')])
     expect(await pin.learnTries(channel)).toBe(2)
     expect(pin.mayBeVerified).toBe(false)
   })
 
-  it('that our own login hides are full, which is the most that the card ever told', async () => {
-    const { channel, application, pin } = stand([
+  it('are the most that the card ever reported while our own login hides them', async () => {
+    const { channel, application, pin } = setUp([
       status('63c3'),
       verify('63c2'),
       verify('9000'),
@@ -281,35 +288,35 @@ describe('the attempts', () => {
     expect(pin.isVerified).toBe(true)
   })
 
-  it('of a card that only ever told one are one, also after a selection', async () => {
-    const { channel, application, pin } = stand([status('63c1'), verify('9000'), select, status('6700')])
+  it('stay one after a selection if the card never reported more', async () => {
+    const { channel, application, pin } = setUp([status('63c1'), verify('9000'), select, status('6700')])
     await pin.verify(channel, open(), { acceptLastTry: true })
     await application.select(channel)
     expect(pin.triesLeft).toBe(1)
     await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/last-try' })
   })
 
-  it('of a verified PIN are asked by a command of the card’s maker if it only ever told one', async () => {
-    let asked = 0
-    const { channel, pin } = stand([status('63c1'), verify('9000'), status('9000')], {
-      readTries: async () => (asked++, 3),
+  it('of a verified PIN are read with the proprietary command if the card never reported more than one', async () => {
+    let reads = 0
+    const { channel, pin } = setUp([status('63c1'), verify('9000'), status('9000')], {
+      readTries: async () => (reads++, 3),
     })
     await pin.verify(channel, open(), { acceptLastTry: true })
-    expect([await pin.learnTries(channel), asked]).toEqual([3, 1])
-    expect([await pin.learnTries(channel), asked]).toEqual([3, 1])
+    expect([await pin.learnTries(channel), reads]).toEqual([3, 1])
+    expect([await pin.learnTries(channel), reads]).toEqual([3, 1])
   })
 
-  it('of a card that refuses VERIFY without data are asked by the other command, also after a wrong PIN', async () => {
+  it('are read with readTries if the card refuses VERIFY without data, also after a wrong PIN', async () => {
     const tries = [3, 2]
     const readTries = async () => tries.shift()
-    const { channel, pin } = stand([status('6700'), verify('6982'), status('6700')], { readTries: readTries })
+    const { channel, pin } = setUp([status('6700'), verify('6982'), status('6700')], { readTries: readTries })
     expect(await pin.learnTries(channel)).toBe(3)
     await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/pin-wrong', triesLeft: 2 })
     expect([pin.triesLeft, channel.left]).toEqual([2, 0])
   })
 
-  it('asked by the other command say nothing about whether the PIN is verified', async () => {
-    const { channel, pin } = stand([status('6700'), verify('9000'), status('6700')], {
+  it('from readTries do not change whether the PIN is verified', async () => {
+    const { channel, pin } = setUp([status('6700'), verify('9000'), status('6700')], {
       readTries: async () => 3,
     })
     await pin.verify(channel, open())
@@ -317,18 +324,18 @@ describe('the attempts', () => {
     expect([pin.mayBeVerified, pin.triesLeft]).toEqual([true, 3])
   })
 
-  it('are not asked again by a maker’s command that the card does not know', async () => {
-    let asked = 0
+  it('are not read with readTries again after it resolved to undefined', async () => {
+    let reads = 0
     const one = [status('9000'), verify('9000')]
-    const { channel, pin } = stand([status('63c1'), verify('9000'), ...one], {
-      readTries: async () => void asked++,
+    const { channel, pin } = setUp([status('63c1'), verify('9000'), ...one], {
+      readTries: async () => void reads++,
     })
     for (let times = 0; times < 2; times++) await pin.verify(channel, open(), { acceptLastTry: true })
-    expect([await pin.learnTries(channel), asked]).toEqual([1, 1])
+    expect([await pin.learnTries(channel), reads]).toEqual([1, 1])
   })
 
-  it('can be asked in another way, which need not tell whether the PIN is verified', async () => {
-    const { channel, pin } = stand([verify('9000'), logout('9000')], {
+  it('can come from readStatus, which need not report whether the PIN is verified', async () => {
+    const { channel, pin } = setUp([verify('9000'), logout('9000')], {
       readStatus: async () => ({ verified: undefined, triesLeft: 3 }),
     })
     await pin.verify(channel, open())
@@ -338,19 +345,19 @@ describe('the attempts', () => {
     expect(await pin.status(channel)).toEqual({ verified: false, triesLeft: 3 })
   })
 
-  it('are told to whoever wants to remember them', async () => {
-    const { channel, pin } = stand([status('63c3'), verify('63c2'), verify('6f00')])
-    const told: number[] = []
-    pin.onTries = (triesLeft) => told.push(triesLeft)
+  it('are reported to onTries each time they were checked', async () => {
+    const { channel, pin } = setUp([status('63c3'), verify('63c2'), verify('6f00')])
+    const reported: number[] = []
+    pin.onTries = (triesLeft) => reported.push(triesLeft)
     await pin.learnTries(channel)
     await pin.verify(channel, open()).catch(() => {})
     await pin.verify(channel, open()).catch(() => {})
-    // Learned, learned again for free, wrong, again for free; then two at the most less one: nobody knows but that.
-    expect(told).toEqual([3, 3, 2, 2, 1])
+    // Read; known before VERIFY; one used; known before VERIFY; one possibly used, so one is left for certain.
+    expect(reported).toEqual([3, 3, 2, 2, 1])
   })
 
-  it('that two PINs of an application share are spent by both', async () => {
-    const { channel, application, pin } = stand([status('63c3'), verify('63c2'), verify('63c1')])
+  it('that two references share are used up by both', async () => {
+    const { channel, application, pin } = setUp([status('63c3'), verify('63c2'), verify('63c1')])
     const second = new PinReference(application, {
       name: 'second PIN',
       reference: () => 6,
@@ -362,15 +369,15 @@ describe('the attempts', () => {
     await expect(second.verify(channel, open())).rejects.toMatchObject({ code: 'card/last-try' })
   })
 
-  it('of two PINs that share nothing are apart', async () => {
-    const { channel, application, pin } = stand([status('63c1'), ['00200006', '63c3']])
+  it('of two references that share nothing are independent', async () => {
+    const { channel, application, pin } = setUp([status('63c1'), ['00200006', '63c3']])
     const second = new PinReference(application, { name: 'second PIN', reference: () => 6, format })
     expect([await pin.learnTries(channel), await second.learnTries(channel)]).toEqual([1, 3])
   })
 
-  it('are forgotten if another PIN is meant', async () => {
+  it('are unknown after forgetTries', async () => {
     let reference = 5
-    const { channel, pin } = stand([status('63c1'), ['00200006', '63c3']], { reference: () => reference })
+    const { channel, pin } = setUp([status('63c1'), ['00200006', '63c3']], { reference: () => reference })
     expect(await pin.learnTries(channel)).toBe(1)
     reference = 6
     pin.forgetTries()
@@ -379,10 +386,10 @@ describe('the attempts', () => {
   })
 })
 
-describe('what has to be read before a PIN is used', () => {
-  it('is read once, before the first status or VERIFY, and before the PIN is encoded', async () => {
+describe('prepare', () => {
+  it('runs once, before the first status or VERIFY and before the PIN is encoded', async () => {
     const order: string[] = []
-    const { channel, application, pin } = stand([status('63c3'), verify('9000'), select, status('9000')], {
+    const { channel, application, pin } = setUp([status('63c3'), verify('9000'), select, status('9000')], {
       prepare: async () => void order.push('prepared'),
       format: { ...format, encode: (typed) => (order.push('encoded'), Uint8Array.of(4, ...typed)) },
     })
@@ -393,14 +400,14 @@ describe('what has to be read before a PIN is used', () => {
     expect([order, pin.isPrepared]).toEqual([['prepared', 'encoded'], true])
   })
 
-  it('is read again if it could not be read', async () => {
+  it('runs again if it rejected', async () => {
     let fails = true
-    const { channel, pin } = stand([status('63c3')], {
+    const { channel, pin } = setUp([status('63c3')], {
       prepare: async () => {
-        if (fails) throw new Error('no answer')
+        if (fails) throw new Error('no response')
       },
     })
-    await expect(pin.verify(channel, open())).rejects.toThrow('no answer')
+    await expect(pin.verify(channel, open())).rejects.toThrow('no response')
     expect([channel.received.length, pin.isPrepared]).toEqual([0, false])
     fails = false
     expect(await pin.learnTries(channel)).toBe(3)
@@ -408,16 +415,16 @@ describe('what has to be read before a PIN is used', () => {
 })
 
 describe('a logout', () => {
-  it('is sent once, and not at all if nothing was verified', async () => {
-    const { channel, pin } = stand([status('63c3'), verify('9000'), logout('9000')])
+  it('is sent once, and not at all if no PIN was verified', async () => {
+    const { channel, pin } = setUp([status('63c3'), verify('9000'), logout('9000')])
     expect(await pin.logout(channel)).toBe(true)
     await pin.verify(channel, open())
     for (let times = 0; times < 2; times++) expect(await pin.logout(channel)).toBe(true)
     expect([pin.isVerified, pin.mayBeVerified, channel.left]).toEqual([false, false, 0])
   })
 
-  it('sends nothing after a wrong PIN, and is sent after a VERIFY without a clear answer', async () => {
-    const { channel, pin } = stand([
+  it('sends nothing after a wrong PIN, but is sent after a VERIFY with an ambiguous response', async () => {
+    const { channel, pin } = setUp([
       status('63c3'),
       verify('63c2'),
       status('63c2'),
@@ -431,8 +438,8 @@ describe('a logout', () => {
     expect(channel.left).toBe(0)
   })
 
-  it('that the card refuses is false; after the reset everything is forgotten but the fewest attempts', async () => {
-    const { channel, application, pin } = stand([status('63c1'), verify('9000'), logout('6a86')])
+  it('that the card refuses resolves to false, and a reset keeps only the minimum of the attempts', async () => {
+    const { channel, application, pin } = setUp([status('63c1'), verify('9000'), logout('6a86')])
     await pin.verify(channel, open(), { acceptLastTry: true })
     expect(await pin.logout(channel)).toBe(false)
     expect(pin.mayBeVerified).toBe(true)
@@ -440,8 +447,8 @@ describe('a logout', () => {
     expect([pin.isVerified, pin.mayBeVerified, pin.triesLeft]).toEqual([false, false, 1])
   })
 
-  it('that the card is known not to have is false without a command', async () => {
-    const { channel, pin } = stand([status('63c3'), verify('9000')], { canLogOut: false })
+  it('resolves to false without a command if canLogOut is false', async () => {
+    const { channel, pin } = setUp([status('63c3'), verify('9000')], { canLogOut: false })
     expect(await pin.logout(channel)).toBe(true)
     await pin.verify(channel, open())
     expect(await pin.logout(channel)).toBe(false)
@@ -449,9 +456,9 @@ describe('a logout', () => {
   })
 })
 
-describe('whether the PIN still stands verified', () => {
-  it('is fresh until the next command of the application, and after a wrong PIN it is not', async () => {
-    const { channel, application, pin } = stand([status('63c3'), verify('9000'), serial, verify('63c2')])
+describe('the verified state', () => {
+  it('is fresh until the next command of the application, and not after a wrong PIN', async () => {
+    const { channel, application, pin } = setUp([status('63c3'), verify('9000'), serial, verify('63c2')])
     expect(pin.isFresh).toBe(false)
     await pin.verify(channel, open())
     expect(pin.isFresh).toBe(true)
@@ -462,7 +469,7 @@ describe('whether the PIN still stands verified', () => {
   })
 
   it('is not fresh after a selection', async () => {
-    const { channel, application, pin } = stand([status('63c3'), verify('9000'), select])
+    const { channel, application, pin } = setUp([status('63c3'), verify('9000'), select])
     await pin.verify(channel, open())
     await application.select(channel)
     expect(pin.isFresh).toBe(false)
@@ -472,8 +479,8 @@ describe('whether the PIN still stands verified', () => {
     ['9000', true],
     ['63c3', false],
     ['6700', true],
-  ])('is asked once after somebody else was at the card: %s', async (sw, may) => {
-    const { channel, application, pin } = stand([status('63c3'), verify('9000'), select, status(sw)])
+  ])('is read once after another owner used the card, with the response %s', async (sw, may) => {
+    const { channel, application, pin } = setUp([status('63c3'), verify('9000'), select, status(sw)])
     expect(await pin.mayStillBeVerified(channel)).toBe(false)
     await pin.verify(channel, open())
     expect(await pin.mayStillBeVerified(channel)).toBe(true)
@@ -482,18 +489,18 @@ describe('whether the PIN still stands verified', () => {
     expect(channel.left).toBe(0)
   })
 
-  it('is not asked after a reset', async () => {
-    const { channel, application, pin } = stand([status('63c3'), verify('9000')])
+  it('is not read after a reset', async () => {
+    const { channel, application, pin } = setUp([status('63c3'), verify('9000')])
     await pin.verify(channel, open())
     application.forget()
     expect(await pin.mayStillBeVerified(channel)).toBe(false)
   })
 })
 
-describe('a PIN typed on the reader', () => {
-  it('is asked for by the template of the application', async () => {
-    const { channel, pin } = stand([status('63c3')])
-    const pad = keys()
+describe('PIN entry on the reader', () => {
+  it('uses the template of the application', async () => {
+    const { channel, pin } = setUp([status('63c3')])
+    const pad = scriptedPad()
     channel.pinPad = pad
     await pin.verifyOnPad(channel)
     expect(pad.templates.map(({ command, pinOffset }) => [toHex(command), pinOffset])).toEqual([
@@ -502,14 +509,14 @@ describe('a PIN typed on the reader', () => {
     expect([pin.isVerified, pin.isFresh]).toEqual([true, true])
   })
 
-  it('is not asked for if a pad cannot compute what the card wants', async () => {
+  it('rejects with NotSupportedError if the format has no template', async () => {
     const { padTemplate: _, ...computed } = format
-    const { channel, pin } = stand([], { format: computed })
-    channel.pinPad = keys()
+    const { channel, pin } = setUp([], { format: computed })
+    channel.pinPad = scriptedPad()
     await expect(pin.verifyOnPad(channel)).rejects.toMatchObject({ code: 'card/not-supported' })
   })
 
-  it('is asked for after what the card wants was read', async () => {
+  it('runs prepare before it reads the template', async () => {
     const read: string[] = []
     const prepared: PinFormat = {
       ...format,
@@ -518,19 +525,19 @@ describe('a PIN typed on the reader', () => {
       },
     }
     const options = { format: prepared, prepare: async () => void read.push('KDF') }
-    const { channel, pin } = stand([status('63c3')], options)
-    channel.pinPad = keys('9000')
+    const { channel, pin } = setUp([status('63c3')], options)
+    channel.pinPad = scriptedPad('9000')
     await pin.verifyOnPad(channel)
     expect([pin.isVerified, read]).toEqual([true, ['KDF']])
   })
 
-  it('is not asked for if no attempt is left, nor for the last one without a yes', async () => {
+  it('does not start without attempts left, nor with the last one unless acceptLastTry is true', async () => {
     for (const [sw, code] of [
       ['6983', 'card/pin-blocked'],
       ['63c1', 'card/last-try'],
     ] as const) {
-      const { channel, pin } = stand([status(sw)])
-      const pad = keys()
+      const { channel, pin } = setUp([status(sw)])
+      const pad = scriptedPad()
       channel.pinPad = pad
       await expect(pin.verifyOnPad(channel)).rejects.toMatchObject({ code })
       expect(pad.templates).toEqual([])
@@ -538,14 +545,14 @@ describe('a PIN typed on the reader', () => {
   })
 
   it.each([new PinPadCancelledError(), new PinPadTimeoutError(), new PinPadRefusedError()])(
-    'and not given changes nothing of what is known: $name',
+    'leaves attempts and verified state unchanged after $name',
     async (outcome) => {
-      const { channel, pin } = stand([status('63c2'), status('63c2')])
-      channel.pinPad = keys(outcome)
+      const { channel, pin } = setUp([status('63c2'), status('63c2')])
+      channel.pinPad = scriptedPad(outcome)
       await expect(pin.verifyOnPad(channel)).rejects.toBe(outcome)
       expect([pin.triesLeft, pin.isVerified, pin.mayBeVerified]).toEqual([2, false, false])
-      const verified = stand([status('63c3'), verify('9000')])
-      verified.channel.pinPad = keys(outcome)
+      const verified = setUp([status('63c3'), verify('9000')])
+      verified.channel.pinPad = scriptedPad(outcome)
       await verified.pin.verify(verified.channel, open())
       await expect(verified.pin.verifyOnPad(verified.channel)).rejects.toBe(outcome)
       expect([verified.pin.isVerified, verified.pin.mayBeVerified, verified.pin.triesLeft]).toEqual([
@@ -556,29 +563,29 @@ describe('a PIN typed on the reader', () => {
     },
   )
 
-  it('and not given is known as such by the error’s code, of whatever copy of the package it is', async () => {
-    const { channel, pin } = stand([status('63c2')])
-    channel.pinPad = keys(Object.assign(new Error('cancelled'), { code: 'card/pin-pad-cancelled' }))
+  it('recognizes a cancellation by the code of the error, from any copy of the package', async () => {
+    const { channel, pin } = setUp([status('63c2')])
+    channel.pinPad = scriptedPad(Object.assign(new Error('cancelled'), { code: 'card/pin-pad-cancelled' }))
     await expect(pin.verifyOnPad(channel)).rejects.toThrow('cancelled')
     expect([pin.triesLeft, pin.mayBeVerified]).toEqual([2, false])
   })
 
-  it('and lost on its way may be verified, and the next attempt may be the last', async () => {
-    const { channel, pin } = stand([status('63c2'), status('6700')])
-    channel.pinPad = keys(new ReaderTimeoutError('Secure', 30_000))
+  it('whose response is lost may have verified the PIN or used an attempt', async () => {
+    const { channel, pin } = setUp([status('63c2'), status('6700')])
+    channel.pinPad = scriptedPad(new ReaderTimeoutError('Secure', 30_000))
     await expect(pin.verifyOnPad(channel)).rejects.toMatchObject({ code: 'reader/timeout' })
     expect([pin.triesLeft, pin.isVerified, pin.mayBeVerified]).toEqual([1, false, true])
     await expect(pin.verify(channel, open())).rejects.toMatchObject({ code: 'card/last-try' })
   })
 
-  it('at a reader whose keys have gone is to be typed on the computer: no attempt is lost', async () => {
-    const { channel, pin } = stand([status('63c3')])
+  it('rejects with PinPadRefusedError if the reader has no PIN pad, and uses no attempt', async () => {
+    const { channel, pin } = setUp([status('63c3')])
     await expect(pin.verifyOnPad(channel)).rejects.toMatchObject({ code: 'card/pin-pad-refused' })
     expect([pin.triesLeft, pin.mayBeVerified]).toEqual([3, false])
   })
 })
 
-/** A card with one PIN, in as few lines as hold its rules. */
+/** A minimal model of a card with one PIN. */
 class PinCard {
   left: number
   isVerified = false
@@ -590,7 +597,7 @@ class PinCard {
     this.#kind = kind
   }
 
-  answer(command: Uint8Array): string {
+  respond(command: Uint8Array): string {
     const [, ins, p1] = command
     if (ins !== 0x20) return '9000'
     if (p1 === 0xff) {
@@ -617,7 +624,7 @@ type CardKind = (typeof kinds)[number]
 
 const actions = ['right', 'wrong', 'lost', 'log out', 'ask', 'select', 'reset', 'elsewhere wrong'] as const
 
-it('no sequence of PINs, logouts, selections, resets and lost answers spends a known last attempt', async () => {
+it('no sequence of PINs, logouts, selections, resets and lost responses uses a known last attempt', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: 4 }),
@@ -629,19 +636,19 @@ it('no sequence of PINs, logouts, selections, resets and lost answers spends a k
         let verifies = 0
         const channel = answering((command) => {
           if (command[1] === 0x20 && command.length > 5) verifies++
-          const answer = card.answer(command)
+          const response = card.respond(command)
           if (isLost && command.length > 5) throw new ReaderTimeoutError('XfrBlock', 1000)
-          return fromHex(answer)
+          return fromHex(response)
         })
         const { application, pin } = lockerOn(channel)
-        const tells = kind !== 'silent'
+        const reportsTries = kind !== 'silent'
         for (const action of sequence) {
           verifies = 0
           const before = card.left
           isLost = action === 'lost'
-          // Somebody else at the card is noticed by a selection.
+          // The selection shows that another program used the card.
           if (action === 'elsewhere wrong' && card.left > 1) {
-            card.answer(Uint8Array.of(0, 0x20, 0, 5, 1, 0))
+            card.respond(Uint8Array.of(0, 0x20, 0, 5, 1, 0))
             card.isVerified = false
             await application.select(channel)
           } else if (action === 'log out') {
@@ -657,16 +664,18 @@ it('no sequence of PINs, logouts, selections, resets and lost answers spends a k
             application.forget()
           } else if (action !== 'elsewhere wrong') {
             const given = text(action === 'right' ? 'open' : 'shut')
-            // A yes is given for the right PIN only.
+            // The last attempt is allowed for the right PIN only.
             await pin.verify(channel, given, { acceptLastTry: action === 'right' }).catch(() => {})
             expect(given.every((byte) => byte === 0)).toBe(true)
             expect(verifies).toBeLessThanOrEqual(1)
-            if (action !== 'right' && before === 1 && tells) expect([action, verifies]).toEqual([action, 0])
+            if (action !== 'right' && before === 1 && reportsTries)
+              expect([action, verifies]).toEqual([action, 0])
           }
           if (card.isVerified) expect(pin.mayBeVerified).toBe(true)
-          if (pin.triesLeft !== undefined && tells) expect(pin.triesLeft).toBeLessThanOrEqual(card.left)
+          if (pin.triesLeft !== undefined && reportsTries)
+            expect(pin.triesLeft).toBeLessThanOrEqual(card.left)
         }
-        if (tells) expect(card.left).toBeGreaterThan(0)
+        if (reportsTries) expect(card.left).toBeGreaterThan(0)
       },
     ),
     { numRuns: 1000 },

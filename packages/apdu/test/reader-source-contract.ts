@@ -1,22 +1,23 @@
-/** What every transport's source of readers keeps to: the port `ReaderSource`, whatever API its devices come from. */
+/** The contract of the port `ReaderSource`, as a suite that each transport runs. */
 import type { ReaderSource } from '@webtoki/apdu'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it, onTestFinished } from 'vitest'
 
-/** A source over two devices that are readers of the transport, each with one slot and a card. */
+/** A source with two readers, each with one slot and a card. */
 export interface ReaderSourceStand {
   readonly source: ReaderSource
-  /** Takes the first device away, and plugs it in again. */
+  /** Unplugs the first device. */
   unplug(): void
+  /** Plugs the first device in again. */
   plug(): void
-  /** Lets time pass on the source's clock. */
+  /** Advances the source's clock. */
   advance(milliseconds: number): Promise<void>
 }
 
-/** How the first device, which the person chooses in the chooser, answers when it is opened. */
+/** What happens when the first device is opened, which is also the one that the person chooses. */
 export type Opening = 'works' | 'fails once' | 'fails' | 'never ends'
 
-/** Everything that no clock delays has happened. */
+/** Resolves after everything that does not wait for a timer. */
 const settled = async (): Promise<void> => {
   for (let i = 0; i < 40; i++) await new Promise((resolve) => setImmediate(resolve))
 }
@@ -26,112 +27,112 @@ export function readerSourceContract(
   name: string,
   open: (first: Opening) => Promise<ReaderSourceStand>,
 ): void {
-  const opened = async (first: Opening): Promise<ReaderSourceStand> => {
-    const stand = await open(first)
+  const setUp = async (first: Opening): Promise<ReaderSourceStand> => {
+    const fixture = await open(first)
     onTestFinished(async () => {
-      const closing = stand.source.close()
+      const closing = fixture.source.close()
       await settled()
-      await stand.advance(60_000)
+      await fixture.advance(60_000)
       await closing
     })
-    return stand
+    return fixture
   }
   const slotsOf = ({ source }: ReaderSourceStand) => firstValueFrom(source.slots$)
   const problemsOf = ({ source }: ReaderSourceStand) => firstValueFrom(source.problems$)
 
   describe(`the reader source of ${name}`, () => {
-    it('lists its readers under names and ids of their own, and replays the list', async () => {
-      const stand = await opened('works')
-      const slots = await slotsOf(stand)
+    it('lists its readers with unique names and ids, and replays the list', async () => {
+      const fixture = await setUp('works')
+      const slots = await slotsOf(fixture)
       expect(slots).toHaveLength(2)
       expect(new Set(slots.map((slot) => slot.id)).size).toBe(2)
       expect(new Set(slots.map((slot) => slot.name)).size).toBe(2)
-      expect(await slotsOf(stand)).toEqual(slots)
-      expect(stand.source.support).toBe('available')
-      expect(await problemsOf(stand)).toEqual([])
+      expect(await slotsOf(fixture)).toEqual(slots)
+      expect(fixture.source.support).toBe('available')
+      expect(await problemsOf(fixture)).toEqual([])
     })
 
-    it('follows plugging, and calls a reader the same when it comes back', async () => {
-      const stand = await opened('works')
-      const before = (await slotsOf(stand)).map(({ id }) => id)
-      stand.unplug()
+    it('follows plugging and unplugging, and a reader keeps its id when it returns', async () => {
+      const fixture = await setUp('works')
+      const before = (await slotsOf(fixture)).map(({ id }) => id)
+      fixture.unplug()
       await settled()
-      expect(await slotsOf(stand)).toHaveLength(1)
-      stand.plug()
+      expect(await slotsOf(fixture)).toHaveLength(1)
+      fixture.plug()
       await settled()
-      expect((await slotsOf(stand)).map(({ id }) => id).sort()).toEqual(before.sort())
+      expect((await slotsOf(fixture)).map(({ id }) => id).sort()).toEqual(before.sort())
     })
 
-    it('completes presence when a reader leaves, without calling it unreadable', async () => {
-      const stand = await opened('works')
-      const told: unknown[][] = []
-      for (const { presence$ } of await slotsOf(stand)) {
+    it('completes presence when it is closed, without an unreadable state first', async () => {
+      const fixture = await setUp('works')
+      const values: unknown[][] = []
+      for (const { presence$ } of await slotsOf(fixture)) {
         const seen: unknown[] = []
-        told.push(seen)
+        values.push(seen)
         presence$.subscribe({
           next: (presence) => seen.push(presence),
           complete: () => seen.push('complete'),
         })
       }
       await settled()
-      await stand.source.close()
-      expect(told).toEqual([
+      await fixture.source.close()
+      expect(values).toEqual([
         ['present', 'complete'],
         ['present', 'complete'],
       ])
     })
 
-    it('tells a device that cannot be opened as a problem, and goes on with the others', async () => {
-      const stand = await opened('fails')
-      expect(await slotsOf(stand)).toHaveLength(1)
-      const [problem] = await problemsOf(stand)
+    it('reports a device that cannot be opened as a problem and lists the others', async () => {
+      const fixture = await setUp('fails')
+      expect(await slotsOf(fixture)).toHaveLength(1)
+      const [problem] = await problemsOf(fixture)
       expect(problem?.name).toBeTruthy()
       expect(problem?.error).toMatchObject({ isWebtokiError: true })
-      await stand.source.lookAgain()
-      expect(await problemsOf(stand)).toHaveLength(1)
+      await fixture.source.lookAgain()
+      expect(await problemsOf(fixture)).toHaveLength(1)
     })
 
-    it('tells no list again if a second look finds nothing new', async () => {
-      const stand = await opened('fails')
-      await slotsOf(stand)
-      let told = 0
-      stand.source.slots$.subscribe(() => told++)
-      stand.source.problems$.subscribe(() => told++)
-      expect(told).toBe(2)
-      await stand.source.lookAgain()
-      await stand.source.lookAgain()
-      expect(told).toBe(2)
+    it('emits no list again if lookAgain finds nothing new', async () => {
+      const fixture = await setUp('fails')
+      await slotsOf(fixture)
+      let emitted = 0
+      fixture.source.slots$.subscribe(() => emitted++)
+      fixture.source.problems$.subscribe(() => emitted++)
+      expect(emitted).toBe(2)
+      await fixture.source.lookAgain()
+      await fixture.source.lookAgain()
+      expect(emitted).toBe(2)
     })
 
-    it('opens again what failed once, when somebody asks', async () => {
-      const stand = await opened('fails once')
-      expect(await slotsOf(stand)).toHaveLength(1)
-      await stand.source.lookAgain()
-      expect(await slotsOf(stand)).toHaveLength(2)
-      expect(await problemsOf(stand)).toEqual([])
+    it('opens a device again that failed once, when lookAgain is called', async () => {
+      const fixture = await setUp('fails once')
+      expect(await slotsOf(fixture)).toHaveLength(1)
+      await fixture.source.lookAgain()
+      expect(await slotsOf(fixture)).toHaveLength(2)
+      expect(await problemsOf(fixture)).toEqual([])
     })
 
-    it('waits for no device whose opening never ends, and tells it when its time is up', async () => {
-      const stand = await opened('never ends')
-      const slots = slotsOf(stand)
+    it('lists the other readers while one never opens, and reports that one after its time-out', async () => {
+      const fixture = await setUp('never ends')
+      const slots = slotsOf(fixture)
       await settled()
-      await stand.advance(3_000)
+      await fixture.advance(3_000)
       expect(await slots).toHaveLength(1)
-      await stand.advance(60_000)
-      expect(await problemsOf(stand)).toMatchObject([{ error: { code: 'reader/timeout' } }])
+      await fixture.advance(60_000)
+      expect(await problemsOf(fixture)).toMatchObject([{ error: { code: 'reader/timeout' } }])
     })
 
-    it('gives the slots of the reader that a person chooses, also if it had failed before', async () => {
-      const stand = await opened('fails once')
-      await slotsOf(stand)
-      const chosen = await stand.source.requestReader?.()
+    it('resolves to the slots of the chosen reader, even if it failed before', async () => {
+      const fixture = await setUp('fails once')
+      await slotsOf(fixture)
+      const chosen = await fixture.source.requestReader?.()
       if (chosen === undefined) return
       expect(chosen).toHaveLength(1)
-      expect(await slotsOf(stand)).toContain(chosen[0])
+      expect(await slotsOf(fixture)).toContain(chosen[0])
     })
 
-    it('closes once, completes its lists, and refuses what comes later with a reason of its own', async () => {
-      const { source } = await opened('works')
+    it('closes once, completes its lists and rejects later calls with reader/closed', async () => {
+      const { source } = await setUp('works')
       const [slot] = await firstValueFrom(source.slots$)
       let completed = 0
       source.slots$.subscribe({ complete: () => completed++ })

@@ -1,4 +1,4 @@
-/** A channel that answers what it was told to, in order, and is loud about anything else. */
+/** Channels for tests: one that follows a script and throws on any other command, and one that computes its responses. */
 import {
   type CardChannel,
   type CardConnection,
@@ -17,13 +17,13 @@ export class ScriptedChannel implements CardChannel {
   undisturbed = true
   vouchesForCard = true
   pinPad?: PinPad
-  /** The very arrays that were handed to transmit. */
+  /** The arrays passed to `transmit`, not copies. */
   readonly received: Uint8Array[] = []
   onTransmit: (() => void) | undefined
-  readonly #script: [request: string, answer: string][]
+  readonly #script: [command: string, response: string][]
 
-  constructor(script: [request: string, answer: string][], limits: ChannelLimits = short) {
-    this.#script = script.map(([request, answer]) => [request.replace(/\s/g, ''), answer])
+  constructor(script: [command: string, response: string][], limits: ChannelLimits = short) {
+    this.#script = script.map(([command, response]) => [command.replace(/\s/g, ''), response])
     this.limits = limits
   }
 
@@ -46,7 +46,7 @@ export class ScriptedChannel implements CardChannel {
   }
 }
 
-/** A connection all of whose transactions get this channel. */
+/** A connection that passes this channel to every transaction. */
 export function connectionOf(channel: CardChannel): CardConnection {
   return {
     gone: new Promise(() => {}),
@@ -56,9 +56,9 @@ export function connectionOf(channel: CardChannel): CardConnection {
   }
 }
 
-/** Answers by a function: for hostile cards. */
+/** A channel whose responses a function computes, for hostile cards. */
 export function answering(
-  answer: (command: Uint8Array) => Uint8Array,
+  respond: (command: Uint8Array) => Uint8Array,
   limits: ChannelLimits = short,
 ): CardChannel {
   return {
@@ -66,7 +66,7 @@ export function answering(
     limits,
     undisturbed: true,
     vouchesForCard: true,
-    transmit: (command) => Promise.resolve(answer(command)),
+    transmit: (command) => Promise.resolve(respond(command)),
     reset: () => Promise.reject(new Error('no reset')),
   }
 }

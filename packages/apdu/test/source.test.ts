@@ -1,4 +1,4 @@
-/** The one reader of sources, over each kind that there is. */
+/** Claiming and reading each kind of byte source. */
 import { Readable } from 'node:stream'
 import { blobChunks, type Chunks, claimSource, type SourceFault, stepsOf } from '@webtoki/apdu/source'
 import { from, Subject } from 'rxjs'
@@ -20,18 +20,19 @@ function* generateNow(): Generator<Uint8Array> {
   yield* halves
 }
 
-/** What is there once: read a second time, it is refused. */
+/** Sources that can be read only once. */
 const once: Readonly<Record<string, () => object>> = {
-  'a stream of the Web': () => new Blob([message]).stream(),
-  'a stream of Node': () => Readable.from(halves),
-  'an asynchronous generator': () => generate(),
+  'a web stream': () => new Blob([message]).stream(),
+  'a Node stream': () => Readable.from(halves),
+  'an async generator': () => generate(),
   'a generator': () => generateNow(),
 }
-const again: Readonly<Record<string, () => object>> = {
+/** Sources that can be read repeatedly. */
+const repeatable: Readonly<Record<string, () => object>> = {
   bytes: () => message,
   'an ArrayBuffer': () => message.slice().buffer,
   'a list of chunks': () => halves,
-  'an asynchronous iterable': () => ({ [Symbol.asyncIterator]: () => generate() }),
+  'an async iterable': () => ({ [Symbol.asyncIterator]: () => generate() }),
   'an Observable': () => from(halves),
 }
 
@@ -44,42 +45,42 @@ async function read(chunks: Chunks, onProgress?: (bytes: number) => void): Promi
   return new Uint8Array(Buffer.concat(steps))
 }
 
-describe('a source is read in steps, and tells how many bytes have come:', () => {
-  it.each(Object.entries({ ...once, ...again }))('%s', async (_, make) => {
+describe('stepsOf yields all bytes in steps and reports the progress of', () => {
+  it.each(Object.entries({ ...once, ...repeatable }))('%s', async (_, make) => {
     let bytes = 0
     expect(await read(claimSource(make(), refusal)(), (now) => (bytes = now))).toEqual(message)
     expect(bytes).toBe(message.length)
   })
 
-  it('a Blob, of which nothing is claimed', async () => {
+  it('a Blob, which is not claimed', async () => {
     const blob = new Blob([message])
     for (let times = 0; times < 2; times++) expect(await read(blobChunks(blob))).toEqual(message)
   })
 })
 
 describe('a second reading', () => {
-  it.each(Object.entries(once))('of %s is refused before it begins', (_, make) => {
+  it.each(Object.entries(once))('of %s is refused when it is claimed', (_, make) => {
     const source = make()
     claimSource(source, refusal)
     expect(() => claimSource(source, refusal)).toThrow(new Refused('used'))
   })
 
-  it.each(Object.entries(again))('of %s gives the same bytes', async (_, make) => {
+  it.each(Object.entries(repeatable))('of %s yields the same bytes', async (_, make) => {
     const source = make()
     for (let times = 0; times < 2; times++)
       expect(await read(claimSource(source, refusal)())).toEqual(message)
   })
 })
 
-it.each([undefined, null, 'text', 5, {}])('%j is no source', (data) => {
+it.each([undefined, null, 'text', 5, {}])('claimSource refuses %j with no-source', (data) => {
   expect(() => claimSource(data, refusal)).toThrow(new Refused('no-source'))
 })
 
-it('a chunk that is no bytes ends the reading', async () => {
+it('stepsOf rejects with no-bytes if a chunk holds no bytes', async () => {
   await expect(read(claimSource(generate(['text']), refusal)())).rejects.toEqual(new Refused('no-bytes'))
 })
 
-describe('an abort ends at once the wait for', () => {
+describe('an abort rejects a pending read at once, with the reason of the signal, for', () => {
   const silent: Readonly<Record<string, () => object>> = {
     'a stream': () => new ReadableStream(),
     'an iterator': () => ({
@@ -87,7 +88,7 @@ describe('an abort ends at once the wait for', () => {
     }),
     'an Observable': () => new Subject<Uint8Array>(),
   }
-  it.each(Object.entries(silent))('%s that gives nothing', async (_, make) => {
+  it.each(Object.entries(silent))('%s that yields nothing', async (_, make) => {
     const leaving = new AbortController()
     const chunks = claimSource(make(), refusal)()
     const reading = stepsOf(chunks, { refusal, signal: leaving.signal }).next()

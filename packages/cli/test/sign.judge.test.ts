@@ -141,7 +141,7 @@ describe('webtoki', () => {
     const wrong = withPin('654321')
     expect(wrong.status).toBe(1)
     expect(wrong.stderr).toContain('CKR_PIN_INCORRECT')
-    expect(wrong.stderr.match(/2 tries left/g)).toHaveLength(1)
+    expect(wrong.stderr.match(/2 attempts left/g)).toHaveLength(1)
     expect(wrong.stderr).not.toContain('654321')
   })
 

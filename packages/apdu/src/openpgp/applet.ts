@@ -1,4 +1,4 @@
-/** The OpenPGP card application's commands (3.4, clause 7.2), over the channel of a transaction. */
+/** The commands of the OpenPGP card application, version 3.4, clause 7.2. */
 import { concatBytes, toHex } from '../bytes.ts'
 import { CardApplication } from '../card-application.ts'
 import type { ResponseApdu } from '../command.ts'
@@ -18,18 +18,18 @@ import {
 import { decodeKdf, derivePin, type Kdf, type PinHashes } from './kdf.ts'
 import { decodePublicKey, type OpenPgpPublicKey } from './public-key.ts'
 
-/** What the applet is given. */
+/** Options of `OpenPgpApplet.open`. */
 export interface OpenPgpAppletOptions {
-  /** For cards that want PINs in derived form. */
+  /** Hashes for cards that require derived PINs. */
   readonly hashes: PinHashes
 }
 
-/** More than any object; the exchange asks for what the channel can take of it. */
+/** Ne for data of any length; `exchange` reduces it to what the channel supports. */
 const ALL_BYTES = 65536
 const MIN_PIN_BYTES = 6
 /** Control reference templates (7.2.14). */
 const keyTemplates = { signature: 0xb6, decryption: 0xb8, authentication: 0xa4 } as const
-/** Which occurrence of 7F21 is whose (4.4.3.3). */
+/** The occurrence of 7F21 that belongs to each key (4.4.3.3). */
 const occurrences = { authentication: 0, decryption: 1, signature: 2 } as const
 /** COMPUTE DIGITAL SIGNATURE (7.2.10) and INTERNAL AUTHENTICATE (7.2.13). */
 const signing = {
@@ -37,12 +37,12 @@ const signing = {
   authentication: { name: 'INTERNAL AUTHENTICATE', ins: 0x88, p1: 0, p2: 0 },
 } as const
 
-/** PW1: text of six bytes and more (4.3.1), sent as it is or derived (4.3.2). */
+/** Format of PW1: text of at least six bytes (4.3.1), sent in plain form or derived (4.3.2). */
 class PasswordFormat implements PinFormat {
   readonly minBytes: number = MIN_PIN_BYTES
   readonly alphabet = 'text'
   maxBytes = MIN_PIN_BYTES
-  /** undefined: the card was not asked yet. */
+  /** Undefined until F9 was read. */
   kdf: Kdf | 'none' | undefined
   readonly #hashes: PinHashes
 
@@ -51,11 +51,11 @@ class PasswordFormat implements PinFormat {
   }
 
   async encode(pin: Uint8Array): Promise<Uint8Array> {
-    if (this.kdf === undefined) throw new MalformedError('KDF object', 'not read; no PIN was sent')
+    if (this.kdf === undefined) throw new MalformedError('KDF object', 'not read yet; no PIN was sent')
     return this.kdf === 'none' ? concatBytes(pin) : derivePin(this.kdf, pin, this.#hashes)
   }
 
-  /** A reader derives nothing. */
+  /** Undefined if the card requires derived PINs, because a PIN pad cannot derive them. */
   get padTemplate(): PinFormat['padTemplate'] {
     if (this.kdf !== 'none') return undefined
     return (header): PinTemplate => ({
@@ -69,11 +69,14 @@ class PasswordFormat implements PinFormat {
   }
 }
 
-/** One card's OpenPGP application, for as long as its connection lives. */
+/**
+ * The OpenPGP application of one card, for the lifetime of the connection. Methods that take a channel are called within a
+ * transaction of the applet.
+ */
 export class OpenPgpApplet extends CardApplication {
-  /** PW1 with reference 81: for signatures. */
+  /** PW1 with reference 81: for the signature key. */
   readonly signaturePin: PinReference
-  /** PW1 with reference 82: for all else. It has the same attempts. */
+  /** PW1 with reference 82: for all other keys. It has the same retry counter. */
   readonly pin: PinReference
   readonly #format: PasswordFormat
   #data: OpenPgpApplicationData | undefined
@@ -97,8 +100,8 @@ export class OpenPgpApplet extends CardApplication {
   }
 
   /**
-   * Selects OpenPGP and reads 6E: two APDUs, one more if the answer is long, and one more at a reader with keys. undefined:
-   * the card does not have it.
+   * Selects OpenPGP and reads 6E: two APDUs, one more if the response is long, and one more if the reader has a PIN pad.
+   * Resolves to undefined if the card has no OpenPGP application. Rejects with MalformedError if 6E cannot be decoded.
    */
   static async open(
     connection: CardConnection,
@@ -122,29 +125,29 @@ export class OpenPgpApplet extends CardApplication {
     if (this.#data === undefined) return false
     this.#format.maxBytes = this.#data.maxPinBytes
     this.remember(toHex(this.#data.aid))
-    // Whether a PIN can be typed on the reader is asked before anything is prepared. What cannot be read is told at the login.
-    if (this.connection.hasPinPad) await ifSound(this.#readKdf(channel, options))
+    // Callers check `padTemplate` before the PIN is prepared, so F9 is read here. If that fails, the login reports it.
+    if (this.connection.hasPinPad) await undefinedIfRefused(this.#readKdf(channel, options))
     return true
   }
 
-  /** As it was when the applet was opened. */
+  /** Application related data, as read when the applet was opened. */
   get data(): OpenPgpApplicationData {
     if (this.#data === undefined) throw new Error('The applet was not opened.')
     return this.#data
   }
 
-  /** The AID, which has the serial number, in hex. */
+  /** Resolves to the AID in hex, which contains the serial number. */
   override async fingerprint(channel: CardChannel, options?: TransmitOptions): Promise<string | undefined> {
-    const aid = await ifSound(this.#readObject(channel, 0x4f, options))
+    const aid = await undefinedIfRefused(this.#readObject(channel, 0x4f, options))
     return aid && toHex(aid)
   }
 
-  /** Attempts left for PW1, as the PW status (C4) tells; undefined: it does not. */
+  /** Reads the attempts left for PW1 from the PW status (C4). Resolves to undefined if the card does not report them. */
   async readPinTries(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
-    return (await ifSound(this.#readObject(channel, 0xc4, options)))?.[4]
+    return (await undefinedIfRefused(this.#readObject(channel, 0xc4, options)))?.[4]
   }
 
-  /** The public key; undefined: the card has none for that use. */
+  /** Reads a public key (7.2.14). Resolves to undefined if the card has no key for this use. */
   async readPublicKey(
     channel: CardChannel,
     use: OpenPgpKeyUse,
@@ -163,7 +166,7 @@ export class OpenPgpApplet extends CardApplication {
     return isAbsent(response) ? undefined : decodePublicKey(expectOk(response, command.name))
   }
 
-  /** A cardholder certificate (7F21), as it was written; undefined: the card has none for that use. */
+  /** Reads a cardholder certificate (7F21) as it was written. Resolves to undefined if the card has none for this use. */
   async readCertificate(
     channel: CardChannel,
     use: OpenPgpKeyUse,
@@ -178,7 +181,7 @@ export class OpenPgpApplet extends CardApplication {
       data: Uint8Array.of(0x60, 0x04, 0x5c, 0x02, 0x7f, 0x21),
     }
     const { sw } = await this.exchange(channel, selectData, options)
-    // Cards before version 3 have one certificate, the one for authentication, and not this command.
+    // Cards before version 3 do not support SELECT DATA and have one certificate only, the one for authentication.
     if (sw !== SW.OK && use !== 'authentication') return undefined
     const response = await this.#getData(channel, 0x7f21, options)
     if (isAbsent(response)) return undefined
@@ -187,41 +190,43 @@ export class OpenPgpApplet extends CardApplication {
   }
 
   /**
-   * Signs: an RSA key a DigestInfo, of which the card makes a PKCS#1 v1.5 signature; an ECDSA key a digest, answered as
-   * r‖s. `answerBytes` is the signature's length.
+   * Signs with the signature key (7.2.10) or the authentication key (7.2.13). `input` is a DigestInfo for an RSA key, of
+   * which the card makes a PKCS#1 v1.5 signature, and a digest for an ECDSA key. ECDSA signatures are r‖s. `signatureBytes`
+   * is the length of the signature. Rejects with StatusError.
    */
   async sign(
     channel: CardChannel,
     use: 'signature' | 'authentication',
     input: Uint8Array,
-    answerBytes: number,
+    signatureBytes: number,
     options?: TransmitOptions,
   ): Promise<Uint8Array> {
-    const command = { ...signing[use], cla: 0, data: input, responseBytes: Math.max(256, answerBytes) }
+    const command = { ...signing[use], cla: 0, data: input, responseBytes: Math.max(256, signatureBytes) }
     return expectOk(await this.exchange(channel, command, options), command.name)
   }
 
   /**
-   * PSO: DECIPHER (7.2.11) by the decryption key: an RSA cryptogram, answered as the message without its PKCS#1 v1.5 padding, or
-   * the other party's point on the key's curve (04, x, y), answered as the shared secret. `answerBytes` is the most that comes.
+   * Decrypts with the decryption key, PSO: DECIPHER (7.2.11). For an RSA cryptogram it resolves to the message without its
+   * PKCS#1 v1.5 padding, for the other party's point on the key's curve (04, x, y) to the shared secret. `maxResultBytes` is
+   * the longest possible result. Rejects with StatusError.
    */
   async decipher(
     channel: CardChannel,
     input: { readonly cryptogram: Uint8Array } | { readonly point: Uint8Array },
-    answerBytes: number,
+    maxResultBytes: number,
     options?: TransmitOptions,
   ): Promise<Uint8Array> {
     const data =
       'point' in input
         ? encodeTlv(0xa6, encodeTlv(0x7f49, encodeTlv(0x86, input.point)))
         : concatBytes([0x00], input.cryptogram)
-    const responseBytes = Math.max(256, answerBytes)
+    const responseBytes = Math.max(256, maxResultBytes)
     const command = { name: 'PSO: DECIPHER', cla: 0, ins: 0x2a, p1: 0x80, p2: 0x86, data, responseBytes }
     return expectOk(await this.exchange(channel, command, options), command.name)
   }
 
   async #readKdf(channel: CardChannel, options?: TransmitOptions): Promise<void> {
-    // Both references have one password, and one salt.
+    // Both references belong to the same password and salt.
     if (this.#format.kdf !== undefined) return
     if (!this.data.hasKdf) {
       this.#format.kdf = 'none'
@@ -237,19 +242,19 @@ export class OpenPgpApplet extends CardApplication {
 
   #getData(channel: CardChannel, tag: number, options?: TransmitOptions): Promise<ResponseApdu> {
     const [p1, p2] = [tag >> 8, tag & 0xff]
-    // An object of few bytes leaves no reason for an extended APDU.
+    // Short objects need no extended APDU.
     const responseBytes = tag === 0x6e || tag === 0x7f21 ? ALL_BYTES : 256
     return this.exchange(channel, { name: 'GET DATA', cla: 0, ins: 0xca, p1, p2, responseBytes }, options)
   }
 }
 
-/** Absent objects and keys answer 6A88, on some cards 6A82. */
+/** Returns true for an absent object or key: 6A88, or 6A82 on some cards. */
 function isAbsent({ sw }: ResponseApdu): boolean {
   return sw === SW.REFERENCED_DATA_NOT_FOUND || sw === SW.NOT_FOUND
 }
 
-/** undefined: the card refused it, or answered what cannot be read. */
-async function ifSound<T>(work: Promise<T>): Promise<T | undefined> {
+/** Resolves to undefined if the card refuses or its response is malformed. */
+async function undefinedIfRefused<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work
   } catch (error) {

@@ -1,46 +1,46 @@
-/** Application related data (6E) of an OpenPGP card: what it is and what its keys are (OpenPGP card 3.4, 4.2.1, 4.4.1, 4.4.3). */
+/** Application related data (6E) of an OpenPGP card: its AID, PIN status and key attributes (OpenPGP card 3.4, 4.2.1, 4.4.1, 4.4.3). */
 import { concatBytes, equalBytes, fromHex, toHex } from '../bytes.ts'
 import { MalformedError } from '../errors.ts'
 import { firstTlv } from '../tlv.ts'
 
-/** What each of the three keys is for. */
+/** The use of each of the three keys. */
 export type OpenPgpKeyUse = 'signature' | 'decryption' | 'authentication'
 
-/** The uses in the order of the specification. */
+/** The key uses in the order of the specification. */
 export const openPgpKeyUses: readonly OpenPgpKeyUse[] = ['signature', 'decryption', 'authentication']
 
-/** Registered application provider and application: what SELECT names. */
+/** AID for SELECT: registered application provider and application number. */
 export const openPgpAid: Uint8Array = /* @__PURE__ */ fromHex('d27600012401')
 
 /** Algorithm attributes (C1 to C3). */
 export type OpenPgpAlgorithm =
   | { readonly type: 'rsa'; readonly modulusBits: number }
-  /** ECDSA or ECDH; the curve's object identifier, its content bytes in hex. */
+  /** ECDSA or ECDH. `curve` is the content of the curve's object identifier, in hex. */
   | { readonly type: 'ec'; readonly curve: string }
-  /** EdDSA and what is not known here; its number in RFC 4880. */
+  /** EdDSA and all others, by their number in RFC 4880. */
   | { readonly type: 'other'; readonly number: number }
 
-/** What the card tells of one of its keys, whether it is there or not. */
+/** What the card reports about one of its keys, even if that key does not exist. */
 export interface OpenPgpKeyData {
   readonly algorithm: OpenPgpAlgorithm
-  /** 20 bytes; undefined: none was written. */
+  /** 20 bytes; undefined if none was written. */
   readonly fingerprint: Uint8Array | undefined
-  /** Whether each use waits for a touch (D6 to D8); undefined: the card does not tell here. */
+  /** Whether each use requires a touch (D6 to D8). Undefined if the card does not report it in 6E. */
   readonly touch: boolean | undefined
 }
 
-/** What 6E tells. */
+/** Decoded content of 6E. */
 export interface OpenPgpApplicationData {
-  /** The whole AID, 16 bytes: version, manufacturer and serial number are in it. */
+  /** The whole AID, 16 bytes: it contains version, manufacturer and serial number. */
   readonly aid: Uint8Array
-  /** Such as '3.4'. */
+  /** Version of the specification, such as '3.4'. */
   readonly version: string
   readonly manufacturer: number
   /** Eight hex digits. */
   readonly serialNumber: string
-  /** The card may want PINs in derived form: F9 says so. */
+  /** True if the card supports derived PINs; F9 then states whether it requires them. */
   readonly hasKdf: boolean
-  /** PW1 with reference 81 is good for one signature only. */
+  /** True if PW1 with reference 81 is valid for one signature only. */
   readonly onePinPerSignature: boolean
   readonly maxPinBytes: number
   readonly keys: Readonly<Record<OpenPgpKeyUse, OpenPgpKeyData>>
@@ -52,17 +52,20 @@ const ECDSA = 0x13
 const FINGERPRINT_BYTES = 20
 const nothing = new Uint8Array(0)
 
-/** undefined: it is of another application. Throws MalformedError if it is OpenPGP's and cannot be read. */
+/**
+ * Decodes 6E, with or without its header. Returns undefined if it belongs to another application. Throws MalformedError if
+ * it belongs to OpenPGP and cannot be decoded.
+ */
 export function decodeApplicationData(bytes: Uint8Array): OpenPgpApplicationData | undefined {
   const whole = firstTlv(bytes, 0x6e)?.value ?? bytes
   const aid = firstTlv(whole, 0x4f)?.value
   if (aid === undefined || !equalBytes(aid.subarray(0, openPgpAid.length), openPgpAid)) return undefined
-  if (aid.length !== 16) throw malformed(`an AID of ${aid.length} bytes`)
+  if (aid.length !== 16) throw malformed(`an AID of ${aid.length} bytes instead of 16`)
   const discretionary = firstTlv(whole, 0x73)?.value ?? whole
   const part = (tag: number): Uint8Array | undefined => firstTlv(discretionary, tag)?.value
   const [capabilities = 0] = part(0xc0) ?? []
   const pinStatus = part(0xc4) ?? nothing
-  // Bit 8 says that PIN block format 2 may be used.
+  // Bit 8 states that PIN block format 2 is supported.
   const maxPinBytes = (pinStatus[1] ?? 0) & 0x7f
   if (maxPinBytes === 0) throw malformed(`a PW status of ${pinStatus.length} bytes`)
   const key = (at: number): OpenPgpKeyData => ({
@@ -86,7 +89,7 @@ function decodeAlgorithm(attributes: Uint8Array): OpenPgpAlgorithm {
   const [number = 0, high = 0, low = 0] = attributes
   if (number === RSA) return { type: 'rsa', modulusBits: (high << 8) | low }
   if (number !== ECDSA && number !== ECDH) return { type: 'other', number }
-  // FF at the end says that a private key is imported with its public one (4.4.3.10).
+  // A trailing FF states that a private key is imported together with its public key (4.4.3.10).
   const end = attributes.at(-1) === 0xff ? -1 : undefined
   return { type: 'ec', curve: toHex(attributes.subarray(1, end)) }
 }

@@ -1,4 +1,4 @@
-/** The OpenPGP card: the applet, and what its objects tell. */
+/** Entry point for the OpenPGP card (3.4): the applet and its data objects. */
 export * from './applet.ts'
 export * from './application-data.ts'
 export * from './kdf.ts'

@@ -1,34 +1,34 @@
 /**
- * PINs in derived form (F9): iterated and salted S2K over salt and PIN (OpenPGP card 3.4, 4.3.2; RFC 4880, 3.7.1.3). A card
- * that wants them refuses the right PIN if it is sent as it is, and counts it as wrong.
+ * Derived PINs (F9): iterated and salted S2K over salt and PIN (OpenPGP card 3.4, 4.3.2; RFC 4880, 3.7.1.3). A card that
+ * requires them refuses the right PIN if it is sent in plain form, and counts it as a failed attempt.
  */
 import { concatBytes, viewOf } from '../bytes.ts'
 import { MalformedError } from '../errors.ts'
 import { firstTlv } from '../tlv.ts'
 
-/** A hash that takes its data in parts, as those of `@noble/hashes` do. */
+/** An incremental hash, such as those of `@noble/hashes`. */
 export interface PinHash {
   update(bytes: Uint8Array): unknown
   digest(): Uint8Array
 }
 
-/** Makes the hash that the card wants; this package has none of its own. */
+/** Creates the hash that the card requires. The caller supplies it, because this package contains no hash. */
 export type PinHashes = (name: 'SHA-256' | 'SHA-512') => PinHash | Promise<PinHash>
 
-/** How the card wants its PIN derived. */
+/** Parameters of the PIN derivation. */
 export interface Kdf {
   readonly hash: 'SHA-256' | 'SHA-512'
-  /** How many bytes are hashed; not rounds. */
+  /** Number of bytes to hash; not a number of rounds. */
   readonly hashedBytes: number
   readonly salt: Uint8Array
 }
 
-/** The most that RFC 4880's own coded count can say. */
+/** The largest value of the coded count in RFC 4880. */
 const MAX_HASHED_BYTES = 65_011_712
-/** So many times salt and PIN are handed over at once. */
+/** Number of copies of salt and PIN in one call of `update`. */
 const COPIES_AT_ONCE = 256
 
-/** Reads F9 for PW1; 'none': PINs are sent as they are. Throws MalformedError for a derivation that is not known here. */
+/** Decodes F9 for PW1. Returns 'none' if PINs are sent in plain form. Throws MalformedError for an unknown derivation. */
 export function decodeKdf(bytes: Uint8Array): Kdf | 'none' {
   const parts = firstTlv(bytes, 0xf9)?.value ?? viewOf(bytes)
   if (parts.length === 0) return 'none'
@@ -40,13 +40,13 @@ export function decodeKdf(bytes: Uint8Array): Kdf | 'none' {
   if (number !== 0x08 && number !== 0x0a) throw malformed(`hash ${number ?? 'absent'}`)
   const count = part(0x83)
   const salt = part(0x84)
-  if (count?.length !== 4 || salt?.length !== 8) throw malformed('no count of 4 bytes, or no salt of 8')
+  if (count?.length !== 4 || salt?.length !== 8) throw malformed('no count of 4 bytes or no salt of 8 bytes')
   const hashedBytes = count.reduce((sum, byte) => sum * 0x100 + byte, 0)
   if (hashedBytes > MAX_HASHED_BYTES) throw malformed(`${hashedBytes} bytes to hash`)
   return { hash: number === 0x08 ? 'SHA-256' : 'SHA-512', hashedBytes, salt: salt.slice() }
 }
 
-/** What VERIFY sends in place of the PIN. */
+/** Derives the data field of VERIFY from the PIN. Temporary copies of the PIN are overwritten. */
 export async function derivePin(
   { hash, hashedBytes, salt }: Kdf,
   pin: Uint8Array,
@@ -57,7 +57,7 @@ export async function derivePin(
   const block = new Uint8Array(once.length * COPIES_AT_ONCE)
   for (let at = 0; at < block.length; at += once.length) block.set(once, at)
   try {
-    // Salt and PIN are hashed once at least.
+    // Salt and PIN are hashed at least once.
     let left = Math.max(hashedBytes, once.length)
     for (; left >= block.length; left -= block.length) hasher.update(block)
     hasher.update(block.subarray(0, left))

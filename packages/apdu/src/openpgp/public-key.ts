@@ -1,15 +1,15 @@
-/** A public key as GENERATE ASYMMETRIC KEY PAIR answers it: OpenPGP card 3.4, 7.2.14. */
+/** Public keys in the response to GENERATE ASYMMETRIC KEY PAIR: OpenPGP card 3.4, 7.2.14. */
 import { MalformedError } from '../errors.ts'
 import { firstTlv } from '../tlv.ts'
 
-/** The curve of a point is in the algorithm attributes. */
+/** A public key. The algorithm attributes name the curve of a point. */
 export type OpenPgpPublicKey =
-  /** Big-endian, without zeros before them. */
+  /** Big-endian numbers without leading zeros. */
   | { readonly type: 'rsa'; readonly modulus: Uint8Array; readonly exponent: Uint8Array }
-  /** 04, x, y; of Ed25519 and X25519 32 bytes. */
+  /** 04, x, y; for Ed25519 and X25519 32 bytes. */
   | { readonly type: 'ec'; readonly point: Uint8Array }
 
-/** Reads 7F49. Throws MalformedError. */
+/** Decodes 7F49. Throws MalformedError. */
 export function decodePublicKey(bytes: Uint8Array): OpenPgpPublicKey {
   const template = firstTlv(bytes, 0x7f49)?.value
   if (template === undefined) throw malformed('no 7F49')
@@ -26,5 +26,5 @@ function magnitude(number: Uint8Array | undefined): Uint8Array | undefined {
 }
 
 function malformed(what: string): MalformedError {
-  return new MalformedError('public key of the card', what)
+  return new MalformedError('public key from the card', what)
 }

@@ -1,4 +1,4 @@
-/** The PIV card application's commands, SP 800-73-4 part 2 clause 3, over the channel of a transaction. */
+/** The commands of the PIV card application, SP 800-73-4 part 2 clause 3. */
 import { concatBytes, toHex } from '../bytes.ts'
 import { CardApplication } from '../card-application.ts'
 import type { ResponseApdu } from '../command.ts'
@@ -19,25 +19,25 @@ import {
   type PivDiscovery,
 } from './objects.ts'
 
-/** The dynamic authentication template's request: a challenge to sign or decrypt (81), or a peer's point (85). */
+/** Input for the dynamic authentication template: a challenge to sign or decrypt (81), or the other party's point (85). */
 export interface AuthenticateInput {
   readonly tag: 0x81 | 0x85
   readonly value: Uint8Array
 }
 
-/** What a card tells that one of its keys asks before each use. undefined: the card tells nothing clear of it. */
+/** What a key requires before each use. Undefined if the card does not report it. */
 export interface PivKeyPolicy {
   readonly pin: 'never' | 'once' | 'always' | undefined
-  /** Whether each use waits for a touch; undefined also if one touch counts for several uses. */
+  /** Whether each use requires a touch. Undefined also if one touch is valid for several uses. */
   readonly touch: boolean | undefined
 }
 
-/** More than any key's result or certificate; the exchange asks for what the channel can take of it. */
+/** Ne for data of any length; `exchange` reduces it to what the channel supports. */
 const ALL_BYTES = 65536
-/** In metadata: PIN and touch policy, one byte each; all attempts and those that are left, one byte each. */
+/** Tags in the metadata: PIN and touch policy, one byte each; maximum attempts and attempts left, one byte each. */
 const METADATA_POLICY = 0x02
 const METADATA_TRIES = 0x06
-/** The card issuer's data in the historical bytes of the YubiKey 5 series, tag and length included, in hex. */
+/** Card issuer's data in the historical bytes of the YubiKey 5 series, including tag and length, in hex. */
 const YUBIKEY = '57597562694b6579'
 const PIN_BYTES = 8
 
@@ -63,11 +63,14 @@ function pinBlock(pin: Uint8Array | readonly number[]): Uint8Array {
   return block
 }
 
-/** One card's PIV application, for as long as its connection lives. */
+/**
+ * The PIV application of one card, for the lifetime of the connection. Methods that take a channel are called within a
+ * transaction of the applet.
+ */
 export class PivApplet extends CardApplication {
-  /** The PIN that the discovery object names: the application's own, or the card's global one. */
+  /** The PIN that the discovery object names: the application PIN or the card's global PIN. */
   readonly pin: PinReference
-  /** Whether the card may tell the policies of its keys: its ATR names a YubiKey 5, and it has not refused to. */
+  /** True if the card may report the policies of its keys: its ATR is that of a YubiKey 5 and it has not refused GET METADATA. */
   reportsKeyPolicies = false
   #pinReference: number = PivReference.APPLICATION_PIN
   #guid: string | undefined
@@ -78,15 +81,17 @@ export class PivApplet extends CardApplication {
       name: 'PIN',
       reference: () => this.#pinReference,
       format: pinFormat,
-      // Without it, or if it is nonsense, the PIN is the application's own.
-      prepare: async (channel, options) => void (await ifSound(this.readDiscovery(channel, options))),
+      // If the object is absent or malformed, the PIN is the application PIN.
+      prepare: async (channel, options) =>
+        void (await undefinedIfRefused(this.readDiscovery(channel, options))),
       readTries: (channel, options) => this.readPinTries(channel, options),
     })
   }
 
   /**
-   * Selects PIV and remembers by which CHUID the card is known again: two APDUs, and one more on a card that shows by
-   * neither that it has PIV. undefined: the card has no PIV application.
+   * Selects PIV and stores the CHUID as the card's fingerprint: two APDUs, and a third if these do not show whether the
+   * card has PIV. Resolves to undefined if the card has no PIV application. Rejects with MalformedError if that cannot be
+   * decided.
    */
   static async open(connection: CardConnection, options?: TransmitOptions): Promise<PivApplet | undefined> {
     const applet = new PivApplet(connection)
@@ -104,33 +109,36 @@ export class PivApplet extends CardApplication {
       throw error
     }
     const read = (tag: number): Promise<ResponseApdu | undefined> =>
-      ifSound(this.#getData(channel, tag, options))
+      undefinedIfRefused(this.#getData(channel, tag, options))
     const chuid = await read(PivObject.CHUID)
     const isPiv =
       isPivApplication(template, chuid) ?? isPivApplication(template, chuid, await read(PivObject.DISCOVERY))
     if (isPiv === undefined) throw new MalformedError('PIV application', 'none of its objects can be read')
     this.remember(fingerprintOf(chuid))
-    // A CHUID that lies is no reason to refuse the card.
-    this.#guid = await ifSound(guidIn(chuid))
+    // The card is usable even if its CHUID is malformed.
+    this.#guid = await undefinedIfRefused(guidIn(chuid))
     return isPiv
   }
 
-  /** GUID of the CHUID, in hex, as it was when the applet was opened; undefined: there is none that identifies a card. */
+  /** GUID of the CHUID in hex, as read when the applet was opened. Undefined if the card has no GUID that identifies it. */
   get guid(): string | undefined {
     return this.#guid
   }
 
-  /** Reference of the PIN that VERIFY uses: 80 unless discovery said 00. */
+  /** P2 of VERIFY: 80, or 00 if the discovery object prefers the global PIN. */
   get pinReference(): number {
     return this.#pinReference
   }
 
-  /** The CHUID as it stands, in hex, or that the card has none or keeps it; undefined: the card cannot be known again. */
+  /**
+   * Resolves to the CHUID in hex, or to a constant if the card has none or protects it. Undefined if the card cannot be
+   * identified.
+   */
   override async fingerprint(channel: CardChannel, options?: TransmitOptions): Promise<string | undefined> {
-    return fingerprintOf(await ifSound(this.#getData(channel, PivObject.CHUID, options)))
+    return fingerprintOf(await undefinedIfRefused(this.#getData(channel, PivObject.CHUID, options)))
   }
 
-  /** Reads the discovery object and takes over its PIN reference; undefined where the card has none. */
+  /** Reads the discovery object and adopts its PIN reference. Resolves to undefined if the card has no such object. */
   async readDiscovery(channel: CardChannel, options?: TransmitOptions): Promise<PivDiscovery | undefined> {
     const object = await this.readObject(channel, PivObject.DISCOVERY, options)
     const discovery = object === undefined || object.length === 0 ? undefined : decodeDiscovery(object)
@@ -140,7 +148,7 @@ export class PivApplet extends CardApplication {
     return discovery
   }
 
-  /** Reads a slot's certificate; undefined where there is none. */
+  /** Reads the certificate of a slot. Resolves to undefined if there is none. */
   async readCertificate(
     channel: CardChannel,
     slot: PivSlot,
@@ -150,7 +158,7 @@ export class PivApplet extends CardApplication {
     return object === undefined ? undefined : decodeCertificate(object)
   }
 
-  /** GET DATA, whole; undefined where the card has no such object. */
+  /** Reads a whole data object with GET DATA. Resolves to undefined if the card has no such object. */
   async readObject(
     channel: CardChannel,
     tag: number,
@@ -159,7 +167,7 @@ export class PivApplet extends CardApplication {
     return presentData(await this.#getData(channel, tag, options))
   }
 
-  /** The first 256 bytes at most of an object, in one APDU, the rest left on the card; undefined where it is absent. */
+  /** Reads at most the first 256 bytes of a data object, in one APDU. Resolves to undefined if the card has no such object. */
   async readObjectHead(
     channel: CardChannel,
     tag: number,
@@ -171,16 +179,16 @@ export class PivApplet extends CardApplication {
   }
 
   /**
-   * GET METADATA of the PIN (Yubico, firmware 5.3 and later): the attempts left, told also while it is verified.
-   * undefined: the card does not tell.
+   * Reads the attempts left with GET METADATA (Yubico, firmware 5.3 and later), which reports them even while the PIN is
+   * verified. Resolves to undefined if the card does not report them.
    */
   async readPinTries(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
     return (await this.#metadata(channel, this.#pinReference, METADATA_TRIES, options))?.[1]
   }
 
   /**
-   * GET METADATA of a key: what it asks before each use. undefined: there is no such key, or the card does not tell; if it
-   * does not know the command, it is not asked again.
+   * Reads what a key requires before each use, with GET METADATA. Resolves to undefined if there is no such key or the card
+   * does not report it. Sets `reportsKeyPolicies` to false if the card does not support the command.
    */
   async readKeyPolicy(
     channel: CardChannel,
@@ -189,9 +197,9 @@ export class PivApplet extends CardApplication {
   ): Promise<PivKeyPolicy | undefined> {
     const policy = await this.#metadata(channel, key, METADATA_POLICY, options)
     if (policy === undefined) return undefined
-    // "Match once" and "match always" (4 and 5) take a fingerprint or the PIN.
+    // "Match once" and "match always" (4 and 5) accept a fingerprint or the PIN.
     const pin = ([undefined, 'never', 'once', 'always', 'once', 'always'] as const)[policy[0] ?? 0]
-    // A touch that is "cached" (3) counts for 15 seconds.
+    // A "cached" touch (3) is valid for 15 seconds.
     const touch = ([undefined, false, true] as const)[policy[1] ?? 0]
     return { pin, touch }
   }
@@ -208,11 +216,14 @@ export class PivApplet extends CardApplication {
       if (response.sw === SW.INS_NOT_SUPPORTED) this.reportsKeyPolicies = false
       return firstTlv(expectOk(response, command.name), tag)?.value
     }
-    // Another maker's command may go by that number.
-    return ifSound(read())
+    // Another manufacturer may use this INS for another command.
+    return undefinedIfRefused(read())
   }
 
-  /** GENERAL AUTHENTICATE with a private key; resolves to what stands in 82: RSA block, DER signature or shared secret. */
+  /**
+   * Uses a private key with GENERAL AUTHENTICATE. `algorithm` is P1 (`PivAlgorithm`), `key` is P2. Resolves to the content
+   * of 82: an RSA block, a signature in DER or a shared secret. Rejects with StatusError or MalformedError.
+   */
   async generalAuthenticate(
     channel: CardChannel,
     algorithm: number,
@@ -232,7 +243,7 @@ export class PivApplet extends CardApplication {
     const template = firstTlv(expectOk(await this.exchange(channel, command, options), command.name))
     const result = template?.tag === 0x7c ? firstTlv(template.value, 0x82)?.value : undefined
     if (result === undefined || result.length === 0) {
-      throw new MalformedError('answer to GENERAL AUTHENTICATE', 'no result in 7C')
+      throw new MalformedError('response to GENERAL AUTHENTICATE', 'no 82 in 7C')
     }
     return result
   }
@@ -249,7 +260,7 @@ function getData(tag: number, responseBytes: number): NamedCommand {
   return { name: 'GET DATA', cla: 0, ins: 0xcb, p1: 0x3f, p2: 0xff, data, responseBytes }
 }
 
-/** Absent objects answer 6A82, on some cards 6A88. */
+/** Returns undefined for an absent object: 6A82, or 6A88 on some cards. */
 function presentData(response: ResponseApdu): Uint8Array | undefined {
   if (response.sw === SW.NOT_FOUND || response.sw === SW.REFERENCED_DATA_NOT_FOUND) return undefined
   return expectOk(response, 'GET DATA')
@@ -265,7 +276,7 @@ function fingerprintOf(chuid: ResponseApdu | undefined): string | undefined {
     case SW.SECURITY_STATUS_NOT_SATISFIED:
       return 'kept'
     default:
-      // A card on which nothing is selected refuses otherwise, and cannot be known again.
+      // Another application is selected, or the card refuses for another reason: it cannot be identified.
       return undefined
   }
 }
@@ -275,8 +286,8 @@ async function guidIn(chuid: ResponseApdu | undefined): Promise<string | undefin
   return guid && toHex(guid)
 }
 
-/** undefined: the card refused it, or answered what cannot be read. */
-async function ifSound<T>(work: Promise<T>): Promise<T | undefined> {
+/** Resolves to undefined if the card refuses or its response is malformed. */
+async function undefinedIfRefused<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work
   } catch (error) {

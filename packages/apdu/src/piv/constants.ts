@@ -1,9 +1,9 @@
-/** Numbers and names of the PIV card application, SP 800-73-4 part 1 table 3 and SP 800-78-4 tables 6-1 and 6-2. */
+/** Constants of the PIV card application, SP 800-73-4 part 1 table 3 and SP 800-78-4 tables 6-1 and 6-2. */
 
-/** The PIV AID without its version, the form that SELECT takes from every version of the standard. */
+/** The PIV AID without its version, which selects the application of every version of the standard. */
 export const pivAid: Uint8Array = /* @__PURE__ */ new Uint8Array([0xa0, 0, 0, 3, 8, 0, 0, 0x10, 0])
 
-/** Algorithm identifiers (P1 of GENERAL AUTHENTICATE). The last four are newer than SP 800-78-4 or vendors' own. */
+/** Algorithm identifiers (P1 of GENERAL AUTHENTICATE). The last four are newer than SP 800-78-4 or proprietary. */
 export const PivAlgorithm = {
   TRIPLE_DES: 0x03,
   RSA_1024: 0x06,
@@ -29,7 +29,7 @@ export const PivReference = {
 } as const
 export type PivReference = (typeof PivReference)[keyof typeof PivReference]
 
-/** Tags of data objects that are no certificates (5C of GET DATA). */
+/** Tags of data objects other than certificates (5C of GET DATA). */
 export const PivObject = {
   CAPABILITIES: 0x5fc107,
   CHUID: 0x5fc102,
@@ -40,18 +40,18 @@ export const PivObject = {
 } as const
 export type PivObject = (typeof PivObject)[keyof typeof PivObject]
 
-/** A key with its certificate's object. */
+/** A key and the data object of its certificate. */
 export interface PivSlot {
   /** Key reference: P2 of GENERAL AUTHENTICATE. */
   readonly key: number
   readonly name: string
   /** Tag of the certificate's data object. */
   readonly certificateTag: number
-  /** When the card asks for the PIN: before each use, once, or never. */
+  /** When the card requires the PIN: before each use, once, or never. */
   readonly pin: 'always' | 'once' | 'never'
 }
 
-/** The four slots of every card. */
+/** The four standard slots. Frozen. */
 export const mainSlots: readonly PivSlot[] = /* @__PURE__ */ frozen([
   { key: 0x9a, name: 'PIV Authentication', certificateTag: 0x5fc105, pin: 'once' },
   { key: 0x9c, name: 'Digital Signature', certificateTag: 0x5fc10a, pin: 'always' },
@@ -59,7 +59,7 @@ export const mainSlots: readonly PivSlot[] = /* @__PURE__ */ frozen([
   { key: 0x9e, name: 'Card Authentication', certificateTag: 0x5fc101, pin: 'never' },
 ])
 
-/** The four slots of every card, then the twenty retired key management keys. */
+/** The four standard slots, then the twenty slots of retired key management keys. Frozen. */
 export const pivSlots: readonly PivSlot[] = /* @__PURE__ */ withRetired(mainSlots)
 
 function withRetired(slots: readonly PivSlot[]): readonly PivSlot[] {
@@ -75,13 +75,13 @@ function withRetired(slots: readonly PivSlot[]): readonly PivSlot[] {
   return frozen([...slots, ...retired])
 }
 
-/** Whoever reads the table cannot change it for everybody. */
+/** Freezes the table, because all callers share it. */
 function frozen(slots: readonly PivSlot[]): readonly PivSlot[] {
   for (const slot of slots) Object.freeze(slot)
   return Object.freeze(slots)
 }
 
-/** The slot of a key reference; undefined where PIV has none. */
+/** Returns the slot of a key reference, or undefined if PIV has no such slot. */
 export function pivSlot(key: number): PivSlot | undefined {
   return pivSlots.find((slot) => slot.key === key)
 }

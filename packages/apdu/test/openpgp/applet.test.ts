@@ -1,4 +1,4 @@
-/** What an OpenPGP card tells of itself, and the commands of its applet. */
+/** The data objects of OpenPGP cards and the commands that the applet sends. */
 import { fromHex } from '@webtoki/apdu'
 import {
   decodeApplicationData,
@@ -19,7 +19,7 @@ const text = (typed: string): Uint8Array => new TextEncoder().encode(typed)
 const aid = 'd276000124010304000f4a0000010000'
 const object = (tag: string, ...value: string[]): string =>
   `${tag}${(value.join('').length / 2).toString(16).padStart(2, '0')}${value.join('')}`
-/** 6E of a card with RSA 2048, P-256 and Ed25519, made by hand from 4.4.1 and 4.4.3. */
+/** 6E of a card with RSA-2048, P-256 and Ed25519, composed by hand from 4.4.1 and 4.4.3. */
 const data = fromHex(
   object(
     '6e',
@@ -39,14 +39,14 @@ const data = fromHex(
 )
 
 describe('application related data', () => {
-  it('tells number, version, PIN policy and keys', () => {
+  it('contains serial number, version, PIN policy and keys', () => {
     expect(decodeApplicationData(data)).toMatchObject({
       version: '3.4',
       manufacturer: 0x0f,
       serialNumber: '4a000001',
       hasKdf: true,
       onePinPerSignature: false,
-      // Bit 8 of FF says that PIN block format 2 may be used.
+      // Bit 8 of FF states that PIN block format 2 is supported.
       maxPinBytes: 127,
       keys: {
         signature: { algorithm: { type: 'rsa', modulusBits: 2048 }, touch: true },
@@ -61,13 +61,13 @@ describe('application related data', () => {
     expect(decodeApplicationData(data)?.keys.signature.fingerprint).toHaveLength(20)
   })
 
-  it('of another application is none, and a part of it is refused as what it is', () => {
+  it('of another application is undefined, and an incomplete one throws MalformedError', () => {
     expect(decodeApplicationData(fromHex('6e074f05a000000308'))).toBeUndefined()
     expect(decodeApplicationData(new Uint8Array(0))).toBeUndefined()
     expect(() => decodeApplicationData(fromHex(`6e124f10${aid}`))).toThrow(/PW status/)
   })
 
-  it('of any bytes is read or refused by our own error', () => {
+  it('of random bytes is decoded or throws MalformedError', () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 60 }),
@@ -87,11 +87,11 @@ describe('application related data', () => {
   })
 })
 
-describe('the derivation of PINs', () => {
+describe('PIN derivation', () => {
   const kdfObject = (count: string) =>
     fromHex(`810103820108 8304${count} 84083031323334353637`.replace(/ /g, ''))
 
-  it('is none without an object, and if it says so', () => {
+  it("is 'none' if F9 is empty or states algorithm 0", () => {
     expect([
       decodeKdf(new Uint8Array(0)),
       decodeKdf(fromHex('810100')),
@@ -104,16 +104,16 @@ describe('the derivation of PINs', () => {
     ['no algorithm', '820108'],
     ['SHA-1', '810103820102830400000010 84083031323334353637'],
     ['no salt', '810103820108830400000010'],
-    ['more bytes than anybody hashes', '810103820108 8304ffffffff 84083031323334353637'],
+    ['more bytes to hash than RFC 4880 allows', '810103820108 8304ffffffff 84083031323334353637'],
   ])('with %s is refused', (_, hex) => {
     expect(() => decodeKdf(fromHex(hex.replace(/ /g, '')))).toThrow(/no PIN was sent/)
   })
 
   it.each([0, 1, 13, 14, 15, 3583, 3584, 3585, 100_000])(
-    'hashes %i bytes of salt and PIN, and both once at least',
+    'hashes %i bytes of salt and PIN, but at least one copy of both',
     async (bytes) => {
       const kdf = decodeKdf(kdfObject(bytes.toString(16).padStart(8, '0')))
-      if (kdf === 'none') throw new Error('It is derived.')
+      if (kdf === 'none') throw new Error('The PIN is not derived.')
       const once = Buffer.from('01234567' + '123456')
       const whole = Buffer.concat(Array.from({ length: Math.ceil(Math.max(bytes, 14) / 14) }, () => once))
       const expected = createHash('sha256')
@@ -125,7 +125,7 @@ describe('the derivation of PINs', () => {
 })
 
 describe('a public key', () => {
-  it('is a point, or modulus and exponent without zeros before them', () => {
+  it('is a point, or modulus and exponent without leading zeros', () => {
     expect(decodePublicKey(fromHex('7f4905860304aabb'))).toEqual({ type: 'ec', point: fromHex('04aabb') })
     expect(decodePublicKey(fromHex('7f490a810300c30182030100 01'.replace(/ /g, '')))).toEqual({
       type: 'rsa',
@@ -139,26 +139,26 @@ const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const select: [string, string] = ['00a4040006d2760001240100', '9000']
 const read6e: [string, string] = ['00ca006e00', `${toHex(data)}9000`]
 
-async function opened(...script: [string, string][]) {
+async function setUp(...script: [string, string][]) {
   const channel = new ScriptedChannel([select, read6e, ...script])
   const applet = await OpenPgpApplet.open(connectionOf(channel), { hashes })
-  if (applet === undefined) throw new Error('It is an OpenPGP card.')
+  if (applet === undefined) throw new Error('The OpenPGP application was not found.')
   return { channel, applet }
 }
 
-describe('the applet', () => {
+describe('the OpenPGP applet', () => {
   it.each([
-    ['has no such application', [['00a4040006d2760001240100', '6a82']]],
-    ['answers 9000 to everything', [select, ['00ca006e00', '9000']]],
-    ['refuses its data', [select, ['00ca006e00', '6d00']]],
-  ] as [string, [string, string][]][])('is not on a card that %s', async (_, script) => {
+    ['refuses SELECT', [['00a4040006d2760001240100', '6a82']]],
+    ['returns 9000 to every command', [select, ['00ca006e00', '9000']]],
+    ['refuses GET DATA', [select, ['00ca006e00', '6d00']]],
+  ] as [string, [string, string][]][])('is undefined on a card that %s', async (_, script) => {
     const channel = new ScriptedChannel(script)
     expect(await OpenPgpApplet.open(connectionOf(channel), { hashes })).toBeUndefined()
     expect(channel.left).toBe(0)
   })
 
-  it('reads F9 once before the first PIN, for both references', async () => {
-    const { channel, applet } = await opened(
+  it('reads F9 once for both references, before the first PIN', async () => {
+    const { channel, applet } = await setUp(
       ['00ca00f900', '8101009000'],
       ['00200081', '63c3'],
       ['0020008106313233343536', '9000'],
@@ -169,8 +169,8 @@ describe('the applet', () => {
     expect(channel.left).toBe(0)
   })
 
-  it('asks the PW status for the attempts if VERIFY without data is refused', async () => {
-    const { channel, applet } = await opened(
+  it('reads the attempts left from the PW status if the card refuses VERIFY without data', async () => {
+    const { channel, applet } = await setUp(
       ['00ca00f900', '6a88'],
       ['00200081', '6700'],
       ['00ca00c400', '007f7f7f0200039000'],
@@ -178,8 +178,8 @@ describe('the applet', () => {
     expect(await applet.signaturePin.learnTries(channel)).toBe(2)
   })
 
-  it('makes sure by the AID that this is the card that it was opened on', async () => {
-    const { channel, applet } = await opened(
+  it('identifies the card by its AID', async () => {
+    const { channel, applet } = await setUp(
       ['00ca004f00', `${aid}9000`],
       ['00ca004f00', `${aid.replace('4a', '4b')}9000`],
     )
@@ -188,8 +188,8 @@ describe('the applet', () => {
     await expect(applet.confirmCard(channel)).rejects.toMatchObject({ code: 'card/gone', why: 'replaced' })
   })
 
-  it('reads the certificate for authentication of a card that has only that one', async () => {
-    const { channel, applet } = await opened(
+  it('reads the authentication certificate of a card without SELECT DATA, and no other one', async () => {
+    const { channel, applet } = await setUp(
       ['00a500040660045c027f21', '6d00'],
       ['00ca7f2100', 'aabb9000'],
       ['00a502040660045c027f21', '6d00'],
@@ -198,8 +198,8 @@ describe('the applet', () => {
     expect(await applet.readCertificate(channel, 'signature')).toBeUndefined()
   })
 
-  it('deciphers a cryptogram after 00, and a point within A6, 7F49 and 86', async () => {
-    const { channel, applet } = await opened(
+  it('sends a cryptogram after 00 and a point inside A6, 7F49 and 86', async () => {
+    const { channel, applet } = await setUp(
       ['002a8086 04 00aabbcc 00', 'dd9000'],
       ['002a8086 0a a6087f4905860304aabb 00', 'ee9000'],
       ['002a8086 04 00aabbcc 00', '6a80'],

@@ -1,4 +1,4 @@
-/** What the PIV applet sends and how it reads the answers. */
+/** The commands that the PIV applet sends and the responses that it decodes. */
 import { gzipSync, deflateSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -29,7 +29,7 @@ const object = (stored: Uint8Array, info = 0) =>
   encodeTlv(0x53, encodeTlv(0x70, stored), encodeTlv(0x71, [info]), encodeTlv(0xfe))
 
 describe('the PIN of PIV', () => {
-  it('is sent once, padded with FF to eight bytes, and overwritten', async () => {
+  it('is sent once, padded with FF to eight bytes, and overwritten after use', async () => {
     const channel = new ScriptedChannel([noDiscovery, tries('63c3'), verify('9000'), ['0020ff80', '9000']])
     const { pin } = new PivApplet(connectionOf(channel))
     expect(await pin.learnTries(channel)).toBe(3)
@@ -50,7 +50,7 @@ describe('the PIN of PIV', () => {
     ['', 'length'],
     ['１２', 'length'],
     ['十二三四五六', 'alphabet'],
-  ])('that is typed as "%s" is refused by its %s, and nothing is sent', async (typed, why) => {
+  ])('"%s" is refused because of its %s, and nothing is sent', async (typed, why) => {
     const channel = new ScriptedChannel([])
     const given = new TextEncoder().encode(typed)
     const { pin } = new PivApplet(connectionOf(channel))
@@ -59,7 +59,7 @@ describe('the PIN of PIV', () => {
     expect(channel.received).toEqual([])
   })
 
-  it('is the global one if discovery prefers it', async () => {
+  it('is the global PIN if the discovery object prefers it', async () => {
     const channel = new ScriptedChannel([
       ['00cb3fff035c017e00', '7e124f0ba0000003080000100001005f2f0260209000'],
       ['00200000', '63c3'],
@@ -73,7 +73,7 @@ describe('the PIN of PIV', () => {
     expect(decodeDiscovery(fromHex('7e055f2f026010')).pinReference).toBe(0x80)
   })
 
-  it('that discovery changes has attempts of its own', async () => {
+  it('loses its known attempts if the discovery object changes the reference', async () => {
     const channel = new ScriptedChannel([
       noDiscovery,
       tries('63c1'),
@@ -94,7 +94,7 @@ describe('the PIN of PIV', () => {
     ['060203', undefined],
     ['0101ff', undefined],
     ['', undefined],
-  ])('has the attempts that metadata %s tell: %s', async (metadata, triesLeft) => {
+  ])('with metadata %s has %s attempts left', async (metadata, triesLeft) => {
     const channel = new ScriptedChannel([['00f7008000', `${metadata}9000`]])
     expect(await new PivApplet(connectionOf(channel)).readPinTries(channel)).toBe(triesLeft)
   })
@@ -110,13 +110,13 @@ describe('the PIN of PIV', () => {
     ['0101ff', undefined],
     ['0203', undefined],
     ['', undefined],
-  ])('of a key asks what metadata %s tell', async (metadata, policy) => {
+  ])('has the key policy that metadata "%s" report', async (metadata, policy) => {
     const channel = new ScriptedChannel([['00f7009a00', `${metadata}9000`]])
     const applet = new PivApplet(connectionOf(channel))
     expect(await applet.readKeyPolicy(channel, 0x9a)).toEqual(policy)
   })
 
-  it('is typed on a reader as six to eight ASCII digits', async () => {
+  it('is typed on a PIN pad as six to eight ASCII digits', async () => {
     const channel = new ScriptedChannel([noDiscovery, tries('63c3')])
     const templates: PinTemplate[] = []
     channel.pinPad = {
@@ -124,7 +124,7 @@ describe('the PIN of PIV', () => {
         templates.push(template)
         return fromHex('9000')
       },
-      modify: () => Promise.reject(new Error('Nobody changes a PIN here.')),
+      modify: () => Promise.reject(new Error('No PIN is changed here.')),
     }
     await new PivApplet(connectionOf(channel)).pin.verifyOnPad(channel)
     const [{ command, ...rest }] = templates as [PinTemplate]
@@ -134,7 +134,7 @@ describe('the PIN of PIV', () => {
 })
 
 describe('PIV objects', () => {
-  it('a certificate is read whole at extended level and its head in one short APDU', async () => {
+  it('such as a certificate are read whole with extended APDUs, and their head with one short APDU', async () => {
     const whole = object(der)
     const channel = new ScriptedChannel(
       [
@@ -153,7 +153,7 @@ describe('PIV objects', () => {
     expect(await applet.readCertificate(channel, nineC!)).toBeUndefined()
   })
 
-  it('compressed certificates are inflated, whatever CertInfo says', async () => {
+  it('with a compressed certificate are inflated even if CertInfo is wrong', async () => {
     const netId = new Uint8Array([1, 0, der.length & 0xff, der.length >> 8, ...deflateSync(der)])
     for (const stored of [gzipSync(der), deflateSync(der), netId, der]) {
       for (const info of [0, 1])
@@ -162,7 +162,7 @@ describe('PIV objects', () => {
     expect(await decodeCertificate(fromHex('5300'))).toBeUndefined()
   })
 
-  it('bombs, cut streams and garbage are refused with a typed error', async () => {
+  it('with decompression bombs, truncated streams or random bytes throw only WebtokiErrors', async () => {
     const bomb = gzipSync(new Uint8Array(1_000_000))
     const cut = gzipSync(der).subarray(0, 20)
     for (const bytes of [bomb, cut, fromHex('1f8b'), fromHex('789c'), fromHex('0100')]) {
@@ -190,7 +190,7 @@ describe('PIV objects', () => {
     )
   })
 
-  it('good ones with a byte changed, lost or added are read or refused with a typed error', async () => {
+  it('with one byte changed, removed or added are decoded or throw a WebtokiError', async () => {
     const goods = [
       object(der),
       object(new Uint8Array(gzipSync(der)), 1),
@@ -205,7 +205,7 @@ describe('PIV objects', () => {
         fc.nat(255),
         fc.constantFrom('change', 'lose', 'add'),
         async (good, place, byte, how) => {
-          // The heads decide more than what they hold.
+          // Changes in the headers have more effect than changes in the content.
           const at = place % Math.min(good.length, 40)
           const middle = how === 'change' ? [byte] : how === 'add' ? [byte, good[at] as number] : []
           const bytes = Uint8Array.from([...good.subarray(0, at), ...middle, ...good.subarray(at + 1)])
@@ -222,11 +222,11 @@ describe('PIV objects', () => {
       ),
       { numRuns: 2000 },
     )
-    // Neither way is the only one taken.
+    // Both outcomes occur.
     expect(Math.min(outcomes.read, outcomes.refused)).toBeGreaterThan(400)
   })
 
-  it('a GUID of zeros is no identity', () => {
+  it('such as a CHUID with a GUID of zeros have no GUID', () => {
     const chuid = (guid: string) => encodeTlv(0x53, encodeTlv(0x30, [1]), encodeTlv(0x34, fromHex(guid)))
     expect(decodeChuid(chuid('00'.repeat(16))).guid).toBeUndefined()
     expect(decodeChuid(chuid('01'.repeat(16))).guid?.length).toBe(16)
@@ -234,15 +234,15 @@ describe('PIV objects', () => {
     expect(pivSlot(0x95)?.certificateTag).toBe(0x5fc120)
   })
 
-  it('GENERAL AUTHENTICATE of RSA-2048 takes three short APDUs and one extended', async () => {
+  it('GENERAL AUTHENTICATE for RSA-2048 takes one extended or three short APDUs', async () => {
     const block = new Uint8Array(256).fill(0xaa)
     const data = `7c8201068200818201 00${'aa'.repeat(256)}`.replace(' ', '')
-    const answer = `7c82010482820100${'bb'.repeat(256)}`
-    const one = new ScriptedChannel([[`0087079a00010a${data}0000`, `${answer}9000`]], extended)
+    const response = `7c82010482820100${'bb'.repeat(256)}`
+    const one = new ScriptedChannel([[`0087079a00010a${data}0000`, `${response}9000`]], extended)
     const three = new ScriptedChannel([
       [`1087079aff${data.slice(0, 510)}`, '9000'],
-      [`0087079a0b${data.slice(510)}00`, `${answer.slice(0, 512)}6108`],
-      ['00c0000008', `${answer.slice(512)}9000`],
+      [`0087079a0b${data.slice(510)}00`, `${response.slice(0, 512)}6108`],
+      ['00c0000008', `${response.slice(512)}9000`],
     ])
     for (const channel of [one, three]) {
       const result = await new PivApplet(connectionOf(channel)).generalAuthenticate(channel, 7, 0x9a, {

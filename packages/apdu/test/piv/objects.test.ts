@@ -1,4 +1,4 @@
-/** Objects as cards answer them: some send more bytes than the object has (OpenSC, issue 1837), some fewer. */
+/** Data objects with surplus or missing bytes: some cards send more than the object has (OpenSC, issue 1837). */
 import { decodeTlvs, encodeTlv, firstTlv, fromHex, toHex } from '@webtoki/apdu'
 import { decodeCertificate, decodeChuid, decodeDiscovery } from '@webtoki/apdu/piv'
 import { describe, expect, it } from 'vitest'
@@ -30,26 +30,26 @@ const objects = {
 
 describe.each(Object.entries(objects))('a %s', (_, { whole, read, means }) => {
   it.each(['', '00', '0000', 'ff', 'ffff', '53', '5382', '9000'])(
-    'is read though the bytes "%s" follow it',
+    'is decoded even if the bytes "%s" follow it',
     async (trailing) => {
       expect(await read(Uint8Array.of(...whole, ...fromHex(trailing)))).toBe(means)
     },
   )
 
-  it('is refused if its length runs past the end', async () => {
+  it('is refused if it is truncated', async () => {
     for (const bytes of [1, 2, 5]) {
       await expect(read(whole.subarray(0, -bytes))).rejects.toMatchObject({ code: 'wire/malformed' })
     }
   })
 
-  it('is refused if bytes come before it, or nothing comes', async () => {
+  it('is refused if other bytes precede it or it is empty', async () => {
     for (const bytes of [Uint8Array.of(0, 0, ...whole), new Uint8Array(0)])
       await expect(read(bytes)).rejects.toMatchObject({ code: 'wire/malformed' })
   })
 })
 
-describe('the first data object', () => {
-  it('is found by its tag and read no further', () => {
+describe('firstTlv', () => {
+  it('finds a data object by its tag and ignores the bytes after it', () => {
     const bytes = fromHex('0101aa 0202bbcc 0201dd ff')
     expect(firstTlv(bytes)).toEqual({ tag: 1, value: fromHex('aa') })
     expect(firstTlv(bytes, 2)).toEqual({ tag: 2, value: fromHex('bbcc') })
