@@ -1,6 +1,6 @@
 /**
- * The signature algorithms: one row for each, with all of its names. RFC 8017; RFC 4055, 3 and 5; RFC 5758, 3; RFC 7518, 3.1;
- * RFC 8410, 3.
+ * The registry of signature algorithms, with their names in JOSE, CMS and WebCrypto: RFC 8017; RFC 4055, 3 and 5; RFC 5758,
+ * 3; RFC 7518, 3.1; RFC 8410, 3.
  */
 import { encodeTlv } from '@webtoki/apdu'
 import { viewOf } from '@webtoki/apdu/bytes'
@@ -10,29 +10,29 @@ import { encodeAlgorithmIdentifier, encodeUnsigned } from './encode.ts'
 import { type HashName, hashes, hashOfOid } from './hashes.ts'
 import { KeyOid } from './public-key.ts'
 
-/** What a signature is made with. EdDSA hashes by itself. */
+/** A signature scheme with its parameters. EdDSA has no separate hash. */
 export type SignatureScheme =
   | { readonly family: 'pkcs1' | 'ecdsa'; readonly hash: HashName }
   | { readonly family: 'pss'; readonly hash: HashName; readonly saltBytes: number }
   | { readonly family: 'eddsa'; readonly hash?: undefined }
 
-/** A way to sign; `pkcs1` and `pss` are paddings of RSA. */
+/** Family of signature schemes. `pkcs1` and `pss` are RSA paddings. */
 export type SignatureFamily = SignatureScheme['family']
 
 interface Row {
   readonly family: SignatureFamily
   readonly hash?: HashName
-  /** The signature algorithm in certificates and CMS. */
+  /** Object identifier in certificates and CMS. */
   readonly oid: string
-  /** JOSE's name. */
+  /** Name in JOSE. */
   readonly jose?: string
-  /** The one curve that JOSE's name is for (RFC 7518, 3.4); the identifier is for all of them. */
+  /** The only curve that the JOSE name allows (RFC 7518, 3.4). The object identifier allows every curve. */
   readonly curve?: CurveName
 }
 
 const rows = [
   { family: 'pkcs1', hash: 'SHA-1', oid: '1.2.840.113549.1.1.5' },
-  // OIW's identifier, older than PKCS #1's.
+  // The identifier of OIW, older than that of PKCS #1.
   { family: 'pkcs1', hash: 'SHA-1', oid: '1.3.14.3.2.29' },
   { family: 'pkcs1', hash: 'SHA-224', oid: '1.2.840.113549.1.1.14' },
   { family: 'pkcs1', hash: 'SHA-256', oid: '1.2.840.113549.1.1.11', jose: 'RS256' },
@@ -46,35 +46,35 @@ const rows = [
   { family: 'ecdsa', hash: 'SHA-256', oid: '1.2.840.10045.4.3.2', jose: 'ES256', curve: 'P-256' },
   { family: 'ecdsa', hash: 'SHA-384', oid: '1.2.840.10045.4.3.3', jose: 'ES384', curve: 'P-384' },
   { family: 'ecdsa', hash: 'SHA-512', oid: '1.2.840.10045.4.3.4', jose: 'ES512', curve: 'P-521' },
-  // JOSE's EdDSA is left out until a signer makes it.
+  // Without the JOSE name EdDSA, because no signer supports it yet.
   { family: 'eddsa', oid: '1.3.101.112', curve: 'Ed25519' },
 ] as const
 const all: readonly Row[] = rows
 
-/** RSA over MD2 and MD5, which nobody computes here. */
-const olderThanSha1: readonly string[] = ['1.2.840.113549.1.1.2', '1.2.840.113549.1.1.4']
+/** RSA with MD2 and MD5, which are recognized but not supported. */
+const weakOids: readonly string[] = ['1.2.840.113549.1.1.2', '1.2.840.113549.1.1.4']
 
 const MGF1 = '1.2.840.113549.1.1.8'
 
-/** JOSE names: the key, the padding and the hash in one word. */
+/** JOSE name of an algorithm, which stands for key type, padding and hash. */
 export type SignatureAlgorithm = Extract<(typeof rows)[number], { readonly jose: string }>['jose']
 
-/** The curve that a JOSE name is for; undefined if it is for none. */
+/** The only curve that a JOSE name allows, or undefined if it does not require one. */
 export type CurveOfAlgorithm<A extends SignatureAlgorithm> =
   Extract<(typeof rows)[number], { readonly jose: A }> extends { readonly curve: infer C } ? C : undefined
 
-/** All of them. */
+/** All supported JOSE names. */
 export const signatureAlgorithms: readonly SignatureAlgorithm[] = /* @__PURE__ */ rows.flatMap((row) =>
   'jose' in row ? [row.jose] : [],
 )
 
-/** What a JOSE name stands for: the curve too, if it is for one. */
+/** The scheme of a JOSE name, with the curve if the name requires one. */
 export type NamedScheme = SignatureScheme & {
   readonly hash: HashName
   readonly curve?: CurveName | undefined
 }
 
-/** What JOSE's name stands for. */
+/** Returns the scheme of a JOSE name. */
 export function schemeOf(algorithm: SignatureAlgorithm): NamedScheme {
   const { family, hash, curve } = all.find(({ jose }) => jose === algorithm) as Row & { hash: HashName }
   return { ...schemeWith(family, hash), curve } as NamedScheme
@@ -85,16 +85,16 @@ function schemeWith(family: SignatureFamily, hash: HashName | undefined): Signat
   return family === 'pss' ? { family, hash, saltBytes: hashes[hash].bytes } : { family, hash }
 }
 
-/** What people read: `RSA-PSS with SHA-256`. */
+/** Returns the name of a scheme for people, such as `RSA-PSS with SHA-256`. */
 export function nameOfScheme({ family, hash }: SignatureScheme): string {
   const name = { pkcs1: 'RSA', pss: 'RSA-PSS', ecdsa: 'ECDSA', eddsa: 'EdDSA' }[family]
   return hash === undefined ? name : `${name} with ${hash}`
 }
 
 /**
- * What an AlgorithmIdentifier in DER names: a scheme (perhaps over a hash that `isWeak`), 'weak' for MD2 and MD5, undefined for
- * what is not known here. In CMS, rsaEncryption leaves the hash to the digest algorithm (RFC 3370, 3.2): hand it in. Throws
- * RangeError.
+ * Decodes an AlgorithmIdentifier in DER. Returns a scheme (whose hash may be weak), 'weak' for MD2 and MD5, or undefined if
+ * the algorithm is not supported. `digest` is the digest algorithm of a CMS signature, which determines the hash if the
+ * identifier is rsaEncryption (RFC 3370, 3.2). Throws RangeError.
  */
 export function readSignatureScheme(
   der: Uint8Array,
@@ -103,7 +103,7 @@ export function readSignatureScheme(
   const [oid, parameters] = sequenceOf(viewOf(der))
   if (oid === undefined) throw new RangeError('not an AlgorithmIdentifier')
   const id = objectIdentifier(oid)
-  if (olderThanSha1.includes(id)) return 'weak'
+  if (weakOids.includes(id)) return 'weak'
   if (id === KeyOid.rsaPss) return readPssParameters(parameters)
   const row =
     id === KeyOid.rsaEncryption && digest
@@ -112,11 +112,11 @@ export function readSignatureScheme(
   return row && schemeWith(row.family, row.hash)
 }
 
-const PSS_DEFAULT_SALT = 20
+const PSS_DEFAULT_SALT_BYTES = 20
 
 /**
- * RSASSA-PSS-params, of a signature or of a key. What is not written is its default: SHA-1 for both hashes, a salt of 20
- * bytes (RFC 4055, 3.1). Throws RangeError.
+ * Decodes RSASSA-PSS-params of a signature or a key. Absent fields have their defaults: SHA-1 for both hashes and a salt of
+ * 20 bytes (RFC 4055, 3.1). Returns undefined for parameters that platforms do not support. Throws RangeError.
  */
 export function readPssParameters(parameters: DerElement | undefined): SignatureScheme | undefined {
   const written = parameters === undefined ? [] : sequenceOf(parameters.der)
@@ -125,9 +125,9 @@ export function readPssParameters(parameters: DerElement | undefined): Signature
   const hash = hashField === undefined ? 'SHA-1' : readHash(hashField)
   if (hash === undefined) return undefined
   const [maskId, maskHash] = mask === undefined ? [] : sequenceOf(mask)
-  const saltBytes = salt === undefined ? PSS_DEFAULT_SALT : smallInteger(onlyElement(salt, Tag.integer))
-  // Platforms mask by the same hash and end in 0xBC, whatever the parameters say.
-  const isMaskedAlike =
+  const saltBytes = salt === undefined ? PSS_DEFAULT_SALT_BYTES : smallInteger(onlyElement(salt, Tag.integer))
+  // Platforms always use the same hash in MGF1 and the trailer 0xBC, whatever the parameters state.
+  const hasSameMaskHash =
     mask === undefined
       ? hash === 'SHA-1'
       : maskId !== undefined &&
@@ -135,11 +135,11 @@ export function readPssParameters(parameters: DerElement | undefined): Signature
         objectIdentifier(maskId) === MGF1 &&
         readHash(maskHash.der) === hash
   const fits =
-    isMaskedAlike && (trailer === undefined || smallInteger(onlyElement(trailer, Tag.integer)) === 1)
+    hasSameMaskHash && (trailer === undefined || smallInteger(onlyElement(trailer, Tag.integer)) === 1)
   return fits ? { family: 'pss', hash, saltBytes } : undefined
 }
 
-/** The hash that an AlgorithmIdentifier in DER names; undefined if it is not known here. Throws RangeError. */
+/** Returns the hash of an AlgorithmIdentifier in DER, or undefined if it is not supported. Throws RangeError. */
 export function readHash(algorithm: Uint8Array): HashName | undefined {
   const [oid] = sequenceOf(viewOf(algorithm))
   if (oid === undefined) throw new RangeError('not an AlgorithmIdentifier')
@@ -153,7 +153,7 @@ function smallInteger(element: DerElement): number {
   return byte
 }
 
-/** AlgorithmIdentifier in DER, as certificates and CMS have it. */
+/** Encodes the AlgorithmIdentifier of a scheme in DER, for certificates and CMS. */
 export function encodeSignatureScheme(scheme: SignatureScheme): Uint8Array {
   const { family, hash } = scheme
   const { oid } = all.find((row) => row.family === family && row.hash === hash) as Row
@@ -177,13 +177,13 @@ function pssParameters({ hash, saltBytes }: SignatureScheme & { readonly family:
   )
 }
 
-/** What WebCrypto is told, to import a key of a scheme and to use it. */
+/** Parameters for importing a key into WebCrypto and for using it. */
 export interface WebCryptoParameters {
   readonly key: { readonly name: string; readonly hash?: HashName; readonly namedCurve?: CurveName }
   readonly signature: { readonly name: string; readonly hash?: HashName; readonly saltLength?: number }
 }
 
-/** WebCrypto's parameters of a scheme; `curve` is that of the key, if it has one. */
+/** Returns the WebCrypto parameters of a scheme. `curve` is the curve of the key, if it has one. */
 export function webCryptoParameters(
   scheme: SignatureScheme,
   curve: CurveName | undefined,

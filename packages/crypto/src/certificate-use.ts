@@ -1,7 +1,7 @@
 /**
- * What a certificate may be used for. One table, which all ask: who offers a certificate, who signs with it, who
- * verifies. RFC 5280, 4.2.1.3 (key usage) and 4.2.1.12 (extended key usage); ETSI EN 319 412-5, 4.2 (QcStatements).
- * It reads DER by itself, so that a page that logs people in loads no ASN.1 library for it.
+ * Decides what a certificate may be used for: RFC 5280, 4.2.1.3 (key usage) and 4.2.1.12 (extended key usage); ETSI EN 319
+ * 412-5, 4.2 (QcStatements). Offering, signing and verifying all use this one table. It needs no ASN.1 library, so that a
+ * login page need not load one.
  */
 import type { ByteSource } from '@webtoki/apdu/bytes'
 import { type CertificateView, readable, viewCertificate } from './certificate.ts'
@@ -10,11 +10,11 @@ import { type CertificatePurpose, type CertificateUse, CertificateUseError } fro
 import type { KeyUsage } from './extensions.ts'
 
 interface Rule {
-  /** One of them has to be in KeyUsage. */
+  /** KeyUsage must contain at least one of these. */
   readonly keyUsage: readonly KeyUsage[]
-  /** Whether a certificate without KeyUsage fits. */
+  /** True if a certificate without KeyUsage fits. */
   readonly withoutKeyUsage: boolean
-  /** Purposes of ExtendedKeyUsage, one of which has to be named if there are any. */
+  /** ExtendedKeyUsage must contain at least one of these purposes if it is present. */
   readonly purposes: readonly string[]
 }
 
@@ -23,32 +23,32 @@ const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2'
 const EMAIL_PROTECTION = '1.3.6.1.5.5.7.3.4'
 
 const rules: Readonly<Record<CertificatePurpose, Rule>> = {
-  // As Web eID's validators have it: digitalSignature has to be there, and clientAuth has to be named if anything is.
+  // The rule of Web eID's validators: digitalSignature is required, and clientAuth if there is an extended key usage.
   login: {
     keyUsage: ['digitalSignature'],
     withoutKeyUsage: false,
     purposes: [CLIENT_AUTHENTICATION],
   },
-  // Acrobat also takes codeSigning, which is not for what people read; DSS looks at no purpose unless it is told to.
+  // Acrobat also accepts codeSigning, which is not meant for documents. DSS ignores the purposes by default.
   signing: {
     keyUsage: ['digitalSignature', 'nonRepudiation'],
     withoutKeyUsage: true,
     purposes: [
-      // emailProtection (RFC 5280): what a person says in writing.
+      // emailProtection (RFC 5280), for written statements of a person.
       EMAIL_PROTECTION,
       // documentSigning (RFC 9336).
       '1.3.6.1.5.5.7.3.36',
-      // Document signing, Microsoft's.
+      // Document signing (Microsoft).
       '1.3.6.1.4.1.311.10.3.12',
-      // Authentic documents, Adobe's.
+      // Authentic documents (Adobe).
       '1.2.840.113583.1.1.5',
-      // Every purpose (RFC 5280); PIV's signature certificates have it, and Acrobat takes it.
+      // anyExtendedKeyUsage (RFC 5280). PIV signature certificates have it, and Acrobat accepts it.
       ANY_PURPOSE,
     ],
   },
 }
 
-/** For messages: what cards' certificates are for, as a rule. Others are named by their identifier. */
+/** Names for messages of purposes that are common on cards. Others are shown by their object identifier. */
 const names: Readonly<Record<string, string>> = {
   [CLIENT_AUTHENTICATION]: 'clientAuth',
   [EMAIL_PROTECTION]: 'emailProtection',
@@ -62,26 +62,26 @@ const QC_TYPE = '0.4.0.1862.1.6'
 const QC_ESIGN = '0.4.0.1862.1.6.1'
 const QC_ESEAL = '0.4.0.1862.1.6.2'
 
-/** Whether a person's certificate (DER) may be used so. */
+/** Decides whether a person's certificate (DER) may be used for the purpose. Returns 'fitting' or the reason against it. */
 export function certificateUse(der: ByteSource, purpose: CertificatePurpose): CertificateUse {
-  return useOf(viewOf(der), purpose)
+  return useOf(readableView(der), purpose)
 }
 
 /**
- * Whether a CA's certificate (DER) may issue certificates that are used so: the purposes that it names are those of what
- * it issues (RFC 5280, 4.2.1.12, as Web browsers, mail programs and OpenSSL read it).
+ * Decides whether a CA's certificate (DER) may issue certificates for the purpose. Its extended key usage restricts that of
+ * the certificates it issues (RFC 5280, 4.2.1.12, as web browsers, mail programs and OpenSSL interpret it).
  */
 export function issuerUse(der: ByteSource, purpose: CertificatePurpose): CertificateUse {
-  const view = viewOf(der)
+  const view = readableView(der)
   if (view === undefined) return 'unreadable'
   return purposesFit(view, [...rules[purpose].purposes, ANY_PURPOSE]) ? 'fitting' : 'wrong-extended-key-usage'
 }
 
-/** Throws CertificateUseError if a person's certificate may not be used so: to be called before anybody is asked. */
+/** Throws CertificateUseError if a person's certificate may not be used for the purpose. Call it before a PIN is requested. */
 export function requireCertificateUse(der: ByteSource, purpose: CertificatePurpose): void {
-  const view = viewOf(der)
+  const view = readableView(der)
   const use = useOf(view, purpose)
-  if (use !== 'fitting') throw new CertificateUseError(purpose, use, meantFor(use, view))
+  if (use !== 'fitting') throw new CertificateUseError(purpose, use, explanation(use, view))
 }
 
 function useOf(view: CertificateView | undefined, purpose: CertificatePurpose): CertificateUse {
@@ -92,17 +92,18 @@ function useOf(view: CertificateView | undefined, purpose: CertificatePurpose): 
   if (keyUsage === undefined ? !rule.withoutKeyUsage : !keyUsage.some((each) => rule.keyUsage.includes(each)))
     return 'wrong-key-usage'
   const qcTypes = purpose === 'signing' ? qcTypesOf(view) : undefined
-  // An issuer that says what a qualified certificate is for has said it, whatever the purposes beside it are.
+  // QcType of a qualified certificate takes precedence over its extended key usage.
   if (qcTypes !== undefined)
     return qcTypes.includes(QC_ESIGN) || qcTypes.includes(QC_ESEAL) ? 'fitting' : 'wrong-qc-statements'
   return purposesFit(view, rule.purposes) ? 'fitting' : 'wrong-extended-key-usage'
 }
 
-function meantFor(use: CertificateUse, view: CertificateView | undefined): string {
+/** Returns the reason against a use, for the message of CertificateUseError. */
+function explanation(use: CertificateUse, view: CertificateView | undefined): string {
   switch (use) {
     case 'wrong-key-usage': {
       const usage = view?.keyUsage
-      if (usage === undefined) return 'it has no key usage, which has to name digitalSignature'
+      if (usage === undefined) return 'it has no key usage, but digitalSignature is required'
       return `its key usage is ${usage.join(', ') || 'empty'}`
     }
     case 'wrong-extended-key-usage': {
@@ -110,16 +111,16 @@ function meantFor(use: CertificateUse, view: CertificateView | undefined): strin
       return `its extended key usage is ${purposes.map((each) => names[each] ?? each).join(', ') || 'empty'}`
     }
     case 'authority':
-      return 'it is that of a certificate authority'
+      return 'it belongs to a certificate authority'
     case 'wrong-qc-statements':
-      return 'its QcStatements name another type than electronic signatures and seals'
+      return 'its QcStatements allow neither electronic signatures nor seals'
     default:
       return 'it cannot be read'
   }
 }
 
-/** Undefined if the certificate or the list of its extensions cannot be read. */
-function viewOf(der: ByteSource): CertificateView | undefined {
+/** Returns undefined if the certificate or the list of its extensions cannot be decoded. */
+function readableView(der: ByteSource): CertificateView | undefined {
   const view = viewCertificate(der)
   return view?.extensions && view
 }
@@ -129,8 +130,8 @@ function purposesFit({ extendedKeyUsage }: CertificateView, fitting: readonly st
 }
 
 /**
- * Of what types a qualified certificate is; undefined if it says nothing of it. Certificates for seals and for web sites
- * have to name their type (EN 319 412-5, 4.2.3), so QcCompliance alone is one for electronic signatures, as DSS has it.
+ * Returns the types of a qualified certificate, or undefined if it states none. Certificates for seals and web sites must
+ * state their type (EN 319 412-5, 4.2.3), so QcCompliance without QcType means electronic signatures, as in DSS.
  */
 function qcTypesOf({ extensions }: CertificateView): readonly string[] | undefined {
   const value = extensions?.get(QC_STATEMENTS)?.value

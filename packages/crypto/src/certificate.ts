@@ -1,7 +1,7 @@
 /**
- * The one reader of certificates, RFC 5280, 4.1 and 4.2, in two manners over the same parts. To trust a certificate, all of
- * it has to be as the standard says (`readCertificate`). To show one, each field is read by itself, and what is odd in one
- * hides no other (`viewCertificate`).
+ * Decodes certificates, RFC 5280, 4.1 and 4.2, in two ways. `readCertificate` is for trust decisions and requires that the
+ * whole certificate conforms to the standard. `viewCertificate` is for display and reads each field by itself, so that a
+ * malformed field does not hide the others.
  */
 import { type ByteSource, copyOf, keyOf } from '@webtoki/apdu/bytes'
 import {
@@ -26,17 +26,17 @@ import {
 import { type Name, readName } from './name.ts'
 import { readTime } from './time.ts'
 
-/** A certificate read once. Nothing of it has been verified. */
+/** A decoded certificate. Its signature has not been verified. */
 export interface ReadCertificate {
   readonly der: Uint8Array
-  /** The bytes as a key of a Map. */
+  /** The bytes as a string that can be the key of a Map. */
   readonly key: string
-  /** tbsCertificate in DER: what its issuer signed. */
+  /** tbsCertificate in DER: the part that the issuer signed. */
   readonly signed: Uint8Array
   /** AlgorithmIdentifier in DER. */
   readonly signatureAlgorithm: Uint8Array
   readonly signature: Uint8Array
-  /** The INTEGER's content; may be negative. */
+  /** Content of the INTEGER; may be negative. */
   readonly serialNumber: Uint8Array
   readonly issuer: Name
   readonly subject: Name
@@ -49,14 +49,14 @@ export interface ReadCertificate {
 
 const ECDSA = '1.2.840.10045.4.'
 
-/** Reads DER; keeps a copy of it. Throws CertificateError, also if one part alone is not as the standard says. */
+/** Decodes a copy of a certificate in DER. Throws CertificateError if any part violates the standard. */
 export function readCertificate(bytes: ByteSource): ReadCertificate {
   try {
     const der = copyOf(bytes)
     checkDer(der)
     const signed = signedPartOf(der)
     const parts = partsOf(signed)
-    // Platforms take an ECDSA signature in loose BER; then one certificate would have many texts.
+    // Some platforms accept ECDSA signatures in BER. One certificate would then have many valid encodings.
     const signature = signatureOfCertificate(der)
     const [algorithm] = sequenceOf(parts.algorithm.der)
     if (algorithm !== undefined && objectIdentifier(algorithm).startsWith(ECDSA)) ecdsaNumbers(signature)
@@ -67,7 +67,7 @@ export function readCertificate(bytes: ByteSource): ReadCertificate {
       signed,
       signatureAlgorithm: parts.algorithm.der,
       signature,
-      serialNumber: minimal(parts.serial.value),
+      serialNumber: minimalInteger(parts.serial.value),
       issuer: readName(parts.issuer.der),
       subject: readName(parts.subject.der),
       notBefore: readTime(notBefore.der),
@@ -80,15 +80,15 @@ export function readCertificate(bytes: ByteSource): ReadCertificate {
   }
 }
 
-/** The certificate in these bytes, to be shown; undefined unless they are one whose parts stand in their places. */
+/** Decodes a certificate for display. Returns undefined if the bytes do not have the structure of a certificate. */
 export function viewCertificate(bytes: ByteSource): CertificateView | undefined {
   return readable(() => new CertificateView(partsOf(signedPartOf(copyOf(bytes)))), undefined)
 }
 
-/** A certificate to be shown. What cannot be read is undefined; fields in DER are views of one copy of the bytes. */
+/** A certificate for display. Fields that cannot be decoded are undefined. Fields in DER are views of one copy of the bytes. */
 export class CertificateView {
   readonly #parts: Parts
-  /** Undefined if they cannot be read. */
+  /** Undefined if they cannot be decoded. */
   readonly extensions: Extensions | undefined
 
   /** @internal */
@@ -125,15 +125,15 @@ export class CertificateView {
   get notAfter(): Date | undefined {
     return readable(() => readTime(timesOf(this.#parts)[1].der), undefined)
   }
-  /** Undefined if there is no such extension: then it forbids nothing. Empty if it cannot be read: then it allows nothing. */
+  /** Undefined if the extension is absent, so every use is allowed. Empty if it cannot be decoded, so no use is allowed. */
   get keyUsage(): readonly KeyUsage[] | undefined {
     return this.#extension(ExtensionId.keyUsage, readKeyUsage, [])
   }
-  /** Object identifiers; undefined and empty as `keyUsage`. */
+  /** Object identifiers. Undefined or empty as `keyUsage`. */
   get extendedKeyUsage(): readonly string[] | undefined {
     return this.#extension(ExtensionId.extendedKeyUsage, readExtendedKeyUsage, [])
   }
-  /** Whether it says that it may issue certificates; undefined if that cannot be read. */
+  /** True if BasicConstraints states that it is a CA. Undefined if that cannot be decoded. */
   get isAuthority(): boolean | undefined {
     const isCa = (der: Uint8Array): boolean | undefined => readBasicConstraints(der).isCa
     return this.#extension(ExtensionId.basicConstraints, isCa, undefined, false)
@@ -147,7 +147,7 @@ export class CertificateView {
   }
 }
 
-/** The fields of a TBSCertificate in their order, each as it is written. */
+/** The fields of a TBSCertificate in order, not decoded yet. */
 interface Parts {
   readonly serial: DerElement
   readonly algorithm: DerElement
@@ -155,11 +155,11 @@ interface Parts {
   readonly validity: DerElement
   readonly subject: DerElement
   readonly keyInfo: DerElement
-  /** What may follow: unique identifiers and extensions. */
+  /** The optional fields: unique identifiers and extensions. */
   readonly rest: readonly DerElement[]
 }
 
-/** tbsCertificate in DER. Throws RangeError. */
+/** Returns tbsCertificate in DER. Throws RangeError. */
 function signedPartOf(certificate: Uint8Array): Uint8Array {
   const [signed] = sequenceOf(certificate)
   if (signed === undefined) throw new RangeError('an empty certificate')
@@ -178,7 +178,7 @@ function partsOf(signed: Uint8Array): Parts {
   return { serial, algorithm, issuer, validity, subject, keyInfo, rest }
 }
 
-/** Throws RangeError. */
+/** Returns the times of the Validity. Throws RangeError. */
 function timesOf({ validity }: Parts): readonly [notBefore: DerElement, notAfter: DerElement] {
   const [notBefore, notAfter, ...more] = sequenceOf(validity.der)
   if (notBefore === undefined || notAfter === undefined || more.length > 0)
@@ -186,15 +186,15 @@ function timesOf({ validity }: Parts): readonly [notBefore: DerElement, notAfter
   return [notBefore, notAfter]
 }
 
-/** An INTEGER's content, written the shortest way (X.690, 8.3.2); a negative number is one too. Throws RangeError. */
-function minimal(value: Uint8Array): Uint8Array {
+/** Returns the content of an INTEGER, which may be negative. Throws RangeError if it is not minimal (X.690, 8.3.2). */
+function minimalInteger(value: Uint8Array): Uint8Array {
   const [first, second] = value
   const sign = second === undefined ? undefined : second >= 0x80 ? 0xff : 0
-  if (first === undefined || first === sign) throw new RangeError('an INTEGER that is not the shortest')
+  if (first === undefined || first === sign) throw new RangeError('an INTEGER that is not minimal')
   return value
 }
 
-/** What `read` returns, or `otherwise` if it throws. */
+/** Returns the result of `read`, or `otherwise` if it throws. */
 export function readable<T>(read: () => T, otherwise: T): T {
   try {
     return read()

@@ -1,4 +1,4 @@
-/** The arithmetic of the curves, without the platform: FIPS 186-5, 6.4.2 and 7.7. An entry of its own, to be loaded when a point is used: it is large. */
+/** Curve arithmetic in JavaScript: FIPS 186-5, 6.4.2 and 7.7. A separate entry point, because it is large: load it when a point is used. */
 import type { ECDSA } from '@noble/curves/abstract/weierstrass.js'
 import type { EdDSA } from '@noble/curves/abstract/edwards.js'
 import { ed25519 } from '@noble/curves/ed25519.js'
@@ -18,18 +18,18 @@ const arithmetic: Readonly<Record<CurveName, ECDSA | EdDSA>> = {
   Ed25519: ed25519,
 }
 
-/** Whether the bytes are a point of the curve, and one that is not compressed if the curve is in Weierstrass form. */
+/** Returns true if the bytes are a valid point on the curve. Points in Weierstrass form must be uncompressed. */
 export function isPoint({ name, fieldBytes, isEdwards }: Curve, point: Uint8Array): boolean {
-  const form = isEdwards || (point.length === 1 + 2 * fieldBytes && point[0] === 0x04)
+  const hasRightForm = isEdwards || (point.length === 1 + 2 * fieldBytes && point[0] === 0x04)
   try {
-    if (form) arithmetic[name].Point.fromBytes(point).assertValidity()
-    return form
+    if (hasRightForm) arithmetic[name].Point.fromBytes(point).assertValidity()
+    return hasRightForm
   } catch {
     return false
   }
 }
 
-/** Whether r‖s is a signature of the digest by ECDSA. False for a point off its curve. */
+/** Verifies an ECDSA signature (r‖s) of a digest. Returns false also for a point that is not on the curve. */
 export function verifiesEcdsa(
   curve: Curve,
   point: Uint8Array,
@@ -40,12 +40,12 @@ export function verifiesEcdsa(
   try {
     return isPoint(curve, point) && ecdsa.verify(signature, digest, point, { prehash: false, lowS: false })
   } catch {
-    // r and s out of their range.
+    // r or s is out of range.
     return false
   }
 }
 
-/** Whether it is a signature of the message by EdDSA (RFC 8032, 5.1.7). False for a point off its curve. */
+/** Verifies an EdDSA signature of a message (RFC 8032, 5.1.7). Returns false also for a point that is not on the curve. */
 export function verifiesEddsa(
   { name }: Curve,
   point: Uint8Array,

@@ -1,6 +1,6 @@
 /**
- * The elliptic curves: FIPS 186-5 and SP 800-186, SEC 2, RFC 5639, RFC 8032. A new curve is a row here and one in
- * `curve-arithmetic.ts`.
+ * The registry of elliptic curves: FIPS 186-5 and SP 800-186, SEC 2, RFC 5639, RFC 8032. A new curve needs a row here and
+ * one in `curve-arithmetic.ts`.
  */
 import { equalBytes, viewOf } from '@webtoki/apdu/bytes'
 import { encodeOid } from './encode.ts'
@@ -13,28 +13,29 @@ const rows = [
   { name: 'brainpoolP256r1', oid: '1.3.36.3.3.2.8.1.1.7', bits: 256 },
   { name: 'brainpoolP384r1', oid: '1.3.36.3.3.2.8.1.1.11', bits: 384 },
   { name: 'brainpoolP512r1', oid: '1.3.36.3.3.2.8.1.1.13', bits: 512 },
-  // The identifier is that of the algorithm (RFC 8410, 3), which has one curve.
+  // The identifier of the algorithm (RFC 8410, 3), which has only this curve.
   { name: 'Ed25519', oid: '1.3.101.112', bits: 255, isInWebCrypto: true, isEdwards: true },
 ] as const
 
-/** A curve that is known by name, as WebCrypto or its standard prints it. */
+/** Name of a supported curve, as WebCrypto or its standard spells it. */
 export type CurveName = (typeof rows)[number]['name']
 
-/** What is known of a curve. */
+/** Properties of a curve. */
 export interface Curve {
   readonly name: CurveName
+  /** Object identifier. */
   readonly oid: string
-  /** Of a coordinate. */
+  /** Length of a coordinate in bits. */
   readonly bits: number
-  /** Bytes of a coordinate. */
+  /** Length of a coordinate in bytes. */
   readonly fieldBytes: number
-  /** WebCrypto names it; a platform may still lack it. */
+  /** True if WebCrypto defines it. A platform may still lack it. */
   readonly isInWebCrypto: boolean
-  /** EdDSA's form; else Weierstrass's, that of ECDSA and ECDH. */
+  /** True for the Edwards form of EdDSA, false for the Weierstrass form of ECDSA and ECDH. */
   readonly isEdwards: boolean
 }
 
-/** All that are known here. */
+/** The supported curves. */
 export const curves: readonly Curve[] = /* @__PURE__ */ rows.map((row) => ({
   isInWebCrypto: false,
   isEdwards: false,
@@ -42,12 +43,12 @@ export const curves: readonly Curve[] = /* @__PURE__ */ rows.map((row) => ({
   ...row,
 }))
 
-/** The curve of an object identifier; undefined if it is not known here. */
+/** Returns the curve with this object identifier, or undefined if it is not supported. */
 export function curveOfOid(oid: string): Curve | undefined {
   return curves.find((curve) => curve.oid === oid)
 }
 
-/** The curve of an OBJECT IDENTIFIER in DER, as ECParameters and CKA_EC_PARAMS hold it; undefined if it is not known here. */
+/** Returns the curve of an OBJECT IDENTIFIER in DER, as in ECParameters and CKA_EC_PARAMS, or undefined if it is not supported. */
 export function curveOfParameters(der: Uint8Array): Curve | undefined {
   return curves.find(({ oid }) => equalBytes(encodeOid(oid), viewOf(der)))
 }

@@ -1,7 +1,7 @@
-/** Strict DER (X.690, 10.1 and 8.3), for what has to have one reading and one way to be written. */
+/** Strict decoding of DER (X.690, 10.1 and 8.3), for data that must have exactly one encoding. */
 import { equalBytes, viewOf } from '@webtoki/apdu/bytes'
 
-/** One element, as views of the bytes that it was read from. */
+/** One DER element. Its arrays are views of the decoded bytes. */
 export interface DerElement {
   readonly tag: number
   /** The content. */
@@ -10,7 +10,7 @@ export interface DerElement {
   readonly der: Uint8Array
 }
 
-/** Tags of ASN.1 (X.680, 8.6) as their byte in DER. */
+/** Identifier bytes of ASN.1 types in DER (X.680, 8.6). */
 export const Tag = {
   boolean: 0x01,
   integer: 0x02,
@@ -32,7 +32,7 @@ export const Tag = {
   set: 0x31,
 } as const
 
-/** Throws RangeError if the element ends after its bytes do, or its length is not the shortest way to write it. */
+/** Decodes the element at `at`. Throws RangeError if it is truncated or its length is not minimal. */
 function elementAt(bytes: Uint8Array, at: number): DerElement {
   const tag = bytes[at]
   const first = bytes[at + 1]
@@ -44,18 +44,17 @@ function elementAt(bytes: Uint8Array, at: number): DerElement {
   if (first >= 0x80) {
     const count = first & 0x7f
     length = 0
-    // The indefinite form has no length bytes: it stays 0 and is refused.
+    // The indefinite form has no length bytes, so the length stays 0 and is refused below.
     for (let index = 0; index < count; index++) length = length * 0x100 + (bytes[from++] ?? 0)
-    if (length < 0x80 || length < 0x100 ** (count - 1))
-      throw new RangeError('a length that is not the shortest')
+    if (length < 0x80 || length < 0x100 ** (count - 1)) throw new RangeError('a length that is not minimal')
   }
-  if (from + length > bytes.length) throw new RangeError('an element that ends after its bytes')
+  if (from + length > bytes.length) throw new RangeError('a truncated element')
   return { tag, value: bytes.subarray(from, from + length), der: bytes.subarray(at, from + length) }
 }
 
-/** The elements that fill these bytes. Throws RangeError. */
+/** Decodes the elements that fill these bytes. Throws RangeError. */
 export function elementsOf(source: Uint8Array): readonly DerElement[] {
-  // An ArrayBuffer has no length, and would hold nothing.
+  // An ArrayBuffer has no `length`. Without `viewOf` it would seem empty.
   const bytes = viewOf(source)
   const found: DerElement[] = []
   for (let at = 0; at < bytes.length; ) {
@@ -66,16 +65,16 @@ export function elementsOf(source: Uint8Array): readonly DerElement[] {
   return found
 }
 
-/** Certificates nest about ten deep. */
+/** Certificates have about ten levels. */
 const MAX_DEPTH = 64
 
-/** Throws RangeError unless these bytes are elements in DER, down to the innermost. */
+/** Throws RangeError unless the bytes are DER elements at every level of nesting. */
 export function checkDer(bytes: Uint8Array, depth = 0): void {
   if (depth > MAX_DEPTH) throw new RangeError('elements nested too deep')
   for (const { tag, value } of elementsOf(bytes)) if ((tag & 0x20) !== 0) checkDer(value, depth + 1)
 }
 
-/** The one element that fills these bytes. Throws RangeError if it has another tag. */
+/** Decodes the one element that fills these bytes. Throws RangeError, also if it does not have the given tag. */
 export function onlyElement(der: Uint8Array, tag?: number): DerElement {
   const element = elementAt(der, 0)
   if (element.der.length !== der.length) throw new RangeError('bytes after the element')
@@ -83,28 +82,28 @@ export function onlyElement(der: Uint8Array, tag?: number): DerElement {
   return element
 }
 
-/** The elements of the SEQUENCE that fills these bytes. Throws RangeError. */
+/** Decodes the SEQUENCE that fills these bytes and returns its elements. Throws RangeError. */
 export function sequenceOf(der: Uint8Array): readonly DerElement[] {
   return elementsOf(onlyElement(der, Tag.sequence).value)
 }
 
-/** The magnitude of a positive INTEGER, without its sign byte. Throws RangeError. */
+/** Returns the magnitude of a positive INTEGER, without its sign byte. Throws RangeError. */
 export function positiveInteger({ tag, value }: DerElement): Uint8Array {
   const [first, second] = value
   if (tag !== Tag.integer || first === undefined || first >= 0x80)
     throw new RangeError('not a positive INTEGER')
   if (first === 0 && (second === undefined || second < 0x80))
-    throw new RangeError('not a positive INTEGER, or zeros before it')
+    throw new RangeError('zero or an INTEGER with leading zeros')
   return first === 0 ? value.subarray(1) : value
 }
 
-/** The content of a BIT STRING of whole bytes. Throws RangeError. */
+/** Returns the content of a BIT STRING of whole bytes. Throws RangeError. */
 export function wholeBytes({ tag, value }: DerElement): Uint8Array {
   if (tag !== Tag.bitString || value[0] !== 0) throw new RangeError('not a BIT STRING of whole bytes')
   return value.subarray(1)
 }
 
-/** An object identifier with its dots (X.690, 8.19). Throws RangeError. */
+/** Decodes an OBJECT IDENTIFIER to its dotted form (X.690, 8.19). Throws RangeError. */
 export function objectIdentifier({ tag, value }: DerElement): string {
   if (tag !== Tag.oid || value.length === 0 || (value.at(-1) ?? 0) >= 0x80)
     throw new RangeError('not an OBJECT IDENTIFIER')
@@ -112,10 +111,10 @@ export function objectIdentifier({ tag, value }: DerElement): string {
   let arc = 0n
   let isFirstByte = true
   for (const byte of value) {
-    if (isFirstByte && byte === 0x80) throw new RangeError('a number with zeros before it')
+    if (isFirstByte && byte === 0x80) throw new RangeError('an OBJECT IDENTIFIER with leading zeros')
     arc = (arc << 7n) | BigInt(byte & 0x7f)
-    // Twice a UUID, the largest in use; without a bound each byte would cost as much as all before it.
-    if (arc >> 256n > 0n) throw new RangeError('an object identifier with an endless number')
+    // Twice the length of a UUID, the longest arc in use. Without a limit the time would grow quadratically.
+    if (arc >> 256n > 0n) throw new RangeError('an OBJECT IDENTIFIER with a number of more than 256 bits')
     isFirstByte = byte < 0x80
     if (!isFirstByte) continue
     arcs.push(arc)
@@ -126,26 +125,26 @@ export function objectIdentifier({ tag, value }: DerElement): string {
   return [root, head - root * 40n, ...others].join('.')
 }
 
-/** The numbers r and s of an Ecdsa-Sig-Value (RFC 3279, 2.2.3), each without its sign byte. Throws RangeError. */
+/** Decodes an Ecdsa-Sig-Value (RFC 3279, 2.2.3) to r and s, without their sign bytes. Throws RangeError. */
 export function ecdsaNumbers(der: Uint8Array): readonly [r: Uint8Array, s: Uint8Array] {
   const [r, s, ...more] = sequenceOf(der).map(positiveInteger)
-  if (r === undefined || s === undefined || more.length > 0) throw new RangeError('not two numbers')
+  if (r === undefined || s === undefined || more.length > 0) throw new RangeError('not an Ecdsa-Sig-Value')
   return [r, s]
 }
 
 /**
- * The parts of a certificate around tbsCertificate, which its issuer's signature does not cover (RFC 5280, 4.1.1):
- * the outer SEQUENCE, the algorithm byte for byte as in the signed part, and a BIT STRING of whole bytes. Returns the
- * signature. Throws RangeError.
+ * Checks the parts of a certificate that the issuer's signature does not cover (RFC 5280, 4.1.1): the outer SEQUENCE, the
+ * algorithm, which must equal the signed one byte for byte, and the signature, which must be a BIT STRING of whole bytes.
+ * Returns the signature. Throws RangeError.
  */
 export function signatureOfCertificate(der: Uint8Array): Uint8Array {
   const [signed, algorithm, signature, ...more] = sequenceOf(der)
   if (signed === undefined || algorithm === undefined || signature === undefined || more.length > 0)
-    throw new RangeError('not three parts')
+    throw new RangeError('not a Certificate')
   const fields = sequenceOf(signed.der)
   // The version, [0], is absent in certificates of version 1.
   const inner = fields[fields[0]?.tag === 0xa0 ? 2 : 1]
   if (algorithm.tag !== Tag.sequence || inner === undefined || !equalBytes(inner.der, algorithm.der))
-    throw new RangeError('two algorithms')
+    throw new RangeError('different signed and outer algorithms')
   return wholeBytes(signature)
 }

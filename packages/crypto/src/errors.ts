@@ -1,38 +1,38 @@
-/** What can be wrong with a certificate. */
+/** The errors of certificates. */
 import { WebtokiError } from '@webtoki/apdu/errors'
 
-/** Logging in to a site, or signing documents. */
+/** What a certificate is to be used for: a login to a site, or signing documents. */
 export type CertificatePurpose = 'login' | 'signing'
 
-/** Fitting, or which extension speaks against it. An extension that cannot be read speaks against everything. */
+/** Whether a certificate fits a purpose, or why not. A malformed extension never fits. */
 export type CertificateUse =
   | 'fitting'
   | 'wrong-key-usage'
   | 'wrong-extended-key-usage'
   | 'wrong-qc-statements'
-  /** It is a CA's, which signs certificates and speaks for nobody. */
+  /** It is a CA certificate, which does not identify a person. */
   | 'authority'
   | 'unreadable'
 
-/** The bytes are not a certificate in DER; `cause` says where. */
+/** The bytes are not a valid certificate in DER. `cause` names the fault. */
 export class CertificateError extends WebtokiError {
   readonly code = 'certificate/malformed'
   constructor(options?: ErrorOptions) {
-    super('The certificate cannot be read: it is damaged, or is not X.509 in DER.', options)
+    super('The certificate cannot be read: it is damaged or not X.509 in DER.', options)
   }
   override get name(): 'CertificateError' {
     return 'CertificateError'
   }
 }
 
-/** A certificate may not be used for what somebody wants to do with its key. Nothing was asked, sent or signed. */
+/** The certificate must not be used for the purpose. No PIN was requested and nothing was signed. */
 export class CertificateUseError extends WebtokiError {
   readonly code = 'certificate/wrong-use'
   readonly purpose: CertificatePurpose
   readonly reason: Exclude<CertificateUse, 'fitting'>
-  constructor(purpose: CertificatePurpose, reason: Exclude<CertificateUse, 'fitting'>, meantFor: string) {
+  constructor(purpose: CertificatePurpose, reason: Exclude<CertificateUse, 'fitting'>, explanation: string) {
     super(
-      `The certificate is not for ${purpose === 'login' ? 'logins' : 'signing documents'}: ${meantFor}. Choose another one.`,
+      `The certificate is not for ${purpose === 'login' ? 'logins' : 'signing documents'}: ${explanation}. Choose another one.`,
     )
     this.purpose = purpose
     this.reason = reason
@@ -43,5 +43,5 @@ export class CertificateUseError extends WebtokiError {
   }
 }
 
-/** What can be wrong with one certificate. */
+/** The codes of certificate errors. */
 export type CertificateErrorCode = (CertificateError | CertificateUseError)['code']

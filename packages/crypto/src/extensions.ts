@@ -1,20 +1,21 @@
-/** The extensions of a certificate: RFC 5280, 4.2. Without pkijs, so that a page's bundle may have it. */
+/** Decodes the extensions of a certificate: RFC 5280, 4.2. Needs no ASN.1 library, so that page bundles stay small. */
 import { type DerElement, objectIdentifier, onlyElement, sequenceOf, Tag } from './der.ts'
 
 /** One extension. */
 export interface ReadExtension {
+  /** Object identifier. */
   readonly id: string
   readonly critical: boolean
-  /** In DER. */
+  /** Content in DER. */
   readonly value: Uint8Array
 }
 
-/** By their identifiers. */
+/** Extensions by their object identifiers. */
 export type Extensions = ReadonlyMap<string, ReadExtension>
 
 /**
- * Of what follows the key in a TBSCertificate: issuerUniqueID [1] and subjectUniqueID [2], which nobody looks at, and
- * extensions [3], each at most once and in this order. Throws RangeError.
+ * Decodes the extensions from the fields after the key in a TBSCertificate: issuerUniqueID [1] and subjectUniqueID [2],
+ * which are ignored, and extensions [3]. Each may occur once, in this order. Throws RangeError.
  */
 export function extensionsOf(fields: readonly DerElement[]): Extensions {
   const found = new Map<string, ReadExtension>()
@@ -33,14 +34,14 @@ export function extensionsOf(fields: readonly DerElement[]): Extensions {
     if (oid === undefined || flag === undefined || value?.tag !== Tag.octetString || parts.length > 3)
       throw new RangeError('not an Extension')
     const id = objectIdentifier(oid)
-    // RFC 5280, 4.2: one of each. Of two, every verifier would take another.
-    if (found.has(id)) throw new RangeError('an extension twice')
+    // RFC 5280, 4.2 forbids duplicates. Verifiers would differ in which one they use.
+    if (found.has(id)) throw new RangeError('a duplicate extension')
     found.set(id, { id, critical: parts.length === 3 && readBoolean(flag), value: value.value })
   }
   return found
 }
 
-/** Throws RangeError. */
+/** Decodes a BOOLEAN. Throws RangeError. */
 export function readBoolean({ tag, value }: DerElement): boolean {
   const [byte, ...more] = value
   if (tag !== Tag.boolean || more.length > 0 || (byte !== 0 && byte !== 0xff))
@@ -48,7 +49,7 @@ export function readBoolean({ tag, value }: DerElement): boolean {
   return byte === 0xff
 }
 
-/** By their identifiers, what this file reads (RFC 5280, 4.2.1). */
+/** Object identifiers of extensions (RFC 5280, 4.2.1). */
 export const ExtensionId = {
   keyUsage: '2.5.29.15',
   subjectAlternativeName: '2.5.29.17',
@@ -74,28 +75,28 @@ const keyUsages = [
   'decipherOnly',
 ] as const
 
-/** Names of the bits of KeyUsage, RFC 5280, 4.2.1.3. */
+/** Name of a bit of KeyUsage (RFC 5280, 4.2.1.3). */
 export type KeyUsage = (typeof keyUsages)[number]
 
-/** KeyUsage (RFC 5280, 4.2.1.3). Throws RangeError. */
+/** Decodes KeyUsage (RFC 5280, 4.2.1.3). Throws RangeError. */
 export function readKeyUsage(der: Uint8Array): readonly KeyUsage[] {
   const [unused, ...bytes] = onlyElement(der, Tag.bitString).value
-  // Nine bits are defined. What stands in the unused ones is not a bit of the string (X.690, 11.2.1).
-  const isRead =
+  // Nine bits are defined, so two bytes suffice. The unused bits of the last byte must be zero (X.690, 11.2.1).
+  const isValid =
     unused !== undefined &&
     unused <= (bytes.length === 0 ? 0 : 7) &&
     bytes.length <= 2 &&
     ((bytes.at(-1) ?? 0) & ((1 << unused) - 1)) === 0
-  if (!isRead) throw new RangeError('not a KeyUsage')
+  if (!isValid) throw new RangeError('not a KeyUsage')
   return keyUsages.filter((_, bit) => ((bytes[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0)
 }
 
-/** The purposes of ExtendedKeyUsage (RFC 5280, 4.2.1.12). Throws RangeError. */
+/** Decodes ExtendedKeyUsage (RFC 5280, 4.2.1.12) to the object identifiers of its purposes. Throws RangeError. */
 export function readExtendedKeyUsage(der: Uint8Array): readonly string[] {
-  return filled(sequenceOf(der)).map(objectIdentifier)
+  return nonEmpty(sequenceOf(der)).map(objectIdentifier)
 }
 
-/** BasicConstraints (RFC 5280, 4.2.1.9). Throws RangeError. */
+/** Decodes BasicConstraints (RFC 5280, 4.2.1.9). `pathLength` is Infinity if it is absent. Throws RangeError. */
 export function readBasicConstraints(der: Uint8Array): {
   readonly isCa: boolean
   readonly pathLength: number
@@ -107,24 +108,27 @@ export function readBasicConstraints(der: Uint8Array): {
   return { isCa, pathLength: length === undefined ? Infinity : readCount(length, Tag.integer) }
 }
 
-/** A number from 0 on, under a tag of its own. One that is larger than any path is any such number. Throws RangeError. */
-export function readCount({ tag, value }: DerElement, wanted: number): number {
+/** Decodes a non-negative number with the given tag. Numbers of more than four bytes become 2^31 - 1. Throws RangeError. */
+export function readCount({ tag, value }: DerElement, expectedTag: number): number {
   const [first, second] = value
-  if (tag !== wanted || first === undefined || first >= 0x80) throw new RangeError('not a count')
+  if (tag !== expectedTag || first === undefined || first >= 0x80)
+    throw new RangeError('not a non-negative number')
   if (first === 0 && second !== undefined && second < 0x80)
-    throw new RangeError('a count with zeros before it')
+    throw new RangeError('a number with leading zeros')
   return value.length > 4 ? 0x7fff_ffff : value.reduce((sum, byte) => sum * 0x100 + byte, 0)
 }
 
-/** One policy, and of what kinds its qualifiers are. */
+/** One certificate policy. */
 export interface ReadPolicy {
+  /** Object identifier. */
   readonly id: string
+  /** Object identifiers of the qualifiers. */
   readonly qualifiers: readonly string[]
 }
 
-/** CertificatePolicies (RFC 5280, 4.2.1.4). What qualifiers say is not read. Throws RangeError. */
+/** Decodes CertificatePolicies (RFC 5280, 4.2.1.4), without the content of qualifiers. Throws RangeError. */
 export function readPolicies(der: Uint8Array): readonly ReadPolicy[] {
-  return filled(sequenceOf(der)).map((each) => {
+  return nonEmpty(sequenceOf(der)).map((each) => {
     const [id, qualifiers, ...more] = sequenceOf(each.der)
     if (id === undefined || more.length > 0) throw new RangeError('not a PolicyInformation')
     return {
@@ -141,7 +145,7 @@ function qualifierOf({ der }: DerElement): string {
   return objectIdentifier(id)
 }
 
-function filled<T>(list: readonly T[]): readonly T[] {
+function nonEmpty<T>(list: readonly T[]): readonly T[] {
   if (list.length === 0) throw new RangeError('an empty list')
   return list
 }

@@ -1,4 +1,4 @@
-/** Digests without waiting, and the paddings that need them (RFC 8017, 9.1 and B.2.1). An entry of its own: a login needs none. */
+/** Synchronous digests and the RSA-PSS padding that needs them (RFC 8017, 9.1 and B.2.1). A separate entry point, because a login does not need it. */
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { sha3_224, sha3_256, sha3_384, sha3_512 } from '@noble/hashes/sha3.js'
@@ -6,7 +6,7 @@ import type { CHash } from '@noble/hashes/utils.js'
 import { concatBytes } from '@webtoki/apdu/bytes'
 import type { HashName } from './hashes.ts'
 
-/** @internal All hashes in JavaScript. */
+/** @internal The hashes in JavaScript. */
 export const inJavaScript: Readonly<Record<HashName, CHash>> = {
   'SHA-1': sha1,
   'SHA-224': sha224,
@@ -19,23 +19,23 @@ export const inJavaScript: Readonly<Record<HashName, CHash>> = {
   'SHA3-512': sha3_512,
 }
 
-/** A whole digest at once, for small inputs. */
+/** Computes a digest synchronously, for short data. */
 export function hashNow(name: HashName, bytes: Uint8Array): Uint8Array {
   return inJavaScript[name](bytes)
 }
 
-/** MGF1 (RFC 8017, B.2.1), for less than 2^16 blocks. */
+/** Computes an MGF1 mask (RFC 8017, B.2.1) of fewer than 2^16 blocks. */
 export function mgf1(seed: Uint8Array, lengthBytes: number, hash: HashName): Uint8Array {
   const mask = new Uint8Array(lengthBytes)
-  for (let made = 0, counter = 0; made < lengthBytes; counter++) {
+  for (let offset = 0, counter = 0; offset < lengthBytes; counter++) {
     const block = hashNow(hash, concatBytes(seed, [0, 0, counter >> 8, counter & 0xff]))
-    mask.set(block.subarray(0, lengthBytes - made), made)
-    made += block.length
+    mask.set(block.subarray(0, lengthBytes - offset), offset)
+    offset += block.length
   }
   return mask
 }
 
-/** Parameters of `padPss`. Randomness is handed in. */
+/** Parameters of `padPss`. The caller supplies the randomness. */
 export interface PssPadding {
   readonly keyBits: number
   readonly saltBytes: number
@@ -44,7 +44,7 @@ export interface PssPadding {
   readonly randomBytes: (length: number) => Uint8Array
 }
 
-/** EMSA-PSS of a digest, filled to the key's length. Throws RangeError if the key is too short. */
+/** Encodes a digest with EMSA-PSS (RFC 8017, 9.1.1), padded to the length of the key. Throws RangeError if the key is too short. */
 export function padPss(digest: Uint8Array, parameters: PssPadding): Uint8Array {
   const { keyBits, saltBytes, hash, mgfHash, randomBytes } = parameters
   const encodedBits = keyBits - 1
@@ -53,14 +53,15 @@ export function padPss(digest: Uint8Array, parameters: PssPadding): Uint8Array {
   if (paddingBytes < 0) throw new RangeError(`A key of ${keyBits} bits is too short for this hash and salt.`)
   const salt = randomBytes(saltBytes)
   if (salt.length !== saltBytes)
-    throw new RangeError(`Asked for ${saltBytes} random bytes, got ${salt.length}.`)
+    throw new RangeError(`randomBytes returned ${salt.length} bytes instead of ${saltBytes}.`)
   const h = hashNow(hash, concatBytes(new Uint8Array(8), digest, salt))
-  if (h.length !== digest.length) throw new RangeError('The digest was not made with the hash of PSS.')
+  if (h.length !== digest.length)
+    throw new RangeError('The digest does not have the length of the hash of PSS.')
   const block = concatBytes(new Uint8Array(paddingBytes), [1], salt)
   const mask = mgf1(h, block.length, mgfHash)
   const masked = block.map((byte, index) => byte ^ (mask[index] ?? 0))
   masked[0] = (masked[0] ?? 0) & (0xff >> (8 * encodedBytes - encodedBits))
-  // One zero byte more if the key has 8n + 1 bits.
+  // If the key has 8n + 1 bits, the encoded message is one byte shorter than the modulus.
   const leading = new Uint8Array(Math.ceil(keyBits / 8) - encodedBytes)
   return concatBytes(leading, masked, h, [0xbc])
 }

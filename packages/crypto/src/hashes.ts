@@ -1,13 +1,13 @@
 /**
- * The hashes: FIPS 180-4 and 202; identifiers of RFC 8017, appendix B.1, and of NIST's CSOR. And what raw RSA and ECDSA take
- * of a digest: RFC 8017, 9.2; FIPS 186-5, 6.4.
+ * The registry of hashes: FIPS 180-4 and FIPS 202; object identifiers from RFC 8017, appendix B.1, and NIST's CSOR. Also
+ * adapts digests to raw RSA and ECDSA operations: RFC 8017, 9.2; FIPS 186-5, 6.4.
  */
 import { encodeTlv } from '@webtoki/apdu'
 import { concatBytes } from '@webtoki/apdu/bytes'
 import { encodeAlgorithmIdentifier } from './encode.ts'
 import { Tag } from './der.ts'
 
-/** A hash that can be computed, as WebCrypto and FIPS print its name. */
+/** Name of a supported hash, as WebCrypto and FIPS spell it. */
 export type HashName =
   | 'SHA-1'
   | 'SHA-224'
@@ -19,18 +19,19 @@ export type HashName =
   | 'SHA3-384'
   | 'SHA3-512'
 
-/** What is known of a hash. */
+/** Properties of a hash. */
 export interface Hash {
-  /** Length of its digest. */
+  /** Length of its digest in bytes. */
   readonly bytes: number
+  /** Object identifier. */
   readonly oid: string
-  /** WebCrypto has it under its name (Web Cryptography API, 31). */
+  /** True if WebCrypto has it under the same name (Web Cryptography API, 31). */
   readonly isInWebCrypto?: boolean
-  /** Collisions can be made: whoever does that chooses what was signed. */
+  /** True if collisions are feasible: an attacker could replace the signed data. */
   readonly isWeak?: boolean
 }
 
-/** By name. */
+/** The supported hashes by name. */
 export const hashes: Readonly<Record<HashName, Hash>> = {
   'SHA-1': { oid: '1.3.14.3.2.26', bytes: 20, isInWebCrypto: true, isWeak: true },
   'SHA-224': { oid: '2.16.840.1.101.3.4.2.4', bytes: 28 },
@@ -43,15 +44,16 @@ export const hashes: Readonly<Record<HashName, Hash>> = {
   'SHA3-512': { oid: '2.16.840.1.101.3.4.2.10', bytes: 64 },
 }
 
-/** The hash of an object identifier; undefined if it is not known here. */
+/** Returns the hash with this object identifier, or undefined if it is not supported. */
 export function hashOfOid(oid: string): HashName | undefined {
   return (Object.keys(hashes) as HashName[]).find((name) => hashes[name].oid === oid)
 }
 
-/** DigestInfo in DER (RFC 8017, 9.2). Throws RangeError if the digest's length is not the hash's. */
+/** Encodes DigestInfo in DER (RFC 8017, 9.2). Throws RangeError if the digest does not have the length of the hash. */
 export function encodeDigestInfo(name: HashName, digest: Uint8Array): Uint8Array {
   const { oid, bytes } = hashes[name]
-  if (digest.length !== bytes) throw new RangeError(`${digest.length} bytes are not a digest of ${name}.`)
+  if (digest.length !== bytes)
+    throw new RangeError(`A digest of ${name} has ${bytes} bytes, not ${digest.length}.`)
   return encodeTlv(
     Tag.sequence,
     encodeAlgorithmIdentifier(oid, encodeTlv(Tag.null)),
@@ -59,14 +61,15 @@ export function encodeDigestInfo(name: HashName, digest: Uint8Array): Uint8Array
   )
 }
 
-/** EMSA-PKCS1-v1_5 from the point where T (a DigestInfo, or what CKM_RSA_PKCS is given) is known. Throws RangeError. */
+/** Pads T (a DigestInfo, or the data for CKM_RSA_PKCS) with EMSA-PKCS1-v1_5. Throws RangeError if it is too long for the key. */
 export function padPkcs1(message: Uint8Array, keyBytes: number): Uint8Array {
   const paddingBytes = keyBytes - message.length - 3
-  if (paddingBytes < 8) throw new RangeError(`${message.length} bytes are too long for a key of ${keyBytes}.`)
+  if (paddingBytes < 8)
+    throw new RangeError(`${message.length} bytes are too long for a key of ${keyBytes} bytes.`)
   return concatBytes([0, 1], new Uint8Array(paddingBytes).fill(0xff), [0], message)
 }
 
-/** A digest as ECDSA takes it: the leftmost bytes of a longer one (FIPS 186-5, 6.4.1), zeros before a shorter one. */
+/** Adapts a digest to ECDSA: truncates it to the leftmost bytes (FIPS 186-5, 6.4.1), or prepends zeros if it is shorter than the field. */
 export function fitDigest(digest: Uint8Array, fieldBytes: number): Uint8Array {
   if (digest.length >= fieldBytes) return digest.slice(0, fieldBytes)
   return concatBytes(new Uint8Array(fieldBytes - digest.length), digest)

@@ -1,4 +1,4 @@
-/** What to call the holder of a certificate. */
+/** The display name of a certificate's holder (RFC 5280, 4.1.2.6 and 4.2.1.6). */
 import type { Extensions } from './extensions.ts'
 import { ExtensionId } from './extensions.ts'
 import { readable } from './certificate.ts'
@@ -15,9 +15,9 @@ import {
 } from './name.ts'
 
 /**
- * The best name that a certificate has for its holder, `escaped`: the common name, else given name and surname, a
- * pseudonym, an e-mail address (of the subject or of subjectAltName), the organization, else whatever the subject holds.
- * Certificates for mail may have no common name, and no subject at all. Empty if there is nothing.
+ * Returns the best name for the holder, passed through `escaped`: the first of common name, given name and surname,
+ * pseudonym, e-mail address of the subject, e-mail address of subjectAltName, organization, and all attributes of the
+ * subject. Mail certificates may have no common name or an empty subject. Returns an empty string if there is no name.
  */
 export function holderOf({
   subject,

@@ -1,4 +1,4 @@
-/** What every layer knows of algorithms, keys and certificates, and of the DER that they are written in. */
+/** Main entry point: algorithms, public keys, certificates and DER. */
 export * from './algorithms.ts'
 export * from './certificate-use.ts'
 export * from './curves.ts'

@@ -1,16 +1,16 @@
-/** Public keys as they are written, SubjectPublicKeyInfo: RFC 5280, 4.1; RFC 3279, 2.3.1; RFC 5480, 2; RFC 8410, 4. */
+/** Encoding of public keys as SubjectPublicKeyInfo: RFC 5280, 4.1; RFC 3279, 2.3.1; RFC 5480, 2; RFC 8410, 4. */
 import { encodeTlv } from '@webtoki/apdu'
 import type { Curve } from './curves.ts'
 import { Tag } from './der.ts'
 import { encodeAlgorithmIdentifier, encodeOid, encodeUnsigned } from './encode.ts'
 import { KeyOid, type RsaPublicKey } from './public-key.ts'
 
-/** SubjectPublicKeyInfo; the key becomes a BIT STRING of whole bytes. */
+/** Encodes SubjectPublicKeyInfo. `algorithm` is in DER; `key` becomes the content of the BIT STRING. */
 export function encodePublicKeyInfo(algorithm: Uint8Array, key: Uint8Array): Uint8Array {
   return encodeTlv(Tag.sequence, algorithm, encodeTlv(Tag.bitString, [0], key))
 }
 
-/** SubjectPublicKeyInfo of an RSA key, as rsaEncryption: platforms import no id-RSASSA-PSS. */
+/** Encodes SubjectPublicKeyInfo of an RSA key with rsaEncryption, because platforms do not import id-RSASSA-PSS. */
 export function encodeRsaKeyInfo({
   modulus,
   exponent,
@@ -19,7 +19,7 @@ export function encodeRsaKeyInfo({
   return encodePublicKeyInfo(encodeAlgorithmIdentifier(KeyOid.rsaEncryption, encodeTlv(Tag.null)), key)
 }
 
-/** SubjectPublicKeyInfo of a point as `CurvePublicKey` has it. */
+/** Encodes SubjectPublicKeyInfo of a point in the form of `CurvePublicKey.point`. */
 export function encodePointInfo({ oid, isEdwards }: Curve, point: Uint8Array): Uint8Array {
   const algorithm = isEdwards
     ? encodeAlgorithmIdentifier(oid)

@@ -1,31 +1,31 @@
-/** Public keys: RFC 3279, 2.3.1; RFC 4055, 1.2; RFC 5480, 2; RFC 8410, 4; FIPS 186-5, 5.1 and appendix A.1.1. */
+/** Decoding and checking of public keys: RFC 3279, 2.3.1; RFC 4055, 1.2; RFC 5480, 2; RFC 8410, 4; FIPS 186-5, 5.1 and appendix A.1.1. */
 import { viewOf } from '@webtoki/apdu/bytes'
 import { type Curve, curveOfOid } from './curves.ts'
 import { type DerElement, objectIdentifier, positiveInteger, sequenceOf, Tag, wholeBytes } from './der.ts'
 
-/** Identifiers of keys and, of id-RSASSA-PSS, of signatures too. */
+/** Object identifiers of key types. id-RSASSA-PSS also identifies signatures. */
 export const KeyOid = {
   rsaEncryption: '1.2.840.113549.1.1.1',
   rsaPss: '1.2.840.113549.1.1.10',
   ecPublicKey: '1.2.840.10045.2.1',
 } as const
 
-/** An RSA key. Both numbers are big-endian, without zeros before them. */
+/** An RSA key. Both numbers are big-endian without leading zeros. */
 export interface RsaPublicKey {
   readonly kind: 'rsa'
   readonly modulus: Uint8Array
   readonly exponent: Uint8Array
-  /** Length of the modulus. */
+  /** Length of the modulus in bits. */
   readonly bits: number
   /** Parameters of id-RSASSA-PSS; undefined for rsaEncryption, which leaves the padding to the signature. */
   readonly pss: { readonly parameters: DerElement | undefined } | undefined
 }
 
-/** A key on a curve that is known by name. */
+/** A key on one of the curves in `curves`. */
 export interface CurvePublicKey {
   readonly kind: 'ec' | 'edwards'
   readonly curve: Curve
-  /** Of `ec`: 04, x, y. Of `edwards`: as RFC 8032 encodes it. It may lie off its curve. */
+  /** 'ec': 04, x, y. 'edwards': the encoding of RFC 8032. Not checked to be on the curve; see `isPoint`. */
   readonly point: Uint8Array
 }
 
@@ -34,16 +34,16 @@ export interface OtherPublicKey {
   readonly kind: 'other'
   /** Object identifier of the algorithm. */
   readonly algorithm: string
-  /** Object identifier of the curve; undefined if the key has none, or brings the parameters of one. */
+  /** Object identifier of the curve; undefined if the key has none or contains explicit curve parameters. */
   readonly curve: string | undefined
 }
 
-/** A public key. */
+/** A decoded public key. */
 export type PublicKey = RsaPublicKey | CurvePublicKey | OtherPublicKey
 
 /**
- * Reads SubjectPublicKeyInfo in DER. Throws RangeError if it is not written as the standards say; points of ECDSA have to be
- * uncompressed. Whether the key is good for anything is not judged here: see `isWeakKey`.
+ * Decodes SubjectPublicKeyInfo in DER. Points of ECDSA keys must be uncompressed. Throws RangeError if the encoding violates
+ * the standards. Does not check the strength of the key; see `isWeakKey`.
  */
 export function readPublicKey(publicKeyInfo: Uint8Array): PublicKey {
   const [algorithm, bits, ...more] = sequenceOf(viewOf(publicKeyInfo))
@@ -79,7 +79,7 @@ function readEc(point: Uint8Array, parameters: DerElement | undefined): PublicKe
   const curve = oid === undefined ? undefined : curveOfOid(oid)
   if (curve === undefined || curve.isEdwards)
     return { kind: 'other', algorithm: KeyOid.ecPublicKey, curve: oid }
-  // Compressed and hybrid points are other texts for one key, and platforms differ on whether they take them.
+  // Compressed and hybrid points are other encodings of the same key, and platforms differ in whether they accept them.
   if (point[0] !== 0x04 || point.length !== 1 + 2 * curve.fieldBytes)
     throw new RangeError('not an uncompressed point')
   return { kind: 'ec', curve, point }
@@ -93,18 +93,19 @@ function readEdwards(oid: string, point: Uint8Array, parameters: DerElement | un
   return { kind: 'edwards', curve, point }
 }
 
-/** Of a magnitude without zeros before it. */
+/** Returns the length in bits of a magnitude without leading zeros. */
 export function bitsOf(magnitude: Uint8Array): number {
   const { length, 0: first = 0 } = viewOf(magnitude)
   return length === 0 ? 0 : 8 * length - Math.clz32(first) + 24
 }
 
-/** FIPS 186-5 allows exponents below 2^256. Those below 2^16 are older than it, and common: 3 is the smallest. */
+/** FIPS 186-5 allows exponents below 2^256. It forbids those below 2^16, but older keys have them; 3 is the smallest. */
 const MAX_EXPONENT_BITS = 256
 
 /**
- * Whether these can be an RSA key's, both big-endian without zeros before them: under an exponent of 1 every message is
- * its own signature, and an even exponent or modulus is not RSA. A longer exponent only makes verifiers slow.
+ * Returns true if the numbers are plausible for an RSA key: modulus and exponent are odd, the exponent is greater than 1 and
+ * has at most 256 bits. With exponent 1 every message is its own signature; a longer exponent only slows verifiers down.
+ * Both numbers are big-endian without leading zeros.
  */
 export function areRsaNumbers(modulus: Uint8Array, exponent: Uint8Array): boolean {
   const isOdd = (magnitude: Uint8Array): boolean => ((magnitude.at(-1) ?? 0) & 1) === 1
@@ -112,13 +113,13 @@ export function areRsaNumbers(modulus: Uint8Array, exponent: Uint8Array): boolea
 }
 
 const MIN_RSA_BITS = 2048
-/** As OpenSSL has it: longer keys only serve to make verifiers slow. */
+/** The limit of OpenSSL. Longer keys only slow verifiers down. */
 const MAX_RSA_BITS = 16_384
 
 /**
- * Whether a signature under the key proves nothing: an RSA key of other than 2048 to 16384 bits or of numbers that are not
- * RSA's, and a curve whose parameters come with the key, because whoever chooses these can know a private key that fits
- * (CVE-2020-0601).
+ * Returns true if a signature by the key proves nothing: for an RSA key outside of 2048 to 16384 bits or with implausible
+ * numbers, and for a key with explicit curve parameters, because an attacker can choose these to match a private key of
+ * theirs (CVE-2020-0601).
  */
 export function isWeakKey(key: PublicKey): boolean {
   switch (key.kind) {

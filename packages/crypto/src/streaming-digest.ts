@@ -1,4 +1,4 @@
-/** Digests and HMACs of long data, in WebAssembly, with JavaScript where a page forbids that. Loaded when there is long data. */
+/** Digests and HMACs (RFC 2104) of long data in WebAssembly, or in JavaScript if the page forbids that. A separate entry point, because it is large. */
 import { hmac } from '@noble/hashes/hmac.js'
 import {
   createHMAC,
@@ -13,10 +13,10 @@ import {
 import { inJavaScript } from './hash-now.ts'
 import type { HashName } from './hashes.ts'
 
-/** A digest under way. */
+/** An incremental digest. */
 export interface LongDigest {
   update(chunk: Uint8Array): void
-  /** To be called once. */
+  /** Returns the digest. Call it once. */
   digest(): Uint8Array
 }
 
@@ -32,32 +32,35 @@ const inWasm: Readonly<Record<HashName, () => Promise<IHasher>>> = {
   'SHA3-512': () => createSHA3(512),
 }
 
-/** Fast where WebAssembly may run; a page whose CSP lacks 'wasm-unsafe-eval' gets the same digest more slowly. */
+/** Starts a digest. Uses JavaScript, which is slower, if the page's CSP lacks 'wasm-unsafe-eval'. */
 export function createLongDigest(
   name: HashName,
   create: () => Promise<IHasher> = inWasm[name],
 ): Promise<LongDigest> {
-  return begun(create, () => inJavaScript[name].create())
+  return withFallback(create, () => inJavaScript[name].create())
 }
 
-/** HMAC (RFC 2104), made in the same two ways. The key may be overwritten when this has resolved. */
+/** Starts an HMAC (RFC 2104) in the same way. The key may be overwritten after the promise has resolved. */
 export function createLongHmac(
   name: HashName,
   key: Uint8Array,
   create: () => Promise<IHasher> = inWasm[name],
 ): Promise<LongDigest> {
-  return begun(
+  return withFallback(
     () => createHMAC(create(), key),
     () => hmac.create(inJavaScript[name], key),
   )
 }
 
-async function begun(inWasm: () => Promise<IHasher>, inJavaScript: () => LongDigest): Promise<LongDigest> {
+async function withFallback(
+  createWasm: () => Promise<IHasher>,
+  createJavaScript: () => LongDigest,
+): Promise<LongDigest> {
   let hasher: IHasher
   try {
-    hasher = await inWasm()
+    hasher = await createWasm()
   } catch {
-    return inJavaScript()
+    return createJavaScript()
   }
   return {
     update: (chunk) => void hasher.update(chunk),

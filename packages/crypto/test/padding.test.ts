@@ -1,4 +1,4 @@
-/** Padding against Node's own verification, and strict DER of ECDSA signatures. */
+/** RSA paddings, verified by OpenSSL through Node, and strict DER of ECDSA signatures. */
 import { constants, createHash, generateKeyPairSync, privateEncrypt, randomBytes, verify } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
@@ -16,7 +16,7 @@ const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha
 const message = new TextEncoder().encode('message')
 
 for (const keyBits of [1024, 1025, 1031, 2048]) {
-  it(`a raw RSA-${keyBits} operation on our blocks verifies as PKCS#1 v1.5 and as PSS`, () => {
+  it(`raw RSA-${keyBits} over padPkcs1 and padPss gives signatures that OpenSSL verifies`, () => {
     const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: keyBits })
     const raw = (block: Uint8Array) =>
       privateEncrypt({ key: privateKey, padding: constants.RSA_NO_PADDING }, block)
@@ -40,32 +40,32 @@ for (const keyBits of [1024, 1025, 1031, 2048]) {
   })
 }
 
-it('a key too short for the block is refused', () => {
+it('padPkcs1 pads at least 8 bytes and refuses shorter keys, encodeDigestInfo refuses a wrong length', () => {
   expect(() => padPkcs1(new Uint8Array(54), 64)).toThrow(RangeError)
   expect(toHex(padPkcs1(fromHex('aa'), 12))).toBe('0001ffffffffffffffff00aa')
   expect(() => encodeDigestInfo('SHA-1', new Uint8Array(32))).toThrow(RangeError)
 })
 
-it('digests fit the field', () => {
+it('fitDigest truncates a long digest on the right and extends a short one on the left', () => {
   expect(toHex(fitDigest(fromHex('0102030405'), 4))).toBe('01020304')
   expect(toHex(fitDigest(fromHex('0102'), 4))).toBe('00000102')
 })
 
-it('ECDSA signatures become r and s of full length, and only from strict DER', () => {
+it('ECDSA signatures are converted to r‖s of full length, and refused if they are not strict DER', () => {
   expect(toHex(ecdsaSignatureFromDer(fromHex('3007020200ff020101'), 2))).toBe('00ff0001')
   expect(toHex(ecdsaSignatureToDer(fromHex('00ff0001')))).toBe('3007020200ff020101')
   expect(() => ecdsaSignatureToDer(new Uint8Array(3))).toThrow(RangeError)
   const bad = [
-    '3006020101', // cut
+    '3006020101', // truncated
     '3006020180020101', // negative
     '3006020100020101', // zero
-    '300702020001020101', // a zero byte too many
-    '308106020101020101', // long form for a short length
-    '30060201010201010000', // bytes behind it
+    '300702020001020101', // a superfluous zero byte
+    '308106020101020101', // long form of a short length
+    '30060201010201010000', // surplus bytes
     '3009020101020101020101', // a third INTEGER
-    '3106020101020101', // no SEQUENCE
-    '3006040101020101', // no INTEGER
-    '30080203010000020101', // wider than the field
+    '3106020101020101', // not a SEQUENCE
+    '3006040101020101', // not an INTEGER
+    '30080203010000020101', // longer than the field
     '30050200020101', // an empty INTEGER
   ]
   for (const hex of bad) expect(() => ecdsaSignatureFromDer(fromHex(hex), 2), hex).toThrow(RangeError)

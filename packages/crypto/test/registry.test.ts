@@ -1,3 +1,4 @@
+/** The registries of hashes, curves and signature algorithms, compared with OpenSSL and Node's WebCrypto. */
 import {
   constants,
   createHash,
@@ -42,7 +43,7 @@ import { describe, expect, it } from 'vitest'
 const names = Object.keys(hashes) as HashName[]
 const message = new TextEncoder().encode('registry')
 
-/** OpenSSL's names, where they are others. */
+/** OpenSSL's names of the curves that it names differently. */
 const openSslCurves: Readonly<Record<string, string>> = {
   'P-256': 'prime256v1',
   'P-384': 'secp384r1',
@@ -57,15 +58,15 @@ function keyOn({ name, isEdwards }: Curve): { publicKey: KeyObject; privateKey: 
 const infoOf = (key: KeyObject): Uint8Array => new Uint8Array(key.export({ format: 'der', type: 'spki' }))
 
 describe('the registry of hashes', () => {
-  it.each(names)('knows the length of %s, and computes it as OpenSSL does', (name) => {
-    const judged = createHash(name.replace('SHA-', 'sha').replace('SHA3', 'sha3')).update(message).digest()
-    expect(hashes[name].bytes).toBe(judged.length)
-    expect(hashNow(name, message)).toEqual(new Uint8Array(judged))
+  it.each(names)('has the length of %s, and hashNow agrees with OpenSSL', (name) => {
+    const reference = createHash(name.replace('SHA-', 'sha').replace('SHA3', 'sha3')).update(message).digest()
+    expect(hashes[name].bytes).toBe(reference.length)
+    expect(hashNow(name, message)).toEqual(new Uint8Array(reference))
     expect(hashOfOid(hashes[name].oid)).toBe(name)
   })
 
   it.each(names.filter((name) => hashes[name].isInWebCrypto))(
-    'says that WebCrypto has %s, which is so',
+    'states that WebCrypto has %s, which Node confirms',
     async (name) => {
       const digest = webcrypto.subtle.digest(name, message)
       expect((await digest).byteLength).toBe(hashes[name].bytes)
@@ -73,7 +74,7 @@ describe('the registry of hashes', () => {
   )
 
   it.each(names.filter((name) => !name.startsWith('SHA3')))(
-    'writes the DigestInfo of %s as OpenSSL signs it',
+    'encodes the DigestInfo of %s as OpenSSL signs it',
     (name) => {
       const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 })
       const signature = sign(name.replace('SHA-', 'RSA-SHA'), message, privateKey)
@@ -83,13 +84,13 @@ describe('the registry of hashes', () => {
     },
   )
 
-  it('refuses to write a digest of another length than its hash has', () => {
+  it('refuses to encode a digest of the wrong length', () => {
     expect(() => encodeDigestInfo('SHA-256', new Uint8Array(20))).toThrow(RangeError)
   })
 })
 
 describe('the registry of curves', () => {
-  it.each(curves)('reads a key of OpenSSL on $name, and writes it again byte for byte', (curve) => {
+  it.each(curves)('decodes an OpenSSL key on $name and encodes it to the same bytes', (curve) => {
     const info = infoOf(keyOn(curve).publicKey)
     const key = readPublicKey(info)
     if (key.kind !== 'ec' && key.kind !== 'edwards') throw new Error(key.kind)
@@ -101,7 +102,7 @@ describe('the registry of curves', () => {
     expect(curveOfParameters(encodeOid(curve.oid))).toBe(curve)
   })
 
-  it.each(curves)('tells a point of $name from one beside it', (curve) => {
+  it.each(curves)('accepts a point on $name and refuses one that is not on the curve', (curve) => {
     const key = readPublicKey(infoOf(keyOn(curve).publicKey))
     if (key.kind !== 'ec' && key.kind !== 'edwards') throw new Error(key.kind)
     expect(isPoint(curve, key.point)).toBe(true)
@@ -115,7 +116,7 @@ describe('the registry of curves', () => {
     expect(isPoint(curve, key.point.subarray(1))).toBe(false)
   })
 
-  it('names what it does not know by its identifier', () => {
+  it('decodes unsupported keys as other, with their object identifiers', () => {
     const rows: readonly (readonly [KeyObject, PublicKey])[] = [
       [
         generateKeyPairSync('ec', { namedCurve: 'secp224r1' }).publicKey,
@@ -133,7 +134,7 @@ describe('the registry of curves', () => {
     }
   })
 
-  it('calls a curve weak whose parameters come with the key', () => {
+  it('has a weak key if the key contains explicit curve parameters', () => {
     const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1', paramEncoding: 'explicit' })
     const key = readPublicKey(infoOf(publicKey))
     expect(key).toMatchObject({ kind: 'other', curve: undefined })
@@ -142,7 +143,7 @@ describe('the registry of curves', () => {
 })
 
 describe('an RSA key', () => {
-  it.each([1024, 2048])('of %i bits is read, and written again byte for byte', (bits) => {
+  it.each([1024, 2048])('of %i bits is decoded and encoded to the same bytes', (bits) => {
     const info = infoOf(generateKeyPairSync('rsa', { modulusLength: bits }).publicKey)
     const key = readPublicKey(info)
     if (key.kind !== 'rsa') throw new Error(key.kind)
@@ -151,7 +152,7 @@ describe('an RSA key', () => {
     expect(isWeakKey(key)).toBe(bits < 2048)
   })
 
-  it('of id-RSASSA-PSS is an RSA key that is imported as any other', () => {
+  it('with id-RSASSA-PSS is encoded as rsaEncryption, so that platforms import it', () => {
     const { publicKey, privateKey } = generateKeyPairSync('rsa-pss', {
       modulusLength: 2048,
       hashAlgorithm: 'sha256',
@@ -167,12 +168,12 @@ describe('an RSA key', () => {
 })
 
 describe('the registry of signature algorithms', () => {
-  it.each(signatureAlgorithms)('reads what %s stands for again in DER', (name) => {
+  it.each(signatureAlgorithms)('has a scheme of %s that survives encoding in DER', (name) => {
     const { curve: _, ...scheme } = schemeOf(name)
     expect(readSignatureScheme(encodeSignatureScheme(scheme))).toEqual(scheme)
   })
 
-  it.each(signatureAlgorithms)('has parameters of %s that the platform takes', async (name) => {
+  it.each(signatureAlgorithms)('has WebCrypto parameters of %s that Node accepts', async (name) => {
     const { curve, ...scheme } = schemeOf(name)
     const { key, signature } = webCryptoParameters(scheme, curve)
     const rsa = curve ? {} : { modulusLength: 2048, publicExponent: Uint8Array.of(1, 0, 1) }
@@ -186,18 +187,18 @@ describe('the registry of signature algorithms', () => {
     ).toBe(true)
   })
 
-  it('says weak of hashes that nobody computes, and nothing of what it does not know', () => {
+  it('decodes MD2 and MD5 as weak, SHA-1 as a scheme, and unsupported algorithms as undefined', () => {
     const identifier = (oid: string): Uint8Array =>
       Uint8Array.of(0x30, encodeOid(oid).length, ...encodeOid(oid))
     // MD2 and MD5 with RSA.
     for (const oid of ['1.2.840.113549.1.1.2', '1.2.840.113549.1.1.4'])
       expect(readSignatureScheme(identifier(oid))).toBe('weak')
-    // SHA-1 with RSA, twice, and with ECDSA.
+    // SHA-1 with RSA, under both identifiers, and with ECDSA.
     const pkcs1 = { family: 'pkcs1', hash: 'SHA-1' }
     for (const oid of ['1.2.840.113549.1.1.5', '1.3.14.3.2.29'])
       expect(readSignatureScheme(identifier(oid))).toEqual(pkcs1)
     expect(readSignatureScheme(identifier('1.2.840.10045.4.1'))).toEqual({ family: 'ecdsa', hash: 'SHA-1' })
-    // RSA-PSS without parameters is over SHA-1.
+    // RSA-PSS without parameters uses SHA-1.
     const pss = { family: 'pss', hash: 'SHA-1', saltBytes: 20 }
     expect(readSignatureScheme(identifier('1.2.840.113549.1.1.10'))).toEqual(pss)
     expect(hashes['SHA-1'].isWeak).toBe(true)
@@ -211,14 +212,14 @@ describe('the registry of signature algorithms', () => {
     expect(readSignatureScheme(identifier('1.2.840.113549.1.1.1'), 'SHA-1')).toEqual(pkcs1)
   })
 
-  it('has names that people read', () => {
+  it('has names for people', () => {
     expect(nameOfScheme(schemeOf('PS256'))).toBe('RSA-PSS with SHA-256')
     expect(nameOfScheme({ family: 'eddsa' })).toBe('EdDSA')
   })
 })
 
-describe('DER that is written', () => {
-  it('reads as the object identifier that it was made of', () => {
+describe('encoded DER', () => {
+  it('of an object identifier decodes to the same identifier', () => {
     const arc = fc.nat(0x7fff_ffff)
     fc.assert(
       fc.property(fc.nat(1), fc.nat(39), fc.array(arc), (root, second, others) => {
@@ -229,7 +230,7 @@ describe('DER that is written', () => {
     expect(objectIdentifier(onlyElement(encodeOid('2.999.3')))).toBe('2.999.3')
   })
 
-  it('has no zeros before a number that it does not need', () => {
+  it('of a number has no superfluous leading zeros', () => {
     expect(encodeUnsigned(Uint8Array.of(0, 0, 1))).toEqual(Uint8Array.of(2, 1, 1))
     expect(encodeUnsigned(Uint8Array.of(0x80))).toEqual(Uint8Array.of(2, 2, 0, 0x80))
     expect(encodeUnsigned(new Uint8Array(3))).toEqual(Uint8Array.of(2, 1, 0))
