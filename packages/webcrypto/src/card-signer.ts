@@ -1,4 +1,4 @@
-/** A signer whose private key never leaves its card: JOSE algorithms (RFC 7518, 3.1) as PKCS#11 mechanisms. */
+/** A signer for a private key on a card: JOSE algorithms (RFC 7518, 3.1) as PKCS#11 mechanisms. */
 import {
   CKA,
   CKK,
@@ -16,21 +16,21 @@ import {
 import { curveOfParameters, type CurveOfAlgorithm, type SignatureAlgorithm } from '@webtoki/crypto'
 import type { Signer } from '@webtoki/trust'
 
-/** Which key, and who is asked and told. */
+/** Options of `cardSigner`. */
 export interface CardSignerOptions extends PinOptions {
-  /** CKA_ID that certificate and key share. */
+  /** CKA_ID of the certificate and the private key. */
   readonly id: Uint8Array
-  /** Padding of RSA keys. Default: PKCS#1 v1.5, which every verifier takes. */
+  /** Algorithm for RSA keys. Default: 'RS256' (PKCS#1 v1.5), which every verifier supports. */
   readonly rsa?: 'RS256' | 'PS256' | undefined
-  /** Certificates between the card's own and the root, in DER; cards do not keep them. */
+  /** Intermediate certificates in DER, because cards do not store them. */
   readonly chain?: readonly Uint8Array[] | undefined
-  /** What a signature does if its session is busy. Default: 'wait', so that `Promise.all` of several works. */
+  /** What a signature does if its session is busy. Default: 'wait', so that several signatures can be started at once. */
   readonly onConflict?: SessionPolicy['onConflict'] | undefined
-  /** Told how each signature comes along. */
+  /** Called with the events of each signature, such as the wait for a PIN or a touch. */
   readonly onEvent?: ((event: OperationEvent<Uint8Array>) => void) | undefined
 }
 
-/** The compiler holds each curve against the registry's, which a page that logs people in need not load for it. */
+/** Copies the curves from the registry, so that a login page need not load it. The type checks them against the registry. */
 const algorithms = {
   ES256: { mechanism: { type: CKM.ECDSA_SHA256 }, curve: 'P-256' },
   ES384: { mechanism: { type: CKM.ECDSA_SHA384 }, curve: 'P-384' },
@@ -46,15 +46,16 @@ type CardAlgorithm = keyof typeof algorithms
 const cardAlgorithms = Object.keys(algorithms) as CardAlgorithm[]
 
 /**
- * Finds certificate and private key. Rejects with CKR_KEY_HANDLE_INVALID where the session shows no such key (with
- * `login: 'explicit'`, log in first), CKR_KEY_SIZE_RANGE where no algorithm fits it.
+ * Finds a certificate and its private key and resolves to a signer for them. Rejects with CKR_KEY_HANDLE_INVALID if the
+ * session has no such object (with `login: 'explicit'`, log in first) and with CKR_KEY_SIZE_RANGE if no algorithm fits the
+ * key.
  */
 export async function cardSigner(session: Session, options: CardSignerOptions): Promise<Signer> {
-  const { pin, for: what, onEvent, onConflict = 'wait', rsa = 'RS256' } = options
+  const { pin, for: description, onEvent, onConflict = 'wait', rsa = 'RS256' } = options
   const id = new Uint8Array(options.id)
   const chain = (options.chain ?? []).map((der) => new Uint8Array(der))
-  const certificate = await only(session, CKO.CERTIFICATE, id)
-  const key = await only(session, CKO.PRIVATE_KEY, id)
+  const certificate = await findFirst(session, CKO.CERTIFICATE, id)
+  const key = await findFirst(session, CKO.PRIVATE_KEY, id)
   const algorithm = algorithmFor(key, rsa)
   const { mechanism } = algorithms[algorithm]
   return {
@@ -62,11 +63,11 @@ export async function cardSigner(session: Session, options: CardSignerOptions): 
     chain,
     algorithm,
     sign: (bytes, { signal } = {}) =>
-      session.sign(mechanism, key, bytes, { onConflict, pin, for: what }).result({ signal, onEvent }),
+      session.sign(mechanism, key, bytes, { onConflict, pin, for: description }).result({ signal, onEvent }),
   }
 }
 
-async function only(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {
+async function findFirst(session: Session, objectClass: CKO, id: Uint8Array): Promise<CkObject> {
   const [object] = await session.findObjects({ [CKA.CLASS]: objectClass, [CKA.ID]: id })
   if (object === undefined) throw new CryptokiError(CKR.KEY_HANDLE_INVALID)
   return object
@@ -80,7 +81,7 @@ function algorithmFor(key: CkObject, rsa: 'RS256' | 'PS256'): CardAlgorithm {
   return algorithm
 }
 
-/** Whether there is an algorithm for this private key: `cardSigner` rejects with CKR_KEY_SIZE_RANGE if not. */
+/** Returns true if `cardSigner` supports this private key. If not, it rejects with CKR_KEY_SIZE_RANGE. */
 export function canSignWith(key: CkObject): boolean {
   try {
     algorithmFor(key, 'RS256')

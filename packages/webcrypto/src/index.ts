@@ -1,2 +1,2 @@
-/** Keys on a card as signers: what login and documents take, made from a PKCS#11 session. */
+/** Entry point: signers for `@webtoki/login` and `@webtoki/documents`, made from a PKCS#11 session. */
 export { canSignWith, cardSigner, type CardSignerOptions } from './card-signer.ts'

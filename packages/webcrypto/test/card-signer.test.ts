@@ -1,3 +1,4 @@
+/** Signers over a PIV card, verified by WebCrypto and OpenSSL: algorithms, aborts, busy sessions and PINs. */
 import { verify, webcrypto, X509Certificate } from 'node:crypto'
 import { ccidSlots } from '@webtoki/ccid'
 import { CKM, CKR, Cryptoki, type CryptokiOptions, type OperationEvent } from '@webtoki/cryptoki'
@@ -7,13 +8,13 @@ import { cardSigner } from '@webtoki/webcrypto'
 import { config, firstValueFrom, Subject } from 'rxjs'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 
-const message = new TextEncoder().encode('what is to be signed')
+const message = new TextEncoder().encode('a message to sign')
 const open: Cryptoki[] = []
 afterEach(async () => {
   for (const cryptoki of open.splice(0)) await cryptoki.close()
 })
 
-async function session(options: Partial<CryptokiOptions> = {}) {
+async function setUp(options: Partial<CryptokiOptions> = {}) {
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
   const card = createPivCard()
   reader.insert(card)
@@ -52,10 +53,10 @@ describe('a signer on a card', () => {
     { id: 1, rsa: 'PS256', algorithm: 'PS256' },
     { id: 2, rsa: 'RS256', algorithm: 'ES256' },
     { id: 4, rsa: 'RS256', algorithm: 'ES384' },
-  ] as const)('signs by $algorithm what WebCrypto verifies', async ({ id, rsa, algorithm }) => {
-    const { session: own } = await session()
+  ] as const)('signs with $algorithm so that WebCrypto verifies it', async ({ id, rsa, algorithm }) => {
+    const { session } = await setUp()
     const events: OperationEvent<Uint8Array>['phase'][] = []
-    const signer = await cardSigner(own, {
+    const signer = await cardSigner(session, {
       id: Uint8Array.of(id),
       rsa,
       onEvent: ({ phase }) => events.push(phase),
@@ -70,12 +71,12 @@ describe('a signer on a card', () => {
     expect(events.at(-1)).toBe('done')
   })
 
-  it('takes the key, the chain and the bytes as they are at the call', async () => {
-    const { session: own } = await session()
+  it('uses id, chain and bytes as they were at the call, even if they are overwritten', async () => {
+    const { session } = await setUp()
     const id = Uint8Array.of(1)
     const link = Uint8Array.of(1, 2)
     const chain = [link]
-    const making = cardSigner(own, { id, chain })
+    const making = cardSigner(session, { id, chain })
     id[0] = 2
     link.fill(0)
     chain.pop()
@@ -89,21 +90,21 @@ describe('a signer on a card', () => {
     expect(verify('sha256', message, publicKey, signature)).toBe(true)
   })
 
-  it('that is aborted frees the session, and asks the card for nothing more', async () => {
-    const { session: own, card } = await session()
-    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin: () => new Promise(() => {}) })
+  it('that is aborted releases the session and sends nothing more to the card', async () => {
+    const { session, card } = await setUp()
+    const signer = await cardSigner(session, { id: Uint8Array.of(1), pin: () => new Promise(() => {}) })
     const controller = new AbortController()
     const work = signer.sign(message, { signal: controller.signal })
     controller.abort()
     await expect(work).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED })
-    expect(own.active).toEqual([])
+    expect(session.active).toEqual([])
     expect(card.log.some(({ ins }) => ins === 0x87)).toBe(false)
   })
 
-  it('makes several signatures at once one after the other, whatever else its session does', async () => {
-    const { session: own, card } = await session()
-    const signer = await cardSigner(own, { id: Uint8Array.of(1) })
-    const digest = own.digest({ type: CKM.SHA256 }, message).result()
+  it('queues several signatures and other operations of the session, with one login', async () => {
+    const { session, card } = await setUp()
+    const signer = await cardSigner(session, { id: Uint8Array.of(1) })
+    const digest = session.digest({ type: CKM.SHA256 }, message).result()
     const messages = [1, 2, 3].map((each) => Uint8Array.of(each))
     const signatures = await Promise.all(messages.map((each) => signer.sign(each)))
     const { publicKey } = new X509Certificate(signer.certificate)
@@ -111,34 +112,34 @@ describe('a signer on a card', () => {
       expect(verify('sha256', messages[at] as Uint8Array, publicKey, signature)).toBe(true)
     })
     expect(await digest).toHaveLength(32)
-    // One login for all three.
+    // One VERIFY for all three.
     expect(card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)).toHaveLength(1)
   })
 
-  it('rejects in a busy session if it is told to', async () => {
-    const { session: own } = await session()
-    const signer = await cardSigner(own, { id: Uint8Array.of(1), onConflict: 'reject' })
+  it("rejects in a busy session if onConflict is 'reject'", async () => {
+    const { session } = await setUp()
+    const signer = await cardSigner(session, { id: Uint8Array.of(1), onConflict: 'reject' })
     const outcomes = await Promise.allSettled([signer.sign(message), signer.sign(message)])
     expect(outcomes).toMatchObject([{ status: 'fulfilled' }, { reason: { rv: CKR.OPERATION_ACTIVE } }])
   })
 
-  it('that is aborted by what its Init ends frees the session, and asks nobody for a PIN', async () => {
-    const { session: own } = await session()
+  it('that is aborted while it abandons another operation releases the session and requests no PIN', async () => {
+    const { session } = await setUp()
     const pin = vi.fn<() => Promise<undefined>>()
-    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin, onConflict: 'abandon' })
+    const signer = await cardSigner(session, { id: Uint8Array.of(1), pin, onConflict: 'abandon' })
     const controller = new AbortController()
-    own.digest({ type: CKM.SHA256 }, new Subject<Uint8Array>()).events$.subscribe({
+    session.digest({ type: CKM.SHA256 }, new Subject<Uint8Array>()).events$.subscribe({
       error: () => controller.abort(),
     })
     const work = signer.sign(message, { signal: controller.signal })
-    expect(own.active).toEqual([])
+    expect(session.active).toEqual([])
     await expect(work).rejects.toMatchObject({ rv: CKR.FUNCTION_CANCELED })
     expect(pin).not.toHaveBeenCalled()
   })
 
-  it('two at once are made one after the other, and one that is aborted leaves the queue', async () => {
-    const { session: own, card } = await session()
-    const signer = await cardSigner(own, { id: Uint8Array.of(1) })
+  it('removes an aborted signature from the queue and completes the others', async () => {
+    const { session, card } = await setUp()
+    const signer = await cardSigner(session, { id: Uint8Array.of(1) })
     const controller = new AbortController()
     const [first, second, third] = [
       signer.sign(message),
@@ -151,10 +152,10 @@ describe('a signer on a card', () => {
     expect(card.log.filter(({ ins, sw }) => ins === 0x87 && sw !== 0x9000)).toHaveLength(0)
   })
 
-  it('for whom the signal was given before asks nobody for a PIN, and the card for nothing', async () => {
-    const { session: own, card } = await session()
+  it('with an aborted signal requests no PIN and sends nothing', async () => {
+    const { session, card } = await setUp()
     const pin = vi.fn<() => Promise<undefined>>()
-    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin })
+    const signer = await cardSigner(session, { id: Uint8Array.of(1), pin })
     const sent = card.log.length
     const cause = new Error('changed my mind')
     const work = signer.sign(message, { signal: AbortSignal.abort(cause) })
@@ -163,14 +164,14 @@ describe('a signer on a card', () => {
     expect(card.log.length).toBe(sent)
   })
 
-  it('asks the PIN source that it was given, tells of a wrong PIN, and leaves no listener behind', async () => {
-    const { session: own } = await session()
+  it('uses its own PIN source, rejects with CKR_PIN_INCORRECT and removes its abort listeners', async () => {
+    const { session } = await setUp()
     const pins = ['654321', '123456']
     const pin = vi.fn<() => Promise<{ pin: Uint8Array }>>(async () => ({
       pin: new TextEncoder().encode(pins.shift()),
     }))
     const chain = [Uint8Array.of(1)]
-    const signer = await cardSigner(own, { id: Uint8Array.of(1), pin, chain })
+    const signer = await cardSigner(session, { id: Uint8Array.of(1), pin, chain })
     expect(signer.chain).toEqual(chain)
     const { signal } = new AbortController()
     const [added, removed] = [vi.spyOn(signal, 'addEventListener'), vi.spyOn(signal, 'removeEventListener')]
@@ -181,26 +182,26 @@ describe('a signer on a card', () => {
     expect(removed.mock.calls.map(([, listener]) => listener)).toEqual(expect.arrayContaining(listeners))
   })
 
-  it('gives the signature though whoever listens throws at its end', async () => {
+  it('resolves to the signature even if onEvent throws', async () => {
     const thrown = new Error('in the listener')
-    const heard = vi.fn<(error: unknown) => void>()
-    config.onUnhandledError = heard
+    const onUnhandledError = vi.fn<(error: unknown) => void>()
+    config.onUnhandledError = onUnhandledError
     try {
-      const { session: own } = await session()
+      const { session } = await setUp()
       const onEvent = ({ phase }: OperationEvent<Uint8Array>) => {
         if (phase === 'done') throw thrown
       }
-      const signer = await cardSigner(own, { id: Uint8Array.of(1), onEvent })
+      const signer = await cardSigner(session, { id: Uint8Array.of(1), onEvent })
       await expect(signer.sign(message)).resolves.toHaveLength(256)
-      await vi.waitFor(() => expect(heard).toHaveBeenCalledWith(thrown))
+      await vi.waitFor(() => expect(onUnhandledError).toHaveBeenCalledWith(thrown))
     } finally {
       config.onUnhandledError = null
     }
   })
 
-  it('that the card has not is said so', async () => {
-    const { session: own } = await session()
-    await expect(cardSigner(own, { id: Uint8Array.of(9) })).rejects.toMatchObject({
+  it('rejects with CKR_KEY_HANDLE_INVALID if the card has no such key', async () => {
+    const { session } = await setUp()
+    await expect(cardSigner(session, { id: Uint8Array.of(9) })).rejects.toMatchObject({
       rv: CKR.KEY_HANDLE_INVALID,
     })
   })
