@@ -80,7 +80,7 @@ export function keyOf(source: Uint8Array): string {
   // An ArrayBuffer has no `length`. Without `viewOf` all of them would have the same key.
   const bytes = viewOf(source)
   let key = ''
-  // More arguments in one call overflow the stack. Spreading them takes six times as long as Reflect.apply.
+  // More arguments at once overflow the stack. Spreading them takes six times as long as Reflect.apply.
   for (let at = 0; at < bytes.length; at += 4096)
     key += Reflect.apply(String.fromCharCode, undefined, bytes.subarray(at, at + 4096)) as string
   return key

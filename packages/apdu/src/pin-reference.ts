@@ -1,6 +1,6 @@
 /**
- * One PIN of a card application: the attempts that are left, whether it is verified, and VERIFY, sent once
- * (ISO/IEC 7816-4:2013, 11.6.6).
+ * One PIN of a card application: the attempts left, the verified state, and VERIFY, which is sent once (ISO/IEC
+ * 7816-4:2013, 11.6.6).
  */
 import type { CardApplication } from './card-application.ts'
 import type { ResponseApdu } from './command.ts'
@@ -10,24 +10,24 @@ import { type PinFormat, pinOf } from './pin-format.ts'
 import type { CardChannel, TransmitOptions } from './ports.ts'
 import { describeStatus, SW, triesLeftFromStatus } from './status-words.ts'
 
-/** What a card tells of a PIN. */
+/** What a card reports about a PIN. */
 export interface PinStatus {
   readonly verified: boolean
-  /** Attempts left; undefined on cards that do not tell, and on many while the PIN is verified. */
+  /** Attempts left. Undefined if the card does not report them; many do not while the PIN is verified. */
   readonly triesLeft: number | undefined
 }
 
-/** How a PIN is addressed, written and asked about. */
+/** Options of `PinReference`. */
 export interface PinReferenceOptions {
-  /** Such as 'PIN' or 'signature PIN'. */
+  /** Name for messages, such as 'PIN' or 'signature PIN'. */
   readonly name: string
-  /** P2 of VERIFY. If it changes, `forgetTries` is to be called: another PIN has other attempts. */
+  /** P2 of VERIFY. If it changes, call `forgetTries`, because another PIN has other attempts. */
   readonly reference: () => number
   readonly format: PinFormat
-  /** Done once, before the first status or VERIFY of a connection; again only if it rejected. */
+  /** Reads what is needed before the first status or VERIFY of a connection. Called once; again only after it rejected. */
   prepare?(channel: CardChannel, options?: TransmitOptions): Promise<void>
   /**
-   * Asks for the attempts without spending one. `verified` is undefined if the answer does not tell. Default: VERIFY
+   * Reads the attempts left without using one. `verified` is undefined if the response does not report it. Default: VERIFY
    * without data.
    */
   readStatus?(
@@ -35,75 +35,76 @@ export interface PinReferenceOptions {
     options?: TransmitOptions,
   ): Promise<{ readonly verified: boolean | undefined; readonly triesLeft: number | undefined }>
   /**
-   * Asks for the attempts by another command, if VERIFY without data was refused or hides them because the PIN is verified.
-   * undefined: the card does not tell, and is not asked again.
+   * Reads the attempts left with another command, if the card refuses VERIFY without data or hides them while the PIN is
+   * verified. Resolves to undefined if the card does not report them, and is then not called again.
    */
   readTries?(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined>
-  /** Whether VERIFY with P1 FF takes the verified state back. Default: true; a card may refuse it all the same. */
+  /** False if the card does not support VERIFY with P1 FF, which ends the verified state. Default: true. */
   readonly canLogOut?: boolean
-  /** Another reference of the same application with the same retry counter, such as the PW1 for signing and for the rest. */
+  /** Another reference of the same application with the same retry counter, such as the two references of PW1. */
   readonly sharesTriesWith?: PinReference
 }
 
 /** Options of VERIFY. */
 export interface VerifyOptions extends TransmitOptions {
-  /** The person said that the last attempt may be spent. */
+  /** True if the person has agreed to use the last attempt. */
   readonly acceptLastTry?: boolean
 }
 
-/** What is known of a retry counter. */
+/** What is known about a retry counter. */
 class RetryCounter {
-  /** As the card told since the application was last selected; undefined: it has not. */
-  told: number | undefined
-  /** No fewer can be left, by all that the card ever told; undefined: it told nothing. */
-  fewest: number | undefined
-  most = 0
-  /** The card need not be asked: what it told still holds, or it does not tell. */
+  /** The value that the card reported since the last selection; undefined if it reported none. */
+  reported: number | undefined
+  /** Lower bound, from all values that the card ever reported; undefined if it never reported one. */
+  min: number | undefined
+  /** Highest value that the card ever reported. */
+  max = 0
+  /** True if the card need not be read: its last value is still valid, or it does not report one. */
   isRead = false
 
   get left(): number | undefined {
-    return this.told ?? (this.fewest === 1 ? 1 : undefined)
+    return this.reported ?? (this.min === 1 ? 1 : undefined)
   }
 
   learn(left: number): void {
-    this.told = left
-    this.fewest = left
-    this.most = Math.max(this.most, left)
+    this.reported = left
+    this.min = left
+    this.max = Math.max(this.max, left)
   }
 
-  /** At a verified PIN the counter stands at its maximum, which is no less than the most it ever told. */
+  /** While the PIN is verified, the counter has its initial value, which is at least the highest reported one. */
   learnFull(): void {
-    if (this.most > 0) this.learn(this.most)
+    if (this.max > 0) this.learn(this.max)
   }
 
-  /** VERIFY is on its way: it may cost an attempt. Returns what puts things back. */
+  /** To be called before VERIFY is sent, which may use an attempt. Returns a function that restores the state. */
   spend(): () => void {
-    const { told, fewest } = this
-    this.told = undefined
-    this.fewest = fewest && Math.max(1, fewest - 1)
+    const { reported, min } = this
+    this.reported = undefined
+    this.min = min && Math.max(1, min - 1)
     return () => {
-      this.told = told
-      this.fewest = fewest
+      this.reported = reported
+      this.min = min
     }
   }
 
   forget(): void {
-    this.told = undefined
-    this.fewest = undefined
-    this.most = 0
+    this.reported = undefined
+    this.min = undefined
+    this.max = 0
     this.isRead = false
   }
 }
 
 /**
- * One PIN of an application, for as long as the connection lives. All methods that take a channel are called within a
- * transaction of the application. VERIFY is never repeated here.
+ * One PIN of an application, for the lifetime of the connection. Methods that take a channel are called within a transaction
+ * of the application. VERIFY is never repeated.
  */
 export class PinReference {
   readonly application: CardApplication
   readonly name: string
   readonly format: PinFormat
-  /** Told the attempts left each time that they were looked at and are known. */
+  /** Called with the attempts left each time that they were checked and are known. */
   onTries: ((triesLeft: number) => void) | undefined
   readonly #options: PinReferenceOptions
   readonly #counter: RetryCounter
@@ -111,9 +112,9 @@ export class PinReference {
   #reportsTries: boolean
   #isVerified = false
   #mayBeVerified = false
-  /** Another application or program was at the card since our PIN was verified: the card may have forgotten it. */
+  /** True if another application or program used the card since the PIN was verified, so the card may have lost that state. */
   #isInDoubt = false
-  /** The application's count of commands after VERIFY was accepted. */
+  /** The application's command count after VERIFY was accepted. */
   #acceptedAt: number | undefined
 
   constructor(application: CardApplication, options: PinReferenceOptions) {
@@ -125,85 +126,88 @@ export class PinReference {
     const { sharesTriesWith } = options
     this.#counter = sharesTriesWith === undefined ? new RetryCounter() : sharesTriesWith.#counter
     application.onLoss((loss) => {
-      // SELECT of the same application leaves the card's security status as it is.
+      // SELECT of the same application does not change the card's security status.
       if (loss === 'all') this.#mayBeVerified = false
       this.#isInDoubt = this.#mayBeVerified
       this.#isVerified = false
-      this.#counter.told = undefined
+      this.#counter.reported = undefined
       this.#counter.isRead = false
     })
   }
 
   /**
-   * Attempts left as last told in this undisturbed stretch. If nothing was told since then, 1 for a card that may be
-   * down to one; undefined: not known.
+   * Attempts left, as the card reported since the last selection. If it has not reported them since, 1 if only one may be
+   * left. Undefined if they are not known.
    */
   get triesLeft(): number | undefined {
     return this.#counter.left
   }
 
-  /** Whether the PIN counts as verified, as far as this object knows. */
+  /** True if the PIN is verified, as far as this object knows. */
   get isVerified(): boolean {
     return this.#isVerified
   }
 
-  /** Whether the card may hold a verified PIN of ours: from before VERIFY is sent until something says that it does not. */
+  /** True if the PIN may be verified by us: from before VERIFY is sent until it is known not to be. */
   get mayBeVerified(): boolean {
     return this.#mayBeVerified
   }
 
   /**
-   * VERIFY was accepted and is the latest command of the application: if the card answers 6982 to the next one, it is
-   * not about the PIN. To be read before that command is sent.
+   * True if VERIFY was accepted and is the last command of the application. If the card refuses the next command with 6982,
+   * the reason is then not the PIN. Read this before you send that command.
    */
   get isFresh(): boolean {
     return this.#isVerified && this.#acceptedAt === this.application.commands
   }
 
-  /** Whether this PIN was asked about before on this connection, so that asking again costs one command at most. */
+  /** True after `prepare` has succeeded on this connection, so that reading the status takes at most one command. */
   get isPrepared(): boolean {
     return this.#isPrepared
   }
 
-  /** Another PIN is meant from now on, which has other attempts. */
+  /** Forgets the attempts left. To be called if `reference` changes to another PIN. */
   forgetTries(): void {
     this.#counter.forget()
   }
 
-  /** Asks the card by one command that spends no attempt. Not between VERIFY and the use of a key that wants the PIN each time. */
+  /**
+   * Reads attempts left and verified state without using an attempt. Do not call it between VERIFY and the use of a key that
+   * requires the PIN each time.
+   */
   async status(channel: CardChannel, options?: TransmitOptions): Promise<PinStatus> {
     await this.#prepare(channel, options)
-    const { verified, triesLeft: told } = await (this.#options.readStatus?.(channel, options) ??
-      this.#askByVerify(channel, options))
+    const { verified, triesLeft: reported } = await (this.#options.readStatus?.(channel, options) ??
+      this.#readByVerify(channel, options))
     if (verified !== undefined) {
       this.#isInDoubt = false
       this.#isVerified = verified
-      // Cards that refuse VERIFY without data tell nothing: not a reason to fail, nor to believe that a PIN of ours is gone.
-      this.#mayBeVerified = verified || (told === undefined && this.#mayBeVerified)
+      // A card that refuses VERIFY without data reports nothing. This neither fails nor shows that the PIN is not verified.
+      this.#mayBeVerified = verified || (reported === undefined && this.#mayBeVerified)
     }
-    const triesLeft = told ?? (verified === true ? undefined : await this.#readTries(channel, options))
+    const triesLeft = reported ?? (verified === true ? undefined : await this.#readTries(channel, options))
     if (triesLeft !== undefined) this.#counter.learn(triesLeft)
     else if (verified === true) this.#counter.learnFull()
     return { verified: this.#isVerified, triesLeft }
   }
 
   /**
-   * Whether a PIN of ours may still be verified. Asks the card, once, if somebody else was at it since; a card that does
-   * not tell may: the use of the key will.
+   * Resolves to true if the PIN may still be verified. Reads the status once if another program used the card since. If the
+   * card does not report it, the result is true, and the use of the key shows it.
    */
   async mayStillBeVerified(channel: CardChannel, options?: TransmitOptions): Promise<boolean> {
     if (this.#isInDoubt) await this.status(channel, options)
     return this.#mayBeVerified
   }
 
-  async #askByVerify(channel: CardChannel, options?: TransmitOptions): Promise<PinStatus> {
+  async #readByVerify(channel: CardChannel, options?: TransmitOptions): Promise<PinStatus> {
     const { sw } = await this.application.exchange(channel, this.#command(0), options)
-    return { verified: sw === SW.OK, triesLeft: triesTold(sw) }
+    return { verified: sw === SW.OK, triesLeft: triesIn(sw) }
   }
 
   /**
-   * Attempts left. Asks the card only if nobody knows: once after each selection, logout, and VERIFY without a clear
-   * answer.
+   * Resolves to the attempts left, or undefined if the card does not report them. Reads the card only if they are not known:
+   * once after each selection, each logout, and each VERIFY with an ambiguous response.
    */
   async learnTries(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
     await this.#prepare(channel, options)
@@ -211,16 +215,16 @@ export class PinReference {
     if (!counter.isRead) {
       const mayBeOurs = this.#mayBeVerified
       const { verified } = await this.status(channel, options)
-      // Somebody else's login hides the counter; it is not ours, and ends. After our own the counter is full.
+      // The login of another program hides the counter, so it is ended. During our own login the counter is full.
       if (verified && !mayBeOurs && (await this.logout(channel, options))) await this.status(channel, options)
       counter.isRead = true
-      // A verified PIN hides its counter. If the card only ever told one attempt, its maker may have a command for more.
+      // A verified PIN hides its counter. If the card has only ever reported one attempt, a proprietary command may report more.
       if (this.#isVerified && this.triesLeft === 1) {
         const triesLeft = await this.#readTries(channel, options)
         if (triesLeft !== undefined) counter.learn(triesLeft)
       }
     }
-    this.#tellTries()
+    this.#notifyTries()
     return this.triesLeft
   }
 
@@ -232,27 +236,27 @@ export class PinReference {
   }
 
   /**
-   * Sends VERIFY exactly once, after the attempts were learned and, at a reader that does not vouch for its card, the card
-   * was confirmed. `pin` is overwritten in every outcome. Throws PinFormatError before anything is sent; LastTryError,
-   * PinBlockedError and CardGoneError before VERIFY is sent; PinError and PinBlockedError after it, and StatusError if
-   * its answer says neither right nor wrong.
+   * Sends VERIFY exactly once, after it has read the attempts left and, at a reader that would not notice another card, has
+   * identified the card. `pin` is overwritten in every outcome. Rejects with PinFormatError before anything is sent; with
+   * LastTryError, PinBlockedError and CardGoneError before VERIFY is sent; with PinError and PinBlockedError after it; and
+   * with StatusError if the response to VERIFY is ambiguous.
    */
   async verify(
     channel: CardChannel,
     pin: Uint8Array,
     { acceptLastTry, ...options }: VerifyOptions = {},
   ): Promise<void> {
-    let own: Uint8Array | undefined
+    let copy: Uint8Array | undefined
     let data: Uint8Array | undefined
     try {
       try {
-        // Commands are sent before VERIFY: what the owner writes into the array meanwhile is not sent.
-        own = pinOf(pin, this.format)
+        // Copied, because other commands precede VERIFY and the caller may overwrite its array meanwhile.
+        copy = pinOf(pin, this.format)
       } finally {
         pin.fill(0)
       }
       await this.#prepare(channel, options)
-      const encoded = await this.format.encode(own)
+      const encoded = await this.format.encode(copy)
       data = encoded
       await this.#verifyOnce(channel, acceptLastTry, options, () =>
         this.application.exchange(
@@ -262,21 +266,21 @@ export class PinReference {
         ),
       )
     } finally {
-      own?.fill(0)
+      copy?.fill(0)
       data?.fill(0)
     }
   }
 
   /**
-   * The same with a PIN that the person types on the reader, which alone sees it. Rejects also with
-   * PinPadCancelledError, PinPadTimeoutError and PinPadRefusedError: then no attempt was spent. Throws NotSupportedError
-   * if a pad cannot compute what the card wants.
+   * Does the same with a PIN that the person types on the reader; the PIN never reaches this code. Also rejects with
+   * PinPadCancelledError, PinPadTimeoutError and PinPadRefusedError, which use no attempt, and with NotSupportedError if a
+   * PIN pad cannot encode this PIN.
    */
   async verifyOnPad(channel: CardChannel, { acceptLastTry, ...options }: VerifyOptions = {}): Promise<void> {
     await this.#prepare(channel, options)
     const { padTemplate } = this.format
     if (padTemplate === undefined)
-      throw new NotSupportedError(`The ${this.name} of this card cannot be typed on a reader.`)
+      throw new NotSupportedError(`The ${this.name} of this card cannot be entered on a reader.`)
     await this.#verifyOnce(channel, acceptLastTry, options, () => {
       const { cla, ins, p1, p2 } = this.#command(0)
       const template = padTemplate(Uint8Array.of(cla, ins, p1, p2))
@@ -290,7 +294,7 @@ export class PinReference {
     options: TransmitOptions,
     send: () => Promise<ResponseApdu>,
   ): Promise<void> {
-    // The person took a minute: at a reader that would not notice, the card may have been elsewhere, or is another one.
+    // While the person typed, another program may have used the card or the card may have been replaced, unnoticed by this reader.
     if (!channel.vouchesForCard) this.#counter.isRead = false
     await this.learnTries(channel, options)
     await this.application.confirmCard(channel, options)
@@ -300,22 +304,22 @@ export class PinReference {
       await this.#sendVerify(channel, options, send)
       if (this.triesLeft === 1 && this.#reportsTries) this.#counter.isRead = false
     } catch (error) {
-      // VERIFY without a clear answer may have cost an attempt: the card is asked before the next one.
+      // VERIFY with an ambiguous response may have used an attempt, so the card is read before the next one.
       if (!(error instanceof PinError)) this.#counter.isRead = false
       throw error
     } finally {
-      this.#tellTries()
+      this.#notifyTries()
     }
   }
 
-  /** Until the card has answered, nobody knows whether the PIN was right. */
+  /** Sends VERIFY and evaluates the response. Until then, the PIN may be verified and an attempt may be used. */
   async #sendVerify(
     channel: CardChannel,
     options: TransmitOptions,
     send: () => Promise<ResponseApdu>,
   ): Promise<void> {
     const counter = this.#counter
-    const before = counter.told
+    const before = counter.reported
     const states = [this.#isVerified, this.#mayBeVerified] as const
     const restore = counter.spend()
     this.#isVerified = false
@@ -324,7 +328,7 @@ export class PinReference {
     try {
       ;({ sw } = await send())
     } catch (error) {
-      if (isWithoutVerify(error)) {
+      if (isPinPadError(error)) {
         restore()
         ;[this.#isVerified, this.#mayBeVerified] = states
       }
@@ -337,21 +341,23 @@ export class PinReference {
       counter.learnFull()
       return
     }
-    // 6300 says wrong, and not how many are left.
+    // 6300 means a wrong PIN, but does not report the attempts left.
     const uncounted = sw === SW.WARNING && before !== undefined ? before - 1 : undefined
     const triesLeft =
-      triesTold(sw) ??
+      triesIn(sw) ??
       uncounted ??
-      (sw === SW.SECURITY_STATUS_NOT_SATISFIED ? await this.#askIfLost(before, channel, options) : undefined)
+      (sw === SW.SECURITY_STATUS_NOT_SATISFIED
+        ? await this.#triesIfUsed(before, channel, options)
+        : undefined)
     if (triesLeft === undefined) throw new StatusError('VERIFY', sw, describeStatus(sw))
-    // A wrong PIN takes the verified state away (SP 800-73-4 part 2, 3.2.1; OpenPGP card 3.4, 7.2.2).
+    // A wrong PIN ends the verified state (SP 800-73-4 part 2, 3.2.1; OpenPGP card 3.4, 7.2.2).
     this.#mayBeVerified = false
     counter.learn(triesLeft)
     throw triesLeft === 0 ? new PinBlockedError() : new PinError(triesLeft)
   }
 
-  /** 6982 is how some cards tell a wrong PIN, and means other things too: the PIN was wrong if an attempt is gone. */
-  async #askIfLost(
+  /** Returns the attempts left after 6982 if one was used: only then does 6982 mean a wrong PIN, as on some cards. */
+  async #triesIfUsed(
     before: number | undefined,
     channel: CardChannel,
     options: TransmitOptions,
@@ -362,11 +368,11 @@ export class PinReference {
   }
 
   /**
-   * Takes the verified state back (VERIFY with P1 FF); sends nothing if no PIN of ours can be verified. False: the card
-   * cannot; the caller resets it, then calls the application's `forget`.
+   * Ends the verified state with VERIFY and P1 FF. Sends nothing if the PIN cannot be verified by us. Resolves to false if the
+   * card does not support it: the caller then resets the card and calls `forget` of the application.
    */
   async logout(channel: CardChannel, options?: TransmitOptions): Promise<boolean> {
-    // The card tells its attempts again after it, and knows best: others may share its PIN.
+    // The card reports its attempts again after a logout. They are read again, because others may use the same PIN.
     this.#counter.isRead = false
     if (!this.#mayBeVerified) return true
     if (this.#options.canLogOut === false) return false
@@ -374,7 +380,7 @@ export class PinReference {
     if (sw !== SW.OK) return false
     this.#isVerified = false
     this.#mayBeVerified = false
-    this.#counter.told = undefined
+    this.#counter.reported = undefined
     return true
   }
 
@@ -384,7 +390,7 @@ export class PinReference {
     this.#isPrepared = true
   }
 
-  #tellTries(): void {
+  #notifyTries(): void {
     if (this.triesLeft !== undefined) this.onTries?.(this.triesLeft)
   }
 
@@ -393,19 +399,19 @@ export class PinReference {
   }
 }
 
-const withoutVerify: readonly unknown[] = [
+const pinPadCodes: readonly unknown[] = [
   'card/pin-pad-cancelled',
   'card/pin-pad-timeout',
   'card/pin-pad-refused',
 ]
 
-/** The PIN pad sent nothing to the card. By the code: the reader's driver may have a copy of these classes. */
-function isWithoutVerify(error: unknown): boolean {
-  return withoutVerify.includes((error as { readonly code?: unknown } | undefined)?.code)
+/** Returns true if the PIN pad sent nothing to the card. Compares codes, because the driver may use another copy of the classes. */
+function isPinPadError(error: unknown): boolean {
+  return pinPadCodes.includes((error as { readonly code?: unknown } | undefined)?.code)
 }
 
-/** 63Cx; 6983; and 630x, as PIV cards before SP 800-73-3 tell it (x = 0 is not a count there). */
-function triesTold(sw: number): number | undefined {
+/** Returns the attempts left that 63Cx, 6983 or 630x report. PIV cards before SP 800-73-3 use 630x, where 6300 has no count. */
+function triesIn(sw: number): number | undefined {
   if (sw === SW.AUTHENTICATION_BLOCKED) return 0
   const oldCount = (sw & 0xfff0) === 0x6300 && sw !== SW.WARNING ? sw & 0x0f : undefined
   return triesLeftFromStatus(sw) ?? oldCount

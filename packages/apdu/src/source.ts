@@ -1,4 +1,4 @@
-/** Bytes as they come: one array, a file, or chunks that are pulled, or pushed where there is nothing else. */
+/** Sources of bytes: an array, a stream, an iterator or an Observable, read as chunks. */
 import type { AbortSignalLike } from './abort.ts'
 import { copyOf, isByteSource, viewOf } from './bytes.ts'
 import type { Chunks } from './chunks.ts'
@@ -9,7 +9,7 @@ export { blobChunks, type BlobLike } from './blob-chunks.ts'
 export type { Chunks } from './chunks.ts'
 export { claimOnce, freshnessOf } from './read-once.ts'
 
-/** The part of `ReadableStream` that we use. */
+/** The part of `ReadableStream` that Webtoki uses. */
 export interface ReadableStreamLike {
   readonly locked?: boolean
   getReader(): {
@@ -19,7 +19,7 @@ export interface ReadableStreamLike {
   }
 }
 
-/** The part of `Observable` that we use. */
+/** The part of `Observable` that Webtoki uses. */
 export interface ObservableLike {
   subscribe(observer: {
     next: (chunk: Uint8Array) => void
@@ -29,20 +29,20 @@ export interface ObservableLike {
 }
 
 /**
- * Why a source is refused: it was used before (or gives nothing, which looks the same), it is no source of bytes, or a
- * chunk of it holds no bytes.
+ * Why a source is refused. 'used': it was read before, or yields nothing, which looks the same. 'no-source': it is not a
+ * source of bytes. 'no-bytes': one of its chunks is not a byte array.
  */
 export type SourceFault = 'used' | 'no-source' | 'no-bytes'
 
-/** Makes the caller's own error of a fault. */
+/** Converts a fault to the error that the caller wants to throw. */
 export type Refusal = (fault: SourceFault) => Error
 
-/** An array is taken in pieces, so that progress is told and an abandoned operation ends soon. */
+/** Arrays are read in pieces, so that progress is reported and an abort takes effect soon. */
 const PIECE_BYTES = 0x10_0000
 
 /**
- * Claims what is there once for the work that begins. The function returned begins it, and is called once: what an
- * Observable tells from then on is kept, before anybody pulls. Throws the refusal 'used' or 'no-source'.
+ * Claims a source that can be read only once. Call the returned function once to start reading. It subscribes to an
+ * Observable at once and buffers its values until they are pulled. Throws the refusal 'used' or 'no-source'.
  */
 export function claimSource(data: unknown, refusal: Refusal): () => Chunks {
   if (isByteSource(data)) return () => iteratorChunks(piecesOf(viewOf(data)))
@@ -55,9 +55,9 @@ export function claimSource(data: unknown, refusal: Refusal): () => Chunks {
   const claim = (once: object): void => {
     if (!claimOnce(once)) throw refusal('used')
   }
-  /** The refusal if it gives nothing at all, because then somebody has used it up. */
+  /** The refusal of a source that yields nothing, because it was probably used before. */
   const ifEmpty = freshness === 'fresh' ? undefined : () => refusal('used')
-  // Before its own iterator, which hears of no end while it waits.
+  // Preferred to the stream's own iterator, which cannot be stopped while it waits for a chunk.
   if (source.getReader !== undefined) {
     claim(data)
     return () => readerChunks(source as ReadableStreamLike, ifEmpty)
@@ -68,11 +68,11 @@ export function claimSource(data: unknown, refusal: Refusal): () => Chunks {
     return () => iteratorChunks(iterator, Object.is(iterator, data) ? ifEmpty : undefined)
   }
   if (source.subscribe === undefined) throw refusal('no-source')
-  if ('next' in data && heard.has(data)) throw refusal('used')
+  if ('next' in data && usedObservables.has(data)) throw refusal('used')
   return () => observableChunks(source as ObservableLike, () => refusal('used'))
 }
 
-/** Whether it can be read one time only, as far as that can be seen. */
+/** Returns true if the object is known to be readable only once. */
 export function isThereOnce(data: object): boolean {
   if ('getReader' in data || isNodeStream(data)) return true
   return (
@@ -80,18 +80,21 @@ export function isThereOnce(data: object): boolean {
   )
 }
 
-/** How a source is read. */
+/** Options of `stepsOf`. */
 export interface StepOptions {
   readonly refusal: Refusal
-  /** Its abort ends the reading at once, whatever the source does; thrown is its reason. */
+  /** An abort ends the reading at once, even while the source is pending, and rejects with the reason of the signal. */
   readonly signal?: AbortSignalLike | undefined
-  /** The most of one step. */
+  /** Maximum length of one step, in bytes. */
   readonly stepBytes?: number | undefined
-  /** Told after each chunk how many bytes have come. */
+  /** Called after each chunk with the total number of bytes so far. */
   readonly onProgress?: ((bytes: number) => void) | undefined
 }
 
-/** The data in steps between which the page has its turns. Who reads lets the source go. Throws the refusal 'no-bytes'. */
+/**
+ * Yields the data in steps and lets the event loop run between them. The caller calls `stop` of the chunks at the end.
+ * Throws the refusal 'no-bytes'.
+ */
 export async function* stepsOf(
   chunks: Chunks,
   { refusal, signal, stepBytes = STEP_BYTES, onProgress }: StepOptions,
@@ -115,7 +118,7 @@ export async function* stepsOf(
       if (!isByteSource(step.value)) throw refusal('no-bytes')
       check()
       const chunk = viewOf(step.value)
-      // At least once: a source may have many chunks without bytes.
+      // Runs at least once, so that a source with many empty chunks also yields to the event loop.
       for (let at = 0; at === 0 || at < chunk.length; at += stepBytes) {
         yield chunk.subarray(at, at + stepBytes)
         if (!pace.isDue) continue
@@ -130,7 +133,7 @@ export async function* stepsOf(
   }
 }
 
-/** A copy of a chunk. Anything that is not bytes stays as it is, and is refused when it is pulled. */
+/** Returns a copy of a chunk. Returns other values unchanged; `stepsOf` refuses them. */
 export function ownChunk(chunk: Uint8Array): Uint8Array {
   return isByteSource(chunk) ? copyOf(chunk) : chunk
 }
@@ -142,7 +145,7 @@ function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
 function readerChunks(stream: ReadableStreamLike, ifEmpty: (() => Error) | undefined): Chunks {
   const reader = stream.getReader()
   return {
-    next: givingSomething(ifEmpty, () => reader.read()),
+    next: refusingEmpty(ifEmpty, () => reader.read()),
     stop: () => {
       reader.cancel().catch(() => {})
       reader.releaseLock?.()
@@ -155,18 +158,19 @@ function iteratorChunks(
   ifEmpty?: () => Error,
 ): Chunks {
   return {
-    next: givingSomething(ifEmpty, async () => {
+    next: refusingEmpty(ifEmpty, async () => {
       const step = await iterator.next()
       return step.done ? { done: true } : { done: false, value: step.value }
     }),
     stop: () => {
-      // An iterator that is waiting ends when its wait does; nobody waits for that.
+      // Not awaited: an async generator that waits for a chunk handles `return` only after it.
       void Promise.resolve(iterator.return?.()).catch(() => {})
     },
   }
 }
 
-function givingSomething(ifEmpty: (() => Error) | undefined, next: Chunks['next']): Chunks['next'] {
+/** Wraps `next` so that it rejects with `ifEmpty` if the source ends without a chunk. */
+function refusingEmpty(ifEmpty: (() => Error) | undefined, next: Chunks['next']): Chunks['next'] {
   if (ifEmpty === undefined) return next
   let isFirst = true
   return async () => {
@@ -177,53 +181,53 @@ function givingSomething(ifEmpty: (() => Error) | undefined, next: Chunks['next'
   }
 }
 
-/** Observables that have told an operation anything: a Subject will not tell that again. */
-const heard = new WeakSet<object>()
+/** Observables that have notified an operation before. A Subject does not repeat its values. */
+const usedObservables = new WeakSet<object>()
 
 function observableChunks(source: ObservableLike, used: () => Error): Chunks {
   let arrived: Uint8Array[] = []
-  // The same, last first: taking from the front of a long array moves all the rest each time.
-  let waiting: Uint8Array[] = []
+  // Older chunks in reverse order, because removing the first element of a long array moves all others each time.
+  let reversed: Uint8Array[] = []
   let end: { readonly error?: unknown } | undefined
   let wake: (() => void) | undefined
-  const tell = (): void => {
+  const notify = (): void => {
     wake?.()
     wake = undefined
   }
-  // One that ends at once, or told something before, and tells nothing now has told it to somebody else.
-  let mustGive = true
-  const wasHeard = heard.has(source)
+  // An Observable that completes without a value counts as used if it completes during `subscribe` or was used before.
+  let isUsedIfEmpty = true
+  const wasUsed = usedObservables.has(source)
   const subscription = source.subscribe({
     next: (chunk) => {
-      heard.add(source)
-      mustGive = false
+      usedObservables.add(source)
+      isUsedIfEmpty = false
       arrived.push(ownChunk(chunk))
-      tell()
+      notify()
     },
     error: (error) => {
-      heard.add(source)
+      usedObservables.add(source)
       end = { error }
-      tell()
+      notify()
     },
     complete: () => {
-      heard.add(source)
-      end = mustGive ? { error: used() } : {}
-      tell()
+      usedObservables.add(source)
+      end = isUsedIfEmpty ? { error: used() } : {}
+      notify()
     },
   })
-  mustGive &&= wasHeard
+  isUsedIfEmpty &&= wasUsed
   return {
     next: async () => {
-      while (waiting.length + arrived.length === 0 && end === undefined) {
+      while (reversed.length + arrived.length === 0 && end === undefined) {
         await new Promise<void>((resolve) => {
           wake = resolve
         })
       }
-      if (waiting.length === 0) {
-        waiting = arrived.reverse()
+      if (reversed.length === 0) {
+        reversed = arrived.reverse()
         arrived = []
       }
-      const value = waiting.pop()
+      const value = reversed.pop()
       if (value !== undefined) return { done: false, value }
       if (end !== undefined && 'error' in end) throw end.error
       return { done: true }

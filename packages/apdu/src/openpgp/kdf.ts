@@ -25,7 +25,7 @@ export interface Kdf {
 
 /** The largest value of the coded count in RFC 4880. */
 const MAX_HASHED_BYTES = 65_011_712
-/** Number of copies of salt and PIN in one call of `update`. */
+/** Number of copies of salt and PIN per call of `update`. */
 const COPIES_AT_ONCE = 256
 
 /** Decodes F9 for PW1. Returns 'none' if PINs are sent in plain form. Throws MalformedError for an unknown derivation. */
