@@ -1,27 +1,28 @@
-/** Names of people, issuers and hosts: RFC 5280, 4.1.2.4, 4.2.1.6 and 7.1. */
+/** Decodes distinguished names and general names: RFC 5280, 4.1.2.4, 4.2.1.6 and 7.1. */
 import { keyOf } from '@webtoki/apdu/bytes'
 import { type DerElement, elementsOf, objectIdentifier, onlyElement, sequenceOf, Tag } from './der.ts'
 
-/** A distinguished name, ready to be compared. */
+/** A distinguished name in a form that can be compared. */
 export interface Name {
-  /** One text for each RelativeDistinguishedName; equal ones are equal texts. */
+  /** One string for each RelativeDistinguishedName. Equal RDNs (RFC 5280, 7.1) have equal strings. */
   readonly parts: readonly string[]
-  /** One text for the whole name. */
+  /** One string for the whole name. Equal names have equal strings. */
   readonly key: string
-  /** In the order of the name. */
+  /** The attributes in the order of the name. */
   readonly attributes: readonly NameAttribute[]
 }
 
 /** One attribute of a name. */
 export interface NameAttribute {
+  /** Object identifier. */
   readonly type: string
-  /** As it is written; undefined if it is not text, or its bytes are not of its string type. */
+  /** The text as written; undefined if the value is not a string or is invalid for its string type. */
   readonly text: string | undefined
-  /** For people and logs: `escaped`, or if it is not text, its bytes, those that are not printable ASCII as `\C3`. */
+  /** Text for people and logs, passed through `escaped`. If the value is not text, its bytes, with non-ASCII ones as `\C3`. */
   readonly shown: string
 }
 
-/** Types of attributes by which certificates name people and organizations (RFC 5280, appendix A.1). */
+/** Object identifiers of common attributes of people and organizations (RFC 5280, appendix A.1). */
 export const AttributeType = {
   commonName: '2.5.4.3',
   surname: '2.5.4.4',
@@ -34,7 +35,7 @@ export const AttributeType = {
   emailAddress: '1.2.840.113549.1.9.1',
 } as const
 
-/** Reads a Name in DER. Throws RangeError. */
+/** Decodes a Name in DER. Throws RangeError. */
 export function readName(der: Uint8Array): Name {
   const all: NameAttribute[] = []
   const parts = sequenceOf(der).map(({ tag, value }) => {
@@ -48,25 +49,26 @@ export function readName(der: Uint8Array): Name {
       all.push({ type, text, shown: text === undefined ? escapedBytes(content.value) : escaped(text) })
       return [type, text === undefined ? keyOf(content.der) : folded(text), text !== undefined]
     })
-    // A SET has no order. JSON keeps apart what a separator could run together.
+    // Sorted, because a SET has no order. JSON, because a plain separator could be part of a value.
     return JSON.stringify(attributes.map((each) => JSON.stringify(each)).sort())
   })
   return { parts, key: JSON.stringify(parts), attributes: all }
 }
 
-/** Case and spaces do not count (RFC 5280, 7.1), nor does which string type was chosen. */
+/** Normalizes text for comparison: case, redundant spaces (RFC 5280, 7.1) and the string type are ignored. */
 function folded(text: string): string {
   return text.normalize('NFKC').toLowerCase().trim().replace(/ +/g, ' ')
 }
 
-/** The last attribute of a type, which is the most particular, as it is shown; undefined if there is none. */
+/** Returns `shown` of the last attribute of a type, which is the most specific one, or undefined if there is none. */
 export function attributeOf({ attributes }: Name, type: string): string | undefined {
   return attributes.findLast((each) => each.type === type)?.shown
 }
 
 /**
- * Text of others made safe to show, as RFC 4514, 2.4, writes it: control characters, line separators and the overrides of
- * the writing direction are `\00`, byte by byte in UTF-8, and a backslash is two. Different texts stay different.
+ * Escapes untrusted text for display in the form of RFC 4514, 2.4: control characters, line separators and characters that
+ * change the writing direction become `\00`, one escape per UTF-8 byte, and a backslash is doubled. Different texts stay
+ * different.
  */
 export function escaped(text: string): string {
   return text.replace(/[\\\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (character) =>
@@ -75,8 +77,8 @@ export function escaped(text: string): string {
 }
 
 /**
- * An attribute's value as part of a whole name (RFC 4514, 2.4): what `shown` is, and a backslash before what would otherwise
- * end the value or be taken for another form of it. Between commas, it is then told apart from two attributes.
+ * Returns `shown` of an attribute for use in a whole name (RFC 4514, 2.4): a backslash precedes each character that would end
+ * the value or change its form, so that one value with a comma cannot pass for two attributes.
  */
 export function valueInName({ shown }: NameAttribute): string {
   return shown.replace(/^[ #]|[",+;<>]| $/g, String.raw`\$&`)
@@ -88,7 +90,7 @@ function escapedBytes(bytes: Uint8Array): string {
   ).join('')
 }
 
-/** Undefined if it is not a string, or its bytes are not of its type. */
+/** Decodes a string. Returns undefined if it is not a string or its bytes are invalid for its type. */
 function textOf({ tag, value }: DerElement): string | undefined {
   switch (tag) {
     case Tag.utf8String:
@@ -99,7 +101,7 @@ function textOf({ tag, value }: DerElement): string | undefined {
     case Tag.visibleString:
       return asciiOf(value)
     case Tag.teletexString:
-      // Latin-1 in every certificate that has one.
+      // In practice, certificates use Latin-1 in a TeletexString.
       return keyOf(value)
     case Tag.bmpString:
       return fromUnits(value, 2)
@@ -110,7 +112,7 @@ function textOf({ tag, value }: DerElement): string | undefined {
   }
 }
 
-/** Undefined if a byte is not ASCII. */
+/** Decodes ASCII. Returns undefined if a byte is not ASCII. */
 export function asciiOf(bytes: Uint8Array): string | undefined {
   return bytes.every((byte) => byte < 0x80) ? keyOf(bytes) : undefined
 }
@@ -132,11 +134,11 @@ function fromUnits(bytes: Uint8Array, unitBytes: 2 | 4): string | undefined {
     if (unit > 0x10_ffff) return undefined
     text += unitBytes === 2 ? String.fromCharCode(unit) : String.fromCodePoint(unit)
   }
-  // Half of a surrogate pair is not a character.
+  // A lone surrogate is not a character.
   return /\p{Cs}/u.test(text) ? undefined : text
 }
 
-/** The choices of GeneralName, by their tag numbers (RFC 5280, 4.2.1.6). */
+/** Tag numbers of the choices of GeneralName (RFC 5280, 4.2.1.6). */
 export const NameType = {
   rfc822Name: 1,
   dNSName: 2,
@@ -147,15 +149,15 @@ export const NameType = {
 
 /** One GeneralName. */
 export interface GeneralName {
-  /** The tag number: a `NameType`, or a kind that is not read here. */
+  /** Tag number: a `NameType` or another choice. */
   readonly type: number
   readonly value: Uint8Array
 }
 
-/** Throws RangeError. */
+/** Decodes a GeneralName. Throws RangeError. */
 export function generalName({ tag, value }: DerElement): GeneralName {
   const type = tag & 0x1f
-  // Context tags; constructed are those that hold further elements.
+  // Context-specific tags. The choices that contain other elements are constructed.
   const isConstructed = [0, 3, 4, 5].includes(type)
   if (type > 8 || tag !== (isConstructed ? 0xa0 : 0x80) + type) throw new RangeError('not a GeneralName')
   return { type, value: type === NameType.directoryName ? onlyElement(value, Tag.sequence).der : value }
