@@ -28,7 +28,7 @@ const nothing = new Uint8Array(0)
 const SELECT = 0xa4
 const GET_RESPONSE = 0xc0
 /** SELECT, READ BINARY and GET DATA: run twice, they give the same. */
-const reading: ReadonlySet<number> = new Set([SELECT, 0xb0, 0xb1, 0xca, 0xcb])
+const idempotentCommands: ReadonlySet<number> = new Set([SELECT, 0xb0, 0xb1, 0xca, 0xcb])
 /** More than any object or key needs: a chain that goes on beyond it is refused. */
 const maxChainedBytes = 0x8000
 
@@ -40,27 +40,27 @@ export class AppletCard implements VirtualCard {
   readonly log: CardLogEntry[] = []
 
   readonly #applets: readonly VirtualApplet[]
-  readonly #takesExtended: boolean
+  readonly #acceptsExtended: boolean
   readonly #correctsLe: boolean
-  readonly #default: VirtualApplet | undefined
+  readonly #defaultApplet: VirtualApplet | undefined
   #selected: VirtualApplet | undefined
   #chain: { readonly header: number; readonly data: Uint8Array } | undefined
   /** What GET RESPONSE fetches. */
-  #rest: Uint8Array = nothing
+  #remaining: Uint8Array = nothing
   /** Counts losses of power: a command that was begun before one changes nothing after it. */
-  #power = 0
-  #turn: Promise<unknown>
+  #powerEpoch = 0
+  #previousCommand: Promise<unknown>
 
   constructor(options: AppletCardOptions) {
     const { applets, protocols = 'T=1', extendedLength = true, wrongLe = '61xx' } = options
     this.#applets = applets
-    this.#default = options.defaultApplet
-    this.#selected = this.#default
-    this.#takesExtended = extendedLength
+    this.#defaultApplet = options.defaultApplet
+    this.#selected = this.#defaultApplet
+    this.#acceptsExtended = extendedLength
     this.#correctsLe = wrongLe === '6Cxx'
     this.atr = copyOf(options.atr ?? answerToReset(protocols, extendedLength))
     this.maxCommandBytes = extendedLength ? 65544 : 261
-    this.#turn = Promise.all(applets.map(async ({ ready }) => ready))
+    this.#previousCommand = Promise.all(applets.map(async ({ ready }) => ready))
   }
 
   reset(_kind: 'cold' | 'warm'): void {
@@ -68,65 +68,65 @@ export class AppletCard implements VirtualCard {
   }
 
   powerOff(): void {
-    this.#power += 1
+    this.#powerEpoch += 1
     this.#selected?.deselect()
-    this.#selected = this.#default
+    this.#selected = this.#defaultApplet
     this.#chain = undefined
-    this.#rest = nothing
+    this.#remaining = nothing
   }
 
   process(command: Uint8Array): Promise<Uint8Array> {
     const bytes = copyOf(command)
-    const power = this.#power
-    const answer = this.#turn.then(async () => {
+    const powerEpoch = this.#powerEpoch
+    const response = this.#previousCommand.then(async () => {
       // What was sent before the power went away has no one to answer to and must change nothing.
-      if (power !== this.#power) return Uint8Array.of(0x6f, 0x00)
+      if (powerEpoch !== this.#powerEpoch) return Uint8Array.of(0x6f, 0x00)
       return this.#execute(bytes)
     })
-    this.#turn = answer.catch(() => undefined)
-    return answer
+    this.#previousCommand = response.catch(() => undefined)
+    return response
   }
 
   async #execute(bytes: Uint8Array): Promise<Uint8Array> {
     const command = readCommand(bytes)
-    const power = this.#power
-    let answer: Answer
-    if (command === undefined || (command.extended && !this.#takesExtended)) {
+    const powerEpoch = this.#powerEpoch
+    let response: Answer
+    if (command === undefined || (command.extended && !this.#acceptsExtended)) {
       this.#selected?.interrupted?.()
       this.#chain = undefined
-      this.#rest = nothing
-      answer = status(0x6700)
+      this.#remaining = nothing
+      response = status(0x6700)
     } else {
-      answer = await this.#take(command).catch(() => status(0x6f00))
+      response = await this.#dispatch(command).catch(() => status(0x6f00))
     }
     // The power went away while the command ran.
-    if (power !== this.#power) answer = status(0x6f00)
+    if (powerEpoch !== this.#powerEpoch) response = status(0x6f00)
     const [cla = 0, instruction = 0, p1 = 0, p2 = 0] = bytes
-    this.log.push({ cla, ins: instruction, p1, p2, dataBytes: command?.data.length ?? 0, sw: answer.sw })
-    return join(answer.data, answer.sw >> 8, answer.sw & 0xff)
+    this.log.push({ cla, ins: instruction, p1, p2, dataBytes: command?.data.length ?? 0, sw: response.sw })
+    return join(response.data, response.sw >> 8, response.sw & 0xff)
   }
 
   /** Chaining in both directions; what remains is one whole command for `#run`. */
-  async #take(command: CommandApdu): Promise<Answer> {
+  async #dispatch(command: CommandApdu): Promise<Answer> {
     const { cla, data } = command
     if (command.ins === GET_RESPONSE && cla === 0) {
       this.#selected?.interrupted?.()
       this.#chain = undefined
       return this.#getResponse(command)
     }
-    this.#rest = nothing
+    this.#remaining = nothing
     const header = (command.ins << 16) | (command.p1 << 8) | command.p2
-    const known = cla === 0x00 || cla === 0x10
+    const isSupportedClass = cla === 0x00 || cla === 0x10
     // A part with another header, and a command of another class, end a chain that was never finished.
-    const begun = known && this.#chain?.header === header ? this.#chain.data : nothing
+    const previousData = isSupportedClass && this.#chain?.header === header ? this.#chain.data : nothing
     this.#chain = undefined
-    if (!known) {
+    if (!isSupportedClass) {
       this.#selected?.interrupted?.()
       if ((cla & 0xe0) === 0 && (cla & 0x03) !== 0) return status(0x6881)
       if ((cla & 0xe0) === 0 && (cla & 0x0c) !== 0) return status(0x6882)
       return status(0x6e00)
     }
-    const whole = join(begun, data)
+    const whole = join(previousData, data)
     if (whole.length > maxChainedBytes) {
       this.#selected?.interrupted?.()
       return status(0x6a84)
@@ -136,7 +136,7 @@ export class AppletCard implements VirtualCard {
       this.#chain = { header, data: whole }
       return ok()
     }
-    return this.#send(await this.#run({ ...command, data: whole }), command)
+    return this.#respond(await this.#run({ ...command, data: whole }), command)
   }
 
   async #run(command: CommandApdu): Promise<Answer> {
@@ -149,40 +149,41 @@ export class AppletCard implements VirtualCard {
 
   #select({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0x04 || (p2 !== 0x00 && p2 !== 0x0c)) return status(0x6a86)
-    const wanted = this.#applets.find(
+    const applet = this.#applets.find(
       ({ aid }) =>
         data.length >= 5 && data.length <= aid.length && sameBytes(data, aid.subarray(0, data.length)),
     )
     // The applet that was selected stays so.
-    if (wanted === undefined) return status(0x6a82)
-    if (wanted !== this.#selected) this.#selected?.deselect()
-    this.#selected = wanted
-    const answer = wanted.select()
-    return p2 === 0x0c && answer.sw === 0x9000 ? ok() : answer
+    if (applet === undefined) return status(0x6a82)
+    if (applet !== this.#selected) this.#selected?.deselect()
+    this.#selected = applet
+    const response = applet.select()
+    return p2 === 0x0c && response.sw === 0x9000 ? ok() : response
   }
 
-  #send({ data, sw }: Answer, { le, extended, ins }: CommandApdu): Answer {
+  #respond({ data, sw }: Answer, { le, extended, ins }: CommandApdu): Answer {
     if (data.length === 0 || sw !== 0x9000) return { data, sw }
-    const corrects = this.#correctsLe && reading.has(ins) && le !== undefined && le !== 256 && !extended
+    const corrects =
+      this.#correctsLe && idempotentCommands.has(ins) && le !== undefined && le !== 256 && !extended
     if (corrects && data.length !== le && data.length <= 256) return status(0x6c00 | (data.length & 0xff))
-    this.#rest = data
+    this.#remaining = data
     // As cards in the field do: without Le they send what there is (and yubico-piv-tool counts on it).
-    return this.#next(le ?? 256)
+    return this.#nextPart(le ?? 256)
   }
 
   #getResponse({ p1, p2, data, le = 256, extended }: CommandApdu): Answer {
     if (p1 !== 0 || p2 !== 0) return status(0x6a86)
     if (data.length > 0) return status(0x6700)
-    if (this.#rest.length === 0) return status(0x6985)
-    const available = Math.min(this.#rest.length, 256)
+    if (this.#remaining.length === 0) return status(0x6985)
+    const available = Math.min(this.#remaining.length, 256)
     if (this.#correctsLe && !extended && le !== available) return status(0x6c00 | (available & 0xff))
-    return this.#next(le)
+    return this.#nextPart(le)
   }
 
-  #next(length: number): Answer {
-    const data = this.#rest.slice(0, length)
-    this.#rest = this.#rest.slice(length)
-    const left = this.#rest.length
+  #nextPart(length: number): Answer {
+    const data = this.#remaining.slice(0, length)
+    this.#remaining = this.#remaining.slice(length)
+    const left = this.#remaining.length
     return { data, sw: left === 0 ? 0x9000 : 0x6100 | (left > 255 ? 0 : left) }
   }
 }

@@ -23,7 +23,7 @@ export class EchoCard implements VirtualCard {
   readonly #chains: boolean
   #enveloped: Uint8Array = new Uint8Array(0)
   #chained: Uint8Array[] = []
-  #rest: Uint8Array = new Uint8Array(0)
+  #remaining: Uint8Array = new Uint8Array(0)
 
   constructor({ chaining = true }: EchoCardOptions = {}) {
     this.#chains = chaining
@@ -33,7 +33,7 @@ export class EchoCard implements VirtualCard {
   reset(): void {
     this.#chained = []
     this.#enveloped = new Uint8Array(0)
-    this.#rest = new Uint8Array(0)
+    this.#remaining = new Uint8Array(0)
   }
 
   powerOff(): void {
@@ -45,14 +45,20 @@ export class EchoCard implements VirtualCard {
     const { data, isExtended } = dataOf(apdu)
     const response = this.#chains
       ? this.#execute(cla, ins, (p1 << 8) | p2, data, isExtended)
-      : this.#withoutChaining(apdu)
+      : this.#executeWithoutChaining(apdu)
     const sw = ((response.at(-2) ?? 0) << 8) | (response.at(-1) ?? 0)
     this.log.push({ cla, ins, p1, p2, dataBytes: data.length, sw })
     return response
   }
 
-  #execute(cla: number, ins: number, wanted: number, data: Uint8Array, isExtended: boolean): Uint8Array {
-    if (ins === 0xc0) return this.#answer(this.#rest, false)
+  #execute(
+    cla: number,
+    ins: number,
+    requestedBytes: number,
+    data: Uint8Array,
+    isExtended: boolean,
+  ): Uint8Array {
+    if (ins === 0xc0) return this.#respond(this.#remaining, false)
     if (ins !== 0x10 && ins !== 0x12) return Uint8Array.of(0x6d, 0x00)
     if (cla & 0x10) {
       this.#chained.push(data)
@@ -60,12 +66,12 @@ export class EchoCard implements VirtualCard {
     }
     const whole = join(...this.#chained, data)
     this.#chained = []
-    const content = ins === 0x10 ? whole : Uint8Array.from({ length: wanted }, (_, at) => at & 0xff)
-    return this.#answer(content, isExtended)
+    const content = ins === 0x10 ? whole : Uint8Array.from({ length: requestedBytes }, (_, at) => at & 0xff)
+    return this.#respond(content, isExtended)
   }
 
   /** ISO/IEC 7816-3:2006, 12.2: the parts of a command APDU, whole when its Lc is filled; what follows there is Le. */
-  #withoutChaining(apdu: Uint8Array): Uint8Array {
+  #executeWithoutChaining(apdu: Uint8Array): Uint8Array {
     const [cla = 0, ins = 0, p1 = 0, p2 = 0] = apdu
     if (cla & 0x10) return Uint8Array.of(0x68, 0x84)
     const { data, isExtended } = dataOf(apdu)
@@ -77,21 +83,21 @@ export class EchoCard implements VirtualCard {
     if (whole.length < neededBytes) return ok
     this.#enveloped = new Uint8Array(0)
     if (whole.length > neededBytes + (isLong ? 2 : 1)) return Uint8Array.of(0x67, 0x00)
-    const wanted = ((whole[2] as number) << 8) | (whole[3] as number)
+    const requestedBytes = ((whole[2] as number) << 8) | (whole[3] as number)
     const inner = dataOf(whole).data
-    const response = this.#execute(whole[0] as number, whole[1] as number, wanted, inner, false)
+    const response = this.#execute(whole[0] as number, whole[1] as number, requestedBytes, inner, false)
     // A case 3 has no answer but its status word.
     return whole.length === neededBytes ? response.slice(-2) : response
   }
 
   /** Short commands get 256 bytes at most; GET RESPONSE fetches the rest. */
-  #answer(content: Uint8Array, isExtended: boolean): Uint8Array {
-    const room = isExtended ? 65_536 : 256
-    this.#rest = content.slice(room)
-    const left = Math.min(this.#rest.length, 255)
+  #respond(content: Uint8Array, isExtended: boolean): Uint8Array {
+    const capacity = isExtended ? 65_536 : 256
+    this.#remaining = content.slice(capacity)
+    const left = Math.min(this.#remaining.length, 255)
     return join(
-      content.slice(0, room),
-      this.#rest.length > 0 ? [0x61, this.#rest.length > 255 ? 0 : left] : ok,
+      content.slice(0, capacity),
+      this.#remaining.length > 0 ? [0x61, this.#remaining.length > 255 ? 0 : left] : ok,
     )
   }
 }

@@ -13,7 +13,9 @@ export class VirtualCompositeReader extends PacketDevice {
   constructor(profile: CompositeProfile, options: VirtualReaderOptions = {}) {
     super(deviceParts(profile, profile.interfaces, serialNumberOf(options)))
     this.profile = profile
-    this.readers = profile.interfaces.map((face) => new VirtualCcidReader({ ...profile, ...face }, options))
+    this.readers = profile.interfaces.map(
+      (usbInterface) => new VirtualCcidReader({ ...profile, ...usbInterface }, options),
+    )
   }
 
   /** The reader of one interface. */
@@ -28,19 +30,19 @@ export class VirtualCompositeReader extends PacketDevice {
   }
 
   override out(endpoint: number, bytes: Uint8Array): 'ok' | 'stall' {
-    return this.#behind(endpoint, (reader, own) => reader.out(own, bytes))
+    return this.#route(endpoint, (reader, own) => reader.out(own, bytes))
   }
 
   override submitIn(endpoint: number, lengthBytes: number, complete: (result: InResult) => void): () => void {
-    return this.#behind(endpoint, (reader, own) => reader.submitIn(own, lengthBytes, complete))
+    return this.#route(endpoint, (reader, own) => reader.submitIn(own, lengthBytes, complete))
   }
 
   override clearHalt(endpoint: number): void {
-    this.#behind(endpoint, (reader, own) => reader.clearHalt(own))
+    this.#route(endpoint, (reader, own) => reader.clearHalt(own))
   }
 
   override pendingIn(endpoint: number): number {
-    return this.#behind(endpoint, (reader, own) => reader.pendingIn(own))
+    return this.#route(endpoint, (reader, own) => reader.pendingIn(own))
   }
 
   override selectAlternate(interfaceNumber: number, alternateSetting: number): void {
@@ -66,7 +68,7 @@ export class VirtualCompositeReader extends PacketDevice {
     for (const reader of this.readers) reader.unplugged()
   }
 
-  #behind<T>(endpoint: number, work: (reader: VirtualCcidReader, own: number) => T): T {
+  #route<T>(endpoint: number, work: (reader: VirtualCcidReader, own: number) => T): T {
     const interfaceNumber = interfaceOf(endpoint)
     return work(this.reader(interfaceNumber), addressOf(endpoint, -interfaceNumber))
   }

@@ -17,70 +17,78 @@ export interface ReaderAbilities {
 }
 
 /** The answer to a control command: its type, the byte before abData, abData; or bError. */
-export type ControlAnswer =
+export type ControlResult =
   | { readonly type: number; readonly parameter: number; readonly data?: Uint8Array }
   | { readonly error: number }
 
 /** Runs one of the three. `eject` lets the card out. */
 export function control(
   command: Command,
-  place: ReaderSlot,
+  readerSlot: ReaderSlot,
   abilities: ReaderAbilities,
   eject: () => void,
-): ControlAnswer {
+): ControlResult {
   switch (command.name) {
     case 'IccClock':
-      return clock(command, place, abilities)
+      return clock(command, readerSlot, abilities)
     case 'SetDataRateAndClockFrequency':
       return rates(command, abilities)
     case 'Mechanical':
-      return mechanical(command, place, abilities, eject)
+      return mechanical(command, readerSlot, abilities, eject)
     default:
       return { error: CcidError.COMMAND_NOT_SUPPORTED }
   }
 }
 
 /** 6.1.9: the clock rests in the state that bClockStop of the parameters names. */
-function clock({ parameters }: Command, place: ReaderSlot, { features }: ReaderAbilities): ControlAnswer {
+function clock(
+  { parameters }: Command,
+  readerSlot: ReaderSlot,
+  { features }: ReaderAbilities,
+): ControlResult {
   if ((features & CLOCK_STOP) === 0) return { error: CcidError.COMMAND_NOT_SUPPORTED }
-  if (place.status !== 0) return { error: CcidError.ICC_MUTE }
-  const [wanted] = parameters
-  const allowed = place.parameters[4] ?? 0
-  if (wanted > 1 || (wanted === 1 && allowed === 0)) return { error: CcidError.BAD_CLOCK_COMMAND }
-  place.clockStatus = wanted === 0 ? Clock.running : allowed === 2 ? Clock.stoppedHigh : Clock.stoppedLow
-  return { type: SLOT_STATUS, parameter: place.clockStatus }
+  if (readerSlot.status !== 0) return { error: CcidError.ICC_MUTE }
+  const [requested] = parameters
+  const allowed = readerSlot.parameters[4] ?? 0
+  if (requested > 1 || (requested === 1 && allowed === 0)) return { error: CcidError.BAD_CLOCK_COMMAND }
+  readerSlot.clockStatus =
+    requested === 0 ? Clock.running : allowed === 2 ? Clock.stoppedHigh : Clock.stoppedLow
+  return { type: SLOT_STATUS, parameter: readerSlot.clockStatus }
 }
 
 /** 6.1.14: dwClockFrequency and dwDataRate, which the answer repeats. */
-function rates({ data }: Command, { clocksKHz, ratesBps }: ReaderAbilities): ControlAnswer {
+function rates({ data }: Command, { clocksKHz, ratesBps }: ReaderAbilities): ControlResult {
   if (clocksKHz.default === clocksKHz.max && ratesBps.default === ratesBps.max)
     return { error: CcidError.COMMAND_NOT_SUPPORTED }
   if (data.length !== 8) return { error: CcidError.BAD_LENGTH }
   const clockKHz = readUint32le(data, 0)
   const rateBps = readUint32le(data, 4)
-  if (!isPossible(clockKHz, clocksKHz)) return { error: CcidError.BAD_CLOCK_FREQUENCY }
-  if (!isPossible(rateBps, ratesBps)) return { error: CcidError.BAD_DATA_RATE }
+  if (!isSupported(clockKHz, clocksKHz)) return { error: CcidError.BAD_CLOCK_FREQUENCY }
+  if (!isSupported(rateBps, ratesBps)) return { error: CcidError.BAD_DATA_RATE }
   return { type: DATA_RATE_AND_CLOCK, parameter: 0, data: join(uint32le(clockKHz), uint32le(rateBps)) }
 }
 
-function isPossible(wanted: number, { default: least, max, listed }: ReaderAbilities['ratesBps']): boolean {
-  return listed === undefined ? wanted >= least && wanted <= max : listed.includes(wanted)
+function isSupported(
+  requested: number,
+  { default: least, max, listed }: ReaderAbilities['ratesBps'],
+): boolean {
+  return listed === undefined ? requested >= least && requested <= max : listed.includes(requested)
 }
 
 /** 6.1.12: accept, eject, capture, lock, unlock. */
 function mechanical(
-  { parameters: [wanted] }: Command,
-  place: ReaderSlot,
-  { mechanical: able }: ReaderAbilities,
+  { parameters: [requested] }: Command,
+  readerSlot: ReaderSlot,
+  { mechanical: supported }: ReaderAbilities,
   eject: () => void,
-): ControlAnswer {
-  if (able === 0) return { error: CcidError.COMMAND_NOT_SUPPORTED }
-  const bit = mechanicalBits[wanted] ?? 0
-  if ((able & bit) === 0) return { error: CcidError.BAD_FUNCTION }
-  if (wanted === 4 || wanted === 5) place.isLocked = wanted === 4
-  if (wanted === 2 || wanted === 3) {
-    if (place.isLocked) return { error: CcidError.HW_ERROR }
+): ControlResult {
+  if (supported === 0) return { error: CcidError.COMMAND_NOT_SUPPORTED }
+  const bit = mechanicalBits[requested] ?? 0
+  if ((supported & bit) === 0) return { error: CcidError.BAD_FUNCTION }
+  if (requested === 4 || requested === 5) readerSlot.isLocked = requested === 4
+  if (requested === 2 || requested === 3) {
+    if (readerSlot.isLocked) return { error: CcidError.HW_ERROR }
     eject()
   }
-  return { type: SLOT_STATUS, parameter: place.clockStatus }
+  return { type: SLOT_STATUS, parameter: readerSlot.clockStatus }
 }

@@ -65,7 +65,7 @@ export class ReaderCounters {
   }
 
   /** The host has taken an answer, or a part of one, of the card's. */
-  answerTaken(): void {
+  responseTaken(): void {
     if (this.#transfersBeforeFirst !== undefined)
       this.#usbTransfers = this.#transfers - this.#transfersBeforeFirst
   }

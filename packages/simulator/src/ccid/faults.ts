@@ -5,7 +5,7 @@ import type { InQueue } from '../usb/in-queue.ts'
 import {
   CcidError,
   DATA_BLOCK,
-  encodeAnswer,
+  encodeResponse,
   HARDWARE_ERROR,
   HEADER_BYTES,
   type MessageName,
@@ -109,7 +109,7 @@ interface Scheduled {
   readonly on: MessageName | 'any'
   skip: number
   hasBegun: boolean
-  strikesLeft: number
+  remaining: number
 }
 
 /** Faults waiting to strike, in the order they were scheduled. */
@@ -119,7 +119,7 @@ export class FaultSchedule {
   /** Strikes the next XfrBlock, or as the target says. */
   schedule(fault: Fault, { skip = 0, on = 'XfrBlock' }: FaultTarget = {}): void {
     const strikesLeft = { once: 1, twice: 2, 'until-reset': Number.POSITIVE_INFINITY }[fault.ends]
-    this.#scheduled.push({ fault, on, skip, hasBegun: false, strikesLeft })
+    this.#scheduled.push({ fault, on, skip, hasBegun: false, remaining: strikesLeft })
   }
 
   /** How many are still to strike. */
@@ -136,8 +136,8 @@ export class FaultSchedule {
       return undefined
     }
     first.hasBegun = true
-    first.strikesLeft--
-    if (first.strikesLeft === 0) this.#scheduled = this.#scheduled.filter((other) => other !== first)
+    first.remaining--
+    if (first.remaining === 0) this.#scheduled = this.#scheduled.filter((other) => other !== first)
     return first.fault
   }
 
@@ -156,7 +156,7 @@ export class FaultSchedule {
 }
 
 /** The reader that a fault strikes, as far as the fault reaches. */
-export interface StruckReader {
+export interface FaultyReader {
   insert(card: VirtualCard, slot: number): void
   remove(slot: number): void
   reinsert(slot: number): void
@@ -165,7 +165,7 @@ export interface StruckReader {
 }
 
 /** A command as a fault sees it. */
-export interface StruckCommand {
+export interface FaultyCommand {
   readonly name: MessageName | 'unknown'
   readonly slot: number
   readonly sequence: number
@@ -177,7 +177,7 @@ export function isPulledAt(fault: Fault | undefined, moment: FaultMoment): boole
 }
 
 /** The card or the whole reader goes; true if nobody is left to answer. */
-export function strikeAway(fault: Fault | undefined, slot: number, reader: StruckReader): boolean {
+export function applyRemoval(fault: Fault | undefined, slot: number, reader: FaultyReader): boolean {
   if (fault?.kind === 'card-pulled') reader.remove(slot)
   if (fault?.kind !== 'unplugged') return false
   reader.unplug()
@@ -185,14 +185,14 @@ export function strikeAway(fault: Fault | undefined, slot: number, reader: Struc
 }
 
 /** Before a command is run; true if nobody is left to answer. */
-export function strikeBefore(
+export function applyBefore(
   fault: Fault | undefined,
-  { name, slot }: StruckCommand,
-  reader: StruckReader,
+  { name, slot }: FaultyCommand,
+  reader: FaultyReader,
 ): boolean {
   // Only an APDU gives the card something to be pulled from.
   if (isPulledAt(fault, 'before') || (isPulledAt(fault, 'during') && name !== 'XfrBlock'))
-    return strikeAway(fault, slot, reader)
+    return applyRemoval(fault, slot, reader)
   if (fault?.kind === 'reinserted') reader.reinsert(slot)
   if (fault?.kind === 'card-swapped') reader.insert(fault.card, slot)
   if (fault?.kind !== 'suspended') return false
@@ -206,7 +206,7 @@ export function isSlow(fault: Fault | undefined): boolean {
 }
 
 /** What a slow card waits for; `extend` asks the host for more time, and says whether somebody still waits. */
-export async function strikeDelay(
+export async function applyDelay(
   fault: Fault | undefined,
   wait: (delayMs: number) => Promise<void>,
   extend: (multiplier: number) => boolean,
@@ -218,7 +218,7 @@ export async function strikeDelay(
 }
 
 /** Faults that end a command with an error of its own, and the error (table 6.2-2). */
-const refusals: ReadonlyMap<FaultKind | undefined, number> = new Map([
+const faultErrors: ReadonlyMap<FaultKind | undefined, number> = new Map([
   ['mute-card', CcidError.ICC_MUTE],
   ['slot-busy', CcidError.CMD_SLOT_BUSY],
   ['auto-sequence', CcidError.BUSY_WITH_AUTO_SEQUENCE],
@@ -230,20 +230,20 @@ const refusals: ReadonlyMap<FaultKind | undefined, number> = new Map([
 ])
 
 /** The bError that a command ends with, by the moment: `during`, the card has executed it. */
-export function refusalOf(fault: Fault | undefined, moment?: 'during'): number | undefined {
+export function errorOf(fault: Fault | undefined, moment?: 'during'): number | undefined {
   const isDuring = fault !== undefined && 'moment' in fault && fault.moment === 'during'
-  return moment === 'during' && !isDuring ? undefined : refusals.get(fault?.kind)
+  return moment === 'during' && !isDuring ? undefined : faultErrors.get(fault?.kind)
 }
 
 /** Whether the card executes the command before the fault strikes. */
-export function isStruckDuring(fault: Fault | undefined, { name }: StruckCommand): boolean {
-  return name === 'XfrBlock' && refusalOf(fault, 'during') !== undefined
+export function appliesDuring(fault: Fault | undefined, { name }: FaultyCommand): boolean {
+  return name === 'XfrBlock' && errorOf(fault, 'during') !== undefined
 }
 
 /** A hardware error told on the interrupt endpoint (6.3.2). */
-export function noticeOf(
+export function hardwareNotificationOf(
   fault: Fault | undefined,
-  { slot, sequence }: StruckCommand,
+  { slot, sequence }: FaultyCommand,
 ): { readonly notice: Uint8Array; readonly isAlone: boolean } | undefined {
   if (fault?.kind !== 'hardware-notice' && fault?.kind !== 'hardware-notice-alone') return undefined
   const notice = Uint8Array.of(HARDWARE_ERROR, slot, sequence, OVERCURRENT)
@@ -251,7 +251,7 @@ export function noticeOf(
 }
 
 /** The ATR as it arrives; undefined: the reader finds it bad. */
-export function strikeAtr(fault: Fault | undefined, atr: Uint8Array): Uint8Array | undefined {
+export function applyToAtr(fault: Fault | undefined, atr: Uint8Array): Uint8Array | undefined {
   if (fault?.kind === 'bad-atr') return undefined
   return fault?.kind === 'damaged-atr'
     ? atr.map((byte, at) => byte ^ (at === atr.length - 1 ? 0xff : 0))
@@ -259,7 +259,7 @@ export function strikeAtr(fault: Fault | undefined, atr: Uint8Array): Uint8Array
 }
 
 /** The card's answer: its last byte alone, or as it is. Between two parts of a command it has none, and then gets one. */
-export function strikeResponse(fault: Fault | undefined, response: Uint8Array): Uint8Array {
+export function applyToResponse(fault: Fault | undefined, response: Uint8Array): Uint8Array {
   if (fault?.kind !== 'one-byte-response') return response
   return response.length === 0 ? new Uint8Array(1) : response.slice(-1)
 }
@@ -267,7 +267,7 @@ export function strikeResponse(fault: Fault | undefined, response: Uint8Array): 
 /** An answer on its way to the host, and what comes before and behind it. */
 export function deliver(
   fault: Fault | undefined,
-  { slot, sequence }: StruckCommand,
+  { slot, sequence }: FaultyCommand,
   message: Uint8Array,
   queue: InQueue,
   sendsEmptyPackets: boolean,
@@ -277,8 +277,8 @@ export function deliver(
   if (fault?.kind === 'empty-packet') queue.sendPacket(new Uint8Array(0))
   if (fault?.kind === 'stale-answer') {
     for (let before = fault.frames ?? 1; before > 0; before--) {
-      const foreign = { slot, sequence: (sequence - before) & 0xff }
-      queue.sendMessage(encodeAnswer(foreign, DATA_BLOCK, 0, 0, 0, Uint8Array.of(0x90, 0)), false)
+      const stale = { slot, sequence: (sequence - before) & 0xff }
+      queue.sendMessage(encodeResponse(stale, DATA_BLOCK, 0, 0, 0, Uint8Array.of(0x90, 0)), false)
     }
   }
   queue.sendMessage(damaged(fault, message), sendsEmptyPackets && fault?.kind !== 'no-empty-packet', taken)

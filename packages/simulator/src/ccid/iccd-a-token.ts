@@ -37,7 +37,7 @@ export class VirtualIccdAToken extends PacketDevice {
   #header: Uint8Array = new Uint8Array(0)
   /** The card has told the host to go on: data that came, or how many bytes it wants. */
   #data: Uint8Array = new Uint8Array(0)
-  #wants = 0
+  #expectedDataBytes = 0
   #statusWord: Uint8Array = new Uint8Array(0)
   /** NULL bytes that the host has not seen as "busy" yet. */
   #busyPolls = 0
@@ -49,10 +49,12 @@ export class VirtualIccdAToken extends PacketDevice {
     t0: T0CardOptions = {},
     serialNumber: string = 'V0000001',
   ) {
-    const face = interfaceDescriptor(0, 0, 0, [profile.interfaceClass, 0, ICCD_A])
+    const usbInterface = interfaceDescriptor(0, 0, 0, [profile.interfaceClass, 0, ICCD_A])
     super({
       deviceDescriptor: deviceDescriptor(profile, { manufacturer: true, product: true, serialNumber: true }),
-      configurationDescriptors: [configurationDescriptor(1, 1, [face, fromHex(profile.ccidDescriptor)])],
+      configurationDescriptors: [
+        configurationDescriptor(1, 1, [usbInterface, fromHex(profile.ccidDescriptor)]),
+      ],
       strings: [undefined, profile.manufacturer, profile.product, serialNumber],
     })
     this.card = card
@@ -74,7 +76,7 @@ export class VirtualIccdAToken extends PacketDevice {
     this.#status = Status.ready
     this.#busyPolls = 0
     this.#data = new Uint8Array(0)
-    this.#wants = 0
+    this.#expectedDataBytes = 0
     this.#t0.restart()
   }
 
@@ -111,8 +113,8 @@ export class VirtualIccdAToken extends PacketDevice {
       void this.#run(bytes)
       return true
     }
-    if (this.#status !== Status.data || bytes.length !== this.#wants) return false
-    this.#wants = 0
+    if (this.#status !== Status.data || bytes.length !== this.#expectedDataBytes) return false
+    this.#expectedDataBytes = 0
     void this.#run(bytes)
     return true
   }
@@ -138,7 +140,7 @@ export class VirtualIccdAToken extends PacketDevice {
     let unsent = bytes === this.#header ? new Uint8Array(0) : bytes
     if (bytes === this.#header) await this.#t0.receive(bytes)
     else {
-      const first = unsent.slice(0, this.#t0.asksFor)
+      const first = unsent.slice(0, this.#t0.expectedDataBytes)
       unsent = unsent.slice(first.length)
       await this.#t0.receive(first)
     }
@@ -146,7 +148,7 @@ export class VirtualIccdAToken extends PacketDevice {
     for (;;) {
       if (this.#epoch !== epoch) return
       const byte = this.#t0.next()
-      if (byte === 'mute') return this.#end(Status.mute)
+      if (byte === 'mute') return this.#setStatus(Status.mute)
       if (byte === NULL_BYTE) {
         this.#busyPolls++
         // Without an end: the host sees "busy" for as long as it asks.
@@ -155,14 +157,14 @@ export class VirtualIccdAToken extends PacketDevice {
           return
         }
       } else if (byte === ins || byte === (ins ^ 0xff)) {
-        const { asksFor } = this.#t0
-        if (asksFor > 0) {
+        const { expectedDataBytes } = this.#t0
+        if (expectedDataBytes > 0) {
           if (unsent.length === 0) {
             // All of it: the host knows nothing of single bytes.
-            this.#wants = this.#header[4] as number
-            return this.#end(Status.data)
+            this.#expectedDataBytes = this.#header[4] as number
+            return this.#setStatus(Status.data)
           }
-          const part = unsent.slice(0, asksFor)
+          const part = unsent.slice(0, expectedDataBytes)
           unsent = unsent.slice(part.length)
           await this.#t0.receive(part)
           continue
@@ -170,20 +172,20 @@ export class VirtualIccdAToken extends PacketDevice {
         const count = byte === ins ? (this.#header[4] || 256) - data.length : 1
         for (let got = 0; got < count; got++) {
           const next = this.#t0.next()
-          if (next === 'mute') return this.#end(Status.mute)
+          if (next === 'mute') return this.#setStatus(Status.mute)
           data.push(next)
         }
       } else if (byte >> 4 === 6 || byte >> 4 === 9) {
         const sw2 = this.#t0.next()
-        if (sw2 === 'mute') return this.#end(Status.mute)
+        if (sw2 === 'mute') return this.#setStatus(Status.mute)
         this.#statusWord = join([byte, sw2])
         this.#data = Uint8Array.from(data)
-        return this.#end(data.length > 0 ? Status.data : Status.statusWord)
-      } else return this.#end(Status.mute)
+        return this.#setStatus(data.length > 0 ? Status.data : Status.statusWord)
+      } else return this.#setStatus(Status.mute)
     }
   }
 
-  #end(status: number): void {
+  #setStatus(status: number): void {
     this.#status = status
   }
 }

@@ -63,7 +63,7 @@ export class VirtualIccdToken extends PacketDevice {
   readonly #contact: ContactCard | undefined
   #isPowered = false
   #command: Uint8Array[] = []
-  #answer: Uint8Array | undefined
+  #response: Uint8Array | undefined
   #rest: Uint8Array = new Uint8Array(0)
   #polls = 0
   #epoch = 0
@@ -75,10 +75,10 @@ export class VirtualIccdToken extends PacketDevice {
     contact: ContactOptions = {},
   ) {
     const classDescriptor = fromHex(profile.ccidDescriptor)
-    const face = interfaceDescriptor(0, 0, 0, [profile.interfaceClass, 0, ICCD_B])
+    const usbInterface = interfaceDescriptor(0, 0, 0, [profile.interfaceClass, 0, ICCD_B])
     super({
       deviceDescriptor: deviceDescriptor(profile, { manufacturer: true, product: true, serialNumber: true }),
-      configurationDescriptors: [configurationDescriptor(1, 1, [face, classDescriptor])],
+      configurationDescriptors: [configurationDescriptor(1, 1, [usbInterface, classDescriptor])],
       strings: [undefined, profile.manufacturer, profile.product, serialNumber],
     })
     this.card = card
@@ -101,7 +101,7 @@ export class VirtualIccdToken extends PacketDevice {
     if (this.#isPowered) this.card.powerOff()
     this.#isPowered = false
     this.#command = []
-    this.#answer = undefined
+    this.#response = undefined
     this.#rest = new Uint8Array(0)
   }
 
@@ -113,7 +113,7 @@ export class VirtualIccdToken extends PacketDevice {
         this.card.reset(this.#isPowered ? 'warm' : 'cold')
         this.#contact?.restart()
         this.#isPowered = true
-        this.#ready(join([Response.data], this.card.atr))
+        this.#setResponse(join([Response.data], this.card.atr))
       } else if (setup.bRequest === Request.xfrBlock) this.#xfrBlock(setup.wValue >>> 8, data)
       else return 'stall'
       return nothing
@@ -124,25 +124,25 @@ export class VirtualIccdToken extends PacketDevice {
     return setup.bRequest === Request.dataBlock ? this.#dataBlock() : 'stall'
   }
 
-  #ready(answer: Uint8Array): void {
-    this.#answer = answer
+  #setResponse(response: Uint8Array): void {
+    this.#response = response
     this.#polls = this.pollAgain.times
   }
 
   #dataBlock(): Uint8Array {
-    if (this.#answer === undefined || this.#polls > 0) {
+    if (this.#response === undefined || this.#polls > 0) {
       this.#polls--
       return Uint8Array.of(Response.pollAgain, this.pollAgain.delay & 0xff, this.pollAgain.delay >> 8)
     }
-    return this.#answer
+    return this.#response
   }
 
   #fail(error: number): void {
-    this.#ready(Uint8Array.of(Response.status, 0x40 | (this.#isPowered ? 0 : 1), error))
+    this.#setResponse(Uint8Array.of(Response.status, 0x40 | (this.#isPowered ? 0 : 1), error))
   }
 
   #xfrBlock(level: number, data: Uint8Array): void {
-    this.#answer = undefined
+    this.#response = undefined
     this.#polls = this.pollAgain.times
     if (!this.#isPowered) {
       this.#fail(ERROR_MUTE)
@@ -163,7 +163,7 @@ export class VirtualIccdToken extends PacketDevice {
     if (level === Chain.whole || level === Chain.begins) this.#command = []
     this.#command.push(data)
     if (level === Chain.begins || level === Chain.continues) {
-      this.#ready(Uint8Array.of(Chain.expectsMore))
+      this.#setResponse(Uint8Array.of(Chain.expectsMore))
       return
     }
     const command = join(...this.#command)
@@ -183,10 +183,10 @@ export class VirtualIccdToken extends PacketDevice {
       return
     }
     const epoch = this.#epoch
-    const answer = await contact.characters(data, expected, 0)
+    const response = await contact.characters(data, expected, 0)
     if (this.#epoch !== epoch) return
-    if (answer === 'mute') this.#fail(ERROR_MUTE)
-    else this.#ready(join([Response.data], answer))
+    if (response === 'mute') this.#fail(ERROR_MUTE)
+    else this.#setResponse(join([Response.data], response))
   }
 
   #part(isFirst: boolean): void {
@@ -194,6 +194,6 @@ export class VirtualIccdToken extends PacketDevice {
     this.#rest = this.#rest.slice(part.length)
     const isLast = this.#rest.length === 0
     const chain = isFirst ? (isLast ? Chain.whole : Chain.begins) : isLast ? Chain.ends : Chain.continues
-    this.#ready(join([chain], part))
+    this.#setResponse(join([chain], part))
   }
 }

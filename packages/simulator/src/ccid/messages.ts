@@ -58,7 +58,7 @@ export const ESCAPE = 0x83
 export const DATA_RATE_AND_CLOCK = 0x84
 
 /** Which answer a command gets, failed ones too; SlotStatus where none is named. */
-const answerTypes: ReadonlyMap<string, number> = new Map([
+const responseTypes: ReadonlyMap<string, number> = new Map([
   ['IccPowerOn', DATA_BLOCK],
   ['XfrBlock', DATA_BLOCK],
   ['Secure', DATA_BLOCK],
@@ -70,8 +70,8 @@ const answerTypes: ReadonlyMap<string, number> = new Map([
 ])
 
 /** The bMessageType that answers a command of this name. */
-export function answerTypeOf(name: MessageName | 'unknown'): number {
-  return answerTypes.get(name) ?? SLOT_STATUS
+export function responseTypeOf(name: MessageName | 'unknown'): number {
+  return responseTypes.get(name) ?? SLOT_STATUS
 }
 
 /** bError (table 6.2-2); below 128 it is the offset of the field that is wrong. */
@@ -107,7 +107,7 @@ export const TIME_EXTENSION = 0x80
 export const Chain = { whole: 0, begins: 1, ends: 2, continues: 3, expectsMore: 0x10 } as const
 
 /** Builds a bulk-IN message (6.2). */
-export function encodeAnswer(
+export function encodeResponse(
   to: { readonly slot: number; readonly sequence: number },
   type: number,
   status: number,

@@ -36,7 +36,7 @@ export interface SecureMessage {
 }
 
 /** Where single fields stand, counted from bMessageType: bError names the one that is wrong. */
-const At = {
+const fieldOffsets = {
   verify: { digits: 15, validation: 17, messages: 18, command: 25 },
   modify: { block: 13, validation: 20, messages: 21 },
 } as const
@@ -48,18 +48,19 @@ export function readSecure(data: Uint8Array, habits: PadHabits = {}): SecureMess
   const message = parse(data, habits)
   if (message === undefined) return 1
   const { operation, validation, messages, blockBytes, command } = message
-  const at = At[operation]
+  const at = fieldOffsets[operation]
   const isKnownCondition =
     habits.validation === undefined ? validation >= 1 && validation <= 7 : validation === habits.validation
   if (!isKnownCondition) return at.validation
-  const wanted = operation === 'verify' ? habits.verifyMessages : habits.modifyMessages
-  if (wanted === undefined ? messages > 3 && messages !== 0xff : messages !== wanted) return at.messages
-  if (operation === 'modify') return blockBytes === 0 ? At.modify.block : message
-  if (message.minDigits > message.maxDigits) return At.verify.digits
+  const requiredMessages = operation === 'verify' ? habits.verifyMessages : habits.modifyMessages
+  if (requiredMessages === undefined ? messages > 3 && messages !== 0xff : messages !== requiredMessages)
+    return at.messages
+  if (operation === 'modify') return blockBytes === 0 ? fieldOffsets.modify.block : message
+  if (message.minDigits > message.maxDigits) return fieldOffsets.verify.digits
   const isBare = command.length === HEADER_BYTES
   // A PIN without a block: most readers put its length into Lc, which stands there as 00.
   if (blockBytes > 0 ? isBare : isBare === (habits.escapeBeforeBareHeader === undefined))
-    return At.verify.command
+    return fieldOffsets.verify.command
   return message
 }
 

@@ -345,18 +345,18 @@ export const compositeProfiles: Readonly<
 }
 
 /** How far apart the endpoints of two interfaces are: each interface has room for three. */
-const ENDPOINTS_EACH = 3
+const ENDPOINTS_PER_INTERFACE = 3
 /** Strings 1 to 3 are the device's own. */
 const FIRST_NAME = 4
 
 /** The address that an endpoint of the interface with that number has on its device. */
 export function addressOf(endpoint: number, interfaceNumber: number): number {
-  return endpoint + ENDPOINTS_EACH * interfaceNumber
+  return endpoint + ENDPOINTS_PER_INTERFACE * interfaceNumber
 }
 
 /** Which interface an address on the device belongs to. */
 export function interfaceOf(address: number): number {
-  return Math.floor(((address & 0x0f) - 1) / ENDPOINTS_EACH)
+  return Math.floor(((address & 0x0f) - 1) / ENDPOINTS_PER_INTERFACE)
 }
 
 function interfaceParts(profile: InterfaceProfile, interfaceNumber: number): Uint8Array[] {
@@ -372,10 +372,10 @@ function interfaceParts(profile: InterfaceProfile, interfaceNumber: number): Uin
   ]
   const name = profile.interfaceName === undefined ? 0 : FIRST_NAME + interfaceNumber
   const classes = [profile.interfaceClass, 0, profile.habits?.interfaceProtocol ?? 0] as const
-  const face = interfaceDescriptor(interfaceNumber, 0, endpointDescriptors.length, classes, name)
+  const usbInterface = interfaceDescriptor(interfaceNumber, 0, endpointDescriptors.length, classes, name)
   return profile.descriptorPlace === 'behind-endpoints'
-    ? [face, ...endpointDescriptors, classDescriptor]
-    : [face, classDescriptor, ...endpointDescriptors]
+    ? [usbInterface, ...endpointDescriptors, classDescriptor]
+    : [usbInterface, classDescriptor, ...endpointDescriptors]
 }
 
 /** The descriptors of a device with these interfaces, and with that serial number. */

@@ -49,12 +49,12 @@ export class ReaderSlot {
   /** A command took its power since the last power-on. */
   wasPoweredOff = false
   /** Just pushed in: mute to the first power-on. */
-  isWaking = false
+  isMuteUntilPowerOn = false
   /** Changed since the host was last told. */
   isChanged = false
   isBusy = false
   /** What it is busy with, as long as an answer will come. */
-  working: Command | undefined
+  runningCommand: Command | undefined
   /** Counts what cuts an exchange off: its late answer belongs to nobody. */
   epoch = 0
   responseRest: Uint8Array | undefined
@@ -75,24 +75,24 @@ export class ReaderSlot {
   }
 
   /** Ends the exchange without an answer. */
-  cutOff(): void {
+  abort(): void {
     this.epoch++
-    this.done()
+    this.markIdle()
     this.#commandParts = []
     this.responseRest = undefined
     this.abortBySequence = {}
   }
 
   /** Busy from now on. */
-  begin(command: Command): void {
+  markBusy(command: Command): void {
     this.isBusy = true
-    this.working = command
+    this.runningCommand = command
   }
 
   /** Free for the next command. */
-  done(): void {
+  markIdle(): void {
     this.isBusy = false
-    this.working = undefined
+    this.runningCommand = undefined
   }
 
   /** Resets the card, warm if it has power, and gives it power; what it answers. There is a card. */
@@ -117,7 +117,7 @@ export class ReaderSlot {
   }
 
   /** Whether a block with this wLevelParameter is the first of its command APDU. */
-  static begins(level: number): boolean {
+  static isFirstBlock(level: number): boolean {
     return level === Chain.whole || level === Chain.begins
   }
 
@@ -127,7 +127,7 @@ export class ReaderSlot {
   }
 
   /** Short APDU level: a block is a command APDU, one of the four short cases (6.1.4). */
-  takeShort(level: number, block: Uint8Array): Collected {
+  collectShort(level: number, block: Uint8Array): Collected {
     if (level === Chain.expectsMore && this.responseRest !== undefined)
       return { responseRest: this.responseRest }
     if (level !== Chain.whole) return { error: CcidError.BAD_LEVEL_PARAMETER }
@@ -135,7 +135,7 @@ export class ReaderSlot {
   }
 
   /** Extended APDU level: wLevelParameter says which part of a command APDU the block is (6.1.4). */
-  takeExtended(level: number, block: Uint8Array): Collected {
+  collectExtended(level: number, block: Uint8Array): Collected {
     const hasBegun = this.#commandParts.length > 0
     if (level === Chain.expectsMore) {
       const rest = this.responseRest
@@ -144,7 +144,7 @@ export class ReaderSlot {
         : { responseRest: rest }
     }
     const isLast = level === Chain.whole || level === Chain.ends
-    if (ReaderSlot.begins(level)) this.#commandParts = []
+    if (ReaderSlot.isFirstBlock(level)) this.#commandParts = []
     else if (!hasBegun || (level !== Chain.ends && level !== Chain.continues))
       return { error: CcidError.BAD_LEVEL_PARAMETER }
     this.responseRest = undefined

@@ -13,21 +13,21 @@ import {
   FaultSchedule,
   isPulledAt,
   isSlow,
-  isStruckDuring,
-  noticeOf,
-  refusalOf,
-  strikeAtr,
-  strikeAway,
-  strikeBefore,
-  strikeDelay,
-  strikeResponse,
+  appliesDuring,
+  hardwareNotificationOf,
+  errorOf,
+  applyToAtr,
+  applyRemoval,
+  applyBefore,
+  applyDelay,
+  applyToResponse,
 } from './faults.ts'
 import {
-  answerTypeOf,
+  responseTypeOf,
   CcidError,
   Chain,
   DATA_BLOCK,
-  encodeAnswer,
+  encodeResponse,
   ESCAPE,
   FAILED,
   HEADER_BYTES,
@@ -74,11 +74,11 @@ export class VirtualCcidReader extends PacketDevice {
   person: PersonAtPad = async () => 'timeout'
   /** Answers vendor commands (Escape); undefined: the reader does not know the command. Default: it knows none. */
   onEscape: (data: Uint8Array, slot: number) => Uint8Array | undefined = () => undefined
-  readonly #told: ClassDescriptor
+  readonly #descriptor: ClassDescriptor
   /** The key that ended the latest entry is still down. */
   #isKeyDown = false
   /** The Escape came that PINs behind a bare header need. */
-  #takesBareHeader = false
+  #acceptsBareHeader = false
   #emvMode: FirmwareHabits['emvMode']
   readonly #clock: SimulatorClock
   readonly #slots: readonly ReaderSlot[]
@@ -90,50 +90,51 @@ export class VirtualCcidReader extends PacketDevice {
     this.#emvMode = profile.habits?.emvMode
     this.#clock = options.clock ?? realClock
     this.#sendsEmptyPackets = profile.emptyPackets ?? true
-    this.#told = readClassDescriptor(profile)
-    this.#slots = Array.from({ length: this.#told.slots }, () => new ReaderSlot())
+    this.#descriptor = readClassDescriptor(profile)
+    this.#slots = Array.from({ length: this.#descriptor.slots }, () => new ReaderSlot())
   }
 
   /** Puts a card in; the card that is in comes out. `contact` tells how it behaves below APDUs, at TPDU and character level. */
   insert(card: VirtualCard, slot: number = 0, contact: ContactOptions = {}): void {
-    const place = this.#slotAt(slot)
-    place.powerOff()
-    place.card = card
-    place.options = contact
-    place.contact =
-      this.#told.level === 'tpdu' || this.#told.level === 'character'
+    const readerSlot = this.#slotAt(slot)
+    readerSlot.powerOff()
+    readerSlot.card = card
+    readerSlot.options = contact
+    readerSlot.contact =
+      this.#descriptor.level === 'tpdu' || this.#descriptor.level === 'character'
         ? new ContactCard(card, contact, (commandBytes, responseBytes) =>
-            this.counters.executed(commandBytes, responseBytes, place.transfersBefore),
+            this.counters.executed(commandBytes, responseBytes, readerSlot.transfersBefore),
           )
         : undefined
-    if (this.isPlugged) this.#activateBySelf(place)
-    this.#changed(place)
+    if (this.isPlugged) this.#activateOnInsertion(readerSlot)
+    this.#slotChanged(readerSlot)
   }
 
   /** Cold, as the host's first IccPowerOn is; only where the reader powers cards itself. */
-  #activateBySelf(place: ReaderSlot): void {
-    if (place.card === undefined || !this.#told.activates) return
-    place.powerSelect = 0
-    place.activate()
+  #activateOnInsertion(readerSlot: ReaderSlot): void {
+    if (readerSlot.card === undefined || !this.#descriptor.activates) return
+    readerSlot.powerSelect = 0
+    readerSlot.activate()
   }
 
   /** Out and in again, quicker than anybody looks: no power, and mute to the first power-on. */
   reinsert(slot: number = 0): void {
-    const place = this.#slotAt(slot)
-    if (place.card === undefined) return
-    place.powerOff()
-    place.isWaking = true
-    this.#changed(place)
+    const readerSlot = this.#slotAt(slot)
+    if (readerSlot.card === undefined) return
+    readerSlot.powerOff()
+    readerSlot.isMuteUntilPowerOn = true
+    this.#slotChanged(readerSlot)
   }
 
   /** Pulls the card: whatever it was working at is lost. */
   remove(slot: number = 0): void {
-    const place = this.#slotAt(slot)
-    if (place.card === undefined) return
-    if (place.isLocked) throw new Error('The virtual reader holds the card: it was locked by Mechanical.')
-    place.powerOff()
-    place.card = undefined
-    this.#changed(place)
+    const readerSlot = this.#slotAt(slot)
+    if (readerSlot.card === undefined) return
+    if (readerSlot.isLocked)
+      throw new Error('The virtual reader holds the card: it was locked by Mechanical.')
+    readerSlot.powerOff()
+    readerSlot.card = undefined
+    this.#slotChanged(readerSlot)
   }
 
   /** The card in a slot. */
@@ -142,18 +143,18 @@ export class VirtualCcidReader extends PacketDevice {
   }
 
   #slotAt(slot: number): ReaderSlot {
-    const place = this.#slots[slot]
-    if (place === undefined) throw new RangeError(`The virtual reader has no slot ${slot}.`)
-    return place
+    const readerSlot = this.#slots[slot]
+    if (readerSlot === undefined) throw new RangeError(`The virtual reader has no slot ${slot}.`)
+    return readerSlot
   }
 
-  #changed(place: ReaderSlot): void {
-    place.isChanged = true
-    const { working } = place
+  #slotChanged(readerSlot: ReaderSlot): void {
+    readerSlot.isChanged = true
+    const { runningCommand } = readerSlot
     // The card went from under a command: it is answered at once, and the card's late answer belongs to nobody.
-    if (working !== undefined) {
-      place.cutOff()
-      this.#fail(working, place, CcidError.ICC_MUTE)
+    if (runningCommand !== undefined) {
+      readerSlot.abort()
+      this.#fail(runningCommand, readerSlot, CcidError.ICC_MUTE)
     }
     this.#notify()
   }
@@ -182,9 +183,9 @@ export class VirtualCcidReader extends PacketDevice {
   protected wasReset(why: 'bus' | 'configuration' | 'plug' | 'unplug'): void {
     if (why !== 'configuration') this.faults.wasReset()
     for (const slot of this.#slots) {
-      slot.cutOff()
+      slot.abort()
       slot.powerOff()
-      if (why !== 'unplug') this.#activateBySelf(slot)
+      if (why !== 'unplug') this.#activateOnInsertion(slot)
       slot.isChanged = slot.card !== undefined
     }
     if (why !== 'unplug' && this.#slots.some((slot) => slot.isChanged)) this.#notify()
@@ -198,10 +199,10 @@ export class VirtualCcidReader extends PacketDevice {
       return numbers === undefined ? 'stall' : join(...numbers.map(uint32le))
     }
     if (setup.bmRequestType !== 0x21 || setup.bRequest !== 0x01) return 'stall'
-    const place = this.#slots[setup.wValue & 0xff]
-    if (place === undefined) return 'stall'
-    place.abortBySequence.control = setup.wValue >>> 8
-    this.#tryAbort(setup.wValue & 0xff, place)
+    const readerSlot = this.#slots[setup.wValue & 0xff]
+    if (readerSlot === undefined) return 'stall'
+    readerSlot.abortBySequence.control = setup.wValue >>> 8
+    this.#tryAbort(setup.wValue & 0xff, readerSlot)
     return new Uint8Array(0)
   }
 
@@ -210,9 +211,9 @@ export class VirtualCcidReader extends PacketDevice {
     // A frame too short for a header has no slot and no sequence number that could be answered.
     if (bytes.length < HEADER_BYTES) return 'stall'
     const name = messageNames.get(bytes[0] as number) ?? 'unknown'
-    const place = this.#slots[bytes[5] as number]
+    const readerSlot = this.#slots[bytes[5] as number]
     // What a busy slot refuses is not struck: the fault waits for a message that is taken.
-    const fault = place === undefined || place.isBusy ? undefined : this.faults.next(name)
+    const fault = readerSlot === undefined || readerSlot.isBusy ? undefined : this.faults.next(name)
     if (fault?.kind === 'stall-out') return 'stall'
     const command: Command = {
       name,
@@ -223,51 +224,58 @@ export class VirtualCcidReader extends PacketDevice {
       transfersBefore: this.counters.arrived(name),
       fault,
     }
-    if (place === undefined) this.#answer(command, answerTypeOf(name), FAILED | 2, CcidError.BAD_SLOT, 0)
-    else if (readUint32le(bytes, 1) !== command.data.length || bytes.length > this.#told.maxMessageBytes)
-      this.#fail(command, place, CcidError.BAD_LENGTH)
-    else this.#take(command, place)
+    if (readerSlot === undefined)
+      this.#respond(command, responseTypeOf(name), FAILED | 2, CcidError.BAD_SLOT, 0)
+    else if (
+      readUint32le(bytes, 1) !== command.data.length ||
+      bytes.length > this.#descriptor.maxMessageBytes
+    )
+      this.#fail(command, readerSlot, CcidError.BAD_LENGTH)
+    else this.#accept(command, readerSlot)
     return 'ok'
   }
 
-  #take(command: Command, place: ReaderSlot): void {
+  #accept(command: Command, readerSlot: ReaderSlot): void {
     const { name, fault } = command
     if (name === 'Abort') {
-      place.abortBySequence.bulk = command.sequence
-      this.#tryAbort(command.slot, place)
+      readerSlot.abortBySequence.bulk = command.sequence
+      this.#tryAbort(command.slot, readerSlot)
       return
     }
     // 5.3.1: between the class request and the message nothing else is run.
-    if (place.abortBySequence.control !== undefined) {
-      this.#fail(command, place, CcidError.CMD_ABORTED)
+    if (readerSlot.abortBySequence.control !== undefined) {
+      this.#fail(command, readerSlot, CcidError.CMD_ABORTED)
       return
     }
     // 5.1: with so many slots at work the reader takes nothing for another one either.
-    if (place.isBusy || this.#slots.filter((each) => each.isBusy).length >= this.#told.maxBusySlots) {
-      this.#fail(command, place, CcidError.CMD_SLOT_BUSY)
+    if (
+      readerSlot.isBusy ||
+      this.#slots.filter((each) => each.isBusy).length >= this.#descriptor.maxBusySlots
+    ) {
+      this.#fail(command, readerSlot, CcidError.CMD_SLOT_BUSY)
       return
     }
-    if (strikeBefore(fault, command, this)) return
-    if (isSlow(fault)) void this.#runLater(command, place)
-    else this.#run(command, place)
+    if (applyBefore(fault, command, this)) return
+    if (isSlow(fault)) void this.#runLater(command, readerSlot)
+    else this.#run(command, readerSlot)
   }
 
   /** Time extensions and slow cards, by the clock. */
-  async #runLater(command: Command, place: ReaderSlot): Promise<void> {
+  async #runLater(command: Command, readerSlot: ReaderSlot): Promise<void> {
     const { fault } = command
-    const { epoch } = place
-    place.begin(command)
+    const { epoch } = readerSlot
+    readerSlot.markBusy(command)
     const extend = (multiplier: number): boolean => {
-      if (place.epoch !== epoch) return false
-      const status = TIME_EXTENSION | place.status
-      const wanted = encodeAnswer(command, answerTypeOf(command.name), status, multiplier, 0)
-      this.inQueue(endpoints.bulkIn).sendMessage(wanted, this.#sendsEmptyPackets)
+      if (readerSlot.epoch !== epoch) return false
+      const status = TIME_EXTENSION | readerSlot.status
+      const message = encodeResponse(command, responseTypeOf(command.name), status, multiplier, 0)
+      this.inQueue(endpoints.bulkIn).sendMessage(message, this.#sendsEmptyPackets)
       return true
     }
-    await strikeDelay(fault, (delayMs) => this.#wait(delayMs), extend)
-    if (place.epoch !== epoch) return
-    place.done()
-    this.#run(command, place)
+    await applyDelay(fault, (delayMs) => this.#wait(delayMs), extend)
+    if (readerSlot.epoch !== epoch) return
+    readerSlot.markIdle()
+    this.#run(command, readerSlot)
   }
 
   #wait(delayMs: number): Promise<void> {
@@ -277,255 +285,267 @@ export class VirtualCcidReader extends PacketDevice {
     })
   }
 
-  #run(command: Command, place: ReaderSlot): void {
+  #run(command: Command, readerSlot: ReaderSlot): void {
     const { fault } = command
-    const error = refusalOf(fault)
+    const error = errorOf(fault)
     // What is damaged on its way back was executed, by a card that had something to execute.
-    if (error !== undefined && !isStruckDuring(fault, command)) {
-      this.#strikeLine(command, place, error)
+    if (error !== undefined && !appliesDuring(fault, command)) {
+      this.#failByFault(command, readerSlot, error)
       return
     }
     switch (command.name) {
       case 'IccPowerOn':
-        this.#powerOn(command, place)
+        this.#powerOn(command, readerSlot)
         return
       case 'IccPowerOff':
-        place.cutOff()
-        place.powerOff()
-        place.wasPoweredOff = true
+        readerSlot.abort()
+        readerSlot.powerOff()
+        readerSlot.wasPoweredOff = true
         this.faults.wasReset('power')
-        this.#answer(command, SLOT_STATUS, place.status, 0, 0)
+        this.#respond(command, SLOT_STATUS, readerSlot.status, 0, 0)
         return
       case 'GetSlotStatus':
-        this.#answer(command, SLOT_STATUS, place.status, 0, place.clockStatus)
+        this.#respond(command, SLOT_STATUS, readerSlot.status, 0, readerSlot.clockStatus)
         return
       case 'IccClock':
       case 'SetDataRateAndClockFrequency':
       case 'Mechanical':
-        this.#control(command, place)
+        this.#control(command, readerSlot)
         return
       case 'Escape':
-        this.#escape(command, place)
+        this.#escape(command, readerSlot)
         return
       case 'XfrBlock':
-        this.#transfer(command, place)
+        this.#transfer(command, readerSlot)
         return
       case 'Secure':
-        void this.#secure(command, place)
+        void this.#secure(command, readerSlot)
         return
       case 'GetParameters':
       case 'ResetParameters':
       case 'SetParameters':
-        this.#parameters(command, place)
+        this.#parameters(command, readerSlot)
         return
       default:
-        this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
+        this.#fail(command, readerSlot, CcidError.COMMAND_NOT_SUPPORTED)
     }
   }
 
-  #control(command: Command, place: ReaderSlot): void {
-    const answer = control(command, place, this.#told.abilities, () => this.remove(command.slot))
-    if ('error' in answer) this.#fail(command, place, answer.error)
-    else this.#answer(command, answer.type, place.status, 0, answer.parameter, answer.data)
+  #control(command: Command, readerSlot: ReaderSlot): void {
+    const result = control(command, readerSlot, this.#descriptor.abilities, () => this.remove(command.slot))
+    if ('error' in result) this.#fail(command, readerSlot, result.error)
+    else this.#respond(command, result.type, readerSlot.status, 0, result.parameter, result.data)
   }
 
   /** 6.1.8: the maker's own commands. */
-  #escape(command: Command, place: ReaderSlot): void {
+  #escape(command: Command, readerSlot: ReaderSlot): void {
     const { escapes = [], pad = {} } = this.profile
     const hex = toHex(command.data)
     const endsEmv = this.#emvMode?.escape === hex
     if (endsEmv) this.#emvMode = undefined
-    if (hex === pad.escapeBeforeBareHeader) this.#takesBareHeader = true
+    if (hex === pad.escapeBeforeBareHeader) this.#acceptsBareHeader = true
     const isKnown = endsEmv || escapes.some((begin) => hex.startsWith(begin))
-    const answer = isKnown ? new Uint8Array(0) : this.onEscape(command.data, command.slot)
-    if (answer === undefined) this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
-    else this.#answer(command, ESCAPE, place.status, 0, 0, answer)
+    const data = isKnown ? new Uint8Array(0) : this.onEscape(command.data, command.slot)
+    if (data === undefined) this.#fail(command, readerSlot, CcidError.COMMAND_NOT_SUPPORTED)
+    else this.#respond(command, ESCAPE, readerSlot.status, 0, 0, data)
   }
 
   /** The command fails by an error of the line or of the reader; a hardware error may be told beside it (6.3.2). */
-  #strikeLine(command: Command, place: ReaderSlot, error: number): void {
-    const told = this.profile.interrupt ? noticeOf(command.fault, command) : undefined
-    if (told !== undefined) this.inQueue(endpoints.interruptIn).sendPacket(told.notice)
-    if (told?.isAlone === true) return
-    this.#fail(command, place, error)
+  #failByFault(command: Command, readerSlot: ReaderSlot, error: number): void {
+    const notification = this.profile.interrupt ? hardwareNotificationOf(command.fault, command) : undefined
+    if (notification !== undefined) this.inQueue(endpoints.interruptIn).sendPacket(notification.notice)
+    if (notification?.isAlone === true) return
+    this.#fail(command, readerSlot, error)
   }
 
-  #powerOn(command: Command, place: ReaderSlot): void {
-    const { card, isWaking } = place
+  #powerOn(command: Command, readerSlot: ReaderSlot): void {
+    const { card, isMuteUntilPowerOn: isWaking } = readerSlot
     const [powerSelect] = command.parameters
     const volts = voltages[powerSelect]
-    const support = this.#told.voltageSupport
+    const support = this.#descriptor.voltageSupport
     // What the descriptor does not offer is a bad parameter; 0 is good for readers that find the voltage themselves.
     if (powerSelect > 3 || (support !== undefined && (support & (1 << (powerSelect - 1))) === 0)) {
-      this.#fail(command, place, CcidError.BAD_POWER_SELECT)
+      this.#fail(command, readerSlot, CcidError.BAD_POWER_SELECT)
       return
     }
     // Another voltage needs the power to be off before.
-    if (place.isPowered && place.powerSelect !== powerSelect) place.powerOff()
-    place.isWaking = false
-    place.powerSelect = powerSelect
-    const isDead =
-      support !== undefined && volts !== undefined && !(place.options.volts?.includes(volts) ?? true)
+    if (readerSlot.isPowered && readerSlot.powerSelect !== powerSelect) readerSlot.powerOff()
+    readerSlot.isMuteUntilPowerOn = false
+    readerSlot.powerSelect = powerSelect
+    const isWrongVoltage =
+      support !== undefined && volts !== undefined && !(readerSlot.options.volts?.includes(volts) ?? true)
     if (this.#emvMode !== undefined) {
-      this.#fail(command, place, this.#emvMode.error)
+      this.#fail(command, readerSlot, this.#emvMode.error)
       return
     }
-    const isAsleep = this.profile.habits?.needsPowerOff === true && !place.wasPoweredOff
-    if (card === undefined || isWaking || isDead || isAsleep) {
-      place.powerOff()
-      this.#fail(command, place, CcidError.ICC_MUTE)
+    const needsPowerOff = this.profile.habits?.needsPowerOff === true && !readerSlot.wasPoweredOff
+    if (card === undefined || isWaking || isWrongVoltage || needsPowerOff) {
+      readerSlot.powerOff()
+      this.#fail(command, readerSlot, CcidError.ICC_MUTE)
       return
     }
-    place.cutOff()
-    const atr = place.activate()
+    readerSlot.abort()
+    const atr = readerSlot.activate()
     this.faults.wasReset('power')
-    const arrived = strikeAtr(command.fault, atr)
-    if (arrived === undefined) this.#fail(command, place, CcidError.BAD_ATR_TS)
-    else this.#answer(command, DATA_BLOCK, place.status, 0, Chain.whole, arrived)
+    const receivedAtr = applyToAtr(command.fault, atr)
+    if (receivedAtr === undefined) this.#fail(command, readerSlot, CcidError.BAD_ATR_TS)
+    else this.#respond(command, DATA_BLOCK, readerSlot.status, 0, Chain.whole, receivedAtr)
   }
 
   /** 6.1.5 to 6.1.7: at APDU level the reader negotiates; what a host sets is told back and changes nothing else. */
-  #parameters(command: Command, place: ReaderSlot): void {
-    if (place.status !== 0 || place.card === undefined) {
-      this.#fail(command, place, CcidError.ICC_MUTE)
+  #parameters(command: Command, readerSlot: ReaderSlot): void {
+    if (readerSlot.status !== 0 || readerSlot.card === undefined) {
+      this.#fail(command, readerSlot, CcidError.ICC_MUTE)
       return
     }
-    if (command.name === 'ResetParameters') place.parameters = defaultParameters(place.card.atr)
+    if (command.name === 'ResetParameters') readerSlot.parameters = defaultParameters(readerSlot.card.atr)
     if (command.name === 'SetParameters') {
       const [protocol] = command.parameters
       if (protocol > 1) {
-        this.#fail(command, place, CcidError.BAD_PROTOCOL)
+        this.#fail(command, readerSlot, CcidError.BAD_PROTOCOL)
         return
       }
       if (command.data.length !== (protocol === 0 ? 5 : 7)) {
-        this.#fail(command, place, CcidError.BAD_LENGTH)
+        this.#fail(command, readerSlot, CcidError.BAD_LENGTH)
         return
       }
-      place.parameters = command.data
-      if (this.#told.negotiates) place.contact?.negotiated(protocol)
+      readerSlot.parameters = command.data
+      if (this.#descriptor.negotiates) readerSlot.contact?.negotiated(protocol)
     }
-    const message = encodeAnswer(command, PARAMETERS, place.status, 0, place.protocol, place.parameters)
+    const message = encodeResponse(
+      command,
+      PARAMETERS,
+      readerSlot.status,
+      0,
+      readerSlot.protocol,
+      readerSlot.parameters,
+    )
     if (this.profile.habits?.hidesParameterLength === true) message[1] = 0
     this.#send(command, message)
   }
 
-  #transfer(command: Command, place: ReaderSlot): void {
+  #transfer(command: Command, readerSlot: ReaderSlot): void {
     // A card without a clock is mute.
-    if (place.status !== 0 || place.card === undefined || place.clockStatus !== Clock.running) {
-      this.#fail(command, place, CcidError.ICC_MUTE)
+    if (
+      readerSlot.status !== 0 ||
+      readerSlot.card === undefined ||
+      readerSlot.clockStatus !== Clock.running
+    ) {
+      this.#fail(command, readerSlot, CcidError.ICC_MUTE)
       return
     }
     const level = readUint16le(Uint8Array.from(command.parameters), 1)
     // Character level: how many bytes the host waits for.
-    if (this.#told.level === 'character') {
-      const isWrong = level === 0 || level > this.#told.maxMessageBytes - HEADER_BYTES
-      if (isWrong) this.#fail(command, place, CcidError.BAD_LEVEL_PARAMETER)
-      else void this.#execute(command, place, place.card, command.data, level)
+    if (this.#descriptor.level === 'character') {
+      const isWrong = level === 0 || level > this.#descriptor.maxMessageBytes - HEADER_BYTES
+      if (isWrong) this.#fail(command, readerSlot, CcidError.BAD_LEVEL_PARAMETER)
+      else void this.#execute(command, readerSlot, readerSlot.card, command.data, level)
       return
     }
-    if (ReaderSlot.begins(level)) place.transfersBefore = command.transfersBefore
-    const got =
-      this.#told.level === 'extended'
-        ? place.takeExtended(level, command.data)
-        : this.#told.level === 'short'
-          ? place.takeShort(level, command.data)
+    if (ReaderSlot.isFirstBlock(level)) readerSlot.transfersBefore = command.transfersBefore
+    const collected =
+      this.#descriptor.level === 'extended'
+        ? readerSlot.collectExtended(level, command.data)
+        : this.#descriptor.level === 'short'
+          ? readerSlot.collectShort(level, command.data)
           : { apdu: command.data }
-    if ('error' in got) {
-      this.#fail(command, place, got.error)
+    if ('error' in collected) {
+      this.#fail(command, readerSlot, collected.error)
       return
     }
-    if ('apdu' in got) {
-      void this.#execute(command, place, place.card, got.apdu)
+    if ('apdu' in collected) {
+      void this.#execute(command, readerSlot, readerSlot.card, collected.apdu)
       return
     }
     const { fault } = command
-    const error = refusalOf(fault)
+    const error = errorOf(fault)
     if (isPulledAt(fault, 'during')) {
-      if (!strikeAway(fault, command.slot, this)) this.#fail(command, place, CcidError.ICC_MUTE)
-    } else if (error !== undefined) this.#strikeLine(command, place, error)
-    else if ('responseRest' in got) this.#answerPart(command, place, got.responseRest, false)
+      if (!applyRemoval(fault, command.slot, this)) this.#fail(command, readerSlot, CcidError.ICC_MUTE)
+    } else if (error !== undefined) this.#failByFault(command, readerSlot, error)
+    else if ('responseRest' in collected)
+      this.#respondPart(command, readerSlot, collected.responseRest, false)
     else
-      this.#answer(
+      this.#respond(
         command,
         DATA_BLOCK,
-        place.status,
+        readerSlot.status,
         0,
         Chain.expectsMore,
-        strikeResponse(fault, new Uint8Array(0)),
+        applyToResponse(fault, new Uint8Array(0)),
       )
   }
 
   async #execute(
     command: Command,
-    place: ReaderSlot,
+    readerSlot: ReaderSlot,
     card: VirtualCard,
     apdu: Uint8Array,
     expected?: number,
   ): Promise<void> {
     const { fault } = command
-    const { epoch, transfersBefore } = place
-    place.begin(command)
+    const { epoch, transfersBefore } = readerSlot
+    readerSlot.markBusy(command)
     // The host's OUT transfer is over before the card begins: an unplugging while it works does not fail it.
     await Promise.resolve()
-    if (place.epoch !== epoch) return
-    const { contact } = place
+    if (readerSlot.epoch !== epoch) return
+    const { contact } = readerSlot
     const response =
       contact === undefined
         ? await card.process(apdu)
         : expected === undefined
-          ? await contact.exchange(apdu, place.protocol)
-          : await contact.characters(apdu, expected, place.protocol)
+          ? await contact.exchange(apdu, readerSlot.protocol)
+          : await contact.characters(apdu, expected, readerSlot.protocol)
     if (contact === undefined) this.counters.executed(apdu.length, response.length, transfersBefore)
     // Aborted, reset, pulled or unplugged while the card worked: the answer belongs to nobody.
-    if (place.epoch !== epoch) return
+    if (readerSlot.epoch !== epoch) return
     if (isPulledAt(fault, 'during')) {
-      strikeAway(fault, command.slot, this)
+      applyRemoval(fault, command.slot, this)
       return
     }
-    place.done()
-    const error = refusalOf(fault, 'during')
-    if (error !== undefined) this.#strikeLine(command, place, error)
-    else if (response === 'mute') this.#fail(command, place, CcidError.ICC_MUTE)
-    else if (this.#told.level === 'short' && response.length > MAX_SHORT_RESPONSE_BYTES)
-      this.#fail(command, place, CcidError.XFR_OVERRUN)
-    else this.#answerPart(command, place, response, true)
+    readerSlot.markIdle()
+    const error = errorOf(fault, 'during')
+    if (error !== undefined) this.#failByFault(command, readerSlot, error)
+    else if (response === 'mute') this.#fail(command, readerSlot, CcidError.ICC_MUTE)
+    else if (this.#descriptor.level === 'short' && response.length > MAX_SHORT_RESPONSE_BYTES)
+      this.#fail(command, readerSlot, CcidError.XFR_OVERRUN)
+    else this.#respondPart(command, readerSlot, response, true)
   }
 
   /** 6.1.11: the person types, and the reader sends the command that it completed. */
-  async #secure(command: Command, place: ReaderSlot): Promise<void> {
-    const { card, contact } = place
+  async #secure(command: Command, readerSlot: ReaderSlot): Promise<void> {
+    const { card, contact } = readerSlot
     const { pad = {} } = this.profile
     if (pad.unknown?.includes(command.data[0] === 1 ? 'modify' : 'verify')) {
-      this.#answer(command, SLOT_STATUS, FAILED | place.status, CcidError.COMMAND_NOT_SUPPORTED, 0)
+      this.#respond(command, SLOT_STATUS, FAILED | readerSlot.status, CcidError.COMMAND_NOT_SUPPORTED, 0)
       return
     }
-    const needed = command.data[0] === 1 ? 2 : 1
-    if ((this.#told.pinSupport & needed) === 0 || this.#isKeyDown) {
-      this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
+    const requiredSupport = command.data[0] === 1 ? 2 : 1
+    if ((this.#descriptor.pinSupport & requiredSupport) === 0 || this.#isKeyDown) {
+      this.#fail(command, readerSlot, CcidError.COMMAND_NOT_SUPPORTED)
       return
     }
-    if (place.status !== 0 || card === undefined) {
-      this.#fail(command, place, CcidError.ICC_MUTE)
+    if (readerSlot.status !== 0 || card === undefined) {
+      this.#fail(command, readerSlot, CcidError.ICC_MUTE)
       return
     }
     const message = readSecure(command.data, pad)
     if (typeof message === 'number') {
-      this.#fail(command, place, message)
+      this.#fail(command, readerSlot, message)
       return
     }
-    if (pad.escapeBeforeBareHeader !== undefined && message.blockBytes === 0 && !this.#takesBareHeader) {
-      this.#fail(command, place, CcidError.COMMAND_NOT_SUPPORTED)
+    if (pad.escapeBeforeBareHeader !== undefined && message.blockBytes === 0 && !this.#acceptsBareHeader) {
+      this.#fail(command, readerSlot, CcidError.COMMAND_NOT_SUPPORTED)
       return
     }
-    this.#takesBareHeader = false
-    const { epoch } = place
-    place.begin(command)
-    place.transfersBefore = command.transfersBefore
+    this.#acceptsBareHeader = false
+    const { epoch } = readerSlot
+    readerSlot.markBusy(command)
+    readerSlot.transfersBefore = command.transfersBefore
     const typed = await takePins(message, this.person)
-    if (place.epoch !== epoch) return
+    if (readerSlot.epoch !== epoch) return
     if (typeof typed === 'string') {
-      place.done()
-      this.#fail(command, place, entryErrors[typed])
+      readerSlot.markIdle()
+      this.#fail(command, readerSlot, entryErrors[typed])
       return
     }
     if (pad.keyReleaseMs !== undefined) {
@@ -534,31 +554,31 @@ export class VirtualCcidReader extends PacketDevice {
         this.#isKeyDown = false
       })
     }
-    const isBlock = contact !== undefined && place.protocol === 1
+    const isBlock = contact !== undefined && readerSlot.protocol === 1
     const bytes = isBlock ? blockOf(message.prologue, typed.command) : typed.command
     const response =
-      contact === undefined ? await card.process(bytes) : await contact.exchange(bytes, place.protocol)
+      contact === undefined ? await card.process(bytes) : await contact.exchange(bytes, readerSlot.protocol)
     if (contact === undefined && response !== 'mute')
       this.counters.executed(bytes.length, response.length, command.transfersBefore)
-    if (place.epoch !== epoch) return
-    place.done()
-    if (response === 'mute') this.#fail(command, place, CcidError.ICC_MUTE)
-    else this.#answer(command, DATA_BLOCK, place.status, 0, 0, response)
+    if (readerSlot.epoch !== epoch) return
+    readerSlot.markIdle()
+    if (response === 'mute') this.#fail(command, readerSlot, CcidError.ICC_MUTE)
+    else this.#respond(command, DATA_BLOCK, readerSlot.status, 0, 0, response)
   }
 
   /** As much of a response as a message holds; the rest waits for the host's empty block. */
-  #answerPart(command: Command, place: ReaderSlot, whole: Uint8Array, isFirst: boolean): void {
-    const rest = strikeResponse(command.fault, whole)
+  #respondPart(command: Command, readerSlot: ReaderSlot, whole: Uint8Array, isFirst: boolean): void {
+    const rest = applyToResponse(command.fault, whole)
     const { answerPartBytes = Number.POSITIVE_INFINITY } = this.profile.habits ?? {}
-    const room = Math.min(this.#told.maxMessageBytes - HEADER_BYTES, answerPartBytes)
-    const isLast = rest.length <= room
-    place.responseRest = isLast ? undefined : rest.slice(room)
+    const capacity = Math.min(this.#descriptor.maxMessageBytes - HEADER_BYTES, answerPartBytes)
+    const isLast = rest.length <= capacity
+    readerSlot.responseRest = isLast ? undefined : rest.slice(capacity)
     const chain = isFirst ? (isLast ? Chain.whole : Chain.begins) : isLast ? Chain.ends : Chain.continues
-    const message = encodeAnswer(command, DATA_BLOCK, place.status, 0, chain, rest.slice(0, room))
-    this.#send(command, message, () => this.counters.answerTaken())
+    const message = encodeResponse(command, DATA_BLOCK, readerSlot.status, 0, chain, rest.slice(0, capacity))
+    this.#send(command, message, () => this.counters.responseTaken())
   }
 
-  #answer(
+  #respond(
     command: Command,
     type: number,
     status: number,
@@ -566,33 +586,33 @@ export class VirtualCcidReader extends PacketDevice {
     parameter: number,
     data?: Uint8Array,
   ): void {
-    this.#send(command, encodeAnswer(command, type, status, error, parameter, data))
+    this.#send(command, encodeResponse(command, type, status, error, parameter, data))
   }
 
-  #fail(command: Command, place: ReaderSlot, error: number): void {
-    this.#answer(command, answerTypeOf(command.name), FAILED | place.status, error, 0)
+  #fail(command: Command, readerSlot: ReaderSlot, error: number): void {
+    this.#respond(command, responseTypeOf(command.name), FAILED | readerSlot.status, error, 0)
   }
 
   /** Sends the answer, spoiled as the command's fault has it. */
   #send(command: Command, message: Uint8Array, taken?: () => void): void {
     const { fault } = command
     if (fault?.kind === 'silent-reader') {
-      const place = this.#slots[command.slot]
-      if (place !== undefined) place.isBusy = true
+      const readerSlot = this.#slots[command.slot]
+      if (readerSlot !== undefined) readerSlot.isBusy = true
       return
     }
     deliver(fault, command, message, this.inQueue(endpoints.bulkIn), this.#sendsEmptyPackets, () => {
       taken?.()
-      if (isPulledAt(fault, 'after')) strikeAway(fault, command.slot, this)
+      if (isPulledAt(fault, 'after')) applyRemoval(fault, command.slot, this)
     })
   }
 
   /** 5.3.1: the class request and the message have both come, with the same sequence number. */
-  #tryAbort(slot: number, place: ReaderSlot): void {
-    const { control, bulk } = place.abortBySequence
+  #tryAbort(slot: number, readerSlot: ReaderSlot): void {
+    const { control, bulk } = readerSlot.abortBySequence
     if (bulk === undefined || control !== bulk) return
-    place.cutOff()
-    const answer = encodeAnswer({ slot, sequence: bulk }, SLOT_STATUS, place.status, 0, 0)
-    this.inQueue(endpoints.bulkIn).sendMessage(answer, this.#sendsEmptyPackets)
+    readerSlot.abort()
+    const response = encodeResponse({ slot, sequence: bulk }, SLOT_STATUS, readerSlot.status, 0, 0)
+    this.inQueue(endpoints.bulkIn).sendMessage(response, this.#sendsEmptyPackets)
   }
 }

@@ -111,26 +111,26 @@ export class VirtualHidDevice extends EventTarget {
   }
 
   async sendReport(reportId: number, data: BufferSource): Promise<void> {
-    const bytes = await this.#ready('sendReport', 'output', reportId, data)
+    const bytes = await this.#prepare('sendReport', 'output', reportId, data)
     this.#model.output(reportId, bytes)
   }
 
   async sendFeatureReport(reportId: number, data: BufferSource): Promise<void> {
-    const bytes = await this.#ready('sendFeatureReport', 'feature', reportId, data)
+    const bytes = await this.#prepare('sendFeatureReport', 'feature', reportId, data)
     if (this.#model.setFeature(reportId, bytes) === 'stall')
       throw refused('sendFeatureReport', 'Failed to write the feature report.')
   }
 
   /** As in Chromium the report's number stands before its data; 0 if reports are not numbered. */
   async receiveFeatureReport(reportId: number): Promise<DataView> {
-    await this.#ready('receiveFeatureReport', 'feature', reportId, new Uint8Array(0))
+    await this.#prepare('receiveFeatureReport', 'feature', reportId, new Uint8Array(0))
     const data = this.#model.getFeature(reportId)
     if (data === 'stall') throw refused('receiveFeatureReport', 'Failed to receive the feature report.')
     return dataViewOf(Uint8Array.of(reportId, ...data))
   }
 
   /** Whether the call may be made; its data, copied at the call. */
-  async #ready(
+  async #prepare(
     call: string,
     kind: 'output' | 'feature',
     reportId: number,
@@ -148,21 +148,21 @@ export class VirtualHidDevice extends EventTarget {
         'InvalidStateError',
       )
     // A report of a collection that is kept from pages is not written, and the call fails.
-    const isThere = this.collections.some((each) =>
+    const hasReport = this.collections.some((each) =>
       (kind === 'output' ? each.outputReports : each.featureReports).some(
         (report) => report.reportId === reportId,
       ),
     )
-    if (!isThere) throw refused(call, 'Failed to write the report.')
+    if (!hasReport) throw refused(call, 'Failed to write the report.')
     return bytes
   }
 
   /** An input report came. */
   received(reportId: number, data: Uint8Array): void {
-    const isThere = this.collections.some((each) =>
+    const hasReport = this.collections.some((each) =>
       each.inputReports.some((report) => report.reportId === reportId),
     )
-    if (!this.opened || !isThere) return
+    if (!this.opened || !hasReport) return
     const view = dataViewOf(copyOf(data))
     queueMicrotask(() => {
       const event = new VirtualHidInputReportEvent(this, reportId, view)
@@ -238,7 +238,7 @@ export class VirtualHid extends EventTarget {
     const device = new VirtualHidDevice(this, model)
     this.#plugged.set(model, device)
     model.plugged({ input: (reportId, data) => device.received(reportId, data) })
-    if (this.#isGranted(model)) this.#tell('connect', device)
+    if (this.#isGranted(model)) this.#dispatch('connect', device)
   }
 
   /** Pulls a device: it is closed, and `disconnect` is told. */
@@ -249,7 +249,7 @@ export class VirtualHid extends EventTarget {
     this.#plugged.delete(model)
     device.opened = false
     model.unplugged()
-    if (isGranted) this.#tell('disconnect', device)
+    if (isGranted) this.#dispatch('disconnect', device)
   }
 
   /** Whether the page may open it. */
@@ -274,7 +274,7 @@ export class VirtualHid extends EventTarget {
     return this.#grants.has(model) || (this.options.granted === 'all' && !this.#refusals.has(model))
   }
 
-  #tell(type: 'connect' | 'disconnect', device: VirtualHidDevice): void {
+  #dispatch(type: 'connect' | 'disconnect', device: VirtualHidDevice): void {
     // Browsers deliver events as tasks of their own; a microtask keeps that a caller's code ends first.
     queueMicrotask(() => {
       const event = new VirtualHidConnectionEvent(type, device)

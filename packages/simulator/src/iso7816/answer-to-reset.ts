@@ -7,11 +7,11 @@ export type AtrProtocols = 'T=1' | 'T=0' | 'T=0 and T=1'
 /** Builds the ATR; without `extendedLength` the third capability byte says chaining only. */
 export function answerToReset(protocols: AtrProtocols, extendedLength: boolean): Uint8Array {
   // Card capabilities (ISO 7816-4 table 117 ff.): selection by full and partial name; one-byte units; chaining 80, extended 40.
-  return answerWith(protocols, [0x80, 0x73, 0xc0, 0x21, extendedLength ? 0xc0 : 0x80])
+  return atrWithHistoricalBytes(protocols, [0x80, 0x73, 0xc0, 0x21, extendedLength ? 0xc0 : 0x80])
 }
 
 /** Builds an ATR with these historical bytes, 15 at most. */
-export function answerWith(protocols: AtrProtocols, historical: readonly number[]): Uint8Array {
+export function atrWithHistoricalBytes(protocols: AtrProtocols, historical: readonly number[]): Uint8Array {
   if (historical.length > 15) throw new RangeError('An ATR has at most 15 historical bytes.')
   // TA1 96: Fi 512, Di 32. TA3 FE: information fields of 254 bytes. TB3 45: BWI 4, CWI 5.
   const middle = {

@@ -28,7 +28,7 @@ export class ContactCard {
   #protocol: number
   #isNegotiable = true
   /** Character level, PPS and T=1: what the card has sent and the reader not taken. */
-  #sent: number[] = []
+  #pending: number[] = []
 
   constructor(
     card: VirtualCard,
@@ -50,7 +50,7 @@ export class ContactCard {
   restart(): void {
     this.#protocol = this.#offered[0] ?? 0
     this.#isNegotiable = true
-    this.#sent = []
+    this.#pending = []
     this.#t0.restart()
     this.#t1.restart()
   }
@@ -62,9 +62,9 @@ export class ContactCard {
 
   /** Bytes from the reader, which speaks this protocol; what comes back, or 'mute'. */
   async exchange(sent: Uint8Array, protocol: number): Promise<Uint8Array | 'mute'> {
-    const bytes = this.#travel(sent, 'card')
-    const answer = bytes === undefined ? 'mute' : await this.#answer(bytes, protocol)
-    return answer === 'mute' ? answer : (this.#travel(answer, 'reader') ?? 'mute')
+    const bytes = this.#transmit(sent, 'card')
+    const response = bytes === undefined ? 'mute' : await this.#respond(bytes, protocol)
+    return response === 'mute' ? response : (this.#transmit(response, 'reader') ?? 'mute')
   }
 
   /**
@@ -73,35 +73,35 @@ export class ContactCard {
    */
   async characters(sent: Uint8Array, expected: number, protocol: number): Promise<Uint8Array | 'mute'> {
     if (sent.length > 0) {
-      const bytes = this.#travel(sent, 'card')
-      if (bytes !== undefined) await this.#hear(bytes, protocol)
+      const bytes = this.#transmit(sent, 'card')
+      if (bytes !== undefined) await this.#receive(bytes, protocol)
     }
-    const taken: number[] = []
-    while (taken.length < expected) {
-      const byte = this.#sent.shift() ?? this.#t0.next()
+    const received: number[] = []
+    while (received.length < expected) {
+      const byte = this.#pending.shift() ?? this.#t0.next()
       if (byte === 'mute') return byte
-      taken.push(byte)
+      received.push(byte)
     }
-    return this.#travel(Uint8Array.from(taken), 'reader') ?? 'mute'
+    return this.#transmit(Uint8Array.from(received), 'reader') ?? 'mute'
   }
 
-  async #hear(bytes: Uint8Array, protocol: number): Promise<void> {
+  async #receive(bytes: Uint8Array, protocol: number): Promise<void> {
     const isPps = this.#isNegotiable && bytes[0] === 0xff
     if (protocol === 0 && this.#protocol === 0 && !isPps) {
       this.#isNegotiable = false
       await this.#t0.receive(bytes)
       return
     }
-    const answer = await this.#answer(bytes, protocol)
+    const response = await this.#respond(bytes, protocol)
     // A block or a PPS answer is whole: what was left of the one before is no part of it.
-    this.#sent = answer === 'mute' ? [] : [...answer]
+    this.#pending = response === 'mute' ? [] : [...response]
   }
 
-  #travel(bytes: Uint8Array, to: 'card' | 'reader'): Uint8Array | undefined {
+  #transmit(bytes: Uint8Array, to: 'card' | 'reader'): Uint8Array | undefined {
     return this.#options.line === undefined ? bytes : this.#options.line(bytes, to)
   }
 
-  async #answer(bytes: Uint8Array, protocol: number): Promise<Uint8Array | 'mute'> {
+  async #respond(bytes: Uint8Array, protocol: number): Promise<Uint8Array | 'mute'> {
     if (this.#isNegotiable && bytes[0] === 0xff) return this.#pps(bytes)
     if (protocol !== this.#protocol) return 'mute'
     this.#isNegotiable = false
@@ -110,11 +110,11 @@ export class ContactCard {
 
   /** Clause 9: echoes what it can do, else stays silent. */
   #pps(bytes: Uint8Array): Uint8Array | 'mute' {
-    const wanted = (bytes[1] ?? 0) & 0x0f
+    const requested = (bytes[1] ?? 0) & 0x0f
     const isWhole =
       bytes.length === ((bytes[1] ?? 0) & 0x10 ? 4 : 3) && bytes.reduce((sum, byte) => sum ^ byte, 0) === 0
-    if (!isWhole || !this.#offered.includes(wanted) || this.#options.refusesPps) return 'mute'
-    this.#protocol = wanted
+    if (!isWhole || !this.#offered.includes(requested) || this.#options.refusesPps) return 'mute'
+    this.#protocol = requested
     this.#isNegotiable = false
     return bytes
   }
@@ -153,11 +153,11 @@ export function readAtr(atr: Uint8Array): {
     }
     if (!(present & 8)) break
     const td = atr[at++] ?? 0
-    const about = td & 0x0f
-    if (about !== 15 && !protocols.includes(about)) protocols.push(about)
+    const protocol = td & 0x0f
+    if (protocol !== 15 && !protocols.includes(protocol)) protocols.push(protocol)
     present = td >> 4
     group++
-    isFirstOfT1 = group > 2 && about === 1 && !hasSeenT1
+    isFirstOfT1 = group > 2 && protocol === 1 && !hasSeenT1
     hasSeenT1 ||= isFirstOfT1
   }
   return { protocols: protocols.length > 0 ? protocols : [0], detection, ifscBytes }

@@ -25,11 +25,11 @@ const HEADER_BYTES = 5
  * RESET RETRY COUNTER, GENERATE ASYMMETRIC KEY PAIR, GENERAL AUTHENTICATE, SELECT, ENVELOPE, GET DATA (odd), PUT DATA
  * (odd), and the echo card's 10.
  */
-const incoming: ReadonlySet<number> = new Set([
+const commandDataInstructions: ReadonlySet<number> = new Set([
   0x10, 0x20, 0x24, 0x2c, 0x47, 0x87, 0xa4, 0xc2, 0xcb, 0xdb, 0xfe, 0xff,
 ])
 
-type Waiting =
+type Expected =
   | { readonly for: 'header' }
   | {
       readonly for: 'data'
@@ -43,15 +43,15 @@ type Waiting =
 export class T0Card {
   readonly card: Pick<VirtualCard, 'process'>
   readonly #options: T0CardOptions
-  #waiting: Waiting = { for: 'header' }
+  #expected: Expected = { for: 'header' }
   #header: Uint8Array = new Uint8Array(0)
   #output: number[] = []
   /** Nothing comes any more until a reset. */
-  #isLost = false
+  #isUnresponsive = false
   /** It says NULL without an end. */
-  #stalls = false
+  #sendsNullForever = false
   /** What GET RESPONSE will fetch, status word included. */
-  #held: Uint8Array = new Uint8Array(0)
+  #pendingResponse: Uint8Array = new Uint8Array(0)
 
   constructor(card: Pick<VirtualCard, 'process'>, options: T0CardOptions = {}) {
     this.card = card
@@ -60,39 +60,39 @@ export class T0Card {
 
   /** After a reset of the card. */
   restart(): void {
-    this.#waiting = { for: 'header' }
+    this.#expected = { for: 'header' }
     this.#header = new Uint8Array(0)
     this.#output = []
-    this.#held = new Uint8Array(0)
-    this.#isLost = false
-    this.#stalls = false
+    this.#pendingResponse = new Uint8Array(0)
+    this.#isUnresponsive = false
+    this.#sendsNullForever = false
   }
 
   /** How many bytes of data it has acknowledged and waits for. */
-  get asksFor(): number {
-    return this.#waiting.for === 'data' ? this.#waiting.mayCome : 0
+  get expectedDataBytes(): number {
+    return this.#expected.for === 'data' ? this.#expected.mayCome : 0
   }
 
   /** Its next byte; 'mute' where it has none to give. */
   next(): number | 'mute' {
-    return this.#stalls ? NULL_BYTE : (this.#output.shift() ?? 'mute')
+    return this.#sendsNullForever ? NULL_BYTE : (this.#output.shift() ?? 'mute')
   }
 
   /** Bytes from the reader. What comes unasked for finds a card that is lost until its next reset. */
   async receive(bytes: Uint8Array): Promise<void> {
-    if (this.#isLost || this.#stalls) return
-    if (this.#waiting.for === 'header') {
+    if (this.#isUnresponsive || this.#sendsNullForever) return
+    if (this.#expected.for === 'header') {
       this.#header = join(this.#header, bytes)
       if (this.#header.length < HEADER_BYTES) return
       const header = this.#header
       this.#header = new Uint8Array(0)
-      if (header.length > HEADER_BYTES || this.#output.length > 0) this.#lose()
-      else await this.#begin(header)
+      if (header.length > HEADER_BYTES || this.#output.length > 0) this.#becomeUnresponsive()
+      else await this.#beginCommand(header)
       return
     }
-    const { header, got, mayCome, missing } = this.#waiting
+    const { header, got, mayCome, missing } = this.#expected
     if (bytes.length > mayCome || this.#output.length > 0) {
-      this.#lose()
+      this.#becomeUnresponsive()
       return
     }
     const state = {
@@ -101,112 +101,113 @@ export class T0Card {
       mayCome: mayCome - bytes.length,
       missing: missing - bytes.length,
     }
-    this.#waiting = { for: 'data', ...state }
+    this.#expected = { for: 'data', ...state }
     if (state.mayCome > 0) return
     if (state.missing > 0) this.#acknowledge(state.header, state.got, state.missing)
-    else await this.#complete(state.header, state.got)
+    else await this.#completeCommand(state.header, state.got)
   }
 
-  #lose(): void {
-    this.#isLost = true
+  #becomeUnresponsive(): void {
+    this.#isUnresponsive = true
     this.#output = []
   }
 
-  async #begin(header: Uint8Array): Promise<void> {
+  async #beginCommand(header: Uint8Array): Promise<void> {
     const [, ins = 0, , , p3 = 0] = header
     const { breaksBy, nullsAtFirst = 0 } = this.#options
-    this.#say(...Array.from({ length: nullsAtFirst }, () => NULL_BYTE))
+    this.#send(...Array.from({ length: nullsAtFirst }, () => NULL_BYTE))
     if (breaksBy === 'null-for-ever') {
-      this.#stalls = true
+      this.#sendsNullForever = true
       return
     }
     if (breaksBy === 'wrong-procedure-byte') {
       // Neither INS nor its complement, no NULL, no SW1.
-      this.#say([0x0a, 0x3a, 0x55].find((byte) => byte !== ins && byte !== (ins ^ 0xff)) as number)
-      this.#isLost = true
+      this.#send([0x0a, 0x3a, 0x55].find((byte) => byte !== ins && byte !== (ins ^ 0xff)) as number)
+      this.#isUnresponsive = true
       return
     }
-    if (incoming.has(ins) && p3 > 0) {
+    if (commandDataInstructions.has(ins) && p3 > 0) {
       this.#acknowledge(header, new Uint8Array(0), p3)
       return
     }
-    const response = await this.tpdu(incoming.has(ins) ? header.slice(0, 4) : header)
+    const response = await this.tpdu(commandDataInstructions.has(ins) ? header.slice(0, 4) : header)
     const data = response.slice(0, -2)
-    this.#give(ins, data)
-    if (!this.#isLost) this.#status(response.slice(-2))
+    this.#sendData(ins, data)
+    if (!this.#isUnresponsive) this.#sendStatus(response.slice(-2))
   }
 
   #acknowledge(header: Uint8Array, got: Uint8Array, missing: number): void {
     const ins = header[1] as number
     const oneByOne = this.#options.acknowledges === 'byte-by-byte'
-    this.#nulls()
-    this.#say(oneByOne ? ins ^ 0xff : ins)
-    this.#waiting = { for: 'data', header, got, mayCome: oneByOne ? 1 : missing, missing }
+    this.#sendNulls()
+    this.#send(oneByOne ? ins ^ 0xff : ins)
+    this.#expected = { for: 'data', header, got, mayCome: oneByOne ? 1 : missing, missing }
   }
 
-  async #complete(header: Uint8Array, data: Uint8Array): Promise<void> {
-    this.#waiting = { for: 'header' }
-    if (this.#options.breaksBy === 'short-of-data') this.#lose()
-    else this.#status(await this.tpdu(join(header, data)))
+  async #completeCommand(header: Uint8Array, data: Uint8Array): Promise<void> {
+    this.#expected = { for: 'header' }
+    if (this.#options.breaksBy === 'short-of-data') this.#becomeUnresponsive()
+    else this.#sendStatus(await this.tpdu(join(header, data)))
   }
 
-  #give(ins: number, data: Uint8Array): void {
+  #sendData(ins: number, data: Uint8Array): void {
     if (data.length === 0) return
     const isShort = this.#options.breaksBy === 'short-of-data'
-    const given = isShort ? data.slice(0, -1) : data
+    const sent = isShort ? data.slice(0, -1) : data
     if (this.#options.acknowledges === 'byte-by-byte') {
-      for (const byte of given) {
-        this.#nulls()
-        this.#say(ins ^ 0xff, byte)
+      for (const byte of sent) {
+        this.#sendNulls()
+        this.#send(ins ^ 0xff, byte)
       }
     } else {
-      this.#nulls()
-      this.#say(ins, ...given)
+      this.#sendNulls()
+      this.#send(ins, ...sent)
     }
-    this.#isLost = isShort
+    this.#isUnresponsive = isShort
   }
 
-  #status(sw: Uint8Array): void {
-    this.#nulls()
-    this.#say(...sw)
+  #sendStatus(sw: Uint8Array): void {
+    this.#sendNulls()
+    this.#send(...sw)
   }
 
-  #nulls(): void {
-    for (let said = 0; said < (this.#options.nulls ?? 0); said++) this.#say(NULL_BYTE)
+  #sendNulls(): void {
+    for (let sent = 0; sent < (this.#options.nulls ?? 0); sent++) this.#send(NULL_BYTE)
   }
 
-  #say(...bytes: readonly number[]): void {
+  #send(...bytes: readonly number[]): void {
     this.#output.push(...bytes)
   }
 
   /** A whole command TPDU and the answer to it (12.2.1): data goes one way only, so an answer to data waits for GET RESPONSE. */
   async tpdu(bytes: Uint8Array): Promise<Uint8Array> {
-    if (bytes[1] === GET_RESPONSE && this.#held.length > 0) return this.#fetch(bytes[4] || 256)
-    this.#held = new Uint8Array(0)
+    if (bytes[1] === GET_RESPONSE && this.#pendingResponse.length > 0)
+      return this.#getResponse(bytes[4] || 256)
+    this.#pendingResponse = new Uint8Array(0)
     const response = await this.card.process(bytes)
     const data = response.length - 2
     if (bytes.length <= HEADER_BYTES) {
       // T=0 gives what P3 says or nothing: 6Cxx tells what it should have been.
-      const wanted = bytes.length === HEADER_BYTES ? bytes[4] || 256 : 0
-      return data > 0 && data < wanted ? Uint8Array.of(0x6c, data) : response
+      const expectedBytes = bytes.length === HEADER_BYTES ? bytes[4] || 256 : 0
+      return data > 0 && data < expectedBytes ? Uint8Array.of(0x6c, data) : response
     }
     if (data <= 0) return response
     const sw1 = response[data]
     if (this.#options.warnsFirst === true && (sw1 === 0x62 || sw1 === 0x63)) {
-      this.#held = join(response.slice(0, data), [0x90, 0x00])
+      this.#pendingResponse = join(response.slice(0, data), [0x90, 0x00])
       return response.slice(data)
     }
-    this.#held = response
+    this.#pendingResponse = response
     return Uint8Array.of(0x61, data > 255 ? 0 : data)
   }
 
-  #fetch(wanted: number): Uint8Array {
-    const data = this.#held.slice(0, -2)
-    const sw = this.#held.slice(-2)
-    if (data.length < wanted) return Uint8Array.of(0x6c, data.length)
-    const rest = data.slice(wanted)
-    this.#held = rest.length > 0 ? join(rest, sw) : new Uint8Array(0)
-    const part = data.slice(0, wanted)
+  #getResponse(expectedBytes: number): Uint8Array {
+    const data = this.#pendingResponse.slice(0, -2)
+    const sw = this.#pendingResponse.slice(-2)
+    if (data.length < expectedBytes) return Uint8Array.of(0x6c, data.length)
+    const rest = data.slice(expectedBytes)
+    this.#pendingResponse = rest.length > 0 ? join(rest, sw) : new Uint8Array(0)
+    const part = data.slice(0, expectedBytes)
     return rest.length === 0 ? join(part, sw) : join(part, [0x61, rest.length > 255 ? 0 : rest.length])
   }
 }

@@ -18,30 +18,30 @@ export interface T1CardOptions {
   readonly changesIfscTo?: number
 }
 
-type Said = 'nothing' | 'information' | 'ready' | 'request' | 'response'
+type BlockKind = 'nothing' | 'information' | 'ready' | 'request' | 'response'
 
 /** Answers each block, or is 'mute'. */
 export class T1Card {
   readonly card: Pick<VirtualCard, 'process'>
   readonly #options: T1CardOptions
-  #sends = 0
-  #expects = 0
+  #sendSequence = 0
+  #expectedSequence = 0
   #ifsdBytes = 32
   #ifscBytes = 32
   #command: Uint8Array[] = []
   #response: Uint8Array = new Uint8Array(0)
   #offset = 0
   #chunkBytes = 0
-  #last: Uint8Array = new Uint8Array(0)
-  #said: Said = 'nothing'
-  #waits: number[] = []
+  #lastBlock: Uint8Array = new Uint8Array(0)
+  #lastKind: BlockKind = 'nothing'
+  #pendingExtensions: number[] = []
   #mustAbort: boolean
   #blocksUntilAbort: number | undefined
   #mustChangeIfsc: boolean
   /** Our last I-block, for as long as nothing says that it came through. */
-  #information: Uint8Array | undefined
+  #unacknowledgedBlock: Uint8Array | undefined
   /** What follows the answer to our own request. */
-  #afterRequest: (() => Uint8Array) | undefined
+  #continueAfterRequest: (() => Uint8Array) | undefined
 
   constructor(card: Pick<VirtualCard, 'process'>, options: T1CardOptions = {}) {
     this.card = card
@@ -55,34 +55,34 @@ export class T1Card {
   /** After a reset of the card: both sides begin anew. */
   restart(): void {
     this.#resynchronise()
-    this.#said = 'nothing'
+    this.#lastKind = 'nothing'
   }
 
   #resynchronise(): void {
-    this.#sends = 0
-    this.#expects = 0
+    this.#sendSequence = 0
+    this.#expectedSequence = 0
     this.#ifsdBytes = 32
     this.#ifscBytes = this.#options.ifscBytes ?? 32
     this.#command = []
     this.#response = new Uint8Array(0)
     this.#offset = 0
     this.#chunkBytes = 0
-    this.#waits = []
-    this.#information = undefined
-    this.#afterRequest = undefined
+    this.#pendingExtensions = []
+    this.#unacknowledgedBlock = undefined
+    this.#continueAfterRequest = undefined
   }
 
   async processBlock(bytes: Uint8Array): Promise<Uint8Array | 'mute'> {
-    const information = this.#checked(bytes)
+    const information = this.#informationOf(bytes)
     if (information === undefined)
-      return this.#said === 'request' ? this.#last : this.#ready('wrong epilogue')
+      return this.#lastKind === 'request' ? this.#lastBlock : this.#sendReady('wrong epilogue')
     const pcb = bytes[1] as number
-    if (pcb < 0x80) return await this.#informed(pcb, information)
-    if (pcb < 0xc0) return this.#asked((pcb >> 4) & 1)
-    return this.#supervised(pcb, information)
+    if (pcb < 0x80) return await this.#receiveInformation(pcb, information)
+    if (pcb < 0xc0) return this.#receiveReady((pcb >> 4) & 1)
+    return this.#receiveSupervisory(pcb, information)
   }
 
-  #checked(bytes: Uint8Array): Uint8Array | undefined {
+  #informationOf(bytes: Uint8Array): Uint8Array | undefined {
     const tail = this.#options.detection === 'CRC' ? 2 : 1
     const length = bytes[2] ?? 255
     if (length === 255 || bytes.length !== 3 + length + tail) return undefined
@@ -92,112 +92,116 @@ export class T1Card {
       : undefined
   }
 
-  async #informed(pcb: number, data: Uint8Array): Promise<Uint8Array> {
-    if (((pcb >> 6) & 1) !== this.#expects || this.#afterRequest !== undefined) return this.#ready('other')
+  async #receiveInformation(pcb: number, data: Uint8Array): Promise<Uint8Array> {
+    if (((pcb >> 6) & 1) !== this.#expectedSequence || this.#continueAfterRequest !== undefined)
+      return this.#sendReady('other')
     // Its buffer ends there (11.4.2).
-    if (data.length > this.#ifscBytes) return this.#ready('other')
-    this.#expects ^= 1
+    if (data.length > this.#ifscBytes) return this.#sendReady('other')
+    this.#expectedSequence ^= 1
     // A new command says that the answer before came through.
-    this.#information = undefined
+    this.#unacknowledgedBlock = undefined
     this.#command.push(data)
     if (pcb & 0x20) {
-      if (!this.#mustAbort || this.#command.length < (this.#options.abortsAfter ?? 0)) return this.#ready()
+      if (!this.#mustAbort || this.#command.length < (this.#options.abortsAfter ?? 0))
+        return this.#sendReady()
       this.#mustAbort = false
       this.#command = []
       // The R-block behind S(ABORT response) says which block is due, and this one came (Annex A, chain abortion).
-      return this.#request(0xc2, undefined, () => this.#ready())
+      return this.#sendRequest(0xc2, undefined, () => this.#sendReady())
     }
     const command = join(...this.#command)
     this.#command = []
     this.#response = await this.card.process(command)
     this.#offset = 0
-    this.#waits = [...(this.#options.extensions ?? [])]
-    if (!this.#mustChangeIfsc) return this.#waitOrAnswer()
+    this.#pendingExtensions = [...(this.#options.extensions ?? [])]
+    if (!this.#mustChangeIfsc) return this.#extendOrRespond()
     this.#mustChangeIfsc = false
-    return this.#request(0xc1, this.#options.changesIfscTo, () => {
+    return this.#sendRequest(0xc1, this.#options.changesIfscTo, () => {
       this.#ifscBytes = this.#options.changesIfscTo ?? this.#ifscBytes
-      return this.#waitOrAnswer()
+      return this.#extendOrRespond()
     })
   }
 
-  #waitOrAnswer(): Uint8Array {
-    const multiplier = this.#waits.shift()
-    if (multiplier === undefined) return this.#answer()
-    return this.#request(0xc3, multiplier, () => this.#waitOrAnswer())
+  #extendOrRespond(): Uint8Array {
+    const multiplier = this.#pendingExtensions.shift()
+    if (multiplier === undefined) return this.#sendResponsePart()
+    return this.#sendRequest(0xc3, multiplier, () => this.#extendOrRespond())
   }
 
-  #answer(): Uint8Array {
+  #sendResponsePart(): Uint8Array {
     const data = this.#response.slice(this.#offset, this.#offset + this.#ifsdBytes)
     this.#chunkBytes = data.length
     const more = this.#offset + data.length < this.#response.length
-    const pcb = (this.#sends << 6) | (more ? 0x20 : 0)
-    this.#sends ^= 1
-    this.#information = this.#say('information', pcb, data)
-    return this.#information
+    const pcb = (this.#sendSequence << 6) | (more ? 0x20 : 0)
+    this.#sendSequence ^= 1
+    this.#unacknowledgedBlock = this.#send('information', pcb, data)
+    return this.#unacknowledgedBlock
   }
 
   /** An R-block: it asks for our last I-block again, for the next of the chain, or for what was said in between (11.6.3.2, rules 2 and 7). */
-  #asked(expected: number): Uint8Array {
-    const unacknowledged = this.#information
+  #receiveReady(expected: number): Uint8Array {
+    const unacknowledged = this.#unacknowledgedBlock
     if (unacknowledged !== undefined) {
       // `#sends` is past the block that is out.
-      if (expected !== this.#sends) return this.#repeat('information', unacknowledged)
-      if (this.#offset + this.#chunkBytes >= this.#response.length) return this.#ready('other')
+      if (expected !== this.#sendSequence) return this.#sendBlock('information', unacknowledged)
+      if (this.#offset + this.#chunkBytes >= this.#response.length) return this.#sendReady('other')
       this.#offset += this.#chunkBytes
       if (this.#blocksUntilAbort !== undefined && --this.#blocksUntilAbort <= 0) {
         this.#blocksUntilAbort = undefined
-        this.#information = undefined
-        return this.#request(0xc2, undefined, () => this.#ready())
+        this.#unacknowledgedBlock = undefined
+        return this.#sendRequest(0xc2, undefined, () => this.#sendReady())
       }
-      return this.#answer()
+      return this.#sendResponsePart()
     }
-    return this.#said === 'ready' || this.#said === 'request' ? this.#last : this.#ready('other')
+    return this.#lastKind === 'ready' || this.#lastKind === 'request'
+      ? this.#lastBlock
+      : this.#sendReady('other')
   }
 
-  #supervised(pcb: number, data: Uint8Array): Uint8Array {
+  #receiveSupervisory(pcb: number, data: Uint8Array): Uint8Array {
     if (pcb === 0xc0) {
       this.#resynchronise()
-      return this.#say('response', 0xe0)
+      return this.#send('response', 0xe0)
     }
     if (pcb === 0xc1 && data.length === 1) {
       this.#ifsdBytes = data[0] as number
-      return this.#say('response', 0xe1, data)
+      return this.#send('response', 0xe1, data)
     }
     if (pcb === 0xc2 && data.length === 0) {
       // The terminal breaks a chain off, its own or ours: nothing of it is kept.
       this.#command = []
       this.#response = new Uint8Array(0)
-      this.#information = undefined
-      this.#afterRequest = undefined
-      return this.#say('response', 0xe2)
+      this.#unacknowledgedBlock = undefined
+      this.#continueAfterRequest = undefined
+      return this.#send('response', 0xe2)
     }
-    const then = this.#afterRequest
-    if (pcb & 0x20 && then !== undefined && pcb === ((this.#last[1] ?? 0) | 0x20)) {
-      this.#afterRequest = undefined
+    const then = this.#continueAfterRequest
+    if (pcb & 0x20 && then !== undefined && pcb === ((this.#lastBlock[1] ?? 0) | 0x20)) {
+      this.#continueAfterRequest = undefined
       return then()
     }
-    return this.#said === 'request' ? this.#last : this.#ready('other')
+    return this.#lastKind === 'request' ? this.#lastBlock : this.#sendReady('other')
   }
 
-  #request(pcb: number, value: number | undefined, then: () => Uint8Array): Uint8Array {
-    this.#afterRequest = then
-    return this.#say('request', pcb, value === undefined ? undefined : Uint8Array.of(value))
+  #sendRequest(pcb: number, value: number | undefined, then: () => Uint8Array): Uint8Array {
+    this.#continueAfterRequest = then
+    return this.#send('request', pcb, value === undefined ? undefined : Uint8Array.of(value))
   }
 
-  #ready(why?: 'wrong epilogue' | 'other'): Uint8Array {
-    const error = why === undefined ? 0 : why === 'other' ? 2 : 1
-    return this.#say('ready', 0x80 | (this.#expects << 4) | error)
+  #sendReady(error?: 'wrong epilogue' | 'other'): Uint8Array {
+    const code = error === undefined ? 0 : error === 'other' ? 2 : 1
+    return this.#send('ready', 0x80 | (this.#expectedSequence << 4) | code)
   }
 
-  #repeat(said: Said, block: Uint8Array): Uint8Array {
-    this.#said = said
-    this.#last = block
+  #sendBlock(kind: BlockKind, block: Uint8Array): Uint8Array {
+    this.#lastKind = kind
+    this.#lastBlock = block
     return block
   }
 
-  #say(said: Said, pcb: number, data: Uint8Array = new Uint8Array(0)): Uint8Array {
+  #send(kind: BlockKind, pcb: number, data: Uint8Array = new Uint8Array(0)): Uint8Array {
     const head = join([0, pcb, data.length], data)
-    return this.#repeat(said, join(head, this.#epilogue(head)))
+    return this.#sendBlock(kind, join(head, this.#epilogue(head)))
   }
 
   /** Exclusive-or, or the CRC of ISO/IEC 13239. */

@@ -37,34 +37,34 @@ export class HidFile {
   }
 
   #ioctl(id: number, payload: Uint8Array): void {
-    const [number, room] = [readUint32le(payload, 0), readUint32le(payload, 4)]
-    const given = payload.slice(8)
+    const [number, capacityBytes] = [readUint32le(payload, 0), readUint32le(payload, 4)]
+    const input = payload.slice(8)
     const model = this.#model
-    const answer = (result: number, data: Uint8Array = new Uint8Array(0)): void =>
+    const reply = (result: number, data: Uint8Array = new Uint8Array(0)): void =>
       this.#send('r', id, int32(result), data)
     switch (number) {
       case Request.descriptorSize:
-        return answer(model.reportDescriptor.length)
+        return reply(model.reportDescriptor.length)
       case Request.descriptor:
-        return answer(0, model.reportDescriptor.slice(0, room))
+        return reply(0, model.reportDescriptor.slice(0, capacityBytes))
       case Request.info:
-        return answer(0, join(uint32le(BUS_USB), uint16le(model.vendorId), uint16le(model.productId)))
+        return reply(0, join(uint32le(BUS_USB), uint16le(model.vendorId), uint16le(model.productId)))
       case Request.name: {
-        const name = new TextEncoder().encode(`${model.product}\0`).slice(0, room)
-        return answer(name.length, name)
+        const name = new TextEncoder().encode(`${model.product}\0`).slice(0, capacityBytes)
+        return reply(name.length, name)
       }
       case Request.setFeature: {
-        const done = model.setFeature(given[0] ?? 0, given.slice(1))
-        return answer(done === 'stall' ? -Errno.EPIPE : room)
+        const done = model.setFeature(input[0] ?? 0, input.slice(1))
+        return reply(done === 'stall' ? -Errno.EPIPE : capacityBytes)
       }
       case Request.getFeature: {
-        const data = model.getFeature(given[0] ?? 0)
-        if (data === 'stall') return answer(-Errno.EPIPE)
-        const report = join([given[0] ?? 0], data).slice(0, room)
-        return answer(report.length, report)
+        const data = model.getFeature(input[0] ?? 0)
+        if (data === 'stall') return reply(-Errno.EPIPE)
+        const report = join([input[0] ?? 0], data).slice(0, capacityBytes)
+        return reply(report.length, report)
       }
       default:
-        return answer(-Errno.EINVAL)
+        return reply(-Errno.EINVAL)
     }
   }
 }

@@ -17,7 +17,7 @@ export interface OpenFileHost {
   /** The frame goes to the program. */
   send(type: string, id: number, ...parts: readonly Uint8Array[]): void
   /** Every file that holds this device open, this one among them. */
-  siblings(): Iterable<OpenFile>
+  openFiles(): Iterable<OpenFile>
   configurationSelected(value: number): void
   fault(error: unknown): void
 }
@@ -74,7 +74,7 @@ export class OpenFile {
           return this.#setConfiguration(first)
         case Operation.reset:
           // No usbfs driver survives a reset: the kernel unbinds it from every interface.
-          for (const file of this.#host.siblings()) file.closed()
+          for (const file of this.#host.openFiles()) file.closed()
           this.#plugged.model.reset()
           return 0
         case Operation.clearHalt:
@@ -130,7 +130,7 @@ export class OpenFile {
     if (this.#plugged.claims.size > 0) return -Errno.EBUSY
     const isKnown = this.#plugged.model.configurationDescriptors.some((bytes) => bytes[5] === value)
     if (!isKnown && value > 0) return -Errno.EINVAL
-    for (const file of this.#host.siblings()) file.closed()
+    for (const file of this.#host.openFiles()) file.closed()
     this.#plugged.configurationValue = Math.max(0, value)
     this.#plugged.model.setConfiguration(this.#plugged.configurationValue)
     this.#host.configurationSelected(this.#plugged.configurationValue)
@@ -175,7 +175,7 @@ export class OpenFile {
     else this.#complete(id, 0, undefined, bytes.length - 8)
   }
 
-  #in(id: number, endpoint: number, lengthBytes: number, isShortWrong: boolean): void {
+  #in(id: number, endpoint: number, lengthBytes: number, failsIfShort: boolean): void {
     const pending: PendingTransfer = { endpoint, cancel: () => {} }
     this.#pending.set(id, pending)
     // The model may complete at once, before it returned how to cancel.
@@ -183,14 +183,14 @@ export class OpenFile {
       if (!this.#pending.delete(id)) return
       if (status === 'stall') this.#complete(id, -Errno.EPIPE, data)
       else if (status === 'babble') this.#complete(id, -Errno.EOVERFLOW, data)
-      else this.#complete(id, isShortWrong && data.length < lengthBytes ? -Errno.EREMOTEIO : 0, data)
+      else this.#complete(id, failsIfShort && data.length < lengthBytes ? -Errno.EREMOTEIO : 0, data)
     })
   }
 
   // Killed transfers are reaped like any other, with the status of usb_kill_urb().
-  #kill(isMeant: (transfer: PendingTransfer, id: number) => boolean): void {
+  #kill(matches: (transfer: PendingTransfer, id: number) => boolean): void {
     for (const [id, transfer] of [...this.#pending]) {
-      if (!isMeant(transfer, id)) continue
+      if (!matches(transfer, id)) continue
       this.#pending.delete(id)
       transfer.cancel()
       this.#complete(id, -Errno.ENOENT)

@@ -40,7 +40,7 @@ const maxSocketPathBytes = 107
  * udevd works through its rules before it tells anybody. pcscd and libccid take the two in this order for granted: told
  * both at once, a thread that still tries to read an interrupt endpoint meets the one that closes the device.
  */
-const REMOVAL_TOLD_MS = 50
+const REMOVAL_NOTIFICATION_MS = 50
 
 /**
  * Starts a bus. Programs under it must run beside this process's event loop, which answers them: `spawn`, not `spawnSync`.
@@ -75,9 +75,9 @@ export class VirtualUsbBus {
   readonly #monitors = new Set<Socket>()
   readonly #sockets = new Set<Socket>()
   /** What watchers are still to be told, in order. */
-  readonly #untold: Buffer[] = []
-  readonly #awaiting: (() => void)[] = []
-  #telling: ReturnType<typeof setTimeout> | undefined
+  readonly #pendingNotifications: Buffer[] = []
+  readonly #notificationWaiters: (() => void)[] = []
+  #notificationTimer: ReturnType<typeof setTimeout> | undefined
   #lastAddress = 1
   #nextHid = 0
   #isClosed = false
@@ -124,7 +124,7 @@ export class VirtualUsbBus {
     model.plugged({ unplug: () => void this.unplug(model) })
     const tree = this.#tree.add(model, address, plugged.configurationValue)
     this.#shown.set(model, { plugged, address, files: new Map(), tree })
-    this.#tell('add', [tree.device, ...tree.interfaces])
+    this.#notify('add', [tree.device, ...tree.interfaces])
   }
 
   /**
@@ -141,8 +141,8 @@ export class VirtualUsbBus {
     this.#tree.remove(shown.tree)
     // The end of the connection is what tells a program's open file: the same when this process is killed.
     for (const socket of shown.files.values()) socket.end()
-    this.#tell('remove', [...shown.tree.interfaces, shown.tree.device])
-    return this.#told()
+    this.#notify('remove', [...shown.tree.interfaces, shown.tree.device])
+    return this.#notified()
   }
 
   /** Plugs a HID device in, as a hidraw file; programs that watch are told. */
@@ -157,7 +157,7 @@ export class VirtualUsbBus {
     })
     const tree = this.#tree.addHid(model, this.#nextHid++)
     this.#shownHid.set(model, { files, tree })
-    this.#tell('add', [tree.device])
+    this.#notify('add', [tree.device])
   }
 
   /** Pulls a HID device: what is written fails, what is read stays silent; resolves when watchers have been told, 50 ms later. Nothing if it is out. */
@@ -168,8 +168,8 @@ export class VirtualUsbBus {
     model.unplugged()
     this.#tree.removeHid(shown.tree)
     for (const socket of shown.files.values()) socket.end()
-    this.#tell('remove', [shown.tree.device])
-    return this.#told()
+    this.#notify('remove', [shown.tree.device])
+    return this.#notified()
   }
 
   /** How many programs hold the device open: for tests that wait until one does. */
@@ -193,32 +193,32 @@ export class VirtualUsbBus {
     this.#isClosed = true
     for (const model of [...this.#shown.keys()]) void this.unplug(model)
     for (const model of [...this.#shownHid.keys()]) void this.unplugHid(model)
-    this.#tellNow()
+    this.#flushNotifications()
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     for (const socket of this.#sockets) socket.end(() => socket.destroy())
     await closed
     rmSync(this.#tree.root, { recursive: true, force: true })
   }
 
-  #tell(action: 'add' | 'remove', entries: readonly TreeEntry[]): void {
+  #notify(action: 'add' | 'remove', entries: readonly TreeEntry[]): void {
     for (const { path, properties } of entries)
-      this.#untold.push(Buffer.from(linesOf({ ACTION: action, DEVPATH: path, ...properties })))
+      this.#pendingNotifications.push(Buffer.from(linesOf({ ACTION: action, DEVPATH: path, ...properties })))
     if (action === 'remove' && !this.#isClosed)
-      this.#telling ??= setTimeout(() => this.#tellNow(), REMOVAL_TOLD_MS)
-    else if (this.#telling === undefined) this.#tellNow()
+      this.#notificationTimer ??= setTimeout(() => this.#flushNotifications(), REMOVAL_NOTIFICATION_MS)
+    else if (this.#notificationTimer === undefined) this.#flushNotifications()
   }
 
-  #tellNow(): void {
-    clearTimeout(this.#telling)
-    this.#telling = undefined
-    for (const text of this.#untold.splice(0))
+  #flushNotifications(): void {
+    clearTimeout(this.#notificationTimer)
+    this.#notificationTimer = undefined
+    for (const text of this.#pendingNotifications.splice(0))
       for (const monitor of this.#monitors) monitor.write(encodeFrame('e', 0, text))
-    for (const told of this.#awaiting.splice(0)) told()
+    for (const told of this.#notificationWaiters.splice(0)) told()
   }
 
-  #told(): Promise<void> {
-    if (this.#telling === undefined) return Promise.resolve()
-    return new Promise((resolve) => this.#awaiting.push(resolve))
+  #notified(): Promise<void> {
+    if (this.#notificationTimer === undefined) return Promise.resolve()
+    return new Promise((resolve) => this.#notificationWaiters.push(resolve))
   }
 
   #connected(socket: Socket): void {
@@ -274,8 +274,8 @@ export class VirtualUsbBus {
       send: (type, id, ...parts) => {
         if (socket.writable) socket.write(encodeFrame(type, id, ...parts))
       },
-      siblings: () => [...shown.files.keys()],
-      configurationSelected: (value) => this.#showAgain(shown, value),
+      openFiles: () => [...shown.files.keys()],
+      configurationSelected: (value) => this.#refreshTree(shown, value),
       fault: this.#onFault,
     })
     shown.files.set(file, socket)
@@ -283,11 +283,11 @@ export class VirtualUsbBus {
   }
 
   // Another configuration has other interfaces.
-  #showAgain(shown: Shown, configurationValue: number): void {
+  #refreshTree(shown: Shown, configurationValue: number): void {
     const before = shown.tree.interfaces
     this.#tree.remove(shown.tree)
     shown.tree = this.#tree.add(shown.plugged.model, shown.address, configurationValue)
-    this.#tell('remove', before)
-    this.#tell('add', shown.tree.interfaces)
+    this.#notify('remove', before)
+    this.#notify('add', shown.tree.interfaces)
   }
 }

@@ -58,8 +58,8 @@ class SocketConnection implements VpcdConnection {
   readonly #card: VirtualCard
   readonly #socket: Socket
   readonly #reader = new VpcdFrameReader()
-  #turn: Promise<void> = Promise.resolve()
-  #fault: Error | undefined
+  #previousMessage: Promise<void> = Promise.resolve()
+  #failure: Error | undefined
 
   constructor(card: VirtualCard, socket: Socket) {
     this.#card = card
@@ -67,15 +67,15 @@ class SocketConnection implements VpcdConnection {
     this.ended = new Promise((resolve) => {
       socket.once('close', () => {
         card.powerOff()
-        resolve(this.#fault)
+        resolve(this.#failure)
       })
     })
     socket.on('error', (error) => this.#fail(error))
     socket.on('data', (chunk) => {
       for (const payload of this.#reader.push(chunk)) {
         // One after the other: a reset that came behind an APDU must not overtake it.
-        this.#turn = this.#turn
-          .then(() => this.#take(payload))
+        this.#previousMessage = this.#previousMessage
+          .then(() => this.#process(payload))
           .catch((cause: unknown) => this.#fail(cause instanceof Error ? cause : new Error(String(cause))))
       }
     })
@@ -87,11 +87,11 @@ class SocketConnection implements VpcdConnection {
   }
 
   #fail(error: Error): void {
-    this.#fault ??= error
+    this.#failure ??= error
     this.#socket.destroy()
   }
 
-  async #take(payload: Uint8Array): Promise<void> {
+  async #process(payload: Uint8Array): Promise<void> {
     if (this.#socket.destroyed) return
     switch (payload.length === 1 ? payload[0] : undefined) {
       case VpcdControl.powerOff:
@@ -101,17 +101,17 @@ class SocketConnection implements VpcdConnection {
       case VpcdControl.reset:
         return this.#card.reset('warm')
       case VpcdControl.getAtr:
-        return this.#answer(this.#card.atr)
+        return this.#respond(this.#card.atr)
       default:
         break
     }
     if (payload.length < 4) throw new RangeError(`vpcd sent a message of ${payload.length} bytes.`)
-    const answer = await this.#card.process(payload)
+    const response = await this.#card.process(payload)
     // The length field ends two bytes before the longest answer of an extended Le.
-    this.#answer(answer.length > maxPayloadBytes ? Uint8Array.of(0x6f, 0x00) : answer)
+    this.#respond(response.length > maxPayloadBytes ? Uint8Array.of(0x6f, 0x00) : response)
   }
 
-  #answer(payload: Uint8Array): void {
+  #respond(payload: Uint8Array): void {
     if (this.#socket.writable) this.#socket.write(encodeVpcdFrame(payload))
   }
 }
@@ -129,13 +129,13 @@ export function encodeVpcdFrame(payload: Uint8Array): Uint8Array {
 
 /** Cuts a stream into the payloads of its messages, however it arrives. */
 export class VpcdFrameReader {
-  #waiting = new Uint8Array(0)
+  #buffered = new Uint8Array(0)
 
   /** Takes what came; gives the payloads that are whole now. */
   push(chunk: Uint8Array): Uint8Array[] {
-    const bytes = new Uint8Array(this.#waiting.length + chunk.length)
-    bytes.set(this.#waiting)
-    bytes.set(chunk, this.#waiting.length)
+    const bytes = new Uint8Array(this.#buffered.length + chunk.length)
+    bytes.set(this.#buffered)
+    bytes.set(chunk, this.#buffered.length)
     const view = dataViewOf(bytes)
     const payloads: Uint8Array[] = []
     let at = 0
@@ -145,7 +145,7 @@ export class VpcdFrameReader {
       payloads.push(bytes.slice(at + 2, end))
       at = end
     }
-    this.#waiting = bytes.slice(at)
+    this.#buffered = bytes.slice(at)
     return payloads
   }
 }

@@ -59,8 +59,8 @@ type Reference = (typeof references)[keyof typeof references]
 /** Whose certificate each occurrence of 7F21 is. */
 const certificateUses: readonly OpenPgpKeyUse[] = ['authentication', 'decryption', 'signature']
 
-/** A key's place: it is there without a key too. */
-interface KeyPlace {
+/** A key's slot: it is there without a key too. */
+interface KeySlot {
   algorithm: OpenPgpAlgorithm
   key: OpenPgpKey | undefined
   /** As DO DE has it: 0 absent, 1 generated, 2 imported. */
@@ -86,7 +86,7 @@ export class OpenPgpApplet implements VirtualApplet {
   #pinPerSignature: boolean
   #kdf: Uint8Array = noKdf
   #signatureCount = 0
-  readonly #places: Readonly<Record<OpenPgpKeyUse, KeyPlace>>
+  readonly #keySlots: Readonly<Record<OpenPgpKeyUse, KeySlot>>
   /** What the terminal may write as it likes. */
   readonly #objects = new Map<number, Uint8Array>()
   /** Cardholder certificates in the order of their occurrences. */
@@ -95,7 +95,7 @@ export class OpenPgpApplet implements VirtualApplet {
   #occurrence = 0
   readonly #verified = new Set<Reference>()
   /** Counts these losses: what was begun before one changes nothing after it. */
-  #losses = 0
+  #resetEpoch = 0
 
   constructor(options: OpenPgpOptions = {}) {
     this.#options = options
@@ -105,10 +105,10 @@ export class OpenPgpApplet implements VirtualApplet {
     this.#adminPin = new ReferenceData(text(options.adminPin ?? '12345678'), options.adminPinTries ?? 3)
     if (options.resettingCode !== undefined) this.#setResettingCode(text(options.resettingCode))
     this.#pinPerSignature = options.pinPerSignature ?? true
-    this.#places = {
-      signature: this.#place('signature'),
-      decryption: this.#place('decryption'),
-      authentication: this.#place('authentication'),
+    this.#keySlots = {
+      signature: this.#createKeySlot('signature'),
+      decryption: this.#createKeySlot('decryption'),
+      authentication: this.#createKeySlot('authentication'),
     }
     const { name = 'Lovelace<<Ada', language = 'en', sex, login = 'ada', url = '' } = options.cardholder ?? {}
     this.#objects.set(tags.name, text(name))
@@ -142,7 +142,7 @@ export class OpenPgpApplet implements VirtualApplet {
 
   /** Public key as SubjectPublicKeyInfo (DER), for judges; undefined if there is no key. */
   publicKeyOf(use: OpenPgpKeyUse): Uint8Array | undefined {
-    const { key } = this.#places[use]
+    const { key } = this.#keySlots[use]
     return key && subjectPublicKeyInfo(key)
   }
 
@@ -153,7 +153,7 @@ export class OpenPgpApplet implements VirtualApplet {
   }
 
   deselect(): void {
-    this.#losses += 1
+    this.#resetEpoch += 1
     this.#occurrence = 0
     this.#verified.clear()
   }
@@ -184,7 +184,7 @@ export class OpenPgpApplet implements VirtualApplet {
     return status(0x6d00)
   }
 
-  #place(use: OpenPgpKeyUse): KeyPlace {
+  #createKeySlot(use: OpenPgpKeyUse): KeySlot {
     const { algorithms, absentKeys = [], touch } = this.#options
     const algorithm = algorithms?.[use] ?? 'p256'
     const key = demoKey(use, algorithm)
@@ -203,11 +203,11 @@ export class OpenPgpApplet implements VirtualApplet {
   /** What takes the platform's hashes, which answer later. */
   async #personalise(): Promise<void> {
     for (const use of keyUses) {
-      const place = this.#places[use]
-      if (place.key === undefined) continue
+      const slot = this.#keySlots[use]
+      if (slot.key === undefined) continue
       // The first second of 2020.
-      place.time = Uint8Array.of(0x5e, 0x0b, 0xe1, 0x00)
-      place.fingerprint = await fingerprintOf(use, place.algorithm, place.key, 0x5e0be100)
+      slot.time = Uint8Array.of(0x5e, 0x0b, 0xe1, 0x00)
+      slot.fingerprint = await fingerprintOf(use, slot.algorithm, slot.key, 0x5e0be100)
     }
     const { kdf: hash, pin = '123456', adminPin = '12345678', resettingCode } = this.#options
     if (hash === undefined) return
@@ -239,7 +239,7 @@ export class OpenPgpApplet implements VirtualApplet {
     const comparison = reference.compare(data)
     if (comparison === 'right') this.#verified.add(name)
     else this.#verified.delete(name)
-    return comparison === 'right' ? ok() : this.#refusal(comparison, reference)
+    return comparison === 'right' ? ok() : this.#refusalStatus(comparison, reference)
   }
 
   // 7.2.3: old and new one after the other; the card knows how long the old one is.
@@ -247,12 +247,12 @@ export class OpenPgpApplet implements VirtualApplet {
     if (p1 !== 0x00) return status(0x6a86)
     if (p2 !== 0x81 && p2 !== 0x83) return status(0x6a88)
     const reference = p2 === 0x83 ? this.#adminPin : this.#pin
-    const fresh = data.subarray(reference.length)
+    const newPin = data.subarray(reference.length)
     const comparison = reference.compare(data.subarray(0, reference.length))
     for (const name of p2 === 0x83 ? (['83'] as const) : (['81', '82'] as const)) this.#verified.delete(name)
-    if (comparison !== 'right') return this.#refusal(comparison, reference)
-    if (!fits(fresh, p2 === 0x83 ? minAdminPinBytes : minPinBytes)) return status(0x6a80)
-    reference.replace(fresh)
+    if (comparison !== 'right') return this.#refusalStatus(comparison, reference)
+    if (!fits(newPin, p2 === 0x83 ? minAdminPinBytes : minPinBytes)) return status(0x6a80)
+    reference.replace(newPin)
     return ok()
   }
 
@@ -260,58 +260,58 @@ export class OpenPgpApplet implements VirtualApplet {
   #resetRetryCounter({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0x00 && p1 !== 0x02) return status(0x6a86)
     if (p2 !== 0x81) return status(0x6a88)
-    let fresh = data
+    let newPin = data
     if (p1 === 0x02) {
       if (!this.#verified.has('83')) return status(0x6982)
     } else {
       const code = this.#resettingCode
       if (code === undefined) return status(0x6982)
       const comparison = code.compare(data.subarray(0, code.length))
-      if (comparison !== 'right') return this.#refusal(comparison, code)
-      fresh = data.subarray(code.length)
+      if (comparison !== 'right') return this.#refusalStatus(comparison, code)
+      newPin = data.subarray(code.length)
     }
-    if (!fits(fresh, minPinBytes)) return status(0x6a80)
-    this.#pin.replace(fresh)
+    if (!fits(newPin, minPinBytes)) return status(0x6a80)
+    this.#pin.replace(newPin)
     this.#verified.delete('81')
     this.#verified.delete('82')
     return ok()
   }
 
-  #refusal(comparison: 'wrong' | 'blocked', reference: ReferenceData): Answer {
+  #refusalStatus(comparison: 'wrong' | 'blocked', reference: ReferenceData): Answer {
     if (comparison === 'blocked') return status(0x6983)
     return this.#options.wrongPin === '6982' ? status(0x6982) : triesLeft(reference)
   }
 
   async #performSecurityOperation({ p1, p2, data }: CommandApdu): Promise<Answer> {
     const operation = (p1 << 8) | p2
-    if (operation === 0x8086) return this.#use('decryption', '82', data, decipherWith)
+    if (operation === 0x8086) return this.#useKey('decryption', '82', data, decipherWith)
     if (operation !== 0x9e9a) return status(0x6a86)
-    const answer = this.#use('signature', '81', data, signWith)
+    const response = this.#useKey('signature', '81', data, signWith)
     // 7.2.10: good for one command, whatever comes of it; taken back at once, so that a second one finds it gone.
     if (this.#pinPerSignature) this.#verified.delete('81')
-    const { sw } = await answer
+    const { sw } = await response
     if (sw === 0x9000) this.#signatureCount = Math.min(this.#signatureCount + 1, 0xffffff)
-    return answer
+    return response
   }
 
   async #internalAuthenticate({ p1, p2, data }: CommandApdu): Promise<Answer> {
     if (p1 !== 0x00 || p2 !== 0x00) return status(0x6a86)
-    return this.#use('authentication', '82', data, signWith)
+    return this.#useKey('authentication', '82', data, signWith)
   }
 
-  async #use(
+  async #useKey(
     use: OpenPgpKeyUse,
     reference: Reference,
     input: Uint8Array,
     compute: (key: OpenPgpKey, input: Uint8Array) => Uint8Array | undefined,
   ): Promise<Answer> {
-    const { key, touch } = this.#places[use]
+    const { key, touch } = this.#keySlots[use]
     if (!this.#verified.has(reference)) return status(0x6982)
     if (key === undefined) return status(0x6a88)
-    const losses = this.#losses
+    const resetEpoch = this.#resetEpoch
     const { onTouch = () => true } = this.#options
     if (touch !== 0 && !(await onTouch(use))) return status(0x6600)
-    if (losses !== this.#losses) return status(0x6f00)
+    if (resetEpoch !== this.#resetEpoch) return status(0x6f00)
     const output = compute(key, input)
     return output === undefined ? status(0x6a80) : ok(output)
   }
@@ -325,23 +325,23 @@ export class OpenPgpApplet implements VirtualApplet {
     const isNamed =
       data.length === 5 && data[1] === 3 && data[2] === 0x84 && data[3] === 1 && data[4] === at + 1
     if (use === undefined || !(isEmpty || isNamed)) return status(0x6a80)
-    const place = this.#places[use]
-    if (p1 === 0x81) return place.key === undefined ? status(0x6a88) : ok(publicKeyTemplate(place.key))
+    const slot = this.#keySlots[use]
+    if (p1 === 0x81) return slot.key === undefined ? status(0x6a88) : ok(publicKeyTemplate(slot.key))
     if (!this.#verified.has('83')) return status(0x6982)
-    const losses = this.#losses
-    const key = await generateOpenPgpKey(place.algorithm, this.#random)
-    if (key === undefined || losses !== this.#losses) return status(0x6f00)
+    const resetEpoch = this.#resetEpoch
+    const key = await generateOpenPgpKey(slot.algorithm, this.#random)
+    if (key === undefined || resetEpoch !== this.#resetEpoch) return status(0x6f00)
     this.#setKey(use, key)
     return ok(publicKeyTemplate(key))
   }
 
   /** The terminal writes fingerprint and time of a new key itself. */
   #setKey(use: OpenPgpKeyUse, key: OpenPgpKey | undefined): void {
-    const place = this.#places[use]
-    place.key = key
-    place.origin = key === undefined ? 0 : 1
-    place.fingerprint = new Uint8Array(20)
-    place.time = new Uint8Array(4)
+    const slot = this.#keySlots[use]
+    slot.key = key
+    slot.origin = key === undefined ? 0 : 1
+    slot.fingerprint = new Uint8Array(20)
+    slot.time = new Uint8Array(4)
     if (use === 'signature') this.#signatureCount = 0
   }
 
@@ -368,7 +368,7 @@ export class OpenPgpApplet implements VirtualApplet {
 
   /** Constructed objects come with their tag, except the certificate and F9, whose parts are what the terminal wrote. */
   #object(tag: number): Uint8Array | undefined {
-    const places = keyUses.map((use) => this.#places[use])
+    const slots = keyUses.map((use) => this.#keySlots[use])
     const hasButton = this.#options.touch !== undefined
     const child = (own: number): Uint8Array => tlv(own, this.#object(own) ?? nothing)
     switch (tag) {
@@ -410,13 +410,13 @@ export class OpenPgpApplet implements VirtualApplet {
       case tags.pinStatus:
         return this.#pinStatus()
       case tags.fingerprints:
-        return join(...places.map(({ fingerprint }) => fingerprint))
+        return join(...slots.map(({ fingerprint }) => fingerprint))
       case tags.caFingerprints:
-        return join(...places.map(({ caFingerprint }) => caFingerprint))
+        return join(...slots.map(({ caFingerprint }) => caFingerprint))
       case tags.times:
-        return join(...places.map(({ time }) => time))
+        return join(...slots.map(({ time }) => time))
       case tags.keyInformation:
-        return join(...places.map(({ origin }, at) => [at + 1, origin]))
+        return join(...slots.map(({ origin }, at) => [at + 1, origin]))
       case tags.certificate:
         return this.#certificates[this.#occurrence]
       case tags.kdf:
@@ -427,9 +427,9 @@ export class OpenPgpApplet implements VirtualApplet {
     const [row, at] = rowOf(tag)
     const use = keyUses[at]
     if (row === tags.algorithmAttributes && use !== undefined)
-      return attributesOf(use, this.#places[use].algorithm)
+      return attributesOf(use, this.#keySlots[use].algorithm)
     if (row === tags.touch && use !== undefined && hasButton)
-      return Uint8Array.of(this.#places[use].touch, button)
+      return Uint8Array.of(this.#keySlots[use].touch, button)
     return this.#objects.get(tag)
   }
 
@@ -456,12 +456,12 @@ export class OpenPgpApplet implements VirtualApplet {
     const [row, at] = rowOf(tag)
     const use = keyUses[at]
     if (use !== undefined) {
-      const place = this.#places[use]
+      const slot = this.#keySlots[use]
       if (row === tags.algorithmAttributes) return (value) => this.#setAlgorithm(use, algorithmOf(use, value))
-      if (row === tags.fingerprint) return ofLength(20, (value) => (place.fingerprint = value))
-      if (row === tags.caFingerprint) return ofLength(20, (value) => (place.caFingerprint = value))
-      if (row === tags.time) return ofLength(4, (value) => (place.time = value))
-      return this.#options.touch && ((value) => setTouch(place, value))
+      if (row === tags.fingerprint) return ofLength(20, (value) => (slot.fingerprint = value))
+      if (row === tags.caFingerprint) return ofLength(20, (value) => (slot.caFingerprint = value))
+      if (row === tags.time) return ofLength(4, (value) => (slot.time = value))
+      return this.#options.touch && ((value) => setTouch(slot, value))
     }
     if (!this.#objects.has(tag)) return undefined
     return (value) => value.length <= maxObjectBytes && this.#objects.set(tag, value) !== undefined
@@ -506,10 +506,10 @@ export class OpenPgpApplet implements VirtualApplet {
 
   #setAlgorithm(use: OpenPgpKeyUse, algorithm: OpenPgpAlgorithm | undefined): boolean {
     if (algorithm === undefined) return false
-    const place = this.#places[use]
+    const slot = this.#keySlots[use]
     // A key of another algorithm cannot stay.
-    if (place.algorithm !== algorithm) this.#setKey(use, undefined)
-    place.algorithm = algorithm
+    if (slot.algorithm !== algorithm) this.#setKey(use, undefined)
+    slot.algorithm = algorithm
     return true
   }
 }
@@ -535,10 +535,10 @@ function ofLength(length: number, set: (value: Uint8Array) => void): (value: Uin
   }
 }
 
-function setTouch(place: KeyPlace, value: Uint8Array): boolean {
+function setTouch(slot: KeySlot, value: Uint8Array): boolean {
   const [policy = 0xff, how] = value
-  if (value.length !== 2 || policy > 2 || how !== button || place.touch === 2) return false
-  place.touch = policy
+  if (value.length !== 2 || policy > 2 || how !== button || slot.touch === 2) return false
+  slot.touch = policy
   return true
 }
 

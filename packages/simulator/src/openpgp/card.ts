@@ -1,6 +1,6 @@
 /** A card whose one applet is OpenPGP. */
 import { AppletCard } from '../applet-card.ts'
-import { answerWith } from '../iso7816/answer-to-reset.ts'
+import { atrWithHistoricalBytes } from '../iso7816/answer-to-reset.ts'
 import { OpenPgpApplet } from './applet.ts'
 import type { OpenPgpKeyUse } from './keys.ts'
 import { historicalBytes } from './objects.ts'
@@ -18,7 +18,9 @@ export class OpenPgpCard extends AppletCard {
       // The ATR carries the same historical bytes as DO 5F52 (6.1).
       atr:
         options.atr ??
-        answerWith(options.protocols ?? 'T=1', [...historicalBytes(options.extendedLength ?? true)]),
+        atrWithHistoricalBytes(options.protocols ?? 'T=1', [
+          ...historicalBytes(options.extendedLength ?? true),
+        ]),
       ...(options.isDefaultSelected && { defaultApplet: applet }),
     })
     this.#applet = applet

@@ -18,7 +18,7 @@ export interface Kdf {
 }
 
 const hashes = { sha256: { number: 0x08, bytes: 32 }, sha512: { number: 0x0a, bytes: 64 } } as const
-const names = { sha256: 'SHA-256', sha512: 'SHA-512' } as const
+const hashNames = { sha256: 'SHA-256', sha512: 'SHA-512' } as const
 
 /** The count and salts that a card starts with: one salt for all, or three. */
 export function defaultKdf(hash: KdfHash, salts: 1 | 3): Kdf {
@@ -35,7 +35,7 @@ export async function derivedPin(kdf: Kdf, salt: KdfSalt, pin: Uint8Array): Prom
   const once = join(kdf.salts[salt] ?? kdf.salts.pin, pin)
   const hashed = new Uint8Array(Math.max(kdf.hashedBytes, once.length))
   for (let at = 0; at < hashed.length; at += once.length) hashed.set(once.subarray(0, hashed.length - at), at)
-  return new Uint8Array(await globalThis.crypto.subtle.digest(names[kdf.hash], copyOf(hashed)))
+  return new Uint8Array(await globalThis.crypto.subtle.digest(hashNames[kdf.hash], copyOf(hashed)))
 }
 
 /** DO F9, with the PIN and admin PIN that the card has after it was written, derived. */

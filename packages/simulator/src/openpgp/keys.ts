@@ -136,7 +136,7 @@ export function decipherWith(key: OpenPgpKey, input: Uint8Array): Uint8Array | u
     if (toInteger(cryptogram) >= n) return undefined
     return withoutPadding(rsaPrivateOperation(key.rsa, cryptogram))
   }
-  const point = only(0x86, only(0x7f49, only(0xa6, input)))
+  const point = soleValue(0x86, soleValue(0x7f49, soleValue(0xa6, input)))
   if (point === undefined) return undefined
   if (key.kind === 'ec') return sharedSecret(key, point)
   if (key.curve !== 'x25519' || point.length !== 32) return undefined
@@ -148,7 +148,7 @@ export function decipherWith(key: OpenPgpKey, input: Uint8Array): Uint8Array | u
 }
 
 /** The value of the one data object that these bytes are. */
-function only(tag: number, bytes: Uint8Array | undefined): Uint8Array | undefined {
+function soleValue(tag: number, bytes: Uint8Array | undefined): Uint8Array | undefined {
   const [first, ...more] = (bytes && readObjects(bytes)) ?? []
   return first?.tag === tag && more.length === 0 ? first.value : undefined
 }

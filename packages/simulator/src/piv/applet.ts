@@ -16,7 +16,7 @@ import {
   signWith,
   subjectPublicKeyInfo,
 } from './keys.ts'
-import { fitsManagementKey, ManagementDialogue, type ManagementKey } from './management-key.ts'
+import { fitsManagementKey, ManagementAuthentication, type ManagementKey } from './management-key.ts'
 import {
   applicationProperties,
   capabilities,
@@ -80,10 +80,10 @@ export class PivApplet implements VirtualApplet {
   #pinVerified = false
   /** The command before this one was a successful VERIFY: what a PIN-always key asks for. */
   #pinFresh = false
-  #managementOpen = false
-  #dialogue: ManagementDialogue | undefined
+  #isManagementAuthenticated = false
+  #authentication: ManagementAuthentication | undefined
   /** Counts these losses: a key that was being made during one is not kept. */
-  #losses = 0
+  #resetEpoch = 0
 
   constructor(options: PivOptions = {}) {
     this.#options = options
@@ -142,7 +142,7 @@ export class PivApplet implements VirtualApplet {
   }
 
   deselect(): void {
-    this.#losses += 1
+    this.#resetEpoch += 1
     this.#forgetSecurity()
   }
 
@@ -162,12 +162,13 @@ export class PivApplet implements VirtualApplet {
       const own = this.#keys.get(reference)
       const certificate = this.#options.certificates?.[slot] ?? (own ? undefined : demo.certificate)
       this.#keys.set(reference, own ?? demo.key)
-      this.#policies.set(reference, { ...usualPolicy(reference), ...this.#options.policies?.[slot] })
+      this.#policies.set(reference, { ...defaultPolicy(reference), ...this.#options.policies?.[slot] })
       this.#imported.add(reference)
       if (certificate === undefined || absentCertificates.includes(slot)) continue
       this.#certificates.set(slot, certificate)
-      const small = typeof gzipCertificate === 'boolean' ? gzipCertificate : gzipCertificate.includes(slot)
-      if (!small) this.#objects.set(certificateTag, certificateObject(certificate, false))
+      const isCompressed =
+        typeof gzipCertificate === 'boolean' ? gzipCertificate : gzipCertificate.includes(slot)
+      if (!isCompressed) this.#objects.set(certificateTag, certificateObject(certificate, false))
       else {
         compressed.push(
           gzip(certificate).then(
@@ -181,14 +182,14 @@ export class PivApplet implements VirtualApplet {
 
   /** Selecting the selected application changes no security status (SP 800-73-4 part 2 §3.1.1). */
   select(): Answer {
-    this.#dialogue = undefined
+    this.#authentication = undefined
     return ok(applicationProperties())
   }
 
   run(command: CommandApdu): Answer | Promise<Answer> {
     const fresh = this.#pinFresh
     this.#pinFresh = false
-    if (command.ins !== ins.generalAuthenticate) this.#dialogue = undefined
+    if (command.ins !== ins.generalAuthenticate) this.#authentication = undefined
     switch (command.ins) {
       case ins.select:
         return status(0x6a86)
@@ -231,7 +232,7 @@ export class PivApplet implements VirtualApplet {
 
   #putData({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0x3f || p2 !== 0xff) return status(0x6a86)
-    if (!this.#managementOpen) return status(0x6982)
+    if (!this.#isManagementAuthenticated) return status(0x6982)
     const [first, second, ...more] = readObjects(data) ?? []
     let tag: number
     let content: Uint8Array
@@ -276,7 +277,7 @@ export class PivApplet implements VirtualApplet {
     const comparison = this.#pin.compare(data)
     this.#pinVerified = comparison === 'right'
     this.#pinFresh = this.#pinVerified
-    return this.#pinVerified ? ok() : this.#wrong(this.#pin)
+    return this.#pinVerified ? ok() : this.#wrongReferenceStatus(this.#pin)
   }
 
   #changeReferenceData({ p1, p2, data }: CommandApdu): Answer {
@@ -285,12 +286,12 @@ export class PivApplet implements VirtualApplet {
     if (reference === undefined) return status(0x6a88)
     if (reference.triesLeft === 0) return status(0x6983)
     if (data.length !== 16) return status(0x6a80)
-    const fresh = data.subarray(8)
-    if (p2 === 0x80 && !(isPinFormat(data.subarray(0, 8)) && isPinFormat(fresh))) return status(0x6a80)
+    const newValue = data.subarray(8)
+    if (p2 === 0x80 && !(isPinFormat(data.subarray(0, 8)) && isPinFormat(newValue))) return status(0x6a80)
     const comparison = reference.compare(data.subarray(0, 8))
     if (p2 === 0x80) this.#pinVerified = comparison === 'right'
-    if (comparison !== 'right') return this.#wrong(reference)
-    reference.replace(fresh)
+    if (comparison !== 'right') return this.#wrongReferenceStatus(reference)
+    reference.replace(newValue)
     return ok()
   }
 
@@ -302,34 +303,34 @@ export class PivApplet implements VirtualApplet {
     if (this.#puk.compare(data.subarray(0, 8)) !== 'right') {
       // A wrong PUK takes the PIN's status too; a right one leaves it as it is (SP 800-73-4 part 2 §3.2.3).
       this.#pinVerified = false
-      return this.#wrong(this.#puk)
+      return this.#wrongReferenceStatus(this.#puk)
     }
     this.#pin.replace(data.subarray(8))
     return ok()
   }
 
-  #wrong(reference: ReferenceData): Answer {
+  #wrongReferenceStatus(reference: ReferenceData): Answer {
     const { triesLeft } = reference
     if (triesLeft === 0 && this.#options.lastWrongPin !== '63C0') return status(0x6983)
     return status(0x63c0 | Math.min(triesLeft, 15))
   }
 
-  #generalAuthenticate({ p1, p2, data }: CommandApdu, fresh: boolean): Answer | Promise<Answer> {
-    const dialogue = this.#dialogue
-    this.#dialogue = undefined
+  #generalAuthenticate({ p1, p2, data }: CommandApdu, pinFresh: boolean): Answer | Promise<Answer> {
+    const authentication = this.#authentication
+    this.#authentication = undefined
     const [template, ...more] = readObjects(data) ?? []
     const parts = template?.tag === 0x7c && more.length === 0 ? readObjects(template.value) : undefined
     if (parts === undefined) return status(0x6a80)
     const part = (tag: number): Uint8Array | undefined => parts.find((object) => object.tag === tag)?.value
-    if (p2 === 0x9b) return this.#authenticateManagement(p1, part, dialogue)
+    if (p2 === 0x9b) return this.#authenticateManagement(p1, part, authentication)
 
     const key = this.#keys.get(p2)
     if (key === undefined) return status(0x6a86)
     const input = part(0x81)
     const point = part(0x85)
     if (key.algorithm !== p1 && !this.#sharesRsa(p1, key)) return status(0x6a86)
-    const { pin, touch } = this.#policies.get(p2) ?? usualPolicy(p2)
-    const allowed = pin === 'never' || (this.#pinVerified && (pin === 'once' || fresh))
+    const { pin, touch } = this.#policies.get(p2) ?? defaultPolicy(p2)
+    const allowed = pin === 'never' || (this.#pinVerified && (pin === 'once' || pinFresh))
     if (!allowed) return status(0x6982)
     if (part(0x82)?.length !== 0) return status(0x6a80)
     const use = (): Answer => {
@@ -354,7 +355,7 @@ export class PivApplet implements VirtualApplet {
   #authenticateManagement(
     algorithm: number,
     part: (tag: number) => Uint8Array | undefined,
-    dialogue: ManagementDialogue | undefined,
+    authentication: ManagementAuthentication | undefined,
   ): Answer {
     const own = this.#managementKey
     // 00 is an older name of 3DES (SP 800-78-4 table 6-2).
@@ -362,31 +363,31 @@ export class PivApplet implements VirtualApplet {
     const witness = part(0x80)
     const challenge = part(0x81)
     const response = part(0x82)
-    const asksWitness = witness?.length === 0 && challenge === undefined
-    const asksChallenge = challenge?.length === 0 && witness === undefined
-    if (asksWitness || asksChallenge) {
-      const next = new ManagementDialogue(own, asksWitness, this.#random)
-      this.#dialogue = next
-      return ok(tlv(0x7c, tlv(asksWitness ? 0x80 : 0x81, next.question)))
+    const requestsWitness = witness?.length === 0 && challenge === undefined
+    const requestsChallenge = challenge?.length === 0 && witness === undefined
+    if (requestsWitness || requestsChallenge) {
+      const next = new ManagementAuthentication(own, requestsWitness, this.#random)
+      this.#authentication = next
+      return ok(tlv(0x7c, tlv(requestsWitness ? 0x80 : 0x81, next.firstMessage)))
     }
-    if (dialogue !== undefined && witness && challenge) {
-      const proof = dialogue.answerMutual(witness, challenge)
+    if (authentication !== undefined && witness && challenge) {
+      const proof = authentication.respondMutually(witness, challenge)
       if (proof !== undefined) {
-        this.#managementOpen = true
+        this.#isManagementAuthenticated = true
         return ok(tlv(0x7c, tlv(0x82, proof)))
       }
-    } else if (dialogue !== undefined && response && dialogue.acceptsResponse(response)) {
-      this.#managementOpen = true
+    } else if (authentication !== undefined && response && authentication.verifyResponse(response)) {
+      this.#isManagementAuthenticated = true
       return ok()
     }
-    this.#managementOpen = false
+    this.#isManagementAuthenticated = false
     return status(0x6a80)
   }
 
   async #generateKey({ p1, p2, data }: CommandApdu): Promise<Answer> {
     if (p1 !== 0x00) return status(0x6a86)
-    if (!this.#managementOpen) return status(0x6982)
-    if (!this.#holdsKeys(p2)) return status(0x6a86)
+    if (!this.#isManagementAuthenticated) return status(0x6982)
+    if (!this.#isKeySlot(p2)) return status(0x6a86)
     const [template, ...more] = readObjects(data) ?? []
     const parts = template?.tag === 0xac && more.length === 0 ? readObjects(template.value) : undefined
     const algorithm = parts?.find((object) => object.tag === 0x80)?.value
@@ -395,16 +396,16 @@ export class PivApplet implements VirtualApplet {
     if (exponent !== undefined && toInteger(exponent.subarray(0, 8)) !== 65537n) return status(0x6a80)
     const policy = this.#policyOf(p2, parts)
     if (policy === undefined) return status(0x6a80)
-    const losses = this.#losses
+    const resetEpoch = this.#resetEpoch
     const key = await generatePivKey(algorithm[0] ?? 0, this.#random)
-    if (key === undefined || losses !== this.#losses) return status(0x6f00)
+    if (key === undefined || resetEpoch !== this.#resetEpoch) return status(0x6f00)
     this.#keys.set(p2, key)
     this.#policies.set(p2, policy)
     this.#imported.delete(p2)
     return ok(publicKeyTemplate(key))
   }
 
-  #holdsKeys(reference: number): boolean {
+  #isKeySlot(reference: number): boolean {
     const retired = reference >= 0x82 && reference <= 0x95
     return (
       slotNames.some((name) => pivSlots[name].reference === reference) ||
@@ -419,7 +420,7 @@ export class PivApplet implements VirtualApplet {
 
   #setManagementKey({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0xff || (p2 !== 0xff && p2 !== 0xfe)) return status(0x6a86)
-    if (!this.#managementOpen) return status(0x6982)
+    if (!this.#isManagementAuthenticated) return status(0x6982)
     const [algorithm = 0, reference, length] = data
     const next = { algorithm, key: data.slice(3) }
     if (reference !== 0x9b || length !== next.key.length || !fitsManagementKey(next)) return status(0x6a80)
@@ -428,8 +429,8 @@ export class PivApplet implements VirtualApplet {
   }
 
   #importKey({ p1, p2, data }: CommandApdu): Answer {
-    if (!this.#managementOpen) return status(0x6982)
-    if (!this.#holdsKeys(p2) || !this.#supports(p1)) return status(0x6a86)
+    if (!this.#isManagementAuthenticated) return status(0x6982)
+    if (!this.#isKeySlot(p2) || !this.#supports(p1)) return status(0x6a86)
     const parts = readObjects(data)
     const part = (tag: number): Uint8Array | undefined => parts?.find((object) => object.tag === tag)?.value
     const [p, q, third, scalar] = [part(0x01), part(0x02), part(0x03), part(0x06)]
@@ -451,7 +452,7 @@ export class PivApplet implements VirtualApplet {
     const pin = ['default', ...pinPolicies][chosen(0xaa)]
     const touch = ['default', ...touchPolicies][chosen(0xab)]
     if (pin === undefined || touch === undefined) return undefined
-    const usual = usualPolicy(reference)
+    const usual = defaultPolicy(reference)
     return {
       pin: pinPolicies.find((each) => each === pin) ?? usual.pin,
       touch: touchPolicies.find((each) => each === touch) ?? usual.touch,
@@ -466,7 +467,7 @@ export class PivApplet implements VirtualApplet {
     if (p1 !== 0 || data.length > 0) return status(0x6a86)
     const key = this.#keys.get(p2)
     if (key !== undefined) {
-      const { pin, touch } = this.#policies.get(p2) ?? usualPolicy(p2)
+      const { pin, touch } = this.#policies.get(p2) ?? defaultPolicy(p2)
       const policy = [pinPolicies.indexOf(pin) + 1, touchPolicies.indexOf(touch) + 1]
       return ok(
         join(
@@ -501,8 +502,8 @@ export class PivApplet implements VirtualApplet {
   #forgetSecurity(): void {
     this.#pinVerified = false
     this.#pinFresh = false
-    this.#managementOpen = false
-    this.#dialogue = undefined
+    this.#isManagementAuthenticated = false
+    this.#authentication = undefined
   }
 }
 
@@ -511,7 +512,7 @@ const pinPolicies = ['never', 'once', 'always'] as const
 const touchPolicies = ['never', 'always'] as const
 
 /** SP 800-73-4 part 1, table 4. */
-function usualPolicy(reference: number): Policy {
+function defaultPolicy(reference: number): Policy {
   return { pin: reference === 0x9e ? 'never' : reference === 0x9c ? 'always' : 'once', touch: 'never' }
 }
 

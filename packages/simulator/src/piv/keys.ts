@@ -30,13 +30,13 @@ export function rsaModulusBits(algorithm: number): number | undefined {
 /** An RSA key of two primes; undefined where they do not make one of the length that `algorithm` names. */
 export function pivRsaKey(algorithm: number, p: Uint8Array, q: Uint8Array, e = 65537n): PivKey | undefined {
   const bits = rsaModulusBits(algorithm)
-  return named(algorithm, bits === undefined ? undefined : rsaKey(bits, p, q, e))
+  return withAlgorithm(algorithm, bits === undefined ? undefined : rsaKey(bits, p, q, e))
 }
 
 /** An EC key of a scalar; undefined for an unknown algorithm or a scalar outside 1 … n-1. */
 export function pivEcKey(algorithm: number, scalar: Uint8Array): PivKey | undefined {
   const curve = curveAlgorithms[algorithm]
-  return named(algorithm, curve && ecKey(curve, scalar))
+  return withAlgorithm(algorithm, curve && ecKey(curve, scalar))
 }
 
 /**
@@ -44,9 +44,9 @@ export function pivEcKey(algorithm: number, scalar: Uint8Array): PivKey | undefi
  * it is malformed, or PIV has no algorithm for it.
  */
 export function pivKeyOf(pkcs8: Uint8Array): PivKey | undefined {
-  const [, algorithm, content] = within(pkcs8)
+  const [, algorithm, content] = elementsOf(pkcs8)
   const [, parameters] = (algorithm && readObjects(algorithm.value)) ?? []
-  const [, first, e, , p, q] = content === undefined ? [] : within(content.value)
+  const [, first, e, , p, q] = content === undefined ? [] : elementsOf(content.value)
   if (first === undefined) return undefined
   if (e !== undefined && p !== undefined && q !== undefined) {
     const bits = toInteger(first.value).toString(2).length
@@ -62,7 +62,7 @@ export function pivKeyOf(pkcs8: Uint8Array): PivKey | undefined {
 const curveIdentifiers: Readonly<Record<string, number>> = { '2a8648ce3d030107': 0x11, '2b81040022': 0x14 }
 
 /** The elements of a SEQUENCE. */
-function within(der: Uint8Array): readonly DataObject[] {
+function elementsOf(der: Uint8Array): readonly DataObject[] {
   const [sequence] = readObjects(der) ?? []
   return (sequence && readObjects(sequence.value)) ?? []
 }
@@ -72,10 +72,10 @@ export async function generatePivKey(algorithm: number, random: RandomSource): P
   const bits = rsaModulusBits(algorithm)
   const curve = curveAlgorithms[algorithm]
   const key = bits === undefined ? curve && generateEcKey(curve, random) : await generateRsaKey(bits)
-  return named(algorithm, key)
+  return withAlgorithm(algorithm, key)
 }
 
-function named(algorithm: number, key: CardRsaKey | CardEcKey | undefined): PivKey | undefined {
+function withAlgorithm(algorithm: number, key: CardRsaKey | CardEcKey | undefined): PivKey | undefined {
   return key && { ...key, algorithm }
 }
 

@@ -22,30 +22,30 @@ export function fitsManagementKey({ algorithm, key }: ManagementKey): boolean {
 }
 
 /** One dialogue with the management key: a question that the card asked, open until it is answered once. */
-export class ManagementDialogue {
+export class ManagementAuthentication {
   readonly #key: ManagementKey
-  readonly #question: Uint8Array
+  readonly #nonce: Uint8Array
   readonly #mutual: boolean
 
   constructor(key: ManagementKey, mutual: boolean, random: RandomSource) {
     this.#key = key
     this.#mutual = mutual
-    this.#question = random(ciphers[key.algorithm]?.blockBytes ?? 8)
+    this.#nonce = random(ciphers[key.algorithm]?.blockBytes ?? 8)
   }
 
   /** What the card sends: the witness encrypted, or the challenge in clear. */
-  get question(): Uint8Array {
-    return this.#mutual ? encrypt(this.#key, this.#question) : copyOf(this.#question)
+  get firstMessage(): Uint8Array {
+    return this.#mutual ? encrypt(this.#key, this.#nonce) : copyOf(this.#nonce)
   }
 
   /** Answers a challenge: true where the terminal encrypted it under the key. */
-  acceptsResponse(response: Uint8Array): boolean {
-    return !this.#mutual && sameBytes(response, encrypt(this.#key, this.#question))
+  verifyResponse(response: Uint8Array): boolean {
+    return !this.#mutual && sameBytes(response, encrypt(this.#key, this.#nonce))
   }
 
   /** Answers a witness: the terminal's own challenge encrypted, or undefined where the witness is wrong. */
-  answerMutual(witness: Uint8Array, challenge: Uint8Array): Uint8Array | undefined {
-    if (!this.#mutual || !sameBytes(witness, this.#question) || challenge.length !== witness.length)
+  respondMutually(witness: Uint8Array, challenge: Uint8Array): Uint8Array | undefined {
+    if (!this.#mutual || !sameBytes(witness, this.#nonce) || challenge.length !== witness.length)
       return undefined
     return encrypt(this.#key, challenge)
   }

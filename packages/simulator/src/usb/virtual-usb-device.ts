@@ -18,7 +18,7 @@ import type {
 // Chromium's GetProtectedInterfaceClasses().
 const protectedClasses: ReadonlySet<number> = new Set([0x01, 0x03, 0x08, 0x0b, 0x0e, 0x10, 0xe0])
 
-const words = {
+const messages = {
   disconnected: 'The device was disconnected.',
   notOpen: 'The device must be opened first.',
   notConfigured: 'The device must have a configuration selected.',
@@ -116,12 +116,12 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     const method = 'close'
     this.#ensureNoChange(method)
     if (!this.#opened) return
-    await this.#changeDevice(method, () => this.#shut('AbortError', words.cancelled))
+    await this.#changeDevice(method, () => this.#closeNow('AbortError', messages.cancelled))
   }
 
   async forget(): Promise<void> {
     await Promise.resolve()
-    if (this.#opened) this.#shut('AbortError', words.cancelled)
+    if (this.#opened) this.#closeNow('AbortError', messages.cancelled)
     this.#forgotten = true
     this.#usb.forget(this.#plugged)
   }
@@ -129,7 +129,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
   async selectConfiguration(configurationValue: number): Promise<void> {
     const method = 'selectConfiguration'
     this.#ensureNoChange(method)
-    if (!this.#opened) throw fail(method, 'InvalidStateError', words.notOpen)
+    if (!this.#opened) throw fail(method, 'InvalidStateError', messages.notOpen)
     if (!this.configurations.some((c) => c.configurationValue === configurationValue))
       throw fail(method, 'NotFoundError', 'The configuration value provided is not supported by the device.')
     // Selecting the active configuration sends nothing to the device.
@@ -139,7 +139,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
         if (owner !== this) throw fail(method, 'NetworkError', 'Unable to set device configuration.')
       }
       this.#releaseAll()
-      this.#end([...this.#pending], 'NetworkError', words.transferError)
+      this.#failTransfers([...this.#pending], 'NetworkError', messages.transferError)
       this.#plugged.configurationValue = configurationValue
       this.#configurationValue = configurationValue
       this.#plugged.model.setConfiguration(configurationValue)
@@ -153,10 +153,10 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     if (state.claimed) return
     await this.#changeInterface(method, interfaceNumber, () => {
       if (this.#usb.options.protectedClasses && this.#isProtected(interfaceNumber))
-        throw fail(method, 'SecurityError', words.protectedClass)
+        throw fail(method, 'SecurityError', messages.protectedClass)
       const owner = this.#plugged.claims.get(interfaceNumber)
       // The same words for another page, pcscd or a kernel driver.
-      if (owner !== undefined && owner !== this) throw fail(method, 'NetworkError', words.cannotClaim)
+      if (owner !== undefined && owner !== this) throw fail(method, 'NetworkError', messages.cannotClaim)
       this.#plugged.claims.set(interfaceNumber, this)
       state.claimed = true
       state.alternateSetting = 0
@@ -174,15 +174,15 @@ export class VirtualUsbDevice implements UsbDeviceShape {
       this.#release(interfaceNumber, state)
       // The kernel kills the transfers of the interface; Chromium itself does not cancel them.
       const killed = [...this.#pending].filter((pending) => endpoints.has(pending.endpoint))
-      this.#end(killed, 'NetworkError', words.transferError)
+      this.#failTransfers(killed, 'NetworkError', messages.transferError)
     })
   }
 
   async selectAlternateInterface(interfaceNumber: number, alternateSetting: number): Promise<void> {
     const method = 'selectAlternateInterface'
     this.#ensureClaimed(method, interfaceNumber)
-    const face = this.configuration?.interfaces.find((i) => i.interfaceNumber === interfaceNumber)
-    if (!face?.alternates.some((a) => a.alternateSetting === alternateSetting))
+    const usbInterface = this.configuration?.interfaces.find((i) => i.interfaceNumber === interfaceNumber)
+    if (!usbInterface?.alternates.some((a) => a.alternateSetting === alternateSetting))
       throw fail(
         method,
         'NotFoundError',
@@ -191,7 +191,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     await this.#changeInterface(method, interfaceNumber, () => {
       const endpoints = new Set(this.#endpointAddresses(interfaceNumber))
       const killed = [...this.#pending].filter((pending) => endpoints.has(pending.endpoint))
-      this.#end(killed, 'NetworkError', words.transferError)
+      this.#failTransfers(killed, 'NetworkError', messages.transferError)
       ;(this.#interfaces.get(interfaceNumber) as InterfaceState).alternateSetting = alternateSetting
       this.#plugged.model.selectAlternate(interfaceNumber, alternateSetting)
     })
@@ -217,7 +217,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     const bytes = copyOf(data)
     await Promise.resolve()
     this.#ensureTransfer(method)
-    if (setup.requestType === 'standard') throw fail(method, 'SecurityError', words.notAllowed)
+    if (setup.requestType === 'standard') throw fail(method, 'SecurityError', messages.notAllowed)
     this.#ensureControlAllowed(method, setup)
     const answer = this.#plugged.model.control(setupPacket(setup, 0, bytes.length), bytes)
     return answer === 'stall'
@@ -290,20 +290,20 @@ export class VirtualUsbDevice implements UsbDeviceShape {
   async reset(): Promise<void> {
     const method = 'reset'
     this.#ensureNoChange(method)
-    if (!this.#opened) throw fail(method, 'InvalidStateError', words.notOpen)
+    if (!this.#opened) throw fail(method, 'InvalidStateError', messages.notOpen)
     await this.#changeDevice(method, () => {
-      this.#end([...this.#pending], 'NetworkError', words.transferError)
+      this.#failTransfers([...this.#pending], 'NetworkError', messages.transferError)
       this.#plugged.model.reset()
     })
   }
 
   /** The bus slept: transfers were killed, and the page is told nothing else. */
   slept(): void {
-    this.#end([...this.#pending], 'NetworkError', words.transferError)
+    this.#failTransfers([...this.#pending], 'NetworkError', messages.transferError)
   }
 
   /** The bus tells that the device is gone; `tell` sends the event. */
-  disconnected(tell: () => void): void {
+  disconnected(dispatch: () => void): void {
     const pending = [...this.#pending]
     this.#pending.clear()
     this.#opened = false
@@ -320,9 +320,9 @@ export class VirtualUsbDevice implements UsbDeviceShape {
       void Promise.resolve()
         .then(() => {})
         .then(() => {})
-        .then(tell)
+        .then(dispatch)
     } else {
-      tell()
+      dispatch()
       void Promise.resolve()
         .then(() => {})
         .then(() => {})
@@ -332,14 +332,14 @@ export class VirtualUsbDevice implements UsbDeviceShape {
 
   #unplugError(method: string): DOMException {
     return this.#usb.options.unplugError === 'AbortError'
-      ? fail(method, 'AbortError', words.cancelled)
-      : fail(method, 'NetworkError', words.transferError)
+      ? fail(method, 'AbortError', messages.cancelled)
+      : fail(method, 'NetworkError', messages.transferError)
   }
 
-  #shut(name: 'AbortError', message: string): void {
+  #closeNow(name: 'AbortError', message: string): void {
     this.#opened = false
     this.#releaseAll()
-    this.#end([...this.#pending], name, message)
+    this.#failTransfers([...this.#pending], name, message)
   }
 
   #releaseAll(): void {
@@ -353,7 +353,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     this.#plugged.model.interfaceReleased?.(interfaceNumber)
   }
 
-  #end(transfers: readonly Pending[], name: 'AbortError' | 'NetworkError', message: string): void {
+  #failTransfers(transfers: readonly Pending[], name: 'AbortError' | 'NetworkError', message: string): void {
     for (const transfer of transfers) {
       this.#pending.delete(transfer)
       transfer.cancel()
@@ -384,20 +384,21 @@ export class VirtualUsbDevice implements UsbDeviceShape {
   }
 
   #ensureConnected(method: string): void {
-    if (!this.#plugged.isPlugged || this.#forgotten) throw fail(method, 'NotFoundError', words.disconnected)
+    if (!this.#plugged.isPlugged || this.#forgotten)
+      throw fail(method, 'NotFoundError', messages.disconnected)
   }
 
   #ensureNoChange(method: string): void {
     this.#ensureConnected(method)
-    if (this.#deviceChanging) throw fail(method, 'InvalidStateError', words.stateChange)
-    if (this.#interfaceChanging.size > 0) throw fail(method, 'InvalidStateError', words.interfaceChange)
+    if (this.#deviceChanging) throw fail(method, 'InvalidStateError', messages.stateChange)
+    if (this.#interfaceChanging.size > 0) throw fail(method, 'InvalidStateError', messages.interfaceChange)
   }
 
   #ensureConfigured(method: string): void {
     this.#ensureConnected(method)
-    if (this.#deviceChanging) throw fail(method, 'InvalidStateError', words.stateChange)
-    if (!this.#opened) throw fail(method, 'InvalidStateError', words.notOpen)
-    if (this.configuration === null) throw fail(method, 'InvalidStateError', words.notConfigured)
+    if (this.#deviceChanging) throw fail(method, 'InvalidStateError', messages.stateChange)
+    if (!this.#opened) throw fail(method, 'InvalidStateError', messages.notOpen)
+    if (this.configuration === null) throw fail(method, 'InvalidStateError', messages.notConfigured)
   }
 
   // After the hop to the browser process the device may have gone.
@@ -407,9 +408,9 @@ export class VirtualUsbDevice implements UsbDeviceShape {
 
   #interfaceState(method: string, interfaceNumber: number): InterfaceState {
     if (!this.configuration?.interfaces.some((i) => i.interfaceNumber === interfaceNumber))
-      throw fail(method, 'NotFoundError', words.noInterface)
+      throw fail(method, 'NotFoundError', messages.noInterface)
     if (this.#interfaceChanging.has(interfaceNumber))
-      throw fail(method, 'InvalidStateError', words.interfaceChange)
+      throw fail(method, 'InvalidStateError', messages.interfaceChange)
     let state = this.#interfaces.get(interfaceNumber)
     if (state === undefined) {
       state = { claimed: false, alternateSetting: 0 }
@@ -421,27 +422,27 @@ export class VirtualUsbDevice implements UsbDeviceShape {
   #ensureClaimed(method: string, interfaceNumber: number): void {
     this.#ensureConfigured(method)
     if (!this.#interfaceState(method, interfaceNumber).claimed)
-      throw fail(method, 'InvalidStateError', words.notClaimed)
+      throw fail(method, 'InvalidStateError', messages.notClaimed)
   }
 
   #endpoint(method: string, direction: UsbDirection, endpointNumber: number): number {
     this.#ensureConfigured(method)
     if (!Number.isInteger(endpointNumber) || endpointNumber < 1 || endpointNumber > 15)
-      throw fail(method, 'IndexSizeError', words.endpointRange)
-    for (const face of this.configuration?.interfaces ?? []) {
-      if (!face.claimed || this.#interfaceChanging.has(face.interfaceNumber)) continue
-      const found = face.alternate.endpoints.some(
+      throw fail(method, 'IndexSizeError', messages.endpointRange)
+    for (const usbInterface of this.configuration?.interfaces ?? []) {
+      if (!usbInterface.claimed || this.#interfaceChanging.has(usbInterface.interfaceNumber)) continue
+      const found = usbInterface.alternate.endpoints.some(
         (e) => e.direction === direction && e.endpointNumber === endpointNumber,
       )
       if (found) return endpointNumber | (direction === 'in' ? 0x80 : 0)
     }
-    throw fail(method, 'NotFoundError', words.noEndpoint)
+    throw fail(method, 'NotFoundError', messages.noEndpoint)
   }
 
   #ensureControl(method: string, setup: UsbControlTransferParameters): void {
     this.#ensureConnected(method)
-    if (this.#deviceChanging) throw fail(method, 'InvalidStateError', words.stateChange)
-    if (!this.#opened) throw fail(method, 'InvalidStateError', words.notOpen)
+    if (this.#deviceChanging) throw fail(method, 'InvalidStateError', messages.stateChange)
+    if (!this.#opened) throw fail(method, 'InvalidStateError', messages.notOpen)
     if (setup.recipient === 'interface') this.#ensureClaimed(method, setup.index & 0xff)
     if (setup.recipient === 'endpoint')
       this.#endpoint(method, setup.index & 0x80 ? 'in' : 'out', setup.index & 0x0f)
@@ -455,17 +456,17 @@ export class VirtualUsbDevice implements UsbDeviceShape {
       setup.recipient === 'device' &&
       this.#isProtected(setup.index & 0xff)
     )
-      throw fail(method, 'SecurityError', words.notAllowed)
+      throw fail(method, 'SecurityError', messages.notAllowed)
   }
 
   #isProtected(interfaceNumber: number): boolean {
-    const face = this.configuration?.interfaces.find((i) => i.interfaceNumber === interfaceNumber)
-    return face?.alternates.some((a) => protectedClasses.has(a.interfaceClass)) ?? false
+    const usbInterface = this.configuration?.interfaces.find((i) => i.interfaceNumber === interfaceNumber)
+    return usbInterface?.alternates.some((a) => protectedClasses.has(a.interfaceClass)) ?? false
   }
 
   #endpointAddresses(interfaceNumber: number): number[] {
-    const face = this.configuration?.interfaces.find((i) => i.interfaceNumber === interfaceNumber)
-    return (face?.alternates ?? []).flatMap((a) =>
+    const usbInterface = this.configuration?.interfaces.find((i) => i.interfaceNumber === interfaceNumber)
+    return (usbInterface?.alternates ?? []).flatMap((a) =>
       a.endpoints.map((e) => e.endpointNumber | (e.direction === 'in' ? 0x80 : 0)),
     )
   }

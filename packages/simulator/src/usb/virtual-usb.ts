@@ -114,7 +114,7 @@ export class VirtualUsb extends EventTarget implements UsbContext {
 
   /** The bus tells of a plug. */
   deviceArrived(plugged: PluggedDevice): void {
-    if (this.#isGranted(plugged)) this.#tell('connect', this.#deviceOf(plugged))
+    if (this.#isGranted(plugged)) this.#dispatch('connect', this.#deviceOf(plugged))
   }
 
   /** The bus tells of an unplug. */
@@ -124,7 +124,7 @@ export class VirtualUsb extends EventTarget implements UsbContext {
     this.#devices.delete(plugged)
     this.#grants.delete(plugged)
     device.disconnected(() => {
-      if (isGranted) this.#tell('disconnect', device)
+      if (isGranted) this.#dispatch('disconnect', device)
     })
   }
 
@@ -154,7 +154,7 @@ export class VirtualUsb extends EventTarget implements UsbContext {
     return device
   }
 
-  #tell(type: 'connect' | 'disconnect', device: VirtualUsbDevice): void {
+  #dispatch(type: 'connect' | 'disconnect', device: VirtualUsbDevice): void {
     // Browsers deliver events as tasks of their own; a microtask keeps that a caller's code ends first.
     queueMicrotask(() => {
       const event = new VirtualUsbConnectionEvent(type, { device })
