@@ -1,6 +1,6 @@
 /**
- * A card that holds applets: selection by AID, chaining in both directions, lengths, turns and the log are the card's
- * (ISO/IEC 7816-4, 5.2 to 5.4 and 11.2.2); the rest is each applet's own.
+ * A virtual card that holds applets. It implements selection by AID, command and response chaining, length checks,
+ * command order and the log (ISO/IEC 7816-4, 5.2 to 5.4 and 11.2.2); the applets implement the rest.
  */
 import { copyOf, join, sameBytes } from './bytes.ts'
 import type { CardLogEntry, VirtualCard } from './card.ts'
@@ -8,35 +8,47 @@ import { answerToReset, type AtrProtocols } from './iso7816/answer-to-reset.ts'
 import { type Answer, ok, status, type VirtualApplet } from './iso7816/applet.ts'
 import { type CommandApdu, readCommand } from './iso7816/command.ts'
 
-/** How an applet card is made. */
+/** Options of `AppletCard`. */
 export interface AppletCardOptions {
-  /** Of two that a partial AID fits, the first one is selected. */
+  /** The applets, in order of precedence: a partial AID selects the first applet that it matches. */
   readonly applets: readonly VirtualApplet[]
-  /** The one that is selected after a reset. Default: none. */
+  /** The applet that is selected after a reset. Default: none. */
   readonly defaultApplet?: VirtualApplet
-  /** Default: built from `protocols` and `extendedLength`. */
+  /** The answer to reset. Default: built from `protocols` and `extendedLength`. */
   readonly atr?: Uint8Array
-  /** Default T=1. */
+  /** The transmission protocols that the built ATR offers. Default T=1. */
   readonly protocols?: AtrProtocols
-  /** False: short APDUs only; an extended one is answered with 6700, and the built ATR says so. Default true. */
+  /**
+   * False if the card accepts short APDUs only: it returns 6700 for an extended APDU, and the built ATR says so.
+   * Default true.
+   */
   readonly extendedLength?: boolean
-  /** `6Cxx`: a short Le that is not the answer's length is corrected, for GET RESPONSE and reading commands. Default: 61xx. */
+  /**
+   * How the card treats a short Le that differs from the length of the response. With `6Cxx`, GET RESPONSE and reading
+   * commands return the right length; with `61xx` (default), the card returns Le bytes and the number that remains.
+   */
   readonly wrongLe?: '61xx' | '6Cxx'
 }
 
 const nothing = new Uint8Array(0)
 const SELECT = 0xa4
 const GET_RESPONSE = 0xc0
-/** SELECT, READ BINARY and GET DATA: run twice, they give the same. */
+/** SELECT, READ BINARY and GET DATA. The terminal can repeat them after 6Cxx, because they change nothing. */
 const idempotentCommands: ReadonlySet<number> = new Set([SELECT, 0xb0, 0xb1, 0xca, 0xcb])
-/** More than any object or key needs: a chain that goes on beyond it is refused. */
+/** The longest data field of a chained command. No object or key needs more. */
 const maxChainedBytes = 0x8000
 
-/** Commands run one after the other in the order of `process` calls. */
+/**
+ * A virtual card with one or more applets. Commands run one after the other, in the order of the `process` calls.
+ *
+ * ```ts
+ * const card = new AppletCard({ applets: [piv(), openpgp()] })
+ * ```
+ */
 export class AppletCard implements VirtualCard {
   readonly atr: Uint8Array
   readonly maxCommandBytes: number
-  /** Every command APDU that reached the card, parts of a chain and GET RESPONSE included, in order. */
+  /** Every command APDU that reached the card, in order. Parts of a chain and GET RESPONSE are included. */
   readonly log: CardLogEntry[] = []
 
   readonly #applets: readonly VirtualApplet[]
@@ -45,9 +57,9 @@ export class AppletCard implements VirtualCard {
   readonly #defaultApplet: VirtualApplet | undefined
   #selected: VirtualApplet | undefined
   #chain: { readonly header: number; readonly data: Uint8Array } | undefined
-  /** What GET RESPONSE fetches. */
+  /** The rest of the response, for GET RESPONSE. */
   #remaining: Uint8Array = nothing
-  /** Counts losses of power: a command that was begun before one changes nothing after it. */
+  /** Incremented at each loss of power, so that a command that began before it changes nothing afterwards. */
   #powerEpoch = 0
   #previousCommand: Promise<unknown>
 
@@ -79,7 +91,7 @@ export class AppletCard implements VirtualCard {
     const bytes = copyOf(command)
     const powerEpoch = this.#powerEpoch
     const response = this.#previousCommand.then(async () => {
-      // What was sent before the power went away has no one to answer to and must change nothing.
+      // The card lost power after this command was sent, so the command must change nothing.
       if (powerEpoch !== this.#powerEpoch) return Uint8Array.of(0x6f, 0x00)
       return this.#execute(bytes)
     })
@@ -99,14 +111,14 @@ export class AppletCard implements VirtualCard {
     } else {
       response = await this.#dispatch(command).catch(() => status(0x6f00))
     }
-    // The power went away while the command ran.
+    // The card lost power while the command ran.
     if (powerEpoch !== this.#powerEpoch) response = status(0x6f00)
     const [cla = 0, instruction = 0, p1 = 0, p2 = 0] = bytes
     this.log.push({ cla, ins: instruction, p1, p2, dataBytes: command?.data.length ?? 0, sw: response.sw })
     return join(response.data, response.sw >> 8, response.sw & 0xff)
   }
 
-  /** Chaining in both directions; what remains is one whole command for `#run`. */
+  /** Handles GET RESPONSE and command chaining, and passes each complete command to `#run`. */
   async #dispatch(command: CommandApdu): Promise<Answer> {
     const { cla, data } = command
     if (command.ins === GET_RESPONSE && cla === 0) {
@@ -117,7 +129,7 @@ export class AppletCard implements VirtualCard {
     this.#remaining = nothing
     const header = (command.ins << 16) | (command.p1 << 8) | command.p2
     const isSupportedClass = cla === 0x00 || cla === 0x10
-    // A part with another header, and a command of another class, end a chain that was never finished.
+    // A part with another header, or a command of another class, discards an unfinished chain.
     const previousData = isSupportedClass && this.#chain?.header === header ? this.#chain.data : nothing
     this.#chain = undefined
     if (!isSupportedClass) {
@@ -153,7 +165,7 @@ export class AppletCard implements VirtualCard {
       ({ aid }) =>
         data.length >= 5 && data.length <= aid.length && sameBytes(data, aid.subarray(0, data.length)),
     )
-    // The applet that was selected stays so.
+    // A failed SELECT leaves the current applet selected (ISO/IEC 7816-4, 11.2.2).
     if (applet === undefined) return status(0x6a82)
     if (applet !== this.#selected) this.#selected?.deselect()
     this.#selected = applet
@@ -167,7 +179,7 @@ export class AppletCard implements VirtualCard {
       this.#correctsLe && idempotentCommands.has(ins) && le !== undefined && le !== 256 && !extended
     if (corrects && data.length !== le && data.length <= 256) return status(0x6c00 | (data.length & 0xff))
     this.#remaining = data
-    // As cards in the field do: without Le they send what there is (and yubico-piv-tool counts on it).
+    // Without Le, real cards return all available data, and yubico-piv-tool relies on it.
     return this.#nextPart(le ?? 256)
   }
 

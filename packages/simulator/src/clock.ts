@@ -1,12 +1,12 @@
-/** Time as the simulator sees it: real by default, or moved by hand in tests. */
+/** Clocks of the simulator: real time by default, or a clock that tests advance by hand. */
 
-/** What waits in a reader: slow cards and time extensions. */
+/** Runs delayed actions of a virtual reader, such as slow cards and time extensions. */
 export interface SimulatorClock {
-  /** Runs the action after the delay; the returned function calls it off. */
+  /** Runs the action after a delay in milliseconds. The returned function cancels it. */
   after(delayMs: number, action: () => void): () => void
 }
 
-/** The timers of the platform. */
+/** A clock based on the platform's timers. */
 export const realClock: SimulatorClock = {
   after(delayMs, action) {
     const timer = setTimeout(action, delayMs)
@@ -14,18 +14,18 @@ export const realClock: SimulatorClock = {
   },
 }
 
-/** A clock that stands still until it is advanced. */
+/** A clock whose time changes only when `advance` is called. */
 export class HandClock implements SimulatorClock {
   #nowMs = 0
   #order = 0
   #waiting: { readonly dueMs: number; readonly order: number; readonly action: () => void }[] = []
 
-  /** Milliseconds since this clock was made. */
+  /** Milliseconds since this clock was created. */
   get nowMs(): number {
     return this.#nowMs
   }
 
-  /** How many actions wait. */
+  /** Number of pending actions. */
   get waiting(): number {
     return this.#waiting.length
   }
@@ -38,7 +38,10 @@ export class HandClock implements SimulatorClock {
     }
   }
 
-  /** Moves the time on and runs what falls due, in order, letting promises settle between. */
+  /**
+   * Advances the time by `byMs` milliseconds and runs the actions that fall due, in order. Lets promises settle in
+   * between.
+   */
   async advance(byMs: number): Promise<void> {
     const untilMs = this.#nowMs + byMs
     for (;;) {
@@ -56,7 +59,7 @@ export class HandClock implements SimulatorClock {
   }
 }
 
-// Long enough for the promise chains between a transfer and the card's answer; no real time passes.
+// 50 microtasks are enough for the promise chains between a transfer and the card's response. No real time passes.
 async function settle(): Promise<void> {
   for (let i = 0; i < 50; i++) await Promise.resolve()
 }

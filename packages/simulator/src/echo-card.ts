@@ -1,22 +1,25 @@
-/** A card that gives back what it is given: for long APDUs and for timings. */
+/** A virtual card that echoes its input, for tests of long APDUs and timing (ISO/IEC 7816-4, 5.2 and 5.3). */
 import { fromHex, join } from './bytes.ts'
 import type { CardLogEntry, VirtualCard } from './card.ts'
 
-/** T=0 and T=1, historical bytes 80 73 C0 21 C0: command chaining and extended lengths. */
+/** ATR with T=0 and T=1. The historical bytes 80 73 C0 21 C0 state command chaining and extended lengths. */
 const ATR = fromHex('3b 85 80 01 80 73 c0 21 c0 d6')
 
-/** The same with 40 at the end: extended lengths and no command chaining. */
+/** The same ATR with historical bytes that end in 40: extended lengths without command chaining. */
 const ATR_WITHOUT_CHAINING = fromHex('3b 85 80 01 80 73 c0 21 40 56')
 
 const ok = Uint8Array.of(0x90, 0x00)
 
-/** How an echo card differs from the plain one. */
+/** Options of an echo card. */
 export interface EchoCardOptions {
-  /** False: it takes long commands as extended APDUs, or in ENVELOPE commands, and its ATR says so. Default true. */
+  /**
+   * False if the card accepts long commands only as extended APDUs or in ENVELOPE commands, and its ATR says so.
+   * Default true.
+   */
   readonly chaining?: boolean
 }
 
-/** INS 10 echoes the data field; INS 12 answers as many bytes as P1 P2 say, counting up from 0. */
+/** A card with two commands: INS 10 returns the data field, INS 12 returns P1 P2 bytes that count up from 0. */
 export class EchoCard implements VirtualCard {
   readonly atr: Uint8Array
   readonly log: CardLogEntry[] = []
@@ -70,7 +73,10 @@ export class EchoCard implements VirtualCard {
     return this.#respond(content, isExtended)
   }
 
-  /** ISO/IEC 7816-3:2006, 12.2: the parts of a command APDU, whole when its Lc is filled; what follows there is Le. */
+  /**
+   * Collects a command APDU from ENVELOPE commands (ISO/IEC 7816-3:2006, 12.2). It is complete when it holds Lc bytes
+   * of data; the bytes after them are Le.
+   */
   #executeWithoutChaining(apdu: Uint8Array): Uint8Array {
     const [cla = 0, ins = 0, p1 = 0, p2 = 0] = apdu
     if (cla & 0x10) return Uint8Array.of(0x68, 0x84)
@@ -86,11 +92,11 @@ export class EchoCard implements VirtualCard {
     const requestedBytes = ((whole[2] as number) << 8) | (whole[3] as number)
     const inner = dataOf(whole).data
     const response = this.#execute(whole[0] as number, whole[1] as number, requestedBytes, inner, false)
-    // A case 3 has no answer but its status word.
+    // The response to a case 3 command has no data.
     return whole.length === neededBytes ? response.slice(-2) : response
   }
 
-  /** Short commands get 256 bytes at most; GET RESPONSE fetches the rest. */
+  /** Returns at most 256 bytes for a short command. GET RESPONSE returns the rest. */
   #respond(content: Uint8Array, isExtended: boolean): Uint8Array {
     const capacity = isExtended ? 65_536 : 256
     this.#remaining = content.slice(capacity)
@@ -102,7 +108,7 @@ export class EchoCard implements VirtualCard {
   }
 }
 
-/** A fresh one. */
+/** Creates an echo card. */
 export function createEchoCard(options: EchoCardOptions = {}): EchoCard {
   return new EchoCard(options)
 }

@@ -1,4 +1,4 @@
-/** Virtual USB devices, readers and cards, behind the browser's own USB interface. */
+/** Virtual USB smartcard readers, cards and HID devices with the browser's WebUSB and WebHID interfaces. */
 export { AppletCard, type AppletCardOptions } from './applet-card.ts'
 export type { CardLogEntry, VirtualCard } from './card.ts'
 export { ReaderCounters } from './ccid/counters.ts'

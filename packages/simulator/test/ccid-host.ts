@@ -37,7 +37,7 @@ export class Host {
 
   async open(): Promise<this> {
     const [device] = await this.bus.context({ protectedClasses: false }).getDevices()
-    if (device === undefined) throw new Error('There is no device.')
+    if (device === undefined) throw new Error('The bus has no device.')
     this.device = device
     await device.open()
     await device.claimInterface(0)

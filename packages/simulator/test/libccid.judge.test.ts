@@ -1,4 +1,7 @@
-/** Our readers judged by Debian's pcscd and libccid, in a mount namespace of their own: the machine's pcscd is not touched. */
+/**
+ * Our readers judged by Debian's pcscd and libccid, in a mount namespace of their own: the machine's pcscd is not
+ * touched.
+ */
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { VirtualCcidReader, createEchoCard, type ReaderProfile, readerProfiles } from '../src/index.ts'

@@ -1,4 +1,6 @@
-/** The bus's side of an open device file, asked frame by frame: what usbfs of Linux would do (drivers/usb/core/devio.c). */
+/**
+ * The bus's side of an open device file, asked frame by frame: what usbfs of Linux would do (drivers/usb/core/devio.c).
+ */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'

@@ -57,7 +57,7 @@ async function freePorts(): Promise<number> {
     })
   for (;;) {
     const first = await listen(0)
-    if (first === undefined) throw new Error('There is no free port.')
+    if (first === undefined) throw new Error('No TCP port is free.')
     const { port } = first.address() as AddressInfo
     const second = await listen(port + 1)
     for (const server of [first, second])

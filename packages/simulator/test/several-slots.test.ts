@@ -58,7 +58,7 @@ describe('a device with several interfaces', () => {
   async function plugged() {
     const composite = new VirtualCompositeReader(compositeProfiles.feitianR502, { clock: new HandClock() })
     const [device] = await virtualUsb([composite], { protectedClasses: false }).getDevices()
-    if (device === undefined) throw new Error('There is no device.')
+    if (device === undefined) throw new Error('The bus has no device.')
     await device.open()
     const read = async (endpoint: number): Promise<number[]> => {
       const { data } = await device.transferIn(endpoint, 300)

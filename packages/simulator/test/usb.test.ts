@@ -17,7 +17,7 @@ async function claimed(reader = new VirtualCcidReader(vendor)) {
   bus.plug(reader)
   const usb = bus.context()
   const [device] = await usb.getDevices()
-  if (device === undefined) throw new Error('There is no device.')
+  if (device === undefined) throw new Error('The bus has no device.')
   await device.open()
   await device.selectConfiguration(1)
   await device.claimInterface(0)

@@ -36,7 +36,7 @@ describe('a virtual HID device in a page', () => {
   it.each([undefined, 5])('answers an output report by an input report, numbered %s', async (reportId) => {
     const hid = virtualHid([echo(reportId)])
     const [found] = await hid.getDevices()
-    if (found === undefined) throw new Error('There is no device.')
+    if (found === undefined) throw new Error('The page has no device.')
     await found.open()
     const came = new Promise<VirtualHidInputReportEvent>((resolve) => {
       found.oninputreport = resolve
@@ -61,7 +61,7 @@ describe('a virtual HID device in a page', () => {
     const model = echo()
     const hid = virtualHid([model])
     const [found] = await hid.getDevices()
-    if (found === undefined) throw new Error('There is no device.')
+    if (found === undefined) throw new Error('The page has no device.')
     await expect(found.sendReport(0, new Uint8Array(1))).rejects.toMatchObject({ name: 'InvalidStateError' })
     await found.open()
     await expect(found.open()).rejects.toMatchObject({ name: 'InvalidStateError' })

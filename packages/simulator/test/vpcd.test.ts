@@ -150,7 +150,7 @@ describe('a card behind vpcd', () => {
     ['less than a header', [0, 1, 0]],
   ])('refuses loudly a message of %s', async (_, payload) => {
     socket.write(encodeVpcdFrame(Uint8Array.from(payload)))
-    expect((await connection.ended)?.message).toBe(`vpcd sent a message of ${payload.length} bytes.`)
+    expect((await connection.ended)?.message).toBe(`vpcd sent an unknown message of ${payload.length} bytes.`)
   })
 
   test('tells of a card that broke', async () => {

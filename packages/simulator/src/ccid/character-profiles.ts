@@ -1,9 +1,15 @@
-/** Readers at character level from real descriptors, as the collection of libccid prints them; the dump's name stands beside each. */
+/**
+ * Profiles of readers at character level, from the descriptor dumps of libccid. Each comment starts with the file name
+ * of the dump.
+ */
 import type { ReaderProfile } from './reader-profile.ts'
 
-/** dwFeatures names no level: the host speaks T=0 and T=1 byte by byte. */
+/** Readers whose dwFeatures states no exchange level, so the host implements T=0 and T=1 byte by byte. */
 export const characterReaderProfiles: Readonly<Record<'oz776' | 'winbond', ReaderProfile>> = {
-  /** Oz776S.txt: Smart Card class; the host negotiates. libccid asks it for no answer that would fill its packets. */
+  /**
+   * Oz776S.txt: Smart Card class; the host sends the PPS request. libccid never requests a response that would end with
+   * a full packet.
+   */
   oz776: {
     vendorId: 0x0b97,
     productId: 0x7762,
@@ -18,7 +24,7 @@ export const characterReaderProfiles: Readonly<Record<'oz776' | 'winbond', Reade
     dataRatesBps: [9600],
     emptyPackets: false,
   },
-  /** Winbond.txt: Smart Card class; SetParameters makes it negotiate, and messages are short. */
+  /** Winbond.txt: Smart Card class, PPS request at SetParameters, short messages. */
   winbond: {
     vendorId: 0x0416,
     productId: 0x3815,

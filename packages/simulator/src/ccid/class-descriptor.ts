@@ -1,41 +1,41 @@
-/** What a virtual reader reads from its own class descriptor (CCID 1.1, 5.1). */
+/** Parses the class descriptor of a virtual reader (CCID 1.1, 5.1). */
 import { fromHex, readUint32le } from '../bytes.ts'
 import type { ReaderAbilities } from './controls.ts'
 import type { ReaderProfile } from './reader-profile.ts'
 
-/** dwFeatures: which exchange level (table 5.1-1). */
+/** Bits of dwFeatures: the exchange level (table 5.1-1). */
 const SHORT_LEVEL = 0x2_0000
 const EXTENDED_LEVEL = 0x4_0000
 const TPDU_LEVEL = 0x1_0000
-/** dwFeatures: SetParameters makes the reader negotiate (PPS). */
+/** Bit of dwFeatures: the reader sends a PPS request at SetParameters. */
 const AUTOMATIC_PPS = 0x80
 
-/** dwFeatures: the reader powers a card that is put in. */
+/** Bit of dwFeatures: the reader activates a card when it is inserted. */
 const ACTIVATES_ON_INSERTION = 0x04
-/** dwFeatures: the reader finds the voltage by itself. */
+/** Bit of dwFeatures: the reader selects the voltage itself. */
 const AUTOMATIC_VOLTAGE = 0x08
 
-/** Volts, by bPowerSelect (6.1.1). */
+/** The voltage for each bPowerSelect (6.1.1). */
 export const voltages = [undefined, 5, 3, 1.8] as const
 
-/** As the reader behaves by it. */
+/** The properties in the class descriptor. */
 export interface ClassDescriptor {
   readonly slots: number
   readonly level: 'extended' | 'short' | 'tpdu' | 'character'
-  /** SetParameters makes the reader negotiate. */
+  /** True if the reader sends a PPS request at SetParameters. */
   readonly negotiates: boolean
-  /** Powers a card that is put in. */
+  /** True if the reader activates a card when it is inserted. */
   readonly activates: boolean
-  /** bVoltageSupport; undefined: the reader finds the voltage by itself. */
+  /** bVoltageSupport, or undefined if the reader selects the voltage itself. */
   readonly voltageSupport: number | undefined
   readonly maxMessageBytes: number
   readonly pinSupport: number
-  /** bMaxCCIDBusySlots; a reader that says 0 serves one all the same. */
+  /** bMaxCCIDBusySlots. A reader that states 0 serves one slot nevertheless. */
   readonly maxBusySlots: number
   readonly abilities: ReaderAbilities
 }
 
-/** Reads the 54 bytes. */
+/** Parses the 54 bytes of the class descriptor. */
 export function readClassDescriptor(profile: ReaderProfile): ClassDescriptor {
   const bytes = fromHex(profile.ccidDescriptor)
   const byte = (at: number): number => bytes[at] ?? 0

@@ -1,11 +1,14 @@
-/** A device of several CCID interfaces behind one plug (USB 2.0, 9.6.5): each is a reader of its own. */
+/** A virtual USB device with several CCID interfaces, each of which is a reader (USB 2.0, 9.6.5). */
 import type { ControlSetup, InResult, UsbPort } from '../usb/device-model.ts'
 import { PacketDevice } from '../usb/packet-device.ts'
 import { addressOf, deviceParts, interfaceOf } from './profiles.ts'
 import type { CompositeProfile } from './reader-profile.ts'
 import { serialNumberOf, VirtualCcidReader, type VirtualReaderOptions } from './reader.ts'
 
-/** Plug it into a bus; cards, faults and counters are those of its `readers`, one for each interface in order. */
+/**
+ * A device with several CCID interfaces. Cards, faults and counters belong to its `readers`, one for each interface in
+ * order.
+ */
 export class VirtualCompositeReader extends PacketDevice {
   readonly profile: CompositeProfile
   readonly readers: readonly VirtualCcidReader[]
@@ -18,7 +21,7 @@ export class VirtualCompositeReader extends PacketDevice {
     )
   }
 
-  /** The reader of one interface. */
+  /** Returns the reader of an interface. Throws RangeError if the device has no such interface. */
   reader(interfaceNumber: number): VirtualCcidReader {
     const reader = this.readers[interfaceNumber]
     if (reader === undefined) throw new RangeError(`The virtual device has no interface ${interfaceNumber}.`)
@@ -77,6 +80,6 @@ export class VirtualCompositeReader extends PacketDevice {
     return 'stall'
   }
 
-  /** Nothing is kept here: the readers have all of it. */
+  /** The readers hold all state. */
   protected wasReset(): void {}
 }

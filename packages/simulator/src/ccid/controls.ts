@@ -1,14 +1,14 @@
-/** What a host may do with a reader beside carrying APDUs: clock, rates, mechanics (CCID 1.1, 6.1.9, 6.1.12, 6.1.14). */
+/** Executes the commands for clock, data rate and mechanical functions (CCID 1.1, 6.1.9, 6.1.12 and 6.1.14). */
 import { join, readUint32le, uint32le } from '../bytes.ts'
 import { CcidError, DATA_RATE_AND_CLOCK, SLOT_STATUS } from './messages.ts'
 import { Clock, type Command, type ReaderSlot } from './reader-slot.ts'
 
-/** dwFeatures: the card's clock can be stopped (table 5.1-1). */
+/** Bit of dwFeatures: the reader can stop the card's clock (table 5.1-1). */
 const CLOCK_STOP = 0x100
-/** bFunction of Mechanical, by the bit of dwMechanical that a reader needs for it. */
+/** The bit of dwMechanical that a reader needs for each bFunction of Mechanical. */
 const mechanicalBits: readonly number[] = [0, 1, 2, 4, 8, 8]
 
-/** What the class descriptor and the control requests say of such things. */
+/** The abilities that the class descriptor and the control requests state. */
 export interface ReaderAbilities {
   readonly features: number
   readonly mechanical: number
@@ -16,12 +16,12 @@ export interface ReaderAbilities {
   readonly ratesBps: { readonly default: number; readonly max: number; readonly listed?: readonly number[] }
 }
 
-/** The answer to a control command: its type, the byte before abData, abData; or bError. */
+/** The response to one of these commands: its type, the byte before abData, and abData; or bError. */
 export type ControlResult =
   | { readonly type: number; readonly parameter: number; readonly data?: Uint8Array }
   | { readonly error: number }
 
-/** Runs one of the three. `eject` lets the card out. */
+/** Executes one of the three commands. `eject` is called to eject the card. */
 export function control(
   command: Command,
   readerSlot: ReaderSlot,
@@ -40,7 +40,7 @@ export function control(
   }
 }
 
-/** 6.1.9: the clock rests in the state that bClockStop of the parameters names. */
+/** Stops or restarts the clock (6.1.9). It stops in the state that bClockStop of the parameters names. */
 function clock(
   { parameters }: Command,
   readerSlot: ReaderSlot,
@@ -56,7 +56,7 @@ function clock(
   return { type: SLOT_STATUS, parameter: readerSlot.clockStatus }
 }
 
-/** 6.1.14: dwClockFrequency and dwDataRate, which the answer repeats. */
+/** Sets dwClockFrequency and dwDataRate, which the response repeats (6.1.14). */
 function rates({ data }: Command, { clocksKHz, ratesBps }: ReaderAbilities): ControlResult {
   if (clocksKHz.default === clocksKHz.max && ratesBps.default === ratesBps.max)
     return { error: CcidError.COMMAND_NOT_SUPPORTED }
@@ -75,7 +75,7 @@ function isSupported(
   return listed === undefined ? requested >= least && requested <= max : listed.includes(requested)
 }
 
-/** 6.1.12: accept, eject, capture, lock, unlock. */
+/** Accepts, ejects, captures, locks or unlocks a card (6.1.12). */
 function mechanical(
   { parameters: [requested] }: Command,
   readerSlot: ReaderSlot,

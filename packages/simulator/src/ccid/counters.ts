@@ -1,41 +1,42 @@
-/** What the bench reads: counted where the bytes pass, by nobody who has an interest in the result. */
+/** Counters of a virtual reader for benchmarks. The reader counts, so the driver under test cannot affect the numbers. */
 
-/**
- * Command APDUs that reached the card, their bytes and those of the answers, and the bulk transfers completed between
- * the first APDU and the last, theirs included.
- */
+/** Counts the commands that reached the card, their bytes, and the USB transfers that they took. */
 export class ReaderCounters {
   #apdus = 0
   #bytesToCard = 0
   #bytesFromCard = 0
   #usbTransfers = 0
-  /** Bulk transfers since the reader was made; never set back, so that marks stay good. */
+  /** Number of bulk transfers since the reader was created. Never reset, so that earlier values stay comparable. */
   #transfers = 0
   #transfersBeforeFirst: number | undefined
   readonly #messages = new Map<string, number>()
 
+  /** Number of command APDUs that the card executed. */
   get apdus(): number {
     return this.#apdus
   }
 
+  /** Total length of the command APDUs, in bytes. */
   get bytesToCard(): number {
     return this.#bytesToCard
   }
 
+  /** Total length of the response APDUs, in bytes. */
   get bytesFromCard(): number {
     return this.#bytesFromCard
   }
 
+  /** Number of bulk transfers from the first block of the first APDU to the last block of the last response. */
   get usbTransfers(): number {
     return this.#usbTransfers
   }
 
-  /** How often each CCID message came, by the standard's name. */
+  /** Number of CCID messages received, by name. */
   get messages(): ReadonlyMap<string, number> {
     return this.#messages
   }
 
-  /** Starts anew. */
+  /** Resets all counters. */
   reset(): void {
     this.#apdus = 0
     this.#bytesToCard = 0
@@ -45,18 +46,18 @@ export class ReaderCounters {
     this.#messages.clear()
   }
 
-  /** A message arrived by a bulk-OUT transfer of its own; how many transfers were completed before it. */
+  /** Counts a bulk-OUT message. Returns the number of transfers that were complete before it. */
   arrived(message: string): number {
     this.#messages.set(message, (this.#messages.get(message) ?? 0) + 1)
     return this.#transfers++
   }
 
-  /** A bulk-IN transfer was completed. */
+  /** Counts a complete bulk-IN transfer. */
   transferred(): void {
     this.#transfers++
   }
 
-  /** The card executed a command whose first block came after so many transfers. */
+  /** Counts a command that the card executed, and whose first block arrived after `transfersBefore` transfers. */
   executed(commandBytes: number, responseBytes: number, transfersBefore: number): void {
     this.#transfersBeforeFirst ??= transfersBefore
     this.#apdus++
@@ -64,7 +65,7 @@ export class ReaderCounters {
     this.#bytesFromCard += responseBytes
   }
 
-  /** The host has taken an answer, or a part of one, of the card's. */
+  /** Called when the host has received a response of the card or a part of it. */
   responseTaken(): void {
     if (this.#transfersBeforeFirst !== undefined)
       this.#usbTransfers = this.#transfers - this.#transfersBeforeFirst

@@ -1,4 +1,4 @@
-/** What can go wrong between a host and a card, where it strikes, and how it ends. */
+/** Faults that tests inject between a host and a card: their kinds, when they apply and how they end (CCID 1.1, 6). */
 import { join, uint32le } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import type { InQueue } from '../usb/in-queue.ts'
@@ -12,50 +12,56 @@ import {
   OVERCURRENT,
 } from './messages.ts'
 
-/** Where a pulled card or cable strikes: before the card works, while it does (its answer is lost), or after its answer. */
+/**
+ * When a card or reader is removed: before the card executes the command, during it (the response is lost), or after
+ * the response.
+ */
 export type FaultMoment = 'before' | 'during' | 'after'
 
-/** How long a fault lasts; a reset is a power-on, a bus reset, or a new plugging-in. */
+/** How long a fault lasts. A reset is a power-on, a bus reset or a reconnection of the reader. */
 export type FaultEnd = 'once' | 'twice' | 'until-reset'
 
-/** One fault. Struck elsewhere than in an XfrBlock, a card is pulled before the command is run. */
+/** A fault. If a card is to be removed during a message other than XfrBlock, it is removed before it. */
 export type Fault = { readonly ends: FaultEnd } & (
   | {
-      readonly kind: /** The IN endpoint stalls; the answer waits behind the halt. */
+      readonly kind: /** The IN endpoint stalls. The response follows after the host clears the halt. */
         | 'stall-in'
-        /** The OUT endpoint stalls; the message is not taken. */
+        /** The OUT endpoint stalls. The reader does not accept the message. */
         | 'stall-out'
-        /** The card does not answer, and has executed nothing. */
+        /** The card does not respond and does not execute the command. */
         | 'mute-card'
-        /** The answer ends before its declared length. */
+        /** The response is shorter than its declared length. */
         | 'truncated-message'
-        /** The answer declares five bytes more than it has. */
+        /** The response declares five bytes more than it has. */
         | 'wrong-length'
-        /** The answer declares 4 GB. */
+        /** The response declares a length of 4 GB. */
         | 'huge-length'
-        /** One byte comes in place of a message. */
+        /** The response message is one byte long. */
         | 'one-byte-message'
-        /** The card's answer is one byte long. */
+        /** The card's response APDU is one byte long. */
         | 'one-byte-response'
-        /** An empty packet comes before the answer. */
+        /** An empty packet precedes the response. */
         | 'empty-packet'
-        /** An empty packet comes behind the answer, whatever its length. */
+        /** An empty packet follows the response, regardless of its length. */
         | 'extra-empty-packet'
-        /** An answer of whole packets is followed by no empty one. */
+        /** No empty packet follows a response that ends with a full packet. */
         | 'no-empty-packet'
-        /** CMD_SLOT_BUSY: the slot is at work, and takes nothing. */
+        /** CMD_SLOT_BUSY: the slot is busy and rejects the message. */
         | 'slot-busy'
-        /** BUSY_WITH_AUTO_SEQUENCE: the reader is still about the card's activation, and takes nothing. */
+        /** BUSY_WITH_AUTO_SEQUENCE: the reader is still activating the card and rejects the message. */
         | 'auto-sequence'
-        /** The card was out and in again: no power, and mute to the first power-on. */
+        /** The card was removed and inserted again. It has no power and is mute at the first power-on. */
         | 'reinserted'
-        /** The computer slept: as after a bus reset, pending transfers fail, and the claim is kept. The message is lost. */
+        /**
+         * The computer was suspended. As at a bus reset, pending transfers fail; the claim is kept, and the message is
+         * lost.
+         */
         | 'suspended'
-        /** The ATR arrives with its last byte damaged. Strikes IccPowerOn, and nothing else. */
+        /** The last byte of the ATR is wrong. Affects IccPowerOn only. */
         | 'damaged-atr'
-        /** The reader finds the ATR bad (BAD_ATR_TS). Strikes IccPowerOn, and nothing else. */
+        /** The reader rejects the ATR with BAD_ATR_TS. Affects IccPowerOn only. */
         | 'bad-atr'
-        /** The card executes, the reader never answers. */
+        /** The card executes the command, and the reader never responds. */
         | 'silent-reader'
     }
   | { readonly kind: 'card-pulled' | 'unplugged'; readonly moment: FaultMoment }
@@ -64,43 +70,46 @@ export type Fault = { readonly ends: FaultEnd } & (
         | 'overrun'
         /** XFR_PARITY_ERROR between reader and card. */
         | 'parity-error'
-        /** HW_ERROR in the answer. */
+        /** HW_ERROR in the response. */
         | 'hardware-error'
-        /** A notice on the interrupt endpoint (6.3.2), and HW_ERROR in the answer. */
+        /** A HardwareError notification on the interrupt endpoint (6.3.2), and HW_ERROR in the response. */
         | 'hardware-notice'
-        /** The notice alone: the command is never answered. */
+        /** Only the HardwareError notification, without a response. */
         | 'hardware-notice-alone'
-      /** What the card got was damaged on its way there (it has executed nothing), or what it said on its way back. */
+      /**
+       * 'before': the command was damaged and the card did not execute it. 'during': the card executed it and its
+       * response was damaged.
+       */
       readonly moment: 'before' | 'during'
     }
   | {
-      /** Frames with foreign sequence numbers come before the answer. */
+      /** Messages with earlier sequence numbers precede the response. */
       readonly kind: 'stale-answer'
-      /** How many. Default 1. */
+      /** Number of stale messages. Default 1. */
       readonly frames?: number
     }
   | {
       readonly kind: 'time-extension'
-      /** How many frames ask for more time before the answer. Default 3. */
+      /** Number of time extension requests before the response. Default 3. */
       readonly frames?: number
-      /** bError of each. Default 1. */
+      /** bError of each request: the multiplier of the waiting time. Default 1. */
       readonly multiplier?: number
-      /** Between two frames, in milliseconds. Default 0. */
+      /** Delay after each request, in milliseconds. Default 0. */
       readonly delayMs?: number
     }
   | { readonly kind: 'slow-card'; readonly delayMs: number }
-  /** Another card lies in the slot when the message comes, put there quicker than anybody looks. */
+  /** Another card is in the slot when the message arrives, exchanged faster than the host can notice. */
   | { readonly kind: 'card-swapped'; readonly card: VirtualCard }
 )
 
 /** The kinds of fault. */
 export type FaultKind = Fault['kind']
 
-/** When a fault strikes. */
+/** The message to which a fault applies. */
 export interface FaultTarget {
-  /** How many of these messages pass unharmed before. Default 0. */
+  /** Number of matching messages to skip. Default 0. */
   readonly skip?: number
-  /** Which message it strikes. Default 'XfrBlock'. */
+  /** The type of message. Default 'XfrBlock'. */
   readonly on?: MessageName | 'any'
 }
 
@@ -112,22 +121,28 @@ interface Scheduled {
   remaining: number
 }
 
-/** Faults waiting to strike, in the order they were scheduled. */
+/**
+ * The pending faults of a reader, in the order in which they were scheduled.
+ *
+ * ```ts
+ * reader.faults.schedule({ kind: 'mute-card', ends: 'once' }, { skip: 2 })
+ * ```
+ */
 export class FaultSchedule {
   #scheduled: Scheduled[] = []
 
-  /** Strikes the next XfrBlock, or as the target says. */
+  /** Schedules a fault for the next XfrBlock, or for another message given by the target. */
   schedule(fault: Fault, { skip = 0, on = 'XfrBlock' }: FaultTarget = {}): void {
     const strikesLeft = { once: 1, twice: 2, 'until-reset': Number.POSITIVE_INFINITY }[fault.ends]
     this.#scheduled.push({ fault, on, skip, hasBegun: false, remaining: strikesLeft })
   }
 
-  /** How many are still to strike. */
+  /** Number of pending faults. */
   get waiting(): number {
     return this.#scheduled.length
   }
 
-  /** The fault that strikes this message. */
+  /** Returns the fault for the next message of this type, if any, and counts it. */
   next(message: MessageName | 'unknown' = 'XfrBlock'): Fault | undefined {
     const first = this.#scheduled.find(({ on }) => on === message || on === 'any')
     if (first === undefined) return undefined
@@ -141,12 +156,15 @@ export class FaultSchedule {
     return first.fault
   }
 
-  /** Takes back what has not struck yet. */
+  /** Removes all pending faults. */
   clear(): void {
     this.#scheduled = []
   }
 
-  /** A reset happened: what lasts until then is over, if it has begun. Powering a card mends exchanges with it, and no more. */
+  /**
+   * Called after a reset. Ends the faults that last until a reset and have begun. Powering a card ends only faults of
+   * XfrBlock.
+   */
   wasReset(by: 'bus' | 'power' = 'bus'): void {
     this.#scheduled = this.#scheduled.filter(
       ({ fault, on, hasBegun }) =>
@@ -155,7 +173,7 @@ export class FaultSchedule {
   }
 }
 
-/** The reader that a fault strikes, as far as the fault reaches. */
+/** The operations of a reader that faults need. */
 export interface FaultyReader {
   insert(card: VirtualCard, slot: number): void
   remove(slot: number): void
@@ -164,19 +182,19 @@ export interface FaultyReader {
   suspend(): void
 }
 
-/** A command as a fault sees it. */
+/** The properties of a command that faults need. */
 export interface FaultyCommand {
   readonly name: MessageName | 'unknown'
   readonly slot: number
   readonly sequence: number
 }
 
-/** Whether the card or the cable is pulled at this moment. */
+/** Returns true if the fault removes the card or the reader at this moment. */
 export function isPulledAt(fault: Fault | undefined, moment: FaultMoment): boolean {
   return (fault?.kind === 'card-pulled' || fault?.kind === 'unplugged') && fault.moment === moment
 }
 
-/** The card or the whole reader goes; true if nobody is left to answer. */
+/** Removes the card or unplugs the reader. Returns true if the reader is gone and cannot respond. */
 export function applyRemoval(fault: Fault | undefined, slot: number, reader: FaultyReader): boolean {
   if (fault?.kind === 'card-pulled') reader.remove(slot)
   if (fault?.kind !== 'unplugged') return false
@@ -184,13 +202,13 @@ export function applyRemoval(fault: Fault | undefined, slot: number, reader: Fau
   return true
 }
 
-/** Before a command is run; true if nobody is left to answer. */
+/** Applies a fault before a command is executed. Returns true if the reader cannot respond any more. */
 export function applyBefore(
   fault: Fault | undefined,
   { name, slot }: FaultyCommand,
   reader: FaultyReader,
 ): boolean {
-  // Only an APDU gives the card something to be pulled from.
+  // Only in an XfrBlock does the card execute something during which it can be removed.
   if (isPulledAt(fault, 'before') || (isPulledAt(fault, 'during') && name !== 'XfrBlock'))
     return applyRemoval(fault, slot, reader)
   if (fault?.kind === 'reinserted') reader.reinsert(slot)
@@ -200,12 +218,14 @@ export function applyBefore(
   return true
 }
 
-/** Whether the command runs later than it came. */
+/** Returns true if the fault delays the command. */
 export function isSlow(fault: Fault | undefined): boolean {
   return fault?.kind === 'slow-card' || fault?.kind === 'time-extension'
 }
 
-/** What a slow card waits for; `extend` asks the host for more time, and says whether somebody still waits. */
+/**
+ * Waits as long as the fault requires. `extend` requests a time extension and returns false if the command was aborted.
+ */
 export async function applyDelay(
   fault: Fault | undefined,
   wait: (delayMs: number) => Promise<void>,
@@ -217,7 +237,7 @@ export async function applyDelay(
     await wait(fault.delayMs ?? 0)
 }
 
-/** Faults that end a command with an error of its own, and the error (table 6.2-2). */
+/** The bError of each fault that fails a command (table 6.2-2). */
 const faultErrors: ReadonlyMap<FaultKind | undefined, number> = new Map([
   ['mute-card', CcidError.ICC_MUTE],
   ['slot-busy', CcidError.CMD_SLOT_BUSY],
@@ -229,18 +249,21 @@ const faultErrors: ReadonlyMap<FaultKind | undefined, number> = new Map([
   ['hardware-notice-alone', CcidError.HW_ERROR],
 ])
 
-/** The bError that a command ends with, by the moment: `during`, the card has executed it. */
+/**
+ * Returns the bError with which the fault fails a command. With 'during', only for faults after the card has executed
+ * the command.
+ */
 export function errorOf(fault: Fault | undefined, moment?: 'during'): number | undefined {
   const isDuring = fault !== undefined && 'moment' in fault && fault.moment === 'during'
   return moment === 'during' && !isDuring ? undefined : faultErrors.get(fault?.kind)
 }
 
-/** Whether the card executes the command before the fault strikes. */
+/** Returns true if the card executes the command before the fault applies. */
 export function appliesDuring(fault: Fault | undefined, { name }: FaultyCommand): boolean {
   return name === 'XfrBlock' && errorOf(fault, 'during') !== undefined
 }
 
-/** A hardware error told on the interrupt endpoint (6.3.2). */
+/** Returns the HardwareError notification of a fault (6.3.2), and whether it replaces the response. */
 export function hardwareNotificationOf(
   fault: Fault | undefined,
   { slot, sequence }: FaultyCommand,
@@ -250,7 +273,7 @@ export function hardwareNotificationOf(
   return { notice, isAlone: fault.kind === 'hardware-notice-alone' }
 }
 
-/** The ATR as it arrives; undefined: the reader finds it bad. */
+/** Returns the ATR as the host receives it, or undefined if the reader rejects it. */
 export function applyToAtr(fault: Fault | undefined, atr: Uint8Array): Uint8Array | undefined {
   if (fault?.kind === 'bad-atr') return undefined
   return fault?.kind === 'damaged-atr'
@@ -258,13 +281,16 @@ export function applyToAtr(fault: Fault | undefined, atr: Uint8Array): Uint8Arra
     : atr
 }
 
-/** The card's answer: its last byte alone, or as it is. Between two parts of a command it has none, and then gets one. */
+/**
+ * Returns the card's response as the reader forwards it. With 'one-byte-response', an empty response becomes one byte
+ * too.
+ */
 export function applyToResponse(fault: Fault | undefined, response: Uint8Array): Uint8Array {
   if (fault?.kind !== 'one-byte-response') return response
   return response.length === 0 ? new Uint8Array(1) : response.slice(-1)
 }
 
-/** An answer on its way to the host, and what comes before and behind it. */
+/** Sends a response to the host, with the packets that the fault adds before and after it. */
 export function deliver(
   fault: Fault | undefined,
   { slot, sequence }: FaultyCommand,

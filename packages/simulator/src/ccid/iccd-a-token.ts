@@ -1,4 +1,7 @@
-/** A token without bulk endpoints: ICCD version A on the control pipe, at character level (Integrated Circuit(s) Cards Devices 1.0, 6). */
+/**
+ * A virtual token without bulk endpoints: ICCD version A on the control pipe, at character level (Integrated Circuit(s)
+ * Cards Devices 1.0, 6).
+ */
 import { fromHex, join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import { T0Card, type T0CardOptions } from '../iso7816/t0-card.ts'
@@ -7,7 +10,7 @@ import { configurationDescriptor, deviceDescriptor, interfaceDescriptor } from '
 import { PacketDevice } from '../usb/packet-device.ts'
 import type { IccdProfile } from './iccd-token.ts'
 
-/** e-gate.txt: vendor class, ICCD version A, character level. */
+/** The profile of a Cyberflex e-gate token, from libccid's e-gate.txt: vendor class, ICCD version A, character level. */
 export const eGate: IccdProfile = {
   vendorId: 0x0973,
   productId: 0x0003,
@@ -21,25 +24,26 @@ export const eGate: IccdProfile = {
 
 const ICCD_A = 1
 const Request = { powerOn: 0x62, powerOff: 0x63, xfrBlock: 0x65, dataBlock: 0x6f, iccStatus: 0xa0 } as const
-/** What GET_ICC_STATUS answers. */
+/** The responses to GET_ICC_STATUS. */
 const Status = { ready: 0x00, data: 0x10, statusWord: 0x20, busy: 0x40, mute: 0x80 } as const
 const CLASS_OUT = 0x21
 const CLASS_IN = 0xa1
 const HEADER_BYTES = 5
 const NULL_BYTE = 0x60
 
-/** The card is soldered in, and the device speaks T=0 with it by itself. */
+/** A virtual ICCD version A token. Its card cannot be removed, and the device itself implements T=0 with it. */
 export class VirtualIccdAToken extends PacketDevice {
   readonly card: VirtualCard
   readonly #t0: T0Card
   #isPowered = false
   #status: number = Status.ready
   #header: Uint8Array = new Uint8Array(0)
-  /** The card has told the host to go on: data that came, or how many bytes it wants. */
+  /** In status 'data': the card's data that the host has not fetched yet. */
   #data: Uint8Array = new Uint8Array(0)
+  /** In status 'data': the number of data bytes that the card expects from the host. */
   #expectedDataBytes = 0
   #statusWord: Uint8Array = new Uint8Array(0)
-  /** NULL bytes that the host has not seen as "busy" yet. */
+  /** Number of NULL bytes that the token still has to report as "busy". */
   #busyPolls = 0
   #epoch = 0
 
@@ -105,7 +109,7 @@ export class VirtualIccdAToken extends PacketDevice {
     }
   }
 
-  /** False: not now, or not so. */
+  /** Returns false if the token does not expect this block now. */
   #xfrBlock(bytes: Uint8Array): boolean {
     if (!this.#isPowered || this.#busyPolls > 0) return false
     if (this.#status === Status.ready && bytes.length === HEADER_BYTES) {
@@ -132,7 +136,7 @@ export class VirtualIccdAToken extends PacketDevice {
     return this.#statusWord
   }
 
-  /** Speaks T=0 with the card until the host has to do something: 10.3.3 from the device's side. */
+  /** Runs T=0 with the card until the host must act (ISO/IEC 7816-3:2006, 10.3.3, interface device side). */
   async #run(bytes: Uint8Array): Promise<void> {
     const epoch = this.#epoch
     const ins = this.#header[1] as number
@@ -151,7 +155,7 @@ export class VirtualIccdAToken extends PacketDevice {
       if (byte === 'mute') return this.#setStatus(Status.mute)
       if (byte === NULL_BYTE) {
         this.#busyPolls++
-        // Without an end: the host sees "busy" for as long as it asks.
+        // The card sends NULL without end, so the host sees "busy" at every poll.
         if (this.#busyPolls > 1000) {
           this.#busyPolls = Number.POSITIVE_INFINITY
           return
@@ -160,7 +164,7 @@ export class VirtualIccdAToken extends PacketDevice {
         const { expectedDataBytes } = this.#t0
         if (expectedDataBytes > 0) {
           if (unsent.length === 0) {
-            // All of it: the host knows nothing of single bytes.
+            // The host sends all data at once, even if the card acknowledges single bytes.
             this.#expectedDataBytes = this.#header[4] as number
             return this.#setStatus(Status.data)
           }

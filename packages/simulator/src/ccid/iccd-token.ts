@@ -1,4 +1,7 @@
-/** A token without bulk endpoints: ICCD version B on the control pipe (Integrated Circuit(s) Cards Devices 1.0, 6). */
+/**
+ * A virtual token without bulk endpoints: ICCD version B on the control pipe (Integrated Circuit(s) Cards Devices 1.0,
+ * 6).
+ */
 import { fromHex, join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import { ContactCard, type ContactOptions } from '../iso7816/contact-card.ts'
@@ -7,10 +10,11 @@ import { configurationDescriptor, deviceDescriptor, interfaceDescriptor } from '
 import { PacketDevice } from '../usb/packet-device.ts'
 import { Chain } from './messages.ts'
 
-/** What tells one token from another. */
+/** The identity and class descriptor of a token. */
 export interface IccdProfile {
   readonly vendorId: number
   readonly productId: number
+  /** bcdDevice. */
   readonly deviceVersion: number
   readonly manufacturer: string
   readonly product: string
@@ -19,7 +23,7 @@ export interface IccdProfile {
   readonly ccidDescriptor: string
 }
 
-/** Gemalto_PDT.txt: Smart Card class, ICCD version B, short APDU level. */
+/** The profile of a Gemalto PDT, from libccid's Gemalto_PDT.txt: Smart Card class, ICCD version B, short APDU level. */
 export const gemaltoPdt: IccdProfile = {
   vendorId: 0x08e6,
   productId: 0x1227,
@@ -31,7 +35,10 @@ export const gemaltoPdt: IccdProfile = {
     '36211001000102000000fc0d0000fc0d000000802500008025000000fe00000000000000000000004008020005010000ffff00000001',
 }
 
-/** KEBTechnology_KONA_USB_SmartCard.txt: Smart Card class, ICCD version B, character level; its interrupt endpoint is not modelled. */
+/**
+ * The profile of a KONA token, from libccid's KEBTechnology_KONA_USB_SmartCard.txt: Smart Card class, ICCD version B,
+ * character level. Its interrupt endpoint is not modelled.
+ */
 export const konaToken: IccdProfile = {
   vendorId: 0x04cc,
   productId: 0x5072,
@@ -53,13 +60,16 @@ const ERROR_LEVEL = 8
 const ERROR_MUTE = 0xfe
 const MESSAGE_HEADER_BYTES = 10
 
-/** The card is soldered in. */
+/** A virtual ICCD version B token. Its card cannot be removed. */
 export class VirtualIccdToken extends PacketDevice {
   readonly card: VirtualCard
-  /** How often the host is told to ask again before an answer, and after how long, in units of 10 ms; 0: the host chooses. */
+  /**
+   * The number of "poll again" responses before each response, and the delay they request in units of 10 ms. With delay
+   * 0, the host chooses.
+   */
   pollAgain: { readonly times: number; readonly delay: number } = { times: 0, delay: 0 }
   readonly #capacityBytes: number
-  /** Character level: T=0 byte by byte. */
+  /** The contact interface of the card for T=0, if the token works at character level. */
   readonly #contact: ContactCard | undefined
   #isPowered = false
   #command: Uint8Array[] = []
@@ -82,7 +92,7 @@ export class VirtualIccdToken extends PacketDevice {
       strings: [undefined, profile.manufacturer, profile.product, serialNumber],
     })
     this.card = card
-    // dwFeatures, bits 16 to 18: no exchange level is named.
+    // Bits 16 to 18 of dwFeatures are zero: the descriptor states no exchange level.
     if (((classDescriptor[42] as number) & 7) === 0) this.#contact = new ContactCard(card, contact, () => {})
     this.#capacityBytes =
       (classDescriptor[44] as number) + 256 * (classDescriptor[45] as number) - MESSAGE_HEADER_BYTES
@@ -176,7 +186,10 @@ export class VirtualIccdToken extends PacketDevice {
     })
   }
 
-  /** bLevelParameter is the number of bytes that the host waits for. */
+  /**
+   * Handles a block at character level. `expected`, from bLevelParameter, is the number of bytes that the host waits
+   * for.
+   */
   async #characters(contact: ContactCard, expected: number, data: Uint8Array): Promise<void> {
     if (expected === 0 || data.length > this.#capacityBytes) {
       this.#fail(ERROR_LEVEL)

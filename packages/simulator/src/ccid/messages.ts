@@ -1,10 +1,10 @@
-/** CCID messages as bytes: names, types and codes of CCID 1.1, clauses 6.1 to 6.3. */
+/** Message types, codes and encoding of CCID messages (CCID 1.1, 6.1 to 6.3). */
 import { join, uint32le } from '../bytes.ts'
 
-/** Every bulk message begins so (6.1, 6.2). */
+/** Length of the header of every bulk message (6.1, 6.2). */
 export const HEADER_BYTES = 10
 
-/** What a host may send (6.1). */
+/** The names of the bulk-OUT messages (6.1). */
 export type MessageName =
   | 'SetParameters'
   | 'IccPowerOn'
@@ -21,7 +21,7 @@ export type MessageName =
   | 'Abort'
   | 'SetDataRateAndClockFrequency'
 
-/** By bMessageType (6.1). */
+/** The bulk-OUT messages by bMessageType (6.1). */
 export const messageNames: ReadonlyMap<number, MessageName> = new Map([
   [0x61, 'SetParameters'],
   [0x62, 'IccPowerOn'],
@@ -39,7 +39,7 @@ export const messageNames: ReadonlyMap<number, MessageName> = new Map([
   [0x73, 'SetDataRateAndClockFrequency'],
 ])
 
-/** bMessageType of what a reader sends (6.2, 6.3). */
+/** RDR_to_PC_DataBlock (6.2.1). */
 export const DATA_BLOCK = 0x80
 /** RDR_to_PC_SlotStatus (6.2.2). */
 export const SLOT_STATUS = 0x81
@@ -49,7 +49,7 @@ export const PARAMETERS = 0x82
 export const NOTIFY_SLOT_CHANGE = 0x50
 /** RDR_to_PC_HardwareError (6.3.2). */
 export const HARDWARE_ERROR = 0x51
-/** bHardwareErrorCode: overcurrent, the one that the standard names. */
+/** bHardwareErrorCode: overcurrent, the only code that the standard defines. */
 export const OVERCURRENT = 1
 
 /** RDR_to_PC_Escape (6.2.4). */
@@ -57,7 +57,7 @@ export const ESCAPE = 0x83
 /** RDR_to_PC_DataRateAndClockFrequency (6.2.5). */
 export const DATA_RATE_AND_CLOCK = 0x84
 
-/** Which answer a command gets, failed ones too; SlotStatus where none is named. */
+/** The type of the response to each command, even if it fails. Other commands get SlotStatus. */
 const responseTypes: ReadonlyMap<string, number> = new Map([
   ['IccPowerOn', DATA_BLOCK],
   ['XfrBlock', DATA_BLOCK],
@@ -69,12 +69,12 @@ const responseTypes: ReadonlyMap<string, number> = new Map([
   ['SetDataRateAndClockFrequency', DATA_RATE_AND_CLOCK],
 ])
 
-/** The bMessageType that answers a command of this name. */
+/** Returns bMessageType of the response to a command. */
 export function responseTypeOf(name: MessageName | 'unknown'): number {
   return responseTypes.get(name) ?? SLOT_STATUS
 }
 
-/** bError (table 6.2-2); below 128 it is the offset of the field that is wrong. */
+/** bError (table 6.2-2). A value below 128 is the offset of the wrong field. */
 export const CcidError = {
   COMMAND_NOT_SUPPORTED: 0,
   BAD_LENGTH: 1,
@@ -98,15 +98,15 @@ export const CcidError = {
   CMD_ABORTED: 0xff,
 } as const
 
-/** bmCommandStatus (6.2.6). */
+/** bmCommandStatus: the command failed (6.2.6). */
 export const FAILED = 0x40
-/** bmCommandStatus: the card wants more time, bError says how much. */
+/** bmCommandStatus: time extension requested; bError is the multiplier (6.2.6). */
 export const TIME_EXTENSION = 0x80
 
 /** wLevelParameter (6.1.4) and bChainParameter (6.2.1). */
 export const Chain = { whole: 0, begins: 1, ends: 2, continues: 3, expectsMore: 0x10 } as const
 
-/** Builds a bulk-IN message (6.2). */
+/** Encodes a bulk-IN message (6.2). */
 export function encodeResponse(
   to: { readonly slot: number; readonly sequence: number },
   type: number,

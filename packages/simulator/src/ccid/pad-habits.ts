@@ -1,21 +1,30 @@
-/** What the firmware of single readers with keys insists on beyond CCID 1.1, 6.1.11: facts that users of such readers found. */
+/** Deviations of PIN pad firmware from CCID 1.1, 6.1.11, as users of these readers found them. */
 
-/** Absent members: as the standard has it. */
+/** Deviations of a PIN pad. Without a member, the reader follows the standard. */
 export interface PadHabits {
-  /** Operations that bPINSupport announces and the reader does not know: it answers them by SlotStatus, as any message that it does not know. */
+  /**
+   * Operations that bPINSupport announces but the reader does not support. It responds to them with SlotStatus, as to
+   * any unknown message.
+   */
   readonly unknown?: readonly ('verify' | 'modify')[]
-  /** The only bEntryValidationCondition that it takes. */
+  /** The only bEntryValidationCondition that the reader accepts. */
   readonly validation?: number
-  /** The only bNumberMessage that it takes where a PIN is verified. */
+  /** The only bNumberMessage that the reader accepts for a verification. */
   readonly verifyMessages?: number
-  /** The only bNumberMessage that it takes where a PIN is changed. */
+  /** The only bNumberMessage that the reader accepts for a modification. */
   readonly modifyMessages?: number
-  /** All three bMsgIndex stand in a change, whatever bNumberMessage says. */
+  /** A modification always has three bMsgIndex fields, regardless of bNumberMessage. */
   readonly hasThreeIndices?: true
-  /** Reads the two bytes of wPINMaxExtraDigit in the other order. */
+  /** The reader reads the two bytes of wPINMaxExtraDigit in reverse order. */
   readonly swapsDigits?: true
-  /** How long the key that ended an entry stays down, in milliseconds; until then another entry is refused. */
+  /**
+   * How long the key that ended an entry counts as pressed, in milliseconds. The reader rejects another entry during
+   * this time.
+   */
   readonly keyReleaseMs?: number
-  /** A PIN without a block goes behind a bare header of four bytes, and only right after this Escape. In hex. */
+  /**
+   * The Escape, in hex, that must directly precede the verification of a PIN without a PIN block. The command is then a
+   * header of four bytes without Lc.
+   */
   readonly escapeBeforeBareHeader?: string
 }

@@ -1,10 +1,13 @@
-/** Readers with keys, from real descriptors; the dump's name stands beside each. What their firmware insists on: `pad`. */
+/**
+ * Profiles of readers with a PIN pad, from the descriptor dumps of libccid. Each comment starts with the file name of
+ * the dump; `pad` holds deviations of the firmware.
+ */
 import type { ReaderProfile } from './reader-profile.ts'
 
-/** SPR532 and Cherry ST-2xxx: no display; a change names no sentence and has all three indices all the same. */
+/** SPR532 and Cherry ST-2xxx have no display: a modification has no messages, but all three message indices. */
 const scmPad = { modifyMessages: 0, hasThreeIndices: true } as const
 
-/** The readers with keys at hand. */
+/** Readers with a PIN pad. */
 export const padProfiles: Readonly<
   Record<
     | 'cherrySt2000'
@@ -54,7 +57,7 @@ export const padProfiles: Readonly<
       46875, 78125, 4687, 56250, 5859, 11718, 23437, 70312, 117187, 2604,
     ],
   },
-  /** ReinerSCT.txt: vendor class, TPDU level; the host negotiates. */
+  /** ReinerSCT.txt: vendor class, TPDU level; the host sends the PPS request. */
   cyberJackPinpad: {
     vendorId: 0x0c4b,
     productId: 0x0300,
@@ -66,7 +69,7 @@ export const padProfiles: Readonly<
       '36210010000703000000a00f0000401f0000005827000090d0030000fe0000000700000000000000300001000e010000ffff00000301',
     interrupt: true,
   },
-  /** DellSK-3106.txt: vendor class, TPDU level, verifies and does not change; its class descriptor has type FF. */
+  /** DellSK-3106.txt: vendor class, TPDU level, PIN verification only; its class descriptor has type FF. */
   dellSk3106: {
     vendorId: 0x413c,
     productId: 0x2100,
@@ -79,7 +82,7 @@ export const padProfiles: Readonly<
     interrupt: true,
     pad: { verifyMessages: 0, swapsDigits: true, keyReleaseMs: 200 },
   },
-  /** Gemalto_Ezio_Shield.txt: Smart Card class, short APDU level, a display of 2 by 17. */
+  /** Gemalto_Ezio_Shield.txt: Smart Card class, short APDU level, display with 2 lines of 17 characters. */
   ezioShield: {
     vendorId: 0x08e6,
     productId: 0x34c0,
@@ -94,7 +97,7 @@ export const padProfiles: Readonly<
     dataRatesBps: [10753],
     pad: { hasThreeIndices: true },
   },
-  /** GemPCPinpad.txt: Smart Card class, TPDU level; the host negotiates. */
+  /** GemPCPinpad.txt: Smart Card class, TPDU level; the host sends the PPS request. */
   gemPcPinpad: {
     vendorId: 0x08e6,
     productId: 0x3478,
@@ -111,11 +114,11 @@ export const padProfiles: Readonly<
       46875, 52083, 53763, 57348, 62500, 64516, 68817, 71685, 78125, 83333, 86022, 93750, 104167, 107527,
       114695, 125000, 129032, 143369, 156250, 166667, 172043, 215054, 229391, 250000, 344086, 500000,
     ],
-    // Sentences for its display, which hosts load when they open it.
+    // Hosts load the messages for the display with this command when they open the reader.
     escapes: ['b2a000'],
     pad: { validation: 2, verifyMessages: 1, hasThreeIndices: true },
   },
-  /** HP_kus-0133.txt: Smart Card class, TPDU level; its card is drawn in (dwMechanical 1). */
+  /** HP_kus-0133.txt: Smart Card class, TPDU level, card accept mechanism (dwMechanical 1). */
   hpKus0133: {
     vendorId: 0x03f0,
     productId: 0x0036,
@@ -128,7 +131,10 @@ export const padProfiles: Readonly<
     interrupt: true,
     clockFrequenciesKHz: [4800, 6000, 8000, 12000],
   },
-  /** QEMU, hw/usb/dev-smartcard-reader.c: Smart Card class, TPDU level, T=0; announces a pad (bPINSupport 1) that it lacks. */
+  /**
+   * QEMU, hw/usb/dev-smartcard-reader.c: Smart Card class, TPDU level, T=0; announces a PIN pad (bPINSupport 1) that it
+   * does not have.
+   */
   qemuUsbCcid: {
     vendorId: 0x08e6,
     productId: 0x4433,
@@ -143,7 +149,7 @@ export const padProfiles: Readonly<
     interrupt: true,
     pad: { unknown: ['verify', 'modify'] },
   },
-  /** SPR532.txt: vendor class, TPDU level; SetParameters makes it negotiate. */
+  /** SPR532.txt: vendor class, TPDU level, PPS request at SetParameters. */
   spr532: {
     vendorId: 0x04e6,
     productId: 0xe003,

@@ -1,11 +1,14 @@
-/** What a reader with keys does with PC_to_RDR_Secure: it takes the PIN and puts it into the command (CCID 1.1, 6.1.11). */
+/**
+ * Executes PC_to_RDR_Secure in a reader with a PIN pad: reads PINs from the person and inserts them into the command
+ * (CCID 1.1, 6.1.11).
+ */
 import { copyOf, join } from '../bytes.ts'
 import type { PadHabits } from './pad-habits.ts'
 
-/** What a person does at the keys, or what the keys do to a person. */
+/** The result of one entry at the PIN pad: digits, or the reason why there are none. */
 export type PinEntry = { readonly digits: string } | 'cancel' | 'timeout' | 'broken'
 
-/** What the reader's display asks for. */
+/** The entry that the reader's display requests. */
 export interface PinQuestion {
   readonly operation: 'verify' | 'modify'
   readonly entry: 'pin' | 'old' | 'new' | 'again'
@@ -13,10 +16,10 @@ export interface PinQuestion {
   readonly maxDigits: number
 }
 
-/** Answers the reader's questions. */
+/** Simulates the person at the PIN pad: resolves to the entry for a request. */
 export type PersonAtPad = (question: PinQuestion) => Promise<PinEntry>
 
-/** A Secure message as the reader reads it. */
+/** A decoded Secure message. */
 export interface SecureMessage {
   readonly operation: 'verify' | 'modify'
   readonly format: number
@@ -30,20 +33,20 @@ export interface SecureMessage {
   readonly offsets: readonly number[]
   readonly asksOld: boolean
   readonly confirms: boolean
-  /** NAD, PCB, LEN for T=1. */
+  /** NAD, PCB and LEN for T=1. */
   readonly prologue: Uint8Array
   readonly command: Uint8Array
 }
 
-/** Where single fields stand, counted from bMessageType: bError names the one that is wrong. */
+/** Offsets of fields, counted from bMessageType. bError is the offset of the wrong field. */
 const fieldOffsets = {
   verify: { digits: 15, validation: 17, messages: 18, command: 25 },
   modify: { block: 13, validation: 20, messages: 21 },
 } as const
-/** CLA INS P1 P2. */
+/** Length of CLA INS P1 P2. */
 const HEADER_BYTES = 4
 
-/** The message, or the bError that it is refused with: 1 (bad length) or the offset of a field. */
+/** Decodes a Secure message. Returns the bError if the reader rejects it: 1 (bad length) or the offset of a field. */
 export function readSecure(data: Uint8Array, habits: PadHabits = {}): SecureMessage | number {
   const message = parse(data, habits)
   if (message === undefined) return 1
@@ -58,7 +61,7 @@ export function readSecure(data: Uint8Array, habits: PadHabits = {}): SecureMess
   if (operation === 'modify') return blockBytes === 0 ? fieldOffsets.modify.block : message
   if (message.minDigits > message.maxDigits) return fieldOffsets.verify.digits
   const isBare = command.length === HEADER_BYTES
-  // A PIN without a block: most readers put its length into Lc, which stands there as 00.
+  // For a PIN without a PIN block, most readers replace Lc, which the host sends as 00.
   if (blockBytes > 0 ? isBare : isBare === (habits.escapeBeforeBareHeader === undefined))
     return fieldOffsets.verify.command
   return message
@@ -86,7 +89,7 @@ function parse(data: Uint8Array, habits: PadHabits): SecureMessage | undefined {
   }
   if (operation !== 1 || data.length < 20) return undefined
   const confirm = data[9] as number
-  // One bMsgIndex for each message, one at least and three at most.
+  // One bMsgIndex for each message, but at least one and at most three.
   const indices = habits.hasThreeIndices ? 3 : Math.min(3, Math.max(1, data[11] as number))
   const prologueAt = 14 + indices
   return {
@@ -105,7 +108,7 @@ function parse(data: Uint8Array, habits: PadHabits): SecureMessage | undefined {
   }
 }
 
-/** Asks the person; the command with what they typed, or why there is none. */
+/** Requests the PINs from the person. Resolves to the command with the PINs, or to the reason why there is none. */
 export async function takePins(
   message: SecureMessage,
   person: PersonAtPad,
@@ -115,7 +118,7 @@ export async function takePins(
     const typed = await person({ operation, entry, minDigits, maxDigits })
     if (typeof typed === 'string') return typed
     const { length } = typed.digits
-    // The confirmation key does nothing before there are enough digits; a person who leaves it so runs out of time.
+    // The confirmation key has no effect until the number of digits is valid, so such an entry times out.
     return length >= minDigits && length <= maxDigits ? typed : 'timeout'
   }
   const command = copyOf(message.command)
@@ -150,7 +153,7 @@ function put(command: Uint8Array, at: number, pin: string, { format, blockBytes 
   command.set(digitsOf(pin, format).slice(0, blockBytes), at)
 }
 
-/** bmFormatString, bits 0 and 1: binary, BCD, ASCII. */
+/** Encodes the digits by bits 0 and 1 of bmFormatString: binary, BCD or ASCII. */
 function digitsOf(pin: string, format: number): Uint8Array {
   const digits = Array.from(pin, Number)
   const kind = format & 3
@@ -162,7 +165,7 @@ function digitsOf(pin: string, format: number): Uint8Array {
   )
 }
 
-/** The T=1 block that the reader sends: LEN is what the command has become, the epilogue made by exclusive-or. */
+/** Builds the T=1 block for the card: LEN is the length of the completed command, the epilogue is an LRC. */
 export function blockOf(prologue: Uint8Array, command: Uint8Array): Uint8Array {
   const head = join(prologue.slice(0, 2), [command.length], command)
   return join(head, [head.reduce((sum, byte) => sum ^ byte, 0)])

@@ -1,4 +1,4 @@
-/** Readers from real descriptors, as the collection of libccid prints them; the dump's name stands beside each. */
+/** Profiles of readers, from the descriptor dumps of libccid. Each comment starts with the file name of the dump. */
 import { fromHex } from '../bytes.ts'
 import {
   configurationDescriptor,
@@ -10,12 +10,12 @@ import type { PacketDeviceParts } from '../usb/packet-device.ts'
 import { padProfiles } from './pad-profiles.ts'
 import type { CompositeProfile, DeviceProfile, InterfaceProfile, ReaderProfile } from './reader-profile.ts'
 
-/** Addresses are our own choice: the dumps do not print them. */
+/** Endpoint addresses. They are invented, because the dumps do not contain them. */
 export const endpoints = { bulkIn: 0x81, bulkOut: 0x02, interruptIn: 0x83 } as const
 
 const INTERRUPT_BYTES = 8
 
-/** The readers at hand. */
+/** Readers with one CCID interface. */
 export const readerProfiles: Readonly<
   Record<
     | 'dualiAbcm6'
@@ -72,7 +72,7 @@ export const readerProfiles: Readonly<
       2343, 28125, 2929, 35156, 58593,
     ],
   },
-  /** Yubico_Yubikey_4_CCID.txt: Smart Card class, extended APDU level, a card that never leaves. */
+  /** Yubico_Yubikey_4_CCID.txt: Smart Card class, extended APDU level, a card that cannot be removed. */
   yubikey4: {
     vendorId: 0x1050,
     productId: 0x0404,
@@ -110,7 +110,10 @@ export const readerProfiles: Readonly<
       '36211001000102000000fc0d0000fc0d000000802500008025000000fe0000000000000000000000400802000f010000ffff00000001',
     interrupt: false,
   },
-  /** Jinmuyu_Electronics_MR800.txt: Smart Card class, extended APDU level, two slots, no interrupt endpoint; powers cards itself. */
+  /**
+   * Jinmuyu_Electronics_MR800.txt: Smart Card class, extended APDU level, two slots, no interrupt endpoint, activation
+   * at insertion.
+   */
   jinmuyuMr800: {
     vendorId: 0x03eb,
     productId: 0x6100,
@@ -123,7 +126,7 @@ export const readerProfiles: Readonly<
       '36211001010103000000660e0000660e000000802500008025000000fe0000000000000000000000be0104000f020000000000000001',
     interrupt: false,
   },
-  /** SCR331.txt: Smart Card class, TPDU level; SetParameters makes it negotiate. */
+  /** SCR331.txt: Smart Card class, TPDU level, PPS request at SetParameters. */
   scr331: {
     vendorId: 0x04e6,
     productId: 0xe001,
@@ -135,7 +138,7 @@ export const readerProfiles: Readonly<
       '36211001000103000000a00f0000401f000000012a00002940050000fc0000000000000000000000ba0001000f010000ffff00000001',
     interrupt: true,
   },
-  /** GemPCTwin.txt: Smart Card class, TPDU level; the host negotiates. */
+  /** GemPCTwin.txt: Smart Card class, TPDU level; the host sends the PPS request. */
   gemPcTwin: {
     vendorId: 0x08e6,
     productId: 0x3437,
@@ -147,7 +150,7 @@ export const readerProfiles: Readonly<
       '36211001000703000000a00f0000a00f000000002a00001640050000fe0000000000000000000000300201000f010000000000000001',
     interrupt: true,
   },
-  /** SCR3310-NTTCom.txt: vendor class, TPDU level; five clocks, and the card's clock can be stopped. */
+  /** SCR3310-NTTCom.txt: vendor class, TPDU level, five clock frequencies; the clock can be stopped. */
   scr3310Ntt: {
     vendorId: 0x04e6,
     productId: 0x511a,
@@ -159,7 +162,7 @@ export const readerProfiles: Readonly<
       '36211001000703000000c0120000401f00000067320000e74c060000fc0000000000000000000000ba0101000f010000ffff00000001',
     interrupt: true,
     clockFrequenciesKHz: [4000, 4800, 6000, 8000, 12000],
-    // As the dump has them, equal ones left out.
+    // As in the dump, without duplicates.
     dataRatesBps: [
       10752, 21505, 43010, 86021, 172043, 344086, 129032, 215053, 12903, 25806, 51612, 103225, 206451, 412903,
       154838, 258064, 7168, 14336, 28673, 57347, 114695, 229390, 143369, 5376, 64516, 107526, 4301, 8602,
@@ -168,7 +171,10 @@ export const readerProfiles: Readonly<
       46875, 78125,
     ],
   },
-  /** SCM_SDI011_512C.txt: vendor class, TPDU level, a contact and a contactless slot, one at work at a time. */
+  /**
+   * SCM_SDI011_512C.txt: vendor class, TPDU level, a contact and a contactless slot, of which one can be busy at a
+   * time.
+   */
   sdi011: {
     vendorId: 0x04e6,
     productId: 0x512c,
@@ -181,7 +187,7 @@ export const readerProfiles: Readonly<
       '36211001010103000000a00f0000401f000000012a00002940050000fc0000000000000000000000ba0001000f010000ffff00000001',
     interrupt: true,
   },
-  /** SpringCard_E518_6112.txt: Smart Card class, extended APDU level, two slots; both may work at once. */
+  /** SpringCard_E518_6112.txt: Smart Card class, extended APDU level, two slots that can be busy at the same time. */
   springCardE518: {
     vendorId: 0x1c34,
     productId: 0x6112,
@@ -194,7 +200,7 @@ export const readerProfiles: Readonly<
       '36211001010703000000a00f0000a00f000000002a0000900d030000fe00000000000000000000007e04040012000100ffff00000005',
     interrupt: true,
   },
-  /** sysmocom_sysmoOCTSIM.txt: Smart Card class, TPDU level, eight slots, all of which may work at once. */
+  /** sysmocom_sysmoOCTSIM.txt: Smart Card class, TPDU level, eight slots that can be busy at the same time. */
   sysmoOctsim: {
     vendorId: 0x1d50,
     productId: 0x6141,
@@ -207,7 +213,10 @@ export const readerProfiles: Readonly<
       '36211001070701000000c4090000204e000004401a000000100e0000000000000000000000000000b000010010010000ffff00000008',
     interrupt: true,
   },
-  /** GemPC433_SL.txt: Smart Card class, short APDU level. Dumps print no packet sizes: 8, the least of full speed (USB 2.0, 5.8.3), is ours. */
+  /**
+   * GemPC433_SL.txt: Smart Card class, short APDU level. The packet size of 8, the smallest at full speed (USB 2.0,
+   * 5.8.3), is invented, because the dump does not contain it.
+   */
   gemPc433Sl: {
     vendorId: 0x08e6,
     productId: 0x4433,
@@ -220,7 +229,7 @@ export const readerProfiles: Readonly<
     interrupt: true,
     packetBytes: 8,
   },
-  /** HSIC_CCID-Reader.txt: Smart Card class, TPDU level; the host negotiates, among six data rates. */
+  /** HSIC_CCID-Reader.txt: Smart Card class, TPDU level, six data rates; the host sends the PPS request. */
   hsic: {
     vendorId: 0x1d99,
     productId: 0x0016,
@@ -234,7 +243,10 @@ export const readerProfiles: Readonly<
     clockFrequenciesKHz: [4000],
     dataRatesBps: [10752, 15625, 31250, 62500, 125000, 250000],
   },
-  /** Neowave_Weneo.txt: the same with five data rates, none of which a card at 4 MHz has but by default. */
+  /**
+   * Neowave_Weneo.txt: Smart Card class, TPDU level, five data rates; the host sends the PPS request. At 4 MHz, a card
+   * can use only the default rate.
+   */
   weneo: {
     vendorId: 0x1e0d,
     productId: 0x8033,
@@ -251,15 +263,18 @@ export const readerProfiles: Readonly<
   ...padProfiles,
 }
 
-/** What both SAM interfaces and the contact interface of the Feitian R502 say. */
+/** The class descriptor of the contact interface and of both SAM interfaces of the Feitian R502. */
 const R502_CONTACT =
   '36210001000703000000a00f0000a00f000000002a00002c800a002cfc0000000700000000000000b80201000f010000ffff00000001'
 
-/** Devices of several CCID interfaces. */
+/** Devices with several CCID interfaces. */
 export const compositeProfiles: Readonly<
   Record<'feitianR502' | 'identiveCloud4510' | 'identivUtrust4701', CompositeProfile>
 > = {
-  /** Feitian_R502.txt: contactless (extended APDU level), contact and two SAM interfaces (TPDU level); the latter have no interrupt endpoint. */
+  /**
+   * Feitian_R502.txt: contactless (extended APDU level), contact and two SAM interfaces (TPDU level). The SAM
+   * interfaces have no interrupt endpoint.
+   */
   feitianR502: {
     vendorId: 0x096e,
     productId: 0x060d,
@@ -294,7 +309,7 @@ export const compositeProfiles: Readonly<
       },
     ],
   },
-  /** Identive_CLOUD_4510_F.txt: extended APDU level; the SAM's interface comes before the contactless one. */
+  /** Identive_CLOUD_4510_F.txt: extended APDU level. The SAM interface precedes the contactless one. */
   identiveCloud4510: {
     vendorId: 0x04e6,
     productId: 0x5721,
@@ -318,7 +333,10 @@ export const compositeProfiles: Readonly<
       },
     ],
   },
-  /** Identiv_Identiv_uTrust_4701_F_Dual_Interface_Reader.txt: contact (TPDU level) and contactless (extended APDU level). */
+  /**
+   * Identiv_Identiv_uTrust_4701_F_Dual_Interface_Reader.txt: contact (TPDU level) and contactless (extended APDU
+   * level).
+   */
   identivUtrust4701: {
     vendorId: 0x04e6,
     productId: 0x5724,
@@ -344,17 +362,17 @@ export const compositeProfiles: Readonly<
   },
 }
 
-/** How far apart the endpoints of two interfaces are: each interface has room for three. */
+/** Number of endpoint addresses reserved for each interface. */
 const ENDPOINTS_PER_INTERFACE = 3
-/** Strings 1 to 3 are the device's own. */
+/** The first string index for interface names. Strings 1 to 3 belong to the device. */
 const FIRST_NAME = 4
 
-/** The address that an endpoint of the interface with that number has on its device. */
+/** Returns the device's address for an endpoint of the interface with this number. */
 export function addressOf(endpoint: number, interfaceNumber: number): number {
   return endpoint + ENDPOINTS_PER_INTERFACE * interfaceNumber
 }
 
-/** Which interface an address on the device belongs to. */
+/** Returns the number of the interface to which an endpoint address of the device belongs. */
 export function interfaceOf(address: number): number {
   return Math.floor(((address & 0x0f) - 1) / ENDPOINTS_PER_INTERFACE)
 }
@@ -378,7 +396,7 @@ function interfaceParts(profile: InterfaceProfile, interfaceNumber: number): Uin
     : [usbInterface, classDescriptor, ...endpointDescriptors]
 }
 
-/** The descriptors of a device with these interfaces, and with that serial number. */
+/** Builds the descriptors of a device with these interfaces and this serial number. */
 export function deviceParts(
   profile: DeviceProfile,
   interfaces: readonly InterfaceProfile[],

@@ -1,21 +1,21 @@
-/** Readers as data: their descriptors, and what their firmware does beyond them. */
+/** Types of reader profiles: descriptors (CCID 1.1, 5.1) and deviations of the firmware. */
 import type { PadHabits } from './pad-habits.ts'
 
-/** What the firmware of single readers does otherwise than the standard says: facts that users of such readers found. */
+/** Deviations of reader firmware from the standard, as users of these readers found them. */
 export interface FirmwareHabits {
-  /** It sends longer answers in chained parts of so many bytes, whatever its level. */
+  /** The reader sends longer responses in chained parts of this length in bytes, regardless of its exchange level. */
   readonly answerPartBytes?: number
-  /** A card wakes up only if it was powered off by a command before. */
+  /** A card responds to power-on only after an IccPowerOff. */
   readonly needsPowerOff?: true
-  /** It begins in EMV mode, in which power-on fails with this bError; the Escape (in hex) ends that. */
+  /** The reader starts in EMV mode, in which power-on fails with this bError. The Escape, in hex, ends the mode. */
   readonly emvMode?: { readonly error: number; readonly escape: string }
-  /** It sends parameters and leaves dwLength at 0. */
+  /** The reader sends parameters with dwLength 0. */
   readonly hidesParameterLength?: true
   /** bInterfaceProtocol. Default 0. */
   readonly interfaceProtocol?: number
 }
 
-/** A device, whatever is behind its plug. */
+/** The identity of a USB device. */
 export interface DeviceProfile {
   readonly vendorId: number
   readonly productId: number
@@ -25,38 +25,38 @@ export interface DeviceProfile {
   readonly product: string
 }
 
-/** One CCID interface. */
+/** A CCID interface. */
 export interface InterfaceProfile {
-  /** Its string descriptor (iInterface). */
+  /** The string descriptor of the interface (iInterface). */
   readonly interfaceName?: string
-  /** 0x0B, or 0xFF where the maker took the vendor class. */
+  /** 0x0B, or 0xFF for the vendor class. */
   readonly interfaceClass: number
   /** The 54 bytes of the class descriptor (CCID 1.1, 5.1), in hex. */
   readonly ccidDescriptor: string
-  /** Whether it has an interrupt endpoint. */
+  /** True if the interface has an interrupt endpoint. */
   readonly interrupt: boolean
-  /** Where the class descriptor stands. Default: between the interface and its endpoints. */
+  /** Position of the class descriptor: before (default) or after the endpoint descriptors. */
   readonly descriptorPlace?: 'before-endpoints' | 'behind-endpoints'
   /** bMaxPacketSize of the bulk endpoints, in bytes. Default 64. */
   readonly packetBytes?: number
-  /** What it tells by GET_CLOCK_FREQUENCIES, in kHz. Absent: it stalls that request. */
+  /** The response to GET_CLOCK_FREQUENCIES, in kHz. Without it, the reader stalls the request. */
   readonly clockFrequenciesKHz?: readonly number[]
-  /** What it tells by GET_DATA_RATES, in bits a second. Absent: it stalls that request. */
+  /** The response to GET_DATA_RATES, in bits per second. Without it, the reader stalls the request. */
   readonly dataRatesBps?: readonly number[]
-  /** Whether an answer of whole packets is followed by an empty one. Default true. */
+  /** True if an empty packet follows a response that ends with a full packet. Default true. */
   readonly emptyPackets?: boolean
-  /** Vendor commands that it takes and answers with nothing, by their first bytes in hex. */
+  /** First bytes, in hex, of vendor commands that the reader accepts with an empty response. */
   readonly escapes?: readonly string[]
-  /** Where its firmware leaves the standard. */
+  /** Deviations of the firmware from the standard. */
   readonly habits?: FirmwareHabits
-  /** What its firmware insists on where a PIN is typed. */
+  /** Deviations of the PIN pad from the standard. */
   readonly pad?: PadHabits
 }
 
-/** What tells one reader from another. Spread one and change a field to get its sibling. */
+/** A reader with one CCID interface. Spread a profile and change fields to get a similar reader. */
 export interface ReaderProfile extends DeviceProfile, InterfaceProfile {}
 
-/** A device of several CCID interfaces, numbered from 0. */
+/** A device with several CCID interfaces, numbered from 0. */
 export interface CompositeProfile extends DeviceProfile {
   readonly interfaces: readonly InterfaceProfile[]
 }

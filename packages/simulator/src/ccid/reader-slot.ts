@@ -1,23 +1,23 @@
-/** A slot of a virtual reader: its card, and the exchange that it is busy with (CCID 1.1, 4.2, 6.1.4, 6.2.6). */
+/** The state of one slot of a virtual reader: its card and the running command (CCID 1.1, 4.2, 6.1.4 and 6.2.6). */
 import { copyOf, join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import type { ContactCard, ContactOptions } from '../iso7816/contact-card.ts'
 import type { Fault } from './faults.ts'
 import { CcidError, Chain, type MessageName } from './messages.ts'
 
-/** ISO/IEC 7816-4: CLA INS P1 P2, an extended Lc, 65535 bytes of data, an extended Le. */
+/** The longest extended command APDU (ISO/IEC 7816-4): header, extended Lc, 65535 bytes of data, extended Le. */
 const MAX_COMMAND_BYTES = 65_544
-/** Header, Lc, 255 bytes of data, Le. */
+/** The longest short command APDU: header, Lc, 255 bytes of data, Le. */
 const MAX_SHORT_COMMAND_BYTES = 261
 
-/** A bulk-OUT message, taken apart (6.1). */
+/** A decoded bulk-OUT message (6.1). */
 export interface Command {
   readonly name: MessageName | 'unknown'
   readonly slot: number
   readonly sequence: number
   readonly parameters: readonly [number, number, number]
   readonly data: Uint8Array
-  /** Bulk transfers completed before it came. */
+  /** Number of bulk transfers that were complete before the message arrived. */
   readonly transfersBefore: number
   readonly fault: Fault | undefined
 }
@@ -26,45 +26,46 @@ export interface Command {
 export const Clock = { running: 0, stoppedLow: 1, stoppedHigh: 2 } as const
 type ClockStatus = (typeof Clock)[keyof typeof Clock]
 
-/** What an XfrBlock came to. */
+/** The result of an XfrBlock. */
 export type Collected =
-  /** A command APDU is whole: for the card. */
+  /** The command APDU is complete. */
   | { readonly apdu: Uint8Array }
-  /** A part of one; the reader asks for the next. */
+  /** A part of a command APDU was received; the reader expects the next one. */
   | { readonly expectsMore: true }
-  /** The host fetches the next part of this response. */
+  /** The host fetches the next part of a response. */
   | { readonly responseRest: Uint8Array }
   | { readonly error: number }
 
-/** State of one slot. */
+/** One slot of a virtual reader. */
 export class ReaderSlot {
   card: VirtualCard | undefined
-  /** The card's contacts, where the reader takes TPDUs. */
+  /** The contact interface of the card, if the reader works at TPDU or character level. */
   contact: ContactCard | undefined
   isPowered = false
-  /** How the card behaves at its contacts. */
+  /** How the card behaves below the APDU level. */
   options: ContactOptions = {}
-  /** bPowerSelect that it is powered with. */
+  /** bPowerSelect of the last power-on. */
   powerSelect = 0
-  /** A command took its power since the last power-on. */
+  /** True if IccPowerOff was executed since the last power-on. */
   wasPoweredOff = false
-  /** Just pushed in: mute to the first power-on. */
-  isMuteUntilPowerOn = false
-  /** Changed since the host was last told. */
+  /** True if the card was just inserted again and is mute at the next power-on. */
+  isMuteAtPowerOn = false
+  /** True if the slot changed since the host fetched the last notification. */
   isChanged = false
   isBusy = false
-  /** What it is busy with, as long as an answer will come. */
+  /** The running command, if the reader will respond to it. */
   runningCommand: Command | undefined
-  /** Counts what cuts an exchange off: its late answer belongs to nobody. */
+  /** Incremented when an exchange is aborted, so that its late response is discarded. */
   epoch = 0
   responseRest: Uint8Array | undefined
   parameters: Uint8Array = new Uint8Array(0)
   /** bClockStatus (6.2.2). */
   clockStatus: ClockStatus = Clock.running
-  /** By Mechanical: the card cannot be taken out. */
+  /** True if a Mechanical command has locked the card in the slot. */
   isLocked = false
+  /** Sequence numbers of the ABORT class request and of the Abort message (5.3.1). */
   abortBySequence: { control?: number; bulk?: number } = {}
-  /** How many bulk transfers had been completed when the command APDU began. */
+  /** Number of bulk transfers that were complete when the command APDU began. */
   transfersBefore = 0
   #commandParts: Uint8Array[] = []
 
@@ -74,7 +75,7 @@ export class ReaderSlot {
     return this.isPowered ? 0 : 1
   }
 
-  /** Ends the exchange without an answer. */
+  /** Aborts the exchange without a response. */
   abort(): void {
     this.epoch++
     this.markIdle()
@@ -83,19 +84,19 @@ export class ReaderSlot {
     this.abortBySequence = {}
   }
 
-  /** Busy from now on. */
+  /** Marks the slot as busy with a command. */
   markBusy(command: Command): void {
     this.isBusy = true
     this.runningCommand = command
   }
 
-  /** Free for the next command. */
+  /** Marks the slot as ready for the next command. */
   markIdle(): void {
     this.isBusy = false
     this.runningCommand = undefined
   }
 
-  /** Resets the card, warm if it has power, and gives it power; what it answers. There is a card. */
+  /** Powers on the card, or resets it if it has power, and returns its ATR. The slot must have a card. */
   activate(): Uint8Array {
     const card = this.card as VirtualCard
     const isWarm = this.isPowered
@@ -109,24 +110,24 @@ export class ReaderSlot {
     return atr
   }
 
-  /** Takes the current from the card. */
+  /** Removes the power from the card. */
   powerOff(): void {
     if (this.isPowered) this.card?.powerOff()
     this.isPowered = false
     this.clockStatus = Clock.running
   }
 
-  /** Whether a block with this wLevelParameter is the first of its command APDU. */
+  /** Returns true if a block with this wLevelParameter is the first one of a command APDU. */
   static isFirstBlock(level: number): boolean {
     return level === Chain.whole || level === Chain.begins
   }
 
-  /** Which protocol the reader speaks: T=1 has seven bytes of parameters, T=0 five (6.1.7). */
+  /** The current protocol: T=1 has seven bytes of parameters, T=0 five (6.1.7). */
   get protocol(): number {
     return this.parameters.length === 7 ? 1 : 0
   }
 
-  /** Short APDU level: a block is a command APDU, one of the four short cases (6.1.4). */
+  /** Handles a block at short APDU level, which is a complete short command APDU (6.1.4). */
   collectShort(level: number, block: Uint8Array): Collected {
     if (level === Chain.expectsMore && this.responseRest !== undefined)
       return { responseRest: this.responseRest }
@@ -134,7 +135,7 @@ export class ReaderSlot {
     return isShort(block) ? { apdu: block } : { error: CcidError.BAD_LENGTH }
   }
 
-  /** Extended APDU level: wLevelParameter says which part of a command APDU the block is (6.1.4). */
+  /** Handles a block at extended APDU level, where wLevelParameter states which part of a command APDU it is (6.1.4). */
   collectExtended(level: number, block: Uint8Array): Collected {
     const hasBegun = this.#commandParts.length > 0
     if (level === Chain.expectsMore) {
@@ -160,7 +161,7 @@ export class ReaderSlot {
   }
 }
 
-/** Whether the APDU is one of the four short cases (ISO/IEC 7816-3:2006, 12.1.3). */
+/** Returns true if the APDU is one of the four short cases (ISO/IEC 7816-3:2006, 12.1.3). */
 function isShort(apdu: Uint8Array): boolean {
   if (apdu.length < 4) return false
   if (apdu.length <= 5) return true
@@ -169,7 +170,10 @@ function isShort(apdu: Uint8Array): boolean {
   return apdu.length === 5 + dataBytes || apdu.length === 6 + dataBytes
 }
 
-/** What the parameters are after power-on: of the first protocol that the ATR offers, TD1 behind TA1 to TC1 (ISO/IEC 7816-3:2006, 8.2.3). */
+/**
+ * Returns the parameters after power-on, for the first protocol of the ATR, which TD1 after TA1 to TC1 names (ISO/IEC
+ * 7816-3:2006, 8.2.3).
+ */
 export function defaultParameters(atr: Uint8Array): Uint8Array {
   const present = atr[1] ?? 0
   const td1At = 2 + (present & 0x10 ? 1 : 0) + (present & 0x20 ? 1 : 0) + (present & 0x40 ? 1 : 0)

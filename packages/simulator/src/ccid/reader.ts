@@ -1,4 +1,4 @@
-/** A CCID reader at APDU, TPDU or character level as a USB device: CCID 1.1, clauses 5 and 6, with faults on demand. */
+/** A virtual CCID reader at APDU, TPDU or character level, with injected faults (CCID 1.1, 5 and 6). */
 import { join, readUint16le, readUint32le, toHex, uint32le } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 import { realClock, type SimulatorClock } from '../clock.ts'
@@ -42,42 +42,56 @@ import { deviceParts, endpoints } from './profiles.ts'
 import type { FirmwareHabits, ReaderProfile } from './reader-profile.ts'
 import { Clock, type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
 
-/** 256 bytes and a status word: a reader at short level has no room for more. */
+/** The longest response at short APDU level: 256 bytes and a status word. */
 const MAX_SHORT_RESPONSE_BYTES = 258
 
-/** What became of an entry without a PIN. */
+/** bError for a PIN entry that ends without a PIN. */
 const entryErrors = {
   cancel: CcidError.PIN_CANCELLED,
   timeout: CcidError.PIN_TIMEOUT,
   broken: CcidError.HW_ERROR,
 } as const
 
-/** What a reader is given beside its profile. */
+/** Options of a virtual reader. */
 export interface VirtualReaderOptions {
-  /** Default: 'V0000001'. null: none, so that a browser forgets its permission at each unplugging. */
+  /**
+   * Default 'V0000001'. Null for a reader without a serial number; a browser forgets the permission for it when it is
+   * unplugged.
+   */
   readonly serialNumber?: string | null
-  /** What slow cards and time extensions wait for. Default: the platform's timers. */
+  /** The clock for slow cards and time extensions. Default: the platform's timers. */
   readonly clock?: SimulatorClock
 }
 
-/** As the device descriptor has it. */
+/** Returns the serial number for the device descriptor. */
 export function serialNumberOf({ serialNumber }: VirtualReaderOptions): string | undefined {
   return serialNumber === null ? undefined : (serialNumber ?? 'V0000001')
 }
 
-/** Plug it into a bus (`virtualUsb([reader])`), insert a card, and take it for hardware. */
+/**
+ * A virtual USB CCID reader. It behaves like the device whose descriptors its profile holds.
+ *
+ * ```ts
+ * const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
+ * reader.insert(createPivCard())
+ * const usb = virtualUsb([reader]) // use it in place of navigator.usb
+ * ```
+ */
 export class VirtualCcidReader extends PacketDevice {
   readonly profile: ReaderProfile
   readonly faults: FaultSchedule = new FaultSchedule()
   readonly counters: ReaderCounters = new ReaderCounters()
-  /** Who types where the reader has keys (bPINSupport). Default: nobody, so that every entry runs out of time. */
+  /** Simulates the person at the PIN pad of a reader that has one (bPINSupport). Default: every entry times out. */
   person: PersonAtPad = async () => 'timeout'
-  /** Answers vendor commands (Escape); undefined: the reader does not know the command. Default: it knows none. */
+  /**
+   * Returns the response to a vendor command (Escape), or undefined if the reader does not support it. Default: no
+   * command is supported.
+   */
   onEscape: (data: Uint8Array, slot: number) => Uint8Array | undefined = () => undefined
   readonly #descriptor: ClassDescriptor
-  /** The key that ended the latest entry is still down. */
+  /** True while the key that ended the last PIN entry is still pressed. */
   #isKeyDown = false
-  /** The Escape came that PINs behind a bare header need. */
+  /** True after the Escape that must precede a PIN entry with a command of only four bytes. */
   #acceptsBareHeader = false
   #emvMode: FirmwareHabits['emvMode']
   readonly #clock: SimulatorClock
@@ -94,7 +108,10 @@ export class VirtualCcidReader extends PacketDevice {
     this.#slots = Array.from({ length: this.#descriptor.slots }, () => new ReaderSlot())
   }
 
-  /** Puts a card in; the card that is in comes out. `contact` tells how it behaves below APDUs, at TPDU and character level. */
+  /**
+   * Inserts a card and replaces the one in the slot, if any. `contact` states how the card behaves below the APDU
+   * level, for readers at TPDU and character level. Throws RangeError if the reader has no such slot.
+   */
   insert(card: VirtualCard, slot: number = 0, contact: ContactOptions = {}): void {
     const readerSlot = this.#slotAt(slot)
     readerSlot.powerOff()
@@ -110,34 +127,37 @@ export class VirtualCcidReader extends PacketDevice {
     this.#slotChanged(readerSlot)
   }
 
-  /** Cold, as the host's first IccPowerOn is; only where the reader powers cards itself. */
+  /** Powers on an inserted card with a cold reset, if the reader activates cards by itself. */
   #activateOnInsertion(readerSlot: ReaderSlot): void {
     if (readerSlot.card === undefined || !this.#descriptor.activates) return
     readerSlot.powerSelect = 0
     readerSlot.activate()
   }
 
-  /** Out and in again, quicker than anybody looks: no power, and mute to the first power-on. */
+  /**
+   * Removes the card and inserts it again, faster than the host can notice. The card has no power, and is mute at the
+   * first power-on.
+   */
   reinsert(slot: number = 0): void {
     const readerSlot = this.#slotAt(slot)
     if (readerSlot.card === undefined) return
     readerSlot.powerOff()
-    readerSlot.isMuteUntilPowerOn = true
+    readerSlot.isMuteAtPowerOn = true
     this.#slotChanged(readerSlot)
   }
 
-  /** Pulls the card: whatever it was working at is lost. */
+  /** Removes the card. A running command fails. Throws Error if the card is locked by the Mechanical command. */
   remove(slot: number = 0): void {
     const readerSlot = this.#slotAt(slot)
     if (readerSlot.card === undefined) return
     if (readerSlot.isLocked)
-      throw new Error('The virtual reader holds the card: it was locked by Mechanical.')
+      throw new Error('The card cannot be removed: a Mechanical command has locked it. Unlock it first.')
     readerSlot.powerOff()
     readerSlot.card = undefined
     this.#slotChanged(readerSlot)
   }
 
-  /** The card in a slot. */
+  /** Returns the card in a slot, or undefined if it is empty. */
   cardIn(slot: number = 0): VirtualCard | undefined {
     return this.#slotAt(slot).card
   }
@@ -151,7 +171,8 @@ export class VirtualCcidReader extends PacketDevice {
   #slotChanged(readerSlot: ReaderSlot): void {
     readerSlot.isChanged = true
     const { runningCommand } = readerSlot
-    // The card went from under a command: it is answered at once, and the card's late answer belongs to nobody.
+    // The card was removed while it executed a command. The command fails at once, and the card's late response is
+    // discarded.
     if (runningCommand !== undefined) {
       readerSlot.abort()
       this.#fail(runningCommand, readerSlot, CcidError.ICC_MUTE)
@@ -159,7 +180,10 @@ export class VirtualCcidReader extends PacketDevice {
     this.#notify()
   }
 
-  /** 6.3.1: two bits a slot. What the host has not fetched yet is replaced by what is now. */
+  /**
+   * Sends NotifySlotChange with two bits for each slot (6.3.1). It replaces a notification that the host has not
+   * fetched yet.
+   */
   #notify(): void {
     if (!this.profile.interrupt || !this.isPlugged) return
     const bits = new Uint8Array(1 + Math.ceil(this.#slots.length / 4))
@@ -191,7 +215,7 @@ export class VirtualCcidReader extends PacketDevice {
     if (why !== 'unplug' && this.#slots.some((slot) => slot.isChanged)) this.#notify()
   }
 
-  /** 5.3: ABORT, GET_CLOCK_FREQUENCIES, GET_DATA_RATES; the last two are optional. */
+  /** Handles ABORT and the optional GET_CLOCK_FREQUENCIES and GET_DATA_RATES (5.3). */
   protected classRequest(setup: ControlSetup): Uint8Array | 'stall' {
     if (setup.bmRequestType === 0xa1) {
       const { clockFrequenciesKHz, dataRatesBps } = this.profile
@@ -208,11 +232,11 @@ export class VirtualCcidReader extends PacketDevice {
 
   protected outReceived(endpoint: number, bytes: Uint8Array): 'ok' | 'stall' {
     if (endpoint !== endpoints.bulkOut) return 'stall'
-    // A frame too short for a header has no slot and no sequence number that could be answered.
+    // A message without a complete header has no slot and no sequence number for a response.
     if (bytes.length < HEADER_BYTES) return 'stall'
     const name = messageNames.get(bytes[0] as number) ?? 'unknown'
     const readerSlot = this.#slots[bytes[5] as number]
-    // What a busy slot refuses is not struck: the fault waits for a message that is taken.
+    // A message that a busy slot rejects does not trigger a fault. The fault applies to the next accepted message.
     const fault = readerSlot === undefined || readerSlot.isBusy ? undefined : this.faults.next(name)
     if (fault?.kind === 'stall-out') return 'stall'
     const command: Command = {
@@ -242,12 +266,12 @@ export class VirtualCcidReader extends PacketDevice {
       this.#tryAbort(command.slot, readerSlot)
       return
     }
-    // 5.3.1: between the class request and the message nothing else is run.
+    // 5.3.1: between the ABORT class request and the Abort message, the slot executes nothing else.
     if (readerSlot.abortBySequence.control !== undefined) {
       this.#fail(command, readerSlot, CcidError.CMD_ABORTED)
       return
     }
-    // 5.1: with so many slots at work the reader takes nothing for another one either.
+    // 5.1: bMaxCCIDBusySlots limits the number of busy slots, so other slots are rejected too.
     if (
       readerSlot.isBusy ||
       this.#slots.filter((each) => each.isBusy).length >= this.#descriptor.maxBusySlots
@@ -260,7 +284,7 @@ export class VirtualCcidReader extends PacketDevice {
     else this.#run(command, readerSlot)
   }
 
-  /** Time extensions and slow cards, by the clock. */
+  /** Runs a command after the time extensions or the delay of a slow card. */
   async #runLater(command: Command, readerSlot: ReaderSlot): Promise<void> {
     const { fault } = command
     const { epoch } = readerSlot
@@ -288,7 +312,7 @@ export class VirtualCcidReader extends PacketDevice {
   #run(command: Command, readerSlot: ReaderSlot): void {
     const { fault } = command
     const error = errorOf(fault)
-    // What is damaged on its way back was executed, by a card that had something to execute.
+    // With a fault during the response, the card still executes the command.
     if (error !== undefined && !appliesDuring(fault, command)) {
       this.#failByFault(command, readerSlot, error)
       return
@@ -337,7 +361,7 @@ export class VirtualCcidReader extends PacketDevice {
     else this.#respond(command, result.type, readerSlot.status, 0, result.parameter, result.data)
   }
 
-  /** 6.1.8: the maker's own commands. */
+  /** Handles the vendor's commands (6.1.8). */
   #escape(command: Command, readerSlot: ReaderSlot): void {
     const { escapes = [], pad = {} } = this.profile
     const hex = toHex(command.data)
@@ -350,7 +374,7 @@ export class VirtualCcidReader extends PacketDevice {
     else this.#respond(command, ESCAPE, readerSlot.status, 0, 0, data)
   }
 
-  /** The command fails by an error of the line or of the reader; a hardware error may be told beside it (6.3.2). */
+  /** Fails a command with a transmission or hardware error. A fault can add a HardwareError notification (6.3.2). */
   #failByFault(command: Command, readerSlot: ReaderSlot, error: number): void {
     const notification = this.profile.interrupt ? hardwareNotificationOf(command.fault, command) : undefined
     if (notification !== undefined) this.inQueue(endpoints.interruptIn).sendPacket(notification.notice)
@@ -359,18 +383,19 @@ export class VirtualCcidReader extends PacketDevice {
   }
 
   #powerOn(command: Command, readerSlot: ReaderSlot): void {
-    const { card, isMuteUntilPowerOn: isWaking } = readerSlot
+    const { card, isMuteAtPowerOn } = readerSlot
     const [powerSelect] = command.parameters
     const volts = voltages[powerSelect]
     const support = this.#descriptor.voltageSupport
-    // What the descriptor does not offer is a bad parameter; 0 is good for readers that find the voltage themselves.
+    // A voltage that the descriptor does not offer is a bad parameter. 0 is valid only if the reader selects the
+    // voltage itself.
     if (powerSelect > 3 || (support !== undefined && (support & (1 << (powerSelect - 1))) === 0)) {
       this.#fail(command, readerSlot, CcidError.BAD_POWER_SELECT)
       return
     }
-    // Another voltage needs the power to be off before.
+    // The card must be off before the voltage changes.
     if (readerSlot.isPowered && readerSlot.powerSelect !== powerSelect) readerSlot.powerOff()
-    readerSlot.isMuteUntilPowerOn = false
+    readerSlot.isMuteAtPowerOn = false
     readerSlot.powerSelect = powerSelect
     const isWrongVoltage =
       support !== undefined && volts !== undefined && !(readerSlot.options.volts?.includes(volts) ?? true)
@@ -379,7 +404,7 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     const needsPowerOff = this.profile.habits?.needsPowerOff === true && !readerSlot.wasPoweredOff
-    if (card === undefined || isWaking || isWrongVoltage || needsPowerOff) {
+    if (card === undefined || isMuteAtPowerOn || isWrongVoltage || needsPowerOff) {
       readerSlot.powerOff()
       this.#fail(command, readerSlot, CcidError.ICC_MUTE)
       return
@@ -392,7 +417,10 @@ export class VirtualCcidReader extends PacketDevice {
     else this.#respond(command, DATA_BLOCK, readerSlot.status, 0, Chain.whole, receivedAtr)
   }
 
-  /** 6.1.5 to 6.1.7: at APDU level the reader negotiates; what a host sets is told back and changes nothing else. */
+  /**
+   * Handles the parameter commands (6.1.5 to 6.1.7). At APDU level the reader negotiates itself, so parameters that the
+   * host sets are only returned.
+   */
   #parameters(command: Command, readerSlot: ReaderSlot): void {
     if (readerSlot.status !== 0 || readerSlot.card === undefined) {
       this.#fail(command, readerSlot, CcidError.ICC_MUTE)
@@ -425,7 +453,7 @@ export class VirtualCcidReader extends PacketDevice {
   }
 
   #transfer(command: Command, readerSlot: ReaderSlot): void {
-    // A card without a clock is mute.
+    // A card whose clock is stopped is mute.
     if (
       readerSlot.status !== 0 ||
       readerSlot.card === undefined ||
@@ -435,7 +463,7 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     const level = readUint16le(Uint8Array.from(command.parameters), 1)
-    // Character level: how many bytes the host waits for.
+    // At character level, wLevelParameter is the number of bytes that the host waits for.
     if (this.#descriptor.level === 'character') {
       const isWrong = level === 0 || level > this.#descriptor.maxMessageBytes - HEADER_BYTES
       if (isWrong) this.#fail(command, readerSlot, CcidError.BAD_LEVEL_PARAMETER)
@@ -485,7 +513,8 @@ export class VirtualCcidReader extends PacketDevice {
     const { fault } = command
     const { epoch, transfersBefore } = readerSlot
     readerSlot.markBusy(command)
-    // The host's OUT transfer is over before the card begins: an unplugging while it works does not fail it.
+    // The host's OUT transfer completes before the card starts, so unplugging the reader during the command does not
+    // fail it.
     await Promise.resolve()
     if (readerSlot.epoch !== epoch) return
     const { contact } = readerSlot
@@ -496,7 +525,7 @@ export class VirtualCcidReader extends PacketDevice {
           ? await contact.exchange(apdu, readerSlot.protocol)
           : await contact.characters(apdu, expected, readerSlot.protocol)
     if (contact === undefined) this.counters.executed(apdu.length, response.length, transfersBefore)
-    // Aborted, reset, pulled or unplugged while the card worked: the answer belongs to nobody.
+    // The command was aborted, or the card reset or removed, during execution, so the response is discarded.
     if (readerSlot.epoch !== epoch) return
     if (isPulledAt(fault, 'during')) {
       applyRemoval(fault, command.slot, this)
@@ -511,7 +540,10 @@ export class VirtualCcidReader extends PacketDevice {
     else this.#respondPart(command, readerSlot, response, true)
   }
 
-  /** 6.1.11: the person types, and the reader sends the command that it completed. */
+  /**
+   * Handles Secure (6.1.11): the person enters the PIN, and the reader inserts it into the command and sends it to the
+   * card.
+   */
   async #secure(command: Command, readerSlot: ReaderSlot): Promise<void> {
     const { card, contact } = readerSlot
     const { pad = {} } = this.profile
@@ -566,7 +598,7 @@ export class VirtualCcidReader extends PacketDevice {
     else this.#respond(command, DATA_BLOCK, readerSlot.status, 0, 0, response)
   }
 
-  /** As much of a response as a message holds; the rest waits for the host's empty block. */
+  /** Sends the part of a response that fits in one message. The host fetches the rest with an empty block. */
   #respondPart(command: Command, readerSlot: ReaderSlot, whole: Uint8Array, isFirst: boolean): void {
     const rest = applyToResponse(command.fault, whole)
     const { answerPartBytes = Number.POSITIVE_INFINITY } = this.profile.habits ?? {}
@@ -593,7 +625,7 @@ export class VirtualCcidReader extends PacketDevice {
     this.#respond(command, responseTypeOf(command.name), FAILED | readerSlot.status, error, 0)
   }
 
-  /** Sends the answer, spoiled as the command's fault has it. */
+  /** Sends a response, with the fault of the command applied to it. */
   #send(command: Command, message: Uint8Array, taken?: () => void): void {
     const { fault } = command
     if (fault?.kind === 'silent-reader') {
@@ -607,7 +639,7 @@ export class VirtualCcidReader extends PacketDevice {
     })
   }
 
-  /** 5.3.1: the class request and the message have both come, with the same sequence number. */
+  /** Completes an abort once the class request and the message have arrived with the same sequence number (5.3.1). */
   #tryAbort(slot: number, readerSlot: ReaderSlot): void {
     const { control, bulk } = readerSlot.abortBySequence
     if (bulk === undefined || control !== bulk) return

@@ -1,7 +1,10 @@
-/** The bare RSA private operation, RSADP and RSASP1 of RFC 8017 §5, by the Chinese remainder theorem: what a card does. */
+/**
+ * The RSA primitives of RFC 8017, 5 without padding. The private operation uses the Chinese remainder theorem, as cards
+ * do.
+ */
 import { fromInteger, toInteger } from '../bytes.ts'
 
-/** An RSA private key as two primes and what follows from them. */
+/** An RSA private key: two primes and the values derived from them. */
 export interface RsaPrivateKey {
   /** Length of the modulus in bytes. */
   readonly modulusBytes: number
@@ -17,9 +20,9 @@ export interface RsaPrivateKey {
   readonly qInverse: bigint
 }
 
-/** Builds a key of two primes; throws a RangeError where they make none. */
+/** Makes a key from two primes. Throws RangeError if they do not form a key. */
 export function rsaKeyFromPrimes(p: bigint, q: bigint, e = 65537n): RsaPrivateKey {
-  if (p < 3n || q < 3n || p === q || e < 3n) throw new RangeError('These numbers make no RSA key.')
+  if (p < 3n || q < 3n || p === q || e < 3n) throw new RangeError('The numbers do not form an RSA key.')
   const n = p * q
   return {
     modulusBytes: Math.ceil(n.toString(16).length / 2),
@@ -33,23 +36,23 @@ export function rsaKeyFromPrimes(p: bigint, q: bigint, e = 65537n): RsaPrivateKe
   }
 }
 
-/** `block`^d mod n; the block is exactly as long as the modulus and smaller, else a RangeError. */
+/** Computes `block`^d mod n. Throws RangeError unless the block is as long as the modulus and its value is smaller. */
 export function rsaPrivateOperation(key: RsaPrivateKey, block: Uint8Array): Uint8Array {
   const m = toInteger(block)
   if (block.length !== key.modulusBytes || m >= key.n)
-    throw new RangeError('The block does not fit the modulus.')
+    throw new RangeError('The block is not as long as the modulus, or its value is not smaller.')
   const m1 = power(m % key.p, key.dp, key.p)
   const m2 = power(m % key.q, key.dq, key.q)
   const h = ((((m1 - m2) * key.qInverse) % key.p) + key.p) % key.p
   return fromInteger(m2 + h * key.q, key.modulusBytes)
 }
 
-/** `block`^e mod n, the public side. */
+/** Computes `block`^e mod n, the public operation. */
 export function rsaPublicOperation(n: bigint, e: bigint, block: Uint8Array): Uint8Array {
   return fromInteger(power(toInteger(block), e, n), Math.ceil(n.toString(16).length / 2))
 }
 
-// Four exponent bits at a time: a quarter fewer multiplications than one by one, which is felt at 4096 bits.
+// Processes four exponent bits at a time. This saves a quarter of the multiplications, which is noticeable at 4096 bits.
 function power(base: bigint, exponent: bigint, modulus: bigint): bigint {
   const table: bigint[] = [1n]
   for (let i = 1; i < 16; i++) table.push(((table[i - 1] ?? 1n) * base) % modulus)
@@ -69,6 +72,6 @@ function inverse(value: bigint, modulus: bigint): bigint {
     ;[r, nextR] = [nextR, r - quotient * nextR]
     ;[t, nextT] = [nextT, t - quotient * nextT]
   }
-  if (r !== 1n) throw new RangeError('These numbers make no RSA key.')
+  if (r !== 1n) throw new RangeError('The numbers do not form an RSA key.')
   return (t + modulus) % modulus
 }

@@ -1,6 +1,6 @@
-/** Triple DES on single blocks (FIPS 46-3, SP 800-67): the PIV management key's old algorithm, which WebCrypto lacks. */
+/** Triple DES on single blocks (FIPS 46-3, SP 800-67), for PIV management keys. WebCrypto does not have it. */
 
-// The tables number bits from 1 at the left, as FIPS 46-3 prints them.
+// The tables number bits from 1 at the left, as FIPS 46-3 does.
 // biome-ignore format: the tables keep the standard's rows
 const initialPermutation = [
   58, 50, 42, 34, 26, 18, 10, 2, 60, 52, 44, 36, 28, 20, 12, 4,
@@ -36,7 +36,7 @@ const keyChoice2 = [
   41, 52, 31, 37, 47, 55, 30, 40, 51, 45, 33, 48, 44, 49, 39, 56, 34, 53, 46, 42, 50, 36, 29, 32,
 ]
 const keyShifts = [1, 1, 2, 2, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2, 1]
-// One hexadecimal digit an entry, row after row.
+// One hexadecimal digit for each entry, row by row.
 const substitutions = [
   'e4d12fb83a6c59070f74e2d1a6cb953841e8d62bfc973a50fc8249175b3ea06d',
   'f18e6b34972dc05a3d47f28ec01a69b50e7ba4d158c6932fd8a13f42b67c05e9',
@@ -50,25 +50,28 @@ const substitutions = [
 
 type Bits = readonly number[]
 
-/** Encrypts one 8-byte block under 24 bytes of key (three keys, encrypt-decrypt-encrypt). */
+/**
+ * Encrypts one 8-byte block with a 24-byte key (three keys, encrypt-decrypt-encrypt). Throws RangeError for other
+ * lengths.
+ */
 export function tripleDesEncrypt(key: Uint8Array, block: Uint8Array): Uint8Array {
   const [first, second, third] = schedules(key)
   return des(third, des(second.toReversed(), des(first, check(block))))
 }
 
-/** Decrypts one 8-byte block under 24 bytes of key. */
+/** Decrypts one 8-byte block with a 24-byte key. Throws RangeError for other lengths. */
 export function tripleDesDecrypt(key: Uint8Array, block: Uint8Array): Uint8Array {
   const [first, second, third] = schedules(key)
   return des(first.toReversed(), des(second, des(third.toReversed(), check(block))))
 }
 
 function schedules(key: Uint8Array): readonly [Bits[], Bits[], Bits[]] {
-  if (key.length !== 24) throw new RangeError('A triple DES key has 24 bytes.')
+  if (key.length !== 24) throw new RangeError(`A triple DES key has 24 bytes, not ${key.length}.`)
   return [roundKeys(key.subarray(0, 8)), roundKeys(key.subarray(8, 16)), roundKeys(key.subarray(16))]
 }
 
 function check(block: Uint8Array): Uint8Array {
-  if (block.length !== 8) throw new RangeError('A DES block has 8 bytes.')
+  if (block.length !== 8) throw new RangeError(`A DES block has 8 bytes, not ${block.length}.`)
   return block
 }
 
@@ -101,7 +104,7 @@ function roundFunction(half: Bits, key: Bits): number[] {
   const narrow: number[] = []
   substitutions.forEach((box, index) => {
     const six = wide.slice(6 * index, 6 * index + 6).reduce((value, bit) => (value << 1) | bit, 0)
-    // Outer bits choose the row, inner bits the column.
+    // The outer bits select the row, the inner bits the column.
     const row = ((six >> 4) & 2) | (six & 1)
     const value = box[16 * row + ((six >> 1) & 15)] ?? 0
     narrow.push((value >> 3) & 1, (value >> 2) & 1, (value >> 1) & 1, value & 1)

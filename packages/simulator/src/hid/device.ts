@@ -1,13 +1,16 @@
-/** A virtual HID device: reports in and out, feature reports, and a report descriptor (Device Class Definition for HID 1.11). */
+/**
+ * Virtual HID devices: input, output and feature reports and a report descriptor (Device Class Definition for HID
+ * 1.11).
+ */
 import { copyOf } from '../bytes.ts'
 
-/** How a host is told of input reports. */
+/** Receives the input reports of a device for the host. */
 export interface HidPort {
-  /** `reportId` is 0 where reports are not numbered. */
+  /** Delivers an input report. `reportId` is 0 if reports are not numbered. */
   input(reportId: number, data: Uint8Array): void
 }
 
-/** What a bus drives. */
+/** A virtual HID device, as the bus sees it. */
 export interface HidDeviceModel {
   readonly vendorId: number
   readonly productId: number
@@ -16,19 +19,22 @@ export interface HidDeviceModel {
   readonly reportDescriptor: Uint8Array
   plugged(port: HidPort): void
   unplugged(): void
-  /** An output report, without its number. */
+  /** Receives an output report. `data` does not include the report ID. */
   output(reportId: number, data: Uint8Array): void
-  /** SET_REPORT of a feature report; 'stall' where there is none of that number. */
+  /** Executes SET_REPORT for a feature report. Returns 'stall' if the report does not exist. */
   setFeature(reportId: number, data: Uint8Array): 'ok' | 'stall'
-  /** GET_REPORT of a feature report, without its number. */
+  /**
+   * Executes GET_REPORT for a feature report. Returns its data without the report ID, or 'stall' if the report
+   * does not exist.
+   */
   getFeature(reportId: number): Uint8Array | 'stall'
 }
 
-/** Whether reports carry a number: the descriptor has a Report ID item (6.2.2.7). */
+/** Returns true if reports are numbered, which means that the descriptor has a Report ID item (6.2.2.7). */
 export function hasNumberedReports(reportDescriptor: Uint8Array): boolean {
   for (let at = 0; at < reportDescriptor.length; ) {
     const head = reportDescriptor[at] as number
-    // A long item says its own length (6.2.2.3).
+    // A long item contains its own length (6.2.2.3).
     if (head === 0xfe) {
       at += 3 + (reportDescriptor[at + 1] ?? 0)
       continue
@@ -39,7 +45,7 @@ export function hasNumberedReports(reportDescriptor: Uint8Array): boolean {
   return false
 }
 
-/** Gives each output report back as an input report, complemented, and keeps feature reports. */
+/** A device that returns the complement of each output report as an input report, and stores feature reports. */
 export class EchoHidDevice implements HidDeviceModel {
   readonly vendorId: number
   readonly productId: number
@@ -49,7 +55,7 @@ export class EchoHidDevice implements HidDeviceModel {
   readonly #features = new Map<number, Uint8Array>()
   #port: HidPort | undefined
 
-  /** `reportId`: reports are numbered so; absent: they are not. */
+  /** `reportId` is the ID of all reports. Without it, reports are not numbered. */
   constructor(options: {
     readonly productId: number
     readonly serialNumber: string
@@ -90,7 +96,10 @@ export class EchoHidDevice implements HidDeviceModel {
 const REPORT_BYTES = 64
 const FEATURE_BYTES = 8
 
-/** Usage page FF00: input and output reports of 64 bytes, a feature report of 8. */
+/**
+ * Builds a report descriptor with usage page FF00, input and output reports of 64 bytes and a feature report of 8
+ * bytes.
+ */
 function echoReportDescriptor(reportId: number | undefined): Uint8Array {
   return Uint8Array.of(
     ...[0x06, 0x00, 0xff, 0x09, 0x01, 0xa1, 0x01],

@@ -1,6 +1,6 @@
-/** What a report descriptor says: top-level collections and the numbers of their reports (HID 1.11, 6.2.2). */
+/** Parses report descriptors: top-level collections and the IDs of their reports (HID 1.11, 6.2.2). */
 
-/** WebHID, HIDReportInfo: its number alone. */
+/** WebHID, HIDReportInfo, with the report ID only. */
 export interface HidReport {
   /** 0 if reports are not numbered. */
   readonly reportId: number
@@ -28,7 +28,7 @@ const Item = {
 } as const
 const LONG_ITEM = 0xfe
 
-/** The top-level collections, in order. A descriptor that ends within an item ends before it. */
+/** Returns the top-level collections in order. Missing bytes of an incomplete last item count as 0. */
 export function readCollections(descriptor: Uint8Array): readonly HidCollection[] {
   const found: HidCollection[] = []
   let usagePage = 0

@@ -1,4 +1,4 @@
-/** `navigator.hid` of one page over virtual devices, as Chromium behaves (WebHID, sections 5 to 8). */
+/** The `navigator.hid` of a page with virtual devices, with the behaviour of Chromium (WebHID, 5 to 8). */
 import { copyOf, dataViewOf } from '../bytes.ts'
 import type { HidDeviceModel } from './device.ts'
 import { type HidCollection, readCollections } from './report-descriptor.ts'
@@ -17,15 +17,21 @@ export interface HidDeviceRequestOptions {
   readonly exclusionFilters?: readonly HidDeviceFilter[]
 }
 
-/** How the browser around a page is set up. */
+/** Options of a virtual `navigator.hid`. */
 export interface VirtualHidOptions {
-  /** FIDO, keyboards, mice, keypads and system controls are kept from pages. Default true; false: Electron or Node. */
+  /**
+   * True (default) if FIDO, keyboard, mouse, keypad and system control collections are hidden from the page. False for
+   * Electron or Node.
+   */
   readonly protectedUsages?: boolean
-  /** 'all': plugged devices are permitted from the start (default). 'none': only by requestDevice. */
+  /** 'all' (default) if the page has permission for all devices from the start, 'none' if it must call requestDevice. */
   readonly granted?: 'all' | 'none'
-  /** Who plays the person at the chooser; undefined is "cancel". Default: the first one. */
+  /**
+   * Simulates the person at the device chooser. Returns a candidate, or undefined to cancel. Default: the first
+   * candidate.
+   */
   readonly choose?: (candidates: readonly VirtualHidDevice[]) => VirtualHidDevice | undefined
-  /** open() rejects: no udev rule, or another owner. */
+  /** True if open() rejects, as without a udev rule or with another owner. Default false. */
   readonly denyOpen?: boolean
 }
 
@@ -55,7 +61,10 @@ export class VirtualHidInputReportEvent extends Event {
 
 const FIDO_PAGE = 0xf1d0
 const GENERIC_DESKTOP = 0x01
-/** Pointer, mouse, keyboard, keypad, and the system controls 80 to B7 (Chromium, hid_usage_and_page.cc). */
+/**
+ * Returns true for FIDO, pointer, mouse, keyboard, keypad and the system controls 80 to B7 (Chromium,
+ * hid_usage_and_page.cc).
+ */
 function isProtected({ usagePage, usage }: HidCollection): boolean {
   if (usagePage === FIDO_PAGE || usagePage === 0x07) return true
   if (usagePage !== GENERIC_DESKTOP) return false
@@ -67,7 +76,7 @@ export class VirtualHidDevice extends EventTarget {
   readonly vendorId: number
   readonly productId: number
   readonly productName: string
-  /** Without those that are kept from pages. */
+  /** The collections, without those that are hidden from the page. */
   readonly collections: readonly HidCollection[]
   opened = false
   oninputreport: ((event: VirtualHidInputReportEvent) => unknown) | null = null
@@ -104,7 +113,7 @@ export class VirtualHidDevice extends EventTarget {
     this.opened = false
   }
 
-  /** The page gives its permission back. */
+  /** Closes the device and revokes the page's permission for it. */
   async forget(): Promise<void> {
     await this.close()
     this.#hid.forget(this.#model)
@@ -121,7 +130,9 @@ export class VirtualHidDevice extends EventTarget {
       throw refused('sendFeatureReport', 'Failed to write the feature report.')
   }
 
-  /** As in Chromium the report's number stands before its data; 0 if reports are not numbered. */
+  /**
+   * Resolves to a feature report. As in Chromium, the report ID precedes the data; it is 0 if reports are not numbered.
+   */
   async receiveFeatureReport(reportId: number): Promise<DataView> {
     await this.#prepare('receiveFeatureReport', 'feature', reportId, new Uint8Array(0))
     const data = this.#model.getFeature(reportId)
@@ -129,7 +140,7 @@ export class VirtualHidDevice extends EventTarget {
     return dataViewOf(Uint8Array.of(reportId, ...data))
   }
 
-  /** Whether the call may be made; its data, copied at the call. */
+  /** Checks that a call is permitted and resolves to a copy of its data, made at the time of the call. */
   async #prepare(
     call: string,
     kind: 'output' | 'feature',
@@ -147,7 +158,7 @@ export class VirtualHidDevice extends EventTarget {
         `Failed to execute '${call}' on 'HIDDevice': The device must be opened first.`,
         'InvalidStateError',
       )
-    // A report of a collection that is kept from pages is not written, and the call fails.
+    // A call for a report of a hidden collection fails.
     const hasReport = this.collections.some((each) =>
       (kind === 'output' ? each.outputReports : each.featureReports).some(
         (report) => report.reportId === reportId,
@@ -157,7 +168,7 @@ export class VirtualHidDevice extends EventTarget {
     return bytes
   }
 
-  /** An input report came. */
+  /** Called when the device sends an input report. */
   received(reportId: number, data: Uint8Array): void {
     const hasReport = this.collections.some((each) =>
       each.inputReports.some((report) => report.reportId === reportId),
@@ -176,7 +187,7 @@ function refused(call: string, why: string): DOMException {
   return new DOMException(`Failed to execute '${call}' on 'HIDDevice': ${why}`, 'NotAllowedError')
 }
 
-/** WebHID, HID: devices are plugged in and out here. */
+/** WebHID, HID. Virtual devices are plugged in and unplugged here. */
 export class VirtualHid extends EventTarget {
   readonly options: Required<VirtualHidOptions>
   onconnect: ((event: VirtualHidConnectionEvent) => unknown) | null = null
@@ -196,12 +207,16 @@ export class VirtualHid extends EventTarget {
     }
   }
 
+  /** Resolves to the devices for which the page has permission. */
   async getDevices(): Promise<VirtualHidDevice[]> {
     await Promise.resolve()
     return [...this.#plugged].filter(([model]) => this.#isGranted(model)).map(([, device]) => device)
   }
 
-  /** Resolves to no device if the person chose none. */
+  /**
+   * Shows the chooser and resolves to the chosen device in an array, which is empty if none is chosen. Rejects with
+   * TypeError for invalid filters.
+   */
   async requestDevice(options?: HidDeviceRequestOptions): Promise<VirtualHidDevice[]> {
     const prefix = "Failed to execute 'requestDevice' on 'HID': "
     if (!Array.isArray(options?.filters))
@@ -217,7 +232,7 @@ export class VirtualHid extends EventTarget {
     await Promise.resolve()
     const fits = (device: VirtualHidDevice, all: readonly HidDeviceFilter[]): boolean =>
       all.some((filter) => matches(device, filter))
-    // A device all of whose collections are protected is not shown.
+    // The chooser does not show a device whose collections are all protected.
     const candidates = [...this.#plugged.entries()].filter(
       ([, device]) =>
         device.collections.length > 0 &&
@@ -232,16 +247,18 @@ export class VirtualHid extends EventTarget {
     return [found[1]]
   }
 
-  /** Plugs a device in; `connect` is told to a page that may see it. */
+  /**
+   * Plugs in a device. A page with permission gets a `connect` event. Throws Error if the device is plugged in already.
+   */
   plug(model: HidDeviceModel): void {
-    if (this.#plugged.has(model)) throw new Error('The virtual device is plugged in already.')
+    if (this.#plugged.has(model)) throw new Error('The virtual device is already plugged in.')
     const device = new VirtualHidDevice(this, model)
     this.#plugged.set(model, device)
     model.plugged({ input: (reportId, data) => device.received(reportId, data) })
     if (this.#isGranted(model)) this.#dispatch('connect', device)
   }
 
-  /** Pulls a device: it is closed, and `disconnect` is told. */
+  /** Unplugs a device. It is closed, and a page with permission gets a `disconnect` event. */
   unplug(model: HidDeviceModel): void {
     const device = this.#plugged.get(model)
     if (device === undefined) return
@@ -252,18 +269,18 @@ export class VirtualHid extends EventTarget {
     if (isGranted) this.#dispatch('disconnect', device)
   }
 
-  /** Whether the page may open it. */
+  /** Returns true if the device is plugged in and the page has permission for it. */
   holds(model: HidDeviceModel): boolean {
     return this.#plugged.has(model) && this.#isGranted(model)
   }
 
-  /** The page gives its permission back. */
+  /** Revokes the page's permission for a device. */
   forget(model: HidDeviceModel): void {
     this.#grants.delete(model)
     this.#refusals.add(model)
   }
 
-  /** The collections that this page sees. */
+  /** Returns the collections of a device that are visible to the page. */
   visible(model: HidDeviceModel): readonly HidCollection[] {
     const all = readCollections(model.reportDescriptor)
     return this.options.protectedUsages ? all.filter((each) => !isProtected(each)) : all
@@ -275,7 +292,7 @@ export class VirtualHid extends EventTarget {
   }
 
   #dispatch(type: 'connect' | 'disconnect', device: VirtualHidDevice): void {
-    // Browsers deliver events as tasks of their own; a microtask keeps that a caller's code ends first.
+    // Browsers dispatch events in separate tasks. A microtask is enough to let the caller's code finish first.
     queueMicrotask(() => {
       const event = new VirtualHidConnectionEvent(type, device)
       if (type === 'connect') this.onconnect?.(event)
@@ -295,7 +312,13 @@ function matches(device: VirtualHidDevice, filter: HidDeviceFilter): boolean {
   )
 }
 
-/** One page with these devices: the shortest way to a `navigator.hid`. */
+/**
+ * Returns the `navigator.hid` of a page with these devices.
+ *
+ * ```ts
+ * const hid = virtualHid([new EchoHidDevice({ productId: 0x4100, serialNumber: 'H1' })])
+ * ```
+ */
 export function virtualHid(devices: readonly HidDeviceModel[], options: VirtualHidOptions = {}): VirtualHid {
   const hid = new VirtualHid(options)
   for (const device of devices) hid.plug(device)

@@ -1,7 +1,10 @@
-/** An applet on a card: what stays its own once the card has done the selecting, the chaining and the lengths. */
+/**
+ * The interface of an applet in an `AppletCard`, which handles selection, chaining and lengths itself (ISO/IEC 7816-4,
+ * 5 and 11).
+ */
 import type { CommandApdu } from './command.ts'
 
-/** What a command comes to: data and status word. */
+/** The response to a command: data and status word. */
 export interface Answer {
   readonly data: Uint8Array
   readonly sw: number
@@ -9,31 +12,34 @@ export interface Answer {
 
 const nothing = new Uint8Array(0)
 
-/** A status word without data. */
+/** Returns a response with a status word and no data. */
 export function status(sw: number): Answer {
   return { data: nothing, sw }
 }
 
-/** 9000, with data if there is any. */
+/** Returns a response with status word 9000. */
 export function ok(data: Uint8Array = nothing): Answer {
   return { data, sw: 0x9000 }
 }
 
-/** One application that an `AppletCard` holds. */
+/** An application of an `AppletCard`. */
 export interface VirtualApplet {
-  /** The whole AID. A terminal may select it by the first bytes, five at least (ISO/IEC 7816-4, 11.2.2). */
+  /** The full AID. A terminal can also select the applet by a prefix of at least five bytes (ISO/IEC 7816-4, 11.2.2). */
   readonly aid: Uint8Array
-  /** The card answers nothing before it is fulfilled. */
+  /** The card executes no command before this promise is fulfilled. */
   readonly ready?: Promise<unknown> | undefined
-  /** SELECT of this applet, also if it is selected already. The card drops the data if P2 wants none. */
+  /** Called for SELECT of this applet, even if it is selected already. The card drops the data if P2 requests none. */
   select(): Answer
-  /** Runs one whole command: the parts of a chain are joined. SELECT comes here unless it is by AID. */
+  /** Executes one complete command; the card joins the parts of a chain. SELECT by AID is not passed to the applet. */
   run(command: CommandApdu): Answer | Promise<Answer>
   /**
-   * Called for each command that the selected applet does not see otherwise: GET RESPONSE, SELECT by AID, what the card
-   * refused, and a part of a chain, whose INS is handed over.
+   * Called for each command that the card handles without the selected applet: GET RESPONSE, SELECT by AID, a command
+   * that it refuses, and a part of a chain, whose INS is passed.
    */
   interrupted?(partOfIns?: number): void
-  /** Another applet was selected, or the power went away: verified PINs and the like are lost. */
+  /**
+   * Called when another applet is selected or the card loses power. The applet loses verified PINs and other volatile
+   * state.
+   */
   deselect(): void
 }

@@ -1,6 +1,6 @@
-/** The command APDU as a card reads it: the seven encodings of ISO 7816-4 §5.2, and nothing that is none of them. */
+/** Parses command APDUs as a card does: the seven encodings of ISO/IEC 7816-4, 5.2. */
 
-/** A parsed command. `le` is absent in cases 1 and 3, and 256 or 65536 where the field is all zero. */
+/** A parsed command APDU. `le` is absent in cases 1 and 3, and 256 or 65536 if all bytes of the field are zero. */
 export interface CommandApdu {
   readonly cla: number
   readonly ins: number
@@ -11,7 +11,7 @@ export interface CommandApdu {
   readonly extended: boolean
 }
 
-/** Reads a command; undefined where its length fits no encoding (the card then answers 6700). */
+/** Parses a command APDU. Returns undefined if its length matches none of the encodings; the card then returns 6700. */
 export function readCommand(bytes: Uint8Array): CommandApdu | undefined {
   const [cla, ins, p1, p2, first] = bytes
   if (cla === undefined || ins === undefined || p1 === undefined || p2 === undefined) return undefined

@@ -1,23 +1,26 @@
-/** A card at the contacts: protocol and parameters by its ATR and PPS, T=0 and T=1 around a virtual card (ISO/IEC 7816-3:2006, 9 to 12). */
+/**
+ * The electrical side of a virtual card: ATR, PPS, T=0 and T=1, for readers at TPDU and character level (ISO/IEC
+ * 7816-3:2006, 9 to 12).
+ */
 import type { VirtualCard } from '../card.ts'
 import { T0Card, type T0CardOptions } from './t0-card.ts'
 import { T1Card, type T1CardOptions } from './t1-card.ts'
 
-/** How a card behaves at the contacts. */
+/** How a card behaves below the APDU level. */
 export interface ContactOptions extends Omit<T1CardOptions, 'detection' | 'ifscBytes'> {
-  /** Its T=0, where it speaks that. */
+  /** Behaviour of T=0. */
   readonly t0?: T0CardOptions
-  /** The voltages it works at (classes A, B, C); mute at any other. Default: all. */
+  /** The voltages that the card supports (classes A, B, C). It is mute at any other. Default: all. */
   readonly volts?: readonly (5 | 3 | 1.8)[]
-  /** What it says at a warm reset, where that differs: a card may leave specific mode so (6.3.1). */
+  /** The ATR after a warm reset, if it differs. A card can leave specific mode this way (6.3.1). */
   readonly warmAtr?: Uint8Array
-  /** It does not answer a PPS request. */
+  /** True if the card does not respond to a PPS request. */
   readonly refusesPps?: boolean
-  /** What stands between card and reader: gives back the bytes as they arrive; undefined: nothing does. */
+  /** The line between card and reader: returns the bytes as they arrive, or undefined if they are lost. */
   readonly line?: (bytes: Uint8Array, to: 'card' | 'reader') => Uint8Array | undefined
 }
 
-/** What a reader at TPDU or character level talks to. */
+/** A virtual card as a reader at TPDU or character level sees it. */
 export class ContactCard {
   readonly card: VirtualCard
   readonly #options: ContactOptions
@@ -27,7 +30,7 @@ export class ContactCard {
   readonly #offered: readonly number[]
   #protocol: number
   #isNegotiable = true
-  /** Character level, PPS and T=1: what the card has sent and the reader not taken. */
+  /** At character level, the bytes of a PPS response or T=1 block that the reader has not fetched yet. */
   #pending: number[] = []
 
   constructor(
@@ -46,7 +49,7 @@ export class ContactCard {
     this.#t1 = new T1Card(execute, { ...options, detection, ifscBytes })
   }
 
-  /** After a reset everything is as the ATR says. */
+  /** Returns to the parameters of the ATR after a reset. */
   restart(): void {
     this.#protocol = this.#offered[0] ?? 0
     this.#isNegotiable = true
@@ -55,12 +58,15 @@ export class ContactCard {
     this.#t1.restart()
   }
 
-  /** A reader that negotiates by itself has changed the protocol. */
+  /** Changes the protocol for a reader that sends the PPS request itself. */
   negotiated(protocol: number): void {
     if (this.#isNegotiable && this.#offered.includes(protocol)) this.#protocol = protocol
   }
 
-  /** Bytes from the reader, which speaks this protocol; what comes back, or 'mute'. */
+  /**
+   * Exchanges a TPDU, block or PPS request in the reader's current protocol. Resolves to the response, or 'mute' if
+   * none comes.
+   */
   async exchange(sent: Uint8Array, protocol: number): Promise<Uint8Array | 'mute'> {
     const bytes = this.#transmit(sent, 'card')
     const response = bytes === undefined ? 'mute' : await this.#respond(bytes, protocol)
@@ -68,8 +74,8 @@ export class ContactCard {
   }
 
   /**
-   * Character level: bytes from the reader, none perhaps, and so many that it waits for; 'mute' where the card gives
-   * fewer, and those are lost.
+   * Exchanges bytes at character level. `sent` may be empty; `expected` is the number of bytes that the reader waits for.
+   * Resolves to 'mute' if the card sends fewer, and those bytes are lost.
    */
   async characters(sent: Uint8Array, expected: number, protocol: number): Promise<Uint8Array | 'mute'> {
     if (sent.length > 0) {
@@ -93,7 +99,7 @@ export class ContactCard {
       return
     }
     const response = await this.#respond(bytes, protocol)
-    // A block or a PPS answer is whole: what was left of the one before is no part of it.
+    // A block or a PPS response is complete, so the unread bytes of the previous one are discarded.
     this.#pending = response === 'mute' ? [] : [...response]
   }
 
@@ -108,7 +114,7 @@ export class ContactCard {
     return protocol === 1 ? await this.#t1.processBlock(bytes) : await this.#t0.tpdu(bytes)
   }
 
-  /** Clause 9: echoes what it can do, else stays silent. */
+  /** Echoes a PPS request that the card supports, otherwise stays mute (clause 9). */
   #pps(bytes: Uint8Array): Uint8Array | 'mute' {
     const requested = (bytes[1] ?? 0) & 0x0f
     const isWhole =
@@ -126,7 +132,10 @@ export class ContactCard {
   }
 }
 
-/** Protocols in the order of the TD bytes, and what the first bytes for T=1 say: IFSC and epilogue (8.2.3, 11.4.2, 11.4.4). */
+/**
+ * Reads the protocols in the order of the TD bytes, and IFSC and error detection code from the first bytes for T=1
+ * (8.2.3, 11.4.2, 11.4.4).
+ */
 export function readAtr(atr: Uint8Array): {
   readonly protocols: readonly number[]
   readonly detection: 'LRC' | 'CRC'
@@ -135,7 +144,7 @@ export function readAtr(atr: Uint8Array): {
   const protocols: number[] = []
   let detection: 'LRC' | 'CRC' = 'LRC'
   let ifscBytes = 32
-  // The bytes behind TD1 are for no protocol, whichever it names: TA2 is the mode, TC2 is T=0's.
+  // The bytes after TD1 are not specific to the protocol that TD1 names: TA2 is the mode byte, TC2 belongs to T=0.
   let group = 1
   let isFirstOfT1 = false
   let hasSeenT1 = false

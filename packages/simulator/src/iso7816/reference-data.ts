@@ -1,10 +1,10 @@
 /** Reference data, such as a PIN, with its retry counter (ISO/IEC 7816-4, 11.6). */
 import { copyOf, sameBytes } from '../bytes.ts'
 
-/** What a comparison came to. */
+/** The result of a comparison. */
 export type Comparison = 'right' | 'wrong' | 'blocked'
 
-/** A secret, and how often it may still be guessed. */
+/** A secret and its retry counter. */
 export class ReferenceData {
   #value: Uint8Array
   #triesLeft: number
@@ -16,7 +16,7 @@ export class ReferenceData {
     this.#triesLeft = maxTries
   }
 
-  /** Length of the secret in bytes: what parts it from another one that follows in the same command. */
+  /** Length of the secret in bytes. It separates the secret from a second one that follows in the same command. */
   get length(): number {
     return this.#value.length
   }
@@ -25,7 +25,7 @@ export class ReferenceData {
     return this.#triesLeft
   }
 
-  /** Compares and counts: a wrong guess costs a try, a right one gives all of them back. */
+  /** Compares a value with the secret. A wrong value decrements the retry counter, the right one resets it. */
   compare(guess: Uint8Array): Comparison {
     if (this.#triesLeft === 0) return 'blocked'
     if (sameBytes(guess, this.#value)) {
@@ -36,7 +36,7 @@ export class ReferenceData {
     return 'wrong'
   }
 
-  /** Puts a new value in place, with all tries. */
+  /** Replaces the secret and resets the retry counter. */
   replace(value: Uint8Array): void {
     this.#value = copyOf(value)
     this.#triesLeft = this.maxTries

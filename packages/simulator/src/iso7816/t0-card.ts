@@ -1,18 +1,26 @@
-/** The card's side of T=0 around a virtual card, byte by byte (ISO/IEC 7816-3:2006, 10 and 12.2). */
+/** Implements the card side of T=0 for a virtual card, byte by byte (ISO/IEC 7816-3:2006, 10 and 12.2). */
 import { join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 
-/** How the card behaves on the line. */
+/** How the card behaves in T=0. */
 export interface T0CardOptions {
-  /** Asks for data, and gives it, all at once by INS, or one byte at a time by its complement. Default 'at-once'. */
+  /**
+   * The procedure byte: INS transfers all remaining data at once, its complement one byte at a time. Default 'at-once'.
+   */
   readonly acknowledges?: 'at-once' | 'byte-by-byte'
-  /** NULL bytes before each procedure byte. Default 0. */
+  /** Number of NULL bytes before each procedure byte. Default 0. */
   readonly nulls?: number
-  /** NULL bytes before the first procedure byte of each command alone. Default 0. */
+  /** Number of additional NULL bytes before the first procedure byte of each command. Default 0. */
   readonly nullsAtFirst?: number
-  /** Breaks the protocol at its first procedure byte; 'short-of-data': falls silent before the last byte of its data. */
+  /**
+   * Breaks the protocol at the first procedure byte. With 'short-of-data', the card stops before the last byte of its
+   * data.
+   */
   readonly breaksBy?: 'wrong-procedure-byte' | 'null-for-ever' | 'short-of-data'
-  /** An answer with a warning (62xx, 63xx): the warning first, and the data by GET RESPONSE with 9000. Default: 61xx first. */
+  /**
+   * True if a response with a warning (62xx, 63xx) starts with the warning, and GET RESPONSE returns the data with
+   * 9000. By default 61xx comes first.
+   */
   readonly warnsFirst?: boolean
 }
 
@@ -21,9 +29,9 @@ const GET_RESPONSE = 0xc0
 const HEADER_BYTES = 5
 
 /**
- * Instructions whose data field goes to the card, for a card knows that by INS alone: VERIFY, CHANGE REFERENCE DATA,
- * RESET RETRY COUNTER, GENERATE ASYMMETRIC KEY PAIR, GENERAL AUTHENTICATE, SELECT, ENVELOPE, GET DATA (odd), PUT DATA
- * (odd), and the echo card's 10.
+ * Instructions with command data. In T=0 a card knows the direction of the data only from INS: VERIFY, CHANGE REFERENCE
+ * DATA, RESET RETRY COUNTER, GENERATE ASYMMETRIC KEY PAIR, GENERAL AUTHENTICATE, SELECT, ENVELOPE, GET DATA (odd), PUT
+ * DATA (odd), and INS 10 of the echo card.
  */
 const commandDataInstructions: ReadonlySet<number> = new Set([
   0x10, 0x20, 0x24, 0x2c, 0x47, 0x87, 0xa4, 0xc2, 0xcb, 0xdb, 0xfe, 0xff,
@@ -39,18 +47,18 @@ type Expected =
       readonly missing: number
     }
 
-/** Takes bytes and gives bytes. What a reader at TPDU level gets is `tpdu`. */
+/** A virtual card in T=0. Readers at character level use `receive` and `next`, readers at TPDU level use `tpdu`. */
 export class T0Card {
   readonly card: Pick<VirtualCard, 'process'>
   readonly #options: T0CardOptions
   #expected: Expected = { for: 'header' }
   #header: Uint8Array = new Uint8Array(0)
   #output: number[] = []
-  /** Nothing comes any more until a reset. */
+  /** True if the card sends nothing more until its next reset. */
   #isUnresponsive = false
-  /** It says NULL without an end. */
+  /** True if the card sends NULL bytes without end. */
   #sendsNullForever = false
-  /** What GET RESPONSE will fetch, status word included. */
+  /** The response for GET RESPONSE, including the status word. */
   #pendingResponse: Uint8Array = new Uint8Array(0)
 
   constructor(card: Pick<VirtualCard, 'process'>, options: T0CardOptions = {}) {
@@ -58,7 +66,7 @@ export class T0Card {
     this.#options = options
   }
 
-  /** After a reset of the card. */
+  /** Returns to the initial state after a reset of the card. */
   restart(): void {
     this.#expected = { for: 'header' }
     this.#header = new Uint8Array(0)
@@ -68,17 +76,17 @@ export class T0Card {
     this.#sendsNullForever = false
   }
 
-  /** How many bytes of data it has acknowledged and waits for. */
+  /** Number of data bytes that the card has acknowledged and waits for. */
   get expectedDataBytes(): number {
     return this.#expected.for === 'data' ? this.#expected.mayCome : 0
   }
 
-  /** Its next byte; 'mute' where it has none to give. */
+  /** Returns the card's next byte, or 'mute' if it has none. */
   next(): number | 'mute' {
     return this.#sendsNullForever ? NULL_BYTE : (this.#output.shift() ?? 'mute')
   }
 
-  /** Bytes from the reader. What comes unasked for finds a card that is lost until its next reset. */
+  /** Receives bytes from the reader. Bytes that the card does not expect make it unresponsive until its next reset. */
   async receive(bytes: Uint8Array): Promise<void> {
     if (this.#isUnresponsive || this.#sendsNullForever) return
     if (this.#expected.for === 'header') {
@@ -121,7 +129,7 @@ export class T0Card {
       return
     }
     if (breaksBy === 'wrong-procedure-byte') {
-      // Neither INS nor its complement, no NULL, no SW1.
+      // The byte must be neither INS, its complement, NULL nor SW1.
       this.#send([0x0a, 0x3a, 0x55].find((byte) => byte !== ins && byte !== (ins ^ 0xff)) as number)
       this.#isUnresponsive = true
       return
@@ -179,7 +187,10 @@ export class T0Card {
     this.#output.push(...bytes)
   }
 
-  /** A whole command TPDU and the answer to it (12.2.1): data goes one way only, so an answer to data waits for GET RESPONSE. */
+  /**
+   * Executes a command TPDU and returns the response TPDU (12.2.1). Data travels in one direction only, so the response
+   * data to a command with data is kept for GET RESPONSE.
+   */
   async tpdu(bytes: Uint8Array): Promise<Uint8Array> {
     if (bytes[1] === GET_RESPONSE && this.#pendingResponse.length > 0)
       return this.#getResponse(bytes[4] || 256)
@@ -187,7 +198,7 @@ export class T0Card {
     const response = await this.card.process(bytes)
     const data = response.length - 2
     if (bytes.length <= HEADER_BYTES) {
-      // T=0 gives what P3 says or nothing: 6Cxx tells what it should have been.
+      // T=0 returns P3 bytes or none; 6Cxx states the right length.
       const expectedBytes = bytes.length === HEADER_BYTES ? bytes[4] || 256 : 0
       return data > 0 && data < expectedBytes ? Uint8Array.of(0x6c, data) : response
     }

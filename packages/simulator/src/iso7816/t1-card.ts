@@ -1,26 +1,28 @@
-/** The card's side of T=1 around a virtual card (ISO/IEC 7816-3:2006, 11): what a reader at TPDU level drives. */
+/** Implements the card side of T=1 for a virtual card, for readers at TPDU level (ISO/IEC 7816-3:2006, 11). */
 import { join } from '../bytes.ts'
 import type { VirtualCard } from '../card.ts'
 
-/** How the card behaves on the line. */
+/** How the card behaves in T=1. */
 export interface T1CardOptions {
-  /** Epilogue: one byte or two. Default LRC. */
+  /** The error detection code in the epilogue: LRC (one byte, default) or CRC (two bytes). */
   readonly detection?: 'LRC' | 'CRC'
-  /** The longest information field that it takes (IFSC); it refuses longer ones. Default 32. */
+  /**
+   * Length of the longest information field that the card accepts (IFSC), in bytes. It rejects longer ones. Default 32.
+   */
   readonly ifscBytes?: number
-  /** Multipliers of the time extensions asked for before each answer. */
+  /** Multipliers of the waiting time extensions that the card requests before each response. */
   readonly extensions?: readonly number[]
-  /** The command's first chain is aborted after this many blocks. */
+  /** The card aborts the first chained command after this number of blocks. */
   readonly abortsAfter?: number
-  /** The first answer that is a chain is aborted by the card after this many blocks. */
+  /** The card aborts its first chained response after this number of blocks. */
   readonly abortsAnswerAfter?: number
-  /** Tells once, before its first answer, that it takes this many bytes from now on. */
+  /** The IFSC, in bytes, that the card announces once, before its first response. */
   readonly changesIfscTo?: number
 }
 
 type BlockKind = 'nothing' | 'information' | 'ready' | 'request' | 'response'
 
-/** Answers each block, or is 'mute'. */
+/** A virtual card in T=1. It responds to each block. */
 export class T1Card {
   readonly card: Pick<VirtualCard, 'process'>
   readonly #options: T1CardOptions
@@ -38,9 +40,9 @@ export class T1Card {
   #mustAbort: boolean
   #blocksUntilAbort: number | undefined
   #mustChangeIfsc: boolean
-  /** Our last I-block, for as long as nothing says that it came through. */
+  /** The card's last I-block, until the terminal acknowledges it. */
   #unacknowledgedBlock: Uint8Array | undefined
-  /** What follows the answer to our own request. */
+  /** Returns the next block after the terminal has responded to the card's S-block request. */
   #continueAfterRequest: (() => Uint8Array) | undefined
 
   constructor(card: Pick<VirtualCard, 'process'>, options: T1CardOptions = {}) {
@@ -52,7 +54,7 @@ export class T1Card {
     this.#resynchronise()
   }
 
-  /** After a reset of the card: both sides begin anew. */
+  /** Returns to the initial state after a reset of the card. */
   restart(): void {
     this.#resynchronise()
     this.#lastKind = 'nothing'
@@ -72,6 +74,7 @@ export class T1Card {
     this.#continueAfterRequest = undefined
   }
 
+  /** Processes one block from the terminal and resolves to the card's block. */
   async processBlock(bytes: Uint8Array): Promise<Uint8Array | 'mute'> {
     const information = this.#informationOf(bytes)
     if (information === undefined)
@@ -95,10 +98,10 @@ export class T1Card {
   async #receiveInformation(pcb: number, data: Uint8Array): Promise<Uint8Array> {
     if (((pcb >> 6) & 1) !== this.#expectedSequence || this.#continueAfterRequest !== undefined)
       return this.#sendReady('other')
-    // Its buffer ends there (11.4.2).
+    // The field is longer than the card's buffer (11.4.2).
     if (data.length > this.#ifscBytes) return this.#sendReady('other')
     this.#expectedSequence ^= 1
-    // A new command says that the answer before came through.
+    // A new command acknowledges the previous response.
     this.#unacknowledgedBlock = undefined
     this.#command.push(data)
     if (pcb & 0x20) {
@@ -106,7 +109,8 @@ export class T1Card {
         return this.#sendReady()
       this.#mustAbort = false
       this.#command = []
-      // The R-block behind S(ABORT response) says which block is due, and this one came (Annex A, chain abortion).
+      // The R-block after S(ABORT response) names the next expected block; this one was received (Annex A, chain
+      // abortion).
       return this.#sendRequest(0xc2, undefined, () => this.#sendReady())
     }
     const command = join(...this.#command)
@@ -138,11 +142,14 @@ export class T1Card {
     return this.#unacknowledgedBlock
   }
 
-  /** An R-block: it asks for our last I-block again, for the next of the chain, or for what was said in between (11.6.3.2, rules 2 and 7). */
+  /**
+   * Handles an R-block, which requests the last I-block again, the next one of the chain, or the last R- or S-block
+   * (11.6.3.2, rules 2 and 7).
+   */
   #receiveReady(expected: number): Uint8Array {
     const unacknowledged = this.#unacknowledgedBlock
     if (unacknowledged !== undefined) {
-      // `#sends` is past the block that is out.
+      // `#sendSequence` already names the next block.
       if (expected !== this.#sendSequence) return this.#sendBlock('information', unacknowledged)
       if (this.#offset + this.#chunkBytes >= this.#response.length) return this.#sendReady('other')
       this.#offset += this.#chunkBytes
@@ -168,7 +175,7 @@ export class T1Card {
       return this.#send('response', 0xe1, data)
     }
     if (pcb === 0xc2 && data.length === 0) {
-      // The terminal breaks a chain off, its own or ours: nothing of it is kept.
+      // The terminal aborts its own chain or the card's, so all of it is discarded.
       this.#command = []
       this.#response = new Uint8Array(0)
       this.#unacknowledgedBlock = undefined
@@ -204,7 +211,7 @@ export class T1Card {
     return this.#sendBlock(kind, join(head, this.#epilogue(head)))
   }
 
-  /** Exclusive-or, or the CRC of ISO/IEC 13239. */
+  /** Computes the LRC (exclusive or), or the CRC of ISO/IEC 13239. */
   #epilogue(bytes: Uint8Array): Uint8Array {
     if (this.#options.detection !== 'CRC') return Uint8Array.of(bytes.reduce((sum, byte) => sum ^ byte, 0))
     let remainder = 0xffff

@@ -1,29 +1,35 @@
-/** BER-TLV as PIV uses it (ISO 7816-4 §5.2.2): definite lengths of up to two length bytes, tags of up to three bytes. */
+/**
+ * Encodes and parses BER-TLV as cards use it: tags of up to three bytes, definite lengths up to 65535 (ISO/IEC 7816-4,
+ * 5.2.2).
+ */
 import { join } from '../bytes.ts'
 
-/** One data object: its tag as a number (0x5FC105), its value, and its children's bytes are the value. */
+/**
+ * A data object: its tag as a number, such as 0x5FC105, and its value. The value of a constructed object is its encoded
+ * children.
+ */
 export interface DataObject {
   readonly tag: number
   readonly value: Uint8Array
 }
 
-/** Writes one data object with the shortest length field. */
+/** Encodes one data object with the shortest length field. Throws RangeError if the value is longer than 65535 bytes. */
 export function tlv(tag: number, ...parts: readonly (Uint8Array | number)[]): Uint8Array {
   const value = join(...parts)
   const n = value.length
   const length = n < 0x80 ? [n] : n < 0x100 ? [0x81, n] : n < 0x10000 ? [0x82, n >> 8, n & 0xff] : undefined
-  if (length === undefined) throw new RangeError('A card holds no object of more than 65535 bytes.')
+  if (length === undefined) throw new RangeError(`A data object has at most 65535 bytes, not ${n}.`)
   return join(tagBytes(tag), ...length, value)
 }
 
-/** The bytes of a tag. */
+/** Encodes a tag. */
 export function tagBytes(tag: number): Uint8Array {
   if (tag > 0xffff) return Uint8Array.of(tag >> 16, (tag >> 8) & 0xff, tag & 0xff)
   if (tag > 0xff) return Uint8Array.of(tag >> 8, tag & 0xff)
   return Uint8Array.of(tag)
 }
 
-/** Reads a whole string of data objects; undefined where it is malformed, truncated or has a rest. */
+/** Parses a sequence of data objects. Returns undefined if it is malformed, truncated or followed by other bytes. */
 export function readObjects(bytes: Uint8Array): DataObject[] | undefined {
   const objects: DataObject[] = []
   let at = 0

@@ -1,7 +1,10 @@
-/** The frames between the bus and the preload library: u32 length, u8 type, u32 id, payload, least significant byte first. */
+/**
+ * The frames between the bus and the preload library (preload/wire.c): u32 length, u8 type, u32 id and payload,
+ * little-endian.
+ */
 import { dataViewOf } from '../bytes.ts'
 
-/** What the kernel's usbfs answers (errno.h of Linux), as positive numbers. */
+/** Error codes of the kernel's usbfs (Linux, errno.h), as positive numbers. */
 export const Errno = {
   ENOENT: 2,
   EBUSY: 16,
@@ -14,7 +17,7 @@ export const Errno = {
   EREMOTEIO: 121,
 } as const
 
-/** The operations of a request frame; the preload library has the same list. */
+/** The operations of a request frame. The preload library has the same list. */
 export const Operation = {
   setConfiguration: 1,
   claim: 2,
@@ -27,17 +30,17 @@ export const Operation = {
   close: 9,
 } as const
 
-/** One frame, either way. */
+/** A frame in either direction. */
 export interface BusFrame {
   readonly type: string
   readonly id: number
   readonly payload: Uint8Array
 }
 
-/** The longest payload taken; more is no frame of ours. */
+/** Maximum length of a payload. */
 export const maxFrameBytes: number = 64 << 20
 
-/** A frame as bytes. */
+/** Encodes a frame. */
 export function encodeFrame(type: string, id: number, ...parts: readonly Uint8Array[]): Uint8Array {
   const payloadBytes = parts.reduce((sum, part) => sum + part.length, 0)
   const bytes = new Uint8Array(9 + payloadBytes)
@@ -53,7 +56,7 @@ export function encodeFrame(type: string, id: number, ...parts: readonly Uint8Ar
   return bytes
 }
 
-/** Numbers as the payload of an answer: signed, 32 bits each. */
+/** Encodes signed 32-bit integers for the payload of a response. */
 export function int32(...values: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(4 * values.length)
   const view = dataViewOf(bytes)
@@ -63,12 +66,12 @@ export function int32(...values: readonly number[]): Uint8Array {
   return bytes
 }
 
-/** Cuts a stream into frames, however it arrives; throws RangeError at a length that no frame has. */
+/** Splits a stream into frames, regardless of how the stream is divided into chunks. */
 export class FrameReader {
   #chunks: Uint8Array[] = []
   #waitingBytes = 0
 
-  /** Takes what came; gives the frames that are whole now. */
+  /** Adds a chunk and returns the frames that are complete. Throws RangeError for an invalid length. */
   push(chunk: Uint8Array): BusFrame[] {
     this.#chunks.push(chunk)
     this.#waitingBytes += chunk.length
@@ -77,7 +80,8 @@ export class FrameReader {
       if (this.#waitingBytes < 4) return frames
       const head = this.#first(4)
       const length = dataViewOf(head).getUint32(0, true)
-      if (length < 5 || length - 5 > maxFrameBytes) throw new RangeError(`No frame is ${length} bytes long.`)
+      if (length < 5 || length - 5 > maxFrameBytes)
+        throw new RangeError(`A frame on the virtual USB bus has the invalid length ${length}.`)
       if (this.#waitingBytes < 4 + length) return frames
       const bytes = this.#first(4 + length)
       const view = dataViewOf(bytes)
@@ -91,7 +95,7 @@ export class FrameReader {
     }
   }
 
-  // Joins chunks only until the first holds this many bytes, so that a long frame is not copied once per chunk.
+  // Joins the chunks only if the first one is too short, so that a long frame is not copied once for each chunk.
   #first(bytes: number): Uint8Array {
     const first = this.#chunks[0] as Uint8Array
     if (first.length >= bytes) return first

@@ -1,4 +1,4 @@
-/** What an unmodified Chromium needs to meet virtual devices: environment, flags, and permission seeded in its profile. */
+/** Prepares an unmodified Chromium for virtual devices: environment, flags, and permissions in its profile. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readUint16le } from '../bytes.ts'
@@ -6,23 +6,29 @@ import type { HidDeviceModel } from '../hid/device.ts'
 import type { UsbDeviceModel } from '../usb/device-model.ts'
 import type { VirtualUsbBus } from './virtual-usb-bus.ts'
 
-/** A Chromium to be launched on a bus. */
+/** Options of `chromiumOnBus`. */
 export interface ChromiumOptions {
-  /** A new, empty folder; `launchPersistentContext` takes the same. */
+  /** A new, empty folder. Pass the same one to `launchPersistentContext`. */
   readonly userDataDir: string
-  /** Which origins may use which devices without asking: `http://localhost:8080`. A grant needs a serial number. */
+  /**
+   * USB devices for which an origin, such as `http://localhost:8080`, has permission. Each device must have a serial
+   * number.
+   */
   readonly grants?: readonly { readonly origin: string; readonly devices: readonly UsbDeviceModel[] }[]
-  /** The same for HID devices. */
+  /** HID devices for which an origin has permission. */
   readonly hidGrants?: readonly { readonly origin: string; readonly devices: readonly HidDeviceModel[] }[]
 }
 
-/** In the shape of Playwright's launch options. */
+/** Launch options for Playwright. */
 export interface ChromiumLaunch {
   readonly env: Record<string, string>
   readonly args: string[]
 }
 
-/** Writes the grants into the profile and says how to launch. The headless shell will not do: it has no USB chooser. */
+/**
+ * Writes the permissions into the profile and returns the launch options. The headless shell does not work, because it
+ * has no USB chooser. Throws Error for a USB device without a serial number.
+ */
 export function chromiumOnBus(bus: VirtualUsbBus, options: ChromiumOptions): ChromiumLaunch {
   const chosen = <T>(
     grants: readonly { readonly origin: string; readonly devices: readonly T[] }[] = [],
@@ -47,7 +53,7 @@ export function chromiumOnBus(bus: VirtualUsbBus, options: ChromiumOptions): Chr
   )
   return {
     env: { ...Object.fromEntries(inherited), ...bus.environment },
-    // As root Chromium's own sandbox refuses to start; as an ordinary user it stays on.
+    // Chromium's sandbox does not start as root. For an ordinary user it stays on.
     args: [
       '--no-first-run',
       '--disable-gpu',
@@ -62,7 +68,9 @@ function grantOf(model: UsbDeviceModel) {
   const d = model.deviceDescriptor
   const serialNumber = model.strings[d[16] || -1]
   if (serialNumber === undefined)
-    throw new Error('Chromium keeps no permission for a device without a serial number.')
+    throw new Error(
+      'Chromium cannot store permission for a device without a serial number. Give the device one.',
+    )
   return {
     name: model.strings[d[15] || -1] ?? '',
     'vendor-id': readUint16le(d, 8),

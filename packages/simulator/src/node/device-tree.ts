@@ -1,4 +1,4 @@
-/** Plugged devices as folders, the way Linux shows them under /sys/bus/usb/devices (Documentation/ABI/stable/sysfs-bus-usb). */
+/** Represents devices as folders, as Linux does under /sys/bus/usb/devices (Documentation/ABI/stable/sysfs-bus-usb). */
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { readUint16le } from '../bytes.ts'
@@ -8,24 +8,24 @@ import type { UsbDeviceModel } from '../usb/device-model.ts'
 
 type Properties = Readonly<Record<string, string>>
 
-/** A folder of the tree, with what its `uevent` says. */
+/** A folder of the tree with the properties in its `uevent` file. */
 export interface TreeEntry {
   readonly path: string
   readonly properties: Properties
 }
 
-/** One device in the tree. */
+/** A device in the tree. */
 export interface TreeDevice {
-  /** What a program opens: /dev/bus/usb/001/002. */
+  /** The path that programs open, such as /dev/bus/usb/001/002. */
   readonly node: string
   readonly device: TreeEntry
-  /** The interfaces of the configuration that is selected. */
+  /** The interfaces of the selected configuration. */
   readonly interfaces: readonly TreeEntry[]
 }
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
 
-/** Writes and removes what libudev and libusb read. */
+/** Writes and removes the files that libudev and libusb read. */
 export class DeviceTree {
   readonly root: string
 
@@ -35,7 +35,10 @@ export class DeviceTree {
       mkdirSync(join(root, folder), { recursive: true })
   }
 
-  /** Shows a device at this address of the bus; the `uevent` is written last, for it makes the folder a device. */
+  /**
+   * Adds a device at this bus address. The `uevent` file is written last, because its presence makes the folder a
+   * device.
+   */
   add(model: UsbDeviceModel, address: number, configurationValue: number): TreeDevice {
     const name = `1-${address}`
     const number = String(address).padStart(3, '0')
@@ -74,7 +77,7 @@ export class DeviceTree {
     return { node, device, interfaces }
   }
 
-  /** Shows a HID device: the device itself, and its hidraw file below it. */
+  /** Adds a HID device and its hidraw file. */
   addHid(model: HidDeviceModel, number: number): TreeDevice {
     const path = join(this.root, 'sys/devices/virtual-host/usb1', `hid-${number}`)
     const id = [3, model.vendorId, model.productId].map((value, at) =>
@@ -147,15 +150,17 @@ export class DeviceTree {
   }
 }
 
-/** KEY=VALUE lines, as `uevent` files and the monitor's frames carry them. */
+/** Encodes properties as KEY=VALUE lines, for `uevent` files and for the frames to monitors. */
 export function linesOf(properties: Properties): string {
-  // A line break in a device's own words would begin a property of its choosing.
+  // A line break in a string of the device would begin another property.
   return Object.entries(properties)
     .map(([key, value]) => `${key}=${value.replace(/[\r\n]/g, ' ')}\n`)
     .join('')
 }
 
-/** The alternate settings of one configuration; none when its descriptors cannot be read, as the kernel shows it. */
+/**
+ * Returns the alternate settings of a configuration. As in the kernel, there are none if its descriptors are malformed.
+ */
 export function alternatesOf(model: UsbDeviceModel, configurationValue: number): readonly AlternateFacts[] {
   const bytes = model.configurationDescriptors.find((descriptor) => descriptor[5] === configurationValue)
   if (bytes === undefined) return []

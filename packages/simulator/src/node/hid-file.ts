@@ -1,16 +1,16 @@
-/** One open hidraw file of one program (Linux, Documentation/hid/hidraw.rst). */
+/** An open hidraw file of a program (Linux, Documentation/hid/hidraw.rst). */
 import { join, readUint32le, uint32le } from '../bytes.ts'
 import { type HidDeviceModel, hasNumberedReports } from '../hid/device.ts'
 import { Errno, int32 } from './bus-frame.ts'
 
-/** The ioctls, by their numbers in linux/hidraw.h. */
+/** The numbers of the ioctls in linux/hidraw.h. */
 const Request = { descriptorSize: 1, descriptor: 2, info: 3, name: 4, setFeature: 6, getFeature: 7 } as const
 const BUS_USB = 3
 
 /** Sends a frame to the program. */
 export type SendFrame = (type: string, id: number, ...parts: readonly Uint8Array[]) => void
 
-/** Frames of the program in, reports and answers out. */
+/** Handles the frames of a program for an open hidraw file. */
 export class HidFile {
   readonly #model: HidDeviceModel
   readonly #send: SendFrame
@@ -22,16 +22,19 @@ export class HidFile {
     this.#isNumbered = hasNumberedReports(model.reportDescriptor)
   }
 
-  /** A frame of the program; what is no frame of ours throws RangeError. */
+  /** Handles a frame of the program. Throws RangeError for an unknown frame. */
   receive(type: string, id: number, payload: Uint8Array): void {
     if (type === 'W') this.#model.output(payload[0] ?? 0, payload.slice(1))
     else if (type === 'H' && payload.length >= 8) this.#ioctl(id, payload)
-    // A request of closing; nothing is pending here.
+    // The only request is close, and no transfers are pending here.
     else if (type === 'R') this.#send('r', id, int32(0))
-    else throw new RangeError(`No frame ${JSON.stringify(type)} of ${payload.length} bytes is known.`)
+    else
+      throw new RangeError(
+        `A program sent an unknown frame ${JSON.stringify(type)} of ${payload.length} bytes.`,
+      )
   }
 
-  /** An input report: read with its number only where reports are numbered. */
+  /** Sends an input report to the program. It includes the report ID only if reports are numbered. */
   input(reportId: number, data: Uint8Array): void {
     this.#send('i', 0, this.#isNumbered ? join([reportId], data) : data)
   }

@@ -1,4 +1,4 @@
-/** One open device file of one program, with the rules of Linux's usbfs (drivers/usb/core/devio.c). */
+/** An open USB device file of a program, with the rules of Linux's usbfs (drivers/usb/core/devio.c). */
 import { readUint16le, readUint32le } from '../bytes.ts'
 import type { PluggedDevice } from '../usb/plugged-device.ts'
 import { Errno, int32, Operation } from './bus-frame.ts'
@@ -12,17 +12,19 @@ interface PendingTransfer {
   cancel: () => void
 }
 
-/** What a file asks of its bus. */
+/** The operations of the bus that an open file needs. */
 export interface OpenFileHost {
-  /** The frame goes to the program. */
+  /** Sends a frame to the program. */
   send(type: string, id: number, ...parts: readonly Uint8Array[]): void
-  /** Every file that holds this device open, this one among them. */
+  /** Returns all open files of the device, including this one. */
   openFiles(): Iterable<OpenFile>
+  /** Called after the program has selected another configuration. */
   configurationSelected(value: number): void
+  /** Called when the device model throws. */
   fault(error: unknown): void
 }
 
-/** Claims and transfers of one open file. */
+/** The claims and transfers of an open file. */
 export class OpenFile {
   readonly #plugged: PluggedDevice
   readonly #host: OpenFileHost
@@ -34,24 +36,27 @@ export class OpenFile {
     this.#host = host
   }
 
-  /** A frame of the program; what is no frame of ours throws RangeError. */
+  /** Handles a frame of the program. Throws RangeError for an unknown or malformed frame. */
   receive(type: string, id: number, payload: Uint8Array): void {
     if (type === 'S') this.#submit(id, payload)
     else if (type === 'D') this.#kill((_, pendingId) => pendingId === id)
     else if (type === 'R' && payload.length === 12) {
       const [operation, first] = [readUint32le(payload, 0), readUint32le(payload, 4) | 0]
       this.#host.send('r', id, int32(this.#request(operation, first, readUint32le(payload, 8) | 0)))
-    } else throw new RangeError(`No frame ${JSON.stringify(type)} of ${payload.length} bytes is known.`)
+    } else
+      throw new RangeError(
+        `A program sent an unknown frame ${JSON.stringify(type)} of ${payload.length} bytes.`,
+      )
   }
 
-  /** The program closed the file or died: its transfers end, its interfaces are free. */
+  /** Called when the program closes the file or ends. Ends its transfers and releases its interfaces. */
   closed(): void {
     this.#kill(() => true)
     for (const [interfaceNumber, owner] of [...this.#plugged.claims])
       if (owner === this) this.#release(interfaceNumber)
   }
 
-  /** Ends this file's transfers on the interface, whoever asked. */
+  /** Ends the transfers of this file on an interface. */
   killInterface(interfaceNumber: number): void {
     const endpoints = new Set(
       this.#interfaceAlternates(interfaceNumber).flatMap((a) => a.endpoints.map((e) => e.address)),
@@ -73,7 +78,7 @@ export class OpenFile {
         case Operation.setConfiguration:
           return this.#setConfiguration(first)
         case Operation.reset:
-          // No usbfs driver survives a reset: the kernel unbinds it from every interface.
+          // At a reset, the kernel unbinds usbfs from every interface.
           for (const file of this.#host.openFiles()) file.closed()
           this.#plugged.model.reset()
           return 0
@@ -138,7 +143,8 @@ export class OpenFile {
   }
 
   #submit(id: number, payload: Uint8Array): void {
-    if (payload.length < 10) throw new RangeError('A transfer of less than its own head.')
+    if (payload.length < 10)
+      throw new RangeError(`A program sent a transfer of ${payload.length} bytes, shorter than its header.`)
     const [type, endpoint] = [payload[0], payload[1] as number]
     const [flags, lengthBytes] = [readUint32le(payload, 2), readUint32le(payload, 6)]
     const data = payload.slice(10)
@@ -157,7 +163,10 @@ export class OpenFile {
   }
 
   #control(id: number, bytes: Uint8Array): void {
-    if (bytes.length < 8) throw new RangeError('A control transfer without its SETUP packet.')
+    if (bytes.length < 8)
+      throw new RangeError(
+        `A program sent a control transfer of ${bytes.length} bytes, shorter than its SETUP packet.`,
+      )
     const setup = {
       bmRequestType: bytes[0] as number,
       bRequest: bytes[1] as number,
@@ -178,7 +187,7 @@ export class OpenFile {
   #in(id: number, endpoint: number, lengthBytes: number, failsIfShort: boolean): void {
     const pending: PendingTransfer = { endpoint, cancel: () => {} }
     this.#pending.set(id, pending)
-    // The model may complete at once, before it returned how to cancel.
+    // The model may complete the transfer before submitIn returns the cancel function.
     pending.cancel = this.#plugged.model.submitIn(endpoint, lengthBytes, ({ status, data }) => {
       if (!this.#pending.delete(id)) return
       if (status === 'stall') this.#complete(id, -Errno.EPIPE, data)
@@ -187,7 +196,7 @@ export class OpenFile {
     })
   }
 
-  // Killed transfers are reaped like any other, with the status of usb_kill_urb().
+  // The program reaps killed transfers like any other, with the status of usb_kill_urb().
   #kill(matches: (transfer: PendingTransfer, id: number) => boolean): void {
     for (const [id, transfer] of [...this.#pending]) {
       if (!matches(transfer, id)) continue
@@ -222,16 +231,17 @@ export class OpenFile {
     )?.interfaceNumber
   }
 
-  // Requests to an interface, or to an endpoint of one, are its holder's; what a vendor means by wIndex nobody knows.
+  // Requests to an interface or one of its endpoints require a claim. The meaning of wIndex in vendor requests is
+  // unknown, so they are permitted.
   #mayControl(requestType: number, index: number): boolean {
     const recipient = requestType & 0x1f
     if ((requestType & 0x60) === 0x40) return true
     if (recipient === 1) return this.#claim(index) === 0
-    // Some programs have the direction wrong.
+    // Some programs set the wrong direction bit.
     return recipient !== 2 || (index & 0x7f) === 0 || this.#mayUse(index) || this.#mayUse(index ^ 0x80)
   }
 
-  // The kernel claims for a program that forgot to; it refuses when another has the interface.
+  // The kernel claims the interface for a program that has not done so, unless another program holds it.
   #mayUse(address: number): boolean {
     const interfaceNumber = this.#interfaceOf(address)
     return interfaceNumber !== undefined && this.#claim(interfaceNumber) === 0

@@ -1,13 +1,16 @@
-/** Debian's pcscd with libccid for the devices of a bus, in a mount namespace of its own: the machine's pcscd is not touched. */
+/**
+ * Starts Debian's pcscd with libccid for the devices of a bus. It runs in a separate mount namespace, so that it does
+ * not interfere with the machine's pcscd.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { VirtualUsbBus } from './virtual-usb-bus.ts'
 
-/** What the daemon is started with. */
+/** Options of `startPcscd`. */
 export interface PcscdOptions {
-  /** Devices that it finds by USB; absent: none. */
+  /** The bus whose devices pcscd finds. Default: none. */
   readonly bus?: Pick<VirtualUsbBus, 'environment'>
-  /** A folder of reader.conf files in place of the machine's; absent: an empty one. */
+  /** A folder with reader.conf files, which replaces the machine's. Default: an empty folder. */
   readonly readerConf?: string
 }
 
@@ -17,14 +20,15 @@ export interface Invocation {
   readonly args: readonly string[]
 }
 
-/** A running daemon. */
+/** A running pcscd. */
 export interface Pcscd {
-  /** How to start a program that finds this daemon and no other. */
+  /** Returns how to start a program that uses this daemon and no other. */
   inside(program: string, ...args: readonly string[]): Invocation
+  /** Kills the daemon and resolves when it has ended. */
   end(): Promise<void>
 }
 
-/** Not exported: its constructor's types are Node's, and whoever compiles against this package need not have them. */
+/** Not exported, so that users of this package do not need Node's types, which its constructor has. */
 class Daemon implements Pcscd {
   readonly #child: ChildProcess
   readonly #ended: Promise<unknown>
@@ -44,10 +48,13 @@ class Daemon implements Pcscd {
   }
 }
 
-/** Needs root, `unshare`, `nsenter` and `pcscd`. Resolves when the namespace stands; programs wait for the daemon's socket by themselves. */
+/**
+ * Starts pcscd. Requires root, `unshare`, `nsenter` and `pcscd`. Resolves when the namespace exists; programs wait for
+ * the daemon's socket by themselves. Rejects if pcscd cannot be started.
+ */
 export async function startPcscd({ bus, readerConf }: PcscdOptions = {}): Promise<Pcscd> {
   const { LD_PRELOAD, ...environment } = bus?.environment ?? { LD_PRELOAD: '' }
-  // A card reader of the machine's own configuration (vpcd's, say) would stand beside the bus's.
+  // Readers in the machine's configuration, such as vpcd, would appear next to those of the bus.
   const script = `
     mkdir -p /run/pcscd && mount -t tmpfs tmpfs /run/pcscd &&
     if [ -d /etc/reader.conf.d ]; then
@@ -60,7 +67,7 @@ export async function startPcscd({ bus, readerConf }: PcscdOptions = {}): Promis
   })
   await new Promise<void>((resolve, reject) => {
     child.once('error', reject)
-    child.once('exit', (code) => reject(new Error(`pcscd ended with ${code} before it was ready.`)))
+    child.once('exit', (code) => reject(new Error(`pcscd exited with code ${code} before it was ready.`)))
     createInterface({ input: child.stdout }).once('line', () => resolve())
   })
   return new Daemon(child)

@@ -1,4 +1,7 @@
-/** A USB bus of virtual devices for other programs on this machine: a Unix socket and a folder that the preload library reads. */
+/**
+ * A bus of virtual USB and HID devices for other programs on the same machine. It consists of a Unix socket and a
+ * folder that the preload library reads.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -12,11 +15,14 @@ import { HidFile } from './hid-file.ts'
 import { OpenFile } from './open-file.ts'
 import { buildPreloadLibrary } from './preload-library.ts'
 
-/** How a bus is started. */
+/** Options of `startBus`. */
 export interface BusOptions {
-  /** Where the bus listens; default: in a new folder under the system's for temporary files. Less than 108 bytes. */
+  /** Path of the socket, at most 107 bytes. Default: in a new temporary folder. */
   readonly socketPath?: string
-  /** A device model threw, or a program sent what is no frame. Default: thrown, so that a test fails. */
+  /**
+   * Called when a device model throws or a program sends an unknown frame. Default: throws the error, so that a test
+   * fails.
+   */
   readonly onFault?: (error: unknown) => void
 }
 
@@ -32,18 +38,19 @@ interface Shown {
   tree: TreeDevice
 }
 
-/** sockaddr_un of Linux. */
+/** The limit of sockaddr_un on Linux. */
 const maxSocketPathBytes = 107
 
 /**
- * Programs that hold a device see it go at once, those that watch some time later: the kernel ends the transfers first, and
- * udevd works through its rules before it tells anybody. pcscd and libccid take the two in this order for granted: told
- * both at once, a thread that still tries to read an interrupt endpoint meets the one that closes the device.
+ * Delay between the end of a device's transfers and the notification of monitors, in milliseconds. On a real system
+ * udevd processes its rules before it sends the notification. pcscd and libccid depend on this order: without the
+ * delay, a thread that closes the device interferes with one that still reads its interrupt endpoint.
  */
 const REMOVAL_NOTIFICATION_MS = 50
 
 /**
- * Starts a bus. Programs under it must run beside this process's event loop, which answers them: `spawn`, not `spawnSync`.
+ * Starts a bus. The event loop of this process serves the programs, so start them with `spawn`, not `spawnSync`. Requires
+ * Linux and gcc.
  *
  * ```ts
  * const bus = await startBus()
@@ -60,7 +67,7 @@ export async function startBus(options: BusOptions = {}): Promise<VirtualUsbBus>
 
 /** A running bus. */
 export class VirtualUsbBus {
-  /** Starts any program under this bus, added to the environment it would have. */
+  /** Environment variables for programs on this bus. Add them to the program's environment. */
   readonly environment: {
     readonly LD_PRELOAD: string
     readonly WEBTOKI_USB_SOCKET: string
@@ -74,7 +81,7 @@ export class VirtualUsbBus {
   readonly #shownHid = new Map<HidDeviceModel, ShownHid>()
   readonly #monitors = new Set<Socket>()
   readonly #sockets = new Set<Socket>()
-  /** What watchers are still to be told, in order. */
+  /** Notifications that the monitors have not received yet, in order. */
   readonly #pendingNotifications: Buffer[] = []
   readonly #notificationWaiters: (() => void)[] = []
   #notificationTimer: ReturnType<typeof setTimeout> | undefined
@@ -88,7 +95,7 @@ export class VirtualUsbBus {
     if (Buffer.byteLength(this.#socketPath) > maxSocketPathBytes) {
       rmSync(root, { recursive: true, force: true })
       throw new RangeError(
-        `A Unix socket's path has at most ${maxSocketPathBytes} bytes: ${this.#socketPath}`,
+        `The path of a Unix socket has at most ${maxSocketPathBytes} bytes. Choose a shorter one than ${this.#socketPath}.`,
       )
     }
     this.#tree = new DeviceTree(root)
@@ -115,10 +122,10 @@ export class VirtualUsbBus {
     })
   }
 
-  /** Plugs the device in; programs that watch are told. The same model may be plugged into a page's bus another time. */
+  /** Plugs in a device and notifies the monitors. Throws Error if it is plugged in already or the bus is closed. */
   plug(model: UsbDeviceModel): void {
     if (this.#isClosed) throw new Error('The virtual USB bus is closed.')
-    if (this.#shown.has(model)) throw new Error('The virtual device is plugged in already.')
+    if (this.#shown.has(model)) throw new Error('The virtual device is already plugged in.')
     const plugged = new PluggedDevice(model)
     const address = ++this.#lastAddress
     model.plugged({ unplug: () => void this.unplug(model) })
@@ -128,8 +135,8 @@ export class VirtualUsbBus {
   }
 
   /**
-   * Pulls the device: pending transfers end with ESHUTDOWN, all else with ENODEV, at once; resolves when watchers have been
-   * told, 50 ms later. Nothing if it is out.
+   * Unplugs a device. Pending transfers end with ESHUTDOWN and later operations with ENODEV. Resolves 50 ms later, when
+   * the monitors have been notified. Has no effect if the device is not plugged in.
    */
   unplug(model: UsbDeviceModel): Promise<void> {
     const shown = this.#shown.get(model)
@@ -139,16 +146,16 @@ export class VirtualUsbBus {
     shown.plugged.claims.clear()
     model.unplugged()
     this.#tree.remove(shown.tree)
-    // The end of the connection is what tells a program's open file: the same when this process is killed.
+    // The end of the connection notifies the program's open file. The same happens if this process is killed.
     for (const socket of shown.files.values()) socket.end()
     this.#notify('remove', [...shown.tree.interfaces, shown.tree.device])
     return this.#notified()
   }
 
-  /** Plugs a HID device in, as a hidraw file; programs that watch are told. */
+  /** Plugs in a HID device as a hidraw file and notifies the monitors. Throws Error if it is plugged in already. */
   plugHid(model: HidDeviceModel): void {
     if (this.#isClosed) throw new Error('The virtual USB bus is closed.')
-    if (this.#shownHid.has(model)) throw new Error('The virtual device is plugged in already.')
+    if (this.#shownHid.has(model)) throw new Error('The virtual device is already plugged in.')
     const files = new Map<HidFile, Socket>()
     model.plugged({
       input: (reportId, data) => {
@@ -160,7 +167,10 @@ export class VirtualUsbBus {
     this.#notify('add', [tree.device])
   }
 
-  /** Pulls a HID device: what is written fails, what is read stays silent; resolves when watchers have been told, 50 ms later. Nothing if it is out. */
+  /**
+   * Unplugs a HID device. Writes fail, and reads return nothing. Resolves 50 ms later, when the monitors have been
+   * notified. Has no effect if the device is not plugged in.
+   */
   unplugHid(model: HidDeviceModel): Promise<void> {
     const shown = this.#shownHid.get(model)
     if (shown === undefined) return Promise.resolve()
@@ -172,22 +182,22 @@ export class VirtualUsbBus {
     return this.#notified()
   }
 
-  /** How many programs hold the device open: for tests that wait until one does. */
+  /** Returns the number of open files of a device, for tests that wait until a program opens it. */
   openFiles(model: UsbDeviceModel): number {
     return this.#shown.get(model)?.files.size ?? 0
   }
 
-  /** Whether a program holds the interface. */
+  /** Returns true if a program has claimed the interface. */
   isClaimed(model: UsbDeviceModel, interfaceNumber: number): boolean {
     return this.#shown.get(model)?.plugged.claims.has(interfaceNumber) ?? false
   }
 
-  /** How many programs watch for devices. */
+  /** Number of monitors, which are connections of programs that watch for devices. */
   get watchers(): number {
     return this.#monitors.size
   }
 
-  /** Pulls every device, and goes. */
+  /** Unplugs all devices and closes the bus. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -225,7 +235,7 @@ export class VirtualUsbBus {
     const reader = new FrameReader()
     let file: OpenFile | HidFile | undefined
     this.#sockets.add(socket)
-    // A program that dies resets its connection; 'close' follows.
+    // A program that is killed resets its connection. The event 'close' follows.
     socket.on('error', () => {})
     socket.on('close', () => {
       this.#sockets.delete(socket)
@@ -239,7 +249,8 @@ export class VirtualUsbBus {
       file.closed()
     })
     socket.on('data', (chunk) => {
-      // On its way when the device was pulled, which the end of the connection tells: the model may be plugged in again.
+      // The data was sent before the program noticed that the device was unplugged. The model may be plugged in again,
+      // so it must not receive the data.
       if (!socket.writable) return
       try {
         for (const { type, id, payload } of reader.push(chunk)) {
@@ -250,7 +261,10 @@ export class VirtualUsbBus {
           } else if (type === 'O') {
             file = this.#open(Buffer.from(payload).toString(), socket)
             socket.write(encodeFrame('o', 0, int32(file === undefined ? -Errno.ENODEV : 0)))
-          } else throw new RangeError(`No frame ${JSON.stringify(type)} begins a connection.`)
+          } else
+            throw new RangeError(
+              `A program began its connection with an unknown frame ${JSON.stringify(type)}.`,
+            )
         }
       } catch (error) {
         socket.destroy()
@@ -282,7 +296,7 @@ export class VirtualUsbBus {
     return file
   }
 
-  // Another configuration has other interfaces.
+  // Replaces the interfaces in the tree after the program has selected another configuration.
   #refreshTree(shown: Shown, configurationValue: number): void {
     const before = shown.tree.interfaces
     this.#tree.remove(shown.tree)

@@ -1,9 +1,12 @@
-/** A virtual card behind vsmartcard's vpcd, the driver by which pcscd reaches cards over TCP. Messages: u16 length, most significant byte first, and a payload. */
+/**
+ * Connects a virtual card to vsmartcard's vpcd, a driver of pcscd for cards over TCP. A message is a big-endian 16-bit
+ * length and a payload (vsmartcard, src/vpcd/vpcd.h).
+ */
 import { dataViewOf } from '../bytes.ts'
 import { connect, type Socket } from 'node:net'
 import type { VirtualCard } from '../card.ts'
 
-/** Payloads of one byte are orders to the card's power (vsmartcard, src/vpcd/vpcd.h); all others are command APDUs. */
+/** Payloads of one byte, which control the card's power or request its ATR. All other payloads are command APDUs. */
 export const VpcdControl = {
   powerOff: 0x00,
   powerOn: 0x01,
@@ -11,19 +14,20 @@ export const VpcdControl = {
   getAtr: 0x04,
 } as const
 
-/** Where vpcd listens; default is the Debian package's own setting. */
+/** The address of vpcd. */
 export interface VpcdOptions {
   /** Default `127.0.0.1`. */
   readonly host?: string
-  /** Default 35963 (8C7B, as the package's reader.conf has it); the second slot of vpcd is one higher. */
+  /** Default 35963 (8C7B), as in the Debian package's reader.conf. The second slot of vpcd uses the next port. */
   readonly port?: number
 }
 
-/** The port of the Debian package's reader.conf. */
+/** The port in the Debian package's reader.conf. */
 export const defaultVpcdPort: number = 0x8c7b
 
 /**
- * Puts the card into vpcd's reader; it stays there until `close`, or until pcscd goes. Rejects where nothing listens.
+ * Inserts the card into vpcd's reader. It stays there until `close` is called or pcscd ends. Rejects if vpcd does not
+ * listen.
  *
  * ```ts
  * const connection = await connectVpcd(createPivCard())
@@ -44,15 +48,17 @@ export async function connectVpcd(card: VirtualCard, options: VpcdOptions = {}):
   return new SocketConnection(card, socket)
 }
 
-/** A card in vpcd's reader. */
+/** The connection of a card to vpcd. */
 export interface VpcdConnection {
-  /** Fulfils once, when the card has left the reader: with undefined after `close` or an end of pcscd, else with what went wrong. */
+  /**
+   * Resolves when the card has left the reader: to undefined after `close` or the end of pcscd, otherwise to the error.
+   */
   readonly ended: Promise<Error | undefined>
-  /** Takes the card out of the reader. */
+  /** Removes the card from the reader. */
   close(): Promise<void>
 }
 
-/** Not exported: its constructor's types are Node's, and whoever compiles against this package need not have them. */
+/** Not exported, so that users of this package do not need Node's types, which its constructor has. */
 class SocketConnection implements VpcdConnection {
   readonly ended: Promise<Error | undefined>
   readonly #card: VirtualCard
@@ -73,7 +79,7 @@ class SocketConnection implements VpcdConnection {
     socket.on('error', (error) => this.#fail(error))
     socket.on('data', (chunk) => {
       for (const payload of this.#reader.push(chunk)) {
-        // One after the other: a reset that came behind an APDU must not overtake it.
+        // Messages are processed in order: a reset after an APDU must not overtake it.
         this.#previousMessage = this.#previousMessage
           .then(() => this.#process(payload))
           .catch((cause: unknown) => this.#fail(cause instanceof Error ? cause : new Error(String(cause))))
@@ -105,9 +111,9 @@ class SocketConnection implements VpcdConnection {
       default:
         break
     }
-    if (payload.length < 4) throw new RangeError(`vpcd sent a message of ${payload.length} bytes.`)
+    if (payload.length < 4) throw new RangeError(`vpcd sent an unknown message of ${payload.length} bytes.`)
     const response = await this.#card.process(payload)
-    // The length field ends two bytes before the longest answer of an extended Le.
+    // The longest response to an extended Le is two bytes longer than the length field allows.
     this.#respond(response.length > maxPayloadBytes ? Uint8Array.of(0x6f, 0x00) : response)
   }
 
@@ -118,20 +124,21 @@ class SocketConnection implements VpcdConnection {
 
 const maxPayloadBytes = 0xffff
 
-/** A message as bytes. */
+/** Encodes a message. Throws RangeError if the payload is longer than 65535 bytes. */
 export function encodeVpcdFrame(payload: Uint8Array): Uint8Array {
-  if (payload.length > maxPayloadBytes) throw new RangeError('No message of vpcd is longer than 65535 bytes.')
+  if (payload.length > maxPayloadBytes)
+    throw new RangeError(`A message of vpcd has at most 65535 bytes, not ${payload.length}.`)
   const frame = new Uint8Array(2 + payload.length)
   dataViewOf(frame).setUint16(0, payload.length)
   frame.set(payload, 2)
   return frame
 }
 
-/** Cuts a stream into the payloads of its messages, however it arrives. */
+/** Splits a stream into the payloads of its messages, regardless of how the stream is divided into chunks. */
 export class VpcdFrameReader {
   #buffered = new Uint8Array(0)
 
-  /** Takes what came; gives the payloads that are whole now. */
+  /** Adds a chunk and returns the payloads that are complete. */
   push(chunk: Uint8Array): Uint8Array[] {
     const bytes = new Uint8Array(this.#buffered.length + chunk.length)
     bytes.set(this.#buffered)

@@ -1,4 +1,4 @@
-/** The OpenPGP applet of a virtual card: it keeps state, as the application specification 3.4 describes its commands (7.2). */
+/** The OpenPGP applet of a virtual card (OpenPGP card application 3.4, 7.2). */
 import { copyOf, join, platformRandom, type RandomSource, sameBytes } from '../bytes.ts'
 import { type Answer, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
 import type { CommandApdu } from '../iso7816/command.ts'
@@ -52,34 +52,34 @@ const ins = {
 const nothing = new Uint8Array(0)
 const minPinBytes = 6
 const minAdminPinBytes = 8
-/** References of VERIFY: PW1 for signatures, PW1 for all else, PW3. */
+/** References of VERIFY: PW1 for signatures, PW1 for other commands, PW3. */
 const references = { 0x81: '81', 0x82: '82', 0x83: '83' } as const
 type Reference = (typeof references)[keyof typeof references]
 
-/** Whose certificate each occurrence of 7F21 is. */
+/** The key use of each occurrence of 7F21. */
 const certificateUses: readonly OpenPgpKeyUse[] = ['authentication', 'decryption', 'signature']
 
-/** A key's slot: it is there without a key too. */
+/** The data of one key use. It exists even without a key. */
 interface KeySlot {
   algorithm: OpenPgpAlgorithm
   key: OpenPgpKey | undefined
-  /** As DO DE has it: 0 absent, 1 generated, 2 imported. */
+  /** As in DO DE: 0 absent, 1 generated, 2 imported. */
   origin: 0 | 1 | 2
   fingerprint: Uint8Array
   caFingerprint: Uint8Array
   time: Uint8Array
-  /** User interaction flag: 0 off, 1 on, 2 on for good. */
+  /** User interaction flag: 0 off, 1 on, 2 permanently on. */
   touch: number
 }
 
-/** What a virtual card answers to OpenPGP's commands. */
+/** The OpenPGP applet: executes the commands of the specification. */
 export class OpenPgpApplet implements VirtualApplet {
   readonly aid: Uint8Array
   readonly ready: Promise<void>
 
   readonly #options: OpenPgpOptions
   readonly #random: RandomSource
-  // What survives a reset.
+  // Persistent state.
   readonly #pin: ReferenceData
   readonly #adminPin: ReferenceData
   #resettingCode: ReferenceData | undefined
@@ -87,14 +87,14 @@ export class OpenPgpApplet implements VirtualApplet {
   #kdf: Uint8Array = noKdf
   #signatureCount = 0
   readonly #keySlots: Readonly<Record<OpenPgpKeyUse, KeySlot>>
-  /** What the terminal may write as it likes. */
+  /** Data objects that the terminal can write freely. */
   readonly #objects = new Map<number, Uint8Array>()
   /** Cardholder certificates in the order of their occurrences. */
   readonly #certificates: Uint8Array[]
-  // What a reset, and any selection, take away.
+  // Volatile state, lost at a reset and at any selection.
   #occurrence = 0
   readonly #verified = new Set<Reference>()
-  /** Counts these losses: what was begun before one changes nothing after it. */
+  /** Incremented when the volatile state is lost, so that a command that began before it changes nothing afterwards. */
   #resetEpoch = 0
 
   constructor(options: OpenPgpOptions = {}) {
@@ -120,33 +120,39 @@ export class OpenPgpApplet implements VirtualApplet {
     this.ready = this.#personalise()
   }
 
-  /** Tries that PW1 has left, which 81 and 82 share. */
+  /** Attempts left for PW1. References 81 and 82 share them. */
   get pinTriesLeft(): number {
     return this.#pin.triesLeft
   }
 
-  /** Tries that PW3 has left. */
+  /** Attempts left for PW3. */
   get adminPinTriesLeft(): number {
     return this.#adminPin.triesLeft
   }
 
-  /** Which of the three references are verified now. */
+  /** The references that are verified, in ascending order. */
   get verified(): readonly Reference[] {
     return [...this.#verified].sort()
   }
 
-  /** Signatures that the signature key has made. */
+  /** Number of signatures that the signature key has made. */
   get signatureCount(): number {
     return this.#signatureCount
   }
 
-  /** Public key as SubjectPublicKeyInfo (DER), for judges; undefined if there is no key. */
+  /**
+   * The public key as SubjectPublicKeyInfo in DER, or undefined if the card does not have the key. For checks by other
+   * software.
+   */
   publicKeyOf(use: OpenPgpKeyUse): Uint8Array | undefined {
     const { key } = this.#keySlots[use]
     return key && subjectPublicKeyInfo(key)
   }
 
-  /** As cards do whose applets are told of each selection: also selecting the selected one forgets what was verified. */
+  /**
+   * Resets all verifications, even if this applet was selected already. Cards that notify the applet of each selection
+   * do the same.
+   */
   select(): Answer {
     this.deselect()
     return ok()
@@ -200,12 +206,12 @@ export class OpenPgpApplet implements VirtualApplet {
     }
   }
 
-  /** What takes the platform's hashes, which answer later. */
+  /** Sets the values that need the platform's asynchronous hash functions. */
   async #personalise(): Promise<void> {
     for (const use of keyUses) {
       const slot = this.#keySlots[use]
       if (slot.key === undefined) continue
-      // The first second of 2020.
+      // 2020-01-01T00:00:00Z.
       slot.time = Uint8Array.of(0x5e, 0x0b, 0xe1, 0x00)
       slot.fingerprint = await fingerprintOf(use, slot.algorithm, slot.key, 0x5e0be100)
     }
@@ -223,7 +229,7 @@ export class OpenPgpApplet implements VirtualApplet {
     this.#kdf = kdfObject(kdf, ...initial)
   }
 
-  // 7.2.2: without data it tells the status, with P1 FF it takes the verification back.
+  // 7.2.2: without data the command returns the status, with P1 FF it resets the verification.
   #verify({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0x00 && p1 !== 0xff) return status(0x6a86)
     if (!isReference(p2)) return status(0x6a88)
@@ -242,7 +248,7 @@ export class OpenPgpApplet implements VirtualApplet {
     return comparison === 'right' ? ok() : this.#refusalStatus(comparison, reference)
   }
 
-  // 7.2.3: old and new one after the other; the card knows how long the old one is.
+  // 7.2.3: the data is the old PIN followed by the new one. The card knows the length of the old one.
   #changeReferenceData({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0x00) return status(0x6a86)
     if (p2 !== 0x81 && p2 !== 0x83) return status(0x6a88)
@@ -256,7 +262,7 @@ export class OpenPgpApplet implements VirtualApplet {
     return ok()
   }
 
-  // 7.2.4: P1 02 after PW3, P1 00 with the resetting code before the new PIN.
+  // 7.2.4: P1 02 requires PW3, P1 00 the resetting code before the new PIN.
   #resetRetryCounter({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0x00 && p1 !== 0x02) return status(0x6a86)
     if (p2 !== 0x81) return status(0x6a88)
@@ -287,7 +293,8 @@ export class OpenPgpApplet implements VirtualApplet {
     if (operation === 0x8086) return this.#useKey('decryption', '82', data, decipherWith)
     if (operation !== 0x9e9a) return status(0x6a86)
     const response = this.#useKey('signature', '81', data, signWith)
-    // 7.2.10: good for one command, whatever comes of it; taken back at once, so that a second one finds it gone.
+    // 7.2.10: the verification is valid for one command, whether it succeeds or not. It is reset before the signature
+    // is complete, so that a second command cannot use it.
     if (this.#pinPerSignature) this.#verified.delete('81')
     const { sw } = await response
     if (sw === 0x9000) this.#signatureCount = Math.min(this.#signatureCount + 1, 0xffffff)
@@ -316,7 +323,8 @@ export class OpenPgpApplet implements VirtualApplet {
     return output === undefined ? status(0x6a80) : ok(output)
   }
 
-  // 7.2.14: P1 80 makes a key, P1 81 reads the public one. The template names the key: B6, B8 or A4, empty or with 84.
+  // 7.2.14: P1 80 generates a key, P1 81 reads the public key. The template names the key: B6, B8 or A4, empty or with
+  // 84.
   async #generateKey({ p1, p2, data }: CommandApdu): Promise<Answer> {
     if ((p1 !== 0x80 && p1 !== 0x81) || p2 !== 0x00) return status(0x6a86)
     const at = keyUses.findIndex((use) => keyTemplates[use] === data[0])
@@ -335,7 +343,7 @@ export class OpenPgpApplet implements VirtualApplet {
     return ok(publicKeyTemplate(key))
   }
 
-  /** The terminal writes fingerprint and time of a new key itself. */
+  /** Sets a key and clears its fingerprint and time, which the terminal writes afterwards. */
   #setKey(use: OpenPgpKeyUse, key: OpenPgpKey | undefined): void {
     const slot = this.#keySlots[use]
     slot.key = key
@@ -351,7 +359,7 @@ export class OpenPgpApplet implements VirtualApplet {
     return ok(this.#random(le))
   }
 
-  // 7.2.5: which of the three certificates GET DATA and PUT DATA mean from now on.
+  // 7.2.5: selects one of the three certificates for GET DATA and PUT DATA.
   #selectData({ p1, p2, data }: CommandApdu): Answer {
     if (p2 !== 0x04) return status(0x6a86)
     if (!sameBytes(data, tlv(0x60, tlv(0x5c, tagBytes(tags.certificate))))) return status(0x6a80)
@@ -366,7 +374,10 @@ export class OpenPgpApplet implements VirtualApplet {
     return value === undefined ? status(0x6a88) : ok(value)
   }
 
-  /** Constructed objects come with their tag, except the certificate and F9, whose parts are what the terminal wrote. */
+  /**
+   * Returns a data object. A constructed object includes its tag, except for the certificate and F9, which are returned
+   * as the terminal wrote them.
+   */
   #object(tag: number): Uint8Array | undefined {
     const slots = keyUses.map((use) => this.#keySlots[use])
     const hasButton = this.#options.touch !== undefined
@@ -433,7 +444,7 @@ export class OpenPgpApplet implements VirtualApplet {
     return this.#objects.get(tag)
   }
 
-  // 4.4.3.4: how long 81 holds, the longest PINs (bit 8 clear: not in PIN block format 2), and the attempts left.
+  // 4.4.3.4: validity of 81, maximum PIN lengths (bit 8 clear: no PIN block format 2), attempts left.
   #pinStatus(): Uint8Array {
     const attempts = [this.#pin.triesLeft, this.#resettingCode?.triesLeft ?? 0, this.#adminPin.triesLeft]
     return join(this.#pinPerSignature ? 0 : 1, maxPinBytes, maxPinBytes, maxPinBytes, attempts)
@@ -447,7 +458,10 @@ export class OpenPgpApplet implements VirtualApplet {
     return write(copyOf(data)) ? ok() : status(0x6a80)
   }
 
-  /** What writes an object, and says whether the value fits; undefined: the object cannot be written. */
+  /**
+   * Returns a function that writes an object and returns false if the value does not fit. Undefined if the object
+   * cannot be written.
+   */
   #writerOf(tag: number): ((value: Uint8Array) => boolean) | undefined {
     if (tag === tags.pinStatus) return (value) => this.#setPinPerSignature(value)
     if (tag === tags.resettingCode) return (value) => this.#writeResettingCode(value)
@@ -491,7 +505,7 @@ export class OpenPgpApplet implements VirtualApplet {
     this.#resettingCode = value.length === 0 ? undefined : new ReferenceData(value, tries)
   }
 
-  /** PINs become the ones that the object brings (87 and 88); without derivation those of a new card. */
+  /** Sets DO F9. The PINs become those in the object (87 and 88), or those of a new card if derivation is disabled. */
   #setKdf(value: Uint8Array): boolean {
     const kdf = readKdf(value)
     if (kdf === undefined) return false
@@ -507,7 +521,7 @@ export class OpenPgpApplet implements VirtualApplet {
   #setAlgorithm(use: OpenPgpKeyUse, algorithm: OpenPgpAlgorithm | undefined): boolean {
     if (algorithm === undefined) return false
     const slot = this.#keySlots[use]
-    // A key of another algorithm cannot stay.
+    // A change of the algorithm deletes the key.
     if (slot.algorithm !== algorithm) this.#setKey(use, undefined)
     slot.algorithm = algorithm
     return true
@@ -522,7 +536,7 @@ const rows: readonly number[] = [
   tags.touch,
 ]
 
-/** Objects of the three keys follow each other: the first one's tag, and which one it is. */
+/** Splits the tag of an object that exists once for each key into the tag of the first one and the index of the key. */
 function rowOf(tag: number): readonly [row: number | undefined, at: number] {
   const row = rows.find((first) => tag >= first && tag < first + 3)
   return [row, row === undefined ? -1 : tag - row]

@@ -1,4 +1,4 @@
-/** A card whose one applet is OpenPGP. */
+/** A virtual card with an OpenPGP applet only (OpenPGP card application 3.4). */
 import { AppletCard } from '../applet-card.ts'
 import { atrWithHistoricalBytes } from '../iso7816/answer-to-reset.ts'
 import { OpenPgpApplet } from './applet.ts'
@@ -6,7 +6,7 @@ import type { OpenPgpKeyUse } from './keys.ts'
 import { historicalBytes } from './objects.ts'
 import type { OpenPgpCardOptions } from './options.ts'
 
-/** An `AppletCard` that tells of its OpenPGP applet what `OpenPgpApplet` does. */
+/** An `AppletCard` with the properties of its `OpenPgpApplet`. */
 export class OpenPgpCard extends AppletCard {
   readonly #applet: OpenPgpApplet
 
@@ -15,7 +15,7 @@ export class OpenPgpCard extends AppletCard {
     super({
       ...options,
       applets: [applet],
-      // The ATR carries the same historical bytes as DO 5F52 (6.1).
+      // The ATR has the same historical bytes as DO 5F52 (6.1).
       atr:
         options.atr ??
         atrWithHistoricalBytes(options.protocols ?? 'T=1', [
@@ -26,27 +26,30 @@ export class OpenPgpCard extends AppletCard {
     this.#applet = applet
   }
 
-  /** Tries that PW1 has left, which 81 and 82 share. */
+  /** Attempts left for PW1. References 81 and 82 share them. */
   get pinTriesLeft(): number {
     return this.#applet.pinTriesLeft
   }
 
-  /** Tries that PW3 has left. */
+  /** Attempts left for PW3. */
   get adminPinTriesLeft(): number {
     return this.#applet.adminPinTriesLeft
   }
 
-  /** Which of the three references are verified now. */
+  /** The references that are verified, in ascending order. */
   get verified(): readonly ('81' | '82' | '83')[] {
     return this.#applet.verified
   }
 
-  /** Signatures that the signature key has made. */
+  /** Number of signatures that the signature key has made. */
   get signatureCount(): number {
     return this.#applet.signatureCount
   }
 
-  /** Public key as SubjectPublicKeyInfo (DER), for judges; undefined if there is no key. */
+  /**
+   * The public key as SubjectPublicKeyInfo in DER, or undefined if the card does not have the key. For checks by other
+   * software.
+   */
   publicKeyOf(use: OpenPgpKeyUse): Uint8Array | undefined {
     return this.#applet.publicKeyOf(use)
   }

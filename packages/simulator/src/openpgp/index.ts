@@ -3,12 +3,20 @@ import { OpenPgpApplet } from './applet.ts'
 import { OpenPgpCard } from './card.ts'
 import type { OpenPgpCardOptions, OpenPgpOptions } from './options.ts'
 
-/** The OpenPGP applet for an `AppletCard`, alone or beside others. */
+/** Creates an OpenPGP applet for an `AppletCard`. */
 export function openpgp(options: OpenPgpOptions = {}): OpenPgpApplet {
   return new OpenPgpApplet(options)
 }
 
-/** Makes an OpenPGP card; without options a plain one: three P-256 keys, PIN 123456 for each signature. */
+/**
+ * Creates a card with an OpenPGP applet. The default card has three P-256 keys and requires PIN 123456 for each
+ * signature.
+ *
+ * ```ts
+ * const card = createOpenPgpCard({ algorithms: { signature: 'ed25519' } })
+ * reader.insert(card)
+ * ```
+ */
 export function createOpenPgpCard(options: OpenPgpCardOptions = {}): OpenPgpCard {
   return new OpenPgpCard(options)
 }

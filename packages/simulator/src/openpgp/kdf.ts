@@ -1,36 +1,36 @@
-/** The key derived format of PINs (DO F9; OpenPGP card 3.4, 4.3.2): iterated and salted S2K of RFC 4880, 3.7.1.3. */
+/** Derived PINs (DO F9; OpenPGP card application 3.4, 4.3.2) with the iterated and salted S2K of RFC 4880, 3.7.1.3. */
 import { copyOf, fromHex, join, sameBytes } from '../bytes.ts'
 import { readObjects, tlv } from '../iso7816/tlv.ts'
 
-/** Hashes that the terminal may be told to use, with their numbers. */
+/** The hash with which the terminal derives PINs. */
 export type KdfHash = 'sha256' | 'sha512'
 
-/** Which PIN a salt is for. */
+/** The PIN for which a salt is used. */
 export type KdfSalt = 'pin' | 'resettingCode' | 'adminPin'
 
-/** What DO F9 says. */
+/** The derivation parameters in DO F9. */
 export interface Kdf {
   readonly hash: KdfHash
-  /** Number of bytes that are hashed, not of rounds. */
+  /** Number of bytes to hash. It is not the number of rounds. */
   readonly hashedBytes: number
-  /** Who has none of its own takes the PIN's. */
+  /** A PIN without its own salt uses the salt `pin`. */
   readonly salts: { readonly pin: Uint8Array } & Readonly<Partial<Record<KdfSalt, Uint8Array>>>
 }
 
 const hashes = { sha256: { number: 0x08, bytes: 32 }, sha512: { number: 0x0a, bytes: 64 } } as const
 const hashNames = { sha256: 'SHA-256', sha512: 'SHA-512' } as const
 
-/** The count and salts that a card starts with: one salt for all, or three. */
+/** Returns the parameters of a new card, with one salt for all PINs or three salts. */
 export function defaultKdf(hash: KdfHash, salts: 1 | 3): Kdf {
   const pin = fromHex('3031323334353637')
   const others = { resettingCode: fromHex('3132333435363738'), adminPin: fromHex('3233343536373839') }
   return { hash, hashedBytes: 100_000, salts: salts === 1 ? { pin } : { pin, ...others } }
 }
 
-/** DO F9 of a card that takes PINs as they are. */
+/** DO F9 of a card without PIN derivation. */
 export const noKdf: Uint8Array = tlv(0x81, 0x00)
 
-/** What a terminal sends in place of the PIN: the hash over salt and PIN, again and again. */
+/** Derives a PIN: the hash over salt and PIN, repeated up to `hashedBytes`. */
 export async function derivedPin(kdf: Kdf, salt: KdfSalt, pin: Uint8Array): Promise<Uint8Array> {
   const once = join(kdf.salts[salt] ?? kdf.salts.pin, pin)
   const hashed = new Uint8Array(Math.max(kdf.hashedBytes, once.length))
@@ -38,7 +38,7 @@ export async function derivedPin(kdf: Kdf, salt: KdfSalt, pin: Uint8Array): Prom
   return new Uint8Array(await globalThis.crypto.subtle.digest(hashNames[kdf.hash], copyOf(hashed)))
 }
 
-/** DO F9, with the PIN and admin PIN that the card has after it was written, derived. */
+/** Encodes DO F9 with the initial derived PIN and admin PIN. */
 export function kdfObject(kdf: Kdf, pin: Uint8Array, adminPin: Uint8Array): Uint8Array {
   const { hash, hashedBytes, salts } = kdf
   const count = [24, 16, 8, 0].map((shift) => (hashedBytes >>> shift) & 0xff)
@@ -54,7 +54,7 @@ export function kdfObject(kdf: Kdf, pin: Uint8Array, adminPin: Uint8Array): Uint
   )
 }
 
-/** Reads DO F9: 'none', or the initial PINs in derived form. Undefined: the terminal wrote something else. */
+/** Parses DO F9. Returns 'none' if it disables derivation, the initial derived PINs, or undefined if it is malformed. */
 export function readKdf(
   bytes: Uint8Array,
 ): 'none' | { readonly pin: Uint8Array; readonly adminPin: Uint8Array } | undefined {
@@ -64,7 +64,7 @@ export function readKdf(
   const known = Object.values(hashes).find(({ number }) => part(0x82)?.[0] === number)
   const pin = part(0x87)
   const adminPin = part(0x88)
-  // One salt for all is allowed: 85 and 86 may be absent.
+  // 85 and 86 are absent if one salt is used for all PINs.
   const saltsFit = [0x84, 0x85, 0x86].every((tag) => (part(tag)?.length ?? (tag === 0x84 ? 0 : 8)) === 8)
   if (part(0x81)?.[0] !== 0x03 || part(0x83)?.length !== 4 || known === undefined || !saltsFit)
     return undefined

@@ -1,4 +1,7 @@
-/** The keys of a virtual OpenPGP card: algorithm attributes, and what the card computes (OpenPGP card 3.4, 4.4.3.9, 7.2.10 to 7.2.14). */
+/**
+ * The keys of a virtual OpenPGP card: algorithm attributes and operations (OpenPGP card application 3.4, 4.4.3.9 and
+ * 7.2.10 to 7.2.14).
+ */
 import { ed25519, x25519 } from '@noble/curves/ed25519.js'
 import { copyOf, fromHex, join, type RandomSource, sameBytes, toInteger } from '../bytes.ts'
 import {
@@ -17,10 +20,13 @@ import { rsaPrivateOperation } from '../crypto/raw-rsa.ts'
 import { readObjects, tlv } from '../iso7816/tlv.ts'
 import { demoKeys } from './demo-keys.ts'
 
-/** What each of the three keys is for. */
+/** The uses of the three keys. */
 export type OpenPgpKeyUse = 'signature' | 'decryption' | 'authentication'
 
-/** Algorithms that the card knows. Ed25519 signs and authenticates, X25519 deciphers, the others do all. */
+/**
+ * The supported algorithms. Ed25519 is for signature and authentication, X25519 for decryption, the others for all
+ * uses.
+ */
 export type OpenPgpAlgorithm = 'rsa2048' | 'p256' | 'p384' | 'ed25519' | 'x25519'
 
 interface Curve25519Key {
@@ -32,14 +38,14 @@ interface Curve25519Key {
 /** A private key in the card. */
 export type OpenPgpKey = CardKey | Curve25519Key
 
-/** The uses in the order of the specification, with the tag of each one's control reference template. */
+/** The tags of the control reference templates. */
 export const keyTemplates: Readonly<Record<OpenPgpKeyUse, number>> = {
   signature: 0xb6,
   decryption: 0xb8,
   authentication: 0xa4,
 }
 
-/** The three uses, in the order of the specification. */
+/** The three uses in the order of the specification. */
 export const keyUses: readonly OpenPgpKeyUse[] = ['signature', 'decryption', 'authentication']
 
 const algorithms: readonly OpenPgpAlgorithm[] = ['rsa2048', 'p256', 'p384', 'ed25519', 'x25519']
@@ -49,15 +55,15 @@ const curveIdentifiers = {
   ed25519: fromHex('2b06010401da470f01'),
   x25519: fromHex('2b060104019755010501'),
 } as const
-/** Public key algorithms of RFC 4880 and 6637. */
+/** Public key algorithm identifiers of OpenPGP (RFC 9580, 9.1). */
 const RSA = 0x01
 const ECDH = 0x12
 const ECDSA = 0x13
 const EDDSA = 0x16
 
-/** Algorithm attributes (DO C1 to C3); undefined if a key for this use cannot have the algorithm. */
+/** Returns the algorithm attributes (DO C1 to C3), or undefined if a key for this use cannot have the algorithm. */
 export function attributesOf(use: OpenPgpKeyUse, algorithm: OpenPgpAlgorithm): Uint8Array | undefined {
-  // A modulus of 2048 bits, an exponent of 32; imported as exponent and primes.
+  // A 2048-bit modulus, a 32-bit exponent, import as exponent and primes.
   if (algorithm === 'rsa2048') return Uint8Array.of(RSA, 0x08, 0x00, 0x00, 0x20, 0x00)
   const agrees = use === 'decryption'
   if ((algorithm === 'ed25519' && agrees) || (algorithm === 'x25519' && !agrees)) return undefined
@@ -65,7 +71,7 @@ export function attributesOf(use: OpenPgpKeyUse, algorithm: OpenPgpAlgorithm): U
   return join(number, curveIdentifiers[algorithm])
 }
 
-/** The algorithm that such attributes name; undefined if the card does not know them. */
+/** Returns the algorithm of algorithm attributes, or undefined if the card does not support them. */
 export function algorithmOf(use: OpenPgpKeyUse, attributes: Uint8Array): OpenPgpAlgorithm | undefined {
   return algorithms.find((algorithm) => {
     const own = attributesOf(use, algorithm)
@@ -73,18 +79,18 @@ export function algorithmOf(use: OpenPgpKeyUse, attributes: Uint8Array): OpenPgp
   })
 }
 
-/** All attributes that a key of this use may have. */
+/** Returns all algorithm attributes that a key for this use can have. */
 export function knownAttributes(use: OpenPgpKeyUse): readonly Uint8Array[] {
   return algorithms.flatMap((algorithm) => attributesOf(use, algorithm) ?? [])
 }
 
-/** The key that a factory-new card has; throws a RangeError if the use cannot have the algorithm. */
+/** Returns the key of a new card. Throws RangeError if a key for this use cannot have the algorithm. */
 export function demoKey(use: OpenPgpKeyUse, algorithm: OpenPgpAlgorithm): OpenPgpKey {
   const own: Readonly<
     Partial<Record<OpenPgpAlgorithm, string | { readonly p: string; readonly q: string }>>
   > = demoKeys[use]
   const secret = own[algorithm]
-  if (secret === undefined) throw new RangeError(`The ${use} key of an OpenPGP card cannot be ${algorithm}.`)
+  if (secret === undefined) throw new RangeError(`An OpenPGP card has no ${algorithm} key for ${use}.`)
   const key =
     typeof secret !== 'string'
       ? rsaKey(2048, fromHex(secret.p), fromHex(secret.q))
@@ -95,7 +101,7 @@ export function demoKey(use: OpenPgpKeyUse, algorithm: OpenPgpAlgorithm): OpenPg
   return key
 }
 
-/** Makes a key in the card. */
+/** Generates a key. RSA keys come from the platform's WebCrypto, others from the card's own random source. */
 export async function generateOpenPgpKey(
   algorithm: OpenPgpAlgorithm,
   random: RandomSource,
@@ -112,22 +118,25 @@ function curve25519Key(algorithm: OpenPgpAlgorithm, secret: Uint8Array): Curve25
 }
 
 /**
- * PSO: COMPUTE DIGITAL SIGNATURE and INTERNAL AUTHENTICATE. RSA takes a DigestInfo, of which it makes a PKCS#1 v1.5
- * signature; ECDSA a digest, answered as r‖s; EdDSA what is to be signed. Undefined: the input does not fit the key.
+ * Signs for PSO: COMPUTE DIGITAL SIGNATURE and INTERNAL AUTHENTICATE. The input is a DigestInfo for RSA (PKCS#1 v1.5), a
+ * digest for ECDSA (signature r‖s) and the message for EdDSA. Returns undefined if the input does not fit the key.
  */
 export function signWith(key: OpenPgpKey, input: Uint8Array): Uint8Array | undefined {
   if (key.kind === 'ec') return ecdsaSignature(key, input, 'compact')
   if (key.kind === '25519') {
     return key.curve === 'ed25519' && input.length > 0 ? ed25519.sign(input, key.secret) : undefined
   }
-  // The input may have 40 % of the modulus at most (7.2.10.2).
+  // The input is at most 40 % of the modulus (7.2.10.2).
   const { modulusBytes } = key.rsa
   if (input.length === 0 || input.length > Math.floor(modulusBytes * 0.4)) return undefined
   const filling = new Uint8Array(modulusBytes - input.length - 3).fill(0xff)
   return rsaPrivateOperation(key.rsa, join(0, 1, filling, 0, input))
 }
 
-/** PSO: DECIPHER. RSA takes 00 and a cryptogram, ECDH the other side's point in A6, 7F49, 86. Undefined: it does not fit. */
+/**
+ * Decrypts for PSO: DECIPHER. The input is 00 and a cryptogram for RSA, and the peer's public key in A6, 7F49, 86 for
+ * ECDH. Returns undefined if it does not fit the key.
+ */
 export function decipherWith(key: OpenPgpKey, input: Uint8Array): Uint8Array | undefined {
   if (key.kind === 'rsa') {
     const { modulusBytes, n } = key.rsa
@@ -147,24 +156,24 @@ export function decipherWith(key: OpenPgpKey, input: Uint8Array): Uint8Array | u
   }
 }
 
-/** The value of the one data object that these bytes are. */
+/** Returns the value of a data object with this tag, or undefined if the bytes are anything else. */
 function soleValue(tag: number, bytes: Uint8Array | undefined): Uint8Array | undefined {
   const [first, ...more] = (bytes && readObjects(bytes)) ?? []
   return first?.tag === tag && more.length === 0 ? first.value : undefined
 }
 
-/** RFC 8017, 7.2.2: 00 02, at least eight bytes that are not 0, 00, message. */
+/** Removes PKCS#1 v1.5 encryption padding (RFC 8017, 7.2.2): 00 02, at least eight nonzero bytes, 00, message. */
 function withoutPadding(block: Uint8Array): Uint8Array | undefined {
   const end = block.indexOf(0, 2)
   return block[0] === 0 && block[1] === 2 && end >= 10 ? block.slice(end + 1) : undefined
 }
 
-/** The public key as GENERATE ASYMMETRIC KEY PAIR answers it (7.2.14). */
+/** Encodes the public key as GENERATE ASYMMETRIC KEY PAIR returns it (7.2.14). */
 export function publicKeyTemplate(key: OpenPgpKey): Uint8Array {
   return key.kind === '25519' ? tlv(0x7f49, tlv(0x86, point25519(key))) : templateOf(key)
 }
 
-/** The public key as SubjectPublicKeyInfo, DER; of 25519 as RFC 8410 has it. */
+/** Encodes the public key as SubjectPublicKeyInfo in DER (Ed25519 and X25519: RFC 8410). */
 export function subjectPublicKeyInfo(key: OpenPgpKey): Uint8Array {
   if (key.kind !== '25519') return spkiOf(key)
   const identifier = fromHex(key.curve === 'ed25519' ? '06032b6570' : '06032b656e')
@@ -175,7 +184,7 @@ function point25519({ curve, secret }: Curve25519Key): Uint8Array {
   return (curve === 'ed25519' ? ed25519 : x25519).getPublicKey(secret)
 }
 
-/** The fingerprint of version 4 (RFC 4880, 12.2; RFC 6637, 9): SHA-1 over the public key packet. */
+/** Computes the version 4 fingerprint: SHA-1 over the public key packet (RFC 4880, 12.2; RFC 6637, 9). */
 export async function fingerprintOf(
   use: OpenPgpKeyUse,
   algorithm: OpenPgpAlgorithm,
@@ -196,7 +205,7 @@ function publicKeyMaterial(use: OpenPgpKeyUse, algorithm: OpenPgpAlgorithm, key:
   }
   const attributes = attributesOf(use, algorithm) ?? new Uint8Array(0)
   const point = key.kind === 'ec' ? publicPoint(key) : join(0x40, point25519(key))
-  // ECDH: how a key is wrapped, KDF hash and cipher: SHA-256 with AES-128, and for P-384 SHA-384 with AES-256.
+  // ECDH keys have KDF parameters (RFC 6637, 9): SHA-256 with AES-128, or SHA-384 with AES-256 for P-384.
   const wrapping = algorithm === 'p384' ? [3, 1, 9, 9] : [3, 1, 8, 7]
   return join(
     attributes[0] ?? 0,
@@ -207,7 +216,7 @@ function publicKeyMaterial(use: OpenPgpKeyUse, algorithm: OpenPgpAlgorithm, key:
   )
 }
 
-/** A number with its length in bits (RFC 4880, 3.2). */
+/** Encodes a multiprecision integer, with its length in bits (RFC 4880, 3.2). */
 function multiPrecision(bytes: Uint8Array): Uint8Array {
   const start = bytes.findIndex((byte) => byte !== 0)
   const number = bytes.subarray(start)

@@ -1,4 +1,4 @@
-/** The data objects of a virtual OpenPGP card (application specification 3.4, 4.4): what they are called, and those that never change. */
+/** Tags and constant values of the data objects of a virtual OpenPGP card (OpenPGP card application 3.4, 4.4). */
 import { join } from '../bytes.ts'
 import { tlv } from '../iso7816/tlv.ts'
 import { keyUses, knownAttributes } from './keys.ts'
@@ -21,7 +21,10 @@ export const tags = {
   extendedLength: 0x7f66,
   features: 0x7f74,
   extendedCapabilities: 0xc0,
-  /** C1 signature, C2 decryption, C3 authentication; the other rows of three are in the same order. */
+  /**
+   * The first of three tags: C1 signature, C2 decryption, C3 authentication. Fingerprints, times and touch policies
+   * have the same order.
+   */
   algorithmAttributes: 0xc1,
   pinStatus: 0xc4,
   fingerprints: 0xc5,
@@ -37,18 +40,18 @@ export const tags = {
   algorithmInformation: 0xfa,
 } as const
 
-/** Longest PIN, and longest resetting code, in bytes. */
+/** Maximum length of a PIN and of the resetting code. */
 export const maxPinBytes = 127
-/** Longest cardholder certificate. */
+/** Maximum length of a cardholder certificate. */
 export const maxCertificateBytes = 0x0800
-/** Longest name, login data and the like. */
+/** Maximum length of name, login data and similar objects. */
 export const maxObjectBytes = 0x00ff
-/** Longest answer of GET CHALLENGE. */
+/** Maximum length of a GET CHALLENGE response. */
 export const maxChallengeBytes = 0x00ff
-/** The button of general feature management (7F74, 81) and of the user interaction flags (D6 to D8). */
+/** The button bit in general feature management (7F74, 81) and in the user interaction flags (D6 to D8). */
 export const button = 0x20
 
-/** The whole AID (4.2.1): RID and application, version 3.4, manufacturer, serial number, two bytes for later use. */
+/** The full AID (4.2.1): RID and application, version 3.4, manufacturer, serial number, two reserved bytes. */
 export function openPgpAid(manufacturer: number, serialNumber: number): Uint8Array {
   const serial = [24, 16, 8, 0].map((shift) => (serialNumber >>> shift) & 0xff)
   return join(
@@ -64,14 +67,17 @@ export function openPgpAid(manufacturer: number, serialNumber: number): Uint8Arr
 }
 
 /**
- * Historical bytes (6.1): services (selection by full and partial name, data objects by GET DATA), capabilities (chaining
- * 80, extended length 40), no life cycle management, 9000.
+ * The historical bytes (6.1): card services (selection by full and partial name, data objects by GET DATA), capabilities
+ * (chaining 80, extended lengths 40), no life cycle management, 9000.
  */
 export function historicalBytes(extendedLength: boolean): Uint8Array {
   return Uint8Array.of(0x00, 0x31, 0xc5, 0x73, 0xc0, 0x01, extendedLength ? 0xc0 : 0x80, 0x00, 0x90, 0x00)
 }
 
-/** C0 (4.4.3.7): GET CHALLENGE 40, PW status changeable 10, algorithm attributes changeable 04, KDF 01; no secure messaging. */
+/**
+ * The extended capabilities C0 (4.4.3.7): GET CHALLENGE 40, changeable PW status 10, changeable algorithm attributes
+ * 04, KDF 01, no secure messaging.
+ */
 export const extendedCapabilities: Uint8Array = /* @__PURE__ */ Uint8Array.of(
   0x40 | 0x10 | 0x04 | 0x01,
   0x00,
@@ -81,18 +87,18 @@ export const extendedCapabilities: Uint8Array = /* @__PURE__ */ Uint8Array.of(
   maxCertificateBytes & 0xff,
   maxObjectBytes >> 8,
   maxObjectBytes & 0xff,
-  // Neither PIN block format 2 nor MANAGE SECURITY ENVIRONMENT.
+  // No PIN block format 2, no MANAGE SECURITY ENVIRONMENT.
   0x00,
   0x00,
 )
 
-/** What is inside 7F66 (4.1.3.1): longest command and longest answer, 2048 bytes each. */
+/** The content of 7F66 (4.1.3.1): maximum length of commands and responses, 2048 bytes each. */
 export const extendedLengthInformation: Uint8Array = /* @__PURE__ */ join(
   /* @__PURE__ */ tlv(0x02, 0x08, 0x00),
   /* @__PURE__ */ tlv(0x02, 0x08, 0x00),
 )
 
-/** What is inside FA (4.4.3.11): for each key all attributes that it may have. */
+/** The content of FA (4.4.3.11): for each key, all algorithm attributes that it supports. */
 export function algorithmInformation(): Uint8Array {
   return join(
     ...keyUses.flatMap((use, at) =>

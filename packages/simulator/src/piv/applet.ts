@@ -1,4 +1,4 @@
-/** The PIV applet of a virtual card: it keeps state, as NIST SP 800-73-4 part 2 describes its command interface. */
+/** The PIV applet of a virtual card (NIST SP 800-73-4 part 2). */
 import { copyOf, join, platformRandom, type RandomSource, toInteger } from '../bytes.ts'
 import { type Answer, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
 import type { CommandApdu } from '../iso7816/command.ts'
@@ -59,14 +59,14 @@ const ins = {
 
 const nothing = new Uint8Array(0)
 
-/** What a virtual card answers to PIV's commands. */
+/** The PIV applet: executes the commands of SP 800-73-4 and, if requested, Yubico's extensions. */
 export class PivApplet implements VirtualApplet {
   readonly aid: Uint8Array = pivAid
   readonly ready: Promise<void>
 
   readonly #options: PivOptions
   readonly #random: RandomSource
-  // What survives a reset.
+  // Persistent state.
   #pin: ReferenceData
   #puk: ReferenceData
   #managementKey: ManagementKey
@@ -76,13 +76,13 @@ export class PivApplet implements VirtualApplet {
   readonly #objects = new Map<number, Uint8Array>()
   readonly #certificates = new Map<PivSlot, Uint8Array>()
   readonly #unreadable = new Set<number>()
-  // What a reset, and another applet's selection, take away.
+  // Volatile state, lost at a reset and when another applet is selected.
   #pinVerified = false
-  /** The command before this one was a successful VERIFY: what a PIN-always key asks for. */
+  /** True if the previous command was a successful VERIFY, which a key with PIN policy 'always' requires. */
   #pinFresh = false
   #isManagementAuthenticated = false
   #authentication: ManagementAuthentication | undefined
-  /** Counts these losses: a key that was being made during one is not kept. */
+  /** Incremented when the volatile state is lost, so that a key generated at that time is discarded. */
   #resetEpoch = 0
 
   constructor(options: PivOptions = {}) {
@@ -90,7 +90,9 @@ export class PivApplet implements VirtualApplet {
     this.#random = options.random ?? platformRandom
     this.#managementKey = options.managementKey ?? defaultManagementKey
     if (!fitsManagementKey(this.#managementKey))
-      throw new RangeError('The management key does not fit its algorithm.')
+      throw new RangeError(
+        'The management key does not have the length of its algorithm, or the algorithm is unknown.',
+      )
     this.#pin = new ReferenceData(pinBlock(options.pin ?? '123456'), options.pinTries ?? 3)
     this.#puk = new ReferenceData(pinBlock(options.puk ?? '12345678'), options.pukTries ?? 3)
     const guid = options.guid ?? defaultGuid
@@ -103,39 +105,42 @@ export class PivApplet implements VirtualApplet {
       const own = options.keys?.[slot]
       const key = own && pivKeyOf(own)
       if (own !== undefined && key === undefined)
-        throw new RangeError(`The card cannot have the private key that is given for ${slot}.`)
+        throw new RangeError(`The private key for ${slot} is malformed, or PIV has no algorithm for it.`)
       if (key !== undefined) this.#keys.set(pivSlots[slot].reference, key)
     }
     this.ready = this.#personalise()
   }
 
-  /** Tries that the PIN has left. */
+  /** Attempts left for the PIN. */
   get pinTriesLeft(): number {
     return this.#pin.triesLeft
   }
 
-  /** Tries that the PUK has left. */
+  /** Attempts left for the PUK. */
   get pukTriesLeft(): number {
     return this.#puk.triesLeft
   }
 
-  /** Whether the PIN stands verified now: what a real logout takes back. */
+  /** True if the PIN is verified. A logout must reset it. */
   get pinVerified(): boolean {
     return this.#pinVerified
   }
 
-  /** The GUID in the CHUID as it is now; undefined where the CHUID was overwritten with something else. */
+  /** The GUID in the current CHUID, or undefined if the CHUID was overwritten with something else. */
   get guid(): Uint8Array | undefined {
     return guidOf(this.#objects.get(objectTags.chuid) ?? nothing)
   }
 
-  /** Public key of a slot as SubjectPublicKeyInfo (DER), for judges; undefined where there is no key. */
+  /**
+   * The public key of a slot as SubjectPublicKeyInfo in DER, or undefined if the slot has no key. For checks by other
+   * software.
+   */
   publicKeyOf(slot: PivSlot): Uint8Array | undefined {
     const key = this.#keys.get(pivSlots[slot].reference)
     return key && subjectPublicKeyInfo(key)
   }
 
-  /** Certificate of a slot (DER, uncompressed); undefined where there is none. */
+  /** The uncompressed certificate of a slot in DER, or undefined if the slot has none. */
   certificateOf(slot: PivSlot): Uint8Array | undefined {
     const certificate = this.#certificates.get(slot)
     return certificate && copyOf(certificate)
@@ -147,7 +152,8 @@ export class PivApplet implements VirtualApplet {
   }
 
   interrupted(partOfIns?: number): void {
-    // Parts of one signature command stand together; a chain of anything else parts VERIFY from it.
+    // The parts of a chained signature command count as one command; any other command cancels the PIN verification for
+    // it.
     if (partOfIns !== ins.generalAuthenticate) this.#pinFresh = false
   }
 
@@ -180,7 +186,7 @@ export class PivApplet implements VirtualApplet {
     await Promise.all(compressed)
   }
 
-  /** Selecting the selected application changes no security status (SP 800-73-4 part 2 §3.1.1). */
+  /** Selecting the current application again does not change its security status (SP 800-73-4 part 2, 3.1.1). */
   select(): Answer {
     this.#authentication = undefined
     return ok(applicationProperties())
@@ -244,7 +250,7 @@ export class PivApplet implements VirtualApplet {
       !second &&
       (first.tag === objectTags.discovery || first.tag === objectTags.biometricGroup)
     ) {
-      // These two come without a tag list (SP 800-73-4 part 2 §3.3.2).
+      // These two objects are written without a tag list (SP 800-73-4 part 2, 3.3.2).
       tag = first.tag
       content = first.value
     } else return status(0x6a80)
@@ -301,7 +307,8 @@ export class PivApplet implements VirtualApplet {
     if (this.#puk.triesLeft === 0) return status(0x6983)
     if (data.length !== 16 || !isPinFormat(data.subarray(8))) return status(0x6a80)
     if (this.#puk.compare(data.subarray(0, 8)) !== 'right') {
-      // A wrong PUK takes the PIN's status too; a right one leaves it as it is (SP 800-73-4 part 2 §3.2.3).
+      // A wrong PUK also resets the security status of the PIN; the right one does not change it (SP 800-73-4 part 2,
+      // 3.2.3).
       this.#pinVerified = false
       return this.#wrongReferenceStatus(this.#puk)
     }
@@ -336,7 +343,7 @@ export class PivApplet implements VirtualApplet {
     const use = (): Answer => {
       let output: Uint8Array | undefined
       if (input !== undefined && point === undefined) output = signWith(key, input)
-      // Only the key management keys agree on secrets (SP 800-73-4 part 2 table 7).
+      // Only key management keys support key agreement (SP 800-73-4 part 2, table 7).
       else if (point !== undefined && input === undefined && isKeyManagement(p2))
         output = agreeWith(key, point)
       return output === undefined ? status(0x6a80) : ok(tlv(0x7c, tlv(0x82, output)))
@@ -345,7 +352,8 @@ export class PivApplet implements VirtualApplet {
     return touched === undefined ? use() : touched.then((inTime) => (inTime ? use() : status(0x6982)))
   }
 
-  // The implementation behind the replayed scenarios asks for an RSA key by any RSA reference; the block's length decides.
+  // The implementation whose scenarios the tests replay accepts any RSA reference for an RSA key. The length of the
+  // block decides.
   #sharesRsa(algorithm: number, key: PivKey): boolean {
     return (
       this.#options.vendorExtensions === true && key.kind === 'rsa' && rsaModulusBits(algorithm) !== undefined
@@ -358,7 +366,7 @@ export class PivApplet implements VirtualApplet {
     authentication: ManagementAuthentication | undefined,
   ): Answer {
     const own = this.#managementKey
-    // 00 is an older name of 3DES (SP 800-78-4 table 6-2).
+    // 00 is an older identifier of 3DES (SP 800-78-4, table 6-2).
     if ((algorithm === 0x00 ? 0x03 : algorithm) !== own.algorithm) return status(0x6a86)
     const witness = part(0x80)
     const challenge = part(0x81)
@@ -434,7 +442,7 @@ export class PivApplet implements VirtualApplet {
     const parts = readObjects(data)
     const part = (tag: number): Uint8Array | undefined => parts?.find((object) => object.tag === tag)?.value
     const [p, q, third, scalar] = [part(0x01), part(0x02), part(0x03), part(0x06)]
-    // The third part is the exponent with some senders and a CRT number with others, which has the length of a prime.
+    // Some senders pass the public exponent in the third part, others a CRT value that is as long as a prime.
     const e = third && third.length <= 4 ? toInteger(third) : 65537n
     const key = p && q ? pivRsaKey(p1, p, q, e) : scalar && pivEcKey(p1, scalar)
     const policy = this.#policyOf(p2, parts)
@@ -445,7 +453,10 @@ export class PivApplet implements VirtualApplet {
     return ok()
   }
 
-  /** AA and AB beside a new key (Yubico's manual, "Generate asymmetric key pair"); undefined: a value that is not known here. */
+  /**
+   * Reads the policies of a new key from AA and AB (Yubico's manual, "Generate asymmetric key pair"). Returns undefined
+   * for an unknown value.
+   */
   #policyOf(reference: number, parts: readonly DataObject[] | undefined): Policy | undefined {
     const chosen = (tag: number): number =>
       this.#options.vendorExtensions ? (parts?.find((part) => part.tag === tag)?.value[0] ?? 0) : 0
@@ -460,8 +471,8 @@ export class PivApplet implements VirtualApplet {
   }
 
   /**
-   * Yubico's manual, "Get metadata". Of a key: algorithm, PIN and touch policy, whether it was generated (1) or imported
-   * (2), public key. Of PIN and PUK: the algorithm FF, and the attempts, all and left.
+   * Returns metadata (Yubico's manual, "Get metadata"). For a key: algorithm, PIN and touch policy, origin (generated 1,
+   * imported 2), public key. For PIN and PUK: algorithm FF, the maximum number of attempts and the attempts left.
    */
   #getMetadata({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0 || data.length > 0) return status(0x6a86)
@@ -484,7 +495,7 @@ export class PivApplet implements VirtualApplet {
     return ok(join(tlv(0x01, Uint8Array.of(0xff)), tlv(0x06, Uint8Array.of(maxTries, triesLeft))))
   }
 
-  /** Back to the factory's state; only where the PIN is blocked, so that nobody does it by mistake. */
+  /** Restores the factory state. Requires a blocked PIN, so that it cannot happen by mistake. */
   #factoryReset({ p1, p2, data }: CommandApdu): Answer {
     if (p1 !== 0 || p2 !== 0 || data.length > 0) return status(0x6a86)
     if (this.#pin.triesLeft > 0) return status(0x6985)
@@ -511,7 +522,7 @@ type Policy = Required<KeyPolicy>
 const pinPolicies = ['never', 'once', 'always'] as const
 const touchPolicies = ['never', 'always'] as const
 
-/** SP 800-73-4 part 1, table 4. */
+/** The policy of a slot in SP 800-73-4 part 1, table 4. */
 function defaultPolicy(reference: number): Policy {
   return { pin: reference === 0x9e ? 'never' : reference === 0x9c ? 'always' : 'once', touch: 'never' }
 }

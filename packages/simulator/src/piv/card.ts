@@ -1,10 +1,10 @@
-/** A card whose one applet is PIV. */
+/** A virtual card with a PIV applet only (NIST SP 800-73-4). */
 import { AppletCard } from '../applet-card.ts'
 import { PivApplet } from './applet.ts'
 import type { PivSlot } from './objects.ts'
 import type { PivCardOptions } from './options.ts'
 
-/** An `AppletCard` that tells of its PIV applet what `PivApplet` does. */
+/** An `AppletCard` with the properties of its `PivApplet`. */
 export class PivCard extends AppletCard {
   readonly #applet: PivApplet
 
@@ -14,32 +14,35 @@ export class PivCard extends AppletCard {
     this.#applet = applet
   }
 
-  /** Tries that the PIN has left. */
+  /** Attempts left for the PIN. */
   get pinTriesLeft(): number {
     return this.#applet.pinTriesLeft
   }
 
-  /** Tries that the PUK has left. */
+  /** Attempts left for the PUK. */
   get pukTriesLeft(): number {
     return this.#applet.pukTriesLeft
   }
 
-  /** Whether the PIN is verified now: what a real logout takes back. */
+  /** True if the PIN is verified. A logout must reset it. */
   get pinVerified(): boolean {
     return this.#applet.pinVerified
   }
 
-  /** The GUID in the CHUID as it is now; undefined if the CHUID was overwritten with something else. */
+  /** The GUID in the current CHUID, or undefined if the CHUID was overwritten with something else. */
   get guid(): Uint8Array | undefined {
     return this.#applet.guid
   }
 
-  /** Public key of a slot as SubjectPublicKeyInfo (DER), for judges; undefined if there is no key. */
+  /**
+   * The public key of a slot as SubjectPublicKeyInfo in DER, or undefined if the slot has no key. For checks by other
+   * software.
+   */
   publicKeyOf(slot: PivSlot): Uint8Array | undefined {
     return this.#applet.publicKeyOf(slot)
   }
 
-  /** Certificate of a slot (DER, uncompressed); undefined if there is none. */
+  /** The uncompressed certificate of a slot in DER, or undefined if the slot has none. */
   certificateOf(slot: PivSlot): Uint8Array | undefined {
     return this.#applet.certificateOf(slot)
   }

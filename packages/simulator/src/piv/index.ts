@@ -3,12 +3,20 @@ import { PivApplet } from './applet.ts'
 import { PivCard } from './card.ts'
 import type { PivCardOptions, PivOptions } from './options.ts'
 
-/** The PIV applet for an `AppletCard`, alone or beside others. */
+/** Creates a PIV applet for an `AppletCard`. */
 export function piv(options: PivOptions = {}): PivApplet {
   return new PivApplet(options)
 }
 
-/** Makes a PIV card; without options a plain one: 9A RSA-2048, 9C P-256, 9D RSA-2048, 9E P-384, PIN 123456. */
+/**
+ * Creates a card with a PIV applet. The default card has keys in 9A (RSA-2048), 9C (P-256), 9D (RSA-2048) and 9E (P-384),
+ * and PIN 123456.
+ *
+ * ```ts
+ * const card = createPivCard({ pin: '654321', policies: { '9A': { touch: 'always' } } })
+ * reader.insert(card)
+ * ```
+ */
 export function createPivCard(options: PivCardOptions = {}): PivCard {
   return new PivCard(options)
 }

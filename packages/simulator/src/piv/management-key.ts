@@ -1,4 +1,4 @@
-/** The management key 9B and its block ciphers (SP 800-78-4 table 6-2), and the two ways to authenticate with it. */
+/** The PIV management key 9B, its block ciphers (SP 800-78-4, table 6-2) and the authentication with it. */
 import { ecb } from '@noble/ciphers/aes.js'
 import { copyOf, type RandomSource, sameBytes } from '../bytes.ts'
 import { tripleDesEncrypt } from '../crypto/triple-des.ts'
@@ -16,12 +16,12 @@ const ciphers: Readonly<Record<number, { readonly keyBytes: number; readonly blo
   0x0c: { keyBytes: 32, blockBytes: 16 },
 }
 
-/** Whether the algorithm is known and the key as long as it asks. */
+/** Returns true if the algorithm is known and the key has its length. */
 export function fitsManagementKey({ algorithm, key }: ManagementKey): boolean {
   return ciphers[algorithm]?.keyBytes === key.length
 }
 
-/** One dialogue with the management key: a question that the card asked, open until it is answered once. */
+/** One authentication with the management key. It accepts one response to the card's challenge or witness. */
 export class ManagementAuthentication {
   readonly #key: ManagementKey
   readonly #nonce: Uint8Array
@@ -33,17 +33,17 @@ export class ManagementAuthentication {
     this.#nonce = random(ciphers[key.algorithm]?.blockBytes ?? 8)
   }
 
-  /** What the card sends: the witness encrypted, or the challenge in clear. */
+  /** The card's first message: the encrypted witness in mutual authentication, otherwise the challenge in clear. */
   get firstMessage(): Uint8Array {
     return this.#mutual ? encrypt(this.#key, this.#nonce) : copyOf(this.#nonce)
   }
 
-  /** Answers a challenge: true where the terminal encrypted it under the key. */
+  /** Returns true if the response is the challenge encrypted with the key. */
   verifyResponse(response: Uint8Array): boolean {
     return !this.#mutual && sameBytes(response, encrypt(this.#key, this.#nonce))
   }
 
-  /** Answers a witness: the terminal's own challenge encrypted, or undefined where the witness is wrong. */
+  /** Returns the terminal's challenge encrypted with the key, or undefined if the decrypted witness is wrong. */
   respondMutually(witness: Uint8Array, challenge: Uint8Array): Uint8Array | undefined {
     if (!this.#mutual || !sameBytes(witness, this.#nonce) || challenge.length !== witness.length)
       return undefined

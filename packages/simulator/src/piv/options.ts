@@ -1,4 +1,4 @@
-/** What a virtual PIV card can be made with, and what it is made with by default. */
+/** Options and default values of virtual PIV cards (NIST SP 800-73-4). */
 import { fromBase64, fromHex, type RandomSource, toBase64 } from '../bytes.ts'
 import type { AppletCardOptions } from '../applet-card.ts'
 import * as demo from './demo-keys.ts'
@@ -6,69 +6,89 @@ import { type PivKey, pivEcKey, pivRsaKey } from './keys.ts'
 import type { ManagementKey } from './management-key.ts'
 import type { PivSlot } from './objects.ts'
 
-/** What a key asks before each use; beyond SP 800-73, as Yubico's cards have it for each key. */
+/** The PIN and touch policy of a key. SP 800-73-4 does not have one for each key; Yubico's cards do. */
 export interface KeyPolicy {
-  /** Default: what SP 800-73-4 part 1, table 4 means the slot for. */
+  /** When the key requires the PIN. Default: the rule of the slot in SP 800-73-4 part 1, table 4. */
   readonly pin?: 'never' | 'once' | 'always'
-  /** 'always': each use waits for `PivOptions.touch`. Default 'never'. */
+  /** With 'always', each use of the key waits for `PivOptions.touch`. Default 'never'. */
   readonly touch?: 'never' | 'always'
 }
 
-/** Options of the PIV applet. All have defaults: four keys, PIN 123456, PUK 12345678. */
+/** Options of the PIV applet. By default it has four keys, PIN 123456 and PUK 12345678. */
 export interface PivOptions {
-  /** Key of 9A: RSA-2048 (default) or P-256. */
+  /** Algorithm of the key in 9A. Default RSA-2048. */
   readonly nineA?: 'rsa2048' | 'p256'
-  /** Certificates kept gzip-compressed: all, or those of the named slots. */
+  /** True to store all certificates gzip-compressed, or the slots whose certificates are compressed. */
   readonly gzipCertificate?: boolean | readonly PivSlot[]
-  /** Private keys (PKCS#8, DER) in place of the demo's: RSA of 1024, 2048, 3072 or 4096 bits, P-256, P-384. The demo's certificates are not theirs. */
+  /**
+   * Private keys (PKCS#8, DER) that replace demo keys: RSA with 1024, 2048, 3072 or 4096 bits, P-256 or P-384. A slot
+   * with such a key has no demo certificate.
+   */
   readonly keys?: Readonly<Partial<Record<PivSlot, Uint8Array>>>
-  /** Certificates (DER) in place of the demo's. The keys stay: `publicKeyOf` gives what such a certificate is for. */
+  /**
+   * Certificates (DER) that replace demo certificates. The keys stay; `publicKeyOf` returns the public key for such a
+   * certificate.
+   */
   readonly certificates?: Readonly<Partial<Record<PivSlot, Uint8Array>>>
-  /** Slots whose certificate object is missing (GET DATA answers 6A82); their keys work. */
+  /** Slots without a certificate object (GET DATA returns 6A82). Their keys work. */
   readonly absentCertificates?: readonly PivSlot[]
-  /** Slots whose certificate object cannot be read (GET DATA answers 6982). */
+  /** Slots whose certificate object cannot be read (GET DATA returns 6982). */
   readonly unreadableCertificates?: readonly PivSlot[]
-  /** Slots without a key; their certificates are missing too unless put there later. */
+  /** Slots without a key. They have no certificate either until one is written. */
   readonly absentKeys?: readonly PivSlot[]
-  /** False: no discovery object, as on older cards. */
+  /** False if the card has no discovery object, as older cards. Default true. */
   readonly discovery?: boolean
-  /** PIN usage policy in the discovery object; default 0x4000: the application PIN, and no other. */
+  /** PIN usage policy in the discovery object. Default 0x4000: only the application PIN. */
   readonly pinUsagePolicy?: number
-  /** GUID of the CHUID, 16 bytes. */
+  /** GUID in the CHUID, 16 bytes. */
   readonly guid?: Uint8Array
+  /** Default 123456. */
   readonly pin?: string
+  /** Default 12345678. */
   readonly puk?: string
+  /** Attempts for the PIN. Default 3. */
   readonly pinTries?: number
+  /** Attempts for the PUK. Default 3. */
   readonly pukTries?: number
-  /** Management key; default the well-known 3DES key. */
+  /** Management key. Default: the well-known 3DES key, `defaultManagementKey`. */
   readonly managementKey?: ManagementKey
-  /** What the wrong PIN that spends the last try is told; default 6983. */
+  /** The status word for the wrong PIN that uses the last attempt. Default 6983. */
   readonly lastWrongPin?: '6983' | '63C0'
-  /** INS FF (set management key), FE (import key), FB (reset), F7 (metadata), policies at key generation and import, and RSA 3072/4096. Default false: plain SP 800-73. */
+  /**
+   * Adds Yubico's extensions: INS FF (set management key), FE (import key), FB (reset), F7 (get metadata), policies at
+   * key generation and import, retired key slots, and RSA with 3072 and 4096 bits. Default false: SP 800-73-4 only.
+   */
   readonly vendorExtensions?: boolean
-  /** What keys ask that differs from their slot's rule. GET METADATA tells it, with `vendorExtensions`. */
+  /** Policies of keys that differ from the rule of their slot. With `vendorExtensions`, GET METADATA returns them. */
   readonly policies?: Readonly<Partial<Record<PivSlot, KeyPolicy>>>
-  /** The person: resolves to whether the card was touched in time (else 6982). Default: at once. */
+  /**
+   * Simulates the user's touch: resolves to true if it comes in time, otherwise the card returns 6982. Default: no
+   * wait.
+   */
   readonly touch?: () => Promise<boolean>
+  /** Default: the platform's randomness. */
   readonly random?: RandomSource
 }
 
-/** Options of `createPivCard`: the applet's and the card's. */
+/** Options of `createPivCard`: those of the applet and those of the card. */
 export interface PivCardOptions extends PivOptions, Omit<AppletCardOptions, 'applets' | 'defaultApplet'> {
-  /** The PIV application is the one that is selected after a reset (SP 800-73-4 part 2, 2.3.1). Default false. */
+  /** True if the PIV application is selected after a reset (SP 800-73-4 part 2, 2.3.1). Default false. */
   readonly isDefaultSelected?: boolean
 }
 
-/** The management key that virtual cards start with: 3DES 01…08 three times. */
+/** The default management key: 3DES with the bytes 01…08 three times. */
 export const defaultManagementKey: ManagementKey = {
   algorithm: 0x03,
   key: /* @__PURE__ */ fromHex('0102030405060708'.repeat(3)),
 }
 
-/** GUID of the default card: a version 4 UUID. */
+/** The GUID of the default card, a version 4 UUID. */
 export const defaultGuid: Uint8Array = /* @__PURE__ */ fromHex('6b1f0c9a 4d2e 4f7b a351 0e8d7c5b2a49')
 
-/** The demo CA that issued the certificates of virtual cards. Its key is published: it proves nothing. */
+/**
+ * The demo CA that issued the certificates of virtual cards. Its private key is public, so its certificates prove
+ * nothing.
+ */
 export const demoCa: { readonly certificate: Uint8Array; readonly pem: string } = /* @__PURE__ */ authority()
 
 function authority(): { readonly certificate: Uint8Array; readonly pem: string } {
@@ -81,7 +101,7 @@ type DemoKey =
   | { readonly algorithm: 'rsa2048'; readonly p: string; readonly q: string; readonly certificate: string }
   | { readonly algorithm: 'p256' | 'p384'; readonly scalar: string; readonly certificate: string }
 
-/** Key and certificate that a factory-new card has in a slot. */
+/** Returns the key and the certificate of a slot in a new card. */
 export function demoIdentity(
   slot: PivSlot,
   nineA: 'rsa2048' | 'p256',

@@ -1,26 +1,35 @@
-/** How the browser around a page is set up, and what its devices know of it. */
+/** Options of the simulated browser (WebUSB, 3 and 4). */
 import type { PluggedDevice } from './plugged-device.ts'
 import type { UsbDeviceShape } from './w3c.ts'
 
-/** How the browser around a page is set up. */
+/** Options of a virtual `navigator.usb`. */
 export interface VirtualUsbOptions {
-  /** Interface classes 0x01, 0x03, 0x08, 0x0B, 0x0E, 0x10, 0xE0 are refused at claim. Default true, as on a plain page; false: an Isolated Web App, Electron, Node. */
+  /**
+   * True (default) if claimInterface rejects the protected classes 0x01, 0x03, 0x08, 0x0B, 0x0E, 0x10 and 0xE0, as on an
+   * ordinary page. False for an Isolated Web App, Electron or Node.
+   */
   readonly protectedClasses?: boolean
-  /** 'all': plugged devices are permitted from the start (default). 'none': only by requestDevice. */
+  /** 'all' (default) if the page has permission for all devices from the start, 'none' if it must call requestDevice. */
   readonly granted?: 'all' | 'none'
-  /** Who plays the person at the chooser; undefined is "cancel". Default: the first one. */
+  /**
+   * Simulates the person at the device chooser. Returns a candidate, or undefined to cancel. Default: the first
+   * candidate.
+   */
   readonly choose?: (candidates: readonly UsbDeviceShape[]) => UsbDeviceShape | undefined
-  /** With what a pending transfer rejects when its device is unplugged; Chromium does either. Default AbortError. */
+  /**
+   * The error with which pending transfers reject when the device is unplugged. Chromium uses either. Default
+   * AbortError.
+   */
   readonly unplugError?: 'AbortError' | 'NetworkError'
-  /** Whether pending transfers reject before or after `disconnect` is told. Default after. */
+  /** Whether pending transfers reject before or after the `disconnect` event. Default after. */
   readonly unplugOrder?: 'before-event' | 'after-event'
-  /** open() rejects: no udev rule, no driver, or another owner. */
+  /** True if open() rejects, as without a udev rule or a driver, or with another owner. Default false. */
   readonly denyOpen?: boolean
 }
 
-/** The page's `navigator.usb`, as its devices see it. */
+/** The page's `navigator.usb`, as its USBDevice objects see it. */
 export interface UsbContext {
   readonly options: Required<VirtualUsbOptions>
-  /** The page gives its permission back. */
+  /** Revokes the page's permission for a device. */
   forget(plugged: PluggedDevice): void
 }

@@ -1,16 +1,20 @@
-/** USB descriptors as bytes, and the reading of them: USB 2.0, 9.5 and 9.6. */
+/** Encodes and parses USB descriptors (USB 2.0, 9.5 and 9.6). */
 import { fromHex, join, readUint16le, uint16le } from '../bytes.ts'
 
-/** What a device descriptor says (USB 2.0, 9.6.1). */
+/** Fields of a device descriptor (9.6.1). */
 export interface DeviceDescriptorFields {
   readonly vendorId: number
   readonly productId: number
-  /** bcdDevice, as 0x0105 for 1.05. */
+  /** bcdDevice, such as 0x0105 for 1.05. */
   readonly deviceVersion: number
+  /** Default 1. */
   readonly configurations?: number
 }
 
-/** Builds the 18 bytes; strings 1, 2, 3 are manufacturer, product and serial number, 0 where absent. */
+/**
+ * Encodes a device descriptor. Strings 1, 2 and 3 are manufacturer, product and serial number; the index of a missing
+ * one is 0.
+ */
 export function deviceDescriptor(
   fields: DeviceDescriptorFields,
   strings: { readonly manufacturer: boolean; readonly product: boolean; readonly serialNumber: boolean },
@@ -27,7 +31,7 @@ export function deviceDescriptor(
   )
 }
 
-/** An interface descriptor (9.6.5); `name` is the index of its string, 0 where it has none. */
+/** Encodes an interface descriptor (9.6.5). `name` is its string index, or 0 if it has no name. */
 export function interfaceDescriptor(
   number: number,
   alternate: number,
@@ -38,7 +42,7 @@ export function interfaceDescriptor(
   return Uint8Array.of(9, 4, number, alternate, endpoints, interfaceClass, subclass, protocol, name)
 }
 
-/** An endpoint descriptor (9.6.6); the address has bit 7 set for IN. */
+/** Encodes an endpoint descriptor (9.6.6). The address has bit 7 set for IN. */
 export function endpointDescriptor(
   address: number,
   type: 'bulk' | 'interrupt',
@@ -48,7 +52,7 @@ export function endpointDescriptor(
   return join([7, 5, address, type === 'bulk' ? 2 : 3], uint16le(packetBytes), [interval])
 }
 
-/** A configuration descriptor with all that belongs to it (9.6.3). */
+/** Encodes a configuration descriptor with the descriptors of its interfaces (9.6.3). */
 export function configurationDescriptor(
   value: number,
   interfaces: number,
@@ -58,7 +62,7 @@ export function configurationDescriptor(
   return join([9, 2], uint16le(9 + body.length), [interfaces, value, 0, 0x80, 50], body)
 }
 
-/** A string descriptor (9.6.7), or for index 0 the list of languages: US English alone. */
+/** Encodes a string descriptor (9.6.7). Without text, encodes the list of languages for index 0, with US English only. */
 export function stringDescriptor(text: string | undefined): Uint8Array {
   if (text === undefined) return fromHex('04030904')
   const units: number[] = []
@@ -66,26 +70,26 @@ export function stringDescriptor(text: string | undefined): Uint8Array {
   return join([2 + units.length, 3], units)
 }
 
-/** An endpoint as its descriptor says. */
+/** A parsed endpoint descriptor. */
 export interface EndpointFacts {
   readonly address: number
   readonly type: 'control' | 'isochronous' | 'bulk' | 'interrupt'
   readonly packetBytes: number
 }
 
-/** One alternate setting of an interface. */
+/** An alternate setting of an interface. */
 export interface AlternateFacts {
   readonly interfaceNumber: number
   readonly alternateSetting: number
   readonly interfaceClass: number
   readonly interfaceSubclass: number
   readonly interfaceProtocol: number
-  /** Index of the string that names it; 0: none does. */
+  /** String index of its name, or 0 if it has no name. */
   readonly nameIndex: number
   readonly endpoints: readonly EndpointFacts[]
 }
 
-/** One configuration. */
+/** A configuration with its alternate settings. */
 export interface ConfigurationFacts {
   readonly configurationValue: number
   readonly alternates: readonly AlternateFacts[]
@@ -93,12 +97,16 @@ export interface ConfigurationFacts {
 
 const endpointTypes = ['control', 'isochronous', 'bulk', 'interrupt'] as const
 
-/** Reads what the browser reads of a configuration descriptor; class descriptors are passed over. */
+/**
+ * Parses the parts of a configuration descriptor that the browser reads. Skips class descriptors. Throws RangeError for
+ * a descriptor without a valid length.
+ */
 export function readConfiguration(bytes: Uint8Array): ConfigurationFacts {
   const alternates: (AlternateFacts & { endpoints: EndpointFacts[] })[] = []
   for (let at = 0; at + 1 < bytes.length; at += bytes[at] as number) {
     const length = bytes[at] as number
-    if (length < 2) throw new RangeError('A descriptor of the virtual device has no length.')
+    if (length < 2)
+      throw new RangeError(`A descriptor of the virtual device has the invalid length ${length}.`)
     const byte = (offset: number): number => bytes[at + offset] ?? 0
     if (bytes[at + 1] === 4) {
       alternates.push({

@@ -1,4 +1,7 @@
-/** What any bus, in-process or behind a socket, asks of a virtual USB device: USB 2.0, chapters 5, 8 and 9. */
+/**
+ * The interface between a bus and a virtual USB device (USB 2.0, 5, 8 and 9). The bus is in the same process or behind
+ * a socket.
+ */
 
 /** The eight bytes of a SETUP packet (USB 2.0, 9.3). */
 export interface ControlSetup {
@@ -9,37 +12,40 @@ export interface ControlSetup {
   readonly wLength: number
 }
 
-/** How an IN transfer ended. */
+/** The result of an IN transfer. 'babble' means that the device sent more than the host requested. */
 export interface InResult {
   readonly status: 'ok' | 'stall' | 'babble'
   readonly data: Uint8Array
 }
 
-/** The port a device is plugged into: by it a device can leave on its own. */
+/** The port of a connected device, by which the device can disconnect itself. */
 export interface UsbPort {
   unplug(): void
-  /** The computer sleeps and wakes: a bus reset, failed transfers, claims kept. Absent where the bus does not model it. */
+  /**
+   * Simulates suspend and resume of the computer: a bus reset, failed transfers, kept claims. Absent if the bus does
+   * not model it.
+   */
   suspend?(): void
 }
 
-/** A device, seen from the bus. Endpoint addresses have bit 7 set for IN. */
+/** A virtual USB device, as the bus sees it. Endpoint addresses have bit 7 set for IN. */
 export interface UsbDeviceModel {
   readonly deviceDescriptor: Uint8Array
   readonly configurationDescriptors: readonly Uint8Array[]
-  /** Strings by index; [0] is unused. */
+  /** String descriptors by index. Index 0 is unused. */
   readonly strings: readonly (string | undefined)[]
-  /** An IN request resolves to its data, an OUT request to an empty array. */
+  /** Executes a control request. Returns the data of an IN request, and an empty array for an OUT request. */
   control(setup: ControlSetup, data: Uint8Array): Uint8Array | 'stall'
-  /** One whole OUT transfer. */
+  /** Receives one complete OUT transfer. */
   out(endpoint: number, bytes: Uint8Array): 'ok' | 'stall'
-  /** Queues an IN transfer; `complete` is called once, unless the returned function cancels it before. */
+  /** Queues an IN transfer. `complete` is called once, unless the returned function cancels the transfer before. */
   submitIn(endpoint: number, lengthBytes: number, complete: (result: InResult) => void): () => void
   clearHalt(endpoint: number): void
-  /** Bus reset: state and queues are lost. */
+  /** Bus reset: the device loses its state and its queues. */
   reset(): void
   setConfiguration(value: number): void
   selectAlternate(interfaceNumber: number, alternateSetting: number): void
-  /** A host program took or gave back the interface; no packet tells a real device. */
+  /** Called when a host program claims or releases the interface. A real device cannot notice this. */
   interfaceClaimed?(interfaceNumber: number): void
   interfaceReleased?(interfaceNumber: number): void
   plugged(port: UsbPort): void

@@ -1,10 +1,13 @@
-/** An IN endpoint: packets wait for transfers and transfers for packets (USB 2.0, 5.8.3, 8.4.5). */
+/**
+ * The queue of an IN endpoint, which matches packets of the device with transfers of the host (USB 2.0, 5.8.3 and
+ * 8.4.5).
+ */
 import { join } from '../bytes.ts'
 import type { InResult } from './device-model.ts'
 
 interface Packet {
   readonly bytes: Uint8Array
-  /** Called when the transfer that took this packet has completed. */
+  /** Called after the transfer with this packet is complete. */
   readonly delivered?: (() => void) | undefined
 }
 
@@ -16,8 +19,9 @@ interface PendingTransfer {
 }
 
 /**
- * A transfer ends on a short packet, an empty packet or a full buffer. So a message of an exact multiple of the
- * packet size, with no empty packet behind it, leaves a longer transfer pending, as hardware does.
+ * An IN endpoint. A transfer ends with a short packet, an empty packet or a full buffer. Therefore a message whose
+ * length is a multiple of the packet size, without an empty packet after it, leaves a longer transfer pending, as with
+ * real hardware.
  */
 export class InQueue {
   readonly packetBytes: number
@@ -31,27 +35,31 @@ export class InQueue {
     this.#completed = completed
   }
 
-  /** How many transfers wait for packets. */
+  /** Number of transfers that wait for packets. */
   get pendingTransfers(): number {
     return this.#pending.length
   }
 
-  /** How many packets wait for a transfer. */
+  /** Number of packets and stalls that wait for a transfer. */
   get waitingPackets(): number {
     return this.#items.length
   }
 
+  /** Queues a transfer. `complete` is called once, unless the returned function cancels the transfer before. */
   submit(lengthBytes: number, complete: (result: InResult) => void): () => void {
     const transfer: PendingTransfer = { lengthBytes, complete, packets: [], gotBytes: 0 }
     this.#pending.push(transfer)
     this.#pump()
-    // What a cancelled transfer had taken is lost: the device has been told that it arrived.
+    // The packets of a cancelled transfer are lost, because the device has already sent them successfully.
     return () => {
       this.#pending = this.#pending.filter((other) => other !== transfer)
     }
   }
 
-  /** Cuts a message into packets; `endWithEmpty` adds the empty one after an exact multiple. */
+  /**
+   * Splits a message into packets. With `endWithEmpty`, an empty packet follows if the length is a multiple of the packet
+   * size. `delivered` is called after the host has received the last packet with data.
+   */
   sendMessage(message: Uint8Array, endWithEmpty: boolean, delivered?: () => void): void {
     const size = this.packetBytes
     for (let at = 0; at < message.length; at += size) {
@@ -69,23 +77,24 @@ export class InQueue {
     this.#pump()
   }
 
-  /** The next IN token is answered by STALL, and the endpoint halts; 'always' halts again after each clear. */
+  /** Halts the endpoint with a STALL at the next IN token. With `always`, the endpoint halts again after each clear. */
   sendStall(always = false): void {
     this.#items.push(always ? 'stall-always' : 'stall')
     this.#pump()
   }
 
+  /** Clears the halt of the endpoint. */
   clearHalt(): void {
     this.#halted = false
     this.#pump()
   }
 
-  /** Drops packets not yet taken; transfers stay pending. */
+  /** Discards the queued packets. Transfers stay pending. */
   dropPackets(): void {
     this.#items = []
   }
 
-  /** Bus reset or unplug: nothing is left. Pending transfers are the bus's to end. */
+  /** Clears the queue at a bus reset or when the device is unplugged. The bus completes the pending transfers. */
   reset(): void {
     this.#items = []
     this.#pending = []

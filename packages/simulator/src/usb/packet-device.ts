@@ -1,17 +1,20 @@
-/** A device that answers the standard requests of USB 2.0, 9.4, and cuts its messages into packets. */
+/** The base class of virtual USB devices: standard requests, halts and packets (USB 2.0, 5.8 and 9.4). */
 import { readUint16le, uint16le } from '../bytes.ts'
 import { type EndpointFacts, readConfiguration, stringDescriptor } from './descriptors.ts'
 import type { ControlSetup, InResult, UsbDeviceModel, UsbPort } from './device-model.ts'
 import { InQueue } from './in-queue.ts'
 
-/** What a device is made of. */
+/** The descriptors and strings of a device. */
 export interface PacketDeviceParts {
   readonly deviceDescriptor: Uint8Array
   readonly configurationDescriptors: readonly Uint8Array[]
   readonly strings: readonly (string | undefined)[]
 }
 
-/** Base of the virtual devices: descriptors, halts and IN queues; class behaviour is the heir's. */
+/**
+ * Base class of virtual USB devices. It handles descriptors, halts and IN queues; subclasses implement the behaviour of
+ * their class.
+ */
 export abstract class PacketDevice implements UsbDeviceModel {
   readonly deviceDescriptor: Uint8Array
   readonly configurationDescriptors: readonly Uint8Array[]
@@ -40,19 +43,20 @@ export abstract class PacketDevice implements UsbDeviceModel {
     this.#configuration = parts.configurationDescriptors[0]?.[5] ?? 0
   }
 
-  /** Whether it is plugged into a bus. */
+  /** True if the device is plugged into a bus. */
   get isPlugged(): boolean {
     return this.#port !== undefined
   }
 
-  /** Pulls the cable from the device's side. */
+  /** Unplugs the device from its bus. */
   unplug(): void {
     this.#port?.unplug()
   }
 
-  /** The computer sleeps and wakes. */
+  /** Simulates suspend and resume of the computer. Throws Error if the bus does not model it. */
   suspend(): void {
-    if (this.#port?.suspend === undefined) throw new Error('This bus does not model suspend.')
+    if (this.#port?.suspend === undefined)
+      throw new Error('The bus of this virtual device does not model suspend.')
     this.#port.suspend()
   }
 
@@ -105,11 +109,12 @@ export abstract class PacketDevice implements UsbDeviceModel {
     this.wasReset('unplug')
   }
 
-  /** How many IN transfers the host keeps waiting on the endpoint. */
+  /** Number of pending IN transfers on an endpoint. */
   pendingIn(endpoint: number): number {
     return this.inQueue(endpoint).pendingTransfers
   }
 
+  /** Returns the queue of an IN endpoint. Throws RangeError if the device has no such endpoint. */
   protected inQueue(endpoint: number): InQueue {
     const queue = this.#queues.get(endpoint)
     if (queue === undefined)
@@ -117,9 +122,13 @@ export abstract class PacketDevice implements UsbDeviceModel {
     return queue
   }
 
+  /** Called for each OUT transfer. */
   protected abstract outReceived(endpoint: number, bytes: Uint8Array): 'ok' | 'stall'
+  /** Called for each class or vendor request. */
   protected abstract classRequest(setup: ControlSetup, data: Uint8Array): Uint8Array | 'stall'
+  /** Called after the queues were cleared, with the reason. */
   protected abstract wasReset(why: 'bus' | 'configuration' | 'plug' | 'unplug'): void
+  /** Called when an IN transfer completes. */
   protected inCompleted(_endpoint: number, _result: InResult): void {}
 
   #forget(): void {
@@ -155,7 +164,7 @@ export abstract class PacketDevice implements UsbDeviceModel {
   }
 }
 
-/** bcdUSB and friends as the browser splits them: 0x0210 is major 2, minor 1, subminor 0. */
+/** Reads a BCD version such as bcdUSB as the browser splits it: 0x0210 is major 2, minor 1, subminor 0. */
 export function readVersion(bytes: Uint8Array, offset: number): readonly [number, number, number] {
   const bcd = readUint16le(bytes, offset)
   return [bcd >>> 8, (bcd >>> 4) & 0x0f, bcd & 0x0f]

@@ -1,10 +1,10 @@
-/** A device in its socket, as every page that looks at the bus shares it. */
+/** A connected device, shared by all pages on the bus (USB 2.0, 9.1). */
 import type { UsbDeviceModel } from './device-model.ts'
 
-/** One plugging-in of a device: pulled and plugged again, it is another. */
+/** One connection of a device to the bus. A device that is unplugged and plugged in again gets a new one. */
 export class PluggedDevice {
   readonly model: UsbDeviceModel
-  /** Interface number → who holds it; the kernel lets one program claim an interface. */
+  /** The owner of each claimed interface, by interface number. The kernel allows one owner. */
   readonly claims: Map<number, object> = new Map()
   configurationValue: number
   isPlugged = true
@@ -15,8 +15,8 @@ export class PluggedDevice {
   }
 }
 
-/** The sockets, seen by a page. */
+/** The connected devices, as a page sees them. */
 export interface PluggedDevices {
-  /** In the order they were plugged. */
+  /** In the order in which they were plugged in. */
   readonly devices: readonly PluggedDevice[]
 }

@@ -1,29 +1,35 @@
-/** The sockets that virtual devices are plugged into, shared by every page (context) that looks at them. */
+/** A virtual USB bus in the same process, shared by all pages (contexts) that use its devices. */
 import type { UsbDeviceModel } from './device-model.ts'
 import { PluggedDevice } from './plugged-device.ts'
 import type { VirtualUsbOptions } from './browser-options.ts'
 import { VirtualUsb } from './virtual-usb.ts'
 
-/** A bus: devices come and go, contexts watch. */
+/** A virtual USB bus. */
 export class VirtualBus {
   readonly #plugged = new Map<UsbDeviceModel, PluggedDevice>()
   readonly #contexts: VirtualUsb[] = []
 
-  /** Devices in the order they were plugged. */
+  /** The connected devices, in the order in which they were plugged in. */
   get devices(): readonly PluggedDevice[] {
     return [...this.#plugged.values()]
   }
 
-  /** Plugs the device in; `connect` is told to every context that may see it. */
+  /**
+   * Plugs in a device. Each context with permission for it gets a `connect` event. Throws Error if the device is
+   * plugged in already.
+   */
   plug(model: UsbDeviceModel): void {
-    if (this.#plugged.has(model)) throw new Error('The virtual device is plugged in already.')
+    if (this.#plugged.has(model)) throw new Error('The virtual device is already plugged in.')
     const plugged = new PluggedDevice(model)
     this.#plugged.set(model, plugged)
     model.plugged({ unplug: () => this.unplug(model), suspend: () => this.suspend(model) })
     for (const context of this.#contexts) context.deviceArrived(plugged)
   }
 
-  /** Pulls the device; pending transfers reject, `disconnect` is told. Nothing happens if it is out already. */
+  /**
+   * Unplugs a device. Pending transfers reject, and each context with permission gets a `disconnect` event. Has no
+   * effect if the device is not plugged in.
+   */
   unplug(model: UsbDeviceModel): void {
     const plugged = this.#plugged.get(model)
     if (plugged === undefined) return
@@ -34,7 +40,7 @@ export class VirtualBus {
     for (const context of this.#contexts) context.deviceLeft(plugged)
   }
 
-  /** The computer sleeps and wakes: the device forgets all as at a bus reset, claims stay, pending transfers fail. */
+  /** Simulates suspend and resume of the computer: the device is reset, claims stay, pending transfers fail. */
   suspend(model: UsbDeviceModel): void {
     const plugged = this.#plugged.get(model)
     if (plugged === undefined) return
@@ -42,19 +48,24 @@ export class VirtualBus {
     model.reset()
   }
 
-  /** A page's own view: its `navigator.usb`. */
+  /** Creates the `navigator.usb` of a page. */
   context(options: VirtualUsbOptions = {}): VirtualUsb {
     const context = new VirtualUsb(this, options)
     this.#contexts.push(context)
     return context
   }
 
-  /** Another program, pcscd for one, holds the interface until the returned function is called. */
+  /**
+   * Claims an interface for another program, such as pcscd, until the returned function is called. Throws Error if the
+   * interface is claimed.
+   */
   occupy(model: UsbDeviceModel, interfaceNumber: number): () => void {
     const plugged = this.#plugged.get(model)
-    if (plugged === undefined) throw new Error('The virtual device is not plugged in.')
+    if (plugged === undefined)
+      throw new Error('The virtual device is not plugged in. Plug it in before you occupy an interface.')
     const owner = {}
-    if (plugged.claims.has(interfaceNumber)) throw new Error('The interface is claimed already.')
+    if (plugged.claims.has(interfaceNumber))
+      throw new Error(`Interface ${interfaceNumber} is already claimed.`)
     plugged.claims.set(interfaceNumber, owner)
     return () => {
       if (plugged.claims.get(interfaceNumber) === owner) plugged.claims.delete(interfaceNumber)
@@ -62,7 +73,14 @@ export class VirtualBus {
   }
 }
 
-/** One bus with these devices and one page on it: the shortest way to a `navigator.usb`. */
+/**
+ * Creates a bus with these devices and returns the `navigator.usb` of one page on it.
+ *
+ * ```ts
+ * const usb = virtualUsb([new VirtualCcidReader(readerProfiles.dualiAbcm6)])
+ * const [device] = await usb.getDevices()
+ * ```
+ */
 export function virtualUsb(devices: readonly UsbDeviceModel[], options: VirtualUsbOptions = {}): VirtualUsb {
   const bus = new VirtualBus()
   for (const device of devices) bus.plug(device)

@@ -1,4 +1,4 @@
-/** A `USBDevice` as Chromium 156 gives it to a page: the same exceptions, at the same calls, with the same words. */
+/** A `USBDevice` with the behaviour of Chromium 156, including its exceptions and their messages (WebUSB, 4). */
 import { copyOf, dataViewOf } from '../bytes.ts'
 import { readConfiguration } from './descriptors.ts'
 import type { InResult } from './device-model.ts'
@@ -47,7 +47,7 @@ interface InterfaceState {
   alternateSetting: number
 }
 
-/** One page's object for one plugging-in of a device. */
+/** WebUSB, USBDevice: the object of one page for one connection of a device. */
 export class VirtualUsbDevice implements UsbDeviceShape {
   readonly usbVersionMajor: number
   readonly usbVersionMinor: number
@@ -132,7 +132,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     if (!this.#opened) throw fail(method, 'InvalidStateError', messages.notOpen)
     if (!this.configurations.some((c) => c.configurationValue === configurationValue))
       throw fail(method, 'NotFoundError', 'The configuration value provided is not supported by the device.')
-    // Selecting the active configuration sends nothing to the device.
+    // Chromium does not send a request for the active configuration.
     if (configurationValue === this.#configurationValue) return
     await this.#changeDevice(method, () => {
       for (const owner of this.#plugged.claims.values()) {
@@ -155,7 +155,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
       if (this.#usb.options.protectedClasses && this.#isProtected(interfaceNumber))
         throw fail(method, 'SecurityError', messages.protectedClass)
       const owner = this.#plugged.claims.get(interfaceNumber)
-      // The same words for another page, pcscd or a kernel driver.
+      // The message is the same if another page, pcscd or a kernel driver is the owner.
       if (owner !== undefined && owner !== this) throw fail(method, 'NetworkError', messages.cannotClaim)
       this.#plugged.claims.set(interfaceNumber, this)
       state.claimed = true
@@ -172,7 +172,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     await this.#changeInterface(method, interfaceNumber, () => {
       const endpoints = new Set(this.#endpointAddresses(interfaceNumber))
       this.#release(interfaceNumber, state)
-      // The kernel kills the transfers of the interface; Chromium itself does not cancel them.
+      // The kernel kills the transfers of the interface. Chromium itself does not cancel them.
       const killed = [...this.#pending].filter((pending) => endpoints.has(pending.endpoint))
       this.#failTransfers(killed, 'NetworkError', messages.transferError)
     })
@@ -272,7 +272,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
   }
 
   async isochronousTransferIn(_endpointNumber: number, _packetLengths: number[]): Promise<never> {
-    throw fail('isochronousTransferIn', 'NotSupportedError', 'No virtual device has an isochronous endpoint.')
+    throw fail('isochronousTransferIn', 'NotSupportedError', 'Virtual devices have no isochronous endpoints.')
   }
 
   async isochronousTransferOut(
@@ -283,7 +283,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     throw fail(
       'isochronousTransferOut',
       'NotSupportedError',
-      'No virtual device has an isochronous endpoint.',
+      'Virtual devices have no isochronous endpoints.',
     )
   }
 
@@ -297,12 +297,12 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     })
   }
 
-  /** The bus slept: transfers were killed, and the page is told nothing else. */
+  /** Called when the computer is suspended. Pending transfers fail; the page gets no event. */
   slept(): void {
     this.#failTransfers([...this.#pending], 'NetworkError', messages.transferError)
   }
 
-  /** The bus tells that the device is gone; `tell` sends the event. */
+  /** Called when the device is unplugged. `dispatch` sends the `disconnect` event. */
   disconnected(dispatch: () => void): void {
     const pending = [...this.#pending]
     this.#pending.clear()
@@ -316,7 +316,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     }
     if (this.#usb.options.unplugOrder === 'before-event') {
       reject()
-      // One more turn, so that a rejection's handlers run before the listeners.
+      // The additional microtasks let the rejection handlers run before the event listeners.
       void Promise.resolve()
         .then(() => {})
         .then(() => {})
@@ -401,7 +401,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     if (this.configuration === null) throw fail(method, 'InvalidStateError', messages.notConfigured)
   }
 
-  // After the hop to the browser process the device may have gone.
+  // The device can be unplugged while the call is on its way to the browser process.
   #ensureTransfer(method: string): void {
     if (!this.#plugged.isPlugged) throw this.#unplugError(method)
   }
@@ -448,7 +448,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
       this.#endpoint(method, setup.index & 0x80 ? 'in' : 'out', setup.index & 0x0f)
   }
 
-  // Chromium's WebUsbProtectedClassControlTransferBlock: endpoint 0 is no back door to a protected interface.
+  // Chromium's WebUsbProtectedClassControlTransferBlock: class requests on endpoint 0 cannot reach a protected interface.
   #ensureControlAllowed(method: string, setup: UsbControlTransferParameters): void {
     if (!this.#usb.options.protectedClasses) return
     if (

@@ -1,4 +1,4 @@
-/** `navigator.usb` of one page over the virtual bus, as Chromium 156 behaves (WebUSB, section 4). */
+/** The `navigator.usb` of a page on a virtual bus, with the behaviour of Chromium 156 (WebUSB, 4). */
 import { readConfiguration } from './descriptors.ts'
 import type { PluggedDevice, PluggedDevices } from './plugged-device.ts'
 import type { UsbContext, VirtualUsbOptions } from './browser-options.ts'
@@ -20,14 +20,14 @@ export class VirtualUsbConnectionEvent extends Event {
   }
 }
 
-/** WebUSB, USB: assignable to the type of that name. */
+/** WebUSB, USB. An instance is assignable to the type `USB`. */
 export class VirtualUsb extends EventTarget implements UsbContext {
   readonly options: Required<VirtualUsbOptions>
   onconnect: UsbConnectionListener | null = null
   ondisconnect: UsbConnectionListener | null = null
   readonly #bus: PluggedDevices
   readonly #devices = new Map<PluggedDevice, VirtualUsbDevice>()
-  // A grant outlives the plug only for a device with a serial number, as in Chromium.
+  // As in Chromium, permission survives unplugging only for a device with a serial number.
   readonly #grants = new Set<PluggedDevice | string>()
   readonly #refusals = new Set<PluggedDevice | string>()
 
@@ -45,6 +45,7 @@ export class VirtualUsb extends EventTarget implements UsbContext {
     }
   }
 
+  /** Resolves to the devices for which the page has permission. */
   async getDevices(): Promise<VirtualUsbDevice[]> {
     await Promise.resolve()
     return this.#bus.devices
@@ -52,6 +53,10 @@ export class VirtualUsb extends EventTarget implements UsbContext {
       .map((plugged) => this.#deviceOf(plugged))
   }
 
+  /**
+   * Shows the chooser and resolves to the chosen device. Rejects with NotFoundError if none is chosen, and TypeError
+   * for invalid filters.
+   */
   async requestDevice(options?: UsbDeviceRequestOptions): Promise<VirtualUsbDevice> {
     const prefix = "Failed to execute 'requestDevice' on 'USB': "
     if (options === undefined) throw new TypeError(`${prefix}1 argument required, but only 0 present.`)
@@ -112,12 +117,12 @@ export class VirtualUsb extends EventTarget implements UsbContext {
     super.removeEventListener(type, listener as EventListenerOrEventListenerObject | null, options)
   }
 
-  /** The bus tells of a plug. */
+  /** Called by the bus when a device is plugged in. */
   deviceArrived(plugged: PluggedDevice): void {
     if (this.#isGranted(plugged)) this.#dispatch('connect', this.#deviceOf(plugged))
   }
 
-  /** The bus tells of an unplug. */
+  /** Called by the bus when a device is unplugged. */
   deviceLeft(plugged: PluggedDevice): void {
     const isGranted = this.#isGranted(plugged)
     const device = this.#deviceOf(plugged)
@@ -128,12 +133,12 @@ export class VirtualUsb extends EventTarget implements UsbContext {
     })
   }
 
-  /** The bus tells of a sleep. */
+  /** Called by the bus when the computer is suspended. */
   deviceSlept(plugged: PluggedDevice): void {
     this.#devices.get(plugged)?.slept()
   }
 
-  /** The page gives its permission back. */
+  /** Revokes the page's permission for a device. */
   forget(plugged: PluggedDevice): void {
     this.#grants.delete(grantKey(plugged))
     this.#refusals.add(grantKey(plugged))
@@ -155,7 +160,7 @@ export class VirtualUsb extends EventTarget implements UsbContext {
   }
 
   #dispatch(type: 'connect' | 'disconnect', device: VirtualUsbDevice): void {
-    // Browsers deliver events as tasks of their own; a microtask keeps that a caller's code ends first.
+    // Browsers dispatch events in separate tasks. A microtask is enough to let the caller's code finish first.
     queueMicrotask(() => {
       const event = new VirtualUsbConnectionEvent(type, { device })
       if (type === 'connect') this.onconnect?.(event)
@@ -180,7 +185,7 @@ function checkFilter(filter: UsbDeviceFilter, prefix: string): void {
     throw new TypeError(`${prefix}A filter containing a protocolCode must also contain a subclassCode.`)
 }
 
-// WebUSB, "matches a device filter": a class matches the device's own or that of any of its interfaces.
+// WebUSB, "matches a device filter": a class matches the device class or the class of any interface.
 function matches(plugged: PluggedDevice, filter: UsbDeviceFilter): boolean {
   const d = plugged.model.deviceDescriptor
   const at16 = (offset: number): number => (d[offset] ?? 0) | ((d[offset + 1] ?? 0) << 8)

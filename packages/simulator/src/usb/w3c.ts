@@ -1,4 +1,4 @@
-/** The shapes of the WebUSB specification that the simulator implements, declared here so that no type package is needed. */
+/** The WebUSB interfaces that the simulator implements, declared here so that no type package is needed. */
 
 /** WebUSB, USBTransferStatus. */
 export type UsbTransferStatus = 'ok' | 'stall' | 'babble'
@@ -135,5 +135,5 @@ export interface UsbConnectionEventShape extends Event {
   readonly device: UsbDeviceShape
 }
 
-/** What a listener of `connect` and `disconnect` looks like. */
+/** A listener for `connect` and `disconnect` events. */
 export type UsbConnectionListener = (event: UsbConnectionEventShape) => unknown
