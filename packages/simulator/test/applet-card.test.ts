@@ -1,4 +1,7 @@
-/** A card with two applets: what selects, chains, cuts and logs is the card's (ISO/IEC 7816-4, 5.2 to 5.4 and 11.2.2). */
+/**
+ * Tests of a card with two applets: selection, chaining, response chaining and log (ISO/IEC 7816-4, 5.2 to 5.4 and
+ * 11.2.2).
+ */
 import { describe, expect, it } from 'vitest'
 import { type Answer, AppletCard, type CommandApdu, piv, type VirtualApplet } from '../src/index.ts'
 import { hex, show } from './piv-terminal.ts'
@@ -6,7 +9,7 @@ import { hex, show } from './piv-terminal.ts'
 const noteAid = hex('f07765627501')
 const pivAid = 'a00000030800001000'
 
-/** Keeps one note: INS 30 writes it, INS 32 reads it; INS 20 opens it until the applet is deselected. */
+/** An applet with one note: INS 30 writes it, INS 32 reads it, INS 20 sets `isOpen` until the applet is deselected. */
 class NoteApplet implements VirtualApplet {
   readonly aid: Uint8Array = noteAid
   readonly ready: Promise<void> | undefined
@@ -52,7 +55,7 @@ function cardWith(options: Partial<ConstructorParameters<typeof AppletCard>[0]> 
 }
 
 describe('a card with two applets', () => {
-  it('has none selected after a reset, and selects by whole and by truncated AID', async () => {
+  it('has no applet selected after a reset, and selects one by full or partial AID', async () => {
     const { card, send, select } = cardWith()
     expect(await send('00200080')).toBe('6d00')
     expect(await select(show(noteAid))).toBe('6f009000')
@@ -63,7 +66,7 @@ describe('a card with two applets', () => {
     expect(await send('00320000')).toBe('6d00')
   })
 
-  it('has its default applet selected when it gets power, and again after a reset', async () => {
+  it('has its default applet selected at power-on and again after a reset', async () => {
     const note = new NoteApplet()
     const { card, send, select } = cardWith({ applets: [piv(), note], defaultApplet: note })
     expect(await send('00320000')).toBe('9000')
@@ -72,26 +75,26 @@ describe('a card with two applets', () => {
     expect(await send('00320000')).toBe('9000')
   })
 
-  it('keeps the selected applet if no applet has the AID, also one that is too short or too long', async () => {
+  it('keeps the selected applet after SELECT with an unknown, too short or too long AID', async () => {
     const { send, select } = cardWith()
     await select('f077656275')
     for (const aid of ['a000000004', 'a0000003', 'f0776562750100']) expect(await select(aid)).toBe('6a82')
     expect(await send('00320000')).toBe('9000')
   })
 
-  it('gives no data to a SELECT that wants none', async () => {
+  it('returns no data to a SELECT that requests none', async () => {
     const { send } = cardWith()
     expect(await send('00a4040c05f077656275')).toBe('9000')
   })
 
-  it('hands SELECT by file identifier to the applet, and refuses it if none is selected', async () => {
+  it('passes SELECT by file identifier to the applet, and rejects it if none is selected', async () => {
     const { send, select } = cardWith()
     expect(await send('00a4000c023f00')).toBe('6a86')
     await select('f077656275')
     expect(await send('00a4000c023f00')).toBe('6a82')
   })
 
-  it('takes a verified PIN away when another applet is selected, not when the same one is', async () => {
+  it('resets a verified PIN when another applet is selected, but not when the same one is', async () => {
     const { pivApplet, note, send, select } = cardWith()
     await select(pivAid)
     expect(await send('0020008008', '313233343536ffff')).toBe('9000')
@@ -106,7 +109,7 @@ describe('a card with two applets', () => {
     expect(note.isOpen).toBe(false)
   })
 
-  it('joins a chain, and begins anew if a part has another header', async () => {
+  it('joins the parts of a chain, and discards them if a part has another header', async () => {
     const { note, send, select } = cardWith()
     await select('f077656275')
     await send('10300000', '02', '0102')
@@ -117,7 +120,7 @@ describe('a card with two applets', () => {
     expect(show(note.note)).toBe('03')
   })
 
-  it('gives a long answer in pieces, and forgets the rest at the next command', async () => {
+  it('returns a long response in parts, and discards the rest at the next command', async () => {
     const { note, send, select } = cardWith()
     await select('f077656275')
     note.note = new Uint8Array(600).fill(7)
@@ -130,7 +133,7 @@ describe('a card with two applets', () => {
     expect(await send('00c0000000')).toBe('6985')
   })
 
-  it('tells the applet of each command that it does not see', async () => {
+  it('notifies the applet of each command that the card handles itself', async () => {
     const { note, send, select } = cardWith()
     await select('f077656275')
     await send('10300000', '01', '01')
@@ -141,25 +144,25 @@ describe('a card with two applets', () => {
     expect(note.interruptions).toEqual([0x30, undefined, undefined, undefined, undefined])
   })
 
-  it('answers 6F00 to a fault in an applet, and goes on', async () => {
+  it('returns 6F00 if an applet throws, and executes the next command', async () => {
     const { send, select } = cardWith()
     await select('f077656275')
     expect(await send('00330000')).toBe('6f00')
     expect(await send('00320000')).toBe('9000')
   })
 
-  it('answers nothing before each applet is ready', async () => {
+  it('executes no command before every applet is ready', async () => {
     let finish = (): void => {}
     const slow = new NoteApplet(new Promise<void>((resolve) => (finish = resolve)))
     const { card, send } = cardWith({ applets: [piv(), slow] })
-    const answer = send('00a4040005f077656275')
+    const response = send('00a4040005f077656275')
     await new Promise((resolve) => setImmediate(resolve))
     expect(card.log).toEqual([])
     finish()
-    expect(await answer).toBe('6f009000')
+    expect(await response).toBe('6f009000')
   })
 
-  it('executes nothing that was sent before the power went away', async () => {
+  it('does not execute a command that was sent before a loss of power', async () => {
     const { card, note, send, select } = cardWith()
     await select('f077656275')
     const late = send('00300000', '01', '03')
@@ -168,13 +171,13 @@ describe('a card with two applets', () => {
     expect(note.note.length).toBe(0)
   })
 
-  it('corrects Le of reading commands if it is made so', async () => {
+  it('returns the right Le with 6Cxx for reading commands if wrongLe is 6Cxx', async () => {
     const { send } = cardWith({ wrongLe: '6Cxx' })
     expect(await send('00a4040005f07765627501')).toBe('6c02')
     expect(await send('00a4040005f07765627502')).toBe('6f009000')
   })
 
-  it('logs every command of either applet, parts and GET RESPONSE too', async () => {
+  it('logs every command, including parts of a chain and GET RESPONSE', async () => {
     const { card, send, select } = cardWith()
     await select('f077656275')
     await send('10300000', '01', '01')

@@ -1,3 +1,4 @@
+/** Tests of the frames between the virtual USB bus and the preload library. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeFrame, FrameReader, maxFrameBytes } from '../src/node/bus-frame.ts'
@@ -12,7 +13,7 @@ const frames = fc.array(
 )
 
 describe('a stream between the bus and a program', () => {
-  it('gives the same frames however it is cut', () => {
+  it('yields the same frames regardless of how it is split into chunks', () => {
     fc.assert(
       fc.property(frames, fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }), (sent, cuts) => {
         const stream = Buffer.concat(sent.map(({ type, id, payload }) => encodeFrame(type, id, payload)))
@@ -31,7 +32,7 @@ describe('a stream between the bus and a program', () => {
   })
 
   it.each([0, 4, maxFrameBytes + 6, 0xffff_ffff])(
-    'refuses a frame that says it is %d bytes long',
+    'throws RangeError for a frame that declares %d bytes',
     (length) => {
       const head = new Uint8Array(4)
       new DataView(head.buffer).setUint32(0, length, true)

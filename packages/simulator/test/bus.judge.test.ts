@@ -1,4 +1,4 @@
-/** The bus judged by libusb and lsusb, which know nothing of it. */
+/** Checks the virtual USB bus with unmodified programs: libusb and lsusb. */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { compile, LineProgram, until, whatIsMissing } from './bus/line-program.t
 import { LoopBack } from './bus/loop-back.ts'
 
 const missing = whatIsMissing(['gcc', 'pkg-config', 'lsusb'], ['libusb-1.0'])
-if (missing !== undefined) console.warn(`The virtual USB bus is not judged: ${missing}.`)
+if (missing !== undefined) console.warn(`The virtual USB bus is not checked with libusb: ${missing}.`)
 
 describe.skipIf(missing !== undefined)('a program on libusb', () => {
   let bus: VirtualUsbBus
@@ -55,7 +55,7 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(stdout).toMatch(/wMaxPacketSize +0x0040 +1x 64 bytes/)
   })
 
-  test('an IN transfer ends on a short packet, on a full buffer, and else on an empty packet', async () => {
+  test('an IN transfer ends with a short packet, a full buffer or an empty packet', async () => {
     const device = new LoopBack()
     bus.plug(device)
     const program = await holder()
@@ -72,7 +72,7 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await program.next('transfer')).toBe(`completed ${bytes(128)}`)
   })
 
-  test('a packet larger than the buffer is an overflow, a halted endpoint stalls until cleared', async () => {
+  test('a packet larger than the buffer is an overflow, and a halted endpoint stalls until cleared', async () => {
     bus.plug(new LoopBack())
     const program = await holder()
     expect(await program.ask('in 81 10')).toBe('ok')
@@ -84,7 +84,7 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await program.ask('out 2 11')).toBe('ok')
   })
 
-  test('a long transfer passes whole', async () => {
+  test('a transfer of 65,001 bytes arrives complete', async () => {
     bus.plug(new LoopBack())
     const program = await holder()
     expect(await program.ask('in 81 10000')).toBe('ok')
@@ -92,7 +92,7 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await program.next('transfer')).toBe(`completed ${bytes(65_001)}`)
   })
 
-  test('an interface is one program’s: the other hears BUSY until it is released, closed or the holder is killed', async () => {
+  test('claiming an interface fails with BUSY until its owner releases it, closes it or is killed', async () => {
     const device = new LoopBack()
     bus.plug(device)
     const first = await holder()
@@ -102,7 +102,7 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await first.ask('release 0')).toBe('ok')
     expect(await second.ask('claim 0')).toBe('ok')
     expect(await first.ask('claim 0')).toBe('LIBUSB_ERROR_BUSY')
-    // Without waiting: close() has told the bus before it returns.
+    // No wait is necessary, because close() notifies the bus before it returns.
     expect(await second.ask('close')).toBe('ok')
     expect(await first.ask('claim 0')).toBe('ok')
     const third = await host()
@@ -123,11 +123,12 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await program.next('transfer')).toBe('cancelled')
     expect(await program.ask('in 81 40')).toBe('ok')
     expect(await program.ask('release 0')).toBe('ok')
-    // So libusb reads ENOENT, the kernel's word for killed, when it has not asked for it: completed, with nothing.
+    // libusb reports ENOENT, the kernel's status of a killed transfer, as completed without data if it did not cancel
+    // the transfer itself.
     expect(await program.next('transfer')).toBe('completed')
   })
 
-  test('pulling the device ends its transfers and is told; plugged again, it works', async () => {
+  test('unplugging the device ends its transfers and notifies the program; plugged in again, it works', async () => {
     const device = new LoopBack()
     const program = await host()
     bus.plug(device)
@@ -135,9 +136,9 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await program.ask('open cafe 4001')).toBe('ok')
     expect(await program.ask('claim 0')).toBe('ok')
     expect(await program.ask('in 81 40')).toBe('ok')
-    const told = bus.unplug(device)
+    const monitorsNotified = bus.unplug(device)
     expect(await program.next('transfer')).toBe('no-device')
-    await told
+    await monitorsNotified
     expect(await program.next('hotplug')).toBe('left')
     expect(await program.ask('claim 0')).toBe('LIBUSB_ERROR_NO_DEVICE')
     expect(await program.ask('close')).toBe('ok')
@@ -148,7 +149,7 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await program.ask('out 2 11')).toBe('ok')
   })
 
-  test('pulled and plugged again at once: a program is told of the one that left before the one that came', async () => {
+  test('a device that is plugged in again at once is reported as left before it is reported as arrived', async () => {
     const device = new LoopBack()
     const program = await host()
     bus.plug(device)
@@ -160,9 +161,9 @@ describe.skipIf(missing !== undefined)('a program on libusb', () => {
     expect(await program.ask('open cafe 4001')).toBe('ok')
   })
 
-  test('a bus killed in the middle of a transfer is a device that left, and hangs nobody', async () => {
+  test('killing the bus during a transfer looks like unplugging the device, and no program hangs', async () => {
     bus.plug(new LoopBack())
-    // A relay between program and bus stands for the bus: killed, it leaves the program what a killed bus leaves.
+    // A relay between program and bus replaces the bus process. Killing it has the same effect as killing the bus.
     const relaySocket = `${bus.environment.WEBTOKI_USB_SOCKET}-relay`
     const script = `
       const net = require('node:net')

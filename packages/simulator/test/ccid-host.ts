@@ -1,4 +1,4 @@
-/** A host that speaks CCID 1.1 by hand, for the tests of the virtual reader. */
+/** A minimal CCID 1.1 host for tests of the virtual reader. */
 import {
   HandClock,
   type ReaderProfile,
@@ -8,7 +8,7 @@ import {
   type VirtualUsbDevice,
 } from '../src/index.ts'
 
-/** Bytes by hand, as CCID 1.1 prints them: they share no encoder with anybody. */
+/** Encodes a bulk-OUT message (CCID 1.1, 6.1). The encoder is independent of the simulator's. */
 export const message = (
   type: number,
   sequence: number,
@@ -16,13 +16,13 @@ export const message = (
   ...data: number[]
 ): Uint8Array<ArrayBuffer> =>
   Uint8Array.of(type, data.length & 0xff, data.length >> 8, 0, 0, 0, sequence, ...three, ...data)
-/** 0 leaves the voltage to readers that find it by themselves; 1, 2, 3: 5, 3 and 1.8 volts. */
+/** bPowerSelect: 0 for readers that select the voltage themselves, otherwise 1 (5 V), 2 (3 V) or 3 (1.8 V). */
 export const powerOn = (sequence: number, powerSelect = 0) => message(0x62, sequence, [powerSelect, 0, 0])
 export const xfr = (sequence: number, data: readonly number[], level = 0) =>
   message(0x6f, sequence, [0, level, 0], ...data)
 export const echo = [0, 0x10, 0, 0, 2, 0xaa, 0xbb, 0]
 
-/** A host with one reader, and a clock that stands until it is moved. */
+/** A host with one virtual reader, whose clock changes only when it is advanced. */
 export class Host {
   readonly reader: VirtualCcidReader
   readonly clock = new HandClock()
@@ -44,12 +44,12 @@ export class Host {
     return this
   }
 
-  async ask(bytes: Uint8Array<ArrayBuffer>): Promise<number[]> {
+  async exchange(bytes: Uint8Array<ArrayBuffer>): Promise<number[]> {
     await this.device.transferOut(2, bytes)
-    return this.answer()
+    return this.response()
   }
 
-  answer(): Promise<number[]> {
+  response(): Promise<number[]> {
     return this.read(1, 65_600)
   }
 

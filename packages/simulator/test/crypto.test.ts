@@ -1,4 +1,4 @@
-/** Triple DES and raw RSA against node:crypto, which knows nothing of them. */
+/** Checks triple DES and raw RSA against node:crypto. */
 import {
   constants,
   createPrivateKey,
@@ -17,7 +17,7 @@ import { block, show } from './piv-terminal.ts'
 const bytes = (length: number): fc.Arbitrary<Uint8Array> =>
   fc.uint8Array({ minLength: length, maxLength: length })
 
-test('triple DES agrees with des-ede3 of OpenSSL on any key and block', () => {
+test('triple DES gives the same result as OpenSSL for any key and block', () => {
   fc.assert(
     fc.property(bytes(24), bytes(8), (key, input) => {
       const output = tripleDesEncrypt(key, input)
@@ -27,7 +27,7 @@ test('triple DES agrees with des-ede3 of OpenSSL on any key and block', () => {
   )
 })
 
-test.each([1024, 2048, 3072])('raw RSA of %i bits agrees with OpenSSL', (bits) => {
+test.each([1024, 2048, 3072])('raw RSA with %i bits gives the same result as OpenSSL', (bits) => {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: bits })
   const jwk = createPrivateKey(privateKey.export({ type: 'pkcs8', format: 'pem' })).export({ format: 'jwk' })
   const number = (text = ''): bigint => toInteger(Buffer.from(text, 'base64url'))

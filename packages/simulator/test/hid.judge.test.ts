@@ -1,4 +1,4 @@
-/** Virtual HID devices judged by a program on the kernel's own hidraw interface. */
+/** Checks virtual HID devices with a program that uses Linux's hidraw interface. */
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { EchoHidDevice, type HidDeviceModel, hasNumberedReports } from '../src/index.ts'
@@ -6,7 +6,7 @@ import { startBus, type VirtualUsbBus } from '../src/node/index.ts'
 import { compileAlone, LineProgram, whatIsMissing } from './bus/line-program.ts'
 
 const missing = whatIsMissing(['gcc'])
-if (missing !== undefined) console.warn(`Virtual HID devices are not judged: ${missing}.`)
+if (missing !== undefined) console.warn(`Virtual HID devices are not checked with hidraw: ${missing}.`)
 
 const report = (length: number, first?: number): string =>
   Buffer.from([...(first === undefined ? [] : [first]), ...Array.from({ length }, (_, at) => at)]).toString(
@@ -39,7 +39,7 @@ describe.skipIf(missing !== undefined)('a program on hidraw', () => {
     return device
   }
 
-  it('reads who it is and what its reports are', async () => {
+  it('reads the identity and the report descriptor of a device', async () => {
     const device = plug(new EchoHidDevice({ productId: 0x4100, serialNumber: 'H1' }))
     expect(await host.ask('open /dev/hidraw0')).toBe('ok')
     expect(await host.ask('descriptor')).toBe(`ok ${Buffer.from(device.reportDescriptor).toString('hex')}`)
@@ -49,9 +49,9 @@ describe.skipIf(missing !== undefined)('a program on hidraw', () => {
   })
 
   it.each([
-    { how: 'without numbers', reportId: undefined },
-    { how: 'with numbers', reportId: 5 },
-  ])('writes, reads and keeps reports $how', async ({ reportId }) => {
+    { how: 'without a report ID', reportId: undefined },
+    { how: 'with a report ID', reportId: 5 },
+  ])('writes and reads input, output and feature reports $how', async ({ reportId }) => {
     plug(
       new EchoHidDevice({
         productId: 0x4100,
@@ -68,7 +68,7 @@ describe.skipIf(missing !== undefined)('a program on hidraw', () => {
     expect(await host.ask(`get-feature ${first}`)).toBe(`ok ${report(8, number)}`)
   })
 
-  it('is told of a device that left by its writes, never by an empty read; another can be opened', async () => {
+  it('gets a write error after the device was unplugged, and can open it again', async () => {
     const device = plug(new EchoHidDevice({ productId: 0x4100, serialNumber: 'H1' }))
     await host.ask('open /dev/hidraw0')
     await bus.unplugHid(device)
@@ -83,11 +83,11 @@ describe.skipIf(missing !== undefined)('a program on hidraw', () => {
 
 describe('a report descriptor', () => {
   it.each([
-    ['an item of Report ID', '85 05', true],
-    ['none', '06 00 ff 09 01', false],
-    ['data that looks like one', '06 85 05', false],
-    ['a long item before it', 'fe 02 00 85 05 85 01', true],
-  ])('has numbered reports where there is %s', (_, text, expected) => {
+    ['a Report ID item', '85 05', true],
+    ['no Report ID item', '06 00 ff 09 01', false],
+    ['data that looks like a Report ID item', '06 85 05', false],
+    ['a long item before a Report ID item', 'fe 02 00 85 05 85 01', true],
+  ])('with %s (%s) has numbered reports: %s', (_, text, expected) => {
     expect(hasNumberedReports(Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex')))).toBe(expected)
   })
 })

@@ -1,7 +1,4 @@
-/**
- * Our readers judged by Debian's pcscd and libccid, in a mount namespace of their own: the machine's pcscd is not
- * touched.
- */
+/** Checks the virtual readers with Debian's pcscd and libccid, in a separate mount namespace. */
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { VirtualCcidReader, createEchoCard, type ReaderProfile, readerProfiles } from '../src/index.ts'
@@ -12,13 +9,13 @@ const asRoot = process.getuid?.() === 0
 const missing =
   whatIsMissing(['gcc', 'pkg-config', 'pcscd', 'unshare', 'nsenter'], ['libpcsclite']) ??
   (asRoot ? undefined : 'a private mount namespace needs root')
-if (missing !== undefined) console.warn(`Our readers are not judged by libccid: ${missing}.`)
+if (missing !== undefined) console.warn(`The virtual readers are not checked with libccid: ${missing}.`)
 
 const atr = '3b8580018073c021c0d6'
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const pattern = (count: number): Uint8Array => Uint8Array.from({ length: count }, (_, at) => (at * 7) & 0xff)
 
-/** Extended APDU level by dwFeatures of the class descriptor, bits 16 to 18. */
+/** Returns true if bits 16 to 18 of dwFeatures state the extended APDU level. */
 const isExtended = (profile: ReaderProfile): boolean =>
   (Number.parseInt(profile.ccidDescriptor.slice(84, 86), 16) & 0x07) === 4
 
@@ -45,19 +42,19 @@ describe.skipIf(missing !== undefined)('pcscd and libccid', () => {
     return host
   }
 
-  // libccid takes a vendor-class interface only from ids it lists. 1DB2:0600 is not in the list of Debian 12's 1.5.2,
-  // its sibling 1DB2:080C is: so that reader's descriptors are judged under the sibling's number.
+  // libccid accepts a vendor-class interface only from listed devices. The list of version 1.5.2 in Debian 12 has
+  // 1DB2:080C but not 1DB2:0600, so this reader is checked with the other product ID.
   const judged: Readonly<Record<string, ReaderProfile>> = {
     ...readerProfiles,
     dualiAbcm6: { ...readerProfiles.dualiAbcm6, productId: 0x080c },
-    // The MR800 is not in that list either: it is judged under the number of a reader on the same controller.
+    // The MR800 is not in the list either, so it is checked with the IDs of a reader with the same controller.
     jinmuyuMr800: { ...readerProfiles.jinmuyuMr800, productId: 0x6010, manufacturer: 'ATMEL' },
   }
 
-  // Readers at TPDU level are judged beside our driver, in packages/ccid.
+  // packages/ccid checks readers at TPDU level together with the driver.
   const isApdu = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice(84, 86) !== '01'
   for (const [name, profile] of Object.entries(judged).filter(([, each]) => isApdu(each))) {
-    test(`${name}: ATR, the longest echo, time extension, the card out and in again`, async () => {
+    test(`${name}: ATR, a 4096-byte echo, time extensions, card removal and reinsertion work`, async () => {
       const host = await client()
       const reader = new VirtualCcidReader(profile)
       reader.insert(createEchoCard())
@@ -68,7 +65,7 @@ describe.skipIf(missing !== undefined)('pcscd and libccid', () => {
       expect(await host.ask('connect')).toBe('ok')
 
       if (isExtended(profile)) {
-        // Longer than any message of these readers: wLevelParameter chains both ways.
+        // The data is longer than any message of these readers, so wLevelParameter chains command and response.
         const data = pattern(4096)
         const echoed = await host.ask(`transmit 0010000000${'1000'}${hex(data)}0000`)
         expect(echoed === `ok ${hex(data)}9000`).toBe(true)
@@ -77,11 +74,11 @@ describe.skipIf(missing !== undefined)('pcscd and libccid', () => {
         for (const [at, part] of parts.entries()) {
           const isLast = at === parts.length - 1
           const length = part.length.toString(16).padStart(2, '0')
-          const answer = await host.ask(
+          const response = await host.ask(
             `transmit ${isLast ? '00' : '10'}100000${length}${hex(part)}${isLast ? '00' : ''}`,
           )
-          if (!isLast) expect(answer).toBe('ok 9000')
-          else expect(answer === `ok ${hex(pattern(4096).slice(0, 256))}6100`).toBe(true)
+          if (!isLast) expect(response).toBe('ok 9000')
+          else expect(response === `ok ${hex(pattern(4096).slice(0, 256))}6100`).toBe(true)
         }
       }
 

@@ -1,6 +1,4 @@
-/**
- * The bus's side of an open device file, asked frame by frame: what usbfs of Linux would do (drivers/usb/core/devio.c).
- */
+/** Tests of open device files, frame by frame, against the rules of Linux's usbfs (drivers/usb/core/devio.c). */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -9,7 +7,7 @@ import { type BusFrame, encodeFrame, Errno, FrameReader, int32, Operation } from
 import { VirtualUsbBus } from '../src/node/virtual-usb-bus.ts'
 import { LoopBack } from './bus/loop-back.ts'
 
-/** A program's end of one device file. */
+/** The program side of an open device file. */
 class Program {
   readonly socket: Socket
   readonly #reader = new FrameReader()
@@ -23,7 +21,7 @@ class Program {
     })
   }
 
-  static async open(bus: VirtualUsbBus, node: string): Promise<Program> {
+  static async cleanups(bus: VirtualUsbBus, node: string): Promise<Program> {
     const socket = connect(bus.environment.WEBTOKI_USB_SOCKET)
     await once(socket, 'connect')
     const program = new Program(socket)
@@ -31,7 +29,7 @@ class Program {
     return program
   }
 
-  /** What the answer begins with: a result, or the status of a transfer. */
+  /** Sends a frame and resolves to the first integer of the response: a result, or the status of a transfer. */
   async ask(type: string, id: number, payload: Uint8Array): Promise<number> {
     const answered = new Promise<BusFrame>((resolve) => this.#waiting.push(resolve))
     this.socket.write(encodeFrame(type, id, payload))
@@ -46,7 +44,7 @@ class Program {
 const transfer = (type: number, endpoint: number, data: Uint8Array): Uint8Array =>
   join([type, endpoint], uint32le(0), uint32le(data.length), data)
 
-class Counting extends LoopBack {
+class CountingDevice extends LoopBack {
   outs = 0
   protected override outReceived(endpoint: number, bytes: Uint8Array): 'ok' | 'stall' {
     this.outs++
@@ -67,19 +65,19 @@ async function startedBus(): Promise<VirtualUsbBus> {
 }
 
 async function program(bus: VirtualUsbBus, node: string): Promise<Program> {
-  const made = await Program.open(bus, node)
+  const made = await Program.cleanups(bus, node)
   open.push(() => made.socket.destroy())
   return made
 }
 
 describe('a device file', () => {
-  it('of a device that was pulled does nothing to the same device plugged in again', async () => {
+  it('of an unplugged device has no effect on the same device after it is plugged in again', async () => {
     const bus = await startedBus()
-    const device = new Counting()
+    const device = new CountingDevice()
     bus.plug(device)
     const holder = await program(bus, '/dev/bus/usb/001/002')
     expect(await holder.request(Operation.claim, 0)).toBe(0)
-    // On its way when the device is pulled.
+    // This frame is still on its way when the device is unplugged.
     holder.socket.write(encodeFrame('S', 2, transfer(3, 0x02, Uint8Array.of(0x11))))
     void bus.unplug(device)
     bus.plug(device)
@@ -89,14 +87,14 @@ describe('a device file', () => {
     expect(device.outs).toBe(0)
   })
 
-  it('takes class requests to an interface from no program but its holder', async () => {
+  it('accepts class requests to an interface only from the program that claimed it', async () => {
     const bus = await startedBus()
     bus.plug(new LoopBack())
     const holder = await program(bus, '/dev/bus/usb/001/002')
     const other = await program(bus, '/dev/bus/usb/001/002')
     expect(await holder.request(Operation.claim, 0)).toBe(0)
     const classRequest = transfer(2, 0, Uint8Array.of(0x21, 1, 0, 0, 0, 0, 0, 0))
-    // The loop-back device stalls it; the other program's never gets there.
+    // The loop-back device stalls the request. The request of the other program does not reach it.
     expect(await holder.ask('S', 3, classRequest)).toBe(-Errno.EPIPE)
     expect(await other.ask('S', 3, classRequest)).toBe(-Errno.EPROTO)
   })

@@ -1,4 +1,7 @@
-/** GnuPG's scdaemon and OpenSC judge the virtual OpenPGP card, in a reader under pcscd and libccid and behind vpcd. */
+/**
+ * Checks the virtual OpenPGP card with GnuPG's scdaemon and OpenSC, in a virtual reader with pcscd and libccid, and
+ * with vpcd.
+ */
 import {
   constants,
   createHash,
@@ -29,7 +32,7 @@ import { Scdaemon, scdaemonProgram } from './scdaemon.ts'
 const missing = whatPlacesLack([scdaemonProgram, 'pkcs11-tool', 'openpgp-tool'])
 if (missing !== undefined) {
   if (process.env['CI'] === 'true' && process.getuid?.() === 0) throw new Error(missing)
-  console.warn(`The OpenPGP card is not judged by scdaemon and OpenSC: ${missing}.`)
+  console.warn(`The OpenPGP card is not checked with scdaemon and OpenSC: ${missing}.`)
 }
 
 const serial = 'D276000124010304FF004A0000010000'
@@ -40,7 +43,7 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const keyOf = (spki: Uint8Array | undefined): KeyObject =>
   createPublicKey({ key: Buffer.from(spki ?? new Uint8Array(0)), format: 'der', type: 'spki' })
 
-/** The key in the S-expression `(public-key (ecc (curve "NIST P-256") (q …)))`: 65 bytes after `1:q65:`. */
+/** Reads the key from the S-expression `(public-key (ecc (curve "NIST P-256") (q …)))`: 65 bytes after `1:q65:`. */
 function p256KeyOf(expression: Buffer): KeyObject {
   const at = expression.indexOf('1:q65:') + '1:q65:'.length
   const [x, y] = [expression.subarray(at + 1, at + 33), expression.subarray(at + 33, at + 65)]
@@ -48,7 +51,7 @@ function p256KeyOf(expression: Buffer): KeyObject {
   return createPublicKey({ key: jwk, format: 'jwk' })
 }
 
-/** Version 4 fingerprint (RFC 4880, 12.2; RFC 6637, 9) of a P-256 key of the first second of 2020. */
+/** Computes the version 4 fingerprint of a P-256 key created at 2020-01-01T00:00:00Z (RFC 4880, 12.2; RFC 6637, 9). */
 function fingerprint(card: OpenPgpCard, use: OpenPgpKeyUse): string {
   const { x = '', y = '' } = keyOf(card.publicKeyOf(use)).export({ format: 'jwk' })
   const point = `04${hex(Buffer.from(x, 'base64url'))}${hex(Buffer.from(y, 'base64url'))}`
@@ -60,7 +63,7 @@ function fingerprint(card: OpenPgpCard, use: OpenPgpKeyUse): string {
     .digest('hex')
 }
 
-/** What the card executed since the last call, by INS, P1 and P2. */
+/** Returns INS, P1, P2 and the status word of the commands that the card executed since the last call. */
 function executed(card: { readonly log: OpenPgpCard['log'] }): readonly string[] {
   return card.log
     .splice(0)
@@ -85,13 +88,13 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
   }
 
   it.each([
-    ['behind vpcd', () => behindVpcd(createOpenPgpCard)],
+    ['connected to vpcd', () => behindVpcd(createOpenPgpCard)],
     [
-      'in a reader that takes short APDUs',
+      'in a reader at short APDU level',
       () => inReader(createOpenPgpCard({ extendedLength: false }), 'omnikey3021'),
     ],
-    ['in a reader that takes extended APDUs', () => inReader(createOpenPgpCard(), 'yubikey4')],
-  ] as const)('scdaemon learns the card, reads its key and signs, %s', async (_, make) => {
+    ['in a reader at extended APDU level', () => inReader(createOpenPgpCard(), 'yubikey4')],
+  ] as const)('scdaemon reads its data and its key and signs with it, %s', async (_, make) => {
     const { scdaemon, card } = withScdaemon(await make())
     const learned = await scdaemon.ask('LEARN --force')
     expect(learned.outcome).toBe('OK')
@@ -123,7 +126,7 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
     await scdaemon.ask(`SETDATA ${hex(digest)}`)
     const signed = await scdaemon.ask('PKSIGN --hash=sha256 OPENPGP.1', ['123456'])
     expect(signed.outcome).toBe('OK')
-    expect(signed.questions).toEqual([expect.stringContaining('Please unlock the card')])
+    expect(signed.pinPrompts).toEqual([expect.stringContaining('Please unlock the card')])
     expect(executed(card)).toEqual(expect.arrayContaining(['200081 9000', '2a9e9a 9000']))
     expect(verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signed.data)).toBe(true)
     expect((await scdaemon.ask('GETATTR SIG-COUNTER')).status).toEqual(['SIG-COUNTER 1'])
@@ -134,54 +137,60 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
     return scdaemon.ask('PKSIGN --hash=sha256 OPENPGP.1', pins)
   }
 
-  it('scdaemon asks for the PIN at each signature of a card in one-signature mode', async () => {
+  it('scdaemon requests the PIN for each signature if PW1 is valid for one signature', async () => {
     const { scdaemon, card } = await start()
     await scdaemon.ask('SERIALNO openpgp')
     for (let count = 1; count <= 2; count++) {
-      const { outcome, questions } = await pkSign(scdaemon, ['123456'])
-      expect([outcome, questions.length, card.signatureCount, card.verified]).toEqual(['OK', 1, count, []])
+      const { outcome, pinPrompts } = await pkSign(scdaemon, ['123456'])
+      expect([outcome, pinPrompts.length, card.signatureCount, card.verified]).toEqual(['OK', 1, count, []])
     }
   })
 
-  it('scdaemon asks once if PW1 is good for several signatures, and can set it so', async () => {
+  it('scdaemon sets PW1 valid for several signatures, and then requests the PIN once', async () => {
     const { scdaemon, card } = await start()
     await scdaemon.ask('SERIALNO openpgp')
     expect((await scdaemon.ask('SETATTR CHV-STATUS-1 %01', ['12345678'])).outcome).toBe('OK')
-    expect((await pkSign(scdaemon, ['123456'])).questions.length).toBe(1)
-    expect((await pkSign(scdaemon, [])).questions.length).toBe(0)
+    expect((await pkSign(scdaemon, ['123456'])).pinPrompts.length).toBe(1)
+    expect((await pkSign(scdaemon, [])).pinPrompts.length).toBe(0)
     expect(card.signatureCount).toBe(2)
   })
 
-  it.each(['63Cx', '6982'] as const)('a wrong PIN told by %s costs scdaemon an attempt', async (wrongPin) => {
-    const { scdaemon, card } = await start({ wrongPin })
-    await scdaemon.ask('SERIALNO openpgp')
-    expect((await pkSign(scdaemon, ['654321'])).outcome).toMatch(/Bad PIN/)
-    expect(card.pinTriesLeft).toBe(2)
-    expect((await scdaemon.ask('GETATTR CHV-STATUS')).status).toEqual(['CHV-STATUS +0+127+127+127+2+0+3'])
-    expect((await pkSign(scdaemon, ['654321'])).outcome).toMatch(/Bad PIN/)
-    expect((await pkSign(scdaemon, ['654321'])).outcome).toMatch(/Bad PIN|PIN blocked/)
-    expect((await pkSign(scdaemon, ['123456'])).outcome).toMatch(/PIN blocked|Bad PIN/)
-    expect([card.pinTriesLeft, card.signatureCount]).toEqual([0, 0])
-    expect((await scdaemon.ask('PASSWD --reset 1', ['12345678', '234567', '234567'])).outcome).toBe('OK')
-    expect((await pkSign(scdaemon, ['234567'])).outcome).toBe('OK')
-  })
+  it.each(['63Cx', '6982'] as const)(
+    'scdaemon reports a wrong PIN with status word %s, and the attempts left',
+    async (wrongPin) => {
+      const { scdaemon, card } = await start({ wrongPin })
+      await scdaemon.ask('SERIALNO openpgp')
+      expect((await pkSign(scdaemon, ['654321'])).outcome).toMatch(/Bad PIN/)
+      expect(card.pinTriesLeft).toBe(2)
+      expect((await scdaemon.ask('GETATTR CHV-STATUS')).status).toEqual(['CHV-STATUS +0+127+127+127+2+0+3'])
+      expect((await pkSign(scdaemon, ['654321'])).outcome).toMatch(/Bad PIN/)
+      expect((await pkSign(scdaemon, ['654321'])).outcome).toMatch(/Bad PIN|PIN blocked/)
+      expect((await pkSign(scdaemon, ['123456'])).outcome).toMatch(/PIN blocked|Bad PIN/)
+      expect([card.pinTriesLeft, card.signatureCount]).toEqual([0, 0])
+      expect((await scdaemon.ask('PASSWD --reset 1', ['12345678', '234567', '234567'])).outcome).toBe('OK')
+      expect((await pkSign(scdaemon, ['234567'])).outcome).toBe('OK')
+    },
+  )
 
-  it.each([1, 3] as const)('scdaemon derives PINs as a KDF object with %i salts says', async (kdfSalts) => {
-    const { scdaemon, card } = await start({ kdf: 'sha256', kdfSalts })
-    await scdaemon.ask('SERIALNO openpgp')
-    expect((await pkSign(scdaemon, ['654321'])).outcome).toMatch(/Bad PIN/)
-    expect((await pkSign(scdaemon, ['123456'])).outcome).toBe('OK')
-    expect([card.pinTriesLeft, card.signatureCount]).toEqual([3, 1])
-    const verifications = card.log.filter(({ ins }) => ins === 0x20)
-    expect(verifications.map(({ dataBytes, sw }) => [dataBytes, sw])).toEqual([
-      [32, 0x63c2],
-      [32, 0x9000],
-    ])
-    // The admin PIN has a salt of its own, or not.
-    expect((await scdaemon.ask('SETATTR CHV-STATUS-1 %01', ['12345678'])).outcome).toBe('OK')
-  })
+  it.each([1, 3] as const)(
+    'scdaemon derives PINs according to a KDF object with %i salts',
+    async (kdfSalts) => {
+      const { scdaemon, card } = await start({ kdf: 'sha256', kdfSalts })
+      await scdaemon.ask('SERIALNO openpgp')
+      expect((await pkSign(scdaemon, ['654321'])).outcome).toMatch(/Bad PIN/)
+      expect((await pkSign(scdaemon, ['123456'])).outcome).toBe('OK')
+      expect([card.pinTriesLeft, card.signatureCount]).toEqual([3, 1])
+      const verifications = card.log.filter(({ ins }) => ins === 0x20)
+      expect(verifications.map(({ dataBytes, sw }) => [dataBytes, sw])).toEqual([
+        [32, 0x63c2],
+        [32, 0x9000],
+      ])
+      // The admin PIN has its own salt, or shares the single one.
+      expect((await scdaemon.ask('SETATTR CHV-STATUS-1 %01', ['12345678'])).outcome).toBe('OK')
+    },
+  )
 
-  it('scdaemon signs, authenticates and deciphers with RSA keys', async () => {
+  it('scdaemon signs, authenticates and decrypts with RSA keys', async () => {
     const { scdaemon, card } = await start({
       algorithms: { signature: 'rsa2048', decryption: 'rsa2048', authentication: 'rsa2048' },
     })
@@ -189,7 +198,7 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
     const signed = await pkSign(scdaemon, ['123456'])
     expect(verify('sha256', message, keyOf(card.publicKeyOf('signature')), signed.data)).toBe(true)
 
-    // PKAUTH takes a whole DigestInfo.
+    // PKAUTH expects a complete DigestInfo.
     await scdaemon.ask(`SETDATA 3031300d060960864801650304020105000420${hex(digest)}`)
     const authenticated = await scdaemon.ask('PKAUTH OPENPGP.3', ['123456'])
     const own = keyOf(card.publicKeyOf('authentication'))
@@ -216,7 +225,7 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
     )
     const { data } = await scdaemon.ask('PKDECRYPT OPENPGP.2', ['123456'])
     const own = { privateKey: other.privateKey, publicKey: keyOf(card.publicKeyOf('decryption')) }
-    // One byte before the coordinate says what follows.
+    // A format byte precedes the coordinate.
     expect(hex(data.subarray(1))).toBe(hex(diffieHellman(own)))
   })
 
@@ -227,9 +236,9 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
     expect(verify(null, digest, keyOf(card.publicKeyOf('signature')), data)).toBe(true)
   })
 
-  it('scdaemon sees the button of a card that wants a touch, and waits for it', async () => {
+  it('scdaemon reports the button of a card that requires a touch, and waits for the touch', async () => {
     const touched: string[] = []
-    // Its version 2.2 knows nothing of the policies themselves (DO D6 to D8).
+    // scdaemon 2.2 does not support the policies themselves (DO D6 to D8).
     const { scdaemon } = await start({
       touch: { signature: 'on' },
       onTouch: (use) => touched.push(use) > 0,
@@ -240,27 +249,27 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
     expect(touched).toEqual(['signature'])
   })
 
-  it('a new card’s fingerprints are made as scdaemon makes them', async () => {
+  it('a new card has the same fingerprints that scdaemon computes', async () => {
     const { scdaemon, card } = await start()
-    const told = async (): Promise<readonly string[]> => {
+    const reported = async (): Promise<readonly string[]> => {
       const { status } = await scdaemon.ask('LEARN --force')
       return status.flatMap((line) => /^KEY-FPR \d (.*)$/.exec(line)?.[1]?.toLowerCase() ?? [])
     }
-    const ours = () =>
+    const computed = () =>
       [
         fingerprint(card, 'signature'),
         fingerprint(card, 'decryption'),
         fingerprint(card, 'authentication'),
       ] as const
-    expect(await told()).toEqual(ours())
+    expect(await reported()).toEqual(computed())
     for (const number of [1, 2, 3]) {
       const made = await scdaemon.ask(`GENKEY --force --timestamp=20200101T000000 ${number}`, ['12345678'])
       expect(made.outcome).toBe('OK')
     }
-    expect(await told()).toEqual(ours())
+    expect(await reported()).toEqual(computed())
   })
 
-  it('scdaemon makes a key, and writes its fingerprint and time', async () => {
+  it('scdaemon generates a key and writes its fingerprint and time', async () => {
     const { scdaemon, card } = await start({ absentKeys: ['signature'] })
     await scdaemon.ask('SERIALNO openpgp')
     expect((await pkSign(scdaemon, ['123456'])).outcome).not.toBe('OK')
@@ -288,7 +297,7 @@ describe.skipIf(missing !== undefined)('scdaemon and the OpenPGP card', () => {
     expect(openPgpApplet.signatureCount).toBe(1)
   })
 
-  // OpenSC shows PW1 as two tokens: 82 in the first slot, 81 in the second one.
+  // OpenSC presents PW1 as two tokens: 82 in the first slot, 81 in the second.
   it.each([
     ['signature', '01', '1', '2a9e9a 9000'],
     ['authentication', '03', '0', '880000 9000'],

@@ -1,4 +1,4 @@
-/** The OpenPGP card by its bytes (application specification 3.4, chapters 4 and 7), checked with node:crypto. */
+/** Tests of the virtual OpenPGP card, with results checked by node:crypto (OpenPGP card application 3.4, 4 and 7). */
 import {
   createHash,
   createPublicKey,
@@ -31,10 +31,10 @@ const aid = 'd276000124010304ff004a0000010000'
 
 async function start(options: OpenPgpCardOptions = {}) {
   const card = createOpenPgpCard(options)
-  /** Header and data; the answer's data and status word in one string. */
+  /** Sends a command and resolves to the response data and the status word in one hex string. */
   const send = async (header: string, data = ''): Promise<string> => {
-    const answer = await sendTo(card, header, data)
-    return show(answer.data) + answer.sw
+    const response = await sendTo(card, header, data)
+    return show(response.data) + response.sw
   }
   expect(await send('00a40400', 'd27600012401')).toBe('9000')
   return { card, send }
@@ -43,15 +43,15 @@ async function start(options: OpenPgpCardOptions = {}) {
 const keyOf = (card: OpenPgpCard, use: OpenPgpKeyUse): KeyObject =>
   createPublicKey({ key: Buffer.from(card.publicKeyOf(use) ?? []), format: 'der', type: 'spki' })
 
-describe('selection and data objects', () => {
-  it('is selected by RID and application, by the whole AID, and not by another one', async () => {
+describe('the OpenPGP card: selection and data objects', () => {
+  it('is selected by RID and application or by its full AID, but not by another AID', async () => {
     const { send } = await start()
     expect(await send('00a40400', aid)).toBe('9000')
     expect(await send('00a40400', 'd27600012402')).toBe('6a82')
     expect(await send('00ca004f')).toBe(`${aid}9000`)
   })
 
-  it('answers the objects of a new card', async () => {
+  it('returns the data objects of a new card', async () => {
     const { card, send } = await start()
     expect(await send('00ca5f52')).toBe('0031c573c001c00090009000')
     expect(show(card.atr)).toContain('0031c573c001c0009000')
@@ -65,12 +65,12 @@ describe('selection and data objects', () => {
     expect(await send('00ca7f21')).toBe('9000')
     expect(await send('00ca00de')).toBe('0101020103019000')
     expect(await send('00ca00c1')).toBe('132a8648ce3d0301079000')
-    // Of each key RSA 2048 first, then the curves in turn.
+    // For each key: RSA 2048 first, then the curves.
     const p256 = '132a8648ce3d030107'
     expect(await send('00ca00fa')).toMatch(new RegExp(`^fa76c106010800002000c109${p256}.*c206.*c306.*9000$`))
   })
 
-  it('puts application related data together', async () => {
+  it('returns the application related data with all its parts', async () => {
     const { send } = await start({ algorithms: { authentication: 'rsa2048' } })
     const fingerprints = (await send('00ca00c5')).slice(0, -4)
     expect(fingerprints).toMatch(/^[0-9a-f]{120}$/)
@@ -87,12 +87,12 @@ describe('selection and data objects', () => {
     expect(await send('00ca0073')).toBe(`7381c5${discretionary}9000`)
   })
 
-  it('says that it takes short APDUs only if it is made so', async () => {
+  it('does not state extended lengths if extendedLength is false', async () => {
     const { send } = await start({ extendedLength: false })
     expect(await send('00ca5f52')).toBe('0031c573c001800090009000')
   })
 
-  it('refuses objects, commands and parameters that it does not know', async () => {
+  it('rejects unknown data objects, commands and parameters', async () => {
     const { send } = await start()
     for (const tag of ['0101', '00d6', '7f74', '1234']) expect(await send(`00ca${tag}`)).toBe('6a88')
     for (const header of ['00220000', '00e60000', '00440000', '00db3fff', '00f10000', '00cc7f21'])
@@ -104,13 +104,13 @@ describe('selection and data objects', () => {
     expect(await send('00478200', 'b600')).toBe('6a86')
   })
 
-  it('gives random bytes, as many as were asked for', async () => {
+  it('returns the requested number of random bytes, and rejects a request without Le', async () => {
     const { card } = await start({ random: (length) => new Uint8Array(length).fill(7) })
     expect(show(await card.process(hex('0084000008')))).toBe(`${'07'.repeat(8)}9000`)
     expect(show(await card.process(hex('00840000')))).toBe('6700')
   })
 
-  it('keeps three certificates, which SELECT DATA tells apart', async () => {
+  it('stores three certificates, which SELECT DATA selects', async () => {
     const { send } = await start({
       certificates: { authentication: hex('3001aa'), signature: hex('3001bb') },
     })
@@ -126,7 +126,7 @@ describe('selection and data objects', () => {
     expect(await send('00ca7f21')).toBe('3001cc9000')
   })
 
-  it('is one of two applets, and loses its PINs when the other is selected, and when itself is', async () => {
+  it('resets verified PINs when another applet is selected, and when it is selected again', async () => {
     const pivApplet = piv()
     const applet = openpgp()
     const card = new AppletCard({ applets: [pivApplet, applet] })
@@ -146,8 +146,8 @@ describe('selection and data objects', () => {
   })
 })
 
-describe('PW1, PW3 and the resetting code', () => {
-  it('keeps two states and one counter for PW1', async () => {
+describe('the OpenPGP card: PW1, PW3 and the resetting code', () => {
+  it('has two verification states and one retry counter for PW1', async () => {
     const { card, send } = await start()
     expect(await send('00200081')).toBe('63c3')
     expect(await send('00200081', pin)).toBe('9000')
@@ -162,7 +162,7 @@ describe('PW1, PW3 and the resetting code', () => {
     expect(card.pinTriesLeft).toBe(3)
   })
 
-  it('takes a verification back at P1 FF', async () => {
+  it('resets a verification with P1 FF', async () => {
     const { card, send } = await start()
     for (const reference of ['81', '82']) await send(`002000${reference}`, pin)
     expect(await send('0020ff81')).toBe('9000')
@@ -170,7 +170,7 @@ describe('PW1, PW3 and the resetting code', () => {
     expect(await send('0020ff82', pin)).toBe('6a80')
   })
 
-  it('counts no attempt for a PIN of a length that none can have', async () => {
+  it('does not decrement the retry counter for a PIN with an invalid length', async () => {
     const { card, send } = await start()
     expect(await send('00200081', text('12345'))).toBe('6a80')
     expect(await send('00200083', text('1234567'))).toBe('6a80')
@@ -178,8 +178,8 @@ describe('PW1, PW3 and the resetting code', () => {
     expect([card.pinTriesLeft, card.adminPinTriesLeft]).toEqual([3, 3])
   })
 
-  // The course of "Reset with admin" in Nitrokey/opcard-rs; that card says 63C0 where this one says 6983.
-  it('blocks PW1 after three wrong ones, until the admin resets its counter', async () => {
+  // The steps of "Reset with admin" in Nitrokey/opcard-rs. That card returns 63C0 where this one returns 6983.
+  it('blocks PW1 after three wrong PINs, until the admin resets its counter', async () => {
     const { send } = await start()
     const wrong = text('New pin')
     for (const expected of ['63c2', '63c1', '63c0', '6983', '6983'])
@@ -191,7 +191,7 @@ describe('PW1, PW3 and the resetting code', () => {
     expect(await send('00200081', text('234567'))).toBe('9000')
   })
 
-  it('tells a wrong PIN by 6982 if it is made so', async () => {
+  it('returns 6982 for a wrong PIN if wrongPin is 6982', async () => {
     const { card, send } = await start({ wrongPin: '6982', pinTries: 2 })
     for (const expected of ['6982', '6982', '6983'])
       expect(await send('00200082', text('654321'))).toBe(expected)
@@ -199,7 +199,7 @@ describe('PW1, PW3 and the resetting code', () => {
     expect(card.pinTriesLeft).toBe(0)
   })
 
-  it('changes a PIN after the old one, and forgets what was verified', async () => {
+  it('changes a PIN if the old one is right, and resets its verification', async () => {
     const { card, send } = await start()
     await send('00200081', pin)
     expect(await send('00240081', text('654321') + text('new PIN'))).toBe('63c2')
@@ -212,7 +212,7 @@ describe('PW1, PW3 and the resetting code', () => {
     expect(await send('00240082', pin + pin)).toBe('6a88')
   })
 
-  it('resets PW1 with the resetting code, which the admin writes and deletes', async () => {
+  it('resets PW1 with the resetting code, which the admin can write and delete', async () => {
     const { send } = await start()
     const code = text('resetting')
     expect(await send('002c0081', code + pin)).toBe('6982')
@@ -232,16 +232,16 @@ describe('PW1, PW3 and the resetting code', () => {
     ['sha512', 3, '0a', 64],
     ['sha256', 1, '08', 32],
   ] as const)(
-    'wants PINs derived with %s and %i salts, and counts the plain one as wrong',
+    'requires PINs derived with %s and %i salts, and treats the plain PIN as wrong',
     async (kdf, kdfSalts, number, bytes) => {
       const { send } = await start({ kdf, kdfSalts })
       const object = await send('00ca00f9')
       const others = kdfSalts === 1 ? '' : '8508(?:.{16})8608(.{16})'
       const form = new RegExp(`^8101038201${number}8304(.{8})8408(.{16})${others}87`)
-      // With one salt it is the admin PIN's too.
+      // A single salt is also used for the admin PIN.
       const [, countHex = '', salt = '', adminSalt = salt] = form.exec(object) ?? []
       const count = Number.parseInt(countHex, 16)
-      // RFC 4880, 3.7.1.3, by its own words: salt and PIN again and again, the last one cut, `count` bytes in all.
+      // RFC 4880, 3.7.1.3: salt and PIN repeated and truncated to `count` bytes.
       const derive = (ownSalt: string, secret: string): string => {
         const once = ownSalt + secret
         const all = once.repeat(Math.ceil((2 * count) / once.length)).slice(0, 2 * count)
@@ -258,7 +258,7 @@ describe('PW1, PW3 and the resetting code', () => {
     },
   )
 
-  it('takes the PINs of a KDF object that is written, and refuses a broken one', async () => {
+  it('uses the PINs of a KDF object that the admin writes, and rejects a malformed one', async () => {
     const { send } = await start()
     await send('00200083', adminPin)
     const [first, second] = ['aa'.repeat(32), 'bb'.repeat(32)]
@@ -272,10 +272,10 @@ describe('PW1, PW3 and the resetting code', () => {
   })
 })
 
-describe('the three keys', () => {
+describe('the OpenPGP card: the three keys', () => {
   const raw = 'ieee-p1363' as const
 
-  it('gives a signature as r‖s, and wants PW1 with 81 for each', async () => {
+  it('returns a signature as r‖s, and requires PW1 with 81 for each', async () => {
     const { card, send } = await start()
     expect(await send('002a9e9a', digest)).toBe('6982')
     await send('00200082', pin)
@@ -301,14 +301,14 @@ describe('the three keys', () => {
     expect(card.signatureCount).toBe(2)
   })
 
-  it('spends PW1 on a digest that does not fit, and counts no signature', async () => {
+  it('resets the verification of PW1 after a digest that does not fit, and counts no signature', async () => {
     const { card, send } = await start()
     await send('00200081', pin)
     expect(await send('002a9e9a', `${digest}00`)).toBe('6a80')
     expect([card.verified, card.signatureCount]).toEqual([[], 0])
   })
 
-  it('pads what an RSA key signs, up to two fifths of the modulus', async () => {
+  it('pads the input of an RSA signature, which is at most 40 % of the modulus', async () => {
     const { card, send } = await start({
       algorithms: { signature: 'rsa2048', authentication: 'rsa2048' },
       pinPerSignature: false,
@@ -361,7 +361,7 @@ describe('the three keys', () => {
     expect(await send('002a8086', object('a6', object('7f49', object('86', '04'.repeat(65)))))).toBe('6a80')
   })
 
-  it('deciphers with RSA, and refuses what is not padded', async () => {
+  it('decrypts with RSA, and rejects invalid padding', async () => {
     const { card, send } = await start({ algorithms: { decryption: 'rsa2048' } })
     await send('00200082', pin)
     const key = { key: keyOf(card, 'decryption'), padding: constants.RSA_PKCS1_PADDING }
@@ -372,8 +372,8 @@ describe('the three keys', () => {
     expect(await send('002a8086', `00${'ff'.repeat(256)}`)).toBe('6a80')
   })
 
-  // The course of "Key not found" in Nitrokey/opcard-rs.
-  it('answers 6A88 for keys that it does not have', async () => {
+  // The steps of "Key not found" in Nitrokey/opcard-rs.
+  it('returns 6A88 for missing keys', async () => {
     const { card, send } = await start({ absentKeys: ['signature', 'decryption', 'authentication'] })
     await send('00200081', pin)
     expect(await send('002a9e9a')).toBe('6a88')
@@ -386,7 +386,7 @@ describe('the three keys', () => {
     expect(card.publicKeyOf('signature')).toBeUndefined()
   })
 
-  it('gives public keys to anyone: a point, or modulus and exponent', async () => {
+  it('returns public keys without a PIN, as a point or as modulus and exponent', async () => {
     const { card, send } = await start({ algorithms: { decryption: 'rsa2048', authentication: 'ed25519' } })
     const hexOf = (value = '') => Buffer.from(value, 'base64url').toString('hex')
     const signature = keyOf(card, 'signature').export({ format: 'jwk' })
@@ -400,7 +400,7 @@ describe('the three keys', () => {
     expect(await send('00478100', 'a400')).toBe(`7f49228620${hexOf(authentication.x)}9000`)
   })
 
-  it('makes a key for the admin, of the algorithm that was set', async () => {
+  it('generates a key with the algorithm in the attributes, if PW3 is verified', async () => {
     const { card, send } = await start()
     await send('00200081', pin)
     await send('002a9e9a', digest)
@@ -419,7 +419,7 @@ describe('the three keys', () => {
     expect(verify(null, message, keyOf(card, 'signature'), signature)).toBe(true)
   })
 
-  it('lets the admin write names, fingerprints and times, of the right length', async () => {
+  it('lets the admin write names, fingerprints and times with the right length', async () => {
     const { send } = await start()
     expect(await send('00da005b', text('Hopper<<Grace'))).toBe('6982')
     await send('00200083', adminPin)
@@ -435,7 +435,7 @@ describe('the three keys', () => {
     for (const tag of ['004f', '00c0', '00d6', '00d5']) expect(await send(`00da${tag}`, '00')).toBe('6a88')
   })
 
-  it('waits for a touch where the key wants one, and answers 6600 if none comes', async () => {
+  it('waits for a touch if the key requires one, and returns 6600 without it', async () => {
     const touched: OpenPgpKeyUse[] = []
     let isThere = true
     const { card, send } = await start({
@@ -458,22 +458,22 @@ describe('the three keys', () => {
     expect(await send('00ca00d6')).toBe('00209000')
   })
 
-  it('makes no signature if the power goes while it waits for the touch', async () => {
+  it('makes no signature if it is reset while it waits for a touch', async () => {
     let touch: (isThere: boolean) => void = () => {}
     const { card, send } = await start({
       touch: { signature: 'on' },
       onTouch: () => new Promise((resolve) => (touch = resolve)),
     })
     await send('00200081', pin)
-    const answer = send('002a9e9a', digest)
+    const response = send('002a9e9a', digest)
     await new Promise((resolve) => setImmediate(resolve))
     card.reset('warm')
     touch(true)
-    expect(await answer).toBe('6f00')
+    expect(await response).toBe('6f00')
     expect(card.signatureCount).toBe(0)
   })
 
-  it('refuses an algorithm that a use cannot have', () => {
+  it('throws RangeError for an algorithm that the use of a key does not permit', () => {
     expect(() => createOpenPgpCard({ algorithms: { signature: 'x25519' } })).toThrow(RangeError)
     expect(() => createOpenPgpCard({ algorithms: { decryption: 'ed25519' } })).toThrow(RangeError)
   })

@@ -1,31 +1,42 @@
-/** OpenSC and yubico-piv-tool judge the virtual PIV card: in virtual readers under pcscd and libccid, and behind vpcd. */
+/**
+ * Checks the virtual PIV card with OpenSC and yubico-piv-tool: in virtual readers with pcscd and libccid, and with
+ * vpcd.
+ */
 import { constants, createPublicKey, publicEncrypt, verify } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPivCard, type PivCard } from '../src/index.ts'
-import { behindVpcd, inReader, isSeen, type Place, runInside, type Said, whatPlacesLack } from './places.ts'
+import {
+  behindVpcd,
+  inReader,
+  isSeen,
+  type Place,
+  runInside,
+  type ProgramResult,
+  whatPlacesLack,
+} from './places.ts'
 
 const missing = whatPlacesLack(['pkcs11-tool', 'pkcs15-tool', 'yubico-piv-tool'])
 if (missing !== undefined) {
   if (process.env['CI'] === 'true' && process.getuid?.() === 0) throw new Error(missing)
-  console.warn(`The PIV card is not judged by OpenSC and yubico-piv-tool: ${missing}.`)
+  console.warn(`The PIV card is not checked with OpenSC and yubico-piv-tool: ${missing}.`)
 }
 
-/** Not asked of the judges, with the reason. */
-const notAsked: readonly { readonly what: string; readonly reason: string }[] = [
-  { what: 'yubico-piv-tool 2.2.0 selfsign-certificate', reason: 'it fails at real cards too' },
-  { what: 'piv-tool -G of OpenSC 0.23', reason: 'it fails at real cards too' },
+/** Operations that the tests skip, with the reason. */
+const skipped: readonly { readonly what: string; readonly reason: string }[] = [
+  { what: 'yubico-piv-tool 2.2.0 selfsign-certificate', reason: 'it fails with real cards too' },
+  { what: 'piv-tool -G of OpenSC 0.23', reason: 'it fails with real cards too' },
 ]
-for (const { what, reason } of notAsked) console.info(`Not asked: ${what} (${reason}).`)
+for (const { what, reason } of skipped) console.info(`Not checked: ${what} (${reason}).`)
 
 const transcripts = join(import.meta.dirname, 'vectors/judges')
 
 const places: Readonly<Record<string, () => Promise<Place<PivCard>>>> = {
-  'in a reader that takes short APDUs': () => inReader(createPivCard(), 'omnikey3021'),
-  'in a reader that takes extended APDUs': () => inReader(createPivCard(), 'yubikey4'),
-  'behind vpcd': () => behindVpcd(createPivCard),
+  'in a reader at short APDU level': () => inReader(createPivCard(), 'omnikey3021'),
+  'in a reader at extended APDU level': () => inReader(createPivCard(), 'yubikey4'),
+  'connected to vpcd': () => behindVpcd(createPivCard),
 }
 
 describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV card %s', (_, make) => {
@@ -36,56 +47,62 @@ describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV car
     folder = mkdtempSync(join(tmpdir(), 'webtoki-judge-'))
     place = await make()
     writeFileSync(file('message'), 'Dear reader,\n')
-    if (!(await isSeen(place.daemon))) throw new Error('The card was not seen by OpenSC in 10 s.')
+    if (!(await isSeen(place.daemon))) throw new Error('OpenSC did not find the card in 10 s.')
   })
   afterAll(async () => {
     await place?.end()
     rmSync(folder, { recursive: true, force: true })
   })
 
-  const run = (program: string, ...args: readonly string[]): Promise<Said> =>
+  const run = (program: string, ...args: readonly string[]): Promise<ProgramResult> =>
     runInside(place.daemon, program, ...args)
 
-  /** The whole of what a judge says, line by line; only the reader's own name differs from place to place. */
+  /**
+   * Expects the complete output of a program, line by line, as in the transcript. Only the name of the reader may
+   * differ.
+   */
   async function says(transcript: string, program: string, ...args: readonly string[]): Promise<void> {
     const { code, out, err } = await run(program, ...args)
-    const named = err.replace(/(?<=^Using reader with a card: ).*$/m, 'NAME')
-    // Objects that the module numbers by its memory are numbered by nothing.
-    const steady = out.replace(/(?<=^(?:Data|Profile) object )\d+$/gm, 'NUMBER')
-    const said = [...steady.split('\n'), '--- errors', ...named.split('\n'), `--- code ${code}`]
+    const stableErr = err.replace(/(?<=^Using reader with a card: ).*$/m, 'NAME')
+    // The module numbers these objects by memory addresses, so the numbers are replaced.
+    const stableOut = out.replace(/(?<=^(?:Data|Profile) object )\d+$/gm, 'NUMBER')
+    const output = [...stableOut.split('\n'), '--- errors', ...stableErr.split('\n'), `--- code ${code}`]
     const path = join(transcripts, `${transcript}.txt`)
-    if (process.env['WRITE_TRANSCRIPTS'] === 'yes') writeFileSync(path, said.join('\n'))
-    expect(said).toEqual(readFileSync(path, 'utf8').split('\n'))
+    if (process.env['WRITE_TRANSCRIPTS'] === 'yes') writeFileSync(path, output.join('\n'))
+    expect(output).toEqual(readFileSync(path, 'utf8').split('\n'))
   }
 
-  it('opensc-tool knows its ATR and its name', async () => {
+  it('opensc-tool prints its ATR and its name', async () => {
     await says('opensc-atr', 'opensc-tool', '--atr')
     await says('opensc-name', 'opensc-tool', '--name')
   })
 
-  it('pkcs15-tool shows its PINs, keys, certificates and data objects', () =>
+  it('pkcs15-tool lists its PINs, keys, certificates and data objects', () =>
     says('pkcs15-dump', 'pkcs15-tool', '--dump'))
 
-  it('pkcs11-tool signs, verifies and decrypts with each key that it tests', () =>
+  it('pkcs11-tool --test signs, verifies and decrypts with its keys', () =>
     says('pkcs11-test', 'pkcs11-tool', '--login', '--pin', '123456', '--test'))
 
   it.each([
     { slot: '9A', id: '01', mechanism: 'SHA256-RSA-PKCS', hash: 'sha256' },
     { slot: '9C', id: '02', mechanism: 'ECDSA-SHA256', hash: 'sha256' },
     { slot: '9E', id: '04', mechanism: 'ECDSA-SHA384', hash: 'sha384' },
-  ] as const)('OpenSC’s signature with $slot verifies in Node', async ({ slot, id, mechanism, hash }) => {
-    const args = ['--login', '--pin', '123456', '--sign', '--id', id, '-m', mechanism]
-    const files = ['--input-file', file('message'), '--output-file', file('signature')]
-    await says(`pkcs11-sign-${slot}`, 'pkcs11-tool', ...args, '--signature-format', 'openssl', ...files)
-    const key = createPublicKey({
-      key: Buffer.from(place.card.publicKeyOf(slot) as Uint8Array),
-      format: 'der',
-      type: 'spki',
-    })
-    expect(verify(hash, readFileSync(file('message')), key, readFileSync(file('signature')))).toBe(true)
-  })
+  ] as const)(
+    'Node verifies a signature that OpenSC makes with the key in $slot',
+    async ({ slot, id, mechanism, hash }) => {
+      const args = ['--login', '--pin', '123456', '--sign', '--id', id, '-m', mechanism]
+      const files = ['--input-file', file('message'), '--output-file', file('signature')]
+      await says(`pkcs11-sign-${slot}`, 'pkcs11-tool', ...args, '--signature-format', 'openssl', ...files)
+      const key = createPublicKey({
+        key: Buffer.from(place.card.publicKeyOf(slot) as Uint8Array),
+        format: 'der',
+        type: 'spki',
+      })
+      expect(verify(hash, readFileSync(file('message')), key, readFileSync(file('signature')))).toBe(true)
+    },
+  )
 
-  it('OpenSC decrypts with 9D what Node encrypted', async () => {
+  it('OpenSC decrypts with the key in 9D what Node encrypted', async () => {
     const spki = Buffer.from(place.card.publicKeyOf('9D') as Uint8Array)
     const key = createPublicKey({ key: spki, format: 'der', type: 'spki' })
     const secret = Buffer.from('a secret of some bytes')
@@ -96,7 +113,7 @@ describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV car
     expect(readFileSync(file('plain'))).toEqual(secret)
   })
 
-  it('a wrong PIN costs one try by each judge, and the right one brings all back', async () => {
+  it('a wrong PIN from either program uses one attempt, and the right PIN restores all attempts', async () => {
     const login = (transcript: string, pin: string) =>
       says(transcript, 'pkcs11-tool', '--login', '--pin', pin, '--list-objects')
     await login('pkcs11-wrong-pin', '654321')
@@ -107,13 +124,13 @@ describe.skipIf(missing !== undefined).each(Object.entries(places))('the PIV car
     expect(place.card.pinTriesLeft).toBe(3)
   })
 
-  it('yubico-piv-tool tells its state, certificate by certificate', async () => {
-    // While a PIN stands verified the empty VERIFY answers 9000, and the tool prints -1 for the tries.
+  it('yubico-piv-tool prints its status with all certificates', async () => {
+    // While the PIN is verified, VERIFY without data returns 9000, and the tool prints -1 for the attempts.
     place.card.reset('warm')
     await says('yubico-status', 'yubico-piv-tool', '-r', '', '-a', 'status')
   })
 
-  it('yubico-piv-tool verifies the PIN, reads a certificate and tests the keys with it', async () => {
+  it('yubico-piv-tool verifies the PIN, reads the certificates and tests the keys with them', async () => {
     await says('yubico-verify-pin', 'yubico-piv-tool', '-r', '', '-a', 'verify-pin', '-P', '123456')
     for (const [slot, action] of [
       ['9a', 'test-signature'],

@@ -1,4 +1,4 @@
-/** The scenarios of another PIV implementation replayed against the virtual card, before any driver meets it. */
+/** Replays test scenarios of another PIV implementation against the virtual PIV card (vectors/README.md). */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { createPivCard } from '../src/piv/index.ts'
@@ -31,11 +31,11 @@ const file = new URL('./vectors/piv-scenarios.json', import.meta.url)
 const { scenarios } = JSON.parse(readFileSync(file, 'utf8')) as { readonly scenarios: readonly Scenario[] }
 const header = (c: Command): string => show(Uint8Array.of(c.cla, c.ins, c.p1, c.p2))
 
-describe('scenarios of trussed-dev/piv-authenticator', () => {
-  test('all twelve are here', () => {
+describe('the virtual PIV card in scenarios of trussed-dev/piv-authenticator', () => {
+  test('the vector file has all twelve scenarios', () => {
     expect(scenarios.map(({ index }) => index)).toEqual([0, 2, 7, 8, 9, 10, 13, 14, 15, 16, 21, 22])
   })
-  test.each(scenarios)('$index $name', async ({ steps, uuidConfig }) => {
+  test.each(scenarios)('passes scenario $index, "$name"', async ({ steps, uuidConfig }) => {
     const guid = uuidConfig.uuid === null ? {} : { guid: hex(uuidConfig.uuid) }
     const card = createPivCard({ vendorExtensions: true, pinUsagePolicy: 0x4010, ...guid })
     expect((await select(card)).sw).toBe('9000')
@@ -50,22 +50,27 @@ describe('scenarios of trussed-dev/piv-authenticator', () => {
         continue
       }
       const { challenge, response } = step
-      if (!challenge || !response) throw new Error(`Nothing known of step ${step.op}.`)
+      if (!challenge || !response) throw new Error(`The step ${step.op} is unknown.`)
       const { data, sw } = await send(card, header(challenge.command), challenge.command.data)
       expect(sw, step.op).toBe(challenge.expectSw)
       if (sw !== '9000') continue
       const key = hex(step.args.key ?? '')
       const algorithm = challenge.command.p1
-      const asked = data.slice(4)
+      const encrypted = data.slice(4)
       if (step.args.mutual) {
-        const witness = block(algorithm, key, asked, true)
-        const own = Uint8Array.from(asked, (_, i) => 0xa0 + i)
+        const witness = block(algorithm, key, encrypted, true)
+        const own = Uint8Array.from(encrypted, (_, i) => 0xa0 + i)
         const body = [0x80, witness.length, ...witness, 0x81, own.length, ...own]
-        const answer = await send(card, header(challenge.command), Uint8Array.of(0x7c, body.length, ...body))
-        expect(answer.sw, step.op).toBe(response.expectSw)
-        if (answer.sw === '9000') expect(show(answer.data.slice(4))).toBe(show(block(algorithm, key, own)))
+        const cardResponse = await send(
+          card,
+          header(challenge.command),
+          Uint8Array.of(0x7c, body.length, ...body),
+        )
+        expect(cardResponse.sw, step.op).toBe(response.expectSw)
+        if (cardResponse.sw === '9000')
+          expect(show(cardResponse.data.slice(4))).toBe(show(block(algorithm, key, own)))
       } else {
-        const proof = block(algorithm, key, asked)
+        const proof = block(algorithm, key, encrypted)
         const body = Uint8Array.of(0x7c, proof.length + 2, 0x82, proof.length, ...proof)
         expect((await send(card, header(challenge.command), body)).sw, step.op).toBe(response.expectSw)
       }

@@ -1,4 +1,7 @@
-/** Where judges find a virtual card: in a virtual reader under pcscd and libccid, or behind vpcd. Root's alone. */
+/**
+ * Makes virtual cards available to PC/SC programs: in a virtual reader with pcscd and libccid, or with vpcd. Requires
+ * root.
+ */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
@@ -10,7 +13,7 @@ import { whatIsMissing } from './bus/line-program.ts'
 
 const vpcdDriver = '/usr/lib/pcsc/drivers/serial/libifdvpcd.so'
 
-/** Why these programs cannot judge cards here, or undefined. */
+/** Returns why these programs cannot be used with pcscd here, as text, or undefined if they can. */
 export function whatPlacesLack(programs: readonly string[]): string | undefined {
   return (
     whatIsMissing(['gcc', 'pcscd', 'unshare', 'nsenter', 'opensc-tool', ...programs]) ??
@@ -19,14 +22,14 @@ export function whatPlacesLack(programs: readonly string[]): string | undefined 
   )
 }
 
-/** A card where a judge finds it. */
+/** A card that programs can use with PC/SC. */
 export interface Place<Card extends VirtualCard> {
   readonly card: Card
   readonly daemon: Pcscd
   end(): Promise<void>
 }
 
-/** In a reader that takes short APDUs, or extended ones. */
+/** Inserts the card into a virtual reader at short (`omnikey3021`) or extended (`yubikey4`) APDU level. */
 export async function inReader<Card extends VirtualCard>(
   card: Card,
   profile: 'omnikey3021' | 'yubikey4',
@@ -36,7 +39,7 @@ export async function inReader<Card extends VirtualCard>(
   reader.insert(card)
   bus.plug(reader)
   const daemon = await startPcscd({ bus })
-  if (!(await isSeen(daemon))) throw new Error('pcscd does not see the card.')
+  if (!(await isSeen(daemon))) throw new Error('pcscd did not find the card in 10 s.')
   return {
     card,
     daemon,
@@ -47,7 +50,7 @@ export async function inReader<Card extends VirtualCard>(
   }
 }
 
-/** Two ports in a row that nobody uses now: vpcd has a second slot at the next one. */
+/** Returns a free port whose next port is free too, because vpcd has a second slot there. */
 async function freePorts(): Promise<number> {
   const listen = (port: number) =>
     new Promise<Server | undefined>((resolve) => {
@@ -66,19 +69,19 @@ async function freePorts(): Promise<number> {
   }
 }
 
-/** Whether the daemon has the card, which it has once a judge has seen it. */
+/** Resolves to true as soon as a program finds the card, or false after 10 s. */
 export async function isSeen(daemon: Pcscd): Promise<boolean> {
   for (const endMs = Date.now() + 10_000; Date.now() < endMs; )
     if ((await runInside(daemon, 'opensc-tool', '--atr')).code === 0) return true
   return false
 }
 
-/** Somebody else may take the ports before vpcd does: then it is tried once more at others. */
+/** Connects a card to vpcd. Another process may use the ports first, so it tries twice with different ports. */
 export async function behindVpcd<Card extends VirtualCard>(makeCard: () => Card): Promise<Place<Card>> {
   return (
     (await tryVpcd(makeCard())) ??
     (await tryVpcd(makeCard())) ??
-    Promise.reject(new Error('vpcd does not listen, twice.'))
+    Promise.reject(new Error('vpcd did not listen in two attempts.'))
   )
 }
 
@@ -94,7 +97,7 @@ async function tryVpcd<Card extends VirtualCard>(card: Card): Promise<Place<Card
   writeFileSync(join(folder, 'vpcd'), `${lines.join('\n')}\n`)
   const daemon = await startPcscd({ readerConf: folder })
   let connection: VpcdConnection | undefined
-  // Its port opens some time after the daemon has begun.
+  // vpcd opens its port some time after the start of the daemon.
   for (const endMs = Date.now() + 10_000; connection === undefined && Date.now() < endMs; ) {
     connection = await connectVpcd(card, { port }).catch(() => undefined)
     if (connection === undefined) await new Promise((resolve) => setTimeout(resolve, 20))
@@ -109,15 +112,19 @@ async function tryVpcd<Card extends VirtualCard>(card: Card): Promise<Place<Card
   return undefined
 }
 
-/** What a program said. */
-export interface Said {
+/** The exit code and the output of a program. */
+export interface ProgramResult {
   readonly code: number
   readonly out: string
   readonly err: string
 }
 
-/** Runs a program that finds the daemon; 30 s at most. */
-export function runInside(daemon: Pcscd, program: string, ...args: readonly string[]): Promise<Said> {
+/** Runs a program that uses the daemon, for at most 30 s. */
+export function runInside(
+  daemon: Pcscd,
+  program: string,
+  ...args: readonly string[]
+): Promise<ProgramResult> {
   const inside = daemon.inside(program, ...args)
   return new Promise((resolve) => {
     execFile(inside.program, [...inside.args], { timeout: 30_000 }, (error, out, err) => {

@@ -1,4 +1,4 @@
-/** GnuPG's scdaemon, driven by its own protocol (Assuan) with neither gpg nor an agent; it has a home of its own. */
+/** Drives GnuPG's scdaemon with the Assuan protocol, without gpg or an agent, and with a temporary home folder. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,18 +6,18 @@ import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import type { Pcscd } from '../src/node/index.ts'
 
-/** Where Debian keeps it. */
+/** The path of scdaemon on Debian. */
 export const scdaemonProgram = '/usr/lib/gnupg/scdaemon'
 
-/** What a command came to. */
-export interface ScdaemonAnswer {
-  /** `OK`, or the error's number and text. */
+/** The response to a command. */
+export interface ScdaemonResponse {
+  /** `OK`, or the number and text of the error. */
   readonly outcome: string
-  /** Status lines, without their S. */
+  /** The status lines, without `S`. */
   readonly status: readonly string[]
   readonly data: Buffer
-  /** The texts with which it asked for PINs. */
-  readonly questions: readonly string[]
+  /** The texts of its PIN requests. */
+  readonly pinPrompts: readonly string[]
 }
 
 /** A running scdaemon. */
@@ -27,7 +27,7 @@ export class Scdaemon {
   readonly #reader: Interface
   readonly #lines: AsyncIterator<string>
   readonly #ended: Promise<unknown>
-  readonly #hello: Promise<unknown>
+  readonly #greeting: Promise<unknown>
 
   constructor(daemon: Pcscd) {
     writeFileSync(join(this.#home, 'scdaemon.conf'), 'disable-ccid\npcsc-driver libpcsclite.so.1\n')
@@ -38,22 +38,23 @@ export class Scdaemon {
     })
     this.#ended = new Promise((resolve) => this.#child.once('exit', resolve))
     const output = this.#child.stdout as NodeJS.ReadableStream
-    // Data lines carry bytes, all but three of which stand for themselves.
+    // Data lines contain raw bytes, of which only three are escaped.
     output.setEncoding('latin1')
     this.#reader = createInterface({ input: output })
     this.#lines = this.#reader[Symbol.asyncIterator]()
-    this.#hello = this.#answer([])
-    // Who never asks has nothing to be told.
-    this.#hello.catch(() => undefined)
+    this.#greeting = this.#readResponse([])
+    // A rejection matters only to callers of `ask`, which awaits the greeting too.
+    this.#greeting.catch(() => undefined)
   }
 
-  /** Sends a command; asked for a PIN it gives these, one after the other, and cancels when there is none left. */
-  async ask(command: string, pins: readonly string[] = []): Promise<ScdaemonAnswer> {
-    await this.#hello
-    this.#say(command)
-    return this.#answer(pins)
+  /** Sends a command. Responds to PIN requests with these PINs in order, and cancels when none is left. */
+  async ask(command: string, pins: readonly string[] = []): Promise<ScdaemonResponse> {
+    await this.#greeting
+    this.#send(command)
+    return this.#readResponse(pins)
   }
 
+  /** Kills scdaemon and deletes its home folder. */
   async end(): Promise<void> {
     this.#child.kill('SIGKILL')
     await this.#ended
@@ -61,29 +62,29 @@ export class Scdaemon {
     rmSync(this.#home, { recursive: true, force: true })
   }
 
-  #say(line: string): void {
+  #send(line: string): void {
     ;(this.#child.stdin as NodeJS.WritableStream).write(`${line}\n`)
   }
 
-  async #answer(pins: readonly string[]): Promise<ScdaemonAnswer> {
+  async #readResponse(pins: readonly string[]): Promise<ScdaemonResponse> {
     const status: string[] = []
     const data: Buffer[] = []
-    const questions: string[] = []
+    const pinPrompts: string[] = []
     const left = [...pins]
     for (;;) {
       const { value: line, done } = await this.#lines.next()
-      if (done) throw new Error('scdaemon has ended.')
-      if (line.startsWith('OK')) return { outcome: 'OK', status, data: Buffer.concat(data), questions }
+      if (done) throw new Error('scdaemon ended before it sent a response.')
+      if (line.startsWith('OK')) return { outcome: 'OK', status, data: Buffer.concat(data), pinPrompts }
       if (line.startsWith('ERR '))
-        return { outcome: line.slice(4), status, data: Buffer.concat(data), questions }
+        return { outcome: line.slice(4), status, data: Buffer.concat(data), pinPrompts }
       if (line.startsWith('S ')) status.push(decoded(line.slice(2)))
       if (line.startsWith('D ')) data.push(Buffer.from(decoded(line.slice(2)), 'latin1'))
       if (line.startsWith('INQUIRE NEEDPIN')) {
-        questions.push(decoded(line.slice('INQUIRE NEEDPIN '.length)))
+        pinPrompts.push(decoded(line.slice('INQUIRE NEEDPIN '.length)))
         const pin = left.shift()
-        // The PIN ends with a zero byte.
-        if (pin !== undefined) this.#say(`D ${pin}%00`)
-        this.#say(pin === undefined ? 'CAN' : 'END')
+        // A zero byte terminates the PIN.
+        if (pin !== undefined) this.#send(`D ${pin}%00`)
+        this.#send(pin === undefined ? 'CAN' : 'END')
       }
     }
   }

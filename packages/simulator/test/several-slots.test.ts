@@ -1,4 +1,6 @@
-/** Readers with several slots, and devices with several readers, message by message. */
+/**
+ * Tests of readers with several slots and of devices with several readers, message by message (CCID 1.1, 4.2 and 5.1).
+ */
 import { describe, expect, it } from 'vitest'
 import {
   compositeProfiles,
@@ -16,7 +18,7 @@ const to = (slot: number, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffe
 }
 
 describe('a reader with two slots', () => {
-  it('has a card in each, and tells of them by two bits a slot', async () => {
+  it('can hold a card in each slot, and reports each with two bits', async () => {
     const host = await new Host(readerProfiles.springCardE518).open()
     host.reader.insert(createEchoCard(), 1)
     expect(await host.read(3, 8)).toEqual([0x50, 0b1100])
@@ -24,33 +26,33 @@ describe('a reader with two slots', () => {
     expect(await host.read(3, 8)).toEqual([0x50, 0b0111])
     host.reader.remove(1)
     expect(await host.read(3, 8)).toEqual([0x50, 0b1001])
-    expect((await host.ask(to(0, powerOn(1)))).slice(5, 9)).toEqual([0, 1, 0, 0])
-    expect((await host.ask(to(1, powerOn(2)))).slice(5, 9)).toEqual([1, 2, 0x42, 0xfe])
-    expect((await host.ask(to(2, powerOn(3)))).slice(5, 9)).toEqual([2, 3, 0x42, 5])
+    expect((await host.exchange(to(0, powerOn(1)))).slice(5, 9)).toEqual([0, 1, 0, 0])
+    expect((await host.exchange(to(1, powerOn(2)))).slice(5, 9)).toEqual([1, 2, 0x42, 0xfe])
+    expect((await host.exchange(to(2, powerOn(3)))).slice(5, 9)).toEqual([2, 3, 0x42, 5])
   })
 
-  it('answers the quick card while the slow one works, where both slots may be busy', async () => {
+  it('responds for a fast card while a slow one works if bMaxCCIDBusySlots is 2 or more', async () => {
     const host = await new Host(readerProfiles.springCardE518, createEchoCard()).open()
     host.reader.insert(createEchoCard(), 1)
-    await host.ask(to(0, powerOn(1)))
-    await host.ask(to(1, powerOn(2)))
+    await host.exchange(to(0, powerOn(1)))
+    await host.exchange(to(1, powerOn(2)))
     host.reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 })
     await host.device.transferOut(2, to(0, xfr(3, echo)))
-    expect((await host.ask(to(1, xfr(4, echo)))).slice(5)).toEqual([1, 4, 0, 0, 0, 0xaa, 0xbb, 0x90, 0])
+    expect((await host.exchange(to(1, xfr(4, echo)))).slice(5)).toEqual([1, 4, 0, 0, 0, 0xaa, 0xbb, 0x90, 0])
     await host.clock.advance(1000)
-    expect((await host.answer()).slice(5)).toEqual([0, 3, 0, 0, 0, 0xaa, 0xbb, 0x90, 0])
+    expect((await host.response()).slice(5)).toEqual([0, 3, 0, 0, 0, 0xaa, 0xbb, 0x90, 0])
   })
 
-  it('refuses the second slot while the first works, where one may be busy (bMaxCCIDBusySlots)', async () => {
+  it('rejects a message for the second slot while the first is busy if bMaxCCIDBusySlots is 1', async () => {
     const host = await new Host(readerProfiles.sdi011, createEchoCard()).open()
-    await host.ask(to(0, powerOn(1)))
+    await host.exchange(to(0, powerOn(1)))
     host.reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 })
     await host.device.transferOut(2, to(0, xfr(2, [0, 0, 0, 0, 0])))
-    expect((await host.ask(to(1, message(0x65, 3, [0, 0, 0])))).slice(0, 9)).toEqual([
+    expect((await host.exchange(to(1, message(0x65, 3, [0, 0, 0])))).slice(0, 9)).toEqual([
       0x81, 0, 0, 0, 0, 1, 3, 0x42, 0xe0,
     ])
     await host.clock.advance(1000)
-    expect((await host.answer())[6]).toBe(2)
+    expect((await host.response())[6]).toBe(2)
   })
 })
 
@@ -67,7 +69,7 @@ describe('a device with several interfaces', () => {
     return { composite, device, read }
   }
 
-  it('shows each by its name and with endpoints of its own', async () => {
+  it('has a name and separate endpoints for each interface', async () => {
     const { device } = await plugged()
     expect(
       device.configuration?.interfaces.map(({ alternate }) => [
@@ -82,7 +84,7 @@ describe('a device with several interfaces', () => {
     ])
   })
 
-  it('answers each where it was asked, and tells of each one’s card by its own endpoint', async () => {
+  it('sends responses and card notifications on the endpoints of the interface', async () => {
     const { composite, device, read } = await plugged()
     await device.claimInterface(0)
     await device.claimInterface(1)
@@ -101,7 +103,7 @@ describe('a device with several interfaces', () => {
     ])
   })
 
-  it('aborts and halts one without the other', async () => {
+  it('aborts a command or halts an endpoint of one interface without affecting another', async () => {
     const { composite, device, read } = await plugged()
     for (const number of [0, 1]) {
       await device.claimInterface(number)
@@ -122,7 +124,7 @@ describe('a device with several interfaces', () => {
     expect((await read(1)).slice(10)).toEqual([0xaa, 0xbb, 0x90, 0])
   })
 
-  it('leaves as one when one of its readers pulls the cable', async () => {
+  it('is unplugged as a whole if one of its readers is unplugged', async () => {
     const { composite } = await plugged()
     composite.reader(3).unplug()
     expect([composite, ...composite.readers].map(({ isPlugged }) => isPlugged)).toEqual([

@@ -1,3 +1,4 @@
+/** Tests of the virtual USB bus and of `navigator.usb` as Chromium implements it (USB 2.0, 5.8.3; WebUSB, 4). */
 import { describe, expect, it } from 'vitest'
 import {
   createEchoCard,
@@ -27,7 +28,7 @@ async function claimed(reader = new VirtualCcidReader(vendor)) {
 const named = (name: string, message?: RegExp) =>
   expect.objectContaining({ name, message: expect.stringMatching(message ?? /./) })
 
-describe('an IN transfer ends', () => {
+describe('an IN transfer', () => {
   const take = (packets: (number | 'stall')[], lengthBytes: number): InResult | undefined => {
     const queue = new InQueue(64)
     let result: InResult | undefined
@@ -40,28 +41,28 @@ describe('an IN transfer ends', () => {
   }
 
   it.each([
-    ['on a short packet', [10], 64, 10],
-    ['on a short packet behind full ones', [64, 64, 1], 512, 129],
-    ['on an empty packet behind full ones', [64, 64, 0], 512, 128],
-    ['on an empty packet alone', [0], 64, 0],
-    ['on a full buffer', [64, 64], 128, 128],
-    ['on a buffer of one packet', [64], 64, 64],
-  ] as const)('%s', (_how, packets, lengthBytes, gotBytes) => {
+    ['with a short packet', [10], 64, 10],
+    ['with a short packet after full packets', [64, 64, 1], 512, 129],
+    ['with an empty packet after full packets', [64, 64, 0], 512, 128],
+    ['with a single empty packet', [0], 64, 0],
+    ['with a full buffer', [64, 64], 128, 128],
+    ['with a full buffer of one packet', [64], 64, 64],
+  ] as const)('ends %s', (_how, packets, lengthBytes, gotBytes) => {
     expect(take([...packets], lengthBytes)).toMatchObject({ status: 'ok', data: new Uint8Array(gotBytes) })
   })
 
-  it('not on an exact multiple of the packet size with room left: it stays pending, as hardware does', () => {
+  it('stays pending, as with hardware, after full packets that do not fill its buffer', () => {
     expect(take([64, 64], 512)).toBeUndefined()
   })
 
-  it('with babble where the device sends more than was asked for, with a stall where it stalls', () => {
+  it('ends with babble if the device sends more than requested, and with stall if it stalls', () => {
     expect(take([64], 10)?.status).toBe('babble')
     expect(take(['stall'], 64)?.status).toBe('stall')
   })
 })
 
-describe('navigator.usb, as Chromium 156 answers', () => {
-  it('a protected class at claim, by interface, in the browser’s own words', async () => {
+describe('navigator.usb with the behaviour of Chromium 156', () => {
+  it('rejects claimInterface for a protected class with the message of the browser', async () => {
     const usb = virtualUsb([new VirtualCcidReader(readerProfiles.yubikey4)])
     const [device] = await usb.getDevices()
     await device?.open()
@@ -74,7 +75,7 @@ describe('navigator.usb, as Chromium 156 answers', () => {
     await expect(inApp?.claimInterface(0)).resolves.toBeUndefined()
   })
 
-  it('the configuration descriptor may be read even of an interface that may not be claimed', async () => {
+  it('can read the configuration descriptor even if an interface cannot be claimed', async () => {
     const usb = virtualUsb([new VirtualCcidReader(readerProfiles.yubikey4)])
     const [device] = await usb.getDevices()
     await device?.open()
@@ -90,7 +91,7 @@ describe('navigator.usb, as Chromium 156 answers', () => {
     expect(result?.data?.byteLength).toBe(9 + 9 + 54 + 21)
   })
 
-  it('a standard OUT request is not allowed, an unknown class request stalls', async () => {
+  it('rejects a standard OUT request, and returns stall for an unknown class request', async () => {
     const { device } = await claimed()
     const setConfiguration = {
       requestType: 'standard',
@@ -112,7 +113,7 @@ describe('navigator.usb, as Chromium 156 answers', () => {
     expect((await device.controlTransferIn(unknown, 4)).status).toBe('stall')
   })
 
-  it('transfers on endpoints that are not claimed, or not there', async () => {
+  it('rejects transfers if the device is closed, or the endpoint is unclaimed or missing', async () => {
     const usb = virtualUsb([new VirtualCcidReader(vendor)])
     const [device] = await usb.getDevices()
     await expect(device?.transferIn(1, 64)).rejects.toEqual(named('InvalidStateError'))
@@ -122,7 +123,7 @@ describe('navigator.usb, as Chromium 156 answers', () => {
     await expect(device?.transferOut(9, powerOn)).rejects.toEqual(named('NotFoundError'))
   })
 
-  it('two pages cannot claim one interface, and another program’s claim looks the same', async () => {
+  it('rejects claimInterface with the same error if another page or another program is the owner', async () => {
     const { bus, device, reader } = await claimed()
     const [other] = await bus.context().getDevices()
     await other?.open()
@@ -139,7 +140,7 @@ describe('navigator.usb, as Chromium 156 answers', () => {
     )
   })
 
-  it('a pending transfer ends by release, by close, and by unplugging, each in its own way', async () => {
+  it('rejects a pending transfer at release, close and unplugging, with a different error each', async () => {
     const released = await claimed()
     const first = released.device.transferIn(3, 8)
     await Promise.all([
@@ -154,16 +155,16 @@ describe('navigator.usb, as Chromium 156 answers', () => {
     ])
     const pulled = await claimed()
     const third = pulled.device.transferIn(3, 8)
-    let isTold = false
-    pulled.usb.addEventListener('disconnect', () => void (isTold = true))
+    let isDisconnected = false
+    pulled.usb.addEventListener('disconnect', () => void (isDisconnected = true))
     pulled.bus.unplug(pulled.reader)
     await expect(third).rejects.toEqual(named('AbortError'))
-    expect(isTold).toBe(true)
+    expect(isDisconnected).toBe(true)
     expect(pulled.device.opened).toBe(false)
     expect(await pulled.usb.getDevices()).toEqual([])
   })
 
-  it('a device that comes back is told, and is another object', async () => {
+  it('fires connect with a new object for a device that is plugged in again', async () => {
     const { bus, usb, device, reader } = await claimed()
     const arrived = new Promise<unknown>((resolve) =>
       usb.addEventListener('connect', (event) => resolve(event.device)),
@@ -175,7 +176,7 @@ describe('navigator.usb, as Chromium 156 answers', () => {
     expect(await arrived).toBe(again)
   })
 
-  it('the chooser shows what the filters let through, and a person may choose none', async () => {
+  it('shows the devices that match the filters in the chooser, and rejects if none is chosen', async () => {
     const readers = [new VirtualCcidReader(vendor), new VirtualCcidReader(readerProfiles.yubikey4)]
     const shown: (string | null)[][] = []
     const usb = virtualUsb(readers, {
@@ -193,7 +194,7 @@ describe('navigator.usb, as Chromium 156 answers', () => {
     await expect(usb.requestDevice({ filters: [{ productId: 1 }] })).rejects.toBeInstanceOf(TypeError)
   })
 
-  it('a stall is a status, and clearHalt ends it', async () => {
+  it('resolves a stalled transfer with status stall until clearHalt is called', async () => {
     const reader = new VirtualCcidReader(vendor)
     reader.insert(createEchoCard())
     const { device } = await claimed(reader)

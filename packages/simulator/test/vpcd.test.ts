@@ -1,4 +1,4 @@
-/** A card behind vpcd: frames cut at random, orders and APDUs strictly in order, and every way it ends. */
+/** Tests of the connection to vpcd: message framing, order of messages, and every way in which the connection ends. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import fc from 'fast-check'
@@ -7,7 +7,7 @@ import type { VirtualCard } from '../src/index.ts'
 import { connectVpcd, type VpcdConnection } from '../src/node/index.ts'
 import { encodeVpcdFrame, VpcdFrameReader } from '../src/node/vpcd.ts'
 
-/** Cuts a stream behind each of these places. */
+/** Splits a stream after each of these offsets. */
 function cut(stream: Uint8Array, places: readonly number[]): Uint8Array[] {
   const ends = [...places.map((place) => place % (stream.length + 1)), stream.length].sort((a, b) => a - b)
   return ends.map((end, at) => stream.subarray(ends[at - 1] ?? 0, end))
@@ -16,8 +16,8 @@ function cut(stream: Uint8Array, places: readonly number[]): Uint8Array[] {
 const payloads = fc.array(fc.uint8Array({ maxLength: 600 }), { maxLength: 8 })
 const places = fc.array(fc.nat(), { maxLength: 12 })
 
-describe('the messages of vpcd', () => {
-  test('come out whole and in order, wherever the stream is cut', () => {
+describe('messages of vpcd', () => {
+  test('are complete and in order regardless of how the stream is split into chunks', () => {
     fc.assert(
       fc.property(payloads, places, (sent, where) => {
         const reader = new VpcdFrameReader()
@@ -28,19 +28,19 @@ describe('the messages of vpcd', () => {
     )
   })
 
-  test('have a big-endian length, 65535 at most', () => {
+  test('have a big-endian length of at most 65535', () => {
     expect(Buffer.from(encodeVpcdFrame(new Uint8Array(0x102))).subarray(0, 2)).toEqual(Buffer.of(1, 2))
     expect(encodeVpcdFrame(new Uint8Array(65535))).toHaveLength(65537)
     expect(() => encodeVpcdFrame(new Uint8Array(65536))).toThrow(RangeError)
   })
 })
 
-/** Echoes slowly, and writes down what happened to it. */
-class Diary implements VirtualCard {
+/** A slow echo card that records all calls. */
+class RecordingCard implements VirtualCard {
   readonly atr: Uint8Array = Uint8Array.of(0x3b, 0x00)
   readonly lines: string[] = []
   failing = false
-  longAnswer = false
+  returnsLongResponse = false
   reset(kind: 'cold' | 'warm'): void {
     this.lines.push(kind)
   }
@@ -48,22 +48,22 @@ class Diary implements VirtualCard {
     this.lines.push('off')
   }
   async process(command: Uint8Array): Promise<Uint8Array> {
-    // The first takes longest: a card that answered as it likes would answer it last.
+    // The first command takes longest, so commands that run in parallel would finish in the wrong order.
     await new Promise((resolve) => setTimeout(resolve, this.lines.length === 0 ? 10 : 0))
     if (this.failing) throw new Error('the card broke')
     this.lines.push(Buffer.from(command).toString('hex'))
-    return this.longAnswer ? new Uint8Array(65538) : Uint8Array.of(...command, 0x90, 0x00)
+    return this.returnsLongResponse ? new Uint8Array(65538) : Uint8Array.of(...command, 0x90, 0x00)
   }
 }
 
-describe('a card behind vpcd', () => {
+describe('a card connected to vpcd', () => {
   let server: Server
   let port: number
-  let card: Diary
+  let card: RecordingCard
   let connection: VpcdConnection
   let socket: Socket
   let received: Uint8Array[]
-  let told: () => void = () => {}
+  let frameReceived: () => void = () => {}
 
   beforeEach(async () => {
     server = createServer()
@@ -78,7 +78,7 @@ describe('a card behind vpcd', () => {
   })
 
   async function plug(): Promise<void> {
-    card = new Diary()
+    card = new RecordingCard()
     received = []
     const connected = once(server, 'connection')
     connection = await connectVpcd(card, { port })
@@ -87,27 +87,27 @@ describe('a card behind vpcd', () => {
     socket.on('error', () => {})
     socket.on('data', (chunk) => {
       received.push(...reader.push(chunk))
-      told()
+      frameReceived()
     })
   }
 
-  async function answers(count: number): Promise<string[]> {
+  async function responses(count: number): Promise<string[]> {
     while (received.length < count) {
       await new Promise<void>((resolve) => {
-        told = resolve
+        frameReceived = resolve
       })
     }
-    return received.map((answer) => Buffer.from(answer).toString('hex'))
+    return received.map((response) => Buffer.from(response).toString('hex'))
   }
 
-  test('answers the ATR, and APDUs between orders in the order they came', async () => {
+  test('processes ATR requests, power commands and APDUs in the order in which they arrive', async () => {
     const sent = [[4], [0, 1, 0, 0], [2], [0, 2, 0, 0, 5], [0], [1], [0, 3, 0, 0], [4]]
     socket.write(Buffer.concat(sent.map((payload) => encodeVpcdFrame(Uint8Array.from(payload)))))
-    expect(await answers(5)).toEqual(['3b00', '000100009000', '00020000059000', '000300009000', '3b00'])
+    expect(await responses(5)).toEqual(['3b00', '000100009000', '00020000059000', '000300009000', '3b00'])
     expect(card.lines).toEqual(['00010000', 'warm', '0002000005', 'off', 'cold', '00030000'])
   })
 
-  test('does the same wherever the stream is cut', async () => {
+  test('responds to all APDUs regardless of how the stream is split into chunks', async () => {
     const apdus = fc.array(fc.uint8Array({ minLength: 4, maxLength: 300 }), { minLength: 1, maxLength: 5 })
     await fc.assert(
       fc.asyncProperty(apdus, places, async (sent, where) => {
@@ -116,7 +116,7 @@ describe('a card behind vpcd', () => {
           socket.write(chunk)
           await new Promise((resolve) => setImmediate(resolve))
         }
-        expect(await answers(sent.length)).toEqual(
+        expect(await responses(sent.length)).toEqual(
           sent.map((apdu) => `${Buffer.from(apdu).toString('hex')}9000`),
         )
       }),
@@ -124,13 +124,13 @@ describe('a card behind vpcd', () => {
     )
   })
 
-  test('says 6F00 where an answer is longer than a message can be', async () => {
-    card.longAnswer = true
+  test('returns 6F00 if the response is longer than a message can be', async () => {
+    card.returnsLongResponse = true
     socket.write(encodeVpcdFrame(Uint8Array.of(0, 1, 0, 0)))
-    expect(await answers(1)).toEqual(['6f00'])
+    expect(await responses(1)).toEqual(['6f00'])
   })
 
-  test('leaves when it is closed: powered off, and vpcd sees the end', async () => {
+  test('is powered off and disconnected from vpcd by close', async () => {
     const ended = once(socket, 'end')
     await connection.close()
     await ended
@@ -138,28 +138,28 @@ describe('a card behind vpcd', () => {
     expect(card.lines).toEqual(['off'])
   })
 
-  test('leaves when pcscd goes', async () => {
+  test('is powered off when pcscd ends the connection', async () => {
     socket.end()
     expect(await connection.ended).toBeUndefined()
     expect(card.lines).toEqual(['off'])
   })
 
   test.each([
-    ['nothing', []],
-    ['an order that vpcd does not have', [3]],
-    ['less than a header', [0, 1, 0]],
-  ])('refuses loudly a message of %s', async (_, payload) => {
+    ['an empty message', []],
+    ['an unknown power command', [3]],
+    ['a message shorter than an APDU header', [0, 1, 0]],
+  ])('ends the connection with an error after %s', async (_, payload) => {
     socket.write(encodeVpcdFrame(Uint8Array.from(payload)))
     expect((await connection.ended)?.message).toBe(`vpcd sent an unknown message of ${payload.length} bytes.`)
   })
 
-  test('tells of a card that broke', async () => {
+  test('ends the connection with the error that the card throws', async () => {
     card.failing = true
     socket.write(encodeVpcdFrame(Uint8Array.of(0, 1, 0, 0)))
     expect((await connection.ended)?.message).toBe('the card broke')
   })
 
-  test('rejects where nothing listens', async () => {
+  test('cannot be connected if vpcd does not listen', async () => {
     const other = createServer()
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
     const unused = (other.address() as AddressInfo).port

@@ -178,9 +178,9 @@ export class OpenFile {
       this.#complete(id, -Errno.EPROTO)
       return
     }
-    const answer = this.#plugged.model.control(setup, bytes.slice(8))
-    if (answer === 'stall') this.#complete(id, -Errno.EPIPE)
-    else if (setup.bmRequestType & 0x80) this.#complete(id, 0, answer.slice(0, setup.wLength))
+    const result = this.#plugged.model.control(setup, bytes.slice(8))
+    if (result === 'stall') this.#complete(id, -Errno.EPIPE)
+    else if (setup.bmRequestType & 0x80) this.#complete(id, 0, result.slice(0, setup.wLength))
     else this.#complete(id, 0, undefined, bytes.length - 8)
   }
 

@@ -61,8 +61,9 @@ export abstract class PacketDevice implements UsbDeviceModel {
   }
 
   control(setup: ControlSetup, data: Uint8Array): Uint8Array | 'stall' {
-    const answer = (setup.bmRequestType & 0x60) === 0 ? this.#standard(setup) : this.classRequest(setup, data)
-    return answer === 'stall' ? answer : answer.slice(0, setup.wLength)
+    const response =
+      (setup.bmRequestType & 0x60) === 0 ? this.#standard(setup) : this.classRequest(setup, data)
+    return response === 'stall' ? response : response.slice(0, setup.wLength)
   }
 
   out(endpoint: number, bytes: Uint8Array): 'ok' | 'stall' {

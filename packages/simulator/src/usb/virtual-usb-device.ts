@@ -203,9 +203,9 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     await Promise.resolve()
     this.#ensureTransfer(method)
     this.#ensureControlAllowed(method, setup)
-    const answer = this.#plugged.model.control(setupPacket(setup, 0x80, length), new Uint8Array())
-    if (answer === 'stall') return { status: 'stall' }
-    return { status: 'ok', data: dataViewOf(answer) }
+    const response = this.#plugged.model.control(setupPacket(setup, 0x80, length), new Uint8Array())
+    if (response === 'stall') return { status: 'stall' }
+    return { status: 'ok', data: dataViewOf(response) }
   }
 
   async controlTransferOut(
@@ -219,8 +219,8 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     this.#ensureTransfer(method)
     if (setup.requestType === 'standard') throw fail(method, 'SecurityError', messages.notAllowed)
     this.#ensureControlAllowed(method, setup)
-    const answer = this.#plugged.model.control(setupPacket(setup, 0, bytes.length), bytes)
-    return answer === 'stall'
+    const response = this.#plugged.model.control(setupPacket(setup, 0, bytes.length), bytes)
+    return response === 'stall'
       ? { status: 'stall', bytesWritten: 0 }
       : { status: 'ok', bytesWritten: bytes.length }
   }

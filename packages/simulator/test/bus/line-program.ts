@@ -1,4 +1,6 @@
-/** A judge's program: compiled from C beside the tests, told what to do line by line, answering line by line. */
+/**
+ * Compiles and runs small C programs for tests. A program reads one command per line and writes one response per line.
+ */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
@@ -7,10 +9,13 @@ import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { cacheFolder } from '../../src/node/index.ts'
 
-/** Longer than the C programs wait themselves (10 s), so that their own word comes first. */
+/** Longer than the time-outs of the C programs (10 s), so that their own errors come first. */
 const maxWaitMs = 40_000
 
-/** Why these programs cannot run here, or undefined when nothing is missing. With CI=true a lack is an error. */
+/**
+ * Returns which of these programs and libraries is missing, as text, or undefined if none is. Throws Error if one is
+ * missing and CI is 'true', so that CI never skips a test.
+ */
 export function whatIsMissing(
   programs: readonly string[],
   libraries: readonly string[] = [],
@@ -23,20 +28,23 @@ export function whatIsMissing(
     try {
       execFileSync(program, parts, { stdio: 'ignore' })
     } catch {
-      if (process.env['CI'] === 'true') throw new Error(`${name} is missing, and CI must not skip this test.`)
+      if (process.env['CI'] === 'true')
+        throw new Error(`${name} is missing, and CI must not skip this test. Install it.`)
       return `${name} is missing`
     }
   }
   return undefined
 }
 
-/** Compiles one C file once for each state it is in, with a library that pkg-config knows. */
+/**
+ * Compiles a C file with a library that pkg-config knows, unless it is unchanged. Resolves to the path of the program.
+ */
 export async function compile(source: string, library: string): Promise<string> {
   const flags = execFileSync('pkg-config', ['--cflags', '--libs', library], { encoding: 'utf8' })
   return await build(source, library, flags.trim().split(/\s+/))
 }
 
-/** The same with nothing but libc. */
+/** Compiles a C file that needs only libc. */
 export async function compileAlone(source: string): Promise<string> {
   return await build(source, 'alone', [])
 }
@@ -46,18 +54,18 @@ async function build(source: string, name: string, flags: readonly string[]): Pr
   const program = join(cacheFolder(), `${name}-${hash}`)
   if (existsSync(program)) return program
   mkdirSync(cacheFolder(), { recursive: true })
-  // Renamed when whole: several test processes may compile at once, and none may run what another still writes.
+  // The file is renamed when it is complete, because several test processes may compile and run it at the same time.
   const unfinished = `${program}.${process.pid}`
   await promisify(execFile)('gcc', ['-Wall', '-o', unfinished, source, ...flags, '-lpthread'])
   renameSync(unfinished, program)
   return program
 }
 
-/** A running program; its lines are kept by their first word until they are asked for. */
+/** A running program. Its output lines are kept by their first word until a test reads them. */
 export class LineProgram {
   readonly #child: ChildProcess
   readonly #lines = new Map<string, string[]>()
-  #told: () => void = () => {}
+  #lineArrived: () => void = () => {}
 
   constructor(program: string, parts: readonly string[], environment: Readonly<Record<string, string>>) {
     this.#child = spawn(program, parts, {
@@ -67,7 +75,7 @@ export class LineProgram {
     createInterface({ input: this.#child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
       const [name = '', ...rest] = line.split(' ')
       this.#lines.set(name, [...(this.#lines.get(name) ?? []), rest.join(' ').trim()])
-      this.#told()
+      this.#lineArrived()
     })
   }
 
@@ -75,14 +83,17 @@ export class LineProgram {
     return this.#child.pid as number
   }
 
-  /** The next line that begins with the word, without it. */
+  /** Resolves to the next line that begins with this word, without the word. Rejects after 40 s. */
   async next(name: string): Promise<string> {
     for (;;) {
       const line = this.#lines.get(name)?.shift()
       if (line !== undefined) return line
       await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`No line "${name}" in ${maxWaitMs} ms.`)), maxWaitMs)
-        this.#told = () => {
+        const timer = setTimeout(
+          () => reject(new Error(`The program wrote no line "${name}" in ${maxWaitMs} ms.`)),
+          maxWaitMs,
+        )
+        this.#lineArrived = () => {
           clearTimeout(timer)
           resolve()
         }
@@ -90,11 +101,13 @@ export class LineProgram {
     }
   }
 
+  /** Sends a command and resolves to the rest of the next line that begins with `answer`. */
   async ask(line: string): Promise<string> {
     ;(this.#child.stdin as NodeJS.WritableStream).write(`${line}\n`)
     return await this.next('answer')
   }
 
+  /** Kills the program and resolves when it has ended. */
   async end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const ended = new Promise((resolve) => this.#child.once('exit', resolve))
@@ -103,11 +116,11 @@ export class LineProgram {
   }
 }
 
-/** Waits until something is so, looking again as events pass. */
+/** Waits until a condition is true. Rejects after 40 s with the description `what`. */
 export async function until(what: string, isSo: () => boolean): Promise<void> {
   const endMs = Date.now() + maxWaitMs
   while (!isSo()) {
-    if (Date.now() > endMs) throw new Error(`Not so in ${maxWaitMs} ms: ${what}`)
+    if (Date.now() > endMs) throw new Error(`Still not true after ${maxWaitMs} ms: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }

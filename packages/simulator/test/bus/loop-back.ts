@@ -1,4 +1,7 @@
-/** A vendor-class device that gives back on 81h what it gets on 02h, cut into packets, with no empty packet behind. */
+/**
+ * A vendor-class device that returns data from endpoint 02h on endpoint 81h, in packets, without an empty packet at the
+ * end.
+ */
 import {
   configurationDescriptor,
   deviceDescriptor,
@@ -7,7 +10,7 @@ import {
 } from '../../src/usb/descriptors.ts'
 import { PacketDevice } from '../../src/usb/packet-device.ts'
 
-/** Loop-back. */
+/** A loop-back device. It stalls a transfer that begins with 55h. */
 export class LoopBack extends PacketDevice {
   constructor(serialNumber = 'L1') {
     super({
@@ -26,7 +29,7 @@ export class LoopBack extends PacketDevice {
     })
   }
 
-  /** An empty packet of the device's own will. */
+  /** Sends an empty packet. */
   sendEmpty(): void {
     this.inQueue(0x81).sendPacket(new Uint8Array())
   }
