@@ -1,4 +1,4 @@
-/* The ioctls of a hidraw file as Linux has them: drivers/hid/hidraw.c, linux/hidraw.h. */
+/* Implements the ioctls of a hidraw file (Linux, drivers/hid/hidraw.c and linux/hidraw.h). */
 #define _GNU_SOURCE
 #include "open-file.h"
 
@@ -7,11 +7,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* Asks the bus: which ioctl, how many bytes the program has room for, and the bytes it gave. */
-static int ask(struct open_file *file, uint32_t number, uint32_t bytes, const void *given, size_t given_bytes,
-               void *into, size_t into_bytes) {
+/* Sends an ioctl to the bus: its number, the size of the program's buffer and the input bytes. */
+static int request_ioctl(struct open_file *file, uint32_t number, uint32_t bytes, const void *input, size_t input_bytes,
+                         void *into, size_t into_bytes) {
   const uint32_t words[2] = {number, bytes};
-  return ask_bus_for(file, 'H', words, sizeof words, given, given_bytes, into, into_bytes);
+  return request_bus_with_data(file, 'H', words, sizeof words, input, input_bytes, into, into_bytes);
 }
 
 int hidraw_ioctl(struct open_file *file, unsigned long request, void *argument) {
@@ -23,20 +23,22 @@ int hidraw_ioctl(struct open_file *file, unsigned long request, void *argument) 
   trace("fd %d: hidraw ioctl %u, %u bytes", file->program_fd, number, bytes);
   switch (number) {
     case _IOC_NR(HIDIOCGRDESCSIZE): {
-      const int size = ask(file, number, 0, NULL, 0, NULL, 0);
+      const int size = request_ioctl(file, number, 0, NULL, 0, NULL, 0);
       if (size >= 0) *(int *)argument = size;
       return size < 0 ? -1 : 0;
     }
     case _IOC_NR(HIDIOCGRDESC): {
       struct hidraw_report_descriptor *descriptor = argument;
-      const uint32_t room = descriptor->size < sizeof descriptor->value ? descriptor->size : sizeof descriptor->value;
-      return ask(file, number, room, NULL, 0, descriptor->value, room) < 0 ? -1 : 0;
+      const uint32_t capacity =
+          descriptor->size < sizeof descriptor->value ? descriptor->size : sizeof descriptor->value;
+      return request_ioctl(file, number, capacity, NULL, 0, descriptor->value, capacity) < 0 ? -1 : 0;
     }
-    case _IOC_NR(HIDIOCGRAWINFO): return ask(file, number, bytes, NULL, 0, argument, bytes) < 0 ? -1 : 0;
-    case _IOC_NR(HIDIOCGRAWNAME(0)): return ask(file, number, bytes, NULL, 0, argument, bytes);
-    case _IOC_NR(HIDIOCSFEATURE(0)): return ask(file, number, bytes, argument, bytes, NULL, 0);
-    /* The first byte says which report; the answer begins with it too. */
-    case _IOC_NR(HIDIOCGFEATURE(0)): return ask(file, number, bytes, argument, bytes ? 1 : 0, argument, bytes);
+    case _IOC_NR(HIDIOCGRAWINFO): return request_ioctl(file, number, bytes, NULL, 0, argument, bytes) < 0 ? -1 : 0;
+    case _IOC_NR(HIDIOCGRAWNAME(0)): return request_ioctl(file, number, bytes, NULL, 0, argument, bytes);
+    case _IOC_NR(HIDIOCSFEATURE(0)): return request_ioctl(file, number, bytes, argument, bytes, NULL, 0);
+    /* The first byte of request and response is the report ID. */
+    case _IOC_NR(HIDIOCGFEATURE(0)):
+      return request_ioctl(file, number, bytes, argument, bytes ? 1 : 0, argument, bytes);
     default: errno = ENOTTY; return -1;
   }
 }

@@ -1,4 +1,4 @@
-/* Device files as a program opens them: a socket pair whose writability says what usbfs says by EPOLLOUT. */
+/* Implements open device files. Each is a socket pair that becomes writable when usbfs would signal EPOLLOUT. */
 #define _GNU_SOURCE
 #include "open-file.h"
 
@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 /*
- * By descriptor number and without a lock: close() may be called in a child between fork and exec, where a lock taken
- * by another thread of the parent would never be given back.
+ * The open files by descriptor number. The table has no lock, because close() can be called in a child process between
+ * fork and exec, where a lock held by another thread of the parent would never be released.
  */
 enum { MAX_DESCRIPTORS = 65536 };
 static _Atomic(struct open_file *) table[MAX_DESCRIPTORS];
@@ -32,13 +32,13 @@ static struct open_file *entry_of(int fd) {
 struct open_file *find_open_file(int fd) { return entry_of(fd); }
 
 /*
- * usbfs tells of finished transfers by EPOLLOUT, and of a device that left by EPOLLERR and EPOLLHUP. A Unix socket is
- * not writable while its buffer is more than a quarter full; its error is set when the other end closes with bytes
- * unread. So one byte always stays unread at the other end, and a filler comes and goes in front of it.
+ * usbfs signals completed transfers with EPOLLOUT, and a disconnected device with EPOLLERR and EPOLLHUP. A Unix socket
+ * is not writable while its buffer is more than a quarter full, and gets an error when the other end closes with unread
+ * bytes. Therefore one byte always stays unread at the other end, and a filler before it is added and removed.
  */
 enum { SEND_BUFFER_BYTES = 8192, FILLER_BYTES = 8000, UNREAD_BYTES = 1 };
 
-/* HID_MAX_BUFFER_SIZE of Linux is 16384; no report of a token comes near. */
+/* Linux's HID_MAX_BUFFER_SIZE is 16384. Reports of tokens are much shorter. */
 enum { MAX_REPORT_BYTES = 8192 };
 
 void make_unwritable(struct open_file *file) {
@@ -90,7 +90,7 @@ static void completed(struct open_file *file, struct frame *frame) {
   if (file->done) make_writable(file);
 }
 
-static void answered(struct open_file *file, struct frame *frame) {
+static void response_received(struct open_file *file, struct frame *frame) {
   if (frame->length < 4) return;
   struct request **at = &file->requests;
   while (*at && (*at)->id != frame->id) at = &(*at)->next;
@@ -106,8 +106,8 @@ static void answered(struct open_file *file, struct frame *frame) {
   pthread_cond_broadcast(&file->changed);
 }
 
-/* The device was pulled or the bus died: what is pending ends as the kernel ends it, and the descriptor breaks. */
-static void gone(struct open_file *file) {
+/* Called when the device is unplugged or the bus ends. Pending transfers end as in the kernel. */
+static void device_gone(struct open_file *file) {
   trace("fd %d: device gone", file->program_fd);
   pthread_mutex_lock(&file->lock);
   file->is_gone = true;
@@ -121,7 +121,7 @@ static void gone(struct open_file *file) {
   pthread_mutex_unlock(&file->lock);
 }
 
-/* A report that the program wrote: its number first, 0 where reports have none. */
+/* Forwards a report that the program wrote. It begins with the report ID, or 0 if reports are not numbered. */
 static void send_report(struct open_file *file) {
   uint8_t report[MAX_REPORT_BYTES];
   const ssize_t bytes = recv(file->wake_fd, report, sizeof report, MSG_DONTWAIT);
@@ -142,32 +142,32 @@ static void *serve(void *argument) {
     if (!ends[0].revents) continue;
     struct frame frame;
     if (!receive_frame(file->bus_fd, &frame)) {
-      gone(file);
+      device_gone(file);
       break;
     }
     pthread_mutex_lock(&file->lock);
     if (frame.type == 'c') completed(file, &frame);
-    else if (frame.type == 'r') answered(file, &frame);
+    else if (frame.type == 'r') response_received(file, &frame);
     else if (frame.type == 'i') (void)!send(file->wake_fd, frame.payload, frame.length, MSG_DONTWAIT | MSG_NOSIGNAL);
     pthread_mutex_unlock(&file->lock);
     free(frame.payload);
   }
   trace("fd %d: served to its end", file->program_fd);
-  /* Whoever waits in an ioctl of a descriptor closed meanwhile is let go too. */
-  if (!file->is_gone) gone(file);
+  /* Wakes up threads that wait in an ioctl of a descriptor that was closed in the meantime. */
+  if (!file->is_gone) device_gone(file);
   pthread_mutex_lock(&file->write_lock);
   real_close(file->bus_fd);
   file->bus_fd = -1;
   pthread_mutex_unlock(&file->write_lock);
-  /* An empty read would be taken for a report: a hidraw file whose device has gone stays silent, and takes no writes. */
+  /* A program would take an empty read for a report, so reads of a disconnected hidraw file block and writes fail. */
   if (file->is_hid) shutdown(file->wake_fd, SHUT_RD);
   else real_close(file->wake_fd);
-  /* The record itself stays: an ioctl of another thread may still look at it. It is small. */
+  /* The record is not freed, because an ioctl in another thread may still use it. It is small. */
   return NULL;
 }
 
 static bool start_serving(struct open_file *file) {
-  /* The program's signals are its own threads' affair. */
+  /* Signals must be delivered to the program's own threads only. */
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -184,11 +184,11 @@ static int connect_to_device(const char *path) {
     errno = ENODEV;
     return -1;
   }
-  struct frame answer;
+  struct frame response;
   int32_t result = -ENODEV;
-  if (send_frame(fd, 'O', 0, path, strlen(path), NULL, 0) == 0 && receive_frame(fd, &answer)) {
-    if (answer.type == 'o' && answer.length >= 4) memcpy(&result, answer.payload, 4);
-    free(answer.payload);
+  if (send_frame(fd, 'O', 0, path, strlen(path), NULL, 0) == 0 && receive_frame(fd, &response)) {
+    if (response.type == 'o' && response.length >= 4) memcpy(&result, response.payload, 4);
+    free(response.payload);
   }
   if (result == 0) return fd;
   real_close(fd);
@@ -242,8 +242,8 @@ int open_device_file(const char *path) {
   return ends[0];
 }
 
-int ask_bus_for(struct open_file *file, char type, const void *head, size_t head_bytes, const void *body,
-                size_t body_bytes, void *into, size_t into_bytes) {
+int request_bus_with_data(struct open_file *file, char type, const void *head, size_t head_bytes, const void *body,
+                          size_t body_bytes, void *into, size_t into_bytes) {
   struct request request = {0};
   pthread_mutex_lock(&file->lock);
   if (file->is_gone) {
@@ -275,9 +275,9 @@ int ask_bus_for(struct open_file *file, char type, const void *head, size_t head
   return -1;
 }
 
-int ask_bus(struct open_file *file, enum operation operation, int32_t first, int32_t second) {
+int request_bus(struct open_file *file, enum operation operation, int32_t first, int32_t second) {
   const int32_t words[3] = {(int32_t)operation, first, second};
-  const int result = ask_bus_for(file, 'R', words, sizeof words, NULL, 0, NULL, 0);
+  const int result = request_bus_with_data(file, 'R', words, sizeof words, NULL, 0, NULL, 0);
   trace("fd %d operation %d (%d, %d): %d", file->program_fd, operation, first, second, result);
   return result;
 }
@@ -286,6 +286,6 @@ void close_open_file(int fd) {
   if (fd < 0 || fd >= MAX_DESCRIPTORS || !atomic_load_explicit(&table[fd], memory_order_acquire)) return;
   const int saved = errno;
   struct open_file *file = entry_of(fd);
-  if (file && atomic_exchange(&table[fd], NULL) == file) ask_bus(file, OPERATION_CLOSE, 0, 0);
+  if (file && atomic_exchange(&table[fd], NULL) == file) request_bus(file, OPERATION_CLOSE, 0, 0);
   errno = saved;
 }

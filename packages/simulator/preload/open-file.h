@@ -1,4 +1,4 @@
-/* An open device file: one connection to the bus, its transfers, and the descriptor that the program holds. */
+/* Open device files: a connection to the bus, its transfers, and the program's descriptor. */
 #ifndef OPEN_FILE_H
 #define OPEN_FILE_H
 
@@ -16,7 +16,7 @@ struct transfer {
   uint32_t actual_bytes;
   uint8_t *data;
   uint32_t data_bytes;
-  bool is_own;  /* of a synchronous ioctl: waited for here, never reaped */
+  bool is_own;  /* part of a synchronous ioctl, which waits for it; never reaped */
   bool is_done;
 };
 
@@ -25,18 +25,18 @@ struct request {
   uint32_t id;
   bool is_done;
   int32_t result;
-  uint8_t *data; /* what came behind the result; owned */
+  uint8_t *data; /* the data after the result; owned */
   uint32_t data_bytes;
 };
 
 struct open_file {
-  int program_fd; /* what open() returned */
-  int wake_fd;    /* its other end: by it the program's end becomes writable, or broken */
+  int program_fd; /* the descriptor that open() returned */
+  int wake_fd;    /* the other end of the socket pair, which makes program_fd writable or broken */
   int bus_fd;
   pid_t pid;
-  dev_t device; /* identity of program_fd, for a descriptor may be closed behind our back and its number used again */
+  dev_t device; /* identity of program_fd, because a descriptor can be closed unnoticed and its number reused */
   ino_t inode;
-  bool is_hid; /* /dev/hidraw: reports travel by read and write, each a packet of the socket pair */
+  bool is_hid; /* a hidraw file, where each read or write is one report and one packet of the socket pair */
   bool is_gone;
   bool is_writable;
   uint32_t last_id;
@@ -49,14 +49,14 @@ struct open_file {
   struct request *requests;
 };
 
-/* Both with the lock held. */
+/* The caller must hold the lock for both functions. */
 void make_writable(struct open_file *file);
 void make_unwritable(struct open_file *file);
 
 int send_to_bus(struct open_file *file, char type, uint32_t id, const void *head, size_t head_bytes,
                 const void *body, size_t body_bytes);
 
-/* The operations of a request frame; the bus has the same list. */
+/* The operations of a request frame. The bus has the same list (src/node/bus-frame.ts). */
 enum operation {
   OPERATION_SET_CONFIGURATION = 1,
   OPERATION_CLAIM = 2,
@@ -69,12 +69,12 @@ enum operation {
   OPERATION_CLOSE = 9,
 };
 
-/* Asks the bus and waits: its answer, or -1 with errno. */
-int ask_bus(struct open_file *file, enum operation operation, int32_t first, int32_t second);
+/* Sends a request to the bus and waits for the response. Returns its result, or -1 with errno. */
+int request_bus(struct open_file *file, enum operation operation, int32_t first, int32_t second);
 
-/* The same with a frame of another type, bytes to send, and room for what comes back: the bus's answer, or -1. */
-int ask_bus_for(struct open_file *file, char type, const void *head, size_t head_bytes, const void *body,
-                size_t body_bytes, void *into, size_t into_bytes);
+/* Sends a frame of another type with data, waits, and copies the response data to `into`. Returns the result, or -1. */
+int request_bus_with_data(struct open_file *file, char type, const void *head, size_t head_bytes, const void *body,
+                          size_t body_bytes, void *into, size_t into_bytes);
 
 int hidraw_ioctl(struct open_file *file, unsigned long request, void *argument);
 

@@ -1,4 +1,4 @@
-/* The libc functions that stand between a program and its files: open and its kin, opendir, ioctl, close. */
+/* Replaces the libc functions for files: open and its variants, opendir, ioctl and close. */
 #define _GNU_SOURCE
 #include "webtoki-usb.h"
 
@@ -18,21 +18,21 @@ static bool is_device_file(const char *path) {
          (strncmp(path, hid, sizeof hid - 1) == 0 && path[sizeof hid - 1] != 0);
 }
 
-/* libusb reads /sys/bus/usb/devices/NAME/ATTRIBUTE and looks whether /dev/bus/usb is a folder with something in it. */
-static const char *in_tree(const char *path, char room[PATH_MAX]) {
+/* libusb reads /sys/bus/usb/devices/NAME/ATTRIBUTE and checks that the folder /dev/bus/usb is not empty. */
+static const char *in_tree(const char *path, char buffer[PATH_MAX]) {
   const char *root = bus_root();
   if (!path || !root) return path;
   static const char sys[] = "/sys/bus/usb";
   const char after = strncmp(path, sys, sizeof sys - 1) == 0 ? path[sizeof sys - 1] : 'x';
   if (after != 0 && after != '/' && strcmp(path, "/dev/bus/usb") != 0) return path;
-  return snprintf(room, PATH_MAX, "%s%s", root, path) < PATH_MAX ? room : path;
+  return snprintf(buffer, PATH_MAX, "%s%s", root, path) < PATH_MAX ? buffer : path;
 }
 
 EXPORT DIR *opendir(const char *path) {
   static DIR *(*real)(const char *);
   if (!real) real = (DIR * (*)(const char *)) dlsym(RTLD_NEXT, "opendir");
-  char room[PATH_MAX];
-  return real(in_tree(path, room));
+  char buffer[PATH_MAX];
+  return real(in_tree(path, buffer));
 }
 
 #define MODE_OF(flags)                                   \
@@ -50,8 +50,8 @@ EXPORT DIR *opendir(const char *path) {
     if (is_device_file(path)) return open_device_file(path);                               \
     static int (*real)(const char *, int, ...);                                            \
     if (!real) real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, #name);            \
-    char room[PATH_MAX];                                                                   \
-    return real(in_tree(path, room), flags, mode);                                         \
+    char buffer[PATH_MAX];                                                                 \
+    return real(in_tree(path, buffer), flags, mode);                                       \
   }
 
 #define OPENAT_HOOK(name)                                                                  \
@@ -60,8 +60,8 @@ EXPORT DIR *opendir(const char *path) {
     if (is_device_file(path)) return open_device_file(path);                               \
     static int (*real)(int, const char *, int, ...);                                       \
     if (!real) real = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, #name);       \
-    char room[PATH_MAX];                                                                   \
-    return real(folder, in_tree(path, room), flags, mode);                                 \
+    char buffer[PATH_MAX];                                                                 \
+    return real(folder, in_tree(path, buffer), flags, mode);                               \
   }
 
 OPEN_HOOK(open)
@@ -69,7 +69,7 @@ OPEN_HOOK(open64)
 OPENAT_HOOK(openat)
 OPENAT_HOOK(openat64)
 
-/* What a build with _FORTIFY_SOURCE calls instead, libusb of Debian for one. */
+/* Builds with _FORTIFY_SOURCE, such as Debian's libusb, call these functions instead. */
 EXPORT int __open_2(const char *path, int flags);
 EXPORT int __open64_2(const char *path, int flags);
 EXPORT int __openat_2(int folder, const char *path, int flags);
@@ -91,7 +91,7 @@ EXPORT int ioctl(int fd, unsigned long request, ...) {
   return real(fd, request, argument);
 }
 
-/* Chromium has a `close` of its own, which calls glibc's `__close`: both are ours. */
+/* Chromium has its own `close`, which calls glibc's `__close`, so both are replaced. */
 EXPORT int __close(int fd);
 int __close(int fd) {
   static int (*real)(int);

@@ -1,7 +1,7 @@
 /*
- * libudev, replaced whole, so that objects of ours never meet the real library's. A device is a folder of the bus's
- * tree with a file `uevent` of KEY=VALUE lines; its attributes are files; its parent is the nearest folder above that
- * has a `uevent` too. A monitor is a connection to the bus itself.
+ * Replaces libudev completely, so that its objects are never mixed with those of the real library. A device is a folder
+ * of the bus's tree with a file `uevent` of KEY=VALUE lines. Its attributes are files, and its parent is the nearest
+ * folder above it with a `uevent` file. A monitor is a connection to the bus.
  */
 #define _GNU_SOURCE
 #include "webtoki-usb.h"
@@ -53,9 +53,9 @@ struct udev_monitor {
   int references;
   struct udev *udev;
   int fd;
-  int other_fd; /* when the bus is gone, the other end of what took its place */
+  int other_fd; /* after the end of the bus, the other end of the socket pair that replaces the connection */
   struct udev_list_entry *filters;
-  struct udev_list_entry *leaving; /* devices of a bus that died, each still to be told of */
+  struct udev_list_entry *leaving; /* devices of a bus that ended whose removal has not been reported yet */
 };
 
 struct udev_hwdb {
@@ -109,7 +109,7 @@ EXPORT struct udev *udev_ref(struct udev *udev) {
   return udev;
 }
 EXPORT struct udev *udev_unref(struct udev *udev) {
-  /* A device does not count its context, as the real one does; so the four bytes stay. */
+  /* Unlike in libudev, devices hold no reference to their context, so it is never freed. */
   if (udev) __sync_fetch_and_sub(&udev->references, 1);
   return NULL;
 }
@@ -225,7 +225,7 @@ EMPTY_LIST_OF_DEVICE(udev_device_get_devlinks_list_entry)
 EMPTY_LIST_OF_DEVICE(udev_device_get_tags_list_entry)
 EMPTY_LIST_OF_DEVICE(udev_device_get_sysattr_list_entry)
 
-/* What was read once stays, missing files too, as in the real library: callers keep the pointer. */
+/* Values are cached, including missing ones, as in libudev, because callers keep the pointer. */
 EXPORT const char *udev_device_get_sysattr_value(struct udev_device *device, const char *name) {
   if (!device || !name) return NULL;
   const struct udev_list_entry *entry = find(device->attributes, name);
@@ -272,10 +272,10 @@ static bool fits(const struct udev_enumerate *enumerate, struct udev_device *dev
   const char *subsystem = property(device, "SUBSYSTEM");
   if (enumerate->subsystems && (!subsystem || !find(enumerate->subsystems, subsystem))) return false;
   if (!enumerate->properties) return true;
-  /* One that fits is enough: so libudev documents it. */
-  for (const struct udev_list_entry *wanted = enumerate->properties; wanted; wanted = wanted->next) {
-    const char *value = property(device, wanted->name);
-    if (value && wanted->value && strcmp(value, wanted->value) == 0) return true;
+  /* According to libudev's documentation, one matching property is enough. */
+  for (const struct udev_list_entry *filter = enumerate->properties; filter; filter = filter->next) {
+    const char *value = property(device, filter->name);
+    if (value && filter->value && strcmp(value, filter->value) == 0) return true;
   }
   return false;
 }
@@ -323,7 +323,7 @@ EXPORT int udev_enumerate_add_match_property(struct udev_enumerate *enumerate, c
   if (name) append(&enumerate->properties, name, value);
   return 0;
 }
-/* Filters that are taken and not applied: the caller gets more than it asked for and looks itself, as it must anyway. */
+/* Filters that are accepted but not applied. The caller gets additional devices, which it must check anyway. */
 #define IGNORED_FILTER(name)                                             \
   EXPORT int name(struct udev_enumerate *enumerate, const char *text) {  \
     (void)enumerate, (void)text;                                         \
@@ -386,7 +386,7 @@ EXPORT struct udev_device *udev_device_new_from_environment(struct udev *udev) {
   return NULL;
 }
 
-/* Hot plugging. */
+/* Monitors. */
 
 EXPORT struct udev_monitor *udev_monitor_new_from_netlink(struct udev *udev, const char *name) {
   (void)name;
@@ -397,9 +397,9 @@ EXPORT struct udev_monitor *udev_monitor_new_from_netlink(struct udev *udev, con
   monitor->fd = bus_connect();
   if (monitor->fd >= 0) {
     send_frame(monitor->fd, 'M', 0, NULL, 0, NULL, 0);
-    /* Answered when the bus has entered it, so that a device plugged after this call is surely told of. */
-    struct frame entered;
-    if (receive_frame(monitor->fd, &entered)) free(entered.payload);
+    /* The bus responds after it has registered the monitor, so devices plugged in after this call are reported. */
+    struct frame response;
+    if (receive_frame(monitor->fd, &response)) free(response.payload);
   } else {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
@@ -464,14 +464,14 @@ static bool passes(const struct udev_monitor *monitor, struct udev_device *devic
   return false;
 }
 
-/* Under the same descriptor number comes one that the program may poll: readable while a leaving device is untold. */
-static void bus_died(struct udev_monitor *monitor) {
+/* Replaces the descriptor, under the same number, with one that is readable while removals are left to report. */
+static void bus_ended(struct udev_monitor *monitor) {
   int ends[2];
   if (monitor->other_fd >= 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return;
   dup3(ends[0], monitor->fd, O_CLOEXEC);
   real_close(ends[0]);
   monitor->other_fd = ends[1];
-  /* A bus that was killed leaves its tree behind; what still stands there has left with it. */
+  /* A killed bus leaves its tree behind. The devices in it have been removed with the bus. */
   struct udev_enumerate *enumerate = udev_enumerate_new(monitor->udev);
   udev_enumerate_scan_devices(enumerate);
   monitor->leaving = enumerate->found;
@@ -482,8 +482,8 @@ static void bus_died(struct udev_monitor *monitor) {
 }
 
 static struct udev_device *next_leaving(struct udev_monitor *monitor) {
-  char told;
-  (void)!recv(monitor->fd, &told, 1, MSG_DONTWAIT);
+  char byte;
+  (void)!recv(monitor->fd, &byte, 1, MSG_DONTWAIT);
   struct udev_list_entry *entry = monitor->leaving;
   if (!entry) return NULL;
   monitor->leaving = entry->next;
@@ -494,13 +494,13 @@ static struct udev_device *next_leaving(struct udev_monitor *monitor) {
   return device;
 }
 
-static struct udev_device *next_told(struct udev_monitor *monitor) {
+static struct udev_device *next_notification(struct udev_monitor *monitor) {
   struct frame frame;
   if (!receive_frame(monitor->fd, &frame)) {
-    bus_died(monitor);
+    bus_ended(monitor);
     return next_leaving(monitor);
   }
-  /* ACTION and DEVPATH lead; the rest are the device's properties, whole, for its folder may be gone already. */
+  /* After ACTION and DEVPATH, the frame has all properties of the device, because its folder may not exist any more. */
   struct udev_device *device = new_device(monitor->udev, "/", (char *)frame.payload);
   free(frame.payload);
   const char *syspath = property(device, "DEVPATH");
@@ -515,7 +515,7 @@ static struct udev_device *next_told(struct udev_monitor *monitor) {
 EXPORT struct udev_device *udev_monitor_receive_device(struct udev_monitor *monitor) {
   struct pollfd readable = {.fd = monitor->fd, .events = POLLIN};
   struct udev_device *device = NULL;
-  if (poll(&readable, 1, 0) > 0) device = monitor->other_fd >= 0 ? next_leaving(monitor) : next_told(monitor);
+  if (poll(&readable, 1, 0) > 0) device = monitor->other_fd >= 0 ? next_leaving(monitor) : next_notification(monitor);
   if (device && passes(monitor, device)) {
     trace("monitor: %s %s", device->action, device->sysname);
     return device;
@@ -525,7 +525,7 @@ EXPORT struct udev_device *udev_monitor_receive_device(struct udev_monitor *moni
   return NULL;
 }
 
-/* The hardware database: empty, for its real entries would be lists that are not ours. */
+/* The hardware database. It is empty, because the real entries are lists of the real library. */
 
 EXPORT struct udev_hwdb *udev_hwdb_new(struct udev *udev) {
   (void)udev;

@@ -1,4 +1,4 @@
-/* The ioctls of a USB device file as Linux has them: drivers/usb/core/devio.c, linux/usbdevice_fs.h. */
+/* Implements the ioctls of a USB device file (Linux, drivers/usb/core/devio.c and linux/usbdevice_fs.h). */
 #define _GNU_SOURCE
 #include "open-file.h"
 
@@ -13,7 +13,7 @@ static int fail(int why) {
   return -1;
 }
 
-/* Puts the transfer among the pending and tells the bus; the transfer is the caller's again on failure. */
+/* Adds the transfer to the pending ones and sends it to the bus. If this fails, the caller keeps the transfer. */
 static int submit(struct open_file *file, struct transfer *transfer) {
   const struct usbdevfs_urb *urb = transfer->urb;
   uint32_t out_bytes = 0;
@@ -42,23 +42,24 @@ static int submit(struct open_file *file, struct transfer *transfer) {
   pthread_mutex_unlock(&file->lock);
   trace("fd %d submit %u: type %d, endpoint %02x, %u bytes", file->program_fd, id, urb->type, urb->endpoint,
         buffer_bytes);
-  /* From here on the transfer may be reaped by another thread. Where sending fails, the bus's end completes it. */
+  /* From here on another thread can reap the transfer. If sending fails, the end of the bus completes it. */
   send_to_bus(file, 'S', id, head, sizeof head, urb->buffer, out_bytes);
   return 0;
 }
 
-/* Copies what came into the program's buffer; only now, for until it reaps, the buffer may be anything. */
+/* Copies the received data to the program's buffer. Called at reaping: the buffer may be invalid before. */
 static void deliver(struct transfer *transfer) {
   struct usbdevfs_urb *urb = transfer->urb;
   uint8_t *into = urb->buffer;
-  uint32_t room = (uint32_t)urb->buffer_length;
+  uint32_t capacity = (uint32_t)urb->buffer_length;
   if (urb->type == USBDEVFS_URB_TYPE_CONTROL) {
     into += 8;
-    room -= 8;
+    capacity -= 8;
   }
-  if (transfer->data_bytes) memcpy(into, transfer->data, transfer->data_bytes < room ? transfer->data_bytes : room);
+  const uint32_t copied_bytes = transfer->data_bytes < capacity ? transfer->data_bytes : capacity;
+  if (transfer->data_bytes) memcpy(into, transfer->data, copied_bytes);
   urb->status = transfer->status;
-  urb->actual_length = (int)(transfer->actual_bytes < room ? transfer->actual_bytes : room);
+  urb->actual_length = (int)(transfer->actual_bytes < capacity ? transfer->actual_bytes : capacity);
   free(transfer->data);
 }
 
@@ -101,7 +102,7 @@ static bool is_pending(const struct open_file *file, uint32_t id) {
   return at != NULL;
 }
 
-/* As usb_kill_urb() does, waits until the transfer has ended; it is reaped like any other. */
+/* Waits until the transfer has ended, as usb_kill_urb() does. It is reaped like any other transfer. */
 static int discard_urb(struct open_file *file, const void *urb) {
   pthread_mutex_lock(&file->lock);
   const struct transfer *transfer = file->pending;
@@ -119,7 +120,7 @@ static int discard_urb(struct open_file *file, const void *urb) {
   return 0;
 }
 
-/* USBDEVFS_CONTROL and USBDEVFS_BULK wait themselves: bytes moved, or -1 with errno. */
+/* Executes USBDEVFS_CONTROL or USBDEVFS_BULK and waits for it. Returns the number of bytes, or -1 with errno. */
 static int transfer_now(struct open_file *file, struct usbdevfs_urb *urb, unsigned timeout_ms) {
   struct transfer transfer = {.urb = urb, .is_own = true};
   struct timespec until;
@@ -175,10 +176,10 @@ static int bulk_now(struct open_file *file, const struct usbdevfs_bulktransfer *
   return transfer_now(file, &urb, bulk->timeout);
 }
 
-static int get_driver(struct open_file *file, struct usbdevfs_getdriver *answer) {
-  /* Nobody but usbfs ever drives a virtual interface: the bus says whether a program holds it. */
-  if (ask_bus(file, OPERATION_GET_DRIVER, (int32_t)answer->interface, 0) < 0) return -1;
-  strcpy(answer->driver, "usbfs");
+static int get_driver(struct open_file *file, struct usbdevfs_getdriver *driver) {
+  /* The driver of a virtual interface can only be usbfs. The bus knows whether a program has claimed it. */
+  if (request_bus(file, OPERATION_GET_DRIVER, (int32_t)driver->interface, 0) < 0) return -1;
+  strcpy(driver->driver, "usbfs");
   return 0;
 }
 
@@ -197,20 +198,20 @@ int device_ioctl(struct open_file *file, unsigned long request, void *argument) 
     case USBDEVFS_DISCARDURB: return discard_urb(file, argument);
     case USBDEVFS_CONTROL: return control_now(file, argument);
     case USBDEVFS_BULK: return bulk_now(file, argument);
-    case USBDEVFS_SETCONFIGURATION: return ask_bus(file, OPERATION_SET_CONFIGURATION, *(int32_t *)argument, 0);
-    case USBDEVFS_CLAIMINTERFACE: return ask_bus(file, OPERATION_CLAIM, *(int32_t *)argument, 0);
-    case USBDEVFS_RELEASEINTERFACE: return ask_bus(file, OPERATION_RELEASE, *(int32_t *)argument, 0);
+    case USBDEVFS_SETCONFIGURATION: return request_bus(file, OPERATION_SET_CONFIGURATION, *(int32_t *)argument, 0);
+    case USBDEVFS_CLAIMINTERFACE: return request_bus(file, OPERATION_CLAIM, *(int32_t *)argument, 0);
+    case USBDEVFS_RELEASEINTERFACE: return request_bus(file, OPERATION_RELEASE, *(int32_t *)argument, 0);
     case USBDEVFS_SETINTERFACE: {
       const struct usbdevfs_setinterface *setting = argument;
-      return ask_bus(file, OPERATION_SET_INTERFACE, (int32_t)setting->interface, (int32_t)setting->altsetting);
+      return request_bus(file, OPERATION_SET_INTERFACE, (int32_t)setting->interface, (int32_t)setting->altsetting);
     }
     case USBDEVFS_DISCONNECT_CLAIM: {
       const struct usbdevfs_disconnect_claim *claim = argument;
-      return ask_bus(file, OPERATION_CLAIM, (int32_t)claim->interface, 0);
+      return request_bus(file, OPERATION_CLAIM, (int32_t)claim->interface, 0);
     }
-    case USBDEVFS_RESET: return ask_bus(file, OPERATION_RESET, 0, 0);
-    case USBDEVFS_CLEAR_HALT: return ask_bus(file, OPERATION_CLEAR_HALT, *(int32_t *)argument, 0);
-    case USBDEVFS_RESETEP: return ask_bus(file, OPERATION_RESET_ENDPOINT, *(int32_t *)argument, 0);
+    case USBDEVFS_RESET: return request_bus(file, OPERATION_RESET, 0, 0);
+    case USBDEVFS_CLEAR_HALT: return request_bus(file, OPERATION_CLEAR_HALT, *(int32_t *)argument, 0);
+    case USBDEVFS_RESETEP: return request_bus(file, OPERATION_RESET_ENDPOINT, *(int32_t *)argument, 0);
     case USBDEVFS_GETDRIVER: return get_driver(file, argument);
     case USBDEVFS_IOCTL: return driver_ioctl(argument);
     case USBDEVFS_GET_CAPABILITIES:

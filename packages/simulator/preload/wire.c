@@ -1,4 +1,4 @@
-/* The connection to the bus: environment, trace, frames. */
+/* The connection to the bus: environment variables, trace and frames. */
 #define _GNU_SOURCE
 #include "webtoki-usb.h"
 
@@ -18,7 +18,7 @@ const char *bus_socket(void) { return getenv("WEBTOKI_USB_SOCKET"); }
 
 const char *bus_root(void) { return getenv("WEBTOKI_USB_ROOT"); }
 
-/* By system call: our own `close` asks the table of open files, and Chromium's asks who owns the descriptor. */
+/* Uses a system call, because the replaced `close` searches the open files and Chromium's checks the owner. */
 int real_close(int fd) { return (int)syscall(SYS_close, fd); }
 
 void trace(const char *format, ...) {
@@ -57,7 +57,7 @@ static bool read_fully(int fd, void *into, size_t bytes) {
 
 static bool write_fully(int fd, const void *from, size_t bytes) {
   for (const char *at = from; bytes > 0;) {
-    /* Without MSG_NOSIGNAL a bus that died would kill the program with SIGPIPE. */
+    /* Without MSG_NOSIGNAL, the end of the bus would kill the program with SIGPIPE. */
     const ssize_t sent = send(fd, at, bytes, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
     if (sent <= 0) return false;

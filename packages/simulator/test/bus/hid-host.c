@@ -1,4 +1,4 @@
-/* A program on hidraw that does what it is told, line by line: what the kernel's interface makes of a virtual device. */
+/* A hidraw client for tests of virtual HID devices. It reads one command per line and writes one response. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/hidraw.h>
@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static void say(const char *text, const unsigned char *data, long bytes) {
+static void respond(const char *text, const unsigned char *data, long bytes) {
   printf("answer %s%s", text, bytes > 0 ? " " : "");
   for (long i = 0; i < bytes; i++) printf("%02x", data[i]);
   putchar('\n');
@@ -51,7 +51,7 @@ int main(void) {
     } else if (!strcmp(verb, "get-feature")) {
       result = length = ioctl(fd, HIDIOCGFEATURE(9), bytes);
     }
-    say(result < 0 ? strerror(errno) : "ok", bytes, result < 0 ? 0 : length);
+    respond(result < 0 ? strerror(errno) : "ok", bytes, result < 0 ? 0 : length);
   }
   return 0;
 }

@@ -1,4 +1,4 @@
-/* A program on PC/SC that does what it is told, line by line: what pcscd and libccid make of a reader. */
+/* A PC/SC client for tests of readers with pcscd and libccid. It reads one command per line and writes one response. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include <reader.h>
 #include <winscard.h>
 
-static void say(const char *text, const unsigned char *data, DWORD bytes) {
+static void respond(const char *text, const unsigned char *data, DWORD bytes) {
   printf("answer %s%s", text, bytes ? " " : "");
   for (DWORD i = 0; i < bytes; i++) printf("%02x", data[i]);
   putchar('\n');
@@ -18,15 +18,15 @@ static SCARDHANDLE card;
 static char reader[MAX_READERNAME];
 static SCARD_READERSTATE state = {.szReader = reader};
 
-/* Puts the name of pcscd's reader of that number into `reader`; waits for a fifth of a second where it is not ready. */
-static LONG find(SCARDCONTEXT context, int wanted) {
+/* Copies the name of pcscd's reader with this number to `reader`. Waits up to 0.2 s if it is not ready. */
+static LONG find(SCARDCONTEXT context, int number) {
   SCARD_READERSTATE plug = {.szReader = "\\\\?PnP?\\Notification"};
   char names[4096] = "";
   DWORD length = sizeof names;
   LONG result = SCardListReaders(context, NULL, names, &length);
   if (result != SCARD_S_SUCCESS && result != SCARD_E_NO_READERS_AVAILABLE) return result;
   const char *name = names;
-  for (int before = wanted; *name && before > 0; before--) name += strlen(name) + 1;
+  for (int before = number; *name && before > 0; before--) name += strlen(name) + 1;
   if (!*name) {
     SCardGetStatusChange(context, 200, &plug, 1);
     return SCARD_E_NO_READERS_AVAILABLE;
@@ -39,15 +39,16 @@ static LONG find(SCARDCONTEXT context, int wanted) {
   return SCARD_E_NO_READERS_AVAILABLE;
 }
 
-/* PC/SC part 10, 2.2: sends to the control code that the reader has for a feature. */
-static LONG feature(unsigned char tag, const unsigned char *data, DWORD bytes, unsigned char *got, DWORD room, DWORD *length) {
+/* Sends data to the control code that the reader has for a feature (PC/SC part 10, 2.2). */
+static LONG feature(unsigned char tag, const unsigned char *data, DWORD bytes, unsigned char *got, DWORD capacity,
+                    DWORD *length) {
   unsigned char list[512];
   DWORD code = 0, listed = 0;
   LONG result = SCardControl(card, SCARD_CTL_CODE(3400), NULL, 0, list, sizeof list, &listed);
   for (DWORD i = 0; result == SCARD_S_SUCCESS && i + 6 <= listed; i += 2 + list[i + 1])
     if (list[i] == tag) code = (DWORD)list[i + 2] << 24 | (DWORD)list[i + 3] << 16 | (DWORD)list[i + 4] << 8 | list[i + 5];
   if (result != SCARD_S_SUCCESS) return result;
-  return code ? SCardControl(card, code, data, bytes, got, room, length) : SCARD_E_UNSUPPORTED_FEATURE;
+  return code ? SCardControl(card, code, data, bytes, got, capacity, length) : SCARD_E_UNSUPPORTED_FEATURE;
 }
 
 int main(void) {
@@ -57,7 +58,7 @@ int main(void) {
   DWORD protocol = SCARD_PROTOCOL_T1;
   LONG result;
   while ((result = SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context)) == SCARD_E_NO_SERVICE) usleep(10000);
-  say(pcsc_stringify_error(result), NULL, 0);
+  respond(pcsc_stringify_error(result), NULL, 0);
   while (fgets(line, sizeof line, stdin)) {
     char verb[32] = "";
     int at = 0;
@@ -65,14 +66,14 @@ int main(void) {
     DWORD bytes = 0;
     if (!strcmp(verb, "reader")) {
       /*
-       * "reader" or "reader N": the first, or the Nth by pcscd's list, counted from 0, once it is ready; ten seconds at
-       * most. pcscd lists a reader while it still writes its name, half of which can be read then, and takes it off the
-       * list again where its start fails. A reader whose slot is empty or full has started.
+       * "reader" or "reader N": waits up to 10 s until the first reader, or reader N of pcscd's list, is ready. pcscd
+       * lists a reader while it still writes its name, and removes it again if the start of the reader fails. A reader
+       * has started when its slot is reported as empty or present.
        */
-      const int wanted = atoi(line + at);
+      const int number = atoi(line + at);
       const time_t end = time(NULL) + 10;
       do {
-        result = find(context, wanted);
+        result = find(context, number);
       } while (result == SCARD_E_NO_READERS_AVAILABLE && time(NULL) < end);
       if (result == SCARD_S_SUCCESS) printf("answer %s\n", reader);
       else printf("answer none: %s\n", pcsc_stringify_error(result));
@@ -80,38 +81,39 @@ int main(void) {
       continue;
     }
     if (!strcmp(verb, "wait")) {
-      /* "wait present", "wait empty" or "wait gone": until the reader is so, ten seconds at most. */
-      DWORD wanted = strstr(line, "present") ? SCARD_STATE_PRESENT : strstr(line, "empty") ? SCARD_STATE_EMPTY
-                                                                                          : SCARD_STATE_UNKNOWN;
+      /* "wait present", "wait empty" or "wait gone": waits up to 10 s for this state of the reader. */
+      DWORD requested = strstr(line, "present") ? SCARD_STATE_PRESENT : strstr(line, "empty") ? SCARD_STATE_EMPTY
+                                                                                             : SCARD_STATE_UNKNOWN;
       state.dwCurrentState = SCARD_STATE_UNAWARE;
       do {
         result = SCardGetStatusChange(context, 10000, &state, 1);
         state.dwCurrentState = state.dwEventState & ~(DWORD)SCARD_STATE_CHANGED;
-      } while (result == SCARD_S_SUCCESS && !(state.dwEventState & wanted) && !(state.dwEventState & SCARD_STATE_UNKNOWN));
-      if (wanted == SCARD_STATE_UNKNOWN && result == SCARD_E_UNKNOWN_READER) result = SCARD_S_SUCCESS;
-      else if (result == SCARD_S_SUCCESS && (state.dwEventState & wanted)) {
-        say("ok", state.rgbAtr, wanted == SCARD_STATE_PRESENT ? state.cbAtr : 0);
+      } while (result == SCARD_S_SUCCESS && !(state.dwEventState & requested) &&
+               !(state.dwEventState & SCARD_STATE_UNKNOWN));
+      if (requested == SCARD_STATE_UNKNOWN && result == SCARD_E_UNKNOWN_READER) result = SCARD_S_SUCCESS;
+      else if (result == SCARD_S_SUCCESS && (state.dwEventState & requested)) {
+        respond("ok", state.rgbAtr, requested == SCARD_STATE_PRESENT ? state.cbAtr : 0);
         continue;
       } else if (result == SCARD_S_SUCCESS) result = SCARD_E_UNKNOWN_READER;
     }
     if (!strcmp(verb, "connect")) {
-      /* "connect", "connect T=0" or "connect T=1"; "connect direct": the reader, card or not. */
-      DWORD wanted = strstr(line, "T=0") ? SCARD_PROTOCOL_T0 : strstr(line, "T=1") ? SCARD_PROTOCOL_T1
-                                                                                   : SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1;
+      /* "connect", "connect T=0" or "connect T=1"; "connect direct" connects to the reader even without a card. */
+      DWORD requested = strstr(line, "T=0") ? SCARD_PROTOCOL_T0 : strstr(line, "T=1") ? SCARD_PROTOCOL_T1
+                                                                                      : SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1;
       result = strstr(line, "direct") ? SCardConnect(context, reader, SCARD_SHARE_DIRECT, 0, &card, &protocol)
-                                      : SCardConnect(context, reader, SCARD_SHARE_SHARED, wanted, &card, &protocol);
+                                      : SCardConnect(context, reader, SCARD_SHARE_SHARED, requested, &card, &protocol);
     }
     if (!strcmp(verb, "features")) {
-      /* The list of features as it comes. */
+      /* "features": returns the raw list of features. */
       DWORD length = 0;
       result = SCardControl(card, SCARD_CTL_CODE(3400), NULL, 0, response, sizeof response, &length);
       if (result == SCARD_S_SUCCESS) {
-        say("ok", response, length);
+        respond("ok", response, length);
         continue;
       }
     }
     if (!strcmp(verb, "feature")) {
-      /* "feature TAG DATA": 06 verifies, 07 changes a PIN on the reader's keys, 0a and 12 tell of the reader. */
+      /* "feature TAG DATA": 06 verifies and 07 modifies a PIN at the PIN pad, 0a and 12 return reader properties. */
       unsigned tag = 0;
       int skipped = 0;
       DWORD length = 0;
@@ -120,7 +122,7 @@ int main(void) {
       for (unsigned value; sscanf(line + at + 2 * bytes, "%2x", &value) == 1;) command[bytes++] = (unsigned char)value;
       result = feature((unsigned char)tag, command, bytes, response, sizeof response, &length);
       if (result == SCARD_S_SUCCESS) {
-        say("ok", response, length);
+        respond("ok", response, length);
         continue;
       }
     }
@@ -131,11 +133,11 @@ int main(void) {
       const SCARD_IO_REQUEST *io = protocol == SCARD_PROTOCOL_T0 ? SCARD_PCI_T0 : SCARD_PCI_T1;
       result = SCardTransmit(card, io, command, bytes, NULL, response, &length);
       if (result == SCARD_S_SUCCESS) {
-        say("ok", response, length);
+        respond("ok", response, length);
         continue;
       }
     }
-    say(result == SCARD_S_SUCCESS ? "ok" : pcsc_stringify_error(result), NULL, 0);
+    respond(result == SCARD_S_SUCCESS ? "ok" : pcsc_stringify_error(result), NULL, 0);
   }
   return 0;
 }

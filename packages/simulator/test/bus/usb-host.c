@@ -1,4 +1,4 @@
-/* A program on libusb that does what it is told, line by line, and answers each line with one: the judge of the bus. */
+/* A libusb client for tests of the virtual USB bus. It reads one command per line and writes one response. */
 #include <libusb.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
 static libusb_device_handle *handle;
 
-static void say(const char *name, const char *text, const unsigned char *data, int bytes) {
+static void print_line(const char *name, const char *text, const unsigned char *data, int bytes) {
   pthread_mutex_lock(&output);
   printf("%s %s", name, text);
   if (bytes > 0) putchar(' ');
@@ -26,7 +26,7 @@ static const char *status_name(enum libusb_transfer_status status) {
 static struct libusb_transfer *reading;
 
 static void finished(struct libusb_transfer *transfer) {
-  say("transfer", status_name(transfer->status), transfer->buffer, transfer->actual_length);
+  print_line("transfer", status_name(transfer->status), transfer->buffer, transfer->actual_length);
   if (transfer == reading) reading = NULL;
   free(transfer->buffer);
   libusb_free_transfer(transfer);
@@ -34,7 +34,7 @@ static void finished(struct libusb_transfer *transfer) {
 
 static int hotplug(libusb_context *context, libusb_device *device, libusb_hotplug_event event, void *data) {
   (void)context, (void)device, (void)data;
-  say("hotplug", event == LIBUSB_HOTPLUG_EVENT_DEVICE_ARRIVED ? "arrived" : "left", NULL, 0);
+  print_line("hotplug", event == LIBUSB_HOTPLUG_EVENT_DEVICE_ARRIVED ? "arrived" : "left", NULL, 0);
   return 0;
 }
 
@@ -59,7 +59,7 @@ int main(void) {
                                    LIBUSB_HOTPLUG_MATCH_ANY, hotplug, NULL, NULL);
   pthread_t thread;
   pthread_create(&thread, NULL, events, NULL);
-  say("answer", "ready", NULL, 0);
+  print_line("answer", "ready", NULL, 0);
   while (fgets(line, sizeof line, stdin)) {
     char verb[32] = "", rest[16] = "";
     int first = 0, second = 0, moved = 0, result = LIBUSB_ERROR_NOT_SUPPORTED, at = 0;
@@ -83,11 +83,11 @@ int main(void) {
     if (!strcmp(verb, "control")) {
       result = libusb_control_transfer(handle, first >> 8, first & 0xff, (uint16_t)second, 0, data, 255, 5000);
       if (result >= 0) {
-        say("answer", "ok", data, result);
+        print_line("answer", "ok", data, result);
         continue;
       }
     }
-    say("answer", result == 0 ? "ok" : libusb_error_name(result), NULL, 0);
+    print_line("answer", result == 0 ? "ok" : libusb_error_name(result), NULL, 0);
   }
   return 0;
 }
