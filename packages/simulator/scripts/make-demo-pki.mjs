@@ -1,6 +1,6 @@
-// Makes src/piv/demo-keys.ts with openssl: the demo CA and the certificates of the virtual PIV cards (RFC 5280).
-// Keys are kept beside this script (scripts/demo-pki/*.pem) and made only where missing, so that a second run
-// changes nothing. They are published test keys: they protect nothing and must never protect anything.
+// Generates src/piv/demo-keys.ts with openssl: the demo CA and the certificates of the virtual PIV cards (RFC 5280).
+// The keys are stored in scripts/demo-pki/*.pem and generated only if they are missing, so a second run changes
+// nothing. They are published test keys and must not be used to protect anything.
 import { execFileSync } from 'node:child_process'
 import { createPrivateKey } from 'node:crypto'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ const keys = join(here, 'demo-pki')
 const target = join(here, '..', 'src', 'piv', 'demo-keys.ts')
 const openssl = (...args) => execFileSync('openssl', args, { stdio: ['ignore', 'pipe', 'pipe'] })
 
-/** The whole GET DATA answer of a 9A RSA certificate is 913 bytes: 53 82 xx xx { 70 82 xx xx …, 71 01 00, FE 00 }. */
+/** The GET DATA response for the RSA certificate in 9A has 913 bytes: 53 82 xx xx { 70 82 xx xx …, 71 01 00, FE 00 }. */
 const certificateBytesOf9a = 913 - 4 - 4 - 3 - 2
 
 const leaves = [
@@ -147,9 +147,11 @@ const makeLeaf = (leaf) => {
 const made = leaves.map((leaf) => {
   makeKey(leaf.name, leaf.key)
   const certificate = makeLeaf(leaf)
-  // Subject, issuer and e-mail address are chosen so that it comes out even.
+  // Subject, issuer and e-mail address are chosen so that the certificate has the required length.
   if (leaf.bytes !== undefined && certificate.length !== leaf.bytes) {
-    throw new Error(`certificate of ${leaf.name} has ${certificate.length} bytes, wanted ${leaf.bytes}`)
+    throw new Error(
+      `The certificate of ${leaf.name} has ${certificate.length} bytes instead of ${leaf.bytes}.`,
+    )
   }
   const jwk = createPrivateKey(readFileSync(keyPath(leaf.name))).export({ format: 'jwk' })
   const hex = (value) => Buffer.from(value, 'base64url').toString('hex')

@@ -36,8 +36,8 @@ test.each([1024, 2048, 3072])('raw RSA with %i bits gives the same result as Ope
     fc.property(bytes(bits / 8), (random) => {
       const input = random.slice()
       input[0] = 0
-      const judged = privateDecrypt({ key: privateKey, padding: constants.RSA_NO_PADDING }, input)
-      expect(show(rsaPrivateOperation(key, input))).toBe(show(judged))
+      const expected = privateDecrypt({ key: privateKey, padding: constants.RSA_NO_PADDING }, input)
+      expect(show(rsaPrivateOperation(key, input))).toBe(show(expected))
       const sealed = publicEncrypt(
         { key: createPublicKey(privateKey), padding: constants.RSA_NO_PADDING },
         input,

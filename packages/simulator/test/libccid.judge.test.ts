@@ -44,7 +44,7 @@ describe.skipIf(missing !== undefined)('pcscd and libccid', () => {
 
   // libccid accepts a vendor-class interface only from listed devices. The list of version 1.5.2 in Debian 12 has
   // 1DB2:080C but not 1DB2:0600, so this reader is checked with the other product ID.
-  const judged: Readonly<Record<string, ReaderProfile>> = {
+  const profiles: Readonly<Record<string, ReaderProfile>> = {
     ...readerProfiles,
     dualiAbcm6: { ...readerProfiles.dualiAbcm6, productId: 0x080c },
     // The MR800 is not in the list either, so it is checked with the IDs of a reader with the same controller.
@@ -53,7 +53,7 @@ describe.skipIf(missing !== undefined)('pcscd and libccid', () => {
 
   // packages/ccid checks readers at TPDU level together with the driver.
   const isApdu = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice(84, 86) !== '01'
-  for (const [name, profile] of Object.entries(judged).filter(([, each]) => isApdu(each))) {
+  for (const [name, profile] of Object.entries(profiles).filter(([, each]) => isApdu(each))) {
     test(`${name}: ATR, a 4096-byte echo, time extensions, card removal and reinsertion work`, async () => {
       const host = await client()
       const reader = new VirtualCcidReader(profile)

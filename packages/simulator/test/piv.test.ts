@@ -91,14 +91,14 @@ describe('the PIV card: ATR and data objects', () => {
       for (const slot of slots) {
         const certificate = new X509Certificate(card.certificateOf(slot) ?? hex('00'))
         writeFileSync(join(folder, 'leaf.pem'), certificate.toString())
-        const judged = execFileSync('openssl', [
+        const output = execFileSync('openssl', [
           'verify',
           '-x509_strict',
           '-CAfile',
           join(folder, 'ca.pem'),
           join(folder, 'leaf.pem'),
         ])
-        expect(judged.toString()).toContain('OK')
+        expect(output.toString()).toContain('OK')
         expect(certificate.publicKey.equals(spki(card, slot))).toBe(true)
         const object = (await send(card, '00cb3fff', `5c03${certificateTags[slot]}`)).data
         expect(show(object)).toContain(show(certificate.raw))

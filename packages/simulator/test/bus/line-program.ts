@@ -20,11 +20,11 @@ export function whatIsMissing(
   programs: readonly string[],
   libraries: readonly string[] = [],
 ): string | undefined {
-  const asks = [
+  const checks = [
     ...programs.map((name) => ['sh', ['-c', `command -v ${name}`], name] as const),
     ...libraries.map((name) => ['pkg-config', ['--exists', name], `the headers of ${name}`] as const),
   ]
-  for (const [program, parts, name] of asks) {
+  for (const [program, parts, name] of checks) {
     try {
       execFileSync(program, parts, { stdio: 'ignore' })
     } catch {
