@@ -1,19 +1,19 @@
-/** What an activation is asked for and what it settles; how, is `activation.ts` and `tpdu/activate.ts`. */
+/** The port between a slot and the activation of its card. `activation.ts` and `tpdu/activate.ts` implement it. */
 import type { ChannelLimits, TransmitOptions } from '@webtoki/apdu'
-import type { Patience } from './messages.ts'
+import type { MessageOptions } from './messages.ts'
 import type { CcidReader } from './reader.ts'
 
-/** `TransmitOptions` of one exchange, and what its messages share. */
-export type ExchangeOptions = TransmitOptions & Patience
+/** The `TransmitOptions` of one exchange, and the time-extension budget that its messages share. */
+export type ExchangeOptions = TransmitOptions & MessageOptions
 
-/** How commands go to a card from one reset to the next. */
+/** How commands reach a card until its next reset. */
 export interface Activation {
   readonly limits: ChannelLimits
-  /** Carries one APDU where the reader takes TPDUs or characters; absent: the reader takes APDUs. */
+  /** Exchanges one APDU with a reader at TPDU or character level. Absent: the reader takes APDUs. */
   readonly transmit?: (command: Uint8Array, options: ExchangeOptions) => Promise<Uint8Array>
   /**
-   * The same for a command that the reader completes with a PIN typed on it: `send` is given the T=1 prologue and
-   * resolves to what the card said. Absent: the reader makes everything itself.
+   * Exchanges a command that the reader completes with a PIN from its keys. `send` takes the T=1 prologue and
+   * resolves to the card's block. Absent: the reader builds the whole block.
    */
   readonly transmitOnPad?: (
     template: Uint8Array,
@@ -22,17 +22,17 @@ export interface Activation {
   ) => Promise<Uint8Array>
 }
 
-/** Sends one PC_to_RDR_Secure with that prologue. */
+/** Sends one PC_to_RDR_Secure with this prologue (NAD, PCB, LEN). */
 export type PadSend = (prologue: readonly [number, number, number]) => Promise<Uint8Array>
 
-/** What an activation asks of its slot. */
+/** The slot, as an activation uses it. */
 export interface ActivatedSlot {
   readonly number: number
   readonly reader: CcidReader
-  /** False: the card in this slot did not survive an extended APDU. */
+  /** False: the card in this slot failed on an extended APDU. */
   readonly mayTryExtended: boolean
   /** Resets the card after a failed PPS; resolves to its ATR. */
   powerOn(): Promise<Uint8Array>
-  /** Nobody knows where the card stands: it is powered off before it is used again. */
+  /** The card's state is unknown. It is powered off before its next use. */
   disturbed(): void
 }

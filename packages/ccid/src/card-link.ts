@@ -1,4 +1,6 @@
-/** The link to a powered card behind a CCID reader: APDUs as messages, or as TPDUs that `activation.ts` makes of them. */
+/**
+ * The link to a powered card in a CCID reader. Sends APDUs as messages, or as the TPDUs that an activation creates.
+ */
 import {
   CardGoneError,
   type CardLink,
@@ -16,7 +18,7 @@ import {
 import type { Activation, ExchangeOptions } from './activation-port.ts'
 import type { ExchangeLevel } from './descriptors.ts'
 import {
-  type Answer,
+  type CcidResponse,
   CcidError,
   ChainParameter,
   chainParameter,
@@ -24,48 +26,48 @@ import {
   HEADER_BYTES,
   IccStatus,
   RdrToPc,
-  sharedCap,
+  timeExtensionBudget,
 } from './messages.ts'
 import type { CcidReader } from './reader.ts'
 
 /** 65536 bytes of data and the status word. */
 const MAX_RESPONSE_BYTES = 65_538
-/** bPINSupport (CCID 1.1, 5.1). */
+/** bPINSupport, bit 0: PIN verification (CCID 1.1, 5.1). */
 const VERIFIES_PINS = 1
 
-/** A card that was just reset: what it answered, and how it is spoken to. */
+/** A card after a reset: its ATR and the agreed way to exchange commands. */
 export interface ActivatedCard {
   readonly atr: Uint8Array
   readonly activation: Activation
 }
 
-/** What a link asks of the slot that its card lies in. */
+/** The slot, as its link uses it. */
 export interface PoweredSlot {
   readonly number: number
   readonly reader: CcidReader
-  /** bPINSupport, less what the reader turned out not to know. */
+  /** bPINSupport without the functions that the reader turned out not to support. */
   pinSupport: number
-  /** Whether a card put in the place of this one would have been noticed. */
+  /** True if replacing the card would have been noticed. */
   readonly vouchesForCard: boolean
-  /** False: the card in this slot did not survive an extended APDU. */
+  /** False: the card in this slot failed on an extended APDU. */
   mayTryExtended: boolean
-  /** Warm: the card stays on. Cold: it is off in between. */
+  /** Resets the card. Warm: the power stays on. Cold: the power is off in between. */
   resetCard(kind: 'warm' | 'cold'): Promise<ActivatedCard>
   powerOn(): Promise<Uint8Array>
   powerOff(): Promise<void>
-  /** An answer of the reader told that there is no card. */
-  sawCard(status: IccStatus): void
-  /** The card lost its power, and what it knew: out and in again, or the reader switched it off. */
-  lostPower(): void
-  /** The card's state is unknown: it is powered off before it is used again. */
+  /** Updates the presence from the card status in a response. */
+  updateCardState(status: IccStatus): void
+  /** The card lost its power and with it its security state: it was reinserted, or the reader powered it off. */
+  cardLostPower(): void
+  /** The card's state is unknown. It is powered off before its next use. */
   disturbed(cause: Error): void
 }
 
-/** Made by `CcidSlot.connect`. */
+/** The link to one card. Created by `CcidSlot.connect`. */
 export class CcidLink implements CardLink {
   readonly #slot: PoweredSlot
   #card: ActivatedCard
-  readonly #caps = new WeakMap<object, () => number>()
+  readonly #budgets = new WeakMap<object, () => number>()
 
   constructor(slot: PoweredSlot, card: ActivatedCard) {
     this.#slot = slot
@@ -87,26 +89,27 @@ export class CcidLink implements CardLink {
   get pinPad(): PinPad | undefined {
     if ((this.#slot.pinSupport & VERIFIES_PINS) === 0) return undefined
     const onPad =
-      (what: keyof PinPad): PinPad['verify'] =>
+      (operation: keyof PinPad): PinPad['verify'] =>
       (template, options = {}) =>
-        this.#exchangeOnPad(template, what, options)
+        this.#exchangeOnPad(template, operation, options)
     return { verify: onPad('verify'), modify: onPad('modify') }
   }
 
-  exchange(command: Uint8Array, given: TransmitOptions): Promise<Uint8Array> {
+  exchange(command: Uint8Array, transmitOptions: TransmitOptions): Promise<Uint8Array> {
     const { transmit } = this.#card.activation
-    const options = this.#withCap(given)
+    const options = this.#withBudget(transmitOptions)
     return transmit === undefined
       ? this.#exchangeApdu(command, options)
       : this.#exchangeTpdus(transmit, command, options)
   }
 
-  /** What one exchange takes in APDUs, messages, blocks and characters shares one `maxWaitMs`. */
-  #withCap(options: TransmitOptions): ExchangeOptions {
+  /** The APDUs, messages, blocks and characters of one exchange share one `maxWaitMs`. */
+  #withBudget(options: TransmitOptions): ExchangeOptions {
     const { exchange = {} } = options
-    const extend = this.#caps.get(exchange) ?? sharedCap(options, this.#slot.reader.clock)
-    this.#caps.set(exchange, extend)
-    return { ...options, extend }
+    const onTimeExtension =
+      this.#budgets.get(exchange) ?? timeExtensionBudget(options, this.#slot.reader.clock)
+    this.#budgets.set(exchange, onTimeExtension)
+    return { ...options, onTimeExtension }
   }
 
   async #exchangeApdu(command: Uint8Array, options: ExchangeOptions): Promise<Uint8Array> {
@@ -114,24 +117,24 @@ export class CcidLink implements CardLink {
     const capacityBytes = descriptor.maxMessageBytes - HEADER_BYTES
     try {
       const whole = command.length <= capacityBytes
-      const answer = whole
-        ? await this.#block(ChainParameter.whole, command, options)
-        : await this.#chain(command, capacityBytes, options)
-      const chain = chainOf(answer, descriptor.level)
+      const dataBlock = whole
+        ? await this.#exchangeBlock(ChainParameter.whole, command, options)
+        : await this.#sendChain(command, capacityBytes, options)
+      const chain = chainOf(dataBlock, descriptor.level)
       const response = withStatusWord(
-        chain === ChainParameter.whole ? answer.data : await this.#collect(answer, chain, options),
+        chain === ChainParameter.whole ? dataBlock.data : await this.#receiveChain(dataBlock, chain, options),
       )
-      if (answer.iccStatus === IccStatus.absent) this.#slot.sawCard(answer.iccStatus)
-      else if (answer.iccStatus === IccStatus.inactive) this.#slot.lostPower()
+      if (dataBlock.iccStatus === IccStatus.absent) this.#slot.updateCardState(dataBlock.iccStatus)
+      else if (dataBlock.iccStatus === IccStatus.inactive) this.#slot.cardLostPower()
       return response
     } catch (error) {
-      // Whatever this ends, the next connection does not begin with the same.
+      // Any failure counts, so that the next connection does not start with an extended APDU again.
       if (isExtended(command)) this.#slot.mayTryExtended = false
       throw this.#translate(error)
     }
   }
 
-  /** Where the reader takes TPDUs: T=0 or T=1, one command at a time. */
+  /** For readers at TPDU or character level: T=0 or T=1, one command at a time. */
   async #exchangeTpdus(
     transmit: NonNullable<Activation['transmit']>,
     command: Uint8Array,
@@ -144,7 +147,7 @@ export class CcidLink implements CardLink {
     }
   }
 
-  /** Where neither side knows any more where the other stands, only a reset helps, and that is the next connection's. */
+  /** If the protocol has lost its state, only a reset helps. The next connection performs it. */
   #translateTpdu(error: unknown): Error {
     if (error instanceof CardSilentError || error instanceof CardTooSlowError) {
       this.#slot.disturbed(error)
@@ -152,31 +155,35 @@ export class CcidLink implements CardLink {
     return this.#translate(error)
   }
 
-  /** One PC_to_RDR_Secure, and the card's answer to it. */
+  /** Sends one PC_to_RDR_Secure and returns the card's response. */
   async #exchangeOnPad(
     template: PinTemplate,
-    what: keyof PinPad,
+    operation: keyof PinPad,
     options: TransmitOptions,
   ): Promise<Uint8Array> {
     try {
-      // Few readers have keys; pages whose reader has none never load it.
+      // Loaded on demand, because few readers have a PIN pad.
       const { exchangeOnPad } = await import('./pin-pad.ts')
       const { activation } = this.#card
       return withStatusWord(
-        await exchangeOnPad(this.#slot, activation, template, what, this.#withCap(options)),
+        await exchangeOnPad(this.#slot, activation, template, operation, this.#withBudget(options)),
       )
     } catch (error) {
       throw this.#translateTpdu(error)
     }
   }
 
-  #block(chain: ChainParameter, data: Uint8Array, options: ExchangeOptions): Promise<Answer> {
+  #exchangeBlock(chain: ChainParameter, data: Uint8Array, options: ExchangeOptions): Promise<CcidResponse> {
     const message = encodeXfrBlock({ slot: this.#slot.number, chain, data })
-    return this.#slot.reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)
+    return this.#slot.reader.exchange(message, RdrToPc.dataBlock, 'XfrBlock', options)
   }
 
-  /** CCID 1.1, 6.1.4: the parts of a command; the reader asks for the next by an empty block. */
-  async #chain(command: Uint8Array, capacityBytes: number, options: ExchangeOptions): Promise<Answer> {
+  /** CCID 1.1, 6.1.4: sends the parts of a command. The reader requests each further part with an empty block. */
+  async #sendChain(
+    command: Uint8Array,
+    capacityBytes: number,
+    options: ExchangeOptions,
+  ): Promise<CcidResponse> {
     for (let offset = 0; ; offset += capacityBytes) {
       const last = offset + capacityBytes >= command.length
       const chain = last
@@ -184,40 +191,48 @@ export class CcidLink implements CardLink {
         : offset === 0
           ? ChainParameter.begins
           : ChainParameter.continues
-      const answer = await this.#block(chain, command.subarray(offset, offset + capacityBytes), options)
-      if (last) return answer
-      if (answer.parameter !== ChainParameter.expectsMore || answer.data.length > 0) {
-        // It answers in the middle of the command: the parts still to come would be a new command to it.
-        throw new MalformedError('answer to XfrBlock', `bChainParameter ${answer.parameter} within a command`)
+      const dataBlock = await this.#exchangeBlock(
+        chain,
+        command.subarray(offset, offset + capacityBytes),
+        options,
+      )
+      if (last) return dataBlock
+      if (dataBlock.parameter !== ChainParameter.expectsMore || dataBlock.data.length > 0) {
+        // The reader responded before the command was complete. It would take the remaining parts for a new command.
+        throw new MalformedError(
+          'response to XfrBlock',
+          `bChainParameter ${dataBlock.parameter} before the end of the command`,
+        )
       }
     }
   }
 
-  /** The parts of a response; each is asked for by an empty block. */
-  async #collect(first: Answer, firstChain: ChainParameter, options: ExchangeOptions): Promise<Uint8Array> {
+  /** Receives the parts of a response. An empty block requests each further part. */
+  async #receiveChain(
+    first: CcidResponse,
+    firstChain: ChainParameter,
+    options: ExchangeOptions,
+  ): Promise<Uint8Array> {
     if (firstChain !== ChainParameter.begins) {
-      throw new MalformedError(
-        'answer to XfrBlock',
-        `bChainParameter ${firstChain} at the beginning of a response`,
-      )
+      throw new MalformedError('response to XfrBlock', `bChainParameter ${firstChain} in the first part`)
     }
     const parts = [first.data]
     let totalBytes = first.data.length
     for (let chain: ChainParameter = firstChain; chain !== ChainParameter.ends; ) {
-      const answer = await this.#block(ChainParameter.expectsMore, nothing, options)
-      chain = chainParameter(answer.parameter)
+      const dataBlock = await this.#exchangeBlock(ChainParameter.expectsMore, nothing, options)
+      chain = chainParameter(dataBlock.parameter)
       if (chain !== ChainParameter.continues && chain !== ChainParameter.ends) {
-        throw new MalformedError('answer to XfrBlock', `bChainParameter ${chain} within a response`)
+        throw new MalformedError('response to XfrBlock', `bChainParameter ${chain} after the first part`)
       }
-      // A part without bytes brings the end no nearer; a reader could send such for ever.
-      if (answer.data.length === 0 && chain !== ChainParameter.ends) {
-        throw new MalformedError('answer to XfrBlock', 'an empty part within a response')
+      // An empty part makes no progress, and a reader could send such parts forever.
+      if (dataBlock.data.length === 0 && chain !== ChainParameter.ends) {
+        throw new MalformedError('response to XfrBlock', 'an empty part before the last one')
       }
-      totalBytes += answer.data.length
+      totalBytes += dataBlock.data.length
       if (totalBytes > MAX_RESPONSE_BYTES) {
         throw new MalformedError('response APDU', `more than ${MAX_RESPONSE_BYTES} bytes`)
       }
-      parts.push(answer.data)
+      parts.push(dataBlock.data)
     }
     return concatBytes(...parts)
   }
@@ -228,9 +243,9 @@ export class CcidLink implements CardLink {
         return new CardSilentError(undefined, { cause: error })
       }
       const status = (error.bStatus & 3) as IccStatus
-      // A mute card that has no power either is told as what it is now: gone.
+      // A mute card without power has been removed.
       if (status === IccStatus.absent) {
-        this.#slot.sawCard(status)
+        this.#slot.updateCardState(status)
         return new CardGoneError('removed', { cause: error })
       }
       if (status === IccStatus.inactive) return new CardGoneError('reset', { cause: error })
@@ -248,15 +263,15 @@ export class CcidLink implements CardLink {
   }
 }
 
-/** The byte is RFU at short level, but some readers chain their answers there too. */
-function chainOf({ parameter }: Answer, level: ExchangeLevel): ChainParameter {
+/** The byte is RFU at short APDU level, but some readers chain their responses there too. */
+function chainOf({ parameter }: CcidResponse, level: ExchangeLevel): ChainParameter {
   if (level === 'extended') return chainParameter(parameter)
   return parameter === ChainParameter.begins ? ChainParameter.begins : ChainParameter.whole
 }
 
 function withStatusWord(response: Uint8Array): Uint8Array {
   if (response.length >= 2) return response
-  throw new MalformedError('response APDU', `${response.length} bytes, a status word has 2`)
+  throw new MalformedError('response APDU', `${response.length} bytes instead of at least 2`)
 }
 
 const nothing = new Uint8Array(0)

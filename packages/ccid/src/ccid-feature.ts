@@ -1,4 +1,4 @@
-/** dwFeatures of the class descriptor, by name. */
+/** Names the bits of dwFeatures in the class descriptor. CCID 1.1, table 5.1-1. */
 
 /** Bits of dwFeatures (CCID 1.1, table 5.1-1). */
 export const CcidFeature = {
@@ -12,7 +12,7 @@ export const CcidFeature = {
   clockStop: 0x100,
   nadOtherThanZero: 0x200,
   automaticIfsd: 0x400,
-  /** A token whose card never leaves it (ICCD 1.0, table 4.2-1). */
+  /** A token with a permanent card (ICCD 1.0, table 4.2-1). */
   iccd: 0x800,
   tpduLevel: 0x1_0000,
   shortApduLevel: 0x2_0000,

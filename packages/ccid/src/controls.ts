@@ -1,4 +1,4 @@
-/** What can be asked of a reader itself, beside its card's APDUs (CCID 1.1, 5.3 and 6.1), and what it says of itself (PC/SC part 10). */
+/** Controls of a reader beside its card's APDUs (CCID 1.1, 5.3 and 6.1), and its features by PC/SC part 10. */
 import {
   type CardSlot,
   dataViewOf,
@@ -10,7 +10,7 @@ import {
 import { readClockFrequencies, readDataRates } from './class-requests.ts'
 import { CcidFeature } from './ccid-feature.ts'
 import { featuresOf, type ReaderFeatures } from './features.ts'
-import { type Answer, CcidError, encode, encodeEscape, RdrToPc, READER_TIMEOUT_MS } from './messages.ts'
+import { type CcidResponse, CcidError, encode, encodeEscape, RdrToPc, READER_TIMEOUT_MS } from './messages.ts'
 import {
   decodeParameters,
   encodeGetParameters,
@@ -23,19 +23,22 @@ import { CcidSlot } from './slot.ts'
 export { Feature, type PinProperties, type ReaderFeatures, type TlvProperties } from './features.ts'
 export type { ProtocolParameters } from './protocol-parameters.ts'
 
-/** bMessageType of what only a control asks (CCID 1.1, 6.1.9, 6.1.12, 6.1.14), and of the answer to the last. */
+/**
+ * bMessageType of messages that only the controls send (CCID 1.1, 6.1.9, 6.1.12, 6.1.14), and of the response to the
+ * last one.
+ */
 const ICC_CLOCK = 0x6e
 const MECHANICAL = 0x71
 const SET_DATA_RATE_AND_CLOCK = 0x73
 const DATA_RATE_AND_CLOCK = 0x84
 
-/** What the card's clock does (bClockStatus, CCID 1.1, 6.2.2). */
+/** State of the card's clock (bClockStatus, CCID 1.1, 6.2.2). */
 export type ClockState = 'running' | 'stopped-low' | 'stopped-high' | 'stopped'
 const clockStates = ['running', 'stopped-low', 'stopped-high', 'stopped'] as const
 
 /** bFunction of Mechanical (CCID 1.1, 6.1.12). */
 export type MechanicalFunction = 'accept' | 'eject' | 'capture' | 'lock' | 'unlock'
-/** bFunction, and the bit of dwMechanical that a reader has for it. */
+/** bFunction, and its bit in dwMechanical. */
 const mechanics: Readonly<Record<MechanicalFunction, readonly [code: number, bit: number]>> = {
   accept: [1, 1],
   eject: [2, 2],
@@ -44,44 +47,50 @@ const mechanics: Readonly<Record<MechanicalFunction, readonly [code: number, bit
   unlock: [5, 8],
 }
 
-/** A card's clock and the speed on its line. */
+/** The card's clock frequency and data rate. */
 export interface DataRateAndClock {
   readonly clockKHz: number
   readonly dataRateBps: number
 }
 
 /**
- * What can be asked of one slot's reader. Everything rejects with NotSupportedError where the descriptor says that the
- * reader has it not, before a byte leaves, or where the reader says so itself; ReaderRefusedError tells other refusals.
- * While a connection is open, what may touch its card waits for the card's lock, like any transaction: it must not be
- * waited for inside one. The next owner finds `undisturbed` false.
+ * Controls of one slot's reader. A method rejects with NotSupportedError if the descriptor excludes the function,
+ * before anything is sent, or if the reader does not know it. It rejects with ReaderRefusedError if the reader fails
+ * for another reason. While a connection is open, a method that may affect the card waits for the card's lock like a
+ * transaction, so it must not be awaited inside one. Afterwards the next owner of the lock finds `undisturbed` false.
  */
 export interface ReaderControls {
-  /** Features and properties as PC/SC part 10 names them; nothing is asked of the reader. */
+  /** Features and properties by PC/SC part 10, from the descriptor alone. */
   readonly features: ReaderFeatures
-  /** A command in the maker's own language. */
+  /** Sends a vendor-specific command and resolves to its response (CCID 1.1, 6.1.8). */
   escape(data: Uint8Array, options?: TransmitOptions): Promise<Uint8Array>
-  /** Protocol and parameters in force. Harmless: it waits for no lock. */
+  /** Reads the protocol and its parameters in force. Does not affect the card, so it waits for no lock. */
   getParameters(options?: TransmitOptions): Promise<ProtocolParameters>
-  /** Back to the parameters that the reader begins with. */
+  /** Restores the reader's default parameters. */
   resetParameters(options?: TransmitOptions): Promise<ProtocolParameters>
-  /** The driver sets them at each activation; a caller who changes them answers for the card's understanding. */
+  /**
+   * Sets the parameters, as the driver does at each activation. A caller that changes them must make sure that the
+   * card still understands the reader.
+   */
   setParameters(parameters: ProtocolParameters, options?: TransmitOptions): Promise<ProtocolParameters>
-  /** Stops the card's clock in the state that bClockStop of the parameters names, or starts it again. */
+  /** Stops the card's clock in the state that bClockStop of the parameters names, or restarts it. */
   iccClock(command: 'stop' | 'restart', options?: TransmitOptions): Promise<ClockState>
-  /** Resolves to what the reader has set. */
-  setDataRateAndClockFrequency(wanted: DataRateAndClock, options?: TransmitOptions): Promise<DataRateAndClock>
+  /** Sets the card's clock frequency and data rate. Resolves to the values that the reader chose. */
+  setDataRateAndClockFrequency(
+    requested: DataRateAndClock,
+    options?: TransmitOptions,
+  ): Promise<DataRateAndClock>
   mechanical(command: MechanicalFunction, options?: TransmitOptions): Promise<void>
-  /** GET_CLOCK_FREQUENCIES, in kHz. */
+  /** Reads the clock frequencies that the reader supports, in kHz (GET_CLOCK_FREQUENCIES). */
   clockFrequenciesKHz(): Promise<readonly number[]>
-  /** GET_DATA_RATES, in bits a second. */
+  /** Reads the data rates that the reader supports, in bits per second (GET_DATA_RATES). */
   dataRatesBps(): Promise<readonly number[]>
 }
 
-/** For a slot that `ccidSlots` made; throws NotSupportedError for any other. */
+/** Returns the controls for a slot that `ccidSlots` created. Throws NotSupportedError for any other slot. */
 export function readerControls(slot: CardSlot): ReaderControls {
   if (!(slot instanceof CcidSlot))
-    throw new NotSupportedError('The slot is none of a CCID reader of this driver.')
+    throw new NotSupportedError('The slot is not a CCID slot; pass one that ccidSlots() created.')
   return new Controls(slot)
 }
 
@@ -94,13 +103,13 @@ class Controls implements ReaderControls {
 
   get features(): ReaderFeatures {
     const { pinSupport, reader } = this.#slot
-    const { device, usbInterface: face } = reader.origin
-    return featuresOf(device, { ...reader.descriptor, pinSupport }, face.quirk.pad)
+    const { device, usbInterface } = reader.origin
+    return featuresOf(device, { ...reader.descriptor, pinSupport }, usbInterface.quirk.pad)
   }
 
   async escape(data: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
     const message = encodeEscape({ slot: this.#slot.number, data })
-    return (await this.#ask(message, RdrToPc.escape, 'Escape', options)).data.slice()
+    return (await this.#exchange(message, RdrToPc.escape, 'Escape', options)).data.slice()
   }
 
   async getParameters(options: TransmitOptions = {}): Promise<ProtocolParameters> {
@@ -109,29 +118,29 @@ class Controls implements ReaderControls {
     const message = encodeGetParameters({ slot: number })
     return parametersOf(
       await reader
-        .ask(message, RdrToPc.parameters, 'GetParameters', options, READER_TIMEOUT_MS)
-        .catch(notKnown),
+        .exchange(message, RdrToPc.parameters, 'GetParameters', options, READER_TIMEOUT_MS)
+        .catch(rejectUnsupported),
     )
   }
 
   async resetParameters(options: TransmitOptions = {}): Promise<ProtocolParameters> {
     const message = encodeResetParameters({ slot: this.#slot.number })
-    return parametersOf(await this.#ask(message, RdrToPc.parameters, 'ResetParameters', options))
+    return parametersOf(await this.#exchange(message, RdrToPc.parameters, 'ResetParameters', options))
   }
 
   async setParameters(
-    wanted: ProtocolParameters,
+    parameters: ProtocolParameters,
     options: TransmitOptions = {},
   ): Promise<ProtocolParameters> {
-    const message = encodeSetParameters({ slot: this.#slot.number, ...wanted })
-    return parametersOf(await this.#ask(message, RdrToPc.parameters, 'SetParameters', options))
+    const message = encodeSetParameters({ slot: this.#slot.number, ...parameters })
+    return parametersOf(await this.#exchange(message, RdrToPc.parameters, 'SetParameters', options))
   }
 
   async iccClock(command: 'stop' | 'restart', options: TransmitOptions = {}): Promise<ClockState> {
     if ((this.#slot.reader.descriptor.features & CcidFeature.clockStop) === 0)
       throw new NotSupportedError('The reader cannot stop its card’s clock (dwFeatures).')
     const message = encode(ICC_CLOCK, this.#head, command === 'stop' ? 1 : 0, 0, 0)
-    const { parameter } = await this.#ask(message, RdrToPc.slotStatus, 'IccClock', options)
+    const { parameter } = await this.#exchange(message, RdrToPc.slotStatus, 'IccClock', options)
     const state = clockStates[parameter]
     if (state === undefined) throw new MalformedError('SlotStatus', `bClockStatus ${parameter}`)
     return state
@@ -153,10 +162,10 @@ class Controls implements ReaderControls {
     view.setUint32(4, dataRateBps, true)
     const name = 'SetDataRateAndClockFrequency'
     const message = encode(SET_DATA_RATE_AND_CLOCK, this.#head, 0, 0, 0, data)
-    const set = (await this.#ask(message, DATA_RATE_AND_CLOCK, name, options)).data
-    if (set.length !== 8) throw new MalformedError(`answer to ${name}`, `${set.length} bytes, 8 are due`)
-    const told = dataViewOf(set)
-    return { clockKHz: told.getUint32(0, true), dataRateBps: told.getUint32(4, true) }
+    const set = (await this.#exchange(message, DATA_RATE_AND_CLOCK, name, options)).data
+    if (set.length !== 8) throw new MalformedError(`response to ${name}`, `${set.length} bytes instead of 8`)
+    const actual = dataViewOf(set)
+    return { clockKHz: actual.getUint32(0, true), dataRateBps: actual.getUint32(4, true) }
   }
 
   async mechanical(command: MechanicalFunction, options: TransmitOptions = {}): Promise<void> {
@@ -164,7 +173,7 @@ class Controls implements ReaderControls {
     if ((this.#slot.reader.descriptor.mechanical & bit) === 0)
       throw new NotSupportedError(`The reader has no mechanism to ${command} a card (dwMechanical).`)
     const message = encode(MECHANICAL, this.#head, code, 0, 0)
-    await this.#ask(message, RdrToPc.slotStatus, 'Mechanical', options)
+    await this.#exchange(message, RdrToPc.slotStatus, 'Mechanical', options)
   }
 
   async clockFrequenciesKHz(): Promise<readonly number[]> {
@@ -181,24 +190,24 @@ class Controls implements ReaderControls {
     return { slot: this.#slot.number }
   }
 
-  #ask(
+  #exchange(
     message: Uint8Array<ArrayBuffer>,
-    expects: number,
+    responseType: number,
     command: string,
     options: TransmitOptions,
-  ): Promise<Answer> {
-    return this.#slot.askAlone(message, expects, command, options).catch(notKnown)
+  ): Promise<CcidResponse> {
+    return this.#slot.exchangeLocked(message, responseType, command, options).catch(rejectUnsupported)
   }
 }
 
-function parametersOf(answer: Answer): ProtocolParameters {
-  const { protocol, data } = decodeParameters(answer)
+function parametersOf(response: CcidResponse): ProtocolParameters {
+  const { protocol, data } = decodeParameters(response)
   return { protocol, data: data.slice() }
 }
 
-/** bError 0: the reader does not know the command. */
-function notKnown(error: unknown): never {
+/** bError 0 means that the reader does not know the command (CCID 1.1, table 6.2-2). */
+function rejectUnsupported(error: unknown): never {
   if (error instanceof ReaderRefusedError && error.bError === CcidError.CMD_NOT_SUPPORTED)
-    throw new NotSupportedError(`The reader does not know ${error.command}.`, { cause: error })
+    throw new NotSupportedError(`The reader does not support ${error.command}.`, { cause: error })
   throw error
 }

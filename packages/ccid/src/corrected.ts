@@ -1,4 +1,7 @@
-/** Interfaces as their descriptors should have told them: the walk of a configuration, corrected by what is known of the product. */
+/**
+ * CCID interfaces with the errors of their descriptors corrected: applies `quirks.ts` to the interfaces of a
+ * configuration.
+ */
 import { ReaderFirmwareError } from '@webtoki/apdu'
 import { interfaceName } from '@webtoki/device'
 import { CcidFeature } from './ccid-feature.ts'
@@ -15,48 +18,48 @@ import { firmwareOf, quirkOf, type ReaderIds, type ReaderQuirk, versionOf } from
 
 export { readConfigurationDescriptor } from './descriptors.ts'
 
-/** A whole T=0 command, with the header of a message. */
+/** A complete T=0 command with the header of a message. */
 const SHORT_MESSAGE_BYTES = 271
-/** A block's prologue and LRC. */
+/** Prologue and LRC of a T=1 block. */
 export const BLOCK_OVERHEAD_BYTES = 4
 
-/** One CCID interface, and what is known of its product. */
+/** One CCID interface with its quirks. */
 export interface CorrectedInterface extends CcidInterface {
   readonly quirk: ReaderQuirk
-  /** What the interface is called among those of its device: its own name, numbered if another has it too. */
+  /** The interface's name within its device; numbered if another interface has the same name. */
   readonly label: string
-  /** Why this driver does not drive it; undefined: it does. */
+  /** Why this driver does not support the interface; undefined if it does. */
   readonly refusal: string | undefined
-  /** What a person should know of it, though it is used. */
+  /** A problem that does not prevent use. */
   readonly warning: ReaderFirmwareError | undefined
 }
 
-/** The interfaces of a device that speak CCID, in its order. Throws MalformedError. */
+/** Returns the CCID interfaces of a device in descriptor order. Throws MalformedError. */
 export function correctedInterfaces(
   device: USBDevice,
   configuration: Uint8Array,
 ): readonly CorrectedInterface[] {
   const { vendorId, productId } = device
   const firmware = firmwareOf(device)
-  const faces = findCcidInterfaces(configuration)
-  const labels = faces.map(
+  const usbInterfaces = findCcidInterfaces(configuration)
+  const labels = usbInterfaces.map(
     ({ interfaceNumber }) => interfaceName(device, interfaceNumber) || `interface ${interfaceNumber}`,
   )
-  return faces.map((face, at) => {
-    const { interfaceNumber } = face
+  return usbInterfaces.map((usbInterface, at) => {
+    const { interfaceNumber } = usbInterface
     const { descriptor, quirk, interfaceProtocol } = corrected(
       { vendorId, productId, firmware, interfaceNumber },
-      face,
+      usbInterface,
     )
     const { goodFirmware } = quirk
     const label = labels[at] as string
-    const equals = labels.slice(0, at).filter((other) => other === label).length
+    const sameLabels = labels.slice(0, at).filter((other) => other === label).length
     return {
-      ...face,
+      ...usbInterface,
       descriptor,
       quirk,
       interfaceProtocol,
-      label: equals === 0 ? label : `${label} ${equals + 1}`,
+      label: sameLabels === 0 ? label : `${label} ${sameLabels + 1}`,
       refusal: refusalOf(descriptor),
       warning:
         goodFirmware === undefined
@@ -66,52 +69,54 @@ export function correctedInterfaces(
   })
 }
 
-/** What an interface is, by its endpoints and its protocol. */
+/** The interface protocol: 0 for CCID with bulk endpoints, 1 and 2 for ICCD. */
 export function protocolOf({
   interfaceProtocol,
   endpoints,
 }: Pick<CcidInterface, 'interfaceProtocol' | 'endpoints'>): number {
-  // ActivCard V2 (09C3:0008) says 1 and has bulk endpoints, which no ICCD has.
+  // ActivCard V2 (09C3:0008) states 1 and has bulk endpoints, which an ICCD device cannot have.
   return endpoints.some(({ type }: Endpoint) => type === 'bulk') ? 0 : interfaceProtocol
 }
 
-/** The interface as it should have told. */
+/** Returns what the interface's descriptor should have stated. */
 export function corrected(
   ids: ReaderIds,
-  face: Pick<CcidInterface, 'descriptor' | 'interfaceProtocol' | 'endpoints'>,
+  usbInterface: Pick<CcidInterface, 'descriptor' | 'interfaceProtocol' | 'endpoints'>,
 ): Pick<CorrectedInterface, 'descriptor' | 'interfaceProtocol' | 'quirk'> {
-  const interfaceProtocol = protocolOf(face)
-  const told = quirkOf(ids)
-  const { features, maxSlotIndex } = face.descriptor
+  const interfaceProtocol = protocolOf(usbInterface)
+  const listed = quirkOf(ids)
+  const { features, maxSlotIndex } = usbInterface.descriptor
   const isToken = (features & CcidFeature.iccd) !== 0 && maxSlotIndex === 0
-  const quirk = isToken && told.slotKinds === undefined ? { ...told, slotKinds: ['token'] as const } : told
+  const quirk =
+    isToken && listed.slotKinds === undefined ? { ...listed, slotKinds: ['token'] as const } : listed
   return {
     interfaceProtocol,
-    descriptor: correctedDescriptor(face.descriptor, interfaceProtocol, quirk),
+    descriptor: correctedDescriptor(usbInterface.descriptor, interfaceProtocol, quirk),
     quirk,
   }
 }
 
 function correctedDescriptor(
-  told: CcidDescriptor,
+  stated: CcidDescriptor,
   interfaceProtocol: number,
   quirk: ReaderQuirk,
 ): CcidDescriptor {
-  const { maxIfsdBytes = told.maxIfsdBytes, maxDataRateBps = told.maxDataRateBps } = quirk
-  const { level, maxMessageBytes } = told
+  const { maxIfsdBytes = stated.maxIfsdBytes, maxDataRateBps = stated.maxDataRateBps } = quirk
+  const { level, maxMessageBytes } = stated
   const shiftBits = quirk.isShifted === true ? 8 : 0
-  // ICCD version A sends a T=0 header, then its data, and the device speaks with the card: our pipe takes TPDUs apart.
+  // An ICCD version A device takes a T=0 header, then its data, and talks to the card itself. The pipe splits TPDUs
+  // accordingly.
   const isCharacterA = interfaceProtocol === ICCD_A && level === 'character'
   return {
-    ...told,
-    protocols: told.protocols >>> shiftBits,
-    defaultClockKHz: told.defaultClockKHz >>> shiftBits,
-    maximumClockKHz: told.maximumClockKHz >>> shiftBits,
+    ...stated,
+    protocols: stated.protocols >>> shiftBits,
+    defaultClockKHz: stated.defaultClockKHz >>> shiftBits,
+    maximumClockKHz: stated.maximumClockKHz >>> shiftBits,
     maxIfsdBytes,
-    maxDataRateBps: Math.min(maxDataRateBps, told.maxDataRateBps),
-    features: quirk.settlesIfsd === true ? told.features | CcidFeature.automaticIfsd : told.features,
+    maxDataRateBps: Math.min(maxDataRateBps, stated.maxDataRateBps),
+    features: quirk.settlesIfsd === true ? stated.features | CcidFeature.automaticIfsd : stated.features,
     maxMessageBytes: isCharacterA ? Math.max(SHORT_MESSAGE_BYTES, maxMessageBytes) : maxMessageBytes,
-    pinSupport: quirk.noPinPad === true ? 0 : told.pinSupport,
+    pinSupport: quirk.noPinPad === true ? 0 : stated.pinSupport,
     level: isCharacterA ? 'tpdu' : correctedLevel(level, interfaceProtocol, quirk),
   }
 }
@@ -121,14 +126,14 @@ function correctedLevel(
   interfaceProtocol: number,
   { isExtended, isShort }: ReaderQuirk,
 ): ExchangeLevel {
-  // ICCD version B parts long APDUs by bLevelParameter at the short level too.
+  // ICCD version B splits long APDUs with bLevelParameter at short APDU level too.
   if (level === 'short' && (isExtended === true || interfaceProtocol === ICCD_B)) return 'extended'
   return level === 'extended' && isShort === true ? 'short' : level
 }
 
-/** Why this driver does not drive it; undefined: it does. */
+/** Why this driver does not support a reader with this descriptor; undefined if it does. */
 export function refusalOf({ maxMessageBytes }: CcidDescriptor): string | undefined {
   if (maxMessageBytes <= HEADER_BYTES + BLOCK_OVERHEAD_BYTES)
-    return `messages of ${maxMessageBytes} bytes have no room for a command`
+    return `messages of ${maxMessageBytes} bytes are too short for a command`
   return undefined
 }

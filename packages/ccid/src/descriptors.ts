@@ -1,5 +1,5 @@
-/** USB configuration descriptors (USB 2.0, 9.6) and the CCID class descriptor within (CCID 1.1, 5.1). */
-// Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
+/** Decodes USB configuration descriptors (USB 2.0, 9.6) and the CCID class descriptor in them (CCID 1.1, 5.1). */
+// Preserved in the declarations, because they name WebUSB types, which TypeScript does not provide.
 /// <reference types="w3c-web-usb" preserve="true" />
 import { dataViewOf, MalformedError, viewOf } from '@webtoki/apdu'
 import { SMART_CARD_CLASS, VENDOR_CLASS } from './interface-classes.ts'
@@ -8,14 +8,14 @@ const CONFIGURATION_DESCRIPTOR = 0x02
 const INTERFACE_DESCRIPTOR = 0x04
 const ENDPOINT_DESCRIPTOR = 0x05
 const CCID_DESCRIPTOR = 0x21
-/** Five vendor-class dumps of the reader collection print this type in place of 0x21. */
+/** Five dumps of vendor-class readers in the collection have this type instead of 0x21. */
 const CCID_DESCRIPTOR_ODD = 0xff
 const CCID_DESCRIPTOR_BYTES = 54
 
-/** What a reader takes in one block: characters, T=0 or T=1 units, short or extended APDUs. */
+/** What one message carries: characters, T=0 or T=1 TPDUs, short APDUs or extended APDUs. */
 export type ExchangeLevel = 'character' | 'tpdu' | 'short' | 'extended'
 
-/** CCID 1.1, 5.1: the smart card device class descriptor. */
+/** The smart card device class descriptor (CCID 1.1, 5.1). */
 export interface CcidDescriptor {
   readonly bcdCcid: number
   readonly maxSlotIndex: number
@@ -39,7 +39,7 @@ export interface CcidDescriptor {
   readonly lcdLayout: number
   readonly pinSupport: number
   readonly maxBusySlots: number
-  /** Read out of `features`. */
+  /** The exchange level that `features` states. */
   readonly level: ExchangeLevel
 }
 
@@ -51,7 +51,7 @@ export interface Endpoint {
   readonly packetBytes: number
 }
 
-/** One interface that speaks CCID, as the configuration descriptor has it. */
+/** One CCID interface, as the configuration descriptor states it. */
 export interface CcidInterface {
   readonly configurationValue: number
   readonly interfaceNumber: number
@@ -63,7 +63,7 @@ export interface CcidInterface {
   readonly endpoints: readonly Endpoint[]
 }
 
-/** Reads the 54 bytes of the class descriptor. */
+/** Decodes the 54 bytes of the class descriptor. Throws MalformedError. */
 export function decodeCcidDescriptor(bytes: Uint8Array): CcidDescriptor {
   if (bytes.length < CCID_DESCRIPTOR_BYTES || bytes[0] !== CCID_DESCRIPTOR_BYTES) {
     throw new MalformedError('CCID descriptor', `${bytes.length} bytes, bLength ${bytes[0] ?? 'missing'}`)
@@ -98,7 +98,7 @@ export function decodeCcidDescriptor(bytes: Uint8Array): CcidDescriptor {
   }
 }
 
-/** The bits by number: their names are loaded with what needs more of them. */
+/** Uses the bits as numbers, because `CcidFeature` is loaded on demand. */
 function levelOf(features: number): ExchangeLevel {
   if (features & 0x4_0000) return 'extended'
   if (features & 0x2_0000) return 'short'
@@ -106,7 +106,7 @@ function levelOf(features: number): ExchangeLevel {
   return 'character'
 }
 
-interface InterfaceUnderWalk {
+interface PartialInterface {
   readonly interfaceNumber: number
   readonly alternateSetting: number
   readonly interfaceClass: number
@@ -116,11 +116,11 @@ interface InterfaceUnderWalk {
 }
 
 /**
- * Walks a whole configuration descriptor and returns the interfaces that speak CCID, in the device's order.
+ * Returns the CCID interfaces of a configuration descriptor in its order. Throws MalformedError.
  *
- * The class descriptor counts wherever it stands between its interface descriptor and the next one: some firmware
- * has it behind the last endpoint. A walk that meets nonsense keeps what it has found so far: a bad descriptor of
- * another interface is no reason to refuse the reader.
+ * The class descriptor may be anywhere between its interface descriptor and the next one: some firmware puts it after
+ * the last endpoint. At an invalid length the search stops and returns what it has found, so that a bad descriptor of
+ * another interface does not exclude the reader.
  */
 export function findCcidInterfaces(configuration: Uint8Array): CcidInterface[] {
   if (configuration.length < 9 || configuration[1] !== CONFIGURATION_DESCRIPTOR) {
@@ -130,9 +130,9 @@ export function findCcidInterfaces(configuration: Uint8Array): CcidInterface[] {
     )
   }
   const configurationValue = configuration[5] ?? 1
-  const found: InterfaceUnderWalk[] = []
-  let current: InterfaceUnderWalk | undefined
-  // wTotalLength may lie: what came decides.
+  const found: PartialInterface[] = []
+  let current: PartialInterface | undefined
+  // wTotalLength may be wrong, so the number of received bytes counts.
   for (let offset = 0; offset + 2 <= configuration.length; ) {
     const lengthBytes = configuration[offset] ?? 0
     if (lengthBytes < 2 || offset + lengthBytes > configuration.length) break
@@ -150,7 +150,7 @@ export function findCcidInterfaces(configuration: Uint8Array): CcidInterface[] {
       found.push(current)
     } else if (item[1] === ENDPOINT_DESCRIPTOR && item.length >= 7) {
       current?.endpoints.push(decodeEndpoint(item))
-    } else if (isClassDescriptor(item) && current !== undefined && speaksCcid(current.interfaceClass)) {
+    } else if (isClassDescriptor(item) && current !== undefined && isCcidClass(current.interfaceClass)) {
       current.descriptor ??= decodeCcidDescriptor(item)
     }
   }
@@ -163,14 +163,14 @@ export function findCcidInterfaces(configuration: Uint8Array): CcidInterface[] {
   return interfaces
 }
 
-/** Length decides too: type 0x21 alone is also HID's. */
+/** Checks the length too, because HID also uses type 0x21. */
 function isClassDescriptor(item: Uint8Array): boolean {
   return (
     item.length === CCID_DESCRIPTOR_BYTES && (item[1] === CCID_DESCRIPTOR || item[1] === CCID_DESCRIPTOR_ODD)
   )
 }
 
-function speaksCcid(interfaceClass: number): boolean {
+function isCcidClass(interfaceClass: number): boolean {
   return interfaceClass === SMART_CARD_CLASS || interfaceClass === VENDOR_CLASS
 }
 
@@ -187,12 +187,12 @@ function decodeEndpoint(item: Uint8Array): Endpoint {
   }
 }
 
-/** The part of an open `USBDevice` that descriptors are read from. */
+/** The part of an open `USBDevice` that reads descriptors. */
 export type DescriptorSource = Pick<USBDevice, 'controlTransferIn'>
 
 /**
- * Reads one configuration descriptor whole. WebUSB shows no class descriptors, but lets every page read this one,
- * even for an interface that it may not claim.
+ * Reads a complete configuration descriptor. WebUSB does not expose class descriptors, but lets a page read this one
+ * even if it may not claim the interface. Rejects with MalformedError.
  */
 export async function readConfigurationDescriptor(
   device: DescriptorSource,
@@ -200,7 +200,7 @@ export async function readConfigurationDescriptor(
 ): Promise<Uint8Array> {
   const head = await getDescriptor(device, index, 9)
   if (head.length < 9 || head[1] !== CONFIGURATION_DESCRIPTOR) {
-    throw new MalformedError('configuration descriptor', `${head.length} bytes at the first reading`)
+    throw new MalformedError('configuration descriptor', `${head.length} bytes instead of a 9-byte header`)
   }
   const totalBytes = (head[2] ?? 0) | ((head[3] ?? 0) << 8)
   return totalBytes <= 9 ? head : await getDescriptor(device, index, totalBytes)

@@ -1,8 +1,11 @@
-/** What a reader can do, in the terms of PC/SC part 10 (2.3, 2.6.14): for comparison, and for callers that know those. */
+/**
+ * A reader's features and properties in the terms of PC/SC part 10 (2.3, 2.6.14), for callers that use them and for
+ * comparison with libccid.
+ */
 import type { CcidDescriptor } from './descriptors.ts'
 import type { PadQuirk } from './quirks.ts'
 
-/** The standard's FEATURE_…, with their tags. */
+/** The FEATURE_ constants of the standard that apply, with their tags. */
 export const Feature = {
   VERIFY_PIN_DIRECT: 0x06,
   MODIFY_PIN_DIRECT: 0x07,
@@ -12,36 +15,36 @@ export const Feature = {
 } as const
 export type Feature = keyof typeof Feature
 
-/** PIN_PROPERTIES_STRUCTURE: what FEATURE_IFD_PIN_PROPERTIES tells. */
+/** PIN_PROPERTIES_STRUCTURE, the result of FEATURE_IFD_PIN_PROPERTIES. */
 export interface PinProperties {
-  /** wLcdLayout: lines in the high byte, characters a line in the low one. */
+  /** wLcdLayout: lines in the high byte, characters per line in the low byte. */
   readonly lcdLayout: number
-  /** bEntryValidationCondition: 1 as many digits as possible, 2 the confirmation key, 4 time-out. */
+  /** bEntryValidationCondition: bit 0 maximum number of digits, bit 1 confirmation key, bit 2 time-out. */
   readonly entryValidationCondition: number
-  /** bTimeOut2: 0, for the first time-out counts for all digits. */
+  /** bTimeOut2: 0, because the first time-out applies to all digits. */
   readonly timeOut2: number
 }
 
-/** What FEATURE_GET_TLV_PROPERTIES tells; the standard's names stand beside. */
+/** The result of FEATURE_GET_TLV_PROPERTIES; each comment gives the standard's name. */
 export interface TlvProperties {
   /** wLcdLayout. */
   readonly lcdLayout: number
-  /** bEntryValidationCondition, where this reader has but one. */
+  /** bEntryValidationCondition, if the reader supports only one. */
   readonly entryValidationCondition?: number
   /** bTimeOut2. */
   readonly timeOut2: number
-  /** wLcdMaxCharacters, wLcdMaxLines: where there is a display. */
+  /** wLcdMaxCharacters and wLcdMaxLines, if the reader has a display. */
   readonly lcdMaxCharacters?: number
   readonly lcdMaxLines?: number
-  /** bMinPINSize, bMaxPINSize: where they are known of this reader. */
+  /** bMinPINSize and bMaxPINSize, if they are known for this reader. */
   readonly minPinSize?: number
   readonly maxPinSize?: number
-  /** bPPDUSupport: 1, pseudo-APDUs may be sent by Escape. */
+  /** bPPDUSupport: 1 means that Escape carries pseudo-APDUs. */
   readonly ppduSupport: number
   /** wIdVendor, wIdProduct. */
   readonly vendorId: number
   readonly productId: number
-  /** dwMaxAPDUDataSize: 0 means short APDUs alone. */
+  /** dwMaxAPDUDataSize: 0 means short APDUs only. */
   readonly maxApduDataSize: number
 }
 
@@ -49,7 +52,7 @@ export interface TlvProperties {
 export interface ReaderFeatures {
   /** In the order of their tags. */
   readonly features: readonly Feature[]
-  /** Absent: no PIN is typed there. */
+  /** Absent if the reader has no PIN pad. */
   readonly pin?: PinProperties
   readonly properties: TlvProperties
 }
@@ -58,7 +61,7 @@ const ANY_CONDITION = 0x07
 const CONFIRMATION_KEY = 0x02
 const EXTENDED_BYTES = 0x1_0000
 
-/** Nothing is asked of the reader: `descriptor` is the corrected one. */
+/** Derives the features from the corrected descriptor, without a request to the reader. */
 export function featuresOf(
   { vendorId, productId }: Pick<USBDevice, 'vendorId' | 'productId'>,
   descriptor: CcidDescriptor,

@@ -1,71 +1,83 @@
-/** CCID messages for devices that have no bulk endpoints: ICCD on the control pipe (Integrated Circuit(s) Cards Devices 1.0, 6). */
+/**
+ * A `CcidPipe` for devices without bulk endpoints: ICCD on the control pipe (Integrated Circuit(s) Cards Devices 1.0,
+ * 6).
+ */
 import { claim, type Clock, releaseDevice, translateUsbError } from '@webtoki/device'
 import { dataViewOf, ReaderGoneError, TransferError, viewOf } from '@webtoki/apdu'
 import type { CcidInterface } from './descriptors.ts'
 import { IccdA } from './iccd-a.ts'
 import { sendB } from './iccd-b.ts'
-import type { IccdFetch, IccdWire } from './iccd-wire.ts'
+import type { FetchResponse, IccdWire } from './iccd-wire.ts'
 import { HEADER_BYTES } from './messages.ts'
 import type { CcidPipe, PipeEnd } from './pipe.ts'
 import type { PipeOptions } from './webusb-pipe.ts'
 
-/** dwFeatures: TPDU, short and extended APDU level; none of them: characters. */
+/** The level bits of dwFeatures. None is set at character level. */
 const LEVELS = 0x7_0000
-/** bInterfaceProtocol of version A. */
+/** bInterfaceProtocol of ICCD version A. */
 const VERSION_A = 1
 
 interface IccdPipeOptions extends PipeOptions {
   readonly clock: Clock
 }
 
-/** Answers each message as a CCID would, so that nobody above need know. */
+/** Responds to each message as a CCID reader would, so that callers need not distinguish the two. */
 export class IccdPipe implements CcidPipe {
   readonly ended: Promise<PipeEnd>
-  readonly notices$ = undefined
+  readonly interruptMessages$ = undefined
   readonly #device: USBDevice
   readonly #interfaceNumber: number
   readonly #clock: Clock
-  readonly #isThere: PipeOptions['isThere']
-  readonly #send: (message: Uint8Array, wire: IccdWire) => Promise<IccdFetch | undefined>
+  readonly #isAvailable: PipeOptions['isAvailable']
+  readonly #send: (message: Uint8Array, wire: IccdWire) => Promise<FetchResponse | undefined>
   #end: PipeEnd | undefined
-  #tellEnd!: (end: PipeEnd) => void
+  #resolveEnded!: (end: PipeEnd) => void
   #closing: Promise<void> | undefined
-  readonly #answers: Uint8Array[] = []
-  #wanted: { resolve(answer: Uint8Array): void; reject(error: Error): void } | undefined
+  readonly #responses: Uint8Array[] = []
+  #receiver: { resolve(answer: Uint8Array): void; reject(error: Error): void } | undefined
 
-  private constructor(device: USBDevice, face: CcidInterface, { clock, isThere }: IccdPipeOptions) {
+  private constructor(
+    device: USBDevice,
+    usbInterface: CcidInterface,
+    { clock, isAvailable }: IccdPipeOptions,
+  ) {
     this.#device = device
-    this.#interfaceNumber = face.interfaceNumber
+    this.#interfaceNumber = usbInterface.interfaceNumber
     this.#clock = clock
-    this.#isThere = isThere
-    // By the bits as told: the level is corrected to TPDUs, which this pipe takes apart.
-    const a = new IccdA((face.descriptor.features & LEVELS) === 0)
-    this.#send = face.interfaceProtocol === VERSION_A ? (message, wire) => a.send(message, wire) : sendB
+    this.#isAvailable = isAvailable
+    // Uses the stated bits: the corrected level is 'tpdu', because this pipe splits TPDUs.
+    const versionA = new IccdA((usbInterface.descriptor.features & LEVELS) === 0)
+    this.#send =
+      usbInterface.interfaceProtocol === VERSION_A ? (message, wire) => versionA.send(message, wire) : sendB
     this.ended = new Promise((resolve) => {
-      this.#tellEnd = resolve
+      this.#resolveEnded = resolve
     })
   }
 
-  /** Opens, configures and claims. Rejects with a typed error, and then nothing stays claimed. */
-  static async open(device: USBDevice, face: CcidInterface, options: IccdPipeOptions): Promise<IccdPipe> {
-    await claim(device, face, options.reset)
-    return new IccdPipe(device, face, options)
+  /** Opens the device and claims the interface. Rejects with a typed error, and then leaves nothing claimed. */
+  static async open(
+    device: USBDevice,
+    usbInterface: CcidInterface,
+    options: IccdPipeOptions,
+  ): Promise<IccdPipe> {
+    await claim(device, usbInterface, options.reset)
+    return new IccdPipe(device, usbInterface, options)
   }
 
-  /** The request leaves now; its answer comes by `receive`. */
+  /** Sends the request now. `receive` returns its response. */
   async send(message: Uint8Array<ArrayBuffer>): Promise<void> {
     try {
       const fetch = await this.#send(message, this.#wire(message[6] as number))
-      if (fetch !== undefined) void fetch().catch((error: unknown) => this.#wantedFails(error))
+      if (fetch !== undefined) void fetch().catch((error: unknown) => this.#rejectReceiver(error))
     } catch (error) {
-      throw this.#failed(error)
+      throw this.#onTransferError(error)
     }
   }
 
-  #wantedFails(error: unknown): void {
-    const failed = this.#failed(error)
-    this.#wanted?.reject(failed)
-    this.#wanted = undefined
+  #rejectReceiver(error: unknown): void {
+    const failed = this.#onTransferError(error)
+    this.#receiver?.reject(failed)
+    this.#receiver = undefined
   }
 
   #wire(sequence: number): IccdWire {
@@ -80,32 +92,32 @@ export class IccdPipe implements CcidPipe {
         new Promise((resolve) => {
           this.#clock.setTimeout(resolve, delayMs)
         }),
-      tell: (type, status, error = 0, parameter = 0, data = nothing) => {
-        const answer = new Uint8Array(HEADER_BYTES + data.length)
-        answer[0] = type
-        dataViewOf(answer).setUint32(1, data.length, true)
-        answer.set([0, sequence, status, error, parameter], 5)
-        answer.set(data, HEADER_BYTES)
-        const wanted = this.#wanted
-        this.#wanted = undefined
-        if (wanted === undefined) this.#answers.push(answer)
-        else wanted.resolve(answer)
+      respond: (type, status, error = 0, parameter = 0, data = nothing) => {
+        const response = new Uint8Array(HEADER_BYTES + data.length)
+        response[0] = type
+        dataViewOf(response).setUint32(1, data.length, true)
+        response.set([0, sequence, status, error, parameter], 5)
+        response.set(data, HEADER_BYTES)
+        const receiver = this.#receiver
+        this.#receiver = undefined
+        if (receiver === undefined) this.#responses.push(response)
+        else receiver.resolve(response)
       },
     }
   }
 
   receive(): Promise<Uint8Array> {
-    const answer = this.#answers.shift()
-    if (answer !== undefined) return Promise.resolve(answer)
+    const response = this.#responses.shift()
+    if (response !== undefined) return Promise.resolve(response)
     if (this.#end !== undefined) return Promise.reject(this.#end.error)
     return new Promise((resolve, reject) => {
-      this.#wanted = { resolve, reject }
+      this.#receiver = { resolve, reject }
     })
   }
 
-  /** ICCD has no ABORT: the reader is reset instead. */
+  /** ICCD has no ABORT, so the caller resets the reader. */
   abort(): Promise<void> {
-    return Promise.reject(new TransferError('The device knows no ABORT.'))
+    return Promise.reject(new TransferError('ICCD devices do not support ABORT.'))
   }
 
   async #out(request: number, value: number, data?: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -115,7 +127,7 @@ export class IccdPipe implements CcidPipe {
         ? this.#device.controlTransferOut(setup)
         : this.#device.controlTransferOut(setup, data))
       if (status !== 'ok')
-        throw new TransferError(`The device refused request ${request.toString(16)}h (${status}).`)
+        throw new TransferError(`The device rejected request ${request.toString(16)}h (${status}).`)
     } finally {
       data?.fill(0)
     }
@@ -124,7 +136,7 @@ export class IccdPipe implements CcidPipe {
   async #in(request: number, lengthBytes: number): Promise<Uint8Array> {
     const { status, data } = await this.#device.controlTransferIn(this.#setup(request, 0), lengthBytes)
     if (status !== 'ok' || data === undefined)
-      throw new TransferError(`The device refused request ${request.toString(16)}h (${status}).`)
+      throw new TransferError(`The device rejected request ${request.toString(16)}h (${status}).`)
     return viewOf(data)
   }
 
@@ -133,26 +145,27 @@ export class IccdPipe implements CcidPipe {
   }
 
   close(): Promise<void> {
-    this.#finish({ why: 'closed', error: new ReaderGoneError() })
+    this.#finish({ reason: 'closed', error: new ReaderGoneError() })
     this.#closing ??= releaseDevice(this.#device, this.#interfaceNumber)
     return this.#closing
   }
 
-  /** Translates, and ends the pipe where the device is gone. */
-  #failed(error: unknown): Error {
+  /** Translates the error, and ends the pipe if the device is gone. */
+  #onTransferError(error: unknown): Error {
     const translated = translateUsbError('transfer', error)
-    if (translated instanceof ReaderGoneError) this.#finish({ why: 'gone', error: translated })
+    if (translated instanceof ReaderGoneError) this.#finish({ reason: 'gone', error: translated })
     return translated
   }
 
   #finish(end: PipeEnd): void {
     if (this.#end !== undefined) return
     this.#end = end
-    this.#tellEnd(end)
-    // No event tells of a permission taken back: the transfers fail, as if the reader was unplugged.
-    if (end.why === 'gone') void this.#isThere()
-    this.#wanted?.reject(end.error)
-    this.#wanted = undefined
+    this.#resolveEnded(end)
+    // The browser sends no event when a permission is revoked: the transfers fail as if the reader had been
+    // unplugged.
+    if (end.reason === 'gone') void this.#isAvailable()
+    this.#receiver?.reject(end.error)
+    this.#receiver = undefined
   }
 }
 

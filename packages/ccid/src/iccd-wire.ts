@@ -1,15 +1,17 @@
-/** The port between the two versions of ICCD and the control pipe. */
+/** The port between the two ICCD versions and the control pipe. */
 
-/** Fetches the answer to what was sent, however long the card works. */
-export type IccdFetch = () => Promise<void>
+/** Fetches the response to what was sent, however long the card takes. */
+export type FetchResponse = () => Promise<void>
 
-/** What either version asks of the pipe, for one message. */
+/** The part of the pipe that an ICCD version uses for one message. */
 export interface IccdWire {
   readonly isOpen: boolean
-  /** A class request with data out, which are overwritten once they have left. */
+  /** Sends a class request. Overwrites `data` afterwards. */
   out(request: number, value: number, data?: Uint8Array<ArrayBuffer>): Promise<void>
   in(request: number, lengthBytes: number): Promise<Uint8Array>
   wait(delayMs: number): Promise<void>
-  /** Answers the message as a CCID would have: bMessageType, bStatus, bError, the byte behind it, abData. */
-  tell(type: number, status: number, error?: number, parameter?: number, data?: Uint8Array): void
+  /**
+   * Responds to the message as a CCID reader would: bMessageType, bStatus, bError, the byte before abData, abData.
+   */
+  respond(type: number, status: number, error?: number, parameter?: number, data?: Uint8Array): void
 }

@@ -1,4 +1,4 @@
-/** CCID readers over WebUSB as slots. */
+/** CCID smartcard readers over WebUSB as slots. CCID 1.1, ICCD 1.0. */
 export { CcidFeature } from './ccid-feature.ts'
 export { type Clock, nameOf, systemClock, usbSupport } from '@webtoki/device'
 export {

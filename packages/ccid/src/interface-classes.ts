@@ -1,8 +1,8 @@
-/** What interfaces say of themselves: classes, and the protocols of ICCD. Apart from the descriptors, which are read when a device is there. */
+/** Interface classes and ICCD protocols, separate from the descriptor decoder, which is loaded on demand. */
 
-/** The class of smart card interfaces: the browser keeps it from ordinary pages. */
+/** The smart card class. Browsers protect it from ordinary pages. */
 export const SMART_CARD_CLASS = 0x0b
-/** The class of vendors: some CCID readers use it, and those a page may claim. */
+/** The vendor-specific class. Some CCID readers use it, and pages may claim it. */
 export const VENDOR_CLASS = 0xff
 
 /** bInterfaceProtocol of ICCD version A. */

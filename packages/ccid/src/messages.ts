@@ -1,6 +1,6 @@
 /**
- * CCID messages: bulk-OUT (CCID 1.1, 6.1), bulk-IN (6.2) and interrupt-IN (6.3), encoded and decoded. Those of protocol
- * parameters are in `protocol-parameters.ts`, for most readers need none of them.
+ * Encodes and decodes CCID messages: bulk-OUT (CCID 1.1, 6.1), bulk-IN (6.2) and interrupt-IN (6.3). The messages of protocol
+ * parameters are in `protocol-parameters.ts`, because most readers do not need them.
  */
 import { MalformedError, type TransmitOptions } from '@webtoki/apdu'
 import type { Clock } from '@webtoki/device'
@@ -20,7 +20,7 @@ export const PcToRdr = {
 } as const
 export type PcToRdr = (typeof PcToRdr)[keyof typeof PcToRdr]
 
-/** bMessageType of answers and notices, reader to PC (CCID 1.1, 6.2 and 6.3). */
+/** bMessageType of responses and interrupt messages, reader to PC (CCID 1.1, 6.2 and 6.3). */
 export const RdrToPc = {
   notifySlotChange: 0x50,
   hardwareError: 0x51,
@@ -31,13 +31,13 @@ export const RdrToPc = {
 } as const
 export type RdrToPc = (typeof RdrToPc)[keyof typeof RdrToPc]
 
-/** wLevelParameter of XfrBlock and bChainParameter of DataBlock: which part of a long APDU a block is. */
+/** wLevelParameter of XfrBlock and bChainParameter of DataBlock: the position of a block in a long APDU. */
 export const ChainParameter = {
   whole: 0x00,
   begins: 0x01,
   ends: 0x02,
   continues: 0x03,
-  /** An empty block: the other side is to go on. */
+  /** An empty block that requests the next part. */
   expectsMore: 0x10,
 } as const
 export type ChainParameter = (typeof ChainParameter)[keyof typeof ChainParameter]
@@ -50,7 +50,7 @@ export type IccStatus = (typeof IccStatus)[keyof typeof IccStatus]
 export const CommandStatus = { ok: 0x00, failed: 0x40, timeExtension: 0x80 } as const
 export type CommandStatus = (typeof CommandStatus)[keyof typeof CommandStatus]
 
-/** bError where the command failed (CCID 1.1, table 6.2-2). */
+/** bError of a failed command (CCID 1.1, table 6.2-2). */
 export const CcidError = {
   CMD_ABORTED: 0xff,
   ICC_MUTE: 0xfe,
@@ -73,7 +73,7 @@ export type CcidError = (typeof CcidError)[keyof typeof CcidError]
 
 const errorNames = new Map<number, string>(Object.entries(CcidError).map(([name, code]) => [code, name]))
 
-/** The standard's name of a bError. 1 to 127 are offsets into the message that was refused; 5 is bSlot. */
+/** Returns the standard's name of a bError. Values 1 to 127 are the offset of the rejected field; 5 is bSlot. */
 export function ccidErrorName(bError: number): string {
   const known = errorNames.get(bError)
   if (known !== undefined) return known
@@ -82,16 +82,16 @@ export function ccidErrorName(bError: number): string {
   return `VENDOR_${bError.toString(16).toUpperCase().padStart(2, '0')}`
 }
 
-/** Bytes before abData in every bulk message. */
+/** Length of the header, which precedes abData in every bulk message. */
 export const HEADER_BYTES = 10
 
-/** What every command carries. The reader's loop writes `sequence` when it sends, so that it may be left out. */
+/** The slot and sequence number of a command. The reader sets `sequence` when it sends the message. */
 export interface CommandHead {
   readonly slot: number
   readonly sequence?: number
 }
 
-/** Any bulk-OUT message: bMessageType, the head, the three bytes before abData, abData. */
+/** Encodes a bulk-OUT message: bMessageType, dwLength, slot and sequence, the three bytes before abData, abData. */
 export function encode(
   type: number,
   head: CommandHead,
@@ -120,34 +120,34 @@ export function encode(
 export const PowerSelect = { automatic: 0, volts5: 1, volts3: 2, volts1v8: 3 } as const
 export type PowerSelect = (typeof PowerSelect)[keyof typeof PowerSelect]
 
-/** CCID 1.1, 6.1.1. Answer: DataBlock with the ATR. On a card that is on, this is a warm reset. */
+/** CCID 1.1, 6.1.1. Response: DataBlock with the ATR. Resets a powered card (warm reset). */
 export function encodeIccPowerOn(
   command: CommandHead & { readonly power: PowerSelect },
 ): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.iccPowerOn, command, command.power, 0, 0)
 }
 
-/** CCID 1.1, 6.1.2. Answer: SlotStatus. */
+/** CCID 1.1, 6.1.2. Response: SlotStatus. */
 export function encodeIccPowerOff(command: CommandHead): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.iccPowerOff, command, 0, 0, 0)
 }
 
-/** CCID 1.1, 6.1.3. Answer: SlotStatus. */
+/** CCID 1.1, 6.1.3. Response: SlotStatus. */
 export function encodeGetSlotStatus(command: CommandHead): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.getSlotStatus, command, 0, 0, 0)
 }
 
-/** CCID 1.1, 6.1.4: carry a block to the card. */
+/** CCID 1.1, 6.1.4: carries a block to the card. */
 export interface XfrBlock extends CommandHead {
   /** bBWI. */
   readonly waitingExtension?: number
-  /** wLevelParameter: a ChainParameter at the level of extended APDUs, the number of bytes expected at character level. */
+  /** wLevelParameter: a ChainParameter at extended APDU level, the number of expected bytes at character level. */
   readonly chain: number
   /** abData. */
   readonly data: Uint8Array
 }
 
-/** CCID 1.1, 6.1.4. Answer: DataBlock. */
+/** CCID 1.1, 6.1.4. Response: DataBlock. */
 export function encodeXfrBlock(command: XfrBlock): Uint8Array<ArrayBuffer> {
   return encode(
     PcToRdr.xfrBlock,
@@ -159,30 +159,36 @@ export function encodeXfrBlock(command: XfrBlock): Uint8Array<ArrayBuffer> {
   )
 }
 
-/** CCID 1.1, 6.1.11: the reader takes a PIN and puts it into a command. `data` is made by `pin-pad.ts`. Answer: DataBlock. */
+/**
+ * CCID 1.1, 6.1.11: the reader takes a PIN and inserts it into a command. `pin-pad.ts` encodes `data`. Response:
+ * DataBlock.
+ */
 export function encodeSecure(command: CommandHead & { readonly data: Uint8Array }): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.secure, command, 0, 0, 0, command.data)
 }
 
-/** CCID 1.1, 6.1.8: a vendor's own command. Answer: Escape. */
+/** CCID 1.1, 6.1.8: a vendor-specific command. Response: Escape. */
 export function encodeEscape(command: CommandHead & { readonly data: Uint8Array }): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.escape, command, 0, 0, 0, command.data)
 }
 
-/** CCID 1.1, 6.1.13. Goes with the class request ABORT of the same slot and sequence. Answer: SlotStatus. */
+/**
+ * CCID 1.1, 6.1.13. Sent together with the class request ABORT of the same slot and sequence number. Response:
+ * SlotStatus.
+ */
 export function encodeAbort(command: CommandHead): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.abort, command, 0, 0, 0)
 }
 
-/** Any bulk-IN message; the byte before abData means something else in each (CCID 1.1, 6.2). */
-export interface Answer {
+/** A bulk-IN message. The meaning of the byte before abData depends on the type (CCID 1.1, 6.2). */
+export interface CcidResponse {
   readonly type: number
   readonly slot: number
   readonly sequence: number
   readonly bStatus: number
   readonly iccStatus: IccStatus
   readonly commandStatus: CommandStatus
-  /** bError: a reason where the command failed, a multiplier where time is extended. */
+  /** bError: the reason of a failed command, or the multiplier of a time extension. */
   readonly error: number
   /** bChainParameter, bClockStatus, bProtocolNum or RFU. */
   readonly parameter: number
@@ -190,24 +196,27 @@ export interface Answer {
   readonly data: Uint8Array
 }
 
-/** Reads a bulk-IN message of any type. Its declared length must be what came: nothing is allocated by it. */
-export function decodeAnswer(bytes: Uint8Array): Answer {
+/**
+ * Decodes a bulk-IN message of any type. Throws MalformedError, for example if dwLength differs from the number of
+ * bytes received.
+ */
+export function decodeResponse(bytes: Uint8Array): CcidResponse {
   if (bytes.length < HEADER_BYTES)
-    throw new MalformedError('CCID answer', `${bytes.length} bytes, a header has 10`)
+    throw new MalformedError('CCID response', `${bytes.length} bytes instead of at least 10`)
   const declaredBytes = declaredMessageBytes(bytes) - HEADER_BYTES
-  // Some readers send parameters and leave dwLength at 0.
+  // Some readers send Parameters with a dwLength of 0.
   const isUndeclared = declaredBytes === 0 && bytes[0] === RdrToPc.parameters
   if (declaredBytes !== bytes.length - HEADER_BYTES && !isUndeclared) {
     throw new MalformedError(
-      'CCID answer',
-      `type ${bytes[0]} declares ${declaredBytes} data bytes, ${bytes.length - HEADER_BYTES} came`,
+      'CCID response',
+      `type ${bytes[0]} declares ${declaredBytes} data bytes and has ${bytes.length - HEADER_BYTES}`,
     )
   }
   const bStatus = bytes[7] as number
   const iccStatus = bStatus & 0x03
   const commandStatus = bStatus & 0xc0
   if (iccStatus === 3 || commandStatus === 0xc0) {
-    throw new MalformedError('CCID answer', `bStatus ${bStatus} is reserved`)
+    throw new MalformedError('CCID response', `bStatus ${bStatus} is reserved`)
   }
   return {
     type: bytes[0] as number,
@@ -222,21 +231,21 @@ export function decodeAnswer(bytes: Uint8Array): Answer {
   }
 }
 
-/** Header and dwLength together, in bytes. The caller has seen that a whole header is there. */
+/** Length of the message including its header, from dwLength. The caller has checked that the header is complete. */
 export function declaredMessageBytes(bytes: Uint8Array): number {
   const low = (bytes[1] as number) | ((bytes[2] as number) << 8) | ((bytes[3] as number) << 16)
   return HEADER_BYTES + low + (bytes[4] as number) * 0x100_0000
 }
 
-/** Checks a bChainParameter that came from outside. */
+/** Validates a received bChainParameter. Throws MalformedError. */
 export function chainParameter(value: number): ChainParameter {
   if (value <= ChainParameter.continues || value === ChainParameter.expectsMore)
     return value as ChainParameter
   throw new MalformedError('DataBlock', `bChainParameter ${value}`)
 }
 
-/** What the interrupt endpoint tells. */
-export type Notice =
+/** A decoded message of the interrupt endpoint (CCID 1.1, 6.3). */
+export type InterruptMessage =
   | { readonly type: 'slot-change'; readonly slots: readonly SlotChange[] }
   | {
       readonly type: 'hardware-error'
@@ -245,14 +254,17 @@ export type Notice =
       readonly code: number
     }
 
-/** Two bits a slot: what is now, and whether it changed since the last notice (CCID 1.1, 6.3.1). */
+/** Two bits per slot: the current state, and whether it changed since the last message (CCID 1.1, 6.3.1). */
 export interface SlotChange {
   readonly present: boolean
   readonly changed: boolean
 }
 
-/** Reads RDR_to_PC_NotifySlotChange or RDR_to_PC_HardwareError (CCID 1.1, 6.3). Padding bits read as empty slots. */
-export function decodeNotice(bytes: Uint8Array): Notice {
+/**
+ * Decodes RDR_to_PC_NotifySlotChange or RDR_to_PC_HardwareError (CCID 1.1, 6.3). Padding bits decode as empty slots.
+ * Throws MalformedError.
+ */
+export function decodeInterruptMessage(bytes: Uint8Array): InterruptMessage {
   if (bytes[0] === RdrToPc.notifySlotChange && bytes.length >= 2) {
     const slots: SlotChange[] = []
     for (let i = 0; i < 4 * (bytes.length - 1); i++) {
@@ -269,29 +281,37 @@ export function decodeNotice(bytes: Uint8Array): Notice {
       code: bytes[3] as number,
     }
   }
-  throw new MalformedError('CCID notice', `${bytes.length} bytes, bMessageType ${bytes[0] ?? 'missing'}`)
+  throw new MalformedError(
+    'CCID interrupt message',
+    `${bytes.length} bytes, bMessageType ${bytes[0] ?? 'missing'}`,
+  )
 }
 
-/** What time extensions may add to one exchange, where the caller does not say. */
+/** Default limit for the time that time extensions may add to one exchange. */
 export const DEFAULT_MAX_WAIT_MS = 180_000
-/** Messages that no card delays. */
+/** Time-out of messages that do not involve the card. */
 export const READER_TIMEOUT_MS = 5_000
 
-/** Which part of `TransmitOptions` an exchange of messages knows. */
-export interface Patience {
+/** The `TransmitOptions` that apply to the exchange of a message. */
+export interface MessageOptions {
   readonly timeoutMs?: TransmitOptions['timeoutMs'] | undefined
   readonly maxWaitMs?: TransmitOptions['maxWaitMs'] | undefined
   readonly onWait?: TransmitOptions['onWait'] | undefined
   readonly sensitive?: true | undefined
   /**
-   * The card asked for more time: tells `onWait`, and returns how long the exchange may still take, in milliseconds.
-   * Messages of one exchange share it. Default: one of the message's own.
+   * Called for each time extension: notifies `onWait` and returns how long the exchange may still take, in
+   * milliseconds. The messages of one exchange share it. Default: a budget for this message alone.
    */
-  readonly extend?: (() => number) | undefined
+  readonly onTimeExtension?: (() => number) | undefined
 }
 
-/** One `maxWaitMs` for an exchange, however many messages it takes. It runs from the first time extension. */
-export function sharedCap({ maxWaitMs = DEFAULT_MAX_WAIT_MS, onWait }: Patience, clock: Clock): () => number {
+/**
+ * Creates the budget of `maxWaitMs` that all messages of one exchange share. It starts with the first time extension.
+ */
+export function timeExtensionBudget(
+  { maxWaitMs = DEFAULT_MAX_WAIT_MS, onWait }: MessageOptions,
+  clock: Clock,
+): () => number {
   let endMs: number | undefined
   return () => {
     endMs ??= clock.now() + maxWaitMs

@@ -1,4 +1,4 @@
-/** PIN entry on the reader: the PIN data structures of PC_to_RDR_Secure (CCID 1.1, 6.1.11). */
+/** PIN entry on the reader's keys: encodes the PIN data structures of PC_to_RDR_Secure. CCID 1.1, 6.1.11. */
 import {
   AbortedError,
   NotSupportedError,
@@ -22,65 +22,72 @@ import {
 import type { PadQuirk } from './quirks.ts'
 import type { CcidReader } from './reader.ts'
 
-/** How long the reader waits for the person, in seconds; the host waits longer, so that the reader's word comes first. */
+/**
+ * How long the reader waits for the PIN, in seconds. The host waits longer, so that the reader reports its time-out
+ * first.
+ */
 export const PIN_ENTRY_SECONDS = 60
-/** At least 90 s, as CCID hosts allow; a change may take PIN_ENTRY_SECONDS for each of its entries. */
+/** At least 90 s, as CCID hosts allow. A change may take PIN_ENTRY_SECONDS for each of its entries. */
 const PIN_TIMEOUT_MS = 90_000
 const MARGIN_MS = 10_000
 
 const APDU_HEADER_BYTES = 5
-/** bmFormatString: offsets count in bytes. */
+/** bmFormatString: offsets are in bytes. */
 const UNITS_ARE_BYTES = 0x80
 const formats = { binary: 0, bcd: 1, ascii: 2 } as const
-/** bEntryValidationCondition: the person presses the confirmation key. */
+/** bEntryValidationCondition: the confirmation key ends the entry. */
 const VALIDATED_BY_KEY = 0x02
-/** wLangId: English. The sentence itself is the reader's. */
+/** wLangId: English. The reader provides the texts. */
 const ENGLISH = [0x09, 0x04] as const
 
-/** A slot with keys: where the question goes. */
+/** The slot, as a PIN entry uses it. */
 export interface PadSlot {
   readonly number: number
   readonly reader: CcidReader
-  /** bPINSupport, less what the reader turned out not to know. */
+  /** bPINSupport without the functions that the reader turned out not to support. */
   pinSupport: number
 }
 
-/** bPINSupport (CCID 1.1, 5.1): what a reader can do with its keys. */
+/** bPINSupport: PIN verification and modification (CCID 1.1, 5.1). */
 const PinSupport = { verify: 1, modify: 2 } as const
 
-/** One PC_to_RDR_Secure, and what the card answered to the command with the PIN. */
+/**
+ * Sends one PC_to_RDR_Secure and resolves to the card's response to the command with the PIN. Rejects with
+ * PinPadCancelledError, PinPadTimeoutError or PinPadRefusedError.
+ */
 export async function exchangeOnPad(
   slot: PadSlot,
   { transmitOnPad }: Activation,
   template: PinTemplate,
-  what: 'verify' | 'modify',
+  operation: 'verify' | 'modify',
   options: ExchangeOptions,
 ): Promise<Uint8Array> {
-  const { command, send } = askOnPad(slot, template, what, options)
+  const { command, send } = prepareEntry(slot, template, operation, options)
   options.onWait?.('pin-pad')
   try {
     return await (transmitOnPad?.(command, send, options) ?? send([0, 0, 0]))
   } catch (error) {
-    throw outcome(error, slot, what)
+    throw translateError(error, slot, operation)
   }
 }
 
-/** The command as this reader wants it, and what asks for its PIN. Throws RangeError, NotSupportedError before a byte leaves. */
-function askOnPad(
+/** Adapts the command to the reader's quirks. Throws RangeError or NotSupportedError before anything is sent. */
+function prepareEntry(
   { number, reader, pinSupport }: PadSlot,
-  given: PinTemplate,
-  what: 'verify' | 'modify',
+  requested: PinTemplate,
+  operation: 'verify' | 'modify',
   options: TransmitOptions,
 ): { readonly command: Uint8Array; readonly send: PadSend } {
-  if ((pinSupport & PinSupport[what]) === 0)
-    throw new NotSupportedError('The reader’s pad verifies PINs and changes none.')
-  checkTemplate(given)
+  if ((pinSupport & PinSupport[operation]) === 0)
+    throw new NotSupportedError('The reader’s PIN pad verifies PINs but cannot change them.')
+  checkTemplate(requested)
   const quirk = reader.origin.usbInterface.quirk.pad
-  const escape = given.blockBytes === 0 ? quirk?.escapeBeforeBareHeader : undefined
-  const template = escape === undefined ? given : { ...given, command: given.command.subarray(0, 4) }
-  const encode = what === 'verify' ? verifyData : modifyData
+  const escape = requested.blockBytes === 0 ? quirk?.escapeBeforeBareHeader : undefined
+  const template =
+    escape === undefined ? requested : { ...requested, command: requested.command.subarray(0, 4) }
+  const encode = operation === 'verify' ? verifyData : modifyData
   encode(template, [0, 0, 0], quirk)
-  const entriesMs = (what === 'verify' ? 1 : entriesOf(given)) * PIN_ENTRY_SECONDS * 1000
+  const entriesMs = (operation === 'verify' ? 1 : entriesOf(requested)) * PIN_ENTRY_SECONDS * 1000
   const timeoutMs = Math.max(options.timeoutMs ?? 0, PIN_TIMEOUT_MS, entriesMs + MARGIN_MS)
   return {
     command: template.command,
@@ -91,23 +98,27 @@ function askOnPad(
       }
       if (escape !== undefined) {
         const message = encodeEscape({ slot: number, data: Uint8Array.from(escape) })
-        await reader.ask(message, RdrToPc.escape, 'Escape', {}, READER_TIMEOUT_MS)
+        await reader.exchange(message, RdrToPc.escape, 'Escape', {}, READER_TIMEOUT_MS)
       }
-      // Until here nobody has been asked for a PIN, and a caller who left meanwhile wants none to be asked for.
+      // The person has not been asked for a PIN yet. If the caller has aborted meanwhile, nothing is sent.
       const { signal } = options
       if (signal?.aborted) throw new AbortedError({ cause: signal.reason })
       const message = encodeSecure({ slot: number, data: encode(template, prologue, quirk) })
-      // Sensitive: sent again to a reader that says it was busy, it would ask the person twice, and the card maybe.
-      // A reader may ask for time while the person types: that is bounded by the entry's own time, and not by the card's.
+      // Sensitive, so that it is never repeated for a "busy" reader: the person could be asked twice, and the card
+      // could get the PIN twice. A reader may report time extensions during the entry. The entry's own time-out
+      // limits them, not the card's.
       const maxWaitMs = Math.max(options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS, timeoutMs)
       const { onWait } = options
-      const patience = { onWait, maxWaitMs, sensitive: true } as const
-      return (await reader.ask(message, RdrToPc.dataBlock, 'Secure', patience, timeoutMs)).data
+      const messageOptions = { onWait, maxWaitMs, sensitive: true } as const
+      return (await reader.exchange(message, RdrToPc.dataBlock, 'Secure', messageOptions, timeoutMs)).data
     },
   }
 }
 
-/** `prologue`: NAD, PCB and LEN of the T=1 block that the reader is to send; zeros where it makes its own. */
+/**
+ * Encodes the structure for a PIN verification. `prologue`: NAD, PCB and LEN of the T=1 block to send; zeros if the
+ * reader builds its own.
+ */
 export function verifyData(
   template: PinTemplate,
   prologue: readonly [number, number, number],
@@ -120,14 +131,14 @@ export function verifyData(
     PIN_ENTRY_SECONDS,
     ...[format, block, length],
     ...(quirk?.swapsDigits ? [min, max] : [max, min]),
-    // bNumberMessage 1, bMsgIndex 0: the reader's first sentence, "enter your PIN".
+    // bNumberMessage 1, bMsgIndex 0: the reader's prompt for a PIN.
     ...[VALIDATED_BY_KEY, quirk?.verifyMessages ?? 1, ...ENGLISH, 0],
     ...prologue,
     ...command,
   )
 }
 
-/** The same for a change: the old PIN where it is asked for, the new one once or twice. */
+/** Encodes the structure for a PIN modification: the old PIN if it is required, and the new PIN once or twice. */
 export function modifyData(
   template: PinTemplate,
   prologue: readonly [number, number, number],
@@ -135,20 +146,20 @@ export function modifyData(
 ): Uint8Array {
   const {
     command,
-    requiresOldPin: asksOldPin = false,
+    requiresOldPin = false,
     confirms = false,
     newPinOffset = 0,
     pinOffset,
     blockBytes,
   } = template
   if (blockBytes === 0)
-    throw new NotSupportedError('Old and new PIN side by side need blocks of a fixed length on a PIN pad.')
+    throw new NotSupportedError('A PIN pad can change only PINs in blocks of a fixed length.')
   const entries = entriesOf(template)
   const [format, block, length, max, min] = blockFormat({ ...template, pinOffset: 0 })
-  // bNumberMessage: one sentence for each entry; so many bMsgIndex follow, one at least.
+  // bNumberMessage: one prompt per entry. As many bMsgIndex follow, at least one.
   const messages = quirk?.modifyMessages ?? entries
-  const sentences = (asksOldPin ? [0, 1, 2] : [1, 2]).slice(0, entries)
-  const all = quirk?.hasThreeIndices ? [...sentences, 0, 0].slice(0, 3) : sentences
+  const prompts = (requiresOldPin ? [0, 1, 2] : [1, 2]).slice(0, entries)
+  const all = quirk?.hasThreeIndices ? [...prompts, 0, 0].slice(0, 3) : prompts
   const indices = messages === 0 ? all.map(() => 0) : all
   return Uint8Array.of(
     0x01,
@@ -156,8 +167,8 @@ export function modifyData(
     ...[format, block, length],
     ...[pinOffset, newPinOffset],
     ...[max, min],
-    // bConfirmPIN: bit 0 confirmation, bit 1 the old PIN.
-    (confirms ? 1 : 0) | (asksOldPin ? 2 : 0),
+    // bConfirmPIN: bit 0 requests confirmation, bit 1 the old PIN.
+    (confirms ? 1 : 0) | (requiresOldPin ? 2 : 0),
     ...[VALIDATED_BY_KEY, messages, ...ENGLISH],
     ...indices,
     ...prologue,
@@ -165,11 +176,14 @@ export function modifyData(
   )
 }
 
-function entriesOf({ requiresOldPin: asksOldPin = false, confirms = false }: PinTemplate): number {
-  return 1 + (asksOldPin ? 1 : 0) + (confirms ? 1 : 0)
+function entriesOf({ requiresOldPin = false, confirms = false }: PinTemplate): number {
+  return 1 + (requiresOldPin ? 1 : 0) + (confirms ? 1 : 0)
 }
 
-/** bmFormatString, bmPINBlockString, bmPINLengthFormat, wPINMaxExtraDigit (least significant byte first: most, least digits). */
+/**
+ * bmFormatString, bmPINBlockString, bmPINLengthFormat and wPINMaxExtraDigit (maximum, then minimum in transmission
+ * order).
+ */
 function blockFormat({
   format,
   pinOffset,
@@ -178,28 +192,29 @@ function blockFormat({
   maxDigits,
 }: PinTemplate): [number, number, number, number, number] {
   if (blockBytes > 15 || pinOffset > 15)
-    throw new NotSupportedError('A PIN block of that form fits no reader.')
-  // Left justified, as ISO 7816-4 blocks are.
+    throw new NotSupportedError('The offset and the length of a PIN block on a PIN pad are at most 15 bytes.')
+  // Left-justified, like the PIN blocks of ISO/IEC 7816-4.
   return [UNITS_ARE_BYTES | (pinOffset << 3) | formats[format], blockBytes, 0, maxDigits, minDigits]
 }
 
-/** Throws RangeError where the template is not a command with data. */
+/** Throws RangeError if the template is not a command whose data contains the PIN block. */
 export function checkTemplate({ command, pinOffset, blockBytes }: PinTemplate): void {
   const dataBytes = command[4] ?? 0
   if (command.length < APDU_HEADER_BYTES + dataBytes || pinOffset + blockBytes > dataBytes)
-    throw new RangeError('The PIN block lies outside the command.')
+    throw new RangeError('The PIN block is outside the command data.')
 }
 
 /**
- * What the person did is not a failure of the reader, and never "wrong PIN". A reader that does not know the message has
- * announced a pad that it lacks, and that is remembered. After any other failure the card may have seen the PIN.
+ * Translates an error of the reader. A cancelled entry is not a reader failure and never a wrong PIN. A reader that
+ * does not know the message announced a PIN pad that it lacks, which is remembered. After any other failure the card
+ * may have received the PIN.
  */
-function outcome(error: unknown, slot: PadSlot, what: 'verify' | 'modify'): unknown {
+function translateError(error: unknown, slot: PadSlot, operation: 'verify' | 'modify'): unknown {
   if (!(error instanceof ReaderRefusedError)) return error
   const { bError, bStatus } = error
-  // Of a card that has gone or lost its power nothing is said about the message.
+  // With a removed or unpowered card, the error does not concern the message.
   if (error.isOfMessage && (bStatus & 3) === IccStatus.active) {
-    if (bError === CcidError.CMD_NOT_SUPPORTED) slot.pinSupport &= ~PinSupport[what]
+    if (bError === CcidError.CMD_NOT_SUPPORTED) slot.pinSupport &= ~PinSupport[operation]
     return new PinPadRefusedError({ cause: error })
   }
   if (bError === CcidError.PIN_CANCELLED) return new PinPadCancelledError({ cause: error })

@@ -1,28 +1,28 @@
-/** The port between CCID messages and the wire that carries them. */
+/** The port between CCID messages and the USB endpoints that carry them. */
 import type { WebtokiError } from '@webtoki/apdu'
 import type { Observable } from 'rxjs'
 
-/** Why a pipe carries nothing any more. */
+/** Why a pipe has ended. */
 export interface PipeEnd {
-  readonly why: 'closed' | 'gone'
+  readonly reason: 'closed' | 'gone'
   readonly error: WebtokiError
 }
 
-/** Whole CCID messages out and in. Knows packets and endpoints, knows no message type. */
+/** Carries complete CCID messages in both directions. Handles packets and endpoints, not message types. */
 export interface CcidPipe {
-  /** Fulfils once, never rejects: the first cause wins. */
+  /** Fulfils once with the first cause. Never rejects. */
   readonly ended: Promise<PipeEnd>
   /**
-   * Interrupt-IN; undefined where the interface has no such endpoint. Subscribed to once, which starts the reading;
-   * completes when it can tell no more.
+   * Messages of interrupt-IN; undefined if the interface has no such endpoint. Cold: the only subscription starts the
+   * reading. Completes when the endpoint can no longer be read.
    */
-  readonly notices$: Observable<Uint8Array> | undefined
-  /** Resolves when the whole message has left. Rejects with TransferError where it certainly has not. */
+  readonly interruptMessages$: Observable<Uint8Array> | undefined
+  /** Resolves when the whole message has been sent. Rejects with TransferError if it certainly has not. */
   send(message: Uint8Array<ArrayBuffer>): Promise<void>
-  /** The next message, not yet decoded and never empty. Called by one loop only. */
+  /** Resolves to the next message: not decoded, never empty. Only one loop calls this. */
   receive(): Promise<Uint8Array>
-  /** The class request ABORT on the control pipe (CCID 1.1, 5.3.1). */
+  /** Sends the class request ABORT on the control pipe (CCID 1.1, 5.3.1). */
   abort(slot: number, sequence: number): Promise<void>
-  /** Releases everything; idempotent. */
+  /** Releases the interface. Idempotent. */
   close(): Promise<void>
 }

@@ -1,4 +1,4 @@
-/** What the driver will do with a reader, worked out of its descriptors before it is asked anything. */
+/** Predicts from a reader's descriptors how this driver will use it. */
 import { CcidFeature } from './ccid-feature.ts'
 import { BLOCK_OVERHEAD_BYTES, corrected, refusalOf } from './corrected.ts'
 import type { CcidInterface, ExchangeLevel } from './descriptors.ts'
@@ -9,46 +9,55 @@ import { type ListedQuirk, quirksOf, type ReaderIds } from './quirks.ts'
 /** LEN 255 is reserved in T=1 (ISO/IEC 7816-3:2006, 11.3.2.3). */
 const MAX_IFSD_BYTES = 254
 
-/** A reader as its device shows it. */
+/** A reader, as its descriptors state it. */
 export interface PlannedReader extends ReaderIds {
-  /** Without bInterfaceProtocol and endpoints, which stand outside the class descriptor, what follows from them is unknown. */
+  /**
+   * bInterfaceProtocol and endpoints are not part of the class descriptor. Without them the members that depend on
+   * them are 'unknown'.
+   */
   readonly face: Pick<CcidInterface, 'descriptor'> &
     Partial<Pick<CcidInterface, 'interfaceProtocol' | 'endpoints'>>
 }
 
-/** One reader's plan. */
+/** How this driver will use a reader. */
 export interface ReaderPlan {
-  /** Bulk endpoints, or the two kinds of devices on the control pipe (ICCD). */
+  /** Bulk endpoints (CCID), or the control pipe (ICCD version A or B). */
   readonly transport: 'ccid' | 'iccd-a' | 'iccd-b' | 'unknown'
   readonly level: ExchangeLevel
-  /** What the level is on the control pipe, if the transport is unknown and that would make another of it. */
+  /** The level on the control pipe, if the transport is unknown and the level depends on it. */
   readonly levelOfIccd: ExchangeLevel | undefined
   readonly protocols: readonly ('T=0' | 'T=1')[]
-  /** Who agrees with the card on protocol and speed: the host by PPS, the reader after SetParameters, the reader by itself. */
+  /**
+   * What agrees on protocol and speed with the card: the host by PPS, the reader after SetParameters, or the reader
+   * alone.
+   */
   readonly negotiation: 'host' | 'reader-by-parameters' | 'reader'
-  /** Largest block that we take, in bytes, and who tells the card; undefined where no T=1 blocks are ours. */
+  /**
+   * Largest T=1 information field that this driver accepts, in bytes, and what sends it to the card. Undefined if the
+   * reader handles T=1.
+   */
   readonly ifsd: { readonly bytes: number; readonly by: 'host' | 'reader' } | undefined
   readonly clockKHz: number
   readonly maxDataRateBps: number
-  /** Largest message, header included, in bytes. */
+  /** Largest message including its header, in bytes. */
   readonly messageBytes: number
-  /** How cards are noticed. */
+  /** How card changes are detected. */
   readonly presence: 'interrupt' | 'polling' | 'unknown'
   readonly pinPad: readonly ('verify' | 'modify')[]
   readonly slots: number
   readonly busySlots: number
-  /** What it does otherwise than its descriptor or the standard say. */
+  /** Deviations from the descriptor or the standard that the driver knows. */
   readonly quirks: readonly ListedQuirk[]
-  /** Why this driver does not drive it; undefined: it does. */
+  /** Why this driver does not support the reader; undefined if it does. */
   readonly refusal: string | undefined
 }
 
-/** Works the plan out. Nothing is asked of the reader, and nothing throws. */
+/** Predicts how this driver will use a reader, without access to it. Never throws. */
 export function planFor({ face, ...ids }: PlannedReader): ReaderPlan {
-  const { descriptor: told, interfaceProtocol: protocol, endpoints } = face
-  const as = (interfaceProtocol: number): ReturnType<typeof corrected> =>
-    corrected(ids, { descriptor: told, interfaceProtocol, endpoints: endpoints ?? [] })
-  const { descriptor, interfaceProtocol } = as(protocol ?? 0)
+  const { descriptor: stated, interfaceProtocol: protocol, endpoints } = face
+  const correctedAs = (interfaceProtocol: number): ReturnType<typeof corrected> =>
+    corrected(ids, { descriptor: stated, interfaceProtocol, endpoints: endpoints ?? [] })
+  const { descriptor, interfaceProtocol } = correctedAs(protocol ?? 0)
   const { features, level, protocols, maxMessageBytes } = descriptor
   const transport = protocol === undefined ? 'unknown' : transportOf(interfaceProtocol)
   const known = protocols & 3 || 3
@@ -57,8 +66,8 @@ export function planFor({ face, ...ids }: PlannedReader): ReaderPlan {
     1,
     Math.min(descriptor.maxIfsdBytes || MAX_IFSD_BYTES, MAX_IFSD_BYTES, capacityBytes),
   )
-  // Version A makes TPDUs of characters, version B extended APDUs of short ones; other levels stay as they are.
-  const levelOfIccd = as(level === 'character' ? ICCD_A : ICCD_B).descriptor.level
+  // ICCD version A changes character level to TPDU, version B short APDUs to extended ones.
+  const levelOfIccd = correctedAs(level === 'character' ? ICCD_A : ICCD_B).descriptor.level
   return {
     transport,
     level,
@@ -91,7 +100,7 @@ function transportOf(interfaceProtocol: number): ReaderPlan['transport'] {
   return interfaceProtocol === ICCD_B ? 'iccd-b' : 'ccid'
 }
 
-/** At APDU level the reader must do it all, whatever its bits say. */
+/** At APDU level the reader negotiates, whatever its feature bits state. */
 function negotiationOf(features: number, level: ExchangeLevel): ReaderPlan['negotiation'] {
   if (level === 'short' || level === 'extended' || features & CcidFeature.automaticNegotiation)
     return 'reader'
@@ -106,7 +115,7 @@ const levels: Readonly<Record<ExchangeLevel, string>> = {
 }
 const negotiations: Readonly<Record<ReaderPlan['negotiation'], string>> = {
   host: 'the host, by PPS',
-  'reader-by-parameters': 'the reader, as the host sets the parameters',
+  'reader-by-parameters': 'the reader, with parameters set by the host',
   reader: 'the reader, by itself',
 }
 
@@ -114,16 +123,16 @@ const transports: Readonly<Record<ReaderPlan['transport'], string>> = {
   ccid: 'over bulk endpoints',
   'iccd-a': 'over the control pipe',
   'iccd-b': 'over the control pipe',
-  unknown: 'over bulk endpoints or the control pipe: the class descriptor does not say which',
+  unknown: 'over bulk endpoints or the control pipe: the class descriptor does not state which',
 }
 const presences: Readonly<Record<ReaderPlan['presence'], string>> = {
-  interrupt: 'noticed by the interrupt endpoint',
-  polling: 'noticed by polling',
+  interrupt: 'detected by the interrupt endpoint',
+  polling: 'detected by polling',
   unknown:
-    'noticed by the interrupt endpoint, or by polling if there is none: the class descriptor does not say which',
+    'detected by the interrupt endpoint, or by polling if there is none: the class descriptor does not state which',
 }
 
-/** The plan in lines that a person can read. */
+/** Formats a plan as lines of text. */
 export function describePlan(plan: ReaderPlan): string[] {
   const { levelOfIccd } = plan
   const otherwise = levelOfIccd === undefined ? '' : ` (${levels[levelOfIccd]} on the control pipe)`
@@ -133,16 +142,16 @@ export function describePlan(plan: ReaderPlan): string[] {
     `negotiation   ${negotiations[plan.negotiation]}`,
     ...(plan.ifsd === undefined
       ? []
-      : [`IFSD          ${plan.ifsd.bytes} bytes, told by the ${plan.ifsd.by}`]),
-    `line          ${plan.clockKHz} kHz, at most ${plan.maxDataRateBps} bits a second`,
+      : [`IFSD          ${plan.ifsd.bytes} bytes, announced by the ${plan.ifsd.by}`]),
+    `line          ${plan.clockKHz} kHz, at most ${plan.maxDataRateBps} bits per second`,
     `messages      ${plan.messageBytes} bytes at most`,
     `cards         ${presences[plan.presence]}`,
     `PIN pad       ${plan.pinPad.length === 0 ? 'none' : plan.pinPad.join(' and ')}`,
-    `slots         ${plan.slots}, ${plan.busySlots} at work at once`,
+    `slots         ${plan.slots}, at most ${plan.busySlots} busy at a time`,
   ]
   for (const { about, why, source } of plan.quirks)
     lines.push(`${quirkTitles[about].padEnd(13)} ${why} (${source})`)
-  if (plan.refusal !== undefined) lines.push(`not driven    ${plan.refusal}`)
+  if (plan.refusal !== undefined) lines.push(`not supported ${plan.refusal}`)
   return lines
 }
 

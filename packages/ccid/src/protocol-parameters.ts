@@ -1,18 +1,18 @@
-/** GetParameters, ResetParameters, SetParameters and their answer (CCID 1.1, 6.1.5 to 6.1.7 and 6.2.3), encoded and decoded. */
+/** Encodes and decodes GetParameters, ResetParameters, SetParameters and their response (CCID 1.1, 6.1.5 to 6.1.7 and 6.2.3). */
 import { MalformedError } from '@webtoki/apdu'
-import { type Answer, type CommandHead, CommandStatus, encode, PcToRdr } from './messages.ts'
+import { type CcidResponse, type CommandHead, CommandStatus, encode, PcToRdr } from './messages.ts'
 
-/** CCID 1.1, 6.1.5. Answer: Parameters. */
+/** CCID 1.1, 6.1.5. Response: Parameters. */
 export function encodeGetParameters(command: CommandHead): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.getParameters, command, 0, 0, 0)
 }
 
-/** CCID 1.1, 6.1.6. Answer: Parameters. */
+/** CCID 1.1, 6.1.6. Response: Parameters. */
 export function encodeResetParameters(command: CommandHead): Uint8Array<ArrayBuffer> {
   return encode(PcToRdr.resetParameters, command, 0, 0, 0)
 }
 
-/** Protocol parameters as they travel: 5 bytes for T=0, 7 for T=1 (CCID 1.1, 6.1.7). */
+/** Encoded protocol parameters: 5 bytes for T=0, 7 for T=1 (CCID 1.1, 6.1.7). */
 export interface ProtocolParameters {
   readonly protocol: 0 | 1
   readonly data: Uint8Array
@@ -20,7 +20,7 @@ export interface ProtocolParameters {
 
 const parameterBytes = { 0: 5, 1: 7 } as const
 
-/** CCID 1.1, 6.1.7. Answer: Parameters. */
+/** CCID 1.1, 6.1.7. Response: Parameters. Throws MalformedError if the length does not match the protocol. */
 export function encodeSetParameters(command: CommandHead & ProtocolParameters): Uint8Array<ArrayBuffer> {
   if (command.data.length !== parameterBytes[command.protocol]) {
     throw new MalformedError('SetParameters', `${command.data.length} bytes for T=${command.protocol}`)
@@ -28,13 +28,13 @@ export function encodeSetParameters(command: CommandHead & ProtocolParameters): 
   return encode(PcToRdr.setParameters, command, command.protocol, 0, 0, command.data)
 }
 
-/** Reads RDR_to_PC_Parameters (CCID 1.1, 6.2.3), of an answer whose type is known. */
-export function decodeParameters(answer: Answer): Answer & ProtocolParameters {
-  const protocol = answer.parameter
+/** Decodes RDR_to_PC_Parameters (CCID 1.1, 6.2.3). The caller has checked the message type. Throws MalformedError. */
+export function decodeParameters(response: CcidResponse): CcidResponse & ProtocolParameters {
+  const protocol = response.parameter
   if (protocol !== 0 && protocol !== 1) throw new MalformedError('Parameters', `bProtocolNum ${protocol}`)
-  const ok = answer.commandStatus === CommandStatus.ok
-  if (ok && answer.data.length !== parameterBytes[protocol]) {
-    throw new MalformedError('Parameters', `${answer.data.length} bytes for T=${protocol}`)
+  const ok = response.commandStatus === CommandStatus.ok
+  if (ok && response.data.length !== parameterBytes[protocol]) {
+    throw new MalformedError('Parameters', `${response.data.length} bytes for T=${protocol}`)
   }
-  return { ...answer, protocol }
+  return { ...response, protocol }
 }

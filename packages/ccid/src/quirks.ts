@@ -1,72 +1,75 @@
-/** What single readers do otherwise than their descriptors or the standard say: one table, with reasons and sources. Loaded with the first reader. */
+/**
+ * Deviations of individual readers from their descriptors or the standard, each with its reason and source. Loaded
+ * with the first reader.
+ */
 import type { CardSlot } from '@webtoki/apdu'
 
-/** Which reader it is. */
+/** Identifies a reader. */
 export interface ReaderIds {
   readonly vendorId: number
   readonly productId: number
-  /** bcdDevice. Absent: entries for single firmware versions are left out. */
+  /** bcdDevice. Absent: entries for specific firmware versions are skipped. */
   readonly firmware?: number | undefined
-  /** Absent: entries for single interfaces are left out. */
+  /** Absent: entries for specific interfaces are skipped. */
   readonly interfaceNumber?: number | undefined
 }
 
-/** Deviations of one reader. Absent members: none. */
+/** The deviations of one reader. An absent member means no deviation. */
 export interface ReaderQuirk {
-  /** dwProtocols, dwDefaultClock and dwMaximumClock stand one byte behind their place. */
+  /** dwProtocols, dwDefaultClock and dwMaximumClock are shifted by one byte. */
   readonly isShifted?: true
-  /** Real dwMaxIFSD, in bytes. */
+  /** The correct dwMaxIFSD, in bytes. */
   readonly maxIfsdBytes?: number
-  /** Cards are not spoken to faster than this, in bits a second. */
+  /** Upper limit of the data rate, in bits per second. */
   readonly maxDataRateBps?: number
-  /** bPINSupport is not to be believed: no PIN is typed there. */
+  /** bPINSupport is wrong, so the PIN pad is not used. */
   readonly noPinPad?: true
-  /** Takes extended APDUs though it says short ones. */
+  /** Takes extended APDUs although its descriptor states short ones. */
   readonly isExtended?: true
-  /** Takes short APDUs alone though it says extended ones. */
+  /** Takes only short APDUs although its descriptor states extended ones. */
   readonly isShort?: true
-  /** S(IFS request) is not sent: the IFSD of the descriptor holds. */
+  /** S(IFS request) is not sent, and the descriptor's IFSD applies. */
   readonly settlesIfsd?: true
   /** The card is powered off before each power-on. */
   readonly powersOffFirst?: true
-  /** Least time-out of each message, in milliseconds. */
+  /** Minimum time-out of each message, in milliseconds. */
   readonly timeoutMs?: number
-  /** After this bError at power-on the Escape brings the reader back to ISO 7816, and the card is powered on once more. */
+  /** If power-on fails with this bError, the Escape returns the reader to ISO 7816 mode, and power-on is repeated. */
   readonly isoEscape?: { readonly bError: number; readonly escape: readonly number[] }
-  /** What its slots are for, in order; no descriptor says it. */
+  /** The kinds of its slots in order, which no descriptor states. */
   readonly slotKinds?: readonly CardSlot['kind'][]
-  /** Firmware before this (bcdDevice) is known to be faulty. */
+  /** The first version (bcdDevice) without known faults. */
   readonly goodFirmware?: number
-  /** What its keys want otherwise than CCID 1.1, 6.1.11 has it. */
+  /** Deviations of its PIN pad from CCID 1.1, 6.1.11. */
   readonly pad?: PadQuirk
 }
 
-/** Deviations of one reader's keys. Absent members: none. */
+/** The deviations of a reader's PIN pad. An absent member means no deviation. */
 export interface PadQuirk {
-  /** bNumberMessage if a PIN is verified, and if it is changed. */
+  /** bNumberMessage of a verification and of a modification. */
   readonly verifyMessages?: number
   readonly modifyMessages?: number
-  /** All three bMsgIndex stand in a change, whatever bNumberMessage says. */
+  /** A modification contains all three bMsgIndex, whatever bNumberMessage states. */
   readonly hasThreeIndices?: true
-  /** The two bytes of wPINMaxExtraDigit change places. */
+  /** The two bytes of wPINMaxExtraDigit are swapped. */
   readonly swapsDigits?: true
-  /** Wait before a PIN is asked for, in milliseconds. */
+  /** Pause before a PIN entry, in milliseconds. */
   readonly waitMs?: number
-  /** If the PIN has no block it goes behind a header without Lc, and this Escape comes first. */
+  /** A PIN without a block is appended to a header without Lc, and this Escape is sent first. */
   readonly escapeBeforeBareHeader?: readonly number[]
-  /** The confirmation key alone ends an entry. */
+  /** Only the confirmation key ends an entry. */
   readonly endsByKeyAlone?: true
-  /** Least and most digits. */
+  /** Minimum and maximum number of digits. */
   readonly pinSizes?: readonly [min: number, max: number]
 }
 
-/** One entry, for a person who reads or checks it. */
+/** One deviation, for display. */
 export interface ListedQuirk {
   /** `vendor:product` in hex, or a vendor alone. */
   readonly id: string
   readonly about: 'reader' | 'PIN pad' | 'firmware'
   readonly why: string
-  /** Where it is known from. */
+  /** Where the deviation is documented. */
   readonly source: string
 }
 
@@ -76,7 +79,7 @@ interface Entry {
   readonly quirk: ReaderQuirk
   readonly why: string
   readonly source: string
-  /** bcdDevice of the versions that it is about. Absent: all. */
+  /** The firmware versions (bcdDevice) concerned. Absent: all. */
   readonly firmware?: readonly number[]
   readonly interfaceNumber?: number
 }
@@ -86,8 +89,8 @@ const CCID_USB_C = 'libccid, src/ccid_usb.c'
 const COMMANDS = 'libccid, src/commands.c'
 const IFDHANDLER = 'libccid, src/ifdhandler.c'
 const DELL_KEYS =
-  'takes bNumberMessage 0 alone, and refuses while Enter of the entry before is still down: wait 250 ms'
-const NO_DISPLAY = 'has no display: a change has bNumberMessage 0 and all three bMsgIndex all the same'
+  'accepts only bNumberMessage 0, and refuses while Enter of the previous entry is pressed: wait 250 ms'
+const NO_DISPLAY = 'has no display: a modification has bNumberMessage 0 and still all three bMsgIndex'
 
 const faultyFirmware = (id: string, goodFirmware: number): Entry => ({
   ids: [id],
@@ -96,17 +99,17 @@ const faultyFirmware = (id: string, goodFirmware: number): Entry => ({
   source: CCID_USB_C,
 })
 
-/** By vendor and product, as the descriptor dumps name them. What stands later counts more. */
+/** By vendor and product id, as in the descriptor dumps. Later entries take precedence. */
 const table: readonly Entry[] = [
   {
-    // O2Micro OZ776 and its sibling.
+    // O2Micro OZ776 and its variant.
     ids: ['0b97:7762', '0b97:7772'],
     quirk: { maxDataRateBps: 9600 },
     why: 'loses bytes above 9600 baud',
     source: CCID_C,
   },
   {
-    // SCR331-DI, its sibling for NTT, SDI010.
+    // SCR331-DI, its variant for NTT, SDI010.
     ids: ['04e6:5111', '04e6:5120', '04e6:5121'],
     quirk: { slotKinds: ['contact', 'contactless'] },
     why: 'its second slot is the contactless one',
@@ -116,57 +119,58 @@ const table: readonly Entry[] = [
     // MySmartPad.
     ids: ['09be:0002'],
     quirk: { isShifted: true, maxIfsdBytes: 254 },
-    why: 'its descriptor has protocols and clocks one byte behind their place, and an IFSD of 0',
+    why: 'its descriptor has protocols and clocks one byte too late, and an IFSD of 0',
     source: `${CCID_C}, and readers/MySmartPad.txt`,
   },
   {
     // HP USB Smart Card Keyboard, HP CCID keyboard, Chicony HP Skylab, Fujitsu SmartCase KB.
     ids: ['03f0:1024', '03f0:0036', '04f2:1469', '0bf8:1017'],
     quirk: { noPinPad: true },
-    why: 'digits typed as a PIN reach the computer',
+    why: 'the digits of a PIN reach the computer',
     source: CCID_C,
   },
   {
     // C3PO LTC31 v2.
     ids: ['0783:0006'],
     quirk: { noPinPad: true },
-    why: 'announces a PIN pad that it has not',
+    why: 'announces a PIN pad but has none',
     source: CCID_C,
   },
   {
     // bit4id miniLector EVO.
     ids: ['25dd:3111'],
     quirk: { noPinPad: true },
-    why: 'announces a PIN pad for verifying and changing PINs, and has no keys: every login fails on it',
+    why: 'announces PIN verification and modification but has no keys, so every login would fail',
     source: 'OpenSC, issue 2313',
   },
   {
-    // OMNIKEY 3x21, 6121 and Aviator, Cherry Smart Terminal xx44, Fujitsu D323: one design.
+    // OMNIKEY 3x21, 6121 and Aviator, Cherry Smart Terminal xx44, Fujitsu D323: the same design.
     ids: ['076b:3031', '076b:6632', '076b:3a21', '046a:00a7', '0bf8:1024'],
     quirk: { noPinPad: true, isExtended: true },
-    why: 'announces a PIN pad that it has not, and takes extended APDUs though it says short ones',
+    why: 'announces a PIN pad but has none, and accepts extended APDUs although it states short ones',
     source: CCID_C,
   },
   {
     // Kobil TriBank (EMV CAP, class 3).
     ids: ['0d46:3010'],
     quirk: { isShort: true },
-    why: 'says extended APDUs, and takes short ones alone',
+    why: 'states extended APDUs but accepts only short ones',
     source: CCID_C,
   },
   {
-    // Cherry KC 1000 SC. The rule that a chained answer is followed at any level serves it; the entry says why.
+    // Cherry KC 1000 SC. Needs no special code, because chained responses are followed at any level. The entry
+    // documents why.
     ids: ['046a:00a1'],
     firmware: [0x0100],
     quirk: {},
-    why: 'says short APDUs, and sends answers of more than 128 bytes over T=1 in chained parts',
+    why: 'states short APDUs but chains responses of more than 128 bytes over T=1',
     source: CCID_C,
   },
   {
     // Diebold Nixdorf PN7362au.
     ids: ['2f7c:6007'],
     quirk: {},
-    why: 'says short APDUs, and sends long answers in chained parts',
+    why: 'states short APDUs but chains long responses',
     source: CCID_C,
   },
   {
@@ -174,14 +178,14 @@ const table: readonly Entry[] = [
     ids: ['0529:0620'],
     firmware: [0x0012, 0x0013],
     quirk: { settlesIfsd: true },
-    why: 'its card does not bear S(IFS request)',
+    why: 'its card does not tolerate S(IFS request)',
     source: CCID_C,
   },
   {
     // Kobil IDToken.
     ids: ['0d46:301d'],
     quirk: { powersOffFirst: true },
-    why: 'its German eID card wakes up only if it was powered off before',
+    why: 'its German eID card powers on only after it was powered off',
     source: IFDHANDLER,
   },
   {
@@ -189,42 +193,42 @@ const table: readonly Entry[] = [
     ids: ['0424:1202'],
     interfaceNumber: 1,
     quirk: { powersOffFirst: true },
-    why: 'the card of its second interface wakes up only if it was powered off before',
+    why: 'the card of its second interface powers on only after it was powered off',
     source: IFDHANDLER,
   },
   {
     // id3 CL1356.
     ids: ['0b81:0200'],
     quirk: { timeoutMs: 60_000 },
-    why: 'needs up to a minute for an answer',
+    why: 'needs up to a minute for a response',
     source: CCID_C,
   },
   {
     // GemPC433 SL, Cherry SmartBoard XX33.
     ids: ['08e6:4433', '046a:0005'],
     quirk: { isoEscape: { bError: 0xbb, escape: [0x1f, 0x01] } },
-    why: 'may be in EMV mode and then refuses cards (bError BB): Escape 1F 01 brings it back to ISO 7816',
+    why: 'may be in EMV mode and then refuses cards (bError BB): Escape 1F 01 returns it to ISO 7816 mode',
     source: COMMANDS,
   },
   {
-    // Gemalto. Firmware that tells by Escape 6A that it was mended is served as well by three sentences.
+    // Gemalto. Firmware that reports by Escape 6A that the fault is fixed also accepts three indices.
     ids: ['08e6'],
     quirk: { pad: { hasThreeIndices: true } },
-    why: 'a change has all three bMsgIndex, whatever bNumberMessage says',
+    why: 'a modification has all three bMsgIndex, whatever bNumberMessage states',
     source: COMMANDS,
   },
   {
     // GemPC Pinpad, and Covadis Véga-Alpha with the same firmware.
     ids: ['08e6:3478', '0982:0008'],
     quirk: { pad: { verifyMessages: 1, hasThreeIndices: true, endsByKeyAlone: true, pinSizes: [4, 8] } },
-    why: 'takes bNumberMessage 1 alone for a PIN and the confirmation key alone as its end; a change has all three bMsgIndex',
+    why: 'accepts only bNumberMessage 1 and the confirmation key as the end; a modification has all three bMsgIndex',
     source: `${COMMANDS} and ifdhandler.c`,
   },
   {
     // SCM SPR532.
     ids: ['04e6:e003'],
     quirk: { pad: { modifyMessages: 0, hasThreeIndices: true, escapeBeforeBareHeader: [0x80, 0x02, 0x00] } },
-    why: `${NO_DISPLAY}; a PIN without a block goes behind a bare header after Escape 80 02 00, else it is padded`,
+    why: `${NO_DISPLAY}; a PIN without a block follows a bare header after Escape 80 02 00, otherwise it is padded`,
     source: COMMANDS,
   },
   {
@@ -238,7 +242,7 @@ const table: readonly Entry[] = [
     // Cherry SmartTerminal XX44.
     ids: ['046a:0010'],
     quirk: { pad: { modifyMessages: 3, hasThreeIndices: true } },
-    why: 'a change with fewer than three sentences reaches the card garbled (6B80)',
+    why: 'a modification with fewer than three prompts reaches the card corrupted (6B80)',
     source: COMMANDS,
   },
   {
@@ -259,11 +263,11 @@ const table: readonly Entry[] = [
     // Dell SK-3106.
     ids: ['413c:2100'],
     quirk: { pad: { verifyMessages: 0, waitMs: 250, swapsDigits: true } },
-    why: `${DELL_KEYS}; least and most digits change places`,
+    why: `${DELL_KEYS}; minimum and maximum digits are swapped`,
     source: COMMANDS,
   },
   {
-    // The Dell keyboard after it.
+    // The successor of the Dell SK-3106.
     ids: ['413c:2101'],
     quirk: { pad: { verifyMessages: 0, waitMs: 250 } },
     why: DELL_KEYS,
@@ -300,7 +304,7 @@ const table: readonly Entry[] = [
   faultyFirmware('0b97:7762', 0x0111),
 ]
 
-/** bcdDevice of a device. */
+/** Returns the bcdDevice of a device. */
 export function firmwareOf({
   deviceVersionMajor,
   deviceVersionMinor,
@@ -311,7 +315,7 @@ export function firmwareOf({
 
 const hex4 = (value: number): string => value.toString(16).padStart(4, '0')
 
-/** A bcdDevice as makers print it: 5.16. */
+/** Formats a bcdDevice as manufacturers print it, for example 5.16. */
 export function versionOf(bcdDevice: number): string {
   const low = (bcdDevice & 0xff).toString(16).padStart(2, '0')
   return `${(bcdDevice >> 8).toString(16)}.${low}`
@@ -331,17 +335,17 @@ function entriesOf({ vendorId, productId, firmware, interfaceNumber }: ReaderIds
   )
 }
 
-/** An entry about faulty firmware counts until the version is known to be a good one. */
+/** An entry about faulty firmware applies unless the version is known to be good. */
 function isFaulty({ quirk: { goodFirmware } }: Entry, firmware: number | undefined): boolean {
   return goodFirmware === undefined || firmware === undefined || firmware < goodFirmware
 }
 
-/** All that is known of a reader, in one; empty: nothing. */
+/** Returns all deviations of a reader as one object; empty if none is known. */
 export function quirkOf(ids: ReaderIds): ReaderQuirk {
   return Object.freeze(Object.assign({}, ...entriesOf(ids).map(({ quirk }) => quirk)) as ReaderQuirk)
 }
 
-/** The entries that count for a reader. */
+/** Returns the entries that apply to a reader. */
 export function quirksOf(ids: ReaderIds): readonly ListedQuirk[] {
   const entries = entriesOf(ids)
   const product = productOf(ids)
@@ -351,7 +355,7 @@ export function quirksOf(ids: ReaderIds): readonly ListedQuirk[] {
     .map((entry) => listed(entry, entry.ids.includes(product) ? product : hex4(ids.vendorId)))
 }
 
-/** All entries, by their ids. */
+/** Returns all entries, sorted by id. */
 export function listQuirks(): readonly ListedQuirk[] {
   return table
     .flatMap((entry) => entry.ids.map((id) => listed(entry, id)))

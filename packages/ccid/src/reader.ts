@@ -1,5 +1,8 @@
-/** One CCID interface at work: a single reading loop, answers that find their question, time-outs, recovery. */
-import { type Clock, within } from '@webtoki/device'
+/**
+ * Drives one CCID interface: runs the only read loop, matches responses to requests by slot and sequence number,
+ * enforces time-outs and recovers the reader. CCID 1.1, 6.
+ */
+import { type Clock, withTimeout } from '@webtoki/device'
 import {
   MalformedError,
   ReaderGoneError,
@@ -11,94 +14,103 @@ import {
 import type { CorrectedInterface } from './corrected.ts'
 import type { CcidDescriptor } from './descriptors.ts'
 import {
-  type Answer,
+  type CcidResponse,
   CcidError,
   CommandStatus,
   ccidErrorName,
-  decodeAnswer,
-  decodeNotice,
+  decodeResponse,
+  decodeInterruptMessage,
   encodeAbort,
   HEADER_BYTES,
-  type Patience,
+  type MessageOptions,
   IccStatus,
   PcToRdr,
   RdrToPc,
   READER_TIMEOUT_MS,
-  sharedCap,
+  timeExtensionBudget,
   type SlotChange,
 } from './messages.ts'
 import type { CcidPipe } from './pipe.ts'
 
-/** How long the reader may be silent to a card's command, where the caller does not say. */
+/** Default limit for a reader's silence during a command to the card. */
 export const DEFAULT_TIMEOUT_MS = 30_000
 const RECOVERY_STEP_MS = 2_000
-/** How long the answer of a card that was pulled may still come: a reader that lost it would hold the slot for the whole time-out. */
-const PULLED_MS = 1_000
-/** A reader that says "busy" has taken nothing, so that asking again does nothing twice; it says so for a second at most. */
+/**
+ * How long the response of a removed card may still take. A reader that lost the response would block the slot for
+ * the whole time-out.
+ */
+const REMOVED_CARD_MS = 1_000
+/**
+ * A reader that reports "busy" has not accepted the message, so sending it again is safe. The retries end after one
+ * second.
+ */
 const BUSY_PAUSE_MS = 100
-const MAX_BUSY_ANSWERS = 10
+const MAX_BUSY_RESPONSES = 10
 
-/** What the reader tells its slots without being asked. */
+/** Events that a reader reports to its slots. */
 export interface SlotListener {
-  /** The interrupt endpoint spoke. */
-  changed(change: SlotChange): void
-  /** The card's state is unknown: the exchange with it was broken off. */
+  /** The interrupt endpoint, or the status of a response, reported a change. */
+  cardChanged(change: SlotChange): void
+  /** The card's state is unknown, because an exchange with it was interrupted. */
   disturbed(): void
-  /** The reader can no longer be reached by this claim. */
-  ended(error: WebtokiError): void
+  /** The reader cannot be reached through this claim any more. */
+  readerFailed(error: WebtokiError): void
 }
 
-interface Question {
+interface PendingRequest {
   readonly message: Uint8Array<ArrayBuffer>
   readonly slot: number
-  readonly expects: number
-  readonly name: string
-  readonly patience: Patience
-  readonly extend: () => number
+  readonly responseType: number
+  readonly command: string
+  readonly options: MessageOptions
+  readonly onTimeExtension: () => number
   readonly timeoutMs: number
-  readonly resolve: (answer: Answer) => void
+  readonly resolve: (response: CcidResponse) => void
   readonly reject: (error: Error) => void
   sequence: number
   startedMs: number
   timer: unknown
-  busyAnswers: number
-  /** The card that it was for has gone: no more time is granted. */
-  isPulled: boolean
-  /** Who still needs the message: the transfers that carry it, and whoever may have to send it again. */
-  holds: number
+  busyResponses: number
+  /** The card was removed during the exchange, so further time extensions are ignored. */
+  isCardRemoved: boolean
+  /** Number of users of the message: the transfers that carry it, and the request, which may send it again. */
+  references: number
 }
 
-/** Opens a pipe; `reset` asks for the hard way. */
+/** Opens a pipe. With `reset` the device is reset first. */
 export type PipeOpener = (reset: boolean) => Promise<CcidPipe>
 
-/** Where a reader stands on USB: for what is known of its product, and for requests on the control pipe. */
+/** The USB device and interface of a reader, for its quirks and for requests on the control pipe. */
 export interface ReaderOrigin {
   readonly device: USBDevice
   readonly usbInterface: CorrectedInterface
 }
 
-/** One CCID interface. Lives as long as its device is plugged in; its pipe may be opened anew. */
+/** One CCID interface. Exists while its device is plugged in; the pipe may be closed and opened again. */
 export class CcidReader {
   readonly descriptor: CcidDescriptor
   readonly clock: Clock
   readonly origin: ReaderOrigin
-  /** Answers nobody had asked for, and notices nobody can read. */
+  /** Number of responses without a request, and of malformed interrupt messages. */
   unsolicitedResponses = 0
   readonly #openPipe: PipeOpener
   readonly #listeners: SlotListener[] = []
-  readonly #inFlight: (Question | undefined)[] = []
+  readonly #inFlight: (PendingRequest | undefined)[] = []
   #inFlightCount = 0
-  /** Not a lock: messages for a slot that is at work, or for a reader that can serve no more slots at once. */
-  readonly #waiting: Question[] = []
+  /**
+   * Requests that wait because their slot is busy or the reader has reached bMaxCCIDBusySlots. This queue is not a
+   * lock.
+   */
+  readonly #queued: PendingRequest[] = []
   #pipe: CcidPipe | undefined
   #opening: Promise<void> | undefined
   #reading = false
-  #hearing = false
+  #reportsCardChanges = false
   #sequence = 0xff
   #recovering: Promise<void> | undefined
-  /** Slots whose question ran out of time, still to be aborted. */
-  readonly #silent: number[] = []
-  #gone: WebtokiError | undefined
+  /** Slots whose request timed out and has yet to be aborted. */
+  readonly #timedOutSlots: number[] = []
+  #closeError: WebtokiError | undefined
 
   constructor(descriptor: CcidDescriptor, clock: Clock, openPipe: PipeOpener, origin: ReaderOrigin) {
     this.origin = origin
@@ -107,25 +119,25 @@ export class CcidReader {
     this.#openPipe = openPipe
   }
 
-  /** Slots announce themselves in the order of their numbers. */
+  /** Registers a slot. Slots register in the order of their numbers. */
   attach(listener: SlotListener): void {
     this.#listeners.push(listener)
   }
 
-  /** Whether the interrupt endpoint tells of cards, so that nobody need poll. */
-  get hearsChanges(): boolean {
-    return this.#hearing
+  /** True if the interrupt endpoint reports card changes, so the slots need not be polled. */
+  get reportsCardChanges(): boolean {
+    return this.#reportsCardChanges
   }
 
-  /** Whether an exchange would wait. */
+  /** True if an exchange would have to wait. */
   get busy(): boolean {
     return this.#inFlightCount > 0 || this.#recovering !== undefined || this.#pipe === undefined
   }
 
-  /** Resolves when the reader can be asked: after a recovery, and with its pipe opened again where it had failed. */
+  /** Resolves when the reader accepts requests: after a recovery, and with the pipe reopened if it had failed. */
   async ready(): Promise<void> {
     await this.#recovering
-    this.#checkNotGone()
+    this.#checkNotClosed()
     if (this.#pipe !== undefined) return
     this.#opening ??= this.#open(false).finally(() => {
       this.#opening = undefined
@@ -133,77 +145,84 @@ export class CcidReader {
     await this.#opening
   }
 
-  /** Closes the pipe, unless something is asked of the reader; `ready` opens it anew. False: it is at work. */
-  async rest(): Promise<boolean> {
+  /** Closes the pipe if the reader is idle; `ready` opens it again. Resolves to false if the reader is busy. */
+  async closeIfIdle(): Promise<boolean> {
     if (this.#inFlightCount > 0 || this.#recovering !== undefined || this.#opening !== undefined) return false
-    await this.#partFromPipe()?.close()
+    await this.#detachPipe()?.close()
     return true
   }
 
-  /** Nobody uses it any more; whoever asks for it sees to its closing. */
-  #partFromPipe(): CcidPipe | undefined {
+  /** Takes the pipe out of use and returns it. The caller closes it. */
+  #detachPipe(): CcidPipe | undefined {
     const pipe = this.#pipe
     this.#pipe = undefined
     this.#reading = false
-    this.#hearing = false
+    this.#reportsCardChanges = false
     return pipe
   }
 
-  #checkNotGone(): void {
-    if (this.#gone !== undefined) throw this.#gone
+  #checkNotClosed(): void {
+    if (this.#closeError !== undefined) throw this.#closeError
   }
 
   async #open(reset: boolean): Promise<void> {
-    const pipe = await within(
+    const pipe = await withTimeout(
       this.clock,
       RECOVERY_STEP_MS + READER_TIMEOUT_MS,
       'opening the reader',
       this.#openPipe(reset),
       (late) => late.close(),
     )
-    if (this.#gone !== undefined) {
+    if (this.#closeError !== undefined) {
       await pipe.close()
-      throw this.#gone
+      throw this.#closeError
     }
     this.#pipe = pipe
-    this.#hearing = pipe.notices$ !== undefined
-    pipe.notices$?.subscribe({
-      next: (bytes) => this.#heard(bytes),
+    this.#reportsCardChanges = pipe.interruptMessages$ !== undefined
+    pipe.interruptMessages$?.subscribe({
+      next: (bytes) => this.#onInterruptMessage(bytes),
       complete: () => {
-        if (this.#pipe === pipe) this.#hearing = false
+        if (this.#pipe === pipe) this.#reportsCardChanges = false
       },
     })
     void pipe.ended.then((end) => {
-      if (this.#pipe === pipe && end.why === 'gone') this.#dropPipe(end.error)
+      if (this.#pipe === pipe && end.reason === 'gone') this.#failPipe(end.error)
     })
   }
 
   /**
-   * Sends one message and resolves to its answer. `message` is the caller's gift: its sequence number is written
-   * here, and where the patience says `sensitive` its bytes are overwritten once they have left and the answer came.
-   * Rejects with ReaderRefusedError where the reader says that the command failed.
+   * Sends one message and resolves to its response. Takes ownership of `message`: writes its sequence number and, if
+   * the options say `sensitive`, overwrites its bytes after the transfer and the response. Rejects with
+   * ReaderRefusedError if the reader reports that the command failed.
    */
-  ask(
+  exchange(
     message: Uint8Array<ArrayBuffer>,
-    expects: number,
-    name: string,
-    patience: Patience,
-    timeoutMs: number = patience.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-  ): Promise<Answer> {
-    const extend = patience.extend ?? sharedCap(patience, this.clock)
-    // A caller's own time-out is the caller's.
-    const leastMs = patience.timeoutMs === undefined ? (this.origin.usbInterface.quirk.timeoutMs ?? 0) : 0
-    const asked = { message, expects, name, patience, extend, timeoutMs: Math.max(timeoutMs, leastMs) }
-    return asking(asked, (question) => {
-      if (this.#pipe === undefined && this.#recovering === undefined) this.#refuse(question)
-      else if (this.#mayStart(question.slot)) this.#start(question)
-      else this.#waiting.push(question)
+    responseType: number,
+    command: string,
+    options: MessageOptions,
+    timeoutMs: number = options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+  ): Promise<CcidResponse> {
+    const onTimeExtension = options.onTimeExtension ?? timeExtensionBudget(options, this.clock)
+    // A time-out set by the caller overrides the quirk's minimum.
+    const leastMs = options.timeoutMs === undefined ? (this.origin.usbInterface.quirk.timeoutMs ?? 0) : 0
+    const fields = {
+      message,
+      responseType,
+      command,
+      options,
+      onTimeExtension,
+      timeoutMs: Math.max(timeoutMs, leastMs),
+    }
+    return createRequest(fields, (request) => {
+      if (this.#pipe === undefined && this.#recovering === undefined) this.#rejectUnsent(request)
+      else if (this.#mayStart(request.slot)) this.#start(request)
+      else this.#queued.push(request)
     })
   }
 
-  #refuse(question: Question): void {
-    wipe(question)
-    question.reject(this.#gone ?? new ReaderGoneError())
+  #rejectUnsent(request: PendingRequest): void {
+    wipeMessage(request)
+    request.reject(this.#closeError ?? new ReaderGoneError())
   }
 
   #mayStart(slot: number): boolean {
@@ -214,24 +233,24 @@ export class CcidReader {
     )
   }
 
-  #start(question: Question, sequence: number = this.#nextSequence()): void {
+  #start(request: PendingRequest, sequence: number = this.#nextSequence()): void {
     const pipe = this.#pipe
     if (pipe === undefined) {
-      this.#refuse(question)
+      this.#rejectUnsent(request)
       return
     }
-    question.sequence = sequence
-    question.message[6] = sequence
-    question.startedMs = this.clock.now()
-    question.timer = this.clock.setTimeout(() => this.#expired(question), question.timeoutMs)
-    this.#inFlight[question.slot] = question
+    request.sequence = sequence
+    request.message[6] = sequence
+    request.startedMs = this.clock.now()
+    request.timer = this.clock.setTimeout(() => this.#onTimeout(request), request.timeoutMs)
+    this.#inFlight[request.slot] = request
     this.#inFlightCount++
-    question.holds++
-    pipe.send(question.message).then(
-      () => release(question),
+    request.references++
+    pipe.send(request.message).then(
+      () => releaseMessage(request),
       (error: Error) => {
-        release(question)
-        if (this.#pipe === pipe && this.#inFlight[question.slot] === question) this.#broken(error)
+        releaseMessage(request)
+        if (this.#pipe === pipe && this.#inFlight[request.slot] === request) this.#onTransferError(error)
       },
     )
     if (!this.#reading) void this.#read(pipe)
@@ -242,134 +261,147 @@ export class CcidReader {
     return this.#sequence
   }
 
-  /** The one loop on bulk-IN. It reads while something is asked; what nobody asked for waits until then. */
+  /**
+   * The only read loop on bulk-IN. It reads only while a request is pending. An unsolicited response stays in the
+   * reader until then.
+   */
   async #read(pipe: CcidPipe): Promise<void> {
     this.#reading = true
     try {
       while (this.#inFlightCount > 0 && this.#pipe === pipe) {
         const bytes = await pipe.receive()
-        if (this.#pipe === pipe) this.#arrived(bytes)
+        if (this.#pipe === pipe) this.#onResponse(bytes)
       }
       if (this.#pipe === pipe) this.#reading = false
     } catch (error) {
       if (this.#pipe === pipe) {
         this.#reading = false
-        this.#broken(error as Error)
+        this.#onTransferError(error as Error)
       }
     }
   }
 
-  #arrived(bytes: Uint8Array): void {
+  #onResponse(bytes: Uint8Array): void {
     if (bytes.length < HEADER_BYTES) {
-      // Too short to say whose it is. Where one question is open it is that one's answer cut short; asking again
-      // could make the card do a thing twice, so that question fails.
-      const open =
-        this.#inFlightCount === 1 ? this.#inFlight.find((question) => question !== undefined) : undefined
-      if (open === undefined) this.unsolicitedResponses++
+      // The message is too short to name its slot. If only one request is pending, this is its truncated response.
+      // That request fails, because sending it again could make the card execute a command twice.
+      const pending =
+        this.#inFlightCount === 1 ? this.#inFlight.find((request) => request !== undefined) : undefined
+      if (pending === undefined) this.unsolicitedResponses++
       else
         this.#fail(
-          open,
-          new MalformedError(`answer to ${open.name}`, `${bytes.length} bytes, a header has 10`),
+          pending,
+          new MalformedError(
+            `response to ${pending.command}`,
+            `${bytes.length} bytes instead of at least 10`,
+          ),
         )
       return
     }
-    const question = this.#inFlight[bytes[5] as number]
-    if (question === undefined || question.sequence !== bytes[6]) {
+    const request = this.#inFlight[bytes[5] as number]
+    if (request === undefined || request.sequence !== bytes[6]) {
       this.unsolicitedResponses++
       return
     }
-    let answer: Answer
+    let response: CcidResponse
     try {
-      answer = decodeAnswer(bytes)
+      response = decodeResponse(bytes)
     } catch (error) {
-      this.#fail(question, error as Error)
+      this.#fail(request, error as Error)
       return
     }
-    if (answer.commandStatus === CommandStatus.timeExtension) {
-      // Of readers without notices the only word that the card was pulled.
-      if (answer.iccStatus === IccStatus.absent) this.#pulled(question.slot)
-      this.#extend(question, answer.error)
+    if (response.commandStatus === CommandStatus.timeExtension) {
+      // Without an interrupt endpoint, this status is the only report that the card was removed.
+      if (response.iccStatus === IccStatus.absent) this.#onCardRemoved(request.slot)
+      this.#extendTime(request, response.error)
       return
     }
-    if (answer.commandStatus === CommandStatus.failed) {
-      // A DataBlock command that fails may be answered by SlotStatus.
-      this.#refused(question, answer.bStatus, answer.error)
+    if (response.commandStatus === CommandStatus.failed) {
+      // A failed command with a DataBlock response may return SlotStatus instead.
+      this.#onFailedCommand(request, response.bStatus, response.error)
       return
     }
-    if (answer.type !== question.expects) {
-      this.#fail(question, new MalformedError(`answer to ${question.name}`, `bMessageType ${answer.type}`))
+    if (response.type !== request.responseType) {
+      this.#fail(
+        request,
+        new MalformedError(`response to ${request.command}`, `bMessageType ${response.type}`),
+      )
       return
     }
-    this.#leave(question)
-    question.resolve(answer)
-    if (this.#waiting.length > 0) this.#startWaiting()
+    this.#endRequest(request)
+    request.resolve(response)
+    if (this.#queued.length > 0) this.#startQueued()
   }
 
-  #refused(question: Question, bStatus: number, bError: number): void {
+  #onFailedCommand(request: PendingRequest, bStatus: number, bError: number): void {
     const isBusy = bError === CcidError.CMD_SLOT_BUSY || bError === CcidError.BUSY_WITH_AUTO_SEQUENCE
-    // A reader that lies would have the card take a PIN twice, so what is sensitive is never sent again.
-    if (isBusy && !question.patience.sensitive && question.busyAnswers++ < MAX_BUSY_ANSWERS) {
-      // It keeps its slot meanwhile.
-      this.clock.clearTimeout(question.timer)
-      question.timer = this.clock.setTimeout(() => {
-        this.#free(question)
-        this.#start(question)
+    // Sensitive messages are never sent again: a reader that reports "busy" wrongly would present a PIN to the card
+    // twice.
+    if (isBusy && !request.options.sensitive && request.busyResponses++ < MAX_BUSY_RESPONSES) {
+      // The slot stays occupied during the pause.
+      this.clock.clearTimeout(request.timer)
+      request.timer = this.clock.setTimeout(() => {
+        this.#freeSlot(request)
+        this.#start(request)
       }, BUSY_PAUSE_MS)
       return
     }
-    this.#fail(question, new ReaderRefusedError(question.name, bStatus, bError, ccidErrorName(bError)))
+    this.#fail(request, new ReaderRefusedError(request.command, bStatus, bError, ccidErrorName(bError)))
   }
 
-  #free(question: Question): void {
-    this.clock.clearTimeout(question.timer)
-    this.#inFlight[question.slot] = undefined
+  #freeSlot(request: PendingRequest): void {
+    this.clock.clearTimeout(request.timer)
+    this.#inFlight[request.slot] = undefined
     this.#inFlightCount--
   }
 
-  #leave(question: Question): void {
-    this.#free(question)
-    release(question)
+  #endRequest(request: PendingRequest): void {
+    this.#freeSlot(request)
+    releaseMessage(request)
   }
 
-  #fail(question: Question, error: Error): void {
-    this.#leave(question)
-    question.reject(error)
-    this.#startWaiting()
+  #fail(request: PendingRequest, error: Error): void {
+    this.#endRequest(request)
+    request.reject(error)
+    this.#startQueued()
   }
 
-  #startWaiting(): void {
-    for (let i = 0; i < this.#waiting.length; ) {
-      const question = this.#waiting[i] as Question
-      if (this.#mayStart(question.slot)) {
-        this.#waiting.splice(i, 1)
-        this.#start(question)
+  #startQueued(): void {
+    for (let i = 0; i < this.#queued.length; ) {
+      const request = this.#queued[i] as PendingRequest
+      if (this.#mayStart(request.slot)) {
+        this.#queued.splice(i, 1)
+        this.#start(request)
       } else i++
     }
   }
 
-  /** bError is a multiplier of the time allowed; users have seen 322670 s come of it, so it is capped. */
-  #extend(question: Question, multiplier: number): void {
-    if (question.isPulled) return
-    this.clock.clearTimeout(question.timer)
-    const waitMs = Math.min(question.timeoutMs * Math.max(1, multiplier), question.extend())
-    question.timer = this.clock.setTimeout(() => this.#expired(question), waitMs)
+  /**
+   * bError is a multiplier of the time-out (CCID 1.1, 6.2.6). Users have seen 322670 s result from it, so the
+   * extension is capped.
+   */
+  #extendTime(request: PendingRequest, multiplier: number): void {
+    if (request.isCardRemoved) return
+    this.clock.clearTimeout(request.timer)
+    const waitMs = Math.min(request.timeoutMs * Math.max(1, multiplier), request.onTimeExtension())
+    request.timer = this.clock.setTimeout(() => this.#onTimeout(request), waitMs)
   }
 
-  #expired(question: Question): void {
-    if (this.#inFlight[question.slot] !== question) return
-    const waitedMs = Math.round(this.clock.now() - question.startedMs)
-    // The slot is made free first: the recovery asks in its place, and nobody else until that is done.
-    this.#leave(question)
-    question.reject(new ReaderTimeoutError(question.name, waitedMs))
-    this.#listeners[question.slot]?.disturbed()
-    this.#silent.push(question.slot)
+  #onTimeout(request: PendingRequest): void {
+    if (this.#inFlight[request.slot] !== request) return
+    const waitedMs = Math.round(this.clock.now() - request.startedMs)
+    // Frees the slot first: the recovery sends its ABORT there, and no other request starts before it ends.
+    this.#endRequest(request)
+    request.reject(new ReaderTimeoutError(request.command, waitedMs))
+    this.#listeners[request.slot]?.disturbed()
+    this.#timedOutSlots.push(request.slot)
     this.#recover(false)
   }
 
-  /** A transfer failed for good: the questions fail now, and the claim is made anew behind their backs. */
-  #broken(error: Error): void {
+  /** A transfer failed permanently. Pending requests fail now, and the recovery claims the interface again. */
+  #onTransferError(error: Error): void {
     if (!(error instanceof TransferError)) {
-      this.#dropPipe(
+      this.#failPipe(
         error instanceof WebtokiError ? error : new TransferError(error.message, { cause: error }),
       )
       return
@@ -379,149 +411,161 @@ export class CcidReader {
   }
 
   #failInFlight(error: Error): void {
-    for (const question of this.#inFlight) {
-      if (question === undefined) continue
-      this.#leave(question)
-      question.reject(error)
+    for (const request of this.#inFlight) {
+      if (request === undefined) continue
+      this.#endRequest(request)
+      request.reject(error)
     }
   }
 
   #recover(mustReopen: boolean): void {
-    if (this.#recovering !== undefined || this.#gone !== undefined) return
+    if (this.#recovering !== undefined || this.#closeError !== undefined) return
     this.#recovering = this.#recovery(mustReopen)
       .catch((error: unknown) => {
-        // The next `ready` opens it again; until then everybody is told why not.
-        this.#tellEnded(
-          error instanceof WebtokiError ? error : new TransferError('The reader does not recover.'),
+        // The next `ready` opens the pipe again. Until then every request fails with this error.
+        this.#failAll(
+          error instanceof WebtokiError
+            ? error
+            : new TransferError('The reader did not recover; plug it in again.'),
         )
       })
       .then(() => {
         this.#recovering = undefined
-        this.#startWaiting()
+        this.#startQueued()
       })
   }
 
   async #recovery(mustReopen: boolean): Promise<void> {
     let isLost = mustReopen
-    // Another slot may run out of time while one is aborted.
-    for (let slot; !isLost && (slot = this.#silent.shift()) !== undefined; )
+    // Another slot may time out during an abort.
+    for (let slot; !isLost && (slot = this.#timedOutSlots.shift()) !== undefined; )
       isLost = !(await this.#abort(slot))
     if (!isLost) return
-    this.#silent.length = 0
-    this.#checkNotGone()
+    this.#timedOutSlots.length = 0
+    this.#checkNotClosed()
     for (const listener of this.#listeners) listener.disturbed()
-    const old = this.#partFromPipe()
-    this.#failInFlight(new TransferError('The reader had to be reset.'))
-    // A close that hangs must not keep the reset from happening.
+    const old = this.#detachPipe()
+    this.#failInFlight(new TransferError('The exchange ended because the reader had to be reset.'))
+    // A close that hangs must not prevent the reset.
     if (old !== undefined) {
-      await within(this.clock, RECOVERY_STEP_MS, 'closing the reader', old.close()).catch(() => {})
+      await withTimeout(this.clock, RECOVERY_STEP_MS, 'closing the reader', old.close()).catch(() => {})
     }
-    this.#checkNotGone()
+    this.#checkNotClosed()
     await this.#open(true)
   }
 
-  /** CCID 1.1, 5.3.1 and 6.1.13: the class request and the message name the same slot and sequence number. */
+  /** CCID 1.1, 5.3.1 and 6.1.13: the class request and the message carry the same slot and sequence number. */
   async #abort(slot: number): Promise<boolean> {
     const sequence = this.#nextSequence()
     const pipe = this.#pipe
     if (pipe === undefined) return false
-    // Not awaited: the order of the two is free, and the message's time-out bounds both.
+    // Not awaited: the two may arrive in either order, and the message's time-out covers both.
     pipe.abort(slot, sequence).catch(() => {})
     try {
       const message = encodeAbort({ slot })
-      const abort = { message, expects: RdrToPc.slotStatus, name: 'Abort', patience: {}, extend: () => 0 }
-      await asking({ ...abort, timeoutMs: RECOVERY_STEP_MS }, (question) => this.#start(question, sequence))
+      const fields = {
+        message,
+        responseType: RdrToPc.slotStatus,
+        command: 'Abort',
+        options: {},
+        onTimeExtension: () => 0,
+        timeoutMs: RECOVERY_STEP_MS,
+      }
+      await createRequest(fields, (request) => this.#start(request, sequence))
       return true
     } catch {
       return false
     }
   }
 
-  #heard(bytes: Uint8Array): void {
+  #onInterruptMessage(bytes: Uint8Array): void {
     try {
-      const notice = decodeNotice(bytes)
-      if (notice.type === 'slot-change') {
+      const message = decodeInterruptMessage(bytes)
+      if (message.type === 'slot-change') {
         for (const [slot, listener] of this.#listeners.entries()) {
-          const change = notice.slots[slot]
+          const change = message.slots[slot]
           if (change === undefined) continue
-          if (change.present) listener.changed(change)
-          else this.#pulled(slot)
+          if (change.present) listener.cardChanged(change)
+          else this.#onCardRemoved(slot)
         }
         return
       }
-      // Its answer may never come, and would be a stranger if it did (CCID 1.1, 6.3.2).
-      const question = this.#inFlight[notice.slot]
-      if (question?.sequence === notice.sequence)
-        this.#refused(question, CommandStatus.failed, CcidError.HW_ERROR)
+      // The response may never come; if it does, it counts as unsolicited (CCID 1.1, 6.3.2).
+      const request = this.#inFlight[message.slot]
+      if (request?.sequence === message.sequence)
+        this.#onFailedCommand(request, CommandStatus.failed, CcidError.HW_ERROR)
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error
       this.unsolicitedResponses++
     }
   }
 
-  /** What went to the card is answered soon or aborted, so that the next card can be used. */
-  #pulled(slot: number): void {
-    this.#listeners[slot]?.changed({ present: false, changed: true })
-    const question = this.#inFlight[slot]
-    if (question?.expects !== RdrToPc.dataBlock || question.message[0] === PcToRdr.iccPowerOn) return
-    if (question.isPulled) return
-    question.isPulled = true
-    this.clock.clearTimeout(question.timer)
-    question.timer = this.clock.setTimeout(() => this.#expired(question), PULLED_MS)
+  /** Limits the wait for a response from the removed card, so that the slot can serve the next card. */
+  #onCardRemoved(slot: number): void {
+    this.#listeners[slot]?.cardChanged({ present: false, changed: true })
+    const request = this.#inFlight[slot]
+    if (request?.responseType !== RdrToPc.dataBlock || request.message[0] === PcToRdr.iccPowerOn) return
+    if (request.isCardRemoved) return
+    request.isCardRemoved = true
+    this.clock.clearTimeout(request.timer)
+    request.timer = this.clock.setTimeout(() => this.#onTimeout(request), REMOVED_CARD_MS)
   }
 
-  #dropPipe(error: WebtokiError): void {
-    void this.#partFromPipe()?.close()
-    this.#tellEnded(error)
+  #failPipe(error: WebtokiError): void {
+    void this.#detachPipe()?.close()
+    this.#failAll(error)
   }
 
-  #tellEnded(error: WebtokiError): void {
-    for (const listener of this.#listeners) listener.ended(error)
+  #failAll(error: WebtokiError): void {
+    for (const listener of this.#listeners) listener.readerFailed(error)
     this.#failInFlight(error)
-    for (const question of this.#waiting.splice(0)) {
-      wipe(question)
-      question.reject(error)
+    for (const request of this.#queued.splice(0)) {
+      wipeMessage(request)
+      request.reject(error)
     }
   }
 
-  /** The device is unplugged, or its source closes: for good. */
-  async end(error: WebtokiError): Promise<void> {
-    if (this.#gone !== undefined) return
-    this.#gone = error
-    const pipe = this.#partFromPipe()
-    this.#tellEnded(error)
+  /** Closes the reader permanently, because the device was unplugged or its source was closed. */
+  async close(error: WebtokiError): Promise<void> {
+    if (this.#closeError !== undefined) return
+    this.#closeError = error
+    const pipe = this.#detachPipe()
+    this.#failAll(error)
     await pipe?.close()
     await this.#recovering
   }
 }
 
-/** A question, and its answer; `begin` sees to its being sent. */
-function asking(
-  asked: Pick<Question, 'message' | 'expects' | 'name' | 'patience' | 'extend' | 'timeoutMs'>,
-  begin: (question: Question) => void,
-): Promise<Answer> {
+/** Returns a promise for the response of a new request; `begin` sends or queues the request. */
+function createRequest(
+  fields: Pick<
+    PendingRequest,
+    'message' | 'responseType' | 'command' | 'options' | 'onTimeExtension' | 'timeoutMs'
+  >,
+  begin: (request: PendingRequest) => void,
+): Promise<CcidResponse> {
   return new Promise((resolve, reject) =>
     begin({
-      ...asked,
-      slot: asked.message[5] as number,
+      ...fields,
+      slot: fields.message[5] as number,
       resolve,
       reject,
       sequence: 0,
       startedMs: 0,
       timer: undefined,
-      busyAnswers: 0,
-      isPulled: false,
-      holds: 1,
+      busyResponses: 0,
+      isCardRemoved: false,
+      references: 1,
     }),
   )
 }
 
-/** The last one who needed the message overwrites it. */
-function release(question: Question): void {
-  if (--question.holds === 0) wipe(question)
+/** The last user of the message overwrites it. */
+function releaseMessage(request: PendingRequest): void {
+  if (--request.references === 0) wipeMessage(request)
 }
 
-/** A secret stays no longer in memory than it must. */
-function wipe(question: Question): void {
-  if (question.patience.sensitive) question.message.fill(0, HEADER_BYTES)
+/** Overwrites a sensitive message, so that secrets do not stay in memory. */
+function wipeMessage(request: PendingRequest): void {
+  if (request.options.sensitive) request.message.fill(0, HEADER_BYTES)
 }

@@ -1,20 +1,23 @@
-/** What a slot is called and what it is for, by its reader's name and its interface's: no descriptor has a field for it. */
+/**
+ * Derives a slot's id, name and kind from the names of its reader and interface, because no descriptor states the
+ * kind.
+ */
 import type { ReaderIdentity } from '@webtoki/device'
 import type { CardSlot } from '@webtoki/apdu'
 import type { SlotIdentity } from './slot.ts'
 
-/** Where a slot is on its device, and what the maker says of it. */
+/** The position of a slot on its device, and the names that the manufacturer gave. */
 export interface SlotPlace {
   readonly interfaceNumber: number
   readonly slot: number
   readonly slots: number
-  /** The interface's own name; empty where it has none. */
+  /** The interface's own name; empty if it has none. */
   readonly hint: string
-  /** What is known of this very reader's slots. */
+  /** The known kinds of this reader's slots. */
   readonly kinds?: readonly CardSlot['kind'][] | undefined
 }
 
-/** One slot of a reader; a reader of one slot lends it its own name. */
+/** Returns a slot's identity. The only slot of a reader has the reader's name. */
 export function slotIdentity(reader: ReaderIdentity, place: SlotPlace): SlotIdentity {
   const { interfaceNumber, slot, slots, kinds } = place
   const several = slots > 1 ? ` slot ${slot + 1}` : ''
@@ -27,16 +30,16 @@ export function slotIdentity(reader: ReaderIdentity, place: SlotPlace): SlotIden
 
 /** "SAM", "SAM1", "SAMX_Reader". */
 const SAM = /\bsam[x\d]*(?![a-z])/i
-/** How makers shorten "and one SAM", of a reader that has it among its slots. */
+/** A manufacturer's abbreviation of "one SAM" among the slots. */
 const ONE_SAM = /\b1s\b/i
 const CONTACTLESS = /contactless|\b(picc|nfc\d*|rfid|cless)\b|(\b|\d)cl\b/i
 const CONTACT = /contact|\b(icc|ct)\b/i
 const TOKEN = /\b(token|key|yubikey|nitrokey|canokey|solo)\b/i
 
-/** An interface's own name says it of that interface, the device's of all. */
+/** An interface's name applies to that interface, the device's name to all interfaces. */
 function kindOf(name: string, { hint, slot, slots }: SlotPlace): CardSlot['kind'] {
   const words = SAM.test(hint) || CONTACTLESS.test(hint) || CONTACT.test(hint) ? hint : name
-  // Where one name is for several slots, the SAM is behind the cards.
+  // If several slots share one name, the SAM is the last slot.
   if (
     slots > 1
       ? slot === slots - 1 && (SAM.test(words) || ONE_SAM.test(name))

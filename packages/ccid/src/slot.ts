@@ -1,4 +1,7 @@
-/** One slot of a CCID reader as the port CardSlot: presence, power, and the connection to its card. */
+/**
+ * One slot of a CCID reader as a `CardSlot`: presence, power, and the connection to its card. CCID 1.1, 6.1.1 to
+ * 6.1.3.
+ */
 import {
   AbortedError,
   type CardConnection,
@@ -21,7 +24,7 @@ import { activate, isDamaged } from './activation.ts'
 import type { Activation } from './activation-port.ts'
 import { type ActivatedCard, CcidLink, type PoweredSlot } from './card-link.ts'
 import {
-  type Answer,
+  type CcidResponse,
   CcidError,
   encodeEscape,
   encodeGetSlotStatus,
@@ -35,28 +38,28 @@ import {
 } from './messages.ts'
 import type { CcidReader, SlotListener } from './reader.ts'
 
-/** Whole answers to power-on and slot messages that came garbled: asking again does no harm there. */
+/** Malformed responses to power and status messages: repeating these messages is harmless. */
 const MAX_REPEATS = 2
-/** dwFeatures: the reader powers a card that is put in. */
+/** dwFeatures: the reader powers a card when it is inserted. */
 const ACTIVATES_ON_INSERTION = 0x04
-/** dwFeatures: the reader finds the voltage by itself. */
+/** dwFeatures: the reader selects the voltage. */
 const AUTOMATIC_VOLTAGE = 0x08
 const POWER_TIMEOUT_MS = 10_000
-/** Cold, warm, and cold once more. */
-const MAX_WAKES = 3
-/** How a slot is called. */
+/** A cold reset, a warm one, and a second cold one. */
+const MAX_POWER_ON_ATTEMPTS = 3
+/** A slot's id, name and kind. */
 export interface SlotIdentity {
   readonly id: string
   readonly name: string
   readonly kind: CardSlot['kind']
 }
 
-/** One slot. Made by `ccidSlots`. */
+/** One slot of a CCID reader. Created by `ccidSlots`. */
 export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   readonly id: string
   readonly name: string
   readonly kind: CardSlot['kind']
-  /** Hot; replays the latest; completes when the reader leaves. */
+  /** Hot. Replays the latest value. Completes when the reader is removed. */
   readonly presence$: Observable<Presence>
   readonly number: number
   readonly reader: CcidReader
@@ -64,26 +67,26 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   readonly #presences = new ReplaySubject<Presence>(1)
   #presence: Presence | undefined
   #connection: LockedConnection | undefined
-  /** A cold reset takes the power away, and that is not the card's end. */
+  /** True during a reset. A cold reset removes the power, which does not end the connection. */
   #isResetting = false
-  /** The attempt under way; one that its caller gave up is no longer it. */
+  /** The current connection attempt. An attempt that its caller aborted is no longer current. */
   #connecting: object | undefined
-  /** What must be over before the next connection begins: a closing, or a connect that its caller gave up. */
-  #settling: Promise<unknown> = Promise.resolve()
+  /** Work that must finish before the next connection: a close, or an aborted connect(). */
+  #pendingCleanup: Promise<unknown> = Promise.resolve()
   #mustPowerCycle = false
-  /** The voltage that the card is at, which a warm reset leaves as it is; undefined: it is off. */
+  /** The voltage of the card, which a warm reset keeps. Undefined: the card is off. */
   #power: PowerSelect | undefined
   #checking: Promise<void> | undefined
   #pollTimer: unknown
   #protocol: ConnectOptions['protocol']
   #onReleaseRequested: ConnectOptions['onReleaseRequested']
-  readonly #pads: Map<string, number>
-  /** A change was told of which nobody can say whether it was one of cards. */
+  readonly #pinSupports: Map<string, number>
+  /** True if the reader reported a change that may have been a card swap. */
   #mayBeSwapped = false
 
-  /** `pads`: bPINSupport of slots whose reader turned out to know less than it announces, by their ids. */
-  constructor(reader: CcidReader, number: number, identity: SlotIdentity, pads: Map<string, number>) {
-    this.#pads = pads
+  /** `pinSupports`: bPINSupport by slot id, for readers that support less than they announce. */
+  constructor(reader: CcidReader, number: number, identity: SlotIdentity, pinSupports: Map<string, number>) {
+    this.#pinSupports = pinSupports
     this.reader = reader
     this.number = number
     this.id = identity.id
@@ -94,16 +97,19 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   get pinSupport(): number {
-    return this.#pads.get(this.id) ?? this.reader.descriptor.pinSupport
+    return this.#pinSupports.get(this.id) ?? this.reader.descriptor.pinSupport
   }
 
   set pinSupport(pinSupport: number) {
-    this.#pads.set(this.id, pinSupport)
+    this.#pinSupports.set(this.id, pinSupport)
   }
 
-  /** A card that is put in has no power until we give it, unless the reader does: then its notice must tell. */
+  /**
+   * An inserted card has no power until this driver powers it. If the reader powers it, only the interrupt endpoint
+   * can report a swap.
+   */
   get vouchesForCard(): boolean {
-    const { descriptor, hearsChanges } = this.reader
+    const { descriptor, reportsCardChanges: hearsChanges } = this.reader
     const isPoweredByReader = descriptor.features & ACTIVATES_ON_INSERTION
     return !isPoweredByReader || (hearsChanges && !this.#mayBeSwapped)
   }
@@ -112,44 +118,47 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     return this.#presence === 'empty'
   }
 
-  /** Learns the first presence, and polls from now on where the reader does not tell by itself. */
+  /** Reads the first presence, and polls from then on if the reader reports no changes. */
   async watch(pollMs: number): Promise<void> {
     await this.check()
     this.#poll(pollMs)
   }
 
-  /** Somebody else holds the reader. */
+  /** Another tab, page or program has the reader. */
   markInUse(by: ReaderInUseError['by']): void {
-    this.#show({ inUse: by })
+    this.#setPresence({ inUse: by })
   }
 
-  /** Somebody else wants the reader: an owner who does not need the card may close its connection. Never rejects. */
-  async release(): Promise<void> {
+  /**
+   * Notifies the owner of the connection that the reader is requested, and waits for cleanup that is under way. Never
+   * rejects.
+   */
+  async requestRelease(): Promise<void> {
     if (!this.#connection?.busy) this.#onReleaseRequested?.()
-    await Promise.allSettled([this.#settling, this.#checking])
+    await Promise.allSettled([this.#pendingCleanup, this.#checking])
   }
 
-  /** Whether a card is held here, or about to be. */
+  /** True if a connection is open or being opened. */
   get isUsed(): boolean {
     return this.#connecting !== undefined || this.#connection !== undefined
   }
 
-  /** Somebody else holds the reader. */
+  /** True if another tab, page or program has the reader. */
   get isInUse(): boolean {
     return typeof this.#presence === 'object'
   }
 
-  /** The reader left for good. */
-  leave(): void {
+  /** The reader was removed. */
+  detach(): void {
     this.reader.clock.clearTimeout(this.#pollTimer)
-    this.#lose(new ReaderGoneError())
+    this.#endConnection(new ReaderGoneError())
     this.#presences.complete()
   }
 
-  /** Ends the connection, if one is open, and takes the power from its card. */
-  async shut(): Promise<void> {
+  /** Closes the connection, if one is open, which powers the card off. */
+  async close(): Promise<void> {
     await this.#connection?.close()
-    await this.#settling
+    await this.#pendingCleanup
   }
 
   connect(options: ConnectOptions = {}): Promise<CardConnection> {
@@ -158,17 +167,17 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     if (this.#connecting !== undefined || this.#connection !== undefined)
       return Promise.reject(new ReaderInUseError())
     const attempt = {}
-    const over = (): void => {
+    const clearAttempt = (): void => {
       if (this.#connecting === attempt) this.#connecting = undefined
     }
     this.#connecting = attempt
-    const run = this.#connect(options).finally(over)
+    const run = this.#connect(options).finally(clearAttempt)
     if (signal === undefined) return run
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        // The caller has its answer now; the card is put to rest when the reader has given its own.
-        over()
-        this.#settling = run.then(
+        // The caller's promise rejects now. The card is powered off after the reader has responded.
+        clearAttempt()
+        this.#pendingCleanup = run.then(
           (connection) => connection.close(),
           () => {},
         )
@@ -182,14 +191,14 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   async #connect(options: ConnectOptions): Promise<CardConnection> {
-    await this.#settling
+    await this.#pendingCleanup
     try {
       await this.reader.ready()
     } catch (error) {
       if (error instanceof ReaderInUseError) this.markInUse(error.by)
       throw error
     }
-    // The notice of a card may have been lost: somebody wants it now, so the reader is asked.
+    // The report of an inserted card may have been lost, so the reader's state is read before the refusal.
     if (this.#isEmpty) {
       await this.check()
       if (this.#isEmpty) throw new CardAbsentError()
@@ -199,35 +208,35 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     this.#mayBeSwapped = false
     this.#protocol = options.protocol
     const activation = await this.#activated(atr)
-    this.#show('present')
+    this.#setPresence('present')
     this.#onReleaseRequested = options.onReleaseRequested
     const connection: LockedConnection = new LockedConnection(new CcidLink(this, { atr, activation }), {
       clock: this.reader.clock,
-      onEnd: (rest) => this.#released(connection, rest),
+      onEnd: (rest) => this.#onConnectionEnd(connection, rest),
     })
     this.#connection = connection
     return connection
   }
 
   /**
-   * Cold where the card was off, warm where it was on; resolves to the ATR. Again where that failed or the ATR came
-   * damaged: warm where the reader left the card on, then cold. A card just pushed in answers "absent or mute" at
-   * first. One that is odd twice is odd for good, and used as it is.
+   * Performs a cold reset if the card is off, otherwise a warm one, and resolves to the ATR. Repeats after a failure
+   * or a damaged ATR: a warm reset if the reader left the card powered, then a cold one. A card that was just
+   * inserted may return "absent or mute" at first. An ATR that is damaged twice is used as it is.
    */
   async powerOn(): Promise<Uint8Array> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const atr = await this.#powerOnce()
+        const atr = await this.#tryPowerOn()
         if (attempt > 1 || !isDamaged(atr)) return atr
       } catch (error) {
         if (!(error instanceof ReaderRefusedError || error instanceof MalformedError)) throw error
         if ((await this.#readStatus()) === IccStatus.absent) {
-          this.sawCard(IccStatus.absent)
+          this.updateCardState(IccStatus.absent)
           throw new CardAbsentError({ cause: error })
         }
-        if (attempt === MAX_WAKES) {
-          this.#show('unreadable')
-          throw error instanceof ReaderRefusedError && isSilence(error)
+        if (attempt === MAX_POWER_ON_ATTEMPTS) {
+          this.#setPresence('unreadable')
+          throw error instanceof ReaderRefusedError && isMuteOrAbsent(error)
             ? new CardSilentError(undefined, { cause: error })
             : error
         }
@@ -236,7 +245,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
   }
 
-  async #powerOnce(): Promise<Uint8Array> {
+  async #tryPowerOn(): Promise<Uint8Array> {
     const { isoEscape, powersOffFirst } = this.reader.origin.usbInterface.quirk
     if (powersOffFirst) await this.powerOff()
     let mayEscape = isoEscape !== undefined
@@ -244,7 +253,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     for (let at = 0; ; at++) {
       const power = voltages[at] as PowerSelect
       try {
-        const answer = await this.#askAgain(
+        const response = await this.#exchangeRepeatable(
           () => encodeIccPowerOn({ slot: this.number, power }),
           RdrToPc.dataBlock,
           'IccPowerOn',
@@ -252,27 +261,29 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
         )
         this.#mustPowerCycle = false
         this.#power = power
-        if (answer.data.length < 2) throw new MalformedError('ATR', `${answer.data.length} bytes`)
-        return answer.data.slice()
+        if (response.data.length < 2) throw new MalformedError('ATR', `${response.data.length} bytes`)
+        return response.data.slice()
       } catch (error) {
         if (mayEscape && error instanceof ReaderRefusedError && error.bError === isoEscape?.bError) {
           mayEscape = false
           const message = encodeEscape({ slot: this.number, data: Uint8Array.from(isoEscape.escape) })
-          await this.reader.ask(message, RdrToPc.escape, 'Escape', {}, READER_TIMEOUT_MS)
+          await this.reader.exchange(message, RdrToPc.escape, 'Escape', {}, READER_TIMEOUT_MS)
           at--
           continue
         }
-        // A card that lives at another voltage is silent at this one, or says what nobody can read.
+        // A card that needs another voltage is mute at this one, or sends an unreadable ATR.
         if (!(error instanceof ReaderRefusedError) || at + 1 >= voltages.length) throw error
         const status = error.bStatus & 3
         if (status === IccStatus.absent) throw error
-        // Off between two voltages (ISO/IEC 7816-3:2006, 6.2.3).
+        // The card is powered off between two voltages (ISO/IEC 7816-3:2006, 6.2.3).
         if (status === IccStatus.active) await this.powerOff()
       }
     }
   }
 
-  /** Automatic, or what the reader can, lowest first: a card must survive a voltage that it does not know. */
+  /**
+   * Automatic selection, or the reader's voltages with the lowest first: a card must survive a voltage below its own.
+   */
   #voltages(): readonly PowerSelect[] {
     const { features, voltageSupport } = this.reader.descriptor
     if (features & AUTOMATIC_VOLTAGE) return [PowerSelect.automatic]
@@ -280,13 +291,13 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     if (voltageSupport & 4) voltages.push(PowerSelect.volts1v8)
     if (voltageSupport & 2) voltages.push(PowerSelect.volts3)
     if (voltageSupport & 1) voltages.push(PowerSelect.volts5)
-    // MySmartPad (09BE:0002) says none: every reader has the voltage of class A.
+    // MySmartPad (09BE:0002) announces no voltage. Every reader provides class A (5 V).
     return voltages.length > 0 ? voltages : [PowerSelect.volts5]
   }
 
   async powerOff(): Promise<void> {
     this.#power = undefined
-    await this.#askAgain(
+    await this.#exchangeRepeatable(
       () => encodeIccPowerOff({ slot: this.number }),
       RdrToPc.slotStatus,
       'IccPowerOff',
@@ -294,23 +305,23 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     )
   }
 
-  /** Only for messages that change nothing when they are sent twice; never for what goes to the card. */
-  async #askAgain(
+  /** Only for messages that are harmless when sent twice; never for a message that reaches the card. */
+  async #exchangeRepeatable(
     encode: () => Uint8Array<ArrayBuffer>,
-    expects: RdrToPc,
+    responseType: RdrToPc,
     command: string,
     timeoutMs: number,
-  ): Promise<Answer> {
+  ): Promise<CcidResponse> {
     for (let repeats = 0; ; repeats++) {
       try {
-        return await this.reader.ask(encode(), expects, command, {}, timeoutMs)
+        return await this.reader.exchange(encode(), responseType, command, {}, timeoutMs)
       } catch (error) {
         if (!(error instanceof MalformedError) || repeats >= MAX_REPEATS) throw error
       }
     }
   }
 
-  /** A card that cannot be activated is left without power, so that the next attempt begins anew. */
+  /** After a failed activation the card is powered off before the next attempt. */
   async #activated(atr: Uint8Array): Promise<Activation> {
     try {
       return await activate(this, atr, this.#protocol)
@@ -320,7 +331,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     }
   }
 
-  /** A reset of a connected card, which is then spoken to in the protocol that its connection asked for. */
+  /** Resets the card of a connection and activates it with the protocol that the connection requested. */
   async resetCard(kind: 'warm' | 'cold'): Promise<ActivatedCard> {
     this.#isResetting = true
     try {
@@ -334,52 +345,57 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
 
   async escape(data: Uint8Array, options: TransmitOptions = {}): Promise<Uint8Array> {
     const message = encodeEscape({ slot: this.number, data })
-    return (await this.askAlone(message, RdrToPc.escape, 'Escape', options)).data
+    return (await this.exchangeLocked(message, RdrToPc.escape, 'Escape', options)).data
   }
 
-  /** One message that may touch the card: within the card's lock where a connection is open, so never inside a transaction of it. */
-  async askAlone(
+  /**
+   * Exchanges one message that may affect the card. If a connection is open, waits for the card's lock, so it must
+   * not be awaited inside a transaction.
+   */
+  async exchangeLocked(
     message: Uint8Array<ArrayBuffer>,
-    expects: number,
+    responseType: number,
     command: string,
     options: TransmitOptions,
-  ): Promise<Answer> {
+  ): Promise<CcidResponse> {
     if (options.signal?.aborted) throw new AbortedError({ cause: options.signal.reason })
     await this.reader.ready()
     // Between power-on and the first APDU there is no lock to wait for yet.
     if (this.#connecting !== undefined)
-      throw new TransactionError('The card is being connected; ask when that is done.')
-    const ask = (): Promise<Answer> => this.reader.ask(message, expects, command, options)
-    return this.#connection?.transaction({}, ask, options) ?? ask()
+      throw new TransactionError('The card is being connected; wait until connect() has settled.')
+    const exchange = (): Promise<CcidResponse> =>
+      this.reader.exchange(message, responseType, command, options)
+    return this.#connection?.transaction({}, exchange, options) ?? exchange()
   }
 
-  /** The card's end, told by an answer of the reader. */
-  sawCard(status: IccStatus): void {
+  /** Updates the presence from the status in a response; ends the connection if the card is absent. */
+  updateCardState(status: IccStatus): void {
     if (status !== IccStatus.active) this.#power = undefined
     if (status === IccStatus.absent) {
-      this.#show('empty')
+      this.#setPresence('empty')
       this.#connection?.lost('removed')
-    } else if (this.#presence !== 'unreadable') this.#show('present')
+    } else if (this.#presence !== 'unreadable') this.#setPresence('present')
   }
 
-  /** A connection has ended; `rest` is done when its card is at rest. */
-  #released(connection: LockedConnection, rest: Promise<void>): void {
+  /** `released` fulfils after the card has been powered off. */
+  #onConnectionEnd(connection: LockedConnection, released: Promise<void>): void {
     if (this.#connection !== connection) return
     this.#connection = undefined
     this.#onReleaseRequested = undefined
-    this.#settling = rest
+    this.#pendingCleanup = released
   }
 
-  changed({ present, changed }: SlotChange): void {
+  cardChanged({ present, changed }: SlotChange): void {
     if (!present) {
       this.#power = undefined
-      this.#show('empty')
+      this.#setPresence('empty')
       this.#connection?.lost('removed')
       return
     }
-    if (changed || this.#presence !== 'unreadable') this.#show('present')
-    // "Changed" and present: out and in again, or the notice of a card that lay there when the reader was opened.
-    // A card put in again has no power, unless the reader powers cards itself; one that was there all the time has.
+    if (changed || this.#presence !== 'unreadable') this.#setPresence('present')
+    // "Changed" and present: the card was removed and inserted, or was present when the reader was opened. A
+    // reinserted card has no power unless the reader supplies it; a card that stayed has. The status distinguishes
+    // the two.
     if (changed && this.#connection !== undefined) {
       this.#mayBeSwapped = true
       void this.check()
@@ -391,21 +407,21 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     this.#connection?.lost('reset', cause)
   }
 
-  /** Out and in again, or the reader switched it off. What it knew is lost. */
-  lostPower(): void {
+  /** The card was reinserted, or the reader powered it off. Its security state is lost. */
+  cardLostPower(): void {
     this.#connection?.lost('reset')
   }
 
-  ended(error: WebtokiError): void {
-    this.#lose(error)
-    if (this.#presence !== undefined) this.#show('unreadable')
+  readerFailed(error: WebtokiError): void {
+    this.#endConnection(error)
+    if (this.#presence !== undefined) this.#setPresence('unreadable')
   }
 
-  #lose(error: WebtokiError): void {
+  #endConnection(error: WebtokiError): void {
     this.#connection?.lost('reader-gone', error)
   }
 
-  /** Asks the slot's state; the answer may end the connection. Never rejects. */
+  /** Reads the slot's state, which may end the connection. Never rejects. */
   check(): Promise<void> {
     this.#checking ??= this.#checkOnce().finally(() => {
       this.#checking = undefined
@@ -417,44 +433,44 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
     const connection = this.#connection
     try {
       const status = await this.#readStatus()
-      this.sawCard(status)
+      this.updateCardState(status)
       if (status === IccStatus.inactive && connection !== undefined && connection === this.#connection) {
         if (!this.#isResetting) connection.lost('removed')
       }
     } catch {
-      // What keeps the reader from answering is told to the next exchange.
-      if (this.#presence === undefined) this.#show('unreadable')
+      // The next exchange reports the failure.
+      if (this.#presence === undefined) this.#setPresence('unreadable')
     }
   }
 
   async #readStatus(): Promise<IccStatus> {
     try {
-      const answer = await this.#askAgain(
+      const response = await this.#exchangeRepeatable(
         () => encodeGetSlotStatus({ slot: this.number }),
         RdrToPc.slotStatus,
         'GetSlotStatus',
         READER_TIMEOUT_MS,
       )
-      return answer.iccStatus
+      return response.iccStatus
     } catch (error) {
-      // Some readers call it a failure that no card is there; the state stands in the answer all the same.
+      // Some readers report an absent card as a failure. The response states the card's status all the same.
       if (error instanceof ReaderRefusedError) return (error.bStatus & 3) as IccStatus
       throw error
     }
   }
 
-  /** Only while nothing is asked of reader and card: a poll must not stand in an APDU's way. */
+  /** Polls only while the reader and the card are idle, so that a poll never delays an APDU. */
   #poll(pollMs: number): void {
     this.#pollTimer = this.reader.clock.setTimeout(() => {
       const idle = !this.reader.busy && this.#connecting === undefined && !this.#connection?.busy
-      const done = idle && !this.reader.hearsChanges ? this.check() : Promise.resolve()
+      const done = idle && !this.reader.reportsCardChanges ? this.check() : Promise.resolve()
       void done.then(() => {
         if (!this.#presences.isStopped) this.#poll(pollMs)
       })
     }, pollMs)
   }
 
-  #show(presence: Presence): void {
+  #setPresence(presence: Presence): void {
     const latest = this.#presence
     if (
       presence === latest ||
@@ -467,7 +483,7 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 }
 
-/** "Absent or mute": what a reader says of a card that is not there, not right, or not yet awake. */
-function isSilence(error: ReaderRefusedError): boolean {
+/** ICC_MUTE or an absent card: the card is missing, inserted wrongly, or not ready yet. */
+function isMuteOrAbsent(error: ReaderRefusedError): boolean {
   return error.bError === CcidError.ICC_MUTE || (error.bStatus & 3) === IccStatus.absent
 }

@@ -304,7 +304,7 @@ describe('protocol and parameters', () => {
       ccidDescriptor: readerProfiles.scr331.ccidDescriptor.replace(/^(.{12})03/, '$101'),
     }
     const made = put(onlyT0, cardWith('3b 80 01 81'))
-    await expect(inTime(made.clock, (await made.slot()).connect())).rejects.toThrow(/the reader speaks T=0/)
+    await expect(inTime(made.clock, (await made.slot()).connect())).rejects.toThrow(/the reader supports T=0/)
     expect(blocksOf(made)).toEqual([])
     await inTime(made.clock, made.source.close())
   })

@@ -4,7 +4,7 @@ import { readerProfiles } from '@webtoki/simulator'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeCcidDescriptor, findCcidInterfaces, readConfigurationDescriptor } from '../src/descriptors.ts'
-import { ccidErrorName, decodeAnswer, decodeNotice, encodeXfrBlock } from '../src/messages.ts'
+import { ccidErrorName, decodeResponse, decodeInterruptMessage, encodeXfrBlock } from '../src/messages.ts'
 
 function typed(work: () => unknown): boolean {
   try {
@@ -39,8 +39,8 @@ describe('what a reader says of itself', () => {
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
         expect(typed(() => findCcidInterfaces(bytes))).toBe(true)
         expect(typed(() => decodeCcidDescriptor(bytes))).toBe(true)
-        expect(typed(() => decodeAnswer(bytes))).toBe(true)
-        expect(typed(() => decodeNotice(bytes))).toBe(true)
+        expect(typed(() => decodeResponse(bytes))).toBe(true)
+        expect(typed(() => decodeInterruptMessage(bytes))).toBe(true)
       }),
     )
   })
@@ -87,7 +87,7 @@ describe('messages', () => {
 
   it('a declared length of 4 GB is refused without a byte being kept for it', () => {
     const lie = Uint8Array.of(0x80, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0)
-    expect(() => decodeAnswer(lie)).toThrow(/4294967295/)
+    expect(() => decodeResponse(lie)).toThrow(/4294967295/)
   })
 
   it('errors have the standard’s names', () => {

@@ -10,13 +10,13 @@ import fc from 'fast-check'
 import { Subject } from 'rxjs'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { type CcidDescriptor, decodeCcidDescriptor, findCcidInterfaces } from '../src/descriptors.ts'
-import { decodeAnswer, decodeNotice } from '../src/messages.ts'
+import { decodeResponse, decodeInterruptMessage } from '../src/messages.ts'
 import type { CcidPipe, PipeEnd } from '../src/pipe.ts'
 import { describePlan, planFor } from '../src/plan.ts'
 import { CcidReader } from '../src/reader.ts'
 import { CcidSlot } from '../src/slot.ts'
 import { stepT0, beginT0 } from '../src/tpdu/t0-characters.ts'
-import type { BlockAnswer } from '../src/tpdu/t1-transport.ts'
+import type { BlockResponse } from '../src/tpdu/t1-transport.ts'
 import { plainT1 } from './plain-t1.ts'
 
 const env = (globalThis as { process?: { env: Record<string, string | undefined> } }).process?.env ?? {}
@@ -349,7 +349,7 @@ class FuzzedReader {
     const gone = new ReaderGoneError()
     return {
       ended,
-      notices$: this.notices,
+      interruptMessages$: this.notices,
       send: async (message) => this.#took(message.slice()),
       receive: () => {
         const next = this.#queue.shift()
@@ -363,7 +363,7 @@ class FuzzedReader {
       },
       abort: async () => {},
       close: async () => {
-        tell({ why: 'closed', error: gone })
+        tell({ reason: 'closed', error: gone })
         this.#reader?.reject(gone)
         this.#reader = undefined
       },
@@ -615,7 +615,7 @@ describe('a reader that says anything', () => {
       )
       fc.assert(
         fc.property(bytes, (message) => {
-          for (const decode of [decodeAnswer, decodeNotice]) {
+          for (const decode of [decodeResponse, decodeInterruptMessage]) {
             try {
               decode(message)
             } catch (reason) {
@@ -654,7 +654,7 @@ describe('a card that says anything', () => {
           const card = new PlainT1Card()
           const rest = [...script]
           let blocks = 0
-          const transport = plainT1(async (block): Promise<BlockAnswer> => {
+          const transport = plainT1(async (block): Promise<BlockResponse> => {
             if (++blocks > 2000) throw new Error('The driver sends without an end.')
             const next = rest.shift() ?? 'honest'
             // What the card hears is what was sent; what it says is what the script has.

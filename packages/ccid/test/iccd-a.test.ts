@@ -180,7 +180,7 @@ describe('a PIN on its way to a token of version A', () => {
     in: async (_, lengthBytes) =>
       lengthBytes === 1 ? Uint8Array.of(statuses.shift() ?? 0x20) : bytesOf('6982'),
     wait: async () => {},
-    tell: () => {},
+    respond: () => {},
   })
   const verifyPin = bytesOf('6f0d000000000000000000200080083132333435' + '36ffff')
 

@@ -2,7 +2,7 @@
 import { decodeAtr } from '@webtoki/apdu'
 import { describe, expect, it } from 'vitest'
 import type { CcidDescriptor } from '../src/descriptors.ts'
-import { chooseParameters, ppsAgreed } from '../src/tpdu/parameters.ts'
+import { chooseParameters, acceptedPps } from '../src/tpdu/parameters.ts'
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
 const atr = (text: string) => decodeAtr(hex(text), { lenient: true })
@@ -20,12 +20,12 @@ describe('an answer to PPS', () => {
   const request = hex('ff 11 96 78')
 
   it('that echoes the request agrees to it', () => {
-    expect(ppsAgreed(request, request)).toEqual({ fiDi: 0x96 })
-    expect(ppsAgreed(hex('ff 01 fe'), hex('ff 01 fe'))).toEqual({ fiDi: 0x11 })
+    expect(acceptedPps(request, request)).toEqual({ fiDi: 0x96 })
+    expect(acceptedPps(hex('ff 01 fe'), hex('ff 01 fe'))).toEqual({ fiDi: 0x11 })
   })
 
   it('without the speed agrees to the protocol at the default speed', () => {
-    expect(ppsAgreed(request, hex('ff 01 fe'))).toEqual({ fiDi: 0x11 })
+    expect(acceptedPps(request, hex('ff 01 fe'))).toEqual({ fiDi: 0x11 })
   })
 
   it.each([
@@ -38,7 +38,7 @@ describe('an answer to PPS', () => {
     ['that is no PPS', '3b 11 96 bc'],
     ['of no byte', ''],
   ])('%s agrees to nothing', (_, answer) => {
-    expect(ppsAgreed(request, hex(answer))).toBeUndefined()
+    expect(acceptedPps(request, hex(answer))).toBeUndefined()
   })
 })
 

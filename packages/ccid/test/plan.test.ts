@@ -67,7 +67,7 @@ describe('the plan of every reader at hand', () => {
     const [, , , , , hex] = lines.find(([file]) => file === 'SCR331.txt') as Line
     const tiny = `${hex.slice(0, 88)}0e000000${hex.slice(96)}`
     const made = plan(['', '04e6:e001', 11, 0, 'ion', tiny])
-    expect(describePlan(made).at(-1)).toBe('not driven    messages of 14 bytes have no room for a command')
+    expect(describePlan(made).at(-1)).toBe('not supported messages of 14 bytes are too short for a command')
   })
 
   it('takes for tokens what bit 0x800 of dwFeatures says is one', () => {
@@ -136,9 +136,9 @@ describe('a class descriptor alone', () => {
     const line = lines.find(([name]) => name === 'Gemalto_PDT.txt') as Line
     const described = describePlan(alone(line))
     expect(described[0]).toBe(
-      'exchange      short APDUs (extended APDUs on the control pipe) over bulk endpoints or the control pipe: the class descriptor does not say which',
+      'exchange      short APDUs (extended APDUs on the control pipe) over bulk endpoints or the control pipe: the class descriptor does not state which',
     )
-    expect(described.find((text) => text.startsWith('cards'))).toMatch(/does not say which$/)
+    expect(described.find((text) => text.startsWith('cards'))).toMatch(/does not state which$/)
   })
 })
 
@@ -177,8 +177,8 @@ describe('the plan of', () => {
     expect(describePlan(named('Winbond.txt')).slice(0, 4)).toEqual([
       'exchange      characters over bulk endpoints',
       'protocols     T=0 and T=1',
-      'negotiation   the reader, as the host sets the parameters',
-      'IFSD          123 bytes, told by the reader',
+      'negotiation   the reader, with parameters set by the host',
+      'IFSD          123 bytes, announced by the reader',
     ])
   })
 
@@ -195,7 +195,7 @@ describe('the plan of', () => {
   it('the HP keyboard: no pad, for its digits reach the computer', () => {
     expect(named('HPUSBSmartCardKeyboard.txt')).toMatchObject({
       pinPad: [],
-      quirks: [{ about: 'reader', why: 'digits typed as a PIN reach the computer' }],
+      quirks: [{ about: 'reader', why: 'the digits of a PIN reach the computer' }],
     })
   })
 })

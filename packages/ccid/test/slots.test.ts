@@ -102,7 +102,7 @@ describe('the list of readers', () => {
       const [problem] = await firstValueFrom(source.problems$)
       expect(problem?.error).toMatchObject({
         code: 'reader/not-supported',
-        message: expect.stringContaining('no room'),
+        message: expect.stringContaining('too short'),
       })
       await source.close()
     },

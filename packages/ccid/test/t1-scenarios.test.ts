@@ -7,7 +7,7 @@
  */
 import { AbortedError, CardGarbledError, CardSilentError } from '@webtoki/apdu'
 import { describe, expect, it } from 'vitest'
-import type { BlockAnswer, T1Transport } from '../src/tpdu/t1-transport.ts'
+import type { BlockResponse, T1Transport } from '../src/tpdu/t1-transport.ts'
 import { plainT1 } from './plain-t1.ts'
 
 interface Scenario {
@@ -796,7 +796,7 @@ function lineOf(steps: readonly string[], ifscBytes = 32): Line {
   const rest = [...steps]
   const waited: number[] = []
   const transport = plainT1(
-    async (block, waitingTimes): Promise<BlockAnswer> => {
+    async (block, waitingTimes): Promise<BlockResponse> => {
       const said = rest.shift() ?? '>  nothing'
       expect(`> ${toHex(block)}`).toBe(`> ${bytesOf(said)}`)
       waited.push(waitingTimes)
@@ -863,7 +863,7 @@ describe('ISO/IEC 7816-3, Annex A', () => {
     }
     const said: string[] = []
     let blocks = 0
-    const transport = plainT1(async (sent): Promise<BlockAnswer> => {
+    const transport = plainT1(async (sent): Promise<BlockResponse> => {
       said.push(toHex(sent))
       if (sent[1] === 0xc2) return fromHex('00e200e2')
       if (sent[1] === 0x40) return fromHex('00 40 02 f3 f4 45')
@@ -894,7 +894,7 @@ describe('an answer in very many blocks', () => {
     let at = 0
     let isBroken = false
     let sequence = 0
-    const transport = plainT1(async (sent): Promise<BlockAnswer> => {
+    const transport = plainT1(async (sent): Promise<BlockResponse> => {
       if (sent[1] === 0xc2) {
         isBroken = true
         return fromHex('00e200e2')
@@ -965,7 +965,7 @@ describe('rules beside the annex', () => {
     'a card that for ever %s is resynchronised, and answered so after a bounded time',
     async (_, even, odd) => {
       let sent = 0
-      const transport = plainT1(async (block): Promise<BlockAnswer> => {
+      const transport = plainT1(async (block): Promise<BlockResponse> => {
         if (block[1] === 0xc0) return fromHex('00e000e0')
         return fromHex(sent++ % 2 === 0 ? even : odd)
       })
@@ -976,7 +976,7 @@ describe('rules beside the annex', () => {
 
   it('a card that sends empty blocks for ever is resynchronised', async () => {
     let sent = 0
-    const transport = plainT1(async (block): Promise<BlockAnswer> => {
+    const transport = plainT1(async (block): Promise<BlockResponse> => {
       if (block[1] === 0xc0) return fromHex('00e000e0')
       return fromHex(sent++ % 2 === 0 ? '00200020' : '00600060')
     })
@@ -994,7 +994,7 @@ describe('rules beside the annex', () => {
       '<  00 00 02 f3 f4 05 | I(0,0)',
     ]
     const seen: string[] = []
-    const transport = plainT1(async (block): Promise<BlockAnswer> => {
+    const transport = plainT1(async (block): Promise<BlockResponse> => {
       seen.push(toHex(block))
       const answer = bytesOf(steps[2 * seen.length - 1] as string)
       if (answer === 'broken') throw new TypeError('the reader says something of its own')
@@ -1009,7 +1009,7 @@ describe('rules beside the annex', () => {
     const answers = ['broken', '00e000e0', '000002f3f405']
     const seen: string[] = []
     const caller = new AbortController()
-    const transport = plainT1(async (block): Promise<BlockAnswer> => {
+    const transport = plainT1(async (block): Promise<BlockResponse> => {
       seen.push(toHex(block))
       const answer = answers.shift()
       if (answer === 'broken' || answer === undefined)

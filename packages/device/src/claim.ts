@@ -1,10 +1,14 @@
-/** Opening a device for one of its interfaces, and letting it go again. */
+/** Opens a USB device, claims one of its interfaces and cleans up if a step fails (WebUSB). */
 import { holdDevice, releaseDevice, resetDevice } from './device-hold.ts'
 import { translateUsbError } from './usb-errors.ts'
 
-/** Opens the device for this work alone, unless somebody has it open already. */
-export async function whileOpen<T>(device: USBDevice, work: () => Promise<T>): Promise<T> {
-  await opened(device)
+/**
+ * Runs `work` with the device open, and closes the device afterwards unless another part of the page also has it
+ * open. Rejects with the typed error of `work`; an error of the browser is translated as one of the step
+ * `descriptor`.
+ */
+export async function withOpenDevice<T>(device: USBDevice, work: () => Promise<T>): Promise<T> {
+  await open(device)
   try {
     return await work()
   } catch (error) {
@@ -14,25 +18,28 @@ export async function whileOpen<T>(device: USBDevice, work: () => Promise<T>): P
   }
 }
 
-/** Which interface of a device is claimed. */
+/** The configuration, interface and alternate setting to claim. */
 export interface UsbInterfaceChoice {
   readonly configurationValue: number
   readonly interfaceNumber: number
   readonly alternateSetting: number
 }
 
-/** Opens, configures and claims. Rejects with a typed error, and then nothing stays claimed. */
-export async function claim(device: USBDevice, face: UsbInterfaceChoice, reset: boolean): Promise<void> {
-  const { interfaceNumber } = face
-  await opened(device, interfaceNumber)
+/**
+ * Opens the device, selects the configuration, claims the interface and selects the alternate setting. `reset`:
+ * resets the device first. Rejects with a typed error, and then leaves nothing claimed.
+ */
+export async function claim(device: USBDevice, choice: UsbInterfaceChoice, reset: boolean): Promise<void> {
+  const { interfaceNumber } = choice
+  await open(device, interfaceNumber)
   try {
     if (reset) await resetDevice(device)
-    if (device.configuration?.configurationValue !== face.configurationValue) {
-      await device.selectConfiguration(face.configurationValue)
+    if (device.configuration?.configurationValue !== choice.configurationValue) {
+      await device.selectConfiguration(choice.configurationValue)
     }
     await device.claimInterface(interfaceNumber)
-    if (face.alternateSetting !== 0) {
-      await device.selectAlternateInterface(interfaceNumber, face.alternateSetting)
+    if (choice.alternateSetting !== 0) {
+      await device.selectAlternateInterface(interfaceNumber, choice.alternateSetting)
     }
   } catch (error) {
     await releaseDevice(device, interfaceNumber)
@@ -40,7 +47,7 @@ export async function claim(device: USBDevice, face: UsbInterfaceChoice, reset: 
   }
 }
 
-async function opened(device: USBDevice, interfaceNumber?: number): Promise<void> {
+async function open(device: USBDevice, interfaceNumber?: number): Promise<void> {
   try {
     await holdDevice(device, interfaceNumber)
   } catch (error) {

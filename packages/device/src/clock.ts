@@ -1,12 +1,12 @@
-/** Time as the driver sees it: handed in, so that tests turn the hands themselves. */
+/** The time source of the driver. Callers pass it in, so that tests control time. */
 export interface Clock {
-  /** Milliseconds since some fixed moment; never goes back. */
+  /** Milliseconds since a fixed moment; monotonic. */
   now(): number
   setTimeout(callback: () => void, delayMs: number): unknown
   clearTimeout(timer: unknown): void
 }
 
-/** The machine's own clock. */
+/** The clock of the JavaScript runtime. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),

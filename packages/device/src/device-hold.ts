@@ -1,21 +1,28 @@
-/** Who keeps a USB device open: several interfaces share it, the last one closes it, and never two at once. */
+/**
+ * Shares an open USB device between its interfaces: the first user opens it, the last one closes it, one step at a
+ * time.
+ */
 
 import { ReaderInUseError } from '@webtoki/apdu'
 
-interface Hold {
-  /** Each by its interface; undefined who wants none, and for good where other code of the page had the device open. */
+interface DeviceState {
+  /**
+   * One entry per user: the number of its interface, or undefined if it uses none. A permanent undefined entry keeps
+   * a device open that other code of the page had opened.
+   */
   readonly holders: (number | undefined)[]
-  order: Promise<void>
+  queue: Promise<void>
 }
 
-const holds = new WeakMap<USBDevice, Hold>()
+const states = new WeakMap<USBDevice, DeviceState>()
 
 /**
- * Opens the device, or joins those who have it open. An interface has one holder: the browser grants a page the same claim
- * again and again, and an answer would go to whoever reads first. Rejects with ReaderInUseError.
+ * Opens the device, or joins the users that have it open. An interface has at most one user: the browser would grant
+ * the page the same claim repeatedly, and whichever loop reads first would take the response of the other. Rejects
+ * with ReaderInUseError.
  */
 export function holdDevice(device: USBDevice, interfaceNumber?: number): Promise<void> {
-  return inOrder(device, async ({ holders }) => {
+  return enqueue(device, async ({ holders }) => {
     if (holders.includes(interfaceNumber ?? -1)) throw new ReaderInUseError({ by: 'page' })
     if (!device.opened) await device.open()
     else if (holders.length === 0) holders.push(undefined)
@@ -24,33 +31,33 @@ export function holdDevice(device: USBDevice, interfaceNumber?: number): Promise
 }
 
 /**
- * Gives the interface back, where one was claimed, and closes the device when nobody holds it any more. Whoever opens it
- * next waits for that: a claim while the interface is being released is refused. Never rejects: a device that is gone is
- * closed.
+ * Releases the interface, if one is given, and closes the device after its last user. The next `holdDevice` waits for
+ * this, because the browser refuses a claim while the interface is being released. Never rejects: an unplugged device
+ * counts as closed.
  */
 export function releaseDevice(device: USBDevice, interfaceNumber?: number): Promise<void> {
-  return inOrder(device, async ({ holders }) => {
+  return enqueue(device, async ({ holders }) => {
     holders.splice(holders.indexOf(interfaceNumber), 1)
-    // What fails here was unplugged in this moment.
+    // A failure here means that the device was unplugged at this moment.
     if (interfaceNumber !== undefined && device.opened)
       await device.releaseInterface(interfaceNumber).catch(() => {})
     if (holders.length === 0 && device.opened) await device.close().catch(() => {})
   })
 }
 
-/** Resets the device where the caller alone holds it: other interfaces would lose their cards. */
+/** Resets the device if the caller is its only user. With other users a reset would cut the power of their cards. */
 export function resetDevice(device: USBDevice): Promise<void> {
-  return inOrder(device, async ({ holders }) => {
-    // Windows refuses resets of some devices; what follows tells whether it mattered.
+  return enqueue(device, async ({ holders }) => {
+    // Windows refuses to reset some devices. If the reset was needed, the next step fails.
     if (holders.length === 1) await device.reset().catch(() => {})
   })
 }
 
-function inOrder(device: USBDevice, work: (hold: Hold) => Promise<void>): Promise<void> {
-  const hold = holds.get(device) ?? { holders: [], order: Promise.resolve() }
-  holds.set(device, hold)
-  const run = hold.order.then(() => work(hold))
-  hold.order = run.then(
+function enqueue(device: USBDevice, work: (state: DeviceState) => Promise<void>): Promise<void> {
+  const hold = states.get(device) ?? { holders: [], queue: Promise.resolve() }
+  states.set(device, hold)
+  const run = hold.queue.then(() => work(hold))
+  hold.queue = run.then(
     () => {},
     () => {},
   )

@@ -1,82 +1,97 @@
-/** The ports between a source of devices and what differs: the browser's API on one side, the transport on the other. */
+/** The ports of a device source: the browser's API on one side, the transport on the other. */
 import type { CardSlot, ReaderInUseError, ReaderSupport, WebtokiError } from '@webtoki/apdu'
 import type { DeviceDescription, ReaderIdentity } from './identity.ts'
 
-/** The part of WebUSB, WebHID or Web Serial that a source needs. */
+/** The part of WebUSB, WebHID or Web Serial that a source uses. */
 export interface DeviceApi<D extends object, Filter> {
-  /** As a person would look it up: "WebUSB". */
+  /** The API's name as in its documentation, for example "WebUSB". */
   readonly name: string
   readonly support: ReaderSupport
-  /** The devices that the page may use. */
+  /** Lists the devices that the page has permission to use. */
   list(): Promise<readonly D[]>
-  /** Shows the chooser. Rejects as the browser does: with NotFoundError if the person chose none. */
+  /** Shows the chooser. Rejects as the browser does: with NotFoundError if the person chose no device. */
   choose(filters: readonly Filter[]): Promise<D>
-  /** Calls back for each device that is plugged in or out; returns what ends that. Never, if the API is not there. */
+  /**
+   * Calls back whenever a permitted device is plugged in or out. Returns the function that ends this. Does nothing if
+   * the API is missing.
+   */
   watch(connected: (device: D) => void, disconnected: (device: D) => void): () => void
   describe(device: D): DeviceDescription
 }
 
-/** One interface of a device; a device that has none is its own interface 0. */
+/** One interface of a device. A device without interfaces is described as interface 0. */
 export interface DeviceInterface {
   readonly interfaceNumber: number
 }
 
-/** What a transport knows of devices. The source asks; the transport lists, watches and remembers nothing. */
-export interface DeviceTransport<D extends object, Face extends DeviceInterface, Filter> {
-  /** What the chooser shows. */
+/** What a transport knows about devices. Listing, watching and state are the job of the source. */
+export interface DeviceTransport<D extends object, Interface extends DeviceInterface, Filter> {
+  /** The filters of the chooser. */
   readonly filters: readonly Filter[]
   /**
-   * The interfaces that are readers of this transport; none: it is another device. Opens the device if it must, and closes it
-   * again.
+   * Returns the interfaces that are readers of this transport; an empty list if the device is something else. Opens
+   * the device if necessary, and closes it again.
    */
-  interfacesOf(device: D): Promise<readonly Face[]>
-  /** Makes the reader on one interface. Opens nothing yet. Throws ReaderNotSupportedError. */
-  readerAt(place: ReaderPlace<D, Face>): DeviceReader
+  interfacesOf(device: D): Promise<readonly Interface[]>
+  /** Creates the reader on one interface without opening it. Throws ReaderNotSupportedError. */
+  readerAt(place: ReaderPlace<D, Interface>): DeviceReader
 }
 
-/** Where a reader is, and what its source does for it. */
-export interface ReaderPlace<D extends object, Face> {
+/** Where a reader is, and what its source provides to it. */
+export interface ReaderPlace<D extends object, Interface> {
   readonly device: D
-  readonly deviceInterface: Face
+  readonly deviceInterface: Interface
   readonly identity: ReaderIdentity
-  /** The device has further readers. */
+  /** True if the device has more than one reader. */
   readonly isOneOfSeveral: boolean
-  /** Opens when the reader is this tab's turn, and gives the turn back if that fails. Rejects with ReaderInUseError. */
+  /**
+   * Runs `open` after this tab has the right to use the reader, and gives that right up if `open` fails. Rejects with
+   * ReaderInUseError.
+   */
   inTurn<T>(open: () => Promise<T>): Promise<T>
-  /** Whether the page still has the device; if it has not, the reader leaves. No event tells of a permission taken back. */
-  readonly isThere: () => Promise<boolean>
+  /**
+   * Resolves to whether the page may still use the device, and removes the reader if not. The browser sends no event
+   * when a permission is revoked.
+   */
+  readonly isAvailable: () => Promise<boolean>
 }
 
-/** A reader with its slots, as a transport makes it. */
+/** A reader with its slots, created by a transport. */
 export interface DeviceReader {
   readonly reader: {
-    /** Opens what is not open. Rejects with a typed error. */
+    /** Opens the reader if it is closed. Rejects with a typed error. */
     ready(): Promise<void>
-    /** Closes it until the next `ready`; false: it is at work. */
-    rest(): Promise<boolean>
-    /** Closes it for good; whoever uses it is told this error. */
-    end(error: WebtokiError): Promise<void>
+    /** Closes the reader until the next `ready`. Resolves to false if the reader is busy and stays open. */
+    closeIfIdle(): Promise<boolean>
+    /** Closes the reader permanently. Pending requests reject with `error`. */
+    close(error: WebtokiError): Promise<void>
   }
   readonly slots: readonly DeviceSlot[]
-  /** What a person should know of the reader, though it is used: it is among the problems while the reader is there. */
+  /** A problem that does not prevent use. It is listed in `problems$` while the reader is connected. */
   readonly warning?: WebtokiError | undefined
 }
 
-/** A slot, as its source needs it. */
+/** A slot, as a source needs it. */
 export interface DeviceSlot extends CardSlot {
-  /** Whether a card is held here, or about to be. */
+  /** True if a connection is open or being opened. */
   readonly isUsed: boolean
-  /** Somebody else holds the reader. */
+  /** True if another tab, page or program has the reader. */
   readonly isInUse: boolean
-  /** Learns the first presence and follows it from now on, by a look every so often if the reader does not tell. Never rejects. */
+  /**
+   * Reads the first presence and follows it from then on; polls every `pollMs` milliseconds if the reader reports no
+   * changes. Never rejects.
+   */
   watch(pollMs: number): Promise<void>
-  /** Asks whether a card is there. Never rejects. */
+  /** Reads whether a card is present. Never rejects. */
   check(): Promise<void>
   markInUse(by: ReaderInUseError['by']): void
-  /** Somebody else wants the reader: an owner who does not need the card may close its connection. Never rejects. */
-  release(): Promise<void>
-  /** Ends the connection, if one is open. */
-  shut(): Promise<void>
-  /** The reader left: presence completes. */
-  leave(): void
+  /**
+   * Notifies the owner of the connection that another tab requests the reader, and waits for closing that is under
+   * way. Never rejects.
+   */
+  requestRelease(): Promise<void>
+  /** Closes the connection, if one is open. */
+  close(): Promise<void>
+  /** Ends the slot because its reader was removed: `presence$` completes. */
+  detach(): void
 }

@@ -1,4 +1,7 @@
-/** The readers among the devices of one browser API: listing, plugging, permission, the chooser. What is on a device, its transport knows. */
+/**
+ * A reader source over one browser API: lists devices, follows plug events, handles permission and the chooser. The
+ * transport decides which interfaces are readers.
+ */
 import {
   type CardSlot,
   isWebtokiError,
@@ -16,25 +19,25 @@ import {
 } from '@webtoki/apdu'
 import { BehaviorSubject, distinctUntilChanged, type Observable, ReplaySubject } from 'rxjs'
 import type { Clock } from './clock.ts'
-import { within } from './deadline.ts'
+import { withTimeout } from './deadline.ts'
 import type { DeviceApi, DeviceInterface, DeviceReader, DeviceSlot, DeviceTransport } from './device-ports.ts'
 import { Identities, nameOf, type ReaderIdentity, samsLast } from './identity.ts'
 import type { Tabs } from './tabs.ts'
 import type { ReaderTurn, ReaderTurns } from './turns.ts'
 
-/** How often readers that do not tell are asked for their card, while idle. */
+/** Default polling interval for readers that do not report card changes. */
 const POLL_MS = 500
-/** How long the browser may take to list its devices, and a device to be opened or let go. */
+/** Time limit for listing devices, and for opening or closing one device. */
 const DEVICE_MS = 10_000
-/** The first list waits no longer than this for a device that does not answer. */
+/** The first list is published after this time even if a device has not responded. */
 const FIRST_LIST_MS = 2_000
 
-/** How a source is made. */
+/** Options of a `DeviceSource`. */
 export interface DeviceSourceOptions {
   readonly clock: Clock
-  /** Undefined: no other tab can have a device of this API. */
+  /** How readers are shared with other tabs. Undefined: no other tab can open a device of this API. */
   readonly tabs: Tabs | undefined
-  /** Interval between two looks at readers that do not tell by themselves, in milliseconds. Default 500. */
+  /** Polling interval for readers that do not report card changes, in milliseconds. Default 500. */
   readonly pollMs?: number | undefined
 }
 
@@ -42,45 +45,50 @@ interface OpenReader extends DeviceReader {
   readonly turn: ReaderTurn | undefined
 }
 
-/** One plugged device. */
-interface Attached {
+/** One device that is plugged in. */
+interface AttachedDevice {
   readonly identity: ReaderIdentity
   readonly problemOf: (error: unknown) => ReaderProblem
-  /** By interface. */
+  /** By interface number. */
   readonly readers: Map<number, OpenReader>
   problems: ReaderProblem[]
-  /** Done when the device has been looked at, or its time is up. Never rejects. */
-  looked: Promise<void>
-  /** It is looked at, perhaps longer than its time: what comes late counts all the same. */
-  isLookedAt: boolean
+  /** Settles when the device has been inspected, or its time limit has passed. Never rejects. */
+  inspected: Promise<void>
+  /** True while the inspection runs, which may exceed the time limit. Its late result still counts. */
+  isInspecting: boolean
   isPlugged: boolean
 }
 
-/** Listens until it is closed. Each device has its own time limit and its own failure, and holds up no other. */
-export class DeviceSource<D extends object, Face extends DeviceInterface, Filter> implements ReaderSource {
+/**
+ * A reader source over the devices of one browser API. Listens for plug events until it is closed. Each device has
+ * its own time limit and its own problems, and delays no other device.
+ */
+export class DeviceSource<D extends object, Interface extends DeviceInterface, Filter>
+  implements ReaderSource
+{
   readonly slots$: Observable<readonly CardSlot[]>
   readonly problems$: Observable<readonly ReaderProblem[]>
   readonly #api: DeviceApi<D, Filter>
-  readonly #transport: DeviceTransport<D, Face, Filter>
+  readonly #transport: DeviceTransport<D, Interface, Filter>
   readonly #clock: Clock
   readonly #tabs: Tabs | undefined
   readonly #pollMs: number
   readonly #slots = new ReplaySubject<readonly CardSlot[]>(1)
   readonly #problems = new BehaviorSubject<readonly ReaderProblem[]>([])
-  readonly #attached = new Map<D, Attached>()
+  readonly #attached = new Map<D, AttachedDevice>()
   readonly #identities = new Identities()
   readonly #unwatch: () => void
   #turns: ReaderTurns | undefined
   #support: ReaderSupport
   /** Why the devices could not be listed. */
-  #unlisted: ReaderProblem[] = []
-  #isFirstListTold = false
-  #looking: Promise<void> | undefined
+  #listProblems: ReaderProblem[] = []
+  #isFirstListPublished = false
+  #refreshing: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
   constructor(
     api: DeviceApi<D, Filter>,
-    transport: DeviceTransport<D, Face, Filter>,
+    transport: DeviceTransport<D, Interface, Filter>,
     { clock, tabs, pollMs = POLL_MS }: DeviceSourceOptions,
   ) {
     this.#api = api
@@ -89,79 +97,83 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
     this.#tabs = tabs
     this.#pollMs = pollMs
     this.#support = api.support
-    // Whoever looks again on each list would never end if a look that finds nothing new told one.
-    this.slots$ = this.#slots.pipe(distinctUntilChanged<readonly CardSlot[]>(areSame))
+    // A caller that calls lookAgain() on each list would loop forever if an unchanged list were emitted.
+    this.slots$ = this.#slots.pipe(distinctUntilChanged<readonly CardSlot[]>(haveSameItems))
     this.problems$ = this.#problems.pipe(
-      distinctUntilChanged((before, now) => areSame(before.map(asText), now.map(asText))),
+      distinctUntilChanged((before, now) => haveSameItems(before.map(problemKey), now.map(problemKey))),
     )
-    // Listening first: a reader plugged while the list is read must not be missed.
+    // Subscribes before the first list is read, so that a reader plugged in meanwhile is not missed.
     this.#unwatch = api.watch(
       (device) => void this.#attach(device),
       (device) => this.#detach(device),
     )
-    void this.#tellFirst()
+    void this.#publishFirst()
   }
 
   get support(): ReaderSupport {
     return this.#support
   }
 
-  async #tellFirst(): Promise<void> {
-    const looking = this.lookAgain()
-    await within(this.#clock, FIRST_LIST_MS, this.#api.name, looking).catch(() => {})
-    this.#isFirstListTold = true
-    this.#tell()
+  async #publishFirst(): Promise<void> {
+    const refreshing = this.lookAgain()
+    await withTimeout(this.#clock, FIRST_LIST_MS, this.#api.name, refreshing).catch(() => {})
+    this.#isFirstListPublished = true
+    this.#publish()
   }
 
-  /** The devices that the page may use; undefined: the browser does not tell. Never rejects. */
-  async #listed(): Promise<readonly D[] | undefined> {
+  /** Lists the devices that the page may use; undefined if the browser does not list them. Never rejects. */
+  async #listDevices(): Promise<readonly D[] | undefined> {
     if (this.#support !== 'available') return undefined
-    this.#unlisted = []
+    this.#listProblems = []
     try {
-      return await within(this.#clock, DEVICE_MS, 'the list of devices', this.#api.list())
+      return await withTimeout(this.#clock, DEVICE_MS, 'the list of devices', this.#api.list())
     } catch (error) {
-      // A page whose permissions policy forbids the API is refused here.
+      // The browser rejects here if the page's permissions policy forbids the API.
       if ((error as Error).name === 'SecurityError') this.#support = 'policy'
-      else this.#unlisted = [{ name: this.#api.name, error: typed(error) }]
+      else this.#listProblems = [{ name: this.#api.name, error: toWebtokiError(error) }]
       return undefined
     }
   }
 
   #attachAll(devices: readonly D[]): void {
-    // Equal readers are numbered in this order, so that every tab gives them the same names.
+    // Identical readers are numbered in this order, so that every tab gives them the same names.
     const serialOf = (device: D): string => this.#api.describe(device).serialNumber ?? ''
     const ordered = [...devices].sort((one, two) => serialOf(one).localeCompare(serialOf(two)))
     for (const device of ordered) this.#attach(device)
   }
 
   lookAgain(): Promise<void> {
-    this.#looking ??= this.#lookAgain().finally(() => {
-      this.#looking = undefined
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined
     })
-    return this.#looking
+    return this.#refreshing
   }
 
-  async #lookAgain(): Promise<void> {
+  async #refresh(): Promise<void> {
     if (this.#closing !== undefined) return
     const known = [...this.#attached]
-    const devices = await this.#listed()
+    const devices = await this.#listDevices()
     for (const [device] of known) if (devices?.includes(device) === false) this.#detach(device)
     this.#attachAll(devices ?? [])
     await Promise.all([
-      ...known.map(([device, attached]) => this.#again(device, attached, ({ isInUse }) => !isInUse)),
-      ...[...this.#attached.values()].map(({ looked }) => looked),
+      ...known.map(([device, attached]) => this.#retry(device, attached, ({ isInUse }) => !isInUse)),
+      ...[...this.#attached.values()].map(({ inspected }) => inspected),
     ])
-    this.#tell()
+    this.#publish()
   }
 
-  /** What failed is tried once more, and every reader that is wanted is asked for its cards. Never rejects. */
-  async #again(device: D, attached: Attached, wants: (slot: DeviceSlot) => boolean): Promise<void> {
-    await attached.looked
-    if (this.#hasLeft(attached)) return
-    if (attached.problems.length > 0 && !attached.isLookedAt) await this.#look(device, attached)
+  /** Inspects a device again if it had problems, and reads the presence of the selected slots. Never rejects. */
+  async #retry(
+    device: D,
+    attached: AttachedDevice,
+    includesSlot: (slot: DeviceSlot) => boolean,
+  ): Promise<void> {
+    await attached.inspected
+    if (this.#isDetached(attached)) return
+    if (attached.problems.length > 0 && !attached.isInspecting) await this.#inspect(device, attached)
     await Promise.all(
       [...attached.readers.values()]
-        .filter(({ slots }) => slots.every(wants))
+        .filter(({ slots }) => slots.every(includesSlot))
         .map(({ reader, slots }) =>
           resume(
             reader,
@@ -185,20 +197,24 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
       const { name } = error as Error
       if (name === 'NotFoundError') return undefined
       if (name !== 'SecurityError') throw error
-      // Either there was no click, or the page may not use the API at all; to list devices needs no click.
-      await this.#listed()
+      // Either the call came without a user gesture, or the page may not use the API at all. Listing devices needs no
+      // user gesture, so its outcome distinguishes the two.
+      await this.#listDevices()
       this.#checkSupport(error)
-      throw new NotGrantedError('The browser shows its chooser only after a click.', { cause: error })
+      throw new NotGrantedError(
+        'The browser shows its chooser only after a click; call requestReader() in its handler.',
+        { cause: error },
+      )
     }
     const attached = this.#attach(device)
-    // Chosen again, it may be free by now, and a tab that does not need it gives it.
-    await this.#again(device, attached, () => true)
+    // A device that is chosen again may have been released since, or another tab may hand it over.
+    await this.#retry(device, attached, () => true)
     const slots = samsLast(slotsOf(attached))
     if (slots.length > 0) return slots
     throw (
       attached.problems[0]?.error ??
       new ReaderNotSupportedError(
-        `${nameOf(this.#api.describe(device))} is not a smartcard reader that can be used; choose another device.`,
+        `${nameOf(this.#api.describe(device))} is not a smartcard reader that Webtoki supports. Choose another device.`,
       )
     )
   }
@@ -207,59 +223,64 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
     if (this.#support !== 'available') throw new ReadersUnreachableError(this.#support, { cause })
   }
 
-  #attach(device: D): Attached {
+  #attach(device: D): AttachedDevice {
     const known = this.#attached.get(device)
     if (known !== undefined) return known
     const description = this.#api.describe(device)
     const { vendorId, productId } = description
-    const identity = this.#identities.take(description)
-    const attached: Attached = {
+    const identity = this.#identities.assign(description)
+    const attached: AttachedDevice = {
       identity,
-      problemOf: (error) => ({ name: identity.name, vendorId, productId, error: typed(error) }),
+      problemOf: (error) => ({ name: identity.name, vendorId, productId, error: toWebtokiError(error) }),
       readers: new Map(),
       problems: [],
-      looked: Promise.resolve(),
-      isLookedAt: false,
+      inspected: Promise.resolve(),
+      isInspecting: false,
       isPlugged: true,
     }
     this.#attached.set(device, attached)
-    void this.#look(device, attached)
+    void this.#inspect(device, attached)
     return attached
   }
 
-  /** Never rejects: what fails becomes a problem, and the other readers go on. */
-  #look(device: D, attached: Attached): Promise<void> {
+  /** Opens the readers of a device. Never rejects: a failure becomes a problem, and the other readers are opened. */
+  #inspect(device: D, attached: AttachedDevice): Promise<void> {
     const { problemOf } = attached
-    const tell = (problems: ReaderProblem[]): void => {
+    const setProblems = (problems: ReaderProblem[]): void => {
       attached.problems = problems
-      this.#tell()
+      this.#publish()
     }
-    const look = async (): Promise<void> => {
+    const inspect = async (): Promise<void> => {
       const problems: ReaderProblem[] = []
-      const trouble = (error: unknown): void => void problems.push(problemOf(error))
+      const addProblem = (error: unknown): void => void problems.push(problemOf(error))
       try {
-        const faces = await this.#transport.interfacesOf(device)
-        for (const face of faces)
-          if (!attached.readers.has(face.interfaceNumber))
-            await this.#open(device, face, attached, faces.length > 1).catch(trouble)
+        const interfaces = await this.#transport.interfacesOf(device)
+        for (const deviceInterface of interfaces)
+          if (!attached.readers.has(deviceInterface.interfaceNumber))
+            await this.#open(device, deviceInterface, attached, interfaces.length > 1).catch(addProblem)
       } catch (error) {
-        trouble(error)
+        addProblem(error)
       }
-      attached.isLookedAt = false
-      tell(problems)
+      attached.isInspecting = false
+      setProblems(problems)
     }
-    attached.isLookedAt = true
-    attached.looked = within(this.#clock, DEVICE_MS, 'opening the device', look()).catch((error: unknown) =>
-      tell([problemOf(error)]),
+    attached.isInspecting = true
+    attached.inspected = withTimeout(this.#clock, DEVICE_MS, 'opening the device', inspect()).catch(
+      (error: unknown) => setProblems([problemOf(error)]),
     )
-    return attached.looked
+    return attached.inspected
   }
 
-  async #open(device: D, face: Face, attached: Attached, isOneOfSeveral: boolean): Promise<void> {
-    if (this.#hasLeft(attached)) return
+  async #open(
+    device: D,
+    deviceInterface: Interface,
+    attached: AttachedDevice,
+    isOneOfSeveral: boolean,
+  ): Promise<void> {
+    if (this.#isDetached(attached)) return
     const made = this.#transport.readerAt({
       device,
-      deviceInterface: face,
+      deviceInterface,
       identity: attached.identity,
       isOneOfSeveral,
       inTurn: async (open) => {
@@ -271,52 +292,52 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
           throw error
         }
       },
-      isThere: async () => {
-        const isThere = (await this.#listed())?.includes(device) !== false
-        if (!isThere) this.#detach(device)
-        return isThere
+      isAvailable: async () => {
+        const isAvailable = (await this.#listDevices())?.includes(device) !== false
+        if (!isAvailable) this.#detach(device)
+        return isAvailable
       },
     })
-    const turn = await this.#turnAt(device, face, attached, made)
+    const turn = await this.#createTurn(device, deviceInterface, attached, made)
     const opened: OpenReader = { ...made, turn }
     let inUse: ReaderInUseError | undefined
     try {
       await made.reader.ready()
     } catch (error) {
       if (!(error instanceof ReaderInUseError)) {
-        void leave(opened, typed(error))
+        void closeReader(opened, toWebtokiError(error))
         throw error
       }
       inUse = error
     }
-    if (this.#hasLeft(attached)) {
-      void leave(opened, new ReaderGoneError())
+    if (this.#isDetached(attached)) {
+      void closeReader(opened, new ReaderGoneError())
       return
     }
-    attached.readers.set(face.interfaceNumber, opened)
+    attached.readers.set(deviceInterface.interfaceNumber, opened)
     for (const slot of made.slots) {
       if (inUse !== undefined) slot.markInUse(inUse.by)
       void slot.watch(this.#pollMs)
     }
   }
 
-  #hasLeft(attached: Attached): boolean {
+  #isDetached(attached: AttachedDevice): boolean {
     return !attached.isPlugged || this.#closing !== undefined
   }
 
-  /** One tab of the site has a reader at a time; undefined: nobody else can name it. */
-  async #turnAt(
+  /** Only one tab of a site uses a reader at a time. Undefined if the reader has no name that other tabs share. */
+  async #createTurn(
     device: D,
-    { interfaceNumber }: Face,
-    attached: Attached,
+    { interfaceNumber }: Interface,
+    attached: AttachedDevice,
     made: DeviceReader,
   ): Promise<ReaderTurn | undefined> {
     if (this.#tabs === undefined) return undefined
     const { ReaderTurns } = await import('./turns.ts')
     this.#turns ??= new ReaderTurns(this.#tabs, this.#clock)
     const { reader, slots } = made
-    const resumeHere = (): void => void attached.looked.then(() => resume(reader, slots))
-    return this.#turns.at(this.#api.describe(device), attached.identity, interfaceNumber, {
+    const resumeHere = (): void => void attached.inspected.then(() => resume(reader, slots))
+    return this.#turns.create(this.#api.describe(device), attached.identity, interfaceNumber, {
       device,
       ...made,
       resume: resumeHere,
@@ -327,20 +348,20 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
     const attached = this.#attached.get(device)
     if (attached === undefined) return
     this.#attached.delete(device)
-    this.#identities.give(attached.identity)
+    this.#identities.release(attached.identity)
     attached.isPlugged = false
-    for (const each of attached.readers.values()) void leave(each, new ReaderGoneError())
-    this.#tell()
+    for (const each of attached.readers.values()) void closeReader(each, new ReaderGoneError())
+    this.#publish()
   }
 
-  #tell(): void {
-    if (this.#closing !== undefined || !this.#isFirstListTold) return
+  #publish(): void {
+    if (this.#closing !== undefined || !this.#isFirstListPublished) return
     const attached = [...this.#attached.values()]
-    this.#problems.next([...this.#unlisted, ...attached.flatMap(problemsOf)])
+    this.#problems.next([...this.#listProblems, ...attached.flatMap(problemsOf)])
     this.#slots.next(samsLast(attached.flatMap(slotsOf)))
   }
 
-  /** Powers the cards off and releases every claim. Idempotent; never rejects. */
+  /** Powers the cards off and releases every claim. Idempotent. Never rejects. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -348,12 +369,12 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
 
   async #close(): Promise<void> {
     this.#unwatch()
-    // After this turn `#closing` is set, and whoever is still looking at a device gives up.
+    // From the next microtask on `#closing` is set, and pending inspections stop.
     await Promise.resolve()
     await Promise.all(
       [...this.#attached.values()].map(async (attached) => {
-        await attached.looked
-        await Promise.all([...attached.readers.values()].map((each) => this.#shut(each)))
+        await attached.inspected
+        await Promise.all([...attached.readers.values()].map((each) => this.#closeReader(each)))
       }),
     )
     this.#attached.clear()
@@ -362,50 +383,52 @@ export class DeviceSource<D extends object, Face extends DeviceInterface, Filter
     this.#problems.complete()
   }
 
-  /** A card that does not end is left as it is: its reader is let go all the same. */
-  async #shut(each: OpenReader): Promise<void> {
-    const inTime = (work: Promise<unknown>): Promise<unknown> =>
-      within(this.#clock, DEVICE_MS, this.#api.name, work).catch(() => {})
-    await inTime(Promise.all(each.slots.map((slot) => slot.shut())))
-    await inTime(leave(each, new SourceClosedError()))
+  /**
+   * Closes the slots, then the reader. A card that does not respond does not prevent its reader from being released.
+   */
+  async #closeReader(each: OpenReader): Promise<void> {
+    const bounded = (work: Promise<unknown>): Promise<unknown> =>
+      withTimeout(this.#clock, DEVICE_MS, this.#api.name, work).catch(() => {})
+    await bounded(Promise.all(each.slots.map((slot) => slot.close())))
+    await bounded(closeReader(each, new SourceClosedError()))
   }
 }
 
-/** Presence completes first: a reader that leaves is gone, and not unreadable. */
-async function leave({ reader, slots, turn }: OpenReader, why: WebtokiError): Promise<void> {
-  for (const slot of slots) slot.leave()
-  await reader.end(why)
-  turn?.end()
+/** Detaches the slots first, so that their presence completes instead of becoming 'unreadable'. */
+async function closeReader({ reader, slots, turn }: OpenReader, error: WebtokiError): Promise<void> {
+  for (const slot of slots) slot.detach()
+  await reader.close(error)
+  turn?.close()
 }
 
-/** The reader may be free by now, or this tab's, or awake. Never rejects. */
+/** Opens a reader that may be available again, and reads the presence of its slots. Never rejects. */
 async function resume(reader: DeviceReader['reader'], slots: readonly DeviceSlot[]): Promise<void> {
   try {
     await reader.ready()
     for (const slot of slots) await slot.check()
   } catch {
-    // Gone, or another program was quicker; who connects is told.
+    // The device is gone, or another program has the reader. The next connect() reports it.
   }
 }
 
-function slotsOf({ readers }: Attached): DeviceSlot[] {
+function slotsOf({ readers }: AttachedDevice): DeviceSlot[] {
   return [...readers.values()].flatMap(({ slots }) => slots)
 }
 
-function typed(error: unknown): WebtokiError {
+function toWebtokiError(error: unknown): WebtokiError {
   return isWebtokiError(error) ? error : new TransferError(String(error), { cause: error })
 }
 
-function problemsOf({ problems, readers, problemOf }: Attached): readonly ReaderProblem[] {
+function problemsOf({ problems, readers, problemOf }: AttachedDevice): readonly ReaderProblem[] {
   const warnings = [...readers.values()].flatMap(({ warning }) => warning ?? [])
   return [...problems, ...warnings.map(problemOf)]
 }
 
-function areSame(before: readonly unknown[], now: readonly unknown[]): boolean {
+function haveSameItems(before: readonly unknown[], now: readonly unknown[]): boolean {
   return before.length === now.length && before.every((each, at) => each === now[at])
 }
 
-/** Each look has errors of its own. */
-function asText({ name, error }: ReaderProblem): string {
+/** Compares problems by text, because each inspection creates new error objects. */
+function problemKey({ name, error }: ReaderProblem): string {
   return `${name}: ${error.message}`
 }

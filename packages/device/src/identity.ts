@@ -1,13 +1,13 @@
-/** What readers are called: ids that outlive a plug where they can, and names that tell equal readers apart. */
+/** Ids and names of readers: an id survives replugging if possible, and a name distinguishes identical readers. */
 import type { CardSlot } from '@webtoki/apdu'
 
-/** Which of the equal readers this is: 1 is not printed. */
+/** The id and name of a reader. The second of several identical readers is numbered 2. */
 export interface ReaderIdentity {
   readonly id: string
   readonly name: string
 }
 
-/** What a device says of itself. */
+/** What a device states about itself. */
 export interface DeviceDescription {
   readonly vendorId: number
   readonly productId: number
@@ -16,30 +16,37 @@ export interface DeviceDescription {
   readonly productName?: string | null | undefined
 }
 
-/** Of so many readers that left the names are remembered. */
+/** Number of removed readers whose names are remembered. */
 const REMEMBERED = 32
 
-/** Hands out names and ids; gives them back when a reader leaves, so that it is called the same when it returns. */
+/** Assigns ids and names. A released id and name go to the same reader when it returns. */
 export class Identities {
   readonly #taken = new Set<string>()
-  /** What readers with a serial number were called last, by id; the oldest first. */
+  /** The latest name of each reader with a serial number, by id, oldest first. */
   readonly #names = new Map<string, string>()
 
-  /** The first free number among equal readers; a serial number makes the id last. */
-  take(device: DeviceDescription): ReaderIdentity {
+  /**
+   * Assigns an id and a name with the first free number among identical readers. With a serial number the id is
+   * permanent.
+   */
+  assign(device: DeviceDescription): ReaderIdentity {
     const model = `${hex4(device.vendorId)}:${hex4(device.productId)}`
     const { serialNumber } = device
     const name = nameOf(device)
-    const wanted = serialNumber ? `${model}:${serialNumber}` : undefined
-    // Some makers give every reader the same serial number.
+    const preferred = serialNumber ? `${model}:${serialNumber}` : undefined
+    // Some manufacturers give every reader the same serial number.
     const id =
-      wanted !== undefined && !this.#taken.has(`id ${wanted}`) ? wanted : this.#numbered('id ', model, '#')
+      preferred !== undefined && !this.#taken.has(`id ${preferred}`)
+        ? preferred
+        : this.#numbered('id ', model, '#')
     this.#taken.add(`id ${id}`)
-    const before = this.#names.get(id)
+    const previousName = this.#names.get(id)
     const numbered =
-      before !== undefined && !this.#taken.has(`name ${before}`) ? before : this.#numbered('name ', name, ' ')
+      previousName !== undefined && !this.#taken.has(`name ${previousName}`)
+        ? previousName
+        : this.#numbered('name ', name, ' ')
     this.#taken.add(`name ${numbered}`)
-    if (id === wanted) this.#remember(id, numbered)
+    if (id === preferred) this.#remember(id, numbered)
     return { id, name: numbered }
   }
 
@@ -47,11 +54,11 @@ export class Identities {
     this.#names.delete(id)
     this.#names.set(id, name)
     const [oldest] = this.#names.keys()
-    // A device that shows itself under ever new serial numbers must not fill the memory.
+    // A device that reports ever new serial numbers must not fill the memory.
     if (this.#names.size > REMEMBERED && oldest !== undefined) this.#names.delete(oldest)
   }
 
-  give({ id, name }: ReaderIdentity): void {
+  release({ id, name }: ReaderIdentity): void {
     this.#taken.delete(`id ${id}`)
     this.#taken.delete(`name ${name}`)
   }
@@ -64,18 +71,21 @@ export class Identities {
   }
 }
 
-/** Nobody wants a reader's own security module first: those come behind the slots for cards, else in the given order. */
+/**
+ * Returns the slots with the security modules (SAM) last, because applications use the first slot. Otherwise keeps
+ * the order.
+ */
 export function samsLast<T extends Pick<CardSlot, 'kind'>>(slots: readonly T[]): T[] {
   return [...slots.filter(({ kind }) => kind !== 'sam'), ...slots.filter(({ kind }) => kind === 'sam')]
 }
 
-/** What a person would call the device. */
+/** The display name of a device, from its manufacturer and product names. */
 export function nameOf(device: DeviceDescription): string {
   const parts = [device.manufacturerName, device.productName].map((part) => part?.trim()).filter(Boolean)
   const [maker, product] = parts
   if (maker === undefined) return `USB device ${hex4(device.vendorId)}:${hex4(device.productId)}`
   if (product === undefined) return maker
-  // "Cherry GmbH", "CHERRY SECURE BOARD 1.0": nobody wants to read a maker twice.
+  // Omits the manufacturer if the product name repeats it: "Cherry GmbH", "CHERRY SECURE BOARD 1.0".
   const [first = ''] = maker.toLowerCase().split(/\W/)
   return product.toLowerCase().split(/\W/)[0] === first || startsWith(product, maker)
     ? product

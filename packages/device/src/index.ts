@@ -1,4 +1,7 @@
-/** What transports to readers share: holding and claiming devices, identity, tabs, deadlines, and the browser's errors. */
+/**
+ * The parts that browser transports share: opening and claiming devices, ids and names, tabs, time limits, and
+ * browser errors.
+ */
 export * from './claim.ts'
 export * from './clock.ts'
 export * from './deadline.ts'

@@ -1,4 +1,7 @@
-/** What tells the tabs of one site apart: the parts of the browser that are used, so that tests and other hosts can hand in their own. */
+/**
+ * The browser APIs through which tabs of one site share readers (Web Locks API, BroadcastChannel). Tests and other
+ * hosts supply their own.
+ */
 import type { Observable } from 'rxjs'
 
 /** The part of `navigator.locks` that is used. */
@@ -21,8 +24,8 @@ export interface ReaderChannel {
 export interface Tabs {
   readonly locks: ReaderLocks
   readonly channel: ReaderChannel | undefined
-  /** Emits when a person turns to this tab. */
+  /** Emits when the person activates this tab. */
   readonly turnedTo$: Observable<unknown> | undefined
-  /** Whether what is not handed in is the browser's own. */
+  /** True if a missing member defaults to the browser's own. */
   readonly isBrowsers: boolean
 }

@@ -1,4 +1,7 @@
-/** Whose turn it is: one tab of a site has a reader at a time (Web Locks API), and gives it to a tab that asks (Broadcast Channel) while it does not need it. */
+/**
+ * Gives a reader to one tab of a site at a time (Web Locks API). A tab that does not need the reader hands it over
+ * when another tab requests it (BroadcastChannel).
+ */
 import { ReaderInUseError } from '@webtoki/apdu'
 import { Observable } from 'rxjs'
 import type { Clock } from './clock.ts'
@@ -6,21 +9,23 @@ import type { DeviceReader } from './device-ports.ts'
 import type { DeviceDescription, ReaderIdentity } from './identity.ts'
 import type { ReaderChannel, ReaderLocks, Tabs } from './tabs.ts'
 
-/** How long a tab may take to let a reader go, or to say that it keeps it: its card may have to be put to rest. */
-const ANSWER_MS = 1000
+/** How long another tab may take to release a reader or to decline. It may have to power a card off first. */
+const RESPONSE_MS = 1000
 const CHANNEL = 'webtoki readers'
 
-/** The turns of this page. A browser gives a page one object for each device, and another page another one. */
-const turnsHere = new WeakMap<object, Set<ReaderTurn>>()
+/** The turns of this page by device. Each page has its own object for a device. */
+const turnsOfPage = new WeakMap<object, Set<ReaderTurn>>()
 
-/** The reader, as this tab has it. */
-export interface TurnHolder extends DeviceReader {
+/** A reader and its slots, as this tab holds them. */
+export interface ReaderHolder extends DeviceReader {
   readonly device: object
-  /** The reader is this tab's, and was another's until now. */
+  /** Called when the reader has passed from another tab to this one. */
   resume(): void
 }
 
-/** What one tab says to the others. The reader goes by a number: its name has its serial number. */
+/**
+ * A message between tabs. It identifies the reader by a hash, because the reader's name contains its serial number.
+ */
 interface TurnMessage {
   readonly webtoki: 'reader wanted' | 'reader kept'
   readonly reader: number
@@ -31,27 +36,30 @@ export class ReaderTurns {
   readonly locks: ReaderLocks
   readonly channel: ReaderChannel | undefined
   readonly clock: Clock
-  readonly #own: BroadcastChannel | undefined
+  readonly #ownChannel: BroadcastChannel | undefined
   readonly #turns = new Set<ReaderTurn>()
-  readonly #turning: { unsubscribe(): void } | undefined
+  readonly #activations: { unsubscribe(): void } | undefined
 
   constructor({ locks, channel, turnedTo$, isBrowsers }: Tabs, clock: Clock) {
     this.locks = locks
     this.clock = clock
-    if (channel === undefined && isBrowsers) this.#own = new BroadcastChannel(CHANNEL)
-    this.channel = channel ?? this.#own
-    this.channel?.addEventListener('message', this.#heard)
-    this.#turning = (turnedTo$ ?? (isBrowsers ? pageTurnedTo() : undefined))?.subscribe(() => {
-      for (const turn of this.#turns) turn.ask()
+    if (channel === undefined && isBrowsers) this.#ownChannel = new BroadcastChannel(CHANNEL)
+    this.channel = channel ?? this.#ownChannel
+    this.channel?.addEventListener('message', this.#onMessage)
+    this.#activations = (turnedTo$ ?? (isBrowsers ? pageActivations() : undefined))?.subscribe(() => {
+      for (const turn of this.#turns) turn.request()
     })
   }
 
-  /** The turn at one reader; undefined: only a serial number is the same in every tab. */
-  at(
+  /**
+   * Creates the turn for one reader. Undefined if the reader has no unique serial number, the only name that all tabs
+   * share.
+   */
+  create(
     { serialNumber }: DeviceDescription,
     { id }: ReaderIdentity,
     interfaceNumber: number,
-    holder: TurnHolder,
+    holder: ReaderHolder,
   ): ReaderTurn | undefined {
     if (!serialNumber || !id.endsWith(`:${serialNumber}`)) return undefined
     const name = `webtoki-reader ${id}/${interfaceNumber}`
@@ -60,122 +68,124 @@ export class ReaderTurns {
     return turn
   }
 
-  /** Others of the site write here too: what is no message of ours is passed over. */
-  readonly #heard = ({ data }: { readonly data: unknown }): void => {
+  /** Other code of the site may post to this channel. Unknown messages are ignored. */
+  readonly #onMessage = ({ data }: { readonly data: unknown }): void => {
     if (typeof data !== 'object' || data === null) return
     const { webtoki, reader } = data as Partial<TurnMessage>
     for (const turn of this.#turns) {
       if (turn.number !== reader) continue
-      if (webtoki === 'reader wanted') turn.wanted()
-      else if (webtoki === 'reader kept') turn.refused()
+      if (webtoki === 'reader wanted') turn.onRequested()
+      else if (webtoki === 'reader kept') turn.onReaderKept()
     }
   }
 
   close(): void {
-    for (const turn of this.#turns) turn.end()
-    this.#turning?.unsubscribe()
-    this.channel?.removeEventListener('message', this.#heard)
-    this.#own?.close()
+    for (const turn of this.#turns) turn.close()
+    this.#activations?.unsubscribe()
+    this.channel?.removeEventListener('message', this.#onMessage)
+    this.#ownChannel?.close()
   }
 }
 
-/** The turn at one reader. */
+/** The right of this tab to use one reader. */
 export class ReaderTurn {
   readonly number: number
-  readonly #all: ReaderTurns
+  readonly #turns: ReaderTurns
   readonly #name: string
-  readonly #holder: TurnHolder
-  readonly #ended: () => void
-  readonly #leaving = new AbortController()
+  readonly #holder: ReaderHolder
+  readonly #onClose: () => void
+  readonly #closing = new AbortController()
   #release: (() => void) | undefined
   #waiting: Promise<boolean> | undefined
-  /** Another tab asked while this one only waits: that one goes first. */
-  #steppingBack = false
-  #giving: Promise<void> | undefined
-  #refuse: (() => void) | undefined
+  /** True if another tab requested the reader while this one waits: the other tab goes first. */
+  #yieldsNext = false
+  #handingOver: Promise<void> | undefined
+  #onKept: (() => void) | undefined
 
-  constructor(all: ReaderTurns, name: string, holder: TurnHolder, ended: () => void) {
-    this.#all = all
+  constructor(all: ReaderTurns, name: string, holder: ReaderHolder, ended: () => void) {
+    this.#turns = all
     this.#name = name
-    this.number = numberOf(name)
+    this.number = hashOf(name)
     this.#holder = holder
-    this.#ended = ended
+    this.#onClose = ended
     const { device } = holder
-    turnsHere.set(device, (turnsHere.get(device) ?? new Set()).add(this))
+    turnsOfPage.set(device, (turnsOfPage.get(device) ?? new Set()).add(this))
   }
 
-  /** Takes the reader, from another tab if that one does not need it. Rejects with ReaderInUseError. */
+  /** Acquires the reader, from another tab if that tab does not need it. Rejects with ReaderInUseError. */
   async take(): Promise<void> {
-    await this.#giving
+    await this.#handingOver
     if (this.#release !== undefined) return
-    if (this.#waiting === undefined && (await this.#request({ ifAvailable: true }))) return
-    // From now on it waits in the line, however this attempt ends.
-    const waiting = this.#wait()
-    if (this.#all.channel !== undefined && (await this.#askedFor(waiting))) return
+    if (this.#waiting === undefined && (await this.#requestLock({ ifAvailable: true }))) return
+    // Stays in the lock queue from now on, even if this attempt fails.
+    const waiting = this.#waitInQueue()
+    if (this.#turns.channel !== undefined && (await this.#requestFromTab(waiting))) return
     if (this.#release === undefined)
-      throw new ReaderInUseError({ by: this.#othersHere.some((turn) => turn.#release) ? 'page' : 'tab' })
+      throw new ReaderInUseError({
+        by: this.#turnsOfOtherSources.some((turn) => turn.#release) ? 'page' : 'tab',
+      })
   }
 
-  /** The turns of other sources of this page at the same reader. */
-  get #othersHere(): readonly ReaderTurn[] {
-    const turns = [...(turnsHere.get(this.#holder.device) ?? [])]
+  /** The turns of this page's other sources at the same reader. */
+  get #turnsOfOtherSources(): readonly ReaderTurn[] {
+    const turns = [...(turnsOfPage.get(this.#holder.device) ?? [])]
     return turns.filter((turn) => turn !== this && turn.#name === this.#name)
   }
 
-  /** A person turned to this tab: the reader had better be here. */
-  ask(): void {
+  /** Requests the reader because the person activated this tab. */
+  request(): void {
     if (this.#waiting === undefined) return
-    this.#steppingBack = false
-    this.#say('reader wanted')
+    this.#yieldsNext = false
+    this.#post('reader wanted')
   }
 
-  /** Asks the tab that has it; true: it is ours now. */
-  #askedFor(waiting: Promise<boolean>): Promise<boolean> {
+  /** Requests the reader from the tab that has it. Resolves to true if this tab then has it. */
+  #requestFromTab(waiting: Promise<boolean>): Promise<boolean> {
     return new Promise((resolve) => {
-      const { clock } = this.#all
-      const over = (isOurs: boolean): void => {
+      const { clock } = this.#turns
+      const finish = (isTaken: boolean): void => {
         clock.clearTimeout(timer)
-        this.#refuse = undefined
-        resolve(isOurs)
+        this.#onKept = undefined
+        resolve(isTaken)
       }
-      const timer = clock.setTimeout(() => over(false), ANSWER_MS)
-      this.#refuse = () => over(false)
-      void waiting.then(over)
-      this.ask()
+      const timer = clock.setTimeout(() => finish(false), RESPONSE_MS)
+      this.#onKept = () => finish(false)
+      void waiting.then(finish)
+      this.request()
     })
   }
 
-  /** Another tab wants the reader. */
-  wanted(): void {
-    if (this.#giving !== undefined) return
+  /** Another tab requests the reader. */
+  onRequested(): void {
+    if (this.#handingOver !== undefined) return
     if (this.#release === undefined) {
-      this.#steppingBack = this.#refuse === undefined
+      this.#yieldsNext = this.#onKept === undefined
       return
     }
-    this.#giving = giveUp(this.#holder).then((isGiven) => {
-      this.#giving = undefined
-      if (this.#leaving.signal.aborted) return
-      if (!isGiven) this.#say('reader kept')
+    this.#handingOver = tryHandOver(this.#holder).then((isGiven) => {
+      this.#handingOver = undefined
+      if (this.#closing.signal.aborted) return
+      if (!isGiven) this.#post('reader kept')
       else {
         this.release()
-        void this.#wait()
+        void this.#waitInQueue()
       }
     })
   }
 
-  /** The tab that has the reader needs it. */
-  refused(): void {
-    this.#refuse?.()
+  /** The tab that has the reader declines, because it needs it. */
+  onReaderKept(): void {
+    this.#onKept?.()
   }
 
-  /** In the line for the reader, which Web Locks keep in order. */
-  #wait(): Promise<boolean> {
-    this.#waiting ??= this.#request({ signal: this.#leaving.signal }).then((isOurs) => {
+  /** Waits in the queue of the Web Lock, which is first in, first out. */
+  #waitInQueue(): Promise<boolean> {
+    this.#waiting ??= this.#requestLock({ signal: this.#closing.signal }).then((isOurs) => {
       this.#waiting = undefined
-      if (isOurs && this.#steppingBack) {
-        this.#steppingBack = false
+      if (isOurs && this.#yieldsNext) {
+        this.#yieldsNext = false
         this.release()
-        return this.#wait()
+        return this.#waitInQueue()
       }
       if (isOurs) this.#holder.resume()
       return isOurs
@@ -183,73 +193,80 @@ export class ReaderTurn {
     return this.#waiting
   }
 
-  #request(options: { readonly ifAvailable?: boolean; readonly signal?: AbortSignal }): Promise<boolean> {
+  #requestLock(options: { readonly ifAvailable?: boolean; readonly signal?: AbortSignal }): Promise<boolean> {
     return new Promise((resolve) => {
       const work = (lock: unknown): Promise<void> | undefined => {
-        const isOurs = lock !== null && !this.#leaving.signal.aborted
-        resolve(isOurs)
-        if (!isOurs) return undefined
-        // Who gave the reader up could not know to whom.
-        for (const turn of this.#othersHere) for (const slot of turn.#holder.slots) slot.markInUse('page')
+        const isTaken = lock !== null && !this.#closing.signal.aborted
+        resolve(isTaken)
+        if (!isTaken) return undefined
+        // A source that handed the reader over cannot know that the receiver is another source of its own page.
+        for (const turn of this.#turnsOfOtherSources)
+          for (const slot of turn.#holder.slots) slot.markInUse('page')
         return new Promise<void>((release) => (this.#release = release))
       }
-      this.#all.locks.request(this.#name, options, work).catch(() => {
-        if (this.#leaving.signal.aborted) resolve(false)
-        // A page that may not use locks goes without.
+      this.#turns.locks.request(this.#name, options, work).catch(() => {
+        if (this.#closing.signal.aborted) resolve(false)
+        // A page that may not use locks works without them.
         else void work({})
       })
     })
   }
 
-  #say(webtoki: TurnMessage['webtoki']): void {
-    this.#all.channel?.postMessage({ webtoki, reader: this.number } satisfies TurnMessage)
+  #post(webtoki: TurnMessage['webtoki']): void {
+    this.#turns.channel?.postMessage({ webtoki, reader: this.number } satisfies TurnMessage)
   }
 
-  /** The next tab in the line has it. */
+  /** Releases the lock. The next tab in the queue gets it. */
   release(): void {
     this.#release?.()
     this.#release = undefined
   }
 
-  /** For good: the reader left, or its source was closed. */
-  end(): void {
-    this.#leaving.abort()
-    this.refused()
+  /** Ends the turn, because the reader was removed or its source was closed. */
+  close(): void {
+    this.#closing.abort()
+    this.onReaderKept()
     this.release()
-    turnsHere.get(this.#holder.device)?.delete(this)
-    this.#ended()
+    turnsOfPage.get(this.#holder.device)?.delete(this)
+    this.#onClose()
   }
 }
 
-/** Another tab wants the reader: it is let go where nothing needs it; false: it is kept. Never rejects. */
-async function giveUp({ reader, slots }: TurnHolder): Promise<boolean> {
-  await Promise.all(slots.map((slot) => slot.release()))
-  if (slots.some((slot) => slot.isUsed) || !(await reader.rest())) return false
+/**
+ * Another tab requests the reader: closes it if no slot needs it. Resolves to whether it was closed. Never rejects.
+ */
+async function tryHandOver({ reader, slots }: ReaderHolder): Promise<boolean> {
+  await Promise.all(slots.map((slot) => slot.requestRelease()))
+  if (slots.some((slot) => slot.isUsed) || !(await reader.closeIfIdle())) return false
   for (const slot of slots) slot.markInUse('tab')
   return true
 }
 
-/** FNV-1a, 32 bits: two readers of one number cost nothing but an idle reader given up for a moment. */
-function numberOf(name: string): number {
+/**
+ * FNV-1a, 32 bits. If two readers have the same hash, the cost is one idle reader that is handed over for a moment.
+ */
+function hashOf(name: string): number {
   let hash = 0x811c9dc5
   for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193)
   return hash >>> 0
 }
 
-/** Cold; emits when a person brings this page before the others, or turns to its window. A worker has no page, and never does. */
-function pageTurnedTo(): Observable<void> {
+/**
+ * Cold. Emits when the page becomes visible or its window gets the focus. Never emits in a worker, which has no page.
+ */
+function pageActivations(): Observable<void> {
   return new Observable((subscriber) => {
     const page = globalThis.document
     if (page === undefined) return
-    const look = (): void => {
+    const emitIfVisible = (): void => {
       if (page.visibilityState === 'visible') subscriber.next()
     }
-    page.addEventListener('visibilitychange', look)
-    // Of two windows side by side none is ever hidden.
-    addEventListener('focus', look)
+    page.addEventListener('visibilitychange', emitIfVisible)
+    // Two windows side by side are both visible, so only the focus changes.
+    addEventListener('focus', emitIfVisible)
     return () => {
-      page.removeEventListener('visibilitychange', look)
-      removeEventListener('focus', look)
+      page.removeEventListener('visibilitychange', emitIfVisible)
+      removeEventListener('focus', emitIfVisible)
     }
   })
 }

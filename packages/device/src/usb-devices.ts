@@ -1,10 +1,10 @@
-/** WebUSB as a source of devices, and what the browser knows of a USB device without asking it. */
-// Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
+/** WebUSB as a `DeviceApi`, and what the browser states about a USB device without opening it. */
+// Preserved in the declarations, because they name WebUSB types, which TypeScript does not provide.
 /// <reference types="w3c-web-usb" preserve="true" />
 import type { DeviceApi } from './device-ports.ts'
 import { usbSupport } from './usb-support.ts'
 
-/** `usb` as it is, or undefined where the browser has none: then `support` says why. */
+/** Wraps `usb`. Undefined means that the browser does not provide it; `support` then states why. */
 export function usbDevices(usb: USB | undefined): DeviceApi<USBDevice, USBDeviceFilter> {
   return {
     name: 'WebUSB',
@@ -12,20 +12,20 @@ export function usbDevices(usb: USB | undefined): DeviceApi<USBDevice, USBDevice
     list: () => (usb as USB).getDevices(),
     choose: (filters) => (usb as USB).requestDevice({ filters: [...filters] }),
     watch: (connected, disconnected) => {
-      const plugged = ({ device }: USBConnectionEvent): void => connected(device)
-      const unplugged = ({ device }: USBConnectionEvent): void => disconnected(device)
-      usb?.addEventListener('connect', plugged)
-      usb?.addEventListener('disconnect', unplugged)
+      const onConnect = ({ device }: USBConnectionEvent): void => connected(device)
+      const onDisconnect = ({ device }: USBConnectionEvent): void => disconnected(device)
+      usb?.addEventListener('connect', onConnect)
+      usb?.addEventListener('disconnect', onDisconnect)
       return () => {
-        usb?.removeEventListener('connect', plugged)
-        usb?.removeEventListener('disconnect', unplugged)
+        usb?.removeEventListener('connect', onConnect)
+        usb?.removeEventListener('disconnect', onDisconnect)
       }
     },
     describe: (device) => device,
   }
 }
 
-/** Whether an interface of one of these classes is among those of the device. */
+/** True if the device has an interface of one of these classes. */
 export function hasInterface({ configurations }: USBDevice, ...classCodes: readonly number[]): boolean {
   return configurations.some(({ interfaces }) =>
     interfaces.some(({ alternates }) =>
@@ -34,11 +34,11 @@ export function hasInterface({ configurations }: USBDevice, ...classCodes: reado
   )
 }
 
-/** What the maker calls an interface; empty if it has no name. */
+/** The name of an interface (iInterface); empty if it has none. */
 export function interfaceName({ configurations }: USBDevice, interfaceNumber: number): string {
   for (const { interfaces } of configurations) {
-    const face = interfaces.find((each) => each.interfaceNumber === interfaceNumber)
-    const name = face?.alternates[0]?.interfaceName?.trim()
+    const usbInterface = interfaces.find((each) => each.interfaceNumber === interfaceNumber)
+    const name = usbInterface?.alternates[0]?.interfaceName?.trim()
     if (name) return name
   }
   return ''

@@ -1,4 +1,4 @@
-/** The border to the browser: what WebUSB throws becomes an error of ours, by the call that threw it. */
+/** Translates errors of WebUSB into Webtoki's errors, depending on the call that threw them. */
 import {
   NotGrantedError,
   ProtectedClassError,
@@ -8,30 +8,30 @@ import {
   TransferError,
 } from '@webtoki/apdu'
 
-/** The step that failed. SecurityError means one thing at `open` and another at `claim`. */
+/** The step that failed. SecurityError means a missing permission at `open` and a protected class at `claim`. */
 export type UsbCall = 'open' | 'descriptor' | 'claim' | 'transfer'
 
-/** Never throws; errors of ours pass as they are. */
+/** Returns the Webtoki error for what WebUSB threw. Returns a WebtokiError unchanged. Never throws. */
 export function translateUsbError(call: UsbCall, error: unknown): WebtokiError {
   if (error instanceof WebtokiError) return error
   const { name = '', message = '' } = (error ?? {}) as Partial<Error>
   const cause = { cause: error }
   if (/disconnected/i.test(message) || name === 'NotFoundError') return new ReaderGoneError(cause)
   if (call === 'open') {
-    // Chromium says "Access denied." where udev rights or the WinUSB driver are missing.
+    // Chromium reports "Access denied." if the udev rights (Linux) or the WinUSB driver (Windows) are missing.
     if (name === 'SecurityError' || /denied/i.test(message)) {
       return new NotGrantedError(
-        'The system does not let the browser open the reader; on Linux a udev rule is needed, on Windows the WinUSB driver.',
+        'The system does not let the browser open the reader. Linux needs a udev rule, Windows the WinUSB driver.',
         cause,
       )
     }
   } else if (call === 'claim') {
-    // The only place where SecurityError means the protected class.
+    // Only `claimInterface` throws SecurityError for a protected class.
     if (name === 'SecurityError') return new ProtectedClassError(cause)
-    // Another page and pcscd give the same "Unable to claim interface.".
+    // A claim by another page and one by pcscd cause the same "Unable to claim interface.".
     if (name === 'NetworkError') return new ReaderInUseError(cause)
   }
-  // Unplugging rejects a pending transfer with one of these, before or after the event `disconnect`.
+  // If the device is unplugged, a pending transfer rejects with one of these, before or after the `disconnect` event.
   else if (/^(Network|Abort|InvalidState)Error$/.test(name)) return new ReaderGoneError(cause)
   return new TransferError(`The USB ${call} failed: ${message}`, cause)
 }

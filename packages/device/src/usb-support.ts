@@ -1,20 +1,20 @@
-/** Whether WebUSB can be used here, which a page may ask before anything is shown or opened. */
-// Preserved in the declarations: they name WebUSB types, which no TypeScript program has by itself.
+/** Reports whether WebUSB can be used, before the page shows or opens anything. */
+// Preserved in the declarations, because they name WebUSB types, which TypeScript does not provide.
 /// <reference types="w3c-web-usb" preserve="true" />
 import type { ReaderSupport } from '@webtoki/apdu'
 
-/** `document.featurePolicy` of Chromium, the only engine that has WebUSB; workers do not have it. */
+/** `document.featurePolicy` exists in Chromium, the only engine with WebUSB. Workers do not have it. */
 interface DocumentWithPolicy {
   readonly featurePolicy?: { allowsFeature(feature: string): boolean }
 }
 
 /**
- * Asks nobody and touches no device. Browsers hide the API from pages that are not served over https or from localhost, so
- * `insecure-context` says nothing about whether the browser has it.
+ * Reports whether WebUSB can be used, without touching a device. Browsers hide the API from pages that are not a
+ * secure context (HTTPS or localhost), so `insecure-context` does not mean that the browser supports it.
  */
 export function usbSupport(usb: USB | undefined = globalThis.navigator?.usb): ReaderSupport {
   if (usb === undefined) return globalThis.isSecureContext === false ? 'insecure-context' : 'no-api'
-  // A virtual USB is under no policy.
+  // A permissions policy does not apply to a virtual USB.
   if (usb !== globalThis.navigator?.usb) return 'available'
   const page = globalThis.document as DocumentWithPolicy | undefined
   return page?.featurePolicy?.allowsFeature('usb') === false ? 'policy' : 'available'

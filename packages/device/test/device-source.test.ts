@@ -38,9 +38,9 @@ class MemorySlot implements DeviceSlot {
   markInUse(by: 'page' | 'tab' | 'unknown'): void {
     this.#presences.next({ inUse: by })
   }
-  async release(): Promise<void> {}
-  async shut(): Promise<void> {}
-  leave(): void {
+  async requestRelease(): Promise<void> {}
+  async close(): Promise<void> {}
+  detach(): void {
     this.#presences.complete()
   }
 }
@@ -55,7 +55,10 @@ function readerOf(
     await open()
   }
   const end = async (error: Error): Promise<void> => void (ended ??= error)
-  return { reader: { ready, rest: async () => true, end }, slots: [new MemorySlot(identity, ready)] }
+  return {
+    reader: { ready, closeIfIdle: async () => true, close: end },
+    slots: [new MemorySlot(identity, ready)],
+  }
 }
 
 readerSourceContract('a transport over an API in memory', async (first: Opening) => {
@@ -122,8 +125,8 @@ it('closes although one card never ends, and lets both readers of the device go'
       readerAt: ({ identity, deviceInterface: { interfaceNumber } }) => {
         const { reader, slots } = readerOf(identity, async () => {})
         const [slot] = slots as [MemorySlot]
-        if (interfaceNumber === 0) slot.shut = () => new Promise(() => {})
-        return { slots, reader: { ...reader, end: async () => void release.push(interfaceNumber) } }
+        if (interfaceNumber === 0) slot.close = () => new Promise(() => {})
+        return { slots, reader: { ...reader, close: async () => void release.push(interfaceNumber) } }
       },
     },
     { clock, tabs: undefined },

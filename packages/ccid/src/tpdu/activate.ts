@@ -1,4 +1,7 @@
-/** The activation of readers that take TPDUs or characters: PPS, parameters, IFSD, and the protocol that carries the APDUs. */
+/**
+ * Activates cards in readers at TPDU or character level: PPS, parameters, IFSD and the protocol (ISO/IEC 7816-3:2006,
+ * 6.3.1, 9, 11.4.2).
+ */
 import {
   type Atr,
   decodeAtr,
@@ -29,13 +32,13 @@ import {
   type CardParameters,
   chooseParameters,
   lineMs,
-  ppsAgreed,
+  acceptedPps,
   t1Of,
   workWaitingMs,
 } from './parameters.ts'
-import { toT0Tpdu, withFetchedAnswer } from './t0.ts'
+import { toT0Tpdu, withFetchedResponse } from './t0.ts'
 import { overheadBytes } from './t1-block.ts'
-import { type BlockAnswer, T1Transport } from './t1-transport.ts'
+import { type BlockResponse, T1Transport } from './t1-transport.ts'
 
 /** PPSS, PPS0, PPS1, PCK. */
 const PPS_WITH_SPEED_BYTES = 4
@@ -47,43 +50,46 @@ const T0_HEADER_BYTES = 5
 /** NAD, PCB, LEN. */
 const PROLOGUE_BYTES = 3
 const MAX_REPEATS = 2
-/** Between a card's block waiting time and the reader's own verdict. */
+/** Added to the card's own waiting time, so that the reader reports its time-out first. */
 const MARGIN_MS = 10_000
 
-/** Not two bytes of sense: the defaults, T=0. */
-function bareAtr(): Atr {
+/** Replaces an ATR of fewer than two usable bytes: default parameters, T=0. */
+function minimalAtr(): Atr {
   return decodeAtr(Uint8Array.of(0x3b, 0x00))
 }
 
-/** `line`: the reader takes characters. Rejects with NotSupportedError where card, reader and caller have nothing in common. */
+/**
+ * Activates the card. `line`: the reader works at character level. Rejects with NotSupportedError if card, reader and
+ * caller have no protocol in common.
+ */
 export async function activateTpdu(
   slot: ActivatedSlot,
-  told: Atr | undefined,
-  wanted: 'T=0' | 'T=1' | undefined,
+  receivedAtr: Atr | undefined,
+  requested: 'T=0' | 'T=1' | undefined,
   line: CharacterLine | undefined,
 ): Promise<Activation> {
   const { descriptor } = slot.reader
-  let atr = told ?? bareAtr()
+  let atr = receivedAtr ?? minimalAtr()
   let parameters: CardParameters
   try {
-    parameters = chooseParameters(atr, descriptor, wanted)
+    parameters = chooseParameters(atr, descriptor, requested)
   } catch (error) {
-    // In specific mode the card has one protocol; some change to negotiable mode by a warm reset (6.3.1).
+    // In specific mode the card has one protocol. Some cards change to negotiable mode after a warm reset (6.3.1).
     if (atr.specificMode?.canChange !== true) throw error
-    atr = readAtr(await slot.powerOn()) ?? bareAtr()
-    parameters = chooseParameters(atr, descriptor, wanted)
+    atr = readAtr(await slot.powerOn()) ?? minimalAtr()
+    parameters = chooseParameters(atr, descriptor, requested)
   }
-  // The list is asked for where it decides: a speed of our own choice, at a reader that has but some.
+  // The list matters only if this driver chooses the speed and the reader supports some speeds only.
   if (parameters.pps?.length === PPS_WITH_SPEED_BYTES && descriptor.dataRateCount > 0)
-    parameters = chooseParameters(atr, descriptor, wanted, await listedRates(slot.reader))
+    parameters = chooseParameters(atr, descriptor, requested, await listedRates(slot.reader))
   if (parameters.pps !== undefined) {
     const agreed = await sendPps(slot, line, parameters.pps)
     if (agreed === undefined) {
-      // A card that would not negotiate speaks as its ATR says, after a reset.
-      atr = readAtr(await slot.powerOn()) ?? bareAtr()
+      // A card that refuses PPS uses the parameters of its ATR after a reset.
+      atr = readAtr(await slot.powerOn()) ?? minimalAtr()
       const plain = chooseParameters(withoutTa1(atr), descriptor, `T=${atr.defaultProtocol as 0 | 1}`)
-      if (wanted !== undefined && wanted !== `T=${plain.protocol}`)
-        throw new NotSupportedError(`The card would not change to ${wanted}.`)
+      if (requested !== undefined && requested !== `T=${plain.protocol}`)
+        throw new NotSupportedError(`The card refused to change to ${requested}.`)
       parameters = { ...plain, pps: undefined }
     } else if (agreed.fiDi !== parameters.fiDi) {
       parameters = { ...parameters, fiDi: agreed.fiDi }
@@ -95,16 +101,16 @@ export async function activateTpdu(
     data[0] = parameters.fiDi
     await setParameters(slot, protocol, data, protocol === atr.defaultProtocol)
   } else if (descriptor.features & CcidFeature.automaticNegotiation) {
-    protocol = (await askProtocol(slot)) ?? protocol
+    protocol = (await readProtocol(slot)) ?? protocol
   }
   return protocol === 1
-    ? overT1(slot, line, atr, parameters.fiDi)
-    : overT0(slot, line, workWaitingMs(atr, parameters.fiDi, descriptor))
+    ? t1Activation(slot, line, atr, parameters.fiDi)
+    : t0Activation(slot, line, workWaitingMs(atr, parameters.fiDi, descriptor))
 }
 
 const rateLists = new WeakMap<CcidReader, Promise<readonly number[] | undefined>>()
 
-/** Read once for each reader. Undefined: it lists none after all, and dwMaxDataRate decides. */
+/** Read once per reader. Undefined if the reader lists no rates; then dwMaxDataRate decides. */
 function listedRates(reader: CcidReader): Promise<readonly number[] | undefined> {
   const known = rateLists.get(reader)
   if (known !== undefined) return known
@@ -120,7 +126,7 @@ function listedRates(reader: CcidReader): Promise<readonly number[] | undefined>
   return reading
 }
 
-/** The same card at its default speed. */
+/** The ATR without TA1, which means the default speed. */
 function withoutTa1(atr: Atr): Atr {
   const [head, ...rest] = atr.interfaceBytes
   if (head === undefined) return atr
@@ -134,17 +140,17 @@ async function sendPps(
   request: Uint8Array,
 ): Promise<{ readonly fiDi: number } | undefined> {
   try {
-    if (line !== undefined) return ppsAgreed(request, await line.exchangePps(request, MARGIN_MS))
+    if (line !== undefined) return acceptedPps(request, await line.exchangePps(request, MARGIN_MS))
     const message = encodeXfrBlock({ slot: slot.number, chain: ChainParameter.whole, data: request })
-    const answer = await slot.reader.ask(message, RdrToPc.dataBlock, 'PPS', {}, MARGIN_MS)
-    return ppsAgreed(request, answer.data)
+    const response = await slot.reader.exchange(message, RdrToPc.dataBlock, 'PPS', {}, MARGIN_MS)
+    return acceptedPps(request, response.data)
   } catch (error) {
     if (error instanceof ReaderRefusedError || error instanceof MalformedError) return undefined
     throw error
   }
 }
 
-/** Refused where nothing is to be changed, it may as well be left. */
+/** A refusal is ignored if the protocol is the default one anyway. */
 async function setParameters(
   { number, reader }: ActivatedSlot,
   protocol: 0 | 1,
@@ -152,8 +158,8 @@ async function setParameters(
   isDefault: boolean,
 ): Promise<void> {
   try {
-    await toldAgain(() =>
-      reader.ask(
+    await repeatIfMalformed(() =>
+      reader.exchange(
         encodeSetParameters({ slot: number, protocol, data }),
         RdrToPc.parameters,
         'SetParameters',
@@ -164,36 +170,42 @@ async function setParameters(
   } catch (error) {
     if (!(error instanceof ReaderRefusedError)) throw error
     if (!isDefault)
-      throw new NotSupportedError(`The reader would not change to T=${protocol} with this card.`, {
+      throw new NotSupportedError(`The reader refused to change to T=${protocol} with this card.`, {
         cause: error,
       })
   }
 }
 
-/** A garbled answer is no reason to give the card up, where being told again changes nothing. */
-async function toldAgain<T>(tell: () => Promise<T>): Promise<T> {
+/** Repeats an exchange whose response was malformed. Only for messages that are harmless when sent twice. */
+async function repeatIfMalformed<T>(exchange: () => Promise<T>): Promise<T> {
   for (let repeats = 0; ; repeats++) {
     try {
-      return await tell()
+      return await exchange()
     } catch (error) {
       if (!(error instanceof MalformedError) || repeats >= MAX_REPEATS) throw error
     }
   }
 }
 
-/** Which protocol the reader chose by itself; undefined where it does not tell. */
-async function askProtocol({ number, reader }: ActivatedSlot): Promise<0 | 1 | undefined> {
+/** Reads the protocol that the reader chose; undefined if it does not report one. */
+async function readProtocol({ number, reader }: ActivatedSlot): Promise<0 | 1 | undefined> {
   try {
     const message = encodeGetParameters({ slot: number })
-    const answer = await reader.ask(message, RdrToPc.parameters, 'GetParameters', {}, READER_TIMEOUT_MS)
-    return decodeParameters(answer).protocol
+    const response = await reader.exchange(
+      message,
+      RdrToPc.parameters,
+      'GetParameters',
+      {},
+      READER_TIMEOUT_MS,
+    )
+    return decodeParameters(response).protocol
   } catch (error) {
     if (error instanceof ReaderRefusedError || error instanceof MalformedError) return undefined
     throw error
   }
 }
 
-function overT0(
+function t0Activation(
   { number, reader }: ActivatedSlot,
   line: CharacterLine | undefined,
   waitingMs: number,
@@ -202,19 +214,19 @@ function overT0(
   const carry = async (command: Uint8Array, options: ExchangeOptions): Promise<Uint8Array> => {
     if (line !== undefined) return line.transmitT0(command, options, waitingMs + MARGIN_MS)
     const message = encodeXfrBlock({ slot: number, chain: ChainParameter.whole, data: toT0Tpdu(command) })
-    return (await reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options)).data
+    return (await reader.exchange(message, RdrToPc.dataBlock, 'XfrBlock', options)).data
   }
-  // Characters: the header goes before its data, and an answer comes in as many messages as it takes.
+  // At character level the header goes before its data, and a response may take several messages.
   const characters = { commandBytes: T0_HEADER_BYTES + Math.min(256, capacityBytes), responseBytes: 256 }
   const limits = line === undefined ? limitsOf(capacityBytes) : characters
   return {
     limits: { extended: false, ...limits },
     transmit: (command, options) =>
-      withFetchedAnswer((apdu) => carry(apdu, options), command, limits.responseBytes),
+      withFetchedResponse((apdu) => carry(apdu, options), command, limits.responseBytes),
   }
 }
 
-async function overT1(
+async function t1Activation(
   slot: ActivatedSlot,
   line: CharacterLine | undefined,
   atr: Atr,
@@ -232,7 +244,7 @@ async function overT1(
     ifscBytes,
     capacityBytes: Math.max(1, capacityBytes),
     blockWaitingMs: blockMs,
-    exchange: async (block, waitingTimes, options): Promise<BlockAnswer> => {
+    exchange: async (block, waitingTimes, options): Promise<BlockResponse> => {
       const timeoutMs = Math.max(options.timeoutMs ?? 0, blockMs * Math.max(1, waitingTimes) + beyondMs)
       const waitingExtension = Math.min(255, waitingTimes)
       try {
@@ -246,17 +258,17 @@ async function overT1(
           waitingExtension,
           data: block,
         })
-        return (await reader.ask(message, RdrToPc.dataBlock, 'XfrBlock', options, timeoutMs)).data
+        return (await reader.exchange(message, RdrToPc.dataBlock, 'XfrBlock', options, timeoutMs)).data
       } catch (error) {
-        return blockTrouble(error)
+        return blockFailure(error)
       }
     },
   })
   const ownBytes = Math.max(1, Math.min(maxIfsdBytes || MAX_IFSD_BYTES, MAX_IFSD_BYTES, capacityBytes))
-  // The reader has told the card by itself, or we do.
+  // Either the reader announced its IFSD to the card, or this driver does.
   const ifsdBytes = features & CcidFeature.automaticIfsd ? ownBytes : await transport.negotiateIfsd(ownBytes)
   return {
-    // A short answer that fits one block saves a block each way.
+    // A response that fits one block saves a block in each direction.
     limits: {
       extended: false,
       commandBytes: SHORT_COMMAND_BYTES,
@@ -264,12 +276,15 @@ async function overT1(
     },
     transmit: (command, options) => transport.transmit(command, options),
     transmitOnPad: (template, send, options) =>
-      transport.transmitOnPad(template, (prologue) => send(prologue).catch(blockTrouble), options),
+      transport.transmitOnPad(template, (prologue) => send(prologue).catch(blockFailure), options),
   }
 }
 
-/** What the reader saw of a block that did not come whole, or what was lost on its way from the reader; everything else is no matter of blocks. */
-function blockTrouble(error: unknown): BlockAnswer {
+/**
+ * Classifies an incomplete or damaged block, and a response that was malformed between reader and host. Throws every
+ * other error.
+ */
+function blockFailure(error: unknown): BlockResponse {
   if (error instanceof MalformedError) return 'garbled'
   if (error instanceof ReaderRefusedError && (error.bStatus & 3) === 0) {
     if (error.bError === CcidError.ICC_MUTE) return 'silent'

@@ -1,16 +1,19 @@
-/** Which protocol and which parameters a card is used with: by its ATR, the reader and the caller (ISO/IEC 7816-3:2006, 6.3.1, 9, 10.2). */
+/**
+ * Chooses the protocol and its parameters from the ATR, the reader and the caller's request (ISO/IEC 7816-3:2006,
+ * 6.3.1, 9, 10.2).
+ */
 import { type Atr, NotSupportedError, type T1Parameters } from '@webtoki/apdu'
 import { CcidFeature } from '../ccid-feature.ts'
 import type { CcidDescriptor } from '../descriptors.ts'
 
-/** What is agreed before the first command. */
+/** The parameters to establish before the first command. */
 export interface CardParameters {
   readonly protocol: 0 | 1
-  /** Fi and Di as TA1 has them; 0x11 is the default. */
+  /** Fi and Di, encoded as in TA1. 0x11 is the default. */
   readonly fiDi: number
-  /** Bytes of SetParameters (CCID 1.1, 6.1.7); undefined where the reader sees to everything. */
+  /** Data of SetParameters (CCID 1.1, 6.1.7); undefined if the reader needs none. */
   readonly setParameters: Uint8Array | undefined
-  /** PPS request that the host has to send; undefined where the reader does it, or nothing differs from the default. */
+  /** The PPS request that the host must send; undefined if the reader sends it, or all values are the default. */
   readonly pps: Uint8Array | undefined
 }
 
@@ -19,22 +22,22 @@ const DEFAULT_FI_DI = 0x11
 const fiByNibble: readonly number[] = [372, 372, 558, 744, 1116, 1488, 1860, 0, 0, 512, 768, 1024, 1536, 2048]
 const diByNibble: readonly number[] = [0, 1, 2, 4, 8, 16, 32, 64, 12, 20]
 const ROUNDING_BPS = 2
-/** Nibbles of Di, the fastest first: a card takes any between its own and 1 (9.2). */
+/** Encoded Di values, the fastest first. A card accepts any between its own and 1 (9.2). */
 const slowerDis: readonly number[] = [7, 6, 9, 5, 8, 4, 3, 2, 1]
 
 /**
- * Throws NotSupportedError where card, reader and caller have no protocol in common. `ratesBps`: what the reader lists,
- * where it lists data rates; absent, every one up to dwMaxDataRate is taken for possible.
+ * Chooses protocol and speed. `ratesBps`: the data rates that the reader lists; if absent, every rate up to
+ * dwMaxDataRate counts as possible. Throws NotSupportedError if card, reader and caller have no protocol in common.
  */
 export function chooseParameters(
   atr: Atr,
   descriptor: CcidDescriptor,
-  wanted: 'T=0' | 'T=1' | undefined,
+  requested: 'T=0' | 'T=1' | undefined,
   ratesBps?: readonly number[],
 ): CardParameters {
   const { features } = descriptor
-  const protocol = chooseProtocol(atr, descriptor, wanted)
-  // "Proprietary" negotiation: the reader has done it before it gave us the ATR.
+  const protocol = chooseProtocol(atr, descriptor, requested)
+  // The reader negotiated before it returned the ATR ("proprietary" negotiation).
   if (features & CcidFeature.automaticNegotiation) {
     return { protocol, fiDi: DEFAULT_FI_DI, setParameters: undefined, pps: undefined }
   }
@@ -49,22 +52,30 @@ export function chooseParameters(
   }
 }
 
-function chooseProtocol(atr: Atr, { protocols }: CcidDescriptor, wanted: 'T=0' | 'T=1' | undefined): 0 | 1 {
+function chooseProtocol(
+  atr: Atr,
+  { protocols }: CcidDescriptor,
+  requested: 'T=0' | 'T=1' | undefined,
+): 0 | 1 {
   const offered = atr.specificMode === undefined ? atr.protocols : [atr.specificMode.protocol]
-  // Some readers print none; they were built for both.
+  // Some readers state no protocol. They support both.
   const known = protocols & 3 || 3
   const usable = ([0, 1] as const).filter((each) => offered.includes(each) && known & (1 << each))
-  const order = [wanted === undefined ? undefined : Number(wanted.slice(2)), atr.defaultProtocol, ...usable]
-  const chosen = wanted === undefined ? order.slice(1) : order.slice(0, 1)
+  const order = [
+    requested === undefined ? undefined : Number(requested.slice(2)),
+    atr.defaultProtocol,
+    ...usable,
+  ]
+  const chosen = requested === undefined ? order.slice(1) : order.slice(0, 1)
   for (const each of chosen) if ((each === 0 || each === 1) && usable.includes(each)) return each
   const reader = [1, 2].flatMap((bit, at) => (known & bit ? [`T=${at}`] : [])).join(' and ')
   throw new NotSupportedError(
-    `The card offers ${offered.map((each) => `T=${each}`).join(' and ')}, the reader speaks ${reader}` +
-      `${wanted === undefined ? '' : `, and ${wanted} was asked for`}.`,
+    `The card offers ${offered.map((each) => `T=${each}`).join(' and ')}, the reader supports ${reader}` +
+      `${requested === undefined ? '' : `, and ${requested} was requested`}.`,
   )
 }
 
-/** The card's own speed where the reader can, else the next slower one. */
+/** Returns the card's own speed if the reader supports it, else the next slower one. */
 function chooseSpeed(
   atr: Atr,
   { defaultClockKHz, maxDataRateBps }: CcidDescriptor,
@@ -80,20 +91,20 @@ function chooseSpeed(
   const defaultRate = (defaultClockKHz * 1000) / 372
   const isPossible = (d: number): boolean =>
     rate(d) <= maxDataRateBps + ROUNDING_BPS &&
-    // Listed rates are cut or rounded to whole numbers.
+    // Readers truncate or round the rates that they list.
     (ratesBps?.some((each) => Math.abs(each - rate(d)) < ROUNDING_BPS) ?? true)
   if (isPossible(di)) return ta1
-  // In specific mode nothing can be negotiated: the reader must follow, or fail.
+  // In specific mode nothing can be negotiated: the reader must use this speed or fail.
   if (atr.specificMode !== undefined) return ta1
   for (const nibble of slowerDis) {
     const slower = diByNibble[nibble] as number
-    // A negotiation that makes it slower than it was is worth nothing.
+    // A negotiated speed below the default would be useless.
     if (slower < di && isPossible(slower) && rate(slower) > defaultRate) return (ta1 & 0xf0) | nibble
   }
   return DEFAULT_FI_DI
 }
 
-/** PPSS, PPS0, PPS1 where the speed is not the default, PCK (ISO/IEC 7816-3:2006, 9.2). */
+/** Encodes PPSS, PPS0, PPS1 if the speed is not the default, and PCK (ISO/IEC 7816-3:2006, 9.2). */
 function ppsRequest(protocol: 0 | 1, fiDi: number): Uint8Array {
   const bytes = fiDi === DEFAULT_FI_DI ? [0xff, protocol] : [0xff, 0x10 | protocol, fiDi]
   return Uint8Array.of(
@@ -102,8 +113,14 @@ function ppsRequest(protocol: 0 | 1, fiDi: number): Uint8Array {
   )
 }
 
-/** What the card agreed to: its request echoed, or without PPS1, which means the default speed (9.3); undefined: it refused. */
-export function ppsAgreed(request: Uint8Array, response: Uint8Array): { readonly fiDi: number } | undefined {
+/**
+ * Returns what the card accepted: the echoed request, or the default speed if PPS1 is missing (9.3). Undefined if it
+ * refused.
+ */
+export function acceptedPps(
+  request: Uint8Array,
+  response: Uint8Array,
+): { readonly fiDi: number } | undefined {
   if (response.length < 3 || response.reduce((sum, byte) => sum ^ byte, 0) !== 0) return undefined
   if (response[0] !== 0xff || ((response[1] ?? 0) & 0x0f) !== ((request[1] ?? 0) & 0x0f)) return undefined
   if (((response[1] ?? 0) & 0x10) === 0) return response.length === 3 ? { fiDi: DEFAULT_FI_DI } : undefined
@@ -126,15 +143,15 @@ function t1Parameters(atr: Atr, fiDi: number): Uint8Array {
 const T1_DEFAULTS: T1Parameters = { ifscBytes: 32, bwi: 4, cwi: 13, errorDetection: 'LRC' }
 
 /**
- * What the ATR says of T=1, with the default for what is reserved there (11.4): an IFSC of 0 could carry no command,
- * and a BWI of 15 would have us wait for an hour.
+ * Returns the T=1 parameters of the ATR, with defaults for reserved values (11.4): an IFSC of 0 could not carry a
+ * command, and a BWI of 15 would mean a wait of an hour.
  */
 export function t1Of(atr: Atr): T1Parameters {
-  const said = atr.t1 ?? T1_DEFAULTS
+  const stated = atr.t1 ?? T1_DEFAULTS
   return {
-    ...said,
-    ifscBytes: said.ifscBytes === 0 || said.ifscBytes === 255 ? T1_DEFAULTS.ifscBytes : said.ifscBytes,
-    bwi: said.bwi > 9 ? T1_DEFAULTS.bwi : said.bwi,
+    ...stated,
+    ifscBytes: stated.ifscBytes === 0 || stated.ifscBytes === 255 ? T1_DEFAULTS.ifscBytes : stated.ifscBytes,
+    bwi: stated.bwi > 9 ? T1_DEFAULTS.bwi : stated.bwi,
   }
 }
 
@@ -142,13 +159,15 @@ function conventionBit(atr: Atr): number {
   return atr.convention === 'inverse' ? 2 : 0
 }
 
-/** What some descriptors say of the clock is in other units; no card is clocked outside of this, in kHz (5.2.3). */
+/** The range of a card's clock in kHz (5.2.3). Some descriptors state the clock in other units. */
 const MIN_CLOCK_KHZ = 1_000
 const MAX_CLOCK_KHZ = 20_000
 const DEFAULT_CLOCK_KHZ = 3_580
 /** NAD, PCB, LEN, 254 bytes and a CRC. */
 const LONGEST_BLOCK = 259
-/** A card that takes its whole CWT before each character is none; the reader ends such a block by itself. */
+/**
+ * Upper limit, because no real card takes its whole CWT before each character. The reader ends such a block itself.
+ */
 const MAX_LINE_MS = 10_000
 
 function clockKHzOf({ defaultClockKHz }: CcidDescriptor): number {
@@ -171,8 +190,8 @@ export function blockWaitingMs(atr: Atr, fiDi: number, descriptor: CcidDescripto
 }
 
 /**
- * What the longest blocks take on the line, ours and the card's, beside BWT: 12 etu and N more before each character
- * of ours (N 255: 11 etu; 11.2), CWT, 11 + 2^CWI etu, before each of the card's (11.4.3), and BGT between (22 etu).
+ * The duration of the longest blocks on the line in addition to BWT. Host to card: 12 etu + N per character (11 etu
+ * for N = 255; 11.2). Card to host: CWT, 11 + 2^CWI etu, per character (11.4.3). BGT in between: 22 etu.
  */
 export function lineMs(atr: Atr, fiDi: number, descriptor: CcidDescriptor): number {
   const guardEtu = atr.extraGuardTime === 255 ? 11 : 12 + atr.extraGuardTime

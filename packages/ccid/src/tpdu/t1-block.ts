@@ -1,12 +1,12 @@
-/** Blocks of T=1 as bytes: prologue, information field, epilogue (ISO/IEC 7816-3:2006, 11.3). */
+/** Encodes and decodes T=1 blocks: prologue, information field, epilogue (ISO/IEC 7816-3:2006, 11.3). */
 
-/** N(S) and N(R) count modulo 2. */
+/** N(S) and N(R), modulo 2. */
 export type Bit = 0 | 1
 
-/** What a supervisory block is about (11.3.2.2). */
+/** The kind of a supervisory block (11.3.2.2). */
 export type Supervision = 'resynch' | 'ifs' | 'abort' | 'wtx'
 
-/** A block without its NAD, which is the same all along. */
+/** A block without its NAD, which is constant. */
 export type T1Block =
   | { readonly kind: 'I'; readonly sequence: Bit; readonly more: boolean; readonly data: Uint8Array }
   | { readonly kind: 'R'; readonly expected: Bit; readonly error: 'none' | 'detection' | 'other' }
@@ -14,11 +14,11 @@ export type T1Block =
       readonly kind: 'S'
       readonly about: Supervision
       readonly isResponse: boolean
-      /** One byte: a size for `ifs`, a multiplier for `wtx`; none for the others. */
+      /** One byte: the size for `ifs`, the multiplier for `wtx`. Undefined for the others. */
       readonly value: number | undefined
     }
 
-/** How the epilogue is made: one byte or two (11.3.4). */
+/** The epilogue: LRC has one byte, CRC two (11.3.4). */
 export type Detection = 'LRC' | 'CRC'
 
 /** NAD, PCB, LEN. */
@@ -30,12 +30,12 @@ const nothing = new Uint8Array(0)
 const supervisions: readonly Supervision[] = ['resynch', 'ifs', 'abort', 'wtx']
 const errors = ['none', 'detection', 'other'] as const
 
-/** Prologue and epilogue together. */
+/** Length of prologue and epilogue, in bytes. */
 export function overheadBytes(detection: Detection): number {
   return PROLOGUE_BYTES + (detection === 'LRC' ? 1 : 2)
 }
 
-/** Encodes a block for this NAD. */
+/** Encodes a block with this NAD. */
 export function encodeBlock(block: T1Block, nad: number, detection: Detection): Uint8Array {
   const information = informationOf(block)
   const bytes = new Uint8Array(information.length + overheadBytes(detection))
@@ -51,8 +51,8 @@ export function encodeBlock(block: T1Block, nad: number, detection: Detection): 
 }
 
 /**
- * Decodes a block for this NAD (the answer's, source and destination in their places); 'detection' where its epilogue
- * is wrong, 'other' where it is no block at all, or for somebody else (11.3.2.1).
+ * Decodes a block with this NAD, which is that of the response: source and destination swapped. Returns 'detection'
+ * if the epilogue is wrong, and 'other' if the bytes are not a valid block or are for another node (11.3.2.1).
  */
 export function decodeBlock(
   bytes: Uint8Array,
@@ -106,7 +106,7 @@ function blockOf(pcb: number, data: Uint8Array): T1Block | undefined {
   return { kind: 'S', about, isResponse: (pcb & 0x20) !== 0, value: data[0] }
 }
 
-/** Of the bytes before `end`: one byte or two as one number, the first one to be sent on top. */
+/** Computes the epilogue of the bytes before `end`. Of two bytes, the first to be sent is the high byte. */
 function epilogueOf(bytes: Uint8Array, end: number, detection: Detection): number {
   if (detection === 'LRC') {
     let sum = 0
