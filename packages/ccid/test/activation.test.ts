@@ -1,4 +1,7 @@
-/** From power-on to the first command: voltage, ATR, warm reset, protocol, PPS and parameters (ISO/IEC 7816-3:2006, 6.2, 6.3, 9; CCID 1.1, 6.1). */
+/**
+ * Activation of a card: voltage, ATR, warm reset, protocol, PPS and parameters (ISO/IEC 7816-3:2006, 6.2, 6.3, 9;
+ * CCID 1.1, 6.1).
+ */
 import { CardSilentError, decodeAtr, NotSupportedError } from '@webtoki/apdu'
 import {
   type ContactOptions,
@@ -12,14 +15,14 @@ import { firstValueFrom } from 'rxjs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { decodeCcidDescriptor } from '../src/descriptors.ts'
 import { blockWaitingMs, chooseParameters, lineMs } from '../src/tpdu/parameters.ts'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 const command = Uint8Array.of(0, 0x10, 0, 0, 3, 7, 8, 9, 0)
 const answer = [7, 8, 9, 0x90, 0]
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
 const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-/** An echo card with another ATR. */
+/** An echo card with the given ATR. */
 function cardWith(atr: string): EchoCard {
   const card = createEchoCard()
   Object.defineProperty(card, 'atr', { value: hex(atr) })
@@ -27,7 +30,7 @@ function cardWith(atr: string): EchoCard {
 }
 
 function put(profile: ReaderProfile, card: EchoCard = createEchoCard(), contact: ContactOptions = {}) {
-  const made = stand({ profile })
+  const made = setUp({ profile })
   const sent: { name: string; parameter: number; data: string }[] = []
   const out = made.reader.out.bind(made.reader)
   made.reader.out = (endpoint, bytes) => {
@@ -44,10 +47,10 @@ function put(profile: ReaderProfile, card: EchoCard = createEchoCard(), contact:
 
 type Put = ReturnType<typeof put>
 
-/** What the card answers after `connect`, in time. */
+/** Connects and exchanges one command, moving the clock as needed. */
 async function work({ slot, clock }: Put, protocol?: 'T=0' | 'T=1'): Promise<number[]> {
-  const place = await slot()
-  const connection = await inTime(clock, place.connect(protocol === undefined ? {} : { protocol }))
+  const cardSlot = await slot()
+  const connection = await inTime(clock, cardSlot.connect(protocol === undefined ? {} : { protocol }))
   const response = await inTime(
     clock,
     connection.transaction({}, (channel) => channel.transmit(command)),
@@ -60,11 +63,11 @@ const onAndOff = (made: Put): string[] =>
     .filter(({ name }) => name === 'on' || name === 'off')
     .map((each) => `${each.name} ${each.parameter}`)
 
-// Loaded with the first TPDU reader: real time, of which the hand-moved clock knows nothing.
+// The module is loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() => import('../src/tpdu/activate.ts'))
 
 describe('voltage', () => {
-  it('where the reader finds it by itself, it is left to the reader', async () => {
+  it('is left to a reader that selects it automatically', async () => {
     const made = put(readerProfiles.dualiAbcm6)
     expect(await work(made)).toEqual(answer)
     expect(onAndOff(made)).toEqual(['on 0'])
@@ -77,18 +80,18 @@ describe('voltage', () => {
       ['on 3', 'on 2'],
     ],
     [[5], ['on 3', 'on 2', 'on 1']],
-  ] as const)('a card for %j volts wakes at the lowest that it knows', async (volts, expected) => {
+  ] as const)('of a card for %j volts is the lowest one that the card supports', async (volts, expected) => {
     const made = put(readerProfiles.gemPcTwin, cardWith('3b 00'), { volts })
     const connection = await inTime(made.clock, (await made.slot()).connect())
     expect(onAndOff(made)).toEqual(expected)
-    // A warm reset leaves the voltage as it is.
+    // A warm reset keeps the voltage.
     made.sent.length = 0
     await inTime(
       made.clock,
       connection.transaction({}, (channel) => channel.reset('warm')),
     )
     expect(onAndOff(made)).toEqual(expected.slice(-1))
-    // A cold one may be another card's.
+    // After a cold reset the card may be another one.
     made.sent.length = 0
     await inTime(
       made.clock,
@@ -98,7 +101,7 @@ describe('voltage', () => {
     await inTime(made.clock, made.source.close())
   })
 
-  it('a card that knows none of them is told as mute, after all were tried three times', async () => {
+  it('that the reader lacks leaves the card mute after three attempts with every voltage', async () => {
     const made = put(readerProfiles.gemPcTwin, createEchoCard(), { volts: [] })
     const slot = await made.slot()
     await expect(inTime(made.clock, slot.connect())).rejects.toBeInstanceOf(CardSilentError)
@@ -108,9 +111,9 @@ describe('voltage', () => {
   })
 })
 
-describe('the answer to reset', () => {
+describe('the ATR of a card', () => {
   it.each(['damaged-atr', 'bad-atr', 'mute-card', 'parity-error'] as const)(
-    '%s once: another reset, warm where the card is on, and the card is used',
+    'after one %s is read again with a reset, which is warm if the card is on',
     async (kind) => {
       for (const profile of [readerProfiles.dualiAbcm6, readerProfiles.scr331]) {
         const made = put(profile, cardWith('3b 80 01 81'))
@@ -122,15 +125,18 @@ describe('the answer to reset', () => {
     },
   )
 
-  it.each(['bad-atr', 'mute-card', 'parity-error'] as const)('%s twice: cold once more', async (kind) => {
-    const made = put(readerProfiles.dualiAbcm6)
-    made.reader.faults.schedule({ kind, ends: 'twice', moment: 'before' } as never, { on: 'IccPowerOn' })
-    expect(await work(made)).toEqual(answer)
-    expect(onAndOff(made)).toEqual(['on 0', 'on 0', 'off 0', 'on 0'])
-    await inTime(made.clock, made.source.close())
-  })
+  it.each(['bad-atr', 'mute-card', 'parity-error'] as const)(
+    'after two %s is read again with a cold reset',
+    async (kind) => {
+      const made = put(readerProfiles.dualiAbcm6)
+      made.reader.faults.schedule({ kind, ends: 'twice', moment: 'before' } as never, { on: 'IccPowerOn' })
+      expect(await work(made)).toEqual(answer)
+      expect(onAndOff(made)).toEqual(['on 0', 'on 0', 'off 0', 'on 0'])
+      await inTime(made.clock, made.source.close())
+    },
+  )
 
-  it('bad for good is told, and the slot shows it; a good card after it works', async () => {
+  it('that stays wrong rejects connect() and shows "unreadable", and the next card works', async () => {
     const made = put(readerProfiles.dualiAbcm6)
     for (let count = 0; count < 2; count++)
       made.reader.faults.schedule({ kind: 'bad-atr', ends: 'twice' }, { on: 'IccPowerOn' })
@@ -142,15 +148,15 @@ describe('the answer to reset', () => {
     await inTime(made.clock, made.source.close())
   })
 
-  it('odd at each reset is used as it is', async () => {
-    // TCK should be 81.
+  it('with the same fault after each reset is used as it is', async () => {
+    // The correct TCK is 81.
     const made = put(readerProfiles.dualiAbcm6, cardWith('3b 80 01 80'))
     expect(await work(made)).toEqual(answer)
     expect(onAndOff(made)).toEqual(['on 0', 'on 0'])
     await inTime(made.clock, made.source.close())
   })
 
-  it('of one byte, or of none, is asked for again', async () => {
+  it('of fewer than two bytes is requested again', async () => {
     for (const bytes of ['3b', '']) {
       const made = put(readerProfiles.dualiAbcm6, cardWith(bytes))
       const slot = await made.slot()
@@ -160,7 +166,7 @@ describe('the answer to reset', () => {
     }
   })
 
-  it('a card pushed in this moment is mute once, and then works', async () => {
+  it('is read on the second attempt if the card was inserted at this moment', async () => {
     const made = put(readerProfiles.scr331, cardWith('3b 80 01 81'))
     made.reader.reinsert()
     expect(await work(made)).toEqual(answer)
@@ -173,13 +179,13 @@ const blocksOf = (made: Put): string[] =>
 const parametersOf = (made: Put): string[] =>
   made.sent.filter(({ name }) => name === 'parameters').map((each) => `T=${each.parameter} ${each.data}`)
 
-/** T=1 alone, TA1 11: 3B 80 01 and TCK; T=0 first and T=1: 3B 80 80 01 01. */
+/** 3B 80 01 and TCK: T=1 only, TA1 11. 3B 80 80 01 01: T=0 first, then T=1. */
 describe('protocol and parameters', () => {
   const cases: readonly {
     readonly title: string
     readonly profile: ReaderProfile
     readonly atr: string
-    readonly wanted?: 'T=0' | 'T=1'
+    readonly requested?: 'T=0' | 'T=1'
     readonly pps?: string
     readonly parameters: readonly string[]
   }[] = [
@@ -196,18 +202,18 @@ describe('protocol and parameters', () => {
       parameters: ['T=1 1110004d' + '002000'],
     },
     {
-      title: 'the second protocol needs PPS where the host negotiates',
+      title: 'the second protocol needs PPS if the host negotiates',
       profile: readerProfiles.gemPcTwin,
       atr: '3b 80 80 01 01',
-      wanted: 'T=1',
+      requested: 'T=1',
       pps: 'ff01fe',
       parameters: ['T=1 1110004d' + '002000'],
     },
     {
-      title: 'and none where the reader does it by SetParameters',
+      title: 'the second protocol needs no PPS if the reader negotiates by SetParameters',
       profile: readerProfiles.scr331,
       atr: '3b 80 80 01 01',
-      wanted: 'T=1',
+      requested: 'T=1',
       parameters: ['T=1 1110004d' + '002000'],
     },
     {
@@ -218,55 +224,55 @@ describe('protocol and parameters', () => {
       parameters: ['T=1 9610004d' + '002000'],
     },
     {
-      title: 'TA1 97 is too fast for the reader: the next slower Di of the same Fi is asked for',
+      title: 'TA1 97, which is too fast for the reader, leads to the next slower Di of the same Fi',
       profile: readerProfiles.gemPcTwin,
       atr: '3b 90 97 01 06',
       pps: 'ff119678',
       parameters: ['T=1 9610004d' + '002000'],
     },
     {
-      title: 'TA2: in specific mode nothing is negotiated, and the reader is told TA1',
+      title: 'TA2: in specific mode nothing is negotiated, and the reader gets TA1',
       profile: readerProfiles.gemPcTwin,
       atr: '3b 90 96 11 81 96',
       parameters: ['T=1 9610004d' + '002000'],
     },
     {
-      title: 'TA2 with implicit parameters: the default speed',
+      title: 'TA2 with implicit parameters leads to the default speed',
       profile: readerProfiles.gemPcTwin,
       atr: '3b 90 96 11 91 86',
       parameters: ['T=1 1110004d' + '002000'],
     },
     {
-      title: 'TC1 255, inverse convention, CRC, IFSC, BWI and CWI go to the reader as the ATR has them',
+      title: 'TC1 255, inverse convention, CRC, IFSC, BWI and CWI of the ATR are sent to the reader',
       profile: readerProfiles.scr331,
       atr: '3f c0 ff 81 71 80 75 01 3b',
       parameters: ['T=1 1113ff75' + '008000'],
     },
     {
-      title: 'WI, TC1 and inverse convention of T=0',
+      title: 'WI, TC1 and inverse convention of T=0 are sent to the reader',
       profile: readerProfiles.scr331,
       atr: '3f c0 05 40 0c',
       parameters: ['T=0 11020' + '50c00'],
     },
     {
-      title: 'an IFSC of 0 and a BWI of 15, which are reserved, count as the defaults',
+      title: 'the reserved values IFSC 0 and BWI 15 are replaced by the defaults',
       profile: readerProfiles.scr331,
       atr: '3b 80 81 31 00 f5 c5',
       parameters: ['T=1 11100045' + '002000'],
     },
   ]
 
-  it.each(cases)('$title', async ({ profile, atr, wanted, pps, parameters }) => {
+  it.each(cases)('$title', async ({ profile, atr, requested, pps, parameters }) => {
     const made = put(profile, cardWith(atr))
-    const place = await made.slot()
-    await inTime(made.clock, place.connect(wanted === undefined ? {} : { protocol: wanted }))
+    const cardSlot = await made.slot()
+    await inTime(made.clock, cardSlot.connect(requested === undefined ? {} : { protocol: requested }))
     expect(parametersOf(made)).toEqual(parameters)
     const first = blocksOf(made)[0] ?? ''
     expect(first.startsWith('ff') ? first : undefined).toBe(pps)
     await inTime(made.clock, made.source.close())
   })
 
-  it('a card that agrees to PPS without the speed is used at the default speed, and the reader told so', async () => {
+  it('a card that accepts PPS without the speed is used at the default speed, and so is the reader', async () => {
     const line: ContactOptions['line'] = (bytes, to) =>
       to === 'reader' && bytes[0] === 0xff ? hex('ff 01 fe') : bytes
     const made = put(readerProfiles.gemPcTwin, cardWith('3b 90 96 01 07'), { line })
@@ -275,14 +281,14 @@ describe('protocol and parameters', () => {
     await inTime(made.clock, made.source.close())
   })
 
-  it('a card in specific mode with the wrong protocol is asked by a warm reset to change, where it says it can', async () => {
-    // TA2 00: T=0, and a warm reset leads to negotiable mode, where T=1 is offered too.
+  it('a card in specific mode with the wrong protocol gets a warm reset if it can change', async () => {
+    // TA2 00: T=0, and a warm reset changes to negotiable mode, which also offers T=1.
     const made = put(readerProfiles.scr331, cardWith('3b 80 90 00 01 11'), { warmAtr: hex('3b 80 80 01 01') })
     await inTime(made.clock, (await made.slot()).connect({ protocol: 'T=1' })).catch(() => {})
     expect(onAndOff(made)).toEqual(['on 0', 'on 0'])
     expect(parametersOf(made)).toEqual(['T=1 1110004d' + '002000'])
     await inTime(made.clock, made.source.close())
-    // TA2 80: it cannot.
+    // TA2 80: the card cannot change to negotiable mode.
     const stubborn = put(readerProfiles.scr331, cardWith('3b 80 90 80 01 91'))
     const refused = inTime(stubborn.clock, (await stubborn.slot()).connect({ protocol: 'T=1' }))
     await expect(refused).rejects.toBeInstanceOf(NotSupportedError)
@@ -290,7 +296,7 @@ describe('protocol and parameters', () => {
     await inTime(stubborn.clock, stubborn.source.close())
   })
 
-  it('at APDU level the reader negotiates: nothing is sent but the power-on', async () => {
+  it('a reader at APDU level gets only the power-on', async () => {
     const made = put(readerProfiles.omnikey3021, cardWith('3b 90 96 01 07'))
     expect(await work(made)).toEqual(answer)
     expect(made.sent.map(({ name }) => name)).toEqual(['on', 'block'])
@@ -300,7 +306,7 @@ describe('protocol and parameters', () => {
   it('a protocol that the reader lacks is refused before anything is sent to the card', async () => {
     const onlyT0 = {
       ...readerProfiles.scr331,
-      // dwProtocols: T=0 alone.
+      // dwProtocols: T=0 only.
       ccidDescriptor: readerProfiles.scr331.ccidDescriptor.replace(/^(.{12})03/, '$101'),
     }
     const made = put(onlyT0, cardWith('3b 80 01 81'))
@@ -309,8 +315,8 @@ describe('protocol and parameters', () => {
     await inTime(made.clock, made.source.close())
   })
 
-  it('the card is as before for an ATR that nobody can read: T=0 at the default speed', async () => {
-    const made = stand({ profile: readerProfiles.scr331, card: new ScriptedCard([], '00 00') })
+  it('a card with an unreadable ATR is used with T=0 at the default speed', async () => {
+    const made = setUp({ profile: readerProfiles.scr331, card: new ScriptedCard([], '00 00') })
     const connection = await inTime(made.clock, (await made.slot()).connect())
     expect(await connection.transaction({}, async ({ atr }) => toHex(atr))).toBe('0000')
     await inTime(made.clock, made.source.close())
@@ -327,7 +333,7 @@ describe('waiting times', () => {
     expect(blockWaitingMs(plain, 0x96, descriptor)).toBeCloseTo((11 * 16 + 16 * 960 * 372) / 4000, 6)
   })
 
-  it('a reserved BWI counts as the default, a clock in another unit as 3.58 MHz', () => {
+  it('a reserved BWI counts as the default, and an implausible clock as 3.58 MHz', () => {
     const odd = decodeAtr(hex('3b 80 81 31 00 f5 c5'), { lenient: true })
     expect(blockWaitingMs(odd, 0x11, descriptor)).toBe(blockWaitingMs(plain, 0x11, descriptor))
     const wrongUnit = { ...descriptor, defaultClockKHz: 3_580_000 }
@@ -336,7 +342,7 @@ describe('waiting times', () => {
     expect(blockWaitingMs(plain, 0x11, absent)).toBe(blockWaitingMs(plain, 0x11, wrongUnit))
   })
 
-  it('the line takes 12 + N etu a character of ours, CWT one of the card’s, and the guard time between', () => {
+  it('the line time is 12 + N etu per host character, CWT per card character, and the block guard time', () => {
     // TC1 02, TB3 45: BWI 4, CWI 5.
     const slow = decodeAtr(hex('3b c0 02 81 21 45 27'))
     expect(lineMs(slow, 0x96, descriptor)).toBeCloseTo(((259 * (14 + 11 + 32) + 22) * 16) / 4000, 6)
@@ -346,7 +352,7 @@ describe('waiting times', () => {
     expect(lineMs(plain, 0x11, descriptor)).toBe(10_000)
   })
 
-  it('each protocol of each parameter set has its length', () => {
+  it('each protocol of each parameter set has its own length', () => {
     expect(chooseParameters(plain, descriptor, undefined).setParameters).toHaveLength(7)
     expect(chooseParameters(decodeAtr(hex('3b 00')), descriptor, undefined).setParameters).toHaveLength(5)
   })

@@ -1,10 +1,10 @@
-/** Transfers that the browser cancels, or that fail, while the reader is there (whatwg/usb#176). */
+/** Transfers that the browser cancels, or that fail, while the reader is still connected (whatwg/usb#176). */
 import type { Presence } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import { createEchoCard, HandClock, readerProfiles, VirtualCcidReader, virtualUsb } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { driverClock, inTime } from './stand.ts'
+import { driverClock, inTime } from './set-up.ts'
 
 const [BULK_IN, INTERRUPT_IN] = [1, 3]
 const settled = async (): Promise<void> => {
@@ -19,7 +19,7 @@ async function connected() {
   const [device] = await usb.getDevices()
   if (device === undefined) throw new Error('There is no device.')
   const read = device.transferIn.bind(device)
-  /** Left over from a cancelled transfer: the next one gets what the reader says. */
+  /** Pending reads of cancelled transfers: the endpoint's next transfer returns what the reader sends. */
   const waiting = new Map<number, Promise<USBInTransferResult>>()
   const fails = new Map<number, (name: string) => void>()
   device.transferIn = (endpoint, bytes) => {
@@ -47,7 +47,7 @@ async function connected() {
 
 // AbortError: cancelled. NetworkError: failed, as after sleep.
 describe.each(['AbortError', 'NetworkError'])('an idle interrupt transfer that ends in %s', (name) => {
-  it('ends neither connection nor presence, and notices still come', async () => {
+  it('keeps the connection and the presence, and later interrupt messages arrive', async () => {
     const { reader, source, connection, seen, fail } = await connected()
     const owner = {}
     const echo = (): Promise<Uint8Array> =>
@@ -63,13 +63,13 @@ describe.each(['AbortError', 'NetworkError'])('an idle interrupt transfer that e
     await source.close()
   })
 
-  it('again and again leaves the connection, and the reader is polled', async () => {
+  it('repeatedly keeps the connection, and the reader is polled', async () => {
     const { clock, reader, source, connection, seen, fail } = await connected()
     for (let times = 0; times < 120; times++) await fail(INTERRUPT_IN, name)
-    const asked = (): number => reader.counters.messages.get('GetSlotStatus') ?? 0
-    const before = asked()
+    const statusRequests = (): number => reader.counters.messages.get('GetSlotStatus') ?? 0
+    const before = statusRequests()
     await clock.advance(2_000)
-    expect(asked()).toBeGreaterThan(before)
+    expect(statusRequests()).toBeGreaterThan(before)
     expect(seen).toEqual(['present'])
     reader.remove()
     await clock.advance(1_000)
@@ -77,7 +77,7 @@ describe.each(['AbortError', 'NetworkError'])('an idle interrupt transfer that e
     await source.close()
   })
 
-  it('and whose endpoint cannot be cleared leaves the connection, and the reader is polled', async () => {
+  it('and whose endpoint cannot be cleared keeps the connection, and the reader is polled', async () => {
     const { clock, reader, device, source, connection, seen, fail } = await connected()
     device.clearHalt = () => Promise.reject(new DOMException('Unable to clear endpoint.', 'NetworkError'))
     const transferIn = device.transferIn.bind(device)
@@ -92,8 +92,8 @@ describe.each(['AbortError', 'NetworkError'])('an idle interrupt transfer that e
   })
 })
 
-describe('an answer whose transfer the browser cancels', () => {
-  it('while the card works is begun again, and no command is sent twice', async () => {
+describe('a response whose transfer the browser cancels', () => {
+  it('during a command is read again, and no command is sent twice', async () => {
     const { clock, reader, source, connection, fail } = await connected()
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 20_000 })
     const work = connection.transaction({}, (channel) =>

@@ -1,4 +1,4 @@
-/** Debian's libccid beside our driver at readers that carry characters, and at tokens of the control pipe: what the one reports, the other must. */
+/** Compares the driver with Debian's libccid on readers at character level and on tokens on the control pipe. */
 import { ccidSlots } from '@webtoki/ccid'
 import {
   characterReaderProfiles,
@@ -27,7 +27,7 @@ afterEach(async () => {
   for (const end of open.splice(0).reverse()) await end()
 })
 
-/** Sends each APDU and gives back what came; 'gone': nothing that is an answer. */
+/** Sends each APDU and returns the response, or 'gone' if there is none. */
 type Driver = (device: UsbDeviceModel, protocol: 'T=0' | 'T=1', apdus: readonly string[]) => Promise<string[]>
 
 const libccid: Driver = async (device, protocol, apdus) => {
@@ -37,8 +37,8 @@ const libccid: Driver = async (device, protocol, apdus) => {
   const lines = [seen.replace('ok ', 'ATR ')]
   expect(await host.ask(`connect ${protocol}`)).toBe('ok')
   for (const apdu of apdus) {
-    const said = await host.ask(`transmit ${apdu}`)
-    lines.push(said.startsWith('ok ') ? said.slice(3) : 'gone')
+    const result = await host.ask(`transmit ${apdu}`)
+    lines.push(result.startsWith('ok ') ? result.slice(3) : 'gone')
   }
   await host.ask('disconnect')
   return lines
@@ -52,15 +52,18 @@ const ours: Driver = async (device, protocol, apdus) => {
   await firstValueFrom(slot.presence$.pipe(filter((presence) => presence === 'present')))
   const connection = await slot.connect({ protocol })
   const lines = await connection.transaction({}, async (channel) => {
-    const said = [`ATR ${hex(channel.atr)}`]
-    for (const apdu of apdus) said.push(await channel.transmit(bytesOf(apdu)).then(hex, () => 'gone'))
-    return said
+    const results = [`ATR ${hex(channel.atr)}`]
+    for (const apdu of apdus) results.push(await channel.transmit(bytesOf(apdu)).then(hex, () => 'gone'))
+    return results
   })
   await connection.close()
   return lines
 }
 
-/** An echo of 500 bytes in parts, and all that T=0 says in between. PC/SC leaves GET RESPONSE, and no Le to a case 4, to its callers. */
+/**
+ * An echo of 500 bytes in parts, with every procedure of T=0 in between. PC/SC leaves GET RESPONSE, and the missing
+ * Le of a case 4, to its callers.
+ */
 function echoes(partBytes: number): string[] {
   const long = Uint8Array.from({ length: 500 }, (_, at) => (at * 7) & 0xff)
   const apdus: string[] = []
@@ -75,7 +78,7 @@ function echoes(partBytes: number): string[] {
 }
 const others = ['0012000505', '0012000510', '0012003434', '00aa0000', '00aa000000']
 
-/** libccid's answers, ours, and how many XfrBlock messages each took. */
+/** The responses of libccid, those of the driver, and how many XfrBlock messages each took. */
 async function compare(
   make: () => UsbDeviceModel,
   protocol: 'T=0' | 'T=1',
@@ -99,21 +102,21 @@ const reader =
   }
 const { oz776, winbond } = characterReaderProfiles
 
-describe.skipIf(judgeMissing !== undefined)('libccid and we report the same of', () => {
+describe.skipIf(judgeMissing !== undefined)('libccid and the driver get the same results from', () => {
   it.each([
     ['O2Micro Oz776, all at once', reader(oz776, {}), 200],
     ['O2Micro Oz776, NULL three times first', reader(oz776, { nullsAtFirst: 3 }), 200],
     ['Winbond, all at once', reader(winbond, {}), 100],
     ['Winbond, NULL three times first', reader(winbond, { nullsAtFirst: 3 }), 100],
     ['e-gate (ICCD version A)', () => new VirtualIccdAToken(eGate, createEchoCard()), 200],
-    ['e-gate, long at work', () => new VirtualIccdAToken(eGate, createEchoCard(), { nulls: 4 }), 200],
+    ['e-gate, slow card', () => new VirtualIccdAToken(eGate, createEchoCard(), { nulls: 4 }), 200],
     [
       'e-gate, byte by byte',
       () => new VirtualIccdAToken(eGate, createEchoCard(), { acknowledges: 'byte-by-byte' }),
       200,
     ],
   ] as const)('%s: T=0', async (name, make, partBytes) => {
-    // Winbond's messages are too short for 256 bytes at once, and libccid does not part them.
+    // Winbond's messages are too short for 256 bytes at once, and libccid does not split them.
     const story = [...echoes(partBytes), ...others, ...(partBytes > 128 ? ['0012010000'] : [])]
     const { theirs, own, blocks } = await compare(make, 'T=0', story)
     expect(own).toEqual(theirs)
@@ -124,14 +127,14 @@ describe.skipIf(judgeMissing !== undefined)('libccid and we report the same of',
     expect(forUs).toBeLessThanOrEqual(forThem)
   })
 
-  it('O2Micro Oz776, a card that takes its data byte by byte', async () => {
+  it('O2Micro Oz776 with a card that takes its data byte by byte', async () => {
     const story = ['1010000003aabbcc', '0010000002ddee', '0020000000']
     const { theirs, own } = await compare(reader(oz776, { acknowledges: 'byte-by-byte' }), 'T=0', story)
     expect(own).toEqual(theirs)
     expect(theirs.slice(1)).toEqual(['9000', '6105', '6d00'])
   })
 
-  it('Winbond: T=1, whose blocks are asked for by their prologue', async () => {
+  it('Winbond over T=1, where the prologue of a block states how much to request', async () => {
     const story = [...echoes(100), '0012000505', '001200ff00', '001000000301020300']
     const { theirs, own } = await compare(reader(winbond, {}), 'T=1', story)
     expect(own).toEqual(theirs)
@@ -139,7 +142,7 @@ describe.skipIf(judgeMissing !== undefined)('libccid and we report the same of',
     expect(theirs.at(-1)).toBe('0102039000')
   })
 
-  it('a PIV card behind each: SELECT, the wrong PIN, the right one', async () => {
+  it('a PIV card in each reader: SELECT, a wrong PIN, the correct PIN', async () => {
     const story = [
       '00a4040009a00000030800001000',
       '0020008008363534333231ffff',
@@ -150,7 +153,7 @@ describe.skipIf(judgeMissing !== undefined)('libccid and we report the same of',
       reader(oz776, {}, createPivCard({ protocols: 'T=0' })),
       () => new VirtualIccdAToken(eGate, createPivCard({ protocols: 'T=0' })),
     ]) {
-      // The same card twice: the right PIN gives it its tries back.
+      // The same card twice: the correct PIN resets its retry counter.
       const { theirs, own } = await compare(make, 'T=0', story)
       expect(own).toEqual(theirs)
       expect(theirs.slice(2)).toEqual(['63c2', '9000', '9000'])
@@ -159,20 +162,20 @@ describe.skipIf(judgeMissing !== undefined)('libccid and we report the same of',
 })
 
 /**
- * What libccid 1.5.2 cannot, by its own log (LIBCCID_ifdLogLevel 15), with what we make of the same.
+ * Cases in which libccid 1.5.2 fails according to its own log (LIBCCID_ifdLogLevel 15), and the driver succeeds.
  *
- * KONA (ICCD version B at character level): the token answers `00 10`, bResponseType and the procedure byte, and libccid
- * logs `receive: 00 10`, then `Unrecognized Procedure byte (0x00) found!`. It was to receive one byte and kept the first,
- * which is not the card's. Its ATR, its header and the number of bytes that it waits for are as ours.
+ * KONA (ICCD version B at character level): the token returns `00 10`, bResponseType and the procedure byte. libccid
+ * logs `receive: 00 10`, then `Unrecognized Procedure byte (0x00) found!`: it expected one byte and used the first,
+ * which is not from the card. Its ATR, its header and the number of bytes it expects are the same as the driver's.
  *
- * NULL between data and status word: libccid waits for data and status word at once and takes the last two bytes for the
- * status word, 60 90 in place of 90 00.
+ * NULL between data and status word: libccid requests data and status word together and takes the last two bytes for
+ * the status word, 60 90 instead of 90 00.
  *
- * Data that a card gives byte by byte: libccid waits for the second procedure byte and never asks the reader for it; no
- * answer came in 40 seconds, so it is not run here.
+ * Data that a card sends byte by byte: libccid waits for the second procedure byte and never requests it from the
+ * reader. No response came within 40 seconds, so the test does not run libccid here.
  */
-describe.skipIf(judgeMissing !== undefined)('libccid 1.5.2 fails, and we do not, with', () => {
-  it('KONA: one ATR, and every command lost', async () => {
+describe.skipIf(judgeMissing !== undefined)('libccid 1.5.2 fails and the driver succeeds with', () => {
+  it('KONA: the same ATR, but every command is lost', async () => {
     const make = () => new VirtualIccdToken(konaToken, createEchoCard())
     const { theirs, own } = await compare(make, 'T=0', [...echoes(200), ...others])
     expect(theirs[0]).toBe(own[0])
@@ -181,13 +184,13 @@ describe.skipIf(judgeMissing !== undefined)('libccid 1.5.2 fails, and we do not,
     expect(own).toEqual(other)
   })
 
-  it('NULL between data and status word', async () => {
+  it('a NULL between data and status word', async () => {
     const { theirs, own } = await compare(reader(oz776, { nulls: 1 }), 'T=0', ['0012000505'])
     expect(theirs.at(-1)).toBe('00010203046090')
     expect(own.at(-1)).toBe('00010203049000')
   })
 
-  it('data that comes byte by byte', async () => {
+  it('data that arrives byte by byte', async () => {
     const make = reader(oz776, { acknowledges: 'byte-by-byte' })
     expect((await ours(make(), 'T=0', ['0012000505'])).at(-1)).toBe('00010203049000')
   })

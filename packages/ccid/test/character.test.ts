@@ -1,4 +1,4 @@
-/** Readers at character level: the host speaks T=0 and T=1 with the card, byte by byte. */
+/** Readers at character level: the host runs T=0 and T=1 with the card byte by byte. */
 import { createHash, verify, X509Certificate } from 'node:crypto'
 import { CardTooSlowError, exchange, MalformedError, type NamedCommand, WebtokiError } from '@webtoki/apdu'
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
@@ -15,17 +15,17 @@ import {
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { beginT0, stepT0, type T0Step } from '../src/tpdu/t0-characters.ts'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 const { oz776, winbond } = characterReaderProfiles
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const bytesOf = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
 
-// Loaded with the first such reader: real time, of which the hand-moved clock knows nothing.
+// The modules are loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() => Promise.all([import('../src/tpdu/activate.ts'), import('../src/tpdu/character-line.ts')]))
 
 function put(card: VirtualCard, contact: ContactOptions = {}, profile: ReaderProfile = oz776) {
-  const made = stand({ profile })
+  const made = setUp({ profile })
   made.reader.insert(card, 0, contact)
   const transmit = async (apdu: string): Promise<string> => {
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
@@ -52,14 +52,14 @@ const echo = (bytes: number): NamedCommand => ({
 })
 
 const lines: Readonly<Record<string, T0CardOptions>> = {
-  'asks for all at once': {},
-  'asks byte by byte': { acknowledges: 'byte-by-byte' },
-  'says NULL before each procedure byte': { nulls: 3 },
-  'says NULL before each byte': { nulls: 2, acknowledges: 'byte-by-byte' },
+  'requests all data at once': {},
+  'requests data byte by byte': { acknowledges: 'byte-by-byte' },
+  'sends NULL before each procedure byte': { nulls: 3 },
+  'sends NULL before each byte': { nulls: 2, acknowledges: 'byte-by-byte' },
 }
 
 describe.each(Object.entries(lines))('a T=0 card that %s', (_, t0) => {
-  it('case 1: VERIFY that asks for the tries left', async () => {
+  it('exchanges a case 1 VERIFY that reads the retry counter', async () => {
     const made = put(createPivCard({ protocols: 'T=0' }), { t0 })
     const applet = new PivApplet(await (await made.slot()).connect())
     const work = applet.transaction((channel) => applet.pin.learnTries(channel))
@@ -76,14 +76,14 @@ describe.each(Object.entries(lines))('a T=0 card that %s', (_, t0) => {
     { what: 'case 3', apdu: '1010000002aabb', answer: '9000' },
     { what: 'case 3 of 255 bytes', apdu: `10100000ff${'5a'.repeat(255)}`, answer: '9000' },
     { what: 'case 4', apdu: '0010000002aabb00', answer: '6102' },
-  ])('$what: $answer', async ({ apdu, answer }) => {
+  ])('returns $answer for $what', async ({ apdu, answer }) => {
     const made = put(createEchoCard(), { t0 })
     expect(await made.transmit(apdu)).toBe(answer)
     await made.source.close()
   })
 
   it.each([oz776, winbond])(
-    'gives back 1000 bytes by chaining and GET RESPONSE: $product',
+    'returns 1000 bytes by chaining and GET RESPONSE on $product',
     async (profile) => {
       const made = put(createEchoCard(), { t0 }, profile)
       const connection = await (await made.slot()).connect({ protocol: 'T=0' })
@@ -103,7 +103,7 @@ describe('a card with extended lengths and no chaining, over T=0', () => {
     ['character level', oz776],
     ['short messages at character level', winbond],
     ['TPDU level', readerProfiles.scr331],
-  ] as const)('gives back 1000 bytes, which went in ENVELOPE commands: %s', async (_, profile) => {
+  ] as const)('returns 1000 bytes that were sent in ENVELOPE commands at %s', async (_, profile) => {
     const card = createEchoCard({ chaining: false })
     const made = put(card, {}, profile)
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
@@ -124,9 +124,9 @@ describe('a PIV card in a reader at character level', () => {
     ['O2Micro Oz776, T=1', oz776, 'T=1'],
     ['Winbond, T=0', winbond, 'T=0'],
     ['Winbond, T=1', winbond, 'T=1'],
-  ] as const)('certificate, VERIFY and a signature: %s', async (_, profile, protocol) => {
+  ] as const)('reads a certificate, verifies a PIN and signs on %s', async (_, profile, protocol) => {
     const card = createPivCard({ protocols: protocol })
-    const made = stand({ profile })
+    const made = setUp({ profile })
     made.reader.insert(card)
     const connection = await (await made.slot()).connect()
     const applet = new PivApplet(connection)
@@ -144,7 +144,7 @@ describe('a PIV card in a reader at character level', () => {
     })
     const { certificate, signature } = await inTime(made.clock, work)
     const { publicKey } = new X509Certificate(certificate?.der as Uint8Array)
-    // OpenSSL is the judge of the signature.
+    // OpenSSL verifies the signature independently.
     expect(verify('sha256', Buffer.from('a challenge'), publicKey, signature)).toBe(true)
     expect(card.pinTriesLeft).toBe(3)
     expect(card.log.filter(({ ins, dataBytes }) => ins === 0x20 && dataBytes > 0)).toHaveLength(1)
@@ -152,20 +152,20 @@ describe('a PIV card in a reader at character level', () => {
   })
 })
 
-/** A card whose line does as told, from the first command on. */
-describe('a T=0 card that breaks the protocol', () => {
+/** A card whose line deviates as given, from the first command on. */
+describe('a T=0 card that violates the protocol', () => {
   const breakages = {
-    'a procedure byte that is none': { t0: { breaksBy: 'wrong-procedure-byte' }, code: 'wire/malformed' },
+    'an invalid procedure byte': { t0: { breaksBy: 'wrong-procedure-byte' }, code: 'wire/malformed' },
     'silence before the last byte of data': { t0: { breaksBy: 'short-of-data' }, code: 'card/mute' },
   } as const
 
   it.each(Object.entries(breakages))(
-    '%s ends in a typed error, and the next connection works',
+    'with %s ends in a typed error, and the next connection works',
     async (_, { t0, code }) => {
       const card = createEchoCard()
       const made = put(card, { t0 })
-      const place = await made.slot()
-      const connection = await place.connect({ protocol: 'T=0' })
+      const cardSlot = await made.slot()
+      const connection = await cardSlot.connect({ protocol: 'T=0' })
       const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505')))
       await expect(inTime(made.clock, work)).rejects.toMatchObject({ code })
       expect((await connection.gone).why).toBe('reset')
@@ -175,7 +175,7 @@ describe('a T=0 card that breaks the protocol', () => {
     },
   )
 
-  it('a card that falls silent after its data was sent executed it at most once', async () => {
+  it('and goes mute after its data was sent has executed the command at most once', async () => {
     const card = createEchoCard()
     const made = put(card, { t0: { breaksBy: 'short-of-data' } })
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
@@ -185,22 +185,22 @@ describe('a T=0 card that breaks the protocol', () => {
     await made.source.close()
   })
 
-  it.each([500, undefined])('NULL for ever is capped by maxWaitMs: %s', async (maxWaitMs) => {
+  it.each([500, undefined])('with endless NULL is limited by a maxWaitMs of %s', async (maxWaitMs) => {
     const made = put(createEchoCard(), { t0: { breaksBy: 'null-for-ever' } })
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
-    const told: string[] = []
+    const notifications: string[] = []
     const options = {
-      onWait: (why: string) => void told.push(why),
+      onWait: (why: string) => void notifications.push(why),
       ...(maxWaitMs === undefined ? {} : { maxWaitMs }),
     }
     const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505'), options))
     await expect(inTime(made.clock, work)).rejects.toBeInstanceOf(CardTooSlowError)
-    expect(told[0]).toBe('time-extension')
-    expect(told.length).toBeLessThanOrEqual((maxWaitMs ?? 180_000) / 10)
+    expect(notifications[0]).toBe('time-extension')
+    expect(notifications.length).toBeLessThanOrEqual((maxWaitMs ?? 180_000) / 10)
     await made.source.close()
   })
 
-  it('a card pulled in the middle of a command is told as removed', async () => {
+  it('a card removed during a T=0 command is reported as removed', async () => {
     const made = put(createEchoCard())
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
     made.reader.faults.schedule({ kind: 'card-pulled', ends: 'once', moment: 'during' }, { skip: 1 })
@@ -210,7 +210,7 @@ describe('a T=0 card that breaks the protocol', () => {
   })
 
   it.each(['006000000100', '00900000'])(
-    'INS 6X and 9X are refused before anything is sent: %s',
+    'the INS 6X or 9X of %s is refused over T=0 before anything is sent',
     async (apdu) => {
       const made = put(createEchoCard())
       await expect(made.transmit(apdu)).rejects.toBeInstanceOf(MalformedError)
@@ -220,7 +220,7 @@ describe('a T=0 card that breaks the protocol', () => {
   )
 })
 
-/** Answers each INS 10 with data and a warning; over T=0 it is the card's choice what comes first. */
+/** Returns data and a warning for INS 10. Over T=0 the card decides which comes first. */
 class WarningCard implements VirtualCard {
   readonly atr = bytesOf('3b00')
   readonly #warning: string
@@ -251,23 +251,26 @@ describe.each([
     return `${hex(answer.data)} ${answer.sw.toString(16)}`
   }
 
-  it.each(['6282', '6300', '63c2', '9000'])('data with %s, told by 61xx', async (status) => {
+  it.each(['6282', '6300', '63c2', '9000'])('returns data with %s after 61xx', async (status) => {
     expect(await send(new WarningCard(status), false)).toBe(`c0ffee ${status}`)
   })
 
   it.each(['6282', '6300', '63c2'])(
-    'data with %s, the warning first: data and warning both arrive',
+    'returns data and warning %s if the warning comes first',
     async (status) => {
       expect(await send(new WarningCard(status), true)).toBe(`c0ffee ${status}`)
     },
   )
 
-  it.each(['6282', '63c2', '9000', '9100', '6a82'])('%s alone stays what it is', async (status) => {
-    expect(await send(new WarningCard(status), true, 1)).toBe(` ${status}`)
-  })
+  it.each(['6282', '63c2', '9000', '9100', '6a82'])(
+    'returns a status of %s without data unchanged',
+    async (status) => {
+      expect(await send(new WarningCard(status), true, 1)).toBe(` ${status}`)
+    },
+  )
 })
 
-describe('the T=0 machine', () => {
+describe('the T=0 state machine', () => {
   const run = (first: T0Step, came: readonly Uint8Array[]): T0Step[] => {
     const steps = [first]
     for (const bytes of came) {
@@ -278,7 +281,7 @@ describe('the T=0 machine', () => {
     return steps
   }
 
-  it('NULL between data and status word is no status word', () => {
+  it('does not take a NULL between data and status word for a status word', () => {
     const steps = run(beginT0(bytesOf('00b0000002'), 2), ['b0', '010260', '60', '90', '00'].map(bytesOf))
     expect(steps.at(-1)?.action).toEqual({ do: 'finish', response: bytesOf('01029000') })
     expect(steps.slice(0, -1).map(({ action }) => action.do === 'send' && action.expects)).toEqual([
@@ -286,17 +289,17 @@ describe('the T=0 machine', () => {
     ])
   })
 
-  it('data that looks like a procedure byte is data', () => {
+  it('takes data that looks like a procedure byte for data', () => {
     const steps = run(beginT0(bytesOf('00b0000003'), 3), ['b0', '60b090', '9000'].map(bytesOf))
     expect(steps.at(-1)?.action).toEqual({ do: 'finish', response: bytesOf('60b0909000') })
   })
 
-  it('a card that speaks while it is our turn is not spoken to any more', () => {
+  it('resets if the card sends while the reader should', () => {
     const steps = run(beginT0(bytesOf('00d6000002aabb'), 0), [bytesOf('d690')])
     expect(steps.at(-1)?.action).toEqual({ do: 'reset', why: 'surplus bytes' })
   })
 
-  it('whatever comes, each answer is a finish, a reset, or nearer to one by a byte or a NULL', () => {
+  it('responds to any bytes with the end, a reset, or progress by a byte or a NULL', () => {
     const piece = fc.oneof(
       fc.uint8Array({ maxLength: 5 }),
       fc.uint8Array({ maxLength: 300 }),
@@ -331,9 +334,9 @@ describe('the T=0 machine', () => {
   })
 })
 
-describe('hostile bytes from the reader', () => {
+describe('arbitrary bytes from the reader', () => {
   it.each(['T=0', 'T=1'] as const)(
-    '%s: a right answer or a typed error, nothing hangs, and the next connection works',
+    'over %s give a correct response or a typed error, and the next connection works',
     async (protocol) => {
       const wrong = fc.oneof(
         fc.uint8Array({ maxLength: 4 }),
@@ -345,7 +348,7 @@ describe('hostile bytes from the reader', () => {
           fc.array(fc.option(wrong), { minLength: 1, maxLength: 12 }),
           fc.integer({ min: 1, max: 255 }),
           async (script, dataBytes) => {
-            const made = stand({ profile: winbond })
+            const made = setUp({ profile: winbond })
             let isHostile = false
             const left = [...script]
             const line: ContactOptions['line'] = (bytes, to) =>
@@ -378,7 +381,7 @@ describe('hostile bytes from the reader', () => {
     60_000,
   )
 
-  it('an answer without a byte is told as that', async () => {
+  it('without a single byte of a response give a typed error', async () => {
     const made = put(createEchoCard(), { line: (bytes, to) => (to === 'reader' ? new Uint8Array(0) : bytes) })
     await expect(made.transmit('0012000505')).rejects.toMatchObject({ code: 'wire/malformed' })
     await made.source.close()

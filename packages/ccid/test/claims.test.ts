@@ -1,4 +1,6 @@
-/** Claims as a browser grants them: each takes a turn of the event loop, and one that is begun within another is refused. */
+/**
+ * Claims as a browser grants them: each takes a task of the event loop, and a claim during another one is refused.
+ */
 import { ccidSlots } from '@webtoki/ccid'
 import {
   createEchoCard,
@@ -11,11 +13,11 @@ import {
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { driverClock, inTime } from './stand.ts'
+import { driverClock, inTime } from './set-up.ts'
 
 type Change = (interfaceNumber: number) => Promise<void>
 
-/** Chromium's "interface state change in progress", for as long as its other process takes. */
+/** Chromium's "interface state change in progress", which lasts as long as its other process needs. */
 async function slowClaims(usb: VirtualUsb): Promise<{ readonly claiming: Promise<void> }> {
   const [device] = await usb.getDevices()
   if (device === undefined) throw new Error('No device is plugged in.')
@@ -59,7 +61,7 @@ async function slowStand() {
 }
 
 describe('a reader', () => {
-  it('whose transfers broke is connected to again at once: the new claim waits until the old one is released', async () => {
+  it('whose transfers failed is opened again only after the old claim was released', async () => {
     const { clock, reader, bus, open } = await slowStand()
     const source = open()
     const [slot] = await firstValueFrom(source.slots$)
@@ -71,7 +73,7 @@ describe('a reader', () => {
     await source.close()
   })
 
-  it('that a person chooses while it is still being opened is opened once, and works', async () => {
+  it('that a person chooses while it is being opened is opened once and works', async () => {
     const { clock, usb, claiming, open } = await slowStand()
     const choose = usb.requestDevice.bind(usb)
     usb.requestDevice = async (options) => {
@@ -85,7 +87,7 @@ describe('a reader', () => {
     await source.close()
   })
 
-  it('without a serial number is one source’s of a page: the other is told so, and never gets its answers', async () => {
+  it('without a serial number is used by one source of a page; the other reports it as in use', async () => {
     const clock = new HandClock()
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { clock, serialNumber: null })
     const card = createEchoCard()
@@ -109,7 +111,7 @@ describe('a reader', () => {
     await sources[refused]?.close()
   })
 
-  it('or any vendor’s device that other code of the page has open stays open when it was looked at', async () => {
+  it('or any vendor-class device that other code of the page has open stays open after inspection', async () => {
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
     const usb = virtualUsb([reader])
     const [device] = await usb.getDevices()

@@ -1,4 +1,4 @@
-/** The contract of connections over every way that this package has to a card. */
+/** Runs the contract of connections on every kind of transport in this package. */
 import type { ConnectOptions } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -20,11 +20,11 @@ import { connectionContract, handTimers, type ConnectionStand } from '../../apdu
 /** A device with this card in it. */
 interface Put {
   readonly device: Parameters<VirtualBus['plug']>[0]
-  /** Takes the card out; absent: it is built into the device. */
+  /** Removes the card. Absent if it is built into the device. */
   readonly remove?: () => void
 }
 
-// Loaded with the first such device: real time, of which the hand-moved clock knows nothing.
+// The modules are loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() =>
   Promise.all([
     import('../src/iccd-pipe.ts'),
@@ -51,7 +51,8 @@ async function open(put: (card: VirtualCard) => Put, options: ConnectOptions = {
   bus.plug(device)
   const { hands, clock } = handTimers()
   const setTimeout = (callback: () => void, delayMs: number): unknown =>
-    // How long a token on the control pipe is left in peace between two questions: nobody moves the clock for it.
+    // Runs the polling pause of a token on the control pipe at once, because the contract does not move the clock for
+    // it.
     delayMs <= 20 ? void setImmediate(callback) : clock.setTimeout(callback, delayMs)
   const source = ccidSlots({
     usb: bus.context({ protectedClasses: false }),

@@ -1,4 +1,4 @@
-/** PC/SC part 10 features and properties: what libccid says of a reader, we say too, property by property. */
+/** Compares PC/SC part 10 features and properties with libccid, property by property. */
 import { ccidSlots } from '@webtoki/ccid'
 import { Feature, readerControls, type ReaderFeatures } from '@webtoki/ccid/controls'
 import {
@@ -19,7 +19,7 @@ afterEach(async () => {
   for (const end of open.splice(0).reverse()) await end()
 })
 
-/** CardMan3821.txt: a display, keys, and limits of the PIN that libccid knows. */
+/** CardMan3821.txt: a display, a PIN pad, and PIN limits that libccid knows. */
 const cardMan3821: ReaderProfile = {
   ...readerProfiles.omnikey3021,
   productId: 0x3821,
@@ -73,12 +73,18 @@ async function libccid(reader: VirtualCcidReader) {
   for (const [tag, value] of tlvs(await host.ask('feature 12')))
     properties[names[tag] ?? `unknown ${tag}`] = value.readUIntLE(0, value.length)
   const pin = await host.ask('feature 0a')
-  const told = Buffer.from(pin.replace('ok ', ''), 'hex')
+  const pinProperties = Buffer.from(pin.replace('ok ', ''), 'hex')
   return {
     features,
     properties,
     ...(pin.startsWith('ok')
-      ? { pin: { lcdLayout: told.readUInt16LE(0), entryValidationCondition: told[2], timeOut2: told[3] } }
+      ? {
+          pin: {
+            lcdLayout: pinProperties.readUInt16LE(0),
+            entryValidationCondition: pinProperties[2],
+            timeOut2: pinProperties[3],
+          },
+        }
       : {}),
   }
 }
@@ -91,20 +97,21 @@ async function ours(reader: VirtualCcidReader): Promise<ReaderFeatures> {
   return readerControls(slot).features
 }
 
-describe.skipIf(judgeMissing !== undefined)('libccid and we say the same of', () => {
+describe.skipIf(judgeMissing !== undefined)('libccid and the driver report the same features of', () => {
   it.each(Object.entries(models))('%s', async (_, profile) => {
     const theirs = await libccid(new VirtualCcidReader(profile))
     const own = await ours(new VirtualCcidReader(profile))
     const isTpdu = profile.ccidDescriptor.slice(84, 86) === '01'
     expect(own).toEqual({
       ...theirs,
-      // Escape: libccid has it switched off (ifdDriverOptions, bit 0) lest any program reach a reader's firmware. Here
-      // the page has the reader alone, by its person's choice.
+      // libccid disables Escape by default (ifdDriverOptions, bit 0), so that no program can reach a reader's
+      // firmware. In the browser only the page that the person chose has the reader.
       features: [...theirs.features, 'CCID_ESC_COMMAND'],
       properties: {
         ...theirs.properties,
         ppduSupport: 1,
-        // TPDUs: libccid says 65536 whatever the protocol; our connection takes short APDUs there, and says so.
+        // At TPDU level libccid states 65536 for any protocol. A connection of this driver takes short APDUs there,
+        // and states so.
         maxApduDataSize: isTpdu ? 0 : theirs.properties['maxApduDataSize'],
       },
     })
@@ -112,12 +119,12 @@ describe.skipIf(judgeMissing !== undefined)('libccid and we say the same of', ()
   })
 })
 
-describe.skipIf(judgeMissing !== undefined)('libccid and we agree with a card on the same speed at', () => {
-  // Both under numbers that libccid lists.
+describe.skipIf(judgeMissing !== undefined)('libccid and the driver negotiate the same speed on', () => {
+  // Both use ids that libccid lists.
   const ids = { vendorId: readerProfiles.weneo.vendorId, productId: readerProfiles.weneo.productId }
   it.each([
-    { what: 'a reader that lists it', profile: { ...readerProfiles.hsic, ...ids }, pps: 'ff119678' },
-    { what: 'a reader that does not', profile: readerProfiles.weneo, pps: undefined },
+    { what: 'a reader that lists the speed', profile: { ...readerProfiles.hsic, ...ids }, pps: 'ff119678' },
+    { what: 'a reader that does not list it', profile: readerProfiles.weneo, pps: undefined },
     { what: 'a reader that announces no list', profile: readerProfiles.gemPcTwin, pps: 'ff119678' },
   ])('$what', async ({ profile, pps }) => {
     const make = (seen: string[]): VirtualCcidReader => {

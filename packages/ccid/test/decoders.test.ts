@@ -15,8 +15,8 @@ function typed(work: () => unknown): boolean {
   }
 }
 
-describe('what a reader says of itself', () => {
-  it('is read field by field', () => {
+describe('the descriptors of a reader', () => {
+  it('are decoded field by field', () => {
     const bytes = Uint8Array.from(Buffer.from(readerProfiles.dualiAbcm6.ccidDescriptor, 'hex'))
     expect(decodeCcidDescriptor(bytes)).toMatchObject({
       bcdCcid: 0x0110,
@@ -34,7 +34,7 @@ describe('what a reader says of itself', () => {
     })
   })
 
-  it('any bytes are read or refused with a typed error', () => {
+  it('are decoded from any bytes, or refused with a typed error', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
         expect(typed(() => findCcidInterfaces(bytes))).toBe(true)
@@ -45,11 +45,11 @@ describe('what a reader says of itself', () => {
     )
   })
 
-  it('a configuration descriptor with any byte changed is read or refused, and the walk ends', () => {
-    const face = [9, 4, 0, 0, 2, 0xff, 0, 0, 0]
+  it('with any one byte changed are decoded or refused in finite time', () => {
+    const interfaceDescriptor = [9, 4, 0, 0, 2, 0xff, 0, 0, 0]
     const ccid = [...Buffer.from(readerProfiles.dualiAbcm6.ccidDescriptor, 'hex')]
     const endpoints = [7, 5, 0x81, 2, 64, 0, 0, 7, 5, 0x02, 2, 64, 0, 0]
-    const body = [...face, ...ccid, ...endpoints]
+    const body = [...interfaceDescriptor, ...ccid, ...endpoints]
     const whole = Uint8Array.from([9, 2, 9 + body.length, 0, 1, 1, 0, 0x80, 50, ...body])
     expect(findCcidInterfaces(whole)).toHaveLength(1)
     for (let at = 0; at < whole.length; at++) {
@@ -61,7 +61,7 @@ describe('what a reader says of itself', () => {
     }
   })
 
-  it('a device that gives less than it declares, or stalls, is refused', async () => {
+  it('are refused if the device sends fewer bytes than declared, or stalls', async () => {
     const giving = (bytes: number[] | undefined) => ({
       controlTransferIn: async () =>
         (bytes === undefined
@@ -85,12 +85,12 @@ describe('messages', () => {
     expect([...message]).toEqual([0x6f, 2, 0, 0, 0, 1, 0x22, 3, 0x10, 0, 0xaa, 0xbb])
   })
 
-  it('a declared length of 4 GB is refused without a byte being kept for it', () => {
+  it('with a declared length of 4 GB are refused without allocating memory', () => {
     const lie = Uint8Array.of(0x80, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0)
     expect(() => decodeResponse(lie)).toThrow(/4294967295/)
   })
 
-  it('errors have the standard’s names', () => {
+  it('with an error get the standard’s name of it', () => {
     expect(ccidErrorName(0xfe)).toBe('ICC_MUTE')
     expect(ccidErrorName(5)).toBe('SLOT_DOES_NOT_EXIST')
     expect(ccidErrorName(8)).toBe('BAD_PARAMETER_AT_8')
@@ -98,7 +98,7 @@ describe('messages', () => {
   })
 })
 
-describe('what the browser throws', () => {
+describe('an error of the browser', () => {
   it.each([
     [
       'claim',
@@ -112,7 +112,7 @@ describe('what the browser throws', () => {
     ['transfer', 'NetworkError', 'The device was disconnected.', 'reader/gone'],
     ['transfer', 'AbortError', 'The transfer was cancelled.', 'reader/gone'],
     ['transfer', 'NotFoundError', 'The device was disconnected.', 'reader/gone'],
-  ] as const)('at %s, %s (%s) is told as %s', (call, name, message, code) => {
+  ] as const)('at %s, %s (%s) becomes %s', (call, name, message, code) => {
     expect(translateUsbError(call, new DOMException(message, name)).code).toBe(code)
   })
 })

@@ -1,7 +1,7 @@
 import { CardAbsentError, MalformedError, TransactionError } from '@webtoki/apdu'
 import { createEchoCard, readerProfiles, ScriptedCard } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 const owner = {}
 
@@ -16,10 +16,10 @@ function shortEcho(dataBytes: number): Uint8Array {
 }
 
 describe('an exchange at extended level', () => {
-  it('gives back APDUs of every length around packet and message borders', async () => {
-    const { slot, source } = stand({ card: createEchoCard() })
+  it('returns APDUs of every length around the limits of packets and messages', async () => {
+    const { slot, source } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
-    const room = 1014 - 10
+    const capacity = 1014 - 10
     const borders = [
       1,
       43,
@@ -31,10 +31,10 @@ describe('an exchange at extended level', () => {
       108,
       109,
       300,
-      room - 10,
-      room - 9,
-      room - 8,
-      room,
+      capacity - 10,
+      capacity - 9,
+      capacity - 8,
+      capacity,
       1024,
       2048,
       4096,
@@ -49,16 +49,16 @@ describe('an exchange at extended level', () => {
     await source.close()
   })
 
-  it('carries the longest APDU there is, both ways', async () => {
-    const { slot, source } = stand({ card: createEchoCard() })
+  it('carries the longest APDU in both directions', async () => {
+    const { slot, source } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
     const answer = await connection.transaction(owner, (channel) => channel.transmit(extendedEcho(65_535)))
     expect(answer.length).toBe(65_537)
     await source.close()
   })
 
-  it('costs one bulk-OUT and one bulk-IN where the APDU fits a message', async () => {
-    const { slot, source, reader } = stand({ card: createEchoCard() })
+  it('takes one bulk-OUT and one bulk-IN if the APDU fits a message', async () => {
+    const { slot, source, reader } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
     await connection.transaction(owner, async (channel) => {
       for (let i = 0; i < 10; i++) await channel.transmit(extendedEcho(200))
@@ -68,12 +68,12 @@ describe('an exchange at extended level', () => {
     await source.close()
   })
 
-  it('does not hang on readers that send no empty packet after an answer of whole packets', async () => {
+  it('does not hang on readers that omit the empty packet after a response of whole packets', async () => {
     const profile = { ...readerProfiles.dualiAbcm6, emptyPackets: false }
-    const { slot, source } = stand({ profile, card: createEchoCard() })
+    const { slot, source } = setUp({ profile, card: createEchoCard() })
     const connection = await (await slot()).connect()
-    // 42 bytes and the status word fill a packet of 64 with the header: the border itself is the reader's own fault,
-    // all beside it must work.
+    // Omits 42 bytes: with header and status word they fill a packet of 64, which this reader handles wrongly. All
+    // other lengths must work.
     for (const dataBytes of [41, 43, 44, 51, 53]) {
       const answer = await connection.transaction(owner, (channel) =>
         channel.transmit(extendedEcho(dataBytes)),
@@ -83,8 +83,8 @@ describe('an exchange at extended level', () => {
     await source.close()
   })
 
-  it('sends extended APDUs only where the card says so too', async () => {
-    const { slot, source } = stand({ card: new ScriptedCard([], '3b 00') })
+  it('uses extended APDUs only if the card states them too', async () => {
+    const { slot, source } = setUp({ card: new ScriptedCard([], '3b 00') })
     const connection = await (await slot()).connect()
     await connection.transaction(owner, async ({ limits }) => {
       expect(limits).toEqual({ extended: false, commandBytes: 261, responseBytes: 256 })
@@ -98,21 +98,21 @@ describe('a sensitive command', () => {
     ['extended APDUs', readerProfiles.dualiAbcm6],
     ['short APDUs', readerProfiles.omnikey3021],
     ['T=1', readerProfiles.scr331],
-  ])('leaves no byte of its data in what was given to the browser: %s', async (_, profile) => {
-    const { slot, source, usb } = stand({ profile, card: createEchoCard() })
+  ])('leaves none of its data in the buffers given to the browser at level %s', async (_, profile) => {
+    const { slot, source, usb } = setUp({ profile, card: createEchoCard() })
     const [device] = await usb.getDevices()
-    const given: Uint8Array[] = []
+    const sent: Uint8Array[] = []
     const transferOut = device?.transferOut.bind(device)
     Object.assign(device as USBDevice, {
       transferOut: (endpoint: number, data: Uint8Array<ArrayBuffer>) => {
-        given.push(data)
+        sent.push(data)
         return transferOut?.(endpoint, data)
       },
     })
     const connection = await (await slot()).connect()
-    given.length = 0
+    sent.length = 0
     await connection.transaction(owner, (channel) => channel.transmit(shortEcho(8), { sensitive: true }))
-    const messages = given.filter(([type]) => type === 0x6f)
+    const messages = sent.filter(([type]) => type === 0x6f)
     expect(messages.length).toBeGreaterThan(0)
     for (const message of messages) expect(message.subarray(10).every((byte) => byte === 0)).toBe(true)
     await source.close()
@@ -120,8 +120,8 @@ describe('a sensitive command', () => {
 })
 
 describe('an exchange at short level', () => {
-  it('gives back APDUs of every length', async () => {
-    const { slot, source } = stand({ profile: readerProfiles.omnikey3021, card: createEchoCard() })
+  it('returns APDUs of every length', async () => {
+    const { slot, source } = setUp({ profile: readerProfiles.omnikey3021, card: createEchoCard() })
     const connection = await (await slot()).connect()
     for (let dataBytes = 1; dataBytes <= 255; dataBytes++) {
       const answer = await connection.transaction(owner, (channel) => channel.transmit(shortEcho(dataBytes)))
@@ -131,7 +131,7 @@ describe('an exchange at short level', () => {
   })
 
   it('refuses what the reader cannot carry before anything is sent', async () => {
-    const { slot, source, reader } = stand({ profile: readerProfiles.omnikey3021, card: createEchoCard() })
+    const { slot, source, reader } = setUp({ profile: readerProfiles.omnikey3021, card: createEchoCard() })
     const connection = await (await slot()).connect()
     const work = connection.transaction(owner, (channel) => channel.transmit(extendedEcho(300)))
     await expect(work).rejects.toBeInstanceOf(MalformedError)
@@ -141,14 +141,14 @@ describe('an exchange at short level', () => {
 })
 
 describe('a connection', () => {
-  it('is not made for a caller who has left: the card gets no power, and the slot is free for the next', async () => {
-    const { slot, source, reader } = stand({ card: createEchoCard() })
-    const place = await slot()
-    await expect(place.connect({ signal: AbortSignal.abort() })).rejects.toMatchObject({
+  it('is not opened for an aborted caller: the card gets no power, and the slot stays free', async () => {
+    const { slot, source, reader } = setUp({ card: createEchoCard() })
+    const cardSlot = await slot()
+    await expect(cardSlot.connect({ signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: 'work/aborted',
     })
     expect(reader.counters.messages.get('IccPowerOn') ?? 0).toBe(0)
-    const connection = await place.connect()
+    const connection = await cardSlot.connect()
     const answer = await connection.transaction(owner, (channel) => channel.transmit(shortEcho(1)))
     expect(answer).toHaveLength(3)
     await source.close()
@@ -156,8 +156,8 @@ describe('a connection', () => {
 })
 
 describe('a transaction', () => {
-  it('of a caller who has left already is not begun, nor one on a connection that has ended', async () => {
-    const { slot, source } = stand({ card: createEchoCard() })
+  it('does not start for an aborted caller, or on a connection that has ended', async () => {
+    const { slot, source } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
     let begun = 0
     const work = async () => {
@@ -174,8 +174,8 @@ describe('a transaction', () => {
     await source.close()
   })
 
-  it('tells an owner who comes again that nobody else was there', async () => {
-    const { slot, source } = stand({ card: createEchoCard() })
+  it('reports "undisturbed" to an owner if no other owner came in between', async () => {
+    const { slot, source } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
     const seen: boolean[] = []
     const look = (who: object): Promise<void> =>
@@ -194,8 +194,8 @@ describe('a transaction', () => {
     await source.close()
   })
 
-  it('lets the others wait, in the order of their calls', async () => {
-    const { slot, source } = stand({ card: createEchoCard() })
+  it('makes the others wait in the order of their calls', async () => {
+    const { slot, source } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
     const order: string[] = []
     const run = (who: string): Promise<void> =>
@@ -209,8 +209,8 @@ describe('a transaction', () => {
     await source.close()
   })
 
-  it('refuses to begin inside itself, and to be used after its end', async () => {
-    const { slot, source } = stand({ card: createEchoCard() })
+  it('does not start inside itself, and cannot be used after its end', async () => {
+    const { slot, source } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
     const nested = connection.transaction(owner, async (channel) =>
       connection.transaction(channel, async () => {}),
@@ -225,8 +225,8 @@ describe('a transaction', () => {
     await source.close()
   })
 
-  it('sends nothing for a caller who has left: at once, or while another of its commands is under way', async () => {
-    const { slot, source, reader } = stand({ card: createEchoCard() })
+  it('sends nothing for an aborted caller, even while another command of its own is pending', async () => {
+    const { slot, source, reader } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
     await connection.transaction(owner, async (channel) => {
       const gone = channel.transmit(shortEcho(1), { signal: AbortSignal.abort() })
@@ -242,8 +242,8 @@ describe('a transaction', () => {
     await source.close()
   })
 
-  it('comes free whatever its work does: work that gives no promise harms neither the one before nor the next', async () => {
-    const { slot, source, clock } = stand({ card: createEchoCard() })
+  it('releases the lock even if its work throws or returns no promise', async () => {
+    const { slot, source, clock } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
     const noPromise = (() => 'no promise') as unknown as () => Promise<string>
     const throws = (): Promise<never> => {
@@ -264,8 +264,8 @@ describe('a transaction', () => {
     await source.close()
   })
 
-  it('lets a caller leave while it waits, and while the card works, without harm to the next', async () => {
-    const { slot, source, reader, clock } = stand({ card: createEchoCard() })
+  it('can be aborted while it waits and while the card works, without affecting the next one', async () => {
+    const { slot, source, reader, clock } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 })
     const first = new AbortController()
@@ -289,38 +289,38 @@ describe('a transaction', () => {
   })
 })
 
-describe('connecting', () => {
-  it('says that there is no card', async () => {
-    const empty = stand()
+describe('connect()', () => {
+  it('rejects if there is no card', async () => {
+    const empty = setUp()
     await expect((await empty.slot()).connect()).rejects.toBeInstanceOf(CardAbsentError)
     await empty.source.close()
   })
 
-  it('is refused while another connection is open, and works after it is closed', async () => {
-    const { slot, source } = stand({ card: createEchoCard() })
-    const place = await slot()
-    const connection = await place.connect()
-    await expect(place.connect()).rejects.toMatchObject({ code: 'reader/in-use' })
+  it('rejects while another connection is open, and works after its close', async () => {
+    const { slot, source } = setUp({ card: createEchoCard() })
+    const cardSlot = await slot()
+    const connection = await cardSlot.connect()
+    await expect(cardSlot.connect()).rejects.toMatchObject({ code: 'reader/in-use' })
     await connection.close()
-    const again = await place.connect()
+    const again = await cardSlot.connect()
     expect((await again.transaction(owner, (channel) => channel.transmit(shortEcho(1)))).length).toBe(3)
     await source.close()
   })
 })
 
-it('a connect given up while another is under way leaves the card with one connection', async () => {
-  const { slot, source, reader, clock } = stand({ card: createEchoCard() })
-  const place = await slot()
+it('a connect() aborted during another one leaves the card with one connection', async () => {
+  const { slot, source, reader, clock } = setUp({ card: createEchoCard() })
+  const cardSlot = await slot()
   for (let count = 0; count < 2; count++)
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 }, { on: 'IccPowerOn' })
   const stop = new AbortController()
-  const first = place.connect({ signal: stop.signal })
+  const first = cardSlot.connect({ signal: stop.signal })
   stop.abort()
   await expect(first).rejects.toMatchObject({ code: 'work/aborted' })
-  const second = place.connect()
-  // The first one's power-on is over now, the second's is not.
+  const second = cardSlot.connect()
+  // The first power-on has ended by now, the second has not.
   await clock.advance(1500)
-  await expect(place.connect()).rejects.toMatchObject({ code: 'reader/in-use' })
+  await expect(cardSlot.connect()).rejects.toMatchObject({ code: 'reader/in-use' })
   await (await inTime(clock, second)).close()
   await inTime(clock, source.close())
 })

@@ -2,16 +2,16 @@ import { WebtokiError } from '@webtoki/apdu'
 import { createEchoCard, type Fault, type FaultMoment, readerProfiles } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 const owner = {}
 const command = Uint8Array.of(0, 0x10, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0)
 const answer = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 0x90, 0)
 
-/** What the standard lets us recover from with no person involved, and without sending an APDU twice. */
+/** Faults that the standards let the driver recover from without the person and without sending an APDU twice. */
 const recoverable = ['stall-in', 'stall-out', 'stale-answer', 'empty-packet', 'time-extension'] as const
 
-/** What ends in a typed error; the card has executed the command once or not at all. */
+/** Faults that end in a typed error. The card has executed the command at most once. */
 const fatal: readonly { readonly fault: FaultShape; readonly code: string }[] = [
   { fault: { kind: 'mute-card' }, code: 'card/mute' },
   { fault: { kind: 'truncated-message' }, code: 'wire/malformed' },
@@ -35,10 +35,10 @@ const levels = {
 }
 
 describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) => {
-  describe.each(['once', 'twice'] as const)('with a fault that comes %s', (ends) => {
-    it.each(recoverable)('%s ends in the exact answer, executed once', async (kind) => {
+  describe.each(['once', 'twice'] as const)('with a fault that occurs %s', (ends) => {
+    it.each(recoverable)('recovers from %s with the exact response, executed once', async (kind) => {
       const card = createEchoCard()
-      const { slot, source, reader, clock } = stand({ profile, card })
+      const { slot, source, reader, clock } = setUp({ profile, card })
       const connection = await (await slot()).connect()
       reader.faults.schedule({ kind, ends } as Fault)
       for (let run = 1; run <= 3; run++) {
@@ -50,10 +50,10 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
     })
 
     it.each(fatal)(
-      '$fault.kind $fault.moment ends in $code, and a re-plug mends it',
+      'reports $fault.kind $fault.moment the command as $code, and works after replugging',
       async ({ fault, code }) => {
         const card = createEchoCard()
-        const { slot, source, reader, clock, bus, usb } = stand({ profile, card })
+        const { slot, source, reader, clock, bus, usb } = setUp({ profile, card })
         const connection = await (await slot()).connect()
         reader.faults.schedule({ ...fault, ends } as Fault)
         const work = connection.transaction(owner, (channel) =>
@@ -67,7 +67,7 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
         bus.unplug(reader)
         if (reader.cardIn() === undefined) reader.insert(card)
         card.log.length = 0
-        // Whatever of the fault is left is the old plugging-in's.
+        // Discards what is left of the fault.
         while (reader.faults.waiting > 0) reader.faults.next()
         bus.plug(reader)
         const again = await slotNow(source, clock)
@@ -82,7 +82,7 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
     )
   })
 
-  it('goes on by itself after a fault that leaves reader and card in place', async () => {
+  it('recovers from a fault after which reader and card are still there', async () => {
     for (const kind of [
       'mute-card',
       'truncated-message',
@@ -91,23 +91,23 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
       'silent-reader',
     ] as const) {
       const card = createEchoCard()
-      const { slot, source, reader, clock } = stand({ profile, card })
-      const place = await slot()
-      const connection = await place.connect()
+      const { slot, source, reader, clock } = setUp({ profile, card })
+      const cardSlot = await slot()
+      const connection = await cardSlot.connect()
       reader.faults.schedule({ kind, ends: 'once' })
       const work = connection.transaction(owner, (channel) => channel.transmit(command, { timeoutMs: 3000 }))
       await expect(inTime(clock, work), kind).rejects.toBeInstanceOf(WebtokiError)
       await inTime(clock, connection.close())
-      const again = await inTime(clock, place.connect())
+      const again = await inTime(clock, cardSlot.connect())
       const second = again.transaction(owner, (channel) => channel.transmit(command))
       expect(await inTime(clock, second), kind).toEqual(answer)
       await inTime(clock, source.close())
     }
   })
 
-  it('gives up on a card that asks for more time for ever', async () => {
+  it('gives up on a card that requests time without end', async () => {
     const card = createEchoCard()
-    const { slot, source, reader, clock } = stand({ profile, card })
+    const { slot, source, reader, clock } = setUp({ profile, card })
     const connection = await (await slot()).connect()
     reader.faults.schedule({
       kind: 'time-extension',
@@ -124,26 +124,26 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
     await inTime(clock, source.close())
   })
 
-  it('tells a pulled card to whoever holds the connection, and says what is in the reader', async () => {
+  it('reports a removed card to the connection and in the presence', async () => {
     const card = createEchoCard()
-    const { slot, source, reader, clock } = stand({ profile, card, pollMs: 500 })
-    const place = await slot()
-    const connection = await place.connect()
+    const { slot, source, reader, clock } = setUp({ profile, card, pollMs: 500 })
+    const cardSlot = await slot()
+    const connection = await cardSlot.connect()
     reader.remove()
     const gone = await inTime(clock, connection.gone)
     expect(gone.why).toBe('removed')
-    expect(await firstValueFrom(place.presence$)).toBe('empty')
+    expect(await firstValueFrom(cardSlot.presence$)).toBe('empty')
     reader.insert(card)
     await clock.advance(1000)
-    expect(await firstValueFrom(place.presence$)).toBe('present')
+    expect(await firstValueFrom(cardSlot.presence$)).toBe('present')
     await inTime(clock, source.close())
   })
 })
 
 async function slotNow(
-  source: ReturnType<typeof stand>['source'],
-  clock: ReturnType<typeof stand>['clock'],
-): Promise<Awaited<ReturnType<ReturnType<typeof stand>['slot']>>> {
+  source: ReturnType<typeof setUp>['source'],
+  clock: ReturnType<typeof setUp>['clock'],
+): Promise<Awaited<ReturnType<ReturnType<typeof setUp>['slot']>>> {
   for (;;) {
     await clock.advance(100)
     const [slot] = await firstValueFrom(source.slots$)

@@ -1,7 +1,7 @@
 /**
- * Random and mutated messages, blocks, ATRs and descriptors, 90,000 in all (10,000 more ATRs in apdu's own test): nothing
- * hangs, grows without bound or fails with an error that is none of ours; no command is executed twice; and afterwards a
- * healthy reader and card work. WEBTOKI_FUZZ=10 runs ten times as many, WEBTOKI_SEED sets another seed.
+ * Random and mutated messages, blocks, ATRs and descriptors, 90,000 in total (10,000 more ATRs in the test of
+ * `apdu`). Nothing hangs, grows without limit or fails with an untyped error. No command is executed twice, and
+ * afterwards a correct reader and card work. WEBTOKI_FUZZ=10 runs ten times as many, WEBTOKI_SEED sets another seed.
  */
 import type { Clock } from '@webtoki/device'
 import { CardGarbledError, ReaderGoneError, WebtokiError, TransferError } from '@webtoki/apdu'
@@ -32,7 +32,7 @@ const TIMEOUT_MS = 60_000 * times
 
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
 
-/** Stands still until nobody does anything any more; then the next timer is due. */
+/** A clock that stops until no task is pending, and then advances to the next timer. */
 class FuzzClock implements Clock {
   nowMs = 0
   #timers: { readonly dueMs: number; readonly callback: () => void }[] = []
@@ -51,7 +51,7 @@ class FuzzClock implements Clock {
     this.#timers = this.#timers.filter((other) => other !== timer)
   }
 
-  /** False where nothing is waited for: then nothing more will ever happen. */
+  /** Runs the next timer. False if there is none, so that nothing more can happen. */
   runNext(): boolean {
     const [first, ...others] = this.#timers
     if (first === undefined) return false
@@ -62,7 +62,7 @@ class FuzzClock implements Clock {
     return true
   }
 
-  /** Resolves as the work does; throws where it hangs, or is not over after so many timers. */
+  /** Settles as the work does. Throws if the work hangs, or is still pending after a number of timers. */
   async until<T>(work: Promise<T>): Promise<T> {
     let isOver = false
     const watched = work.finally(() => {
@@ -72,7 +72,7 @@ class FuzzClock implements Clock {
     for (let steps = 0; steps < 3000; steps++) {
       await new Promise((resolve) => setImmediate(resolve))
       if (isOver) return watched
-      if (!this.runNext()) throw new Error('It hangs: nothing happens, and nobody waits for anything.')
+      if (!this.runNext()) throw new Error('The work hangs: no task and no timer is pending.')
     }
     throw new Error('It is not over after 3000 timers.')
   }
@@ -193,7 +193,7 @@ const mutation: fc.Arbitrary<Mutation> = fc.oneof(
   },
 )
 
-/** The card's side of T=1, no more than the fuzz needs: it executes, repeats, resynchronises. */
+/** The card's side of T=1 as far as the fuzz test needs it: executes, repeats, resynchronises. */
 class PlainT1Card {
   executed = 0
   #expects = 0
@@ -215,13 +215,13 @@ class PlainT1Card {
       if (code >> 6 !== this.#expects) return frame(0x82 | (this.#expects << 4))
       this.#expects ^= 1
       this.#command.push(...information)
-      if (code & 0x20) return this.#say(0x80 | (this.#expects << 4))
+      if (code & 0x20) return this.#respond(0x80 | (this.#expects << 4))
       const response = answerOf(Uint8Array.from(this.#command))
       this.executed++
       this.#command = []
-      const said = this.#say(this.#sends << 6, response)
+      const sentBlock = this.#respond(this.#sends << 6, response)
       this.#sends ^= 1
-      return said
+      return sentBlock
     }
     if (code === 0xc0) {
       this.restart()
@@ -232,14 +232,14 @@ class PlainT1Card {
       this.#command = []
       return frame(0xe2)
     }
-    // An R-block, or an answer to a request that only a mutation made.
-    const asked = (code >> 4) & 1
-    if (code < 0xc0 && this.#last.length > 0 && (this.#last[1] ?? 0) < 0x80 && asked !== this.#sends)
+    // An R-block, or a response to a request that only a mutation sent.
+    const requested = (code >> 4) & 1
+    if (code < 0xc0 && this.#last.length > 0 && (this.#last[1] ?? 0) < 0x80 && requested !== this.#sends)
       return this.#last
     return frame(0x80 | (this.#expects << 4))
   }
 
-  #say(code: number, information: Uint8Array = new Uint8Array(0)): Uint8Array {
+  #respond(code: number, information: Uint8Array = new Uint8Array(0)): Uint8Array {
     this.#last = frame(code, information)
     return this.#last
   }
@@ -254,12 +254,12 @@ function frame(code: number, information: Uint8Array = new Uint8Array(0)): Uint8
   )
 }
 
-/** Case 4: its data back. Case 1: its status alone. */
+/** Case 4: echoes the data. Case 1: only the status. */
 function answerOf(command: Uint8Array): Uint8Array {
   return command.length > 5 ? Uint8Array.of(...command.slice(5, -1), 0x90, 0) : Uint8Array.of(0x90, 0)
 }
 
-/** Without what an assertion of the test runner costs: a tenth of a millisecond, for each of so many cases. */
+/** Asserts without the cost of the test runner's assertion, a tenth of a millisecond in each of many cases. */
 function must(isSo: boolean, what: string): asserts isSo {
   if (!isSo) throw new Error(what)
 }
@@ -313,14 +313,14 @@ const settings: Readonly<Record<string, Setting>> = {
   },
 }
 
-/** A reader that is honest where no mutation strikes; the pipe is all that the driver sees of it. */
+/** A correct reader apart from its mutations. The driver sees only its pipe. */
 class FuzzedReader {
   readonly notices = new Subject<Uint8Array>()
   mutations: Mutation[] = []
   sent = 0
   /** How often the card has executed the command. */
   executed = 0
-  /** Whether a mutation told the driver "busy", which allows it to ask again. */
+  /** True if a mutation reported "busy", which allows the driver to send the message again. */
   hasLied = false
   readonly #setting: Setting
   readonly #t1 = new PlainT1Card()
@@ -342,9 +342,9 @@ class FuzzedReader {
     this.#queue = []
     this.#reader = undefined
     this.#failure = undefined
-    let tell!: (end: PipeEnd) => void
+    let resolveEnded!: (end: PipeEnd) => void
     const ended = new Promise<PipeEnd>((resolve) => {
-      tell = resolve
+      resolveEnded = resolve
     })
     const gone = new ReaderGoneError()
     return {
@@ -363,7 +363,7 @@ class FuzzedReader {
       },
       abort: async () => {},
       close: async () => {
-        tell({ reason: 'closed', error: gone })
+        resolveEnded({ reason: 'closed', error: gone })
         this.#reader?.reject(gone)
         this.#reader = undefined
       },
@@ -381,7 +381,7 @@ class FuzzedReader {
     if (++this.sent > 5000) throw new Error('The driver sends without an end.')
     const mutation = this.mutations.shift() ?? { do: 'pass' }
     const [slot = 0, sequence = 0] = message.slice(5, 7)
-    // A reader that says "busy" has not passed the command on.
+    // A reader that reports "busy" has not passed the command on.
     const isBusy = mutation.do === 'status' && (mutation.bError === 0xe0 || mutation.bError === 0xf2)
     if (isBusy) this.hasLied = true
     const answer = isBusy ? message.slice(0, 10) : this.#honest(message)
@@ -395,7 +395,7 @@ class FuzzedReader {
         return
       case 'change':
         if (mutation.at < answer.length) answer[mutation.at] = mutation.value
-        // By chance that may be the header of "busy".
+        // A random header may happen to report "busy".
         this.hasLied = true
         break
       case 'cut':
@@ -429,7 +429,7 @@ class FuzzedReader {
             ? new TransferError('a transfer failed')
             : mutation.how === 'gone'
               ? new ReaderGoneError()
-              : new RangeError('an error of somebody else')
+              : new RangeError('an error from outside the driver')
         const reader = this.#reader
         this.#reader = undefined
         if (reader === undefined) this.#failure = failure
@@ -503,7 +503,7 @@ class FuzzedReader {
       return Uint8Array.from(this.#characters.splice(0, expects))
     }
     if (this.#setting.model === 'apdu' || !this.#speaksT1) {
-      // An empty block asks for the next part of an answer.
+      // An empty block requests the next part of a response.
       if (data.length > 0) this.executed++
       return answerOf(data)
     }
@@ -514,16 +514,16 @@ class FuzzedReader {
 }
 
 const device = { controlTransferIn: async () => ({ status: 'stall' }) } as unknown as USBDevice
-const told = findCcidInterfaces(
+const decoded = findCcidInterfaces(
   new VirtualCcidReader(readerProfiles.scr331).configurationDescriptors[0] as Uint8Array,
 )[0] as ReturnType<typeof findCcidInterfaces>[number]
-const face = { ...told, quirk: {}, label: '', refusal: undefined, warning: undefined }
+const usbInterface = { ...decoded, quirk: {}, label: '', refusal: undefined, warning: undefined }
 
-/** One session on a reader that lies, then one on the same reader when it does not. */
+/** Runs one session on a faulty reader, then one on the same reader without faults. */
 async function session(setting: Setting, mutations: readonly Mutation[], atr = setting.atr): Promise<void> {
   const clock = new FuzzClock()
   const fuzzed = new FuzzedReader({ ...setting, atr })
-  const reader = new CcidReader(setting.descriptor, clock, fuzzed.open, { device, usbInterface: face })
+  const reader = new CcidReader(setting.descriptor, clock, fuzzed.open, { device, usbInterface })
   const slot = new CcidSlot(reader, 0, { id: 'fuzz', name: 'fuzz', kind: 'contact' }, new Map())
   const use = async (): Promise<Uint8Array> => {
     const connection = await slot.connect()
@@ -538,7 +538,7 @@ async function session(setting: Setting, mutations: readonly Mutation[], atr = s
   fuzzed.mutations = [...mutations]
   const outcome = await clock.until(use()).catch((reason: unknown) => reason)
   if (outcome instanceof Error) mustBeOurs(outcome)
-  // T=1 and APDUs alike: once, or not at all. A mutated ATR may make of one command several TPDUs.
+  // For T=1 and for APDUs: executed at most once. A mutated ATR may split one command into several TPDUs.
   const isOwn = sameBytes(atr, setting.atr)
   if (!fuzzed.hasLied && isOwn && setting.command === echo)
     must(fuzzed.executed <= 1, `The card executed the command ${fuzzed.executed} times.`)
@@ -546,7 +546,7 @@ async function session(setting: Setting, mutations: readonly Mutation[], atr = s
   fuzzed.mutations = []
   if (atr !== setting.atr) return
   const healthy = (): Promise<Uint8Array> => clock.until(use())
-  // A notice, or a connection that was lost unseen, may be told to the first attempt.
+  // The first attempt may report an interrupt message, or a connection that was lost unnoticed.
   const again = await healthy().catch((reason: unknown) => {
     mustBeOurs(reason)
     return healthy()
@@ -554,11 +554,11 @@ async function session(setting: Setting, mutations: readonly Mutation[], atr = s
   must(sameBytes(again, answerOf(setting.command)), `A healthy reader answers ${again.join(' ')}.`)
 }
 
-// Most errors here are expected: their stacks are a third of the time.
+// Most errors are expected here, and their stacks take a third of the time.
 const { stackTraceLimit } = Error
 beforeAll(async () => {
   Error.stackTraceLimit = 0
-  // Loaded with the first TPDU reader.
+  // The modules are loaded on demand with the first TPDU reader.
   await Promise.all([import('../src/tpdu/activate.ts'), import('../src/tpdu/character-line.ts')])
 })
 afterAll(() => {
@@ -569,9 +569,9 @@ afterAll(() => {
   )
 })
 
-describe('a reader that says anything', () => {
+describe('a reader that sends arbitrary messages', () => {
   it.each(Object.entries(settings))(
-    'to a driver of %s: typed errors, nothing twice, and a healthy reader works afterwards',
+    'to a driver of %s causes only typed errors and no repetition, and works when it is correct again',
     async (_, setting) => {
       await fc.assert(
         fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 10 }), (mutations) =>
@@ -584,7 +584,7 @@ describe('a reader that says anything', () => {
   )
 
   it(
-    'and a card with any ATR',
+    'with a card of any ATR causes only typed errors',
     async () => {
       const ends = [BOTH_ATR, T1_ATR, T0_ATR, hex('3f c0 ff 81 71 80 75 01 3b'), hex('3b 90 96 11 81 96')]
       const atr = fc.oneof(
@@ -605,7 +605,7 @@ describe('a reader that says anything', () => {
   )
 
   it(
-    'decodes to an answer, a notice or a typed error',
+    'is decoded to a response, an interrupt message or a typed error',
     () => {
       const bytes = fc.oneof(
         fc.uint8Array({ maxLength: 40 }),
@@ -630,11 +630,11 @@ describe('a reader that says anything', () => {
   )
 })
 
-describe('a card that says anything', () => {
+describe('a card that sends arbitrary bytes', () => {
   it(
-    'in T=1 blocks: the exact answer or a typed error, nothing twice, and the next exchange works',
+    'in T=1 blocks causes the exact response or a typed error, and the next exchange works',
     async () => {
-      const said = fc.oneof(
+      const scripted = fc.oneof(
         { weight: 3, arbitrary: fc.constant('honest' as const) },
         { weight: 1, arbitrary: fc.constant('silent' as const) },
         { weight: 1, arbitrary: fc.constant('garbled' as const) },
@@ -650,14 +650,14 @@ describe('a card that says anything', () => {
       )
       const data = fc.uint8Array({ minLength: 1, maxLength: 80 })
       await fc.assert(
-        fc.asyncProperty(fc.array(said, { maxLength: 30 }), data, async (script, bytes) => {
+        fc.asyncProperty(fc.array(scripted, { maxLength: 30 }), data, async (script, bytes) => {
           const card = new PlainT1Card()
           const rest = [...script]
           let blocks = 0
           const transport = plainT1(async (block): Promise<BlockResponse> => {
             if (++blocks > 2000) throw new Error('The driver sends without an end.')
             const next = rest.shift() ?? 'honest'
-            // What the card hears is what was sent; what it says is what the script has.
+            // The card receives what was sent; its response comes from the script.
             const answer = card.answer(block)
             return next === 'honest' ? answer : next
           })
@@ -669,7 +669,7 @@ describe('a card that says anything', () => {
             if (!(outcome instanceof CardGarbledError)) return
           }
           rest.length = 0
-          // Where a lie made the two sides differ in their numbers, one more exchange sets them right.
+          // If a mutation made the sequence numbers of the two sides differ, one more exchange corrects them.
           const next = (): Promise<Uint8Array> => transport.transmit(echo)
           const after = await next().catch(next)
           if (!(outcome instanceof Error)) return
@@ -682,7 +682,7 @@ describe('a card that says anything', () => {
   )
 
   it(
-    'in T=0 procedure bytes: an end within what the card owes, or one byte more asked for',
+    'in T=0 procedure bytes ends within the bytes that it owes, or one more request',
     () => {
       const part = fc.oneof(
         fc.uint8Array({ maxLength: 6 }),
@@ -720,7 +720,7 @@ describe('descriptors', () => {
     })
 
   it(
-    'of any bytes are a plan that can be printed, or a typed error',
+    'of any bytes give a plan that can be printed, or a typed error',
     () => {
       fc.assert(
         fc.property(fc.oneof(changed, fc.uint8Array({ maxLength: 200 })), byte, (bytes, productId) => {
@@ -742,7 +742,7 @@ describe('descriptors', () => {
   )
 
   it(
-    'with any class descriptor are driven without a hang, whatever they say',
+    'with any class descriptor are used without a hang',
     async () => {
       const odd = fc
         .tuple(
@@ -765,7 +765,7 @@ describe('descriptors', () => {
         .map(([setting, changes]) => ({ ...setting, descriptor: { ...setting.descriptor, ...changes } }))
       await fc.assert(
         fc.asyncProperty(odd, fc.array(mutation, { maxLength: 2 }), (setting, mutations) =>
-          // Another ATR: what such a reader can do for a card is not what is asked here.
+          // Uses an unmutated ATR: what such a reader does with another card is not tested here.
           session(setting, mutations, setting.atr.slice()),
         ),
         parameters('class descriptors driven', 3000),

@@ -1,4 +1,4 @@
-/** Two tabs of one site and one reader: who does not need it gives it to the tab that asks, who is at work keeps it. */
+/** One reader and two tabs of one site: an idle tab hands the reader over, a busy tab keeps it. */
 import type { CardChannel, CardConnection, CardSlot, Presence } from '@webtoki/apdu'
 import { type CcidSlotSource, ccidSlots } from '@webtoki/ccid'
 import {
@@ -13,7 +13,7 @@ import {
 import { filter, firstValueFrom, Subject } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import { SiteChannel, SiteLocks } from './site.ts'
-import { driverClock } from './stand.ts'
+import { driverClock } from './set-up.ts'
 
 const SERIAL = 'SERIAL-4711'
 const echo = (channel: CardChannel) => channel.transmit(Uint8Array.of(0, 0x10, 0, 0, 1, 7, 0))
@@ -22,12 +22,12 @@ const echoed = Uint8Array.of(7, 0x90, 0)
 interface Tab {
   readonly source: CcidSlotSource
   readonly slot: CardSlot
-  readonly turnTo: () => void
-  readonly shows: (wanted: Presence) => Promise<Presence>
+  readonly activate: () => void
+  readonly shows: (expected: Presence) => Promise<Presence>
   readonly now: () => Promise<Presence>
 }
 
-/** One reader with a card, and a site whose tabs are opened one by one. */
+/** A site with one reader and its card. Tabs are opened one by one. */
 class Site {
   readonly clock = new HandClock()
   readonly reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, {
@@ -44,15 +44,15 @@ class Site {
     this.bus.plug(this.reader)
   }
 
-  /** The clock goes on while the tab looks at the reader, as long as a tab that is asked may take. */
+  /** Moves the clock while the tab opens the reader, as long as another tab may take to respond. */
   async open(): Promise<Tab> {
-    const turned = new Subject<void>()
+    const activations = new Subject<void>()
     const source = ccidSlots({
       usb: this.bus.context(),
       clock: driverClock(this.clock),
       locks: this.locks,
       channel: this.channel.tab(),
-      turnedTo$: turned,
+      turnedTo$: activations,
     })
     const [slot] = await firstValueFrom(source.slots$)
     if (slot === undefined) throw new Error('The tab sees no slot.')
@@ -60,8 +60,9 @@ class Site {
     const tab: Tab = {
       source,
       slot,
-      turnTo: () => turned.next(),
-      shows: (wanted) => firstValueFrom(slot.presence$.pipe(filter((presence) => same(presence, wanted)))),
+      activate: () => activations.next(),
+      shows: (expected) =>
+        firstValueFrom(slot.presence$.pipe(filter((presence) => same(presence, expected)))),
       now: () => firstValueFrom(slot.presence$),
     }
     this.#tabs.push(tab)
@@ -78,7 +79,7 @@ const settled = async (): Promise<void> => {
 }
 
 describe('an idle reader', () => {
-  it('goes to the tab that opens; the first shows who has it, and takes it back when it is free', async () => {
+  it('moves to the tab that opens it, and back to the first one when it is free again', async () => {
     const site = new Site()
     const first = await site.open()
     await first.shows('present')
@@ -94,39 +95,39 @@ describe('an idle reader', () => {
     await site.close()
   })
 
-  it('comes back by a connect, without a third word', async () => {
+  it('moves back on connect() with just two messages', async () => {
     const site = new Site()
     const [first, second] = [await site.open(), await site.open()]
     await first.shows({ inUse: 'tab' })
     const connection = await first.slot.connect()
     expect(await connection.transaction({}, echo)).toEqual(echoed)
     expect(await second.now()).toEqual({ inUse: 'tab' })
-    expect(site.channel.said).toHaveLength(2)
+    expect(site.channel.posted).toHaveLength(2)
     await site.close()
   })
 
-  it('comes back when a person turns to the tab', async () => {
+  it('moves back when the person activates the tab', async () => {
     const site = new Site()
     const [first, second] = [await site.open(), await site.open()]
     await first.shows({ inUse: 'tab' })
-    first.turnTo()
+    first.activate()
     expect(await first.shows('present')).toBe('present')
     expect(await second.now()).toEqual({ inUse: 'tab' })
-    second.turnTo()
+    second.activate()
     expect(await second.shows('present')).toBe('present')
     expect(await first.now()).toEqual({ inUse: 'tab' })
     await site.close()
   })
 
-  it('does not wander between tabs by itself', async () => {
+  it('does not move between tabs without a request', async () => {
     const site = new Site()
     const tabs = [await site.open(), await site.open(), await site.open()]
     await tabs[2]?.shows('present')
     await settled()
-    const said = site.channel.said.length
+    const posted = site.channel.posted.length
     await site.clock.advance(600_000)
     await settled()
-    expect(site.channel.said).toHaveLength(said)
+    expect(site.channel.posted).toHaveLength(posted)
     expect(await Promise.all(tabs.map((tab) => tab.now()))).toEqual([
       { inUse: 'tab' },
       { inUse: 'tab' },
@@ -135,7 +136,7 @@ describe('an idle reader', () => {
     await site.close()
   })
 
-  it('is let go by an owner who does not need its card when it is asked', async () => {
+  it('is released by an owner that does not need its card when it is requested', async () => {
     const site = new Site()
     const first = await site.open()
     let owned: CardConnection | undefined
@@ -146,16 +147,16 @@ describe('an idle reader', () => {
     await site.close()
   })
 
-  it('is called by no serial number in what tabs say to each other', async () => {
+  it('is not identified by its serial number in the messages between tabs', async () => {
     const site = new Site()
     await site.open()
     await site.open()
-    expect(site.channel.said.length).toBeGreaterThan(0)
-    expect(JSON.stringify(site.channel.said)).not.toMatch(new RegExp(`${SERIAL}|DUALi|1db2`, 'i'))
+    expect(site.channel.posted.length).toBeGreaterThan(0)
+    expect(JSON.stringify(site.channel.posted)).not.toMatch(new RegExp(`${SERIAL}|DUALi|1db2`, 'i'))
     await site.close()
   })
 
-  it('of one interface goes, and the other interface of the device stays', async () => {
+  it('on one interface moves, and the other interface of the device stays', async () => {
     const bus = new VirtualBus()
     const device = new VirtualCompositeReader(compositeProfiles.identivUtrust4701)
     for (const reader of device.readers) reader.insert(createEchoCard())
@@ -181,8 +182,8 @@ describe('an idle reader', () => {
   })
 })
 
-describe('a reader at work', () => {
-  it('stays where a connection is open, and its card is not touched', async () => {
+describe('a reader in use', () => {
+  it('stays while a connection is open, and its card is not affected', async () => {
     const site = new Site()
     const first = await site.open()
     const connection = await first.slot.connect()
@@ -192,14 +193,14 @@ describe('a reader at work', () => {
     const second = await site.open()
     expect(await second.now()).toEqual({ inUse: 'tab' })
     await expect(second.slot.connect()).rejects.toMatchObject({ code: 'reader/in-use', by: 'tab' })
-    // What a PIN has unlocked is unlocked still.
+    // The PIN is still verified.
     expect(await connection.transaction(owner, async ({ undisturbed }) => undisturbed)).toBe(true)
     expect(site.reader.counters.messages.get('IccPowerOff')).toBe(powered)
     expect(await first.now()).toBe('present')
     await site.close()
   })
 
-  it('is told as held by this page if another source of the page holds it, as long as it does', async () => {
+  it('reports inUse "page" while another source of the page has it', async () => {
     const site = new Site()
     const usb = site.bus.context()
     const sources = [1, 2].map(() => {
@@ -214,12 +215,12 @@ describe('a reader at work', () => {
     expect(await firstValueFrom(second.presence$)).toEqual({ inUse: 'page' })
     await connection.close()
     await (await second.connect()).close()
-    // The idle reader has gone from the first source to the second.
+    // The idle reader has moved from the first source to the second.
     expect(await firstValueFrom(first.presence$)).toEqual({ inUse: 'page' })
     for (const source of sources) await source.close()
   })
 
-  it('stays while its card works, though its owner would let go', async () => {
+  it('stays during a command, even if its owner would release it', async () => {
     const site = new Site()
     const first = await site.open()
     let owned: CardConnection | undefined
@@ -233,21 +234,21 @@ describe('a reader at work', () => {
     await site.close()
   })
 
-  it('goes when the work is over and the tab is asked again', async () => {
+  it('moves after the command, when it is requested again', async () => {
     const site = new Site()
     const first = await site.open()
     const connection = await first.slot.connect()
     const second = await site.open()
     await second.shows({ inUse: 'tab' })
     await connection.close()
-    second.turnTo()
+    second.activate()
     expect(await second.shows('present')).toBe('present')
     expect(await first.now()).toEqual({ inUse: 'tab' })
     await site.close()
   })
 })
 
-describe('what others say on the channel', () => {
+describe('a message on the channel', () => {
   it.each([
     null,
     undefined,
@@ -261,7 +262,7 @@ describe('what others say on the channel', () => {
     { webtoki: 'reader wanted', reader: -1 },
     { webtoki: 'format the disk', reader: 1 },
     { webtoki: { toString: 'reader wanted' }, reader: 1 },
-  ])('is passed over where it is no message of ours: %j', async (message) => {
+  ])('that is not from Webtoki is ignored: %j', async (message) => {
     const site = new Site()
     const first = await site.open()
     await first.shows('present')
@@ -273,26 +274,26 @@ describe('what others say on the channel', () => {
     await site.close()
   })
 
-  it('asks in vain where nobody waits: the reader is back at once', async () => {
+  it('without a waiting tab has no effect: the reader returns at once', async () => {
     const site = new Site()
     const first = await site.open()
     await first.shows('present')
     const second = await site.open()
     await second.source.close()
     await first.shows('present')
-    const [wanted] = site.channel.said
-    for (let times = 0; times < 50; times++) site.channel.tab().postMessage(wanted)
+    const [request] = site.channel.posted
+    for (let times = 0; times < 50; times++) site.channel.tab().postMessage(request)
     await settled()
     expect(await first.shows('present')).toBe('present')
     const connection = await first.slot.connect()
     expect(await connection.transaction({}, echo)).toEqual(echoed)
-    for (let times = 0; times < 50; times++) site.channel.tab().postMessage(wanted)
+    for (let times = 0; times < 50; times++) site.channel.tab().postMessage(request)
     await settled()
     expect(await connection.transaction({}, echo)).toEqual(echoed)
     await site.close()
   })
 
-  it('keeps nobody waiting who hears nothing: a tab that does not answer is given a second', async () => {
+  it('without a response delays the tab by one second', async () => {
     const site = new Site()
     const name = `webtoki-reader 1db2:0600:${SERIAL}/0`
     let free!: () => void

@@ -19,9 +19,9 @@ import { firstValueFrom } from 'rxjs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { IccdA } from '../src/iccd-a.ts'
 import type { IccdWire } from '../src/iccd-wire.ts'
-import { driverClock, inTime } from './stand.ts'
+import { driverClock, inTime } from './set-up.ts'
 
-// Loaded with the first such device: real time, of which the hand-moved clock knows nothing.
+// The modules are loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() =>
   Promise.all([
     import('../src/iccd-pipe.ts'),
@@ -41,7 +41,8 @@ function put(make: (typeof makes)[keyof typeof makes], card: VirtualCard, t0?: T
   const token = make(card, t0)
   const bus = new VirtualBus()
   bus.plug(token)
-  // The browser's own rule stands: an ordinary page has the e-gate, whose class is the vendor's, and not the other.
+  // The browser's protected classes apply: an ordinary page may use the e-gate, which has the vendor class, but not
+  // the other device.
   const protectedClasses = make === makes['e-gate, version A']
   const source = ccidSlots({ usb: bus.context({ protectedClasses }), clock: driverClock(clock) })
   const slot = async () => {
@@ -57,10 +58,10 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
 describe.each(Object.entries(makes))('%s', (_, make) => {
   it.each([
-    ['plainly', {}],
+    ['at once', {}],
     ['byte by byte', { acknowledges: 'byte-by-byte' }],
-    ['slowly', { nulls: 7 }],
-  ] as const)('gives back 700 bytes, by a card that answers %s', async (__, t0) => {
+    ['after NULLs', { nulls: 7 }],
+  ] as const)('returns 700 bytes with a card that responds %s', async (__, t0) => {
     const { slot, source, clock } = put(make, createEchoCard(), t0)
     const connection = await inTime(clock, (await slot()).connect())
     const data = Uint8Array.from({ length: 700 }, (___, at) => (at * 7) & 0xff)
@@ -80,19 +81,19 @@ describe.each(Object.entries(makes))('%s', (_, make) => {
     ['case 2', '0012000505', '00010203049000'],
     ['case 3 of 255 bytes', `10100000ff${'5a'.repeat(255)}`, '9000'],
     ['case 4', '0010000002aabb00', '6102'],
-  ])('%s', async (what, apdu, answer) => {
+  ])('exchanges %s', async (what, apdu, answer) => {
     const { slot, source, clock } = put(make, createEchoCard())
     const connection = await inTime(clock, (await slot()).connect())
     const { commandBytes } = await connection.transaction({}, async (channel) => channel.limits)
     const work = connection.transaction({}, (channel) => channel.transmit(bytesOf(apdu)))
-    // A message of 261 bytes has room for 251.
+    // A message of 261 bytes carries 251 bytes of data.
     if (what.includes('255') && commandBytes < 260)
       await expect(work).rejects.toMatchObject({ code: 'wire/malformed' })
     else expect(hex(await inTime(clock, work))).toBe(answer)
     await source.close()
   })
 
-  it('certificate, VERIFY and a signature', async () => {
+  it('reads a certificate, verifies a PIN and signs', async () => {
     const card = createPivCard({ protocols: 'T=0' })
     const { slot, source, clock } = put(make, card)
     const connection = await inTime(clock, (await slot()).connect())
@@ -115,12 +116,12 @@ describe.each(Object.entries(makes))('%s', (_, make) => {
   })
 
   it.each(['wrong-procedure-byte', 'short-of-data', 'null-for-ever'] as const)(
-    '%s ends in a typed error, and a sound card is driven afterwards',
+    'ends in a typed error after %s, and works with a correct card afterwards',
     async (breaksBy) => {
       const t0: { breaksBy?: typeof breaksBy } = { breaksBy }
       const { slot, source, clock } = put(make, createEchoCard(), t0)
-      const place = await slot()
-      const connection = await inTime(clock, place.connect())
+      const cardSlot = await slot()
+      const connection = await inTime(clock, cardSlot.connect())
       const options = { timeoutMs: 2000, maxWaitMs: 4000 }
       const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505'), options))
       const error = await inTime(clock, work).catch((reason: WebtokiError) => reason)
@@ -129,49 +130,49 @@ describe.each(Object.entries(makes))('%s', (_, make) => {
       )
       delete t0.breaksBy
       await inTime(clock, connection.close())
-      const again = await inTime(clock, place.connect())
+      const again = await inTime(clock, cardSlot.connect())
       const second = again.transaction({}, (channel) => channel.transmit(bytesOf('0012000505')))
       expect(hex(await inTime(clock, second))).toBe('00010203049000')
       await inTime(clock, source.close())
     },
   )
 
-  it('unplugged in the middle of a command it is told as gone', async () => {
+  it('unplugged during a command is reported as gone', async () => {
     const { slot, source, clock, token, bus } = put(make, createEchoCard(), { breaksBy: 'null-for-ever' })
     const connection = await inTime(clock, (await slot()).connect())
     const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505')))
-    const told = work.catch((error: WebtokiError) => error.code)
+    const outcome = work.catch((error: WebtokiError) => error.code)
     bus.unplug(token)
-    expect(await inTime(clock, told)).toMatch(/^(reader|card)\/gone$/)
+    expect(await inTime(clock, outcome)).toMatch(/^(reader|card)\/gone$/)
     await source.close()
   })
 })
 
-describe('e-gate, version A', () => {
-  it('is a slot for an ordinary page, with a card in it', async () => {
+describe('e-gate, ICCD version A', () => {
+  it('is a slot with a card for an ordinary page', async () => {
     const { slot, source, clock } = put(makes['e-gate, version A'], createEchoCard())
-    const place = await slot()
+    const cardSlot = await slot()
     await clock.advance(50)
-    expect(place.name).toBe('SchlumbergerSema Cyberflex Access')
-    expect(await firstValueFrom(place.presence$)).toBe('present')
-    await expect(place.connect({ protocol: 'T=1' })).rejects.toMatchObject({ code: 'card/not-supported' })
+    expect(cardSlot.name).toBe('SchlumbergerSema Cyberflex Access')
+    expect(await firstValueFrom(cardSlot.presence$)).toBe('present')
+    await expect(cardSlot.connect({ protocol: 'T=1' })).rejects.toMatchObject({ code: 'card/not-supported' })
     await source.close()
   })
 
-  it('a card at work for long is waited for, and who waits is told', async () => {
+  it('waits for a slow card and notifies the caller', async () => {
     const { slot, source, clock } = put(makes['e-gate, version A'], createEchoCard(), { nullsAtFirst: 300 })
     const connection = await inTime(clock, (await slot()).connect())
-    const told: string[] = []
-    const options = { timeoutMs: 1000, onWait: (why: string) => void told.push(why) }
+    const notifications: string[] = []
+    const options = { timeoutMs: 1000, onWait: (why: string) => void notifications.push(why) }
     const work = connection.transaction({}, (channel) => channel.transmit(bytesOf('0012000505'), options))
     expect(hex(await inTime(clock, work))).toBe('00010203049000')
-    expect(told.length).toBeGreaterThan(2)
+    expect(notifications.length).toBeGreaterThan(2)
     await source.close()
   })
 })
 
-describe('a PIN on its way to a token of version A', () => {
-  /** Answers to GET_ICC_STATUS, one by one. */
+describe('a PIN for an ICCD version A token', () => {
+  /** The responses to GET_ICC_STATUS, in order. */
   const wire = (statuses: number[], refusesHeader = false): IccdWire => ({
     isOpen: true,
     out: async () => {
@@ -185,11 +186,11 @@ describe('a PIN on its way to a token of version A', () => {
   const verifyPin = bytesOf('6f0d000000000000000000200080083132333435' + '36ffff')
 
   it.each([
-    ['asks for it', wire([0x10, 0x20])],
-    ['refuses at the header', wire([0x20])],
+    ['requests it', wire([0x10, 0x20])],
+    ['refuses the header', wire([0x20])],
     ['is mute', wire([0x80])],
-    ['does not take the header', wire([], true)],
-  ])('is overwritten here when a card %s', async (_, each) => {
+    ['stalls at the header', wire([], true)],
+  ])('is overwritten if the card %s', async (_, each) => {
     let copy = new Uint8Array(0)
     const message = Object.assign(verifyPin.slice(), {
       slice: (from: number) => (copy = verifyPin.slice(from)),

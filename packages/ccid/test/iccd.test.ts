@@ -13,9 +13,9 @@ import {
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { driverClock, inTime } from './stand.ts'
+import { driverClock, inTime } from './set-up.ts'
 
-// Loaded with the first such device: real time, of which the hand-moved clock knows nothing.
+// The module is loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() => import('../src/iccd-pipe.ts'))
 
 function put(card: VirtualCard) {
@@ -44,15 +44,15 @@ const echo = (bytes: number) => ({
 const short = Uint8Array.of(0, 0x10, 0, 0, 1, 9, 0)
 
 describe('a token on the control pipe', () => {
-  it('is a slot with a card in it', async () => {
+  it('is a slot with a card', async () => {
     const { slot, source } = put(createEchoCard())
-    const place = await slot()
-    expect(place.name).toBe('Gemalto PDT')
-    expect(await firstValueFrom(place.presence$)).toBe('present')
+    const cardSlot = await slot()
+    expect(cardSlot.name).toBe('Gemalto PDT')
+    expect(await firstValueFrom(cardSlot.presence$)).toBe('present')
     await source.close()
   })
 
-  it.each([3, 200, 600, 4000])('gives back %d bytes, in parts where they are many', async (bytes) => {
+  it.each([3, 200, 600, 4000])('returns %d bytes, in several parts if necessary', async (bytes) => {
     const { slot, source, clock } = put(createEchoCard())
     const connection = await (await slot()).connect()
     const command = echo(bytes)
@@ -61,22 +61,22 @@ describe('a token on the control pipe', () => {
     await source.close()
   })
 
-  it.each([0, 3])('asks again where it is told to, after %d times 10 ms', async (delay) => {
+  it.each([0, 3])('polls again after %d times 10 ms as requested', async (delay) => {
     const { slot, source, clock, token } = put(createEchoCard())
     const connection = await (await slot()).connect()
     token.pollAgain = { times: 4, delay }
-    const told: string[] = []
-    const options = { onWait: (why: string) => void told.push(why) }
+    const notifications: string[] = []
+    const options = { onWait: (why: string) => void notifications.push(why) }
     const work = connection.transaction({}, (channel) => channel.transmit(short, options))
     expect(decodeResponse(await inTime(clock, work)).sw).toBe(0x9000)
-    expect(told).toContain('time-extension')
+    expect(notifications).toContain('time-extension')
     await source.close()
   })
 
-  it('one that says "ask again" for ever is given up, and the next attempt works', async () => {
+  it('that requests polling forever is given up, and the next attempt works', async () => {
     const { slot, source, clock, token } = put(createEchoCard())
-    const place = await slot()
-    const connection = await place.connect()
+    const cardSlot = await slot()
+    const connection = await cardSlot.connect()
     token.pollAgain = { times: Number.POSITIVE_INFINITY, delay: 100 }
     const work = connection.transaction({}, (channel) =>
       channel.transmit(short, { timeoutMs: 2000, maxWaitMs: 10_000 }),
@@ -84,7 +84,7 @@ describe('a token on the control pipe', () => {
     await expect(inTime(clock, work)).rejects.toBeInstanceOf(ReaderTimeoutError)
     token.pollAgain = { times: 0, delay: 0 }
     await inTime(clock, connection.close())
-    const again = await inTime(clock, place.connect())
+    const again = await inTime(clock, cardSlot.connect())
     const second = again.transaction({}, (channel) => channel.transmit(short))
     expect(decodeResponse(await inTime(clock, second)).sw).toBe(0x9000)
     await inTime(clock, source.close())
@@ -107,15 +107,15 @@ describe('a token on the control pipe', () => {
     expect(card.pinVerified).toBe(false)
   })
 
-  it('unplugged in the middle of a command it is told as gone', async () => {
+  it('unplugged during a command is reported as gone', async () => {
     const { slot, source, clock, token, bus } = put(createEchoCard())
     const connection = await (await slot()).connect()
     token.pollAgain = { times: 100, delay: 10 }
     const work = connection.transaction({}, (channel) => channel.transmit(short))
-    const told = work.catch((error: { code?: string }) => error.code)
+    const outcome = work.catch((error: { code?: string }) => error.code)
     await clock.advance(50)
     bus.unplug(token)
-    expect(await inTime(clock, told)).toMatch(/^(reader|card)\/gone$/)
+    expect(await inTime(clock, outcome)).toMatch(/^(reader|card)\/gone$/)
     await source.close()
   })
 })

@@ -1,4 +1,4 @@
-/** What readers and slots are called and what kind they are, over names as the descriptor dumps print them. */
+/** Names and kinds of readers and slots, with the names of real readers. */
 import type { CardSlot } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -12,9 +12,11 @@ import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
 import { slotIdentity } from '../src/slot-identity.ts'
 
-/** The kinds of a device's slots: `faces` are its interfaces' names, `slots` how many each has. */
-function kindsOf(name: string, faces: readonly string[], slots = 1): CardSlot['kind'][] {
-  return faces.flatMap((hint, interfaceNumber) =>
+/**
+ * The kinds of a device's slots. `interfaceNames`: the names of its interfaces; `slots`: the number of slots in each.
+ */
+function kindsOf(name: string, interfaceNames: readonly string[], slots = 1): CardSlot['kind'][] {
+  return interfaceNames.flatMap((hint, interfaceNumber) =>
     Array.from(
       { length: slots },
       (_, slot) => slotIdentity({ id: 'x', name }, { interfaceNumber, slot, slots, hint }).kind,
@@ -101,8 +103,8 @@ describe('the kind of a slot', () => {
     ['Yubico_Yubikey_4_CCID.txt', 'Yubico YubiKey CCID', [''], 'token'],
     ['Nitrokey_Nitrokey_3.txt', 'Nitrokey 3', [''], 'token'],
     ['CardMan3021.txt', 'OMNIKEY AG Smart Card Reader USB', [''], 'contact'],
-  ] as const)('%s', (_, name, faces, kinds) => {
-    expect(kindsOf(name, faces).join(' ')).toBe(kinds)
+  ] as const)('is derived from the interface names: %s', (_, name, interfaceNames, kinds) => {
+    expect(kindsOf(name, interfaceNames).join(' ')).toBe(kinds)
   })
 
   it.each([
@@ -114,11 +116,11 @@ describe('the kind of a slot', () => {
       5,
       'contact contact contact contact contact',
     ],
-  ] as const)('%s, one name for several slots', (_, name, slots, kinds) => {
+  ] as const)('is derived from one name for several slots: %s', (_, name, slots, kinds) => {
     expect(kindsOf(name, [''], slots).join(' ')).toBe(kinds)
   })
 
-  it('is told by the quirk of a reader whose name says it wrongly', async () => {
+  it('is taken from the quirk if the reader’s name is wrong', async () => {
     const profile = {
       ...readerProfiles.sdi011,
       productId: 0x5111,
@@ -146,7 +148,7 @@ describe('names and ids', () => {
   }
   const both = ['DUALi DE-ABCM6 2 = 1db2:0600:B/0.0', 'DUALi DE-ABCM6 = 1db2:0600:A/0.0']
 
-  it('are the same in every tab, in whichever order a browser lists equal readers', async () => {
+  it('are the same in every tab, whatever the order in which the browser lists identical readers', async () => {
     for (const order of ['AB', 'BA']) {
       const bus = new VirtualBus()
       for (const serialNumber of order) bus.plug(one(serialNumber))
@@ -156,7 +158,7 @@ describe('names and ids', () => {
     }
   })
 
-  it('come back with their readers, in whichever order those are plugged in again', async () => {
+  it('return with their readers, whatever the order of replugging', async () => {
     const bus = new VirtualBus()
     const [first, second] = [one('A'), one('B')]
     bus.plug(first)
@@ -175,7 +177,7 @@ describe('names and ids', () => {
     await source.close()
   })
 
-  it('number equal readers without a serial number as they come', async () => {
+  it('number identical readers without a serial number in their order', async () => {
     const bus = new VirtualBus()
     bus.plug(one(null))
     bus.plug(one(null))
@@ -187,7 +189,7 @@ describe('names and ids', () => {
     await source.close()
   })
 
-  it('put a reader’s security module behind the slots for cards, wherever its interface stands', async () => {
+  it('put security modules after the slots for cards, whatever the order of the interfaces', async () => {
     const bus = new VirtualBus()
     bus.plug(new VirtualCompositeReader(compositeProfiles.identiveCloud4510))
     bus.plug(one('A'))

@@ -1,4 +1,4 @@
-/** Debian's pcscd and libccid beside our driver, each at a reader of its own of the same kind: what the one reports, the other must. */
+/** Compares the driver with Debian's pcscd and libccid, each on its own reader of the same kind. */
 import {
   decodeResponse,
   exchange,
@@ -30,19 +30,19 @@ if (judgeMissing !== undefined) console.warn(`Our driver is not compared with li
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const bytesOf = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'hex'))
 
-/** VERIFY of SP 800-73-4 with the PIN still to come. */
+/** VERIFY of SP 800-73-4 without the PIN. */
 const pivVerify = '0020008008ffffffffffffffff'
 
-/** What both sides can be asked for. */
+/** The operations that both sides support. */
 interface Driver {
   atr(): Promise<string>
   connect(protocol?: 'T=0' | 'T=1'): Promise<void>
-  /** The response APDU as it came, or a word for what went wrong. */
+  /** The response APDU, or a word for the failure. */
   transmit(apdu: string): Promise<string>
   disconnect(): Promise<void>
-  /** VERIFY of a PIV PIN that is typed on the reader: the status word, or a word for what went wrong. */
+  /** VERIFY of a PIV PIN that is entered on the reader: the status word, or a word for the failure. */
   verifyOnPad(): Promise<string>
-  /** Waits until the slot says so. */
+  /** Waits until the slot reports this presence. */
   until(presence: 'empty' | 'present'): Promise<void>
   end(): Promise<void>
 }
@@ -60,19 +60,19 @@ async function libccid(reader: UsbDeviceModel): Promise<Driver> {
       expect(await host.ask(`connect ${protocol ?? ''}`)).toBe('ok')
     },
     transmit: async (apdu) => {
-      const said = await host.ask(`transmit ${apdu}`)
-      return said.startsWith('ok ') ? said.slice(3) : 'gone'
+      const result = await host.ask(`transmit ${apdu}`)
+      return result.startsWith('ok ') ? result.slice(3) : 'gone'
     },
     disconnect: async () => {
       await host.ask('disconnect')
     },
     verifyOnPad: async () => {
-      // PIN_VERIFY_STRUCTURE of PC/SC part 10, 2.5.2: time-outs, form, limits, sentence, and the command.
+      // PIN_VERIFY_STRUCTURE of PC/SC part 10, 2.5.2: time-outs, format, limits, prompt, and the command.
       const structure = `3c3c8208000806${'0201090400'}${'000000'}0d000000${pivVerify}`
-      const said = await host.ask(`feature 06 ${structure}`)
-      // The driver's words for a person's own doing are status words.
+      const result = await host.ask(`feature 06 ${structure}`)
+      // libccid reports the person's own actions as status words.
       const words: Readonly<Record<string, string>> = { 'ok 6401': 'cancelled', 'ok 6400': 'too late' }
-      return words[said] ?? said.replace('ok ', '')
+      return words[result] ?? result.replace('ok ', '')
     },
     until: async (presence) => {
       expect(await host.ask(`wait ${presence}`)).toMatch(/^ok/)
@@ -134,22 +134,25 @@ async function ours(reader: UsbDeviceModel): Promise<Driver> {
   }
 }
 
-/** libccid takes readers only from ids it lists; of the DUALi reader's family Debian 12's lists 080C, of the cyberJack's 0504. */
+/**
+ * libccid accepts only readers whose ids it lists. Debian 12 lists 080C of the DUALi reader's family, and 0504 of the
+ * cyberJack's.
+ */
 const known: Readonly<Record<string, ReaderProfile>> = {
   ...readerProfiles,
   dualiAbcm6: { ...readerProfiles.dualiAbcm6, productId: 0x080c },
-  // HSIC's is younger than that list: it is judged under the numbers of a reader of its kind.
+  // HSIC's reader is newer than that list, so it is compared under the ids of a similar reader.
   hsic: { ...readerProfiles.hsic, vendorId: 0x1e0d, productId: 0x8033 },
   cyberJackPinpad: { ...readerProfiles.cyberJackPinpad, productId: 0x0504 },
 }
-/** Those with several slots are judged slot by slot, in a file of their own. */
+/** Readers with several slots are compared in several-slots.judge.test.ts. */
 const judged = Object.fromEntries(
   Object.entries(known).filter(([, each]) => each.ccidDescriptor.slice(8, 10) === '00'),
 )
 const isTpdu = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice(84, 86) === '01'
 const isExtended = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice(84, 86) === '04'
 
-/** What a reader and its card make of one story, line by line. */
+/** The results of one scenario on a reader and its card, line by line. */
 async function story(
   drive: (reader: VirtualCcidReader) => Promise<Driver>,
   profile: ReaderProfile,
@@ -188,32 +191,35 @@ async function story(
   return lines
 }
 
-describe.skipIf(judgeMissing !== undefined)('libccid and we report the same of a reader', () => {
-  it.each(Object.entries(judged).filter(([, each]) => !isTpdu(each)))('%s', async (_, profile) => {
-    const theirs = await story(libccid, profile)
-    expect(await story(ours, profile)).toEqual(theirs)
-    expect(theirs.filter((line) => line.includes('gone'))).toEqual(['out gone'])
-  })
+describe.skipIf(judgeMissing !== undefined)(
+  'libccid and the driver get the same results from a reader',
+  () => {
+    it.each(Object.entries(judged).filter(([, each]) => !isTpdu(each)))('%s', async (_, profile) => {
+      const theirs = await story(libccid, profile)
+      expect(await story(ours, profile)).toEqual(theirs)
+      expect(theirs.filter((line) => line.includes('gone'))).toEqual(['out gone'])
+    })
 
-  it.each(
-    Object.entries(judged)
-      .filter(([, each]) => isTpdu(each))
-      .flatMap(([name, each]) =>
-        (['T=0', 'T=1'] as const)
-          .filter((_, bit) => Number(`0x${each.ccidDescriptor.slice(12, 14)}`) & (1 << bit))
-          .map((protocol) => [name, protocol, each] as const),
-      ),
-  )('%s, %s', async (_, protocol, profile) => {
-    const theirs = await story(libccid, profile, protocol)
-    expect(await story(ours, profile, protocol)).toEqual(theirs)
-    expect(theirs.filter((line) => line.includes('gone'))).toEqual(['out gone'])
-  })
-})
+    it.each(
+      Object.entries(judged)
+        .filter(([, each]) => isTpdu(each))
+        .flatMap(([name, each]) =>
+          (['T=0', 'T=1'] as const)
+            .filter((_, bit) => Number(`0x${each.ccidDescriptor.slice(12, 14)}`) & (1 << bit))
+            .map((protocol) => [name, protocol, each] as const),
+        ),
+    )('%s, %s', async (_, protocol, profile) => {
+      const theirs = await story(libccid, profile, protocol)
+      expect(await story(ours, profile, protocol)).toEqual(theirs)
+      expect(theirs.filter((line) => line.includes('gone'))).toEqual(['out gone'])
+    })
+  },
+)
 
 describe.skipIf(judgeMissing !== undefined)(
-  'libccid and we report the same of a token on the control pipe',
+  'libccid and the driver get the same results from a token on the control pipe',
   () => {
-    async function tell(drive: (token: UsbDeviceModel) => Promise<Driver>): Promise<string[]> {
+    async function run(drive: (token: UsbDeviceModel) => Promise<Driver>): Promise<string[]> {
       const token = new VirtualIccdToken(gemaltoPdt, createEchoCard())
       const driver = await drive(token)
       const lines = [`ATR ${await driver.atr()}`]
@@ -228,15 +234,15 @@ describe.skipIf(judgeMissing !== undefined)(
       return lines
     }
 
-    it('Gemalto PDT: ATR, a long echo in parts, and "ask again"', async () => {
-      const theirs = await tell(libccid)
+    it('Gemalto PDT: the ATR, a long echo in parts, and repeated polling', async () => {
+      const theirs = await run(libccid)
       expect(theirs[1]).toHaveLength(2 * 3002)
-      expect(await tell(ours)).toEqual(theirs)
+      expect(await run(ours)).toEqual(theirs)
     })
   },
 )
 
-/** Keeps the PC_to_RDR_Secure messages that a driver sends, without the ten bytes of their head. */
+/** Records the PC_to_RDR_Secure messages of a driver, without their ten header bytes. */
 class WatchedReader extends VirtualCcidReader {
   readonly secure: string[] = []
   protected override outReceived(endpoint: number, bytes: Uint8Array): 'ok' | 'stall' {
@@ -246,12 +252,12 @@ class WatchedReader extends VirtualCcidReader {
 }
 
 describe.skipIf(judgeMissing !== undefined)(
-  'libccid and we ask for a PIN on the pad in the same words',
+  'libccid and the driver send the same PIN entry to a PIN pad',
   () => {
     it.each(['T=1', 'T=0'] as const)(
-      '%s: right, wrong, cancelled, too late, right again',
+      'over %s: correct, wrong, cancelled, timed out, correct again',
       async (protocol) => {
-        async function tell(drive: (reader: UsbDeviceModel) => Promise<Driver>) {
+        async function run(drive: (reader: UsbDeviceModel) => Promise<Driver>) {
           const reader = new WatchedReader(readerProfiles.cherrySt2000)
           const card = createPivCard({ protocols: protocol })
           reader.insert(card)
@@ -275,8 +281,8 @@ describe.skipIf(judgeMissing !== undefined)(
           await driver.disconnect()
           return { lines, secure: reader.secure }
         }
-        const theirs = await tell(libccid)
-        const own = await tell(ours)
+        const theirs = await run(libccid)
+        const own = await run(ours)
         expect(own).toEqual(theirs)
         expect(theirs.lines.slice(1)).toEqual([
           ...[
@@ -298,7 +304,10 @@ describe.skipIf(judgeMissing !== undefined)(
   },
 )
 
-/** SELECT PIV, the certificate of 9A, VERIFY, a P-256 signature with 9C: by APDUs with Le 00, as libccid's callers send them. */
+/**
+ * SELECT PIV, the certificate of 9A, VERIFY, a P-256 signature with 9C, as APDUs with Le 00 that callers of libccid
+ * send.
+ */
 async function byHand(driver: Driver, card: VirtualCard): Promise<void> {
   const follow = async (apdu: string): Promise<string> => {
     let answer = await driver.transmit(apdu)
@@ -317,7 +326,7 @@ async function byHand(driver: Driver, card: VirtualCard): Promise<void> {
   await follow(`0087119c267c2482008120${'5a'.repeat(32)}00`)
 }
 
-/** The same by the layer that our applets use, which knows what a block holds. */
+/** The same through the layer that the applets use, which knows the capacity of a block. */
 async function byOurs(reader: VirtualCcidReader, protocol: 'T=0' | 'T=1'): Promise<void> {
   const source = ccidSlots({ usb: virtualUsb([reader], { protectedClasses: false }) })
   open.push(() => source.close())
@@ -336,11 +345,11 @@ async function byOurs(reader: VirtualCcidReader, protocol: 'T=0' | 'T=1'): Promi
   await send('GENERAL AUTHENTICATE', [0, 0x87, 0x11, 0x9c], `7c2482008120${'5a'.repeat(32)}`, 256)
 }
 
-describe.skipIf(judgeMissing !== undefined)('blocks on the line, for the same work', () => {
+describe.skipIf(judgeMissing !== undefined)('the number of blocks for the same commands', () => {
   it.each([
     { protocol: 'T=1', fewer: 3 },
     { protocol: 'T=0', fewer: 0 },
-  ] as const)('$protocol: at least $fewer fewer than libccid', async ({ protocol, fewer }) => {
+  ] as const)('is at least $fewer lower than with libccid over $protocol', async ({ protocol, fewer }) => {
     const profile = readerProfiles.gemPcTwin
     const make = () => {
       const card = createPivCard({ protocols: protocol })

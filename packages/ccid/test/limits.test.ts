@@ -1,4 +1,4 @@
-/** Limits hold both ways and for a whole exchange: the room of a message for commands and answers, `maxWaitMs` for all that one APDU takes. */
+/** Limits of a whole exchange: the length of commands and responses by the capacity of a message, and `maxWaitMs`. */
 import { type CardConnection, exchange, WebtokiError } from '@webtoki/apdu'
 import {
   characterReaderProfiles,
@@ -8,22 +8,22 @@ import {
 } from '@webtoki/simulator'
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 const nineA = pivSlot(0x9a) as PivSlot
 
-// Loaded with the first such reader or PIN: real time, of which the hand-moved clock knows nothing.
+// The modules are loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() => Promise.all([import('../src/tpdu/activate.ts'), import('../src/pin-pad.ts')]))
 
 /** The same reader with another dwMaxCCIDMessageLength. */
-function withRoom(profile: ReaderProfile, bytes: number): ReaderProfile {
+function withCapacity(profile: ReaderProfile, bytes: number): ReaderProfile {
   const hex = profile.ccidDescriptor
   const length = Buffer.alloc(4)
   length.writeUInt32LE(bytes)
   return { ...profile, ccidDescriptor: `${hex.slice(0, 88)}${length.toString('hex')}${hex.slice(96)}` }
 }
 
-/** SELECT and the certificate of 9A, which takes several answers of 256 bytes. */
+/** SELECT and the certificate of 9A, which takes several responses of 256 bytes. */
 async function certificate(connection: CardConnection): Promise<Uint8Array | undefined> {
   const applet = new PivApplet(connection)
   return connection.transaction(applet, async (channel) => {
@@ -33,7 +33,7 @@ async function certificate(connection: CardConnection): Promise<Uint8Array | und
 }
 
 describe.each([
-  // Classes FF 04E6:5111 and 5120 and HP 03F0:0824 say 263, Bluink says 240, the least that a short APDU needs is 271.
+  // SCM 04E6:5111 and 5120 and HP 03F0:0824 state 263, Bluink states 240. A short APDU needs at least 271.
   ['TPDU level', readerProfiles.scr331, 'T=0', [64, 240, 263, 268, 271]],
   ['TPDU level', readerProfiles.gemPcTwin, 'T=1', [64, 240, 263, 271]],
   ['short APDU level', readerProfiles.omnikey3021, 'T=0', [64, 240, 263, 268, 271]],
@@ -43,10 +43,10 @@ describe.each([
   it.each(sizes.map((bytes) => [protocols, bytes] as const))(
     'reads a whole certificate over %s in messages of at most %i bytes',
     async (__, bytes) => {
-      const made = stand({ profile: withRoom(profile, bytes) })
+      const made = setUp({ profile: withCapacity(profile, bytes) })
       const card = createPivCard({ protocols })
       made.reader.insert(card)
-      const expected = await stand({ card: createPivCard({ protocols }) })
+      const expected = await setUp({ card: createPivCard({ protocols }) })
         .slot()
         .then((slot) => slot.connect())
         .then(certificate)
@@ -60,8 +60,8 @@ describe.each([
 it.each([
   ['TPDU', readerProfiles.scr331],
   ['short APDU', readerProfiles.omnikey3021],
-])('a channel at %s level promises no longer answer than a message holds', async (_, profile) => {
-  const made = stand({ profile: withRoom(profile, 240) })
+])('a channel at %s level announces no longer response than a message can carry', async (_, profile) => {
+  const made = setUp({ profile: withCapacity(profile, 240) })
   made.reader.insert(createPivCard({ protocols: 'T=0' }))
   const connection = await inTime(made.clock, (await made.slot()).connect())
   const limits = await connection.transaction({}, async (channel) => channel.limits)
@@ -69,8 +69,8 @@ it.each([
   await made.source.close()
 })
 
-it('GET RESPONSE after a warning is no longer than a message holds', async () => {
-  const made = stand({ profile: withRoom(readerProfiles.scr331, 240) })
+it('GET RESPONSE after a warning requests no more than a message can carry', async () => {
+  const made = setUp({ profile: withCapacity(readerProfiles.scr331, 240) })
   const data = Uint8Array.from({ length: 200 }, (_, at) => at)
   made.reader.insert(
     {
@@ -94,41 +94,41 @@ it('GET RESPONSE after a warning is no longer than a message holds', async () =>
   await made.source.close()
 })
 
-describe('maxWaitMs is one for the whole exchange', () => {
+describe('maxWaitMs limits a whole exchange', () => {
   it.each([
-    ['parts of a chained command and answer', withRoom(readerProfiles.dualiAbcm6, 64), 'T=1'],
-    ['APDUs of a chained command', withRoom(readerProfiles.scr331, 64), 'T=0'],
-    ['blocks of T=1', withRoom(readerProfiles.scr331, 64), 'T=1'],
+    ['parts of a chained command and response', withCapacity(readerProfiles.dualiAbcm6, 64), 'T=1'],
+    ['APDUs of a chained command', withCapacity(readerProfiles.scr331, 64), 'T=0'],
+    ['blocks of T=1', withCapacity(readerProfiles.scr331, 64), 'T=1'],
     ['characters of T=0', characterReaderProfiles.winbond, 'T=0'],
-  ] as const)('over %s that each ask for more time', async (_, profile, protocols) => {
-    const made = stand({ profile })
+  ] as const)('with %s that each request time', async (_, profile, protocols) => {
+    const made = setUp({ profile })
     made.reader.insert(createPivCard({ protocols }))
     const connection = await inTime(made.clock, (await made.slot()).connect())
-    // Each asks once, for 150 ms: less than the cap by far, and far more together.
+    // Each part requests 150 ms once: less than the limit, but more in total.
     for (let part = 0; part < 20; part++)
       made.reader.faults.schedule({ kind: 'time-extension', ends: 'once', frames: 1, delayMs: 150 })
     const startedMs = made.clock.nowMs
-    const told: string[] = []
+    const notifications: string[] = []
     const work = connection.transaction({}, async (channel) => {
       const command = { name: 'SELECT', cla: 0, ins: 0xa4, p1: 4, p2: 0 }
       const data = new Uint8Array(600).fill(7)
       await exchange(
         channel,
         { ...command, data, responseBytes: 256 },
-        { maxWaitMs: 300, onWait: (why) => told.push(why) },
+        { maxWaitMs: 300, onWait: (why) => notifications.push(why) },
       )
     })
     const error: unknown = await inTime(made.clock, work).catch((reason: unknown) => reason)
     // The clock moves in steps of 250 ms.
     expect(error).toBeInstanceOf(WebtokiError)
     expect(made.clock.nowMs - startedMs).toBeLessThanOrEqual(1000)
-    expect(told).toContain('time-extension')
+    expect(notifications).toContain('time-extension')
     await inTime(made.clock, made.source.close())
   })
 })
 
-it('a PIN may be typed for longer than the cap on what the card waits', async () => {
-  const made = stand({ profile: readerProfiles.cherrySt2000 })
+it('a PIN entry may take longer than the limit for the card’s time extensions', async () => {
+  const made = setUp({ profile: readerProfiles.cherrySt2000 })
   const card = createPivCard({ protocols: 'T=1' })
   made.reader.insert(card)
   made.reader.person = () =>

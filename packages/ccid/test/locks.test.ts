@@ -1,4 +1,4 @@
-/** Two tabs of one site, and another site: who is told what of a reader that somebody has. */
+/** Two tabs of one site, and another site: what each reports about a reader that is in use. */
 import type { Presence } from '@webtoki/apdu'
 import { ccidSlots, type ReaderLocks } from '@webtoki/ccid'
 import { SiteLocks } from './site.ts'
@@ -25,8 +25,8 @@ async function tab(bus: VirtualBus, locks?: ReaderLocks) {
   return { source, slot, shows }
 }
 
-describe('a reader that somebody has', () => {
-  it('another tab of the site is told by its name, and goes on when the first gives it back', async () => {
+describe('a reader in use', () => {
+  it('shows inUse "tab" in another tab of the site, which can use it after the first closes', async () => {
     const { bus } = plugged()
     const locks = new SiteLocks()
     const first = await tab(bus, locks)
@@ -41,7 +41,7 @@ describe('a reader that somebody has', () => {
     await second.source.close()
   })
 
-  it('the third waits its turn behind the second', async () => {
+  it('goes to a third tab after the second', async () => {
     const { bus } = plugged()
     const locks = new SiteLocks()
     const tabs = [await tab(bus, locks)]
@@ -55,7 +55,7 @@ describe('a reader that somebody has', () => {
     }
   })
 
-  it('stays the tab’s own when it has to be reset, whoever waits for it', async () => {
+  it('stays with its tab during a reset, even if another tab waits', async () => {
     const { bus, reader } = plugged()
     const locks = new SiteLocks()
     const first = await tab(bus, locks)
@@ -78,7 +78,7 @@ describe('a reader that somebody has', () => {
     await second.source.close()
   })
 
-  it('another program, or another site, is told as unknown', async () => {
+  it('by another program or site shows inUse "unknown"', async () => {
     const { bus } = plugged()
     const first = await tab(bus, new SiteLocks())
     await first.shows('present')
@@ -89,7 +89,7 @@ describe('a reader that somebody has', () => {
     await other.source.close()
   })
 
-  it('is had by who chooses it again, once the other program has let it go', async () => {
+  it('by another program works after that program released it and the person chose it again', async () => {
     const { bus } = plugged()
     const other = await tab(bus, new SiteLocks())
     await other.shows('present')
@@ -105,7 +105,7 @@ describe('a reader that somebody has', () => {
     await source.close()
   })
 
-  it('without a serial number no tab can name it to another', async () => {
+  it('without a serial number shows inUse "unknown" in other tabs', async () => {
     const { bus } = plugged(null)
     const locks = new SiteLocks()
     const first = await tab(bus, locks)
@@ -116,7 +116,7 @@ describe('a reader that somebody has', () => {
     await second.source.close()
   })
 
-  it('a tab that closes while it waits, waits no longer', async () => {
+  it('is no longer waited for by a tab that was closed', async () => {
     const { bus } = plugged()
     const locks = new SiteLocks()
     const first = await tab(bus, locks)

@@ -1,14 +1,14 @@
-/** One device that is slow, silent or broken holds up no other, and what failed once is tried again when somebody asks. */
+/** A slow, silent or failing device delays no other device, and a failure is retried on request. */
 import type { CardSlot, Presence } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import { createEchoCard, HandClock, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { driverClock, inTime } from './stand.ts'
+import { driverClock, inTime } from './set-up.ts'
 
 type Change = (device: USBDevice) => void
 
-/** A bus with one reader and its card; `change` is applied to each device before the driver sees it. */
+/** A bus with one reader and its card. `change` modifies each device before the driver sees it. */
 function put(change: Change = () => {}, phone?: USBDevice) {
   const clock = new HandClock()
   const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { clock, serialNumber: 'A' })
@@ -30,7 +30,7 @@ function put(change: Change = () => {}, phone?: USBDevice) {
   return { clock, reader, bus, usb, source, list }
 }
 
-/** A phone that was granted for something else, and whose open() stays pending. */
+/** A phone that was permitted for another purpose, and whose open() stays pending. */
 const phone = (): USBDevice & { wake(): void } => {
   let wake!: () => void
   const opening = new Promise<void>((resolve) => (wake = resolve))
@@ -65,8 +65,8 @@ const settled = async (): Promise<void> => {
   for (let i = 0; i < 30; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-describe('a device that does not answer', () => {
-  it('whose open() stays pending hides no reader, and is told as a problem when its time is up', async () => {
+describe('a device that does not respond', () => {
+  it('because open() stays pending delays no reader, and becomes a problem after the time limit', async () => {
     const device = phone()
     const { clock, source } = put(() => {}, device)
     const slots = await inTime(clock, firstValueFrom(source.slots$))
@@ -79,7 +79,7 @@ describe('a device that does not answer', () => {
     await inTime(clock, source.close())
   })
 
-  it('is let go if it opens after its time was up', async () => {
+  it('is released if it opens after the time limit', async () => {
     const device = phone()
     const { clock, source } = put(() => {}, device)
     await inTime(clock, firstValueFrom(source.slots$))
@@ -90,7 +90,7 @@ describe('a device that does not answer', () => {
     await inTime(clock, source.close())
   })
 
-  it('keeps a source from nothing that a plug event tells: a list of devices that never comes', async () => {
+  it('does not delay plug events, even if the device list never arrives', async () => {
     const { bus, reader, clock } = put()
     bus.unplug(reader)
     const usb: USB = bus.context()
@@ -109,7 +109,7 @@ describe('a device that does not answer', () => {
 })
 
 describe('lookAgain', () => {
-  it('opens a reader whose first open() failed while it woke', async () => {
+  it('opens a reader whose first open() failed', async () => {
     const { source } = put(failing(1))
     expect(await firstValueFrom(source.slots$)).toEqual([])
     expect(await firstValueFrom(source.problems$)).toMatchObject([{ error: { code: 'reader/transfer' } }])
@@ -119,7 +119,7 @@ describe('lookAgain', () => {
     await source.close()
   })
 
-  it('leaves a reader to the other source that holds it; a person who chooses it asks for it', async () => {
+  it('leaves a reader to another source that has it, while the chooser requests it', async () => {
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
     reader.insert(createEchoCard())
     const bus = new VirtualBus()
@@ -141,7 +141,7 @@ describe('lookAgain', () => {
     await second.close()
   })
 
-  it('tells what is wrong with a vendor reader that still cannot be opened', async () => {
+  it('reports the problem of a vendor-class reader that still cannot be opened', async () => {
     const { source } = put(failing(9, 'SecurityError', 'Access denied.'))
     await source.lookAgain()
     expect(await firstValueFrom(source.slots$)).toEqual([])
@@ -151,7 +151,7 @@ describe('lookAgain', () => {
     await source.close()
   })
 
-  it('lists the devices again: one whose plug event was lost is there', async () => {
+  it('finds a device whose plug event was lost', async () => {
     const { source, usb, bus, reader } = put()
     await firstValueFrom(source.slots$)
     usb.dispatchEvent = () => true
@@ -159,7 +159,7 @@ describe('lookAgain', () => {
     const other = new VirtualCcidReader(readerProfiles.dualiAbcm6, { serialNumber: 'B' })
     bus.plug(other)
     await settled()
-    // That the first one left shows in its transfers.
+    // The removal of the first reader shows only in its transfers.
     expect(await firstValueFrom(source.slots$)).toEqual([])
     await source.lookAgain()
     const slots = await firstValueFrom(source.slots$)
@@ -167,7 +167,7 @@ describe('lookAgain', () => {
     await source.close()
   })
 
-  it('asks a reader for its card, and keeps one whose idle transfer broke', async () => {
+  it('reads the presence of a card in a reader whose idle transfer failed', async () => {
     const { source, bus, reader, clock } = put()
     const [slot] = await firstValueFrom(source.slots$)
     const seen: Presence[] = []
@@ -183,7 +183,7 @@ describe('lookAgain', () => {
     await inTime(clock, source.close())
   })
 
-  it('does nothing on a source that is closed, or where readers cannot be reached', async () => {
+  it('does nothing on a closed source, or without access to readers', async () => {
     const { source } = put()
     await firstValueFrom(source.slots$)
     await source.close()
@@ -208,7 +208,7 @@ describe('a page that may not use USB', () => {
     return usb
   }
 
-  it('has no slots, and is told the reason by support and by the chooser', async () => {
+  it('has no slots, and reports the reason in support and in the chooser’s error', async () => {
     const source = ccidSlots({ usb: forbidden() })
     expect(await firstValueFrom(source.slots$)).toEqual([])
     expect(source.support).toBe('policy')
@@ -216,7 +216,7 @@ describe('a page that may not use USB', () => {
     await source.close()
   })
 
-  it('is told apart from a chooser that was asked for without a click', async () => {
+  it('is distinguished from a chooser call without a user gesture', async () => {
     const { source, usb } = put()
     usb.requestDevice = () =>
       Promise.reject(new DOMException('Must be handling a user gesture.', 'SecurityError'))
@@ -227,7 +227,7 @@ describe('a page that may not use USB', () => {
 })
 
 describe('a source that its page closes', () => {
-  it('tells its slots as gone, not as unreadable, and refuses with a reason of its own', async () => {
+  it('completes its slots without "unreadable", and later calls reject with reader/closed', async () => {
     const { source } = put()
     const [slot] = await firstValueFrom(source.slots$)
     const seen: unknown[] = []

@@ -1,4 +1,7 @@
-/** Debian's libccid beside our driver at readers with keys: the same PC_to_RDR_Secure messages, the same outcomes. */
+/**
+ * Compares the driver with Debian's libccid on readers with PIN pads: the same PC_to_RDR_Secure messages and the same
+ * outcomes.
+ */
 import {
   PinPadCancelledError,
   PinPadRefusedError,
@@ -28,12 +31,15 @@ afterEach(async () => {
   for (const end of open.splice(0).reverse()) await end()
 })
 
-/** Keeps what goes to the keys: Secure, and the Escape that SPR532 wants before it. Escapes at the opening are libccid's own. */
+/**
+ * Records the messages for the PIN pad: Secure, and the Escape that SPR532 needs before it. libccid sends other
+ * Escapes on opening.
+ */
 class WatchedReader extends VirtualCcidReader {
-  readonly asked: string[] = []
+  readonly entries: string[] = []
   protected override outReceived(endpoint: number, bytes: Uint8Array): 'ok' | 'stall' {
     const data = hex(bytes.subarray(10))
-    if (bytes[0] === 0x69 || (bytes[0] === 0x6b && data === '800200')) this.asked.push(data)
+    if (bytes[0] === 0x69 || (bytes[0] === 0x6b && data === '800200')) this.entries.push(data)
     return super.outReceived(endpoint, bytes)
   }
 }
@@ -46,7 +52,7 @@ const pivPin: PinTemplate = {
   minDigits: 6,
   maxDigits: 8,
 }
-/** CHANGE REFERENCE DATA of SP 800-73-4: the old and the new PIN side by side. */
+/** CHANGE REFERENCE DATA of SP 800-73-4: the old and the new PIN in adjacent blocks. */
 const pivChange: PinTemplate = {
   ...pivPin,
   command: bytesOf(`0024008010${'ff'.repeat(16)}`),
@@ -54,7 +60,7 @@ const pivChange: PinTemplate = {
   requiresOldPin: true,
   confirms: true,
 }
-/** A PIN as long as it is typed; PIV cards refuse it, which both sides have to tell. */
+/** A PIN without padding. PIV cards refuse it, which both sides must report. */
 const bare: PinTemplate = { ...pivPin, command: bytesOf('0020008000'), blockBytes: 0 }
 
 interface Pad {
@@ -71,22 +77,22 @@ async function libccid(reader: VirtualCcidReader, protocol: Protocol): Promise<P
   const host = await pcscHost(reader, open)
   expect(await host.ask('wait present')).toMatch(/^ok/)
   expect(await host.ask(`connect ${protocol}`)).toBe('ok')
-  // The driver's words for a person's own doing are status words; any other failure has one word.
+  // libccid reports the person's own actions as status words. Any other failure has one word.
   const words: Readonly<Record<string, string>> = { 'ok 6401': 'cancelled', 'ok 6400': 'too late' }
-  const told = (said: string): string =>
-    words[said] ?? (said.startsWith('ok ') ? said.slice(3) : 'refused by the reader')
+  const resultOf = (result: string): string =>
+    words[result] ?? (result.startsWith('ok ') ? result.slice(3) : 'refused by the reader')
   return {
     verify: async ({ command, blockBytes }) => {
-      // SPR532 wants the header bare, and PC/SC leaves that to the caller.
+      // SPR532 needs a header without Lc, which PC/SC leaves to the caller.
       const isBare = blockBytes === 0 && reader.profile === readerProfiles.spr532
       const data = hex(isBare ? command.subarray(0, 4) : command)
       const block = blockBytes.toString(16).padStart(2, '0')
       const structure = `3c3c82${block}00080602010904000000${'00'}${uint32(data.length / 2)}${data}`
-      return told(await host.ask(`feature 06 ${structure}`))
+      return resultOf(await host.ask(`feature 06 ${structure}`))
     },
     modify: async ({ command }) => {
       const structure = `3c3c8208000008080603${'0203'}0904000102000000${uint32(command.length)}${hex(command)}`
-      return told(await host.ask(`feature 07 ${structure}`))
+      return resultOf(await host.ask(`feature 07 ${structure}`))
     },
     transmit: async (apdu) => (await host.ask(`transmit ${apdu}`)).replace('ok ', ''),
   }
@@ -120,7 +126,7 @@ async function ours(reader: VirtualCcidReader, protocol: Protocol): Promise<Pad>
   }
 }
 
-/** libccid takes a vendor class only from ids that it lists: of the cyberJack's family Debian 12's lists 0504. */
+/** libccid accepts a vendor class only with ids that it lists. Debian 12 lists 0504 of the cyberJack's family. */
 const models = {
   ...readerProfiles,
   cyberJackPinpad: { ...readerProfiles.cyberJackPinpad, productId: 0x0504 },
@@ -130,8 +136,8 @@ const apdu = ['cherryKc1000', 'ezioShield'] as const
 type Model = (typeof tpdu)[number] | (typeof apdu)[number]
 
 /**
- * Entries in order: right, wrong, cancelled, too late, broken keys, right again; then a change with a wrong old PIN, one
- * whose repetition differs, a right one, and the new PIN; then a PIN without a block.
+ * Entries in order: correct, wrong, cancelled, timed out, a PIN pad failure, correct; then modifications with a wrong
+ * old PIN, with a repetition that differs and without a fault, and the new PIN; then a PIN without a block.
  */
 async function story(
   drive: (reader: VirtualCcidReader, protocol: Protocol) => Promise<Pad>,
@@ -149,8 +155,8 @@ async function story(
   }
   const pad = await drive(reader, protocol)
   const lines = [`select ${await pad.transmit('00a4040009a00000030800001000')}`]
-  const note = async (what: string, said: Promise<string>): Promise<void> => {
-    lines.push(`${what}: ${await said}, ${card.pinTriesLeft} left`)
+  const note = async (what: string, result: Promise<string>): Promise<void> => {
+    lines.push(`${what}: ${await result}, ${card.pinTriesLeft} left`)
   }
   for (const entry of ['123456', '654321', 'cancel', 'timeout', 'broken', '123456'] as const) {
     type(entry)
@@ -171,7 +177,7 @@ async function story(
   type('123456')
   await note('without a block', pad.verify(bare))
   lines.push(`status ${await pad.transmit('0020008000')}`)
-  return { lines, asked: reader.asked, commands: card.log.length }
+  return { lines, entries: reader.entries, commands: card.log.length }
 }
 
 const cases = [
@@ -180,51 +186,49 @@ const cases = [
 ]
 
 /**
- * After the broken keys, the fifth question, the card may have had its command: we begin T=1 anew, so that its late answer
- * is never the next command's, and N(S) is 0 again. libccid counts on.
+ * After the PIN pad failure, the fifth entry, the card may have received the command. The driver resynchronises T=1,
+ * so that a late response cannot be taken for that of the next command, and N(S) is 0 again. libccid continues to
+ * count.
  */
-const countedAnew = (asked: readonly string[]): string[] =>
-  asked.map((message, at) =>
+const renumbered = (entries: readonly string[]): string[] =>
+  entries.map((message, at) =>
     at < 5 ? message : message.replace(/(?:00|40)(?=..002[04]0080)/, (pcb) => (pcb === '00' ? '40' : '00')),
   )
 
-describe.skipIf(judgeMissing !== undefined)(
-  'libccid and we use the keys of a reader in the same bytes',
-  () => {
-    it.each(cases)('%s, %s', { timeout: 30_000 }, async (model, protocol) => {
-      const theirs = await story(libccid, model, protocol)
-      expect(theirs.lines.slice(1, 7)).toEqual([
-        '123456: 9000, 3 left',
-        '654321: 63c2, 2 left',
-        'cancel: cancelled, 2 left',
-        'timeout: too late, 2 left',
-        'broken: refused by the reader, 2 left',
-        '123456: 9000, 3 left',
+describe.skipIf(judgeMissing !== undefined)('libccid and the driver send the same bytes to a PIN pad', () => {
+  it.each(cases)('%s, %s', { timeout: 30_000 }, async (model, protocol) => {
+    const theirs = await story(libccid, model, protocol)
+    expect(theirs.lines.slice(1, 7)).toEqual([
+      '123456: 9000, 3 left',
+      '654321: 63c2, 2 left',
+      'cancel: cancelled, 2 left',
+      'timeout: too late, 2 left',
+      'broken: refused by the reader, 2 left',
+      '123456: 9000, 3 left',
+    ])
+    if (model !== 'dellSk3106')
+      expect(theirs.lines.slice(7, 11)).toEqual([
+        '654321 234567 234567: 63c2, 2 left',
+        '123456 234567 234568: cancelled, 2 left',
+        '123456 234567 234567: 9000, 3 left',
+        'the new PIN: 9000, 3 left',
       ])
-      if (model !== 'dellSk3106')
-        expect(theirs.lines.slice(7, 11)).toEqual([
-          '654321 234567 234567: 63c2, 2 left',
-          '123456 234567 234568: cancelled, 2 left',
-          '123456 234567 234567: 9000, 3 left',
-          'the new PIN: 9000, 3 left',
-        ])
-      const isBlocks = protocol === 'T=1' && tpdu.some((each) => each === model)
-      const asked = isBlocks ? countedAnew(theirs.asked) : theirs.asked
-      expect(await story(ours, model, protocol)).toEqual({ ...theirs, asked })
-    })
+    const isBlocks = protocol === 'T=1' && tpdu.some((each) => each === model)
+    const entries = isBlocks ? renumbered(theirs.entries) : theirs.entries
+    expect(await story(ours, model, protocol)).toEqual({ ...theirs, entries })
+  })
 
-    it('both send the same entry to the pad that QEMU announces and lacks, and the card gets nothing', async () => {
-      const story = async (drive: typeof libccid) => {
-        const reader = new WatchedReader(readerProfiles.qemuUsbCcid)
-        const card = createPivCard({ protocols: 'T=0' })
-        reader.insert(card)
-        const pad = await drive(reader, 'T=0')
-        const lines = [await pad.transmit('00a4040009a00000030800001000'), await pad.verify(pivPin)]
-        return { lines, asked: reader.asked, verifies: card.log.filter(({ ins }) => ins === 0x20).length }
-      }
-      const theirs = await story(libccid)
-      expect([theirs.lines[1], theirs.asked.length, theirs.verifies]).toEqual(['refused by the reader', 1, 0])
-      expect(await story(ours)).toEqual(theirs)
-    })
-  },
-)
+  it('QEMU announces but lacks: the entry is the same, and the card receives nothing', async () => {
+    const story = async (drive: typeof libccid) => {
+      const reader = new WatchedReader(readerProfiles.qemuUsbCcid)
+      const card = createPivCard({ protocols: 'T=0' })
+      reader.insert(card)
+      const pad = await drive(reader, 'T=0')
+      const lines = [await pad.transmit('00a4040009a00000030800001000'), await pad.verify(pivPin)]
+      return { lines, entries: reader.entries, verifies: card.log.filter(({ ins }) => ins === 0x20).length }
+    }
+    const theirs = await story(libccid)
+    expect([theirs.lines[1], theirs.entries.length, theirs.verifies]).toEqual(['refused by the reader', 1, 0])
+    expect(await story(ours)).toEqual(theirs)
+  })
+})

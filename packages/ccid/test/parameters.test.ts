@@ -1,4 +1,7 @@
-/** What is agreed with a card before the first command, as pure functions: the choice by ATR and reader, and what an answer to PPS is worth (ISO/IEC 7816-3:2006, 6.3.1, 8.3, 9). */
+/**
+ * The choice of protocol and parameters, and the evaluation of PPS responses, as pure functions (ISO/IEC 7816-3:2006,
+ * 6.3.1, 8.3, 9).
+ */
 import { decodeAtr } from '@webtoki/apdu'
 import { describe, expect, it } from 'vitest'
 import type { CcidDescriptor } from '../src/descriptors.ts'
@@ -7,7 +10,7 @@ import { chooseParameters, acceptedPps } from '../src/tpdu/parameters.ts'
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
 const atr = (text: string) => decodeAtr(hex(text), { lenient: true })
 
-/** 4 MHz, both protocols, TPDUs, and nothing done by the reader. */
+/** 4 MHz, both protocols, TPDU level, no automatic features. */
 const reader = {
   protocols: 3,
   features: 0,
@@ -16,15 +19,15 @@ const reader = {
   dataRateCount: 0,
 } as CcidDescriptor
 
-describe('an answer to PPS', () => {
+describe('a response to PPS', () => {
   const request = hex('ff 11 96 78')
 
-  it('that echoes the request agrees to it', () => {
+  it('that echoes the request accepts it', () => {
     expect(acceptedPps(request, request)).toEqual({ fiDi: 0x96 })
     expect(acceptedPps(hex('ff 01 fe'), hex('ff 01 fe'))).toEqual({ fiDi: 0x11 })
   })
 
-  it('without the speed agrees to the protocol at the default speed', () => {
+  it('without the speed accepts the protocol at the default speed', () => {
     expect(acceptedPps(request, hex('ff 01 fe'))).toEqual({ fiDi: 0x11 })
   })
 
@@ -33,38 +36,38 @@ describe('an answer to PPS', () => {
     ['of another protocol', 'ff 10 96 79'],
     ['of another speed', 'ff 11 95 7b'],
     ['of two bytes', 'ff ff'],
-    ['that says a speed and has none', 'ff 11 ee'],
-    ['with a byte too many', 'ff 01 fe 00'],
-    ['that is no PPS', '3b 11 96 bc'],
-    ['of no byte', ''],
-  ])('%s agrees to nothing', (_, answer) => {
+    ['that announces a speed and has none', 'ff 11 ee'],
+    ['with a surplus byte', 'ff 01 fe 00'],
+    ['that is not a PPS', '3b 11 96 bc'],
+    ['without a byte', ''],
+  ])('%s accepts nothing', (_, answer) => {
     expect(acceptedPps(request, hex(answer))).toBeUndefined()
   })
 })
 
-describe('the choice', () => {
-  it('a reader that prints no protocol is taken to speak both', () => {
+describe('the choice of parameters', () => {
+  it('uses both protocols if the reader states none', () => {
     const silent = { ...reader, protocols: 0 }
     expect(chooseParameters(atr('3b 80 01 81'), silent, undefined).protocol).toBe(1)
     expect(chooseParameters(atr('3b 00'), silent, undefined).protocol).toBe(0)
   })
 
-  it('a speed that is reserved in TA1 is none: the default, and no PPS', () => {
+  it('uses the default speed and no PPS for a reserved TA1', () => {
     for (const ta1 of ['70', '90', '9f', 'f6']) {
       const { fiDi, pps } = chooseParameters(atr(`3b 90 ${ta1} 01 00`), reader, undefined)
       expect({ fiDi, pps }).toEqual({ fiDi: 0x11, pps: undefined })
     }
   })
 
-  it('in specific mode the reader is told the card’s speed, though it is beyond what the reader says', () => {
+  it('uses the card’s speed in specific mode, even beyond the reader’s maximum', () => {
     // TA1 98: 4 MHz × 12 / 512 is 93750 baud; TA2 11.
     const slow = { ...reader, maxDataRateBps: 10_753 }
     const { fiDi, pps } = chooseParameters(atr('3b 90 98 11 81 98'), slow, undefined)
     expect({ fiDi, pps }).toEqual({ fiDi: 0x98, pps: undefined })
   })
 
-  it('the next slower speed counts Di 12 and 20 in their places', () => {
-    // TA1 96 is Di 32; at most 160000 baud leaves Di 20, TA1 95 (Di 16) would be slower than need be.
+  it('places Di 12 and 20 by their value in the search for the next slower speed', () => {
+    // TA1 96 means Di 32. A limit of 160000 baud leaves Di 20; TA1 95 (Di 16) would be slower than necessary.
     const { fiDi } = chooseParameters(
       atr('3b 90 96 01 07'),
       { ...reader, maxDataRateBps: 160_000 },
@@ -73,8 +76,8 @@ describe('the choice', () => {
     expect(fiDi).toBe(0x99)
   })
 
-  it('nothing is negotiated that would be slower than the default', () => {
-    // Fi 2048: Di 1, 2 and 4 are below the default of 4 MHz / 372.
+  it('never negotiates a speed below the default', () => {
+    // Fi 2048: Di 1, 2 and 4 are slower than the default of 4 MHz / 372.
     const { fiDi, pps } = chooseParameters(
       atr('3b 90 d5 01 44'),
       { ...reader, maxDataRateBps: 11_000 },

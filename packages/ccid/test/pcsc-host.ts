@@ -1,21 +1,24 @@
-/** Programs on Debian's pcscd and libccid, at a bus with one virtual device: the judge of what we send and say. */
+/** Programs that use Debian's pcscd and libccid with one virtual device, for comparison with the driver. */
 import { join } from 'node:path'
 import type { UsbDeviceModel } from '@webtoki/simulator'
 import { startBus, startPcscd } from '@webtoki/simulator/node'
 import { compile, LineProgram, whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 
-/** Why the judge cannot sit; undefined: it can. */
+/** What the comparison lacks on this machine; undefined if it can run. */
 export const judgeMissing =
   whatIsMissing(['gcc', 'pkg-config', 'pcscd', 'unshare', 'nsenter'], ['libpcsclite']) ??
   (process.getuid?.() === 0 ? undefined : 'a private mount namespace needs root')
 
-/** A program that has seen its slot, and the name that pcscd has for the slot. */
+/** A program with its slot, and the slot's name in pcscd. */
 export interface PcscHost {
   readonly host: LineProgram
   readonly name: string
 }
 
-/** A program for each slot of a device, so that they work at the same time; what was started is ended by `ends`, last first. */
+/**
+ * Starts one program per slot of a device, so that they run at the same time. `ends` collects the functions that end
+ * what was started, to be called last first.
+ */
 export async function pcscHosts(
   device: UsbDeviceModel,
   count: number,
@@ -35,7 +38,7 @@ export async function pcscHosts(
     const host = new LineProgram(program, args, {})
     ends.push(() => host.end())
     await host.next('answer')
-    // Plugged in while pcscd runs, as a person does it.
+    // Plugged in while pcscd runs, as a person would do it.
     if (slot === 0) bus.plug(device)
     const name = await host.ask(`reader ${slot}`)
     if (name.startsWith('none')) throw new Error(`pcscd has no reader ${slot}; ${name}`)
@@ -44,7 +47,7 @@ export async function pcscHosts(
   return hosts
 }
 
-/** The same of a device with one slot, or of its first. */
+/** Starts a program for a device's only or first slot. */
 export async function pcscHost(device: UsbDeviceModel, ends: (() => Promise<void>)[]): Promise<LineProgram> {
   const [first] = await pcscHosts(device, 1, ends)
   return (first as PcscHost).host

@@ -1,9 +1,9 @@
-/** PIN data structures as bytes, for the formats of PIV, OpenPGP cards and PKCS#15 (CCID 1.1, 6.1.11; ISO 9564-1). */
+/** Encoded PIN data structures for PIV, OpenPGP and PKCS#15 cards (CCID 1.1, 6.1.11; ISO 9564-1). */
 import { AbortedError, type PinPad, type PinTemplate, TransactionError } from '@webtoki/apdu'
 import { createPivCard, readerProfiles } from '@webtoki/simulator'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { checkTemplate, modifyData, verifyData } from '../src/pin-pad.ts'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
 const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
@@ -17,18 +17,18 @@ const piv: PinTemplate = {
   maxDigits: 8,
 }
 
-describe('verify', () => {
-  it('PIV: ASCII, a block of 8 bytes filled with FF', () => {
+describe('a PIN verification structure', () => {
+  it('for PIV has ASCII digits in a block of 8 bytes filled with FF', () => {
     expect(hex(verifyData(piv, [0, 0, 0]))).toBe(
       hex(bytes('00 3c 82 08 00 08 06 02 01 09 04 00 00 00 00 00 20 00 80 08 ff ff ff ff ff ff ff ff')),
     )
   })
 
-  it('with the prologue of the T=1 block that the reader is to send', () => {
+  it('contains the prologue of the T=1 block to send', () => {
     expect(hex(verifyData(piv, [0, 0x40, 13])).slice(24, 30)).toBe('00400d')
   })
 
-  it('OpenPGP: ASCII, as long as the PIN', () => {
+  it('for OpenPGP has ASCII digits without a block', () => {
     const template: PinTemplate = {
       ...piv,
       command: bytes('00 20 00 82 00'),
@@ -39,7 +39,7 @@ describe('verify', () => {
     expect(hex(verifyData(template, [0, 0, 0])).slice(0, 14)).toBe('003c8200000f06')
   })
 
-  it('PKCS#15: BCD in the second byte of a block', () => {
+  it('for PKCS#15 has BCD digits from the second byte of a block', () => {
     const template: PinTemplate = {
       ...piv,
       command: bytes('00 20 00 01 08 24 ff ff ff ff ff ff ff'),
@@ -53,7 +53,7 @@ describe('verify', () => {
   })
 })
 
-describe('modify', () => {
+describe('a PIN modification structure', () => {
   const change: PinTemplate = {
     ...piv,
     command: bytes(`00 24 00 80 10 ${'ff'.repeat(16)}`),
@@ -62,7 +62,7 @@ describe('modify', () => {
     confirms: true,
   }
 
-  it('PIV: old and new side by side, the new one typed twice', () => {
+  it('for PIV has the old and the new PIN in adjacent blocks, the new one entered twice', () => {
     expect(hex(modifyData(change, [0, 0, 0]))).toBe(
       hex(
         bytes(
@@ -72,7 +72,7 @@ describe('modify', () => {
     )
   })
 
-  it('without the old PIN there are two sentences, without confirmation one fewer', () => {
+  it('has two prompts without the old PIN, and one fewer without confirmation', () => {
     expect(hex(modifyData({ ...change, requiresOldPin: false }, [0, 0, 0])).slice(18, 32)).toBe(
       '01020209040102',
     )
@@ -80,18 +80,18 @@ describe('modify', () => {
   })
 })
 
-describe('a template', () => {
-  it('whose PIN lies outside its command is refused', () => {
+describe('a PIN template', () => {
+  it('whose PIN block is outside its command is refused', () => {
     expect(() => checkTemplate({ ...piv, pinOffset: 4 })).toThrow(RangeError)
     expect(() => checkTemplate({ ...piv, command: bytes('00 20 00 80 08 ff') })).toThrow(RangeError)
     expect(() => checkTemplate(piv)).not.toThrow()
   })
 })
 
-describe('a reader that says it is busy', () => {
-  it.each(['slot-busy', 'auto-sequence'] as const)('has its keyboard asked once: %s', async (kind) => {
+describe('a PIN pad that reports busy', () => {
+  it.each(['slot-busy', 'auto-sequence'] as const)('gets the message once: %s', async (kind) => {
     const card = createPivCard({ protocols: 'T=1' })
-    const { clock, reader, source, slot } = stand({ profile: readerProfiles.dellSk3106, card })
+    const { clock, reader, source, slot } = setUp({ profile: readerProfiles.dellSk3106, card })
     const connection = await inTime(clock, (await slot()).connect())
     reader.faults.schedule({ kind, ends: 'once' }, { on: 'Secure' })
     const verified = connection.transaction({}, async (channel) => channel.pinPad?.verify(piv, {}))
@@ -101,10 +101,10 @@ describe('a reader that says it is busy', () => {
   })
 })
 
-describe('the keys', () => {
-  it('ask nobody for a caller who has left already, nor behind the end of a transaction', async () => {
+describe('a PIN entry', () => {
+  it('does not start for an aborted caller, or after the end of its transaction', async () => {
     const card = createPivCard({ protocols: 'T=1' })
-    const { clock, reader, source, slot } = stand({ profile: readerProfiles.dellSk3106, card })
+    const { clock, reader, source, slot } = setUp({ profile: readerProfiles.dellSk3106, card })
     const connection = await inTime(clock, (await slot()).connect())
     let escaped: PinPad | undefined
     const left = connection.transaction({}, async ({ pinPad }) => {
@@ -118,13 +118,13 @@ describe('the keys', () => {
   })
 })
 
-describe('a caller who leaves', () => {
-  // Loaded with the first such reader: real time, of which the hand-moved clock knows nothing.
+describe('a caller that aborts', () => {
+  // The module is loaded on demand, which takes real time that the manual clock does not cover.
   beforeAll(() => import('../src/tpdu/activate.ts'))
 
-  it('before the keyboard is asked: it asks nobody for a PIN, and the next command works', async () => {
+  it('before the PIN pad gets the message starts no entry, and the next command works', async () => {
     const card = createPivCard({ protocols: 'T=1' })
-    const { clock, reader, source, slot } = stand({ profile: readerProfiles.dellSk3106, card })
+    const { clock, reader, source, slot } = setUp({ profile: readerProfiles.dellSk3106, card })
     let questions = 0
     reader.person = async () => {
       questions++
@@ -134,7 +134,7 @@ describe('a caller who leaves', () => {
     const leaves = new AbortController()
     const { signal } = leaves
     const verified = connection.transaction({}, async (channel) => channel.pinPad?.verify(piv, { signal }))
-    // The Dell keyboard is asked after 250 ms, when the key before has come up.
+    // The Dell keyboard gets the message after 250 ms, when the previous key is released.
     clock.after(100, () => leaves.abort())
     await expect(inTime(clock, verified)).rejects.toThrow(AbortedError)
     const select = bytes('00 a4 04 00 09 a0 00 00 03 08 00 00 10 00')

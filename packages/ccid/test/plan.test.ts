@@ -1,4 +1,4 @@
-/** Descriptors of real readers, all that are at hand, and what the driver makes of them. */
+/** Plans of all real readers whose descriptors are in the collection. */
 import { readFileSync } from 'node:fs'
 import { describePlan, listQuirks, planFor, quirkOf, quirksOf, type ReaderPlan } from '@webtoki/ccid'
 import { describe, expect, it } from 'vitest'
@@ -43,14 +43,14 @@ const named = (file: string): ReaderPlan => {
   return plan(found)
 }
 
-describe('the plan of every reader at hand', () => {
-  it('can be worked out and printed', () => {
+describe('the plan of every reader in the collection', () => {
+  it('can be computed and printed', () => {
     expect(lines).toHaveLength(570)
     for (const line of lines) {
       const made = plan(line)
       expect(describePlan(made).every((text) => /^\S.{13}\S/.test(text))).toBe(true)
       expect(made.protocols.length).toBeGreaterThan(0)
-      // Whoever sends the blocks says how long they may be.
+      // If the driver sends the blocks, the plan states their length.
       const sendsBlocks = made.level === 'tpdu' || made.level === 'character'
       expect(made.ifsd !== undefined).toBe(sendsBlocks && made.protocols.includes('T=1'))
       if (made.ifsd !== undefined) expect(made.ifsd.bytes).toBeGreaterThanOrEqual(1)
@@ -59,32 +59,32 @@ describe('the plan of every reader at hand', () => {
     }
   })
 
-  it('drives all of them', () => {
+  it('supports the reader', () => {
     expect(lines.filter((line) => plan(line).refusal !== undefined).map(([file]) => file)).toEqual([])
   })
 
-  it('says why it does not drive a reader whose messages have no room', () => {
+  it('states why a reader with too short messages is not supported', () => {
     const [, , , , , hex] = lines.find(([file]) => file === 'SCR331.txt') as Line
     const tiny = `${hex.slice(0, 88)}0e000000${hex.slice(96)}`
     const made = plan(['', '04e6:e001', 11, 0, 'ion', tiny])
     expect(describePlan(made).at(-1)).toBe('not supported messages of 14 bytes are too short for a command')
   })
 
-  it('takes for tokens what bit 0x800 of dwFeatures says is one', () => {
+  it('identifies tokens by bit 0x800 of dwFeatures', () => {
     const tokens = lines.flatMap(([file, id, , interfaceProtocol, endpoints, hex]) => {
       const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
       const descriptor = decodeCcidDescriptor(Uint8Array.from(Buffer.from(hex, 'hex')))
-      const face = { descriptor, interfaceProtocol, endpoints: endpointsOf(endpoints) }
-      const { slotKinds = [] } = corrected({ vendorId, productId }, face).quirk
+      const usbInterface = { descriptor, interfaceProtocol, endpoints: endpointsOf(endpoints) }
+      const { slotKinds = [] } = corrected({ vendorId, productId }, usbInterface).quirk
       return slotKinds[0] === 'token' ? [file] : []
     })
-    // Read out of the hex digits, beside the decoder: byte 41 of the descriptor.
+    // Read from the hex digits, independently of the decoder: byte 41 of the descriptor.
     const bit800 = lines.filter(([, , , , , hex]) => '89abcdef'.includes(hex.charAt(2 * 41 + 1)))
     expect(tokens).toEqual(bit800.map(([file]) => file))
     expect(tokens).toHaveLength(31)
   })
 
-  it('knows the levels as the bits have them (counted beside it from the raw numbers)', () => {
+  it('has the same levels as a count from the raw numbers', () => {
     const count: Record<string, number> = {}
     const changed: string[] = []
     for (const line of lines) {
@@ -108,15 +108,15 @@ describe('the plan of every reader at hand', () => {
   })
 })
 
-describe('a class descriptor alone', () => {
-  /** As `webtoki plan --descriptor` has it. */
+describe('the plan from a class descriptor alone', () => {
+  /** The input of `webtoki plan --descriptor`. */
   const alone = ([, id, , , , hex]: Line): ReaderPlan => {
     const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
     const descriptor = decodeCcidDescriptor(Uint8Array.from(Buffer.from(hex, 'hex')))
     return planFor({ vendorId, productId, face: { descriptor } })
   }
 
-  it('states nothing of any reader that its interface would contradict', () => {
+  it('states nothing that the interface of any reader contradicts', () => {
     let unknown = 0
     for (const line of lines) {
       const whole = plan(line)
@@ -124,7 +124,7 @@ describe('a class descriptor alone', () => {
       expect({ transport, presence }).toEqual({ transport: 'unknown', presence: 'unknown' })
       expect([level, levelOfIccd], line[0]).toContain(whole.level)
       if (levelOfIccd !== undefined) unknown++
-      // Version A takes T=0 commands whole, whatever its messages hold.
+      // ICCD version A takes whole T=0 commands, whatever the length of its messages.
       if (whole.transport === 'iccd-a') continue
       const { transport: _, presence: __, level: ___, levelOfIccd: ____, ...expected } = whole
       expect(rest, line[0]).toEqual(expected)
@@ -132,7 +132,7 @@ describe('a class descriptor alone', () => {
     expect(unknown).toBeGreaterThan(100)
   })
 
-  it('is told as what it is: what stands elsewhere is unknown', () => {
+  it('states which values depend on the interface', () => {
     const line = lines.find(([name]) => name === 'Gemalto_PDT.txt') as Line
     const described = describePlan(alone(line))
     expect(described[0]).toBe(
@@ -143,7 +143,7 @@ describe('a class descriptor alone', () => {
 })
 
 describe('the plan of', () => {
-  it('SCR331: TPDUs; the reader negotiates as it is told, the host tells IFSD', () => {
+  it('SCR331: TPDUs, parameters set by the host, IFSD announced by the host', () => {
     expect(named('SCR331.txt')).toMatchObject({
       level: 'tpdu',
       negotiation: 'reader-by-parameters',
@@ -153,7 +153,7 @@ describe('the plan of', () => {
     })
   })
 
-  it('GemPC Twin: the host negotiates', () => {
+  it('GemPC Twin: negotiation by the host', () => {
     expect(named('GemPCTwin.txt')).toMatchObject({
       level: 'tpdu',
       negotiation: 'host',
@@ -161,7 +161,7 @@ describe('the plan of', () => {
     })
   })
 
-  it('Gnuk, whose messages are 64 bytes: extended APDUs in small parts, polled', () => {
+  it('Gnuk with messages of 64 bytes: extended APDUs in small parts, polling', () => {
     expect(named('Fsij_gnuk.txt')).toMatchObject({ level: 'extended', messageBytes: 64, presence: 'polling' })
   })
 
@@ -169,11 +169,11 @@ describe('the plan of', () => {
     expect(named('Elatec_TWN4_SmartCard_NFC.txt').ifsd).toEqual({ bytes: 50, by: 'host' })
   })
 
-  it('Cherry ST-2xxx: a pad that verifies and changes PINs', () => {
+  it('Cherry ST-2xxx: a PIN pad that verifies and changes PINs', () => {
     expect(named('CherrySmartTerminalST2XXX.txt').pinPad).toEqual(['verify', 'modify'])
   })
 
-  it('Winbond: characters, T=0 and T=1', () => {
+  it('Winbond: characters over T=0 and T=1', () => {
     expect(describePlan(named('Winbond.txt')).slice(0, 4)).toEqual([
       'exchange      characters over bulk endpoints',
       'protocols     T=0 and T=1',
@@ -192,7 +192,7 @@ describe('the plan of', () => {
     })
   })
 
-  it('the HP keyboard: no pad, for its digits reach the computer', () => {
+  it('the HP keyboard: no PIN pad, because its digits reach the computer', () => {
     expect(named('HPUSBSmartCardKeyboard.txt')).toMatchObject({
       pinPad: [],
       quirks: [{ about: 'reader', why: 'the digits of a PIN reach the computer' }],
@@ -201,7 +201,7 @@ describe('the plan of', () => {
 })
 
 describe('the list of quirks', () => {
-  it('has a reason and a source for each entry, and each entry is found by its own number', () => {
+  it('has a reason and a source for each entry, and each entry is found by its own id', () => {
     const quirks = listQuirks()
     expect(quirks.filter(({ about }) => about === 'reader')).toHaveLength(26)
     expect(quirks.filter(({ about }) => about === 'PIN pad')).toHaveLength(10)
@@ -223,7 +223,7 @@ describe('the list of quirks', () => {
     }
   })
 
-  it('counts an entry for single versions or one interface only if those are the reader’s', () => {
+  it('applies an entry for specific versions or interfaces only to those', () => {
     const cherry = { vendorId: 0x046a, productId: 0x00a1 }
     const about = (firmware?: number) => quirksOf({ ...cherry, firmware }).map((each) => each.about)
     expect(about(0x0100)).toEqual(['reader', 'PIN pad'])
@@ -238,7 +238,7 @@ describe('the list of quirks', () => {
     expect(quirksOf(scr331)[0]?.why).toBe('firmware before 5.16 is known to be faulty')
   })
 
-  it('stands with its sources in the plan of the reader that it is about', () => {
+  it('is part of the plan of the reader, with its sources', () => {
     const lines = describePlan(named('SPR532.txt'))
     expect(lines.find((line) => line.startsWith('PIN pad quirk'))).toMatch(
       /Escape 80 02 00.*\(libccid, src\/commands\.c\)$/,

@@ -1,4 +1,7 @@
-/** Each quirk of the table: a virtual reader that has it, the driver that knows it, and one of another number that shows what it is for. */
+/**
+ * Each quirk of the table: on a virtual reader that has it, and on one with other ids that shows the effect without
+ * it.
+ */
 import { type CardConnection, exchange, WebtokiError } from '@webtoki/apdu'
 import {
   compositeProfiles,
@@ -18,12 +21,12 @@ import { firstValueFrom } from 'rxjs'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { corrected } from '../src/corrected.ts'
 import { decodeCcidDescriptor } from '../src/descriptors.ts'
-import { driverClock, inTime, stand } from './stand.ts'
+import { driverClock, inTime, setUp } from './set-up.ts'
 
-// Loaded with the first such reader: real time, of which the hand-moved clock knows nothing.
+// The module is loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() => import('../src/tpdu/activate.ts'))
 
-/** The profile under another number and firmware, with habits. */
+/** The profile with other ids, firmware and habits. */
 function as(
   profile: ReaderProfile,
   id: string,
@@ -34,10 +37,13 @@ function as(
   return { ...profile, vendorId, productId, deviceVersion, habits }
 }
 
-/** The descriptor of the profile with another byte or number at an offset. */
+/** The profile with one byte or number of its descriptor replaced. */
 function withBytes(profile: ReaderProfile, at: number, hex: string): ReaderProfile {
-  const { ccidDescriptor: told } = profile
-  return { ...profile, ccidDescriptor: `${told.slice(0, 2 * at)}${hex}${told.slice(2 * at + hex.length)}` }
+  const { ccidDescriptor } = profile
+  return {
+    ...profile,
+    ccidDescriptor: `${ccidDescriptor.slice(0, 2 * at)}${hex}${ccidDescriptor.slice(2 * at + hex.length)}`,
+  }
 }
 
 const VOLTAGES_AT = 5
@@ -51,18 +57,18 @@ const echo = (connection: CardConnection, bytes: number): Promise<number> =>
   })
 
 async function connected(profile: ReaderProfile, contact: ContactOptions = {}) {
-  const made = stand({ profile })
+  const made = setUp({ profile })
   made.reader.insert(createEchoCard(), 0, contact)
   const slot = await made.slot()
   return { ...made, slot, connect: () => inTime(made.clock, slot.connect()) }
 }
 
-describe('an answer in chained parts at short APDU level', () => {
+describe('a chained response at short APDU level', () => {
   it.each([
     ['Diebold Nixdorf PN7362au', '2f7c:6007', 0x0101],
     ['Cherry KC 1000 SC 1.00', '046a:00a1', 0x0100],
     ['any other reader', '1234:5678', 0x0100],
-  ])('is put together: %s', async (_, id, firmware) => {
+  ])('is assembled on %s', async (_, id, firmware) => {
     const { connect, source } = await connected(
       as(readerProfiles.omnikey3021, id, { answerPartBytes: 128 }, firmware),
     )
@@ -71,9 +77,9 @@ describe('an answer in chained parts at short APDU level', () => {
   })
 })
 
-it('Kobil TriBank says extended APDUs and is sent short ones', async () => {
+it('Kobil TriBank states extended APDUs and gets short ones', async () => {
   const limitsOf = async (id: string) => {
-    const made = stand({ profile: as(readerProfiles.dualiAbcm6, id), card: createPivCard() })
+    const made = setUp({ profile: as(readerProfiles.dualiAbcm6, id), card: createPivCard() })
     const connection = await inTime(made.clock, (await made.slot()).connect())
     const { extended } = await connection.transaction({}, async (channel) => channel.limits)
     await made.source.close()
@@ -84,14 +90,14 @@ it('Kobil TriBank says extended APDUs and is sent short ones', async () => {
 })
 
 describe('SafeNet eToken 5110', () => {
-  /** A card that says nothing any more after S(IFS request). */
+  /** A card that no longer responds after S(IFS request). */
   async function askedForIfsd(firmware: number) {
     let isLost = false
     const line: ContactOptions['line'] = (bytes, to) => {
       if (to === 'card' && bytes[1] === 0xc1) isLost = true
       return isLost ? undefined : bytes
     }
-    const made = stand({ profile: as(readerProfiles.scr331, '0529:0620', {}, firmware) })
+    const made = setUp({ profile: as(readerProfiles.scr331, '0529:0620', {}, firmware) })
     made.reader.insert(createPivCard({ protocols: 'T=1' }), 0, { line })
     const work = made.slot().then((slot) => slot.connect())
     const connection = await inTime(made.clock, work).catch(() => undefined)
@@ -111,16 +117,16 @@ describe('SafeNet eToken 5110', () => {
     return { isLost, sw }
   }
 
-  it.each([0x0012, 0x0013])('with firmware %i is sent no S(IFS request)', async (firmware) => {
+  it.each([0x0012, 0x0013])('with firmware %i gets no S(IFS request)', async (firmware) => {
     expect(await askedForIfsd(firmware)).toEqual({ isLost: false, sw: 0x9000 })
   })
 
-  it('with later firmware is sent one', async () => {
+  it('with later firmware gets an S(IFS request)', async () => {
     expect(await askedForIfsd(0x0014)).toEqual({ isLost: true, sw: undefined })
   })
 })
 
-describe('a card that wakes up only if it was powered off before', () => {
+describe('a card that powers on only after it was powered off', () => {
   it('is powered off first by Kobil IDToken, and at each reset', async () => {
     const { connect, reader, source } = await connected(
       as(readerProfiles.dualiAbcm6, '0d46:301d', { needsPowerOff: true }),
@@ -132,7 +138,7 @@ describe('a card that wakes up only if it was powered off before', () => {
     await source.close()
   })
 
-  it('is powered off first by the second interface of 0424:1202, and not by the first', async () => {
+  it('is powered off first on the second interface of 0424:1202, but not on the first', async () => {
     const clock = new HandClock()
     const { interfaces } = compositeProfiles.identivUtrust4701
     const device = new VirtualCompositeReader(
@@ -140,7 +146,7 @@ describe('a card that wakes up only if it was powered off before', () => {
         ...compositeProfiles.identivUtrust4701,
         vendorId: 0x0424,
         productId: 0x1202,
-        interfaces: interfaces.map((face) => ({ ...face, interfaceName: 'SEC1210' })),
+        interfaces: interfaces.map((usbInterface) => ({ ...usbInterface, interfaceName: 'SEC1210' })),
       },
       { clock },
     )
@@ -148,7 +154,7 @@ describe('a card that wakes up only if it was powered off before', () => {
     bus.plug(device)
     const source = ccidSlots({ usb: bus.context({ protectedClasses: false }), clock: driverClock(clock) })
     const slots = await firstValueFrom(source.slots$)
-    // One name for both would tell nobody which is which.
+    // Without the interface names, both slots would have the same name.
     expect(slots.map(({ name }) => name.replace(/^.*\(/, '('))).toEqual(['(SEC1210)', '(SEC1210 2)'])
     for (const [at, slot] of slots.entries()) {
       device.reader(at).insert(createEchoCard())
@@ -160,7 +166,7 @@ describe('a card that wakes up only if it was powered off before', () => {
   })
 })
 
-describe('a reader that needs most of a minute for an answer', () => {
+describe('a reader that needs most of a minute for a response', () => {
   const slowly = async (id: string): Promise<string> => {
     const { connect, reader, source, clock } = await connected(as(readerProfiles.dualiAbcm6, id))
     const connection = await connect()
@@ -171,7 +177,7 @@ describe('a reader that needs most of a minute for an answer', () => {
     return came
   }
 
-  it('is waited for if it is a CL1356', async () => {
+  it('does not time out if it is a CL1356', async () => {
     expect(await slowly('0b81:0200')).toBe('8')
     expect(await slowly('1db2:0600')).toBe('reader/timeout')
   })
@@ -180,21 +186,24 @@ describe('a reader that needs most of a minute for an answer', () => {
 describe('a reader in EMV mode', () => {
   const habits: FirmwareHabits = { emvMode: { error: 0xbb, escape: '1f01' } }
 
-  it.each(['08e6:4433', '046a:0005'])('%s is brought back to ISO 7816 by Escape 1F 01', async (id) => {
-    const { connect, reader, source } = await connected(as(readerProfiles.gemPc433Sl, id, habits))
-    expect(await echo(await connect(), 8)).toBe(8)
-    expect(reader.counters.messages.get('Escape')).toBe(1)
-    await source.close()
-  })
+  it.each(['08e6:4433', '046a:0005'])(
+    'with id %s is returned to ISO 7816 mode by Escape 1F 01',
+    async (id) => {
+      const { connect, reader, source } = await connected(as(readerProfiles.gemPc433Sl, id, habits))
+      expect(await echo(await connect(), 8)).toBe(8)
+      expect(reader.counters.messages.get('Escape')).toBe(1)
+      await source.close()
+    },
+  )
 
-  it('of another number is told as what it is, and sent no vendor command', async () => {
+  it('with another id is reported as refused, and gets no vendor command', async () => {
     const { connect, reader, source } = await connected(as(readerProfiles.gemPc433Sl, '1234:5678', habits))
     await expect(connect()).rejects.toMatchObject({ code: 'reader/refused', bError: 0xbb })
     expect(reader.counters.messages.get('Escape')).toBeUndefined()
     await source.close()
   })
 
-  it('that does not come back ends in its refusal', async () => {
+  it('that stays in EMV mode ends in its refusal', async () => {
     const stubborn: FirmwareHabits = { emvMode: { error: 0xbb, escape: 'ffff' } }
     const made = await connected({
       ...as(readerProfiles.gemPc433Sl, '08e6:4433', stubborn),
@@ -205,8 +214,8 @@ describe('a reader in EMV mode', () => {
   })
 })
 
-describe('firmware that is known to be faulty', () => {
-  it('is told among the problems, and the reader is used all the same', async () => {
+describe('faulty firmware', () => {
+  it('is listed in problems$, and the reader is used all the same', async () => {
     const { source, slot, connect } = await connected({ ...readerProfiles.scr331, deviceVersion: 0x0515 })
     expect(await firstValueFrom(source.problems$)).toMatchObject([
       { vendorId: 0x04e6, productId: 0xe001, error: { code: 'reader/firmware' } },
@@ -217,14 +226,14 @@ describe('firmware that is known to be faulty', () => {
     await source.close()
   })
 
-  it('is not told of a version that is not', async () => {
+  it('is not reported for a good version', async () => {
     const { source } = await connected({ ...readerProfiles.scr331, deviceVersion: 0x0516 })
     expect(await firstValueFrom(source.problems$)).toEqual([])
     await source.close()
   })
 })
 
-it('ActivCard V2 says ICCD version A and is driven over its bulk endpoints', async () => {
+it('ActivCard V2 states ICCD version A and is used over its bulk endpoints', async () => {
   const { connect, source } = await connected(
     as(readerProfiles.scr331, '09c3:0008', { interfaceProtocol: 1 }, 0x0203),
   )
@@ -232,10 +241,10 @@ it('ActivCard V2 says ICCD version A and is driven over its bulk endpoints', asy
   await source.close()
 })
 
-it('MySmartPad says no voltage and finds none: its card is powered with 5 V', async () => {
+it('MySmartPad announces no voltage, and its card is powered with 5 V', async () => {
   const noVoltage = withBytes(withBytes(readerProfiles.gemPcTwin, VOLTAGES_AT, '00'), FEATURES_AT, '30020100')
   const powerSelects: number[] = []
-  const made = stand({ profile: as(noVoltage, '09be:0002') })
+  const made = setUp({ profile: as(noVoltage, '09be:0002') })
   const [device] = await made.usb.getDevices()
   if (device === undefined) throw new Error('There is no device.')
   const transferOut = device.transferOut.bind(device)
@@ -253,8 +262,8 @@ it('MySmartPad says no voltage and finds none: its card is powered with 5 V', as
   await made.source.close()
 })
 
-it('MySmartPad tells protocols and clocks one byte behind their place: T=0 and T=1 at 4 MHz', () => {
-  // readers/MySmartPad.txt of libccid, from the numbers that it prints.
+it('MySmartPad states protocols and clocks one byte too late: T=0 and T=1 at 4 MHz', () => {
+  // readers/MySmartPad.txt of libccid, rebuilt from the numbers it contains.
   const descriptor = decodeCcidDescriptor(
     Uint8Array.from(
       Buffer.from(
@@ -265,9 +274,9 @@ it('MySmartPad tells protocols and clocks one byte behind their place: T=0 and T
       ),
     ),
   )
-  const face = { descriptor, interfaceProtocol: 0, endpoints: [] }
-  const mended = corrected({ vendorId: 0x09be, productId: 2 }, face).descriptor
-  expect(mended).toMatchObject({
+  const usbInterface = { descriptor, interfaceProtocol: 0, endpoints: [] }
+  const correctedDescriptor = corrected({ vendorId: 0x09be, productId: 2 }, usbInterface).descriptor
+  expect(correctedDescriptor).toMatchObject({
     protocols: 3,
     defaultClockKHz: 4000,
     maximumClockKHz: 4000,
@@ -277,10 +286,10 @@ it('MySmartPad tells protocols and clocks one byte behind their place: T=0 and T
     maxMessageBytes: 271,
     level: 'tpdu',
   })
-  expect(corrected({ vendorId: 0x1234, productId: 2 }, face).descriptor).toMatchObject(descriptor)
+  expect(corrected({ vendorId: 0x1234, productId: 2 }, usbInterface).descriptor).toMatchObject(descriptor)
 })
 
-it('parameters whose length the reader left at 0 are told', async () => {
+it('Parameters with a dwLength of 0 are returned', async () => {
   const { slot, connect, source } = await connected(
     as(readerProfiles.scr331, '1234:5678', { hidesParameterLength: true }),
   )
@@ -290,14 +299,14 @@ it('parameters whose length the reader left at 0 are told', async () => {
   await source.close()
 })
 
-it('a device whose descriptor says that it is a token is a token, whatever it is called', async () => {
+it('a device whose descriptor states that it is a token has kind "token", whatever its name', async () => {
   const kindOf = async (profile: ReaderProfile) => {
-    const made = stand({ profile })
+    const made = setUp({ profile })
     const { kind } = await made.slot()
     await made.source.close()
     return kind
   }
-  // Bit 0x800 of dwFeatures: Rutoken lite has it, SCR331 has not.
+  // Bit 0x800 of dwFeatures: Rutoken Lite has it, SCR331 does not.
   expect(await kindOf({ ...readerProfiles.rutokenLite, product: 'VaultIC420 Smart Object' })).toBe('token')
   expect(await kindOf(readerProfiles.scr331)).toBe('contact')
 })

@@ -1,8 +1,8 @@
-/** The contract of reader sources over CCID on WebUSB. */
+/** Runs the contract of reader sources on CCID over WebUSB. */
 import { ccidSlots } from '@webtoki/ccid'
 import { createEchoCard, HandClock, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { readerSourceContract } from '../../apdu/test/reader-source-contract.ts'
-import { driverClock } from './stand.ts'
+import { driverClock } from './set-up.ts'
 
 readerSourceContract('CCID over WebUSB', async (first) => {
   const clock = new HandClock()

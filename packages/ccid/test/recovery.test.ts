@@ -1,9 +1,10 @@
 /**
- * Every fault at every message of one scenario, once, twice and until a reset: exact where the standard lets us recover,
- * else a typed error; nothing sent twice, no PIN try lost, and the next attempt works.
+ * Injects every fault at every message of one scenario, once, twice and until a reset. The result is exact if the
+ * standards allow recovery, otherwise a typed error. Nothing is sent twice, no PIN attempt is lost, and the next
+ * attempt works.
  *
- * The whole matrix is run with WEBTOKI_LONG=1. Else each row (a reader, a fault, an end) is struck at a few of its
- * messages, which are taken in turn: the next row begins where the one before left off, so that all are struck by many.
+ * WEBTOKI_LONG=1 runs the whole matrix. By default each row (a reader, a fault, its duration) injects it at a few
+ * messages in turn: each row starts where the previous one ended, so that every message is covered by many rows.
  */
 import { ReaderGoneError, WebtokiError } from '@webtoki/apdu'
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
@@ -17,7 +18,7 @@ import {
 } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 const runsAll = (globalThis as { process?: { env: Record<string, string | undefined> } }).process?.env[
   'WEBTOKI_LONG'
@@ -45,20 +46,20 @@ const readers: Readonly<Record<string, { profile: ReaderProfile; protocols: 'T=0
 type Shape = Fault extends infer F ? (F extends { ends: unknown } ? Omit<F, 'ends'> : never) : never
 type Kind = Fault['kind']
 
-/** Whether one or two of this kind, at this message, must end in the exact answer. */
-type Mends = (message: string, level: Level) => boolean
-const always: Mends = () => true
-const never: Mends = () => false
-/** Asking again does no harm to anything but a command for the card. */
-const butForCommands: Mends = (message) => message !== 'XfrBlock' && message !== 'SetParameters'
-/** And T=1 has its own way to ask for a block again. */
-const butForApdus: Mends = (message, level) =>
-  butForCommands(message, level) || (message === 'XfrBlock' && level === 'T=1')
-/** A garbled answer to SetParameters is asked for again too. */
-const butForGarbledApdus: Mends = (message, level) =>
-  butForApdus(message, level) || message === 'SetParameters'
+/** True if one or two faults of this kind at this message must end in the exact result. */
+type Recovers = (message: string, level: Level) => boolean
+const always: Recovers = () => true
+const never: Recovers = () => false
+/** Only commands to the card must not be sent again. */
+const exceptCommands: Recovers = (message) => message !== 'XfrBlock' && message !== 'SetParameters'
+/** T=1 can request a block again. */
+const exceptApdus: Recovers = (message, level) =>
+  exceptCommands(message, level) || (message === 'XfrBlock' && level === 'T=1')
+/** A malformed response to SetParameters is repeated too. */
+const exceptMalformedApdus: Recovers = (message, level) =>
+  exceptApdus(message, level) || message === 'SetParameters'
 
-const faults: readonly (readonly [Shape, Mends])[] = [
+const faults: readonly (readonly [Shape, Recovers])[] = [
   [{ kind: 'stall-in' }, always],
   [{ kind: 'stall-out' }, always],
   [{ kind: 'stale-answer' }, always],
@@ -69,24 +70,24 @@ const faults: readonly (readonly [Shape, Mends])[] = [
   [{ kind: 'time-extension' }, always],
   [{ kind: 'slot-busy' }, always],
   [{ kind: 'auto-sequence' }, always],
-  [{ kind: 'mute-card' }, butForApdus],
-  [{ kind: 'overrun', moment: 'before' }, butForApdus],
-  [{ kind: 'overrun', moment: 'during' }, butForApdus],
-  [{ kind: 'parity-error', moment: 'before' }, butForApdus],
-  [{ kind: 'parity-error', moment: 'during' }, butForApdus],
-  [{ kind: 'hardware-error', moment: 'before' }, butForCommands],
-  [{ kind: 'hardware-error', moment: 'during' }, butForCommands],
-  [{ kind: 'hardware-notice', moment: 'before' }, butForCommands],
-  [{ kind: 'hardware-notice', moment: 'during' }, butForCommands],
-  [{ kind: 'hardware-notice-alone', moment: 'during' }, butForCommands],
+  [{ kind: 'mute-card' }, exceptApdus],
+  [{ kind: 'overrun', moment: 'before' }, exceptApdus],
+  [{ kind: 'overrun', moment: 'during' }, exceptApdus],
+  [{ kind: 'parity-error', moment: 'before' }, exceptApdus],
+  [{ kind: 'parity-error', moment: 'during' }, exceptApdus],
+  [{ kind: 'hardware-error', moment: 'before' }, exceptCommands],
+  [{ kind: 'hardware-error', moment: 'during' }, exceptCommands],
+  [{ kind: 'hardware-notice', moment: 'before' }, exceptCommands],
+  [{ kind: 'hardware-notice', moment: 'during' }, exceptCommands],
+  [{ kind: 'hardware-notice-alone', moment: 'during' }, exceptCommands],
   [{ kind: 'damaged-atr' }, always],
   [{ kind: 'bad-atr' }, always],
   [{ kind: 'reinserted' }, (message) => message === 'IccPowerOn'],
-  [{ kind: 'truncated-message' }, butForGarbledApdus],
-  [{ kind: 'wrong-length' }, butForGarbledApdus],
-  [{ kind: 'huge-length' }, butForGarbledApdus],
-  [{ kind: 'one-byte-message' }, butForGarbledApdus],
-  [{ kind: 'one-byte-response' }, butForGarbledApdus],
+  [{ kind: 'truncated-message' }, exceptMalformedApdus],
+  [{ kind: 'wrong-length' }, exceptMalformedApdus],
+  [{ kind: 'huge-length' }, exceptMalformedApdus],
+  [{ kind: 'one-byte-message' }, exceptMalformedApdus],
+  [{ kind: 'one-byte-response' }, exceptMalformedApdus],
   [{ kind: 'silent-reader' }, never],
   [{ kind: 'suspended' }, never],
   [{ kind: 'card-pulled', moment: 'before' }, never],
@@ -95,22 +96,25 @@ const faults: readonly (readonly [Shape, Mends])[] = [
   [{ kind: 'unplugged', moment: 'before' }, never],
   [{ kind: 'unplugged', moment: 'during' }, never],
   [{ kind: 'unplugged', moment: 'after' }, never],
-] as readonly [Shape, Mends][]
+] as readonly [Shape, Recovers][]
 
-/** Never within a run: what is struck does not depend on how long the card's cryptography takes. */
+/** Longer than a run, so that polling does not depend on the duration of the card's cryptography. */
 const POLL_MS = 10_000_000
-/** Of how many messages a row strikes, where not all are. */
+/** The number of messages per row in a sampled run. */
 const SAMPLES: Readonly<Record<FaultEnd, number>> = { once: 2, twice: 2, 'until-reset': 1 }
 const busy: ReadonlySet<Kind> = new Set<Kind>(['slot-busy', 'auto-sequence'])
 const onlyOnPowerOn: ReadonlySet<Kind> = new Set<Kind>(['damaged-atr', 'bad-atr'])
 
-type Stand = ReturnType<typeof stand>
+type TestSetup = ReturnType<typeof setUp>
 
-/** SELECT PIV, the certificate of 9A, VERIFY, a P-256 signature with 9C; resolves to lengths that only the exact answers have. */
-async function scenario({ source }: Stand): Promise<readonly number[]> {
-  const [place] = await firstValueFrom(source.slots$)
-  if (place === undefined) throw new ReaderGoneError()
-  const connection = await place.connect()
+/**
+ * SELECT PIV, the certificate of 9A, VERIFY, a P-256 signature with 9C. Resolves to lengths that only the exact
+ * responses have.
+ */
+async function scenario({ source }: TestSetup): Promise<readonly number[]> {
+  const [cardSlot] = await firstValueFrom(source.slots$)
+  if (cardSlot === undefined) throw new ReaderGoneError()
+  const connection = await cardSlot.connect()
   try {
     const applet = new PivApplet(connection)
     return await connection.transaction(applet, async (channel) => {
@@ -126,12 +130,12 @@ async function scenario({ source }: Stand): Promise<readonly number[]> {
   }
 }
 
-/** With data: VERIFY without a PIN asks for the attempts alone. */
+/** Counts commands with data, because VERIFY without data only reads the retry counter. */
 const executed = (card: PivCard, ins: number): number =>
   card.log.filter((entry) => entry.ins === ins && entry.dataBytes > 0).length
 
-/** Puts back what the fault took away. */
-async function mend({ reader, bus, clock, source }: Stand, card: PivCard): Promise<void> {
+/** Restores what the fault removed. */
+async function repair({ reader, bus, clock, source }: TestSetup, card: PivCard): Promise<void> {
   if (reader.cardIn() === undefined) reader.insert(card)
   if (!bus.devices.some(({ model }) => model === reader)) bus.plug(reader)
   for (let waits = 0; waits < 50; waits++) {
@@ -140,34 +144,34 @@ async function mend({ reader, bus, clock, source }: Stand, card: PivCard): Promi
   }
 }
 
-/** Names the messages that were struck. */
-function listen({ reader }: Stand): string[] {
-  const struck: string[] = []
+/** Records the names of the messages that were hit. */
+function recordHits({ reader }: TestSetup): string[] {
+  const hits: string[] = []
   const next = reader.faults.next.bind(reader.faults)
   reader.faults.next = (message) => {
     const fault = next(message)
-    if (fault !== undefined) struck.push(message ?? 'XfrBlock')
+    if (fault !== undefined) hits.push(message ?? 'XfrBlock')
     return fault
   }
-  return struck
+  return hits
 }
 
-// Loaded with the first TPDU reader: real time, of which the hand-moved clock knows nothing.
+// The module is loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() => import('../src/tpdu/activate.ts'))
 
-const seen = { cells: 0, runs: 0, exact: 0, told: 0, mended: 0 }
+const seen = { cells: 0, runs: 0, exact: 0, failed: 0, recovered: 0 }
 let turn = 0
 
 describe.each(Object.entries(readers))('a reader that takes %s', (_, { profile, protocols, level }) => {
   let exact: readonly number[]
-  /** How many commands the card executes before VERIFY. */
+  /** The number of commands that the card executes before VERIFY. */
   let beforeVerify: number
-  // One for all of a reader's runs: what one spoils, the next would show.
+  // One card for all runs on a reader, so that damage from one run shows in the next.
   const card = createPivCard({ protocols })
-  /** How many messages the scenario takes. */
+  /** The number of messages in the scenario. */
   const counts = { any: 0, XfrBlock: 0, IccPowerOn: 1 }
   beforeAll(async () => {
-    const unharmed = stand({ profile, card, pollMs: POLL_MS })
+    const unharmed = setUp({ profile, card, pollMs: POLL_MS })
     await unharmed.slot()
     exact = await inTime(unharmed.clock, scenario(unharmed))
     beforeVerify = card.log.findIndex(({ ins, dataBytes }) => ins === VERIFY && dataBytes > 0)
@@ -180,18 +184,18 @@ describe.each(Object.entries(readers))('a reader that takes %s', (_, { profile, 
 
   it.each(
     faults.map(
-      ([fault, mends]) =>
+      ([fault, recovers]) =>
         [
           [fault.kind, 'moment' in fault ? fault.moment : '', 'frames' in fault ? `× ${fault.frames}` : '']
             .filter(Boolean)
             .join(' '),
           fault,
-          mends,
+          recovers,
         ] as const,
     ),
   )(
-    '%s: exact or a typed error, nothing twice, and the next attempt works',
-    async (__, fault, mends) => {
+    '%s gives the exact result or a typed error, repeats nothing, and the next attempt works',
+    async (__, fault, recovers) => {
       const before = seen.runs
       for (const ends of ['once', 'twice', 'until-reset'] as const) {
         const on = onlyOnPowerOn.has(fault.kind) ? 'IccPowerOn' : ends === 'until-reset' ? 'XfrBlock' : 'any'
@@ -200,7 +204,7 @@ describe.each(Object.entries(readers))('a reader that takes %s', (_, { profile, 
         const samples = runsAll ? count : Math.min(count, SAMPLES[ends])
         for (let sample = 0; sample < samples; sample++) {
           const skip = runsAll ? sample : turn++ % count
-          await strike({ ...fault, ends } as Fault, on, skip, mends)
+          await inject({ ...fault, ends } as Fault, on, skip, recovers)
         }
       }
       expect(seen.runs).toBeGreaterThan(before)
@@ -208,56 +212,57 @@ describe.each(Object.entries(readers))('a reader that takes %s', (_, { profile, 
     600_000,
   )
 
-  async function strike(
+  async function inject(
     fault: Fault,
     on: 'any' | 'XfrBlock' | 'IccPowerOn',
     skip: number,
-    mends: Mends,
+    recovers: Recovers,
   ): Promise<void> {
     card.log.length = 0
-    const made = stand({ profile, card, pollMs: POLL_MS })
-    const struck = listen(made)
+    const made = setUp({ profile, card, pollMs: POLL_MS })
+    const hits = recordHits(made)
     made.reader.faults.schedule(fault, { skip, on })
-    // The source's own first look may be struck as well.
+    // The fault may also hit the source's own first messages.
     for (let waits = 0; waits < 50; waits++) {
       if ((await firstValueFrom(made.source.slots$)).length > 0) break
       await made.clock.advance(100)
     }
     const outcome = await inTime(made.clock, scenario(made)).catch((error: unknown) => error)
-    const what = `${fault.kind} ${fault.ends} at message ${skip} (${struck.join(', ')}): ${String(outcome)}`
+    const what = `${fault.kind} ${fault.ends} at message ${skip} (${hits.join(', ')}): ${String(outcome)}`
     if (outcome instanceof Error) expect(outcome, what).toBeInstanceOf(WebtokiError)
     else expect(outcome, what).toEqual(exact)
-    // A PIN is not sent again, not even to a reader that says it was busy: all before it was executed, and nothing else.
+    // A PIN is not sent again even to a reader that reports "busy": everything before it was executed, and nothing
+    // else.
     const isPinRefused = busy.has(fault.kind) && card.log.length === beforeVerify
-    const mustMend =
-      fault.ends !== 'until-reset' && struck.every((message) => mends(message, level)) && !isPinRefused
-    if (mustMend) expect(outcome, what).toEqual(exact)
+    const mustRecover =
+      fault.ends !== 'until-reset' && hits.every((message) => recovers(message, level)) && !isPinRefused
+    if (mustRecover) expect(outcome, what).toEqual(exact)
     expect(executed(card, VERIFY), what).toBeLessThanOrEqual(1)
     expect(executed(card, GENERAL_AUTHENTICATE), what).toBeLessThanOrEqual(1)
     expect(card.pinTriesLeft, what).toBe(3)
-    // What lasts until a reset must be over by what the driver did; the rest may still wait.
-    if (fault.ends !== 'until-reset' || struck.length === 0 || on === 'IccPowerOn') made.reader.faults.clear()
-    await mend(made, card)
+    // A fault that lasts until a reset must be over after what the driver did. Others may still be pending.
+    if (fault.ends !== 'until-reset' || hits.length === 0 || on === 'IccPowerOn') made.reader.faults.clear()
+    await repair(made, card)
     card.log.length = 0
     const again = await inTime(made.clock, scenario(made)).catch((error: unknown) => String(error))
     expect(again, `the next attempt after ${what}`).toEqual(exact)
     expect(executed(card, VERIFY), what).toBe(1)
     expect(executed(card, GENERAL_AUTHENTICATE), what).toBe(1)
     await inTime(made.clock, made.source.close())
-    if (struck.length === 0) return
+    if (hits.length === 0) return
     seen.runs++
-    if (outcome instanceof Error) seen.told++
+    if (outcome instanceof Error) seen.failed++
     else seen.exact++
-    if (mustMend) seen.mended++
+    if (mustRecover) seen.recovered++
   }
 })
 
-it('the matrix has faults that are survived unnoticed, and faults that are told', () => {
-  const { cells, runs, exact, told, mended } = seen
+it('the fault matrix contains faults that are recovered and faults that are reported', () => {
+  const { cells, runs, exact, failed, recovered } = seen
   console.log(
-    `${cells} cells (${Object.keys(readers).length} readers × ${faults.length} faults × once, twice, until a reset × messages); ` +
-      `${runs} struck${runsAll ? '' : ' (WEBTOKI_LONG=1 strikes all)'}: ${exact} exact, ${mended} of them had to be, ${told} told as typed errors`,
+    `${cells} cases (${Object.keys(readers).length} readers × ${faults.length} faults × once, twice, until a reset × messages); ` +
+      `${runs} run${runsAll ? '' : ' (WEBTOKI_LONG=1 runs all)'}: ${exact} exact, ${recovered} of them required to be, ${failed} reported as typed errors`,
   )
-  expect(mended).toBeGreaterThan(350)
-  expect(told).toBeGreaterThan(350)
+  expect(recovered).toBeGreaterThan(350)
+  expect(failed).toBeGreaterThan(350)
 })

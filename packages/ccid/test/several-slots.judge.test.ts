@@ -1,4 +1,7 @@
-/** Debian's pcscd and libccid beside our driver, at readers of several slots and devices of several interfaces: the same list, the same cards, the same answers. */
+/**
+ * Compares the driver with Debian's pcscd and libccid on readers with several slots and devices with several
+ * interfaces.
+ */
 import type { CardConnection, CardSlot } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -18,9 +21,12 @@ if (judgeMissing !== undefined) console.warn(`Several slots are not compared wit
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
-/** One slot, as either side gives it. */
-interface Place {
-  /** The interface's own name, which both sides show, and the number of the slot in it. pcscd numbers interfaces as it meets them. */
+/** One slot, as either side presents it. */
+interface TestSlot {
+  /**
+   * The interface's own name, which both sides show, and the slot's number in it. pcscd numbers interfaces in the
+   * order of discovery.
+   */
   readonly title: string
   until(presence: 'empty' | 'present'): Promise<void>
   connect(): Promise<void>
@@ -28,47 +34,48 @@ interface Place {
   disconnect(): Promise<void>
 }
 
-const inOrder = (places: Place[]): Place[] => places.sort((one, two) => (one.title < two.title ? -1 : 1))
+const inOrder = (testSlots: TestSlot[]): TestSlot[] =>
+  testSlots.sort((one, two) => (one.title < two.title ? -1 : 1))
 
 const open: (() => Promise<void>)[] = []
 afterEach(async () => {
   for (const end of open.splice(0).reverse()) await end()
 })
 
-async function libccid(device: UsbDeviceModel, count: number): Promise<Place[]> {
-  const places = (await pcscHosts(device, count, open)).map(({ host, name }): Place => {
-    const [, faceName, slot = ''] = /\[(.*)\] \(V0000001\) \w\w (\w\w)$/.exec(name) ?? []
+async function libccid(device: UsbDeviceModel, count: number): Promise<TestSlot[]> {
+  const testSlots = (await pcscHosts(device, count, open)).map(({ host, name }): TestSlot => {
+    const [, interfaceName, slot = ''] = /\[(.*)\] \(V0000001\) \w\w (\w\w)$/.exec(name) ?? []
     return {
-      title: `${faceName} ${Number.parseInt(slot, 16)}`,
+      title: `${interfaceName} ${Number.parseInt(slot, 16)}`,
       until: async (presence) => expect(await host.ask(`wait ${presence}`)).toMatch(/^ok/),
       connect: async () => expect(await host.ask('connect')).toBe('ok'),
       transmit: async (apdu) => {
-        const said = await host.ask(`transmit ${apdu}`)
-        return said.startsWith('ok ') ? said.slice(3) : 'gone'
+        const result = await host.ask(`transmit ${apdu}`)
+        return result.startsWith('ok ') ? result.slice(3) : 'gone'
       },
       disconnect: async () => void (await host.ask('disconnect')),
     }
   })
-  return inOrder(places)
+  return inOrder(testSlots)
 }
 
-async function ours(device: UsbDeviceModel, count: number): Promise<Place[]> {
+async function ours(device: UsbDeviceModel, count: number): Promise<TestSlot[]> {
   const usb = virtualUsb([device], { protectedClasses: false })
   const source = ccidSlots({ usb, pollMs: 20 })
   open.push(() => source.close())
   const [plugged] = await usb.getDevices()
   const slots = await firstValueFrom(source.slots$)
   expect(slots).toHaveLength(count)
-  const place = (slot: CardSlot): Place => {
-    const [face = '', number = ''] = slot.id.split('/')[1]?.split('.') ?? []
-    const faceName = plugged?.configuration?.interfaces[Number(face)]?.alternate.interfaceName
+  const testSlot = (slot: CardSlot): TestSlot => {
+    const [interfaceNumber = '', number = ''] = slot.id.split('/')[1]?.split('.') ?? []
+    const interfaceName = plugged?.configuration?.interfaces[Number(interfaceNumber)]?.alternate.interfaceName
     let connection: CardConnection | undefined
     return {
-      title: `${faceName} ${number}`,
+      title: `${interfaceName} ${number}`,
       until: async (presence) =>
         void (await firstValueFrom(slot.presence$.pipe(filter((each) => each === presence)))),
       connect: async () => {
-        // Where it may choose, libccid speaks the first protocol of the ATR.
+        // If it has a choice, libccid uses the first protocol of the ATR.
         connection = await slot.connect()
       },
       transmit: (apdu) =>
@@ -82,90 +89,94 @@ async function ours(device: UsbDeviceModel, count: number): Promise<Place[]> {
       },
     }
   }
-  return inOrder(slots.map(place))
+  return inOrder(slots.map(testSlot))
 }
 
-/** What puts a card into a place and takes it out, by the place's title. */
+/** Functions that insert and remove the card of a slot, by the slot's title. */
 type Hands = ReadonlyMap<string, { insert(): void; remove(): void }>
 
 const echoOf = (data: Uint8Array): string =>
   `00100000${data.length.toString(16).padStart(2, '0')}${hex(data)}00`
 
-/** What the places make of one story, line by line. */
-async function story(places: readonly Place[], hands: Hands): Promise<string[]> {
-  const lines = places.map(({ title }) => title)
-  for (const [at, here] of places.entries()) {
-    for (const [other, place] of places.entries()) await place.until(other < at ? 'present' : 'empty')
-    hands.get(here.title)?.insert()
-    await here.until('present')
+/** The results of one scenario on all slots, line by line. */
+async function story(testSlots: readonly TestSlot[], hands: Hands): Promise<string[]> {
+  const lines = testSlots.map(({ title }) => title)
+  for (const [at, inserted] of testSlots.entries()) {
+    for (const [other, testSlot] of testSlots.entries())
+      await testSlot.until(other < at ? 'present' : 'empty')
+    hands.get(inserted.title)?.insert()
+    await inserted.until('present')
   }
-  for (const place of places) await place.connect()
-  // Every slot at the same time, ten times over, each with data of its own.
+  for (const testSlot of testSlots) await testSlot.connect()
+  // All slots at the same time, ten times, each with its own data.
   const answers = await Promise.all(
-    places.map(async (place, at) => {
-      const said: string[] = []
+    testSlots.map(async (testSlot, at) => {
+      const echoes: string[] = []
       for (let round = 0; round < 10; round++) {
         const data = Uint8Array.from({ length: 20 + round }, (_, byte) => (16 * at + byte + round) & 0xff)
-        let answer = await place.transmit(echoOf(data))
-        // T=0 at TPDU level: the caller fetches what the card has.
-        if (answer.startsWith('61')) answer = await place.transmit(`00c00000${answer.slice(2)}`)
-        said.push(`${at}: ${answer}`)
+        let answer = await testSlot.transmit(echoOf(data))
+        // T=0 at TPDU level: the caller fetches the response.
+        if (answer.startsWith('61')) answer = await testSlot.transmit(`00c00000${answer.slice(2)}`)
+        echoes.push(`${at}: ${answer}`)
       }
-      return said
+      return echoes
     }),
   )
   lines.push(...answers.flat())
-  // The first card goes; the others work on.
+  // The first card is removed; the others continue.
   hands.get(lines[0] ?? '')?.remove()
-  await places[0]?.until('empty')
-  for (const [at, place] of places.entries())
-    lines.push(`${at} after: ${(await place.transmit('00a4000000')).slice(0, 4)}`)
-  for (const place of places) await place.disconnect()
+  await testSlots[0]?.until('empty')
+  for (const [at, testSlot] of testSlots.entries())
+    lines.push(`${at} after: ${(await testSlot.transmit('00a4000000')).slice(0, 4)}`)
+  for (const testSlot of testSlots) await testSlot.disconnect()
   return lines
 }
 
-describe.skipIf(judgeMissing !== undefined)('libccid and we report the same of every slot', () => {
-  const handsOf = (reader: VirtualCcidReader, slots: number): Hands =>
-    new Map(
-      Array.from({ length: slots }, (_, slot) => [
-        `${reader.profile.interfaceName} ${slot}`,
-        { insert: () => reader.insert(createEchoCard(), slot), remove: () => reader.remove(slot) },
-      ]),
+describe.skipIf(judgeMissing !== undefined)(
+  'libccid and the driver get the same results from every slot',
+  () => {
+    const handsOf = (reader: VirtualCcidReader, slots: number): Hands =>
+      new Map(
+        Array.from({ length: slots }, (_, slot) => [
+          `${reader.profile.interfaceName} ${slot}`,
+          { insert: () => reader.insert(createEchoCard(), slot), remove: () => reader.remove(slot) },
+        ]),
+      )
+
+    it.each([
+      { name: 'sdi011', slots: 2 },
+      { name: 'springCardE518', slots: 2 },
+      { name: 'sysmoOctsim', slots: 8 },
+    ] as const)(
+      'of $name, one interface with $slots slots',
+      async ({ name, slots }) => {
+        const run = async (drive: typeof ours) => {
+          const reader = new VirtualCcidReader(readerProfiles[name])
+          return story(await drive(reader, slots), handsOf(reader, slots))
+        }
+        const theirs = await run(libccid)
+        expect(theirs).toHaveLength(12 * slots)
+        expect(theirs.filter((line) => line.endsWith('gone'))).toEqual(['0 after: gone'])
+        expect(await run(ours)).toEqual(theirs)
+      },
+      30_000,
     )
 
-  it.each([
-    { name: 'sdi011', slots: 2 },
-    { name: 'springCardE518', slots: 2 },
-    { name: 'sysmoOctsim', slots: 8 },
-  ] as const)(
-    'of $name, one interface with $slots slots',
-    async ({ name, slots }) => {
-      const tell = async (drive: typeof ours) => {
-        const reader = new VirtualCcidReader(readerProfiles[name])
-        return story(await drive(reader, slots), handsOf(reader, slots))
-      }
-      const theirs = await tell(libccid)
-      expect(theirs).toHaveLength(12 * slots)
-      expect(theirs.filter((line) => line.endsWith('gone'))).toEqual(['0 after: gone'])
-      expect(await tell(ours)).toEqual(theirs)
-    },
-    30_000,
-  )
-
-  it.each(['feitianR502', 'identiveCloud4510', 'identivUtrust4701'] as const)(
-    'of %s, a device of several interfaces',
-    async (name) => {
-      const count = compositeProfiles[name].interfaces.length
-      const tell = async (drive: typeof ours) => {
-        const device = new VirtualCompositeReader(compositeProfiles[name])
-        const hands = new Map(device.readers.flatMap((reader) => [...handsOf(reader, 1)]))
-        return story(await drive(device, count), hands)
-      }
-      const theirs = await tell(libccid)
-      expect(theirs).toHaveLength(12 * count)
-      expect(theirs.filter((line) => line.endsWith('gone'))).toEqual(['0 after: gone'])
-      expect(await tell(ours)).toEqual(theirs)
-    },
-    30_000,
-  )
-})
+    it.each(['feitianR502', 'identiveCloud4510', 'identivUtrust4701'] as const)(
+      'of %s, a device with several interfaces',
+      async (name) => {
+        const count = compositeProfiles[name].interfaces.length
+        const run = async (drive: typeof ours) => {
+          const device = new VirtualCompositeReader(compositeProfiles[name])
+          const hands = new Map(device.readers.flatMap((reader) => [...handsOf(reader, 1)]))
+          return story(await drive(device, count), hands)
+        }
+        const theirs = await run(libccid)
+        expect(theirs).toHaveLength(12 * count)
+        expect(theirs.filter((line) => line.endsWith('gone'))).toEqual(['0 after: gone'])
+        expect(await run(ours)).toEqual(theirs)
+      },
+      30_000,
+    )
+  },
+)

@@ -1,4 +1,7 @@
-/** Several slots in one interface, several interfaces in one device: side by side, and each with its own answers. */
+/**
+ * Several slots of one interface, and several interfaces of one device, at the same time, each with its own
+ * responses.
+ */
 import type { CardConnection, CardSlot } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import {
@@ -16,9 +19,9 @@ import {
 import fc from 'fast-check'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { driverClock, inTime } from './stand.ts'
+import { driverClock, inTime } from './set-up.ts'
 
-/** A reader that keeps how many of its slots owed an answer at once. */
+/** A reader that records how many of its slots had a pending response at the same time. */
 class WatchedReader extends VirtualCcidReader {
   mostAtOnce = 0
   readonly #owing = new Set<number>()
@@ -30,14 +33,14 @@ class WatchedReader extends VirtualCcidReader {
   }
 
   protected override inCompleted(endpoint: number, result: InResult): void {
-    // bmCommandStatus 2 asks for more time, and still owes.
+    // bmCommandStatus 2 requests more time, so the response is still pending.
     if (endpoint === 0x81 && result.data.length >= 10 && (result.data[7] as number) >> 6 !== 2)
       this.#owing.delete(result.data[5] as number)
     super.inCompleted(endpoint, result)
   }
 }
 
-/** An echo card that takes its time. */
+/** An echo card with delayed responses. */
 class SlowCard extends EchoCard {
   delaysMs: number[] = []
   readonly #clock: HandClock
@@ -59,7 +62,7 @@ const echo = (connection: CardConnection, data: readonly number[]): Promise<numb
     ...(await channel.transmit(Uint8Array.of(0, 0x10, 0, 0, data.length, ...data, 0))),
   ])
 
-/** T=1 where the reader leaves it to us; else it chooses. */
+/** T=1 if the reader leaves the choice to the host. */
 const connect = (slot: CardSlot): Promise<CardConnection> =>
   slot.connect({ protocol: 'T=1' }).catch((error: { code?: string }) => {
     if (error.code !== 'card/not-supported') throw error as Error
@@ -91,7 +94,7 @@ describe.each([
   { name: 'springCardE518', atOnce: 2 },
   { name: 'sdi011', atOnce: 1 },
 ] as const)('two slots of one interface ($name)', ({ name, atOnce }) => {
-  it('never get each other’s answers, in whatever order and however slow, and no more work at once than the reader can', async () => {
+  it('keep their responses apart in any order, and never exceed the number of busy slots', async () => {
     let most = 0
     await fc.assert(
       fc.asyncProperty(fc.array(exchange, { minLength: 2, maxLength: 12 }), async (exchanges) => {
@@ -112,7 +115,7 @@ describe.each([
     expect(most).toBe(atOnce)
   })
 
-  it('pulling one card ends that connection alone', async () => {
+  it('lose only the connection whose card is removed', async () => {
     const { clock, reader, source, slots, connections } = await twoSlots(readerProfiles[name])
     reader.remove(0)
     expect((await connections[0].gone).why).toBe('removed')
@@ -124,7 +127,7 @@ describe.each([
     await source.close()
   })
 
-  it('a card that hangs is aborted, and the other slot works on', async () => {
+  it('continue one by one if the card in the other hangs and is aborted', async () => {
     const { clock, reader, cards, source, slots, connections } = await twoSlots(readerProfiles[name])
     cards[0].delaysMs.push(1_000_000)
     const hanging = connections[0].transaction({}, (channel) =>
@@ -166,7 +169,7 @@ it('two cards that hang at the same time are both aborted, and both slots work a
   await source.close()
 })
 
-/** A reader that takes its time to abort. */
+/** A reader that delays its response to ABORT. */
 class SlowToAbort extends VirtualCcidReader {
   readonly #clock: HandClock
 
@@ -183,7 +186,7 @@ class SlowToAbort extends VirtualCcidReader {
   }
 }
 
-it('a slot that runs out of time while another one is being aborted is aborted too, and its card is not used further', async () => {
+it('a slot that times out during the abort of another one is aborted too, and its card is not used', async () => {
   const clock = new HandClock()
   const reader = new SlowToAbort(readerProfiles.springCardE518, clock)
   for (const slot of [0, 1]) reader.insert(createEchoCard(), slot)
@@ -233,11 +236,11 @@ describe('two interfaces of one device', () => {
     await source.close()
   })
 
-  it('one that has to be opened anew leaves the other’s card as it is', async () => {
+  it('keep the other’s card when one is opened again', async () => {
     const { clock, device, source, slots, connections } = await composite()
     const owner = {}
     await connections[1].transaction(owner, async () => {})
-    // Three stalls are no accident: the claim is made anew.
+    // Three stalls exceed the limit, so the interface is claimed again.
     for (const ends of ['once', 'twice'] as const)
       device.reader(0).faults.schedule({ kind: 'stall-out', ends }, { on: 'any' })
     const lost = echo(connections[0], [1])
@@ -253,7 +256,7 @@ describe('two interfaces of one device', () => {
     await source.close()
   })
 
-  it('one that only a reset would heal is not reset under the other’s card; plugged in again it works', async () => {
+  it('are not reset for one of them, which works again after replugging', async () => {
     const { clock, device, bus, usb, source, slots, connections } = await composite()
     device.reader(0).faults.schedule({ kind: 'stall-out', ends: 'until-reset' }, { on: 'any' })
     const lost = echo(connections[0], [1])
@@ -272,14 +275,14 @@ describe('two interfaces of one device', () => {
     await inTime(clock, source.close())
     bus.unplug(device)
     bus.plug(device)
-    const anew = ccidSlots({ usb, clock: driverClock(clock) })
-    const [healed] = await firstValueFrom(anew.slots$)
+    const nextSource = ccidSlots({ usb, clock: driverClock(clock) })
+    const [healed] = await firstValueFrom(nextSource.slots$)
     const again = await inTime(clock, connect(healed as CardSlot))
     expect(await inTime(clock, echo(again, [3]))).toEqual([3, 0x90, 0])
-    await anew.close()
+    await nextSource.close()
   })
 
-  it('both go when the cable is pulled, and both come back', async () => {
+  it('leave together when the device is unplugged, and both return', async () => {
     const { device, bus, source, connections } = await composite()
     bus.unplug(device)
     expect(await Promise.all(connections.map(async ({ gone }) => (await gone).why))).toEqual([

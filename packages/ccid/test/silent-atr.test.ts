@@ -1,10 +1,10 @@
-/** Which cards are tried with one extended APDU, and that a card which does not survive it is not tried again. */
+/** Which cards are tried with one extended APDU, and that a card which fails on it is not tried again. */
 import { type CardConnection, exchange, fromHex } from '@webtoki/apdu'
 import { createPivCard, type Fault, readerProfiles } from '@webtoki/simulator'
 import { describe, expect, it } from 'vitest'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
-/** The ATR of a CanoKey: T=1, and historical bytes of the maker's own. */
+/** The ATR of a CanoKey: T=1, with proprietary historical bytes. */
 const canokey = fromHex('3bf711008131fe6543616e6f6b657999')
 const silentT0 = fromHex('3b6800000073c84000009000')
 
@@ -32,21 +32,21 @@ const mayBeTried = (connection: CardConnection): Promise<boolean> =>
 
 describe('one extended APDU may be tried', () => {
   it.each([
-    ['at a reader of extended level whose card says nothing', 'dualiAbcm6', { atr: canokey }, true],
-    ['not at a reader of short level', 'omnikey3021', { atr: canokey }, false],
-    ['not over T=0', 'dualiAbcm6', { atr: silentT0, protocols: 'T=0' }, false],
-    ['not at a card that says that it takes none', 'dualiAbcm6', { extendedLength: false }, false],
-    ['not at a card that promises it: it is believed', 'dualiAbcm6', {}, false],
+    ['with an extended APDU reader if the ATR states nothing', 'dualiAbcm6', { atr: canokey }, true],
+    ['but not with a short APDU reader', 'omnikey3021', { atr: canokey }, false],
+    ['but not over T=0', 'dualiAbcm6', { atr: silentT0, protocols: 'T=0' }, false],
+    ['but not with a card that states short APDUs', 'dualiAbcm6', { extendedLength: false }, false],
+    ['but not with a card that states extended APDUs, which is trusted', 'dualiAbcm6', {}, false],
   ] as const)('%s', async (_, profile, card, expected) => {
-    const { slot, source } = stand({ profile: readerProfiles[profile], card: createPivCard(card) })
+    const { slot, source } = setUp({ profile: readerProfiles[profile], card: createPivCard(card) })
     expect(await mayBeTried(await (await slot()).connect())).toBe(expected)
     await source.close()
   })
 })
 
-describe('a card that goes mute at it', () => {
-  const told = (fault: Fault) => {
-    const { clock, slot, source, reader } = stand({ card: createPivCard({ atr: canokey }) })
+describe('a card that goes mute on the tried extended APDU', () => {
+  const setUpFault = (fault: Fault) => {
+    const { clock, slot, source, reader } = setUp({ card: createPivCard({ atr: canokey }) })
     const read = async (connection: CardConnection): Promise<number> =>
       connection.transaction({}, async (channel) => {
         await exchange(channel, select)
@@ -56,8 +56,8 @@ describe('a card that goes mute at it', () => {
     return { clock, slot, source, reader, read }
   }
 
-  it('is reset, and the same command ends in the whole certificate by short APDUs', async () => {
-    const { slot, read, source } = told({ kind: 'mute-card', ends: 'until-reset' })
+  it('is reset, and the same command returns the whole certificate with short APDUs', async () => {
+    const { slot, read, source } = setUpFault({ kind: 'mute-card', ends: 'until-reset' })
     const connection = await (await slot()).connect()
     expect(await read(connection)).toBe(913)
     expect(await mayBeTried(connection)).toBe(false)
@@ -66,17 +66,17 @@ describe('a card that goes mute at it', () => {
     await source.close()
   })
 
-  it('with its reader, is not tried by the next connection, and is again when it was put in anew', async () => {
-    const { clock, slot, read, reader, source } = told({ kind: 'silent-reader', ends: 'once' })
-    const place = await slot()
-    const first = await place.connect()
+  it('together with its reader is tried again only after it was reinserted', async () => {
+    const { clock, slot, read, reader, source } = setUpFault({ kind: 'silent-reader', ends: 'once' })
+    const cardSlot = await slot()
+    const first = await cardSlot.connect()
     await expect(inTime(clock, read(first))).rejects.toMatchObject({ code: 'card/gone', why: 'reset' })
-    const second = await inTime(clock, place.connect())
+    const second = await inTime(clock, cardSlot.connect())
     expect(await mayBeTried(second)).toBe(false)
     reader.remove()
     await second.gone
     reader.insert(createPivCard({ atr: canokey }))
-    expect(await mayBeTried(await inTime(clock, place.connect()))).toBe(true)
+    expect(await mayBeTried(await inTime(clock, cardSlot.connect()))).toBe(true)
     await source.close()
   })
 })

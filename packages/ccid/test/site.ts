@@ -1,4 +1,7 @@
-/** What the tabs of one site share in a browser: locks and a channel. The browser's own are met in the stories in Chromium. */
+/**
+ * The locks and the channel that the tabs of one site share. The browser's own are tested in the end-to-end tests in
+ * Chromium.
+ */
 import type { ReaderChannel, ReaderLocks } from '@webtoki/ccid'
 
 /** The locks of one site (Web Locks API, 3.4). */
@@ -41,19 +44,19 @@ export class SiteLocks implements ReaderLocks {
 
 type Listener = (event: { readonly data: unknown }) => void
 
-/** The channel of one site: a message goes to every other tab as a task of its own (HTML, 9.5), copied. */
+/** The channel of one site: copies each message to every other tab in a task of its own (HTML, 9.5). */
 export class SiteChannel {
-  /** Everything that was said. */
-  readonly said: unknown[] = []
+  /** All messages posted so far. */
+  readonly posted: unknown[] = []
   readonly #ends = new Set<Set<Listener>>()
 
-  /** One tab's end. */
+  /** Returns the channel of one tab. */
   tab(): ReaderChannel {
     const own = new Set<Listener>()
     this.#ends.add(own)
     return {
       postMessage: (message) => {
-        this.said.push(structuredClone(message))
+        this.posted.push(structuredClone(message))
         for (const end of this.#ends) {
           if (end === own) continue
           setImmediate(() => {

@@ -3,16 +3,16 @@ import { ccidSlots } from '@webtoki/ccid'
 import { createEchoCard, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 describe('the list of readers', () => {
   it('follows plugging and unplugging', async () => {
-    const { source, bus, reader, slot } = stand()
+    const { source, bus, reader, slot } = setUp()
     const lists: string[][] = []
     source.slots$.subscribe((slots) => lists.push(slots.map(({ name }) => name)))
-    const place = await slot()
+    const cardSlot = await slot()
     let isComplete = false
-    place.presence$.subscribe({ complete: () => void (isComplete = true) })
+    cardSlot.presence$.subscribe({ complete: () => void (isComplete = true) })
     bus.unplug(reader)
     await settled()
     expect(isComplete).toBe(true)
@@ -22,15 +22,15 @@ describe('the list of readers', () => {
     await source.close()
   })
 
-  it('loses a reader whose permission is taken back, of which the browser tells no event; permitted again, it works', async () => {
+  it('loses a reader whose permission is revoked, and has it again after a new permission', async () => {
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6, { serialNumber: 'A' })
     reader.insert(createEchoCard())
     const bus = new VirtualBus()
     bus.plug(reader)
     const usb = bus.context({ choose: (devices) => devices[0] })
     const source = ccidSlots({ usb })
-    const [place] = await firstValueFrom(source.slots$)
-    const connection = await place?.connect()
+    const [cardSlot] = await firstValueFrom(source.slots$)
+    const connection = await cardSlot?.connect()
     const [device] = await usb.getDevices()
     await device?.forget()
     expect((await connection?.gone)?.why).toBe('reader-gone')
@@ -38,14 +38,14 @@ describe('the list of readers', () => {
     expect(await firstValueFrom(source.slots$)).toEqual([])
     const [again] = (await source.requestReader()) ?? []
     const echo = Uint8Array.of(0, 0x10, 0, 0, 1, 9, 0)
-    const anew = await again?.connect()
-    expect(await anew?.transaction({}, (channel) => channel.transmit(echo))).toEqual(
+    const secondConnection = await again?.connect()
+    expect(await secondConnection?.transaction({}, (channel) => channel.transmit(echo))).toEqual(
       Uint8Array.of(9, 0x90, 0),
     )
     await source.close()
   })
 
-  it('numbers equal readers, and calls a reader the same when it comes back', async () => {
+  it('numbers identical readers, and keeps the name of a reader that returns', async () => {
     const bus = new VirtualBus()
     const [first, second] = ['A', 'B'].map(
       (serialNumber) => new VirtualCcidReader(readerProfiles.dualiAbcm6, { serialNumber }),
@@ -66,15 +66,15 @@ describe('the list of readers', () => {
     await source.close()
   })
 
-  it('finds the class descriptor behind the last endpoint', async () => {
+  it('finds the class descriptor after the last endpoint', async () => {
     const profile = { ...readerProfiles.dualiAbcm6, descriptorPlace: 'behind-endpoints' } as const
-    const { source, slot } = stand({ profile, card: createEchoCard() })
+    const { source, slot } = setUp({ profile, card: createEchoCard() })
     expect((await slot()).name).toBe('DUALi DE-ABCM6')
     await source.close()
   })
 
-  it('tells why a reader of the protected class cannot be used in an ordinary page', async () => {
-    const { source, usb } = stand({ profile: readerProfiles.yubikey4, protectedClasses: true })
+  it('states why a reader of the protected class is not available to an ordinary page', async () => {
+    const { source, usb } = setUp({ profile: readerProfiles.yubikey4, protectedClasses: true })
     expect(await firstValueFrom(source.slots$)).toEqual([])
     const [problem] = await firstValueFrom(source.problems$)
     expect(problem).toMatchObject({
@@ -89,7 +89,7 @@ describe('the list of readers', () => {
   })
 
   it.each([0, 10, 14])(
-    'refuses a reader whose messages of %i bytes have no room for a command',
+    'refuses a reader whose messages of %i bytes are too short for a command',
     async (size) => {
       const { ccidDescriptor } = readerProfiles.dualiAbcm6
       const lengthHex = size.toString(16).padStart(2, '0').padEnd(8, '0')
@@ -97,7 +97,7 @@ describe('the list of readers', () => {
         ...readerProfiles.dualiAbcm6,
         ccidDescriptor: `${ccidDescriptor.slice(0, 88)}${lengthHex}${ccidDescriptor.slice(96)}`,
       }
-      const { source } = stand({ profile, card: createEchoCard() })
+      const { source } = setUp({ profile, card: createEchoCard() })
       expect(await firstValueFrom(source.slots$)).toEqual([])
       const [problem] = await firstValueFrom(source.problems$)
       expect(problem?.error).toMatchObject({
@@ -108,7 +108,7 @@ describe('the list of readers', () => {
     },
   )
 
-  it('shows a reader that another program holds, and takes it when it is free', async () => {
+  it('shows a reader that another program has, and opens it when it is free', async () => {
     const bus = new VirtualBus()
     const reader = new VirtualCcidReader(readerProfiles.dualiAbcm6)
     reader.insert(createEchoCard())
@@ -125,29 +125,29 @@ describe('the list of readers', () => {
     await source.close()
   })
 
-  it('says that the system does not let the browser open the reader', async () => {
-    const { source } = stand({ profile: readerProfiles.nitrokey3, denyOpen: true })
+  it('states that the system does not let the browser open the reader', async () => {
+    const { source } = setUp({ profile: readerProfiles.nitrokey3, denyOpen: true })
     expect(await firstValueFrom(source.slots$)).toEqual([])
     const [problem] = await firstValueFrom(source.problems$)
     expect(problem?.error.code).toBe('reader/not-granted')
     await source.close()
   })
 
-  it('shows the reader that the person chose, and nothing where they chose none', async () => {
-    const chosen = stand({ granted: 'none' })
+  it('shows the reader that the person chose, and none if they chose none', async () => {
+    const chosen = setUp({ granted: 'none' })
     expect(await firstValueFrom(chosen.source.slots$)).toEqual([])
     const slots = await chosen.source.requestReader()
     expect(slots?.map(({ name }) => name)).toEqual(['DUALi DE-ABCM6'])
     expect(await firstValueFrom(chosen.source.slots$)).toEqual(slots)
     await chosen.source.close()
 
-    const none = stand({ granted: 'none', choose: () => undefined })
+    const none = setUp({ granted: 'none', choose: () => undefined })
     expect(await none.source.requestReader()).toBeUndefined()
     await none.source.close()
   })
 
-  it('gives everything back on close', async () => {
-    const { source, usb, slot } = stand({ card: createEchoCard() })
+  it('releases everything on close', async () => {
+    const { source, usb, slot } = setUp({ card: createEchoCard() })
     await (await slot()).connect()
     await source.close()
     const [device] = await usb.getDevices()
@@ -159,11 +159,11 @@ describe('the list of readers', () => {
 })
 
 describe('presence', () => {
-  it('is told by the interrupt endpoint without a message to the reader', async () => {
-    const { source, slot, reader, clock } = stand()
+  it('is read from the interrupt endpoint without a message to the reader', async () => {
+    const { source, slot, reader, clock } = setUp()
     const seen: Presence[] = []
-    const place = await slot()
-    place.presence$.subscribe((presence) => seen.push(presence))
+    const cardSlot = await slot()
+    cardSlot.presence$.subscribe((presence) => seen.push(presence))
     await settled()
     const before = reader.counters.messages.get('GetSlotStatus') ?? 0
     reader.insert(createEchoCard())
@@ -176,38 +176,38 @@ describe('presence', () => {
     await source.close()
   })
 
-  it('is asked for where the reader has no interrupt endpoint, but never while the card works', async () => {
-    const { source, slot, reader, clock } = stand({
+  it('is polled without an interrupt endpoint, but never during a command', async () => {
+    const { source, slot, reader, clock } = setUp({
       profile: readerProfiles.nitrokey3,
       card: createEchoCard(),
     })
-    const place = await slot()
-    const asked = (): number => reader.counters.messages.get('GetSlotStatus') ?? 0
+    const cardSlot = await slot()
+    const statusRequests = (): number => reader.counters.messages.get('GetSlotStatus') ?? 0
     await clock.advance(5000)
-    const idle = asked()
+    const idle = statusRequests()
     expect(idle).toBeGreaterThanOrEqual(10)
-    const connection = await place.connect()
+    const connection = await cardSlot.connect()
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 20_000 })
     const work = connection.transaction({}, (channel) =>
       channel.transmit(Uint8Array.of(0, 0x10, 0, 0, 1, 7, 0)),
     )
-    const before = asked()
+    const before = statusRequests()
     await clock.advance(19_000)
-    expect(asked()).toBe(before)
+    expect(statusRequests()).toBe(before)
     expect(await inTime(clock, work)).toEqual(Uint8Array.of(7, 0x90, 0))
     await source.close()
   })
 
-  it('replays the latest to whoever comes late', async () => {
-    const { source, slot } = stand({ card: createEchoCard() })
-    const place = await slot()
+  it('replays the latest value to late subscribers', async () => {
+    const { source, slot } = setUp({ card: createEchoCard() })
+    const cardSlot = await slot()
     await settled()
-    expect(await firstValueFrom(place.presence$)).toBe('present')
+    expect(await firstValueFrom(cardSlot.presence$)).toBe('present')
     await source.close()
   })
 })
 
-/** Long enough for everything that no clock delays. */
+/** Waits for everything that does not depend on the clock. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
 }

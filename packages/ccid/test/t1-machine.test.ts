@@ -1,4 +1,4 @@
-/** Rules of T=1 that no wrong turn of the machine may pass, as steps of the pure function (ISO/IEC 7816-3:2006, 11.6.3). */
+/** Rules of T=1 as steps of the pure function (ISO/IEC 7816-3:2006, 11.6.3). */
 import { describe, expect, it } from 'vitest'
 import type { T1Block } from '../src/tpdu/t1-block.ts'
 import { beginExchange, beginIfs, beginResynch, initialT1, stepT1 } from '../src/tpdu/t1-machine.ts'
@@ -10,8 +10,8 @@ const supervisory = (about: 'ifs' | 'resynch' | 'wtx', isResponse: boolean, valu
   value,
 })
 
-describe('S(IFS request) of ours', () => {
-  it('is not settled by a response of another size, and after three the default holds', () => {
+describe('the reader’s S(IFS request)', () => {
+  it('is not answered by a response of another size, and after three attempts the default applies', () => {
     let step = beginIfs(initialT1(32, 254), 254)
     for (let attempt = 0; attempt < 2; attempt++) {
       step = stepT1(step.state, supervisory('ifs', true, 100))
@@ -22,8 +22,8 @@ describe('S(IFS request) of ours', () => {
   })
 })
 
-describe('a resynchronisation', () => {
-  it('puts the card’s block size back to what its ATR says', () => {
+describe('a T=1 resynchronisation', () => {
+  it('restores the IFSC of the ATR', () => {
     const begun = beginExchange(initialT1(32, 254), new Uint8Array(100))
     const larger = stepT1(begun.state, supervisory('ifs', false, 254))
     expect(larger.state.ifscBytes).toBe(254)
@@ -32,18 +32,18 @@ describe('a resynchronisation', () => {
     expect(state.ifscBytes).toBe(32)
   })
 
-  it('is answered by a response alone: a card that sends the request back is asked again', () => {
+  it('ends only with a response: a card that echoes the request gets it again', () => {
     const { action } = stepT1(beginResynch(initialT1(32, 254)).state, supervisory('resynch', false))
     expect(action).toEqual({ do: 'send', block: supervisory('resynch', false) })
   })
 })
 
-it('no block is larger than the reader has room for, whatever the card takes', () => {
+it('no T=1 block is larger than the reader’s capacity, whatever the card accepts', () => {
   const { action } = beginExchange(initialT1(254, 100), new Uint8Array(200))
   expect(action).toMatchObject({ do: 'send', block: { more: true, data: new Uint8Array(100) } })
 })
 
-it('failures before a time extension are not counted with those after it', () => {
+it('T=1 failures before a time extension are not added to those after it', () => {
   let step = beginExchange(initialT1(32, 254), new Uint8Array(4))
   const fail = (): void => {
     step = stepT1(step.state, 'silent')

@@ -1,9 +1,9 @@
 /**
- * The scenarios of ISO/IEC 7816-3:2006, Annex A, as the blocks on the line: every byte is written out by the rules of 11.6,
- * none comes from our encoder. Numbers are the annex's; what has none is a variant of ours. The order of the blocks was
- * held against libt1prime's tests (Infineon), which number them the same way.
+ * The scenarios of ISO/IEC 7816-3:2006, Annex A, as the blocks on the line. Every byte is written by the rules of
+ * 11.6, not by the driver's encoder. The numbers are those of the annex; scenarios without one are additional
+ * variants. The order of the blocks was compared with the tests of libt1prime (Infineon), which use the same numbers.
  *
- * '>' we send, '<' the card does, 'x' damaged on the way (what the card sends then has a wrong LRC).
+ * '>' the reader sends, '<' the card sends, 'x' damaged in transit (a damaged block of the card has a wrong LRC).
  */
 import { AbortedError, CardGarbledError, CardSilentError } from '@webtoki/apdu'
 import { describe, expect, it } from 'vitest'
@@ -14,14 +14,14 @@ interface Scenario {
   readonly title: string
   /** Default 32. */
   readonly ifscBytes?: number
-  /** What the caller sends, and what it gets; 'IFSD xx' tells the card how much we take. */
+  /** The caller's commands and their results. 'IFSD xx' announces the reader's IFSD. */
   readonly exchanges: readonly (readonly [string, string | number])[]
   readonly line: readonly string[]
 }
 
 const scenarios: readonly Scenario[] = [
   {
-    title: '1: I-blocks both ways',
+    title: '1: I-blocks in both directions',
     exchanges: [
       ['0102', 'f1f2'],
       ['0304', 'f3f4'],
@@ -34,7 +34,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '2: the card asks for waiting time',
+    title: '2: the card requests waiting time',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -44,7 +44,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '3: the card tells its IFSC',
+    title: '3: the card announces its IFSC',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -54,7 +54,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '4: we tell our IFSD between two exchanges',
+    title: '4: the reader announces its IFSD between two exchanges',
     exchanges: [
       ['0102', 'f1f2'],
       ['IFSD 79', 121],
@@ -70,7 +70,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '5: a command in a chain',
+    title: '5: a chained command',
     ifscBytes: 2,
     exchanges: [['010203040506', 'f1f2']],
     line: [
@@ -83,7 +83,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '6: an answer in a chain',
+    title: '6: a chained response',
     exchanges: [
       ['0102', 'f1f2f3f4'],
       ['0304', 'f5f6'],
@@ -98,7 +98,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '7: an answer in a chain that ends with an empty block',
+    title: '7: a chained response that ends with an empty block',
     exchanges: [
       ['0102', 'f1f2'],
       ['0304', 'f3f4'],
@@ -113,7 +113,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '5 and 6 together: chains both ways, and numbers that go on',
+    title: '5 and 6 together: chains in both directions with consecutive numbers',
     ifscBytes: 2,
     exchanges: [
       ['01020304', 'f1f2f3f4'],
@@ -131,7 +131,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '8: our I-block is damaged',
+    title: '8: the reader’s I-block is damaged',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>x 00 00 02 01 02 01 | I(0,0)',
@@ -151,7 +151,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '10: our I-block is damaged, and the R-block that says so',
+    title: '10: the reader’s I-block is damaged, and the R-block that reports it',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>x 00 00 02 01 02 01 | I(0,0)',
@@ -163,7 +163,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '11: the card’s I-block is damaged, and our R-block',
+    title: '11: the card’s I-block is damaged, and the reader’s R-block',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -175,7 +175,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '12: the card’s I-block is damaged, our R-block, and the card’s',
+    title: '12: the card’s I-block, the reader’s R-block and the card’s R-block are damaged',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -187,7 +187,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '13: the same, and our second R-block',
+    title: '13: as 12, and the reader’s second R-block is damaged',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -213,7 +213,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '15: S(WTX request) is damaged, and our R-block',
+    title: '15: S(WTX request) is damaged, and the reader’s R-block',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -225,7 +225,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'S(WTX response) is damaged: the card asks again',
+    title: 'S(WTX response) is damaged, and the card repeats its request',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -249,7 +249,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '17: S(IFS request) of the card is damaged, and our R-block',
+    title: '17: S(IFS request) of the card is damaged, and the reader’s R-block',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -261,7 +261,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '18: S(IFS response) of ours is damaged',
+    title: '18: the reader’s S(IFS response) is damaged',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -285,7 +285,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '20: the same, and our R-block',
+    title: '20: as 19, and the reader’s R-block is damaged',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -299,7 +299,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '21: the R-block within our chain is damaged',
+    title: '21: an R-block in the reader’s chain is damaged',
     ifscBytes: 2,
     exchanges: [['010203040506', 'f1f2']],
     line: [
@@ -314,7 +314,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '22: the same, and our R-block',
+    title: '22: as 21, and the reader’s R-block is damaged',
     ifscBytes: 2,
     exchanges: [['010203040506', 'f1f2']],
     line: [
@@ -329,7 +329,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'an I-block within our chain is damaged',
+    title: 'an I-block in the reader’s chain is damaged',
     ifscBytes: 2,
     exchanges: [['010203040506', 'f1f2']],
     line: [
@@ -344,7 +344,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '23: our R-block within the card’s chain is damaged',
+    title: '23: the reader’s R-block in the card’s chain is damaged',
     exchanges: [['0102', 'f1f2f3f4']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -356,7 +356,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '24: the same, and the R-block of the card that says so',
+    title: '24: as 23, and the card’s R-block that reports it is damaged',
     exchanges: [['0102', 'f1f2f3f4']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -368,7 +368,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'an I-block within the card’s chain is damaged',
+    title: 'an I-block in the card’s chain is damaged',
     exchanges: [['0102', 'f1f2f3f4']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -397,7 +397,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '27: the card aborts our chain',
+    title: '27: the card aborts the reader’s chain',
     ifscBytes: 2,
     exchanges: [
       ['010203040506', 'aborted'],
@@ -415,7 +415,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '27, by a card that counts the block it aborted as not come: both sides begin anew',
+    title: '27 with a card that does not count the aborted block: both sides resynchronise',
     ifscBytes: 2,
     exchanges: [
       ['010203040506', 'resynchronised'],
@@ -435,7 +435,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'S(ABORT request) of the card is damaged, then our response',
+    title: 'S(ABORT request) of the card is damaged, then the reader’s response',
     exchanges: [
       ['0102', 'aborted'],
       ['0304', 'f3f4'],
@@ -456,7 +456,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'the R-block behind S(ABORT response) is damaged',
+    title: 'the R-block after S(ABORT response) is damaged',
     exchanges: [
       ['0102', 'aborted'],
       ['0304', 'f3f4'],
@@ -475,7 +475,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '29: three attempts bring nothing: both sides begin anew, and the command is not sent again',
+    title: '29: after three failed attempts both sides resynchronise, and the command is not sent again',
     exchanges: [
       ['0102', 'resynchronised'],
       ['0304', 'f3f4'],
@@ -536,7 +536,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: '32: S(RESYNCH request) is damaged, and the R-block that says so',
+    title: '32: S(RESYNCH request) is damaged, and the R-block that reports it',
     exchanges: [
       ['0102', 'resynchronised'],
       ['0304', 'f3f4'],
@@ -557,7 +557,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'three S(RESYNCH request) bring nothing: only a reset helps',
+    title: 'after three S(RESYNCH request) without a response only a reset helps',
     exchanges: [['0102', 'mute']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -575,7 +575,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'the numbers begin anew after a resynchronisation in the middle',
+    title: 'the sequence numbers start again after a resynchronisation',
     exchanges: [
       ['0102', 'f1f2'],
       ['0304', 'resynchronised'],
@@ -597,7 +597,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'the IFSD is told again after a resynchronisation, for the card is back at 32',
+    title: 'the IFSD is announced again after a resynchronisation, which resets it to 32',
     exchanges: [
       ['IFSD fe', 254],
       ['0102', 'resynchronised'],
@@ -621,7 +621,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'S(IFS response) of the card is damaged, then lost, then another size: S(IFS request) goes thrice',
+    title: 'S(IFS response) of the card is damaged, then lost, then of another size: three requests are sent',
     exchanges: [
       ['IFSD fe', 32],
       ['0102', 'f1f2'],
@@ -638,7 +638,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'S(IFS request) of ours is damaged',
+    title: 'the reader’s S(IFS request) is damaged',
     exchanges: [
       ['IFSD fe', 254],
       ['0102', 'f1f2'],
@@ -653,7 +653,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'our I-block is lost',
+    title: 'the reader’s I-block is lost',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>x 00 00 02 01 02 01 | I(0,0)',
@@ -675,7 +675,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'the card’s R-block within our chain is lost',
+    title: 'the card’s R-block in the reader’s chain is lost',
     ifscBytes: 2,
     exchanges: [['01020304', 'f1f2']],
     line: [
@@ -688,7 +688,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'an I-block that came before comes again: it is not taken twice',
+    title: 'a repeated I-block is not taken twice',
     exchanges: [['0102', 'f1f2f3f4']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -700,7 +700,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'an answer before the command was whole is none',
+    title: 'a response before the end of the command is rejected with an R-block',
     ifscBytes: 2,
     exchanges: [['01020304', 'f1f2']],
     line: [
@@ -713,7 +713,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'a response that nobody asked for is none',
+    title: 'an unsolicited response is rejected with an R-block',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -723,7 +723,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'S(RESYNCH request) is not the card’s to send',
+    title: 'S(RESYNCH request) of the card is rejected with an R-block',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -733,7 +733,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'S(IFS request) of 0 is refused, and of 255',
+    title: 'S(IFS request) of 0 or 255 is refused',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -745,7 +745,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'S(IFS request) within our chain holds for the next block of it',
+    title: 'S(IFS request) in the reader’s chain applies to the next block',
     ifscBytes: 2,
     exchanges: [['0102030405', 'f1f2']],
     line: [
@@ -758,7 +758,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'a block for another node is no answer to us',
+    title: 'a block for another node is rejected with an R-block',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -768,7 +768,7 @@ const scenarios: readonly Scenario[] = [
     ],
   },
   {
-    title: 'LEN 255 is reserved',
+    title: 'a block with the reserved LEN 255 is rejected with an R-block',
     exchanges: [['0102', 'f1f2']],
     line: [
       '>  00 00 02 01 02 01 | I(0,0)',
@@ -785,20 +785,20 @@ const bytesOf = (step: string): string => (step.slice(3).split('|')[0] as string
 
 interface Line {
   readonly transport: T1Transport
-  /** bBWI of each block that left. */
+  /** bBWI of each block that was sent. */
   readonly waited: number[]
-  /** Steps that were not reached. */
+  /** The steps that were not reached. */
   readonly rest: string[]
 }
 
-/** A card that says what stands in the script, and is loud where we say anything else. */
+/** A scripted card that fails if the driver sends anything else. */
 function lineOf(steps: readonly string[], ifscBytes = 32): Line {
   const rest = [...steps]
   const waited: number[] = []
   const transport = plainT1(
     async (block, waitingTimes): Promise<BlockResponse> => {
-      const said = rest.shift() ?? '>  nothing'
-      expect(`> ${toHex(block)}`).toBe(`> ${bytesOf(said)}`)
+      const expected = rest.shift() ?? '>  nothing'
+      expect(`> ${toHex(block)}`).toBe(`> ${bytesOf(expected)}`)
       waited.push(waitingTimes)
       const answer = bytesOf(rest.shift() ?? '')
       return answer === 'nothing' ? 'silent' : fromHex(answer)
@@ -821,14 +821,14 @@ async function run({ transport }: Line, sent: string, expected: string | number)
   expect(outcome).toBe(expected)
 }
 
-describe('ISO/IEC 7816-3, Annex A', () => {
+describe('ISO/IEC 7816-3, Annex A, scenario', () => {
   it.each(scenarios)('$title', async ({ ifscBytes, exchanges, line }) => {
     const made = lineOf(line, ifscBytes)
     for (const [sent, expected] of exchanges) await run(made, sent, expected)
     expect(made.rest).toEqual([])
   })
 
-  it('25: we abort our own chain, because the caller left: the card executes nothing of it', async () => {
+  it('25: the reader aborts its chain because the caller aborted, and the card executes nothing', async () => {
     const made = lineOf(
       [
         '>  00 20 02 01 02 21 | I(0,1)',
@@ -848,7 +848,7 @@ describe('ISO/IEC 7816-3, Annex A', () => {
     expect(made.rest).toEqual([])
   })
 
-  it('a caller that leaves while a command of one block is out changes nothing on the line', async () => {
+  it('a caller that aborts during a command of one block changes nothing on the line', async () => {
     const made = lineOf(['>  00 00 02 01 02 01 | I(0,0)', '<  00 00 02 f1 f2 01 | I(0,0)'], 2)
     const caller = new AbortController()
     const work = made.transport.transmit(fromHex('0102'), { signal: caller.signal })
@@ -856,31 +856,31 @@ describe('ISO/IEC 7816-3, Annex A', () => {
     expect(toHex(await work)).toBe('f1f2')
   })
 
-  it('28: we abort the card’s chain, because it is longer than any answer; the next exchange works', async () => {
+  it('28: the reader aborts a chain longer than any response, and the next exchange works', async () => {
     const block = (pcb: number): Uint8Array => {
       const bytes = Uint8Array.of(0, pcb, 254, ...new Uint8Array(254).fill(0xaa), pcb ^ 254)
       return bytes
     }
-    const said: string[] = []
+    const sentBlocks: string[] = []
     let blocks = 0
     const transport = plainT1(async (sent): Promise<BlockResponse> => {
-      said.push(toHex(sent))
+      sentBlocks.push(toHex(sent))
       if (sent[1] === 0xc2) return fromHex('00e200e2')
       if (sent[1] === 0x40) return fromHex('00 40 02 f3 f4 45')
       return block(blocks++ % 2 === 0 ? 0x20 : 0x60)
     })
     await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({ why: 'aborted' })
-    // 259 blocks of 254 bytes are more than the 65538 of the longest answer; the 258 before are acknowledged in turn.
+    // 259 blocks of 254 bytes exceed the longest response of 65538 bytes. The first 258 are acknowledged in turn.
     expect(blocks).toBe(259)
-    expect(said.slice(0, 3)).toEqual(['000002010201', '00900090', '00800080'])
-    expect(said.at(-1)).toBe('00c200c2')
-    // The 259th block had N(S) 0, so that the card's next one has 1.
+    expect(sentBlocks.slice(0, 3)).toEqual(['000002010201', '00900090', '00800080'])
+    expect(sentBlocks.at(-1)).toBe('00c200c2')
+    // The 259th block had N(S) 0, so the card's next one has 1.
     expect(toHex(await transport.transmit(fromHex('0304')))).toBe('f3f4')
-    expect(said.at(-1)).toBe('004002030445')
+    expect(sentBlocks.at(-1)).toBe('004002030445')
   })
 })
 
-describe('an answer in very many blocks', () => {
+describe('a response in very many T=1 blocks', () => {
   const bytesOfBlock = (sequence: number, more: boolean, data: readonly number[]): Uint8Array => {
     const head = [0, (sequence << 6) | (more ? 0x20 : 0), data.length]
     return Uint8Array.of(
@@ -889,7 +889,7 @@ describe('an answer in very many blocks', () => {
       [...head, ...data].reduce((sum, byte) => sum ^ byte, 0),
     )
   }
-  /** A card that answers with these blocks, one for each block that it gets, and once more with 9000. */
+  /** A card that responds with these blocks, one for each block that it receives, and then with 9000. */
   const answering = (count: number, dataOf: (at: number) => readonly number[]) => {
     let at = 0
     let isBroken = false
@@ -909,15 +909,16 @@ describe('an answer in very many blocks', () => {
     return { transport, blocks: () => at, isBroken: () => isBroken }
   }
 
-  it('of one byte each, as many as the longest answer has bytes, is put together, and soon', async () => {
+  it('of one byte each, up to the longest response, is assembled in reasonable time', async () => {
     const count = 65_538
     const { transport } = answering(count, (at) => [at & 0xff])
     const answer = await transport.transmit(fromHex('0102'))
-    // Seconds; where each block copies all before it, most of a minute, which is longer than a test may take.
+    // Takes seconds. If each block copied all previous ones, it would take most of a minute and exceed the test's
+    // time-out.
     expect(answer).toEqual(Uint8Array.from({ length: count }, (_, at) => (at + 1) & 0xff))
   })
 
-  it('that is longer than any answer by its last block alone is refused, and the next exchange works', async () => {
+  it('that only its last block makes too long is refused, and the next exchange works', async () => {
     const full = Array.from({ length: 254 }, () => 0xaa)
     const { transport, isBroken } = answering(259, () => full)
     await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({
@@ -928,7 +929,7 @@ describe('an answer in very many blocks', () => {
     expect(toHex(await transport.transmit(fromHex('0304')))).toBe('9000')
   })
 
-  it('is broken off where blocks without data make it longer than any answer', async () => {
+  it('is aborted if empty blocks make it too long', async () => {
     const { transport, blocks, isBroken } = answering(200_000, (at) => (at % 4 === 0 ? [0xaa] : []))
     await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({
       code: 'card/garbled',
@@ -938,8 +939,8 @@ describe('an answer in very many blocks', () => {
   })
 })
 
-describe('rules beside the annex', () => {
-  it('a time extension holds for the block that follows it and for no other (rule 3)', async () => {
+describe('T=1 rules beyond the annex', () => {
+  it('a time extension applies only to the next block (rule 3)', async () => {
     const made = lineOf([
       '>  00 00 02 01 02 01 | I(0,0)',
       '<  00 c3 01 05 c7 | S(WTX request) 5',
@@ -958,23 +959,20 @@ describe('rules beside the annex', () => {
   })
 
   it.each([
-    ['asks for another IFSC', '00c1012ce3', '00c1012d' + 'ed'],
-    ['says that it wants our block again', '00810081', '00810081'],
-    ['says that it has our block', '00900090', '00910091'],
-  ])(
-    'a card that for ever %s is resynchronised, and answered so after a bounded time',
-    async (_, even, odd) => {
-      let sent = 0
-      const transport = plainT1(async (block): Promise<BlockResponse> => {
-        if (block[1] === 0xc0) return fromHex('00e000e0')
-        return fromHex(sent++ % 2 === 0 ? even : odd)
-      })
-      await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({ why: 'resynchronised' })
-      expect(sent).toBeLessThan(30)
-    },
-  )
+    ['announces another IFSC', '00c1012ce3', '00c1012d' + 'ed'],
+    ['requests the reader’s block again', '00810081', '00810081'],
+    ['acknowledges the reader’s block again', '00900090', '00910091'],
+  ])('a card that %s forever is resynchronised after a limited time', async (_, even, odd) => {
+    let sent = 0
+    const transport = plainT1(async (block): Promise<BlockResponse> => {
+      if (block[1] === 0xc0) return fromHex('00e000e0')
+      return fromHex(sent++ % 2 === 0 ? even : odd)
+    })
+    await expect(transport.transmit(fromHex('0102'))).rejects.toMatchObject({ why: 'resynchronised' })
+    expect(sent).toBeLessThan(30)
+  })
 
-  it('a card that sends empty blocks for ever is resynchronised', async () => {
+  it('a card that sends empty blocks forever is resynchronised', async () => {
     let sent = 0
     const transport = plainT1(async (block): Promise<BlockResponse> => {
       if (block[1] === 0xc0) return fromHex('00e000e0')
@@ -984,7 +982,7 @@ describe('rules beside the annex', () => {
     expect(sent).toBeLessThan(30)
   })
 
-  it('after an exchange that broke off within, both sides begin anew before the next one; nothing is repeated', async () => {
+  it('an interrupted exchange is followed by a resynchronisation, and nothing is repeated', async () => {
     const steps = [
       '>  00 00 02 01 02 01 | I(0,0)',
       '<  broken',
@@ -997,7 +995,7 @@ describe('rules beside the annex', () => {
     const transport = plainT1(async (block): Promise<BlockResponse> => {
       seen.push(toHex(block))
       const answer = bytesOf(steps[2 * seen.length - 1] as string)
-      if (answer === 'broken') throw new TypeError('the reader says something of its own')
+      if (answer === 'broken') throw new TypeError('an unexpected error of the reader')
       return fromHex(answer)
     })
     await expect(transport.transmit(fromHex('0102'))).rejects.toBeInstanceOf(TypeError)
@@ -1005,7 +1003,7 @@ describe('rules beside the annex', () => {
     expect(seen).toEqual(steps.filter((step) => step.startsWith('>')).map(bytesOf))
   })
 
-  it('a caller who leaves while both sides begin anew: the command is not sent, and the next one is', async () => {
+  it('a caller that aborts during the resynchronisation sends no command, and the next one works', async () => {
     const answers = ['broken', '00e000e0', '000002f3f405']
     const seen: string[] = []
     const caller = new AbortController()
@@ -1013,7 +1011,7 @@ describe('rules beside the annex', () => {
       seen.push(toHex(block))
       const answer = answers.shift()
       if (answer === 'broken' || answer === undefined)
-        throw new TypeError('the reader says something of its own')
+        throw new TypeError('an unexpected error of the reader')
       if (block[1] === 0xc0) caller.abort()
       return fromHex(answer)
     })

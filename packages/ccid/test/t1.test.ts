@@ -1,4 +1,4 @@
-/** T=1 against the simulator's card side, over a line that breaks blocks (ISO/IEC 7816-3:2006, 11.6). */
+/** T=1 with the simulator's card side over a line that damages blocks (ISO/IEC 7816-3:2006, 11.6). */
 import { CardGarbledError, CardSilentError, CardTooSlowError, ReaderRefusedError } from '@webtoki/apdu'
 import { EchoCard, T1Card, type T1CardOptions } from '@webtoki/simulator'
 import fc from 'fast-check'
@@ -54,8 +54,8 @@ function echoCommand(size: number, seed = 1): Uint8Array {
 
 const answerTo = (command: Uint8Array) => [...command.slice(5, -1), 0x90, 0]
 
-describe('a sensitive command', () => {
-  it.each(['answered', 'lost'])('leaves no block behind when it is %s', async (end) => {
+describe('a sensitive command over T=1', () => {
+  it.each(['executed', 'lost'])('leaves no copy of its blocks if it is %s', async (end) => {
     const blocks: Uint8Array[] = []
     const side = new T1Card(new EchoCard())
     const transport = plainT1(async (block) => {
@@ -70,7 +70,7 @@ describe('a sensitive command', () => {
   })
 })
 
-describe('blocks', () => {
+describe('T=1 blocks', () => {
   const information = fc.uint8Array({ maxLength: 254 })
   const block: fc.Arbitrary<T1Block> = fc.oneof(
     fc.record({
@@ -99,14 +99,14 @@ describe('blocks', () => {
   )
 
   it.each(['LRC', 'CRC'] as const)(
-    'come back as they went, and one changed bit is found: %s',
+    'survive encoding and decoding, and one changed bit is detected: %s',
     (detection) => {
       fc.assert(
         fc.property(block, fc.nat(), fc.integer({ min: 0, max: 7 }), (each, at, bit) => {
           const bytes = encodeBlock(each, 0, detection)
           expect(decodeBlock(bytes, 0, detection)).toEqual(each)
-          const place = at % bytes.length
-          bytes[place] = (bytes[place] as number) ^ (1 << bit)
+          const position = at % bytes.length
+          bytes[position] = (bytes[position] as number) ^ (1 << bit)
           expect(['detection', 'other']).toContain(decodeBlock(bytes, 0, detection))
         }),
       )
@@ -121,11 +121,11 @@ describe('blocks', () => {
     ['an R-block with data', '00800100' + '81'],
     ['S(IFS) of 0', '00c1010' + '0c0'],
     ['an unknown S-block', '00c500c5'],
-  ])('that are none are told as none: %s', (_, text) => {
+  ])('that are invalid are rejected: %s', (_, text) => {
     expect(['detection', 'other']).toContain(decodeBlock(Uint8Array.from(Buffer.from(text, 'hex')), 0, 'LRC'))
   })
 
-  it('anything at all decodes to a block or to a verdict', () => {
+  it('decode from any bytes to a block or an error', () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 300 }),
@@ -140,7 +140,7 @@ describe('blocks', () => {
 
 describe('T=1', () => {
   it.each(['LRC', 'CRC'] as const)(
-    'carries long commands and answers in chains both ways, %s',
+    'carries long commands and responses in chains in both directions with %s',
     async (detection) => {
       const { transport } = setUp([], { detection })
       for (const size of [255, 1, 31, 32, 33, 255]) {
@@ -150,7 +150,7 @@ describe('T=1', () => {
     },
   )
 
-  it('a larger IFSD makes one block of the answer', async () => {
+  it('returns a response in one block after a larger IFSD', async () => {
     const { transport, sent } = setUp()
     expect(await transport.negotiateIfsd(254)).toBe(254)
     sent.length = 0
@@ -159,14 +159,14 @@ describe('T=1', () => {
     expect(sent).toHaveLength(1)
   })
 
-  it('a card that will not hear of IFSD is spoken to with 32, and the exchange works', async () => {
+  it('uses an IFSD of 32 if the card refuses another', async () => {
     const { transport } = setUp(Array<Fault>(3).fill('lost'))
     expect(await transport.negotiateIfsd(254)).toBe(32)
     const command = echoCommand(100)
     expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
   })
 
-  it('takes blocks of the size that the card changes to', async () => {
+  it('uses the block size that the card changes to', async () => {
     const { transport, sent } = setUp([], { changesIfscTo: 200 })
     await transport.transmit(echoCommand(10))
     sent.length = 0
@@ -175,19 +175,19 @@ describe('T=1', () => {
     expect(sent[0]).toHaveLength(156 + 4)
   })
 
-  it('grants time extensions with their multiplier, and stops at the cap', async () => {
+  it('grants time extensions with their multiplier up to the limit', async () => {
     const command = echoCommand(3)
     const patient = setUp([], { extensions: [1, 5] })
-    const told: string[] = []
-    const options = { onWait: (why: string) => void told.push(why) }
+    const notifications: string[] = []
+    const options = { onWait: (why: string) => void notifications.push(why) }
     expect([...(await patient.transport.transmit(command, options))]).toEqual(answerTo(command))
     expect(patient.waited).toEqual([0, 1, 5])
-    expect(told).toEqual(['time-extension', 'time-extension'])
+    expect(notifications).toEqual(['time-extension', 'time-extension'])
     const greedy = setUp([], { extensions: [100, 100] })
     await expect(greedy.transport.transmit(command)).rejects.toBeInstanceOf(CardTooSlowError)
   })
 
-  it('a chain that the card aborts ends in a typed error, and the next command works', async () => {
+  it('ends a chain that the card aborts in a typed error, and the next command works', async () => {
     const { transport, echo } = setUp([], { abortsAfter: 2 })
     await expect(transport.transmit(echoCommand(200))).rejects.toMatchObject({ why: 'aborted' })
     expect(echo.log).toHaveLength(0)
@@ -195,7 +195,7 @@ describe('T=1', () => {
     expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
   })
 
-  it('a PIN pad that fails when the card had its command: the answer is not taken for the next one’s', async () => {
+  it('does not take a late response after a PIN pad failure for that of the next command', async () => {
     const { transport, side, echo, pcbs } = setUp()
     const template = Uint8Array.of(0, 0x10, 0, 0, 3, 1, 2, 3)
     const fails = async ([nad, pcb, length]: readonly [number, number, number]): Promise<never> => {
@@ -215,7 +215,7 @@ describe('T=1', () => {
     expect(echo.log).toHaveLength(2)
   })
 
-  it('a person who types no PIN costs no block: the next command goes as if nobody had been asked', async () => {
+  it('continues after a PIN entry without a PIN as if there had been none', async () => {
     const { transport, sent } = setUp()
     const cancels = (): Promise<never> =>
       Promise.reject(new ReaderRefusedError('Secure', 0x40, 0xef, 'PIN_CANCELLED'))
@@ -225,14 +225,14 @@ describe('T=1', () => {
     expect(sent).toHaveLength(1)
   })
 
-  it('asks by R-blocks, then resynchronises, then gives up: a card that never answers', async () => {
+  it('sends R-blocks, then resynchronises, then gives up on a card that stays silent', async () => {
     const { transport, pcbs, echo } = setUp(Array<Fault>(20).fill('lost'))
     await expect(transport.transmit(echoCommand(3))).rejects.toBeInstanceOf(CardSilentError)
     expect(pcbs()).toEqual([0x00, 0x82, 0x82, 0xc0, 0xc0, 0xc0])
     expect(echo.log).toHaveLength(0)
   })
 
-  it('after a resynchronisation nothing is repeated by itself, and the next command works', async () => {
+  it('repeats nothing after a resynchronisation, and the next command works', async () => {
     const { transport, echo } = setUp(Array<Fault>(4).fill('lost'))
     await expect(transport.transmit(echoCommand(3))).rejects.toBeInstanceOf(CardGarbledError)
     expect(echo.log).toHaveLength(0)
@@ -241,7 +241,7 @@ describe('T=1', () => {
     expect(echo.log).toHaveLength(1)
   })
 
-  it('one or two damaged blocks in a row anywhere still end in the exact answer, executed once', async () => {
+  it('recovers from one or two damaged blocks anywhere with the exact response, executed once', async () => {
     const bad = fc.constantFrom<Fault>('corrupt', 'lost')
     await fc.assert(
       fc.asyncProperty(
@@ -249,8 +249,8 @@ describe('T=1', () => {
         fc.array(bad, { minLength: 1, maxLength: 2 }),
         fc.integer({ min: 1, max: 255 }),
         fc.constantFrom<T1CardOptions>({}, { detection: 'CRC' }, { extensions: [2] }, { changesIfscTo: 90 }),
-        async (place, run, size, options) => {
-          const { transport, echo } = setUp([...Array<Fault>(place).fill('ok'), ...run], options)
+        async (position, run, size, options) => {
+          const { transport, echo } = setUp([...Array<Fault>(position).fill('ok'), ...run], options)
           for (const seed of [1, 2]) {
             const command = echoCommand(size, seed)
             expect([...(await transport.transmit(command))]).toEqual(answerTo(command))
@@ -262,7 +262,7 @@ describe('T=1', () => {
     )
   })
 
-  it('any damage ends in the exact answer or a typed error, never twice executed, and later exchanges work', async () => {
+  it('ends any damage in the exact response or a typed error, and later exchanges work', async () => {
     const fault = fc.constantFrom<Fault>('ok', 'ok', 'corrupt', 'lost')
     await fc.assert(
       fc.asyncProperty(

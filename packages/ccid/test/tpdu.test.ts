@@ -1,4 +1,4 @@
-/** Readers at TPDU level: the host speaks T=0 or T=1 with the card, and negotiates where the reader does not. */
+/** Readers at TPDU level: the host runs T=0 or T=1 with the card, and negotiates if the reader does not. */
 import { type CardConnection, decodeResponse, exchange, NotSupportedError } from '@webtoki/apdu'
 import { PivApplet, type PivSlot, pivSlot } from '@webtoki/apdu/piv'
 import {
@@ -10,7 +10,7 @@ import {
   readerProfiles,
 } from '@webtoki/simulator'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 const profiles = {
   'SCR331, which negotiates': readerProfiles.scr331,
@@ -21,13 +21,13 @@ const profiles = {
 const nineA = pivSlot(0x9a) as PivSlot
 
 function put(profile: ReaderProfile, options: PivCardOptions, contact: ContactOptions = {}) {
-  const made = stand({ profile })
+  const made = setUp({ profile })
   const card = createPivCard(options)
   made.reader.insert(card, 0, contact)
   return { ...made, card }
 }
 
-/** SELECT, certificate of 9A, VERIFY, and what the card says of it. */
+/** SELECT, the certificate of 9A, VERIFY, and the status of the card. */
 async function work(made: ReturnType<typeof put>, protocol?: 'T=0' | 'T=1') {
   const slot = await made.slot()
   const connection = await slot.connect(protocol === undefined ? {} : { protocol })
@@ -42,7 +42,7 @@ async function work(made: ReturnType<typeof put>, protocol?: 'T=0' | 'T=1') {
   return got
 }
 
-// Loaded with the first such reader: real time, of which the hand-moved clock knows nothing.
+// The module is loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() => import('../src/tpdu/activate.ts'))
 
 describe.each(Object.entries(profiles))('%s', (_, profile) => {
@@ -63,7 +63,7 @@ describe.each(Object.entries(profiles))('%s', (_, profile) => {
     },
   )
 
-  it('a protocol that the card has not is refused before anything is sent to it', async () => {
+  it('refuses a protocol that the card lacks before anything is sent to the card', async () => {
     const made = put(profile, { protocols: 'T=0' })
     const slot = await made.slot()
     await expect(slot.connect({ protocol: 'T=1' })).rejects.toBeInstanceOf(NotSupportedError)
@@ -71,7 +71,7 @@ describe.each(Object.entries(profiles))('%s', (_, profile) => {
     await made.source.close()
   })
 
-  it('a card mute to one command is told so; the next connection works', async () => {
+  it('reports a card that is mute to one command, and the next connection works', async () => {
     const made = put(profile, { protocols: 'T=1' })
     const slot = await made.slot()
     const connection = await slot.connect()
@@ -85,8 +85,8 @@ describe.each(Object.entries(profiles))('%s', (_, profile) => {
   })
 })
 
-describe('negotiation by the host', () => {
-  it('sends PPS for the speed of TA1, and for a protocol that is not the first', async () => {
+describe('PPS negotiation by the host', () => {
+  it('is used for the speed of TA1, and for a protocol that is not the first one', async () => {
     const seen: string[] = []
     const line: ContactOptions['line'] = (bytes, to) => {
       if (bytes[0] === 0xff) seen.push(`${to} ${Buffer.from(bytes).toString('hex')}`)
@@ -94,39 +94,49 @@ describe('negotiation by the host', () => {
     }
     const made = put(readerProfiles.gemPcTwin, { protocols: 'T=0 and T=1' }, { line })
     await inTime(made.clock, work(made, 'T=1'))
-    // TA1 96 is 4 MHz × 32 / 512 = 250000 baud; the reader says 344086 at most.
+    // TA1 96 is 4 MHz × 32 / 512 = 250000 baud; the reader supports at most 344086.
     expect(seen).toEqual(['card ff119678', 'reader ff119678'])
     await made.source.close()
   })
 
   it.each([
     {
-      what: 'its own speed where the reader lists it',
+      what: 'the card’s own speed if the reader lists it',
       profile: readerProfiles.hsic,
       pps: 'ff119678',
       asked: 1,
     },
     {
-      what: 'the next slower one that is listed: 125000 baud, not 156250',
+      what: 'the next slower listed speed: 125000 baud, not 156250',
       profile: { ...readerProfiles.hsic, dataRatesBps: [10752, 15625, 31250, 62500, 125000] },
       pps: 'ff11957b',
       asked: 1,
     },
-    { what: 'its default where none is listed', profile: readerProfiles.weneo, pps: undefined, asked: 1 },
     {
-      what: 'its own speed where the announced list does not come',
+      what: 'the default speed if the reader lists no other',
+      profile: readerProfiles.weneo,
+      pps: undefined,
+      asked: 1,
+    },
+    {
+      what: 'the card’s own speed if the announced list does not arrive',
       profile: { ...readerProfiles.hsic, dataRatesBps: undefined },
       pps: 'ff119678',
       asked: 1,
     },
     {
-      what: 'its own speed where no list is announced',
+      what: 'the card’s own speed if no list is announced',
       profile: readerProfiles.gemPcTwin,
       pps: 'ff119678',
       asked: 0,
     },
-    { what: 'what the reader chooses', profile: readerProfiles.scr331, pps: undefined, asked: 0 },
-  ])('a card is used at $what; the list is asked for once', async ({ profile: given, pps, asked }) => {
+    {
+      what: 'the reader’s choice if the reader negotiates',
+      profile: readerProfiles.scr331,
+      pps: undefined,
+      asked: 0,
+    },
+  ])('leads to $what, and the rates are read once', async ({ profile: given, pps, asked }) => {
     const seen: string[] = []
     const line: ContactOptions['line'] = (bytes, to) => {
       if (bytes[0] === 0xff && to === 'card') seen.push(Buffer.from(bytes).toString('hex'))
@@ -145,13 +155,13 @@ describe('negotiation by the host', () => {
     await made.source.close()
   })
 
-  it('a card that stays silent to PPS is reset and used as its ATR says', async () => {
+  it('with a card that stays silent ends in a reset and the parameters of the ATR', async () => {
     const made = put(readerProfiles.gemPcTwin, { protocols: 'T=1' }, { refusesPps: true })
     expect((await inTime(made.clock, work(made)))?.length).toBeGreaterThan(800)
     await made.source.close()
   })
 
-  it('a card that will not change its protocol is told as that', async () => {
+  it('with a card that refuses the requested protocol rejects connect()', async () => {
     const made = put(readerProfiles.gemPcTwin, { protocols: 'T=0 and T=1' }, { refusesPps: true })
     const slot = await made.slot()
     await expect(inTime(made.clock, slot.connect({ protocol: 'T=1' }))).rejects.toBeInstanceOf(
@@ -161,9 +171,9 @@ describe('negotiation by the host', () => {
   })
 })
 
-describe('over T=1', () => {
-  it('a time extension goes to the reader with its multiplier', async () => {
-    const made = stand({ profile: readerProfiles.scr331 })
+describe('a TPDU reader over T=1', () => {
+  it('passes the multiplier of a time extension to the reader', async () => {
+    const made = setUp({ profile: readerProfiles.scr331 })
     made.reader.insert(createPivCard({ protocols: 'T=1' }), 0, { extensions: [3] })
     const slot = await made.slot()
     const connection = await slot.connect()
@@ -175,8 +185,8 @@ describe('over T=1', () => {
     expect(made.reader.counters.apdus).toBe(1)
   })
 
-  it('a short answer fits one block: IFSD less the status word is asked for at once', async () => {
-    const made = stand({ profile: readerProfiles.scr331, card: createPivCard({ protocols: 'T=1' }) })
+  it('requests a short response in one block: IFSD minus the status word', async () => {
+    const made = setUp({ profile: readerProfiles.scr331, card: createPivCard({ protocols: 'T=1' }) })
     const connection = await (await made.slot()).connect()
     const limits = await connection.transaction({}, async (channel) => channel.limits)
     expect(limits).toEqual({ extended: false, commandBytes: 261, responseBytes: 250 })
@@ -184,9 +194,9 @@ describe('over T=1', () => {
   })
 })
 
-describe('over T=0', () => {
-  it('case 4 goes without Le, and its answer is fetched by GET RESPONSE', async () => {
-    const made = stand({ profile: readerProfiles.scr331, card: createEchoCard() })
+describe('a TPDU reader over T=0', () => {
+  it('sends case 4 without Le, and fetches the response with GET RESPONSE', async () => {
+    const made = setUp({ profile: readerProfiles.scr331, card: createEchoCard() })
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
     const data = new Uint8Array(200).fill(7)
     const answer = await connection.transaction({}, (channel) =>
@@ -197,8 +207,8 @@ describe('over T=0', () => {
     await made.source.close()
   })
 
-  it('case 1 has P3 00', async () => {
-    const made = stand({ profile: readerProfiles.scr331, card: createEchoCard() })
+  it('sends case 1 with a P3 of 00', async () => {
+    const made = setUp({ profile: readerProfiles.scr331, card: createEchoCard() })
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
     const answer = await connection.transaction({}, (channel) =>
       channel.transmit(Uint8Array.of(0, 0xaa, 0, 0)),
@@ -208,14 +218,14 @@ describe('over T=0', () => {
   })
 })
 
-/** SCR331-DI: dwMaxCCIDMessageLength 263 has room for blocks of 249 bytes. */
+/** SCR331-DI: dwMaxCCIDMessageLength 263 fits blocks of 249 bytes. */
 const scr331Di: ReaderProfile = {
   ...readerProfiles.scr331,
   ccidDescriptor: readerProfiles.scr331.ccidDescriptor.replace('0f010000ffff', '07010000ffff'),
 }
 
-it('a card that says within T=1 that it takes larger blocks gets none that the reader has no room for', async () => {
-  const { clock, reader, source, slot } = stand({ profile: scr331Di })
+it('a card that announces larger T=1 blocks gets none beyond the reader’s capacity', async () => {
+  const { clock, reader, source, slot } = setUp({ profile: scr331Di })
   reader.insert(createEchoCard(), 0, { changesIfscTo: 254 })
   const connection = await inTime(clock, (await slot()).connect({ protocol: 'T=1' }))
   const command = Uint8Array.of(0, 0x10, 0, 0, 255, ...new Uint8Array(255).fill(7), 0)

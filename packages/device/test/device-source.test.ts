@@ -1,4 +1,4 @@
-/** A source over devices that are not USB's: an API in memory with the shape of WebHID, and a transport whose cards are built in. */
+/** A source with non-USB devices: an API in memory with the shape of WebHID, and a transport with built-in cards. */
 import type { CardConnection, Presence } from '@webtoki/apdu'
 import { type DeviceReader, DeviceSource, type DeviceSlot } from '@webtoki/device'
 import { HandClock } from '@webtoki/simulator'
@@ -106,7 +106,7 @@ readerSourceContract('a transport over an API in memory', async (first: Opening)
   }
 })
 
-it('closes although one card never ends, and lets both readers of the device go', async () => {
+it('a source closes and releases both readers of a device although one card never responds', async () => {
   const { hands, clock } = handTimers()
   const device = { vendorId: 0x054c, productId: 0x06c3, productName: 'Two readers' }
   const release: number[] = []

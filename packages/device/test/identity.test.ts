@@ -16,7 +16,7 @@ describe('the name of a device', () => {
     ['Yubico', 'YubiKey CCID', 'Yubico YubiKey CCID'],
     ['Gemplus', '', 'Gemplus'],
     ['', '', 'USB device 1234:000a'],
-  ])('made by "%s" and called "%s" is "%s"', (maker, product, name) => {
+  ])('made by "%s" with product name "%s" is "%s"', (maker, product, name) => {
     expect(called(maker, product)).toBe(name)
   })
 })

@@ -13,21 +13,21 @@ describe('usbSupport', () => {
   }
   const usb = virtualUsb([])
 
-  it('tells a browser without WebUSB from a page that is not served over https', () => {
+  it('distinguishes a browser without WebUSB from a page that is not a secure context', () => {
     browser(undefined)
     expect(usbSupport()).toBe('no-api')
     browser(undefined, false)
     expect(usbSupport()).toBe('insecure-context')
   })
 
-  it('tells that the policy of the page forbids USB', () => {
+  it('reports a permissions policy that forbids USB', () => {
     browser(usb, true, ['camera'])
     expect(usbSupport()).toBe('policy')
     browser(usb, true, ['camera', 'usb'])
     expect(usbSupport()).toBe('available')
   })
 
-  it('is available in a worker, which knows of no policy, and for a USB that is handed in', () => {
+  it('is available in a worker, which has no policy, and for a USB object that is passed in', () => {
     browser(usb)
     expect(usbSupport()).toBe('available')
     browser(undefined, false, [])

@@ -1,11 +1,11 @@
-/** What the driver hands out is the caller's own. */
+/** Byte arrays that the driver returns are copies that belong to the caller. */
 import { createEchoCard } from '@webtoki/simulator'
 import { expect, it } from 'vitest'
-import { stand } from './stand.ts'
+import { setUp } from './set-up.ts'
 
-it('an ATR that somebody overwrites is the same for whoever asks next, after a reset too', async () => {
+it('an ATR that a caller overwrites is unchanged for the next caller, even after a reset', async () => {
   const card = createEchoCard()
-  const { slot, source } = stand({ card })
+  const { slot, source } = setUp({ card })
   const connection = await (await slot()).connect()
   await connection.transaction({}, async (channel) => {
     const atr = Uint8Array.from(channel.atr)

@@ -1,10 +1,10 @@
-/** What the interrupt endpoint tells may be lost, and so may an answer: the card that lies there now can be used all the same. */
+/** Lost messages of the interrupt endpoint and lost responses: the card in the reader can be used all the same. */
 import { CardAbsentError, type CardConnection } from '@webtoki/apdu'
 import { ccidSlots } from '@webtoki/ccid'
 import { createEchoCard, HandClock, readerProfiles, VirtualBus, VirtualCcidReader } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { describe, expect, it } from 'vitest'
-import { driverClock, inTime, stand } from './stand.ts'
+import { driverClock, inTime, setUp } from './set-up.ts'
 
 const echo = Uint8Array.of(0, 0x10, 0, 0, 2, 7, 9, 0)
 const answer = Uint8Array.of(7, 9, 0x90, 0)
@@ -14,7 +14,7 @@ const BULK_IN = 1
 const FAILED_WITHOUT_CARD = 0x42
 const TIME_EXTENSION_WITHOUT_CARD = 0x82
 
-/** A reader behind a browser that hands transfers in through `change`. */
+/** A reader in a browser whose transfers pass through `change`. */
 async function tapped(
   change: (endpoint: number, transfer: () => Promise<USBInTransferResult>) => Promise<USBInTransferResult>,
   profile = readerProfiles.dualiAbcm6,
@@ -37,8 +37,8 @@ async function tapped(
 const silentNotices = () =>
   tapped((endpoint, transfer) => (endpoint === INTERRUPT_IN ? new Promise(() => {}) : transfer()))
 
-describe('a reader whose notices are lost', () => {
-  it('is asked for its card when somebody connects', async () => {
+describe('a reader whose interrupt messages are lost', () => {
+  it('is checked for a card on connect()', async () => {
     const { clock, reader, source, slot } = await silentNotices()
     expect(await firstValueFrom(slot.presence$)).toBe('empty')
     reader.insert(createEchoCard())
@@ -50,7 +50,7 @@ describe('a reader whose notices are lost', () => {
     await source.close()
   })
 
-  it('is asked by one GetSlotStatus, and gives power to no empty slot', async () => {
+  it('gets one GetSlotStatus on connect(), and no power-on if the slot is empty', async () => {
     const { clock, reader, source, slot } = await silentNotices()
     reader.counters.reset()
     await expect(inTime(clock, slot.connect())).rejects.toBeInstanceOf(CardAbsentError)
@@ -59,7 +59,7 @@ describe('a reader whose notices are lost', () => {
   })
 })
 
-/** Swaps the card in the middle of a command. Resolves to the next connection, which has to come within 2 s. */
+/** Swaps the card during a command. Resolves to the next connection, which must open within 2 s. */
 async function afterASwap(
   connection: CardConnection,
   { clock, reader, slot }: Pick<Awaited<ReturnType<typeof tapped>>, 'clock' | 'reader' | 'slot'>,
@@ -76,9 +76,9 @@ async function afterASwap(
   return again
 }
 
-describe('an answer that was lost when the card was pulled', () => {
-  it('is aborted within 2 s, and the card that was put in meanwhile works', async () => {
-    const made = stand({ card: createEchoCard() })
+describe('a response that was lost when the card was removed', () => {
+  it('is aborted within 2 s, and the card inserted meanwhile works', async () => {
+    const made = setUp({ card: createEchoCard() })
     const { clock, reader, source } = made
     const slot = await made.slot()
     const connection = await slot.connect()
@@ -90,12 +90,12 @@ describe('an answer that was lost when the card was pulled', () => {
   })
 
   it.each([
-    ['tells of cards by notices', readerProfiles.dualiAbcm6],
+    ['has an interrupt endpoint', readerProfiles.dualiAbcm6],
     ['has no interrupt endpoint', { ...readerProfiles.dualiAbcm6, interrupt: false }],
-  ])('is aborted within 2 s too if the reader goes on asking for time, and %s', async (_, profile) => {
+  ])('is aborted within 2 s even with time extensions if the reader %s', async (_, profile) => {
     const { clock, reader, source, slot } = await tapped(async (endpoint, transfer) => {
       const result = await transfer()
-      // In place of "no card": more time, a hundred times as much.
+      // Replaces "no card" with a time extension of a hundred times the time-out.
       if (endpoint === BULK_IN && result.data?.getUint8(7) === FAILED_WITHOUT_CARD) {
         result.data.setUint8(7, TIME_EXTENSION_WITHOUT_CARD)
         result.data.setUint8(8, 100)

@@ -1,14 +1,14 @@
-/** Troubles between driver and reader, one by one: what is mended by itself, what is told, and that the next APDU works. */
+/** Faults between driver and reader one by one: what is recovered, what is reported, and that the next APDU works. */
 import { CardSilentError, type CardChannel, type CardConnection } from '@webtoki/apdu'
 import { createEchoCard, EchoCard, type Fault, type ReaderProfile, readerProfiles } from '@webtoki/simulator'
 import { firstValueFrom } from 'rxjs'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { inTime, stand } from './stand.ts'
+import { inTime, setUp } from './set-up.ts'
 
 const command = Uint8Array.of(0, 0x10, 0, 0, 3, 7, 8, 9, 0)
 const answer = Uint8Array.of(7, 8, 9, 0x90, 0)
 
-/** T=1 alone, for readers that take TPDUs. */
+/** A card with T=1 only, for readers at TPDU level. */
 function cardOf(): EchoCard {
   const card = createEchoCard()
   Object.defineProperty(card, 'atr', { value: Uint8Array.of(0x3b, 0x80, 0x01, 0x81) })
@@ -17,18 +17,18 @@ function cardOf(): EchoCard {
 
 async function connected(profile: ReaderProfile) {
   const card = cardOf()
-  const made = stand({ profile, card })
-  const place = await made.slot()
-  const connection = await inTime(made.clock, place.connect())
+  const made = setUp({ profile, card })
+  const cardSlot = await made.slot()
+  const connection = await inTime(made.clock, cardSlot.connect())
   const transmit = (on: CardConnection = connection, bytes = command): Promise<Uint8Array> =>
     inTime(
       made.clock,
       on.transaction({}, (channel: CardChannel) => channel.transmit(bytes, { timeoutMs: 3000 })),
     )
-  return { ...made, card, place, connection, transmit }
+  return { ...made, card, cardSlot, connection, transmit }
 }
 
-// Loaded with the first TPDU reader: real time, of which the hand-moved clock knows nothing.
+// The module is loaded on demand, which takes real time that the manual clock does not cover.
 beforeAll(() => import('../src/tpdu/activate.ts'))
 
 const apdu = readerProfiles.dualiAbcm6
@@ -38,7 +38,7 @@ describe('sequence numbers', () => {
   it.each([
     ['APDUs', apdu],
     ['TPDUs', tpdu],
-  ])('of one byte do for 600 exchanges of %s, stale frames among them', async (_, profile) => {
+  ])('of one byte suffice for 600 exchanges of %s, with stale responses among them', async (_, profile) => {
     const { transmit, reader, card, source, clock } = await connected(profile)
     for (let count = 0; count < 600; count++) {
       if (count % 7 === 0) reader.faults.schedule({ kind: 'stale-answer', ends: 'once', frames: 3 })
@@ -51,7 +51,7 @@ describe('sequence numbers', () => {
 
 describe('a reader that is busy', () => {
   it.each(['slot-busy', 'auto-sequence'] as const)(
-    'is asked again, but with no PIN, and the card executes the command once: %s',
+    'gets a message again, unless it contains a PIN, and the card executes it once: %s',
     async (kind) => {
       const { transmit, reader, card, clock, connection } = await connected(apdu)
       for (let count = 0; count < 4; count++) reader.faults.schedule({ kind, ends: 'twice' })
@@ -69,7 +69,7 @@ describe('a reader that is busy', () => {
     },
   )
 
-  it('for ever is told after about a second, with what a person can do; it works again when it is not', async () => {
+  it('forever causes an error with advice after a second, and works when it is idle again', async () => {
     const { transmit, reader, card, clock } = await connected(apdu)
     reader.faults.schedule({ kind: 'slot-busy', ends: 'until-reset' })
     const before = clock.nowMs
@@ -83,7 +83,7 @@ describe('a reader that is busy', () => {
 
 describe('a hardware error', () => {
   it.each(['hardware-error', 'hardware-notice', 'hardware-notice-alone'] as const)(
-    '%s ends the exchange that it names, once executed at most; the next APDU works on the same connection',
+    'of kind %s ends the exchange that it names, and the next APDU works on the same connection',
     async (kind) => {
       for (const profile of [apdu, tpdu]) {
         for (const moment of ['before', 'during'] as const) {
@@ -91,7 +91,7 @@ describe('a hardware error', () => {
           reader.faults.schedule({ kind, ends: 'once', moment })
           const startMs = clock.nowMs
           await expect(transmit()).rejects.toMatchObject({ code: 'reader/refused', errorName: 'HW_ERROR' })
-          // Nobody waits for the time-out.
+          // Fails at once, without waiting for the time-out.
           expect(clock.nowMs - startMs).toBeLessThan(1000)
           expect(card.log).toHaveLength(moment === 'before' ? 0 : 1)
           card.log.length = 0
@@ -102,7 +102,7 @@ describe('a hardware error', () => {
     },
   )
 
-  it('that names another exchange, or another slot, ends none', async () => {
+  it('that names another exchange or another slot ends no exchange', async () => {
     const { transmit, reader, clock, connection } = await connected(apdu)
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 1000 })
     const work = connection.transaction({}, (channel) => channel.transmit(command))
@@ -119,18 +119,21 @@ describe('a hardware error', () => {
 
 describe('the line between reader and card', () => {
   const kinds = ['overrun', 'parity-error'] as const
-  it.each(kinds)('%s at APDU level is told with what a person can do, and never repeated', async (kind) => {
-    for (const moment of ['before', 'during'] as const) {
-      const { transmit, reader, card } = await connected(apdu)
-      reader.faults.schedule({ kind, ends: 'once', moment })
-      await expect(transmit()).rejects.toThrow(/try again/)
-      expect(card.log).toHaveLength(moment === 'before' ? 0 : 1)
-      expect(await transmit()).toEqual(answer)
-    }
-  })
+  it.each(kinds)(
+    '%s at APDU level causes an error with advice, and the command is not repeated',
+    async (kind) => {
+      for (const moment of ['before', 'during'] as const) {
+        const { transmit, reader, card } = await connected(apdu)
+        reader.faults.schedule({ kind, ends: 'once', moment })
+        await expect(transmit()).rejects.toThrow(/try again/)
+        expect(card.log).toHaveLength(moment === 'before' ? 0 : 1)
+        expect(await transmit()).toEqual(answer)
+      }
+    },
+  )
 
   it.each(kinds)(
-    '%s under T=1, once or twice, is asked again by R-blocks: exact, executed once',
+    '%s under T=1, once or twice, is recovered with R-blocks, and the command executed once',
     async (kind) => {
       for (const ends of ['once', 'twice'] as const) {
         for (const moment of ['before', 'during'] as const) {
@@ -143,8 +146,8 @@ describe('the line between reader and card', () => {
     },
   )
 
-  it('a card lost to T=1 for good is told as mute; the next connection powers it anew, and nothing is repeated', async () => {
-    const { transmit, reader, card, clock, place, connection } = await connected(tpdu)
+  it('a T=1 card that stays silent is reported as mute, and the next connection works', async () => {
+    const { transmit, reader, card, clock, cardSlot, connection } = await connected(tpdu)
     reader.faults.schedule({ kind: 'mute-card', ends: 'until-reset' })
     const before = reader.counters.messages.get('XfrBlock') ?? 0
     await expect(transmit()).rejects.toBeInstanceOf(CardSilentError)
@@ -152,7 +155,7 @@ describe('the line between reader and card', () => {
     expect((reader.counters.messages.get('XfrBlock') ?? 0) - before).toBe(6)
     expect((await inTime(clock, connection.gone)).why).toBe('reset')
     const offs = reader.counters.messages.get('IccPowerOff') ?? 0
-    const again = await inTime(clock, place.connect())
+    const again = await inTime(clock, cardSlot.connect())
     expect((reader.counters.messages.get('IccPowerOff') ?? 0) - offs).toBe(1)
     expect(card.log).toHaveLength(0)
     expect(await transmit(again)).toEqual(answer)
@@ -161,18 +164,18 @@ describe('the line between reader and card', () => {
 })
 
 describe('packets', () => {
-  it('an answer of whole packets without its empty one is told by the time-out; the next APDU works', async () => {
-    const { reader, clock, place, transmit, card } = await connected(apdu)
+  it('a response of whole packets without an empty one causes a time-out, and the next APDU works', async () => {
+    const { reader, clock, cardSlot, transmit, card } = await connected(apdu)
     const whole = Uint8Array.of(0, 0x10, 0, 0, 52, ...new Uint8Array(52), 0)
     reader.faults.schedule({ kind: 'no-empty-packet', ends: 'once' })
     await expect(transmit(undefined, whole)).rejects.toMatchObject({ code: 'reader/timeout' })
     expect(card.log).toHaveLength(1)
-    const again = await inTime(clock, place.connect())
+    const again = await inTime(clock, cardSlot.connect())
     expect(await transmit(again, whole)).toHaveLength(54)
     expect(await transmit(again)).toEqual(answer)
   })
 
-  it('empty packets before and behind answers are nobody’s', async () => {
+  it('empty packets before and after responses are ignored', async () => {
     const { transmit, reader } = await connected(apdu)
     for (const kind of ['empty-packet', 'extra-empty-packet'] as const) {
       reader.faults.schedule({ kind, ends: 'twice' } as Fault)
@@ -181,46 +184,46 @@ describe('packets', () => {
   })
 })
 
-describe('a card or a computer that was away', () => {
-  it('a card out and in again within a session is told as gone, and wakes at the second try', async () => {
+describe('after an interruption of the card or the computer', () => {
+  it('a card reinserted during a session is reported as gone, and works on the second attempt', async () => {
     for (const profile of [apdu, tpdu, readerProfiles.nitrokey3]) {
-      const { transmit, reader, clock, place, card } = await connected(profile)
+      const { transmit, reader, clock, cardSlot, card } = await connected(profile)
       reader.faults.schedule({ kind: 'reinserted', ends: 'once' })
       await expect(transmit(), profile.product).rejects.toMatchObject({
         code: expect.stringMatching(/card\/(gone|mute)/),
       })
       expect(card.log).toHaveLength(0)
-      const again = await inTime(clock, place.connect())
+      const again = await inTime(clock, cardSlot.connect())
       expect(await transmit(again)).toEqual(answer)
     }
   })
 
-  it('after a sleep of the computer the next connection works, with no new permission and no new slot', async () => {
+  it('by sleep, the next connection works with the same permission and the same slot', async () => {
     for (const profile of [apdu, tpdu, readerProfiles.nitrokey3]) {
-      const { transmit, reader, clock, place, card, source, usb } = await connected(profile)
+      const { transmit, reader, clock, cardSlot, card, source, usb } = await connected(profile)
       reader.faults.schedule({ kind: 'suspended', ends: 'once' })
-      // Without an interrupt endpoint no transfer may be pending that could fail.
+      // Without an interrupt endpoint no pending transfer could fail.
       await expect(transmit()).rejects.toMatchObject({
         code: expect.stringMatching(/reader\/(gone|timeout)/),
       })
       expect(card.log).toHaveLength(0)
-      expect(await firstValueFrom(source.slots$)).toEqual([place])
-      const again = await inTime(clock, place.connect())
+      expect(await firstValueFrom(source.slots$)).toEqual([cardSlot])
+      const again = await inTime(clock, cardSlot.connect())
       expect(await transmit(again)).toEqual(answer)
-      expect(await firstValueFrom(place.presence$)).toBe('present')
+      expect(await firstValueFrom(cardSlot.presence$)).toBe('present')
       await inTime(clock, source.close())
       expect((await usb.getDevices())[0]?.opened).toBe(false)
     }
   })
 
-  it('a sleep between two APDUs is told at the next one, and the connection after it works', async () => {
-    const { transmit, reader, clock, place, card } = await connected(apdu)
+  it('by sleep between two APDUs, the next APDU fails and the next connection works', async () => {
+    const { transmit, reader, clock, cardSlot, card } = await connected(apdu)
     expect(await transmit()).toEqual(answer)
     reader.suspend()
     await clock.advance(100)
     await expect(transmit()).rejects.toMatchObject({ code: 'card/gone' })
     expect(card.log).toHaveLength(1)
-    const again = await inTime(clock, place.connect())
+    const again = await inTime(clock, cardSlot.connect())
     expect(await transmit(again)).toEqual(answer)
   })
 })

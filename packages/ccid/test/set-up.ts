@@ -1,4 +1,4 @@
-/** A virtual reader under our driver, with one hand-moved clock for both. */
+/** Sets up a virtual reader and the driver with one manual clock for both. */
 import type { CardSlot } from '@webtoki/apdu'
 import {
   HandClock,
@@ -13,23 +13,23 @@ import {
 import { firstValueFrom } from 'rxjs'
 import { type CcidSlotSource, type Clock, ccidSlots } from '@webtoki/ccid'
 
-export interface Stand {
+export interface TestSetup {
   readonly clock: HandClock
   readonly bus: VirtualBus
   readonly usb: VirtualUsb
   readonly reader: VirtualCcidReader
   readonly source: CcidSlotSource
-  /** The first slot, once the source has told. */
+  /** Resolves to the first slot after the source has emitted its list. */
   readonly slot: () => Promise<CardSlot>
 }
 
-export interface StandOptions extends VirtualUsbOptions {
+export interface SetUpOptions extends VirtualUsbOptions {
   readonly profile?: ReaderProfile
   readonly card?: VirtualCard
   readonly pollMs?: number
 }
 
-/** The driver's clock in the simulator's hands. */
+/** Adapts the simulator's manual clock to the driver. */
 export function driverClock(hands: HandClock): Clock {
   return {
     now: () => hands.nowMs,
@@ -40,7 +40,7 @@ export function driverClock(hands: HandClock): Clock {
   }
 }
 
-export function stand(options: StandOptions = {}): Stand {
+export function setUp(options: SetUpOptions = {}): TestSetup {
   const { profile = readerProfiles.dualiAbcm6, card, pollMs, ...browser } = options
   const clock = new HandClock()
   const reader = new VirtualCcidReader(profile, { clock })
@@ -63,7 +63,7 @@ export function stand(options: StandOptions = {}): Stand {
   }
 }
 
-/** Moves the clock while the work waits for it, a second at a time; resolves as the work does. */
+/** Moves the clock in steps of 250 ms until the work settles, and settles as the work does. */
 export async function inTime<T>(clock: HandClock, work: Promise<T>, limitMs: number = 600_000): Promise<T> {
   let isOver = false
   const watched = work.finally(() => {
@@ -71,7 +71,7 @@ export async function inTime<T>(clock: HandClock, work: Promise<T>, limitMs: num
   })
   watched.catch(() => {})
   for (let spentMs = 0; spentMs < limitMs && !isOver; spentMs += 250) {
-    // Card cryptography runs on the platform's own tasks, which no hand-moved clock knows of.
+    // Card cryptography runs in tasks of the platform, which the manual clock does not cover.
     await new Promise((resolve) => setImmediate(resolve))
     if (!isOver) await clock.advance(250)
   }
