@@ -1,4 +1,7 @@
-/** Lengths of short APDUs and properties of encoded commands (ISO/IEC 7816-3:2006, 12.1), for transports that only carry APDUs. */
+/**
+ * Lengths of short APDUs and properties of encoded commands (ISO/IEC 7816-3:2006, 12.1), for transports that only carry
+ * APDUs.
+ */
 import { viewOf } from './bytes.ts'
 import type { ChannelLimits } from './ports.ts'
 
@@ -29,7 +32,9 @@ export function isExtended(command: Uint8Array): boolean {
   return bytes.length > 5 && bytes[4] === 0
 }
 
-/** Returns true for READ BINARY, GET RESPONSE and GET DATA (even or odd INS) with CLA 00: they change nothing on the card. */
+/**
+ * Returns true for READ BINARY, GET RESPONSE and GET DATA (even or odd INS) with CLA 00: they change nothing on the card.
+ */
 export function isReading([cla, ins = 0]: ArrayLike<number> & Iterable<number>): boolean {
   return cla === 0 && [0xb0, 0xc0, 0xca].includes(ins & 0xfe)
 }

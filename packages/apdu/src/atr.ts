@@ -174,7 +174,9 @@ export function atrStatesExtended(atr: Atr | Uint8Array): boolean {
   return (thirdByte(atr) & 0x40) !== 0
 }
 
-/** Returns true if the ATR has the third software function byte, and so states whether the card supports extended lengths. */
+/**
+ * Returns true if the ATR has the third software function byte, and so states whether the card supports extended lengths.
+ */
 export function atrStatesLengths(atr: Atr): boolean {
   const { objects } = objectsIn(atr.historicalBytes)
   return objects.some(({ tag, value }) => tag === TAG_CAPABILITIES && value.length === 3)
@@ -298,7 +300,10 @@ function malformed(detail: string): MalformedError {
   return new MalformedError('ATR', detail)
 }
 
-/** Decodes an ATR leniently, because cards with a faulty ATR usually work. Returns undefined if there are fewer than two bytes. */
+/**
+ * Decodes an ATR leniently, because cards with a faulty ATR usually work. Returns undefined if there are fewer than two
+ * bytes.
+ */
 export function readAtr(bytes: Uint8Array): Atr | undefined {
   try {
     return decodeAtr(bytes, { lenient: true })

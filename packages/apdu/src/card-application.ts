@@ -1,4 +1,7 @@
-/** One application on a card: its selection by AID (SELECT of ISO/IEC 7816-4), its transactions, and the identity of its card. */
+/**
+ * One application on a card: its selection by AID (SELECT of ISO/IEC 7816-4), its transactions, and the identity of its
+ * card.
+ */
 import { copyOf } from './bytes.ts'
 import { decodeResponse, type ResponseApdu } from './command.ts'
 import { CardGoneError, PinPadRefusedError } from './errors.ts'
@@ -84,7 +87,10 @@ export class CardApplication {
     this.#undisturbedWhenSelected = channel.undisturbed
   }
 
-  /** Runs `work` under the card's lock with this application selected. Sends SELECT only if the card may have lost the selection. */
+  /**
+   * Runs `work` under the card's lock with this application selected. Sends SELECT only if the card may have lost the
+   * selection.
+   */
   transaction<T>(
     work: (channel: CardChannel, state: TransactionState) => Promise<T>,
     options?: TransmitOptions,
@@ -113,7 +119,10 @@ export class CardApplication {
     return exchange(channel, command, options)
   }
 
-  /** Sends VERIFY with a PIN typed on the reader, and counts it. Rejects with PinPadRefusedError if the reader has no usable PIN pad. */
+  /**
+   * Sends VERIFY with a PIN typed on the reader, and counts it. Rejects with PinPadRefusedError if the reader has no
+   * usable PIN pad.
+   */
   async exchangeOnPad(
     channel: CardChannel,
     template: PinTemplate,
@@ -148,7 +157,10 @@ export class CardApplication {
     if (fingerprint === undefined || fingerprint !== this.#fingerprint) throw new CardGoneError('replaced')
   }
 
-  /** To be called after a reset: forgets the selection and, in the PIN references, the attempts left and the verified state. */
+  /**
+   * To be called after a reset: forgets the selection and, in the PIN references, the attempts left and the verified
+   * state.
+   */
   forget(): void {
     this.#lose('all')
   }

@@ -1,8 +1,13 @@
-/** Base class of objects for `await using` (ECMAScript, Explicit Resource Management), also for browsers without support for it. */
+/**
+ * Base class of objects for `await using` (ECMAScript, Explicit Resource Management), also for browsers without support
+ * for it.
+ */
 // Preserved in the declarations, because not every TypeScript program includes these types.
 /// <reference lib="esnext.disposable" preserve="true" />
 
-/** An object with a `close` method. `await using session = …` closes it at the end of the block, even if the block throws. */
+/**
+ * An object with a `close` method. `await using session = …` closes it at the end of the block, even if the block throws.
+ */
 export abstract class Closable implements AsyncDisposable {
   /** Calls `close`. */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>

@@ -30,7 +30,10 @@ export const apduLimits = {
   extended: { dataBytes: 65535, responseBytes: 65536 },
 } as const
 
-/** Encodes a command APDU. Throws RangeError if it does not fit the encoding, which is a fault of the caller, not of the card. */
+/**
+ * Encodes a command APDU. Throws RangeError if it does not fit the encoding, which is a fault of the caller, not of the
+ * card.
+ */
 export function encodeCommand(command: CommandApdu, encoding: ApduEncoding): Uint8Array {
   const header = [command.cla, command.ins, command.p1, command.p2]
   if (header.some((byte) => !Number.isInteger(byte) || byte < 0 || byte > 0xff)) {
@@ -76,7 +79,10 @@ export function decodeCommand(bytes: Uint8Array): CommandApdu {
   return { ...header, ...body(bytes, 7, length, 2) }
 }
 
-/** Splits a response APDU into data and status word. Throws MalformedError if the status word is missing or forbidden by ISO/IEC 7816-4. */
+/**
+ * Splits a response APDU into data and status word. Throws MalformedError if the status word is missing or forbidden by
+ * ISO/IEC 7816-4.
+ */
 export function decodeResponse(bytes: Uint8Array): ResponseApdu {
   const end = bytes.length - 2
   if (end < 0) throw new MalformedError('response APDU', `${bytes.length} bytes instead of at least 2`)

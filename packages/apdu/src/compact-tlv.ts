@@ -1,4 +1,7 @@
-/** COMPACT-TLV data objects in the historical bytes of an ATR, ISO/IEC 7816-4:2013 clause 12.1.1: the part that drivers load. */
+/**
+ * COMPACT-TLV data objects in the historical bytes of an ATR, ISO/IEC 7816-4:2013 clause 12.1.1: the part that drivers
+ * load.
+ */
 
 /** One COMPACT-TLV data object: tag and length are the nibbles of one byte. */
 export interface CompactTlv {

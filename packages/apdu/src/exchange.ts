@@ -79,7 +79,9 @@ async function exchangeCommand(
   return collect(channel, command, response, options)
 }
 
-/** Returns the data of a response with 9000. Throws StatusError for every other status word. `name` is the command's name. */
+/**
+ * Returns the data of a response with 9000. Throws StatusError for every other status word. `name` is the command's name.
+ */
 export function expectOk(response: ResponseApdu, name: string): Uint8Array {
   if (response.sw !== SW.OK) throw new StatusError(name, response.sw, describeStatus(response.sw))
   return response.data
@@ -129,12 +131,18 @@ async function sendCommand(
   return short
 }
 
-/** Returns true if the card may have refused the extended form and the command can be repeated: it was not executed or only reads. */
+/**
+ * Returns true if the card may have refused the extended form and the command can be repeated: it was not executed or
+ * only reads.
+ */
 function mayRefuseForm(sw: number, reads: boolean): boolean {
   return refusals.includes(sw) || (reads && sw === SW.UNKNOWN)
 }
 
-/** Sends one short APDU, a chain of them, or ENVELOPE. `extended` is 'refused' if the card has just refused the extended form. */
+/**
+ * Sends one short APDU, a chain of them, or ENVELOPE. `extended` is 'refused' if the card has just refused the extended
+ * form.
+ */
 async function sendShort(
   channel: CardChannel,
   command: NamedCommand,

@@ -1,6 +1,9 @@
 /** Parses hex. Separate from `bytes.ts`, because every page loads that one and no login needs this one. */
 
-/** Parses hex; white space between the digits is ignored. Throws RangeError for other characters or an odd number of digits. */
+/**
+ * Parses hex; white space between the digits is ignored. Throws RangeError for other characters or an odd number of
+ * digits.
+ */
 export function fromHex(hex: string): Uint8Array {
   const digits = hex.replace(/\s+/g, '')
   if (digits.length % 2 !== 0 || /[^0-9a-f]/i.test(digits)) throw new RangeError('The text is not hex.')

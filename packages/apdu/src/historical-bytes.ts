@@ -14,7 +14,10 @@ export type { CompactTlv } from './compact-tlv.ts'
 
 /** What the historical bytes state about the card. */
 export interface HistoricalBytes {
-  /** The first byte; undefined if there are no historical bytes. 00, 10 and 80 are defined, 81 to 8F are reserved, all others are proprietary. */
+  /**
+   * The first byte; undefined if there are no historical bytes. 00, 10 and 80 are defined, 81 to 8F are reserved, all
+   * others are proprietary.
+   */
   readonly category: number | undefined
   /** Categories 00 and 80: the data objects in order, without the three-byte status indicator of category 00. */
   readonly objects: readonly CompactTlv[]

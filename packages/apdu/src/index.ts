@@ -1,4 +1,7 @@
-/** Main entry point: APDUs, status words, TLV, ATRs, card applications, PINs, ports and errors. Each applet has its own entry point. */
+/**
+ * Main entry point: APDUs, status words, TLV, ATRs, card applications, PINs, ports and errors. Each applet has its own
+ * entry point.
+ */
 export type * from './abort.ts'
 export * from './apdu-lengths.ts'
 export * from './atr.ts'

@@ -1,4 +1,7 @@
-/** Decompression of gzip (RFC 1952) and zlib (RFC 1950) with the platform's DecompressionStream, for compressed certificates. */
+/**
+ * Decompression of gzip (RFC 1952) and zlib (RFC 1950) with the platform's DecompressionStream, for compressed
+ * certificates.
+ */
 import { concatBytes, copyOf } from './bytes.ts'
 import { MalformedError, NotSupportedError } from './errors.ts'
 

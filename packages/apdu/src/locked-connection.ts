@@ -1,4 +1,7 @@
-/** The connection to one powered card over any transport: its lock, its channels, and the only place that decides why it ended. */
+/**
+ * The connection to one powered card over any transport: its lock, its channels, and the only place that decides why it
+ * ended.
+ */
 import { isReading, shortLimits } from './apdu-lengths.ts'
 import { copyOf } from './bytes.ts'
 import {
@@ -319,7 +322,10 @@ class Channel implements CardChannel {
     })
   }
 
-  /** Starts the exchange after those that were started before in this transaction. Otherwise the parts of long APDUs would mix. */
+  /**
+   * Starts the exchange after those that were started before in this transaction. Otherwise the parts of long APDUs would
+   * mix.
+   */
   #serialize(
     options: TransmitOptions,
     exchange: () => Promise<Uint8Array>,
@@ -344,7 +350,10 @@ class Channel implements CardChannel {
     else if (!isReading(command)) this.lengths.selection = undefined
   }
 
-  /** Marks the exchange as pending. The returned promise rejects earlier than the exchange if it is aborted or the card is removed. */
+  /**
+   * Marks the exchange as pending. The returned promise rejects earlier than the exchange if it is aborted or the card is
+   * removed.
+   */
   #track(exchange: Promise<Uint8Array>, signal: TransmitOptions['signal']): Promise<Uint8Array> {
     this.pending = exchange
     return new Promise((resolve, reject) => {
@@ -370,7 +379,10 @@ class Channel implements CardChannel {
     })
   }
 
-  /** Ends the connection if the link reports that the card is gone. Returns the error with the reason that was reported first. */
+  /**
+   * Ends the connection if the link reports that the card is gone. Returns the error with the reason that was reported
+   * first.
+   */
   #withFirstReason(error: Error): Error {
     const { code, why, cause } = error as Partial<CardGoneError>
     return code === 'card/gone' && why !== undefined ? this.#connection.lost(why, cause as Error) : error

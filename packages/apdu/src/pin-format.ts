@@ -61,7 +61,10 @@ export function pinOf(typed: ByteSource, limits: PinLimits): Uint8Array<ArrayBuf
   throw new PinFormatError(length < 0 ? 'alphabet' : 'length', limits)
 }
 
-/** Replaces digits of any script by ASCII digits in place and zeroes the rest. Returns the digit count, or -1 if a character is not a digit. */
+/**
+ * Replaces digits of any script by ASCII digits in place and zeroes the rest. Returns the digit count, or -1 if a
+ * character is not a digit.
+ */
 function toAscii(pin: Uint8Array): number {
   let length = 0
   for (let at = 0, end = 0; at < pin.length; at = end) {

@@ -112,7 +112,10 @@ export class PinReference {
   #reportsTries: boolean
   #isVerified = false
   #mayBeVerified = false
-  /** True if another application or program used the card since the PIN was verified, so the card may have lost that state. */
+  /**
+   * True if another application or program used the card since the PIN was verified, so the card may have lost that
+   * state.
+   */
   #isInDoubt = false
   /** The application's command count after VERIFY was accepted. */
   #acceptedAt: number | undefined
@@ -218,7 +221,8 @@ export class PinReference {
       // The login of another program hides the counter, so it is ended. During our own login the counter is full.
       if (verified && !mayBeOurs && (await this.logout(channel, options))) await this.status(channel, options)
       counter.isRead = true
-      // A verified PIN hides its counter. If the card has only ever reported one attempt, a proprietary command may report more.
+      // A verified PIN hides its counter. If the card has only ever reported one attempt, a proprietary command may
+      // report more.
       if (this.#isVerified && this.triesLeft === 1) {
         const triesLeft = await this.#readTries(channel, options)
         if (triesLeft !== undefined) counter.learn(triesLeft)
@@ -294,7 +298,8 @@ export class PinReference {
     options: TransmitOptions,
     send: () => Promise<ResponseApdu>,
   ): Promise<void> {
-    // While the person typed, another program may have used the card or the card may have been replaced, unnoticed by this reader.
+    // While the person typed, another program may have used the card or the card may have been replaced, unnoticed by
+    // this reader.
     if (!channel.vouchesForCard) this.#counter.isRead = false
     await this.learnTries(channel, options)
     await this.application.confirmCard(channel, options)
@@ -405,12 +410,18 @@ const pinPadCodes: readonly unknown[] = [
   'card/pin-pad-refused',
 ]
 
-/** Returns true if the PIN pad sent nothing to the card. Compares codes, because the driver may use another copy of the classes. */
+/**
+ * Returns true if the PIN pad sent nothing to the card. Compares codes, because the driver may use another copy of the
+ * classes.
+ */
 function isPinPadError(error: unknown): boolean {
   return pinPadCodes.includes((error as { readonly code?: unknown } | undefined)?.code)
 }
 
-/** Returns the attempts left that 63Cx, 6983 or 630x report. PIV cards before SP 800-73-3 use 630x, where 6300 has no count. */
+/**
+ * Returns the attempts left that 63Cx, 6983 or 630x report. PIV cards before SP 800-73-3 use 630x, where 6300 has no
+ * count.
+ */
 function triesIn(sw: number): number | undefined {
   if (sw === SW.AUTHENTICATION_BLOCKED) return 0
   const oldCount = (sw & 0xfff0) === 0x6300 && sw !== SW.WARNING ? sw & 0x0f : undefined

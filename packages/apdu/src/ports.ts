@@ -7,7 +7,10 @@ import type { CardGoneError, WebtokiError } from './errors.ts'
 export interface TransmitOptions {
   /** Aborts the call at once. An APDU that was sent cannot be recalled: its response is awaited and discarded. */
   readonly signal?: AbortSignalLike | undefined
-  /** Maximum time in milliseconds that one exchange may take without a response or time extension, and that a transaction waits for the lock. */
+  /**
+   * Maximum time in milliseconds that one exchange may take without a response or time extension, and that a transaction
+   * waits for the lock.
+   */
   readonly timeoutMs?: number | undefined
   /** Maximum time that time extensions may add to one exchange, in milliseconds from the first extension. */
   readonly maxWaitMs?: number | undefined
@@ -27,7 +30,10 @@ export interface CardChannel {
   /** The answer to the latest reset, as received. */
   readonly atr: Uint8Array
   readonly limits: ChannelLimits
-  /** What the connection has learned about APDU lengths. Absent: extended lengths that the ATR does not state are never tried. */
+  /**
+   * What the connection has learned about APDU lengths. Absent: extended lengths that the ATR does not state are never
+   * tried.
+   */
   readonly lengths?: ApduLengths
   /** False if another owner, another program or a reset intervened: select and verify again. */
   readonly undisturbed: boolean
@@ -48,7 +54,10 @@ export interface CardChannel {
 export interface ChannelLimits {
   /** True if extended-length APDUs may be sent: the reader and the card's ATR state it, or the card has accepted one. */
   readonly extended: boolean
-  /** The limits if the card accepts extended lengths. Absent if the reader does not, or if the ATR states whether the card does. */
+  /**
+   * The limits if the card accepts extended lengths. Absent if the reader does not, or if the ATR states whether the card
+   * does.
+   */
   readonly untried?: { readonly commandBytes: number; readonly responseBytes: number }
   /** Largest whole command APDU, in bytes. */
   readonly commandBytes: number

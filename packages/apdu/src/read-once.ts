@@ -32,7 +32,10 @@ export function claimOnce(source: object): boolean {
   return true
 }
 
-/** Returns true for a Node stream. Each of its iterators is a new object over the rest of the same bytes, so the stream is claimed. */
+/**
+ * Returns true for a Node stream. Each of its iterators is a new object over the rest of the same bytes, so the stream is
+ * claimed.
+ */
 export function isNodeStream(source: object): source is { readonly readableDidRead: boolean } {
   return 'readableDidRead' in source
 }

@@ -134,7 +134,10 @@ export class ReaderRefusedError extends WebtokiError {
     this.errorName = errorName
   }
 
-  /** True if the reader did not execute the command: it does not support it (bError 00) or refuses a field (01 to 7F; CCID 1.1, table 6.2-2). */
+  /**
+   * True if the reader did not execute the command: it does not support it (bError 00) or refuses a field (01 to 7F; CCID
+   * 1.1, table 6.2-2).
+   */
   get isOfMessage(): boolean {
     return this.bError < 0x80
   }

@@ -67,7 +67,10 @@ export function triesLeftFromStatus(sw: number): number | undefined {
   return (sw & 0xfff0) === 0x63c0 ? sw & 0x0f : undefined
 }
 
-/** Returns true for 64xx: the card did not execute the command, for example because it is busy, so the response says nothing about its contents. */
+/**
+ * Returns true for 64xx: the card did not execute the command, for example because it is busy, so the response says
+ * nothing about its contents.
+ */
 export function isNotExecuted(sw: number): boolean {
   return sw >> 8 === 0x64
 }

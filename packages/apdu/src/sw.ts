@@ -1,4 +1,7 @@
-/** Status words with exactly one meaning, ISO/IEC 7816-4:2013 clause 5.1.3. Separate exports, so that a bundle contains only those it uses. */
+/**
+ * Status words with exactly one meaning, ISO/IEC 7816-4:2013 clause 5.1.3. Separate exports, so that a bundle contains
+ * only those it uses.
+ */
 
 /** Normal processing, no further qualification. */
 export const OK = 0x9000

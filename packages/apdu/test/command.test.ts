@@ -52,7 +52,8 @@ describe('command APDUs', () => {
   }
 
   it('with wrong length fields are refused', () => {
-    // Short header; half an extended field; Lc past the end; two bytes after the data; extended Lc 0; extended Lc past the end.
+    // Short header; half an extended field; Lc past the end; two bytes after the data; extended Lc 0; extended Lc past
+    // the end.
     const malformed = [
       '00a404',
       '00a404000000',

@@ -1,4 +1,7 @@
-/** Application related data (6E) of an OpenPGP card: its AID, PIN status and key attributes (OpenPGP card 3.4, 4.2.1, 4.4.1, 4.4.3). */
+/**
+ * Application related data (6E) of an OpenPGP card: its AID, PIN status and key attributes (OpenPGP card 3.4, 4.2.1,
+ * 4.4.1, 4.4.3).
+ */
 import { concatBytes, equalBytes, fromHex, toHex } from '../bytes.ts'
 import { MalformedError } from '../errors.ts'
 import { firstTlv } from '../tlv.ts'

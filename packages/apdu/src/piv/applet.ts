@@ -70,7 +70,10 @@ function pinBlock(pin: Uint8Array | readonly number[]): Uint8Array {
 export class PivApplet extends CardApplication {
   /** The PIN that the discovery object names: the application PIN or the card's global PIN. */
   readonly pin: PinReference
-  /** True if the card may report the policies of its keys: its ATR is that of a YubiKey 5 and it has not refused GET METADATA. */
+  /**
+   * True if the card may report the policies of its keys: its ATR is that of a YubiKey 5 and it has not refused GET
+   * METADATA.
+   */
   reportsKeyPolicies = false
   #pinReference: number = PivReference.APPLICATION_PIN
   #guid: string | undefined
@@ -167,7 +170,10 @@ export class PivApplet extends CardApplication {
     return presentData(await this.#getData(channel, tag, options))
   }
 
-  /** Reads at most the first 256 bytes of a data object, in one APDU. Resolves to undefined if the card has no such object. */
+  /**
+   * Reads at most the first 256 bytes of a data object, in one APDU. Resolves to undefined if the card has no such
+   * object.
+   */
   async readObjectHead(
     channel: CardChannel,
     tag: number,

@@ -1,4 +1,7 @@
-/** Data objects of the PIV card application: discovery, CHUID and certificates, SP 800-73-4 part 1 clause 3 and appendix A. */
+/**
+ * Data objects of the PIV card application: discovery, CHUID and certificates, SP 800-73-4 part 1 clause 3 and appendix
+ * A.
+ */
 import { copyOf } from '../bytes.ts'
 import { MalformedError } from '../errors.ts'
 import { firstTlv, readTlvHeader } from '../tlv.ts'
@@ -55,7 +58,10 @@ export function decodeChuid(object: Uint8Array): PivChuid {
   return { guid: copyOf(guid), object }
 }
 
-/** Decodes the response data of GET DATA for a certificate. Resolves to undefined if the object is empty. Rejects with MalformedError. */
+/**
+ * Decodes the response data of GET DATA for a certificate. Resolves to undefined if the object is empty. Rejects with
+ * MalformedError.
+ */
 export async function decodeCertificate(object: Uint8Array): Promise<PivCertificate | undefined> {
   const content = unwrap(object, 'certificate object')
   const stored = firstTlv(content, 0x70)?.value
