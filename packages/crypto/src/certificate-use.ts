@@ -77,7 +77,10 @@ export function issuerUse(der: ByteSource, purpose: CertificatePurpose): Certifi
   return purposesFit(view, [...rules[purpose].purposes, ANY_PURPOSE]) ? 'fitting' : 'wrong-extended-key-usage'
 }
 
-/** Throws CertificateUseError if a person's certificate may not be used for the purpose. Call it before a PIN is requested. */
+/**
+ * Throws CertificateUseError if a person's certificate may not be used for the purpose. Call it before a PIN is
+ * requested.
+ */
 export function requireCertificateUse(der: ByteSource, purpose: CertificatePurpose): void {
   const view = readableView(der)
   const use = useOf(view, purpose)

@@ -85,7 +85,10 @@ export function viewCertificate(bytes: ByteSource): CertificateView | undefined 
   return readable(() => new CertificateView(partsOf(signedPartOf(copyOf(bytes)))), undefined)
 }
 
-/** A certificate for display. Fields that cannot be decoded are undefined. Fields in DER are views of one copy of the bytes. */
+/**
+ * A certificate for display. Fields that cannot be decoded are undefined. Fields in DER are views of one copy of the
+ * bytes.
+ */
 export class CertificateView {
   readonly #parts: Parts
   /** Undefined if they cannot be decoded. */

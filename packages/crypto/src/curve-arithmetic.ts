@@ -1,4 +1,7 @@
-/** Curve arithmetic in JavaScript: FIPS 186-5, 6.4.2 and 7.7. A separate entry point, because it is large: load it when a point is used. */
+/**
+ * Curve arithmetic in JavaScript: FIPS 186-5, 6.4.2 and 7.7. A separate entry point, because it is large: load it when a
+ * point is used.
+ */
 import type { ECDSA } from '@noble/curves/abstract/weierstrass.js'
 import type { EdDSA } from '@noble/curves/abstract/edwards.js'
 import { ed25519 } from '@noble/curves/ed25519.js'

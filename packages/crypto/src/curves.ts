@@ -48,7 +48,10 @@ export function curveOfOid(oid: string): Curve | undefined {
   return curves.find((curve) => curve.oid === oid)
 }
 
-/** Returns the curve of an OBJECT IDENTIFIER in DER, as in ECParameters and CKA_EC_PARAMS, or undefined if it is not supported. */
+/**
+ * Returns the curve of an OBJECT IDENTIFIER in DER, as in ECParameters and CKA_EC_PARAMS, or undefined if it is not
+ * supported.
+ */
 export function curveOfParameters(der: Uint8Array): Curve | undefined {
   return curves.find(({ oid }) => equalBytes(encodeOid(oid), viewOf(der)))
 }

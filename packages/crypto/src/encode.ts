@@ -1,4 +1,7 @@
-/** Encoding of DER: X.690, 8.1, 8.3 and 8.19; AlgorithmIdentifier of RFC 5280, 4.1.1.2; Ecdsa-Sig-Value of RFC 3279, 2.2.3. */
+/**
+ * Encoding of DER: X.690, 8.1, 8.3 and 8.19; AlgorithmIdentifier of RFC 5280, 4.1.1.2; Ecdsa-Sig-Value of RFC 3279,
+ * 2.2.3.
+ */
 import { encodeTlv } from '@webtoki/apdu'
 import { ecdsaNumbers, Tag } from './der.ts'
 
@@ -29,7 +32,10 @@ export function encodeAlgorithmIdentifier(oid: string, parameters?: Uint8Array):
   return encodeTlv(Tag.sequence, encodeOid(oid), parameters ?? [])
 }
 
-/** Converts an Ecdsa-Sig-Value in DER to r‖s, each with `fieldBytes` bytes. Throws RangeError if it is not strict DER or does not fit. */
+/**
+ * Converts an Ecdsa-Sig-Value in DER to r‖s, each with `fieldBytes` bytes. Throws RangeError if it is not strict DER or
+ * does not fit.
+ */
 export function ecdsaSignatureFromDer(der: Uint8Array, fieldBytes: number): Uint8Array<ArrayBuffer> {
   const raw = new Uint8Array(2 * fieldBytes)
   for (const [at, magnitude] of ecdsaNumbers(der).entries()) {

@@ -1,4 +1,7 @@
-/** Synchronous digests and the RSA-PSS padding that needs them (RFC 8017, 9.1 and B.2.1). A separate entry point, because a login does not need it. */
+/**
+ * Synchronous digests and the RSA-PSS padding that needs them (RFC 8017, 9.1 and B.2.1). A separate entry point, because
+ * a login does not need it.
+ */
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { sha3_224, sha3_256, sha3_384, sha3_512 } from '@noble/hashes/sha3.js'
@@ -44,7 +47,10 @@ export interface PssPadding {
   readonly randomBytes: (length: number) => Uint8Array
 }
 
-/** Encodes a digest with EMSA-PSS (RFC 8017, 9.1.1), padded to the length of the key. Throws RangeError if the key is too short. */
+/**
+ * Encodes a digest with EMSA-PSS (RFC 8017, 9.1.1), padded to the length of the key. Throws RangeError if the key is too
+ * short.
+ */
 export function padPss(digest: Uint8Array, parameters: PssPadding): Uint8Array {
   const { keyBits, saltBytes, hash, mgfHash, randomBytes } = parameters
   const encodedBits = keyBits - 1

@@ -61,7 +61,10 @@ export function encodeDigestInfo(name: HashName, digest: Uint8Array): Uint8Array
   )
 }
 
-/** Pads T (a DigestInfo, or the data for CKM_RSA_PKCS) with EMSA-PKCS1-v1_5. Throws RangeError if it is too long for the key. */
+/**
+ * Pads T (a DigestInfo, or the data for CKM_RSA_PKCS) with EMSA-PKCS1-v1_5. Throws RangeError if it is too long for the
+ * key.
+ */
 export function padPkcs1(message: Uint8Array, keyBytes: number): Uint8Array {
   const paddingBytes = keyBytes - message.length - 3
   if (paddingBytes < 8)
@@ -69,7 +72,10 @@ export function padPkcs1(message: Uint8Array, keyBytes: number): Uint8Array {
   return concatBytes([0, 1], new Uint8Array(paddingBytes).fill(0xff), [0], message)
 }
 
-/** Adapts a digest to ECDSA: truncates it to the leftmost bytes (FIPS 186-5, 6.4.1), or prepends zeros if it is shorter than the field. */
+/**
+ * Adapts a digest to ECDSA: truncates it to the leftmost bytes (FIPS 186-5, 6.4.1), or prepends zeros if it is shorter
+ * than the field.
+ */
 export function fitDigest(digest: Uint8Array, fieldBytes: number): Uint8Array {
   if (digest.length >= fieldBytes) return digest.slice(0, fieldBytes)
   return concatBytes(new Uint8Array(fieldBytes - digest.length), digest)

@@ -18,7 +18,10 @@ export interface NameAttribute {
   readonly type: string
   /** The text as written; undefined if the value is not a string or is invalid for its string type. */
   readonly text: string | undefined
-  /** Text for people and logs, passed through `escaped`. If the value is not text, its bytes, with non-ASCII ones as `\C3`. */
+  /**
+   * Text for people and logs, passed through `escaped`. If the value is not text, its bytes, with non-ASCII ones as
+   * `\C3`.
+   */
   readonly shown: string
 }
 

@@ -1,4 +1,7 @@
-/** Decoding and checking of public keys: RFC 3279, 2.3.1; RFC 4055, 1.2; RFC 5480, 2; RFC 8410, 4; FIPS 186-5, 5.1 and appendix A.1.1. */
+/**
+ * Decoding and checking of public keys: RFC 3279, 2.3.1; RFC 4055, 1.2; RFC 5480, 2; RFC 8410, 4; FIPS 186-5, 5.1 and
+ * appendix A.1.1.
+ */
 import { viewOf } from '@webtoki/apdu/bytes'
 import { type Curve, curveOfOid } from './curves.ts'
 import { type DerElement, objectIdentifier, positiveInteger, sequenceOf, Tag, wholeBytes } from './der.ts'

@@ -1,4 +1,7 @@
-/** Digests and HMACs (RFC 2104) of long data in WebAssembly, or in JavaScript if the page forbids that. A separate entry point, because it is large. */
+/**
+ * Digests and HMACs (RFC 2104) of long data in WebAssembly, or in JavaScript if the page forbids that. A separate entry
+ * point, because it is large.
+ */
 import { hmac } from '@noble/hashes/hmac.js'
 import {
   createHMAC,
