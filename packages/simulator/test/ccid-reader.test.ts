@@ -242,13 +242,13 @@ describe('a virtual reader', () => {
   })
 
   it('returns clocks and data rates by class request, or stalls if its profile has none', async () => {
-    const asked = { requestType: 'class', recipient: 'interface', value: 0, index: 0 } as const
+    const setup = { requestType: 'class', recipient: 'interface', value: 0, index: 0 } as const
     const nitrokey = await new Host(readerProfiles.nitrokey3).open()
-    const clocks = await nitrokey.device.controlTransferIn({ ...asked, request: 2 }, 64)
-    const rates = await nitrokey.device.controlTransferIn({ ...asked, request: 3 }, 64)
+    const clocks = await nitrokey.device.controlTransferIn({ ...setup, request: 2 }, 64)
+    const rates = await nitrokey.device.controlTransferIn({ ...setup, request: 3 }, 64)
     expect([clocks.data?.getUint32(0, true), rates.data?.getUint32(0, true)]).toEqual([3580, 9600])
     const duali = await new Host(readerProfiles.dualiAbcm6).open()
-    expect((await duali.device.controlTransferIn({ ...asked, request: 3 }, 64)).status).toBe('stall')
+    expect((await duali.device.controlTransferIn({ ...setup, request: 3 }, 64)).status).toBe('stall')
   })
 
   it('without empty packets leaves the transfer pending after a response that ends with a full packet', async () => {

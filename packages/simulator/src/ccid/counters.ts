@@ -47,18 +47,18 @@ export class ReaderCounters {
   }
 
   /** Counts a bulk-OUT message. Returns the number of transfers that were complete before it. */
-  arrived(message: string): number {
+  messageReceived(message: string): number {
     this.#messages.set(message, (this.#messages.get(message) ?? 0) + 1)
     return this.#transfers++
   }
 
   /** Counts a complete bulk-IN transfer. */
-  transferred(): void {
+  transferCompleted(): void {
     this.#transfers++
   }
 
   /** Counts a command that the card executed, and whose first block arrived after `transfersBefore` transfers. */
-  executed(commandBytes: number, responseBytes: number, transfersBefore: number): void {
+  commandExecuted(commandBytes: number, responseBytes: number, transfersBefore: number): void {
     this.#transfersBeforeFirst ??= transfersBefore
     this.#apdus++
     this.#bytesToCard += commandBytes
@@ -66,7 +66,7 @@ export class ReaderCounters {
   }
 
   /** Called when the host has received a response of the card or a part of it. */
-  responseTaken(): void {
+  responseReceived(): void {
     if (this.#transfersBeforeFirst !== undefined)
       this.#usbTransfers = this.#transfers - this.#transfersBeforeFirst
   }

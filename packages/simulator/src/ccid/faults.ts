@@ -133,8 +133,8 @@ export class FaultSchedule {
 
   /** Schedules a fault for the next XfrBlock, or for another message given by the target. */
   schedule(fault: Fault, { skip = 0, on = 'XfrBlock' }: FaultTarget = {}): void {
-    const strikesLeft = { once: 1, twice: 2, 'until-reset': Number.POSITIVE_INFINITY }[fault.ends]
-    this.#scheduled.push({ fault, on, skip, hasBegun: false, remaining: strikesLeft })
+    const remaining = { once: 1, twice: 2, 'until-reset': Number.POSITIVE_INFINITY }[fault.ends]
+    this.#scheduled.push({ fault, on, skip, hasBegun: false, remaining })
   }
 
   /** Number of pending faults. */
@@ -297,7 +297,7 @@ export function deliver(
   message: Uint8Array,
   queue: InQueue,
   sendsEmptyPackets: boolean,
-  taken: () => void,
+  delivered: () => void,
 ): void {
   if (fault?.kind === 'stall-in') queue.sendStall()
   if (fault?.kind === 'empty-packet') queue.sendPacket(new Uint8Array(0))
@@ -307,7 +307,11 @@ export function deliver(
       queue.sendMessage(encodeResponse(stale, DATA_BLOCK, 0, 0, 0, Uint8Array.of(0x90, 0)), false)
     }
   }
-  queue.sendMessage(damaged(fault, message), sendsEmptyPackets && fault?.kind !== 'no-empty-packet', taken)
+  queue.sendMessage(
+    damaged(fault, message),
+    sendsEmptyPackets && fault?.kind !== 'no-empty-packet',
+    delivered,
+  )
   if (fault?.kind === 'extra-empty-packet') queue.sendPacket(new Uint8Array(0))
 }
 

@@ -120,7 +120,7 @@ export class VirtualCcidReader extends PacketDevice {
     readerSlot.contact =
       this.#descriptor.level === 'tpdu' || this.#descriptor.level === 'character'
         ? new ContactCard(card, contact, (commandBytes, responseBytes) =>
-            this.counters.executed(commandBytes, responseBytes, readerSlot.transfersBefore),
+            this.counters.commandExecuted(commandBytes, responseBytes, readerSlot.transfersBefore),
           )
         : undefined
     if (this.isPlugged) this.#activateOnInsertion(readerSlot)
@@ -198,7 +198,7 @@ export class VirtualCcidReader extends PacketDevice {
   }
 
   protected override inCompleted(endpoint: number, result: InResult): void {
-    if (endpoint === endpoints.bulkIn) this.counters.transferred()
+    if (endpoint === endpoints.bulkIn) this.counters.transferCompleted()
     if (endpoint === endpoints.interruptIn && result.data.length > 0) {
       for (const slot of this.#slots) slot.isChanged = false
     }
@@ -245,7 +245,7 @@ export class VirtualCcidReader extends PacketDevice {
       sequence: bytes[6] as number,
       parameters: [bytes[7] as number, bytes[8] as number, bytes[9] as number],
       data: bytes.slice(HEADER_BYTES),
-      transfersBefore: this.counters.arrived(name),
+      transfersBefore: this.counters.messageReceived(name),
       fault,
     }
     if (readerSlot === undefined)
@@ -524,7 +524,7 @@ export class VirtualCcidReader extends PacketDevice {
         : expected === undefined
           ? await contact.exchange(apdu, readerSlot.protocol)
           : await contact.characters(apdu, expected, readerSlot.protocol)
-    if (contact === undefined) this.counters.executed(apdu.length, response.length, transfersBefore)
+    if (contact === undefined) this.counters.commandExecuted(apdu.length, response.length, transfersBefore)
     // The command was aborted, or the card reset or removed, during execution, so the response is discarded.
     if (readerSlot.epoch !== epoch) return
     if (isPulledAt(fault, 'during')) {
@@ -591,7 +591,7 @@ export class VirtualCcidReader extends PacketDevice {
     const response =
       contact === undefined ? await card.process(bytes) : await contact.exchange(bytes, readerSlot.protocol)
     if (contact === undefined && response !== 'mute')
-      this.counters.executed(bytes.length, response.length, command.transfersBefore)
+      this.counters.commandExecuted(bytes.length, response.length, command.transfersBefore)
     if (readerSlot.epoch !== epoch) return
     readerSlot.markIdle()
     if (response === 'mute') this.#fail(command, readerSlot, CcidError.ICC_MUTE)
@@ -607,7 +607,7 @@ export class VirtualCcidReader extends PacketDevice {
     readerSlot.responseRest = isLast ? undefined : rest.slice(capacity)
     const chain = isFirst ? (isLast ? Chain.whole : Chain.begins) : isLast ? Chain.ends : Chain.continues
     const message = encodeResponse(command, DATA_BLOCK, readerSlot.status, 0, chain, rest.slice(0, capacity))
-    this.#send(command, message, () => this.counters.responseTaken())
+    this.#send(command, message, () => this.counters.responseReceived())
   }
 
   #respond(
@@ -626,7 +626,7 @@ export class VirtualCcidReader extends PacketDevice {
   }
 
   /** Sends a response, with the fault of the command applied to it. */
-  #send(command: Command, message: Uint8Array, taken?: () => void): void {
+  #send(command: Command, message: Uint8Array, delivered?: () => void): void {
     const { fault } = command
     if (fault?.kind === 'silent-reader') {
       const readerSlot = this.#slots[command.slot]
@@ -634,7 +634,7 @@ export class VirtualCcidReader extends PacketDevice {
       return
     }
     deliver(fault, command, message, this.inQueue(endpoints.bulkIn), this.#sendsEmptyPackets, () => {
-      taken?.()
+      delivered?.()
       if (isPulledAt(fault, 'after')) applyRemoval(fault, command.slot, this)
     })
   }

@@ -1,5 +1,5 @@
 /**
- * The electrical side of a virtual card: ATR, PPS, T=0 and T=1, for readers at TPDU and character level (ISO/IEC
+ * The contact interface of a virtual card: ATR, PPS, T=0 and T=1, for readers at TPDU and character level (ISO/IEC
  * 7816-3:2006, 9 to 12).
  */
 import type { VirtualCard } from '../card.ts'

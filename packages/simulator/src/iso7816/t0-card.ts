@@ -42,8 +42,8 @@ type Expected =
   | {
       readonly for: 'data'
       readonly header: Uint8Array
-      readonly got: Uint8Array
-      readonly mayCome: number
+      readonly received: Uint8Array
+      readonly expectedBytes: number
       readonly missing: number
     }
 
@@ -78,7 +78,7 @@ export class T0Card {
 
   /** Number of data bytes that the card has acknowledged and waits for. */
   get expectedDataBytes(): number {
-    return this.#expected.for === 'data' ? this.#expected.mayCome : 0
+    return this.#expected.for === 'data' ? this.#expected.expectedBytes : 0
   }
 
   /** Returns the card's next byte, or 'mute' if it has none. */
@@ -98,21 +98,21 @@ export class T0Card {
       else await this.#beginCommand(header)
       return
     }
-    const { header, got, mayCome, missing } = this.#expected
-    if (bytes.length > mayCome || this.#output.length > 0) {
+    const { header, received, expectedBytes, missing } = this.#expected
+    if (bytes.length > expectedBytes || this.#output.length > 0) {
       this.#becomeUnresponsive()
       return
     }
     const state = {
       header,
-      got: join(got, bytes),
-      mayCome: mayCome - bytes.length,
+      received: join(received, bytes),
+      expectedBytes: expectedBytes - bytes.length,
       missing: missing - bytes.length,
     }
     this.#expected = { for: 'data', ...state }
-    if (state.mayCome > 0) return
-    if (state.missing > 0) this.#acknowledge(state.header, state.got, state.missing)
-    else await this.#completeCommand(state.header, state.got)
+    if (state.expectedBytes > 0) return
+    if (state.missing > 0) this.#acknowledge(state.header, state.received, state.missing)
+    else await this.#completeCommand(state.header, state.received)
   }
 
   #becomeUnresponsive(): void {
@@ -144,12 +144,12 @@ export class T0Card {
     if (!this.#isUnresponsive) this.#sendStatus(response.slice(-2))
   }
 
-  #acknowledge(header: Uint8Array, got: Uint8Array, missing: number): void {
+  #acknowledge(header: Uint8Array, received: Uint8Array, missing: number): void {
     const ins = header[1] as number
     const oneByOne = this.#options.acknowledges === 'byte-by-byte'
     this.#sendNulls()
     this.#send(oneByOne ? ins ^ 0xff : ins)
-    this.#expected = { for: 'data', header, got, mayCome: oneByOne ? 1 : missing, missing }
+    this.#expected = { for: 'data', header, received, expectedBytes: oneByOne ? 1 : missing, missing }
   }
 
   async #completeCommand(header: Uint8Array, data: Uint8Array): Promise<void> {

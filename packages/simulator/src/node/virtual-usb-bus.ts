@@ -223,7 +223,7 @@ export class VirtualUsbBus {
     this.#notificationTimer = undefined
     for (const text of this.#pendingNotifications.splice(0))
       for (const monitor of this.#monitors) monitor.write(encodeFrame('e', 0, text))
-    for (const told of this.#notificationWaiters.splice(0)) told()
+    for (const resolve of this.#notificationWaiters.splice(0)) resolve()
   }
 
   #notified(): Promise<void> {

@@ -335,7 +335,7 @@ export class PivApplet implements VirtualApplet {
     if (key === undefined) return status(0x6a86)
     const input = part(0x81)
     const point = part(0x85)
-    if (key.algorithm !== p1 && !this.#sharesRsa(p1, key)) return status(0x6a86)
+    if (key.algorithm !== p1 && !this.#acceptsRsaReference(p1, key)) return status(0x6a86)
     const { pin, touch } = this.#policies.get(p2) ?? defaultPolicy(p2)
     const allowed = pin === 'never' || (this.#pinVerified && (pin === 'once' || pinFresh))
     if (!allowed) return status(0x6982)
@@ -354,7 +354,7 @@ export class PivApplet implements VirtualApplet {
 
   // The implementation whose scenarios the tests replay accepts any RSA reference for an RSA key. The length of the
   // block decides.
-  #sharesRsa(algorithm: number, key: PivKey): boolean {
+  #acceptsRsaReference(algorithm: number, key: PivKey): boolean {
     return (
       this.#options.vendorExtensions === true && key.kind === 'rsa' && rsaModulusBits(algorithm) !== undefined
     )

@@ -1,6 +1,6 @@
 /**
- * The interface between a bus and a virtual USB device (USB 2.0, 5, 8 and 9). The bus is in the same process or behind
- * a socket.
+ * The interface between a bus and a virtual USB device (USB 2.0, 5, 8 and 9). The bus is in the same process or
+ * connected by a socket.
  */
 
 /** The eight bytes of a SETUP packet (USB 2.0, 9.3). */

@@ -15,7 +15,7 @@ interface PendingTransfer {
   readonly lengthBytes: number
   readonly complete: (result: InResult) => void
   readonly packets: Packet[]
-  gotBytes: number
+  receivedBytes: number
 }
 
 /**
@@ -47,7 +47,7 @@ export class InQueue {
 
   /** Queues a transfer. `complete` is called once, unless the returned function cancels the transfer before. */
   submit(lengthBytes: number, complete: (result: InResult) => void): () => void {
-    const transfer: PendingTransfer = { lengthBytes, complete, packets: [], gotBytes: 0 }
+    const transfer: PendingTransfer = { lengthBytes, complete, packets: [], receivedBytes: 0 }
     this.#pending.push(transfer)
     this.#pump()
     // The packets of a cancelled transfer are lost, because the device has already sent them successfully.
@@ -126,9 +126,9 @@ export class InQueue {
         continue
       }
       transfer.packets.push(item)
-      transfer.gotBytes += item.bytes.length
-      if (transfer.gotBytes > transfer.lengthBytes) this.#finish(transfer, 'babble')
-      else if (item.bytes.length < this.packetBytes || transfer.gotBytes === transfer.lengthBytes)
+      transfer.receivedBytes += item.bytes.length
+      if (transfer.receivedBytes > transfer.lengthBytes) this.#finish(transfer, 'babble')
+      else if (item.bytes.length < this.packetBytes || transfer.receivedBytes === transfer.lengthBytes)
         this.#finish(transfer, 'ok')
     }
   }

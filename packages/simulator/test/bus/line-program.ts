@@ -117,9 +117,9 @@ export class LineProgram {
 }
 
 /** Waits until a condition is true. Rejects after 40 s with the description `what`. */
-export async function until(what: string, isSo: () => boolean): Promise<void> {
+export async function until(what: string, condition: () => boolean): Promise<void> {
   const endMs = Date.now() + maxWaitMs
-  while (!isSo()) {
+  while (!condition()) {
     if (Date.now() > endMs) throw new Error(`Still not true after ${maxWaitMs} ms: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
