@@ -11,6 +11,7 @@ import {
   type Slot,
 } from '@webtoki/cryptoki'
 import { type ReaderProblem, ReaderTimeoutError } from '@webtoki/apdu'
+import { lastValueFrom, Observable, throwError, timeout } from 'rxjs'
 import { checkSignal } from './abort.ts'
 import {
   type CardCertificate,
@@ -89,36 +90,31 @@ export class CertificateFinder {
 
   /** Searches one slot. Rejects with ReaderTimeoutError if a response takes too long. */
   async #inTime(slot: Slot): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined
-    let isOver = false
-    try {
-      await new Promise<void>((resolve, reject) => {
-        const expire = (): void => {
-          const error = new ReaderTimeoutError(`the search for certificates in ${slot.name}`, SILENCE_MS)
-          this.#search.onSilent?.(slot, { name: slot.name, error })
-          reject(error)
-        }
-        const answered = (): void => {
-          clearTimeout(timer)
-          if (!isOver) timer = setTimeout(expire, SILENCE_MS)
-        }
-        answered()
-        this.#lookInto(slot, answered).then(resolve, reject)
-      })
-    } finally {
-      isOver = true
-      clearTimeout(timer)
+    const expired = (): Observable<never> => {
+      const error = new ReaderTimeoutError(`the search for certificates in ${slot.name}`, SILENCE_MS)
+      this.#search.onSilent?.(slot, { name: slot.name, error })
+      return throwError(() => error)
     }
+    const responses$ = new Observable<void>((observer) => {
+      const search = this.#lookInto(slot, () => observer.next())
+      search.then(
+        () => observer.complete(),
+        (error: unknown) => observer.error(error),
+      )
+    })
+    await lastValueFrom(responses$.pipe(timeout({ each: SILENCE_MS, with: expired })), {
+      defaultValue: undefined,
+    })
   }
 
   /**
    * Reads a card's certificates one by one. A certificate that cannot be read is skipped; its error is reported if nothing
    * fits.
    */
-  async #lookInto(slot: Slot, answered: () => void): Promise<void> {
+  async #lookInto(slot: Slot, responded: () => void): Promise<void> {
     // A separate session, so that the search does not block a signature.
     const session = await slot.openSession()
-    answered()
+    responded()
     this.#sawCard = true
     try {
       // Keys in the order of fitness, by what is known without reading the card.
@@ -128,17 +124,17 @@ export class CertificateFinder {
           [CKA.PRIVATE]: true,
           [CKA.ALWAYS_AUTHENTICATE]: asksEachTime,
         }
-        for await (const key of this.#each(session, keys, answered)) {
+        for await (const key of this.#each(session, keys, responded)) {
           const itsOwn = { [CKA.CLASS]: CKO.CERTIFICATE, [CKA.ID]: key.get(CKA.ID) }
-          const certificate = await this.#first(session, itsOwn, answered)
+          const certificate = await this.#first(session, itsOwn, responded)
           const described = certificate && this.#described(() => describeCertificate(slot, certificate, key))
           if (described !== undefined && described.fault === undefined && !this.#search.wantsAll) return
         }
       }
       // Certificates without a visible key, because Webtoki does not support the key's algorithm.
-      for await (const certificate of this.#each(session, { [CKA.CLASS]: CKO.CERTIFICATE }, answered)) {
+      for await (const certificate of this.#each(session, { [CKA.CLASS]: CKO.CERTIFICATE }, responded)) {
         const itsKey = { [CKA.CLASS]: CKO.PRIVATE_KEY, [CKA.ID]: certificate.get(CKA.ID) }
-        if ((await this.#first(session, itsKey, answered)) === undefined)
+        if ((await this.#first(session, itsKey, responded)) === undefined)
           this.#described(() => describeWithoutKey(slot, certificate))
       }
     } finally {
@@ -161,18 +157,18 @@ export class CertificateFinder {
   async *#each(
     session: Session,
     template: Attributes,
-    answered: () => void,
+    responded: () => void,
   ): AsyncGenerator<CkObject, void, undefined> {
-    for (let at = await this.#first(session, template, answered); at !== undefined; ) {
+    for (let at = await this.#first(session, template, responded); at !== undefined; ) {
       yield at
-      at = await this.#first(session, template, answered, at)
+      at = await this.#first(session, template, responded, at)
     }
   }
 
   async #first(
     session: Session,
     template: Attributes,
-    answered: () => void,
+    responded: () => void,
     after?: CkObject,
   ): Promise<CkObject | undefined> {
     const { signal, onEvent } = this.#search
@@ -184,7 +180,7 @@ export class CertificateFinder {
       this.#unreadable(error)
       return undefined
     } finally {
-      answered()
+      responded()
     }
   }
 
