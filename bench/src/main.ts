@@ -71,7 +71,7 @@ const sessionRatios = {
 }
 console.log(
   `session: SHA-256 ${Math.round(sessions.digest)} MB/s (${sessionRatios.digestToHashWasm} of hash-wasm alone), AES-CTR ` +
-    `${Math.round(sessions.ctr)} MB/s (${sessionRatios.ctrToWebCrypto} of WebCrypto in one call)`,
+    `${Math.round(sessions.ctr)} MB/s (${sessionRatios.ctrToWebCrypto} of a single WebCrypto call)`,
 )
 console.log(
   `session: AES-CTR of 2 GB to a slow writer: ${sessions.queuedChunks} chunks queued, ${sessions.memoryMegabytes} MB more ` +

@@ -1,4 +1,4 @@
-/** Compares digests and AES-CTR through a session's streams with hash-wasm alone and with one call of WebCrypto. */
+/** Compares digests and AES-CTR through a session's streams with hash-wasm alone and with a single call of WebCrypto. */
 import { CKA, CKK, CKM, CKO, type CkObject, type Session } from '@webtoki/cryptoki'
 import { createSHA256 } from 'hash-wasm'
 import { CountedCard } from './counted-card.ts'

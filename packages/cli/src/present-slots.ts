@@ -1,5 +1,5 @@
 /** Finds the slots with a card, after the readers have reported their presence. */
-import { CardSilentError, NoReaderError, ReaderInUseError } from '@webtoki/apdu'
+import { NoReaderError, reasonForNoCard } from '@webtoki/apdu'
 import { CKR, type Cryptoki, CryptokiError, type Slot } from '@webtoki/cryptoki'
 import { firstValueFrom } from 'rxjs'
 import { type Connected, hintFor, reportProblems } from './connect.ts'
@@ -30,14 +30,7 @@ export async function failWithoutCard(
   const hasProblems = await reportProblems(connected, complain)
   const slots = await firstValueFrom(cryptoki.slots$)
   const presences = await Promise.all(slots.map((slot) => firstValueFrom(slot.presence$)))
-  const cause =
-    slots.length === 0 && !hasProblems
-      ? new NoReaderError()
-      : presences.some((presence) => typeof presence === 'object')
-        ? new ReaderInUseError()
-        : presences.includes('unreadable')
-          ? new CardSilentError()
-          : undefined
+  const cause = slots.length === 0 && !hasProblems ? new NoReaderError() : reasonForNoCard(presences)
   const hint = cause === undefined ? undefined : hintFor(cause.code)
   if (hint !== undefined) complain(hint)
   throw new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause, detail: 'no reader contains a card' })

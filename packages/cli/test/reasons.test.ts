@@ -74,7 +74,7 @@ describe.each([['readers'], ['tokens'], sign])('webtoki %s', (...command) => {
       usbModule('none', 'const devices = []'),
     )
     expect([stdout, code]).toEqual(['', 1])
-    expect(stderr).toContain('There is no reader')
+    expect(stderr).toContain('No reader is available')
     expect(stderr).toContain('--simulator piv')
   })
 

@@ -1,13 +1,12 @@
 /** Treats all reader sources as one: opens the chooser and says why no reader can be used. */
 import {
-  CardSilentError,
   type CardSlot,
   NoReaderError,
   type Presence,
-  ReaderInUseError,
   type ReaderSource,
-  type ReaderSupport,
   ReadersUnreachableError,
+  type ReaderSupport,
+  reasonForNoCard,
   type SlotSource,
   SourceClosedError,
   type WebtokiError,
@@ -60,10 +59,8 @@ export class Readers {
     const { support } = this
     if (this.#isClosed) return new SourceClosedError()
     if (support !== 'available') return new ReadersUnreachableError(support)
-    for (const presence of presences) {
-      if (typeof presence === 'object') return new ReaderInUseError({ by: presence.inUse })
-      if (presence === 'unreadable') return new CardSilentError()
-    }
+    const reason = reasonForNoCard(presences)
+    if (reason !== undefined) return reason
     // A person can insert a card into an empty reader, so that is reported before a reader that cannot be used.
     if (presences.length > 0) return undefined
     return problem ?? new NoReaderError(this.#wasNoneChosen ? 'not-chosen' : 'unknown')

@@ -200,7 +200,7 @@ describe('Webtoki', () => {
   })
 
   it.each(['before', 'after'])(
-    'logs in with the card that fits where a strange one is in the reader %s it; a strange one alone is told as such',
+    'logs in with the PIV card if another card is in the reader %s it, and reports another card alone',
     async (place) => {
       const readers = [readerProfiles.dualiAbcm6, readerProfiles.dualiAbcm6].map(
         (profile) => new VirtualCcidReader(profile),
@@ -273,7 +273,7 @@ describe('Webtoki', () => {
     const refused = await second.login(nonce).catch((error: unknown) => error)
     expect(refused).toMatchObject({
       rv: CKR.TOKEN_NOT_PRESENT,
-      message: expect.stringMatching(/this page.*close/),
+      message: expect.stringMatching(/this page.*Close/),
       cause: { code: 'reader/in-use', by: 'page' },
     })
     await first.close()
@@ -281,7 +281,7 @@ describe('Webtoki', () => {
   })
 
   it.each(['a wrong PIN', 'a cancel'])(
-    'after %s keeps the reader from no other object of the page and no other tab, though it was not closed',
+    'that was not closed after %s does not keep the reader from another Webtoki or tab',
     async (what) => {
       const { bus, webtoki } = desk()
       await webtoki.close()
