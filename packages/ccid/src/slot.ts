@@ -109,9 +109,9 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
    * can report a swap.
    */
   get vouchesForCard(): boolean {
-    const { descriptor, reportsCardChanges: hearsChanges } = this.reader
+    const { descriptor, reportsCardChanges } = this.reader
     const isPoweredByReader = descriptor.features & ACTIVATES_ON_INSERTION
-    return !isPoweredByReader || (hearsChanges && !this.#mayBeSwapped)
+    return !isPoweredByReader || (reportsCardChanges && !this.#mayBeSwapped)
   }
 
   get #isEmpty(): boolean {
@@ -282,7 +282,8 @@ export class CcidSlot implements CardSlot, SlotListener, PoweredSlot {
   }
 
   /**
-   * Automatic selection, or the reader's voltages with the lowest first: a card must survive a voltage below its own.
+   * Automatic selection, or the reader's voltages with the lowest first. A card must survive a voltage that it does not
+   * support.
    */
   #voltages(): readonly PowerSelect[] {
     const { features, voltageSupport } = this.reader.descriptor

@@ -73,10 +73,11 @@ export function ccidSlots(options: CcidSlotsOptions = {}): CcidSlotSource {
   const own = globalThis.navigator?.usb
   const { usb = own, clock = systemClock, channel, turnedTo$, pinPad = true, pollMs } = options
   // A virtual USB belongs to this page alone, so no tab shares it.
-  const isBrowsers = usb === own
+  const usesBrowserDefaults = usb === own
   const locks =
-    options.locks ?? (isBrowsers ? (globalThis.navigator?.locks as ReaderLocks | undefined) : undefined)
-  const tabs = locks && { locks, channel, turnedTo$, isBrowsers }
+    options.locks ??
+    (usesBrowserDefaults ? (globalThis.navigator?.locks as ReaderLocks | undefined) : undefined)
+  const tabs = locks && { locks, channel, turnedTo$, usesBrowserDefaults }
   return new DeviceSource(usbDevices(usb), ccidTransport(usb, clock, pinPad), { clock, tabs, pollMs })
 }
 

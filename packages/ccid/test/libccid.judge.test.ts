@@ -153,7 +153,7 @@ const isTpdu = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice
 const isExtended = (profile: ReaderProfile): boolean => profile.ccidDescriptor.slice(84, 86) === '04'
 
 /** The results of one scenario on a reader and its card, line by line. */
-async function story(
+async function runScenario(
   drive: (reader: VirtualCcidReader) => Promise<Driver>,
   profile: ReaderProfile,
   protocol?: 'T=0' | 'T=1',
@@ -195,8 +195,8 @@ describe.skipIf(judgeMissing !== undefined)(
   'libccid and the driver get the same results from a reader',
   () => {
     it.each(Object.entries(judged).filter(([, each]) => !isTpdu(each)))('%s', async (_, profile) => {
-      const theirs = await story(libccid, profile)
-      expect(await story(ours, profile)).toEqual(theirs)
+      const theirs = await runScenario(libccid, profile)
+      expect(await runScenario(ours, profile)).toEqual(theirs)
       expect(theirs.filter((line) => line.includes('gone'))).toEqual(['out gone'])
     })
 
@@ -209,8 +209,8 @@ describe.skipIf(judgeMissing !== undefined)(
             .map((protocol) => [name, protocol, each] as const),
         ),
     )('%s, %s', async (_, protocol, profile) => {
-      const theirs = await story(libccid, profile, protocol)
-      expect(await story(ours, profile, protocol)).toEqual(theirs)
+      const theirs = await runScenario(libccid, profile, protocol)
+      expect(await runScenario(ours, profile, protocol)).toEqual(theirs)
       expect(theirs.filter((line) => line.includes('gone'))).toEqual(['out gone'])
     })
   },

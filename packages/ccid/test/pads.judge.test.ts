@@ -139,7 +139,7 @@ type Model = (typeof tpdu)[number] | (typeof apdu)[number]
  * Entries in order: correct, wrong, cancelled, timed out, a PIN pad failure, correct; then modifications with a wrong
  * old PIN, with a repetition that differs and without a fault, and the new PIN; then a PIN without a block.
  */
-async function story(
+async function runScenario(
   drive: (reader: VirtualCcidReader, protocol: Protocol) => Promise<Pad>,
   model: Model,
   protocol: Protocol,
@@ -197,7 +197,7 @@ const renumbered = (entries: readonly string[]): string[] =>
 
 describe.skipIf(judgeMissing !== undefined)('libccid and the driver send the same bytes to a PIN pad', () => {
   it.each(cases)('%s, %s', { timeout: 30_000 }, async (model, protocol) => {
-    const theirs = await story(libccid, model, protocol)
+    const theirs = await runScenario(libccid, model, protocol)
     expect(theirs.lines.slice(1, 7)).toEqual([
       '123456: 9000, 3 left',
       '654321: 63c2, 2 left',
@@ -215,11 +215,11 @@ describe.skipIf(judgeMissing !== undefined)('libccid and the driver send the sam
       ])
     const isBlocks = protocol === 'T=1' && tpdu.some((each) => each === model)
     const entries = isBlocks ? renumbered(theirs.entries) : theirs.entries
-    expect(await story(ours, model, protocol)).toEqual({ ...theirs, entries })
+    expect(await runScenario(ours, model, protocol)).toEqual({ ...theirs, entries })
   })
 
   it('QEMU announces but lacks: the entry is the same, and the card receives nothing', async () => {
-    const story = async (drive: typeof libccid) => {
+    const runScenario = async (drive: typeof libccid) => {
       const reader = new WatchedReader(readerProfiles.qemuUsbCcid)
       const card = createPivCard({ protocols: 'T=0' })
       reader.insert(card)
@@ -227,8 +227,8 @@ describe.skipIf(judgeMissing !== undefined)('libccid and the driver send the sam
       const lines = [await pad.transmit('00a4040009a00000030800001000'), await pad.verify(pivPin)]
       return { lines, entries: reader.entries, verifies: card.log.filter(({ ins }) => ins === 0x20).length }
     }
-    const theirs = await story(libccid)
+    const theirs = await runScenario(libccid)
     expect([theirs.lines[1], theirs.entries.length, theirs.verifies]).toEqual(['refused by the reader', 1, 0])
-    expect(await story(ours)).toEqual(theirs)
+    expect(await runScenario(ours)).toEqual(theirs)
   })
 })

@@ -99,7 +99,7 @@ const echoOf = (data: Uint8Array): string =>
   `00100000${data.length.toString(16).padStart(2, '0')}${hex(data)}00`
 
 /** The results of one scenario on all slots, line by line. */
-async function story(testSlots: readonly TestSlot[], hands: Hands): Promise<string[]> {
+async function runScenario(testSlots: readonly TestSlot[], hands: Hands): Promise<string[]> {
   const lines = testSlots.map(({ title }) => title)
   for (const [at, inserted] of testSlots.entries()) {
     for (const [other, testSlot] of testSlots.entries())
@@ -152,7 +152,7 @@ describe.skipIf(judgeMissing !== undefined)(
       async ({ name, slots }) => {
         const run = async (drive: typeof ours) => {
           const reader = new VirtualCcidReader(readerProfiles[name])
-          return story(await drive(reader, slots), handsOf(reader, slots))
+          return runScenario(await drive(reader, slots), handsOf(reader, slots))
         }
         const theirs = await run(libccid)
         expect(theirs).toHaveLength(12 * slots)
@@ -169,7 +169,7 @@ describe.skipIf(judgeMissing !== undefined)(
         const run = async (drive: typeof ours) => {
           const device = new VirtualCompositeReader(compositeProfiles[name])
           const hands = new Map(device.readers.flatMap((reader) => [...handsOf(reader, 1)]))
-          return story(await drive(device, count), hands)
+          return runScenario(await drive(device, count), hands)
         }
         const theirs = await run(libccid)
         expect(theirs).toHaveLength(12 * count)

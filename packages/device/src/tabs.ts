@@ -27,5 +27,5 @@ export interface Tabs {
   /** Emits when the person activates this tab. */
   readonly turnedTo$: Observable<unknown> | undefined
   /** True if a missing member defaults to the browser's own. */
-  readonly isBrowsers: boolean
+  readonly usesBrowserDefaults: boolean
 }

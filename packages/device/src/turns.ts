@@ -40,15 +40,17 @@ export class ReaderTurns {
   readonly #turns = new Set<ReaderTurn>()
   readonly #activations: { unsubscribe(): void } | undefined
 
-  constructor({ locks, channel, turnedTo$, isBrowsers }: Tabs, clock: Clock) {
+  constructor({ locks, channel, turnedTo$, usesBrowserDefaults }: Tabs, clock: Clock) {
     this.locks = locks
     this.clock = clock
-    if (channel === undefined && isBrowsers) this.#ownChannel = new BroadcastChannel(CHANNEL)
+    if (channel === undefined && usesBrowserDefaults) this.#ownChannel = new BroadcastChannel(CHANNEL)
     this.channel = channel ?? this.#ownChannel
     this.channel?.addEventListener('message', this.#onMessage)
-    this.#activations = (turnedTo$ ?? (isBrowsers ? pageActivations() : undefined))?.subscribe(() => {
-      for (const turn of this.#turns) turn.request()
-    })
+    this.#activations = (turnedTo$ ?? (usesBrowserDefaults ? pageActivations() : undefined))?.subscribe(
+      () => {
+        for (const turn of this.#turns) turn.request()
+      },
+    )
   }
 
   /**
@@ -102,12 +104,12 @@ export class ReaderTurn {
   #handingOver: Promise<void> | undefined
   #onKept: (() => void) | undefined
 
-  constructor(all: ReaderTurns, name: string, holder: ReaderHolder, ended: () => void) {
-    this.#turns = all
+  constructor(turns: ReaderTurns, name: string, holder: ReaderHolder, onClose: () => void) {
+    this.#turns = turns
     this.#name = name
     this.number = hashOf(name)
     this.#holder = holder
-    this.#onClose = ended
+    this.#onClose = onClose
     const { device } = holder
     turnsOfPage.set(device, (turnsOfPage.get(device) ?? new Set()).add(this))
   }
@@ -132,7 +134,7 @@ export class ReaderTurn {
     return turns.filter((turn) => turn !== this && turn.#name === this.#name)
   }
 
-  /** Requests the reader because the person activated this tab. */
+  /** Requests the reader from the other tabs, if this tab waits for it. */
   request(): void {
     if (this.#waiting === undefined) return
     this.#yieldsNext = false
@@ -180,15 +182,15 @@ export class ReaderTurn {
 
   /** Waits in the queue of the Web Lock, which is first in, first out. */
   #waitInQueue(): Promise<boolean> {
-    this.#waiting ??= this.#requestLock({ signal: this.#closing.signal }).then((isOurs) => {
+    this.#waiting ??= this.#requestLock({ signal: this.#closing.signal }).then((isTaken) => {
       this.#waiting = undefined
-      if (isOurs && this.#yieldsNext) {
+      if (isTaken && this.#yieldsNext) {
         this.#yieldsNext = false
         this.release()
         return this.#waitInQueue()
       }
-      if (isOurs) this.#holder.resume()
-      return isOurs
+      if (isTaken) this.#holder.resume()
+      return isTaken
     })
     return this.#waiting
   }
@@ -232,9 +234,7 @@ export class ReaderTurn {
   }
 }
 
-/**
- * Another tab requests the reader: closes it if no slot needs it. Resolves to whether it was closed. Never rejects.
- */
+/** Closes a reader that another tab requests if no slot needs it. Resolves to whether it was closed. Never rejects. */
 async function tryHandOver({ reader, slots }: ReaderHolder): Promise<boolean> {
   await Promise.all(slots.map((slot) => slot.requestRelease()))
   if (slots.some((slot) => slot.isUsed) || !(await reader.closeIfIdle())) return false

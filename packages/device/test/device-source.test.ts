@@ -66,7 +66,7 @@ readerSourceContract('a transport over an API in memory', async (first: Opening)
   const device = (productName: string): HidDevice => ({ vendorId: 0x054c, productId: 0x06c3, productName })
   const devices = [device('RC-S380'), device('RC-S380')] as [HidDevice, HidDevice]
   const plugged = new Set(devices)
-  let tell: { connected(device: HidDevice): void; disconnected(device: HidDevice): void } | undefined
+  let listeners: { connected(device: HidDevice): void; disconnected(device: HidDevice): void } | undefined
   let failures = { works: 0, 'fails once': 1, fails: Number.POSITIVE_INFINITY, 'never ends': 0 }[first]
   const source = new DeviceSource<HidDevice, { readonly interfaceNumber: number }, object>(
     {
@@ -75,8 +75,8 @@ readerSourceContract('a transport over an API in memory', async (first: Opening)
       list: async () => [...plugged],
       choose: async () => devices[0],
       watch: (connected, disconnected) => {
-        tell = { connected, disconnected }
-        return () => void (tell = undefined)
+        listeners = { connected, disconnected }
+        return () => void (listeners = undefined)
       },
       describe: (each) => each,
     },
@@ -96,11 +96,11 @@ readerSourceContract('a transport over an API in memory', async (first: Opening)
     source,
     unplug: () => {
       plugged.delete(devices[0])
-      tell?.disconnected(devices[0])
+      listeners?.disconnected(devices[0])
     },
     plug: () => {
       plugged.add(devices[0])
-      tell?.connected(devices[0])
+      listeners?.connected(devices[0])
     },
     advance: (milliseconds) => hands.advance(milliseconds),
   }
