@@ -34,7 +34,7 @@ export class IccdPipe implements CcidPipe {
   #resolveEnded!: (end: PipeEnd) => void
   #closing: Promise<void> | undefined
   readonly #responses: Uint8Array[] = []
-  #receiver: { resolve(answer: Uint8Array): void; reject(error: Error): void } | undefined
+  #receiver: { resolve(response: Uint8Array): void; reject(error: Error): void } | undefined
 
   private constructor(
     device: USBDevice,

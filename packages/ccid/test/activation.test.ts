@@ -18,7 +18,7 @@ import { blockWaitingMs, chooseParameters, lineMs } from '../src/tpdu/parameters
 import { inTime, setUp } from './set-up.ts'
 
 const command = Uint8Array.of(0, 0x10, 0, 0, 3, 7, 8, 9, 0)
-const answer = [7, 8, 9, 0x90, 0]
+const response = [7, 8, 9, 0x90, 0]
 const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
 const toHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
@@ -69,7 +69,7 @@ beforeAll(() => import('../src/tpdu/activate.ts'))
 describe('voltage', () => {
   it('is left to a reader that selects it automatically', async () => {
     const made = put(readerProfiles.dualiAbcm6)
-    expect(await work(made)).toEqual(answer)
+    expect(await work(made)).toEqual(response)
     expect(onAndOff(made)).toEqual(['on 0'])
   })
 
@@ -118,7 +118,7 @@ describe('the ATR of a card', () => {
       for (const profile of [readerProfiles.dualiAbcm6, readerProfiles.scr331]) {
         const made = put(profile, cardWith('3b 80 01 81'))
         made.reader.faults.schedule({ kind, ends: 'once', moment: 'before' } as never, { on: 'IccPowerOn' })
-        expect(await work(made)).toEqual(answer)
+        expect(await work(made)).toEqual(response)
         expect(onAndOff(made)).toEqual(['on 0', 'on 0'])
         await inTime(made.clock, made.source.close())
       }
@@ -130,7 +130,7 @@ describe('the ATR of a card', () => {
     async (kind) => {
       const made = put(readerProfiles.dualiAbcm6)
       made.reader.faults.schedule({ kind, ends: 'twice', moment: 'before' } as never, { on: 'IccPowerOn' })
-      expect(await work(made)).toEqual(answer)
+      expect(await work(made)).toEqual(response)
       expect(onAndOff(made)).toEqual(['on 0', 'on 0', 'off 0', 'on 0'])
       await inTime(made.clock, made.source.close())
     },
@@ -144,14 +144,14 @@ describe('the ATR of a card', () => {
     await expect(inTime(made.clock, slot.connect())).rejects.toMatchObject({ errorName: 'BAD_ATR_TS' })
     expect(await firstValueFrom(slot.presence$)).toBe('unreadable')
     made.reader.faults.clear()
-    expect(await work(made)).toEqual(answer)
+    expect(await work(made)).toEqual(response)
     await inTime(made.clock, made.source.close())
   })
 
   it('with the same fault after each reset is used as it is', async () => {
     // The correct TCK is 81.
     const made = put(readerProfiles.dualiAbcm6, cardWith('3b 80 01 80'))
-    expect(await work(made)).toEqual(answer)
+    expect(await work(made)).toEqual(response)
     expect(onAndOff(made)).toEqual(['on 0', 'on 0'])
     await inTime(made.clock, made.source.close())
   })
@@ -169,7 +169,7 @@ describe('the ATR of a card', () => {
   it('is read on the second attempt if the card was inserted at this moment', async () => {
     const made = put(readerProfiles.scr331, cardWith('3b 80 01 81'))
     made.reader.reinsert()
-    expect(await work(made)).toEqual(answer)
+    expect(await work(made)).toEqual(response)
     await inTime(made.clock, made.source.close())
   })
 })
@@ -298,7 +298,7 @@ describe('protocol and parameters', () => {
 
   it('a reader at APDU level gets only the power-on', async () => {
     const made = put(readerProfiles.omnikey3021, cardWith('3b 90 96 01 07'))
-    expect(await work(made)).toEqual(answer)
+    expect(await work(made)).toEqual(response)
     expect(made.sent.map(({ name }) => name)).toEqual(['on', 'block'])
     await inTime(made.clock, made.source.close())
   })

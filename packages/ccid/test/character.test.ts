@@ -29,12 +29,12 @@ function put(card: VirtualCard, contact: ContactOptions = {}, profile: ReaderPro
   made.reader.insert(card, 0, contact)
   const transmit = async (apdu: string): Promise<string> => {
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
-    const answer = await inTime(
+    const response = await inTime(
       made.clock,
       connection.transaction({}, (channel) => channel.transmit(bytesOf(apdu))),
     )
     await connection.close()
-    return hex(answer)
+    return hex(response)
   }
   return { ...made, transmit }
 }
@@ -68,17 +68,21 @@ describe.each(Object.entries(lines))('a T=0 card that %s', (_, t0) => {
   })
 
   it.each([
-    { what: 'an unknown instruction', apdu: '00aa000010', answer: '6d00' },
-    { what: 'case 2, a wrong Le', apdu: '0012000510', answer: '6c05' },
-    { what: 'case 2', apdu: '0012000505', answer: '00010203049000' },
-    { what: 'case 2 that fills the packets of a reader', apdu: '0012003434', answer: `${counting(52)}9000` },
-    { what: 'case 2 of 256 bytes', apdu: '0012010000', answer: `${counting(256)}9000` },
-    { what: 'case 3', apdu: '1010000002aabb', answer: '9000' },
-    { what: 'case 3 of 255 bytes', apdu: `10100000ff${'5a'.repeat(255)}`, answer: '9000' },
-    { what: 'case 4', apdu: '0010000002aabb00', answer: '6102' },
-  ])('returns $answer for $what', async ({ apdu, answer }) => {
+    { what: 'an unknown instruction', apdu: '00aa000010', response: '6d00' },
+    { what: 'case 2, a wrong Le', apdu: '0012000510', response: '6c05' },
+    { what: 'case 2', apdu: '0012000505', response: '00010203049000' },
+    {
+      what: 'case 2 that fills the packets of a reader',
+      apdu: '0012003434',
+      response: `${counting(52)}9000`,
+    },
+    { what: 'case 2 of 256 bytes', apdu: '0012010000', response: `${counting(256)}9000` },
+    { what: 'case 3', apdu: '1010000002aabb', response: '9000' },
+    { what: 'case 3 of 255 bytes', apdu: `10100000ff${'5a'.repeat(255)}`, response: '9000' },
+    { what: 'case 4', apdu: '0010000002aabb00', response: '6102' },
+  ])('returns $response for $what', async ({ apdu, response }) => {
     const made = put(createEchoCard(), { t0 })
-    expect(await made.transmit(apdu)).toBe(answer)
+    expect(await made.transmit(apdu)).toBe(response)
     await made.source.close()
   })
 
@@ -87,12 +91,12 @@ describe.each(Object.entries(lines))('a T=0 card that %s', (_, t0) => {
     async (profile) => {
       const made = put(createEchoCard(), { t0 }, profile)
       const connection = await (await made.slot()).connect({ protocol: 'T=0' })
-      const answer = await inTime(
+      const response = await inTime(
         made.clock,
         connection.transaction({}, (channel) => exchange(channel, echo(1000))),
       )
-      expect(hex(answer.data)).toBe(hex(echo(1000).data as Uint8Array))
-      expect(answer.sw).toBe(0x9000)
+      expect(hex(response.data)).toBe(hex(echo(1000).data as Uint8Array))
+      expect(response.sw).toBe(0x9000)
       await made.source.close()
     },
   )
@@ -107,12 +111,12 @@ describe('a card with extended lengths and no chaining, over T=0', () => {
     const card = createEchoCard({ chaining: false })
     const made = put(card, {}, profile)
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
-    const answer = await inTime(
+    const response = await inTime(
       made.clock,
       connection.transaction({}, (channel) => exchange(channel, echo(1000))),
     )
-    expect(hex(answer.data)).toBe(hex(echo(1000).data as Uint8Array))
-    expect(answer.sw).toBe(0x9000)
+    expect(hex(response.data)).toBe(hex(echo(1000).data as Uint8Array))
+    expect(response.sw).toBe(0x9000)
     expect(card.log.some(({ ins }) => ins === 0xc2)).toBe(true)
     await made.source.close()
   })
@@ -243,12 +247,12 @@ describe.each([
     const made = put(card, { t0: { warnsFirst } }, profile)
     const connection = await (await made.slot()).connect()
     const command = { ...echo(2), p1, responseBytes: 256 }
-    const answer = await inTime(
+    const response = await inTime(
       made.clock,
       connection.transaction({}, (channel) => exchange(channel, command)),
     )
     await made.source.close()
-    return `${hex(answer.data)} ${answer.sw.toString(16)}`
+    return `${hex(response.data)} ${response.sw.toString(16)}`
   }
 
   it.each(['6282', '6300', '63c2', '9000'])('returns data with %s after 61xx', async (status) => {

@@ -106,8 +106,8 @@ describe('a reader', () => {
     await sources[1 - refused]?.close()
     const again = await slots[refused]?.connect()
     const command = Uint8Array.of(0, 0x10, 0, 0, 2, 7, 8, 0)
-    const answer = await again?.transaction({}, (channel) => channel.transmit(command))
-    expect([...(answer ?? [])]).toEqual([7, 8, 0x90, 0])
+    const response = await again?.transaction({}, (channel) => channel.transmit(command))
+    expect([...(response ?? [])]).toEqual([7, 8, 0x90, 0])
     await sources[refused]?.close()
   })
 

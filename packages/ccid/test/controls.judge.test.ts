@@ -57,8 +57,8 @@ const names: Readonly<Record<number, keyof ReaderFeatures['properties']>> = {
   12: 'productId',
 }
 
-function* tlvs(answer: string): Generator<[tag: number, value: Buffer]> {
-  const bytes = Buffer.from(answer.replace('ok ', ''), 'hex')
+function* tlvs(response: string): Generator<[tag: number, value: Buffer]> {
+  const bytes = Buffer.from(response.replace('ok ', ''), 'hex')
   for (let at = 0; at + 2 <= bytes.length; at += 2 + (bytes[at + 1] ?? 0))
     yield [bytes[at] ?? 0, bytes.subarray(at + 2, at + 2 + (bytes[at + 1] ?? 0))]
 }

@@ -40,11 +40,11 @@ describe('an exchange at extended level', () => {
       4096,
     ]
     for (const dataBytes of borders) {
-      const answer = await connection.transaction(owner, (channel) =>
+      const response = await connection.transaction(owner, (channel) =>
         channel.transmit(extendedEcho(dataBytes)),
       )
-      expect(answer.length, `${dataBytes} bytes`).toBe(dataBytes + 2)
-      expect(answer.slice(0, -2)).toEqual(extendedEcho(dataBytes).slice(7, -2))
+      expect(response.length, `${dataBytes} bytes`).toBe(dataBytes + 2)
+      expect(response.slice(0, -2)).toEqual(extendedEcho(dataBytes).slice(7, -2))
     }
     await source.close()
   })
@@ -52,8 +52,8 @@ describe('an exchange at extended level', () => {
   it('carries the longest APDU in both directions', async () => {
     const { slot, source } = setUp({ card: createEchoCard() })
     const connection = await (await slot()).connect()
-    const answer = await connection.transaction(owner, (channel) => channel.transmit(extendedEcho(65_535)))
-    expect(answer.length).toBe(65_537)
+    const response = await connection.transaction(owner, (channel) => channel.transmit(extendedEcho(65_535)))
+    expect(response.length).toBe(65_537)
     await source.close()
   })
 
@@ -75,10 +75,10 @@ describe('an exchange at extended level', () => {
     // Omits 42 bytes: with header and status word they fill a packet of 64, which this reader handles wrongly. All
     // other lengths must work.
     for (const dataBytes of [41, 43, 44, 51, 53]) {
-      const answer = await connection.transaction(owner, (channel) =>
+      const response = await connection.transaction(owner, (channel) =>
         channel.transmit(extendedEcho(dataBytes)),
       )
-      expect(answer.length).toBe(dataBytes + 2)
+      expect(response.length).toBe(dataBytes + 2)
     }
     await source.close()
   })
@@ -124,8 +124,10 @@ describe('an exchange at short level', () => {
     const { slot, source } = setUp({ profile: readerProfiles.omnikey3021, card: createEchoCard() })
     const connection = await (await slot()).connect()
     for (let dataBytes = 1; dataBytes <= 255; dataBytes++) {
-      const answer = await connection.transaction(owner, (channel) => channel.transmit(shortEcho(dataBytes)))
-      expect(answer.length).toBe(dataBytes + 2)
+      const response = await connection.transaction(owner, (channel) =>
+        channel.transmit(shortEcho(dataBytes)),
+      )
+      expect(response.length).toBe(dataBytes + 2)
     }
     await source.close()
   })
@@ -149,8 +151,8 @@ describe('a connection', () => {
     })
     expect(reader.counters.messages.get('IccPowerOn') ?? 0).toBe(0)
     const connection = await cardSlot.connect()
-    const answer = await connection.transaction(owner, (channel) => channel.transmit(shortEcho(1)))
-    expect(answer).toHaveLength(3)
+    const response = await connection.transaction(owner, (channel) => channel.transmit(shortEcho(1)))
+    expect(response).toHaveLength(3)
     await source.close()
   })
 })

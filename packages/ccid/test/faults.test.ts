@@ -6,7 +6,7 @@ import { inTime, setUp } from './set-up.ts'
 
 const owner = {}
 const command = Uint8Array.of(0, 0x10, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0)
-const answer = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 0x90, 0)
+const response = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 0x90, 0)
 
 /** Faults that the standards let the driver recover from without the person and without sending an APDU twice. */
 const recoverable = ['stall-in', 'stall-out', 'stale-answer', 'empty-packet', 'time-extension'] as const
@@ -43,7 +43,7 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
       reader.faults.schedule({ kind, ends } as Fault)
       for (let run = 1; run <= 3; run++) {
         const work = connection.transaction(owner, (channel) => channel.transmit(command))
-        expect(await inTime(clock, work)).toEqual(answer)
+        expect(await inTime(clock, work)).toEqual(response)
         expect(card.log).toHaveLength(run)
       }
       await source.close()
@@ -73,7 +73,7 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
         const again = await slotNow(source, clock)
         const connected = await inTime(clock, again.connect())
         const second = connected.transaction(owner, (channel) => channel.transmit(command))
-        expect(await inTime(clock, second)).toEqual(answer)
+        expect(await inTime(clock, second)).toEqual(response)
         expect(card.log).toHaveLength(1)
         await inTime(clock, source.close())
         const [device] = await usb.getDevices()
@@ -100,7 +100,7 @@ describe.each(Object.entries(levels))('a reader at level %s', (_name, profile) =
       await inTime(clock, connection.close())
       const again = await inTime(clock, cardSlot.connect())
       const second = again.transaction(owner, (channel) => channel.transmit(command))
-      expect(await inTime(clock, second), kind).toEqual(answer)
+      expect(await inTime(clock, second), kind).toEqual(response)
       await inTime(clock, source.close())
     }
   })

@@ -208,7 +208,7 @@ class PlainT1Card {
     this.#last = new Uint8Array(0)
   }
 
-  answer(block: Uint8Array): Uint8Array {
+  respond(block: Uint8Array): Uint8Array {
     const code = block[1] ?? 0
     const information = block.slice(3, -1)
     if (code < 0x80) {
@@ -384,7 +384,7 @@ class FuzzedReader {
     // A reader that reports "busy" has not passed the command on.
     const isBusy = mutation.do === 'status' && (mutation.bError === 0xe0 || mutation.bError === 0xf2)
     if (isBusy) this.hasLied = true
-    const answer = isBusy ? message.slice(0, 10) : this.#honest(message)
+    const received = isBusy ? message.slice(0, 10) : this.#honest(message)
     const whole = (type: number, three: readonly number[], data: Uint8Array): Uint8Array =>
       Uint8Array.of(type, data.length & 0xff, data.length >> 8, 0, 0, slot, sequence, ...three, ...data)
     switch (mutation.do) {
@@ -394,21 +394,21 @@ class FuzzedReader {
         this.#give(mutation.bytes)
         return
       case 'change':
-        if (mutation.at < answer.length) answer[mutation.at] = mutation.value
+        if (mutation.at < received.length) received[mutation.at] = mutation.value
         // A random header may happen to report "busy".
         this.hasLied = true
         break
       case 'cut':
-        this.#give(answer.slice(0, mutation.bytes))
+        this.#give(received.slice(0, mutation.bytes))
         return
       case 'grow':
-        this.#give(Uint8Array.of(...answer, ...mutation.bytes))
+        this.#give(Uint8Array.of(...received, ...mutation.bytes))
         return
       case 'status':
         this.#give(whole(mutation.type ?? 0x80, [mutation.bStatus, mutation.bError, 0], new Uint8Array(0)))
         return
       case 'data':
-        this.#give(whole(answer[0] ?? 0x80, [0, 0, mutation.parameter], mutation.bytes))
+        this.#give(whole(received[0] ?? 0x80, [0, 0, mutation.parameter], mutation.bytes))
         return
       case 'block':
         this.#give(whole(0x80, [0, 0, 0], frame(mutation.pcb, mutation.bytes)))
@@ -421,7 +421,7 @@ class FuzzedReader {
         break
       case 'extend':
         for (let frames = mutation.frames; frames > 0; frames--)
-          this.#give(whole(answer[0] ?? 0x80, [0x80, mutation.multiplier, 0], new Uint8Array(0)))
+          this.#give(whole(received[0] ?? 0x80, [0x80, mutation.multiplier, 0], new Uint8Array(0)))
         break
       case 'fail': {
         const failure =
@@ -440,7 +440,7 @@ class FuzzedReader {
         this.notices.next(mutation.bytes)
         break
     }
-    this.#give(answer)
+    this.#give(received)
   }
 
   #honest(message: Uint8Array): Uint8Array {
@@ -507,9 +507,9 @@ class FuzzedReader {
       if (data.length > 0) this.executed++
       return answerOf(data)
     }
-    const answer = this.#t1.answer(data)
+    const received = this.#t1.respond(data)
     this.executed = this.#t1.executed
-    return answer.slice()
+    return received.slice()
   }
 }
 
@@ -658,8 +658,8 @@ describe('a card that sends arbitrary bytes', () => {
             if (++blocks > 2000) throw new Error('The driver sends without an end.')
             const next = rest.shift() ?? 'honest'
             // The card receives what was sent; its response comes from the script.
-            const answer = card.answer(block)
-            return next === 'honest' ? answer : next
+            const received = card.respond(block)
+            return next === 'honest' ? received : next
           })
           const command = Uint8Array.of(0, 0x10, 0, 0, bytes.length, ...bytes, 0)
           const outcome = await transport.transmit(command).catch((reason: unknown) => reason)

@@ -66,12 +66,12 @@ describe.each(Object.entries(makes))('%s', (_, make) => {
     const connection = await inTime(clock, (await slot()).connect())
     const data = Uint8Array.from({ length: 700 }, (___, at) => (at * 7) & 0xff)
     const command = { name: 'ECHO', cla: 0, ins: 0x10, p1: 0, p2: 0, data, responseBytes: 65_536 }
-    const answer = await inTime(
+    const response = await inTime(
       clock,
       connection.transaction({}, (channel) => exchange(channel, command)),
     )
-    expect(hex(answer.data)).toBe(hex(data))
-    expect(answer.sw).toBe(0x9000)
+    expect(hex(response.data)).toBe(hex(data))
+    expect(response.sw).toBe(0x9000)
     await source.close()
   })
 
@@ -81,7 +81,7 @@ describe.each(Object.entries(makes))('%s', (_, make) => {
     ['case 2', '0012000505', '00010203049000'],
     ['case 3 of 255 bytes', `10100000ff${'5a'.repeat(255)}`, '9000'],
     ['case 4', '0010000002aabb00', '6102'],
-  ])('exchanges %s', async (what, apdu, answer) => {
+  ])('exchanges %s', async (what, apdu, response) => {
     const { slot, source, clock } = put(make, createEchoCard())
     const connection = await inTime(clock, (await slot()).connect())
     const { commandBytes } = await connection.transaction({}, async (channel) => channel.limits)
@@ -89,7 +89,7 @@ describe.each(Object.entries(makes))('%s', (_, make) => {
     // A message of 261 bytes carries 251 bytes of data.
     if (what.includes('255') && commandBytes < 260)
       await expect(work).rejects.toMatchObject({ code: 'wire/malformed' })
-    else expect(hex(await inTime(clock, work))).toBe(answer)
+    else expect(hex(await inTime(clock, work))).toBe(response)
     await source.close()
   })
 

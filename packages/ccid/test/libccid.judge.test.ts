@@ -310,13 +310,13 @@ describe.skipIf(judgeMissing !== undefined)(
  */
 async function byHand(driver: Driver, card: VirtualCard): Promise<void> {
   const follow = async (apdu: string): Promise<string> => {
-    let answer = await driver.transmit(apdu)
-    let data = answer.slice(0, -4)
-    while (answer.slice(-4, -2) === '61') {
-      answer = await driver.transmit(`00c00000${answer.slice(-2)}`)
-      data += answer.slice(0, -4)
+    let response = await driver.transmit(apdu)
+    let data = response.slice(0, -4)
+    while (response.slice(-4, -2) === '61') {
+      response = await driver.transmit(`00c00000${response.slice(-2)}`)
+      data += response.slice(0, -4)
     }
-    expect(answer.slice(-4)).toBe('9000')
+    expect(response.slice(-4)).toBe('9000')
     return data
   }
   expect(card.atr.length).toBeGreaterThan(2)
@@ -336,8 +336,8 @@ async function byOurs(reader: VirtualCcidReader, protocol: 'T=0' | 'T=1'): Promi
   const send = (name: string, [cla, ins, p1, p2]: number[], data: string, responseBytes: number) =>
     connection?.transaction({}, async (channel) => {
       const command = { name, cla, ins, p1, p2, data: bytesOf(data), responseBytes } as NamedCommand
-      const answer = await exchange(channel, command)
-      expect(decodeResponse(Uint8Array.of(answer.sw >> 8, answer.sw & 0xff)).sw).toBe(0x9000)
+      const response = await exchange(channel, command)
+      expect(decodeResponse(Uint8Array.of(response.sw >> 8, response.sw & 0xff)).sw).toBe(0x9000)
     })
   await send('SELECT', [0, 0xa4, 4, 0], 'a00000030800001000', 256)
   await send('GET DATA', [0, 0xcb, 0x3f, 0xff], '5c035fc105', 65_536)

@@ -83,14 +83,14 @@ it('GET RESPONSE after a warning requests no more than a message can carry', asy
     { t0: { warnsFirst: true } },
   )
   const connection = await inTime(made.clock, (await made.slot()).connect())
-  const answer = await inTime(
+  const response = await inTime(
     made.clock,
     connection.transaction({}, (channel) =>
       channel.transmit(Uint8Array.of(0, 0xcb, 0x3f, 0xff, 3, 0x5c, 1, 0x7e, 0)),
     ),
   )
-  expect(answer).toHaveLength(258)
-  expect([...answer.subarray(-2)]).toEqual([0x62, 0x82])
+  expect(response).toHaveLength(258)
+  expect([...response.subarray(-2)]).toEqual([0x62, 0x82])
   await made.source.close()
 })
 

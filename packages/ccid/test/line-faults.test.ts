@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { inTime, setUp } from './set-up.ts'
 
 const command = Uint8Array.of(0, 0x10, 0, 0, 3, 7, 8, 9, 0)
-const answer = Uint8Array.of(7, 8, 9, 0x90, 0)
+const response = Uint8Array.of(7, 8, 9, 0x90, 0)
 
 /** A card with T=1 only, for readers at TPDU level. */
 function cardOf(): EchoCard {
@@ -42,7 +42,7 @@ describe('sequence numbers', () => {
     const { transmit, reader, card, source, clock } = await connected(profile)
     for (let count = 0; count < 600; count++) {
       if (count % 7 === 0) reader.faults.schedule({ kind: 'stale-answer', ends: 'once', frames: 3 })
-      expect(await transmit()).toEqual(answer)
+      expect(await transmit()).toEqual(response)
     }
     expect(card.log).toHaveLength(600)
     await inTime(clock, source.close())
@@ -55,7 +55,7 @@ describe('a reader that is busy', () => {
     async (kind) => {
       const { transmit, reader, card, clock, connection } = await connected(apdu)
       for (let count = 0; count < 4; count++) reader.faults.schedule({ kind, ends: 'twice' })
-      expect(await transmit()).toEqual(answer)
+      expect(await transmit()).toEqual(response)
       expect(card.log).toHaveLength(1)
       expect(reader.counters.messages.get('XfrBlock')).toBe(9)
 
@@ -65,7 +65,7 @@ describe('a reader that is busy', () => {
       )
       await expect(inTime(clock, sensitive)).rejects.toMatchObject({ code: 'reader/refused' })
       expect(reader.counters.messages.get('XfrBlock')).toBe(10)
-      expect(await transmit()).toEqual(answer)
+      expect(await transmit()).toEqual(response)
     },
   )
 
@@ -77,7 +77,7 @@ describe('a reader that is busy', () => {
     expect(clock.nowMs - before).toBeLessThan(2500)
     expect(card.log).toHaveLength(0)
     reader.faults.clear()
-    expect(await transmit()).toEqual(answer)
+    expect(await transmit()).toEqual(response)
   })
 })
 
@@ -95,7 +95,7 @@ describe('a hardware error', () => {
           expect(clock.nowMs - startMs).toBeLessThan(1000)
           expect(card.log).toHaveLength(moment === 'before' ? 0 : 1)
           card.log.length = 0
-          expect(await transmit()).toEqual(answer)
+          expect(await transmit()).toEqual(response)
           expect(card.log).toHaveLength(1)
         }
       }
@@ -112,8 +112,8 @@ describe('a hardware error', () => {
     }
     notices.inQueue(0x83).sendPacket(Uint8Array.of(0x51, 0, 0x77, 1))
     notices.inQueue(0x83).sendPacket(Uint8Array.of(0x51, 9, 0, 1))
-    expect(await inTime(clock, work)).toEqual(answer)
-    expect(await transmit()).toEqual(answer)
+    expect(await inTime(clock, work)).toEqual(response)
+    expect(await transmit()).toEqual(response)
   })
 })
 
@@ -127,7 +127,7 @@ describe('the line between reader and card', () => {
         reader.faults.schedule({ kind, ends: 'once', moment })
         await expect(transmit()).rejects.toThrow(/try again/)
         expect(card.log).toHaveLength(moment === 'before' ? 0 : 1)
-        expect(await transmit()).toEqual(answer)
+        expect(await transmit()).toEqual(response)
       }
     },
   )
@@ -139,7 +139,7 @@ describe('the line between reader and card', () => {
         for (const moment of ['before', 'during'] as const) {
           const { transmit, reader, card } = await connected(tpdu)
           reader.faults.schedule({ kind, ends, moment })
-          expect(await transmit()).toEqual(answer)
+          expect(await transmit()).toEqual(response)
           expect(card.log).toHaveLength(1)
         }
       }
@@ -158,7 +158,7 @@ describe('the line between reader and card', () => {
     const again = await inTime(clock, cardSlot.connect())
     expect((reader.counters.messages.get('IccPowerOff') ?? 0) - offs).toBe(1)
     expect(card.log).toHaveLength(0)
-    expect(await transmit(again)).toEqual(answer)
+    expect(await transmit(again)).toEqual(response)
     expect(card.log).toHaveLength(1)
   })
 })
@@ -172,14 +172,14 @@ describe('packets', () => {
     expect(card.log).toHaveLength(1)
     const again = await inTime(clock, cardSlot.connect())
     expect(await transmit(again, whole)).toHaveLength(54)
-    expect(await transmit(again)).toEqual(answer)
+    expect(await transmit(again)).toEqual(response)
   })
 
   it('empty packets before and after responses are ignored', async () => {
     const { transmit, reader } = await connected(apdu)
     for (const kind of ['empty-packet', 'extra-empty-packet'] as const) {
       reader.faults.schedule({ kind, ends: 'twice' } as Fault)
-      for (let count = 0; count < 3; count++) expect(await transmit()).toEqual(answer)
+      for (let count = 0; count < 3; count++) expect(await transmit()).toEqual(response)
     }
   })
 })
@@ -194,7 +194,7 @@ describe('after an interruption of the card or the computer', () => {
       })
       expect(card.log).toHaveLength(0)
       const again = await inTime(clock, cardSlot.connect())
-      expect(await transmit(again)).toEqual(answer)
+      expect(await transmit(again)).toEqual(response)
     }
   })
 
@@ -209,7 +209,7 @@ describe('after an interruption of the card or the computer', () => {
       expect(card.log).toHaveLength(0)
       expect(await firstValueFrom(source.slots$)).toEqual([cardSlot])
       const again = await inTime(clock, cardSlot.connect())
-      expect(await transmit(again)).toEqual(answer)
+      expect(await transmit(again)).toEqual(response)
       expect(await firstValueFrom(cardSlot.presence$)).toBe('present')
       await inTime(clock, source.close())
       expect((await usb.getDevices())[0]?.opened).toBe(false)
@@ -218,12 +218,12 @@ describe('after an interruption of the card or the computer', () => {
 
   it('by sleep between two APDUs, the next APDU fails and the next connection works', async () => {
     const { transmit, reader, clock, cardSlot, card } = await connected(apdu)
-    expect(await transmit()).toEqual(answer)
+    expect(await transmit()).toEqual(response)
     reader.suspend()
     await clock.advance(100)
     await expect(transmit()).rejects.toMatchObject({ code: 'card/gone' })
     expect(card.log).toHaveLength(1)
     const again = await inTime(clock, cardSlot.connect())
-    expect(await transmit(again)).toEqual(answer)
+    expect(await transmit(again)).toEqual(response)
   })
 })

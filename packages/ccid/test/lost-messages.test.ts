@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { driverClock, inTime, setUp } from './set-up.ts'
 
 const echo = Uint8Array.of(0, 0x10, 0, 0, 2, 7, 9, 0)
-const answer = Uint8Array.of(7, 9, 0x90, 0)
+const response = Uint8Array.of(7, 9, 0x90, 0)
 const INTERRUPT_IN = 3
 
 const BULK_IN = 1
@@ -46,7 +46,7 @@ describe('a reader whose interrupt messages are lost', () => {
     expect(await firstValueFrom(slot.presence$)).toBe('empty')
     const connection = await inTime(clock, slot.connect())
     expect(await firstValueFrom(slot.presence$)).toBe('present')
-    expect(await connection.transaction({}, (channel) => channel.transmit(echo))).toEqual(answer)
+    expect(await connection.transaction({}, (channel) => channel.transmit(echo))).toEqual(response)
     await source.close()
   })
 
@@ -85,7 +85,7 @@ describe('a response that was lost when the card was removed', () => {
     reader.faults.schedule({ kind: 'silent-reader', ends: 'once' })
     const again = await afterASwap(connection, { clock, reader, slot })
     expect(reader.counters.messages.get('Abort')).toBe(1)
-    expect(await again.transaction({}, (channel) => channel.transmit(echo))).toEqual(answer)
+    expect(await again.transaction({}, (channel) => channel.transmit(echo))).toEqual(response)
     await source.close()
   })
 
@@ -107,7 +107,7 @@ describe('a response that was lost when the card was removed', () => {
     const connection = await slot.connect()
     reader.faults.schedule({ kind: 'slow-card', ends: 'once', delayMs: 5000 })
     const again = await afterASwap(connection, { clock, reader, slot })
-    expect(await again.transaction({}, (channel) => channel.transmit(echo))).toEqual(answer)
+    expect(await again.transaction({}, (channel) => channel.transmit(echo))).toEqual(response)
     await source.close()
   })
 })

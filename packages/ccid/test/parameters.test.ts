@@ -40,8 +40,8 @@ describe('a response to PPS', () => {
     ['with a surplus byte', 'ff 01 fe 00'],
     ['that is not a PPS', '3b 11 96 bc'],
     ['without a byte', ''],
-  ])('%s accepts nothing', (_, answer) => {
-    expect(acceptedPps(request, hex(answer))).toBeUndefined()
+  ])('%s accepts nothing', (_, response) => {
+    expect(acceptedPps(request, hex(response))).toBeUndefined()
   })
 })
 

@@ -109,20 +109,20 @@ async function runScenario(testSlots: readonly TestSlot[], hands: Hands): Promis
   }
   for (const testSlot of testSlots) await testSlot.connect()
   // All slots at the same time, ten times, each with its own data.
-  const answers = await Promise.all(
+  const responses = await Promise.all(
     testSlots.map(async (testSlot, at) => {
       const echoes: string[] = []
       for (let round = 0; round < 10; round++) {
         const data = Uint8Array.from({ length: 20 + round }, (_, byte) => (16 * at + byte + round) & 0xff)
-        let answer = await testSlot.transmit(echoOf(data))
+        let response = await testSlot.transmit(echoOf(data))
         // T=0 at TPDU level: the caller fetches the response.
-        if (answer.startsWith('61')) answer = await testSlot.transmit(`00c00000${answer.slice(2)}`)
-        echoes.push(`${at}: ${answer}`)
+        if (response.startsWith('61')) response = await testSlot.transmit(`00c00000${response.slice(2)}`)
+        echoes.push(`${at}: ${response}`)
       }
       return echoes
     }),
   )
-  lines.push(...answers.flat())
+  lines.push(...responses.flat())
   // The first card is removed; the others continue.
   hands.get(lines[0] ?? '')?.remove()
   await testSlots[0]?.until('empty')

@@ -105,8 +105,8 @@ describe.each([
             reader.faults.schedule({ kind: 'time-extension', ends: 'once', ...extension })
           return echo(connections[slot as 0 | 1], data)
         })
-        const answers = await inTime(clock, Promise.all(work))
-        expect(answers).toEqual(exchanges.map(({ data }) => [...data, 0x90, 0]))
+        const responses = await inTime(clock, Promise.all(work))
+        expect(responses).toEqual(exchanges.map(({ data }) => [...data, 0x90, 0]))
         most = Math.max(most, reader.mostAtOnce)
         await source.close()
       }),

@@ -800,8 +800,8 @@ function lineOf(steps: readonly string[], ifscBytes = 32): Line {
       const expected = rest.shift() ?? '>  nothing'
       expect(`> ${toHex(block)}`).toBe(`> ${bytesOf(expected)}`)
       waited.push(waitingTimes)
-      const answer = bytesOf(rest.shift() ?? '')
-      return answer === 'nothing' ? 'silent' : fromHex(answer)
+      const response = bytesOf(rest.shift() ?? '')
+      return response === 'nothing' ? 'silent' : fromHex(response)
     },
     { ifscBytes },
   )
@@ -912,10 +912,10 @@ describe('a response in very many T=1 blocks', () => {
   it('of one byte each, up to the longest response, is assembled in reasonable time', async () => {
     const count = 65_538
     const { transport } = answering(count, (at) => [at & 0xff])
-    const answer = await transport.transmit(fromHex('0102'))
+    const response = await transport.transmit(fromHex('0102'))
     // Takes seconds. If each block copied all previous ones, it would take most of a minute and exceed the test's
     // time-out.
-    expect(answer).toEqual(Uint8Array.from({ length: count }, (_, at) => (at + 1) & 0xff))
+    expect(response).toEqual(Uint8Array.from({ length: count }, (_, at) => (at + 1) & 0xff))
   })
 
   it('that only its last block makes too long is refused, and the next exchange works', async () => {
@@ -994,9 +994,9 @@ describe('T=1 rules beyond the annex', () => {
     const seen: string[] = []
     const transport = plainT1(async (block): Promise<BlockResponse> => {
       seen.push(toHex(block))
-      const answer = bytesOf(steps[2 * seen.length - 1] as string)
-      if (answer === 'broken') throw new TypeError('an unexpected error of the reader')
-      return fromHex(answer)
+      const response = bytesOf(steps[2 * seen.length - 1] as string)
+      if (response === 'broken') throw new TypeError('an unexpected error of the reader')
+      return fromHex(response)
     })
     await expect(transport.transmit(fromHex('0102'))).rejects.toBeInstanceOf(TypeError)
     expect(toHex(await transport.transmit(fromHex('0304')))).toBe('f3f4')
@@ -1004,16 +1004,16 @@ describe('T=1 rules beyond the annex', () => {
   })
 
   it('a caller that aborts during the resynchronisation sends no command, and the next one works', async () => {
-    const answers = ['broken', '00e000e0', '000002f3f405']
+    const responses = ['broken', '00e000e0', '000002f3f405']
     const seen: string[] = []
     const caller = new AbortController()
     const transport = plainT1(async (block): Promise<BlockResponse> => {
       seen.push(toHex(block))
-      const answer = answers.shift()
-      if (answer === 'broken' || answer === undefined)
+      const response = responses.shift()
+      if (response === 'broken' || response === undefined)
         throw new TypeError('an unexpected error of the reader')
       if (block[1] === 0xc0) caller.abort()
-      return fromHex(answer)
+      return fromHex(response)
     })
     await expect(transport.transmit(fromHex('0102'))).rejects.toBeInstanceOf(TypeError)
     const left = transport.transmit(fromHex('0506'), { signal: caller.signal })

@@ -30,8 +30,8 @@ function setUp(faults: Fault[] = [], options: T1CardOptions = {}) {
         waited.push(waitingTimes)
         const out = damage(block)
         if (out === undefined) return 'silent'
-        const answer = await side.processBlock(out)
-        return (answer === 'mute' ? undefined : damage(answer)) ?? 'silent'
+        const response = await side.processBlock(out)
+        return (response === 'mute' ? undefined : damage(response)) ?? 'silent'
       },
       { detection },
     )
@@ -61,8 +61,8 @@ describe('a sensitive command over T=1', () => {
     const transport = plainT1(async (block) => {
       blocks.push(block)
       if (end === 'lost') throw new CardSilentError()
-      const answer = await side.processBlock(block.slice())
-      return answer === 'mute' ? 'silent' : answer
+      const response = await side.processBlock(block.slice())
+      return response === 'mute' ? 'silent' : response
     })
     await transport.transmit(echoCommand(50), { sensitive: true }).catch(() => {})
     expect(blocks.length).toBeGreaterThan(0)

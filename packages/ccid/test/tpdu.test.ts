@@ -199,21 +199,21 @@ describe('a TPDU reader over T=0', () => {
     const made = setUp({ profile: readerProfiles.scr331, card: createEchoCard() })
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
     const data = new Uint8Array(200).fill(7)
-    const answer = await connection.transaction({}, (channel) =>
+    const response = await connection.transaction({}, (channel) =>
       exchange(channel, { name: 'ECHO', cla: 0, ins: 0x10, p1: 0, p2: 0, data, responseBytes: 256 }),
     )
-    expect([...answer.data]).toEqual([...data])
-    expect(answer.sw).toBe(0x9000)
+    expect([...response.data]).toEqual([...data])
+    expect(response.sw).toBe(0x9000)
     await made.source.close()
   })
 
   it('sends case 1 with a P3 of 00', async () => {
     const made = setUp({ profile: readerProfiles.scr331, card: createEchoCard() })
     const connection = await (await made.slot()).connect({ protocol: 'T=0' })
-    const answer = await connection.transaction({}, (channel) =>
+    const response = await connection.transaction({}, (channel) =>
       channel.transmit(Uint8Array.of(0, 0xaa, 0, 0)),
     )
-    expect(decodeResponse(answer).sw).toBe(0x6d00)
+    expect(decodeResponse(response).sw).toBe(0x6d00)
     await made.source.close()
   })
 })
@@ -230,8 +230,8 @@ it('a card that announces larger T=1 blocks gets none beyond the reader’s capa
   const connection = await inTime(clock, (await slot()).connect({ protocol: 'T=1' }))
   const command = Uint8Array.of(0, 0x10, 0, 0, 255, ...new Uint8Array(255).fill(7), 0)
   for (let times = 0; times < 2; times++) {
-    const answer = connection.transaction({}, (channel) => channel.transmit(command))
-    expect([...(await inTime(clock, answer))]).toEqual([...command.subarray(5, -1), 0x90, 0])
+    const response = connection.transaction({}, (channel) => channel.transmit(command))
+    expect([...(await inTime(clock, response))]).toEqual([...command.subarray(5, -1), 0x90, 0])
   }
   await source.close()
 })
