@@ -59,8 +59,12 @@ function exportsOf(path: string): readonly string[] {
       const { exportClause: clause, moduleSpecifier: from } = statement
       if (clause !== undefined && ts.isNamedExports(clause))
         return clause.elements.map(({ name }) => name.text)
-      const [, folder = '', entry = ''] = /@webtoki\/(\w+)\/(\w+)/.exec(from?.getText() ?? '') ?? []
-      return exportsOf(join(packages, folder, 'src', `${entry}.ts`))
+      const target = from !== undefined && ts.isStringLiteral(from) ? from.text : ''
+      const [, folder = '', entry = ''] = /^@webtoki\/(\w+)\/(\w+)$/.exec(target) ?? []
+      // An entry of another package, or a file beside this one.
+      return exportsOf(
+        folder === '' ? join(dirname(path), target) : join(packages, folder, 'src', `${entry}.ts`),
+      )
     }
     return exportedBy(statement)
   })

@@ -15,7 +15,7 @@ export interface PlannedReader extends ReaderIds {
    * bInterfaceProtocol and endpoints are not part of the class descriptor. Without them the members that depend on
    * them are 'unknown'.
    */
-  readonly face: Pick<CcidInterface, 'descriptor'> &
+  readonly usbInterface: Pick<CcidInterface, 'descriptor'> &
     Partial<Pick<CcidInterface, 'interfaceProtocol' | 'endpoints'>>
 }
 
@@ -53,7 +53,7 @@ export interface ReaderPlan {
 }
 
 /** Predicts how this driver will use a reader, without access to it. Never throws. */
-export function planFor({ face, ...ids }: PlannedReader): ReaderPlan {
+export function planFor({ usbInterface: face, ...ids }: PlannedReader): ReaderPlan {
   const { descriptor: stated, interfaceProtocol: protocol, endpoints } = face
   const correctedAs = (interfaceProtocol: number): ReturnType<typeof corrected> =>
     corrected(ids, { descriptor: stated, interfaceProtocol, endpoints: endpoints ?? [] })

@@ -98,7 +98,7 @@ describe('mechanical functions', () => {
   it('lock a card, unlock it and eject it', async () => {
     const { controls, reader, source } = await setUpControls(mechanicalReader)
     await controls.mechanical('lock')
-    expect(() => reader.remove()).toThrow(/holds the card/)
+    expect(() => reader.remove()).toThrow(/card cannot be removed/)
     await expect(controls.mechanical('eject')).rejects.toBeInstanceOf(ReaderRefusedError)
     await controls.mechanical('unlock')
     await controls.mechanical('eject')

@@ -9,7 +9,7 @@ const command = Uint8Array.of(0, 0x10, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0)
 const response = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 0x90, 0)
 
 /** Faults that the standards let the driver recover from without the person and without sending an APDU twice. */
-const recoverable = ['stall-in', 'stall-out', 'stale-answer', 'empty-packet', 'time-extension'] as const
+const recoverable = ['stall-in', 'stall-out', 'stale-response', 'empty-packet', 'time-extension'] as const
 
 /** Faults that end in a typed error. The card has executed the command at most once. */
 const fatal: readonly { readonly fault: FaultShape; readonly code: string }[] = [

@@ -726,7 +726,7 @@ describe('descriptors', () => {
         fc.property(fc.oneof(changed, fc.uint8Array({ maxLength: 200 })), byte, (bytes, productId) => {
           try {
             for (const each of findCcidInterfaces(bytes)) {
-              const plan = planFor({ vendorId: 0x076b, productId, face: each })
+              const plan = planFor({ vendorId: 0x076b, productId, usbInterface: each })
               const { bytes: ifsdBytes = 1 } = plan.ifsd ?? {}
               must(ifsdBytes > 0 && ifsdBytes < 255, `The IFSD is ${ifsdBytes}.`)
               must(!describePlan(plan).join('').includes('undefined'), 'The plan has a hole.')

@@ -41,7 +41,7 @@ describe('sequence numbers', () => {
   ])('of one byte suffice for 600 exchanges of %s, with stale responses among them', async (_, profile) => {
     const { transmit, reader, card, source, clock } = await connected(profile)
     for (let count = 0; count < 600; count++) {
-      if (count % 7 === 0) reader.faults.schedule({ kind: 'stale-answer', ends: 'once', frames: 3 })
+      if (count % 7 === 0) reader.faults.schedule({ kind: 'stale-response', ends: 'once', frames: 3 })
       expect(await transmit()).toEqual(response)
     }
     expect(card.log).toHaveLength(600)
@@ -73,7 +73,7 @@ describe('a reader that is busy', () => {
     const { transmit, reader, card, clock } = await connected(apdu)
     reader.faults.schedule({ kind: 'slot-busy', ends: 'until-reset' })
     const before = clock.nowMs
-    await expect(transmit()).rejects.toThrow(/CMD_SLOT_BUSY.*wait a moment and try again/)
+    await expect(transmit()).rejects.toThrow(/CMD_SLOT_BUSY.*Wait a moment and try again/)
     expect(clock.nowMs - before).toBeLessThan(2500)
     expect(card.log).toHaveLength(0)
     reader.faults.clear()

@@ -95,7 +95,7 @@ describe('a PIN pad that reports busy', () => {
     const connection = await inTime(clock, (await slot()).connect())
     reader.faults.schedule({ kind, ends: 'once' }, { on: 'Secure' })
     const verified = connection.transaction({}, async (channel) => channel.pinPad?.verify(piv, {}))
-    await expect(inTime(clock, verified)).rejects.toThrow(/wait a moment and try again/)
+    await expect(inTime(clock, verified)).rejects.toThrow(/Wait a moment and try again/)
     expect(reader.counters.messages.get('Secure')).toBe(1)
     await source.close()
   })

@@ -33,7 +33,7 @@ function plan([, id, , interfaceProtocol, endpoints, hex]: Line): ReaderPlan {
   return planFor({
     vendorId,
     productId,
-    face: { descriptor, interfaceProtocol, endpoints: endpointsOf(endpoints) },
+    usbInterface: { descriptor, interfaceProtocol, endpoints: endpointsOf(endpoints) },
   })
 }
 
@@ -113,7 +113,7 @@ describe('the plan from a class descriptor alone', () => {
   const alone = ([, id, , , , hex]: Line): ReaderPlan => {
     const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
     const descriptor = decodeCcidDescriptor(Uint8Array.from(Buffer.from(hex, 'hex')))
-    return planFor({ vendorId, productId, face: { descriptor } })
+    return planFor({ vendorId, productId, usbInterface: { descriptor } })
   }
 
   it('states nothing that the interface of any reader contradicts', () => {

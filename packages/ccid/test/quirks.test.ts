@@ -70,7 +70,7 @@ describe('a chained response at short APDU level', () => {
     ['any other reader', '1234:5678', 0x0100],
   ])('is assembled on %s', async (_, id, firmware) => {
     const { connect, source } = await connected(
-      as(readerProfiles.omnikey3021, id, { answerPartBytes: 128 }, firmware),
+      as(readerProfiles.omnikey3021, id, { responsePartBytes: 128 }, firmware),
     )
     expect(await echo(await connect(), 250)).toBe(250)
     await source.close()

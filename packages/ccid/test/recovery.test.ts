@@ -62,8 +62,8 @@ const exceptMalformedApdus: Recovers = (message, level) =>
 const faults: readonly (readonly [Shape, Recovers])[] = [
   [{ kind: 'stall-in' }, always],
   [{ kind: 'stall-out' }, always],
-  [{ kind: 'stale-answer' }, always],
-  [{ kind: 'stale-answer', frames: 5 }, always],
+  [{ kind: 'stale-response' }, always],
+  [{ kind: 'stale-response', frames: 5 }, always],
   [{ kind: 'empty-packet' }, always],
   [{ kind: 'extra-empty-packet' }, always],
   [{ kind: 'no-empty-packet' }, never],

@@ -67,7 +67,7 @@ describe('the list of readers', () => {
   })
 
   it('finds the class descriptor after the last endpoint', async () => {
-    const profile = { ...readerProfiles.dualiAbcm6, descriptorPlace: 'behind-endpoints' } as const
+    const profile = { ...readerProfiles.dualiAbcm6, descriptorPlace: 'after-endpoints' } as const
     const { source, slot } = setUp({ profile, card: createEchoCard() })
     expect((await slot()).name).toBe('DUALi DE-ABCM6')
     await source.close()

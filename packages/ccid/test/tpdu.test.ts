@@ -77,7 +77,7 @@ describe.each(Object.entries(profiles))('%s', (_, profile) => {
     const connection = await slot.connect()
     made.reader.faults.schedule({ kind: 'mute-card', ends: 'until-reset' })
     const select = (on: CardConnection) => new PivApplet(on).transaction(async () => {})
-    await expect(inTime(made.clock, select(connection))).rejects.toThrow('does not answer')
+    await expect(inTime(made.clock, select(connection))).rejects.toThrow('does not respond')
     expect(made.reader.counters.apdus).toBe(0)
     const again = await inTime(made.clock, slot.connect())
     await inTime(made.clock, select(again))

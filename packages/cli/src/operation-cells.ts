@@ -58,7 +58,7 @@ const partners: Readonly<Record<Kind, readonly Kind[]>> = {
 }
 
 /** True if the standard allows `second` to start while `first` is active. */
-export function mayStandBeside(first: Kind, second: Kind, dual: boolean): boolean {
+export function mayBeActiveTogether(first: Kind, second: Kind, dual: boolean): boolean {
   return dual && partners[first].includes(second)
 }
 
@@ -77,7 +77,7 @@ export interface Example {
   /** The signature to verify. */
   readonly signature?: Uint8Array
   /** Checks the result with node:crypto. `input` is the operation's input if that is not all of `data`. */
-  readonly isRight: (result: unknown, input?: Uint8Array) => boolean
+  readonly isCorrect: (result: unknown, input?: Uint8Array) => boolean
 }
 
 /** The search template, which matches a certificate and its two keys. */
@@ -126,58 +126,61 @@ export async function makeExamples(session: Session): Promise<Readonly<Record<Ki
     search: {
       data: new Uint8Array(0),
       operation: (own) => own.findObjects(searched),
-      isRight: (found) => isIdentity(found as readonly CkObject[]),
+      isCorrect: (found) => isIdentity(found as readonly CkObject[]),
     },
     encrypt: {
       data,
       operation: (own, source) => own.encrypt(cbc, aes, source),
       spec: { type: 'encrypt', mechanism: cbc, key: aes },
-      isRight: (result, input = data) => isSame(result, encrypt(input)),
+      isCorrect: (result, input = data) => isSame(result, encrypt(input)),
     },
     decrypt: {
       data: encrypt(data),
       operation: (own, source) => own.decrypt(cbc, aes, source),
       spec: { type: 'decrypt', mechanism: cbc, key: aes },
-      isRight: (result, input = encrypt(data)) => isSame(result, decrypt(input)),
+      isCorrect: (result, input = encrypt(data)) => isSame(result, decrypt(input)),
     },
     digest: {
       data,
       operation: (own, source) => own.digest(digest, source),
       spec: { type: 'digest', mechanism: digest },
-      isRight: (result, input = data) => isSame(result, createHash('sha256').update(input).digest()),
+      isCorrect: (result, input = data) => isSame(result, createHash('sha256').update(input).digest()),
     },
     sign: {
       data,
       operation: (own, source) => own.sign(rsa, privateKey, source),
       spec: { type: 'sign', mechanism: rsa, key: privateKey },
-      isRight: (result, input = data) => isSignature(result as Uint8Array, input),
+      isCorrect: (result, input = data) => isSignature(result as Uint8Array, input),
     },
     'sign-recover': {
       data,
       operation: (own, source) => own.signRecover(recover, privateKey, source),
       spec: { type: 'sign-recover', mechanism: recover, key: privateKey },
-      isRight: (result, input = data) => isSame(publicDecrypt(spki, result as Uint8Array), input),
+      isCorrect: (result, input = data) => isSame(publicDecrypt(spki, result as Uint8Array), input),
     },
     verify: {
       data,
       operation: (own, source) => own.verify(rsa, publicKey, source, signature),
       spec: { type: 'verify', mechanism: rsa, key: publicKey },
       signature,
-      isRight: (result, input = data) => result === true && isSignature(signature, input),
+      isCorrect: (result, input = data) => result === true && isSignature(signature, input),
     },
     'verify-recover': {
       data: recoverable,
       operation: (own, source) => own.verifyRecover(recover, publicKey, source),
       spec: { type: 'verify-recover', mechanism: recover, key: publicKey },
-      isRight: (result, input = recoverable) => isSame(result, publicDecrypt(spki, input)),
+      isCorrect: (result, input = recoverable) => isSame(result, publicDecrypt(spki, input)),
     },
   }
-  const named = kinds.map((kind) => [kind, { kind, ...all[kind], isRight: falseOnError(all[kind].isRight) }])
+  const named = kinds.map((kind) => [
+    kind,
+    { kind, ...all[kind], isRight: falseOnError(all[kind].isCorrect) },
+  ])
   return Object.fromEntries(named) as Readonly<Record<Kind, Example>>
 }
 
 /** Returns false if node:crypto throws, which it does for data that it cannot process. */
-function falseOnError(isRight: Example['isRight']): Example['isRight'] {
+function falseOnError(isRight: Example['isCorrect']): Example['isCorrect'] {
   return (...given) => {
     try {
       return isRight(...given)
@@ -273,7 +276,7 @@ export async function runCell(
   [first, second]: readonly [Example, Example],
   dual: boolean,
 ): Promise<Cell> {
-  const expected = mayStandBeside(first.kind, second.kind, dual) ? 'CKR_OK' : 'CKR_OPERATION_ACTIVE'
+  const expected = mayBeActiveTogether(first.kind, second.kind, dual) ? 'CKR_OK' : 'CKR_OPERATION_ACTIVE'
   let initResult = 'nothing'
   for (const way of ways) {
     const session = await slot.openSession()
@@ -316,5 +319,5 @@ function outcomeOf(running: Promise<unknown>): Promise<Outcome> {
 
 function violationsOf(example: Example, { returnValue, result }: Outcome): readonly string[] {
   if (returnValue !== 'CKR_OK') return [`${example.kind} ended with ${returnValue}`]
-  return example.isRight(result) ? [] : [`node:crypto computes another result of ${example.kind}`]
+  return example.isCorrect(result) ? [] : [`node:crypto computes another result of ${example.kind}`]
 }

@@ -41,7 +41,7 @@ export async function plan(args: readonly string[], output: (line: string) => vo
     const [vendorId = 0, productId = 0] = match.slice(1, 3).map((part) => Number.parseInt(part, 16))
     const firmware = match[3] === undefined ? undefined : Number.parseInt(match[3], 16)
     const descriptor = decodeCcidDescriptor(Uint8Array.from(Buffer.from(hex, 'hex')))
-    for (const line of describePlan(planFor({ vendorId, productId, firmware, face: { descriptor } })))
+    for (const line of describePlan(planFor({ vendorId, productId, firmware, usbInterface: { descriptor } })))
       output(line)
     return
   }
@@ -59,7 +59,7 @@ export async function plan(args: readonly string[], output: (line: string) => vo
         const { vendorId, productId } = device
         const { interfaceNumber } = usbInterface
         const firmware = firmwareOf(device)
-        const planned = { vendorId, productId, firmware, interfaceNumber, face: usbInterface }
+        const planned = { vendorId, productId, firmware, interfaceNumber, usbInterface }
         for (const line of describePlan(planFor(planned))) output(`  ${line}`)
       }
     } catch (error) {

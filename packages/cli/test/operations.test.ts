@@ -1,6 +1,6 @@
 /** Tests `webtoki operations`, which runs pairs of operations on a virtual card. */
 import { describe, expect, it } from 'vitest'
-import { kinds, mayStandBeside } from '../src/operation-cells.ts'
+import { kinds, mayBeActiveTogether } from '../src/operation-cells.ts'
 import { operations, runAllCells } from '../src/operations.ts'
 
 const piv = { simulator: 'piv' }
@@ -27,12 +27,12 @@ describe('webtoki operations', () => {
     const cells = await runAllCells(piv, true, { onConflict: 'abandon' })
     const conforming = cells.filter(({ violation }) => violation === undefined)
     expect(conforming).toHaveLength(8)
-    for (const { first, second } of conforming) expect(mayStandBeside(first, second, true)).toBe(true)
+    for (const { first, second } of conforming) expect(mayBeActiveTogether(first, second, true)).toBe(true)
   })
 
   it('reports the eight pairs as violations if a library runs only one operation at a time', async () => {
     const cells = await runAllCells(piv, true, { dualOperations: false })
-    const pairs = cells.filter(({ first, second }) => mayStandBeside(first, second, true))
+    const pairs = cells.filter(({ first, second }) => mayBeActiveTogether(first, second, true))
     expect(pairs).toHaveLength(8)
     for (const { violation, initResult } of pairs) {
       expect(initResult).toBe('CKR_OPERATION_ACTIVE')
@@ -42,7 +42,9 @@ describe('webtoki operations', () => {
 
   it('allows the four pairs of the standard in both orders and no other pair', () => {
     const pairs = kinds.flatMap((first) =>
-      kinds.filter((second) => mayStandBeside(first, second, true)).map((second) => `${first}+${second}`),
+      kinds
+        .filter((second) => mayBeActiveTogether(first, second, true))
+        .map((second) => `${first}+${second}`),
     )
     expect(pairs.toSorted()).toEqual(
       [

@@ -12,7 +12,12 @@ import {
 } from '@webtoki/cryptoki'
 import { open } from './piv-setup.ts'
 
-export { type Example, type Kind, kinds, mayStandBeside } from '../../cli/src/operation-cells.ts'
+export {
+  type Example,
+  type Kind,
+  kinds,
+  mayBeActiveTogether,
+} from '../../cli/src/operation-cells.ts'
 
 /**
  * `await`, `events$`, or `begin` with several parts; `begin` with one part: directly, after a size query, or
@@ -95,5 +100,5 @@ export function outcomeOf(running: Promise<unknown>): Promise<Outcome> {
 
 /** The outcome as one word for an expectation: the code, or a note that node:crypto has another result. */
 export function verdict(example: Example, { code, value }: Outcome): string {
-  return code === 'CKR_OK' && !example.isRight(value) ? 'a wrong result' : code
+  return code === 'CKR_OK' && !example.isCorrect(value) ? 'a wrong result' : code
 }

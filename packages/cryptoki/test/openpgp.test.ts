@@ -32,7 +32,7 @@ import {
   type OpenPgpCard,
   type OpenPgpCardOptions,
   openpgp,
-  type PersonAtPad,
+  type PinPadPerson,
   piv,
   readerProfiles,
   VirtualCcidReader,
@@ -69,7 +69,7 @@ interface SetUpOptions {
   readonly drivers?: CryptokiOptions['drivers']
   readonly login?: CryptokiOptions['login']
   readonly pin?: PinSource
-  readonly person?: PersonAtPad
+  readonly person?: PinPadPerson
 }
 
 async function setUp<Card extends VirtualCard>(card: Card, options: SetUpOptions = {}) {
@@ -431,7 +431,7 @@ describe('a reader with a PIN pad', () => {
 
   it('takes the PIN for a signature without a PIN request to the page', async () => {
     const { requests, source } = page()
-    const person: PersonAtPad = async () => ({ digits: '123456' })
+    const person: PinPadPerson = async () => ({ digits: '123456' })
     const { card, slot, session } = await withCard({}, { profile, pin: source, person })
     expect((await slot.tokenInfo()).flags & CKF.PROTECTED_AUTHENTICATION_PATH).not.toBe(0)
     const signature = await session.sign(ecdsa, await privateKey(session), message)
@@ -440,7 +440,7 @@ describe('a reader with a PIN pad', () => {
   })
 
   it('logs in and signs in a session without a PIN source', async () => {
-    const person: PersonAtPad = async () => ({ digits: '123456' })
+    const person: PinPadPerson = async () => ({ digits: '123456' })
     const { card, slot } = await withCard({}, { profile, person })
     const session = await slot.openSession()
     await session.login(CKU.USER)
@@ -450,7 +450,7 @@ describe('a reader with a PIN pad', () => {
 
   it('cannot derive a PIN: the page gets the request, and no attempt is lost', async () => {
     const { requests, source } = page()
-    const person: PersonAtPad = async () => ({ digits: '123456' })
+    const person: PinPadPerson = async () => ({ digits: '123456' })
     const { card, slot, session } = await withCard({ kdf: 'sha256' }, { profile, pin: source, person })
     expect((await slot.tokenInfo()).flags & CKF.PROTECTED_AUTHENTICATION_PATH).toBe(0)
     await session.sign(ecdsa, await privateKey(session), message)

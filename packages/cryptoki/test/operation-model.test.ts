@@ -14,7 +14,7 @@ import {
   kinds,
   type KindsSetup,
   lastOptions,
-  mayStandBeside,
+  mayBeActiveTogether,
   openKinds,
   type Outcome,
   outcomeOf,
@@ -176,7 +176,7 @@ function end(operation: Modelled, reason: string): void {
 
 /** The return value of an Init. Operations that it abandons end here. */
 function admit(model: Model, session: ModelSession, kind: Kind): string {
-  const conflicting = session.active.filter((each) => !mayStandBeside(each.kind, kind, model.dual))
+  const conflicting = session.active.filter((each) => !mayBeActiveTogether(each.kind, kind, model.dual))
   if (conflicting.length > 0 && model.policy === 'reject') return refused
   // A handle that a logout has ended stays invalid.
   if (!model.isLoggedIn && (kind === 'sign' || kind === 'sign-recover')) return 'CKR_KEY_HANDLE_INVALID'
@@ -239,7 +239,7 @@ class Turn implements fc.AsyncCommand<Model, Real> {
     if (outcome === undefined || !codes.includes(outcome.code))
       return `${outcome?.code}, not ${codes.join(' or ')}`
     const input = example.data.subarray(0, operation.fed)
-    return outcome.code !== ok || example.isRight(outcome.value, input) ? asModelled : 'a wrong result'
+    return outcome.code !== ok || example.isCorrect(outcome.value, input) ? asModelled : 'a wrong result'
   }
 
   /** Applies the call to the model and to the real session; resolves to the differences. */
@@ -346,7 +346,7 @@ class Turn implements fc.AsyncCommand<Model, Real> {
       operation.fed = Math.min(operation.fed + 1, operation.objects)
       if (actual.found.length !== operation.fed)
         return [`${actual.found.length} objects, not ${operation.fed}`]
-      return operation.fed < 3 || actual.example.isRight(actual.found) ? [] : ['other objects']
+      return operation.fed < 3 || actual.example.isCorrect(actual.found) ? [] : ['other objects']
     })
   }
 
@@ -398,7 +398,7 @@ class Turn implements fc.AsyncCommand<Model, Real> {
       parts.push(value as Uint8Array)
       if (call === 'update') return []
       const result = kind === 'verify' ? true : new Uint8Array(Buffer.concat(parts))
-      return example.isRight(result, example.data.subarray(0, operation.fed))
+      return example.isCorrect(result, example.data.subarray(0, operation.fed))
         ? []
         : [`wrong result of ${kind}`]
     })

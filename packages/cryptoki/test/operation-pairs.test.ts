@@ -9,7 +9,7 @@ import {
   isOperation,
   type Kind,
   kinds,
-  mayStandBeside,
+  mayBeActiveTogether,
   openKinds,
   type Outcome,
   outcomeOf,
@@ -26,7 +26,7 @@ function expected(
   second: Kind,
   { dual, policy, waits }: { dual: boolean; policy: SessionPolicy['onConflict']; waits: boolean },
 ): { readonly results: readonly [string, string]; readonly active: readonly Kind[] } {
-  if (mayStandBeside(first, second, dual)) return { results: [ok, ok], active: [first, second] }
+  if (mayBeActiveTogether(first, second, dual)) return { results: [ok, ok], active: [first, second] }
   if (policy === 'abandon') return { results: [notInitialized, ok], active: [second] }
   if (policy === 'wait' && waits) return { results: [ok, ok], active: [first] }
   return { results: [ok, refused], active: [first] }
@@ -74,7 +74,7 @@ describe('a second Init while an operation of each kind is active', () => {
 
 const pairs = kinds.flatMap((first) =>
   kinds
-    .filter((second) => mayStandBeside(first, second, true))
+    .filter((second) => mayBeActiveTogether(first, second, true))
     .map((second): [Kind, Kind] => [first, second]),
 )
 
@@ -123,7 +123,9 @@ describe.each(pairs)('with an active pair of %s and %s', (first, second) => {
 
   it('a third operation with policy abandon ends exactly the conflicting ones', async () => {
     for (const third of kinds) {
-      const left = [first, second].map((each) => (mayStandBeside(each, third, true) ? ok : notInitialized))
+      const left = [first, second].map((each) =>
+        mayBeActiveTogether(each, third, true) ? ok : notInitialized,
+      )
       expect({ third, all: await runThree('abandon', third) }).toEqual({
         third,
         all: [1, 2, 3].map(() => [...left, ok]),

@@ -130,7 +130,7 @@ class Caller {
     const last = this.active.phase === 'multi' ? 'final' : 'single'
     if (this.active.active) await this.act(last)
     const result = kind === 'verify' ? true : new Uint8Array(Buffer.concat(this.parts))
-    return !this.active.active && this.#example.isRight(result)
+    return !this.active.active && this.#example.isCorrect(result)
   }
 }
 
@@ -238,7 +238,7 @@ describe('a search', () => {
   it('refuses a second one while it runs, and finds the same objects', async () => {
     const { outcome, result, example } = await during((session) => outcomeOf(session.findObjects().result()))
     expect(result).toMatchObject({ code: 'CKR_OPERATION_ACTIVE', active: ['search'] })
-    expect(example.isRight(outcome.value)).toBe(true)
+    expect(example.isCorrect(outcome.value)).toBe(true)
   })
 
   it.each([
@@ -254,7 +254,7 @@ describe('a search', () => {
 
   it('continues when another kind is cancelled, and finds the same objects', async () => {
     const { outcome, example } = await during((session) => session.cancel(['digest', 'sign']))
-    expect(example.isRight(outcome.value)).toBe(true)
+    expect(example.isCorrect(outcome.value)).toBe(true)
   })
 
   it('allows the next one to begin in the call that reports its end', async () => {
@@ -265,7 +265,7 @@ describe('a search', () => {
         if (phase === 'done') next = example.operation(session, example.data).result()
       },
     })
-    expect(example.isRight(await next)).toBe(true)
+    expect(example.isCorrect(await next)).toBe(true)
   })
 
   it('that failed because of its template leaves the session free', async () => {
@@ -273,6 +273,6 @@ describe('a search', () => {
     const bad = { [CKA.ID]: 'not bytes' } as unknown as Record<number, never>
     const failed = await outcomeOf(session.findObjects(bad).result())
     expect(failed.code).not.toBe('CKR_OK')
-    expect(example.isRight(await example.operation(session, example.data))).toBe(true)
+    expect(example.isCorrect(await example.operation(session, example.data))).toBe(true)
   })
 })

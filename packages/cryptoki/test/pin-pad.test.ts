@@ -15,7 +15,7 @@ import {
 import { pivDriver } from '@webtoki/cryptoki/piv'
 import {
   createPivCard,
-  type PersonAtPad,
+  type PinPadPerson,
   type PinEntry,
   type ReaderProfile,
   readerProfiles,
@@ -45,7 +45,7 @@ afterEach(async () => {
 })
 
 async function setUp(
-  person: PersonAtPad,
+  person: PinPadPerson,
   pin?: (request: PinRequest) => Promise<{ pin: Uint8Array; acceptLastTry?: true } | undefined>,
   { profile, protocols }: { readonly profile: ReaderProfile; readonly protocols: 'T=0' | 'T=1' } = profiles[
     'TPDUs over T=1'

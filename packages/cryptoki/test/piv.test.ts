@@ -493,7 +493,7 @@ const faults: readonly { readonly kind: Fault['kind']; readonly moment?: FaultMo
   { kind: 'stall-in' },
   { kind: 'stall-out' },
   { kind: 'mute-card' },
-  { kind: 'stale-answer' },
+  { kind: 'stale-response' },
   { kind: 'truncated-message' },
   { kind: 'wrong-length' },
   { kind: 'huge-length' },
@@ -513,7 +513,7 @@ const faults: readonly { readonly kind: Fault['kind']; readonly moment?: FaultMo
 const recoverable: readonly Fault['kind'][] = [
   'stall-in',
   'stall-out',
-  'stale-answer',
+  'stale-response',
   'empty-packet',
   'time-extension',
 ]

@@ -5,7 +5,7 @@
 import { copyOf, join, sameBytes } from './bytes.ts'
 import type { CardLogEntry, VirtualCard } from './card.ts'
 import { answerToReset, type AtrProtocols } from './iso7816/answer-to-reset.ts'
-import { type Answer, ok, status, type VirtualApplet } from './iso7816/applet.ts'
+import { type AppletResponse, ok, status, type VirtualApplet } from './iso7816/applet.ts'
 import { type CommandApdu, readCommand } from './iso7816/command.ts'
 
 /** Options of `AppletCard`. */
@@ -102,7 +102,7 @@ export class AppletCard implements VirtualCard {
   async #execute(bytes: Uint8Array): Promise<Uint8Array> {
     const command = readCommand(bytes)
     const powerEpoch = this.#powerEpoch
-    let response: Answer
+    let response: AppletResponse
     if (command === undefined || (command.extended && !this.#acceptsExtended)) {
       this.#selected?.interrupted?.()
       this.#chain = undefined
@@ -119,7 +119,7 @@ export class AppletCard implements VirtualCard {
   }
 
   /** Handles GET RESPONSE and command chaining, and passes each complete command to `#run`. */
-  async #dispatch(command: CommandApdu): Promise<Answer> {
+  async #dispatch(command: CommandApdu): Promise<AppletResponse> {
     const { cla, data } = command
     if (command.ins === GET_RESPONSE && cla === 0) {
       this.#selected?.interrupted?.()
@@ -151,7 +151,7 @@ export class AppletCard implements VirtualCard {
     return this.#respond(await this.#run({ ...command, data: whole }), command)
   }
 
-  async #run(command: CommandApdu): Promise<Answer> {
+  async #run(command: CommandApdu): Promise<AppletResponse> {
     if (command.ins === SELECT && (command.p1 === 0x04 || this.#selected === undefined)) {
       this.#selected?.interrupted?.()
       return this.#select(command)
@@ -159,7 +159,7 @@ export class AppletCard implements VirtualCard {
     return this.#selected === undefined ? status(0x6d00) : this.#selected.run(command)
   }
 
-  #select({ p1, p2, data }: CommandApdu): Answer {
+  #select({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0x04 || (p2 !== 0x00 && p2 !== 0x0c)) return status(0x6a86)
     const applet = this.#applets.find(
       ({ aid }) =>
@@ -173,7 +173,7 @@ export class AppletCard implements VirtualCard {
     return p2 === 0x0c && response.sw === 0x9000 ? ok() : response
   }
 
-  #respond({ data, sw }: Answer, { le, extended, ins }: CommandApdu): Answer {
+  #respond({ data, sw }: AppletResponse, { le, extended, ins }: CommandApdu): AppletResponse {
     if (data.length === 0 || sw !== 0x9000) return { data, sw }
     const corrects =
       this.#correctsLe && idempotentCommands.has(ins) && le !== undefined && le !== 256 && !extended
@@ -183,7 +183,7 @@ export class AppletCard implements VirtualCard {
     return this.#nextPart(le ?? 256)
   }
 
-  #getResponse({ p1, p2, data, le = 256, extended }: CommandApdu): Answer {
+  #getResponse({ p1, p2, data, le = 256, extended }: CommandApdu): AppletResponse {
     if (p1 !== 0 || p2 !== 0) return status(0x6a86)
     if (data.length > 0) return status(0x6700)
     if (this.#remaining.length === 0) return status(0x6985)
@@ -192,7 +192,7 @@ export class AppletCard implements VirtualCard {
     return this.#nextPart(le)
   }
 
-  #nextPart(length: number): Answer {
+  #nextPart(length: number): AppletResponse {
     const data = this.#remaining.slice(0, length)
     this.#remaining = this.#remaining.slice(length)
     const left = this.#remaining.length

@@ -15,7 +15,11 @@ export { eGate, VirtualIccdAToken } from './ccid/iccd-a-token.ts'
 export { gemaltoPdt, type IccdProfile, konaToken, VirtualIccdToken } from './ccid/iccd-token.ts'
 export type { MessageName } from './ccid/messages.ts'
 export type { PadHabits } from './ccid/pad-habits.ts'
-export type { PersonAtPad, PinEntry, PinQuestion } from './ccid/pin-entry.ts'
+export type {
+  PinPadPerson as PinPadPerson,
+  PinEntry,
+  PinEntryRequest as PinQuestion,
+} from './ccid/pin-entry.ts'
 export { VirtualCompositeReader } from './ccid/composite-reader.ts'
 export { compositeProfiles, readerProfiles } from './ccid/profiles.ts'
 export type {
@@ -41,7 +45,7 @@ export {
   type VirtualHidOptions,
 } from './hid/virtual-hid.ts'
 export type { AtrProtocols } from './iso7816/answer-to-reset.ts'
-export type { Answer, VirtualApplet } from './iso7816/applet.ts'
+export type { AppletResponse as Answer, VirtualApplet } from './iso7816/applet.ts'
 export type { CommandApdu } from './iso7816/command.ts'
 export type { ContactOptions } from './iso7816/contact-card.ts'
 export { T0Card, type T0CardOptions } from './iso7816/t0-card.ts'

@@ -45,11 +45,11 @@ describe('an injected fault', () => {
     expect((await host.exchange(xfr(3, echo)))[8]).toBe(0)
   })
 
-  it('stale-answer and stall-in precede the right response', async () => {
-    host.reader.faults.schedule({ kind: 'stale-answer', ends: 'once' })
+  it('stale-response and stall-in precede the right response', async () => {
+    host.reader.faults.schedule({ kind: 'stale-response', ends: 'once' })
     expect((await host.exchange(xfr(1, echo)))[6]).toBe(0)
     expect(await host.response()).toEqual(good)
-    host.reader.faults.schedule({ kind: 'stale-answer', ends: 'once', frames: 3 })
+    host.reader.faults.schedule({ kind: 'stale-response', ends: 'once', frames: 3 })
     expect((await host.exchange(xfr(1, echo)))[6]).toBe(0xfe)
     expect((await host.response())[6]).toBe(0xff)
     expect((await host.response())[6]).toBe(0)

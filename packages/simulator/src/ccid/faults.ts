@@ -84,7 +84,7 @@ export type Fault = { readonly ends: FaultEnd } & (
     }
   | {
       /** Messages with earlier sequence numbers precede the response. */
-      readonly kind: 'stale-answer'
+      readonly kind: 'stale-response'
       /** Number of stale messages. Default 1. */
       readonly frames?: number
     }
@@ -301,7 +301,7 @@ export function deliver(
 ): void {
   if (fault?.kind === 'stall-in') queue.sendStall()
   if (fault?.kind === 'empty-packet') queue.sendPacket(new Uint8Array(0))
-  if (fault?.kind === 'stale-answer') {
+  if (fault?.kind === 'stale-response') {
     for (let before = fault.frames ?? 1; before > 0; before--) {
       const stale = { slot, sequence: (sequence - before) & 0xff }
       queue.sendMessage(encodeResponse(stale, DATA_BLOCK, 0, 0, 0, Uint8Array.of(0x90, 0)), false)

@@ -9,7 +9,7 @@ import type { PadHabits } from './pad-habits.ts'
 export type PinEntry = { readonly digits: string } | 'cancel' | 'timeout' | 'broken'
 
 /** The entry that the reader's display requests. */
-export interface PinQuestion {
+export interface PinEntryRequest {
   readonly operation: 'verify' | 'modify'
   readonly entry: 'pin' | 'old' | 'new' | 'again'
   readonly minDigits: number
@@ -17,7 +17,7 @@ export interface PinQuestion {
 }
 
 /** Simulates the person at the PIN pad: resolves to the entry for a request. */
-export type PersonAtPad = (question: PinQuestion) => Promise<PinEntry>
+export type PinPadPerson = (question: PinEntryRequest) => Promise<PinEntry>
 
 /** A decoded Secure message. */
 export interface SecureMessage {
@@ -111,10 +111,10 @@ function parse(data: Uint8Array, habits: PadHabits): SecureMessage | undefined {
 /** Requests the PINs from the person. Resolves to the command with the PINs, or to the reason why there is none. */
 export async function takePins(
   message: SecureMessage,
-  person: PersonAtPad,
+  person: PinPadPerson,
 ): Promise<{ readonly command: Uint8Array } | Exclude<PinEntry, object>> {
   const { operation, minDigits, maxDigits, blockBytes } = message
-  const ask = async (entry: PinQuestion['entry']): Promise<PinEntry> => {
+  const ask = async (entry: PinEntryRequest['entry']): Promise<PinEntry> => {
     const typed = await person({ operation, entry, minDigits, maxDigits })
     if (typeof typed === 'string') return typed
     const { length } = typed.digits
@@ -122,7 +122,7 @@ export async function takePins(
     return length >= minDigits && length <= maxDigits ? typed : 'timeout'
   }
   const command = copyOf(message.command)
-  const entries: readonly PinQuestion['entry'][] =
+  const entries: readonly PinEntryRequest['entry'][] =
     operation === 'verify'
       ? ['pin']
       : [

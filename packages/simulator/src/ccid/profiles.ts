@@ -391,7 +391,7 @@ function interfaceParts(profile: InterfaceProfile, interfaceNumber: number): Uin
   const name = profile.interfaceName === undefined ? 0 : FIRST_NAME + interfaceNumber
   const classes = [profile.interfaceClass, 0, profile.habits?.interfaceProtocol ?? 0] as const
   const usbInterface = interfaceDescriptor(interfaceNumber, 0, endpointDescriptors.length, classes, name)
-  return profile.descriptorPlace === 'behind-endpoints'
+  return profile.descriptorPlace === 'after-endpoints'
     ? [usbInterface, ...endpointDescriptors, classDescriptor]
     : [usbInterface, classDescriptor, ...endpointDescriptors]
 }

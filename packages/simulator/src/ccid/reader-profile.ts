@@ -4,7 +4,7 @@ import type { PadHabits } from './pad-habits.ts'
 /** Deviations of reader firmware from the standard, as users of these readers found them. */
 export interface FirmwareHabits {
   /** The reader sends longer responses in chained parts of this length in bytes, regardless of its exchange level. */
-  readonly answerPartBytes?: number
+  readonly responsePartBytes?: number
   /** A card responds to power-on only after an IccPowerOff. */
   readonly needsPowerOff?: true
   /** The reader starts in EMV mode, in which power-on fails with this bError. The Escape, in hex, ends the mode. */
@@ -36,7 +36,7 @@ export interface InterfaceProfile {
   /** True if the interface has an interrupt endpoint. */
   readonly interrupt: boolean
   /** Position of the class descriptor: before (default) or after the endpoint descriptors. */
-  readonly descriptorPlace?: 'before-endpoints' | 'behind-endpoints'
+  readonly descriptorPlace?: 'before-endpoints' | 'after-endpoints'
   /** bMaxPacketSize of the bulk endpoints, in bytes. Default 64. */
   readonly packetBytes?: number
   /** The response to GET_CLOCK_FREQUENCIES, in kHz. Without it, the reader stalls the request. */

@@ -37,7 +37,7 @@ import {
   SLOT_STATUS,
   TIME_EXTENSION,
 } from './messages.ts'
-import { blockOf, type PersonAtPad, readSecure, takePins } from './pin-entry.ts'
+import { blockOf, type PinPadPerson, readSecure, takePins } from './pin-entry.ts'
 import { deviceParts, endpoints } from './profiles.ts'
 import type { FirmwareHabits, ReaderProfile } from './reader-profile.ts'
 import { Clock, type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
@@ -82,7 +82,7 @@ export class VirtualCcidReader extends PacketDevice {
   readonly faults: FaultSchedule = new FaultSchedule()
   readonly counters: ReaderCounters = new ReaderCounters()
   /** Simulates the person at the PIN pad of a reader that has one (bPINSupport). Default: every entry times out. */
-  person: PersonAtPad = async () => 'timeout'
+  person: PinPadPerson = async () => 'timeout'
   /**
    * Returns the response to a vendor command (Escape), or undefined if the reader does not support it. Default: no
    * command is supported.
@@ -601,7 +601,7 @@ export class VirtualCcidReader extends PacketDevice {
   /** Sends the part of a response that fits in one message. The host fetches the rest with an empty block. */
   #respondPart(command: Command, readerSlot: ReaderSlot, whole: Uint8Array, isFirst: boolean): void {
     const rest = applyToResponse(command.fault, whole)
-    const { answerPartBytes = Number.POSITIVE_INFINITY } = this.profile.habits ?? {}
+    const { responsePartBytes: answerPartBytes = Number.POSITIVE_INFINITY } = this.profile.habits ?? {}
     const capacity = Math.min(this.#descriptor.maxMessageBytes - HEADER_BYTES, answerPartBytes)
     const isLast = rest.length <= capacity
     readerSlot.responseRest = isLast ? undefined : rest.slice(capacity)

@@ -5,7 +5,7 @@
 import type { CommandApdu } from './command.ts'
 
 /** The response to a command: data and status word. */
-export interface Answer {
+export interface AppletResponse {
   readonly data: Uint8Array
   readonly sw: number
 }
@@ -13,12 +13,12 @@ export interface Answer {
 const nothing = new Uint8Array(0)
 
 /** Returns a response with a status word and no data. */
-export function status(sw: number): Answer {
+export function status(sw: number): AppletResponse {
   return { data: nothing, sw }
 }
 
 /** Returns a response with status word 9000. */
-export function ok(data: Uint8Array = nothing): Answer {
+export function ok(data: Uint8Array = nothing): AppletResponse {
   return { data, sw: 0x9000 }
 }
 
@@ -29,9 +29,9 @@ export interface VirtualApplet {
   /** The card executes no command before this promise is fulfilled. */
   readonly ready?: Promise<unknown> | undefined
   /** Called for SELECT of this applet, even if it is selected already. The card drops the data if P2 requests none. */
-  select(): Answer
+  select(): AppletResponse
   /** Executes one complete command; the card joins the parts of a chain. SELECT by AID is not passed to the applet. */
-  run(command: CommandApdu): Answer | Promise<Answer>
+  run(command: CommandApdu): AppletResponse | Promise<AppletResponse>
   /**
    * Called for each command that the card handles without the selected applet: GET RESPONSE, SELECT by AID, a command
    * that it refuses, and a part of a chain, whose INS is passed.

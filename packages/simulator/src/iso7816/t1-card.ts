@@ -15,7 +15,7 @@ export interface T1CardOptions {
   /** The card aborts the first chained command after this number of blocks. */
   readonly abortsAfter?: number
   /** The card aborts its first chained response after this number of blocks. */
-  readonly abortsAnswerAfter?: number
+  readonly abortsResponseAfter?: number
   /** The IFSC, in bytes, that the card announces once, before its first response. */
   readonly changesIfscTo?: number
 }
@@ -49,7 +49,7 @@ export class T1Card {
     this.card = card
     this.#options = options
     this.#mustAbort = options.abortsAfter !== undefined
-    this.#blocksUntilAbort = options.abortsAnswerAfter
+    this.#blocksUntilAbort = options.abortsResponseAfter
     this.#mustChangeIfsc = options.changesIfscTo !== undefined
     this.#resynchronise()
   }

@@ -1,6 +1,6 @@
 /** The OpenPGP applet of a virtual card (OpenPGP card application 3.4, 7.2). */
 import { copyOf, join, platformRandom, type RandomSource, sameBytes } from '../bytes.ts'
-import { type Answer, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
+import { type AppletResponse, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
 import type { CommandApdu } from '../iso7816/command.ts'
 import { ReferenceData } from '../iso7816/reference-data.ts'
 import { tagBytes, tlv } from '../iso7816/tlv.ts'
@@ -153,7 +153,7 @@ export class OpenPgpApplet implements VirtualApplet {
    * Resets all verifications, even if this applet was selected already. Cards that notify the applet of each selection
    * do the same.
    */
-  select(): Answer {
+  select(): AppletResponse {
     this.deselect()
     return ok()
   }
@@ -164,7 +164,7 @@ export class OpenPgpApplet implements VirtualApplet {
     this.#verified.clear()
   }
 
-  run(command: CommandApdu): Answer | Promise<Answer> {
+  run(command: CommandApdu): AppletResponse | Promise<AppletResponse> {
     switch (command.ins) {
       case ins.verify:
         return this.#verify(command)
@@ -230,7 +230,7 @@ export class OpenPgpApplet implements VirtualApplet {
   }
 
   // 7.2.2: without data the command returns the status, with P1 FF it resets the verification.
-  #verify({ p1, p2, data }: CommandApdu): Answer {
+  #verify({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0x00 && p1 !== 0xff) return status(0x6a86)
     if (!isReference(p2)) return status(0x6a88)
     const name = references[p2]
@@ -249,7 +249,7 @@ export class OpenPgpApplet implements VirtualApplet {
   }
 
   // 7.2.3: the data is the old PIN followed by the new one. The card knows the length of the old one.
-  #changeReferenceData({ p1, p2, data }: CommandApdu): Answer {
+  #changeReferenceData({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0x00) return status(0x6a86)
     if (p2 !== 0x81 && p2 !== 0x83) return status(0x6a88)
     const reference = p2 === 0x83 ? this.#adminPin : this.#pin
@@ -263,7 +263,7 @@ export class OpenPgpApplet implements VirtualApplet {
   }
 
   // 7.2.4: P1 02 requires PW3, P1 00 the resetting code before the new PIN.
-  #resetRetryCounter({ p1, p2, data }: CommandApdu): Answer {
+  #resetRetryCounter({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0x00 && p1 !== 0x02) return status(0x6a86)
     if (p2 !== 0x81) return status(0x6a88)
     let newPin = data
@@ -283,12 +283,12 @@ export class OpenPgpApplet implements VirtualApplet {
     return ok()
   }
 
-  #refusalStatus(comparison: 'wrong' | 'blocked', reference: ReferenceData): Answer {
+  #refusalStatus(comparison: 'wrong' | 'blocked', reference: ReferenceData): AppletResponse {
     if (comparison === 'blocked') return status(0x6983)
     return this.#options.wrongPin === '6982' ? status(0x6982) : triesLeft(reference)
   }
 
-  async #performSecurityOperation({ p1, p2, data }: CommandApdu): Promise<Answer> {
+  async #performSecurityOperation({ p1, p2, data }: CommandApdu): Promise<AppletResponse> {
     const operation = (p1 << 8) | p2
     if (operation === 0x8086) return this.#useKey('decryption', '82', data, decipherWith)
     if (operation !== 0x9e9a) return status(0x6a86)
@@ -301,7 +301,7 @@ export class OpenPgpApplet implements VirtualApplet {
     return response
   }
 
-  async #internalAuthenticate({ p1, p2, data }: CommandApdu): Promise<Answer> {
+  async #internalAuthenticate({ p1, p2, data }: CommandApdu): Promise<AppletResponse> {
     if (p1 !== 0x00 || p2 !== 0x00) return status(0x6a86)
     return this.#useKey('authentication', '82', data, signWith)
   }
@@ -311,7 +311,7 @@ export class OpenPgpApplet implements VirtualApplet {
     reference: Reference,
     input: Uint8Array,
     compute: (key: OpenPgpKey, input: Uint8Array) => Uint8Array | undefined,
-  ): Promise<Answer> {
+  ): Promise<AppletResponse> {
     const { key, touch } = this.#keySlots[use]
     if (!this.#verified.has(reference)) return status(0x6982)
     if (key === undefined) return status(0x6a88)
@@ -325,7 +325,7 @@ export class OpenPgpApplet implements VirtualApplet {
 
   // 7.2.14: P1 80 generates a key, P1 81 reads the public key. The template names the key: B6, B8 or A4, empty or with
   // 84.
-  async #generateKey({ p1, p2, data }: CommandApdu): Promise<Answer> {
+  async #generateKey({ p1, p2, data }: CommandApdu): Promise<AppletResponse> {
     if ((p1 !== 0x80 && p1 !== 0x81) || p2 !== 0x00) return status(0x6a86)
     const at = keyUses.findIndex((use) => keyTemplates[use] === data[0])
     const use = keyUses[at]
@@ -353,14 +353,14 @@ export class OpenPgpApplet implements VirtualApplet {
     if (use === 'signature') this.#signatureCount = 0
   }
 
-  #getChallenge({ p1, p2, data, le }: CommandApdu): Answer {
+  #getChallenge({ p1, p2, data, le }: CommandApdu): AppletResponse {
     if (p1 !== 0 || p2 !== 0) return status(0x6a86)
     if (data.length > 0 || le === undefined || le > maxChallengeBytes) return status(0x6700)
     return ok(this.#random(le))
   }
 
   // 7.2.5: selects one of the three certificates for GET DATA and PUT DATA.
-  #selectData({ p1, p2, data }: CommandApdu): Answer {
+  #selectData({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p2 !== 0x04) return status(0x6a86)
     if (!sameBytes(data, tlv(0x60, tlv(0x5c, tagBytes(tags.certificate))))) return status(0x6a80)
     if (p1 >= certificateUses.length) return status(0x6a88)
@@ -368,7 +368,7 @@ export class OpenPgpApplet implements VirtualApplet {
     return ok()
   }
 
-  #getData({ p1, p2, data }: CommandApdu): Answer {
+  #getData({ p1, p2, data }: CommandApdu): AppletResponse {
     if (data.length > 0) return status(0x6700)
     const value = this.#object((p1 << 8) | p2)
     return value === undefined ? status(0x6a88) : ok(value)
@@ -450,7 +450,7 @@ export class OpenPgpApplet implements VirtualApplet {
     return join(this.#pinPerSignature ? 0 : 1, maxPinBytes, maxPinBytes, maxPinBytes, attempts)
   }
 
-  #putData({ p1, p2, data }: CommandApdu): Answer {
+  #putData({ p1, p2, data }: CommandApdu): AppletResponse {
     const tag = (p1 << 8) | p2
     const write = this.#writerOf(tag)
     if (write === undefined) return status(0x6a88)
@@ -564,7 +564,7 @@ function fits(pin: Uint8Array, minBytes: number): boolean {
   return pin.length >= minBytes && pin.length <= maxPinBytes
 }
 
-function triesLeft(reference: ReferenceData): Answer {
+function triesLeft(reference: ReferenceData): AppletResponse {
   return status(0x63c0 | Math.min(reference.triesLeft, 15))
 }
 

@@ -1,6 +1,6 @@
 /** The PIV applet of a virtual card (NIST SP 800-73-4 part 2). */
 import { copyOf, join, platformRandom, type RandomSource, toInteger } from '../bytes.ts'
-import { type Answer, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
+import { type AppletResponse, ok, status, type VirtualApplet } from '../iso7816/applet.ts'
 import type { CommandApdu } from '../iso7816/command.ts'
 import { ReferenceData } from '../iso7816/reference-data.ts'
 import { type DataObject, readObjects, tlv } from '../iso7816/tlv.ts'
@@ -187,12 +187,12 @@ export class PivApplet implements VirtualApplet {
   }
 
   /** Selecting the current application again does not change its security status (SP 800-73-4 part 2, 3.1.1). */
-  select(): Answer {
+  select(): AppletResponse {
     this.#authentication = undefined
     return ok(applicationProperties())
   }
 
-  run(command: CommandApdu): Answer | Promise<Answer> {
+  run(command: CommandApdu): AppletResponse | Promise<AppletResponse> {
     const fresh = this.#pinFresh
     this.#pinFresh = false
     if (command.ins !== ins.generalAuthenticate) this.#authentication = undefined
@@ -223,7 +223,7 @@ export class PivApplet implements VirtualApplet {
     return status(0x6d00)
   }
 
-  #getData({ p1, p2, data }: CommandApdu): Answer {
+  #getData({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0x3f || p2 !== 0xff) return status(0x6a86)
     const [list, ...more] = readObjects(data) ?? []
     if (list?.tag !== 0x5c || more.length > 0 || list.value.length < 1 || list.value.length > 3)
@@ -236,7 +236,7 @@ export class PivApplet implements VirtualApplet {
     return ok(tlv(tag === objectTags.discovery || tag === objectTags.biometricGroup ? tag : 0x53, content))
   }
 
-  #putData({ p1, p2, data }: CommandApdu): Answer {
+  #putData({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0x3f || p2 !== 0xff) return status(0x6a86)
     if (!this.#isManagementAuthenticated) return status(0x6982)
     const [first, second, ...more] = readObjects(data) ?? []
@@ -268,7 +268,7 @@ export class PivApplet implements VirtualApplet {
     return ok()
   }
 
-  #verify({ p1, p2, data }: CommandApdu): Answer {
+  #verify({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0x00 && p1 !== 0xff) return status(0x6a86)
     if (p2 !== 0x80) return status(0x6a88)
     if (p1 === 0xff) {
@@ -286,7 +286,7 @@ export class PivApplet implements VirtualApplet {
     return this.#pinVerified ? ok() : this.#wrongReferenceStatus(this.#pin)
   }
 
-  #changeReferenceData({ p1, p2, data }: CommandApdu): Answer {
+  #changeReferenceData({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0x00) return status(0x6a86)
     const reference = p2 === 0x80 ? this.#pin : p2 === 0x81 ? this.#puk : undefined
     if (reference === undefined) return status(0x6a88)
@@ -301,7 +301,7 @@ export class PivApplet implements VirtualApplet {
     return ok()
   }
 
-  #resetRetryCounter({ p1, p2, data }: CommandApdu): Answer {
+  #resetRetryCounter({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0x00) return status(0x6a86)
     if (p2 !== 0x80) return status(0x6a88)
     if (this.#puk.triesLeft === 0) return status(0x6983)
@@ -316,13 +316,16 @@ export class PivApplet implements VirtualApplet {
     return ok()
   }
 
-  #wrongReferenceStatus(reference: ReferenceData): Answer {
+  #wrongReferenceStatus(reference: ReferenceData): AppletResponse {
     const { triesLeft } = reference
     if (triesLeft === 0 && this.#options.lastWrongPin !== '63C0') return status(0x6983)
     return status(0x63c0 | Math.min(triesLeft, 15))
   }
 
-  #generalAuthenticate({ p1, p2, data }: CommandApdu, pinFresh: boolean): Answer | Promise<Answer> {
+  #generalAuthenticate(
+    { p1, p2, data }: CommandApdu,
+    pinFresh: boolean,
+  ): AppletResponse | Promise<AppletResponse> {
     const authentication = this.#authentication
     this.#authentication = undefined
     const [template, ...more] = readObjects(data) ?? []
@@ -340,7 +343,7 @@ export class PivApplet implements VirtualApplet {
     const allowed = pin === 'never' || (this.#pinVerified && (pin === 'once' || pinFresh))
     if (!allowed) return status(0x6982)
     if (part(0x82)?.length !== 0) return status(0x6a80)
-    const use = (): Answer => {
+    const use = (): AppletResponse => {
       let output: Uint8Array | undefined
       if (input !== undefined && point === undefined) output = signWith(key, input)
       // Only key management keys support key agreement (SP 800-73-4 part 2, table 7).
@@ -364,7 +367,7 @@ export class PivApplet implements VirtualApplet {
     algorithm: number,
     part: (tag: number) => Uint8Array | undefined,
     authentication: ManagementAuthentication | undefined,
-  ): Answer {
+  ): AppletResponse {
     const own = this.#managementKey
     // 00 is an older identifier of 3DES (SP 800-78-4, table 6-2).
     if ((algorithm === 0x00 ? 0x03 : algorithm) !== own.algorithm) return status(0x6a86)
@@ -392,7 +395,7 @@ export class PivApplet implements VirtualApplet {
     return status(0x6a80)
   }
 
-  async #generateKey({ p1, p2, data }: CommandApdu): Promise<Answer> {
+  async #generateKey({ p1, p2, data }: CommandApdu): Promise<AppletResponse> {
     if (p1 !== 0x00) return status(0x6a86)
     if (!this.#isManagementAuthenticated) return status(0x6982)
     if (!this.#isKeySlot(p2)) return status(0x6a86)
@@ -426,7 +429,7 @@ export class PivApplet implements VirtualApplet {
     return [0x06, 0x07, 0x11, 0x14].includes(algorithm) || (large && this.#options.vendorExtensions === true)
   }
 
-  #setManagementKey({ p1, p2, data }: CommandApdu): Answer {
+  #setManagementKey({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0xff || (p2 !== 0xff && p2 !== 0xfe)) return status(0x6a86)
     if (!this.#isManagementAuthenticated) return status(0x6982)
     const [algorithm = 0, reference, length] = data
@@ -436,7 +439,7 @@ export class PivApplet implements VirtualApplet {
     return ok()
   }
 
-  #importKey({ p1, p2, data }: CommandApdu): Answer {
+  #importKey({ p1, p2, data }: CommandApdu): AppletResponse {
     if (!this.#isManagementAuthenticated) return status(0x6982)
     if (!this.#isKeySlot(p2) || !this.#supports(p1)) return status(0x6a86)
     const parts = readObjects(data)
@@ -474,7 +477,7 @@ export class PivApplet implements VirtualApplet {
    * Returns metadata (Yubico's manual, "Get metadata"). For a key: algorithm, PIN and touch policy, origin (generated 1,
    * imported 2), public key. For PIN and PUK: algorithm FF, the maximum number of attempts and the attempts left.
    */
-  #getMetadata({ p1, p2, data }: CommandApdu): Answer {
+  #getMetadata({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0 || data.length > 0) return status(0x6a86)
     const key = this.#keys.get(p2)
     if (key !== undefined) {
@@ -496,7 +499,7 @@ export class PivApplet implements VirtualApplet {
   }
 
   /** Restores the factory state. Requires a blocked PIN, so that it cannot happen by mistake. */
-  #factoryReset({ p1, p2, data }: CommandApdu): Answer {
+  #factoryReset({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0 || p2 !== 0 || data.length > 0) return status(0x6a86)
     if (this.#pin.triesLeft > 0) return status(0x6985)
     this.#pin = new ReferenceData(pinBlock('123456'), this.#options.pinTries ?? 3)
