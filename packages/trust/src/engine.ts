@@ -1,4 +1,4 @@
-/** An engine for pkijs whose private key is a signer's: what pkijs can sign (CMS, requests, CRLs), a card can. */
+/** A pkijs crypto engine that signs with a `Signer`, so that a card can sign CMS, certificate requests and CRLs. */
 import { CryptoEngine } from 'pkijs'
 import { bufferOf, type ByteSource, copyOf } from '@webtoki/apdu/bytes'
 import { schemeOf, webCryptoParameters } from '@webtoki/crypto'
@@ -6,7 +6,7 @@ import { requireBytes, requireOptions, requireSigner } from './arguments.ts'
 import { TrustArgumentError } from './errors.ts'
 import type { Signer, SignOptions } from './signer.ts'
 
-/** What pkijs looks at in a private key: the names of algorithm and hash. It holds no key. */
+/** The members of a private key that pkijs reads: the names of algorithm and hash. It holds no key material. */
 export interface SignerKey {
   readonly type: 'private'
   readonly extractable: false
@@ -14,15 +14,18 @@ export interface SignerKey {
   readonly algorithm: { readonly name: string; readonly hash?: { readonly name: string } }
 }
 
-/** Hand it to pkijs as the last argument of `sign`, with `privateKey` and `hash`; all but signing is the platform's. */
+/**
+ * Pass it to pkijs as the last argument of `sign`, together with `privateKey` and `hash`. The platform's WebCrypto does
+ * everything except signing.
+ */
 export class SignerEngine extends CryptoEngine {
   readonly privateKey: SignerKey
-  /** As WebCrypto names it: the one that the signer's algorithm has. */
+  /** The hash of the signer's algorithm, as WebCrypto names it. */
   readonly hash: string
   readonly #signer: Signer
   readonly #options: SignOptions
 
-  /** Throws TrustArgumentError. */
+  /** `options` go to every call of `signer.sign`. Throws TrustArgumentError. */
   constructor(signer: Signer, options: SignOptions = {}) {
     requireSigner(signer)
     requireOptions('options', options)
@@ -39,19 +42,19 @@ export class SignerEngine extends CryptoEngine {
       type: 'private',
       extractable: false,
       usages: ['sign'],
-      // WebCrypto's RSA keys are for one hash, its EC keys for any.
+      // In WebCrypto an RSA key belongs to one hash, an EC key to none.
       algorithm: hash === undefined ? { name } : { name, hash: { name: hash } },
     }
   }
 
-  /** Rejects with TrustArgumentError if pkijs asks for another key, or for another hash than the signer makes. */
+  /** Rejects with TrustArgumentError if pkijs passes another key, or requests a hash other than the signer's. */
   override async sign(algorithm: unknown, key: unknown, data: ByteSource): Promise<ArrayBuffer> {
     if (key !== this.privateKey)
-      throw new TrustArgumentError('key', 'the privateKey of this engine, which signs with no other')
-    const asked: unknown = (algorithm as { hash?: { name?: unknown } } | null)?.hash?.name
-    if (String(asked).toUpperCase() !== this.hash) {
-      const made = `${this.hash}, because the signer makes ${this.#signer.algorithm}: pass engine.hash`
-      throw new TrustArgumentError('algorithm.hash', made)
+      throw new TrustArgumentError('key', 'the privateKey of this engine; it signs with no other key')
+    const requestedHash: unknown = (algorithm as { hash?: { name?: unknown } } | null)?.hash?.name
+    if (String(requestedHash).toUpperCase() !== this.hash) {
+      const requirement = `${this.hash}, because the signer uses ${this.#signer.algorithm}; pass engine.hash`
+      throw new TrustArgumentError('algorithm.hash', requirement)
     }
     requireBytes('data', data)
     return bufferOf(await this.#signer.sign(copyOf(data), this.#options))

@@ -1,7 +1,7 @@
-/** Why a certificate is not trusted. */
+/** Errors of certificate paths, with the indications of ETSI EN 319 102-1, 5.1.3. */
 import { WebtokiError } from '@webtoki/apdu/errors'
 
-/** One word for each reason. */
+/** Why a path was refused. */
 export type PathReason =
   | 'malformed'
   | 'expired'
@@ -20,31 +20,31 @@ export type PathReason =
   | 'weak-key'
   | 'too-complex'
 
-const sentences: Readonly<Record<PathReason, string>> = {
-  malformed: 'A certificate cannot be read.',
+const messages: Readonly<Record<PathReason, string>> = {
+  malformed: 'A certificate cannot be parsed.',
   expired: 'The certificate has expired.',
   'not-yet-valid': 'The certificate is not valid yet.',
   'issuer-expired': 'The certificate of an issuer has expired.',
   'issuer-not-yet-valid': 'The certificate of an issuer is not valid yet.',
-  untrusted: 'No path leads to a certificate that is trusted here.',
-  'bad-signature': 'A certificate was not signed by the issuer that it names.',
+  untrusted: 'No path leads from the certificate to a trusted certificate.',
+  'bad-signature': 'The signature of a certificate does not verify with the key of its issuer.',
   'unsupported-algorithm':
-    'A certificate is signed with an algorithm that cannot be verified here; it is neither right nor wrong.',
-  'not-a-ca': 'A certificate was issued by one that may issue none.',
-  'path-too-long': 'An issuer allows no path of this length.',
-  'unknown-critical-extension': 'A certificate has a critical extension that is not understood.',
-  'name-constraints': 'A certificate has a name that an issuer above it may not give.',
-  policy: 'An issuer requires a policy that the certificates below it do not share.',
-  'weak-hash': 'A certificate is signed over SHA-1 or an older hash, which can be forged.',
+    'A certificate is signed with an unsupported algorithm, so its signature could not be checked.',
+  'not-a-ca': 'A certificate was issued by a certificate that may not issue certificates.',
+  'path-too-long': 'The path is longer than an issuer allows.',
+  'unknown-critical-extension': 'A certificate has a critical extension that is not supported.',
+  'name-constraints': 'A certificate has a name outside the name constraints of an issuer.',
+  policy: 'The path is not valid for a required certificate policy.',
+  'weak-hash': 'A certificate is signed with SHA-1 or an older hash, which can be forged.',
   'weak-key':
-    'A certificate has a key that is too weak: RSA below 2048 bits or with numbers that are not RSA’s, or a curve of its own.',
-  'too-complex': 'Too many certificates would have to be tried, or a path is too long.',
+    'A certificate has a weak key: RSA below 2048 bits or with invalid parameters, or an unnamed curve.',
+  'too-complex': 'The search for a path exceeded its limits: too many certificates, or too long a path.',
 }
 
-/** The outcome of a validation: ETSI EN 319 102-1, 5.1.3. */
+/** The result of a validation: ETSI EN 319 102-1, 5.1.3. */
 export type Indication = 'TOTAL-PASSED' | 'TOTAL-FAILED' | 'INDETERMINATE'
 
-/** Why the outcome is not TOTAL-PASSED: ETSI EN 319 102-1, 5.1.3, tables 5 and 6. */
+/** Why the result is not TOTAL-PASSED: ETSI EN 319 102-1, 5.1.3, tables 5 and 6. */
 export type SubIndication =
   | 'FORMAT_FAILURE'
   | 'HASH_FAILURE'
@@ -71,7 +71,10 @@ export type SubIndication =
   | 'SIGNED_DATA_NOT_FOUND'
   | 'CUSTOM'
 
-/** As EN 319 102-1, 5.2.6, has it. A time outside the validity says nothing of when the signature was made. */
+/**
+ * The mapping of EN 319 102-1, 5.2.6. Dates map to OUT_OF_BOUNDS_NO_POE, because nothing proves that the signature was
+ * made outside the validity of the certificate.
+ */
 const subIndications: Readonly<Record<PathReason, SubIndication>> = {
   malformed: 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
   expired: 'OUT_OF_BOUNDS_NO_POE',
@@ -91,15 +94,17 @@ const subIndications: Readonly<Record<PathReason, SubIndication>> = {
   'too-complex': 'CERTIFICATE_CHAIN_GENERAL_FAILURE',
 }
 
-/** `PathError`'s codes. */
+/** The values of `PathError.code`. */
 export type PathErrorCode = `trust/${PathReason}`
 
-/** An argument of `@webtoki/trust` is of a wrong kind; the message names it. Nothing was verified or signed. */
+/**
+ * An argument of `@webtoki/trust` has the wrong type or value; the message names it. Nothing was verified or signed.
+ */
 export class TrustArgumentError extends WebtokiError {
   readonly code = 'trust/wrong-argument'
-  /** As it is called in the function or its options: `anchors[2]`, say. */
+  /** The name of the parameter or option, for example `anchors[2]`. */
   readonly argument: string
-  /** `argument` has to be `what`. */
+  /** The message is "`argument` has to be `what`." */
   constructor(argument: string, what: string, options?: ErrorOptions) {
     super(`\`${argument}\` has to be ${what}.`, options)
     this.argument = argument
@@ -110,28 +115,28 @@ export class TrustArgumentError extends WebtokiError {
   }
 }
 
-/** An anchor or an intermediate that cannot be read. */
+/** An anchor or an intermediate that cannot be parsed. */
 export interface UnusableCertificate {
-  /** Its place in the list that it stands in. */
+  /** Its index in the option `anchors` or `intermediates`. */
   readonly index: number
-  /** 'malformed'; `cause` says where. */
+  /** Its reason is 'malformed'; `cause` says what is wrong. */
   readonly error: PathError
 }
 
-/** A path was refused; `reason` says why. */
+/** No valid path was found; `reason` says why. */
 export class PathError extends WebtokiError {
   readonly code: PathErrorCode
   readonly reason: PathReason
-  /** A path that is not found or is refused never proves that a signature is false. */
+  /** Always INDETERMINATE: without a valid path, a signature is neither proved nor disproved. */
   readonly indication = 'INDETERMINATE'
-  /** The reason in the words of EN 319 102-1. */
+  /** The reason as a sub-indication of EN 319 102-1. */
   readonly subIndication: SubIndication
-  /** Anchors that cannot be read: perhaps the one that was needed. */
+  /** Anchors that cannot be parsed; the one that was needed may be among them. */
   unusableAnchors: readonly UnusableCertificate[] = []
-  /** Intermediates that cannot be read. */
+  /** Intermediates that cannot be parsed. */
   unusableIntermediates: readonly UnusableCertificate[] = []
   constructor(reason: PathReason, options?: ErrorOptions) {
-    super(sentences[reason], options)
+    super(messages[reason], options)
     this.code = `trust/${reason}`
     this.reason = reason
     this.subIndication = subIndications[reason]

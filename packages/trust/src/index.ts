@@ -1,4 +1,4 @@
-/** The signer port, what login and documents ask of a key wherever it lives; signatures verified. */
+/** The signer port, which `login` and `documents` sign through, and the verification of signatures. */
 export { type Indication, type SubIndication, TrustArgumentError } from './errors.ts'
 export { notChecked } from './not-checked.ts'
 export { checkedPublicKey } from './public-key.ts'

@@ -1,4 +1,4 @@
-/** Name constraints: RFC 5280, 4.2.1.10 and 6.1.3 (b) and (c), whether or not the extension is marked critical. */
+/** Name constraints: RFC 5280, 4.2.1.10 and 6.1.3 (b) and (c). They apply even if the extension is not critical. */
 import {
   asciiOf,
   type DerElement,
@@ -11,25 +11,25 @@ import {
   sequenceOf,
 } from '@webtoki/crypto'
 
-/** PKCS#9's, in subjects. */
+/** The PKCS#9 attribute emailAddress in a subject. */
 const EMAIL_ADDRESS = '1.2.840.113549.1.9.1'
 
-/** A name, read once; what cannot be read is absent. */
+/** A parsed name; members that cannot be parsed are absent. */
 interface ConstrainedName {
   readonly type: number
   readonly parts?: readonly string[] | undefined
-  /** In lower case, without the `*.` of a wildcard. */
+  /** Lower case, without the `*.` of a wildcard. */
   readonly host?: string | undefined
   readonly isWildcard?: boolean
-  /** What stands before the host of a mailbox. */
+  /** The local part of a mailbox, before the `@`. */
   readonly local?: string
   readonly address?: Uint8Array
 }
 
-/** A certificate's names, as constraints see them. */
+/** The names of a certificate that name constraints apply to. */
 export type ConstrainedNames = readonly ConstrainedName[]
 
-/** Whether a name of its type lies in the subtree; undefined if that cannot be told. */
+/** Returns whether a name of the subtree's type is within the subtree, and undefined if that cannot be decided. */
 type Subtree = (name: ConstrainedName) => boolean | undefined
 
 interface Subtrees {
@@ -37,18 +37,21 @@ interface Subtrees {
   readonly excluded: readonly Subtree[]
 }
 
-/** What one issuer's certificate says of the names below it, by type of name. */
+/** The name constraints of one issuer, by type of name. */
 export type NameConstraints = ReadonlyMap<number, Subtrees>
 
-/** Reads the extension's value. Throws RangeError, also for a `minimum` or `maximum`, which RFC 5280 rules out. */
+/**
+ * Parses the value of the extension. Throws RangeError, also for a `minimum` or `maximum`, which RFC 5280 does not
+ * allow.
+ */
 export function readNameConstraints(der: Uint8Array): NameConstraints {
   const found = new Map<number, { permitted: Subtree[]; excluded: Subtree[] }>()
-  let before = 0
+  let previousTag = 0
   for (const { tag, value } of sequenceOf(der)) {
-    // permittedSubtrees [0], then excludedSubtrees [1], each at most once and with something in it.
-    if ((tag !== 0xa0 && tag !== 0xa1) || tag <= before || value.length === 0)
+    // permittedSubtrees [0], then excludedSubtrees [1], each at most once and not empty.
+    if ((tag !== 0xa0 && tag !== 0xa1) || tag <= previousTag || value.length === 0)
       throw new RangeError('not NameConstraints')
-    before = tag
+    previousTag = tag
     for (const each of elementsOf(value)) {
       const { type, value: base } = generalName(baseOf(each))
       const subtrees = found.get(type) ?? { permitted: [], excluded: [] }
@@ -56,13 +59,13 @@ export function readNameConstraints(der: Uint8Array): NameConstraints {
       subtrees[tag === 0xa0 ? 'permitted' : 'excluded'].push(subtreeOf(type, base))
     }
   }
-  if (found.size === 0) throw new RangeError('NameConstraints that constrain nothing')
+  if (found.size === 0) throw new RangeError('NameConstraints without subtrees')
   return found
 }
 
 function baseOf(subtree: DerElement): DerElement {
   const [base, ...distances] = sequenceOf(subtree.der)
-  // A minimum of 0 is the default, which DER leaves out and some issuers write.
+  // A minimum of 0 is the default. DER omits it, but some issuers encode it.
   const isDefault = distances.every(({ tag, value }) => tag === 0x80 && value.length === 1 && value[0] === 0)
   if (base === undefined || distances.length > 1 || !isDefault)
     throw new RangeError('a subtree with a minimum or a maximum')
@@ -70,9 +73,9 @@ function baseOf(subtree: DerElement): DerElement {
 }
 
 /**
- * The subject if it is not empty, its mailboxes, and all names of subjectAltName. RFC 5280 asks for the subject's
- * mailboxes only if there is no subjectAltName; they always count here, as for OpenSSL: mail programs read both. Throws
- * RangeError.
+ * Returns the subject if it is not empty, the mailboxes in the subject, and all names of subjectAltName. RFC 5280
+ * constrains mailboxes in the subject only if there is no subjectAltName. They are always constrained here, as in
+ * OpenSSL, because mail programs read both. Throws RangeError.
  */
 export function constrainedNames(subject: Name, alternatives: Uint8Array | undefined): ConstrainedNames {
   return [
@@ -96,7 +99,7 @@ function nameOf({ type, value }: GeneralName): ConstrainedName {
     case NameType.uniformResourceIdentifier: {
       const [, authority = ''] = /^[a-z][a-z0-9+.-]*:\/\/([^/?#\\]*)/i.exec(asciiOf(value) ?? '') ?? []
       const host = hostOf(authority.slice(authority.lastIndexOf('@') + 1).replace(/:\d*$/, ''))
-      // RFC 5280: a URI with an address instead of a host name is refused wherever URIs are constrained.
+      // RFC 5280, 4.2.1.10: if URIs are constrained, a URI with an IP address instead of a host name is refused.
       return { type, host: host === undefined || /^[\d.]+$/.test(host) ? undefined : host }
     }
     case NameType.iPAddress:
@@ -108,32 +111,37 @@ function nameOf({ type, value }: GeneralName): ConstrainedName {
 
 function mailboxName(text = ''): ConstrainedName {
   const type = NameType.rfc822Name
-  const at = text.lastIndexOf('@')
-  return at < 1 ? { type } : { type, local: text.slice(0, at), host: hostOf(text.slice(at + 1)) }
+  const atIndex = text.lastIndexOf('@')
+  return atIndex < 1
+    ? { type }
+    : { type, local: text.slice(0, atIndex), host: hostOf(text.slice(atIndex + 1)) }
 }
 
-/** Letters, digits, hyphens (and underscores, which are common) between single dots; in lower case. */
+/**
+ * Returns the host in lower case; undefined if it has other characters than letters, digits, hyphens, underscores and
+ * single dots.
+ */
 function hostOf(text: string): string | undefined {
   return /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/i.test(text) ? text.toLowerCase() : undefined
 }
 
 /**
- * Whether every name lies within the permitted subtrees of its type, if there are any, and outside the excluded ones. What
- * cannot be told is a no: a name that cannot be read, and a type that is not read here (otherName, say). `count` is
- * called for each comparison, to limit them.
+ * Returns true if every name is within a permitted subtree of its type, if there are any, and outside all excluded
+ * ones. Returns false if that cannot be decided: for a name that cannot be parsed, and for an unsupported type of name
+ * such as otherName. `count` is called before each comparison and throws if there are too many.
  */
 export function areWithin(names: ConstrainedNames, constraints: NameConstraints, count: () => void): boolean {
   return names.every((name) => {
     const { permitted = [], excluded = [] } = constraints.get(name.type) ?? {}
-    const is = (wanted: boolean) => (subtree: Subtree) => {
+    const matches = (expected: boolean) => (subtree: Subtree) => {
       count()
-      return subtree(name) === wanted
+      return subtree(name) === expected
     }
-    return (permitted.length === 0 || permitted.some(is(true))) && excluded.every(is(false))
+    return (permitted.length === 0 || permitted.some(matches(true))) && excluded.every(matches(false))
   })
 }
 
-/** Throws RangeError if the base cannot be read: its issuer meant something that we do not know. */
+/** Throws RangeError if the base cannot be parsed: ignoring it would lift a constraint that the issuer set. */
 function subtreeOf(type: number, base: Uint8Array): Subtree {
   switch (type) {
     case NameType.directoryName: {
@@ -165,45 +173,48 @@ function requiredHost(text: string): string {
   return host
 }
 
-/** Of mailboxes and URIs: one host, or with a dot before it, all hosts below a domain. */
+/** A constraint of mailboxes or URIs: one host, or with a leading dot, all hosts of a domain. */
 function hostSubtree(base: string): Subtree {
-  // The standard does not say what an empty one means.
+  // RFC 5280 does not define the meaning of an empty base.
   if (base === '') return () => undefined
   const isDomain = base.startsWith('.')
-  const wanted = requiredHost(isDomain ? base.slice(1) : base)
+  const baseHost = requiredHost(isDomain ? base.slice(1) : base)
   return ({ host }) =>
-    host === undefined ? undefined : isDomain ? host.endsWith(`.${wanted}`) : host === wanted
+    host === undefined ? undefined : isDomain ? host.endsWith(`.${baseHost}`) : host === baseHost
 }
 
-/** A host or domain as above, or one mailbox. */
+/** A constraint of mailboxes: a host or domain as in `hostSubtree`, or one mailbox. */
 function mailboxSubtree(base: string): Subtree {
-  const at = base.lastIndexOf('@')
-  if (at < 0) return hostSubtree(base)
-  const wanted = requiredHost(base.slice(at + 1))
+  const atIndex = base.lastIndexOf('@')
+  if (atIndex < 0) return hostSubtree(base)
+  const baseHost = requiredHost(base.slice(atIndex + 1))
   return ({ host, local }) =>
-    host === undefined ? undefined : host === wanted && local === base.slice(0, at)
+    host === undefined ? undefined : host === baseHost && local === base.slice(0, atIndex)
 }
 
-/** A host and all below it; with a dot before it, as OpenSSL reads it, only those below; empty, all of them. */
+/**
+ * A constraint of DNS names: a host and its subdomains. With a leading dot, which OpenSSL accepts, only the subdomains.
+ * An empty base matches every name.
+ */
 function dnsSubtree(base: string): Subtree {
   if (base === '') return ({ host }) => (host === undefined ? undefined : true)
   const isDomain = base.startsWith('.')
-  const wanted = requiredHost(isDomain ? base.slice(1) : base)
+  const baseHost = requiredHost(isDomain ? base.slice(1) : base)
   return ({ host, isWildcard }) => {
     if (host === undefined) return undefined
-    if (host.endsWith(`.${wanted}`) || (host === wanted && (isWildcard || !isDomain))) return true
-    // The wildcard stands for names within the subtree and for others.
-    return isWildcard && wanted.endsWith(`.${host}`) ? undefined : false
+    if (host.endsWith(`.${baseHost}`) || (host === baseHost && (isWildcard || !isDomain))) return true
+    // The wildcard covers names inside the subtree and names outside it.
+    return isWildcard && baseHost.endsWith(`.${host}`) ? undefined : false
   }
 }
 
-/** Address and mask, of four or sixteen bytes each. */
+/** A constraint of IP addresses: address and mask, four or sixteen bytes each. */
 function addressSubtree(base: Uint8Array): Subtree {
   const bytes = base.length / 2
   const mask = base.subarray(bytes)
   const bits = [...mask].map((byte) => byte.toString(2).padStart(8, '0')).join('')
   if ((bytes !== 4 && bytes !== 16) || !/^1*0*$/.test(bits))
-    throw new RangeError('a constraint that is not a range of addresses')
+    throw new RangeError('a constraint that is not an address range')
   return ({ address }) => {
     if (address?.length !== bytes) return address && false
     return address.every((byte, at) => ((byte ^ (base[at] ?? 0)) & (mask[at] ?? 0)) === 0)

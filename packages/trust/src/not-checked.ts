@@ -1,2 +1,2 @@
-/** Said where nobody is asked about trust or revocation: it can be chosen, and not forgotten. */
+/** Value of a required option that turns a check of trust or revocation off, so that omitting the check is explicit. */
 export const notChecked: unique symbol = Symbol('not checked')

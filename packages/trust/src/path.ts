@@ -1,4 +1,4 @@
-/** Certificate paths: RFC 5280, clause 6.1, without revocation. */
+/** Builds and validates certificate paths: RFC 5280, 6.1, without revocation. */
 import {
   ExtensionId,
   readBasicConstraints,
@@ -10,7 +10,7 @@ import {
   type SignatureScheme,
 } from '@webtoki/crypto'
 import { keyOf, type ByteSource, copyOf, viewOf } from '@webtoki/apdu/bytes'
-import { moment, requireBytes, requireCertificates, requireOptions } from './arguments.ts'
+import { requireDate, requireBytes, requireCertificates, requireOptions } from './arguments.ts'
 import { PathError, TrustArgumentError, type UnusableCertificate } from './errors.ts'
 import {
   areWithin,
@@ -34,113 +34,122 @@ export {
 } from './errors.ts'
 export type { PolicyOptions } from './policies.ts'
 
-/** What a path is checked against. */
+/** The inputs of `verifyPath` besides the leaf. */
 export interface PathOptions {
   /**
-   * Trusted certificates in DER: roots, or the issuing CAs that a site pins. They are an input (RFC 5280, 6.1.1 (d)): their
-   * own signature, critical extensions and policies are not checked. As for OpenSSL, their dates, their right to issue
-   * certificates, their path length and name constraints count.
+   * Trusted certificates in DER: roots, or the issuing CAs that a site pins. As trust anchors (RFC 5280, 6.1.1 (d)),
+   * their own signature, critical extensions and policies are not checked. Their dates, their right to issue
+   * certificates, their path length and their name constraints are checked, as in OpenSSL.
    */
   readonly anchors: readonly ByteSource[]
-  /** Certificates that may stand between, in DER. */
+  /** Certificates in DER that may connect the leaf with an anchor. */
   readonly intermediates?: readonly ByteSource[] | undefined
-  /** The moment that counts. */
+  /** The time for which the path has to be valid. */
   readonly at: Date
-  /** What is asked of certificate policies; default: what the CAs of the path ask of each other. */
+  /** Requirements on certificate policies; default: only those that the CAs of the path set. */
   readonly policies?: PolicyOptions | undefined
-  /** Shared by several paths, so that what they have in common is read and verified once. */
+  /** A cache for several calls, so that each certificate is parsed once and each signature verified once. */
   readonly memory?: PathMemory | undefined
 }
 
-/** A path that was checked. */
+/** A valid path. */
 export interface VerifiedPath {
   /** Certificates in DER, leaf first, anchor last. */
   readonly path: readonly Uint8Array[]
   /**
-   * Object identifiers of the acceptable policies for which the path is valid, as the anchor's domain names them;
-   * '2.5.29.32.0' stands for all (user-constrained-policy-set).
+   * Object identifiers of the acceptable policies for which the path is valid, in the policy domain of the anchor;
+   * '2.5.29.32.0' means all policies (user-constrained-policy-set).
    */
   readonly policies: readonly string[]
-  /** What nobody has looked at. */
+  /** The checks that were not made. */
   readonly notChecked: readonly ['revocation']
-  /** Anchors that cannot be read; they harm nothing else. */
+  /** Anchors that cannot be parsed and were ignored. */
   readonly unusableAnchors: readonly UnusableCertificate[]
-  /** Intermediates that cannot be read; they harm nothing else. */
+  /** Intermediates that cannot be parsed and were ignored. */
   readonly unusableIntermediates: readonly UnusableCertificate[]
 }
 
-/** Critical extensions that are looked at here or by whoever uses the certificate. */
-const understood: ReadonlySet<string> = /* @__PURE__ */ new Set([
+/** Critical extensions that are checked here or by the callers of `verifyPath`. */
+const understoodExtensions: ReadonlySet<string> = /* @__PURE__ */ new Set([
   ExtensionId.basicConstraints,
   ExtensionId.keyUsage,
   ExtensionId.nameConstraints,
   ExtensionId.subjectAlternativeName,
   ExtensionId.extendedKeyUsage,
-  // Where revocation is told; who asks for it reads it.
+  // For the caller's revocation check.
   ExtensionId.cRLDistributionPoints,
   ...policyExtensions,
 ])
-/** Qualifiers of policies that say nothing for a machine: a CPS pointer and a notice (RFC 5280, 4.2.1.4). */
-const qualifiers: ReadonlySet<string> = /* @__PURE__ */ new Set(['1.3.6.1.5.5.7.2.1', '1.3.6.1.5.5.7.2.2'])
-/** Certificates in a path. Longer ones come from loops, or are made to cost time. */
+/** Policy qualifiers that are meant for people only: CPS pointer and user notice (RFC 5280, 4.2.1.4). */
+const understoodQualifiers: ReadonlySet<string> = /* @__PURE__ */ new Set([
+  '1.3.6.1.5.5.7.2.1',
+  '1.3.6.1.5.5.7.2.2',
+])
+/** Certificates in a path. Longer paths come from loops or from attacks on the running time. */
 const MAX_PATH = 8
-/** Limits of the work for one path. An honest file needs far less; a larger one is made to cost time. */
+/** Limits of the work of one call, against inputs that are made to take long. Genuine paths need far less. */
 const MAX_INTERMEDIATES = 200
 const MAX_SIGNATURE_CHECKS = 100
 const MAX_STEPS = 1000
 const MAX_NAME_COMPARISONS = 100_000
-/** Of one memory. */
+/** Certificates in one `PathMemory`. */
 const MAX_REMEMBERED = 500
 
-/** What is known of a certificate beyond its fields; each is worked out when it is first asked for. */
-interface Known {
+/** A parsed certificate with values derived from it. `names` and `constraints` are computed on the first call. */
+interface CachedCertificate {
   readonly read: ReadCertificate
   /** Throws PathError 'malformed'. */
   readonly names: () => ConstrainedNames
   /** Throws PathError 'malformed'. */
   readonly constraints: () => NameConstraints | undefined
-  /** What the checks of issuers above see of it: the same for certificates that differ in nothing else, empty for nothing. */
+  /**
+   * Everything in the certificate that the checks of its issuers depend on. Two certificates of the same shape are
+   * interchangeable in the lower part of a path. Empty if no such check depends on the certificate.
+   */
   readonly shape: string
 }
 
 /**
- * What was read and verified, for several paths: each certificate is read once, each signature verified once and each key
- * imported once. Everything is found by its bytes. It forgets all after 500 certificates.
+ * A cache for several calls of `verifyPath`: each certificate is parsed once, each signature verified once and each key
+ * imported once. Entries are found by their bytes. The cache is cleared when it holds 500 certificates.
  */
 export class PathMemory {
-  #certificates: Map<string, Known>
+  #certificates: Map<string, CachedCertificate>
   #signatures = new Map<string, Promise<SignatureVerdict>>()
   #verifier = new SignatureVerifier()
 
-  /** Knows the certificates that `other` has read, and tells it of no further ones: those of people are soon forgotten. Throws TrustArgumentError. */
+  /**
+   * Starts with the certificates that `other` has parsed. Certificates that are added later are not added to `other`,
+   * so a long-lived cache of CAs does not fill up with leaf certificates. Throws TrustArgumentError.
+   */
   constructor(other?: PathMemory) {
     if (other !== undefined && !(other instanceof PathMemory))
       throw new TrustArgumentError('other', 'a PathMemory')
     this.#certificates = new Map(other === undefined ? [] : other.#certificates)
   }
 
-  /** Reads a certificate in DER, or remembers it. Throws PathError 'malformed', TrustArgumentError. */
+  /** Parses a certificate in DER or returns it from the cache. Throws PathError 'malformed', TrustArgumentError. */
   read(der: ByteSource): ReadCertificate {
     requireBytes('der', der)
     return this.known(der).read
   }
 
   /** @internal */
-  known(der: ByteSource): Known {
+  known(der: ByteSource): CachedCertificate {
     const key = keyOf(viewOf(der))
-    const before = this.#certificates.get(key)
-    if (before !== undefined) return before
+    const cached = this.#certificates.get(key)
+    if (cached !== undefined) return cached
     if (this.#certificates.size >= MAX_REMEMBERED) {
       this.#certificates = new Map()
       this.#signatures = new Map()
       this.#verifier = new SignatureVerifier()
     }
-    const known = knownOf(orMalformed(() => readCertificate(der)))
+    const known = cachedCertificate(orMalformed(() => readCertificate(der)))
     this.#certificates.set(key, known)
     return known
   }
 
-  /** @internal `count` is called before a signature is verified that was not verified before. */
+  /** @internal `count` is called before a signature that is not in the cache is verified; it throws at the limit. */
   verify(
     child: ReadCertificate,
     scheme: SignatureScheme,
@@ -148,16 +157,16 @@ export class PathMemory {
     count: () => void,
   ): Promise<SignatureVerdict> {
     const key = `${child.key} ${keyOf(issuer.publicKeyInfo)}`
-    const before = this.#signatures.get(key)
-    if (before !== undefined) return before
+    const cached = this.#signatures.get(key)
+    if (cached !== undefined) return cached
     count()
-    const answer = this.#verifier.verify(issuer.publicKeyInfo, scheme, child.signature, child.signed)
-    this.#signatures.set(key, answer)
-    return answer
+    const verdict = this.#verifier.verify(issuer.publicKeyInfo, scheme, child.signature, child.signed)
+    this.#signatures.set(key, verdict)
+    return verdict
   }
 }
 
-function knownOf(read: ReadCertificate): Known {
+function cachedCertificate(read: ReadCertificate): CachedCertificate {
   const valueOf = (id: string) => read.extensions.get(id)?.value
   let names: ConstrainedNames | undefined
   let constraints: { readonly of: NameConstraints | undefined } | undefined
@@ -180,13 +189,13 @@ function shapeOf(read: ReadCertificate): string {
   const ids = isSelfIssued(read)
     ? policyExtensions
     : [ExtensionId.subjectAlternativeName, ...policyExtensions]
-  const shown = ids.flatMap((id) => {
+  const visible = ids.flatMap((id) => {
     const extension = read.extensions.get(id)
     return extension === undefined ? [] : [[id, keyOf(extension.value)]]
   })
-  // A self-issued one is not counted, and its names are not constrained.
-  if (!isSelfIssued(read)) shown.push(['subject', read.subject.key])
-  return shown.length === 0 ? '' : JSON.stringify(shown)
+  // Neither pathLenConstraint nor name constraints apply to a self-issued certificate.
+  if (!isSelfIssued(read)) visible.push(['subject', read.subject.key])
+  return visible.length === 0 ? '' : JSON.stringify(visible)
 }
 
 function orMalformed<T>(read: () => T): T {
@@ -197,19 +206,19 @@ function orMalformed<T>(read: () => T): T {
   }
 }
 
-/** A certificate that was reached from the leaf, and how. */
+/** A certificate that the search reached from the leaf, and the step before it. */
 interface Step {
-  readonly known: Known
+  readonly known: CachedCertificate
   readonly from: Step | undefined
   readonly length: number
-  /** Intermediates up to here that are not self-issued: what pathLenConstraint counts. */
+  /** The number of intermediates so far that are not self-issued, which pathLenConstraint limits. */
   readonly counted: number
 }
 
 /**
- * Builds and checks a path from the leaf to an anchor. Rejects with PathError, which tells the reason of the path that came
- * furthest, and with TrustArgumentError if an argument is of a wrong kind (an `at` that is an invalid Date, say).
- * Says nothing of revocation and of what the key may be used for.
+ * Builds and validates a path from the leaf (a certificate in DER) to an anchor: RFC 5280, 6.1. It checks neither
+ * revocation nor what the leaf's key may be used for. Rejects with PathError, whose reason is that of the longest path
+ * that was tried, and with TrustArgumentError if an argument is invalid, for example an invalid Date as `at`.
  */
 export async function verifyPath(leaf: ByteSource, options: PathOptions): Promise<VerifiedPath> {
   requireBytes('leaf', leaf)
@@ -217,17 +226,20 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
   const { memory = new PathMemory(), policies = {}, intermediates = [] } = options
   requireCertificates('anchors', options.anchors)
   requireCertificates('intermediates', intermediates)
-  const at = moment('at', options.at)
+  const at = requireDate('at', options.at)
   requirePolicyOptions('policies', policies)
   requireMemory('memory', memory)
   const start = memory.known(leaf)
-  const { known: anchors, unusable: unusableAnchors } = readable(options.anchors, memory)
+  const { known: anchors, unusable: unusableAnchors } = readCertificates(options.anchors, memory)
   const anchorKeys = new Set(anchors.map(({ read }) => read.key))
   if (intermediates.length > MAX_INTERMEDIATES) throw new PathError('too-complex')
-  const { known: between, unusable: unusableIntermediates } = readable(intermediates, memory)
-  const issuers = bySubject([...anchors, ...between])
-  /** Throws PathError 'policy'. Copies: what is remembered stays. */
-  const verified = (path: readonly Known[]): VerifiedPath => {
+  const { known: knownIntermediates, unusable: unusableIntermediates } = readCertificates(
+    intermediates,
+    memory,
+  )
+  const issuers = bySubject([...anchors, ...knownIntermediates])
+  /** Throws PathError 'policy'. Returns copies, so that callers cannot change cached certificates. */
+  const verified = (path: readonly CachedCertificate[]): VerifiedPath => {
     const below = path.slice(0, -1).map(({ read }) => read)
     const valid = orMalformed(() => validPolicies(below.toReversed(), policies))
     if (valid === undefined) throw new PathError('policy')
@@ -239,44 +251,46 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
       unusableIntermediates,
     }
   }
-  checkOwn(start.read, at, anchorKeys)
+  checkCertificate(start.read, at, anchorKeys)
   if (anchorKeys.has(start.read.key)) return verified([start])
-  const countSignature = limit(MAX_SIGNATURE_CHECKS)
-  const countStep = limit(MAX_STEPS)
-  const countName = limit(MAX_NAME_COMPARISONS)
+  const countSignature = callLimit(MAX_SIGNATURE_CHECKS)
+  const countStep = callLimit(MAX_STEPS)
+  const countName = callLimit(MAX_NAME_COMPARISONS)
   let furthest: { readonly error: PathError; readonly length: number } | undefined
-  // Breadth first, and no certificate again over others that look the same from above: CAs of one name cost no factorial.
+  // Breadth first. An issuer is not tried twice above certificates of the same shapes: otherwise n CAs with one name would
+  // cost n! steps.
   const shapes = new Map<string, number>()
   const reached = new Set<string>()
   const steps: Step[] = [{ known: start, from: undefined, length: 1, counted: 0 }]
   for (const step of steps) {
     const { known: last, length } = step
-    const under = upTo(step)
-    const on = new Set(under.map(({ known }) => known.read.key))
-    // The leaf is the same on every way.
-    const look = under
+    const stepsBelow = stepsTo(step)
+    const keysOnPath = new Set(stepsBelow.map(({ known }) => known.read.key))
+    // The leaf is the same in every path.
+    const shapesBelow = stepsBelow
       .slice(1)
       .map(({ known }) => known.shape)
       .filter((shape) => shape !== '')
       .map((shape) => numberOf(shape, shapes))
       .join()
     for (const issuer of issuers.get(last.read.issuer.key) ?? []) {
-      if (on.has(issuer.read.key)) continue
+      if (keysOnPath.has(issuer.read.key)) continue
       try {
         if (length >= MAX_PATH) throw new PathError('too-complex')
-        const state = `${numberOf(issuer.read.key, shapes)} over ${look}`
+        const state = `${numberOf(issuer.read.key, shapes)} over ${shapesBelow}`
         if (reached.has(state)) continue
         countStep()
         const counted = step.counted + (length === 1 || isSelfIssued(last.read) ? 0 : 1)
         checkIssuer(issuer.read, at, counted, anchorKeys)
-        checkNames(issuer, under, countName)
+        checkNames(issuer, stepsBelow, countName)
         const scheme = schemeOf(last.read)
         const verdict = await memory.verify(last.read, scheme, issuer.read, countSignature)
         if (verdict === 'unsupported') throw new PathError('unsupported-algorithm')
-        // Keys that are weak are refused before.
+        // `checkCertificate` has refused weak keys, so the hash is weak.
         if (verdict === 'weak') throw new PathError('weak-hash')
         if (verdict !== 'valid') throw new PathError('bad-signature')
-        if (anchorKeys.has(issuer.read.key)) return verified([...under.map(({ known }) => known), issuer])
+        if (anchorKeys.has(issuer.read.key))
+          return verified([...stepsBelow.map(({ known }) => known), issuer])
         reached.add(state)
         steps.push({ known: issuer, from: step, length: length + 1, counted })
       } catch (error) {
@@ -292,24 +306,24 @@ export async function verifyPath(leaf: ByteSource, options: PathOptions): Promis
   throw error
 }
 
-/** Throws TrustArgumentError. A memory of another copy of this package is one too. */
+/** Throws TrustArgumentError. It checks no class, because the memory may come from another copy of this package. */
 function requireMemory(argument: string, memory: PathMemory | null): void {
   if (typeof memory?.known !== 'function' || typeof memory.verify !== 'function')
     throw new TrustArgumentError(argument, 'a PathMemory')
 }
 
-/** A number for each text: long texts are compared once. */
+/** Returns a number for each distinct text, so that keys built from several long texts stay short. */
 function numberOf(text: string, numbers: Map<string, number>): number {
   const number = numbers.get(text) ?? numbers.size
   numbers.set(text, number)
   return number
 }
 
-/** One that cannot be read leads nowhere, and harms nothing. */
-function readable(
+/** Parses certificates; one that cannot be parsed is reported in `unusable` and does not affect the others. */
+function readCertificates(
   ders: readonly ByteSource[],
   memory: PathMemory,
-): { readonly known: readonly Known[]; readonly unusable: readonly UnusableCertificate[] } {
+): { readonly known: readonly CachedCertificate[]; readonly unusable: readonly UnusableCertificate[] } {
   const unusable: UnusableCertificate[] = []
   const known = ders.flatMap((der, index) => {
     try {
@@ -323,9 +337,9 @@ function readable(
   return { known, unusable }
 }
 
-/** Each certificate once. */
-function bySubject(all: readonly Known[]): ReadonlyMap<string, readonly Known[]> {
-  const found = new Map<string, Known[]>()
+/** Groups certificates by subject, without duplicates. */
+function bySubject(all: readonly CachedCertificate[]): ReadonlyMap<string, readonly CachedCertificate[]> {
+  const found = new Map<string, CachedCertificate[]>()
   for (const known of new Map(all.map((each) => [each.read.key, each])).values()) {
     const { key } = known.read.subject
     const namesakes = found.get(key)
@@ -335,27 +349,27 @@ function bySubject(all: readonly Known[]): ReadonlyMap<string, readonly Known[]>
   return found
 }
 
-/** Throws PathError 'too-complex' when it is called more often. */
-function limit(times: number): () => void {
+/** Returns a function that throws PathError 'too-complex' after `times` calls. */
+function callLimit(times: number): () => void {
   let left = times
   return () => {
     if (--left < 0) throw new PathError('too-complex')
   }
 }
 
-/** The steps to this one, the leaf's first. */
-function upTo(last: Step): readonly Step[] {
+/** Returns the steps from the leaf to `last`. */
+function stepsTo(last: Step): readonly Step[] {
   const found: Step[] = []
   for (let step: Step | undefined = last; step !== undefined; step = step.from) found.unshift(step)
   return found
 }
 
-/** RFC 5280, 3.2: a CA's new key under its old one, say. */
+/** RFC 5280, 3.2: for example a certificate of a CA's new key, signed with its old key. */
 function isSelfIssued({ subject, issuer }: ReadCertificate): boolean {
   return subject.key === issuer.key
 }
 
-function checkOwn(certificate: ReadCertificate, at: Date, anchorKeys: ReadonlySet<string>): void {
+function checkCertificate(certificate: ReadCertificate, at: Date, anchorKeys: ReadonlySet<string>): void {
   const { notBefore, notAfter, publicKeyInfo, key } = certificate
   if (notBefore.getTime() > at.getTime()) throw new PathError('not-yet-valid')
   if (notAfter.getTime() < at.getTime()) throw new PathError('expired')
@@ -363,21 +377,21 @@ function checkOwn(certificate: ReadCertificate, at: Date, anchorKeys: ReadonlySe
   checkedPublicKey(publicKeyInfo)
 }
 
-/** RFC 5280, 4.2: what is critical has to be understood, the qualifiers of policies included (4.2.1.4). */
+/** RFC 5280, 4.2: every critical extension has to be supported, including the policy qualifiers in it (4.2.1.4). */
 function checkCritical({ extensions }: ReadCertificate): void {
   for (const { critical, id, value } of extensions.values()) {
     if (!critical) continue
     const isUnderstood =
-      understood.has(id) &&
+      understoodExtensions.has(id) &&
       (id !== ExtensionId.certificatePolicies ||
         orMalformed(() => readPolicies(value)).every((policy) =>
-          policy.qualifiers.every((each) => qualifiers.has(each)),
+          policy.qualifiers.every((each) => understoodQualifiers.has(each)),
         ))
     if (!isUnderstood) throw new PathError('unknown-critical-extension')
   }
 }
 
-/** What a certificate was signed with; an anchor's own signature proves nothing and is not looked at. Throws PathError. */
+/** Parses the signature algorithm of a certificate. Throws PathError. */
 function schemeOf({ signatureAlgorithm }: ReadCertificate): SignatureScheme {
   const scheme = orMalformed(() => readSignatureScheme(signatureAlgorithm))
   if (scheme === 'weak') throw new PathError('weak-hash')
@@ -385,7 +399,9 @@ function schemeOf({ signatureAlgorithm }: ReadCertificate): SignatureScheme {
   return scheme
 }
 
-/** RFC 5280, 4.2.1.9 and 4.2.1.3; `below` counts the intermediates under this one. */
+/**
+ * RFC 5280, 4.2.1.9 and 4.2.1.3. `below` is the number of intermediates below the issuer that pathLenConstraint counts.
+ */
 function checkIssuer(
   issuer: ReadCertificate,
   at: Date,
@@ -393,27 +409,27 @@ function checkIssuer(
   anchorKeys: ReadonlySet<string>,
 ): void {
   try {
-    checkOwn(issuer, at, anchorKeys)
+    checkCertificate(issuer, at, anchorKeys)
   } catch (error) {
-    // The person's own certificate is still good, and is not to be told as the one whose time is up.
+    // A separate reason, so that users are not told that their own certificate has expired.
     if (!(error instanceof PathError)) throw error
     const { reason } = error
     if (reason === 'expired' || reason === 'not-yet-valid') throw new PathError(`issuer-${reason}`)
     throw error
   }
-  // A root older than X.509 version 3 says nothing of its rights.
+  // A root of X.509 version 1 has no extensions and so cannot state that it is a CA.
   if (issuer.extensions.size === 0 && isSelfIssued(issuer) && anchorKeys.has(issuer.key)) return
   const constraints = issuer.extensions.get(ExtensionId.basicConstraints)
   const usage = issuer.extensions.get(ExtensionId.keyUsage)
   if (constraints === undefined) throw new PathError('not-a-ca')
-  const { isCa, pathLength } = orNoCa(() => readBasicConstraints(constraints.value))
-  const mayIssue = usage === undefined || orNoCa(() => readKeyUsage(usage.value)).includes('keyCertSign')
+  const { isCa, pathLength } = orNotCa(() => readBasicConstraints(constraints.value))
+  const mayIssue = usage === undefined || orNotCa(() => readKeyUsage(usage.value)).includes('keyCertSign')
   if (!isCa || !mayIssue) throw new PathError('not-a-ca')
   if (below > pathLength) throw new PathError('path-too-long')
 }
 
-/** What cannot be read gives no right. */
-function orNoCa<T>(read: () => T): T {
+/** An extension that cannot be parsed grants no right to issue certificates. */
+function orNotCa<T>(read: () => T): T {
   try {
     return read()
   } catch (cause) {
@@ -422,14 +438,15 @@ function orNoCa<T>(read: () => T): T {
 }
 
 /**
- * RFC 5280, 6.1.3 (b) and (c): to lie within every issuer's subtrees one by one is to lie within what 6.1.4 (g) makes of
- * them. An anchor's constraints count as well, which is stricter than RFC 5280 and what OpenSSL does.
+ * RFC 5280, 6.1.3 (b) and (c). Checking names against each issuer's subtrees separately is equivalent to checking them
+ * against the intersection that 6.1.4 (g) computes. Constraints of an anchor apply too, which is stricter than RFC 5280
+ * and the same as in OpenSSL.
  */
-function checkNames(issuer: Known, under: readonly Step[], count: () => void): void {
+function checkNames(issuer: CachedCertificate, stepsBelow: readonly Step[], count: () => void): void {
   const constraints = issuer.constraints()
   if (constraints === undefined) return
-  for (const { known, from } of under) {
-    // A CA's new key under its old one; the leaf counts whoever issued it.
+  for (const { known, from } of stepsBelow) {
+    // RFC 5280, 6.1.3: constraints do not apply to self-issued certificates, except to the leaf.
     if (from !== undefined && isSelfIssued(known.read)) continue
     if (!areWithin(known.names(), constraints, count)) throw new PathError('name-constraints')
   }

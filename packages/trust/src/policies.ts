@@ -1,7 +1,8 @@
 /**
- * Certificate policies: RFC 5280, 6.1.1 (c) and (e) to (g), 6.1.3 (d) to (f), 6.1.4 (a), (b), (h) to (j), 6.1.5. The tree of
- * the standard can grow without bound (CVE-2023-0464). Nodes of one policy on one level have the same future, so a level is
- * a Map, in which a node knows from which policies of the anchor's domain it comes.
+ * Certificate policies: RFC 5280, 6.1.1 (c) and (e) to (g), 6.1.3 (d) to (f), 6.1.4 (a), (b), (h) to (j), 6.1.5. The
+ * policy tree of the standard can grow exponentially (CVE-2023-0464). Nodes of one policy at one depth have the same
+ * subtrees, so each depth is a Map with one node for each policy. A node records the policies of the anchor's domain
+ * that it descends from.
  */
 import {
   type DerElement,
@@ -20,19 +21,19 @@ import { TrustArgumentError } from './errors.ts'
 
 const ANY_POLICY = '2.5.29.32.0'
 
-/** What the caller asks of policies: RFC 5280, 6.1.1 (c) and (e) to (g). */
+/** The caller's inputs to policy processing: RFC 5280, 6.1.1 (c) and (e) to (g). */
 export interface PolicyOptions {
-  /** Object identifiers, one of which has to be left at the end if a policy is required; default: any (user-initial-policy-set). */
+  /** Object identifiers of the policies that the caller accepts; default: any policy (user-initial-policy-set). */
   readonly acceptable?: readonly string[] | undefined
-  /** The path has to be valid for a policy (initial-explicit-policy). */
+  /** True if the path has to be valid for one of the acceptable policies (initial-explicit-policy). */
   readonly required?: boolean | undefined
-  /** CAs may not declare policies to be equivalent (initial-policy-mapping-inhibit). */
+  /** True if policy mappings of CAs are not allowed (initial-policy-mapping-inhibit). */
   readonly inhibitMapping?: boolean | undefined
-  /** anyPolicy stands for nothing (initial-any-policy-inhibit). */
+  /** True if anyPolicy in a certificate matches no policy (initial-any-policy-inhibit). */
   readonly inhibitAny?: boolean | undefined
 }
 
-/** Throws TrustArgumentError. */
+/** Throws TrustArgumentError, which names the option. */
 export function requirePolicyOptions(argument: string, options: PolicyOptions): void {
   requireOptions(argument, options)
   const { acceptable, ...switches } = options
@@ -52,18 +53,20 @@ export const policyExtensions: readonly string[] = [
   ExtensionId.inhibitAnyPolicy,
 ]
 
-/** A node of the tree; its valid_policy is its key in a level. */
-interface Node {
+/** A node of the policy tree. Its valid_policy is its key in the level. */
+interface PolicyNode {
   /** expected_policy_set. */
   readonly expected: ReadonlySet<string>
-  /** As which policies of the anchor's domain it is valid: those of its ancestors below anyPolicy. */
+  /** The policies of the anchor's domain that it descends from: its topmost ancestors below anyPolicy. */
   readonly roots: ReadonlySet<string>
 }
 
-/** The nodes of one depth. */
-type Level = ReadonlyMap<string, Node>
+/** The nodes at one depth of the tree. */
+type Level = ReadonlyMap<string, PolicyNode>
 
-/** Certificates that may still follow before a rule begins. */
+/**
+ * How many certificates may follow before each rule takes effect (explicit_policy, policy_mapping, inhibit_anyPolicy).
+ */
 interface Counters {
   explicit: number
   mapping: number
@@ -71,9 +74,9 @@ interface Counters {
 }
 
 /**
- * The user-constrained-policy-set of a path: the policies of the anchor's domain for which it is valid, among the
- * acceptable ones; anyPolicy for all. Undefined if a policy is required and none is left. `certificates` run from the
- * anchor, which is not among them, to the leaf. Throws RangeError.
+ * Returns the user-constrained-policy-set of a path: the acceptable policies of the anchor's domain for which it is
+ * valid; anyPolicy means all. Returns undefined if a policy is required and none is left. `certificates` begins with
+ * the certificate that the anchor issued and ends with the leaf. Throws RangeError if an extension cannot be parsed.
  */
 export function validPolicies(
   certificates: readonly ReadCertificate[],
@@ -88,8 +91,8 @@ export function validPolicies(
   for (const [index, each] of certificates.entries()) {
     const isLast = index === certificates.length - 1
     const isSelfIssued = each.subject.key === each.issuer.key
-    const takesAny = counters.anyPolicy > 0 || (!isLast && isSelfIssued)
-    level = nextLevel(level, policiesOf(each), takesAny)
+    const allowsAnyPolicy = counters.anyPolicy > 0 || (!isLast && isSelfIssued)
+    level = nextLevel(level, policiesOf(each), allowsAnyPolicy)
     if (counters.explicit === 0 && level.size === 0) return undefined
     if (isLast) {
       if (counters.explicit > 0) counters.explicit--
@@ -103,26 +106,26 @@ export function validPolicies(
       for (const name of ['explicit', 'mapping', 'anyPolicy'] as const)
         if (counters[name] > 0) counters[name]--
     }
-    tighten(counters, each)
+    applyConstraints(counters, each)
   }
   const policies = acceptableOf(level, options.acceptable)
   return counters.explicit > 0 || policies.length > 0 ? policies : undefined
 }
 
-function nodeOf(policy: string, roots: ReadonlySet<string> = new Set([policy])): Node {
+function nodeOf(policy: string, roots: ReadonlySet<string> = new Set([policy])): PolicyNode {
   return { expected: new Set([policy]), roots }
 }
 
-/** 6.1.5 (g). */
+/** RFC 5280, 6.1.5 (g). */
 function acceptableOf(level: Level, acceptable: readonly string[] = [ANY_POLICY]): readonly string[] {
   const found = new Set([...level.values()].flatMap(({ roots }) => [...roots]))
   if (acceptable.includes(ANY_POLICY)) return [...found]
   return [...new Set(acceptable)].filter((policy) => found.has(policy) || found.has(ANY_POLICY))
 }
 
-/** 6.1.3 (d) and (e). */
-function nextLevel(level: Level, policies: ReadonlySet<string>, takesAny: boolean): Level {
-  const next = new Map<string, Node>()
+/** RFC 5280, 6.1.3 (d) and (e). */
+function nextLevel(level: Level, policies: ReadonlySet<string>, allowsAnyPolicy: boolean): Level {
+  const next = new Map<string, PolicyNode>()
   const rootsOf = new Map<string, Set<string>>()
   for (const { expected, roots } of level.values()) {
     for (const policy of expected) {
@@ -135,13 +138,13 @@ function nextLevel(level: Level, policies: ReadonlySet<string>, takesAny: boolea
     const roots = rootsOf.get(policy) ?? (level.has(ANY_POLICY) ? new Set([policy]) : undefined)
     if (policy !== ANY_POLICY && roots !== undefined) next.set(policy, nodeOf(policy, roots))
   }
-  if (policies.has(ANY_POLICY) && takesAny) {
+  if (policies.has(ANY_POLICY) && allowsAnyPolicy) {
     for (const [policy, roots] of rootsOf) if (!next.has(policy)) next.set(policy, nodeOf(policy, roots))
   }
   return next
 }
 
-/** 6.1.4 (a) and (b); undefined if a mapping is of anyPolicy or to it. */
+/** RFC 5280, 6.1.4 (a) and (b). Returns undefined if a mapping is from or to anyPolicy. */
 function mapLevel(
   level: Level,
   mappings: ReadonlyMap<string, ReadonlySet<string>>,
@@ -157,8 +160,8 @@ function mapLevel(
   return mapped
 }
 
-/** 6.1.4 (i) and (j). */
-function tighten(counters: Counters, certificate: ReadCertificate): void {
+/** RFC 5280, 6.1.4 (i) and (j). */
+function applyConstraints(counters: Counters, certificate: ReadCertificate): void {
   const { explicit, mapping } = constraintsOf(certificate)
   counters.explicit = Math.min(counters.explicit, explicit)
   counters.mapping = Math.min(counters.mapping, mapping)
@@ -169,7 +172,7 @@ function tighten(counters: Counters, certificate: ReadCertificate): void {
   counters.anyPolicy = Math.min(counters.anyPolicy, readCount(skip, Tag.integer))
 }
 
-/** requireExplicitPolicy [0] and inhibitPolicyMapping [1]. */
+/** Parses PolicyConstraints: requireExplicitPolicy [0] and inhibitPolicyMapping [1]. Absent fields are Infinity. */
 function constraintsOf({ extensions }: ReadCertificate): {
   readonly explicit: number
   readonly mapping: number
@@ -177,10 +180,10 @@ function constraintsOf({ extensions }: ReadCertificate): {
   const extension = extensions.get(ExtensionId.policyConstraints)
   if (extension === undefined) return { explicit: Infinity, mapping: Infinity }
   const fields = [...sequenceOf(extension.value)]
-  if (fields.length === 0) throw new RangeError('PolicyConstraints that constrain nothing')
-  const take = (tag: number): number =>
+  if (fields.length === 0) throw new RangeError('PolicyConstraints without fields')
+  const takeField = (tag: number): number =>
     fields[0]?.tag === tag ? readCount(fields.shift() as DerElement, tag) : Infinity
-  const found = { explicit: take(0x80), mapping: take(0x81) }
+  const found = { explicit: takeField(0x80), mapping: takeField(0x81) }
   if (fields.length > 0) throw new RangeError('not PolicyConstraints')
   return found
 }
@@ -196,9 +199,10 @@ function mappingsOf({ extensions }: ReadCertificate): ReadonlyMap<string, Readon
   if (extension === undefined) return found
   for (const { der } of sequenceOf(extension.value)) {
     const [from, to, ...more] = sequenceOf(der).map(objectIdentifier)
-    if (from === undefined || to === undefined || more.length > 0) throw new RangeError('not a mapping')
+    if (from === undefined || to === undefined || more.length > 0)
+      throw new RangeError('not a policy mapping')
     found.set(from, (found.get(from) ?? new Set()).add(to))
   }
-  if (found.size === 0) throw new RangeError('no mappings')
+  if (found.size === 0) throw new RangeError('PolicyMappings without a mapping')
   return found
 }

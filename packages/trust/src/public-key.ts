@@ -1,9 +1,12 @@
-/** Which public keys count in a path. */
+/** Checks the strength of public keys of certificates. */
 import { isWeakKey, type PublicKey, readPublicKey } from '@webtoki/crypto'
 import { requireBytes } from './arguments.ts'
 import { PathError } from './errors.ts'
 
-/** Reads SubjectPublicKeyInfo in DER. Throws PathError 'weak-key' and 'malformed', TrustArgumentError. */
+/**
+ * Parses a SubjectPublicKeyInfo in DER. Throws PathError 'weak-key' if the key is too weak for a certificate path,
+ * 'malformed' if it cannot be parsed, and TrustArgumentError if it is not bytes.
+ */
 export function checkedPublicKey(publicKeyInfo: Uint8Array): PublicKey {
   requireBytes('publicKeyInfo', publicKeyInfo)
   let key: PublicKey

@@ -1,4 +1,4 @@
-/** Signatures verified by the platform's WebCrypto, and on curves that it lacks by arithmetic of our own. */
+/** Verifies signatures with the platform's WebCrypto, and with JavaScript arithmetic on curves that WebCrypto lacks. */
 import {
   areRsaNumbers,
   type CurvePublicKey,
@@ -18,22 +18,24 @@ import { requireBytes } from './arguments.ts'
 import { TrustArgumentError } from './errors.ts'
 
 /**
- * What came of verifying a signature. 'weak': it is right and proves nothing, because others could have made it: a hash of
- * which collisions can be made, an RSA key below 2048 bits. 'unsupported': it may be right, and cannot be verified here: an
- * algorithm, a hash or a curve that neither the platform nor this library has, a key that cannot be read or is no good. Neither
- * is to be taken for a yes.
+ * The result of verifying a signature. Only 'valid' proves who signed.
+ *
+ * - 'weak': the signature verifies but can be forged, because the hash is broken or the RSA key is shorter than 2048
+ *   bits.
+ * - 'unsupported': the signature could not be verified. Neither the platform nor this library supports the algorithm,
+ *   hash or curve, or the key cannot be parsed or is unusable.
  */
 export type SignatureVerdict = 'valid' | 'weak' | 'invalid' | 'unsupported'
 
 type UsableKey = RsaPublicKey | CurvePublicKey
 
-/** Verifies signatures; each key is imported once. */
+/** Verifies signatures. It imports each key once and keeps it. */
 export class SignatureVerifier {
   readonly #keys = new Map<string, Promise<CryptoKey | undefined>>()
 
   /**
-   * Whether the key made the signature over the data. `publicKeyInfo` is in DER; an ECDSA signature is an Ecdsa-Sig-Value in
-   * strict DER, or r‖s if `form` says so. Rejects with TrustArgumentError.
+   * Verifies a signature over the data. `publicKeyInfo` is a SubjectPublicKeyInfo in DER. An ECDSA signature is an
+   * Ecdsa-Sig-Value in strict DER, or r‖s if `form` is 'raw'. Rejects with TrustArgumentError.
    */
   async verify(
     publicKeyInfo: Uint8Array,
@@ -46,25 +48,25 @@ export class SignatureVerifier {
     requireScheme(scheme)
     requireBytes('signature', signature)
     requireBytes('data', data)
-    // Anything else would be taken for 'der'.
+    // Any other value would be treated as 'raw' below.
     if (form !== 'der' && form !== 'raw') throw new TrustArgumentError('form', "'der' or 'raw'")
     const key = usableKey(publicKeyInfo)
     if (key === undefined) return 'unsupported'
-    // A key of another kind, or one that may not make such signatures, has not made this one.
-    if (!fits(key, scheme)) return 'invalid'
+    // A key of another type, or one whose parameters do not allow the scheme, cannot have made the signature.
+    if (!keyAllows(key, scheme)) return 'invalid'
     const isDer = scheme.family === 'ecdsa' && form === 'der'
     const bytes =
       isDer && key.kind === 'ec' ? rawSignature(signature, key.curve.fieldBytes) : copyOf(signature)
     if (bytes === undefined) return 'invalid'
     const verdict =
-      (await this.#byPlatform(publicKeyInfo, key, scheme, bytes, data)) ??
-      (key.kind === 'rsa' ? 'unsupported' : await byArithmetic(key, scheme, bytes, data))
+      (await this.#verifyWithWebCrypto(publicKeyInfo, key, scheme, bytes, data)) ??
+      (key.kind === 'rsa' ? 'unsupported' : await verifyWithCurveArithmetic(key, scheme, bytes, data))
     const isWeak = isWeakKey(key) || (scheme.hash !== undefined && hashes[scheme.hash].isWeak)
     return verdict === 'valid' && isWeak ? 'weak' : verdict
   }
 
-  /** Undefined if the platform cannot say. */
-  async #byPlatform(
+  /** Returns undefined if the platform does not support the key or the algorithm. */
+  async #verifyWithWebCrypto(
     publicKeyInfo: Uint8Array,
     key: UsableKey,
     scheme: SignatureScheme,
@@ -74,7 +76,7 @@ export class SignatureVerifier {
     if (key.kind !== 'rsa' && !key.curve.isInWebCrypto) return undefined
     const curve = key.kind === 'rsa' ? undefined : key.curve.name
     const parameters = webCryptoParameters(scheme, curve)
-    // WebCrypto's RSA keys are for one hash, its EC keys for any.
+    // In WebCrypto an RSA key belongs to one hash, so the cache key includes the import parameters.
     const id = `${JSON.stringify(parameters.key)} ${keyOf(publicKeyInfo)}`
     const info = key.kind === 'rsa' ? encodeRsaKeyInfo(key) : publicKeyInfo
     const imported = this.#keys.get(id) ?? importKey(info, parameters.key)
@@ -90,17 +92,17 @@ export class SignatureVerifier {
   }
 }
 
-/** Throws TrustArgumentError. */
+/** Throws TrustArgumentError if the value is not a signature scheme. */
 function requireScheme(scheme: SignatureScheme | null): void {
   const { family, hash } = scheme ?? {}
   const isKnown =
     family === 'eddsa' || (hash !== undefined && Object.hasOwn(hashes, hash) && families.includes(family))
-  if (!isKnown) throw new TrustArgumentError('scheme', 'a scheme, which names a family and a hash')
+  if (!isKnown) throw new TrustArgumentError('scheme', 'a scheme with a family and a hash')
 }
 
 const families: readonly unknown[] = ['pkcs1', 'pss', 'ecdsa']
 
-/** Undefined if the platform does not take the key. */
+/** Returns undefined if the platform refuses the key. */
 async function importKey(info: Uint8Array, algorithm: object): Promise<CryptoKey | undefined> {
   try {
     return await crypto.subtle.importKey('spki', copyOf(info), algorithm, false, ['verify'])
@@ -109,7 +111,10 @@ async function importKey(info: Uint8Array, algorithm: object): Promise<CryptoKey
   }
 }
 
-/** Undefined if no signature under the key says anything here. One under a short key of RSA may still be false. */
+/**
+ * Returns undefined if no verdict is possible with the key. A short RSA key is usable: a signature that does not verify
+ * with it is still 'invalid'.
+ */
 function usableKey(publicKeyInfo: Uint8Array): UsableKey | undefined {
   let key: PublicKey
   try {
@@ -122,12 +127,12 @@ function usableKey(publicKeyInfo: Uint8Array): UsableKey | undefined {
   return isWeakKey(key) && !isShort ? undefined : key
 }
 
-function fits(key: UsableKey, scheme: SignatureScheme): boolean {
+function keyAllows(key: UsableKey, scheme: SignatureScheme): boolean {
   switch (key.kind) {
     case 'rsa':
       return key.pss === undefined
         ? scheme.family === 'pkcs1' || scheme.family === 'pss'
-        : allows(key.pss, scheme)
+        : pssKeyAllows(key.pss, scheme)
     case 'ec':
       return scheme.family === 'ecdsa'
     case 'edwards':
@@ -135,16 +140,18 @@ function fits(key: UsableKey, scheme: SignatureScheme): boolean {
   }
 }
 
-/** What a key of id-RSASSA-PSS allows: this padding only, this hash if it names one, no shorter salt (RFC 4055, 3.3). */
-function allows({ parameters }: NonNullable<RsaPublicKey['pss']>, scheme: SignatureScheme): boolean {
+/**
+ * RFC 4055, 3.3: a key of id-RSASSA-PSS allows only PSS, and if it has parameters, only their hash and no shorter salt.
+ */
+function pssKeyAllows({ parameters }: NonNullable<RsaPublicKey['pss']>, scheme: SignatureScheme): boolean {
   if (scheme.family !== 'pss') return false
   if (parameters === undefined) return true
   const allowed = readPssParameters(parameters)
   return allowed?.family === 'pss' && allowed.hash === scheme.hash && scheme.saltBytes >= allowed.saltBytes
 }
 
-/** Loaded for the few signatures that need it. */
-async function byArithmetic(
+/** Imports the arithmetic on demand, because few signatures need it. */
+async function verifyWithCurveArithmetic(
   { curve, point }: CurvePublicKey,
   { hash }: SignatureScheme,
   signature: Uint8Array,
@@ -156,7 +163,7 @@ async function byArithmetic(
   return verifiesEcdsa(curve, point, hashNow(hash, data), signature) ? 'valid' : 'invalid'
 }
 
-/** Undefined if it is not an Ecdsa-Sig-Value in strict DER, or does not fit the curve. */
+/** Returns undefined if the signature is not an Ecdsa-Sig-Value in strict DER, or has the wrong size for the curve. */
 function rawSignature(der: Uint8Array, fieldBytes: number): Uint8Array<ArrayBuffer> | undefined {
   try {
     return ecdsaSignatureFromDer(der, fieldBytes)

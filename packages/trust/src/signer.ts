@@ -1,9 +1,11 @@
-/** A key that signs: on a card, in an extension, or in software (algorithm names of RFC 7518, 3.1). */
+/**
+ * The signer port: a private key on a card, in an extension or in software, with the algorithm names of RFC 7518, 3.1.
+ */
 
 import { isByteSource } from '@webtoki/apdu/bytes'
 import { type SignatureAlgorithm, signatureAlgorithms } from '@webtoki/crypto'
 
-/** The part of `AbortSignal` that a signer looks at; an `AbortSignal` is one. */
+/** The members of `AbortSignal` that a signer uses. An `AbortSignal` implements it. */
 export interface SignSignal {
   readonly aborted: boolean
   readonly reason: unknown
@@ -13,23 +15,27 @@ export interface SignSignal {
 
 /** Options of one signature. */
 export interface SignOptions {
+  /** Aborts the signature. */
   readonly signal?: SignSignal | undefined
 }
 
-/** Whoever can sign with the private key of a certificate. */
+/** Signs with the private key of a certificate. */
 export interface Signer {
   /** X.509 in DER. */
   readonly certificate: Uint8Array
-  /** Certificates between it and the root, in DER, without the root; may be empty. */
+  /** Intermediate certificates in DER, without the root; may be empty. */
   readonly chain: readonly Uint8Array[]
   readonly algorithm: SignatureAlgorithm
-  /** Hashes the bytes by the algorithm and signs. ECDSA as r‖s (RFC 7518, 3.4). */
+  /** Hashes the bytes with the algorithm's hash and signs. An ECDSA signature is r‖s (RFC 7518, 3.4). */
   sign(bytes: Uint8Array, options?: SignOptions): Promise<Uint8Array>
 }
 
-/** Why a value is not a signer: which argument, and what it has to be. Undefined if it is one. */
+/**
+ * Returns the member of a value that keeps it from being a `Signer` and what it has to be; undefined if it is a
+ * `Signer`.
+ */
 export function signerFault(value: unknown): readonly [argument: string, what: string] | undefined {
-  // A signer may be of a class, whose members are not its own.
+  // Destructuring also reads inherited members, which a signer that is a class instance has.
   const { certificate, chain, algorithm, sign } = (value ?? {}) as {
     readonly [name in keyof Signer]?: unknown
   }

@@ -1,4 +1,4 @@
-/** What of an anchor counts, what is critical, and what one certificate that cannot be read does to others. */
+/** Which parts of an anchor are checked, critical extensions, and certificates that cannot be parsed. */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,7 +10,7 @@ import { der, type Issued, issue, text } from './pki.ts'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 
 const missing = whatIsMissing(['openssl'])
-if (missing !== undefined) console.warn(`Anchors are not judged: ${missing}.`)
+if (missing !== undefined) console.warn(`Anchors are not compared with OpenSSL: ${missing}.`)
 
 let folder: string
 let root: Issued
@@ -22,8 +22,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const at = new Date('2026-12-01T12:00:00Z')
 
-/** OpenSSL's opinion, with the anchor trusted wherever it stands. */
-function openssl(leaf: Uint8Array, between: readonly Uint8Array[], anchor: Uint8Array): boolean {
+/** Whether OpenSSL accepts the path; the anchor need not be a root. */
+function opensslAccepts(leaf: Uint8Array, intermediates: readonly Uint8Array[], anchor: Uint8Array): boolean {
   const pem = (name: string, certificates: readonly Uint8Array[]): string => {
     const block = (bytes: Uint8Array): string =>
       `-----BEGIN CERTIFICATE-----\n${Buffer.from(bytes).toString('base64')}\n-----END CERTIFICATE-----\n`
@@ -32,11 +32,11 @@ function openssl(leaf: Uint8Array, between: readonly Uint8Array[], anchor: Uint8
   }
   const args = ['verify', '-attime', String(at.getTime() / 1000), '-partial_chain', '-policy_check']
   args.push('-CAfile', pem('anchor.pem', [anchor]))
-  if (between.length > 0) args.push('-untrusted', pem('between.pem', between))
+  if (intermediates.length > 0) args.push('-untrusted', pem('between.pem', intermediates))
   return spawnSync('openssl', [...args, pem('leaf.pem', [leaf])], { encoding: 'utf8' }).status === 0
 }
 
-async function ours(
+async function webtokiVerdict(
   leaf: Uint8Array,
   intermediates: readonly Uint8Array[],
   ...anchors: readonly Uint8Array[]
@@ -64,33 +64,44 @@ const crlAt = critical(
   der(0x30, der(0x30, der(0xa0, der(0xa0, der(0x86, text('http://ca.example/crl')))))),
 )
 
-describe.skipIf(missing !== undefined)('an anchor, judged by OpenSSL too,', () => {
+describe.skipIf(missing !== undefined)('a trust anchor, compared with OpenSSL,', () => {
   it.each<readonly [string, readonly Extension[], string]>([
-    ['with critical name constraints that fit is trusted', [permitted('EE')], 'trusted'],
-    ['with critical name constraints that do not fit counts them', [permitted('FI')], 'name-constraints'],
-    ['that requires a policy of others asks nothing here', [requiresPolicy], 'trusted'],
-    ['that inhibits any policy asks nothing here', [noAnyPolicy, requiresPolicy], 'trusted'],
+    ['with critical name constraints that permit the leaf is trusted', [permitted('EE')], 'trusted'],
+    [
+      'with critical name constraints that exclude the leaf refuses the path',
+      [permitted('FI')],
+      'name-constraints',
+    ],
+    ['that requires an explicit policy is trusted without one', [requiresPolicy], 'trusted'],
+    [
+      'that inhibits anyPolicy and requires a policy is trusted without one',
+      [noAnyPolicy, requiresPolicy],
+      'trusted',
+    ],
   ])('%s', async (_what, extensions, expected) => {
     for (const isRoot of [true, false]) {
       const issuer = isRoot ? {} : { issuer: root }
       const anchor = await issue({ name: 'anchor', isCa: true, extensions, ...issuer })
       const leaf = await issue({ name: 'leaf', issuer: anchor })
-      expect(await ours(leaf.der, [], anchor.der)).toBe(expected)
-      expect(openssl(leaf.der, [], anchor.der)).toBe(expected === 'trusted')
+      expect(await webtokiVerdict(leaf.der, [], anchor.der)).toBe(expected)
+      expect(opensslAccepts(leaf.der, [], anchor.der)).toBe(expected === 'trusted')
     }
   })
 
-  it('that requires a policy is asked for it as an intermediate, and not as an anchor', async () => {
+  it('that requires a policy enforces it as an intermediate but not as an anchor', async () => {
     const ca = await issue({ name: 'ca', issuer: root, isCa: true, extensions: [requiresPolicy] })
     const leaf = await issue({ name: 'leaf', issuer: ca })
-    expect([await ours(leaf.der, [ca.der], root.der), openssl(leaf.der, [ca.der], root.der)]).toEqual([
-      'policy',
-      false,
+    expect([
+      await webtokiVerdict(leaf.der, [ca.der], root.der),
+      opensslAccepts(leaf.der, [ca.der], root.der),
+    ]).toEqual(['policy', false])
+    expect([await webtokiVerdict(leaf.der, [], ca.der), opensslAccepts(leaf.der, [], ca.der)]).toEqual([
+      'trusted',
+      true,
     ])
-    expect([await ours(leaf.der, [], ca.der), openssl(leaf.der, [], ca.der)]).toEqual(['trusted', true])
   })
 
-  it('of version 1 is trusted, and one of version 3 that is not a CA is not', async () => {
+  it('of X.509 version 1 is trusted, and one of version 3 that is not a CA is not', async () => {
     const run = (...args: readonly string[]): void => {
       const { status, stderr } = spawnSync('openssl', args, { cwd: folder, encoding: 'utf8' })
       if (status !== 0) throw new Error(stderr)
@@ -128,19 +139,19 @@ describe.skipIf(missing !== undefined)('an anchor, judged by OpenSSL too,', () =
     run('verify', '-CAfile', 'old.pem', 'leaf.pem')
     const person = await issue({ name: 'person' })
     const other = await issue({ name: 'other', issuer: person })
-    expect([await ours(other.der, [], person.der), openssl(other.der, [], person.der)]).toEqual([
-      'not-a-ca',
-      false,
-    ])
+    expect([
+      await webtokiVerdict(other.der, [], person.der),
+      opensslAccepts(other.der, [], person.der),
+    ]).toEqual(['not-a-ca', false])
   })
 
-  it('in whose place an intermediate names where it is revoked, critically, is trusted', async () => {
+  it('trusts a path whose certificates have a critical cRLDistributionPoints, with revocation not checked', async () => {
     const ca = await issue({ name: 'ca', issuer: root, isCa: true, extensions: [crlAt] })
     const leaf = await issue({ name: 'leaf', issuer: ca, extensions: [crlAt] })
-    expect([await ours(leaf.der, [ca.der], root.der), openssl(leaf.der, [ca.der], root.der)]).toEqual([
-      'trusted',
-      true,
-    ])
+    expect([
+      await webtokiVerdict(leaf.der, [ca.der], root.der),
+      opensslAccepts(leaf.der, [ca.der], root.der),
+    ]).toEqual(['trusted', true])
     const { notChecked } = await verifyPath(leaf.der, {
       anchors: [root.der],
       intermediates: [ca.der],
@@ -150,14 +161,14 @@ describe.skipIf(missing !== undefined)('an anchor, judged by OpenSSL too,', () =
   })
 })
 
-describe('what is critical and not understood', () => {
-  it('refuses a leaf and an intermediate, and not an anchor, which is an input (RFC 5280, 6.1.1 (d))', async () => {
+describe('a critical extension', () => {
+  it('that is unknown refuses a leaf and an intermediate, but not an anchor (RFC 5280, 6.1.1 (d))', async () => {
     const odd = await issue({ name: 'odd', issuer: root, isCa: true, unknownCritical: true })
     const leaf = await issue({ name: 'leaf', issuer: odd })
-    expect(await ours(leaf.der, [odd.der], root.der)).toBe('unknown-critical-extension')
-    expect(await ours(leaf.der, [], odd.der)).toBe('trusted')
+    expect(await webtokiVerdict(leaf.der, [odd.der], root.der)).toBe('unknown-critical-extension')
+    expect(await webtokiVerdict(leaf.der, [], odd.der)).toBe('trusted')
     const oddLeaf = await issue({ name: 'leaf', issuer: root, unknownCritical: true })
-    expect(await ours(oddLeaf.der, [], root.der)).toBe('unknown-critical-extension')
+    expect(await webtokiVerdict(oddLeaf.der, [], root.der)).toBe('unknown-critical-extension')
   })
 
   it.each<readonly [string, readonly Uint8Array[], string]>([
@@ -166,19 +177,23 @@ describe('what is critical and not understood', () => {
       [der(0x06, [0x2b, 6, 1, 5, 5, 7, 2, 1]), der(0x16, text('http://ca.example'))],
       'trusted',
     ],
-    ['a notice', [der(0x06, [0x2b, 6, 1, 5, 5, 7, 2, 2]), der(0x30, der(0x0c, text('hello')))], 'trusted'],
-    ['a qualifier that nobody knows', [der(0x06, [0x2a, 9]), der(0x05)], 'unknown-critical-extension'],
-    ['a qualifier with a third part', [der(0x06, [0x2a, 9]), der(0x05), der(0x05)], 'malformed'],
-  ])('may be the qualifiers of critical policies: %s', async (_what, qualifier, expected) => {
+    [
+      'a user notice',
+      [der(0x06, [0x2b, 6, 1, 5, 5, 7, 2, 2]), der(0x30, der(0x0c, text('hello')))],
+      'trusted',
+    ],
+    ['an unknown qualifier', [der(0x06, [0x2a, 9]), der(0x05)], 'unknown-critical-extension'],
+    ['a qualifier with a third field', [der(0x06, [0x2a, 9]), der(0x05), der(0x05)], 'malformed'],
+  ])('certificatePolicies with %s as qualifier: %s', async (_what, qualifier, expected) => {
     const leaf = await issue({ name: 'leaf', issuer: root, extensions: [policyWith(...qualifier)] })
-    expect(await ours(leaf.der, [], root.der)).toBe(expected)
+    expect(await webtokiVerdict(leaf.der, [], root.der)).toBe(expected)
   })
 })
 
-describe('one certificate that cannot be read', () => {
+describe('a certificate that cannot be parsed', () => {
   const damaged = Uint8Array.of(0x30, 3, 2, 1, 1)
 
-  it('among the anchors harms no other, and is told with the result', async () => {
+  it('among the anchors is reported in the result and does not affect the other anchors', async () => {
     const leaf = await issue({ name: 'leaf', issuer: root })
     const { path, unusableAnchors } = await verifyPath(leaf.der, { anchors: [damaged, root.der], at })
     expect(path).toHaveLength(2)
@@ -187,37 +202,39 @@ describe('one certificate that cannot be read', () => {
     expect(none).toEqual([])
   })
 
-  it('among the anchors is told with the reason if no path is found', async () => {
-    const leaf = await issue({ name: 'leaf', issuer: await issue({ name: 'stranger', isCa: true }) })
+  it('among the anchors is reported in the error if no path is found', async () => {
+    const leaf = await issue({ name: 'leaf', issuer: await issue({ name: 'unrelated', isCa: true }) })
     await expect(verifyPath(leaf.der, { anchors: [root.der, damaged], at })).rejects.toMatchObject({
       reason: 'untrusted',
       unusableAnchors: [{ index: 1 }],
     })
   })
 
-  it('among the intermediates is told with the result, and with the reason if no path is found', async () => {
+  it('among the intermediates is reported in the result, and in the error if no path is found', async () => {
     const leaf = await issue({ name: 'leaf', issuer: root })
     const intermediates = [root.der, damaged]
     const unusableIntermediates = [{ index: 1, error: { code: 'trust/malformed' } }]
     const found = await verifyPath(leaf.der, { anchors: [root.der], intermediates, at })
     expect(found).toMatchObject({ unusableAnchors: [], unusableIntermediates })
-    const stranger = await issue({ name: 'stranger', isCa: true })
-    await expect(verifyPath(leaf.der, { anchors: [stranger.der], intermediates, at })).rejects.toMatchObject({
-      reason: 'untrusted',
-      unusableIntermediates,
-    })
+    const unrelated = await issue({ name: 'unrelated', isCa: true })
+    await expect(verifyPath(leaf.der, { anchors: [unrelated.der], intermediates, at })).rejects.toMatchObject(
+      {
+        reason: 'untrusted',
+        unusableIntermediates,
+      },
+    )
   })
 
-  it('among the intermediates harms no other', async () => {
+  it('among the intermediates does not affect the others', async () => {
     const leaf = await issue({ name: 'leaf', issuer: root })
-    expect(await ours(leaf.der, [damaged], root.der)).toBe('trusted')
+    expect(await webtokiVerdict(leaf.der, [damaged], root.der)).toBe('trusted')
   })
 
-  it('in its policies alone is malformed, whether or not anybody asks for a policy', async () => {
+  it('only in its certificatePolicies is malformed, even if no policy is required', async () => {
     for (const value of [der(0x30), der(0x30, der(0x30, [0x06, 2, 0x2a, 1], der(0x30), [0x05, 0]))]) {
       const extensions = [new Extension({ extnID: '2.5.29.32', extnValue: Uint8Array.from(value).buffer })]
       const leaf = await issue({ name: 'leaf', issuer: root, extensions })
-      expect(await ours(leaf.der, [], root.der)).toBe('malformed')
+      expect(await webtokiVerdict(leaf.der, [], root.der)).toBe('malformed')
     }
   })
 })

@@ -1,4 +1,7 @@
-/** Arguments of a wrong kind, as programs without types hand them in: each is refused by name, with a typed error. */
+/**
+ * Arguments of a wrong type, as a program without TypeScript may pass them, are refused with a typed error that names
+ * them.
+ */
 import { checkedPublicKey, SignatureVerifier } from '@webtoki/trust'
 import { SignerEngine } from '@webtoki/trust/engine'
 import { type PathOptions, PathMemory, verifyPath } from '@webtoki/trust/path'
@@ -17,9 +20,9 @@ const path = (changed: object) =>
   verifyPath(leaf.der, { anchors: [root.der], at: new Date(), ...changed } as PathOptions)
 const verify = (at: number, value: unknown) => {
   const bytes = Uint8Array.of(1)
-  const right: unknown[] = [leaf.certificate.subjectPublicKeyInfo.toSchema().toBER(), scheme, bytes, bytes]
-  right[at] = value
-  return new SignatureVerifier().verify(...(right as Parameters<SignatureVerifier['verify']>))
+  const args: unknown[] = [leaf.certificate.subjectPublicKeyInfo.toSchema().toBER(), scheme, bytes, bytes]
+  args[at] = value
+  return new SignatureVerifier().verify(...(args as Parameters<SignatureVerifier['verify']>))
 }
 const scheme = { family: 'ecdsa', hash: 'SHA-256' } as const
 const engine = () => new SignerEngine(softwareSigner(leaf, 'ES256'))
@@ -70,11 +73,11 @@ const rows: readonly Row[] = [
   ['SignerEngine.sign(, key)', /^key$/, (value) => signed({ hash: { name: 'SHA-256' } }, value, leaf.der)],
 ]
 
-const wrongIn = (kind: string) =>
+const rowsFor = (kind: string) =>
   rows.flatMap(([what, names, call, fits]) => (fits?.includes(kind) ? [] : [[what, names, call] as const]))
 
-describe.each(wrongKinds)('%s is refused by name', (kind, value) => {
-  it.each(wrongIn(kind))('as %s', async (_what, names, call) => {
+describe.each(wrongKinds)('%s is refused with an error that names the argument', (kind, value) => {
+  it.each(rowsFor(kind))('as %s', async (_what, names, call) => {
     expect(await outcomeOf(() => call(value as never))).toMatchObject({
       isWebtokiError: true,
       code: 'trust/wrong-argument',
@@ -92,7 +95,7 @@ describe.each(wrongKinds)('%s is refused by name', (kind, value) => {
   })
 })
 
-it('what fits is not refused: the path is found with every option at its right kind', async () => {
+it('verifyPath accepts all options when each has its right type', async () => {
   const policies = { acceptable: ['1.2.3'], required: false, inhibitMapping: true, inhibitAny: false }
   const found = await path({ intermediates: [], policies, memory: new PathMemory(new PathMemory()) })
   expect(found.path).toHaveLength(2)

@@ -14,10 +14,10 @@ import { describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 import { type IssueOptions, issue } from './pki.ts'
 import { qcStatements } from './qc-statements.ts'
-import real from './vectors/certificates-in-use.json' with { type: 'json' }
+import publishedCertificates from './vectors/certificates-in-use.json' with { type: 'json' }
 
 const missing = whatIsMissing(['openssl'])
-if (missing !== undefined) console.warn(`What certificates are for is not judged: ${missing}.`)
+if (missing !== undefined) console.warn(`Certificate uses are not compared with OpenSSL: ${missing}.`)
 
 const kp = (arc: number): string => `1.3.6.1.5.5.7.3.${arc}`
 const purposes = {
@@ -41,14 +41,14 @@ const forPurposes = (...names: readonly (keyof typeof purposes)[]): Partial<Issu
 const unreadable = (extnID: string): Extension =>
   new Extension({ extnID, extnValue: new Integer({ value: 1 }).toBER() })
 
-/** `openssl x509 -purpose`: a client of TLS, a signer of mail. */
-function judged(der: Uint8Array): { readonly client: boolean; readonly mail: boolean } {
-  const said = execFileSync('openssl', ['x509', '-inform', 'DER', '-noout', '-purpose'], {
+/** What `openssl x509 -purpose` allows: TLS client and S/MIME signing. */
+function opensslPurposes(der: Uint8Array): { readonly client: boolean; readonly mail: boolean } {
+  const output = execFileSync('openssl', ['x509', '-inform', 'DER', '-noout', '-purpose'], {
     input: der,
     encoding: 'utf8',
     stdio: ['pipe', 'pipe', 'ignore'],
   })
-  return { client: /^SSL client : Yes/m.test(said), mail: /^S\/MIME signing : Yes/m.test(said) }
+  return { client: /^SSL client : Yes/m.test(output), mail: /^S\/MIME signing : Yes/m.test(output) }
 }
 
 const OK = 'fitting'
@@ -61,12 +61,12 @@ type Case = readonly [
   login: CertificateUse,
   signing: CertificateUse,
   options: Partial<IssueOptions>,
-  /** Where OpenSSL, asked for mail, answers otherwise than we do for documents, and why. */
+  /** Why OpenSSL's result for signing mail differs from Webtoki's for signing documents, if it does. */
   otherwise?: string,
 ]
 const cases: readonly Case[] = [
   ['for digital signatures', OK, OK, { keyUsage: 0x80 }],
-  ['that binds (nonRepudiation) alone', KU, OK, { keyUsage: 0x40 }],
+  ['with nonRepudiation only', KU, OK, { keyUsage: 0x40 }],
   ['without a key usage', KU, OK, { keyUsage: null }],
   ['of a CA', 'authority', 'authority', { isCa: true, keyUsage: 0x86 }, 'OpenSSL lets a CA sign mail'],
   ['for encryption', KU, KU, { keyUsage: 0x20 }],
@@ -82,12 +82,12 @@ const cases: readonly Case[] = [
   ['for OCSP', EKU, EKU, forPurposes('ocsp')],
   ['for logon by smartcard', EKU, EKU, forPurposes('logon')],
   ['for the authentication of PIV cards', EKU, EKU, forPurposes('pivCard')],
-  ['for what its issuer alone knows', EKU, EKU, forPurposes('private')],
+  ['for a private purpose of its issuer', EKU, EKU, forPurposes('private')],
   ['for IPsec', EKU, EKU, { extendedKeyUsage: [5, 6, 7, 17].map(kp) }],
   ['for documents', EKU, OK, forPurposes('documents'), 'mail is another purpose'],
   ['for documents, Microsoft’s', EKU, OK, forPurposes('documentsByMicrosoft'), 'mail is another purpose'],
   ['for documents, Adobe’s', EKU, OK, forPurposes('documentsByAdobe'), 'mail is another purpose'],
-  ['for any purpose', EKU, OK, forPurposes('any'), 'OpenSSL wants mail by name, RFC 5280 does not'],
+  ['for any purpose', EKU, OK, forPurposes('any'), 'OpenSSL requires emailProtection, RFC 5280 does not'],
   ['for PIV cards and mail', EKU, OK, forPurposes('pivCard', 'mail')],
   [
     'for clients, and of QcType esign',
@@ -104,14 +104,14 @@ const cases: readonly Case[] = [
     'OpenSSL knows no QcStatements',
   ],
   [
-    'for clients, with QcCompliance alone',
+    'for clients, with QcCompliance only',
     OK,
     OK,
     { ...forPurposes('clients'), extensions: [qcStatements({ compliance: true })] },
     'OpenSSL knows no QcStatements',
   ],
   [
-    'for clients, with QcStatements that name no type and no compliance',
+    'for clients, with QcStatements without QcType and QcCompliance',
     OK,
     EKU,
     { ...forPurposes('clients'), extensions: [qcStatements({})] },
@@ -124,14 +124,14 @@ const cases: readonly Case[] = [
     'OpenSSL knows no QcStatements',
   ],
   [
-    'for mail, and of a QcType that is none of EN 319 412-5',
+    'for mail, and of a QcType that EN 319 412-5 does not define',
     EKU,
     QC,
     { ...forPurposes('mail'), extensions: [qcStatements({ types: ['other'] })] },
     'OpenSSL knows no QcStatements',
   ],
   [
-    'of no QcType at all, in an empty list',
+    'with an empty list of QcTypes',
     OK,
     QC,
     { extensions: [qcStatements({ compliance: true, types: [] })] },
@@ -144,21 +144,21 @@ const cases: readonly Case[] = [
     { keyUsage: 0x20, extensions: [qcStatements({ types: ['esign'] })] },
   ],
   [
-    'with purposes that cannot be read',
+    'with an extended key usage that cannot be parsed',
     EKU,
     EKU,
     { extensions: [unreadable('2.5.29.37')] },
-    'OpenSSL passes over what it cannot read',
+    'OpenSSL ignores an extension that it cannot parse',
   ],
   [
-    'with a key usage that cannot be read',
+    'with a key usage that cannot be parsed',
     KU,
     KU,
     { keyUsage: null, extensions: [unreadable('2.5.29.15')] },
-    'OpenSSL passes over what it cannot read',
+    'OpenSSL ignores an extension that it cannot parse',
   ],
   [
-    'with QcStatements that cannot be read',
+    'with QcStatements that cannot be parsed',
     OK,
     QC,
     { extensions: [unreadable('1.3.6.1.5.5.7.1.3')] },
@@ -169,7 +169,7 @@ const cases: readonly Case[] = [
     'unreadable',
     'unreadable',
     { ...forPurposes('mail'), extensions: [unreadable('2.5.29.37')] },
-    'OpenSSL takes the first',
+    'OpenSSL uses the first',
   ],
 ]
 
@@ -178,13 +178,13 @@ describe('a certificate', () => {
     ([what, login, signing, options, otherwise]) => [what, login, signing, options, otherwise] as const,
   )
 
-  it.each(all)('%s: for a login %s, for signing %s', async (_what, login, signing, options) => {
+  it.each(all)('%s: %s for a login, %s for signing', async (_what, login, signing, options) => {
     const { der } = await issue({ name: 'Ada', ...options })
     expect([certificateUse(der, 'login'), certificateUse(der, 'signing')]).toEqual([login, signing])
   })
 
-  it.each(real.map((each) => [each.name, each] as const))(
-    'is judged as its issuer means it: %s',
+  it.each(publishedCertificates.map((each) => [each.name, each] as const))(
+    'from a published card has the uses that its issuer intended: %s',
     (_name, each) => {
       const der = new Uint8Array(Buffer.from(each.derBase64, 'base64'))
       expect({ login: certificateUse(der, 'login'), signing: certificateUse(der, 'signing') }).toEqual({
@@ -195,31 +195,31 @@ describe('a certificate', () => {
   )
 
   it.skipIf(missing !== undefined).each(all)(
-    '%s: OpenSSL says the same of mail, or there is a reason',
+    '%s: OpenSSL agrees for mail, or the deviation is explained',
     async (_what, login, signing, options, otherwise) => {
       const { der } = await issue({ name: 'Ada', ...options })
-      const { client, mail } = judged(der)
+      const { client, mail } = opensslPurposes(der)
       expect(mail === (signing === OK)).toBe(otherwise === undefined)
-      // A client of TLS may also agree on keys, and need not have a key usage: whom we let in, OpenSSL would.
+      // OpenSSL is more permissive (key agreement, no key usage), so it has to accept whatever Webtoki accepts.
       if (login === OK) expect(client).toBe(true)
     },
   )
 
   it.skipIf(missing !== undefined)(
-    'that is real signs documents exactly where OpenSSL lets it sign mail, but for any purpose',
+    'from a published card signs documents exactly if OpenSSL lets it sign mail, except for any purpose',
     () => {
-      const differing = real.filter(({ derBase64 }) => {
+      const differing = publishedCertificates.filter(({ derBase64 }) => {
         const der = new Uint8Array(Buffer.from(derBase64, 'base64'))
-        return (certificateUse(der, 'signing') === OK) !== judged(der).mail
+        return (certificateUse(der, 'signing') === OK) !== opensslPurposes(der).mail
       })
-      // OpenSSL wants mail by name.
+      // OpenSSL requires emailProtection by name.
       expect(differing.map(({ name }) => name)).toEqual([
         'PIV card 1, 9A (clientAuth, smartcard logon, any purpose)',
       ])
     },
   )
 
-  it('is refused with an error that says what it is for', async () => {
+  it('is refused with an error that states its key usages', async () => {
     const meant = async (options: Partial<IssueOptions>, purpose: CertificatePurpose) => {
       const { der } = await issue({ name: 'Ada', ...options })
       try {
@@ -260,7 +260,7 @@ describe('a certificate', () => {
     expect(() => requireCertificateUse(new Uint8Array(3), 'signing')).toThrow('it cannot be read')
   })
 
-  it('of any bytes is judged without an error, and fits nothing if it cannot be read', async () => {
+  it('of arbitrary bytes gives a verdict without throwing, and fits no use if it cannot be parsed', async () => {
     const { der } = await issue({ name: 'Ada', extensions: [qcStatements({ types: ['esign'] })] })
     const verdicts = new Set<CertificateUse>([OK, KU, EKU, QC, 'unreadable'])
     fc.assert(
@@ -283,7 +283,7 @@ describe('a certificate', () => {
 
 describe('an issuer', () => {
   const issuers: readonly (readonly [string, boolean, boolean, Partial<IssueOptions>])[] = [
-    ['without purposes', true, true, {}],
+    ['without an extended key usage', true, true, {}],
     ['for any purpose', true, true, forPurposes('any')],
     ['for clients', true, false, forPurposes('clients')],
     ['for mail', false, true, forPurposes('mail')],
@@ -291,10 +291,15 @@ describe('an issuer', () => {
     ['for clients, mail and OCSP, as Estonia’s', true, true, forPurposes('clients', 'mail', 'ocsp')],
     ['for servers', false, false, forPurposes('servers')],
     ['for code and time-stamps', false, false, forPurposes('code', 'timeStamps')],
-    ['for what it alone knows', false, false, forPurposes('private')],
-    ['with purposes that cannot be read', false, false, { extensions: [unreadable('2.5.29.37')] }],
+    ['for a private purpose', false, false, forPurposes('private')],
+    [
+      'with an extended key usage that cannot be parsed',
+      false,
+      false,
+      { extensions: [unreadable('2.5.29.37')] },
+    ],
   ]
-  it.each(issuers)('%s issues for logins %s, for signing %s', async (_what, login, signing, options) => {
+  it.each(issuers)('%s may issue for logins: %s, for signing: %s', async (_what, login, signing, options) => {
     const { der } = await issue({ name: 'CA', isCa: true, ...options })
     const fits = (purpose: CertificatePurpose) => issuerUse(der, purpose) === OK
     expect([fits('login'), fits('signing')]).toEqual([login, signing])

@@ -36,9 +36,9 @@ const openssl = (...args: readonly string[]): string =>
   execFileSync('openssl', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 
 describe.each(['ES256', 'ES384', 'ES512', 'RS256', 'PS256'] as const)(
-  'pkijs by a signer of %s',
+  'pkijs with a SignerEngine of %s',
   (algorithm) => {
-    it('signs CMS that OpenSSL verifies, and refuses for another document', async () => {
+    it('signs CMS that OpenSSL verifies for the document and refuses for another', async () => {
       const root = await issue({ name: 'Root', isCa: true })
       const person = await issue({ name: 'Ada Lovelace', issuer: root, algorithm })
       const engine = new SignerEngine(softwareSigner(person, algorithm))
@@ -96,8 +96,8 @@ describe.each(['ES256', 'ES384', 'ES512', 'RS256', 'PS256'] as const)(
   },
 )
 
-describe('an engine', () => {
-  it('signs with its own key and hash alone', async () => {
+describe('SignerEngine', () => {
+  it('refuses another hash and another key before the signer is called', async () => {
     let signatures = 0
     const person = await issue({ name: 'Ada Lovelace' })
     const signer = softwareSigner(person, 'ES256')

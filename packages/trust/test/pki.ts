@@ -40,16 +40,16 @@ export interface IssueOptions {
   readonly pathLength?: number
   readonly notBefore?: Date
   readonly notAfter?: Date
-  /** Bits of KeyUsage's first byte; null: no such extension. */
+  /** The first byte of KeyUsage; null for no such extension. */
   readonly keyUsage?: number | null
   readonly extendedKeyUsage?: readonly string[]
   readonly unknownCritical?: boolean
-  /** Extensions as they are, added last. */
+  /** Additional extensions, added last. */
   readonly extensions?: readonly Extension[]
-  /** Another certificate's. */
+  /** The keys of another certificate; default: new ones. */
   readonly keys?: Issued['keys']
   readonly rsaBits?: number
-  /** Of the issuer's signature. */
+  /** The hash of the issuer's signature. */
   readonly hash?: 'SHA-1' | 'SHA-256'
 }
 
@@ -74,7 +74,7 @@ export async function issue(options: IssueOptions): Promise<Issued> {
     new AttributeTypeAndValue({ type: '2.5.4.6', value: new PrintableString({ value: 'EE' }) }),
     new AttributeTypeAndValue({ type: '2.5.4.3', value: new Utf8String({ value: name }) }),
   )
-  // pkijs alone would put all attributes into one RelativeDistinguishedName.
+  // pkijs would put all attributes into one RelativeDistinguishedName.
   const parts = certificate.subject.typesAndValues.map((each) => new AsnSet({ value: [each.toSchema()] }))
   certificate.subject.valueBeforeDecode = new Sequence({ value: parts }).toBER()
   certificate.issuer = issuer?.certificate.subject ?? certificate.subject
@@ -114,7 +114,7 @@ export async function issue(options: IssueOptions): Promise<Issued> {
   return { der: new Uint8Array(certificate.toSchema(true).toBER()), certificate, keys }
 }
 
-/** A signer in software. */
+/** A `Signer` with a key in WebCrypto. */
 export function softwareSigner(
   issued: Issued,
   algorithm: SignatureAlgorithm,
@@ -135,7 +135,7 @@ export function softwareSigner(
   }
 }
 
-/** One element of DER. */
+/** Encodes one DER element. */
 export function der(tag: number, ...contents: readonly (Uint8Array | readonly number[])[]): Uint8Array {
   const content = Buffer.concat(contents.map((each) => Uint8Array.from(each)))
   const { length } = content
@@ -145,12 +145,12 @@ export function der(tag: number, ...contents: readonly (Uint8Array | readonly nu
   return new Uint8Array(Buffer.concat([Uint8Array.of(tag, ...head), content]))
 }
 
-/** Text as bytes of Latin-1. */
+/** Encodes text as Latin-1. */
 export const text = (characters: string): Uint8Array => Uint8Array.from(Buffer.from(characters, 'latin1'))
 
 const fieldNames = { validity: 4, subject: 5, publicKeyInfo: 6 } as const
 
-/** The certificate with fields of its signed part (in DER) replaced, signed again by an issuer with a key of P-256. */
+/** Replaces fields of the signed part of a certificate (in DER) and signs it again with the P-256 key of the issuer. */
 export async function reissue(
   issued: Issued,
   issuer: Issued,
@@ -174,7 +174,7 @@ function childrenOf(element: Uint8Array): Uint8Array[] {
   return (result as Sequence).valueBlock.value.map((each) => Uint8Array.from(each.valueBeforeDecodeView))
 }
 
-/** A root, a CA under it, and a person under that. */
+/** Issues a root, a CA below it and a leaf below that. */
 export async function issueChain(): Promise<{
   readonly root: Issued
   readonly ca: Issued

@@ -2,12 +2,11 @@ import { PathError, verifyPath } from '@webtoki/trust/path'
 import { describe, expect, it } from 'vitest'
 import pkits from './vectors/pkits.json' with { type: 'json' }
 
-const revocation =
-  'revoked, or without a good CRL: verifyPath says nothing of revocation, callers ask elsewhere'
+const revocation = 'revoked, or without a good CRL: verifyPath does not check revocation'
 
-/** Where our answer is another than the suite's, and why. */
-const skips: Readonly<Record<string, string>> = {
-  '4.1.4': 'DSA, which WebCrypto does not know',
+/** Tests whose result differs from that of PKITS, with the reason. */
+const deviations: Readonly<Record<string, string>> = {
+  '4.1.4': 'DSA, which WebCrypto does not support',
   '4.4.2': revocation,
   '4.4.4': revocation,
   '4.4.15': revocation,
@@ -17,7 +16,7 @@ const skips: Readonly<Record<string, string>> = {
   '4.14.34': revocation,
   '4.15.9': revocation,
 }
-/** Where the reason can be told from the test's name. */
+/** The expected reasons, for tests whose name states one. */
 const reasons: Readonly<Record<string, string>> = {
   '4.2.5': 'issuer-expired',
   '4.2.7': 'expired',
@@ -46,8 +45,8 @@ interface Test {
   readonly initialPolicyMappingInhibit?: boolean | undefined
 }
 
-/** 'valid' and the policies, or the reason. */
-async function ours(test: Test): Promise<readonly [outcome: string, policies?: readonly string[]]> {
+/** Returns 'valid' and the policies, or the reason of the error. */
+async function webtokiVerdict(test: Test): Promise<readonly [outcome: string, policies?: readonly string[]]> {
   const [anchor, ...rest] = test.certs.map(read)
   const leaf = rest.pop()
   if (anchor === undefined || leaf === undefined) throw new Error('A test needs two certificates.')
@@ -69,11 +68,11 @@ async function ours(test: Test): Promise<readonly [outcome: string, policies?: r
   }
 }
 
-describe('a path is judged as NIST’s PKITS judges it', () => {
-  it.each(pkits.tests.filter(({ test }) => !(test in skips)))(
+describe('verifyPath with NIST’s PKITS', () => {
+  it.each(pkits.tests.filter(({ test }) => !(test in deviations)))(
     '$test $name: valid is $valid',
     async (each) => {
-      const [outcome, policies] = await ours(each)
+      const [outcome, policies] = await webtokiVerdict(each)
       expect(outcome === 'valid').toBe(each.valid)
       expect(outcome).toBe(reasons[each.test] ?? outcome)
       if (each.valid) expect(policies).toEqual(each.userConstrainedPolicySet)
@@ -81,10 +80,12 @@ describe('a path is judged as NIST’s PKITS judges it', () => {
   )
 
   it.each(
-    pkits.tests.filter(({ test }) => test in skips).map((each) => ({ ...each, why: skips[each.test] })),
-  )('$test $name is answered otherwise: $why', async (each) => {
-    // A skip that is needed no more has to leave the list.
-    const [outcome] = await ours(each)
+    pkits.tests
+      .filter(({ test }) => test in deviations)
+      .map((each) => ({ ...each, why: deviations[each.test] })),
+  )('$test $name deviates: $why', async (each) => {
+    // A deviation that no longer exists has to be removed from the list.
+    const [outcome] = await webtokiVerdict(each)
     expect(outcome === 'valid').toBe(!each.valid)
   })
 })

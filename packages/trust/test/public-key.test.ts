@@ -9,7 +9,7 @@ const EC = [0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]
 const P256 = [0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]
 const NULL = [5, 0]
 
-/** A positive INTEGER of so many bits, all of them set but perhaps the last. */
+/** A positive INTEGER of `bits` bits, all of them set except for the last if `last` is 0. */
 const ones = (bits: number, last: 0 | 1 = 1): Uint8Array => {
   const bytes = new Uint8Array(Math.ceil(bits / 8)).fill(0xff)
   bytes[0] = 0xff >> ((8 - (bits % 8)) % 8)
@@ -76,11 +76,11 @@ describe('a certificate with a public key', () => {
     ],
     ['of a point that is too short', 'malformed', () => info([EC, P256], point(4, 64))],
     ['of a point at infinity', 'malformed', () => info([EC, P256], point(0, 1))],
-    ['of a curve with parameters of its own', 'weak-key', () => info([EC, der(0x30, [2, 1, 1])], good)],
-    ['of an issuer’s curve that is not named', 'weak-key', () => info([EC, NULL], good)],
-    ['of no curve', 'weak-key', () => info([EC], good)],
+    ['of a curve with explicit parameters', 'weak-key', () => info([EC, der(0x30, [2, 1, 1])], good)],
+    ['of a curve inherited from the issuer (NULL)', 'weak-key', () => info([EC, NULL], good)],
+    ['without a curve', 'weak-key', () => info([EC], good)],
     [
-      'of a BIT STRING with bits left over',
+      'of a BIT STRING with unused bits',
       'malformed',
       () => der(0x30, der(0x30, EC, P256), der(0x03, [1], good)),
     ],
@@ -88,7 +88,7 @@ describe('a certificate with a public key', () => {
     const publicKeyInfo = make()
     const leaf = await reissue(await issue({ name: 'leaf', issuer: root }), root, { publicKeyInfo })
     expect(await reasonOf(leaf, root)).toBe(expected)
-    // As an issuer it signed nothing here: a key that counts gets as far as the signature.
+    // The key did not sign the certificate below, so an accepted key leads to a bad signature.
     const ca = await reissue(await issue({ name: 'ca', issuer: root, isCa: true }), root, { publicKeyInfo })
     const below = await issue({ name: 'below', issuer: ca })
     const asIssuer = expected === 'trusted' ? 'bad-signature' : expected
@@ -97,7 +97,7 @@ describe('a certificate with a public key', () => {
   })
 })
 
-describe('a certificate signed by RSA-PSS', () => {
+describe('a certificate signed with RSA-PSS', () => {
   const PSS = [0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10]
   const SHA256 = der(0x30, [0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1])
   const SHA512 = der(0x30, [0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 3])
@@ -111,7 +111,7 @@ describe('a certificate signed by RSA-PSS', () => {
     ['this hash and a shorter salt', 'trusted', parameters(SHA256, 20)],
     ['this hash and a longer salt', 'bad-signature', parameters(SHA256, 33)],
     ['another hash', 'bad-signature', parameters(SHA512, 32)],
-  ])('under a key of id-RSASSA-PSS for %s: %s', async (_what, expected, allowed) => {
+  ])('by a key of id-RSASSA-PSS that allows %s: %s', async (_what, expected, allowed) => {
     const root = await issue({ name: 'root', isCa: true })
     const ca = await issue({ name: 'ca', issuer: root, isCa: true, algorithm: 'PS256' })
     const leaf = await issue({ name: 'leaf', issuer: ca })

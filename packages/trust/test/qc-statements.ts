@@ -6,7 +6,7 @@ const oid = (value: string) => new ObjectIdentifier({ value })
 
 export const qcTypes = { esign: 1, eseal: 2, web: 3, other: 4 } as const
 
-/** The extension with QcCompliance, QcType and others as they are asked for. */
+/** Builds the extension with QcSSCD, and with QcCompliance and QcType if requested. */
 export function qcStatements({
   compliance = false,
   types,
@@ -17,7 +17,7 @@ export function qcStatements({
   const list = types?.map((type) => oid(`0.4.0.1862.1.6.${qcTypes[type]}`))
   const statements = [
     ...(compliance ? [new Sequence({ value: [oid('0.4.0.1862.1.1')] })] : []),
-    // QcSSCD, which says nothing of the type.
+    // QcSSCD, which is independent of the type.
     new Sequence({ value: [oid('0.4.0.1862.1.4')] }),
     ...(list === undefined
       ? []

@@ -15,7 +15,7 @@ const onCurve = (name: string): { publicKey: KeyObject; privateKey: KeyObject } 
     ? generateKeyPairSync('ed25519')
     : generateKeyPairSync('ec', { namedCurve: openSslCurves[name] ?? name })
 
-/** A platform that takes no such key. */
+/** Makes WebCrypto refuse every key, as on a platform that does not support it. */
 function platformWithout(): void {
   vi.spyOn(crypto.subtle, 'importKey').mockRejectedValue(
     new DOMException('Unrecognized', 'NotSupportedError'),
@@ -46,10 +46,13 @@ describe('a signature made by OpenSSL', () => {
           hash,
         }))
 
-    it.each(['der', 'raw'] as const)('as %s is valid, and over another message is not', async (form) => {
-      for (const scheme of schemes)
-        expect(await verdicts(onCurve(name), scheme, form)).toEqual(['valid', 'invalid'])
-    })
+    it.each(['der', 'raw'] as const)(
+      'in the form %s is valid, and over another message invalid',
+      async (form) => {
+        for (const scheme of schemes)
+          expect(await verdicts(onCurve(name), scheme, form)).toEqual(['valid', 'invalid'])
+      },
+    )
 
     it('is valid on a platform that lacks the curve', async () => {
       platformWithout()
@@ -58,7 +61,7 @@ describe('a signature made by OpenSSL', () => {
     })
   })
 
-  it('on a curve that is not known is not told as false', async () => {
+  it('on an unsupported curve is unsupported, not invalid', async () => {
     for (const name of ['secp224r1', 'brainpoolP320r1'])
       expect(await verdicts(onCurve(name), { family: 'ecdsa', hash: 'SHA-256' }, 'der')).toEqual([
         'unsupported',
@@ -66,7 +69,7 @@ describe('a signature made by OpenSSL', () => {
       ])
   })
 
-  it('with RSA on a platform that does not take the key is not told as false', async () => {
+  it('with RSA on a platform that refuses the key is unsupported, not invalid', async () => {
     platformWithout()
     const pair = generateKeyPairSync('rsa', { modulusLength: 2048 })
     expect(await verdicts(pair, { family: 'pkcs1', hash: 'SHA-256' }, 'der')).toEqual([
@@ -75,7 +78,7 @@ describe('a signature made by OpenSSL', () => {
     ])
   })
 
-  it('under a weak key or over a weak hash is weak, and over another message is not valid', async () => {
+  it('with a weak key or a weak hash is weak, and over another message invalid', async () => {
     const short = generateKeyPairSync('rsa', { modulusLength: 1024 })
     const expected = ['weak', 'invalid']
     expect(await verdicts(short, { family: 'pkcs1', hash: 'SHA-256' }, 'der')).toEqual(expected)
@@ -85,7 +88,7 @@ describe('a signature made by OpenSSL', () => {
       expect(await verdicts(onCurve(name), { family: 'ecdsa', hash: 'SHA-1' }, 'der')).toEqual(expected)
   })
 
-  it('of a key of another kind than the algorithm is for is not valid', async () => {
+  it('with a key of another type than the algorithm requires is invalid', async () => {
     expect(await verdicts(onCurve('P-256'), { family: 'pkcs1', hash: 'SHA-256' }, 'der')).toEqual([
       'invalid',
       'invalid',
@@ -99,7 +102,7 @@ describe('a signature made by OpenSSL', () => {
     ).toEqual(['invalid', 'invalid'])
   })
 
-  it('under a key whose point is off its curve is not valid', async () => {
+  it('with a key whose point is not on its curve is invalid', async () => {
     for (const name of ['P-256', 'brainpoolP256r1']) {
       const { publicKey, privateKey } = onCurve(name)
       const info = infoOf(publicKey)

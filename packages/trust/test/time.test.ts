@@ -17,9 +17,9 @@ describe('a time in DER', () => {
       generalized('20260102030405Z'),
       '2026-01-02T03:04:05.000Z',
     ],
-    ['GeneralizedTime without an end', generalized('99991231235959Z'), '9999-12-31T23:59:59.000Z'],
+    ['GeneralizedTime of 9999, for no expiry', generalized('99991231235959Z'), '9999-12-31T23:59:59.000Z'],
     ['GeneralizedTime of the first century', generalized('00500101000000Z'), '0050-01-01T00:00:00.000Z'],
-  ])('%s is read', (_what, bytes, expected) => {
+  ])('%s is parsed', (_what, bytes, expected) => {
     expect(readTime(bytes).toISOString()).toBe(expected)
   })
 
@@ -46,8 +46,8 @@ function wrongTimes(): readonly (readonly [string, Uint8Array])[] {
     ['UTCTime with a sign', utc('26010100000-Z')],
     ['UTCTime with digits of another script', utc('26010100000\u00b2Z')],
     ['UTCTime of no bytes', utc('')],
-    ['UTCTime of words', utc('notatime')],
-    ['UTCTime with more after it', utc('260101000000Z\0')],
+    ['UTCTime of letters', utc('notatime')],
+    ['UTCTime with a byte after the Z', utc('260101000000Z\0')],
     [
       'UTCTime with a length that is not the shortest',
       Uint8Array.of(0x17, 0x81, 13, ...text('260101000000Z')),
@@ -82,7 +82,7 @@ describe('a certificate whose', () => {
   const before = utc('260101000000Z')
   const after = utc('360101000000Z')
 
-  it('times are written in the usual form is trusted', async () => {
+  it('times are UTCTime or GeneralizedTime in seconds is trusted', async () => {
     const leaf = await reissue(await issue({ name: 'leaf', issuer: root }), root, {
       validity: validity(before, generalized('20360101000000Z')),
     })
@@ -95,17 +95,17 @@ describe('a certificate whose', () => {
       expect(await reasonOf(await reissue(leaf, root, { validity: wrong }), root)).toBe('malformed')
   })
 
-  it('issuer or anchor has such a time leads nowhere', async () => {
+  it('issuer or anchor has a malformed time is untrusted', async () => {
     const wrong = { validity: validity(utc('2612150000Z'), after) }
     const ca = await issue({ name: 'ca', issuer: root, isCa: true })
     const leaf = await issue({ name: 'leaf', issuer: ca })
     expect(await reasonOf(leaf, root, [ca])).toBe('trusted')
     expect(await reasonOf(leaf, root, [await reissue(ca, root, wrong)])).toBe('untrusted')
-    // An anchor that cannot be read is none.
+    // An anchor that cannot be parsed is ignored.
     expect(await reasonOf(leaf, await reissue(ca, root, wrong))).toBe('untrusted')
   })
 
-  it('validity has one time or three is malformed', async () => {
+  it('validity has one time or three times is malformed', async () => {
     const leaf = await issue({ name: 'leaf', issuer: root })
     for (const wrong of [der(0x30, before), der(0x30, before, after, after)])
       expect(await reasonOf(await reissue(leaf, root, { validity: wrong }), root)).toBe('malformed')

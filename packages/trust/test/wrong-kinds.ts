@@ -1,4 +1,4 @@
-/** What programs without types hand in by mistake. */
+/** Values of wrong types that a program without TypeScript may pass. */
 export const wrongKinds: readonly (readonly [kind: string, value: unknown])[] = [
   ['null', null],
   ['a number', 7],
@@ -7,11 +7,11 @@ export const wrongKinds: readonly (readonly [kind: string, value: unknown])[] = 
   ['{}', {}],
 ]
 
-/** What was thrown, at once or later; a text if nothing was. */
+/** Returns what the call threw or rejected with, or a text if it succeeded. */
 export async function outcomeOf(call: () => unknown): Promise<unknown> {
   try {
     await call()
-    return 'nothing was refused'
+    return 'the call succeeded'
   } catch (error) {
     return error
   }
