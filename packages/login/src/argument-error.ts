@@ -1,12 +1,15 @@
-/** Both halves of a login refuse what they cannot use by name. */
+/** The error of invalid arguments, shared by the browser and the server entry point. */
 import { WebtokiError } from '@webtoki/apdu/errors'
 
-/** An argument of `@webtoki/login` is of a wrong kind; the message names it. Nobody was asked for a PIN, and nobody is let in. */
+/**
+ * An argument of `@webtoki/login` has the wrong type or value; the message names it. Nothing was signed and nobody was
+ * logged in.
+ */
 export class LoginArgumentError extends WebtokiError {
   readonly code = 'login/wrong-argument'
-  /** As it is called in the function or its options: `anchors[2]`, say. */
+  /** The name of the parameter or option, for example `anchors[2]`. */
   readonly argument: string
-  /** `argument` has to be `what`. */
+  /** The message is "`argument` has to be `what`." */
   constructor(argument: string, what: string, options?: ErrorOptions) {
     super(`\`${argument}\` has to be ${what}.`, options)
     this.argument = argument

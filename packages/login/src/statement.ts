@@ -1,27 +1,31 @@
-/** What is signed: Web eID's format, the same function in the page and on the server. */
+/** The signed bytes of a login: Web eID authentication token 1.0. The page and the server use the same function. */
 import type { SignatureAlgorithm } from '@webtoki/crypto'
 
-/** Web eID's algorithms are JOSE's. */
+/** Web eID uses the algorithm names of JOSE. */
 export type LoginAlgorithm = SignatureAlgorithm
 
-/** In base64: 256 bits at least (Web eID). */
+/** The length of a nonce in base64. Web eID requires at least 256 bits. */
 export const nonceCharacters = { min: 44, max: 128 } as const
 
-/** False for whatever else a store may answer: written as text, `null` and `{}` are easily guessed. */
+/**
+ * True for a string of a valid length. A store may return other values; as text, `null` and `{}` would be easy to
+ * guess.
+ */
 export function isNonce(nonce: unknown): nonce is string {
   if (typeof nonce !== 'string') return false
   return nonce.length >= nonceCharacters.min && nonce.length <= nonceCharacters.max
 }
 
-/** The part of the platform that this needs, for rooms without DOM types. */
-/** H(origin) ‖ H(nonce); the signature's own hash comes over these. The nonce is hashed as the string that it is. */
+/**
+ * Returns H(origin) ‖ H(nonce), which the signature hashes again. The nonce is hashed as text, not decoded from base64.
+ */
 export async function statementOf(
   algorithm: LoginAlgorithm,
   origin: string,
   nonce: string,
 ): Promise<Uint8Array> {
   const { subtle } = crypto
-  // As the registry has it; the page need not load that for the three digits.
+  // Derived from the name, so that the page need not load the table of algorithms.
   const hash = `SHA-${algorithm.slice(2)}`
   const encoder = new TextEncoder()
   const [first, second] = await Promise.all(

@@ -1,4 +1,7 @@
-/** Arguments of a wrong kind, as programs without types hand them in: each is refused by name, with a typed error. */
+/**
+ * Arguments of a wrong type, as a program without TypeScript may pass them, are refused with a typed error that names
+ * them.
+ */
 import { checkLogin, createLoginToken } from '@webtoki/login/browser'
 import {
   createLoginVerifier,
@@ -84,11 +87,11 @@ const rows: readonly Row[] = [
   ['issue(session)', /^session$/, (value) => memoryNonceStore().issue(value), ['a text']],
 ]
 
-const wrongIn = (kind: string) =>
+const rowsFor = (kind: string) =>
   rows.flatMap(([what, names, call, fits]) => (fits?.includes(kind) ? [] : [[what, names, call] as const]))
 
-describe.each(wrongKinds)('%s is refused by name', (kind, value) => {
-  it.each(wrongIn(kind))('as %s', async (_what, names, call) => {
+describe.each(wrongKinds)('%s is refused with an error that names the argument', (kind, value) => {
+  it.each(rowsFor(kind))('as %s', async (_what, names, call) => {
     expect(await outcomeOf(() => call(value as never))).toMatchObject({
       isWebtokiError: true,
       code: 'login/wrong-argument',
@@ -96,7 +99,7 @@ describe.each(wrongKinds)('%s is refused by name', (kind, value) => {
     })
   })
 
-  it('as what a client sent: the login is refused, and nothing else is thrown', async () => {
+  it('as a token or a session: verify rejects with LoginError', async () => {
     const made = verifier({})
     const refused = { isWebtokiError: true, code: expect.stringMatching(/^login\/(format|nonce-missing)$/) }
     expect(await outcomeOf(() => made.verify(value as string, 'session'))).toMatchObject(refused)

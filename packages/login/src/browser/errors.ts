@@ -1,12 +1,12 @@
-/** Why no login can be made in a page. */
+/** Errors of the page's part of a login. */
 import { WebtokiError } from '@webtoki/apdu/errors'
 
-/** The page has no origin that a site could accept: it is a sandboxed frame or a file. Nobody was asked for a PIN. */
+/** The page is a sandboxed frame or a file, so it has no origin that a site could accept. Nothing was signed. */
 export class OriginError extends WebtokiError {
   readonly code = 'login/no-origin'
   constructor(options?: ErrorOptions) {
     super(
-      'This page is a sandboxed frame or a file, so no site can accept a login from it; open it by its address.',
+      'This page is a sandboxed frame or a file, so no site can accept a login from it. Open it from its web address.',
       options,
     )
   }

@@ -1,4 +1,4 @@
-/** The page's half of a login. Small on purpose: no ASN.1 library, no CMS. */
+/** The page's part of a login. It loads no ASN.1 library and no CMS code, to keep the page small. */
 import { requireCertificateUse } from '@webtoki/crypto'
 import type { Signer, SignOptions } from '@webtoki/trust'
 import { LoginArgumentError } from '../argument-error.ts'
@@ -11,10 +11,12 @@ export { OriginError } from './errors.ts'
 export type { LoginToken } from './token.ts'
 
 /**
- * The login token for a nonce of the site's server (its base64 string, 44 to 128 characters). The origin is this
- * page's own and cannot be given: a token made here never names another site. Another site that the person let at the
- * reader can make one for itself all the same, or lie; see the README. Before anybody is asked for a PIN, it rejects as
- * `checkLogin` throws, with LoginArgumentError, and with CertificateUseError if the server would not let the certificate in.
+ * Creates a login token for a nonce of the site's server (its base64 string, 44 to 128 characters). The origin is
+ * `location.origin` and not a parameter, so this function cannot name another site. A site that has access to the
+ * reader can still run its own code and sign anything; see the README.
+ *
+ * Before anything is signed, it rejects with the errors of `checkLogin`, with LoginArgumentError, and with
+ * CertificateUseError if the server would refuse the certificate.
  */
 export async function createLoginToken(
   signer: Signer,
@@ -29,13 +31,13 @@ export async function createLoginToken(
 }
 
 /**
- * What can be refused before a card is looked for. Returns the page's origin. Throws OriginError if no site can accept a
- * login from this page, LoginArgumentError if the nonce is none, TypeError outside of a page.
+ * Makes the checks that need no card, and returns the origin of the page. Throws OriginError if no site can accept a
+ * login from this page, LoginArgumentError if the nonce is invalid, and TypeError outside of a page.
  */
 export function checkLogin(nonce: string): string {
   const { location } = globalThis
-  if (location === undefined) throw new TypeError('A login token is made in a page.')
-  // Sandboxed frames have the origin 'null', files 'file://'.
+  if (location === undefined) throw new TypeError('A login token can only be created in a page.')
+  // The origin of a sandboxed frame is 'null', that of a file 'file://'.
   if (!/^(https?|isolated-app):/.test(location.origin)) throw new OriginError()
   checkNonce(nonce)
   return location.origin

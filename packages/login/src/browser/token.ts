@@ -1,35 +1,35 @@
-/** The token itself: Web eID authentication token, format web-eid:1.0. */
+/** Creates a Web eID authentication token, format web-eid:1.0. */
 import { viewOf } from '@webtoki/apdu/bytes'
 import { type Signer, signerFault, type SignOptions } from '@webtoki/trust'
 import { LoginArgumentError } from '../argument-error.ts'
 import { isNonce, nonceCharacters, statementOf } from '../statement.ts'
 
-/** Sent to the server as JSON. */
+/** A login token; the page sends it to the server as JSON. */
 export interface LoginToken {
-  /** X.509 in DER, base64. "Unverified" until the server has verified it. */
+  /** X.509 in DER, base64. The server has to verify it. */
   readonly unverifiedCertificate: string
   readonly algorithm: Signer['algorithm']
-  /** base64; ECDSA as r‖s. */
+  /** In base64; an ECDSA signature is r‖s. */
   readonly signature: string
   readonly format: 'web-eid:1.0'
   readonly appVersion: string
 }
 
-/** Throws LoginArgumentError if the nonce is not a text of 44 to 128 characters. */
+/** Throws LoginArgumentError if the nonce is not a string of 44 to 128 characters. */
 export function checkNonce(nonce: string): void {
   if (isNonce(nonce)) return
   const { min, max } = nonceCharacters
-  const came = typeof nonce === 'string' ? `, not of ${(nonce as string).length}` : ''
-  throw new LoginArgumentError('nonce', `a text of ${min} to ${max} characters${came}`)
+  const received = typeof nonce === 'string' ? `, not of ${(nonce as string).length}` : ''
+  throw new LoginArgumentError('nonce', `a string of ${min} to ${max} characters${received}`)
 }
 
-/** Throws LoginArgumentError. */
+/** Throws LoginArgumentError if the value is not a `Signer`. */
 export function checkSigner(signer: Signer): void {
   const fault = signerFault(signer)
   if (fault !== undefined) throw new LoginArgumentError(...fault)
 }
 
-/** Rejects with LoginArgumentError. */
+/** Creates the token for an origin. Rejects with LoginArgumentError and with the errors of the signer. */
 export async function tokenFor(
   origin: string,
   signer: Signer,

@@ -1,7 +1,7 @@
-/** Why a login was refused. */
+/** Errors of the server's part of a login. */
 import { WebtokiError } from '@webtoki/apdu/errors'
 
-/** One word for each reason. */
+/** Why a login was refused. */
 export type LoginReason =
   | 'nonce-missing'
   | 'format'
@@ -19,34 +19,35 @@ export type LoginReason =
   | 'revocation-unknown'
   | 'signature'
 
-const sentences: Readonly<Record<LoginReason, string>> = {
-  'nonce-missing': 'The session has no nonce: it was used already, or its time is up.',
-  format: 'That is no login token of a format known here.',
-  algorithm:
-    'The algorithm is not one of the format, does not fit the key, or is one of an issuer that cannot be verified here.',
-  'certificate-malformed': 'The certificate cannot be read.',
+const messages: Readonly<Record<LoginReason, string>> = {
+  'nonce-missing':
+    'The session has no valid nonce: none was issued, or it was used or has expired. Issue a new one.',
+  format: 'The login token is not valid Web eID token JSON of version 1.',
+  algorithm: 'The algorithm of the token, or of a signature in the certificate path, is not supported.',
+  'certificate-malformed': 'The certificate cannot be parsed.',
   'not-yet-valid': 'The certificate is not valid yet.',
   expired: 'The certificate has expired.',
-  'key-usage': 'The certificate is not meant for digital signatures.',
-  'extended-key-usage': 'The certificate, or one of an issuer, is not meant for authenticating clients.',
-  policy: 'The certificate was issued under a policy that is not accepted.',
-  'weak-hash': 'The certificate, or one of an issuer, is signed over SHA-1 or an older hash.',
-  'weak-key': 'The certificate, or one of an issuer, has a key that is too short or can be forged.',
-  untrusted: 'The certificate leads to no issuer that is trusted here.',
+  'key-usage': 'The key usage of the certificate does not allow digital signatures.',
+  'extended-key-usage':
+    'The extended key usage of the certificate, or of an issuer, does not allow client authentication.',
+  policy: 'The certificate has a disallowed certificate policy, or policies that cannot be parsed.',
+  'weak-hash': 'The certificate, or that of an issuer, is signed with SHA-1 or an older hash.',
+  'weak-key': 'The certificate, or that of an issuer, has a weak key.',
+  untrusted: 'No valid path leads from the certificate to a trusted issuer.',
   revoked: 'The certificate has been revoked.',
-  'revocation-unknown': 'Nobody could say whether the certificate has been revoked.',
-  signature: 'The signature is not over this site’s origin and this session’s nonce.',
+  'revocation-unknown': 'The revocation check failed or gave no clear result.',
+  signature: 'The signature does not verify for the origin of this site and a nonce of this session.',
 }
 
-/** `LoginError`'s codes. */
+/** The values of `LoginError.code`. */
 export type LoginErrorCode = `login/${LoginReason}`
 
-/** `reason` is for programs, the message for logs; neither carries anything of the token. */
+/** A login was refused. `reason` is for programs, the message for logs. Neither contains data of the token. */
 export class LoginError extends WebtokiError {
   readonly code: LoginErrorCode
   readonly reason: LoginReason
   constructor(reason: LoginReason, options?: ErrorOptions) {
-    super(sentences[reason], options)
+    super(messages[reason], options)
     this.code = `login/${reason}`
     this.reason = reason
   }

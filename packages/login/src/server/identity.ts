@@ -1,4 +1,4 @@
-/** What a certificate says of its holder, and what it may be used for: RFC 5280, 4.1.2.6, 4.2.1.3, 4.2.1.4, 4.2.1.12. */
+/** The holder named in a certificate, and its permitted uses: RFC 5280, 4.1.2.6, 4.2.1.3, 4.2.1.4, 4.2.1.12. */
 import {
   attributeOf,
   AttributeType,
@@ -14,21 +14,24 @@ import {
 import { copyOf } from '@webtoki/apdu/bytes'
 import { LoginError, type LoginReason } from './errors.ts'
 
-/** Read from the verified certificate's subject. Control characters and bytes that are not text are escaped: `\\00`. */
+/**
+ * The holder, from the subject of the verified certificate. Control characters and bytes that are not text are escaped:
+ * `\\00`.
+ */
 export interface Identity {
   readonly commonName?: string | undefined
   readonly givenName?: string | undefined
   readonly surname?: string | undefined
-  /** The person's number in the issuer's register (2.5.4.5), where the certificate has one. */
+  /** The serialNumber attribute (2.5.4.5): the person's number in the issuer's register, if the certificate has one. */
   readonly serialNumber?: string | undefined
   readonly organization?: string | undefined
   readonly country?: string | undefined
-  /** The issuer's common name, or what else the certificate calls it. */
+  /** The common name of the issuer, or another attribute of its name. */
   readonly issuer: string
   /**
-   * SHA-256 of the certificate in hex. It names a certificate, and is no identifier of a person or an account: people
-   * get new cards, and whoever holds an ECDSA certificate can write its signature as (r, n−s), which is as valid and has
-   * another fingerprint.
+   * SHA-256 of the certificate in hex. Do not use it to identify a person or an account: people get new cards, and an
+   * ECDSA signature (r, s) of a certificate can be replaced by (r, n−s), which is also valid and gives another
+   * fingerprint.
    */
   readonly fingerprint: string
 }
@@ -45,7 +48,7 @@ function checkVerdict(use: CertificateUse): void {
   if (use !== 'fitting') throw new LoginError(reasons[use])
 }
 
-/** Throws LoginError 'key-usage', 'extended-key-usage', 'policy'. */
+/** Throws LoginError 'key-usage', 'extended-key-usage', 'policy' or 'certificate-malformed'. */
 export function checkUse(certificate: ReadCertificate, disallowedPolicies: readonly string[]): void {
   checkVerdict(certificateUse(certificate.der, 'login'))
   const policies = certificate.extensions.get(ExtensionId.certificatePolicies)
@@ -53,7 +56,7 @@ export function checkUse(certificate: ReadCertificate, disallowedPolicies: reado
     throw new LoginError('policy')
 }
 
-/** Throws LoginError 'policy'. */
+/** Throws LoginError 'policy' if the extension cannot be parsed. */
 function policiesOf(der: Uint8Array): readonly ReadPolicy[] {
   try {
     return readPolicies(der)
@@ -63,29 +66,29 @@ function policiesOf(der: Uint8Array): readonly ReadPolicy[] {
 }
 
 /**
- * An issuer whose certificate names purposes issues for these (RFC 5280, 4.2.1.12): one for servers makes no client of
- * anybody. Throws LoginError 'extended-key-usage'.
+ * Checks that an issuer may issue certificates for client authentication: an extended key usage of a CA restricts the
+ * certificates below it (RFC 5280, 4.2.1.12). Throws LoginError 'extended-key-usage' or 'certificate-malformed'.
  */
 export function checkIssuerUse(issuer: Uint8Array): void {
   checkVerdict(issuerUse(issuer, 'login'))
 }
 
-/** To be called with a certificate that has been verified. */
+/** Returns the holder of a certificate. The caller has to verify the certificate first. */
 export function identityOf(certificate: ReadCertificate, fingerprint: string): Identity {
-  const of = (type: string): string | undefined => attributeOf(certificate.subject, type)
+  const attribute = (type: string): string | undefined => attributeOf(certificate.subject, type)
   return {
-    commonName: of(AttributeType.commonName),
-    givenName: of(AttributeType.givenName),
-    surname: of(AttributeType.surname),
-    serialNumber: of(AttributeType.serialNumber),
-    organization: of(AttributeType.organization),
-    country: of(AttributeType.country),
+    commonName: attribute(AttributeType.commonName),
+    givenName: attribute(AttributeType.givenName),
+    surname: attribute(AttributeType.surname),
+    serialNumber: attribute(AttributeType.serialNumber),
+    organization: attribute(AttributeType.organization),
+    country: attribute(AttributeType.country),
     issuer: holderOf({ subject: certificate.issuer, extensions: undefined }),
     fingerprint,
   }
 }
 
-/** SHA-256 in hex. */
+/** Returns SHA-256 in hex. */
 export async function fingerprintOf(der: Uint8Array): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', copyOf(der)))
   return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('')

@@ -1,4 +1,4 @@
-/** The server's half of a login. No card, no reader, no browser. */
+/** The server's part of a login. It uses no card, no reader and no browser API. */
 export { LoginArgumentError } from '../argument-error.ts'
 export { LoginError, type LoginErrorCode, type LoginReason } from './errors.ts'
 export type { Identity } from './identity.ts'

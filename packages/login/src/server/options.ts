@@ -1,36 +1,43 @@
-/** What a site says when it makes its verifier. Whatever would refuse everybody later, or let somebody in, is refused at once. */
+/**
+ * The options of `createLoginVerifier`. Options that would refuse every login or skip a check are refused when it is
+ * called.
+ */
 import type { ByteSource } from '@webtoki/apdu/bytes'
 import { notChecked } from '@webtoki/trust'
 import { PathMemory } from '@webtoki/trust/path'
 import { LoginArgumentError } from '../argument-error.ts'
 import type { NonceStore } from './nonces.ts'
 
-/** Says whether a certificate was revoked. `path` is in DER, leaf first. */
+/** Returns the revocation status of a certificate. `path` is in DER, leaf first, anchor last. */
 export type RevocationCheck = (path: readonly Uint8Array[]) => Promise<'good' | 'revoked' | 'unknown'>
 
-/** All that could be forgotten is required. */
+/** The options of a verifier. Every option whose omission would skip a check is required. */
 export interface LoginVerifierOptions {
   /**
-   * The site's own, as browsers print it: 'https://example.org' or 'isolated-app://…', no path, no slash at the end. http
-   * is for localhost alone.
+   * The origin of the site as `location.origin` has it: 'https://example.org' or 'isolated-app://…', without a path or
+   * a trailing slash. http is allowed for localhost only.
    */
   readonly origin: string
-  /** The issuing CAs that are trusted, in DER; at least one. */
+  /** The trusted issuing CAs, in DER; at least one. */
   readonly anchors: readonly ByteSource[]
+  /** CA certificates between the anchors and the users' certificates, in DER. */
   readonly intermediates?: readonly ByteSource[] | undefined
+  /** The revocation check, or `notChecked` to accept revoked certificates. */
   readonly revocation: RevocationCheck | typeof notChecked
+  /** `memoryNonceStore()` or the site's own store. */
   readonly nonces: NonceStore
-  /** Certificate policies that are not accepted, as object identifiers. */
+  /** Object identifiers of certificate policies that are refused. */
   readonly disallowedPolicies?: readonly string[] | undefined
+  /** Returns the current time; default: the system clock. */
   readonly now?: (() => Date) | undefined
 }
 
-/** Options that can be used as they are. */
+/** Options after validation, with copies of all certificates. */
 interface CheckedOptions {
   readonly origin: string
   readonly anchors: readonly Uint8Array[]
   readonly intermediates: readonly Uint8Array[]
-  /** Holds the anchors, read. */
+  /** A cache that contains the parsed anchors. */
   readonly issuers: PathMemory
   readonly revocation: RevocationCheck | typeof notChecked
   readonly nonces: NonceStore
@@ -38,59 +45,64 @@ interface CheckedOptions {
   readonly now: () => Date
 }
 
-/** Throws LoginArgumentError, which names the option. Copies: what a site said when the verifier was made counts. */
+/**
+ * Validates and copies the options, so that later changes by the caller have no effect. Throws LoginArgumentError,
+ * which names the option.
+ */
 export function checkedOptions(options: LoginVerifierOptions): CheckedOptions {
   if (typeof options !== 'object' || options === null) throw new LoginArgumentError('options', 'an object')
   const { origin, anchors, intermediates = [], revocation, nonces, disallowedPolicies = [] } = options
   const { now = () => new Date() } = options
   if (!isOrigin(origin)) {
-    const came = typeof origin === 'string' ? `, not '${origin as string}'` : ''
-    throw new LoginArgumentError('origin', `an origin as browsers print it${came}`)
+    const received = typeof origin === 'string' ? `, not '${origin as string}'` : ''
+    throw new LoginArgumentError('origin', `an origin as in location.origin${received}`)
   }
   if (!isSecure(origin))
     throw new LoginArgumentError(
       'origin',
-      `https: '${origin}' is reached without encryption, and http is for localhost alone`,
+      `https: '${origin}' is not encrypted, and http is allowed for localhost only`,
     )
   if (revocation !== notChecked && typeof revocation !== 'function')
-    throw new LoginArgumentError(
-      'revocation',
-      'a function that says whether a certificate was revoked, or notChecked',
-    )
+    throw new LoginArgumentError('revocation', 'a function that returns the revocation status, or notChecked')
   if (!isStore(nonces)) throw new LoginArgumentError('nonces', 'a store with issue, issued and take')
   if (!Array.isArray(anchors) || anchors.length === 0)
     throw new LoginArgumentError(
       'anchors',
-      'a list of certificates in DER, at least one: nobody else is let in',
+      'a list of at least one certificate in DER; otherwise every login is refused',
     )
   if (!Array.isArray(intermediates))
     throw new LoginArgumentError('intermediates', 'a list of certificates in DER')
   if (!Array.isArray(disallowedPolicies) || !disallowedPolicies.every(isObjectIdentifier))
     throw new LoginArgumentError('disallowedPolicies', "a list of object identifiers, such as ['1.2.3.4']")
   if (typeof now !== 'function') throw new LoginArgumentError('now', 'a function')
-  clock(now)
+  currentTime(now)
   const issuers = new PathMemory()
   return {
     origin,
-    anchors: anchors.map((der, at) => readable(`anchors[${at}]`, der, issuers)),
-    intermediates: intermediates.map((der, at) => readable(`intermediates[${at}]`, der, new PathMemory())),
+    anchors: anchors.map((der, at) => readCertificate(`anchors[${at}]`, der, issuers)),
+    intermediates: intermediates.map((der, at) =>
+      readCertificate(`intermediates[${at}]`, der, new PathMemory()),
+    ),
     issuers,
     revocation,
     nonces,
     disallowedPolicies: [...disallowedPolicies],
-    now: () => clock(now),
+    now: () => currentTime(now),
   }
 }
 
-/** Throws LoginArgumentError if it tells no moment: nothing is before or after that, so nothing would be expired. */
-function clock(now: () => unknown): Date {
+/**
+ * Throws LoginArgumentError if `now` returns an invalid Date: every comparison with it is false, so nothing would be
+ * expired.
+ */
+function currentTime(now: () => unknown): Date {
   const at = now()
   if (!(at instanceof Date) || Number.isNaN(at.getTime()))
     throw new LoginArgumentError('now', 'a function that returns a valid Date')
   return at
 }
 
-function readable(argument: string, der: ByteSource, memory: PathMemory): Uint8Array {
+function readCertificate(argument: string, der: ByteSource, memory: PathMemory): Uint8Array {
   try {
     return memory.read(der).der
   } catch (cause) {
@@ -111,7 +123,7 @@ function isObjectIdentifier(text: unknown): boolean {
 
 function isOrigin(text: unknown): boolean {
   if (typeof text !== 'string') return false
-  // Of this scheme, the platform says 'null'.
+  // For this scheme, `URL.origin` is 'null'.
   if (/^isolated-app:\/\/[a-z2-7]{56}$/.test(text)) return true
   try {
     return /^https?:/.test(text) && new URL(text).origin === text
@@ -120,7 +132,7 @@ function isOrigin(text: unknown): boolean {
   }
 }
 
-/** Browsers trust loopback as they trust https (W3C Secure Contexts, 3.1). */
+/** Like browsers, treats loopback addresses as secure (W3C Secure Contexts, 3.1). */
 function isSecure(origin: string): boolean {
   return (
     !origin.startsWith('http:') ||

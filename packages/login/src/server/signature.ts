@@ -1,9 +1,12 @@
-/** The signature over the statement, under a key that fits its algorithm. */
+/** Verifies the signature over the statement. */
 import { readPublicKey, schemeOf } from '@webtoki/crypto'
 import { type SignatureVerdict, SignatureVerifier } from '@webtoki/trust'
 import type { LoginAlgorithm } from '../statement.ts'
 
-/** Each of JOSE's ECDSA algorithms is for one curve (RFC 7518, 3.4): under a key on another, the signature is 'invalid'. */
+/**
+ * Verifies a signature. Each ECDSA algorithm of JOSE requires one curve (RFC 7518, 3.4); with a key on another, it is
+ * 'invalid'.
+ */
 export async function verifyStatement(
   algorithm: LoginAlgorithm,
   publicKeyInfo: Uint8Array,

@@ -1,9 +1,9 @@
-/** Reads what the page sent, and believes nothing of it: shape and sizes only. */
+/** Parses the token that the page sent. It checks structure and sizes only; nothing in the result is trusted yet. */
 import { signatureAlgorithms } from '@webtoki/crypto'
 import type { LoginAlgorithm } from '../statement.ts'
 import { LoginError } from './errors.ts'
 
-/** A token whose shape is right. */
+/** A well-formed token. */
 export interface ReadToken {
   readonly algorithm: LoginAlgorithm
   readonly certificate: Uint8Array
@@ -13,7 +13,7 @@ export interface ReadToken {
 const MIN_TOKEN = 100
 const MAX_TOKEN = 10_000
 
-/** Throws LoginError 'format' and 'algorithm'. */
+/** Parses a token. Throws LoginError 'format' and 'algorithm'. */
 export function readToken(text: string): ReadToken {
   if (typeof text !== 'string' || text.length < MIN_TOKEN || text.length > MAX_TOKEN)
     throw new LoginError('format')
@@ -38,7 +38,7 @@ function fromBase64(text: unknown): Uint8Array {
   if (typeof text !== 'string' || text === '' || text.length % 4 !== 0) throw new LoginError('format')
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) throw new LoginError('format')
   const binary = atob(text)
-  // Bits behind the last byte could be anything; then one signature would have several texts.
+  // The unused bits of the last character must be zero. Otherwise one signature would have several encodings.
   if (btoa(binary) !== text) throw new LoginError('format')
   return Uint8Array.from(binary, (character) => character.charCodeAt(0))
 }

@@ -1,4 +1,7 @@
-/** The server's half of a login, in the order of Web eID's validation: nothing the client sends is believed before its signature is. */
+/**
+ * Verifies login tokens, in the order of Web eID's validation. Nothing in a token is trusted before its signature is
+ * verified.
+ */
 import { readCertificate } from '@webtoki/crypto'
 import { checkedPublicKey, notChecked, SignatureVerifier } from '@webtoki/trust'
 import { PathError, PathMemory, verifyPath } from '@webtoki/trust/path'
@@ -10,26 +13,27 @@ import { checkedOptions, type LoginVerifierOptions, type RevocationCheck } from 
 import { verifyStatement } from './signature.ts'
 import { readToken } from './token.ts'
 
-/** Whom the site may believe to be there. */
+/** A successful login. */
 export interface VerifiedLogin {
   readonly identity: Identity
   /** X.509 in DER, leaf first, anchor last. */
   readonly path: readonly Uint8Array[]
 }
 
-/** One for a site. */
+/** Verifies the logins of one site. */
 export interface LoginVerifier {
   /**
-   * `session` is the site's own session, one of whose nonces was signed. Rejects with LoginError. The nonce is used up as
-   * soon as the signature fits, whatever becomes of the login.
+   * Verifies a token, which is the JSON text that the page sent. `session` is the site's session whose nonce was
+   * signed. The nonce is consumed as soon as the signature is verified, even if the login fails after that. Rejects
+   * with LoginError.
    */
   verify(token: string, session: string): Promise<VerifiedLogin>
 }
 
 /**
- * Throws LoginArgumentError, which names the option, if one is missing or of another kind, if the origin is not one or is
- * reached without encryption, if there is no anchor, if an anchor or intermediate is no certificate in DER, or if `now` gives
- * no moment.
+ * Creates a verifier. Throws LoginArgumentError, which names the option, if an option is missing or has a wrong type,
+ * if the origin is invalid or not encrypted, if there is no anchor, if an anchor or intermediate is not a certificate
+ * in DER, or if `now` does not return a valid Date.
  */
 export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifier {
   const { origin, anchors, intermediates, nonces, revocation, disallowedPolicies, now, issuers } =
@@ -39,14 +43,14 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
       const issued = isSession(session) ? await noncesOf(session) : []
       if (issued.length === 0) throw new LoginError('nonce-missing')
       const { algorithm, certificate: der, signature } = readToken(token)
-      const read = wrapped(() => readCertificate(der))
-      wrapped(() => checkedPublicKey(read.publicKeyInfo))
+      const read = orLoginError(() => readCertificate(der))
+      orLoginError(() => checkedPublicKey(read.publicKeyInfo))
       checkUse(read, disallowedPolicies)
       const path = await pathOf(der)
-      // What an anchor may be used for is the site's own decision.
+      // The extended key usage of an anchor is not checked: the site has chosen to trust it.
       for (const issuer of path.slice(1, -1)) checkIssuerUse(issuer)
       let signed: string | undefined
-      // The key is imported once, however many pages of the session wait.
+      // One verifier for all nonces, so that the key is imported once.
       const verifier = new SignatureVerifier()
       for (const nonce of issued) {
         const statement = await statementOf(algorithm, origin, nonce)
@@ -55,18 +59,18 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
         if (verdict === 'valid') signed = nonce
       }
       if (signed === undefined) throw new LoginError('signature')
-      // Before anybody is asked about it, so that no token is good for a second try.
+      // Consumed before the revocation check, so that a token cannot be tried again.
       if ((await nonces.take(session, signed)) !== true) throw new LoginError('nonce-missing')
       if (revocation !== notChecked) {
-        const { answer, cause } = await asked(() => revocation(path))
-        if (answer === 'revoked') throw new LoginError('revoked')
-        if (answer !== 'good') throw new LoginError('revocation-unknown', { cause })
+        const { status, cause } = await revocationStatus(() => revocation(path))
+        if (status === 'revoked') throw new LoginError('revoked')
+        if (status !== 'good') throw new LoginError('revocation-unknown', { cause })
       }
       return { identity: identityOf(read, await fingerprintOf(der)), path }
     },
   }
 
-  /** A site's own store may answer null, or whatever its database has for nothing. */
+  /** Accepts any value from a site's store, which may resolve to null if it has no entry. */
   async function noncesOf(session: string): Promise<readonly string[]> {
     const issued: unknown = await nonces.issued(session)
     return Array.isArray(issued) ? issued.filter(isNonce) : []
@@ -94,18 +98,18 @@ export function createLoginVerifier(options: LoginVerifierOptions): LoginVerifie
   }
 }
 
-/** One that throws, at once or later, could not say; why is kept. */
-async function asked(
+/** Calls the revocation check. If it throws or rejects, the status is undefined and the error is the cause. */
+async function revocationStatus(
   revocation: () => ReturnType<RevocationCheck>,
-): Promise<{ readonly answer?: unknown; readonly cause?: unknown }> {
+): Promise<{ readonly status?: unknown; readonly cause?: unknown }> {
   try {
-    return { answer: await revocation() }
+    return { status: await revocation() }
   } catch (cause) {
     return { cause }
   }
 }
 
-function wrapped<T>(work: () => T): T {
+function orLoginError<T>(work: () => T): T {
   try {
     return work()
   } catch (cause) {

@@ -1,4 +1,4 @@
-/** Answers of a site's own functions that are no yes. */
+/** Wrong return values of a site's own functions: none of them lets a person in. */
 import {
   createLoginVerifier,
   type LoginVerifierOptions,
@@ -19,7 +19,7 @@ beforeAll(async () => {
   person = await issue({ name: 'Ada Lovelace', issuer: ca })
 })
 
-const verifierWith = (options: Partial<LoginVerifierOptions>) =>
+const createVerifier = (options: Partial<LoginVerifierOptions>) =>
   createLoginVerifier({
     origin,
     anchors: [ca.der],
@@ -28,7 +28,7 @@ const verifierWith = (options: Partial<LoginVerifierOptions>) =>
     ...options,
   })
 
-/** A token over whatever text: what somebody would sign who knows how an answer is written as text. */
+/** A token that signs any text as its nonce, for an attacker who guesses how a wrong value is converted to text. */
 async function tokenOver(text: string): Promise<string> {
   const signer = softwareSigner(person, 'ES256')
   const token = await tokenFor(origin, signer, 'n'.repeat(44))
@@ -41,7 +41,7 @@ const wrong = (argument: string | RegExp) => ({
   argument: expect.stringMatching(argument),
 })
 
-const unclear: readonly (readonly [string, unknown])[] = [
+const wrongAnswers: readonly (readonly [string, unknown])[] = [
   ['undefined', undefined],
   ['null', null],
   ['false', false],
@@ -56,19 +56,19 @@ const unclear: readonly (readonly [string, unknown])[] = [
   ['NaN', Number.NaN],
 ]
 
-describe('a nonce counts only if it is one', () => {
+describe('a nonce store with wrong return values', () => {
   const logIn = async (issued: unknown, text: string, taken: unknown = true) => {
     const nonces = {
       issue: async () => text,
       issued: async () => issued as string[],
       take: async () => taken as boolean,
     }
-    return verifierWith({ nonces }).verify(await tokenOver(text), 'session')
+    return createVerifier({ nonces }).verify(await tokenOver(text), 'session')
   }
   const missing = { reason: 'nonce-missing' }
 
-  it.each([...unclear, ['43 characters', 'n'.repeat(43)], ['129 characters', 'n'.repeat(129)]] as const)(
-    'a store that gives %s for a nonce lets nobody in who signed just that',
+  it.each([...wrongAnswers, ['43 characters', 'n'.repeat(43)], ['129 characters', 'n'.repeat(129)]] as const)(
+    'that returns %s as a nonce does not let in a token that signs this text',
     async (_name, answer) => {
       const texts = [String(answer), ...(answer === undefined ? [''] : [])]
       for (const text of texts) {
@@ -78,7 +78,7 @@ describe('a nonce counts only if it is one', () => {
     },
   )
 
-  it('a store may give any texts of 44 to 128 characters, and whatever else among them', async () => {
+  it('may return strings of 44 to 128 characters with other values among them', async () => {
     for (const text of ['n'.repeat(44), 'n'.repeat(128)])
       await expect(logIn([null, 'o'.repeat(44), text], text)).resolves.toHaveProperty(
         'identity.commonName',
@@ -86,60 +86,62 @@ describe('a nonce counts only if it is one', () => {
       )
   })
 
-  it.each(unclear.filter(([, taken]) => taken !== true))(
-    'a store that takes a nonce away with the answer %s lets nobody in',
+  it.each(wrongAnswers.filter(([, taken]) => taken !== true))(
+    'whose take resolves to %s lets nobody in',
     async (_name, taken) => {
       const nonce = 'n'.repeat(44)
       await expect(logIn([nonce], nonce, taken ?? null)).rejects.toMatchObject(missing)
     },
   )
 
-  it('a store that answers at once, or forgets its return, lets nobody in', async () => {
+  it('whose issued returns nothing, or not a promise, lets nobody in', async () => {
     for (const issued of [() => null, () => undefined, async () => {}]) {
       const take = () => true
       const nonces = { issue: async () => '', issued, take } as unknown as LoginVerifierOptions['nonces']
       for (const text of ['null', 'undefined', ''])
-        await expect(verifierWith({ nonces }).verify(await tokenOver(text), 'session')).rejects.toMatchObject(
-          missing,
-        )
+        await expect(
+          createVerifier({ nonces }).verify(await tokenOver(text), 'session'),
+        ).rejects.toMatchObject(missing)
     }
   })
 
-  it.each(unclear.filter(([, session]) => session !== 'no'))(
-    'visitors whose session is %s share no nonce',
+  it.each(wrongAnswers.filter(([, session]) => session !== 'no'))(
+    'is not asked for the session %s, which visitors without a cookie would share',
     async (_name, session) => {
       const nonces = memoryNonceStore()
       await expect(nonces.issue(session as string)).rejects.toMatchObject(wrong('session'))
       const nonce = 'n'.repeat(44)
       const shared = { issue: async () => nonce, issued: async () => [nonce], take: async () => true }
       const token = await tokenOver(nonce)
-      await expect(verifierWith({ nonces: shared }).verify(token, session as string)).rejects.toMatchObject({
-        reason: 'nonce-missing',
-      })
+      await expect(createVerifier({ nonces: shared }).verify(token, session as string)).rejects.toMatchObject(
+        {
+          reason: 'nonce-missing',
+        },
+      )
     },
   )
 })
 
-describe('a certificate counts as not revoked only if the answer is good', () => {
+describe('a revocation check', () => {
   const logIn = async (revocation: unknown) => {
     const nonces = memoryNonceStore()
-    const verifier = verifierWith({ nonces, revocation: revocation as RevocationCheck })
+    const verifier = createVerifier({ nonces, revocation: revocation as RevocationCheck })
     const token = await tokenFor(origin, softwareSigner(person, 'ES256'), await nonces.issue('session'))
     return verifier.verify(JSON.stringify(token), 'session')
   }
 
-  it.each(unclear)(
-    '%s is not good, as an answer and as a promise, and is refused in place of the function',
+  it.each(wrongAnswers)(
+    'that returns or resolves to %s refuses the login, and this value is refused as the option',
     async (_name, answer) => {
       const unknown = { reason: 'revocation-unknown' }
       await expect(logIn(() => answer)).rejects.toMatchObject(unknown)
       await expect(logIn(async () => answer)).rejects.toMatchObject(unknown)
-      expect(() => verifierWith({ revocation: answer as RevocationCheck })).toThrow(/^`revocation` /)
+      expect(() => createVerifier({ revocation: answer as RevocationCheck })).toThrow(/^`revocation` /)
     },
   )
 
-  it('a function that forgets its return says nothing of it, which the types refuse', async () => {
-    // @ts-expect-error A return that was forgotten.
+  it('that returns nothing refuses the login and is a type error', async () => {
+    // @ts-expect-error The function does not return a status.
     const forgotten: RevocationCheck = async (path) => {
       expect(path).toHaveLength(2)
     }
@@ -147,21 +149,21 @@ describe('a certificate counts as not revoked only if the answer is good', () =>
   })
 })
 
-describe('options that would be wrong in silence are refused when the verifier is made:', () => {
+describe('createLoginVerifier refuses', () => {
   const refused = (options: object): unknown => {
     try {
-      verifierWith(options)
+      createVerifier(options)
     } catch (error) {
       return error
     }
-    return expect.fail('The verifier was made.')
+    return expect.fail('The verifier was created.')
   }
 
-  it.each([...unclear, ['bytes', new Uint8Array(4)]] as const)('anchors: %s', (_name, anchors) => {
+  it.each([...wrongAnswers, ['bytes', new Uint8Array(4)]] as const)('anchors: %s', (_name, anchors) => {
     expect(refused({ anchors })).toMatchObject(wrong(/^anchors/))
   })
 
-  it.each(unclear.filter(([, given]) => given !== undefined && !isEmptyList(given)))(
+  it.each(wrongAnswers.filter(([, given]) => given !== undefined && !isEmptyList(given)))(
     'intermediates: %s',
     (_name, intermediates) => {
       expect(refused({ intermediates })).toMatchObject(wrong(/^intermediates/))
@@ -169,23 +171,23 @@ describe('options that would be wrong in silence are refused when the verifier i
   )
 
   it.each<readonly [string, unknown]>([
-    ...unclear.filter(([, given]) => given !== undefined && !isEmptyList(given)),
+    ...wrongAnswers.filter(([, given]) => given !== undefined && !isEmptyList(given)),
     ['a text', '1.2.3.4'],
-    ['a name', ['anyPolicy']],
-    ['an arc that begins with 0', ['1.2.03']],
+    ['a policy name', ['anyPolicy']],
+    ['an arc with a leading zero', ['1.2.03']],
   ])('disallowedPolicies: %s', (_name, disallowedPolicies) => {
     expect(refused({ disallowedPolicies })).toMatchObject(wrong('disallowedPolicies'))
   })
 
   it.each<readonly [string, unknown]>([
-    ...unclear,
-    ['a store of another kind', { issue: async () => '', take: async () => '' }],
+    ...wrongAnswers,
+    ['a store without issued', { issue: async () => '', take: async () => '' }],
   ])('nonces: %s', (_name, nonces) => {
     expect(refused({ nonces })).toMatchObject(wrong('nonces'))
   })
 
-  it.each(unclear.filter(([, now]) => now !== undefined))(
-    'now: %s, itself and as its answer',
+  it.each(wrongAnswers.filter(([, now]) => now !== undefined))(
+    'now: %s, as the option and as its return value',
     (_name, now) => {
       expect(refused({ now })).toMatchObject(wrong('now'))
       expect(refused({ now: () => now })).toMatchObject(wrong('now'))
@@ -193,10 +195,10 @@ describe('options that would be wrong in silence are refused when the verifier i
     },
   )
 
-  it('a clock that tells no moment later lets nobody in', async () => {
+  it('a login if now returns an invalid Date later', async () => {
     const nonces = memoryNonceStore()
     const answers = [new Date()]
-    const verifier = verifierWith({ nonces, now: () => answers.pop() ?? new Date('soon') })
+    const verifier = createVerifier({ nonces, now: () => answers.pop() ?? new Date('soon') })
     const token = await tokenFor(origin, softwareSigner(person, 'ES256'), await nonces.issue('session'))
     await expect(verifier.verify(JSON.stringify(token), 'session')).rejects.toMatchObject(wrong('now'))
   })
