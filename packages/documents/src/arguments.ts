@@ -1,14 +1,14 @@
-/** What callers hand in beside the document and the signature. From a page without types anything may come. */
+/** Checks of the arguments of public functions: a caller without TypeScript may pass a value of any type. */
 import { type Signer, signerFault } from '@webtoki/trust'
 import type { ReadOptions } from './data.ts'
 import { DocumentError } from './errors.ts'
 
-/** `argument` has to be `what`. */
+/** Returns an error that says "`argument` has to be `what`." */
 export function wrongArgument(argument: string, what: string): DocumentError {
   return new DocumentError('wrong-argument', { detail: `\`${argument}\` has to be ${what}.` })
 }
 
-/** Options of whatever reads a document. Throws DocumentError 'wrong-argument'. */
+/** Checks the options of a function that reads a document. Throws DocumentError 'wrong-argument'. */
 export function requireOptions(
   options: ReadOptions & { readonly digest?: unknown },
   what = 'an object',
@@ -21,8 +21,8 @@ export function requireOptions(
     throw wrongArgument('signal', 'an AbortSignal')
 }
 
-/** A copy; now if there is none. Throws DocumentError 'wrong-argument'. */
-export function moment(argument: string, date: Date | undefined): Date {
+/** Returns a copy of the date, or the current time if it is undefined. Throws DocumentError 'wrong-argument'. */
+export function dateOrNow(argument: string, date: Date | undefined): Date {
   if (date === undefined) return new Date()
   const isDate = Object.prototype.toString.call(date) === '[object Date]'
   const copy = new Date(isDate ? date.getTime() : Number.NaN)
@@ -30,7 +30,7 @@ export function moment(argument: string, date: Date | undefined): Date {
   return copy
 }
 
-/** Throws DocumentError 'wrong-argument'. */
+/** Throws DocumentError 'wrong-argument' if the value is not a `Signer`. */
 export function requireSigner(signer: Signer): void {
   const fault = signerFault(signer)
   if (fault !== undefined) throw wrongArgument(...fault)

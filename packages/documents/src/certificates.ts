@@ -1,21 +1,24 @@
-/** The certificates that a signature file brings, or its verifier has. */
+/**
+ * The certificates of a signature file and of the option `certificates`, indexed for the search of a signer's
+ * certificate.
+ */
 import type { Name, ReadCertificate } from '@webtoki/crypto'
 import { keyOf } from '@webtoki/apdu/bytes'
 import type { Pace } from '@webtoki/apdu/pace'
 import type { PathMemory } from '@webtoki/trust/path'
 import type { SignerIdentifier } from './cms/signer-info.ts'
 
-/** A certificate that cannot be read. It leads nowhere, and harms nothing else. */
+/** A certificate that cannot be parsed. It is ignored and does not affect the others. */
 export interface UnreadableCertificate {
-  /** Whether it stands in the signature file or in the option `certificates`. */
+  /** Whether it is from the signature file or from the option `certificates`. */
   readonly from: 'file' | 'options'
-  /** Its place there, from 0; each block of PEM has its own. */
+  /** Its index there, from 0. Each PEM block has its own index. */
   readonly index: number
-  /** What is wrong with it, for developers: `not a Validity`, say. */
+  /** The parser's error for developers, for example `not a Validity`. */
   readonly reason: string
 }
 
-/** Each once. */
+/** Parsed certificates without duplicates. */
 export interface Certificates {
   readonly unreadable: readonly UnreadableCertificate[]
   readonly all: readonly ReadCertificate[]
@@ -23,7 +26,7 @@ export interface Certificates {
   readonly bySubjectKey: ReadonlyMap<string, ReadCertificate>
 }
 
-/** The first of two that are named alike. */
+/** Parses and indexes certificates. If two have the same identifier, the index has the first. */
 export async function certificatesOf(
   ders: Readonly<Record<UnreadableCertificate['from'], readonly Uint8Array[]>>,
   memory: PathMemory,
@@ -33,17 +36,20 @@ export async function certificatesOf(
   const byIssuerAndSerial = new Map<string, ReadCertificate>()
   const bySubjectKey = new Map<string, ReadCertificate>()
   const unreadable: UnreadableCertificate[] = []
-  for (const { der, from, index } of [...placesIn('file', ders.file), ...placesIn('options', ders.options)]) {
+  for (const { der, from, index } of [
+    ...withPositions('file', ders.file),
+    ...withPositions('options', ders.options),
+  ]) {
     if (pace.isDue) await pace.turn()
     try {
       const read = memory.read(der)
       if (all.has(read)) continue
       all.add(read)
       const name = issuerAndSerial(read.issuer, read.serialNumber)
-      // Of two that are named alike, the first, as ever.
+      // The first of two with the same identifier; the signature file comes before the options.
       if (!byIssuerAndSerial.has(name)) byIssuerAndSerial.set(name, read)
       const identifier = read.extensions.get(SUBJECT_KEY_IDENTIFIER)?.value
-      // An OCTET STRING of less than 128 bytes: what stands after its two bytes of header.
+      // The content of an OCTET STRING of less than 128 bytes, whose header has two bytes.
       const id = identifier === undefined ? undefined : keyOf(identifier.subarray(2))
       if (id !== undefined && !bySubjectKey.has(id)) bySubjectKey.set(id, read)
     } catch (error) {
@@ -53,15 +59,15 @@ export async function certificatesOf(
   return { all: [...all], byIssuerAndSerial, bySubjectKey, unreadable }
 }
 
-function placesIn(from: UnreadableCertificate['from'], ders: readonly Uint8Array[]) {
+function withPositions(from: UnreadableCertificate['from'], ders: readonly Uint8Array[]) {
   return ders.map((der, index) => ({ der, from, index }))
 }
 
-/** The reader's own words, which are at the end of the causes. */
+/** Returns the message of the innermost cause, which is the parser's error. */
 function reasonOf(error: unknown): string {
-  let at = error
-  while (at instanceof Error && at.cause instanceof Error) at = at.cause
-  return at instanceof Error ? at.message : String(at)
+  let innermost = error
+  while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause
+  return innermost instanceof Error ? innermost.message : String(innermost)
 }
 
 const SUBJECT_KEY_IDENTIFIER = '2.5.29.14'
@@ -70,7 +76,7 @@ function issuerAndSerial(issuer: Name, serialNumber: Uint8Array): string {
   return `${keyOf(serialNumber)} ${issuer.key}`
 }
 
-/** The signer's. */
+/** Returns the certificate of a signer. */
 export function certificateNamed(
   identifier: SignerIdentifier,
   { byIssuerAndSerial, bySubjectKey }: Certificates,
@@ -79,7 +85,7 @@ export function certificateNamed(
   return byIssuerAndSerial.get(issuerAndSerial(identifier.issuer, identifier.serialNumber))
 }
 
-/** RFC 5280, 4.1.2.5: both moments belong to the validity. */
+/** RFC 5280, 4.1.2.5: the validity includes notBefore and notAfter. */
 export function isValidAt({ notBefore, notAfter }: ReadCertificate, time: Date): boolean {
   return notBefore.getTime() <= time.getTime() && time.getTime() <= notAfter.getTime()
 }

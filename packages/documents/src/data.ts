@@ -1,4 +1,4 @@
-/** Documents as they come: whole, as a file, or as a stream; read in pieces, never kept. */
+/** Reads documents from arrays, files, streams and iterables in pieces, without keeping them. */
 import { type ByteSource, copyOf, isByteSource } from '@webtoki/apdu/bytes'
 import {
   blobChunks,
@@ -15,35 +15,39 @@ import { DocumentError } from './errors.ts'
 
 export type { BlobLike } from '@webtoki/apdu/source'
 
-/** The part of `ReadableStream` that we use. */
+/** The part of `ReadableStream` that is used here. */
 export type StreamLike = ReadableStreamLike
 
 /**
- * A document's bytes. An array counts as it is at the call. A stream or an iterator can be read once; one that was read
- * before, here or by others, is refused with DocumentError 'already-read', and so is an iterator that gives nothing:
- * one that was read to its end looks the same.
+ * The bytes of a document. An array is copied at the call. A stream or an iterator can be read only once: one that was
+ * read before is refused with DocumentError 'already-read'. An iterator without any bytes is refused too, because one
+ * that was read to its end looks the same.
  */
 export type DocumentData = ByteSource | BlobLike | AsyncIterable<Uint8Array> | StreamLike
 
-/** Who is told how far the reading is. */
+/** Reports the progress of reading. */
 export interface ProgressOptions {
-  /** Told after each piece. */
+  /** Called after each piece. */
   readonly onProgress?: ((progress: ReadProgress) => void) | undefined
 }
 
-/** Options of whatever reads a document. */
+/** Options of functions that read a document. */
 export interface ReadOptions extends ProgressOptions {
+  /** Aborts the reading with DocumentError 'cancelled'. */
   readonly signal?: SignSignal | undefined
 }
 
-/** How far the reading is. */
+/** The progress of reading. */
 export interface ReadProgress {
   readonly bytes: number
-  /** Absent where the source does not tell. */
+  /** Absent if the source has no size. */
   readonly totalBytes?: number
 }
 
-/** The document as it is now. Throws DocumentError 'wrong-argument' and 'already-read'; a document that is there once is not claimed yet. */
+/**
+ * Returns a document that later changes by the caller do not affect: a copy of an array, otherwise the source itself.
+ * It does not claim a source that can be read only once. Throws DocumentError 'wrong-argument' and 'already-read'.
+ */
 export function documentAtCall(data: DocumentData): DocumentData {
   if (isByteSource(data)) return copyOf(data)
   if (!isSource(data)) throw refusal('no-source')
@@ -51,21 +55,21 @@ export function documentAtCall(data: DocumentData): DocumentData {
   return data
 }
 
-/** From a page without types anything may come. */
+/** Callers without TypeScript may pass a value of any type. */
 function isSource(data: unknown): data is object {
   if (typeof data !== 'object' || data === null) return false
   return isBlob(data) || 'getReader' in data || Symbol.asyncIterator in data
 }
 
-/** Whether it is a File or Blob. */
+/** Returns true for a File or Blob. */
 export function isBlob(data: unknown): data is BlobLike {
   return typeof data === 'object' && data !== null && 'slice' in data && 'size' in data
 }
 
 /**
- * The bytes in order, in steps between which the page has its turns, of a document that `documentAtCall` has let pass. A
- * step is good until the next one is asked for. Throws DocumentError 'already-read' at once, 'unreadable' and
- * 'cancelled' while it is read.
+ * Reads a document that `documentAtCall` returned, in steps between which the event loop runs. The array of a step is
+ * valid until the next step. Throws DocumentError 'already-read' at the call, 'unreadable' and 'cancelled' while
+ * reading.
  */
 export function piecesOf(data: DocumentData, options: ReadOptions = {}): AsyncGenerator<Uint8Array> {
   if (isByteSource(data)) return read(claimSource(data, refusal), data.byteLength, options)
@@ -80,14 +84,14 @@ async function* read(
 ): AsyncGenerator<Uint8Array> {
   const total = totalBytes === undefined ? {} : { totalBytes }
   let bytes = 0
-  const tell = (now: number): void => {
+  const reportProgress = (now: number): void => {
     bytes = now
     onProgress?.({ bytes, ...total })
   }
   try {
     const chunks = open()
     try {
-      yield* stepsOf(chunks, { refusal, signal, onProgress: tell })
+      yield* stepsOf(chunks, { refusal, signal, onProgress: reportProgress })
     } finally {
       chunks.stop()
     }
@@ -95,13 +99,13 @@ async function* read(
     if (error instanceof DocumentError) throw error
     throw new DocumentError(signal?.aborted ? 'cancelled' : 'unreadable', { cause: error })
   }
-  // A file that was cut while it was read.
+  // The file was truncated while it was read.
   if (totalBytes !== undefined && bytes !== totalBytes) throw new DocumentError('unreadable')
 }
 
 function refusal(fault: SourceFault): DocumentError {
   if (fault === 'used') return new DocumentError('already-read')
-  // What a stream of text or of objects gives.
+  // The stream yields text or objects instead of bytes.
   if (fault === 'no-bytes') return new DocumentError('unreadable')
   return new DocumentError('wrong-argument', {
     detail:

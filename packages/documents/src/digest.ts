@@ -1,4 +1,4 @@
-/** A document's digest, in constant memory. */
+/** Computes digests of a document in constant memory. */
 import { type HashName, hashes } from '@webtoki/crypto'
 import { hashNow } from '@webtoki/crypto/hash-now'
 import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
@@ -9,35 +9,38 @@ import { DocumentError } from './errors.ts'
 
 export type { HashName }
 
-/** The hashes of signatures that are made here: others are rare, and a site's worker need not have them. */
-const elsewhere = ['SHA-256', 'SHA-384', 'SHA-512'] as const
-type ElsewhereHash = (typeof elsewhere)[number]
+/** The hashes that `options.digest` may be called with. A site's worker need not implement others, which are rare. */
+const externalHashes = ['SHA-256', 'SHA-384', 'SHA-512'] as const
+type ExternalHash = (typeof externalHashes)[number]
 
-/** Hashes a document in another place, such as a worker. Resolves to the digest: 32, 48 or 64 bytes. */
+/** Hashes a document elsewhere, for example in a worker. Resolves to the digest of 32, 48 or 64 bytes. */
 export type DigestElsewhere = (
-  name: ElsewhereHash,
+  name: ExternalHash,
   data: DocumentData,
   options: ReadOptions,
 ) => Promise<Uint8Array>
 
 /**
- * Asks the site's function. What is not a digest is refused before anybody signs it, or compares it with an attribute
- * that a signer left empty. Rejects with DocumentError 'unreadable'.
+ * Calls the site's function and checks the length of its result: an empty digest must not be signed, or match an empty
+ * messageDigest attribute. Rejects with DocumentError 'unreadable'.
  */
-async function digestElsewhere(
+async function digestExternally(
   digest: DigestElsewhere,
-  name: ElsewhereHash,
+  name: ExternalHash,
   data: DocumentData,
   options: ReadOptions,
 ): Promise<Uint8Array> {
-  const answer: unknown = await digest(name, data, options)
-  if (isByteSource(answer) && answer.byteLength === hashes[name].bytes) return copyOf(answer)
+  const digested: unknown = await digest(name, data, options)
+  if (isByteSource(digested) && digested.byteLength === hashes[name].bytes) return copyOf(digested)
   throw new DocumentError('unreadable', {
     cause: new TypeError(`\`digest\` has to resolve to the ${hashes[name].bytes} bytes of ${name}.`),
   })
 }
 
-/** One reading for several hashes. Rejects with DocumentError 'wrong-argument', 'already-read', 'unreadable' and 'cancelled'. */
+/**
+ * Computes the digests of a document for all `names`, reading it once. Rejects with DocumentError 'wrong-argument',
+ * 'already-read', 'unreadable' and 'cancelled'.
+ */
 export async function digestDocument<N extends HashName>(
   names: readonly N[],
   data: DocumentData,
@@ -51,11 +54,11 @@ export async function digestDocument<N extends HashName>(
 
 async function digestPieces<N extends HashName>(
   names: readonly N[],
-  own: DocumentData,
+  data: DocumentData,
   options: ReadOptions,
 ): Promise<Readonly<Record<N, Uint8Array>>> {
-  // Claimed before anything is waited for.
-  const pieces = piecesOf(own, options)
+  // Claims the source before the first await, so that a concurrent call cannot read it too.
+  const pieces = piecesOf(data, options)
   const { createLongDigest } = await import('@webtoki/crypto/streaming-digest')
   const hashers = await Promise.all(names.map(async (name) => [name, await createLongDigest(name)] as const))
   for await (const piece of pieces) for (const [, hasher] of hashers) hasher.update(piece)
@@ -63,8 +66,8 @@ async function digestPieces<N extends HashName>(
 }
 
 /**
- * The same of a document that `documentAtCall` has let pass, by `options.digest` if there is one, which is asked once for
- * each hash. If one of them is not SHA-2 of 256 bits or more, all are made here.
+ * Computes digests of a document that `documentAtCall` returned. If `options.digest` is present, it is called once for
+ * each hash, unless one of the hashes is not SHA-256, SHA-384 or SHA-512; then all digests are computed here.
  */
 export async function digestsOf<N extends HashName>(
   names: readonly N[],
@@ -72,25 +75,25 @@ export async function digestsOf<N extends HashName>(
   options: ReadOptions & { readonly digest?: DigestElsewhere | undefined },
 ): Promise<Readonly<Record<N, Uint8Array>>> {
   const { digest } = options
-  const once = isThereOnce(data)
-  // What can be read one time only cannot be handed over for a second hash.
-  const asked: readonly HashName[] = names
-  if (digest === undefined || !asked.every(isElsewhere) || (once && names.length > 1))
+  const isOneTime = isThereOnce(data)
+  // A source that can be read only once cannot be passed on for a second hash.
+  const requested: readonly HashName[] = names
+  if (digest === undefined || !requested.every(isExternalHash) || (isOneTime && names.length > 1))
     return digestPieces(names, data, options)
   const digests: Partial<Record<HashName, Uint8Array>> = {}
   try {
-    for (const name of asked) digests[name] = await digestElsewhere(digest, name, data, options)
+    for (const name of requested) digests[name] = await digestExternally(digest, name, data, options)
   } finally {
-    if (once) claimOnce(data)
+    if (isOneTime) claimOnce(data)
   }
   return digests as Record<N, Uint8Array>
 }
 
-function isElsewhere(name: HashName): name is ElsewhereHash {
-  return (elsewhere as readonly HashName[]).includes(name)
+function isExternalHash(name: HashName): name is ExternalHash {
+  return (externalHashes as readonly HashName[]).includes(name)
 }
 
-/** A digest of something small. */
+/** Hashes a short input in one step. */
 export function hash(name: HashName, bytes: Uint8Array): Uint8Array {
   return hashNow(name, bytes)
 }

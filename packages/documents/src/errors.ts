@@ -1,7 +1,7 @@
-/** What can go wrong with a document and its signature. */
+/** Errors of signing and verifying documents. */
 import { WebtokiError } from '@webtoki/apdu/errors'
 
-/** One word for each. */
+/** Why a document could not be signed or verified. */
 export type DocumentReason =
   | 'wrong-argument'
   | 'unreadable'
@@ -15,42 +15,42 @@ export type DocumentReason =
   | 'certificate-missing'
   | 'untrusted'
 
-const sentences: Readonly<Record<DocumentReason, string>> = {
-  'wrong-argument': 'An argument is not what is asked for.',
-  unreadable: 'The document could not be read to its end; it may have been moved or changed.',
+const messages: Readonly<Record<DocumentReason, string>> = {
+  'wrong-argument': 'An argument has the wrong type.',
+  unreadable: 'The document could not be read to its end. It may have been moved or changed; try again.',
   'already-read':
-    'The document’s stream was read before, or gives nothing; give a new one, or a Blob, which can be read again.',
+    'The stream of the document was read before or is empty. Pass a new stream, or a Blob, which can be read again.',
   cancelled: 'Reading the document was cancelled.',
-  malformed: 'The signature file cannot be read.',
-  'too-complex': 'The signature file is larger than what is verified here; it may be in order.',
-  'not-signed-data': 'The file is CMS, and no signature.',
+  malformed: 'The signature file cannot be parsed.',
+  'too-complex': 'The signature file exceeds a limit, so it was not verified.',
+  'not-signed-data': 'The file is CMS but does not contain a signature.',
   'outside-validity':
-    'The signing time is outside the validity of the certificate, so nobody could trust the signature.',
-  'no-signer': 'The signature file holds no signature.',
-  'certificate-missing': 'The certificate that made the signature is not in the file.',
-  untrusted: 'The certificate of the signature is not among those that are trusted here.',
+    'The signing time is outside the validity of the certificate, so the signature would not be trusted.',
+  'no-signer': 'The signature file contains no signature.',
+  'certificate-missing': 'A certificate of the signer or its chain cannot be parsed.',
+  untrusted: 'The certificate of the signer is not trusted.',
 }
 
-/** `DocumentError`'s codes. */
+/** The values of `DocumentError.code`. */
 export type DocumentErrorCode = `documents/${DocumentReason}`
 
-/** What an error says beside its reason. */
+/** Details of an error. */
 export interface DocumentErrorOptions extends ErrorOptions {
-  /** Ends the sentence: which argument, what came. */
+  /** A sentence that is appended to the message: which argument, and what was received. */
   readonly detail?: string | undefined
-  /** Of 'too-complex'. */
+  /** The limit that was exceeded, for 'too-complex'. */
   readonly limit?: string | undefined
 }
 
-/** `reason` is for programs. */
+/** A document could not be signed or verified. `reason` is for programs. */
 export class DocumentError extends WebtokiError {
   readonly code: DocumentErrorCode
   readonly reason: DocumentReason
-  /** The limit that the file exceeds: `200 signatures`, say. It is ours, not the standard's. */
+  /** The limit that the file exceeds, for example `200 signatures`. The standard has no such limit. */
   readonly limit: string | undefined
   constructor(reason: DocumentReason, { detail, limit, ...options }: DocumentErrorOptions = {}) {
     const more = limit === undefined ? detail : `The limit is ${limit}.`
-    super(more === undefined ? sentences[reason] : `${sentences[reason]} ${more}`, options)
+    super(more === undefined ? messages[reason] : `${messages[reason]} ${more}`, options)
     this.code = `documents/${reason}`
     this.reason = reason
     this.limit = limit

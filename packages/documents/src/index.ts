@@ -1,4 +1,4 @@
-/** Documents signed by whoever has a key: detached CMS with CAdES attributes, made and verified. */
+/** Creates and verifies detached CMS signatures with CAdES attributes, with any `Signer`. */
 export { documentAtCall } from './data.ts'
 export type {
   BlobLike,

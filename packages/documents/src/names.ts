@@ -1,7 +1,7 @@
-/** A whole name as text. */
+/** Formats a distinguished name as text: RFC 4514. */
 import { type Name, valueInName } from '@webtoki/crypto'
 
-/** Attributes of names (RFC 4514, 3; RFC 5280, 4.1.2.4; RFC 3739, 3.1.1). Others are named by their identifier. */
+/** Labels of attribute types (RFC 4514, 3; RFC 5280, 4.1.2.4; RFC 3739, 3.1.1). Others appear as object identifiers. */
 const labels: Readonly<Record<string, string>> = {
   '2.5.4.3': 'CN',
   '2.5.4.4': 'SN',
@@ -19,7 +19,7 @@ const labels: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.9.1': 'emailAddress',
 }
 
-/** All attributes, in the order of the name, as RFC 4514 escapes their values: `C=EE, O=Example\, Inc., CN=Ada`. */
+/** Returns all attributes in the order of the name, with RFC 4514 escaping: `C=EE, O=Example\, Inc., CN=Ada`. */
 export function wholeName({ attributes }: Name): string {
   return attributes.map((each) => `${labels[each.type] ?? each.type}=${valueInName(each)}`).join(', ')
 }

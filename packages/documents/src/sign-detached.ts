@@ -1,7 +1,9 @@
-/** Detached CMS signatures: RFC 5652, with the signed attributes of CAdES-B-B (ETSI EN 319 122-1, 5.1 and 5.2). */
+/**
+ * Creates detached CMS signatures: RFC 5652, with the signed attributes of CAdES-B-B (ETSI EN 319 122-1, 5.1 and 5.2).
+ */
 import { schemeOf } from '@webtoki/crypto'
 import type { Signer, SignSignal } from '@webtoki/trust'
-import { moment, requireOptions, requireSigner } from './arguments.ts'
+import { dateOrNow, requireOptions, requireSigner } from './arguments.ts'
 import { type CertificateData, certificateList } from './certificate-list.ts'
 import { cadesBB } from './cms/attributes.ts'
 import { oids } from './cms/oids.ts'
@@ -9,37 +11,41 @@ import { prepareSignature } from './cms/sign.ts'
 import { documentAtCall, type DocumentData, type ProgressOptions } from './data.ts'
 import { type DigestElsewhere, digestsOf, type HashName } from './digest.ts'
 
-/** What a signature says, and how its document is read. */
+/** The contents of a signature, and how its document is read. */
 export interface DocumentSignatureOptions extends ProgressOptions {
-  /** Default: now. */
+  /** The time that the signature states; default: now. */
   readonly signingTime?: Date | undefined
-  /** Certificates between the signer's and the root, in DER or PEM, beside the signer's own `chain`; they go into the file. */
+  /** Intermediate certificates in DER or PEM that are added to the file, in addition to the signer's `chain`. */
   readonly chain?: readonly CertificateData[] | undefined
-  /** Digests elsewhere, in a worker say. Default: here, in pieces. */
+  /** Computes the digest elsewhere, for example in a worker. Default: here, in pieces. */
   readonly digest?: DigestElsewhere | undefined
 }
 
-/** How a document is signed. */
+/** Options of `signDetached`. */
 export interface SignDetachedOptions extends DocumentSignatureOptions {
+  /** Aborts the reading of the document and the signature. */
   readonly signal?: SignSignal | undefined
 }
 
-/** `signingTime` and `chain` as they are now. Throws DocumentError 'wrong-argument', also for the other options. */
+/** Checks all options and returns copies of `signingTime` and `chain`. Throws DocumentError 'wrong-argument'. */
 export function signOptionsAtCall(options: SignDetachedOptions): {
   readonly signingTime: Date
   readonly chain: readonly Uint8Array[]
 } {
   requireOptions(options)
   return {
-    signingTime: moment('signingTime', options.signingTime),
+    signingTime: dateOrNow('signingTime', options.signingTime),
     chain: certificateList('chain', options.chain),
   }
 }
 
 /**
- * Resolves to ContentInfo in DER, the `.p7s`. Before anything is read or signed, rejects with CertificateUseError if the
- * certificate may not sign documents, with DocumentError 'outside-validity' if the signing time is outside its validity,
- * and 'wrong-argument', which names the argument; later with DocumentError, and with whatever the signer says.
+ * Signs a document. Resolves to a ContentInfo in DER, the content of a `.p7s` file.
+ *
+ * Before anything is read or signed, it rejects with CertificateUseError if the certificate may not sign documents, and
+ * with DocumentError 'outside-validity' if the signing time is outside the validity of the certificate,
+ * 'certificate-missing' if a certificate cannot be parsed, and 'wrong-argument', which names the argument. Later it
+ * rejects with DocumentError if the document cannot be read, and with the errors of the signer.
  */
 export async function signDetached(
   signer: Signer,

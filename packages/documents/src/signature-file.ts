@@ -1,19 +1,20 @@
-/** A signature as people hand it in: DER, PEM (RFC 7468, 9) or base64, as bytes, text or a file. */
+/** Reads signature files in DER, PEM (RFC 7468, 9) or base64, from bytes, text or a Blob. */
 import { type ByteSource, copyOf, isByteSource, keyOf, viewOf } from '@webtoki/apdu/bytes'
 import { MAX_FILE_MEBIBYTES } from './cms/signed-data.ts'
 import { type BlobLike, isBlob, piecesOf } from './data.ts'
 import { DocumentError } from './errors.ts'
 
-/** DER, PEM or base64. A string is PEM or base64. An array counts as it is at the call. */
+/** A signature in DER, PEM or base64. A string is PEM or base64. An array is copied at the call. */
 export type SignatureData = ByteSource | BlobLike | string
 
 const MAX_BYTES = MAX_FILE_MEBIBYTES * 1024 * 1024
 
-/** The bytes of its BER. Rejects with DocumentError 'wrong-argument', 'too-complex', 'unreadable' and 'malformed'. */
+/** Returns the BER bytes. Rejects with DocumentError 'wrong-argument', 'too-complex', 'unreadable' and 'malformed'. */
 export async function readSignatureFile(data: SignatureData): Promise<Uint8Array> {
   if (typeof data === 'string') return fromText(data)
   const bytes = isByteSource(data) ? withinLimit(viewOf(data)) : await fromBlob(data)
-  // A ContentInfo is a SEQUENCE, whose byte is a digit in ASCII: no text of a signature begins with it.
+  // A ContentInfo starts with 0x30, the tag of a SEQUENCE. PEM and base64 of a ContentInfo never start with that byte,
+  // the digit 0.
   return bytes[0] === 0x30 ? copyOf(bytes) : fromText(keyOf(bytes))
 }
 
@@ -31,7 +32,7 @@ async function fromBlob(data: unknown): Promise<Uint8Array> {
   const bytes = new Uint8Array(data.size)
   let at = 0
   for await (const piece of piecesOf(data)) {
-    // Longer than it says: a file that grows, or one that lies.
+    // The Blob has more bytes than its size: the file has grown, or the object is not a real Blob.
     if (at + piece.length > bytes.length) throw new DocumentError('unreadable')
     bytes.set(piece, at)
     at += piece.length
@@ -41,7 +42,7 @@ async function fromBlob(data: unknown): Promise<Uint8Array> {
 
 const PEM = /-----BEGIN (CMS|PKCS7|PKCS #7 SIGNED DATA)-----([^-]*)-----END \1-----/
 
-/** Throws DocumentError 'malformed'. */
+/** Throws DocumentError 'malformed' and 'too-complex'. */
 function fromText(text: string): Uint8Array {
   if (text.length > 2 * MAX_BYTES)
     throw new DocumentError('too-complex', { limit: `${MAX_FILE_MEBIBYTES} MiB` })

@@ -1,16 +1,19 @@
-/** Whom the caller trusts. */
+/** Calls the caller's trust function and validates its result. */
 import { type ByteSource, copyOf, equalBytes, isByteSource, viewOf } from '@webtoki/apdu/bytes'
 import { notChecked } from '@webtoki/trust'
 import type { PathMemory } from '@webtoki/trust/path'
 import { DocumentError } from './errors.ts'
 
 /**
- * Whether a certificate is trusted. Yes is `true`, or a path in DER that begins with the certificate, as `verifyPath`
- * resolves to it. Whatever else comes is a no.
+ * The result of a trust function. The certificate is trusted if it is `true`, or a path in DER that begins with the
+ * certificate, such as `verifyPath` returns. With any other value it is not trusted.
  */
 export type TrustAnswer = boolean | readonly Uint8Array[]
 
-/** Asked for a signer's certificate. Gets the others that are known, and a memory for `verifyPath`. */
+/**
+ * Decides whether a signer's certificate is trusted. `others` are all other known certificates; `memory` is a cache for
+ * `verifyPath`.
+ */
 export type AskTrust = (
   certificate: Uint8Array,
   others: readonly Uint8Array[],
@@ -18,17 +21,17 @@ export type AskTrust = (
   memory: PathMemory,
 ) => Promise<TrustAnswer>
 
-/** What came of asking. */
+/** Whether the certificate of a signer is trusted. */
 export interface Trust {
   readonly trust: 'trusted' | 'untrusted' | 'not-checked'
-  /** Why it is not trusted. */
+  /** The error because of which it is not trusted. */
   readonly trustError?: unknown
-  /** The path that `trust` resolved to, in DER, the signer's certificate first; empty if it named none. */
+  /** The path that `trust` resolved to, in DER, the signer's certificate first; empty if it resolved to `true`. */
   readonly path: readonly Uint8Array[]
 }
 
-/** Asks `ask` once. Never rejects. */
-export async function trustIn(
+/** Calls `ask` once. Never rejects: errors are in `trustError`. */
+export async function evaluateTrust(
   der: Uint8Array,
   others: () => readonly Uint8Array[],
   ask: AskTrust | typeof notChecked,
@@ -37,14 +40,14 @@ export async function trustIn(
 ): Promise<Trust> {
   if (ask === notChecked) return { trust: 'not-checked', path: [] }
   try {
-    const answer: unknown = await ask(copyOf(der), others(), at, memory)
-    if (answer === true) return { trust: 'trusted', path: [] }
-    if (isPath(answer, der)) return { trust: 'trusted', path: answer.map(copyOf) }
-    if (answer === false) throw new DocumentError('untrusted')
-    const came = Array.isArray(answer) ? 'another path' : typeof answer
+    const result: unknown = await ask(copyOf(der), others(), at, memory)
+    if (result === true) return { trust: 'trusted', path: [] }
+    if (isPath(result, der)) return { trust: 'trusted', path: result.map(copyOf) }
+    if (result === false) throw new DocumentError('untrusted')
+    const received = Array.isArray(result) ? 'another path' : typeof result
     throw new DocumentError('untrusted', {
       cause: new TypeError(
-        `Yes is true, or a path that begins with the certificate; \`trust\` gave ${came}.`,
+        `\`trust\` has to resolve to true, false or a path that begins with the certificate, not to ${received}.`,
       ),
     })
   } catch (trustError) {
@@ -52,8 +55,8 @@ export async function trustIn(
   }
 }
 
-function isPath(answer: unknown, der: Uint8Array): answer is readonly ByteSource[] {
-  if (!Array.isArray(answer) || !answer.every(isByteSource)) return false
-  const [first] = answer
+function isPath(result: unknown, der: Uint8Array): result is readonly ByteSource[] {
+  if (!Array.isArray(result) || !result.every(isByteSource)) return false
+  const [first] = result
   return first !== undefined && equalBytes(viewOf(first), der)
 }

@@ -1,4 +1,4 @@
-/** Verification of detached CMS signatures: RFC 5652, 5.4 and 5.6, and the attributes that CAdES-B-B asks for. */
+/** Verifies detached CMS signatures: RFC 5652, 5.4 and 5.6, and the signed attributes of CAdES-B-B. */
 import {
   certificateUse,
   holderOf,
@@ -10,7 +10,7 @@ import { copyOf, equalBytes, toHex } from '@webtoki/apdu/bytes'
 import { Pace } from '@webtoki/apdu/pace'
 import { notChecked, SignatureVerifier } from '@webtoki/trust'
 import { PathMemory } from '@webtoki/trust/path'
-import { moment, requireOptions, wrongArgument } from './arguments.ts'
+import { dateOrNow, requireOptions, wrongArgument } from './arguments.ts'
 import { type CertificateData, certificateList } from './certificate-list.ts'
 import {
   certificateNamed,
@@ -33,32 +33,36 @@ import {
 import { documentAtCall, type DocumentData, type ReadOptions } from './data.ts'
 import { type DigestElsewhere, digestsOf, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
-import { kept } from './kept.ts'
+import { bufferedDocument } from './buffered-document.ts'
 import { wholeName } from './names.ts'
 import { type Outcome, outcomeOf, problem, type SignatureProblem } from './outcome.ts'
 import { readSignatureFile, type SignatureData } from './signature-file.ts'
-import { type AskTrust, type Trust, trustIn } from './trust-answer.ts'
+import { type AskTrust, type Trust, evaluateTrust } from './trust-answer.ts'
 
-/** How a signature is verified. */
+/** Options of `verifyDetached`. */
 export interface VerifyDetachedOptions extends ReadOptions {
-  /** Digests elsewhere, in a worker say; asked once for each hash. Default: here, in pieces. */
+  /** Computes digests elsewhere, for example in a worker; called once for each hash. Default: here, in pieces. */
   readonly digest?: DigestElsewhere | undefined
   /**
-   * Says whether the certificate is trusted: `trustedBy(anchors)`, or a function that gets the signer's certificate, the
-   * others that are known, `at`, and a memory for `verifyPath`, the same for all signers. It is asked once for each
-   * certificate that signed. Without an explicit yes, the certificate is not trusted; nor if it rejects.
+   * Decides whether a signer's certificate is trusted: `trustedBy(anchors)`, `notChecked`, or a function that gets the
+   * certificate, all other known certificates, `at`, and a cache for `verifyPath` that all signers share. It is called
+   * once for each certificate that signed. The certificate is trusted only if the function resolves to `true` or a
+   * path; see `TrustAnswer`.
    */
   readonly trust: AskTrust | typeof notChecked
-  /** Certificates that the file may lack, in DER or PEM: signers' and those between. They are trusted no more than the file's. */
+  /**
+   * Certificates of signers and intermediates that the file may lack, in DER or PEM. They are not trusted by being
+   * listed here.
+   */
   readonly certificates?: readonly CertificateData[] | undefined
   /**
-   * The moment that counts; default: now. The signing time in the file is the signer's word alone, and an expired
-   * certificate would be believed by it: hand in a moment that somebody attests.
+   * The time for which certificates have to be valid; default: now. Do not pass the signing time of the file, which
+   * only the signer claims: an expired certificate would be accepted. Pass a time that a third party attests.
    */
   readonly at?: Date | undefined
 }
 
-/** What a file may have and what nobody has looked at here. */
+/** Checks that were not made, and parts of a file that were not verified. */
 export type NotChecked =
   | 'trust'
   | 'revocation'
@@ -68,76 +72,82 @@ export type NotChecked =
   | 'archive-time-stamp'
   | 'counter-signature'
 
-/** What a person should know of a signature that nevertheless passes. */
+/** Observations that do not make a signature invalid, but that a person should know. */
 export type SignatureWarning =
-  /** The signer claims a time at which the certificate was not valid. */
+  /** The certificate was not valid at the signing time that the signer claims. */
   | 'signing-time-outside-validity'
-  /** The signed attribute names the certificate by SHA-1 alone. */
+  /** The signed attributes identify the certificate only by SHA-1. */
   | 'certificate-named-by-sha-1'
 
-/** What was found of one signature. `indication` is the outcome; the rest says what it is made of. */
+/** The result for one signature. `indication` is the overall result, which follows from the other members. */
 export interface FoundSigner extends Outcome, Omit<SignatureFindings, 'problems'>, Trust {
-  /** In DER; undefined if it was not found. */
+  /** The signer's certificate in DER; undefined if it was not found. */
   readonly certificate: Uint8Array | undefined
-  /** What the certificate has as a name of its holder (`holderOf`); empty without a certificate. */
+  /** The holder's name in the certificate (`holderOf`); empty without a certificate. */
   readonly subject: string
-  /** The issuer's whole name; also of a certificate that is missing. */
+  /** The full name of the issuer; also present if the certificate is missing. */
   readonly issuer: string
-  /** In hex. */
+  /** The serial number of the certificate in hex; also present if the certificate is missing. */
   readonly serialNumber: string
   /** Undefined without a certificate. */
   readonly notBefore: Date | undefined
+  /** Undefined without a certificate. */
   readonly notAfter: Date | undefined
-  /** As the signer claims; nobody else has attested it. */
+  /** The time that the signer claims, which is not attested. */
   readonly signingTime: Date | undefined
-  /** For people; empty if it is not known here. */
+  /** The name of the signature algorithm for people; empty if it is unknown. */
   readonly algorithm: string
-  /** CAdES-B-B names its certificate and its time under the signature; CMS without these can be had otherwise. */
+  /** CAdES-B-B if the signed attributes identify the certificate and state a signing time, otherwise CMS. */
   readonly level: 'CAdES-B-B' | 'CMS'
-  /** Whether the certificate may sign documents; undefined without a certificate. */
+  /** 'fitting' if the certificate may sign documents, otherwise why not; undefined without a certificate. */
   readonly use: CertificateUse | undefined
   readonly warnings: readonly SignatureWarning[]
   readonly notChecked: readonly NotChecked[]
 }
 
-/** What was found. */
+/** The result of `verifyDetached`. */
 export interface Verification {
-  /** Every signature is TOTAL-PASSED; under `notChecked`, whoever it is of. */
+  /** True if every signature is TOTAL-PASSED. With `trust: notChecked`, the signers may be anybody. */
   readonly valid: boolean
   readonly signers: readonly FoundSigner[]
-  /** Certificates that cannot be read, whether a signer needs them or not; they make no file invalid. */
+  /** Certificates that cannot be parsed. They do not make the file invalid. */
   readonly unreadableCertificates: readonly UnreadableCertificate[]
 }
 
 /**
- * Rejects with DocumentError if the file or the document cannot be read, or an argument is none. Whatever is wrong with a
- * signature is a result, and says nothing of the other signatures of the file.
+ * Verifies all signatures of a file over a document. A problem of one signature is part of its result and does not
+ * affect the other signatures of the file. Rejects with DocumentError if the file or the document cannot be read, or an
+ * argument has a wrong type.
  */
 export async function verifyDetached(
   signature: SignatureData,
   data: DocumentData,
   options: VerifyDetachedOptions,
 ): Promise<Verification> {
-  requireOptions(options, 'an object with `trust`, which says whom you trust')
+  requireOptions(options, 'an object with `trust`, which decides whom you trust')
   if (options.trust !== notChecked && typeof options.trust !== 'function')
     throw wrongArgument('trust', 'trustedBy(anchors), a function, or notChecked')
-  // Whatever the caller does with them meanwhile.
-  const own = documentAtCall(data)
-  const at = moment('at', options.at)
-  const added = certificateList('certificates', options.certificates)
+  // Copied before the first await, so that changes by the caller have no effect.
+  const document = documentAtCall(data)
+  const at = dateOrNow('at', options.at)
+  const extraCertificates = certificateList('certificates', options.certificates)
   const file = await readSignatureFile(signature)
   const pace = new Pace()
   const signedData = orMalformed(() => readSignedData(file))
   if (signedData.signerInfos.length === 0) throw new DocumentError('no-signer')
   const memory = new PathMemory()
-  const certificates = await certificatesOf({ file: signedData.certificates, options: added }, memory, pace)
-  const readings: Reading[] = []
+  const certificates = await certificatesOf(
+    { file: signedData.certificates, options: extraCertificates },
+    memory,
+    pace,
+  )
+  const parsedSigners: ParsedSigner[] = []
   for (const info of signedData.signerInfos) {
     if (pace.isDue) await pace.turn()
-    readings.push(readingOf(info, certificates))
+    parsedSigners.push(parseSigner(info, certificates))
   }
-  const content = await contentOf(readings, signedData, own, options)
-  const judge: Judge = {
+  const content = await contentOf(parsedSigners, signedData, document, options)
+  const context: VerificationContext = {
     memory,
     verifier: new SignatureVerifier(),
     trusts: new Map(),
@@ -147,9 +157,9 @@ export async function verifyDetached(
     content,
   }
   const signers: FoundSigner[] = []
-  for (const reading of readings) {
+  for (const parsed of parsedSigners) {
     if (pace.isDue) await pace.turn()
-    signers.push(await judged(reading, judge))
+    signers.push(await verifyParsedSigner(parsed, context))
   }
   return {
     valid: signers.every(({ indication }) => indication === 'TOTAL-PASSED'),
@@ -167,8 +177,8 @@ function orMalformed<T>(read: () => T): T {
   }
 }
 
-/** A signature as it stands in the file; `error` if it cannot be read. */
-type Reading =
+/** A parsed SignerInfo with its certificate; `error` if it cannot be parsed. */
+type ParsedSigner =
   | {
       readonly info: SignerInfo
       readonly hash: HashName | undefined
@@ -177,7 +187,7 @@ type Reading =
     }
   | { readonly error: unknown }
 
-function readingOf(element: BerElement, certificates: Certificates): Reading {
+function parseSigner(element: BerElement, certificates: Certificates): ParsedSigner {
   try {
     const info = readSignerInfo(element)
     const { hash, scheme } = algorithmsOf(info)
@@ -192,24 +202,24 @@ function readingOf(element: BerElement, certificates: Certificates): Reading {
   }
 }
 
-/** What the signatures are over, and whether the file contains another document. */
+/** The signed content, and whether the file contains a different document. */
 interface Content extends SignedContent {
   readonly isAnother: boolean
 }
 
 async function contentOf(
-  readings: readonly Reading[],
+  parsedSigners: readonly ParsedSigner[],
   { contentType, content }: SignedData,
-  own: DocumentData,
+  data: DocumentData,
   options: VerifyDetachedOptions,
 ): Promise<Content> {
-  const signers = readings.filter((each) => 'info' in each)
+  const signers = parsedSigners.filter((each) => 'info' in each)
   const hashes = [...new Set(signers.flatMap(({ hash }) => hash ?? []))]
   const isWholeSigned = signers.some(({ info }) => info.attributes === undefined)
-  const document = isWholeSigned ? kept(own, options) : undefined
+  const document = isWholeSigned ? bufferedDocument(data, options) : undefined
   const digests =
     document === undefined
-      ? await digestsOf(hashes, own, options)
+      ? await digestsOf(hashes, data, options)
       : await digestsOf(hashes, document.data, { signal: options.signal })
   const embedded = content && (await digestsOf(hashes, content, {}))
   return {
@@ -220,11 +230,11 @@ async function contentOf(
   }
 }
 
-/** What all signers of a file are judged with. */
-interface Judge {
+/** What the verification of all signers of a file shares. */
+interface VerificationContext {
   readonly memory: PathMemory
   readonly verifier: SignatureVerifier
-  /** Of each certificate that signed. */
+  /** The trust in each certificate that signed, evaluated once. */
   readonly trusts: Map<ReadCertificate, Promise<Trust>>
   readonly certificates: Certificates
   readonly trust: VerifyDetachedOptions['trust']
@@ -232,7 +242,7 @@ interface Judge {
   readonly content: Content
 }
 
-const nobody = {
+const withoutCertificate = {
   certificate: undefined,
   subject: '',
   issuer: '',
@@ -247,11 +257,11 @@ const nobody = {
   signingCertificateMatches: undefined,
 } as const satisfies Partial<FoundSigner>
 
-async function judged(reading: Reading, judge: Judge): Promise<FoundSigner> {
-  if ('error' in reading) {
-    const outcome = outcomeOf([problem('malformed', reading.error)])
+async function verifyParsedSigner(parsed: ParsedSigner, context: VerificationContext): Promise<FoundSigner> {
+  if ('error' in parsed) {
+    const outcome = outcomeOf([problem('malformed', parsed.error)])
     return {
-      ...nobody,
+      ...withoutCertificate,
       ...outcome,
       signingTime: undefined,
       algorithm: '',
@@ -260,16 +270,16 @@ async function judged(reading: Reading, judge: Judge): Promise<FoundSigner> {
       notChecked: [],
     }
   }
-  const { info, algorithm, certificate } = reading
+  const { info, algorithm, certificate } = parsed
   const { attributes } = info
   const references = attributes?.certificates ?? []
   const common = {
     signingTime: attributes?.signingTime,
     algorithm,
     level: references.length > 0 && attributes?.signingTime !== undefined ? 'CAdES-B-B' : 'CMS',
-    notChecked: notCheckedOf(info, judge),
+    notChecked: notCheckedOf(info, context),
   } as const
-  const problems: SignatureProblem[] = judge.content.isAnother ? [problem('other-embedded-document')] : []
+  const problems: SignatureProblem[] = context.content.isAnother ? [problem('other-embedded-document')] : []
   if (certificate === undefined) {
     const { identifier } = info
     const named =
@@ -277,15 +287,15 @@ async function judged(reading: Reading, judge: Judge): Promise<FoundSigner> {
         ? { issuer: wholeName(identifier.issuer), serialNumber: toHex(identifier.serialNumber) }
         : {}
     const outcome = outcomeOf([...problems, problem('certificate-missing')])
-    return { ...nobody, ...common, ...named, ...outcome, warnings: [] }
+    return { ...withoutCertificate, ...common, ...named, ...outcome, warnings: [] }
   }
   const { problems: found, ...findings } = await verifySigner(
     info,
     certificate,
-    judge.content,
-    judge.verifier,
+    context.content,
+    context.verifier,
   )
-  const trust = await trustOf(certificate, judge)
+  const trust = await trustOf(certificate, context)
   const use = certificateUse(certificate.der, 'signing')
   problems.push(...found)
   if (use !== 'fitting') problems.push(problem('wrong-use'))
@@ -331,18 +341,22 @@ const attributesNotChecked: readonly (readonly [type: string, what: NotChecked])
   [oids.counterSignature, 'counter-signature'],
 ]
 
-function notCheckedOf({ attributes, unsignedTypes }: SignerInfo, { trust }: Judge): readonly NotChecked[] {
+function notCheckedOf(
+  { attributes, unsignedTypes }: SignerInfo,
+  { trust }: VerificationContext,
+): readonly NotChecked[] {
   const has = (type: string): boolean => unsignedTypes.has(type) || attributes?.types.has(type) === true
   const found = attributesNotChecked.flatMap(([type, what]) => (has(type) ? [what] : []))
   return [...(trust === notChecked ? (['trust'] as const) : []), 'revocation', ...new Set(found)]
 }
 
-function trustOf(certificate: ReadCertificate, judge: Judge): Promise<Trust> {
-  const { trusts, certificates } = judge
+function trustOf(certificate: ReadCertificate, context: VerificationContext): Promise<Trust> {
+  const { trusts, certificates } = context
   const others = (): Uint8Array[] =>
     certificates.all.filter((each) => each !== certificate).map(({ der }) => copyOf(der))
   const trust =
-    trusts.get(certificate) ?? trustIn(certificate.der, others, judge.trust, judge.at, judge.memory)
+    trusts.get(certificate) ??
+    evaluateTrust(certificate.der, others, context.trust, context.at, context.memory)
   trusts.set(certificate, trust)
   return trust
 }

@@ -1,4 +1,7 @@
-/** Arguments of a wrong kind, as programs without types hand them in: each is refused by name, with a typed error. */
+/**
+ * Arguments of a wrong type, as a program without TypeScript may pass them, are refused with a typed error that names
+ * them.
+ */
 import {
   digestDocument,
   documentAtCall,
@@ -80,11 +83,11 @@ const rows: readonly Row[] = [
   ['documentAtCall(data)', /A document is/, (value) => documentAtCall(value)],
 ]
 
-const wrongIn = (kind: string) =>
+const rowsFor = (kind: string) =>
   rows.flatMap(([what, names, call, fits]) => (fits?.includes(kind) ? [] : [[what, names, call] as const]))
 
-describe.each(wrongKinds)('%s is refused by name', (kind, value) => {
-  it.each(wrongIn(kind))('as %s', async (_what, names, call) => {
+describe.each(wrongKinds)('%s is refused with an error that names the argument', (kind, value) => {
+  it.each(rowsFor(kind))('as %s', async (_what, names, call) => {
     expect(await outcomeOf(() => call(value as never))).toMatchObject({
       isWebtokiError: true,
       code: 'documents/wrong-argument',

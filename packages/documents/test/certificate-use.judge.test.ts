@@ -1,4 +1,6 @@
-/** What certificates may sign documents, and what issuers may issue such: one verdict for who signs and who verifies. */
+/**
+ * Which certificates may sign documents, and which issuers may issue them: the same verdict for signing and verifying.
+ */
 import { CertificateUseError } from '@webtoki/crypto'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -13,7 +15,8 @@ import { type Issued, type IssueOptions, issue, softwareSigner } from '../../tru
 import { qcStatements, qcTypes } from '../../trust/test/qc-statements.ts'
 
 const missing = whatIsMissing(['openssl'])
-if (missing !== undefined) console.warn(`Certificates that sign documents are not judged: ${missing}.`)
+if (missing !== undefined)
+  console.warn(`Certificates for signing documents are not compared with OpenSSL: ${missing}.`)
 
 const letter = new TextEncoder().encode('Dear reader,\nthis is to be signed.\n')
 let folder: string
@@ -26,7 +29,7 @@ beforeAll(async () => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const trust = (...heard: [Uint8Array, readonly Uint8Array[], Date]) => trustedBy([root.der])(...heard)
+const trust = (...args: [Uint8Array, readonly Uint8Array[], Date]) => trustedBy([root.der])(...args)
 
 function write(name: string, bytes: Uint8Array, label?: string): string {
   const path = join(folder, name)
@@ -41,8 +44,8 @@ function write(name: string, bytes: Uint8Array, label?: string): string {
 const openssl = (...args: readonly string[]): string =>
   execFileSync('openssl', ['cms', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 
-/** OpenSSL signs with any certificate. */
-async function signedByOpenssl(person: Issued, issuer: Issued): Promise<Uint8Array> {
+/** Signs with OpenSSL, which accepts any certificate. */
+async function signWithOpenssl(person: Issued, issuer: Issued): Promise<Uint8Array> {
   const pkcs8 = await crypto.subtle.exportKey('pkcs8', person.keys.privateKey as CryptoKey)
   openssl(
     ...['-sign', '-binary', '-cades', '-outform', 'DER', '-md', 'sha256', '-in', write('letter', letter)],
@@ -53,8 +56,8 @@ async function signedByOpenssl(person: Issued, issuer: Issued): Promise<Uint8Arr
   return new Uint8Array(readFileSync(join(folder, 'made.p7s')))
 }
 
-/** Whether OpenSSL takes it as a signed mail. */
-function isMailByOpenssl(signature: Uint8Array): boolean {
+/** Whether OpenSSL accepts the signature for the purpose S/MIME signing. */
+function opensslAcceptsAsMail(signature: Uint8Array): boolean {
   const args = ['-verify', '-binary', '-inform', 'DER', '-in', write('made.p7s', signature)]
   const anchor = ['-CAfile', write('root.pem', root.der, 'CERTIFICATE'), '-out', join(folder, 'out')]
   try {
@@ -75,7 +78,7 @@ describe.skipIf(missing !== undefined)('a certificate', () => {
   const EKU = 'wrong-extended-key-usage'
   const cases: readonly (readonly [string, SigningUse, Partial<IssueOptions>, mail?: boolean])[] = [
     ['for digital signatures', OK, { keyUsage: 0x80 }],
-    ['that binds', OK, { keyUsage: 0x40 }],
+    ['with nonRepudiation', OK, { keyUsage: 0x40 }],
     ['without a key usage', OK, { keyUsage: null }],
     ['for encryption', KU, { keyUsage: 0x20 }],
     ['for mail', OK, { extendedKeyUsage: [kp(4)] }],
@@ -92,7 +95,7 @@ describe.skipIf(missing !== undefined)('a certificate', () => {
     ['for IPsec and IKE', EKU, { extendedKeyUsage: [5, 6, 7, 17].map(kp) }],
     ['for logon by smartcard', EKU, { extendedKeyUsage: ['1.3.6.1.4.1.311.20.2.2'] }],
     ['for the authentication of PIV cards', EKU, { extendedKeyUsage: ['2.16.840.1.101.3.6.8'] }],
-    ['for what its issuer alone knows', EKU, { extendedKeyUsage: ['1.3.6.1.4.1.99999.1'] }],
+    ['for a private purpose of its issuer', EKU, { extendedKeyUsage: ['1.3.6.1.4.1.99999.1'] }],
     [
       'for a login, of QcType esign',
       OK,
@@ -101,42 +104,42 @@ describe.skipIf(missing !== undefined)('a certificate', () => {
     ],
     ['of QcType web', 'wrong-qc-statements', { extensions: [qcStatements({ types: ['web'] })] }, true],
     [
-      'for what cannot be read',
+      'with an extended key usage that cannot be parsed',
       EKU,
       { extensions: [new Extension({ extnID: '2.5.29.37', extnValue: Uint8Array.of(2, 1, 1).buffer })] },
     ],
   ]
 
   it.each(cases.map(([what, use, options, mail]) => [what, use, options, mail] as const))(
-    '%s: %s, by whoever signs with it and whoever verifies',
+    '%s: %s, both for signing and for verifying',
     async (_what, use, options, mail) => {
       const person = await issue({ name: 'Ada', issuer: ca, ...options })
-      const theirs = await signedByOpenssl(person, ca)
-      expect(await verifyDetached(theirs, letter, { trust })).toMatchObject({
+      const byOpenssl = await signWithOpenssl(person, ca)
+      expect(await verifyDetached(byOpenssl, letter, { trust })).toMatchObject({
         valid: use === OK,
         signers: [{ use, signatureValid: true, trust: 'trusted' }],
       })
-      // OpenSSL knows purposes, and takes mail by its name alone.
-      expect(isMailByOpenssl(theirs)).toBe(mail ?? use === OK)
-      let asked = 0
+      // OpenSSL has no purpose for documents; its purpose for mail requires emailProtection.
+      expect(opensslAcceptsAsMail(byOpenssl)).toBe(mail ?? use === OK)
+      let signatures = 0
       const signer = softwareSigner(person, 'ES256', [ca.der])
-      const counting = { ...signer, sign: (bytes: Uint8Array) => (asked++, signer.sign(bytes)) }
+      const counting = { ...signer, sign: (bytes: Uint8Array) => (signatures++, signer.sign(bytes)) }
       if (use === OK) {
         expect(await verifyDetached(await signDetached(counting, letter), letter, { trust })).toMatchObject({
           valid: true,
         })
         return
       }
-      const unread = { size: 12, slice: () => expect.fail('The document is not read for a refusal.') }
+      const unread = { size: 12, slice: () => expect.fail('The document must not be read.') }
       const refused = signDetached(counting, unread)
       await expect(refused).rejects.toBeInstanceOf(CertificateUseError)
       await expect(refused).rejects.toMatchObject({ purpose: 'signing', reason: use })
-      expect(asked).toBe(0)
+      expect(signatures).toBe(0)
     },
   )
 })
 
-describe('whatever signDetached signs', () => {
+describe('signDetached and verifyDetached', () => {
   const purposes = [1, 2, 3, 4, 8, 9, 36].map(kp)
   const others = [
     '2.5.29.37.0',
@@ -166,7 +169,7 @@ describe('whatever signDetached signs', () => {
     { requiredKeys: [] },
   )
 
-  it('verifyDetached calls fitting, and what it refuses had a certificate that it would not', async () => {
+  it('agree on every generated certificate: one that signs is fitting when verified', async () => {
     const [counts, fine] = [{ signed: 0, refused: 0 }, await issue({ name: 'Ada', issuer: ca })]
     await fc.assert(
       fc.asyncProperty(anyOptions, async (options) => {
@@ -189,18 +192,18 @@ describe('whatever signDetached signs', () => {
   })
 })
 
-describe.skipIf(missing !== undefined)('an issuer between', () => {
+describe.skipIf(missing !== undefined)('an intermediate CA', () => {
   it.each([
     ['servers', [kp(1)], 'untrusted', false],
     ['clients', [clients], 'untrusted', false],
     ['code', [kp(3)], 'untrusted', false],
-    ['what it alone knows', ['1.3.6.1.4.1.99999.1'], 'untrusted', false],
+    ['a private purpose', ['1.3.6.1.4.1.99999.1'], 'untrusted', false],
     ['mail', [kp(4)], 'trusted', true],
     ['OCSP, clients and mail', [kp(9), clients, kp(4)], 'trusted', true],
     ['documents', [kp(36)], 'trusted', false],
     ['any purpose', ['2.5.29.37.0'], 'trusted', false],
   ] as const)(
-    'for %s (%j) makes a signer %s; OpenSSL, asked for mail, says %s',
+    'for %s (%j) makes a signer %s, and accepted for mail by OpenSSL: %s',
     async (_what, extendedKeyUsage, expected, mail) => {
       const between = await issue({ name: 'Between', issuer: root, isCa: true, extendedKeyUsage })
       const person = await issue({ name: 'Ada', issuer: between })
@@ -209,7 +212,7 @@ describe.skipIf(missing !== undefined)('an issuer between', () => {
         valid: expected === 'trusted',
         signers: [{ trust: expected, use: 'fitting' }],
       })
-      expect(isMailByOpenssl(signature)).toBe(mail)
+      expect(opensslAcceptsAsMail(signature)).toBe(mail)
     },
   )
 })

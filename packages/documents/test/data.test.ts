@@ -1,4 +1,4 @@
-/** How a document is read, without anybody else's judgement. */
+/** How documents are read: buffers, pieces, errors and cancellation. */
 import { createHash } from 'node:crypto'
 import { notChecked, signDetached, verifyDetached } from '@webtoki/documents'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -20,7 +20,7 @@ async function countingSigner() {
   return counting
 }
 
-/** A file whose bytes are read into the reader's own buffers, as a browser's File has them. */
+/** A file with a byte stream that fills the buffers of the reader, like a File in a browser. */
 const streaming = (size: number, pull: UnderlyingByteSource['pull']) => ({
   size,
   slice: () => {
@@ -29,15 +29,15 @@ const streaming = (size: number, pull: UnderlyingByteSource['pull']) => ({
   stream: () => new ReadableStream({ type: 'bytes', ...(pull === undefined ? {} : { pull }) }),
 })
 
-/** Answers a read with so many bytes. */
+/** Completes a read with `bytes` bytes. */
 function fill(controller: ReadableByteStreamController, bytes: number): void {
   const view = controller.byobRequest?.view
-  if (!view) throw new Error('Nobody gave a buffer.')
+  if (!view) throw new Error('The read has no buffer.')
   controller.byobRequest.respond(Math.min(bytes, view.byteLength))
 }
 
 describe('a signature file in a Node Buffer', () => {
-  it('is its own bytes, not a good signature that lies at the beginning of the same pool', async () => {
+  it('is read from its own bytes, not from the start of the shared pool', async () => {
     const issued = await issue({ name: 'Ada' })
     const letter = new TextEncoder().encode('Dear reader,\n')
     const file = await signDetached(softwareSigner(issued, 'ES256'), letter)
@@ -53,8 +53,8 @@ describe('a signature file in a Node Buffer', () => {
 describe('a long document', () => {
   const size = 20 * pieceBytes
 
-  it('is read into two buffers that take turns, and no third piece is asked for before the first is hashed', async () => {
-    let asked = 0
+  it('is read into two alternating buffers, never more than one piece ahead of hashing', async () => {
+    let reads = 0
     let hashed = 0
     let most = 0
     const buffers = new Set<ArrayBufferLike>()
@@ -66,9 +66,9 @@ describe('a long document', () => {
       stream: () => ({
         getReader: () => ({
           read: async (view: Uint8Array) => {
-            if (asked * pieceBytes >= size) return { done: true }
-            asked++
-            most = Math.max(most, asked - hashed)
+            if (reads * pieceBytes >= size) return { done: true }
+            reads++
+            most = Math.max(most, reads - hashed)
             buffers.add(view.buffer)
             return { done: false, value: view }
           },
@@ -77,31 +77,31 @@ describe('a long document', () => {
       }),
     }
     await signDetached(await countingSigner(), file, { onProgress: () => hashed++ })
-    expect({ asked, hashed, most }).toEqual({ asked: 20, hashed: 20, most: 2 })
+    expect({ reads, hashed, most }).toEqual({ reads: 20, hashed: 20, most: 2 })
     expect(buffers.size).toBe(2)
   })
 
-  it('is read slice by slice where there is no stream, and no more than two are alive', async () => {
-    let asked = 0
+  it('is read slice by slice if there is no stream, at most two slices at a time', async () => {
+    let reads = 0
     let hashed = 0
     let most = 0
     const file = {
       size,
       slice: (start: number, end: number) => ({
         arrayBuffer: async () => {
-          asked++
-          most = Math.max(most, asked - hashed)
+          reads++
+          most = Math.max(most, reads - hashed)
           return new ArrayBuffer(end - start)
         },
       }),
     }
     await signDetached(await countingSigner(), file, { onProgress: () => hashed++ })
-    expect({ asked, hashed, most }).toEqual({ asked: 20, hashed: 20, most: 2 })
+    expect({ reads, hashed, most }).toEqual({ reads: 20, hashed: 20, most: 2 })
   })
 })
 
-describe('a document in a page that lets no WebAssembly run', () => {
-  it.each(['ES256', 'ES384', 'ES512'] as const)('has the same digest, for %s', async (algorithm) => {
+describe('a document in a page without WebAssembly', () => {
+  it.each(['ES256', 'ES384', 'ES512'] as const)('has the same digest with %s', async (algorithm) => {
     vi.stubGlobal('WebAssembly', undefined)
     onTestFinished(() => void vi.unstubAllGlobals())
     const letter = new TextEncoder().encode('Dear reader,\n')
@@ -115,10 +115,10 @@ describe('a document in a page that lets no WebAssembly run', () => {
   })
 })
 
-describe('a document that cannot be read to its end is said so, and the key is not used:', () => {
+describe('signDetached rejects without using the key for', () => {
   const size = 3 * pieceBytes
 
-  it('a file that is moved away midway', async () => {
+  it('a file that is moved while it is read', async () => {
     let pieces = 0
     const file = streaming(size, (controller) => {
       if (pieces++ === 1) throw new DOMException('gone', 'NotReadableError')
@@ -133,7 +133,7 @@ describe('a document that cannot be read to its end is said so, and the key is n
     expect(signer.signatures).toBe(0)
   })
 
-  it('a file that is cut midway', async () => {
+  it('a file that is truncated while it is read', async () => {
     let pieces = 0
     const file = streaming(size, (each) => {
       const controller = each as ReadableByteStreamController
@@ -149,7 +149,7 @@ describe('a document that cannot be read to its end is said so, and the key is n
     expect(signer.signatures).toBe(0)
   })
 
-  it('a stream that breaks', async () => {
+  it('a stream that fails', async () => {
     let pieces = 0
     const stream = new ReadableStream<Uint8Array>({
       pull: (controller) => {
@@ -162,7 +162,7 @@ describe('a document that cannot be read to its end is said so, and the key is n
     expect(signer.signatures).toBe(0)
   })
 
-  it('slices of which one fails, or is too short', async () => {
+  it('a Blob with a slice that fails or is too short', async () => {
     const signer = await countingSigner()
     const vanishing = {
       size,
@@ -179,7 +179,7 @@ describe('a document that cannot be read to its end is said so, and the key is n
     expect(signer.signatures).toBe(0)
   })
 
-  it('one that nobody wants any more', async () => {
+  it('a signal that is already aborted', async () => {
     const signer = await countingSigner()
     const controller = new AbortController()
     controller.abort()
@@ -206,20 +206,17 @@ describe('a document that cannot be read to its end is said so, and the key is n
     ['a stream', ['cancelled'], new ReadableStream<Uint8Array>({ pull: never, cancel })],
     ['slices', [], { size, slice: () => ({ arrayBuffer: () => never<ArrayBuffer>() }) }],
     ['an iterable', [], waiting()],
-  ])(
-    '%s that nobody wants any more while it is waited for; a reader that can is told',
-    async (_what, told, data) => {
-      ended.length = 0
-      const signer = await countingSigner()
-      const controller = new AbortController()
-      const { signal } = controller
-      const work = signDetached(signer, data as Blob, { signal })
-      // The reading has begun, and waits.
-      await new Promise((resolve) => void setImmediate(resolve))
-      controller.abort()
-      await expect(work).rejects.toMatchObject({ reason: 'cancelled', cause: signal.reason as unknown })
-      expect(ended).toEqual(told)
-      expect(signer.signatures).toBe(0)
-    },
-  )
+  ])('%s whose reading is aborted while it waits, and cancels its stream', async (_what, expected, data) => {
+    ended.length = 0
+    const signer = await countingSigner()
+    const controller = new AbortController()
+    const { signal } = controller
+    const work = signDetached(signer, data as Blob, { signal })
+    // The read is pending now.
+    await new Promise((resolve) => void setImmediate(resolve))
+    controller.abort()
+    await expect(work).rejects.toMatchObject({ reason: 'cancelled', cause: signal.reason as unknown })
+    expect(ended).toEqual(expected)
+    expect(signer.signatures).toBe(0)
+  })
 })

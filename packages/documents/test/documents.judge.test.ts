@@ -20,7 +20,7 @@ import {
 import { closeSignedData, openSignedData, resign } from './resign.ts'
 
 const missing = whatIsMissing(['openssl'])
-if (missing !== undefined) console.warn(`Documents are not judged: ${missing}.`)
+if (missing !== undefined) console.warn(`Documents are not compared with OpenSSL: ${missing}.`)
 
 let folder: string
 let root: Issued
@@ -48,7 +48,7 @@ function openssl(...args: readonly string[]): string {
   return execFileSync('openssl', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
-function verifyByOpenssl(signature: Uint8Array, content: Uint8Array, ...more: readonly string[]): string {
+function verifyWithOpenssl(signature: Uint8Array, content: Uint8Array, ...more: readonly string[]): string {
   writeFileSync(file('sig.p7s'), signature)
   writeFileSync(file('content'), content)
   const args = [
@@ -73,19 +73,19 @@ function verifyByOpenssl(signature: Uint8Array, content: Uint8Array, ...more: re
   return openssl(...args, ...anchor, ...more)
 }
 
-const trust = (...heard: [Uint8Array, readonly Uint8Array[], Date]) => trustedBy([root.der])(...heard)
+const trust = (...args: [Uint8Array, readonly Uint8Array[], Date]) => trustedBy([root.der])(...args)
 
 describe.skipIf(missing !== undefined).each(['ES256', 'ES384', 'RS256', 'PS256'] as const)(
-  'a document signed by %s',
+  'a document signed with %s',
   (algorithm) => {
-    it('is accepted by OpenSSL, its signing certificate too, and by ourselves', async () => {
+    it('by Webtoki is accepted by OpenSSL, also as CAdES, and by Webtoki', async () => {
       const person = await issue({ name: 'Ada Lovelace', issuer: ca, algorithm })
       const signer = softwareSigner(person, algorithm, [ca.der])
       const signingTime = new Date('2026-11-24T12:00:00Z')
       const signature = await signDetached(signer, letter, { signingTime })
-      verifyByOpenssl(signature, letter)
-      verifyByOpenssl(signature, letter, '-cades')
-      expect(() => verifyByOpenssl(signature, letter.slice(1))).toThrow('Command failed')
+      verifyWithOpenssl(signature, letter)
+      verifyWithOpenssl(signature, letter, '-cades')
+      expect(() => verifyWithOpenssl(signature, letter.slice(1))).toThrow('Command failed')
       const found = await verifyDetached(signature, letter, { trust })
       expect(found).toMatchObject({
         valid: true,
@@ -104,7 +104,7 @@ describe.skipIf(missing !== undefined).each(['ES256', 'ES384', 'RS256', 'PS256']
       })
     })
 
-    it('that OpenSSL made is accepted by us', async () => {
+    it('by OpenSSL is accepted by Webtoki', async () => {
       const person = await issue({ name: 'Grace Hopper', issuer: ca, algorithm })
       const pkcs8 = await crypto.subtle.exportKey('pkcs8', person.keys.privateKey as CryptoKey)
       writeFileSync(file('letter'), letter)
@@ -145,7 +145,7 @@ describe('a signature', () => {
     signature = await signDetached(softwareSigner(person, 'ES256', [ca.der]), letter)
   })
 
-  it('of another document, or of an unknown issuer, is told apart', async () => {
+  it('of another document has a wrong digest, and one of an unknown issuer is untrusted', async () => {
     const another = await verifyDetached(signature, letter.slice(1), { trust: notChecked })
     expect(another).toMatchObject({ valid: false, signers: [{ digestMatches: false, signatureValid: true }] })
     const elsewhere = await issue({ name: 'Elsewhere', isCa: true })
@@ -153,7 +153,7 @@ describe('a signature', () => {
     expect(found).toMatchObject({ valid: false, signers: [{ signatureValid: true, trust: 'untrusted' }] })
   })
 
-  it('with any byte changed is refused, or found not valid, or says the same', async () => {
+  it('with any byte changed is refused or invalid, or has the same signer', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.nat(signature.length - 1),
@@ -163,7 +163,7 @@ describe('a signature', () => {
           changed[position] = (changed[position] ?? 0) ^ mask
           try {
             const { valid, signers } = await verifyDetached(changed, letter, { trust })
-            // What is not signed may change: the version, the digest's list, the order of certificates.
+            // Unsigned parts may change: the version, the list of digest algorithms, the order of certificates.
             if (valid) expect(signers[0]?.certificate).toEqual(person.der)
           } catch (error) {
             expect(error).toBeInstanceOf(DocumentError)
@@ -174,7 +174,7 @@ describe('a signature', () => {
     )
   })
 
-  it('any bytes are refused with a typed error', async () => {
+  it('of arbitrary bytes is refused with DocumentError', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 400 }), async (bytes) => {
         await expect(verifyDetached(bytes, letter, { trust: notChecked })).rejects.toBeInstanceOf(
@@ -185,7 +185,7 @@ describe('a signature', () => {
   })
 })
 
-describe.skipIf(missing !== undefined)('a signature that two verifiers could read in two ways', () => {
+describe.skipIf(missing !== undefined)('a signature with a duplicate signed attribute', () => {
   let person: Issued
   let signature: Uint8Array
   beforeAll(async () => {
@@ -201,7 +201,7 @@ describe.skipIf(missing !== undefined)('a signature that two verifiers could rea
     ['the type of content', '1.2.840.113549.1.9.3'],
     ['the certificate', '1.2.840.113549.1.9.16.2.47'],
   ])(
-    'where %s stands twice is refused, in two attributes and in one, as OpenSSL does',
+    'that states %s twice, in two attributes or in one, is malformed, as in OpenSSL',
     async (_what, type) => {
       const signer = softwareSigner(await issue({ name: 'Bob', issuer: ca }), 'ES256')
       const signingTime = new Date('2026-01-01T00:00:00Z')
@@ -215,9 +215,9 @@ describe.skipIf(missing !== undefined)('a signature that two verifiers could rea
       )
       const same = await resign(signature, person, (attributes) => attributes)
       expect(await verifyDetached(same, letter, { trust })).toMatchObject({ valid: true })
-      verifyByOpenssl(same, letter, '-cades')
+      verifyWithOpenssl(same, letter, '-cades')
       for (const odd of [twice, both]) {
-        expect(() => verifyByOpenssl(odd, letter, '-cades')).toThrow('attribute error')
+        expect(() => verifyWithOpenssl(odd, letter, '-cades')).toThrow('attribute error')
         expect(await verifyDetached(odd, letter, { trust })).toMatchObject({
           valid: false,
           signers: [{ indication: 'TOTAL-FAILED', subIndication: 'FORMAT_FAILURE' }],
@@ -227,9 +227,9 @@ describe.skipIf(missing !== undefined)('a signature that two verifiers could rea
   )
 })
 
-describe.skipIf(missing !== undefined)('the signed attribute that names the certificate', () => {
+describe.skipIf(missing !== undefined)('the signing-certificate attribute', () => {
   const type = '1.2.840.113549.1.9.16.2.47'
-  /** ESSCertIDv2 within SigningCertificateV2 within its attribute. */
+  /** The fields of ESSCertIDv2 in the attribute SigningCertificateV2. */
   const partsOf = (attributes: readonly Attribute[]): BaseBlock[] => {
     const attribute = attributes.find((each) => each.type === type) as Attribute
     const [certs] = (attribute.values[0] as Sequence).valueBlock.value
@@ -237,7 +237,7 @@ describe.skipIf(missing !== undefined)('the signed attribute that names the cert
     return (first as Sequence).valueBlock.value
   }
 
-  it('has to have the certificate’s digest, by the hash that it names; without a time there is no CAdES-B-B', async () => {
+  it('has to match the certificate’s digest by its hash; without a signing time the level is CMS', async () => {
     const person = await issue({ name: 'Ada', issuer: ca })
     const signature = await signDetached(softwareSigner(person, 'ES256', [ca.der]), letter)
     const withDigest = (...digest: readonly BaseBlock[]) =>
@@ -253,7 +253,7 @@ describe.skipIf(missing !== undefined)('the signed attribute that names the cert
     const sha512 = new Sequence({ value: [new ObjectIdentifier({ value: '2.16.840.1.101.3.4.2.3' })] })
     const digest = await crypto.subtle.digest('SHA-512', person.der.slice())
     const longer = await withDigest(sha512, new OctetString({ valueHex: digest }))
-    verifyByOpenssl(longer, letter, '-cades')
+    verifyWithOpenssl(longer, letter, '-cades')
     expect(await verifyDetached(longer, letter, { trust })).toMatchObject({ valid: true })
     const timeless = await resign(signature, person, (attributes) =>
       attributes.filter((each) => each.type !== '1.2.840.113549.1.9.5'),
@@ -264,7 +264,7 @@ describe.skipIf(missing !== undefined)('the signed attribute that names the cert
     })
   })
 
-  it('has to name its issuer and serial number too, if it names any, as OpenSSL has it', async () => {
+  it('has to match issuer and serial number if it has them, as in OpenSSL', async () => {
     const elsewhere = await issue({ name: 'Elsewhere', isCa: true })
     const person = await issue({ name: 'Ada', issuer: ca })
     const signature = await signDetached(softwareSigner(person, 'ES256', [ca.der]), letter)
@@ -277,7 +277,7 @@ describe.skipIf(missing !== undefined)('the signed attribute that names the cert
       })
     }
     const without = await withNames(undefined)
-    verifyByOpenssl(without, letter, '-cades')
+    verifyWithOpenssl(without, letter, '-cades')
     expect(await verifyDetached(without, letter, { trust })).toMatchObject({ valid: true })
     const ofAnother = [
       await issue({ name: 'Bob', issuer: ca }),
@@ -285,7 +285,7 @@ describe.skipIf(missing !== undefined)('the signed attribute that names the cert
     ]
     for (const other of ofAnother) {
       const wrong = await withNames(other)
-      expect(() => verifyByOpenssl(wrong, letter, '-cades')).toThrow('ess cert id not found')
+      expect(() => verifyWithOpenssl(wrong, letter, '-cades')).toThrow('ess cert id not found')
       expect(await verifyDetached(wrong, letter, { trust })).toMatchObject({
         valid: false,
         signers: [{ signatureValid: true, digestMatches: true, signingCertificateMatches: false }],
@@ -294,7 +294,7 @@ describe.skipIf(missing !== undefined)('the signed attribute that names the cert
   })
 })
 
-describe('whom a signature is of', () => {
+describe('the signer of a signature', () => {
   const notAfter = new Date('2026-06-01T00:00:00Z')
   const within = new Date('2026-05-01T00:00:00Z')
   const signedBy = async (options: Partial<IssueOptions>, signingTime = new Date()) => {
@@ -302,7 +302,7 @@ describe('whom a signature is of', () => {
     return signDetached(softwareSigner(person, 'ES256', [ca.der]), letter, { signingTime })
   }
 
-  it('is judged now, or when the caller says, and never at the time that the signer claims', async () => {
+  it('is verified for the current time or the option `at`, never for the claimed signing time', async () => {
     const backdated = await signedBy({ notAfter }, within)
     const now = new Date('2026-11-24T12:00:00Z')
     const found = await verifyDetached(backdated, letter, { trust, at: now })
@@ -312,14 +312,14 @@ describe('whom a signature is of', () => {
     })
     expect(found.signers[0]?.trustError).toMatchObject({ code: 'trust/expired' })
     expect(await verifyDetached(backdated, letter, { trust, at: within })).toMatchObject({ valid: true })
-    const judged: Date[] = []
+    const times: Date[] = []
     await verifyDetached(backdated, letter, {
-      trust: async (_certificate, _others, at) => judged.push(at) > 0,
+      trust: async (_certificate, _others, at) => times.push(at) > 0,
     })
-    expect(Math.abs((judged[0]?.getTime() ?? 0) - Date.now())).toBeLessThan(60_000)
+    expect(Math.abs((times[0]?.getTime() ?? 0) - Date.now())).toBeLessThan(60_000)
   })
 
-  it('is not trusted where the answer is false, or an error; unchecked only where that is said', async () => {
+  it('is untrusted if trust resolves to false or throws, and not checked only with notChecked', async () => {
     const signature = await signedBy({})
     expect(await verifyDetached(signature, letter, { trust: async () => false })).toMatchObject({
       valid: false,
@@ -337,11 +337,11 @@ describe('whom a signature is of', () => {
       valid: true,
       signers: [{ trust: 'not-checked' }],
     })
-    // @ts-expect-error Trust cannot be forgotten.
+    // @ts-expect-error The option `trust` is required.
     await expect(verifyDetached(signature, letter, {})).rejects.toMatchObject({ reason: 'wrong-argument' })
   })
 
-  it('is not told of an RSA-PSS signature whose file names another mask than it was made with', async () => {
+  it('is undecided if RSA-PSS parameters name another mask hash than the signature has', async () => {
     const person = await issue({ name: 'Ada', issuer: ca, algorithm: 'PS256' })
     const made = Buffer.from(await signDetached(softwareSigner(person, 'PS256', [ca.der]), letter))
     // MGF1 over SHA-256, and over SHA-512.
@@ -350,7 +350,7 @@ describe('whom a signature is of', () => {
     const changed = new Uint8Array(made)
     expect([changed[at], changed[at + 1]]).toEqual([0x01, 0xa2])
     changed[at] = 0x03
-    expect(() => verifyByOpenssl(changed, letter)).toThrow('Command failed')
+    expect(() => verifyWithOpenssl(changed, letter)).toThrow('Command failed')
     expect(await verifyDetached(changed, letter, { trust })).toMatchObject({
       valid: false,
       signers: [
@@ -363,7 +363,7 @@ describe('whom a signature is of', () => {
     })
   })
 
-  it('is told as plain CMS where no attribute names the certificate', async () => {
+  it('has the level CMS if no attribute identifies the certificate', async () => {
     const person = await issue({ name: 'Ada', issuer: ca })
     const pkcs8 = await crypto.subtle.exportKey('pkcs8', person.keys.privateKey as CryptoKey)
     writeFileSync(file('letter'), letter)
@@ -380,9 +380,9 @@ describe('whom a signature is of', () => {
     })
   })
 
-  it('is not taken from an ECDSA signature that is no strict DER', async () => {
+  it('has an invalid signature if the ECDSA signature is not strict DER', async () => {
     const signature = await signedBy({})
-    // The last thing in the file: OCTET STRING { SEQUENCE { INTEGER, INTEGER } }.
+    // The last element of the file: OCTET STRING { SEQUENCE { INTEGER, INTEGER } }.
     const at = signature.findLastIndex((byte, place) => {
       const length = signature.length - place
       return byte === 0x30 && signature[place + 1] === length - 2 && signature[place - 1] === length
@@ -416,7 +416,7 @@ describe('a signature file', () => {
     return closeSignedData(signed)
   }
 
-  it('without a signer, without the signer’s certificate, or of another kind is refused, each with its word', async () => {
+  it('without a signer or certificate, of another type, or damaged is refused with its own reason', async () => {
     const [signature, { certificate }] = await signedBy()
     const nobody = openSignedData(signature)
     nobody.signerInfos = []
@@ -437,7 +437,7 @@ describe('a signature file', () => {
       await expect(verifyDetached(odd, letter, { trust })).rejects.toMatchObject({ reason })
   })
 
-  it('of two signers, each with a hash of its own, is valid only where both are', async () => {
+  it('of two signers with different hashes is valid only if both signatures are', async () => {
     const both = async (first: Uint8Array, second: Uint8Array) => {
       const signed = openSignedData((await signedBy({}, first))[0])
       const added = openSignedData((await signedBy({ name: 'Bob', algorithm: 'ES384' }, second))[0])
@@ -456,7 +456,7 @@ describe('a signature file', () => {
     expect(await both(letter.slice(1), letter)).toMatchObject({ valid: false })
   })
 
-  it('whose signed attribute names another type of content is not valid', async () => {
+  it('whose signed attribute states another content type is invalid', async () => {
     const [signature, person] = await signedBy()
     const type = '1.2.840.113549.1.9.3'
     const odd = await resign(signature, person, (attributes) =>
@@ -472,7 +472,7 @@ describe('a signature file', () => {
     })
   })
 
-  it('whose signature names another hash than the digest is refused, as OpenSSL does', async () => {
+  it('whose signature algorithm contradicts the digest algorithm is invalid, as in OpenSSL', async () => {
     const [signature, person] = await signedBy()
     const attributes = openSignedData(signature).signerInfos[0]?.signedAttrs
     const set = new Uint8Array(attributes?.encodedValue.slice(0) ?? [])
@@ -489,14 +489,14 @@ describe('a signature file', () => {
       info.signatureAlgorithm.algorithmId = '1.2.840.10045.4.3.3'
       info.signature = new OctetString({ valueHex: new Sequence({ value: numbers }).toBER() })
     })
-    expect(() => verifyByOpenssl(odd, letter, '-cades')).toThrow('Command failed')
+    expect(() => verifyWithOpenssl(odd, letter, '-cades')).toThrow('Command failed')
     expect(await verifyDetached(odd, letter, { trust })).toMatchObject({
       valid: false,
       signers: [{ algorithm: 'ECDSA with SHA-384', problems: [{ reason: 'contradicting-algorithms' }] }],
     })
   })
 
-  it('by RSA-PSS is verified with the salt that it names, or with the 20 bytes of one that names none', async () => {
+  it('with RSA-PSS is verified with its salt length, or with the default of 20 bytes', async () => {
     const [signature, person] = await signedBy({ algorithm: 'PS256' })
     const set = new Uint8Array(openSignedData(signature).signerInfos[0]?.signedAttrs?.encodedValue ?? [])
     const attributes = Uint8Array.of(0x31, ...set.subarray(1))
@@ -509,12 +509,12 @@ describe('a signature file', () => {
         info.signatureAlgorithm.algorithmParams = named.toSchema()
         info.signature = new OctetString({ valueHex: made })
       })
-      verifyByOpenssl(odd, letter)
+      verifyWithOpenssl(odd, letter)
       expect(await verifyDetached(odd, letter, { trust })).toMatchObject({ valid: true })
     }
   })
 
-  it('of an unknown algorithm, or of RSA-PSS with another mask or ending, is told as that', async () => {
+  it('of an unknown algorithm, or of RSA-PSS with an unknown mask or trailer, is unsupported', async () => {
     const [signature] = await signedBy({ algorithm: 'PS256' })
     const withParameters = (change: (named: RSASSAPSSParams) => void) =>
       changed(signature, ({ signatureAlgorithm }) => {
@@ -546,7 +546,7 @@ describe('a signature file', () => {
         ],
       })
     const other = changed(signature, ({ digestAlgorithm }) => (digestAlgorithm.algorithmId = '1.3.14.3.2.26'))
-    expect(() => verifyByOpenssl(other, letter)).toThrow('erif')
+    expect(() => verifyWithOpenssl(other, letter)).toThrow('erif')
     const problems = expect.arrayContaining([
       expect.objectContaining({ reason: 'contradicting-algorithms' }),
     ]) as unknown
@@ -556,7 +556,7 @@ describe('a signature file', () => {
     })
   })
 
-  it('that names its signer by the key’s identifier is verified by that certificate', async () => {
+  it('that identifies its signer by subjectKeyIdentifier is verified with that certificate', async () => {
     const identifiedBy = (id: number) => ({
       extensions: [new Extension({ extnID: '2.5.29.14', extnValue: Uint8Array.of(4, 1, id).buffer })],
     })
@@ -579,13 +579,13 @@ describe('a signature file', () => {
   })
 })
 
-describe('a document’s signature, before the card is asked,', () => {
+describe('signDetached', () => {
   const signerOf = async () => {
     const signer = softwareSigner(await issue({ name: 'Ada', issuer: ca }), 'ES256', [ca.der])
     return { signer, sign: vi.spyOn(signer, 'sign') }
   }
 
-  it('is refused where a certificate of the card or of its chain cannot be read', async () => {
+  it('rejects before signing if a certificate of the card or its chain cannot be parsed', async () => {
     const { signer, sign } = await signerOf()
     const broken = Uint8Array.of(0x30, 1, 0)
     for (const each of [
@@ -596,7 +596,7 @@ describe('a document’s signature, before the card is asked,', () => {
     expect(sign).not.toHaveBeenCalled()
   })
 
-  it('hands its signal on, so that who waits for the card can leave', async () => {
+  it('passes its abort signal on to the signer', async () => {
     const { signer, sign } = await signerOf()
     const { signal } = new AbortController()
     await signDetached(signer, letter, { signal })
@@ -604,16 +604,16 @@ describe('a document’s signature, before the card is asked,', () => {
   })
 })
 
-describe('a signature as it is written', () => {
+describe('the encoding of a signature', () => {
   const written = async (algorithm: 'ES256' | 'RS256', options: Parameters<typeof signDetached>[2] = {}) => {
-    // Long enough for every signing time below.
+    // A validity that includes every signing time below.
     const validity = der(0x30, der(0x18, text('19000101000000Z')), der(0x18, text('21000101000000Z')))
     const person = await reissue(await issue({ name: 'Ada', issuer: ca, algorithm }), ca, { validity })
     const signer = softwareSigner(person, algorithm)
     return { signer, bytes: await signDetached(signer, letter, options) }
   }
 
-  it('has its time in whole seconds: UTCTime until 2049, GeneralizedTime from 2050 (RFC 5652, 11.3)', async () => {
+  it('has UTCTime until 2049 and GeneralizedTime from 2050, in whole seconds (RFC 5652, 11.3)', async () => {
     for (const [time, text] of [
       ['2049-12-31T23:59:59.999Z', '170d3439313233313233353935395a'],
       ['2050-01-01T00:00:00.001Z', '180f32303530303130313030303030305a'],
@@ -624,19 +624,19 @@ describe('a signature as it is written', () => {
     }
   })
 
-  it('has its attributes in the order of DER, in which others encode them again (X.690, 11.6)', async () => {
+  it('has signed attributes in DER order, in which verifiers encode them again (X.690, 11.6)', async () => {
     const [info] = openSignedData((await written('ES256')).bytes).signerInfos
     const encoded = info?.signedAttrs?.attributes.map((each) => Buffer.from(each.toSchema().toBER())) ?? []
     expect(encoded).toHaveLength(4)
     expect(encoded).toEqual(encoded.toSorted((a, b) => a.compare(b)))
   })
 
-  it('names RSA with NULL parameters (RFC 4055, 5)', async () => {
+  it('has NULL parameters for RSA (RFC 4055, 5)', async () => {
     const [info] = openSignedData((await written('RS256')).bytes).signerInfos
     expect(info?.signatureAlgorithm.algorithmParams).toBeInstanceOf(Null)
   })
 
-  it('writes the numbers of an ECDSA signature without zeros that are not needed', async () => {
+  it('has the integers of an ECDSA signature without superfluous leading zeros', async () => {
     const { signer } = await written('ES256')
     const raw = new Uint8Array(64)
     raw.set([1], 31)
@@ -647,16 +647,16 @@ describe('a signature as it is written', () => {
 })
 
 describe('a signature by a card', () => {
-  it('that keeps its certificate with bytes behind it names the certificate that is in the file', async () => {
+  it('whose certificate object has padding refers to the certificate without it', async () => {
     const person = await issue({ name: 'Ada', issuer: ca })
     const signer = softwareSigner(person, 'ES256', [ca.der])
     const padded = { ...signer, certificate: Uint8Array.of(...person.der, 0, 0) }
     const signature = await signDetached(padded, letter)
-    verifyByOpenssl(signature, letter, '-cades')
+    verifyWithOpenssl(signature, letter, '-cades')
     expect(await verifyDetached(signature, letter, { trust })).toMatchObject({ valid: true })
   })
 
-  it('at a time that is none is refused before the card is asked', async () => {
+  it('with an invalid signing time is refused before the card is used', async () => {
     const signer = softwareSigner(await issue({ name: 'Ada', issuer: ca }), 'ES256')
     const sign = vi.spyOn(signer, 'sign')
     await expect(signDetached(signer, letter, { signingTime: new Date('soon') })).rejects.toMatchObject({
@@ -667,8 +667,8 @@ describe('a signature by a card', () => {
   })
 })
 
-describe('a document of any shape', () => {
-  it('empty, in odd pieces, as a stream, as a file: the same digest', async () => {
+describe('a document from any source', () => {
+  it('has the same digest as an array, Blob, iterable of uneven pieces or stream', async () => {
     const person = await issue({ name: 'Ada', issuer: ca })
     const signer = softwareSigner(person, 'ES256', [ca.der])
     const long = new Uint8Array(5_000_001).map((_, at) => at * 31)
@@ -686,6 +686,6 @@ describe('a document of any shape', () => {
       expect((await verifyDetached(signature, long, { trust })).valid).toBe(true)
     }
     const empty = await signDetached(signer, new Uint8Array(0))
-    verifyByOpenssl(empty, new Uint8Array(0))
+    verifyWithOpenssl(empty, new Uint8Array(0))
   })
 })

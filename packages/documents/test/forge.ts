@@ -1,8 +1,8 @@
-/** CMS put together piece by piece, by a signer who has a key of P-256 and writes what he likes. */
+/** Builds CMS with arbitrary parts, signed with a P-256 key, as a malicious signer could. */
 import { createHash } from 'node:crypto'
 import { type Issued, der, softwareSigner } from '../../trust/test/pki.ts'
 
-/** The content of identifiers that stand in attributes and algorithms, in DER. */
+/** The DER content of the object identifiers of attributes and algorithms. */
 const ids = {
   data: [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1],
   signedData: [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2],
@@ -27,24 +27,25 @@ export const sha = (name: 'sha1' | 'sha256', bytes: Uint8Array): Uint8Array =>
 export const attribute = (id: Id, ...values: readonly Uint8Array[]): Uint8Array =>
   der(0x30, oid(id), der(0x31, ...values))
 
-/** ESSCertID or, which is written alike for SHA-256, ESSCertIDv2. */
-export const naming = (digest: Uint8Array): Uint8Array => der(0x30, der(0x30, der(0x30, der(0x04, digest))))
+/** An attribute value with ESSCertID, or with ESSCertIDv2, which has the same encoding for SHA-256. */
+export const certificateReference = (digest: Uint8Array): Uint8Array =>
+  der(0x30, der(0x30, der(0x30, der(0x04, digest))))
 
-/** Those of CAdES-B-B, in DER's order. */
+/** The signed attributes of CAdES-B-B, in DER order. */
 export function usualAttributes(document: Uint8Array, certificate: Uint8Array): Record<string, Uint8Array> {
   return {
     contentType: attribute('contentType', oid('data')),
     signingTime: attribute('signingTime', der(0x17, new TextEncoder().encode('261124120000Z'))),
     messageDigest: attribute('messageDigest', der(0x04, sha('sha256', document))),
-    certificate: attribute('signingCertificateV2', naming(sha('sha256', certificate))),
+    certificate: attribute('signingCertificateV2', certificateReference(sha('sha256', certificate))),
   }
 }
 
 export interface Forgery {
   readonly attributes: readonly Uint8Array[]
-  /** The SET OF as it stands in the file without its tag; default: the attributes in DER. */
+  /** The encoding of the SET OF in the file, without its tag; default: the attributes in DER. */
   readonly written?: Uint8Array
-  /** What is signed; default: the attributes in DER, in the given order. */
+  /** The signed bytes; default: the attributes in DER, in the given order. */
   readonly signed?: Uint8Array
   readonly unsigned?: readonly Uint8Array[]
   readonly eContentType?: Uint8Array

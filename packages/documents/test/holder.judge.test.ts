@@ -1,4 +1,4 @@
-/** Whom a signature names, for certificates that OpenSSL makes: with no common name, or with bytes that mislead. */
+/** The signer's name for certificates made by OpenSSL: without a common name, or with misleading characters. */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 
 const missing = whatIsMissing(['openssl'])
-if (missing !== undefined) console.warn(`Names of signers are not judged: ${missing}.`)
+if (missing !== undefined) console.warn(`Names of signers are not compared with OpenSSL: ${missing}.`)
 
 let folder: string
 beforeAll(() => {
@@ -47,7 +47,7 @@ async function signer(subject: string, ...more: readonly string[]): Promise<Foun
   return found ?? expect.fail()
 }
 
-describe.skipIf(missing !== undefined)('a signer is named by', () => {
+describe.skipIf(missing !== undefined)('the subject of a signer is', () => {
   it.each([
     ['the common name', '/C=EE/GN=Ada/SN=Example/CN=Ada E.', 'Ada E.'],
     ['given name and surname', '/C=EE/GN=Ada/SN=Example/serialNumber=PNOEE-1', 'Ada Example'],
@@ -62,21 +62,21 @@ describe.skipIf(missing !== undefined)('a signer is named by', () => {
     expect(found.subject).toBe('ada@example.org')
   })
 
-  it('a common name whose control characters are escaped', async () => {
+  it('the common name with control characters escaped', async () => {
     expect((await signer('/CN=Ada\u0001\nEve')).subject).toBe(String.raw`Ada\01\0AEve`)
   })
 })
 
 describe.skipIf(missing !== undefined)(
-  'a whole name is written as OpenSSL escapes it (RFC 4514, 2.4)',
+  'the issuer’s full name is escaped as by OpenSSL (RFC 4514, 2.4):',
   () => {
     it.each([
       ['a comma', '/C=EE/O=Example, Inc., CN=Eve/CN=Ada'],
       ['plus, semicolon, angle brackets and quotes', String.raw`/O=A\+B; <C> "D"/CN=Ada`],
       ['a backslash before a comma', String.raw`/O=A\\, B/CN=Ada`],
-      ['a number sign and a space in front', '/O=#1/OU= two/CN=Ada'],
+      ['a leading number sign and a leading space', '/O=#1/OU= two/CN=Ada'],
       ['a number sign, a space and an equals sign within', '/O=a #1=b/CN=Ada'],
-      ['a space at the end, and one alone', '/O=one /OU= /CN=Ada'],
+      ['a trailing space, and a single space', '/O=one /OU= /CN=Ada'],
       ['letters of other scripts', '/O=Näide/CN=Ада'],
     ])('%s', async (_what, subject) => {
       const { issuer, subject: holder } = await signer(subject)

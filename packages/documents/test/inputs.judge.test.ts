@@ -1,15 +1,15 @@
-/** What people hand in: a signature as PEM, as base64, as a file; certificates from elsewhere; values of a wrong kind. */
+/** Inputs: signatures in DER, PEM and base64, additional certificates, and values of a wrong type. */
 import { type CertificateData, signDetached, notChecked, trustedBy, verifyDetached } from '@webtoki/documents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 import { type Issued, issue, issueChain, softwareSigner } from '../../trust/test/pki.ts'
-import { Workshop } from './openssl.ts'
+import { OpenSsl } from './openssl.ts'
 
 const missing = whatIsMissing(['openssl'])
-if (missing !== undefined) console.warn(`Inputs are not judged: ${missing}.`)
+if (missing !== undefined) console.warn(`Inputs are not compared with OpenSSL: ${missing}.`)
 
-const workshop = new Workshop()
-afterAll(() => workshop.remove())
+const openssl = new OpenSsl()
+afterAll(() => openssl.remove())
 
 const letter = new TextEncoder().encode('Dear reader,\n')
 type Signature = Parameters<typeof verifyDetached>[0]
@@ -21,21 +21,21 @@ describe.skipIf(missing !== undefined)('a signature by OpenSSL', () => {
   let pem: Uint8Array
   let base64: string
   beforeAll(() => {
-    workshop.person('Ada')
-    file = workshop.sign('Ada', letter, '-md', 'sha256')
-    pem = workshop.sign('Ada', letter, '-md', 'sha256', '-outform', 'PEM')
+    openssl.person('Ada')
+    file = openssl.sign('Ada', letter, '-md', 'sha256')
+    pem = openssl.sign('Ada', letter, '-md', 'sha256', '-outform', 'PEM')
     base64 = Buffer.from(file).toString('base64')
   })
 
   const forms: readonly (readonly [what: string, make: () => Signature])[] = [
     ['PEM', () => pem],
     ['PEM as a string', () => new TextDecoder().decode(pem)],
-    ['PEM between other lines', () => `Signed by Ada:\n${new TextDecoder().decode(pem)}\nBye.\n`],
+    ['PEM among other lines', () => `Signed by Ada:\n${new TextDecoder().decode(pem)}\nBye.\n`],
     ['PEM of PKCS7', () => new TextDecoder().decode(pem).replaceAll('CMS', 'PKCS7')],
-    ['PEM with line ends of Windows', () => new TextDecoder().decode(pem).replaceAll('\n', '\r\n')],
+    ['PEM with CRLF line ends', () => new TextDecoder().decode(pem).replaceAll('\n', '\r\n')],
     ['base64', () => new TextEncoder().encode(base64)],
     ['base64 in lines, as a string', () => base64.replaceAll(/.{76}/g, '$&\r\n')],
-    ['base64 behind a byte order mark', () => new TextEncoder().encode(`\ufeff${base64}`)],
+    ['base64 after a byte order mark', () => new TextEncoder().encode(`\ufeff${base64}`)],
     ['an ArrayBuffer', () => file.slice().buffer],
     ['a DataView', () => new DataView(file.slice().buffer)],
     ['a Blob of DER', () => new Blob([file.slice()])],
@@ -55,7 +55,7 @@ describe.skipIf(missing !== undefined)('a signature by OpenSSL', () => {
   })
 
   it.each(['letter', 7, null, undefined, {}, [1, 2], { length: 3 }])(
-    'is refused with a typed error over the document %j',
+    'is refused with wrong-argument for the document %j',
     async (document) => {
       await expect(verify(file, document === undefined ? Symbol('none') : document)).rejects.toMatchObject({
         code: 'documents/wrong-argument',
@@ -68,7 +68,7 @@ describe.skipIf(missing !== undefined)('a signature by OpenSSL', () => {
     },
   )
 
-  it.each([7, null, {}, [1, 2]])('is named if %j is handed in as the signature', async (wrong) => {
+  it.each([7, null, {}, [1, 2]])('is refused with an error that names `signature` for %j', async (wrong) => {
     await expect(verify(wrong as unknown as Uint8Array)).rejects.toMatchObject({
       code: 'documents/wrong-argument',
       message: expect.stringContaining('`signature`') as string,
@@ -76,7 +76,7 @@ describe.skipIf(missing !== undefined)('a signature by OpenSSL', () => {
   })
 
   it.each(['', 'Dear reader', 'MIIB', '-----BEGIN CMS-----\nM\n-----END CMS-----'])(
-    'is not read from the text %j',
+    'is malformed as the text %j',
     async (text) => {
       await expect(verify(text)).rejects.toMatchObject({ code: 'documents/malformed' })
     },
@@ -85,27 +85,29 @@ describe.skipIf(missing !== undefined)('a signature by OpenSSL', () => {
   it.each([
     ['more', 100],
     ['less', 1_000_000],
-  ])('is unreadable if a Blob gives %s bytes than it says', async (_, size) => {
+  ])('is unreadable if a Blob yields %s bytes than its size', async (_, size) => {
     const lying = { size, stream: () => new Blob([file.slice()]).stream(), slice: () => new Blob() }
-    const told = await verifyDetached(lying, letter, { trust: notChecked }).catch((error: unknown) => error)
-    expect(told).toMatchObject({ code: 'documents/unreadable' })
+    const outcome = await verifyDetached(lying, letter, { trust: notChecked }).catch(
+      (error: unknown) => error,
+    )
+    expect(outcome).toMatchObject({ code: 'documents/unreadable' })
   })
 
-  it('is refused by its size before a Blob of more than 16 MiB is read', async () => {
-    const long = { size: 2 ** 40, slice: () => expect.fail('It is not read.') }
+  it('is too complex if a Blob has more than 16 MiB, which is not read', async () => {
+    const long = { size: 2 ** 40, slice: () => expect.fail('The Blob must not be read.') }
     await expect(verify(long)).rejects.toMatchObject({ code: 'documents/too-complex', limit: '16 MiB' })
   })
 })
 
-describe.skipIf(missing !== undefined)('certificates from outside the file', () => {
-  it('let a signature without certificates be verified', async () => {
-    const certificate = workshop.person('Outside')
-    const file = workshop.sign('Outside', letter, '-md', 'sha256', '-nocerts')
+describe.skipIf(missing !== undefined)('the option `certificates`', () => {
+  it('makes a signature without certificates verifiable', async () => {
+    const certificate = openssl.person('Outside')
+    const file = openssl.sign('Outside', letter, '-md', 'sha256', '-nocerts')
     const found = await verifyDetached(file, letter, { trust: notChecked, certificates: [certificate] })
     expect(found).toMatchObject({ valid: true, signers: [{ subject: 'Outside' }] })
   })
 
-  it('lead from the signer to the root, and are trusted no more than those of the file', async () => {
+  it('completes the path to the root but does not make a certificate trusted', async () => {
     const root = await issue({ name: 'Root', isCa: true })
     const ca = await issue({ name: 'Issuing CA', issuer: root, isCa: true })
     const file = await signDetached(softwareSigner(await issue({ name: 'Ada', issuer: ca }), 'ES256'), letter)
@@ -113,13 +115,13 @@ describe.skipIf(missing !== undefined)('certificates from outside the file', () 
     expect(await verifyDetached(file, letter, { trust })).toMatchObject({ valid: false })
     const certificates = [ca.der]
     expect(await verifyDetached(file, letter, { trust, certificates })).toMatchObject({ valid: true })
-    const stranger = await issue({ name: 'Stranger', isCa: true })
-    const untrusted = await verifyDetached(file, letter, { trust: trustedBy([stranger.der]), certificates })
+    const unrelated = await issue({ name: 'Unrelated', isCa: true })
+    const untrusted = await verifyDetached(file, letter, { trust: trustedBy([unrelated.der]), certificates })
     expect(untrusted).toMatchObject({ valid: false })
   })
 })
 
-describe('certificates that are handed in', () => {
+describe('certificates passed as options', () => {
   const block = (der: Uint8Array): string =>
     `-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString('base64')}\n-----END CERTIFICATE-----\n`
   const key = '-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n'
@@ -135,7 +137,7 @@ describe('certificates that are handed in', () => {
   const verified = (anchor: CertificateData, more: readonly CertificateData[]) =>
     verifyDetached(file, letter, { trust: trustedBy([anchor]), certificates: more })
 
-  it('are PEM as text or as bytes, a bundle with a key and a note too', async () => {
+  it('may be PEM as text or bytes, also a bundle with a private key and other text', async () => {
     const bundle = `The CAs:\n${key}${block(root.der)}${block(ca.der)}`
     expect(await verified(block(root.der), [bundle])).toMatchObject({
       valid: true,
@@ -149,11 +151,15 @@ describe('certificates that are handed in', () => {
     [
       'whose second block is damaged',
       block(Uint8Array.of(0x30, 0)) + damaged,
-      /of entry 0, block 2 of 2 is not base64/,
+      /in entry 0, block 2 of 2 is not base64/,
     ],
-    ['without an end', block(Uint8Array.of(0x30, 0)).slice(0, 40), /of entry 0, .*from its BEGIN to its END/],
-    ['of a key alone', key, /of entry 0, no block is a CERTIFICATE/],
-  ])('are refused as PEM %s, by entry and block', async (_what, pem, message) => {
+    [
+      'without an END line',
+      block(Uint8Array.of(0x30, 0)).slice(0, 40),
+      /in entry 0, no PEM block is a complete CERTIFICATE/,
+    ],
+    ['of a private key only', key, /in entry 0, no PEM block is a complete CERTIFICATE/],
+  ])('are refused as PEM %s, with an error that names entry and block', async (_what, pem, message) => {
     expect(() => trustedBy([pem])).toThrow(message)
     await expect(verified(root.der, [pem])).rejects.toMatchObject({
       code: 'documents/wrong-argument',
@@ -161,7 +167,7 @@ describe('certificates that are handed in', () => {
     })
   })
 
-  it('and cannot be read are told with the reason, and make no signature invalid', async () => {
+  it('that cannot be parsed are reported with a reason and do not make a signature invalid', async () => {
     const cut = ca.der.slice(0, -1)
     const found = await verified(root.der, [ca.der, block(cut), Uint8Array.of(1, 2)])
     expect(found).toMatchObject({
@@ -174,16 +180,16 @@ describe('certificates that are handed in', () => {
     for (const { reason } of found.unreadableCertificates) expect(reason).not.toBe('')
   })
 
-  it('stand beside those of the file, of which one that no signer needs is told if it cannot be read', async () => {
+  it('are used with those of the file, of which one that cannot be parsed is reported', async () => {
     const odd = await signDetached(softwareSigner(person, 'ES256', [ca.der]), letter)
-    // After the four bytes of its own header, a TBSCertificate that is no SEQUENCE.
+    // After the four bytes of the header, make TBSCertificate a SET instead of a SEQUENCE.
     odd[Buffer.from(odd).indexOf(ca.der) + 4] = 0x31
     const found = await verifyDetached(odd, letter, { trust: trustedBy([root.der]), certificates: [ca.der] })
     expect(found).toMatchObject({ valid: true, unreadableCertificates: [{ from: 'file', index: 1 }] })
   })
 })
 
-describe('a chain that is handed in', () => {
+describe('the option `chain`', () => {
   let root: Issued
   let ca: Issued
   let person: Issued
@@ -191,7 +197,7 @@ describe('a chain that is handed in', () => {
     ;({ root, ca, person } = await issueChain())
   })
 
-  it('stands in the file once, whether the signer or the caller has it', async () => {
+  it('adds a certificate to the file once, even if the signer’s chain has it too', async () => {
     const trust = trustedBy([root.der])
     const [without, own] = [softwareSigner(person, 'ES256'), softwareSigner(person, 'ES256', [ca.der])]
     const lengths: number[] = []
@@ -205,11 +211,11 @@ describe('a chain that is handed in', () => {
       const certificates = file.length - (file.at(-1) ?? 0)
       lengths.push(certificates)
     }
-    // A signature of ECDSA varies by a few bytes; a certificate has hundreds.
+    // The size of an ECDSA signature varies by a few bytes; a certificate has hundreds.
     expect(Math.max(...lengths) - Math.min(...lengths)).toBeLessThan(300)
   })
 
-  it('that cannot be read is refused before the key is used', async () => {
+  it('with a certificate that cannot be parsed is refused before the key is used', async () => {
     const signer = softwareSigner(person, 'ES256')
     const sign = () => expect.fail('The key is not used.')
     const refused = signDetached({ ...signer, sign }, letter, { chain: [Uint8Array.of(0x30, 0)] })

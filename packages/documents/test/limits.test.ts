@@ -26,7 +26,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-/** The file with its SignedData's fields, or those of its first SignerInfo, changed. */
+/** Returns the file with changed fields of its SignedData or its first SignerInfo. */
 function changed(change: (fields: BaseBlock[], signer: BaseBlock[]) => void): Uint8Array {
   const whole = parse(file) as Sequence
   const [signedData] = (whole.valueBlock.value[1] as Constructed).valueBlock.value as [Sequence]
@@ -39,7 +39,7 @@ function changed(change: (fields: BaseBlock[], signer: BaseBlock[]) => void): Ui
 const verify = (signature: Uint8Array) => verifyDetached(signature, letter, { trust: trustedBy([root.der]) })
 
 describe('a file of many signers and certificates', () => {
-  it('of 80 and 50 is valid, and each certificate is read, judged and imported once', async () => {
+  it('of 80 and 50 is valid, and each certificate is parsed, verified and imported once', async () => {
     const many = await fileOf(80, 50, letter)
     const trust = vi.fn<ReturnType<typeof trustedBy>>(trustedBy([many.root.der]))
     const reads = vi.spyOn(Certificate.prototype, 'fromSchema')
@@ -49,16 +49,16 @@ describe('a file of many signers and certificates', () => {
     expect(found.valid).toBe(true)
     expect(found.signers.length).toBe(80)
     expect(trust.mock.calls.length).toBe(many.people.length)
-    // With the root and the CA; each of the two and each person has one key, and each but the root one signature of a CA.
+    // 49 people, the CA and the root: 51 keys, and 50 certificate signatures in addition to the 80 of the file.
     expect(reads.mock.calls.length).toBeLessThanOrEqual(51)
     expect(imports.mock.calls.length).toBe(51)
     expect(verifications.mock.calls.length).toBe(80 + 50)
   })
 
-  it('lets others have their turn in between', async () => {
+  it('lets the event loop run between signers', async () => {
     const many = await fileOf(40, 3, letter)
     let now = 0
-    // Every look at the clock costs ten milliseconds.
+    // The clock advances by ten milliseconds at each reading.
     vi.spyOn(performance, 'now').mockImplementation(() => (now += 10))
     const turns = vi.spyOn(globalThis, 'setImmediate')
     await verifyDetached(many.file, letter, { trust: notChecked, at: new Date(0) })
@@ -74,7 +74,8 @@ describe('a file of many signers and certificates', () => {
     const signed = openSignedData(file)
     const [info] = signed.signerInfos
     const [certificate] = signed.certificates ?? []
-    if (info === undefined || certificate === undefined) throw new Error('The file is empty.')
+    if (info === undefined || certificate === undefined)
+      throw new Error('The file has no signer or no certificate.')
     signed.signerInfos = Array.from({ length: 200 }, () => info)
     signed.certificates = Array.from({ length: 200 }, () => certificate)
     expect((await verify(closeSignedData(signed))).valid).toBe(true)
@@ -86,19 +87,19 @@ describe('a file of many signers and certificates', () => {
   })
 })
 
-describe('a file that is large', () => {
-  /** A list of so many revoked certificates; nobody verifies it here. */
+describe('a large file', () => {
+  /** A revocation list with `revoked` entries. It is not verified, so its signature is empty. */
   const listOf = (revoked: number): Uint8Array => {
     const entry = der(0x30, der(0x02, [1]), der(0x17, text('260101000000Z')))
     return der(0x30, der(0x30, ...Array.from({ length: revoked }, () => entry)), der(0x03, [0]))
   }
 
-  it('by a revocation list of thousands of entries is valid', async () => {
+  it('with a revocation list of thousands of entries is valid', async () => {
     const list = parse(der(0xa1, listOf(3300)))
     expect((await verify(changed((fields) => fields.splice(-1, 0, list)))).valid).toBe(true)
   })
 
-  it('by a list of 3300 revoked certificates is valid, as kept', async () => {
+  it('recorded with a revocation list of 3300 entries is valid', async () => {
     const many = new Uint8Array(gunzipSync(bytesOf(cases.manyGzip)))
     expect(many.length).toBe(72_584)
     const trust = trustedBy([bytesOf(cases.root)])
@@ -110,21 +111,21 @@ describe('a file that is large', () => {
     })
   })
 
-  it('by unsigned attributes is valid', async () => {
+  it('with 15,000 values of an unsigned attribute is valid', async () => {
     const unsigned = parse(
       der(0xa1, der(0x30, der(0x06, [0x2a, 3]), der(0x31, ...Array.from({ length: 15_000 }, () => [5, 0])))),
     )
     expect((await verify(changed((_fields, signer) => signer.push(unsigned)))).valid).toBe(true)
   })
 
-  it('by thousands of elements in a signed attribute is read', async () => {
+  it('with thousands of elements in a signed attribute is parsed', async () => {
     const nulls = Array.from({ length: 12_000 }, () => [5, 0])
     const attribute = parse(der(0x30, der(0x06, [0x2a, 3]), der(0x31, der(0x30, ...nulls))))
     const odd = changed((_fields, signer) => (signer[3] as Constructed).valueBlock.value.push(attribute))
     expect(await verify(odd)).toMatchObject({ valid: false, signers: [{ signatureValid: false }] })
   })
 
-  it('by thousands of signed attributes, or of values of one, is read', async () => {
+  it('with thousands of signed attributes, or of values of one, is parsed', async () => {
     const value = (count: number) => der(0x31, ...Array.from({ length: count }, () => [5, 0]))
     const attribute = (count: number) => parse(der(0x30, der(0x06, [0x2a, 3]), value(count)))
     const many = Array.from({ length: 4000 }, () => attribute(1))
@@ -138,7 +139,7 @@ describe('a file that is large', () => {
     }
   })
 
-  it('in its signed attributes, beyond 1 MiB, is too complex, and the limit is named', async () => {
+  it('with more than 1 MiB of signed attributes is too complex, and the error names the limit', async () => {
     const filler = parse(der(0x30, der(0x06, [0x2a, 3]), der(0x31, der(0x04, new Uint8Array(60_000)))))
     const odd = changed((_fields, signer) => {
       const attributes = (signer[3] as Constructed).valueBlock.value
@@ -149,19 +150,19 @@ describe('a file that is large', () => {
     await expect(verify(odd)).rejects.toThrow('1 MiB of signed attributes')
   })
 
-  it('beyond 16 MiB is too complex, and below it damaged or not', async () => {
+  it('of more than 16 MiB is too complex, and of 16 MiB is parsed', async () => {
     const long = new Uint8Array(16 * 1024 * 1024 + 1)
     await expect(verify(long)).rejects.toMatchObject({ reason: 'too-complex' })
     await expect(verify(long.subarray(1))).rejects.toMatchObject({ reason: 'malformed' })
   })
 
-  it('by elements that begin and do not end is damaged', async () => {
+  it('of elements that begin and do not end is malformed', async () => {
     const open = new Uint8Array(400_000).map((_, at) => (at % 2 === 0 ? 0x30 : 0x80))
     await expect(verify(open)).rejects.toMatchObject({ reason: 'malformed' })
     await expect(verify(open.subarray(0, 1000))).rejects.toMatchObject({ reason: 'malformed' })
   })
 
-  it('in its certificates, beyond 1 MiB, is too complex', async () => {
+  it('with more than 1 MiB of certificates is too complex', async () => {
     const filler = parse(der(0x30, der(0x04, new Uint8Array(60_000))))
     const odd = changed((fields) => {
       const certificates = (fields.at(-2) as Constructed).valueBlock.value
@@ -171,8 +172,8 @@ describe('a file that is large', () => {
   })
 })
 
-describe('a file that is written over', () => {
-  it('while it is verified is verified as it was at the call', async () => {
+describe('a file that is overwritten', () => {
+  it('during verification is verified as it was at the call', async () => {
     const own = new Uint8Array(file)
     const found = verify(own)
     own.fill(0)
@@ -181,7 +182,7 @@ describe('a file that is written over', () => {
 })
 
 describe('a file in BER', () => {
-  it('with indefinite lengths around its signed parts is valid', async () => {
+  it('with indefinite lengths outside its signed parts is valid', async () => {
     const whole = parse(file) as Sequence
     const [type, content] = whole.valueBlock.value as [ObjectIdentifier, Constructed]
     const [signedData] = content.valueBlock.value as [Sequence]
@@ -218,14 +219,14 @@ describe('a signing time', () => {
   })
 
   it.each([
-    ['that is no time', der(0x17, text('notatime'))],
+    ['that is not a time', der(0x17, text('notatime'))],
     ['of month 13', der(0x17, text('261301120000Z'))],
     ['of the 31st of April', der(0x17, text('260431120000Z'))],
     ['without seconds', der(0x17, text('2611241200Z'))],
     ['with an offset', der(0x17, text('261124120000+0100'))],
     ['with a fraction', der(0x18, text('20261124120000.5Z'))],
     ['of local time', der(0x18, text('20261124120000'))],
-    ['in a text', der(0x0c, text('261124120000Z'))],
+    ['in a UTF8String', der(0x0c, text('261124120000Z'))],
     ['in a SEQUENCE', der(0x30, der(0x17, text('261124120000Z')))],
     ['that is NULL', der(0x05)],
   ])('%s makes the signature malformed', async (_what, time) => {
@@ -240,7 +241,7 @@ describe('a signer’s certificate', () => {
   const times = (from: string): Uint8Array =>
     der(0x30, der(0x17, text(from)), der(0x17, text('360101000000Z')))
 
-  it('whose times are not in the form of the standard is as good as none', async () => {
+  it('whose times are malformed is ignored', async () => {
     for (const from of ['2612150000Z', '261301000000Z']) {
       const odd = await reissue(person, root, { validity: times(from) })
       const certificate = new Certificate({ schema: fromBER(odd.der).result })
@@ -251,7 +252,7 @@ describe('a signer’s certificate', () => {
           valid: false,
           signers: [{ indication: 'INDETERMINATE', subIndication: 'NO_SIGNING_CERTIFICATE_FOUND' }],
         })
-      // Beside the signer's own it harms nothing.
+      // In addition to the valid certificate of the signer it has no effect.
       signed.certificates.push(...(openSignedData(file).certificates ?? []))
       const [, own] = signed.certificates
       signed.certificates = own === undefined ? [] : [own]
@@ -260,7 +261,7 @@ describe('a signer’s certificate', () => {
   })
 
   it.each([1, 2, 4])(
-    'with RSA exponent %i makes no signature valid, whoever is trusted',
+    'with RSA exponent %i makes no signature valid, even if it is trusted',
     async (exponent) => {
       const modulus = new Uint8Array(256).fill(0xff)
       const key = der(0x30, der(0x02, [0], modulus), der(0x02, [exponent]))
@@ -293,7 +294,7 @@ describe('a signer’s certificate', () => {
     },
   )
 
-  it('from a CA for other names is not trusted, though its constraints are not critical', async () => {
+  it('outside the name constraints of its CA is untrusted, even if they are not critical', async () => {
     const at = new Date('2026-12-01T12:00:00Z')
     const trust = trustedBy([bytesOf(cases.root)])
     const of = (name: 'small' | 'nameConstraints') =>

@@ -1,9 +1,9 @@
-/** Files of many signers, as a list of signatures or an attack has them. */
+/** Builds files with many signers. */
 import { signDetached } from '@webtoki/documents'
 import { type Issued, issue, softwareSigner } from '../../trust/test/pki.ts'
 import { closeSignedData, openSignedData } from './resign.ts'
 
-/** A file of so many signers and certificates: an issuing CA's, and as many people's as are left. */
+/** A file with `signers` signatures and `certificates` certificates, one of which is that of the issuing CA. */
 export async function fileOf(
   signers: number,
   certificates: number,
@@ -25,6 +25,6 @@ export async function fileOf(
 
 function signerOf(people: readonly Issued[], index: number): ReturnType<typeof softwareSigner> {
   const person = people[index % people.length]
-  if (person === undefined) throw new Error('Somebody has to sign.')
+  if (person === undefined) throw new Error('At least one person has to sign.')
   return softwareSigner(person, 'ES256')
 }

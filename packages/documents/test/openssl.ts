@@ -1,11 +1,11 @@
-/** OpenSSL as a maker of signatures and as a second opinion. */
+/** Runs OpenSSL to create and to verify signatures. */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A folder with files, over which OpenSSL runs. */
-export class Workshop {
+/** OpenSSL with a temporary folder for its files. */
+export class OpenSsl {
   readonly #folder = mkdtempSync(join(tmpdir(), 'webtoki-documents-'))
 
   path(name: string): string {
@@ -25,7 +25,7 @@ export class Workshop {
     return execFileSync('openssl', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
   }
 
-  /** A self-signed certificate that may sign: NAME.key, NAME.pem and NAME.der. */
+  /** Creates a self-signed certificate for signing: NAME.key, NAME.pem and NAME.der. */
   person(
     name: string,
     key: readonly string[] = ['-newkey', 'rsa:2048'],
@@ -58,7 +58,7 @@ export class Workshop {
     return this.read(`${name}.der`)
   }
 
-  /** A detached signature by such a person. */
+  /** Creates a detached signature with the certificate NAME. */
   sign(name: string, document: Uint8Array, ...more: readonly string[]): Uint8Array {
     const form = more.includes('-outform') ? [] : ['-outform', 'DER']
     this.run(
@@ -77,12 +77,12 @@ export class Workshop {
     return this.read('made')
   }
 
-  /** Whether OpenSSL takes the signature, whoever it is of. */
+  /** Whether OpenSSL accepts the signature, without checking the certificate. */
   accepts(signature: Uint8Array, document: Uint8Array): boolean {
     return this.#verifies(signature, document, '-noverify')
   }
 
-  /** Whether OpenSSL takes it as CAdES of somebody under this root (DER). */
+  /** Whether OpenSSL accepts the signature as CAdES with a certificate below this root (DER). */
   acceptsCades(signature: Uint8Array, document: Uint8Array, root: Uint8Array): boolean {
     const base64 = Buffer.from(root)
       .toString('base64')

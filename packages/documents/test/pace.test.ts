@@ -1,12 +1,15 @@
-/** Reading a long document leaves turns to everybody else, wherever it comes from. */
+/** The event loop keeps running while a long document is read, from every type of source. */
 import { createHash } from 'node:crypto'
 import { digestDocument } from '@webtoki/documents'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 
 const piece = new Uint8Array(0x10_0000).fill(7)
 
-describe('while a document always has more', () => {
-  /** Half a gigabyte, if nobody ends it. `begun` is called when whatever is loaded for it is there. */
+describe('while a document never ends', () => {
+  /**
+   * A source of half a gigabyte, unless it is cancelled. `begun` is called after the first piece, when all modules are
+   * loaded.
+   */
   const endless = (begun: () => void) => {
     const source = {
       isAtEnd: false,
@@ -33,7 +36,7 @@ describe('while a document always has more', () => {
           },
         }),
     ],
-  ])('a timer cancels the digest of %s', async (_what, make) => {
+  ])('a timer can cancel the digest of %s', async (_what, make) => {
     const controller = new AbortController()
     const source = endless(() => setTimeout(() => controller.abort(), 0))
     const work = digestDocument(['SHA-256', 'SHA-512'], make(source.pieces()), {
@@ -44,7 +47,7 @@ describe('while a document always has more', () => {
   })
 })
 
-it('within one long piece everybody gets a turn after each step, if steps are slow', async () => {
+it('the event loop runs after each slow step within one long piece', async () => {
   let now = 0
   vi.spyOn(performance, 'now').mockImplementation(() => (now += 20))
   onTestFinished(() => void vi.restoreAllMocks())
@@ -61,19 +64,19 @@ it('within one long piece everybody gets a turn after each step, if steps are sl
   expect(turns).toBeGreaterThanOrEqual(16)
 })
 
-it('a signal that aborts within a piece ends the digest before the next piece is asked for', async () => {
+it('a signal that aborts within a piece ends the digest before the next piece is requested', async () => {
   let now = 0
   vi.spyOn(performance, 'now').mockImplementation(() => (now += 20))
   onTestFinished(() => void vi.restoreAllMocks())
   const controller = new AbortController()
-  let asked = 0
+  let requested = 0
   async function* pieces() {
-    for (; asked < 3; asked++) {
+    for (; requested < 3; requested++) {
       setImmediate(() => controller.abort())
       yield piece
     }
   }
   const work = digestDocument(['SHA-256'], pieces(), { signal: controller.signal })
   await expect(work).rejects.toMatchObject({ reason: 'cancelled' })
-  expect(asked).toBe(0)
+  expect(requested).toBe(0)
 })

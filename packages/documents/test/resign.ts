@@ -1,4 +1,4 @@
-/** CMS as a signer who means no good could write it: the signed attributes changed, and signed again by the same key. */
+/** Changes the signed attributes of CMS and signs them again with the same key, as a malicious signer could. */
 import { fromBER, Integer, OctetString, Sequence, Set as AsnSet } from 'asn1js'
 import { Attribute, ContentInfo, SignedAndUnsignedAttributes, SignedData } from 'pkijs'
 import { type Issued, softwareSigner } from '../../trust/test/pki.ts'
@@ -13,7 +13,7 @@ export function closeSignedData(signed: SignedData): Uint8Array {
   return new Uint8Array(content.toSchema().toBER())
 }
 
-/** For a key of P-256. */
+/** Changes the signed attributes and signs them again. The key has to be on P-256. */
 export async function resign(
   file: Uint8Array,
   issued: Issued,

@@ -1,4 +1,4 @@
-/** What a document may be read from, and when its bytes count: once, and those at the call. */
+/** Sources of documents: which can be read once or several times, and which are copied at the call. */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
@@ -23,9 +23,9 @@ async function* generate(): AsyncGenerator<Uint8Array> {
 }
 const streamed = (): ReadableStream<Uint8Array> => new Blob([letter]).stream()
 
-const spent: readonly (readonly [string, () => DocumentData | Promise<DocumentData>])[] = [
+const readSources: readonly (readonly [string, () => DocumentData | Promise<DocumentData>])[] = [
   [
-    'a stream that was read to its end and let go',
+    'a stream that was read to its end and released',
     async () => {
       const stream = streamed()
       const reader = stream.getReader()
@@ -35,7 +35,7 @@ const spent: readonly (readonly [string, () => DocumentData | Promise<DocumentDa
     },
   ],
   [
-    'a stream of which a part was read',
+    'a stream that was partly read',
     async () => {
       const stream = new ReadableStream<Uint8Array>({
         start: (controller) => {
@@ -51,7 +51,7 @@ const spent: readonly (readonly [string, () => DocumentData | Promise<DocumentDa
     },
   ],
   [
-    'a stream that somebody else reads',
+    'a locked stream',
     () => {
       const stream = streamed()
       stream.getReader()
@@ -59,11 +59,11 @@ const spent: readonly (readonly [string, () => DocumentData | Promise<DocumentDa
     },
   ],
   [
-    'a stream of another make that gives nothing any more',
+    'a stream of another implementation that is at its end',
     () => ({ getReader: () => ({ read: async () => ({ done: true }), cancel: async () => {} }) }),
   ],
   [
-    'a stream of Node that was read to its end',
+    'a Node stream that was read to its end',
     async () => {
       const stream = Readable.from([letter])
       for await (const _ of stream);
@@ -71,7 +71,7 @@ const spent: readonly (readonly [string, () => DocumentData | Promise<DocumentDa
     },
   ],
   [
-    'a stream of Node of which a part was read',
+    'a Node stream that was partly read',
     async () => {
       const stream = Readable.from([letter, letter])
       await once(stream, 'readable')
@@ -89,12 +89,12 @@ const spent: readonly (readonly [string, () => DocumentData | Promise<DocumentDa
   ],
 ]
 
-const single: readonly (readonly [string, () => DocumentData])[] = [
+const oneTimeSources: readonly (readonly [string, () => DocumentData])[] = [
   ['a stream', streamed],
-  ['a stream of Node', () => Readable.from([letter])],
+  ['a Node stream', () => Readable.from([letter])],
   ['a generator', generate],
   [
-    'an iterable that gives the same generator each time',
+    'an iterable that returns the same generator each time',
     () => {
       const pieces = generate()
       return { [Symbol.asyncIterator]: () => pieces }
@@ -102,21 +102,21 @@ const single: readonly (readonly [string, () => DocumentData])[] = [
   ],
 ]
 
-describe('a document that was read before', () => {
-  it.each(spent)('from %s is not signed, and the key is not used', async (_what, make) => {
+describe('a document that can be read once', () => {
+  it.each(readSources)('and comes from %s is refused before the key is used', async (_what, make) => {
     const { signer, sign } = await countingSigner()
     await expect(signDetached(signer, await make())).rejects.toEqual(alreadyRead)
     expect(sign).not.toHaveBeenCalled()
   })
 
-  it.each(spent)('from %s is not verified, nor digested', async (_what, make) => {
+  it.each(readSources)('and comes from %s is not verified or digested', async (_what, make) => {
     const { signer } = await countingSigner()
     const signature = await signDetached(signer, new Uint8Array(0))
     await expect(verifyDetached(signature, await make(), { trust: notChecked })).rejects.toEqual(alreadyRead)
     await expect(digestDocument(['SHA-256'], await make())).rejects.toEqual(alreadyRead)
   })
 
-  it.each(single)('by us, from %s, is refused the second time', async (_what, make) => {
+  it.each(oneTimeSources)('and was signed from %s is refused the second time', async (_what, make) => {
     const { signer, sign } = await countingSigner()
     const data = make()
     await signDetached(signer, data)
@@ -124,14 +124,17 @@ describe('a document that was read before', () => {
     expect(sign).toHaveBeenCalledOnce()
   })
 
-  it.each(single)('by two at once, from %s, is refused to the second', async (_what, make) => {
-    const data = make()
-    const first = digestDocument(['SHA-256'], data)
-    await expect(digestDocument(['SHA-256'], data)).rejects.toEqual(alreadyRead)
-    expect(await first).toEqual({ 'SHA-256': sha(letter) })
-  })
+  it.each(oneTimeSources)(
+    'and is read concurrently from %s is refused to the second caller',
+    async (_what, make) => {
+      const data = make()
+      const first = digestDocument(['SHA-256'], data)
+      await expect(digestDocument(['SHA-256'], data)).rejects.toEqual(alreadyRead)
+      expect(await first).toEqual({ 'SHA-256': sha(letter) })
+    },
+  )
 
-  it('is not handed to who digests elsewhere, and what was handed there is refused afterwards', async () => {
+  it('is not passed to `digest` if it was read, and counts as read after `digest`', async () => {
     const { signer, sign } = await countingSigner()
     const digest = vi.fn<() => Promise<Uint8Array>>(async () => sha(letter))
     const locked = streamed()
@@ -145,7 +148,7 @@ describe('a document that was read before', () => {
   })
 })
 
-it('a stream may be digested elsewhere by our own `digestDocument`', async () => {
+it('`digestDocument` may be used in the option `digest` for a stream', async () => {
   const { signer, issued } = await countingSigner()
   const signature = await signDetached(signer, streamed(), {
     digest: async (name, data, options) => (await digestDocument([name], data, options))[name],
@@ -157,8 +160,8 @@ it('a stream may be digested elsewhere by our own `digestDocument`', async () =>
 it.each([
   ['an array', () => letter],
   ['a Blob', () => new Blob([letter])],
-  ['an iterable that begins anew', () => ({ [Symbol.asyncIterator]: generate })],
-])('%s can be read as often as one likes', async (_what, make) => {
+  ['an iterable that starts again', () => ({ [Symbol.asyncIterator]: generate })],
+])('%s can be read several times', async (_what, make) => {
   const data = make()
   for (let time = 0; time < 2; time++) {
     expect(await digestDocument(['SHA-256'], data)).toEqual({ 'SHA-256': sha(letter) })
@@ -168,12 +171,12 @@ it.each([
 it.each([
   ['an array', () => new Uint8Array(0)],
   ['a Blob', () => new Blob([])],
-  ['a fresh stream', () => new Blob([]).stream()],
-])('an empty document can be told by %s', async (_what, make) => {
+  ['an unread stream', () => new Blob([]).stream()],
+])('an empty document from %s is accepted', async (_what, make) => {
   expect(await digestDocument(['SHA-256'], make())).toEqual({ 'SHA-256': sha(new Uint8Array(0)) })
 })
 
-it('a platform without `Response` still refuses streams that are locked or were read here', async () => {
+it('without `Response`, streams that are locked or were read by Webtoki are still refused', async () => {
   vi.stubGlobal('Response', undefined)
   onTestFinished(() => void vi.unstubAllGlobals())
   const data = streamed()
@@ -184,13 +187,13 @@ it('a platform without `Response` still refuses streams that are locked or were 
     await expect(digestDocument(['SHA-256'], each)).rejects.toEqual(alreadyRead)
 })
 
-describe('the bytes at the call are those that count:', () => {
+describe('later changes by the caller have no effect on', () => {
   const buffers: readonly (readonly [string, () => Uint8Array])[] = [
     ['an array', () => Uint8Array.from(letter)],
     ['a Node Buffer', () => Buffer.from(Buffer.from(letter).toString('base64'), 'base64')],
   ]
 
-  it.each(buffers)('%s to sign, and the signing time', async (_what, make) => {
+  it.each(buffers)('%s that is signed, and the signing time', async (_what, make) => {
     const { signer, issued } = await countingSigner()
     const data = make()
     const signingTime = new Date('2026-11-24T12:00:00Z')
@@ -204,7 +207,7 @@ describe('the bytes at the call are those that count:', () => {
     })
   })
 
-  it.each(buffers)('%s to sign that is digested elsewhere', async (_what, make) => {
+  it.each(buffers)('%s that is signed with the option `digest`', async (_what, make) => {
     const { signer } = await countingSigner()
     const data = make()
     let seen: unknown
@@ -218,14 +221,14 @@ describe('the bytes at the call are those that count:', () => {
     expect(seen).toEqual(letter)
   })
 
-  it.each(buffers)('%s to verify, the signature, and the moment that counts', async (_what, make) => {
+  it.each(buffers)('%s that is verified, the signature, and the option `at`', async (_what, make) => {
     const { signer, issued } = await countingSigner()
     const signature = Uint8Array.from(await signDetached(signer, letter))
     const data = make()
     const at = new Date('2026-11-24T12:00:00Z')
-    const heard: string[] = []
+    const times: string[] = []
     const trust = async (_certificate: Uint8Array, _others: readonly Uint8Array[], moment: Date) => {
-      heard.push(moment.toISOString())
+      times.push(moment.toISOString())
       return trustedBy([issued.der])(_certificate, _others, moment)
     }
     const work = verifyDetached(signature, data, { trust, at })
@@ -233,10 +236,10 @@ describe('the bytes at the call are those that count:', () => {
     signature.fill(0)
     at.setUTCFullYear(2031)
     expect(await work).toMatchObject({ signers: [{ digestMatches: true, signatureValid: true }] })
-    expect(heard).toEqual(['2026-11-24T12:00:00.000Z'])
+    expect(times).toEqual(['2026-11-24T12:00:00.000Z'])
   })
 
-  it('anchors that are trusted', async () => {
+  it('the anchors of `trustedBy`', async () => {
     const { signer, issued } = await countingSigner()
     const signature = await signDetached(signer, letter)
     const other = await issue({ name: 'Other', isCa: true })

@@ -1,16 +1,16 @@
-/** What makes a signature none: what `openssl cms -verify -cades` refuses is refused here, and a bit more. */
+/** Malformed signatures: everything that `openssl cms -verify -cades` refuses is refused, and some more. */
 import { notChecked, verifyDetached } from '@webtoki/documents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 import { der, type Issued, issue } from '../../trust/test/pki.ts'
-import { attribute, type Forgery, forge, naming, oid, sha, usualAttributes } from './forge.ts'
-import { Workshop } from './openssl.ts'
+import { attribute, type Forgery, forge, certificateReference, oid, sha, usualAttributes } from './forge.ts'
+import { OpenSsl } from './openssl.ts'
 
 const missing = whatIsMissing(['openssl'])
-if (missing !== undefined) console.warn(`Strictness is not judged: ${missing}.`)
+if (missing !== undefined) console.warn(`Strictness is not compared with OpenSSL: ${missing}.`)
 
-const workshop = new Workshop()
-afterAll(() => workshop.remove())
+const openssl = new OpenSsl()
+afterAll(() => openssl.remove())
 
 const letter = new TextEncoder().encode('Dear reader,\n')
 const other = new TextEncoder().encode('Dear other,\n')
@@ -26,19 +26,19 @@ beforeAll(async () => {
 
 const verify = (file: Uint8Array, document: Uint8Array = letter) =>
   verifyDetached(file, document, { trust: notChecked })
-const accepts = (file: Uint8Array): boolean => workshop.acceptsCades(file, letter, root.der)
+const accepts = (file: Uint8Array): boolean => openssl.acceptsCades(file, letter, root.der)
 const withAttributes = (change: Record<string, Uint8Array>): readonly Uint8Array[] =>
   Object.values({ ...usual, ...change }).filter((each) => each.length > 0)
 
-/** In place of an attribute: it is absent. */
+/** Placeholder for an absent attribute. */
 const none = new Uint8Array()
-/** Of an indefinite length. */
+/** An element of indefinite length. */
 const open = (tag: number, ...parts: readonly Uint8Array[]): Uint8Array =>
   Uint8Array.from([tag, 0x80, ...parts.flatMap((part) => [...part]), 0, 0])
-/** The same attributes with lengths of BER. */
+/** The attributes with an indefinite length. */
 const inBer = (attributes: readonly Uint8Array[]): Uint8Array => open(0x31, ...attributes).subarray(1)
 
-describe.skipIf(missing !== undefined)('a signature is told false or open, as OpenSSL refuses it,', () => {
+describe.skipIf(missing !== undefined)('a signature that OpenSSL refuses is refused', () => {
   const cases: readonly (readonly [what: string, subIndication: string, make: () => Forgery])[] = [
     [
       'if messageDigest is a BIT STRING',
@@ -62,7 +62,7 @@ describe.skipIf(missing !== undefined)('a signature is told false or open, as Op
       }),
     ],
     [
-      'if messageDigest is an unsigned attribute too',
+      'if messageDigest is also an unsigned attribute',
       'FORMAT_FAILURE',
       () => ({
         attributes: withAttributes({}),
@@ -70,25 +70,25 @@ describe.skipIf(missing !== undefined)('a signature is told false or open, as Op
       }),
     ],
     [
-      'if the certificate is named by a wrong SHA-1',
+      'if the SHA-1 of the certificate reference is wrong',
       'NO_SIGNING_CERTIFICATE_FOUND',
       () => ({
         attributes: withAttributes({
-          certificate: attribute('signingCertificate', naming(sha('sha1', other))),
+          certificate: attribute('signingCertificate', certificateReference(sha('sha1', other))),
         }),
       }),
     ],
     [
-      'if one of two attributes names another certificate',
+      'if one of two attributes identifies another certificate',
       'NO_SIGNING_CERTIFICATE_FOUND',
       () => ({
         attributes: withAttributes({
-          byShaOne: attribute('signingCertificate', naming(sha('sha1', other))),
+          byShaOne: attribute('signingCertificate', certificateReference(sha('sha1', other))),
         }),
       }),
     ],
     [
-      'if attributes in BER were signed as they stand',
+      'if the BER encoding of attributes was signed',
       'SIG_CRYPTO_FAILURE',
       () => {
         const attributes = withAttributes({})
@@ -97,7 +97,7 @@ describe.skipIf(missing !== undefined)('a signature is told false or open, as Op
       },
     ],
     [
-      'if another document is in the file, and is the one that was signed',
+      'if the file contains another document, which is the signed one',
       'HASH_FAILURE',
       () => ({ attributes: Object.values(usualAttributes(other, person.der)), eContent: other }),
     ],
@@ -116,21 +116,21 @@ describe.skipIf(missing !== undefined)('a signature is told false or open, as Op
 describe.skipIf(missing !== undefined)('a signature that OpenSSL accepts passes', () => {
   const cases: readonly (readonly [what: string, make: () => Forgery])[] = [
     [
-      'if attributes stand in BER and their DER was signed (RFC 5652, 5.4)',
+      'if the file has attributes in BER and their DER was signed (RFC 5652, 5.4)',
       () => {
         const attributes = withAttributes({})
         return { attributes, written: inBer(attributes) }
       },
     ],
     [
-      'if its attributes were signed in another order than that of DER, as they stand',
+      'if its attributes were signed in the order of the file, which is not that of DER',
       () => ({ attributes: withAttributes({}).toReversed() }),
     ],
     [
-      'if the certificate is named by SHA-1',
+      'if the certificate reference is by SHA-1',
       () => ({
         attributes: withAttributes({
-          certificate: attribute('signingCertificate', naming(sha('sha1', person.der))),
+          certificate: attribute('signingCertificate', certificateReference(sha('sha1', person.der))),
         }),
       }),
     ],
@@ -143,7 +143,7 @@ describe.skipIf(missing !== undefined)('a signature that OpenSSL accepts passes'
         return { attributes: withAttributes({ certificate }) }
       },
     ],
-    ['if the same document is in the file', () => ({ attributes: withAttributes({}), eContent: letter })],
+    ['if the file contains the same document', () => ({ attributes: withAttributes({}), eContent: letter })],
   ]
 
   it.each(cases)('%s', async (_what, make) => {
@@ -152,15 +152,15 @@ describe.skipIf(missing !== undefined)('a signature that OpenSSL accepts passes'
     expect(await verify(file)).toMatchObject({ valid: true, signers: [{ level: 'CAdES-B-B' }] })
   })
 
-  it('and says if the certificate is named by SHA-1 alone', async () => {
-    const certificate = attribute('signingCertificate', naming(sha('sha1', person.der)))
+  it('with a warning if the only certificate reference is by SHA-1', async () => {
+    const certificate = attribute('signingCertificate', certificateReference(sha('sha1', person.der)))
     const { signers } = await verify(await forge(person, { attributes: withAttributes({ certificate }) }))
     expect(signers[0]?.warnings).toEqual(['certificate-named-by-sha-1'])
   })
 })
 
-describe.skipIf(missing !== undefined)('what OpenSSL takes is refused here', () => {
-  it('if another document is in the file than the one that was signed and given', async () => {
+describe.skipIf(missing !== undefined)('a signature that OpenSSL accepts is refused', () => {
+  it('if the file contains another document than the one that was signed and passed', async () => {
     const file = await forge(person, { attributes: withAttributes({}), eContent: other })
     expect(accepts(file)).toBe(true)
     expect(await verify(file)).toMatchObject({
@@ -172,7 +172,7 @@ describe.skipIf(missing !== undefined)('what OpenSSL takes is refused here', () 
   it.each([
     ['the file', 'the signer', () => ({ eContentType: oid('signedData') })],
     ['the signer', 'the file', () => ({ contentType: attribute('contentType', oid('signedData')) })],
-  ] as const)('if %s names another type of content than %s (RFC 5652, 11.1)', async (_one, _other, make) => {
+  ] as const)('if %s states another content type than %s (RFC 5652, 11.1)', async (_one, _other, make) => {
     const { contentType = usual['contentType'], ...rest } = make() as {
       contentType?: Uint8Array
       eContentType?: Uint8Array
@@ -192,18 +192,18 @@ describe.skipIf(missing !== undefined)('what OpenSSL takes is refused here', () 
     await expect(verify(longer)).rejects.toMatchObject({ reason: 'malformed' })
   })
 
-  it('if the document is the list of attributes that was signed for another one', async () => {
+  it('if the document is the SET of signed attributes of another document', async () => {
     const attributes = withAttributes({})
     const list = der(0x31, ...attributes)
     const file = await forge(person, { attributes: [], signed: list })
-    expect(workshop.accepts(file, list)).toBe(true)
+    expect(openssl.accepts(file, list)).toBe(true)
     expect(await verify(file, list)).toMatchObject({
       valid: false,
       signers: [{ indication: 'INDETERMINATE', problems: [{ reason: 'attributes-as-document' }] }],
     })
   })
 
-  it('if a certification authority signed a document', async () => {
+  it('if a certification authority signed the document', async () => {
     const ca = await issue({ name: 'CA', issuer: root, isCa: true, keyUsage: 0x86 })
     const file = await forge(ca, { attributes: Object.values(usualAttributes(letter, ca.der)) })
     expect(accepts(file)).toBe(true)
@@ -214,9 +214,9 @@ describe.skipIf(missing !== undefined)('what OpenSSL takes is refused here', () 
   })
 })
 
-it('a file whose lengths lie is damaged or false at each length, and never passes', async () => {
+it('a file with any length field changed by one is malformed or invalid', async () => {
   const file = await forge(person, { attributes: withAttributes({}) })
-  /** Where each element's length stands, down to the innermost. */
+  /** The offset of the length of each element at every depth. */
   const lengths: number[] = []
   const walk = (from: number, to: number): void => {
     for (let at = from; at < to; ) {
@@ -238,11 +238,11 @@ it('a file whose lengths lie is damaged or false at each length, and never passe
       // The last byte of the length.
       const place = at + ((file[at] as number) > 0x80 ? (file[at] as number) & 0x7f : 0)
       lying[place] = (lying[place] as number) + step
-      const said = await verify(lying).then(
+      const result = await verify(lying).then(
         ({ valid }) => valid,
         (error: { reason: string }) => error.reason,
       )
-      expect([false, 'malformed', 'no-signer', 'not-signed-data']).toContain(said)
+      expect([false, 'malformed', 'no-signer', 'not-signed-data']).toContain(result)
     }
   }
 })

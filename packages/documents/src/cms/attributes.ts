@@ -1,4 +1,4 @@
-/** Signed attributes (RFC 5652, 5.3 and 11): a profile makes them, and they are read as the bytes that were signed. */
+/** Encodes and parses signed attributes: RFC 5652, 5.3 and 11. */
 import {
   encodeOid,
   objectIdentifier,
@@ -14,7 +14,7 @@ import { type CertificateReference, readReference, signingCertificateV2 } from '
 import { sequence, setOf, time } from './der-writer.ts'
 import { oids } from './oids.ts'
 
-/** What the signed attributes say. */
+/** The values of the signed attributes. */
 export interface SignedFacts {
   /** eContentType. */
   readonly contentType: string
@@ -23,17 +23,17 @@ export interface SignedFacts {
   readonly certificate: ReadCertificate
 }
 
-/** The attributes that can be made, by their names in `oids`. */
+/** The attributes that can be encoded, by their names in `oids`. */
 export type AttributeName = 'contentType' | 'messageDigest' | 'signingTime' | 'signingCertificateV2'
 
-const values: Readonly<Record<AttributeName, (facts: SignedFacts) => Uint8Array>> = {
+const encoders: Readonly<Record<AttributeName, (facts: SignedFacts) => Uint8Array>> = {
   contentType: ({ contentType }) => encodeOid(contentType),
   messageDigest: ({ messageDigest }) => encodeTlv(Tag.octetString, messageDigest),
   signingTime: ({ signingTime }) => time(signingTime),
   signingCertificateV2: ({ certificate }) => signingCertificateV2(certificate),
 }
 
-/** A format of signatures: the signed attributes that it has, and no others. */
+/** A signature format, defined by its signed attributes. */
 export interface SignatureProfile {
   readonly name: string
   readonly attributes: readonly AttributeName[]
@@ -45,33 +45,33 @@ export const cadesBB: SignatureProfile = {
   attributes: ['contentType', 'messageDigest', 'signingTime', 'signingCertificateV2'],
 }
 
-/** A SET OF in DER: what is signed. */
+/** Encodes the signed attributes as a SET OF in DER, which is what is signed. */
 export function writeSignedAttributes(profile: SignatureProfile, facts: SignedFacts): Uint8Array {
   return setOf(
     profile.attributes.map((name) =>
-      sequence(encodeOid(oids[name]), encodeTlv(Tag.set, values[name](facts))),
+      sequence(encodeOid(oids[name]), encodeTlv(Tag.set, encoders[name](facts))),
     ),
   )
 }
 
-/** The signed attributes of one signer. Those that are absent are undefined. */
+/** The signed attributes of one signer. Absent attributes are undefined. */
 export interface SignedAttributes {
   /**
-   * What may have been signed, each a SET OF: its DER, and the file's own bytes if they differ from it by the order of
-   * elements alone.
+   * The encodings that may have been signed, each a SET OF: the DER encoding, and the encoding in the file if it
+   * differs from DER only in the order of elements.
    */
   readonly signed: readonly Uint8Array[]
   readonly contentType: string
   readonly messageDigest: Uint8Array
   readonly signingTime: Date | undefined
-  /** What signing-certificate (by SHA-1) and signing-certificate-v2 name, in this order. */
+  /** The certificate references of signing-certificate (by SHA-1) and signing-certificate-v2, in this order. */
   readonly certificates: readonly CertificateReference[]
-  /** Of all attributes. */
+  /** The types of all attributes. */
   readonly types: ReadonlySet<string>
 }
 
-/** Those that are looked at: each once, with one value (RFC 5652, 11.1 to 11.3; RFC 5035, 3 and 4). */
-const once: ReadonlySet<string> = new Set([
+/** Attributes that may occur only once and with one value (RFC 5652, 11.1 to 11.3; RFC 5035, 3 and 4). */
+const singleValued: ReadonlySet<string> = new Set([
   oids.contentType,
   oids.messageDigest,
   oids.signingTime,
@@ -79,21 +79,21 @@ const once: ReadonlySet<string> = new Set([
   oids.signingCertificateV2,
 ])
 
-/** Reads SignedAttributes, tagged [0] in the file. Throws RangeError. */
+/** Parses SignedAttributes, tagged [0] in the file. Throws RangeError. */
 export function readSignedAttributes({
   value,
   whole,
 }: Pick<BerElement, 'value' | 'whole'>): SignedAttributes {
-  // Signed as the SET that they are (RFC 5652, 5.4), in DER whatever the file has.
+  // RFC 5652, 5.4: the signature is over the DER encoding as a SET OF, even if the file has BER and the tag [0].
   const set = { tag: Tag.set, value, whole }
   const der = toDer(set)
-  const kept = toDer(set, 'kept')
-  const isInDerButForOrder = equalBytes(kept.subarray(1), whole.subarray(1)) && !equalBytes(kept, der)
+  const unsorted = toDer(set, 'kept')
+  const isInDerButForOrder = equalBytes(unsorted.subarray(1), whole.subarray(1)) && !equalBytes(unsorted, der)
   const types = new Set<string>()
   const found = new Map<string, Uint8Array>()
   for (const [type, values] of attributesIn(onlyBer(der, Tag.set).value)) {
-    if (once.has(type)) {
-      // Of two, each verifier would take another: one signature over two documents.
+    if (singleValued.has(type)) {
+      // Verifiers might use different ones of two, so that one signature would be valid for two documents.
       if (types.has(type)) throw new RangeError('an attribute twice')
       found.set(type, onlyElement(values).der)
     }
@@ -108,10 +108,10 @@ export function readSignedAttributes({
   if (contentType === undefined || messageDigest === undefined)
     throw new RangeError('no content type, or no digest')
   return {
-    signed: isInDerButForOrder ? [der, kept] : [der],
+    signed: isInDerButForOrder ? [der, unsorted] : [der],
     contentType,
     messageDigest,
-    // Strict, though it is only reported: a file that names no time is not shown with some other one.
+    // Parsed strictly although it is only reported, so that no wrong time is shown.
     signingTime: valueOf(oids.signingTime, readTime),
     certificates: [
       valueOf(oids.signingCertificate, (each) => readReference(each, 'SHA-1')),
@@ -122,19 +122,19 @@ export function readSignedAttributes({
 }
 
 /**
- * The types of UnsignedAttributes, tagged [1] in the file. Throws RangeError, also for one that has to be signed: a digest
- * beside the signature would be anybody's (RFC 5652, 11.1 to 11.3).
+ * Parses the types of UnsignedAttributes, tagged [1] in the file. Throws RangeError, also for an attribute that has to
+ * be signed (RFC 5652, 11.1 to 11.3): anybody could have added an unsigned digest.
  */
 export function readUnsignedTypes({ value }: BerElement): ReadonlySet<string> {
   const types = new Set<string>()
   for (const [type] of attributesIn(value)) {
-    if (once.has(type)) throw new RangeError('an attribute that is not signed and has to be')
+    if (singleValued.has(type)) throw new RangeError('an unsigned attribute that has to be signed')
     types.add(type)
   }
   return types
 }
 
-/** Type and values of each attribute. Throws RangeError. */
+/** Parses the type and values of each attribute. Throws RangeError. */
 function* attributesIn(bytes: Uint8Array): Generator<readonly [type: string, values: Uint8Array]> {
   for (const { tag, value } of elementsIn(bytes)) {
     const [type, values, ...more] = tag === Tag.sequence ? fieldsOf(value) : []

@@ -1,22 +1,25 @@
-/** BER (X.690, 8.1), as files have it, and the DER of what it says. The public readers of `crypto` are strict DER. */
+/**
+ * Parses BER (X.690, 8.1), which signature files may use, and converts it to DER. The parsers of `@webtoki/crypto`
+ * accept only DER.
+ */
 import { objectIdentifier, Tag, encodeTlv } from '@webtoki/crypto'
 import { concatBytes } from '@webtoki/apdu/bytes'
 import { setOf } from './der-writer.ts'
 
-/** One element, as views of the bytes that it was read from. */
+/** One element. Its arrays are views of the parsed bytes. */
 export interface BerElement {
   /** The first byte. */
   readonly tag: number
-  /** The content, without an end-of-contents. */
+  /** The content octets, without end-of-contents octets. */
   readonly value: Uint8Array
   /** The whole element, header included. */
   readonly whole: Uint8Array
 }
 
-/** More levels of elements than this exist in no file. */
+/** The maximum depth of nested elements. Genuine files have far fewer levels. */
 const MAX_DEPTH = 64
 
-/** The elements that fill these bytes, one after the other. Throws RangeError where they are damaged. */
+/** Iterates over the elements that fill these bytes. Throws RangeError at a damaged element. */
 export function* elementsIn(bytes: Uint8Array): Generator<BerElement> {
   for (let at = 0; at < bytes.length; ) {
     const element = elementAt(bytes, at)
@@ -25,7 +28,7 @@ export function* elementsIn(bytes: Uint8Array): Generator<BerElement> {
   }
 }
 
-/** The fields of a structure, which never has more than sixteen. Throws RangeError. */
+/** Parses the fields of a structure, at most sixteen. Throws RangeError. */
 export function fieldsOf(bytes: Uint8Array): readonly BerElement[] {
   const found: BerElement[] = []
   for (const element of elementsIn(bytes))
@@ -33,7 +36,7 @@ export function fieldsOf(bytes: Uint8Array): readonly BerElement[] {
   return found
 }
 
-/** The one element that fills these bytes. Throws RangeError if it has another tag. */
+/** Parses the single element that fills these bytes. Throws RangeError, also if it has another tag. */
 export function onlyElement(bytes: Uint8Array, tag: number): BerElement {
   const element = elementAt(bytes, 0)
   if (element.whole.length !== bytes.length) throw new RangeError('bytes after the element')
@@ -41,23 +44,23 @@ export function onlyElement(bytes: Uint8Array, tag: number): BerElement {
   return element
 }
 
-/** The object identifier, with its dots. Throws RangeError. */
+/** Returns an object identifier in dotted form. Throws RangeError. */
 export function identifierOf({ tag, value, whole }: BerElement): string {
   return objectIdentifier({ tag, value, der: whole })
 }
 
-/** The bytes of an OCTET STRING, joined if they come in pieces. Throws RangeError. */
+/** Returns the content of an OCTET STRING, whose segments are joined if it is constructed. Throws RangeError. */
 export function octetsOf({ tag, value }: BerElement): Uint8Array {
   if (tag === Tag.octetString) return value
   if (tag !== (Tag.octetString | CONSTRUCTED)) throw new RangeError('not an OCTET STRING')
-  return joined(value, Tag.octetString, 0)
+  return joinSegments(value, Tag.octetString, 0)
 }
 
 const CONSTRUCTED = 0x20
 
 /**
- * The same value in DER (X.690, 10 and 11). Every SET is taken for a SET OF; with order 'kept', it stays in the file's
- * order, which is not DER and how some programs sign. Throws RangeError.
+ * Encodes the same value in DER (X.690, 10 and 11). Every SET is treated as a SET OF. With the order 'kept', the
+ * elements of a SET keep the order of the file: this is not DER, but some programs sign it. Throws RangeError.
  */
 export function toDer(
   { tag, value }: BerElement,
@@ -69,46 +72,50 @@ export function toDer(
   if (tag === Tag.boolean && value.length === 1) return encodeTlv(tag, [value[0] === 0 ? 0 : 0xff])
   if ((tag & CONSTRUCTED) === 0) return encodeTlv(tag, value)
   const isString = tag < 0x40 && tag !== Tag.sequence && tag !== Tag.set
-  if (isString) return encodeTlv(tag ^ CONSTRUCTED, joined(value, tag ^ CONSTRUCTED, depth))
+  if (isString) return encodeTlv(tag ^ CONSTRUCTED, joinSegments(value, tag ^ CONSTRUCTED, depth))
   const parts = Array.from(elementsIn(value), (each) => toDer(each, order, depth + 1))
   return tag === Tag.set && order === 'sorted' ? setOf(parts) : encodeTlv(tag, ...parts)
 }
 
-function joined(value: Uint8Array, tag: number, depth: number): Uint8Array {
-  // Whose last piece alone may have bits that are not used.
+function joinSegments(value: Uint8Array, tag: number, depth: number): Uint8Array {
+  // Only the last segment may have unused bits, so joining the contents of the segments would not be enough.
   if (tag === Tag.bitString) throw new RangeError('a BIT STRING in pieces')
   if (depth > MAX_DEPTH) throw new RangeError('elements nested too deep')
   const pieces = Array.from(elementsIn(value), (piece) => {
     if (piece.tag === tag) return piece.value
     if (piece.tag !== (tag | CONSTRUCTED)) throw new RangeError('a string in pieces of another type')
-    return joined(piece.value, tag, depth + 1)
+    return joinSegments(piece.value, tag, depth + 1)
   })
   return concatBytes(...pieces)
 }
 
 function elementAt(bytes: Uint8Array, at: number): BerElement {
-  const head = headAt(bytes, at)
-  if (head.length !== undefined) {
-    const end = head.from + head.length
-    return { tag: head.tag, value: bytes.subarray(head.from, end), whole: bytes.subarray(at, end) }
+  const header = headerAt(bytes, at)
+  if (header.length !== undefined) {
+    const end = header.from + header.length
+    return { tag: header.tag, value: bytes.subarray(header.from, end), whole: bytes.subarray(at, end) }
   }
-  // Of an indefinite length: it ends where as many ends have come as such elements have begun.
-  let end = head.from
+  // Indefinite length: the element ends when each indefinite-length element that has begun has its end-of-contents
+  // octets.
+  let end = header.from
   for (let open = 1; open > 0; ) {
     if (bytes[end] === 0 && bytes[end + 1] === 0) {
       open--
       end += 2
     } else {
-      const inner = headAt(bytes, end)
+      const inner = headerAt(bytes, end)
       if (inner.length === undefined) open++
       end = inner.from + (inner.length ?? 0)
     }
   }
-  return { tag: head.tag, value: bytes.subarray(head.from, end - 2), whole: bytes.subarray(at, end) }
+  return { tag: header.tag, value: bytes.subarray(header.from, end - 2), whole: bytes.subarray(at, end) }
 }
 
-/** `length` is undefined for the indefinite form. Throws RangeError if the element ends after the bytes do. */
-function headAt(
+/**
+ * Parses a header. `length` is undefined for the indefinite form. Throws RangeError if the element extends beyond the
+ * bytes.
+ */
+function headerAt(
   bytes: Uint8Array,
   start: number,
 ): { readonly tag: number; readonly from: number; readonly length: number | undefined } {

@@ -1,4 +1,4 @@
-/** The signed attributes that name the signer's certificate: RFC 2634, 5.4 (by SHA-1) and RFC 5035, 3 and 4. */
+/** The signed attributes that identify the signer's certificate: RFC 2634, 5.4 (by SHA-1) and RFC 5035, 3 and 4. */
 import {
   type CertificateView,
   type HashName,
@@ -14,16 +14,16 @@ import { equalBytes } from '@webtoki/apdu/bytes'
 import { hashNow } from '@webtoki/crypto/hash-now'
 import { sequence } from './der-writer.ts'
 
-/** What an attribute says of the certificate. */
+/** A reference to a certificate in such an attribute. */
 export interface CertificateReference {
-  /** Undefined if the hash is not known here. */
+  /** Undefined if the hash is unknown. */
   readonly hash: HashName | undefined
   readonly digest: Uint8Array
-  /** IssuerSerial in DER; undefined if the attribute leaves issuer and serial number to the hash. */
+  /** IssuerSerial in DER; undefined if the reference has only the hash. */
   readonly issuerSerial: Uint8Array | undefined
 }
 
-/** SigningCertificateV2 of this one certificate. SHA-256 is the default hash and is not written. */
+/** Encodes SigningCertificateV2 with one certificate. The hash SHA-256 is the default and is omitted. */
 export function signingCertificateV2(certificate: ReadCertificate): Uint8Array {
   const names = sequence(encodeTlv(0xa4, issuerOf(certificate)))
   const issuerSerial = sequence(names, encodeTlv(Tag.integer, certificate.serialNumber))
@@ -31,14 +31,14 @@ export function signingCertificateV2(certificate: ReadCertificate): Uint8Array {
   return sequence(sequence(reference))
 }
 
-/** The issuer's Name in DER. */
+/** Returns the Name of the issuer in DER. */
 export function issuerOf({ der }: ReadCertificate): Uint8Array {
   return (viewCertificate(der) as CertificateView).issuerDer
 }
 
 /**
- * The first reference, which is the signer's: a hash if it is not the default, the digest, issuer and serial number.
- * Throws RangeError.
+ * Parses the first reference, which is that of the signer: the hash if it is not the default, the digest, issuer and
+ * serial number. Throws RangeError.
  */
 export function readReference(attribute: Uint8Array, byDefault: 'SHA-1' | 'SHA-256'): CertificateReference {
   const [certificates] = sequenceOf(attribute)
@@ -55,8 +55,8 @@ export function readReference(attribute: Uint8Array, byDefault: 'SHA-1' | 'SHA-2
 }
 
 /**
- * Whether all that the attribute says is true of the certificate: of two answers, verifiers would take either. Undefined
- * if its hash is not known here.
+ * Returns whether the digest, and issuer and serial number if present, match the certificate. All have to match,
+ * because verifiers differ in which of them they use. Returns undefined if the hash is unknown.
  */
 export function isReferenceTo(
   { hash: name, digest, issuerSerial }: CertificateReference,

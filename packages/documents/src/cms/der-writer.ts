@@ -1,12 +1,12 @@
-/** DER as it is written, beside what `crypto` writes (X.690, 8 and 11). */
+/** DER encoders in addition to those of `@webtoki/crypto`: X.690, 8 and 11. */
 import { Tag, encodeTlv } from '@webtoki/crypto'
 
 type Bytes = Uint8Array | readonly number[]
 
-/** A SEQUENCE of elements in DER. */
+/** Encodes a SEQUENCE of elements. */
 export const sequence = (...parts: readonly Bytes[]): Uint8Array => encodeTlv(Tag.sequence, ...parts)
 
-/** A SET OF: its elements are in the order of their bytes (X.690, 11.6). */
+/** Encodes a SET OF, whose elements are sorted by their bytes (X.690, 11.6). */
 export function setOf(elements: readonly Uint8Array[]): Uint8Array {
   return encodeTlv(Tag.set, ...elements.toSorted(compare))
 }
@@ -19,7 +19,7 @@ function compare(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
-/** UTCTime from 1950 to 2049, GeneralizedTime otherwise (RFC 5652, 11.3); whole seconds. */
+/** Encodes a time in whole seconds: UTCTime from 1950 to 2049, otherwise GeneralizedTime (RFC 5652, 11.3). */
 export function time(date: Date): Uint8Array {
   const text = `${date.toISOString().slice(0, 19).replaceAll(/[-:T]/g, '')}Z`
   const year = date.getUTCFullYear()

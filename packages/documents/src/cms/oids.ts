@@ -6,7 +6,7 @@ export const oids = {
   messageDigest: '1.2.840.113549.1.9.4',
   signingTime: '1.2.840.113549.1.9.5',
   counterSignature: '1.2.840.113549.1.9.6',
-  /** By SHA-1. */
+  /** The reference is by SHA-1. */
   signingCertificate: '1.2.840.113549.1.9.16.2.12',
   signingCertificateV2: '1.2.840.113549.1.9.16.2.47',
   signaturePolicy: '1.2.840.113549.1.9.16.2.15',

@@ -1,4 +1,4 @@
-/** A signature made by a signer over the digest of its content. */
+/** Creates a CMS signature over a digest with a `Signer`: RFC 5652, 5.4 and 5.5. */
 import {
   ecdsaSignatureToDer,
   encodeAlgorithmIdentifier,
@@ -19,29 +19,33 @@ import { elementsIn } from './ber.ts'
 import { writeSignedData } from './signed-data.ts'
 import { writeSignerInfo } from './signer-info.ts'
 
-/** What a signature is made of, beside the signer and the content. */
+/** The inputs of a signature besides the signer and the content. */
 export interface SignatureRequest {
   readonly profile: SignatureProfile
   /** eContentType. */
   readonly contentType: string
   readonly signingTime: Date
-  /** Certificates beside the signer's own and its chain, in DER. */
+  /** Certificates in DER, in addition to that of the signer and its chain. */
   readonly chain: readonly Uint8Array[]
 }
 
-/** A signature that lacks its content's digest. */
+/** A signature that is complete except for the digest of its content. */
 export interface PreparedSignature {
-  /** `digest` is by the signer's hash. Resolves to ContentInfo in DER; rejects with what the signer says. */
+  /**
+   * Signs a digest that was computed with the hash of the signer's algorithm. Resolves to ContentInfo in DER; rejects
+   * with the errors of the signer.
+   */
   sign(digest: Uint8Array, options?: SignOptions): Promise<Uint8Array>
 }
 
 /**
- * Checks all that can be wrong before a person gives a PIN. Throws DocumentError 'certificate-missing' if a certificate cannot be read and 'outside-validity', and CertificateUseError.
+ * Makes all checks that are possible before the card is used and a person enters a PIN. Throws CertificateUseError, and
+ * DocumentError 'certificate-missing' if a certificate cannot be parsed, or 'outside-validity'.
  */
 export function prepareSignature(signer: Signer, request: SignatureRequest): PreparedSignature {
   const { profile, contentType, signingTime } = request
-  const certificate = ownCertificate(signer.certificate)
-  const chain = [...signer.chain, ...request.chain].map(ownCertificate)
+  const certificate = leadingCertificate(signer.certificate)
+  const chain = [...signer.chain, ...request.chain].map(leadingCertificate)
   requireCertificateUse(certificate.der, 'signing')
   requireValidity(certificate, signingTime)
   const certificates = new Map([certificate, ...chain].map(({ key, der }) => [key, der]))
@@ -69,8 +73,8 @@ export function prepareSignature(signer: Signer, request: SignatureRequest): Pre
   }
 }
 
-/** What a card keeps may be longer than the certificate. */
-function ownCertificate(bytes: Uint8Array): ReadCertificate {
+/** Parses the certificate at the start of the bytes: a card's data object may have padding after it. */
+function leadingCertificate(bytes: Uint8Array): ReadCertificate {
   try {
     const [element] = elementsIn(viewOf(bytes))
     if (element?.tag !== Tag.sequence) throw new RangeError('not a certificate')
@@ -85,6 +89,6 @@ function requireValidity(certificate: ReadCertificate, signingTime: Date): void 
   const { notBefore, notAfter } = certificate
   const [time, from, to] = [signingTime, notBefore, notAfter].map((each) => each.toISOString())
   throw new DocumentError('outside-validity', {
-    detail: `It is ${time}; the certificate is valid from ${from} to ${to}.`,
+    detail: `The time is ${time}; the certificate is valid from ${from} to ${to}.`,
   })
 }

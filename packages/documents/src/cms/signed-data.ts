@@ -1,4 +1,7 @@
-/** SignedData within its ContentInfo: RFC 5652, 3 and 5.1. Revocation lists are stepped over: their size costs nothing. */
+/**
+ * Encodes and parses SignedData within a ContentInfo: RFC 5652, 3 and 5.1. Revocation lists are skipped without
+ * parsing.
+ */
 import { encodeOid, Tag, encodeTlv } from '@webtoki/crypto'
 import { DocumentError } from '../errors.ts'
 import { type BerElement, elementsIn, fieldsOf, identifierOf, octetsOf, onlyElement } from './ber.ts'
@@ -6,49 +9,49 @@ import { sequence, setOf } from './der-writer.ts'
 import { oids } from './oids.ts'
 import { signedBytesOf } from './signer-info.ts'
 
-/** Limits of what is read, for a file made to cost time. None is the standard's. */
+/** Limits against files that are made to take long to verify. The standard has no such limits. */
 export const MAX_FILE_MEBIBYTES = 16
 const MAX_SIGNERS = 200
 const MAX_CERTIFICATES = 200
-/** Of all certificates together, and of all signers' signed attributes together. */
+/** The limit for all certificates together, and for the signed attributes of all signers together. */
 const MAX_PART_BYTES = 1024 * 1024
 
-/** What a SignedData is written from. */
+/** The fields of a SignedData to encode. */
 export interface SignedDataFields {
   /** eContentType. */
   readonly contentType: string
-  /** In DER. */
+  /** AlgorithmIdentifiers in DER. */
   readonly digestAlgorithms: readonly Uint8Array[]
   readonly certificates: readonly Uint8Array[]
   readonly signerInfos: readonly Uint8Array[]
 }
 
-/** A ContentInfo in DER that holds a SignedData without its content. */
+/** Encodes a ContentInfo with a SignedData without content (detached). */
 export function writeSignedData(fields: SignedDataFields): Uint8Array {
   const signedData = sequence(
     encodeTlv(Tag.integer, [1]),
     setOf(fields.digestAlgorithms),
     sequence(encodeOid(fields.contentType)),
-    // The signer's first: no signature depends on their order.
+    // The signer's certificate first. Not sorted as DER requires for a SET OF: the signature does not cover it.
     encodeTlv(0xa0, ...fields.certificates),
     setOf(fields.signerInfos),
   )
   return sequence(encodeOid(oids.signedData), encodeTlv(0xa0, signedData))
 }
 
-/** What stands in a SignedData, as views of the file. */
+/** A parsed SignedData. Its arrays are views of the file. */
 export interface SignedData {
   /** eContentType. */
   readonly contentType: string
-  /** eContent: the content, if it stands in the file. */
+  /** eContent: the content, if the file contains it. */
   readonly content: Uint8Array | undefined
-  /** Certificates of X.509; other kinds are left out. */
+  /** X.509 certificates; other types are omitted. */
   readonly certificates: readonly Uint8Array[]
-  /** Each is for `readSignerInfo`: one that cannot be read hides no other. */
+  /** To be parsed by `readSignerInfo`, one by one, so that a damaged one does not affect the others. */
   readonly signerInfos: readonly BerElement[]
 }
 
-/** Throws DocumentError 'not-signed-data' and 'too-complex'; RangeError if the file is damaged. */
+/** Parses a file. Throws DocumentError 'not-signed-data' and 'too-complex', and RangeError if the file is damaged. */
 export function readSignedData(file: Uint8Array): SignedData {
   const [type, content, ...others] = fieldsOf(onlyElement(file, Tag.sequence).value)
   if (type === undefined || content?.tag !== 0xa0 || others.length > 0)
@@ -65,15 +68,17 @@ export function readSignedData(file: Uint8Array): SignedData {
     throw new RangeError('not a SignedData')
   for (const { value } of elementsIn(digestAlgorithms.value)) fieldsOf(value)
   if (signerInfos?.tag !== Tag.set || more.length > 0) throw new RangeError('not a SignedData')
-  const ders = (certificates === undefined ? [] : upTo(MAX_CERTIFICATES, 'certificates', certificates.value))
+  const ders = (
+    certificates === undefined ? [] : atMost(MAX_CERTIFICATES, 'certificates', certificates.value)
+  )
     .filter(({ tag }) => tag === Tag.sequence)
     .map(({ whole }) => whole)
-  const infos = upTo(MAX_SIGNERS, 'signatures', signerInfos.value)
-  limit(
+  const infos = atMost(MAX_SIGNERS, 'signatures', signerInfos.value)
+  requirePartSize(
     'certificates',
     ders.map(({ length }) => length),
   )
-  limit('signed attributes', infos.map(signedBytesOf))
+  requirePartSize('signed attributes', infos.map(signedBytesOf))
   return { ...contentOf(encapsulated), certificates: ders, signerInfos: infos }
 }
 
@@ -87,14 +92,14 @@ function contentOf({ value }: BerElement): Pick<SignedData, 'contentType' | 'con
   return { contentType: identifierOf(type), content: octets && octetsOf(octets) }
 }
 
-function upTo(most: number, what: string, bytes: Uint8Array): readonly BerElement[] {
+function atMost(most: number, what: string, bytes: Uint8Array): readonly BerElement[] {
   const found: BerElement[] = []
   for (const element of elementsIn(bytes))
     if (found.push(element) > most) throw new DocumentError('too-complex', { limit: `${most} ${what}` })
   return found
 }
 
-function limit(what: string, lengths: readonly number[]): void {
+function requirePartSize(what: string, lengths: readonly number[]): void {
   if (lengths.reduce((sum, length) => sum + length, 0) > MAX_PART_BYTES)
     throw new DocumentError('too-complex', { limit: `1 MiB of ${what}` })
 }

@@ -1,27 +1,27 @@
-/** One signature of a SignedData: RFC 5652, 5.3. */
+/** Encodes and parses SignerInfo, one signature of a SignedData: RFC 5652, 5.3. */
 import { type Name, type ReadCertificate, readName, Tag, encodeTlv } from '@webtoki/crypto'
 import { type BerElement, fieldsOf, octetsOf, toDer } from './ber.ts'
 import { readSignedAttributes, readUnsignedTypes, type SignedAttributes } from './attributes.ts'
 import { issuerOf } from './certificate-reference.ts'
 import { sequence } from './der-writer.ts'
 
-/** What a SignerInfo is written from. */
+/** The fields of a SignerInfo to encode. */
 export interface SignerInfoFields {
   readonly certificate: ReadCertificate
   /** AlgorithmIdentifiers in DER. */
   readonly digestAlgorithm: Uint8Array
   readonly signatureAlgorithm: Uint8Array
-  /** SET OF in DER: what was signed. */
+  /** The signed SET OF in DER. */
   readonly signedAttributes: Uint8Array
-  /** ECDSA as Ecdsa-Sig-Value. */
+  /** An ECDSA signature is an Ecdsa-Sig-Value. */
   readonly signature: Uint8Array
 }
 
-/** A SignerInfo in DER. */
+/** Encodes a SignerInfo in DER. */
 export function writeSignerInfo(fields: SignerInfoFields): Uint8Array {
   const { certificate, signedAttributes } = fields
   const attributes = Uint8Array.from(signedAttributes)
-  // Signed as the SET that they are, tagged [0] in the file (RFC 5652, 5.4).
+  // RFC 5652, 5.4: signed with the tag of a SET OF, but tagged [0] in the file.
   attributes[0] = 0xa0
   return sequence(
     encodeTlv(Tag.integer, [1]),
@@ -33,12 +33,15 @@ export function writeSignerInfo(fields: SignerInfoFields): Uint8Array {
   )
 }
 
-/** Which certificate signed: Name and the INTEGER's content, or its subjectKeyIdentifier. */
+/**
+ * Identifies the signer's certificate: by issuer and serial number (the content of the INTEGER), or by
+ * subjectKeyIdentifier.
+ */
 export type SignerIdentifier =
   | { readonly issuer: Name; readonly serialNumber: Uint8Array }
   | { readonly subjectKeyIdentifier: Uint8Array }
 
-/** What stands in a SignerInfo. */
+/** A parsed SignerInfo. */
 export interface SignerInfo {
   readonly identifier: SignerIdentifier
   /** AlgorithmIdentifiers in DER. */
@@ -50,9 +53,9 @@ export interface SignerInfo {
   readonly signature: Uint8Array
 }
 
-/** Reads a SignerInfo. Throws RangeError. */
+/** Parses a SignerInfo. Throws RangeError. */
 export function readSignerInfo(info: BerElement): SignerInfo {
-  const fields = [...split(info)]
+  const fields = [...fieldsOfSigner(info)]
   const [version, identifier, digestAlgorithm] = fields.splice(0, 3)
   const attributes = fields[0]?.tag === 0xa0 ? fields.shift() : undefined
   const [signatureAlgorithm, signature, unsigned, ...more] = fields
@@ -71,16 +74,19 @@ export function readSignerInfo(info: BerElement): SignerInfo {
   }
 }
 
-/** How many bytes its signed attributes have, which cost time to read and to verify. One that is damaged costs none. */
+/**
+ * Returns the size of the signed attributes, which determines the cost of verification; 0 for a damaged SignerInfo,
+ * which is not verified.
+ */
 export function signedBytesOf(info: BerElement): number {
   try {
-    return split(info).find(({ tag }) => tag === 0xa0)?.whole.length ?? 0
+    return fieldsOfSigner(info).find(({ tag }) => tag === 0xa0)?.whole.length ?? 0
   } catch {
     return 0
   }
 }
 
-function split({ tag, value }: BerElement): readonly BerElement[] {
+function fieldsOfSigner({ tag, value }: BerElement): readonly BerElement[] {
   if (tag !== Tag.sequence) throw new RangeError('not a SignerInfo')
   return fieldsOf(value)
 }

@@ -1,4 +1,4 @@
-/** One signature, verified over the digest of its content: RFC 5652, 5.4 and 5.6. */
+/** Verifies one signature over the digest of its content: RFC 5652, 5.4 and 5.6. */
 import {
   hashes,
   isWeakKey,
@@ -20,24 +20,24 @@ import { isReferenceTo } from './certificate-reference.ts'
 import { oids } from './oids.ts'
 import type { SignerInfo } from './signer-info.ts'
 
-/** What was signed, as the verifier has it. */
+/** The content to verify signatures against. */
 export interface SignedContent {
   /** eContentType of the SignedData. */
   readonly type: string
-  /** By the hashes that the file's signers name for it. */
+  /** Digests of the content by all hashes that the signers state. */
   readonly digests: Readonly<Partial<Record<HashName, Uint8Array>>>
-  /** The content itself, for signatures without signed attributes; undefined if it was not kept. */
+  /** The content itself, for signatures without signed attributes; undefined if it was not kept in memory. */
   readonly bytes: Uint8Array | undefined
 }
 
-/** What a signer names as the way it signed. 'weak': MD2 or MD5. Undefined: not known here. */
+/** The algorithms that a signer states. 'weak' means MD2 or MD5, undefined means unknown. */
 export interface SignerAlgorithms {
-  /** Of the content. */
+  /** The hash of the content. */
   readonly hash: HashName | 'weak' | undefined
   readonly scheme: SignatureScheme | 'weak' | undefined
 }
 
-/** Throws RangeError. */
+/** Parses the algorithms of a SignerInfo. Throws RangeError. */
 export function algorithmsOf({ digestAlgorithm, signatureAlgorithm }: SignerInfo): SignerAlgorithms {
   const hash = readHash(digestAlgorithm)
   const [id] = sequenceOf(digestAlgorithm)
@@ -46,27 +46,32 @@ export function algorithmsOf({ digestAlgorithm, signatureAlgorithm }: SignerInfo
   return { hash, scheme: readSignatureScheme(signatureAlgorithm, hash) }
 }
 
-/** Whether others could have made the signature. */
+/** Returns whether the hash is so weak that the signature could have been forged. */
 function isForgeable({ hash, scheme }: SignerAlgorithms): boolean {
   if (hash === 'weak' || scheme === 'weak') return true
   return [hash, scheme?.hash].some((each) => each !== undefined && hashes[each].isWeak)
 }
 
-/** MD2 and MD5, which nobody computes here. */
+/** MD2 and MD5, which are not implemented. */
 const olderThanSha1 = ['1.2.840.113549.2.2', '1.2.840.113549.2.5']
 
-/** What was found of a signature over its content. Undefined: it could not be told, or what was found proves nothing. */
+/**
+ * The findings about a signature over its content. Undefined means that it could not be checked, or that the result
+ * proves nothing.
+ */
 export interface SignatureFindings {
-  /** The content is the one that was signed. */
+  /** True if the content is what was signed. */
   readonly digestMatches: boolean | undefined
-  /** The signature was made with the certificate's key. */
+  /** True if the signature was made with the key of the certificate. */
   readonly signatureValid: boolean | undefined
-  /** The signed attributes name this certificate; undefined also if none names any. */
+  /** True if the signed attributes identify this certificate; undefined also if they identify none. */
   readonly signingCertificateMatches: boolean | undefined
   readonly problems: readonly SignatureProblem[]
 }
 
-/** Says nothing of whom the certificate is of, and of what it may be used for. */
+/**
+ * Verifies the signature with the key of the certificate. It checks neither trust in the certificate nor its key usage.
+ */
 export async function verifySigner(
   info: SignerInfo,
   certificate: ReadCertificate,
@@ -87,7 +92,7 @@ export async function verifySigner(
   if (content.type !== oids.data) add('other-content-type')
   let digestMatches: boolean | undefined
   if (attributes === undefined) {
-    // RFC 5652, 5.3: only plain data is signed without attributes.
+    // RFC 5652, 5.3: signed attributes may be absent only for the content type id-data.
     if (content.type !== oids.data) add('malformed')
     if (content.bytes === undefined) add('document-too-large')
     else if (areAttributes(content.bytes)) add('attributes-as-document')
@@ -124,7 +129,7 @@ export async function verifySigner(
   }
 }
 
-/** Whether others could have signed under the key. One that cannot be read is not weak. */
+/** Returns whether the key is weak. A key that cannot be parsed is not; it leads to 'unsupported-algorithm'. */
 function isUnusable(publicKeyInfo: Uint8Array): boolean {
   try {
     return isWeakKey(readPublicKey(publicKeyInfo))
@@ -134,8 +139,9 @@ function isUnusable(publicKeyInfo: Uint8Array): boolean {
 }
 
 /**
- * Whether a document is a signer's SET of attributes. Its signature over them is also one over this "document" without
- * attributes (RFC 8933 and RFC 5652, 5.4 do not tell the two apart), and nobody meant to sign that.
+ * Returns whether a document is a SET of signed attributes. A signature over them is also a valid signature, without
+ * signed attributes, over them as a document, which the signer did not intend. RFC 5652, 5.4 and RFC 8933 do not
+ * distinguish the two.
  */
 function areAttributes(document: Uint8Array): boolean {
   if (document[0] !== 0x31) return false

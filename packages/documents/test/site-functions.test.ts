@@ -22,13 +22,13 @@ let person: Issued
 let signature: Uint8Array
 beforeAll(async () => {
   other = await issue({ name: 'Other' })
-  // Nobody has issued it: whoever trusts it has to say so.
+  // Self-signed, so it is trusted only if the trust function says so.
   person = await issue({ name: 'Mallory' })
   signature = await signDetached(softwareSigner(person, 'ES256'), letter)
 })
 
-/** What a function answers that says no, says nothing, or says something else. */
-const unclear: readonly (readonly [string, unknown])[] = [
+/** Results of a trust or digest function that do not mean yes, or are not a digest. */
+const wrongAnswers: readonly (readonly [string, unknown])[] = [
   ['undefined', undefined],
   ['null', null],
   ['false', false],
@@ -44,22 +44,25 @@ const unclear: readonly (readonly [string, unknown])[] = [
   ["['path']", ['path']],
   ['[[]]', [[]]],
   ['an empty certificate', [new Uint8Array()]],
-  ['an object that says true', { trusted: true, valueOf: () => true }],
+  ['an object with valueOf true', { trusted: true, valueOf: () => true }],
 ]
 
-describe('a signer is trusted only if the answer is an explicit yes', () => {
+describe('a trust function', () => {
   const found = async (trust: unknown) => {
     const { valid, signers } = await verifyDetached(signature, letter, { trust: trust as Trust })
     return { valid, trust: signers[0]?.trust, error: signers[0]?.trustError }
   }
 
-  it.each(unclear)('%s is a no, at once and as a promise', async (_name, answer) => {
-    const no = { valid: false, trust: 'untrusted', error: expect.any(DocumentError) as unknown }
-    expect(await found(async () => answer)).toEqual(no)
-    expect(await found(() => answer)).toEqual(no)
-  })
+  it.each(wrongAnswers)(
+    'that returns or resolves to %s leaves the signer untrusted',
+    async (_name, answer) => {
+      const no = { valid: false, trust: 'untrusted', error: expect.any(DocumentError) as unknown }
+      expect(await found(async () => answer)).toEqual(no)
+      expect(await found(() => answer)).toEqual(no)
+    },
+  )
 
-  it('a function that forgets its return says no, and the error tells what came', async () => {
+  it('that returns nothing leaves the signer untrusted, and the error names undefined', async () => {
     const { trust, error } = await found(async (certificate: Uint8Array) => {
       expect(certificate).toEqual(person.der)
     })
@@ -70,7 +73,7 @@ describe('a signer is trusted only if the answer is an explicit yes', () => {
     })
   })
 
-  it('true is a yes, and so is a path that begins with the signer’s certificate', async () => {
+  it('that resolves to true or a path that begins with the signer’s certificate trusts the signer', async () => {
     const yes = { valid: true, trust: 'trusted', error: undefined }
     expect(await found(async () => true)).toEqual(yes)
     expect(await found(async () => [person.der])).toEqual(yes)
@@ -81,19 +84,22 @@ describe('a signer is trusted only if the answer is an explicit yes', () => {
     })
   })
 
-  it('no signer is trusted by an empty list of issuers', async () => {
+  it('trustedBy([]) trusts no signer', async () => {
     expect(await found(trustedBy([]))).toMatchObject({ valid: false, trust: 'untrusted' })
   })
 
   const pem = '-----BEGIN CERTIFICATE-----'
-  it.each([undefined, null, pem, [pem], {}, 7])('a list of issuers that is %j is named', (anchors) => {
-    expect(() => trustedBy(anchors as [])).toThrow(
-      expect.objectContaining({
-        code: 'documents/wrong-argument',
-        message: expect.stringContaining('`anchors`') as string,
-      }) as Error,
-    )
-  })
+  it.each([undefined, null, pem, [pem], {}, 7])(
+    'trustedBy(%j) throws an error that names `anchors`',
+    (anchors) => {
+      expect(() => trustedBy(anchors as [])).toThrow(
+        expect.objectContaining({
+          code: 'documents/wrong-argument',
+          message: expect.stringContaining('`anchors`') as string,
+        }) as Error,
+      )
+    },
+  )
 
   it.each([
     ['options', undefined],
@@ -108,7 +114,7 @@ describe('a signer is trusted only if the answer is an explicit yes', () => {
     ['certificates', { trust: notChecked, certificates: pem }],
     ['certificates', { trust: notChecked, certificates: [pem] }],
     ['digest', { trust: notChecked, digest: 'SHA-256' }],
-  ])('a wrong argument is named as `%s`: %j', async (name, options) => {
+  ])('verifyDetached names `%s` as the wrong argument in %j', async (name, options) => {
     await expect(verifyDetached(signature, letter, options as VerifyDetachedOptions)).rejects.toMatchObject({
       code: 'documents/wrong-argument',
       message: expect.stringContaining(`\`${name}\``) as string,
@@ -123,53 +129,56 @@ describe('a signer is trusted only if the answer is an explicit yes', () => {
     ['signer.algorithm', {}, { algorithm: 'RS1' }],
     ['signer', {}, { certificate: pem }],
     ['signer', {}, { sign: undefined }],
-  ])('a wrong argument is named as `%s` before the key is used: %j %j', async (name, options, odd) => {
-    const sign = () => expect.fail('The key is not used.')
-    const signer = { ...softwareSigner(person, 'ES256'), sign, ...odd } as unknown as Signer
-    await expect(signDetached(signer, letter, options as SignDetachedOptions)).rejects.toMatchObject({
-      code: 'documents/wrong-argument',
-      message: expect.stringContaining(`\`${name}\``) as string,
-    })
-  })
+  ])(
+    'signDetached names `%s` as the wrong argument before the key is used: %j %j',
+    async (name, options, odd) => {
+      const sign = () => expect.fail('The key is not used.')
+      const signer = { ...softwareSigner(person, 'ES256'), sign, ...odd } as unknown as Signer
+      await expect(signDetached(signer, letter, options as SignDetachedOptions)).rejects.toMatchObject({
+        code: 'documents/wrong-argument',
+        message: expect.stringContaining(`\`${name}\``) as string,
+      })
+    },
+  )
 
-  it('the types refuse a function that answers nothing, a number or a word', () => {
+  it('that returns nothing, a number or a string is a type error', () => {
     const accepted: Trust[] = [async () => true, async () => false, async () => [person.der], trustedBy([])]
-    // @ts-expect-error A promise of nothing.
+    // @ts-expect-error It resolves to undefined.
     const nothing: Trust = async () => {}
-    // @ts-expect-error A return that was forgotten.
+    // @ts-expect-error It has no return statement.
     const forgotten: Trust = async (certificate) => {
       trustedBy([certificate])
     }
-    // @ts-expect-error A number.
+    // @ts-expect-error It resolves to a number.
     const counted: Trust = async () => 1
-    // @ts-expect-error A word.
-    const said: Trust = async () => 'yes'
-    // @ts-expect-error Trust cannot be left out.
+    // @ts-expect-error It resolves to a string.
+    const text: Trust = async () => 'yes'
+    // @ts-expect-error The option `trust` is required.
     const none: VerifyDetachedOptions = {}
-    expect([...accepted, nothing, forgotten, counted, said, none]).toHaveLength(9)
+    expect([...accepted, nothing, forgotten, counted, text, none]).toHaveLength(9)
   })
 })
 
-describe('a digest made elsewhere counts only if it is one', () => {
+describe('a digest function that resolves to', () => {
   const messageDigest = '1.2.840.113549.1.9.4'
   const digestOf = (answer: unknown) => async () => answer as Uint8Array
 
-  it.each([...unclear, ['31 bytes', new Uint8Array(31)]] as const)(
-    '%s is refused before anybody signs it',
+  it.each([...wrongAnswers, ['31 bytes', new Uint8Array(31)]] as const)(
+    '%s makes signDetached reject before the key is used',
     async (_name, answer) => {
       const signer = softwareSigner(person, 'ES256')
-      let asked = 0
-      const counting = { ...signer, sign: (bytes: Uint8Array) => (asked++, signer.sign(bytes)) }
+      let signatures = 0
+      const counting = { ...signer, sign: (bytes: Uint8Array) => (signatures++, signer.sign(bytes)) }
       await expect(signDetached(counting, letter, { digest: digestOf(answer) })).rejects.toMatchObject({
         code: 'documents/unreadable',
         reason: 'unreadable',
       })
-      expect(asked).toBe(0)
+      expect(signatures).toBe(0)
     },
   )
 
-  it.each(unclear)(
-    '%s matches no document, not even one whose signed digest is empty',
+  it.each(wrongAnswers)(
+    '%s makes verifyDetached reject, even if the signed digest is empty',
     async (_name, answer) => {
       const empty = await resign(signature, person, (attributes) =>
         attributes.map((each) =>
