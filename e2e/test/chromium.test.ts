@@ -102,8 +102,8 @@ describe.skipIf(missing !== undefined)('an ordinary page with the browser’s ow
     plug(smartCardClass.device)
     const page = await demoPage()
     const readers = page.page.locator('webtoki-readers')
-    await readers.getByText('Browsers keep this kind of reader from web pages.').waitFor()
-    await readers.getByText('It works in an installed (isolated) app').waitFor()
+    await readers.getByText('Browsers do not let web pages use this kind of reader.').waitFor()
+    await readers.getByText('Use another reader, an installed (isolated) app').waitFor()
     expect(page.complaints).toEqual([])
   })
 

@@ -53,7 +53,7 @@ function openssl(signature: string, document: Uint8Array, ...options: string[]):
 describe.skipIf(missing !== undefined)('logging in', () => {
   it('shows the person’s name after they have entered the PIN', () =>
     story(async (page) => {
-      await page.card('not verified, 3 tries left (63C3)')
+      await page.card('not verified, 3 attempts left (63C3)')
       await page.logIn()
       await page.login('You are logged in')
       expect(await page.page.locator('#who-name').innerText()).toBe('Ada Lovelace (demo)')
@@ -65,7 +65,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.logIn()
       await page.login('You are logged in')
       await page.page.getByRole('button', { name: 'Log out' }).click()
-      await page.card('not verified, 3 tries left (63C3)')
+      await page.card('not verified, 3 attempts left (63C3)')
       expect(await page.page.locator('#who').isVisible()).toBe(false)
     }))
 
@@ -78,7 +78,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.login(
         'Your card is logged out, but you are still logged in at the site. The site is not responding.',
       )
-      await page.card('not verified, 3 tries left (63C3)')
+      await page.card('not verified, 3 attempts left (63C3)')
       await page.page.unroute('**/api/logout')
       await page.page.getByRole('button', { name: 'Log out' }).click()
       await page.login('You are logged out, and your card is logged out too')
@@ -101,11 +101,11 @@ describe.skipIf(missing !== undefined)('logging in', () => {
   it('with a wrong PIN uses exactly one attempt and shows how many are left; the right PIN works', () =>
     story(async (page) => {
       await page.logIn('654321')
-      await page.login('That PIN was wrong. 2 tries left.')
-      await page.card('not verified, 2 tries left (63C2)')
+      await page.login('That PIN was wrong. 2 attempts left.')
+      await page.card('not verified, 2 attempts left (63C2)')
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
       await page.pin.waitFor()
-      await page.page.locator('#tries').getByText('That PIN was wrong. 2 tries left.').waitFor()
+      await page.page.locator('#tries').getByText('That PIN was wrong. 2 attempts left.').waitFor()
       await page.enterPin('123456')
       await page.login('You are logged in')
     }))
@@ -113,23 +113,23 @@ describe.skipIf(missing !== undefined)('logging in', () => {
   it('with a PIN that is too short uses no attempt, and neither does cancelling', () =>
     story(async (page) => {
       await page.logIn('123')
-      await page.page.getByRole('alert').getByText('This has to be 6 to 8 digits.').waitFor()
+      await page.page.getByRole('alert').getByText('Enter 6 to 8 digits.').waitFor()
       await page.page.keyboard.press('Escape')
       await page.login('Cancelled. Nothing was signed.')
-      await page.card('3 tries left')
+      await page.card('3 attempts left')
     }))
 
   it('requires a confirmation for the last attempt, and reports a blocked PIN', () =>
     story(async (page) => {
-      for (const left of ['2 tries left', '1 try left']) {
+      for (const left of ['2 attempts left', '1 attempt left']) {
         await page.logIn('654321')
         await page.card(left)
       }
       await page.page.getByRole('button', { name: 'Log in with your card' }).click()
-      await page.page.getByText('Only one try is left.').waitFor()
+      await page.page.getByText('Only 1 attempt is left.').waitFor()
       await page.enterPin('654321')
       expect(await page.pin.isVisible()).toBe(true)
-      await page.card('1 try left')
+      await page.card('1 attempt left')
       await page.page.getByLabel('I am sure of my PIN').check()
       await page.page.getByRole('button', { name: 'Confirm' }).click()
       await page.login('The PIN is blocked.')
@@ -143,7 +143,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
     story(async (page) => {
       await page.page.getByLabel('Card requires touch').check()
       await page.logIn()
-      await page.login('Touch your key')
+      await page.login('Touch your security key')
       await page.page.getByRole('button', { name: 'Touch the card' }).click()
       await page.login('You are logged in')
     }))
@@ -327,9 +327,9 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       await page.page.getByLabel('Card requires touch').check()
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
-      await page.signing('Touch your key')
+      await page.signing('Touch your security key')
       await page.page.getByRole('button', { name: 'Remove the card' }).click()
-      await page.signing('The card or its reader was taken away.')
+      await page.signing('The card or the reader was removed.')
       expect((await page.activity()).at(-1)).toMatch(/Sign cryptoki\/device-removed$/)
       await page.page.getByLabel('Card requires touch').uncheck()
       await page.page.getByRole('button', { name: 'Insert the card' }).click()
@@ -347,7 +347,7 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       await page.page.getByLabel('Card requires touch').check()
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
       await page.enterPin('123456')
-      await page.signing('Touch your key')
+      await page.signing('Touch your security key')
       await page.page.getByRole('button', { name: 'Unplug the reader' }).click()
       await page.signing('The reader was unplugged.')
       await page.page.locator('webtoki-readers').getByText('No reader is connected.').waitFor()
@@ -388,9 +388,9 @@ describe.skipIf(missing !== undefined)('signing a document', () => {
       await page.choose('letter.txt', letter)
       await page.page.getByLabel('Card requires touch').check()
       await page.logIn()
-      await page.login('Touch your key')
+      await page.login('Touch your security key')
       await page.page.getByRole('button', { name: 'Sign', exact: true }).click()
-      await page.signing('The card is busy with something you started before.')
+      await page.signing('The card is still busy with something you started.')
       await page.page.getByRole('button', { name: 'Touch the card' }).click()
       await page.login('You are logged in')
       const lines = await page.activity()
@@ -421,14 +421,14 @@ describe.skipIf(missing !== undefined)('the page of the demo', () => {
       await page.page.getByRole('button', { name: 'Unplug the reader' }).click()
       await expect.poll(status).toBe('')
       await page.page.getByRole('button', { name: 'Plug in the reader' }).click()
-      await page.card('not verified, 3 tries left (63C3)')
+      await page.card('not verified, 3 attempts left (63C3)')
       await page.page.getByRole('button', { name: 'Remove the card' }).click()
       await page.card('No card in the reader.')
       await page.page.getByRole('button', { name: 'Insert the card' }).click()
-      await page.card('not verified, 3 tries left (63C3)')
+      await page.card('not verified, 3 attempts left (63C3)')
       await page.page.getByLabel('Reader with a PIN pad').check()
       await page.page.locator('webtoki-readers').getByText('SmartTerminal ST-2xxx').waitFor()
-      await page.card('not verified, 3 tries left (63C3)')
+      await page.card('not verified, 3 attempts left (63C3)')
     }))
 
   it('says why a card could not be read, and shows no list of certificates for it', () =>
@@ -443,10 +443,7 @@ describe.skipIf(missing !== undefined)('the page of the demo', () => {
         })
       })
       await page.page.getByRole('button', { name: 'Insert the card' }).click()
-      await page.page
-        .locator('#reader-note')
-        .getByText('This card has nothing on it that can be used')
-        .waitFor()
+      await page.page.locator('#reader-note').getByText('This card cannot be used here').waitFor()
       expect(await page.page.locator('webtoki-certificates:visible').count()).toBe(0)
       await page.page.evaluate(() => {
         const { webtoki } = document.getElementById('readers') as unknown as { webtoki: object }
@@ -605,7 +602,7 @@ describe.skipIf(missing !== undefined)('the page of the demo', () => {
   it('shows the label of the last attempt next to its checkbox, even on a narrow phone', () =>
     story(async (page) => {
       await page.page.setViewportSize({ width: 320, height: 640 })
-      for (const left of ['2 tries left', '1 try left']) {
+      for (const left of ['2 attempts left', '1 attempt left']) {
         await page.logIn('654321')
         await page.card(left)
       }

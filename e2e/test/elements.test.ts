@@ -102,7 +102,7 @@ describe.skipIf(missing !== undefined)('the elements', () => {
       await expect.poll(() => page.getByText(sentence, { exact: true }).count()).toBe(1)
     }
     await page.getByRole('radio', { name: 'PIV Authentication' }).waitFor()
-    await click('654321', 'That PIN was wrong. 2 tries left.')
+    await click('654321', 'That PIN was wrong. 2 attempts left.')
     await click(undefined, 'Cancelled. Nothing was signed.')
     await click('123456', 'Done')
   })
@@ -211,13 +211,13 @@ describe.skipIf(missing !== undefined)('the elements', () => {
     ])
     expect(chosen).toBe(2)
     await page.getByText('too short to be accepted').waitFor()
-    await page.getByText('of a kind that cannot be used here').waitFor()
+    await page.getByText('This kind of key cannot be used here').waitFor()
   })
 
   it.each([
     ['no-api', 'Chromium'],
     ['insecure-context', 'over https'],
-    ['policy', 'forbids it'],
+    ['policy', 'not allowed'],
   ] as const)('explain why no reader can be used: %s', async (support, words) => {
     await page.evaluate((why) => {
       lab.ui.defineElements()
@@ -240,7 +240,7 @@ describe.skipIf(missing !== undefined)('the elements', () => {
 
   it('get the focus if they scroll, so that scrolling with the keyboard does not change the choice', async () => {
     const scroller = () =>
-      page.locator('webtoki-certificates').getByRole('group', { name: 'Which certificate?' })
+      page.locator('webtoki-certificates').getByRole('group', { name: 'Choose a certificate' })
     await show([{ reader: 'Left' }])
     expect(await page.locator('webtoki-certificates [tabindex]').count()).toBe(0)
     await show(Array.from({ length: 30 }, (_, at) => ({ reader: 'Left', subject: `Person ${at}` })))

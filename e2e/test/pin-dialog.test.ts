@@ -299,16 +299,16 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
   }
 
   it.each([
-    ['that is longer than the card accepts', '1234567890', {}, 'This has to be 6 to 8 digits.'],
-    ['that is shorter', '12345', {}, 'This has to be 6 to 8 digits.'],
-    ['with letters in it', '12345a', {}, 'This has to be 6 to 8 digits, and nothing but digits.'],
-    ['with a blank in it', ' 123456', {}, 'This has to be 6 to 8 digits, and nothing but digits.'],
-    ['for a card with other limits', '12345678', { maxBytes: 4, minBytes: 4 }, 'This has to be 4 digits.'],
+    ['that is longer than the card accepts', '1234567890', {}, 'Enter 6 to 8 digits.'],
+    ['that is shorter', '12345', {}, 'Enter 6 to 8 digits.'],
+    ['with letters in it', '12345a', {}, 'Enter 6 to 8 digits and no other characters.'],
+    ['with a blank in it', ' 123456', {}, 'Enter 6 to 8 digits and no other characters.'],
+    ['for a card with other limits', '12345678', { maxBytes: 4, minBytes: 4 }, 'Enter 4 digits.'],
     [
       'for a card that accepts text',
       '12345',
       { alphabet: 'text', maxBytes: 127 },
-      'This has to be 6 to 127 characters.',
+      'Enter 6 to 127 characters.',
     ],
   ] as const)(
     'explains why a PIN %s is not valid, and does not send it',
@@ -356,13 +356,8 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     ['signature', 'Enter your PIN', 'PIN', /confirms this one signature/],
     ['decryption', 'Enter your PIN', 'PIN', /confirms this one decryption/],
     ['unblock', 'Enter your PUK', 'PUK', /unblocks the PIN of \W?Ada/],
-    ['new', 'Choose a new PIN', 'New PIN', /Ada\W? gets a new PIN/],
-    [
-      'admin',
-      'Enter the administrator’s PIN',
-      'Administrator’s PIN',
-      /Ada\W? needs the PIN of its administrator/,
-    ],
+    ['new', 'Choose a new PIN', 'New PIN', /sets a new PIN for \W?Ada/],
+    ['admin', 'Enter the administrator’s PIN', 'Administrator’s PIN', /Ada\W? needs the administrator’s PIN/],
   ] as const)('explains the purpose %s of a PIN', async (purpose, title, name, why) => {
     await request('Ada', { purpose })
     await page.getByRole('dialog', { name: title, description: why }).waitFor()
@@ -382,11 +377,11 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
   it('shows that the previous PIN was wrong, and how many attempts are left', async () => {
     await request('Ada', { attempt: 2, previousWasWrong: true, triesLeft: 2 })
     const described = (description: RegExp) => page.getByRole('dialog', { description }).count()
-    expect(await described(/That PIN was wrong\. 2 tries left/)).toBe(1)
+    expect(await described(/That PIN was wrong\. 2 attempts left/)).toBe(1)
     await page.keyboard.press('Escape')
     await request('Bob', { attempt: 2, previousWasWrong: true, triesLeft: 1, lastTry: true })
     await shows('Bob')
-    expect(await described(/That PIN was wrong\. Only one try is left/)).toBe(1)
+    expect(await described(/That PIN was wrong\. Only 1 attempt is left/)).toBe(1)
   })
 
   it.each([
@@ -492,8 +487,8 @@ describe.skipIf(missing !== undefined)('the PIN dialog', () => {
     await request('Ada', { reader: 'Left reader', triesLeft: 2 })
     await request('Bob', { reader: 'Right reader', triesLeft: 3 })
     for (const [card, reader, tries] of [
-      ['Ada', 'Left reader', '2 tries left'],
-      ['Bob', 'Right reader', '3 tries left'],
+      ['Ada', 'Left reader', '2 attempts left'],
+      ['Bob', 'Right reader', '3 attempts left'],
     ] as const) {
       const described = page.getByRole('dialog', { name: 'Enter your PIN', description: new RegExp(card) })
       await described.and(page.getByRole('dialog', { description: new RegExp(reader) })).waitFor()

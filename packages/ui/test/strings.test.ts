@@ -1,3 +1,4 @@
+/** Tests the sentences for people, and which of them `explain` chooses for an error. */
 import {
   AbortedError,
   CardGoneError,
@@ -17,11 +18,11 @@ import { isWebtokiError } from 'webtoki'
 
 afterEach(() => setStrings(english))
 
-const coded = (code: string, cause?: unknown): Error =>
+const errorWith = (code: string, cause?: unknown): Error =>
   Object.assign(new Error('for developers', { cause }), { code })
 
-describe('a site’s own sentences', () => {
-  it('stand in the place of those they name, and of no others', () => {
+describe('setStrings', () => {
+  it('replaces the given sentences and keeps all others', () => {
     setStrings({
       noReader: 'Kein Leser ist da.',
       errors: { 'reader/in-use': 'Ein anderes Programm hat den Leser.' },
@@ -29,85 +30,89 @@ describe('a site’s own sentences', () => {
     })
     expect(strings().noReader).toBe('Kein Leser ist da.')
     expect(strings().connectReader).toBe(english.connectReader)
-    expect(explain(coded('reader/in-use'))).toBe('Ein anderes Programm hat den Leser.')
-    expect(explain(coded('reader/not-granted'))).toBe(english.errors['reader/not-granted'])
+    expect(explain(errorWith('reader/in-use'))).toBe('Ein anderes Programm hat den Leser.')
+    expect(explain(errorWith('reader/not-granted'))).toBe(english.errors['reader/not-granted'])
     expect(strings().phases).toEqual({ ...english.phases, done: 'Fertig' })
     const login = { title: 'PIN eingeben', field: 'PIN', why: () => 'Zum Anmelden.' }
     setStrings({ pinPurposes: { login } })
     expect(strings().pinPurposes).toEqual({ ...english.pinPurposes, login })
   })
 
-  it('are kept when more are given later', () => {
+  it('keeps the sentences of earlier calls', () => {
     setStrings({ errors: { 'reader/in-use': 'one' } })
     setStrings({ phases: { started: 'three' } })
     setStrings({ errors: { 'reader/not-granted': 'two' } })
     setStrings({ phases: { done: 'four' } })
     expect(strings().phases).toMatchObject({ started: 'three', done: 'four' })
-    expect(explain(coded('reader/in-use'))).toBe('one')
-    expect(explain(coded('reader/not-granted'))).toBe('two')
+    expect(explain(errorWith('reader/in-use'))).toBe('one')
+    expect(explain(errorWith('reader/not-granted'))).toBe('two')
   })
 })
 
 const sentenceOf = (code: string): string | undefined =>
   (english.errors as Readonly<Record<string, string>>)[code]
 
-describe('an error is explained', () => {
+describe('explain', () => {
   it.each([
     [new CryptokiError(CKR.DEVICE_MEMORY, { cause: new StatusError('PUT DATA', 0x6a84, 'full') })],
     [new CryptokiError(CKR.SESSION_CLOSED, { cause: new CardGoneError('closed') })],
     [new CryptokiError(CKR.FUNCTION_CANCELED, { cause: new AbortedError() })],
-  ])('by what it means where its cause says less: %s', (error) => {
+  ])('prefers the sentence of the error if the code of its cause is less specific: %s', (error) => {
     expect(explain(error)).toBe(sentenceOf(error.code))
   })
 
-  it('by its own sentence where it is no cause of anything: a refused command', () => {
+  it('returns the sentence of a refused command that caused no other error', () => {
     expect(explain(new StatusError('PUT DATA', 0x6a84, 'full'))).toBe(english.errors['card/status'])
   })
 
   it.each(['no-api', 'insecure-context', 'policy'] as const)(
-    'by why readers cannot be reached: %s',
+    'says why the page cannot use card readers: %s',
     (why) => {
       const error = new CryptokiError(CKR.TOKEN_NOT_PRESENT, { cause: new ReadersUnreachableError(why) })
       expect(explain(error)).toBe(english.errors[`reader/unreachable/${why}`])
     },
   )
 
-  it('by its code, which tells it apart: a dialog that cannot be shown', () => {
+  it('has a sentence for a PIN dialog that cannot be shown', () => {
     const error = new PinDialogError('not-connected')
     expect(isWebtokiError(error, 'ui/no-dialog')).toBe(true)
     expect(explain(error)).toBe(english.errors['ui/no-dialog'])
   })
 
-  it('by what to do, if a certificate is not meant for what a person wants', () => {
+  it('says that a certificate or a key is not meant for the requested use', () => {
     const refused = new CertificateUseError('signing', 'wrong-extended-key-usage', 'it is for clients')
     expect(explain(refused)).toBe(english.errors['certificate/wrong-use'])
-    const kept = new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
-    expect(explain(kept)).toBe(english.errors['cryptoki/key-function-not-permitted'])
+    const notPermitted = new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
+    expect(explain(notPermitted)).toBe(english.errors['cryptoki/key-function-not-permitted'])
   })
 
-  it('by the most particular of its causes, with the tries left', () => {
+  it('returns the sentence of the most specific cause, with the attempts left', () => {
     const wrong = new CryptokiError(CKR.PIN_INCORRECT, { cause: new PinError(1) })
-    expect(explain(coded('card/failed', wrong))).toBe('That PIN was wrong. 1 try left.')
+    expect(explain(errorWith('card/failed', wrong))).toBe('That PIN was wrong. 1 attempt left.')
   })
 
-  it('by the cause, where both have a sentence, and by no tries where none is left', () => {
+  it('prefers the cause if both have a sentence, and omits the attempts if none is left', () => {
     const locked = Object.assign(new CryptokiError(CKR.PIN_LOCKED), { triesLeft: 0 })
-    expect(explain(coded('reader/in-use', locked))).toBe(english.errors['cryptoki/pin-locked'])
-    expect(explain(coded('card/failed', coded('card/last-try')))).toBe(english.errors['card/last-try'])
-    expect(explain(coded('reader/in-use', coded('card/last-try')))).toBe(english.errors['card/last-try'])
+    expect(explain(errorWith('reader/in-use', locked))).toBe(english.errors['cryptoki/pin-locked'])
+    expect(explain(errorWith('card/failed', errorWith('card/last-try')))).toBe(
+      english.errors['card/last-try'],
+    )
+    expect(explain(errorWith('reader/in-use', errorWith('card/last-try')))).toBe(
+      english.errors['card/last-try'],
+    )
   })
 
-  it.each(['page', 'tab'] as const)('by who holds the reader, where that is known: %s', (by) => {
-    const error = coded('cryptoki', Object.assign(coded('reader/in-use'), { by }))
+  it.each(['page', 'tab'] as const)('says what is using the reader, if that is known: %s', (by) => {
+    const error = errorWith('cryptoki', Object.assign(errorWith('reader/in-use'), { by }))
     expect(explain(error)).toBe(english.errors[`reader/in-use/${by}`])
     expect(explain(error)).toMatch(by === 'page' ? /This page/ : /tab/)
-    expect(explain(coded('cryptoki', Object.assign(coded('reader/in-use'), { by: 'unknown' })))).toBe(
+    expect(explain(errorWith('cryptoki', Object.assign(errorWith('reader/in-use'), { by: 'unknown' })))).toBe(
       english.errors['reader/in-use'],
     )
   })
 
-  it('by the one sentence for all where it has none of its own, or is no error', () => {
-    for (const silent of [new Error(''), 'a text', undefined]) expect(explain(silent)).toBe(english.failed)
+  it('returns the general sentence for an error without code and message, and for other values', () => {
+    for (const value of [new Error(''), 'a text', undefined]) expect(explain(value)).toBe(english.failed)
   })
 
   const reasons: readonly DocumentReason[] = [
@@ -120,29 +125,29 @@ describe('an error is explained', () => {
     'outside-validity',
     'wrong-argument',
   ]
-  it.each(reasons)('a document’s trouble (%s) in a sentence that a site can replace', (reason) => {
+  it.each(reasons)('has a sentence for the document error %s, which a site can replace', (reason) => {
     expect(explain(new DocumentError(reason))).toBe(english.errors[`documents/${reason}`])
     setStrings({ errors: { [`documents/${reason}`]: 'in other words' } })
     expect(explain(new DocumentError(reason))).toBe('in other words')
   })
 
-  it('without a return value of PKCS#11, if its sentence is missing', () => {
+  it('never contains the name of a PKCS#11 return value', () => {
     for (const rv of Object.values(CKR)) {
       expect(explain(new CryptokiError(rv))).not.toMatch(/CKR/)
       expect(explain(new CryptokiError(rv, { detail: 'the site said no' }))).not.toMatch(/CKR/)
     }
     expect(explain(new CryptokiError(0x8000_0001 as CKR))).toBe(english.failed)
-    const own = new CryptokiError(CKR.FUNCTION_FAILED, { detail: 'the site said no' })
-    expect(explain(own)).toBe(`${english.failed} the site said no.`)
+    const detailed = new CryptokiError(CKR.FUNCTION_FAILED, { detail: 'the site said no' })
+    expect(explain(detailed)).toBe(`${english.failed} the site said no.`)
   })
 
-  it('as a touch that was missed, not as a missing login', () => {
+  it('reports a missed touch instead of a missing login', () => {
     const missed = new CryptokiError(CKR.FUNCTION_REJECTED, { cause: new TouchMissedError() })
     expect(explain(missed)).toBe(english.errors['card/touch-missed'])
     expect(explain(missed)).toMatch(/not touched in time/)
   })
 
-  it('by a sentence of its own for each return value that a person can do something about', () => {
+  it('has a sentence for each return value that a person can act on', () => {
     for (const rv of [
       CKR.USER_NOT_LOGGED_IN,
       CKR.PIN_INVALID,
@@ -153,41 +158,44 @@ describe('an error is explained', () => {
   })
 
   it.each([
-    ['length', { minBytes: 6, maxBytes: 8, alphabet: 'digits' }, 'This has to be 6 to 8 digits.'],
-    ['length', { minBytes: 4, maxBytes: 4, alphabet: 'digits' }, 'This has to be 4 digits.'],
-    ['length', { minBytes: 6, maxBytes: 127, alphabet: 'text' }, 'This has to be 6 to 127 characters.'],
+    ['length', { minBytes: 6, maxBytes: 8, alphabet: 'digits' }, 'Enter 6 to 8 digits.'],
+    ['length', { minBytes: 4, maxBytes: 4, alphabet: 'digits' }, 'Enter 4 digits.'],
+    ['length', { minBytes: 6, maxBytes: 127, alphabet: 'text' }, 'Enter 6 to 127 characters.'],
     [
       'alphabet',
       { minBytes: 6, maxBytes: 8, alphabet: 'digits' },
-      'This has to be 6 to 8 digits, and nothing but digits.',
+      'Enter 6 to 8 digits and no other characters.',
     ],
-  ] as const)('of a PIN whose %s does not fit, by what this card takes: %j', (why, limits, sentence) => {
-    const refused = new CryptokiError(why === 'length' ? CKR.PIN_LEN_RANGE : CKR.PIN_INVALID, {
-      cause: new PinFormatError(why, limits),
-    })
-    expect(explain(refused)).toBe(`${sentence} Nothing has been sent to the card.`)
-  })
+  ] as const)(
+    'says which PINs the card accepts if the %s of the PIN is wrong: %j',
+    (why, limits, sentence) => {
+      const refused = new CryptokiError(why === 'length' ? CKR.PIN_LEN_RANGE : CKR.PIN_INVALID, {
+        cause: new PinFormatError(why, limits),
+      })
+      expect(explain(refused)).toBe(`${sentence} Nothing was sent to the card.`)
+    },
+  )
 
-  it('by what a person did, and not by how the reader told it', () => {
-    const told = new ReaderRefusedError('Secure', 0x40, 0xef, 'PIN_CANCELLED')
+  it('reports that the person cancelled on the PIN pad instead of how the reader reported it', () => {
+    const refusal = new ReaderRefusedError('Secure', 0x40, 0xef, 'PIN_CANCELLED')
     const cancelled = new CryptokiError(CKR.FUNCTION_CANCELED, {
-      cause: new PinPadCancelledError({ cause: told }),
+      cause: new PinPadCancelledError({ cause: refusal }),
     })
     expect(explain(cancelled)).toBe(english.errors['card/pin-pad-cancelled'])
-    expect(explain(told)).toBe(english.errors['reader/refused'])
+    expect(explain(refusal)).toBe(english.errors['reader/refused'])
   })
 
-  it('in its own words where nobody wrote a sentence for it', () => {
-    expect(explain(coded('unheard/of'))).toBe(`${english.failed} for developers`)
+  it('appends the message of an error whose code has no sentence', () => {
+    expect(explain(errorWith('unheard/of'))).toBe(`${english.failed} for developers`)
   })
 })
 
-describe('the sentences', () => {
-  it('are there for each code but those that are told in the error’s own words, which the types hold', () => {
-    // @ts-expect-error A code without its sentence.
+describe('the type of the sentences', () => {
+  it('requires a sentence for each explained code and permits no other', () => {
+    // @ts-expect-error A code lacks its sentence.
     const incomplete: typeof english.errors = { 'card/gone': '' }
-    // @ts-expect-error A sentence for a code that no error has.
-    const invented: typeof english.errors = { ...english.errors, 'card/unheard-of': '' }
-    expect([incomplete, invented]).toHaveLength(2)
+    // @ts-expect-error No error has this code.
+    const excessive: typeof english.errors = { ...english.errors, 'card/unheard-of': '' }
+    expect([incomplete, excessive]).toHaveLength(2)
   })
 })

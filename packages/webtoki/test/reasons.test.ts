@@ -94,7 +94,7 @@ describe.each(all)('%s reports', (what, use) => {
     const { webtoki } = page({ usb })
     const error = await failed(use(webtoki))
     expect(error).toMatchObject({ cause: { code: 'reader/protected-class' } })
-    expect(explain(error)).toMatch(/keep this kind of reader/)
+    expect(explain(error)).toMatch(/this kind of reader/)
   })
 
   it('that the reader is in use', async () => {
@@ -114,7 +114,7 @@ describe.each(all)('%s reports', (what, use) => {
     const { webtoki } = page({ sources: [source] })
     const error = await failed(use(webtoki))
     expect(error).toMatchObject({ rv: CKR.TOKEN_NOT_PRESENT, cause: { code: 'card/mute' } })
-    expect(explain(error)).toMatch(/does not answer/)
+    expect(explain(error)).toMatch(/is not responding/)
   })
 
   it('that the card does not respond, though its reader reported no card', async () => {
@@ -185,7 +185,7 @@ describe('no card', () => {
       const error = await failed(use(webtoki))
       expect(error).toMatchObject({ rv: CKR.TOKEN_NOT_PRESENT })
       expect((error as Error).cause).toBeUndefined()
-      expect(explain(error)).toBe('Put your card in the reader first.')
+      expect(explain(error)).toBe('No card is inserted. Insert your card and try again.')
     }
   })
 
