@@ -1,30 +1,34 @@
-/** `<webtoki-certificates>`: choose one; fires `change`. */
+/** `<webtoki-certificates>` lets a person choose a certificate, and fires `change`. */
 import type { CardCertificate, CertificateFault } from 'webtoki'
 import { ElementBase, isolated, make, SETTLE_MS, shadowOf } from './dom.ts'
 import { keepFocus, watchFocus } from './focus.ts'
 import { strings } from './strings.ts'
 
-/** Set `certificates`; `value` is the chosen one, at first the first without a fault. */
+/**
+ * The element `<webtoki-certificates>`. Set its property `certificates`; `value` is the chosen one. The first certificate
+ * without a fault is preselected. A choice fires `change`, which bubbles.
+ */
 export class WebtokiCertificates extends ElementBase {
-  /** Scrolls, so that thirty certificates do not push the page away. */
+  /** Scrolls if it is long, so that many certificates do not displace the rest of the page. */
   readonly #list: HTMLDivElement = make('div', { class: 'choices' })
   #certificates: readonly CardCertificate[] = []
   #value: CardCertificate | undefined
   #radios: readonly HTMLInputElement[] = []
-  /** From when on a click counts, in milliseconds of the page's clock. */
+  /** Earlier clicks are ignored; in milliseconds, as in `Event.timeStamp`. */
   #readyAt = 0
 
   constructor() {
     super()
     shadowOf(this).append(this.#list)
-    // Radios alone would scroll it only by choosing something else.
-    new ResizeObserver(() => this.#takeKeys()).observe(this.#list)
+    // A scrolling list needs the focus itself: arrow keys on a radio button scroll only by changing the choice.
+    new ResizeObserver(() => this.#updateFocusable()).observe(this.#list)
   }
 
   connectedCallback(): void {
     watchFocus()
   }
 
+  /** The certificates to choose from. A new list keeps the choice and the focus if it has the same certificates. */
   get certificates(): readonly CardCertificate[] {
     return this.#certificates
   }
@@ -43,7 +47,8 @@ export class WebtokiCertificates extends ElementBase {
     keepFocus()
   }
 
-  #takeKeys(): void {
+  /** Makes the list focusable while it scrolls. */
+  #updateFocusable(): void {
     const scrolls = this.#list.scrollHeight > this.#list.clientHeight
     if (scrolls === this.#list.hasAttribute('role')) return
     const attributes = { tabindex: '0', role: 'group', 'aria-label': strings().chooseCertificate }
@@ -53,26 +58,27 @@ export class WebtokiCertificates extends ElementBase {
     }
   }
 
+  /** The chosen certificate; undefined if the list is empty. */
   get value(): CardCertificate | undefined {
     return this.#value
   }
 
   #show(): void {
     const shown = this.#list.firstElementChild
-    const next = this.#made()
-    // Rows that stay as they are stay under the pointer and the keys.
+    const next = this.#build()
+    // Rows that do not change are not replaced, so that they keep the pointer and the focus.
     if (shown === null || !next.isEqualNode(shown)) {
       if (this.#radios.length > 0) this.#readyAt = performance.now() + SETTLE_MS
       this.#list.replaceChildren(next)
-      this.#takeKeys()
+      this.#updateFocusable()
       this.#radios = [...next.querySelectorAll('input')]
-      for (const [at, radio] of this.#radios.entries()) this.#hear(radio, at)
+      for (const [at, radio] of this.#radios.entries()) this.#listen(radio, at)
     }
     for (const [at, radio] of this.#radios.entries()) radio.checked = this.#certificates[at] === this.#value
   }
 
-  #hear(radio: HTMLInputElement, at: number): void {
-    // What a person does in the moment of a change was meant for the row that stood there before.
+  #listen(radio: HTMLInputElement, at: number): void {
+    // A click just after a change was meant for the row that was there before.
     radio.addEventListener('click', (event) => {
       if (event.timeStamp < this.#readyAt) event.preventDefault()
     })
@@ -82,10 +88,10 @@ export class WebtokiCertificates extends ElementBase {
     })
   }
 
-  #made(): HTMLElement {
+  #build(): HTMLElement {
     const text = strings()
     if (this.#certificates.length === 0) return make('p', { class: 'muted' }, text.noCertificate)
-    // One person's cards in two readers have certificates of the same names.
+    // Cards of one person in two readers have certificates with equal names; the reader tells them apart.
     const isOneReader = new Set(this.#certificates.map(({ slot }) => slot)).size === 1
     const choices = this.#certificates.map((certificate) => {
       const { slot } = certificate
@@ -119,7 +125,7 @@ export class WebtokiCertificates extends ElementBase {
   }
 }
 
-/** What is wrong with it now: time has gone on since it was read. */
+/** The fault at present: a certificate can have expired, or become valid, since it was read. */
 function faultOf({ fault, notBefore, notAfter }: CardCertificate): CertificateFault | undefined {
   if (fault === 'weak-key' || fault === 'key-not-supported') return fault
   const now = Date.now()

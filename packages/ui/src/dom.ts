@@ -1,31 +1,32 @@
-/** Elements without a template string: nothing here needs a Trusted Types policy or an inline style. */
+/** Builds elements and their style sheet without HTML strings and inline styles, for a strict CSP and Trusted Types. */
 
-/** The base of the elements; in Node, where there is none, importing them does no harm. */
+/** HTMLElement. In Node, which does not have it, an empty class, so that the modules can be imported. */
 export const ElementBase: typeof HTMLElement =
   globalThis.HTMLElement ?? (class {} as unknown as typeof HTMLElement)
 
 /**
- * How long a person takes to see that something else stands under their hands, in milliseconds: the longest double click,
- * which is what browsers wait before a prompt of theirs takes an answer. Typists press keys faster than that.
+ * The time in milliseconds during which input is ignored after a change, because it was meant for what was there before. It is
+ * the longest double click, which browsers also wait before their own prompts accept input. Typists press keys faster than
+ * that.
  */
 export const SETTLE_MS: number = 500
 
 /**
- * A name that somebody else gave (a card, a file) without controls of direction: an override would show its letters in
- * another order, and one PDI ends any isolation around it, that of a `bdi` element too.
+ * Removes bidirectional controls from a name that comes from outside, such as that of a card or a file. An override would
+ * show the letters in another order, and a PDI would end any isolation around the name, even that of a `bdi` element.
  */
 export function plainName(name: string): string {
   return name.replace(/[\u202A-\u202E\u2066-\u2069]/g, '')
 }
 
-/** The same, isolated: what stands beside it keeps its place, whichever way the name is written (UAX #9, FSI and PDI). */
+/** `plainName` within FSI and PDI (UAX #9), so that a right-to-left name does not reorder the text around it. */
 export function isolated(name: string): string {
   return `\u2068${plainName(name)}\u2069`
 }
 
 type Child = Node | string | undefined
 
-/** Makes an element with attributes (a boolean true sets an empty one) and children. */
+/** Creates an element with attributes and children. The value true sets an empty attribute; false and undefined set none. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Readonly<Record<string, string | boolean | undefined>> = {},
@@ -40,7 +41,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return node
 }
 
-/** A shadow root with the shared style sheet. */
+/** Attaches a shadow root with the shared style sheet. */
 export function shadowOf(host: HTMLElement): ShadowRoot {
   const root = host.attachShadow({ mode: 'open', delegatesFocus: true })
   root.adoptedStyleSheets = [sheet()]
@@ -49,7 +50,7 @@ export function shadowOf(host: HTMLElement): ShadowRoot {
 
 let shared: CSSStyleSheet | undefined
 
-/** Constructed, because a strict CSP forbids inline styles. */
+/** A constructed style sheet, because a strict CSP forbids inline styles. */
 function sheet(): CSSStyleSheet {
   if (shared === undefined) {
     shared = new CSSStyleSheet()
@@ -117,7 +118,7 @@ input[type=password] {
 }
 dialog {
   inline-size: min(24rem, calc(100vw - 2rem)); padding: clamp(1rem, 6vw, 1.5rem); color: inherit;
-  border: 1px solid transparent; /* where colours are forced it is all that parts the dialog from the page */
+  border: 1px solid transparent; /* with forced colours, only the border separates the dialog from the page */
   border-radius: calc(var(--webtoki-radius, .625rem) * 1.6);
   background: var(--webtoki-surface, light-dark(#fff, #17212b));
   box-shadow: 0 1.5rem 4rem rgb(0 0 0 / .35);
@@ -126,7 +127,7 @@ dialog::backdrop { background: rgb(8 14 22 / .5) }
 dialog h2 { font-size: 1.25em; font-weight: 650; outline: none }
 dialog .row { justify-content: flex-end }
 progress { inline-size: 100%; block-size: .5rem; accent-color: var(--webtoki-accent, light-dark(#0b57d0, #8ab4f8)) }
-/* Where colours are forced, marks differ by shape: a ring, a disc, a diamond. */
+/* With forced colours, the marks differ by shape: a ring, a disc, a diamond. */
 @media (forced-colors: active) {
   .dot { background: Canvas; border: 2px solid CanvasText }
   .dot.on { background: CanvasText }

@@ -1,40 +1,42 @@
-/** Keeps the keyboard somewhere: what had the focus may be gone or disabled when it should have it again. */
+/** Restores the focus if the element that had it was removed, hidden or disabled. */
 
-/** The element that had the focus last outside of our dialogs, and those around it, the innermost first. */
-let places: readonly HTMLElement[] = []
+/** The element outside the PIN dialog that had the focus last, and its ancestors; innermost first. */
+let candidates: readonly HTMLElement[] = []
 
-function hear(event: FocusEvent): void {
+function remember(event: FocusEvent): void {
   const path = event
     .composedPath()
     .filter((node): node is HTMLElement => node instanceof HTMLElement && !node.contains(document.body))
-  if (!path.some(({ localName }) => localName === 'webtoki-pin')) places = path
+  if (!path.some(({ localName }) => localName === 'webtoki-pin')) candidates = path
 }
 
-/** Listens from now on; calling it again does nothing. */
+/** Starts to record the focus. Further calls do nothing, because the listener is the same. */
 export function watchFocus(): void {
-  addEventListener('focusin', hear, { capture: true, passive: true })
+  addEventListener('focusin', remember, { capture: true, passive: true })
 }
 
 /**
- * If nothing has the focus any more, gives it to what had it last, or to the nearest element around it that is still there:
- * from the body a screen reader would begin the page again, and so would Tab.
+ * If no element has the focus, focuses the one that had it last, or its nearest ancestor that is still visible. With the focus
+ * on the body, screen readers and the Tab key would start again at the top of the page.
  */
 export function keepFocus(): void {
-  // What was hidden or disabled has the focus until the next frame.
-  const isNowhere = (): boolean => {
-    let at = document.activeElement
-    while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
-    return at === null || at === document.body || at.matches(':disabled') || !at.checkVisibility()
+  // A hidden or disabled element remains document.activeElement until the next frame.
+  const isLost = (): boolean => {
+    let active = document.activeElement
+    while (active?.shadowRoot?.activeElement) active = active.shadowRoot.activeElement
+    return (
+      active === null || active === document.body || active.matches(':disabled') || !active.checkVisibility()
+    )
   }
-  for (const place of places) {
-    if (!isNowhere()) return
-    if (!place.isConnected || !place.checkVisibility()) continue
-    place.focus({ preventScroll: true })
-    if (!isNowhere() || place.hasAttribute('tabindex')) continue
-    // For this once, if it takes the focus by that.
-    place.tabIndex = -1
-    place.focus({ preventScroll: true })
-    if (isNowhere()) place.removeAttribute('tabindex')
-    else place.addEventListener('blur', () => place.removeAttribute('tabindex'), { once: true })
+  for (const candidate of candidates) {
+    if (!isLost()) return
+    if (!candidate.isConnected || !candidate.checkVisibility()) continue
+    candidate.focus({ preventScroll: true })
+    if (!isLost() || candidate.hasAttribute('tabindex')) continue
+    // Not focusable by itself: a temporary tabindex makes it so until it loses the focus.
+    candidate.tabIndex = -1
+    candidate.focus({ preventScroll: true })
+    if (isLost()) candidate.removeAttribute('tabindex')
+    else candidate.addEventListener('blur', () => candidate.removeAttribute('tabindex'), { once: true })
   }
 }

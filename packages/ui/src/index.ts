@@ -1,4 +1,4 @@
-/** Custom elements for what people do with a card. `defineElements()` makes them known to the page. */
+/** Custom elements to choose a reader and a certificate, enter a PIN and follow an operation. */
 import { WebtokiCertificates } from './certificates.ts'
 import { WebtokiPin } from './pin-dialog.ts'
 import { WebtokiProgress } from './progress.ts'
@@ -25,7 +25,7 @@ declare global {
   interface HTMLElementTagNameMap extends WebtokiElements {}
 }
 
-/** The classes by their tags, as `document.createElement` and `querySelector` have them. */
+/** The classes of the elements by tag name. Extends the types of `document.createElement` and `querySelector`. */
 export interface WebtokiElements {
   'webtoki-certificates': WebtokiCertificates
   'webtoki-pin': WebtokiPin
@@ -36,13 +36,15 @@ export interface WebtokiElements {
 let hasWarned = false
 
 /**
- * Registers all elements; calling it again does nothing. Where there are no custom elements (Node, while a page is rendered
- * on its server) it does nothing but say so once: the browser registers them.
+ * Registers all elements. Further calls do nothing. Without custom elements (in Node, for example during server-side
+ * rendering) it registers nothing and prints one warning: call it in the browser too.
  */
 export function defineElements(): void {
   if (!('customElements' in globalThis)) {
     if (!hasWarned)
-      console.warn('defineElements() did nothing: call it in the browser too, where elements are.')
+      console.warn(
+        'defineElements() did nothing, because custom elements exist only in the browser. Call it there too.',
+      )
     hasWarned = true
     return
   }

@@ -1,12 +1,12 @@
-/** Types for the elements in JSX and templates; no framework is imported for them. */
+/** Types of the elements for JSX and templates. They import no framework. */
 import type { WebtokiCertificates } from './certificates.ts'
 import type { WebtokiPin } from './pin-dialog.ts'
 import type { WebtokiProgress } from './progress.ts'
 import type { WebtokiReaders } from './readers.ts'
 
-/** What every element takes, whichever framework renders it. */
+/** The properties that every element accepts in every framework. */
 export interface WebtokiElementProps<Element extends HTMLElement> {
-  /** Each framework has refs of its own: a function, an object, a string. */
+  /** A function, an object or a string, depending on the framework. */
   readonly ref?: unknown
   readonly key?: string | number | bigint | null | undefined
   readonly children?: unknown
@@ -19,7 +19,10 @@ export interface WebtokiElementProps<Element extends HTMLElement> {
   readonly onchange?: ((event: Event & { readonly currentTarget: Element }) => void) | undefined
 }
 
-/** The elements by their tags: `declare module 'react' { namespace JSX { interface IntrinsicElements extends WebtokiIntrinsicElements {} } }`. */
+/**
+ * The properties of the elements by tag name. For React:
+ * `declare module 'react' { namespace JSX { interface IntrinsicElements extends WebtokiIntrinsicElements {} } }`.
+ */
 export interface WebtokiIntrinsicElements {
   'webtoki-certificates': WebtokiElementProps<WebtokiCertificates> & {
     readonly certificates?: WebtokiCertificates['certificates']

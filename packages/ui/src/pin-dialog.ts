@@ -1,4 +1,4 @@
-/** `<webtoki-pin>`: asks for PINs in a modal dialog, one request at a time. Its `ask` is a PIN source. */
+/** `<webtoki-pin>` asks for PINs in a modal dialog, one request at a time. */
 import type { PinRequest } from 'webtoki'
 import { ElementBase, shadowOf } from './dom.ts'
 import { watchFocus } from './focus.ts'
@@ -6,57 +6,57 @@ import { PinDialogError, type PinReply, PinRequestDialog } from './pin-request-d
 import { watchTyping } from './typing.ts'
 
 /**
- * The requests of the page in their order, whichever element they came by; the first is shown. Two modal dialogs would
- * take each other's keys.
+ * All requests of the page in order of arrival, from all elements. Only the first is shown, because keys meant for one modal
+ * dialog would reach the other.
  */
-const line: PinRequestDialog[] = []
+const queue: PinRequestDialog[] = []
 
-/** Hands the PIN on as bytes and keeps none. */
+/** The element `<webtoki-pin>`. Its `ask` returns the PIN as bytes; the element keeps no copy. */
 export class WebtokiPin extends ElementBase {
   readonly #root: ShadowRoot = shadowOf(this)
 
   /**
-   * A PIN source: `new Webtoki({ pin: element.ask })`. Requests are shown one after the other. Resolves to undefined if
-   * the person says no, the request's signal aborts, or the element is hidden or leaves the document; rejects with
-   * PinDialogError if the element is not in the document or not displayed.
+   * A PIN source: `new Webtoki({ pin: element.ask })`. Requests are shown one after the other. Resolves to undefined if the
+   * person cancels, the request's signal aborts, the element is hidden or removed from the document, or the page is left.
+   * Rejects with PinDialogError if the element is not in the document or not displayed.
    */
   readonly ask = (request: PinRequest): Promise<PinReply> => {
     if (request.signal.aborted) return Promise.resolve(undefined)
     if (!this.isConnected) return Promise.reject(new PinDialogError('not-connected'))
-    const asked = new PinRequestDialog(this, this.#root, request, leave)
-    if (line.push(asked) === 1) asked.show()
-    else line[0]?.tellWaiting(line.length - 1)
-    return asked.reply
+    const dialog = new PinRequestDialog(this, this.#root, request, showNext)
+    if (queue.push(dialog) === 1) dialog.show()
+    else queue[0]?.showWaiting(queue.length - 1)
+    return dialog.reply
   }
 
   connectedCallback(): void {
     watchTyping()
     watchFocus()
     addEventListener('pagehide', this.#cancelAll)
-    // Moved in the document: the browser closed the dialog, and its request is still open.
-    const [shown] = line
+    // If the element was moved within the document, the browser closed its dialog but the request is still pending.
+    const [shown] = queue
     if (shown?.owner === this) shown.show()
   }
 
   disconnectedCallback(): void {
     removeEventListener('pagehide', this.#cancelAll)
-    // One that is moved is in the document again by then.
+    // If the element is only moved, it is in the document again by then.
     queueMicrotask(() => {
       if (!this.isConnected) this.#cancelAll()
     })
   }
 
-  /** From the end of the line, so that none of them is shown in passing. */
+  /** Cancels from the end of the queue, so that no other request of this element is shown in between. */
   readonly #cancelAll = (): void => {
-    for (const asked of line.filter(({ owner }) => owner === this).toReversed()) asked.cancel()
+    for (const dialog of queue.filter(({ owner }) => owner === this).toReversed()) dialog.cancel()
   }
 }
 
-/** The next one is shown in the same task: no frame shows neither. */
-function leave(ended: PinRequestDialog): void {
-  const at = line.indexOf(ended)
-  line.splice(at, 1)
-  const [shown] = line
-  shown?.tellWaiting(line.length - 1)
-  if (at === 0) shown?.show()
+/** Removes an ended request and shows the next in the same task, so that no frame is rendered without a dialog. */
+function showNext(ended: PinRequestDialog): void {
+  const index = queue.indexOf(ended)
+  queue.splice(index, 1)
+  const [shown] = queue
+  shown?.showWaiting(queue.length - 1)
+  if (index === 0) shown?.show()
 }

@@ -1,22 +1,22 @@
-/** One request for a PIN, from the line in which it waits to its answer. */
+/** The dialog of one PIN request, from the time it waits in the queue to the reply. */
 import { type PinRequest, pinOf, WebtokiError } from 'webtoki'
 import { isolated, make, SETTLE_MS } from './dom.ts'
 import { keepFocus } from './focus.ts'
 import { explain, strings } from './strings.ts'
 import { isTyping } from './typing.ts'
 
-/** What `ask` resolves to; undefined if the person said no. */
+/** The result of `ask`; undefined if the person cancelled or the request ended without a PIN. */
 export type PinReply = { readonly pin: Uint8Array; readonly acceptLastTry?: true } | undefined
 
-/** The dialog cannot be shown. Nobody was asked, and nothing was sent to the card. */
+/** The PIN dialog could not be shown. Nothing was sent to the card. */
 export class PinDialogError extends WebtokiError {
   readonly code = 'ui/no-dialog'
   readonly why: 'not-connected' | 'not-displayed'
   constructor(why: 'not-connected' | 'not-displayed', options?: ErrorOptions) {
     super(
       why === 'not-connected'
-        ? 'The PIN dialog is not in the document; append <webtoki-pin> to the page, then ask.'
-        : 'The PIN dialog is not displayed; show <webtoki-pin> and the elements around it, then ask.',
+        ? 'The PIN dialog is not in the document. Append <webtoki-pin> to the page before you request a PIN.'
+        : 'The PIN dialog is not displayed. Show <webtoki-pin> and its ancestors before you request a PIN.',
       options,
     )
     this.why = why
@@ -27,7 +27,7 @@ export class PinDialogError extends WebtokiError {
   }
 }
 
-/** Makes a dialog of its own for each request, so that neither digits nor consent pass from one to the next. */
+/** A dialog for one request only, so that neither the digits nor the consent of one request reach the next. */
 export class PinRequestDialog {
   readonly owner: HTMLElement
   readonly reply: Promise<PinReply>
@@ -36,15 +36,15 @@ export class PinRequestDialog {
   readonly #ended: (ended: PinRequestDialog) => void
   readonly #title: HTMLHeadingElement
   readonly #field: HTMLInputElement | undefined
-  readonly #complaint: HTMLParagraphElement
-  readonly #sure: HTMLInputElement
+  readonly #alert: HTMLParagraphElement
+  readonly #consent: HTMLInputElement
   readonly #waiting: HTMLParagraphElement
   readonly #confirm: HTMLButtonElement
   readonly #dialog: HTMLDialogElement
   readonly #hidden: ResizeObserver
   #settle!: (reply: PinReply | Promise<never>) => void
-  #isOver = false
-  /** From when on a submit counts, in milliseconds of the page's clock. */
+  #hasEnded = false
+  /** Earlier submits are ignored; in milliseconds, as in `Event.timeStamp`. */
   #readyAt = 0
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -62,13 +62,13 @@ export class PinRequestDialog {
       this.#settle = resolve
     })
     const text = strings()
-    const { purpose, label, reader, for: what, pinPad, lastTry, previousWasWrong: wasWrong } = request
+    const { purpose, label, reader, for: subject, pinPad, lastTry, previousWasWrong: wasWrong } = request
     const words = text.pinPurposes[purpose]
     const why = words.why(isolated(label))
     this.#title = make('h2', { id: 'title', tabindex: '-1' }, pinPad ? text.pinPadTitle : words.title)
     this.#field = pinPad ? undefined : fieldFor(request)
-    this.#complaint = make('p', { id: 'complaint', class: 'small danger', role: 'alert' })
-    this.#sure = make('input', { type: 'checkbox', id: 'sure', required: true })
+    this.#alert = make('p', { id: 'alert', class: 'small danger', role: 'alert' })
+    this.#consent = make('input', { type: 'checkbox', id: 'consent', required: true })
     this.#waiting = make('p', { id: 'waiting', class: 'small muted', role: 'status' })
     this.#confirm = make('button', { type: 'submit', class: 'primary', id: 'confirm' }, text.confirm)
     const cancel = make('button', { type: 'button', value: 'cancel', id: 'cancel' }, text.cancel)
@@ -77,7 +77,7 @@ export class PinRequestDialog {
       { class: 'stack', method: 'dialog' },
       this.#title,
       make('p', { id: 'why' }, why),
-      what === undefined ? undefined : make('p', { id: 'for' }, text.pinFor(isolated(what))),
+      subject === undefined ? undefined : make('p', { id: 'for' }, text.pinFor(isolated(subject))),
       make(
         'div',
         { id: 'where', class: 'small muted' },
@@ -86,9 +86,13 @@ export class PinRequestDialog {
       ),
       this.#field && make('label', { for: 'pin' }, words.field),
       this.#field,
-      make('p', { id: 'tries', class: lastTry || wasWrong ? 'danger' : 'small muted' }, triesOf(request)),
-      lastTry ? make('label', { class: 'check' }, this.#sure, text.acceptLastTry) : undefined,
-      this.#complaint,
+      make(
+        'p',
+        { id: 'tries', class: lastTry || wasWrong ? 'danger' : 'small muted' },
+        describeTries(request),
+      ),
+      lastTry ? make('label', { class: 'check' }, this.#consent, text.acceptLastTry) : undefined,
+      this.#alert,
       this.#waiting,
       make('div', { class: 'row' }, cancel, this.#confirm),
     )
@@ -100,12 +104,12 @@ export class PinRequestDialog {
     this.#hidden = new ResizeObserver(() => {
       if (!this.#dialog.checkVisibility()) this.cancel()
     })
-    // The second click of a double click was for the request before.
+    // The second click of a double click was meant for the previous request.
     cancel.addEventListener('click', ({ detail }) => void (detail < 2 && this.cancel()))
-    // A main thread that was busy may hand over late what was done early.
+    // After the main thread was busy, early events can arrive late; their time stamps are still early.
     this.#confirm.addEventListener('click', (event) => void (this.#isEarly(event) && event.preventDefault()))
-    this.#dialog.addEventListener('keydown', (event) => this.#pressed(event))
-    // Escape, the page, and a close request that the browser grants without asking all end here.
+    this.#dialog.addEventListener('keydown', (event) => this.#onKeydown(event))
+    // Fires after Escape, after close() by the page, and after a close request without a cancelable `cancel` event.
     this.#dialog.addEventListener('close', this.cancel)
     form.addEventListener('submit', (event) => {
       event.preventDefault()
@@ -114,15 +118,15 @@ export class PinRequestDialog {
     request.signal.addEventListener('abort', this.cancel, { once: true })
   }
 
-  /** Opens the dialog; once more after its element was moved, which closes it. */
+  /** Opens the dialog, or opens it again after its element was moved, which closes it. */
   show(): void {
     const { signal } = this.#request
     if (signal.aborted) return this.cancel()
-    // Moved by moveBefore(), it is open still.
+    // moveBefore() keeps the dialog open.
     if (this.#dialog.matches(':modal')) return
-    // Keys meant for something else fall on the title, where they do nothing.
-    const isOthers = isTyping() && this.#field?.value === ''
-    const start = this.#field === undefined || isOthers ? this.#title : this.#field
+    // While the person types elsewhere, the title gets the focus: keys have no effect there.
+    const isElsewhere = isTyping() && this.#field?.value === ''
+    const start = this.#field === undefined || isElsewhere ? this.#title : this.#field
     try {
       if (!this.#dialog.isConnected) this.#root.append(this.#dialog)
       this.#dialog.removeAttribute('open')
@@ -130,28 +134,28 @@ export class PinRequestDialog {
     } catch (cause) {
       return this.#end(Promise.reject(new PinDialogError('not-connected', { cause })))
     }
-    // Modal and invisible, it would block the page and nobody could tell why.
+    // An invisible modal dialog would block the page without an apparent reason.
     if (!this.#dialog.checkVisibility()) return this.#end(Promise.reject(new PinDialogError('not-displayed')))
     this.#hidden.observe(this.#dialog)
     start.focus()
-    this.#guard()
+    this.#ignoreSubmits()
   }
 
-  /** How many requests wait behind this one. */
-  tellWaiting(count: number): void {
+  /** Shows how many requests wait for this one. */
+  showWaiting(count: number): void {
     this.#waiting.textContent = count === 0 ? '' : strings().moreRequests(count)
   }
 
-  /** The person said no, or nobody can answer any more. */
+  /** Ends the request without a PIN. */
   readonly cancel = (): void => this.#end(undefined)
 
-  /** What a person does in the moment of a change was meant for what was there before. */
-  #guard(): void {
+  /** Ignores submits for SETTLE_MS, because they were meant for what was shown before. */
+  #ignoreSubmits(): void {
     this.#readyAt = performance.now() + SETTLE_MS
-    this.#confirm.disabled = this.#sure.disabled = true
+    this.#confirm.disabled = this.#consent.disabled = true
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      this.#confirm.disabled = this.#sure.disabled = false
+      this.#confirm.disabled = this.#consent.disabled = false
       if (this.#root.activeElement === this.#title) this.#field?.focus()
     }, SETTLE_MS)
   }
@@ -160,11 +164,11 @@ export class PinRequestDialog {
     return timeStamp < this.#readyAt
   }
 
-  #pressed(event: KeyboardEvent): void {
+  #onKeydown(event: KeyboardEvent): void {
     const { key, repeat } = event
     if (key === 'Enter' ? repeat || this.#isEarly(event) : key === 'Escape' && repeat) event.preventDefault()
-    // Still typing what was meant for something else: the field waits for a pause.
-    if (this.#isEarly(event) && this.#root.activeElement === this.#title) this.#guard()
+    // The person is still typing for another field: wait for a pause before the focus moves to the PIN field.
+    if (this.#isEarly(event) && this.#root.activeElement === this.#title) this.#ignoreSubmits()
   }
 
   #submit(): void {
@@ -174,19 +178,19 @@ export class PinRequestDialog {
       try {
         pin = pinOf(typed, this.#request)
       } catch (error) {
-        this.#complaint.textContent = explain(error)
+        this.#alert.textContent = explain(error)
         this.#field.focus()
         return
       } finally {
         typed.fill(0)
       }
     }
-    this.#end(this.#sure.checked ? { pin, acceptLastTry: true } : { pin })
+    this.#end(this.#consent.checked ? { pin, acceptLastTry: true } : { pin })
   }
 
   #end(reply: PinReply | Promise<never>): void {
-    if (this.#isOver) return
-    this.#isOver = true
+    if (this.#hasEnded) return
+    this.#hasEnded = true
     clearTimeout(this.#timer)
     this.#hidden.disconnect()
     this.#request.signal.removeEventListener('abort', this.cancel)
@@ -200,9 +204,10 @@ export class PinRequestDialog {
 }
 
 /**
- * Password managers are to leave a PIN alone: it belongs to the card, and not to the site. They disregard "off" on password
- * fields; Chromium's takes no field with "one-time-code" for a password (components/password_manager, form_parser.cc,
- * IsNotPasswordField), and the others have attributes of their own. Without `maxlength`, which would cut what is pasted.
+ * Creates the PIN field. Password managers must not save a PIN, because it belongs to the card and not to the site. They ignore
+ * "off" on password fields. Chromium's does not treat a field with "one-time-code" as a password (components/password_manager,
+ * form_parser.cc, IsNotPasswordField); the others have their own attributes. There is no `maxlength`, because it would
+ * truncate pasted text silently.
  */
 function fieldFor({ alphabet }: PinRequest): HTMLInputElement {
   return make('input', {
@@ -215,11 +220,11 @@ function fieldFor({ alphabet }: PinRequest): HTMLInputElement {
     'data-form-type': 'other',
     id: 'pin',
     required: true,
-    'aria-describedby': 'tries complaint',
+    'aria-describedby': 'tries alert',
   })
 }
 
-function triesOf({ lastTry, previousWasWrong, triesLeft }: PinRequest): string {
+function describeTries({ lastTry, previousWasWrong, triesLeft }: PinRequest): string {
   const text = strings()
   const left = lastTry ? text.lastTry : triesLeft === undefined ? '' : `${text.triesLeft(triesLeft)}.`
   return previousWasWrong ? `${text.pinWasWrong} ${left}`.trim() : left

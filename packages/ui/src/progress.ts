@@ -1,9 +1,9 @@
-/** `<webtoki-progress>`: what is being waited for, in a sentence that screen readers hear. */
+/** `<webtoki-progress>` shows the state of an operation in a sentence that screen readers announce. */
 import type { ActivityPhase } from 'webtoki'
 import { ElementBase, make, shadowOf } from './dom.ts'
 import { explain, strings } from './strings.ts'
 
-/** Tell it phases, progress and errors; it says them. */
+/** The element `<webtoki-progress>`. Its methods show a phase, a progress bar, a sentence or an error. */
 export class WebtokiProgress extends ElementBase {
   readonly #sentence: HTMLParagraphElement = make('p', {})
   readonly #dot: HTMLSpanElement = make('span', { class: 'dot', 'aria-hidden': 'true' })
@@ -17,14 +17,14 @@ export class WebtokiProgress extends ElementBase {
     shadowOf(this).append(make('div', { class: 'stack' }, this.#line, this.#bar))
   }
 
-  /** A phase of an operation; a `failed` one is told by `fail`. */
+  /** Shows a phase of an operation. Ignores `failed`, because `fail` shows the error. */
   phase(phase: ActivityPhase): void {
     if (phase === 'failed') return
-    this.#say(strings().phases[phase], phase === 'done' ? 'on' : '', phase !== 'done')
+    this.#show(strings().phases[phase], phase === 'done' ? 'on' : '', phase !== 'done')
     if (phase !== 'collecting') this.#bar.hidden = true
   }
 
-  /** How far a long reading is; without a total, that it goes on. */
+  /** Shows how many bytes of a document are read. Without a total, the progress bar is indeterminate. */
   progress(bytes: number, totalBytes: number | undefined): void {
     this.#bar.hidden = false
     this.#bar.ariaLabel = strings().phases.collecting
@@ -32,25 +32,25 @@ export class WebtokiProgress extends ElementBase {
     else this.#bar.value = totalBytes === 0 ? 1 : bytes / totalBytes
   }
 
-  /** A sentence of the site's own. */
+  /** Shows a sentence of the site; `isGood` false marks it as an error. */
   say(sentence: string, isGood: boolean = true): void {
     this.#bar.hidden = true
-    this.#say(sentence, isGood ? 'on' : 'bad', false)
+    this.#show(sentence, isGood ? 'on' : 'bad', false)
   }
 
-  /** An error, in words. */
+  /** Shows the sentence that `explain` returns for an error. */
   fail(error: unknown): void {
     this.#bar.hidden = true
-    this.#say(explain(error), 'bad', false)
+    this.#show(explain(error), 'bad', false)
   }
 
-  /** Nothing is going on. */
+  /** Hides the sentence and the progress bar. */
   clear(): void {
     this.#bar.hidden = true
     this.#line.hidden = true
   }
 
-  #say(sentence: string, mark: string, isWorking: boolean): void {
+  #show(sentence: string, mark: string, isWorking: boolean): void {
     this.#line.hidden = false
     this.#line.className = isWorking ? 'row working' : 'row'
     this.#dot.className = `dot ${mark}`

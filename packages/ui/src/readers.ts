@@ -1,48 +1,46 @@
-/** `<webtoki-readers>`: which readers are there, what is in them, and why one cannot be used. */
+/** `<webtoki-readers>` lists the connected readers, the state of their cards, and why a reader cannot be used. */
 import type { Presence, ReaderProblem, Webtoki } from 'webtoki'
 import { ElementBase, isolated, make, shadowOf } from './dom.ts'
 import { keepFocus, watchFocus } from './focus.ts'
 import { explain, strings } from './strings.ts'
 
-interface Stoppable {
+interface Unsubscribable {
   unsubscribe(): void
 }
 
 interface ShownSlot {
   readonly name: string
   presence: Presence | undefined
-  readonly watch: Stoppable
+  readonly subscription: Unsubscribable
 }
 
-/** Set `webtoki`; it follows the readers until it is taken out of the page. */
+/**
+ * The element `<webtoki-readers>`. Set its property `webtoki`. While the element is in the document, it follows the readers
+ * and shows a button that connects one; the attribute `no-connect` hides the button.
+ */
 export class WebtokiReaders extends ElementBase {
   readonly #root: ShadowRoot = shadowOf(this)
   readonly #list: HTMLUListElement = make('ul', { class: 'stack', 'aria-live': 'polite' })
-  readonly #complaint: HTMLParagraphElement = make('p', { class: 'danger', role: 'alert' })
+  readonly #alert: HTMLParagraphElement = make('p', { class: 'danger', role: 'alert' })
   readonly #connect: HTMLButtonElement = make('button', {
     type: 'button',
     part: 'connect',
     hidden: true,
   })
   #webtoki: Webtoki | undefined
-  #following: Stoppable[] = []
+  #subscriptions: Unsubscribable[] = []
   readonly #slots = new Map<object, ShownSlot>()
   #problems: readonly ReaderProblem[] = []
 
   constructor() {
     super()
     this.#root.append(
-      make(
-        'div',
-        { class: 'stack' },
-        this.#list,
-        this.#complaint,
-        make('div', { class: 'row' }, this.#connect),
-      ),
+      make('div', { class: 'stack' }, this.#list, this.#alert, make('div', { class: 'row' }, this.#connect)),
     )
     this.#connect.addEventListener('click', () => void this.#request())
   }
 
+  /** The Webtoki instance whose readers are shown. */
   get webtoki(): Webtoki | undefined {
     return this.#webtoki
   }
@@ -64,14 +62,13 @@ export class WebtokiReaders extends ElementBase {
 
   #follow(): void {
     const webtoki = this.#webtoki
-    if (webtoki === undefined || this.#following.length > 0) return
-    // A reader that the virtual one stands in for is not to be connected by a chooser.
+    if (webtoki === undefined || this.#subscriptions.length > 0) return
+    // The browser's chooser cannot connect a reader without WebUSB, even if a virtual reader makes `webtoki` usable.
     const { support } = webtoki
     this.#connect.hidden = this.hasAttribute('no-connect') || support !== 'available'
     keepFocus()
-    this.#complaint.textContent =
-      support === 'available' ? '' : strings().errors[`reader/unreachable/${support}`]
-    this.#following = [
+    this.#alert.textContent = support === 'available' ? '' : strings().errors[`reader/unreachable/${support}`]
+    this.#subscriptions = [
       webtoki.problems$.subscribe((problems) => {
         this.#problems = problems
         this.#show()
@@ -79,7 +76,7 @@ export class WebtokiReaders extends ElementBase {
       webtoki.slots$.subscribe((slots) => {
         for (const [slot, shown] of this.#slots) {
           if (slots.includes(slot as (typeof slots)[number])) continue
-          shown.watch.unsubscribe()
+          shown.subscription.unsubscribe()
           this.#slots.delete(slot)
         }
         for (const slot of slots) {
@@ -87,8 +84,8 @@ export class WebtokiReaders extends ElementBase {
           const shown: ShownSlot = {
             name: slot.name,
             presence: undefined,
-            watch: slot.presence$.subscribe((presence) => {
-              // The first one comes before `shown` is there.
+            subscription: slot.presence$.subscribe((presence) => {
+              // presence$ emits the current state within subscribe(), before `shown` is assigned.
               queueMicrotask(() => {
                 shown.presence = presence
                 this.#show()
@@ -103,9 +100,9 @@ export class WebtokiReaders extends ElementBase {
   }
 
   #stop(): void {
-    for (const each of this.#following) each.unsubscribe()
-    for (const { watch } of this.#slots.values()) watch.unsubscribe()
-    this.#following = []
+    for (const each of this.#subscriptions) each.unsubscribe()
+    for (const { subscription } of this.#slots.values()) subscription.unsubscribe()
+    this.#subscriptions = []
     this.#slots.clear()
   }
 
@@ -113,7 +110,11 @@ export class WebtokiReaders extends ElementBase {
     const text = strings()
     this.#connect.textContent = text.connectReader
     const items = [...this.#slots.values()].map(({ name, presence }) =>
-      item(name, inWords(presence), presence === 'present' ? 'on' : presence === 'empty' ? '' : 'bad'),
+      item(
+        name,
+        describePresence(presence),
+        presence === 'present' ? 'on' : presence === 'empty' ? '' : 'bad',
+      ),
     )
     for (const { name, error } of this.#problems) {
       const why =
@@ -129,11 +130,11 @@ export class WebtokiReaders extends ElementBase {
   }
 
   async #request(): Promise<void> {
-    this.#complaint.textContent = ''
+    this.#alert.textContent = ''
     try {
       await this.#webtoki?.requestReader()
     } catch (error) {
-      this.#complaint.textContent = explain(error)
+      this.#alert.textContent = explain(error)
     }
   }
 }
@@ -153,7 +154,7 @@ function item(name: string, state: string, mark: string): HTMLLIElement {
   )
 }
 
-function inWords(presence: Presence | undefined): string {
+function describePresence(presence: Presence | undefined): string {
   const text = strings()
   if (presence === undefined) return ''
   if (typeof presence !== 'object') return text[presence]

@@ -1,27 +1,26 @@
-/** Whether somebody is typing text in the page: then no field of ours may take the keys. */
+/** Detects that a person is typing in the page, so that the PIN field does not take keys meant for another field. */
 import { SETTLE_MS } from './dom.ts'
 
-/** When text was typed last, in milliseconds of the page's clock. */
-let typedAt = Number.NEGATIVE_INFINITY
+/** The time of the last text input in milliseconds, as in `Event.timeStamp`. */
+let lastInputAt = Number.NEGATIVE_INFINITY
 
-/** A click, or a key that ends an entry, says that what comes next is meant for what comes next. */
+/** Keys that end an entry, as a click does: keys pressed after them are meant for what is shown then. */
 const endingKeys: readonly string[] = ['Enter', 'Tab', 'Escape']
 
-/** Events of the window; the same listener may be added twice. */
-function hear(event: Event): void {
-  if (event instanceof InputEvent) typedAt = event.timeStamp
+function update(event: Event): void {
+  if (event instanceof InputEvent) lastInputAt = event.timeStamp
   else if (event instanceof PointerEvent || endingKeys.includes((event as KeyboardEvent).key))
-    typedAt = Number.NEGATIVE_INFINITY
+    lastInputAt = Number.NEGATIVE_INFINITY
 }
 
-/** Listens from now on; calling it again does nothing. */
+/** Starts to record input. Further calls do nothing, because the listener is the same. */
 export function watchTyping(): void {
-  // Capturing: the page may keep its events to itself.
+  // In the capture phase, because the page may stop the propagation of its events.
   for (const type of ['input', 'keydown', 'pointerdown'])
-    addEventListener(type, hear, { capture: true, passive: true })
+    addEventListener(type, update, { capture: true, passive: true })
 }
 
-/** Text was typed a moment ago, and nothing has ended the entry. */
+/** True if text was entered within SETTLE_MS and nothing has ended the entry since. */
 export function isTyping(): boolean {
-  return performance.now() - typedAt < SETTLE_MS
+  return performance.now() - lastInputAt < SETTLE_MS
 }

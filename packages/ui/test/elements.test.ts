@@ -1,3 +1,4 @@
+/** Tests the import of the elements without a document, and the types of their tags. */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -12,13 +13,13 @@ import { afterEach, describe, expect, expectTypeOf, it, vi } from 'vitest'
 
 afterEach(() => vi.restoreAllMocks())
 
-describe('the elements', () => {
-  it('can be imported where there is no document, each module by itself', async () => {
+describe('the custom elements in Node', () => {
+  it('can be imported without a document, each module by itself', async () => {
     const folder = join(import.meta.dirname, '..', 'src')
     for (const file of readdirSync(folder)) await expect(import(join(folder, file))).resolves.toBeDefined()
   })
 
-  it('are defined nowhere in Node, which is said once', () => {
+  it('are not registered by defineElements(), which warns once', () => {
     const warn = vi.spyOn(console, 'warn').mockReturnValue()
     defineElements()
     defineElements()
@@ -27,7 +28,7 @@ describe('the elements', () => {
   })
 })
 
-// What must compile: the tags have their classes, and JSX knows each of them.
+// Type checks: each tag has its class, and JSX knows each tag.
 expectTypeOf<HTMLElementTagNameMap['webtoki-certificates']>().toEqualTypeOf<WebtokiCertificates>()
 expectTypeOf<HTMLElementTagNameMap['webtoki-pin']>().toEqualTypeOf<WebtokiPin>()
 expectTypeOf<HTMLElementTagNameMap['webtoki-progress']>().toEqualTypeOf<WebtokiProgress>()

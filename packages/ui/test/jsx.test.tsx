@@ -1,6 +1,6 @@
 /** @jsxRuntime classic */
 /** @jsx element */
-/** The elements in JSX, as a framework with React's types compiles them. */
+/** Tests the types of the elements in JSX, as a framework with React's types compiles it. */
 import { type WebtokiIntrinsicElements, type WebtokiReaders } from '@webtoki/ui'
 import { expect, it } from 'vitest'
 
@@ -10,7 +10,7 @@ function element(tag: string, props: object | null, ...children: unknown[]): Ren
   return [tag, props, ...children]
 }
 
-// A framework's namespace, as @types/react has it, with our elements among its own.
+// The namespace of a framework, as in @types/react, extended by the Webtoki elements.
 declare namespace element {
   namespace JSX {
     type Element = Rendered
@@ -28,15 +28,15 @@ declare namespace element {
 
 declare const webtoki: NonNullable<WebtokiReaders['webtoki']>
 
-it('the elements compile in JSX with their properties, children and listeners', () => {
-  const heard: EventTarget[] = []
+it('the elements compile in JSX with properties, children and listeners', () => {
+  const targets: EventTarget[] = []
   const rendered = (
     <div>
       <webtoki-readers
         key="readers"
         id="readers"
         no-connect
-        onChange={(event) => heard.push(event.currentTarget)}
+        onChange={(event) => targets.push(event.currentTarget)}
       />
       <webtoki-certificates certificates={[]} className="list">
         text
@@ -55,15 +55,15 @@ it('the elements compile in JSX with their properties, children and listeners', 
 })
 
 it('a property that an element does not have does not compile', () => {
-  // Never called: what counts is what the compiler says.
-  const refused = (): unknown => [
+  // Never called: only the compiler checks it.
+  const uncalled = (): unknown => [
     <webtoki-readers webtoki={webtoki} />,
-    // @ts-expect-error It takes a list.
+    // @ts-expect-error The property takes a list.
     <webtoki-certificates certificates="all" />,
-    // @ts-expect-error It has no such property.
+    // @ts-expect-error The element does not have this property.
     <webtoki-pin pin="123456" />,
-    // @ts-expect-error There is no such element.
+    // @ts-expect-error The element does not exist.
     <webtoki-pins />,
   ]
-  expect(refused).toBeInstanceOf(Function)
+  expect(uncalled).toBeInstanceOf(Function)
 })
