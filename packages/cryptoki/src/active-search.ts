@@ -1,28 +1,28 @@
-/** A search that its caller drives call by call: C_FindObjectsInit, C_FindObjects, C_FindObjectsFinal (PKCS#11 v2.40, 5.7). */
+/** A search driven in single calls: C_FindObjectsInit, C_FindObjects, C_FindObjectsFinal (PKCS#11 v2.40, 5.7). */
 import { CKR } from './constants.ts'
 import type { ActiveOperation } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import type { CkObject } from './object.ts'
 import { Progress } from './progress.ts'
 
-/** Made by `Session.beginSearch`. It is active until `final`, also after it has told every object. */
+/** An active search, created by `Session.beginSearch`. It stays active until `final`, even after it has returned every object. */
 export class ActiveSearch {
   readonly #operation: ActiveOperation
   readonly #objects: AsyncGenerator<CkObject, void, undefined>
   readonly #progress = new Progress(() => {})
-  readonly #explain: (error: unknown) => unknown
+  readonly #translate: (error: unknown) => unknown
   #isBusy = false
   #endReason: unknown = new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
 
-  /** `find` begins to read with the first `next`. */
+  /** `find` does not access the card before the first `next`. */
   constructor(
     operation: ActiveOperation,
     find: (progress: Progress) => AsyncGenerator<CkObject, void, undefined>,
-    explain: (error: unknown) => unknown,
+    translate: (error: unknown) => unknown,
   ) {
     this.#operation = operation
     this.#objects = find(this.#progress)
-    this.#explain = explain
+    this.#translate = translate
     operation.onCancel = (error) => {
       this.#endReason = error
       this.#progress.abort(error)
@@ -34,13 +34,14 @@ export class ActiveSearch {
   }
 
   /**
-   * The next objects, `max` at most; none when there are no more. Rejects with CKR_OPERATION_NOT_INITIALIZED if the search
-   * has ended, with the reason if it ends during the call, with CKR_OPERATION_ACTIVE while another call of it runs, which goes on. Any other error ends the search.
+   * C_FindObjects: resolves to the next objects, at most `max`, or to none if there are no more. Rejects with
+   * CKR_OPERATION_NOT_INITIALIZED if the search has ended, and with the reason if it ends during the call. If another call is
+   * running, rejects with CKR_OPERATION_ACTIVE, and the other call continues. Any other error ends the search.
    */
   async next(max: number): Promise<readonly CkObject[]> {
     if (!this.active) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     if (!Number.isSafeInteger(max) || max < 0)
-      throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the number of objects must be 0 or more' })
+      throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'max must be a whole number, 0 or more' })
     if (this.#isBusy) throw new CryptokiError(CKR.OPERATION_ACTIVE, { active: ['search'] })
     this.#isBusy = true
     const found: CkObject[] = []
@@ -53,13 +54,13 @@ export class ActiveSearch {
       }
       return found
     } catch (error) {
-      throw this.#operation.release() ? this.#explain(error) : this.#endReason
+      throw this.#operation.release() ? this.#translate(error) : this.#endReason
     } finally {
       this.#isBusy = false
     }
   }
 
-  /** Ends it. Throws CKR_OPERATION_NOT_INITIALIZED if it has ended. */
+  /** C_FindObjectsFinal: ends the search. Throws CKR_OPERATION_NOT_INITIALIZED if it has ended. */
   final(): void {
     if (!this.#operation.release()) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     this.#progress.abort(this.#endReason)

@@ -1,10 +1,13 @@
-/** What a card is if no driver here knows it: by the names of applications that it selects. Loaded with the first such card. */
+/**
+ * Identifies the kind of a card that no driver supports, by selecting the AIDs of known applications (ISO/IEC 7816-4:2013,
+ * 12.2.3). Loaded with the first such card.
+ */
 import { type CardConnection, concatBytes, fromHex, NotSupportedError } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import type { TokenDriver } from './token.ts'
 
-/** Applications by their names (ISO/IEC 7816-4:2013, 12.2.3), the more special first. */
+/** Card families by AID, the more specific first. */
 const families: readonly (readonly [family: string, aid: string])[] = [
   ['a PIV card', 'a000000308'],
   ['an OpenPGP card', 'd27600012401'],
@@ -18,23 +21,23 @@ const families: readonly (readonly [family: string, aid: string])[] = [
   ['a payment card', '315041592e5359532e4444463031'],
   ['a payment card', '325041592e5359532e4444463031'],
 ]
-/** No application has this name: a card that selects it selects anything. */
-const NOBODY = 'f0576562746f6b6900'
+/** The AID of no application. A card that accepts it accepts every SELECT, and cannot be identified. */
+const UNASSIGNED_AID = 'f0576562746f6b6900'
 
-/** SELECT by name: CLA, INS, P1, P2. */
+/** SELECT by AID: CLA, INS, P1, P2. */
 const SELECT = [0x00, 0xa4, 0x04, 0x00]
 
-/** Asks the card for its applications, and resolves to what it is called; undefined: nobody knows. Never rejects. */
+/** Resolves to the card's family, or to undefined if it is unknown. Never rejects. */
 async function familyOf(connection: CardConnection): Promise<string | undefined> {
   try {
     return await connection.transaction({}, async (channel) => {
       const selects = async (aid: string): Promise<boolean> => {
         const name = fromHex(aid)
         const [sw1] = (await channel.transmit(concatBytes(SELECT, [name.length], name, [0]))).subarray(-2)
-        // What the application says of itself is not fetched if the card holds it ready (61xx).
+        // 61xx means success with response data available, which is not needed.
         return sw1 === 0x90 || sw1 === 0x61
       }
-      if (await selects(NOBODY)) return undefined
+      if (await selects(UNASSIGNED_AID)) return undefined
       for (const [family, aid] of families) if (await selects(aid)) return family
       return undefined
     })
@@ -43,7 +46,7 @@ async function familyOf(connection: CardConnection): Promise<string | undefined>
   }
 }
 
-/** Closes the connection to a card that none of the drivers knows. Resolves to CKR_TOKEN_NOT_RECOGNIZED, which says what it is. */
+/** Closes the connection to an unsupported card. Resolves to CKR_TOKEN_NOT_RECOGNIZED, whose message names the card's family. */
 export async function unrecognized(
   connection: CardConnection,
   drivers: readonly TokenDriver[],
@@ -52,9 +55,7 @@ export async function unrecognized(
   await connection.close()
   const names = drivers.map((driver) => driver.name).join(', ')
   const what = family === undefined ? '' : `This is ${family}. `
-  const cause = new NotSupportedError(
-    `${what}The card has none of the applications that can be used here (${names}).`,
-  )
-  const detail = family === undefined ? undefined : `this is ${family}, and only ${names} can be used here`
+  const cause = new NotSupportedError(`${what}The card has none of the supported applications (${names}).`)
+  const detail = family === undefined ? undefined : `this is ${family}, but only ${names} can be used`
   return new CryptokiError(CKR.TOKEN_NOT_RECOGNIZED, { cause, ...(detail && { detail }) })
 }

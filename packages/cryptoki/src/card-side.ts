@@ -1,12 +1,13 @@
 /**
- * What is loaded when the first card is connected. Whatever a card may need after that is imported from here, not from
- * `slot.ts` or a driver's entry: bundlers then know that what it shares with this is in memory, and split no file off for it.
+ * The modules that are loaded with the first card. Code that is loaded later for a card must be imported from here, not from
+ * `slot.ts` or the entry point of a driver. Bundlers then know that the shared modules are in memory already, and do not split
+ * them into separate files.
  */
 export { InsertedCard } from './inserted-card.ts'
 export { openPivToken } from './piv/open.ts'
 export { toCryptokiError } from './rv.ts'
 export { Session } from './session.ts'
 
-/** Loads what tells the abilities of tokens. */
+/** Loads the functions that describe tokens and their mechanisms. */
 export const capabilities: () => Promise<typeof import('./capabilities.ts')> = () =>
   import('./capabilities.ts')

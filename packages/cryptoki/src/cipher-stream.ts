@@ -1,16 +1,16 @@
-/** A cipher as a pair of web streams. Nothing is taken from the writer before the reader wants more, so that a slow reader makes the source wait. */
+/** A cipher as a pair of web streams. The writer's data is processed only when the reader pulls, so a slow reader makes the source wait. */
 import { type AbortSignalLike, copyOf } from '@webtoki/apdu'
 import type { ActiveOperation } from './engine.ts'
 import type { Progress } from './progress.ts'
 import { type Chunks, stepsOf } from './source.ts'
 
 declare global {
-  // Merge with the types of the DOM or of Node. A program that has neither has no use for streams.
+  // Merges with the types of the DOM or Node, which this package does not reference. Programs with neither cannot use streams.
   interface ReadableStream<R = any> {}
   interface WritableStream<W = any> {}
 }
 
-/** For `pipeThrough`: what is written comes out encrypted or decrypted. */
+/** A pair of streams for `pipeThrough`. Data written to `writable` is read encrypted or decrypted from `readable`. */
 export interface CipherStream {
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly writable: WritableStream<Uint8Array>
@@ -18,15 +18,15 @@ export interface CipherStream {
 
 type Step = Awaited<ReturnType<Chunks['next']>>
 
-/** Settles a promise that was given out. */
+/** The functions that settle a promise. */
 interface Settle<T> {
   readonly resolve: (value: T) => void
   readonly reject: (error: unknown) => void
 }
 
 /**
- * Makes the streams of one operation. `begin` is its Init, and settles with its end; `move` is its work, and `signal` aborts
- * when either side is given up.
+ * Creates the streams of one operation. `begin` performs its Init and settles when it ends. `move` runs the data through the
+ * operation, and `signal` aborts when either stream is aborted or cancelled.
  */
 export function cipherStream(
   begin: (
@@ -34,15 +34,15 @@ export function cipherStream(
     signal: AbortSignalLike,
   ) => Promise<void>,
 ): CipherStream {
-  const leaving = new AbortController()
-  const leave = (reason: unknown): void => leaving.abort(reason)
+  const aborter = new AbortController()
+  const abort = (reason: unknown): void => aborter.abort(reason)
   let output!: ReadableStreamDefaultController
   let input!: WritableStreamDefaultController
-  /** What the writer has given and nobody has taken yet, and how it hears that it was used up. */
-  let given: { readonly step: Step; readonly used: Settle<void> } | undefined
+  /** The chunk of the pending write that has not been taken yet, with the functions that settle the write. */
+  let offered: { readonly step: Step; readonly used: Settle<void> } | undefined
   let used: Settle<void> | undefined
-  let isWanted = false
-  /** Called when the writer has given something, or the reader wants more. */
+  let isPulled = false
+  /** Called when the writer offers a chunk or the reader pulls. */
   let wake = (): void => {}
   const until = async (holds: () => unknown): Promise<void> => {
     while (!holds())
@@ -50,9 +50,9 @@ export function cipherStream(
         wake = resolve
       })
   }
-  const give = (step: Step): Promise<void> =>
+  const offer = (step: Step): Promise<void> =>
     new Promise((resolve, reject) => {
-      given = { step, used: { resolve, reject } }
+      offered = { step, used: { resolve, reject } }
       wake()
     })
   const readable = new ReadableStream(
@@ -61,44 +61,44 @@ export function cipherStream(
         output = controller
       },
       pull: () => {
-        isWanted = true
+        isPulled = true
         wake()
       },
-      cancel: leave,
+      cancel: abort,
     },
     { highWaterMark: 0 },
   )
   const writable = new WritableStream({
     start: (controller) => {
       input = controller
-      controller.signal.addEventListener('abort', () => leave(controller.signal.reason))
+      controller.signal.addEventListener('abort', () => abort(controller.signal.reason))
     },
-    write: (value) => give({ done: false, value }),
-    close: () => give({ done: true }),
+    write: (value) => offer({ done: false, value }),
+    close: () => offer({ done: true }),
   })
-  /** Taking the next chunk lets the writer go on. */
+  /** Takes the next chunk. This resolves the write of the previous chunk. */
   const next = async (): Promise<Step> => {
     used?.resolve()
-    await until(() => given)
-    const { step, used: own } = given as NonNullable<typeof given>
-    given = undefined
+    await until(() => offered)
+    const { step, used: own } = offered as NonNullable<typeof offered>
+    offered = undefined
     used = own
     return step
   }
-  const put = (bytes: Uint8Array): void => {
+  const enqueue = (bytes: Uint8Array): void => {
     if (bytes.length === 0) return
-    isWanted = false
+    isPulled = false
     output.enqueue(copyOf(bytes))
   }
   const move = async (operation: ActiveOperation, progress: Progress): Promise<void> => {
     for await (const step of stepsOf({ next, stop: () => {} }, progress, operation.stepBytes)) {
-      await until(() => isWanted)
+      await until(() => isPulled)
       progress.check()
-      put(await operation.update(step, { progress }))
+      enqueue(await operation.update(step, { progress }))
     }
-    put(await operation.final({ progress }))
+    enqueue(await operation.final({ progress }))
   }
-  begin(move, leaving.signal).then(
+  begin(move, aborter.signal).then(
     () => {
       output.close()
       used?.resolve()
@@ -106,7 +106,7 @@ export function cipherStream(
     (error: unknown) => {
       output.error(error)
       input.error(error)
-      for (const each of [given?.used, used]) each?.reject(error)
+      for (const each of [offered?.used, used]) each?.reject(error)
     },
   )
   return { readable, writable }

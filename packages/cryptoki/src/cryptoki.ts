@@ -1,40 +1,40 @@
-/** The library: slot sources below, token drivers beside, slots above (PKCS#11 v2.40, 5.4 and 5.5). */
+/** The library, which opens the tokens of slot sources with token drivers (PKCS#11 v2.40, 5.4 and 5.5). */
 import type { CardSlot, ReaderProblem, SlotSource } from '@webtoki/apdu'
 import { Closable } from '@webtoki/apdu/closable'
 import { combineLatest, map, type Observable, of, shareReplay, switchMap } from 'rxjs'
-import { inTime, JoinedSources } from './joined-sources.ts'
+import { withTimeLimit, JoinedSources } from './joined-sources.ts'
 import { platformRandomBytes } from './random.ts'
 import type { SessionPolicy } from './session-options.ts'
-import { CardPlace, type Slot, type SlotSettings } from './slot.ts'
+import { PhysicalSlot, type Slot, type SlotSettings } from './slot.ts'
 import type { Token, TokenDriver } from './token.ts'
 
-/** What the standard leaves to the token. */
-type ByToken = 'dualOperations' | 'singlePartWhileActive'
+/** The settings that the standard leaves to the token. */
+type TokenSetting = 'dualOperations' | 'singlePartWhileActive'
 
-/** What a library is made of. */
-export interface CryptokiOptions extends Partial<Omit<SessionPolicy, ByToken>> {
-  /** For all tokens, or for each. Default: true. */
+/** Options of `Cryptoki`. */
+export interface CryptokiOptions extends Partial<Omit<SessionPolicy, TokenSetting>> {
+  /** For all tokens, or a function of the token. Default: true. */
   readonly dualOperations?: boolean | ((token: Token) => boolean)
-  /** For all tokens, or for each. Default: 'reject'. */
+  /** For all tokens, or a function of the token. Default: 'reject'. */
   readonly singlePartWhileActive?: 'reject' | 'allow' | ((token: Token) => 'reject' | 'allow')
   readonly sources: readonly SlotSource[]
-  /** Which applications of cards are known. A card's tokens are in the order of these. */
+  /** The supported card applications. The tokens of a card are in this order. */
   readonly drivers: readonly TokenDriver[]
   /** Default: `crypto.getRandomValues`. */
   readonly randomBytes?: (bytes: number) => Uint8Array
-  /** Milliseconds since any moment. Default: `Date.now`. */
+  /** Returns milliseconds since any fixed time. Default: `Date.now`. */
   readonly now?: () => number
 }
 
-/** C_Initialize is the constructor, C_Finalize is `close`. */
+/** The library. The constructor is C_Initialize, `close` is C_Finalize. */
 export class Cryptoki extends Closable {
   /** Hot; replays the latest list; completes on close. A slot stays the same object while its reader is plugged in. */
   readonly slots$: Observable<readonly Slot[]>
-  /** Readers that cannot be used, and sources that failed, with the reasons. Hot; replays the latest list. */
+  /** Readers that cannot be used and sources that failed, with their errors. Hot; replays the latest list. */
   readonly problems$: Observable<readonly ReaderProblem[]>
   readonly #sources: JoinedSources
   readonly #settings: SlotSettings
-  readonly #places = new Map<CardSlot, CardPlace>()
+  readonly #physicalSlots = new Map<CardSlot, PhysicalSlot>()
   #isClosed = false
   #closing: Promise<void> | undefined
 
@@ -49,62 +49,64 @@ export class Cryptoki extends Closable {
       isClosed: () => this.#isClosed,
       policyFor: (token) => ({
         onConflict: options.onConflict ?? 'reject',
-        singlePartWhileActive: forToken(options.singlePartWhileActive, token) ?? 'reject',
+        singlePartWhileActive: settingFor(options.singlePartWhileActive, token) ?? 'reject',
         login: options.login ?? 'explicit',
-        dualOperations: forToken(options.dualOperations, token) ?? true,
+        dualOperations: settingFor(options.dualOperations, token) ?? true,
       }),
     }
     this.slots$ = this.#sources.slots$.pipe(
       switchMap((cards) => {
-        const places = this.#placesOf(cards)
-        return places.length === 0 ? of([]) : combineLatest(places.map(({ slots$ }) => slots$))
+        const physicalSlots = this.#physicalSlotsOf(cards)
+        return physicalSlots.length === 0 ? of([]) : combineLatest(physicalSlots.map(({ slots$ }) => slots$))
       }),
-      // Replayed to everybody: frozen, so that nobody can empty it for the next.
+      // All subscribers get the same array, so it is frozen.
       map((each) => Object.freeze(each.flat())),
       shareReplay({ bufferSize: 1, refCount: false }),
     )
   }
 
-  #placesOf(cards: readonly CardSlot[]): readonly CardPlace[] {
-    for (const [card, place] of this.#places) {
+  #physicalSlotsOf(cards: readonly CardSlot[]): readonly PhysicalSlot[] {
+    for (const [card, physicalSlot] of this.#physicalSlots) {
       if (cards.includes(card)) continue
-      this.#places.delete(card)
-      place.end()
+      this.#physicalSlots.delete(card)
+      physicalSlot.end()
     }
     return cards.map((card) => {
-      const place = this.#places.get(card) ?? new CardPlace(card, this.#settings)
-      this.#places.set(card, place)
-      return place
+      const physicalSlot = this.#physicalSlots.get(card) ?? new PhysicalSlot(card, this.#settings)
+      this.#physicalSlots.set(card, physicalSlot)
+      return physicalSlot
     })
   }
 
   /**
-   * Tries once more what failed: lists readers again, opens those that could not be opened, and asks for their cards. For a
-   * person who wants a card now and sees none. Resolves when the sources are done, after 25 s at the latest; never rejects.
+   * Retries everything that failed: lists the readers again, opens those that could not be opened, and checks them for
+   * cards. Call it when a person expects a card that is not shown. Resolves after at most 25 s; never rejects.
    */
   lookAgain(): Promise<void> {
     return this.#sources.lookAgain()
   }
 
   /**
-   * Closes every session, logs out, and closes the sources. Idempotent; never rejects, whatever a source does. A card or a
-   * source that does not end has 25 s and holds up no other.
+   * Closes all sessions, logs out and closes the sources. Idempotent; never rejects. Waits at most 25 s for a card or source
+   * that does not respond, and closes the others meanwhile.
    */
   close(): Promise<void> {
-    // Set first: a session that is opened on hearing of another's end is not forgotten.
+    // Set before the sessions end, so that code that opens a session in response gets CKR_CRYPTOKI_NOT_INITIALIZED.
     this.#isClosed = true
     this.#closing ??= this.#close()
     return this.#closing
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#places.values()].map((place) => inTime(() => place.close())))
+    await Promise.all(
+      [...this.#physicalSlots.values()].map((physicalSlot) => withTimeLimit(() => physicalSlot.close())),
+    )
     await this.#sources.close()
-    for (const place of this.#places.values()) place.end()
+    for (const physicalSlot of this.#physicalSlots.values()) physicalSlot.end()
   }
 }
 
-function forToken<T extends boolean | string>(
+function settingFor<T extends boolean | string>(
   setting: T | ((token: Token) => T) | undefined,
   token: Token,
 ): T | undefined {

@@ -1,12 +1,12 @@
-/** C_Digest, in software (PKCS#11 v2.40, 5.10). */
+/** The work of a digest operation, in software (PKCS#11 v2.40, 5.10). */
 import { StreamingDigest } from './digest.ts'
 import { type HashName, hashes } from '@webtoki/crypto'
 import type { OperationWork } from './engine.ts'
 import type { OperationCall } from './operation-rules.ts'
 
-const nothing = new Uint8Array(0)
+const noBytes = new Uint8Array(0)
 
-/** The digest of what it is given. */
+/** Computes the digest of the data of an operation. */
 export class DigestWork implements OperationWork {
   readonly #name: HashName
   readonly #digest: StreamingDigest
@@ -18,7 +18,7 @@ export class DigestWork implements OperationWork {
 
   async update(chunk: Uint8Array): Promise<Uint8Array> {
     await this.#digest.update(chunk)
-    return nothing
+    return noBytes
   }
 
   async final(): Promise<Uint8Array> {

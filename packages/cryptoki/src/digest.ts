@@ -1,15 +1,15 @@
-/** Digests: short data by the platform's own, long data in WebAssembly that is loaded for it alone. */
+/** Streaming digests: WebCrypto for short data, and WebAssembly, which is loaded on demand, for long data. */
 import { type HashName, hashes } from '@webtoki/crypto'
 import type { LongDigest } from '@webtoki/crypto/streaming-digest'
 
-/** A challenge is shorter: who only logs in never loads the WebAssembly. */
-const SHORT_BYTES = 0x1_0000
+/** Data up to this length is buffered for WebCrypto. Challenges are shorter, so a login never loads the WebAssembly. */
+const MAX_BUFFERED_BYTES = 0x1_0000
 
-/** A digest under way. What it is given is not kept beyond the call, however long the whole becomes. */
+/** A running digest. It buffers at most MAX_BUFFERED_BYTES of the data, whatever the total length. */
 export class StreamingDigest {
   readonly #name: HashName
-  #gathered = new Uint8Array(0)
-  #gatheredBytes = 0
+  #buffer = new Uint8Array(0)
+  #bufferedBytes = 0
   #long: LongDigest | undefined
 
   constructor(name: HashName) {
@@ -21,49 +21,49 @@ export class StreamingDigest {
       if (
         subtle() !== undefined &&
         hashes[this.#name].isInWebCrypto &&
-        this.#gatheredBytes + chunk.length <= SHORT_BYTES
+        this.#bufferedBytes + chunk.length <= MAX_BUFFERED_BYTES
       ) {
-        this.#gather(chunk)
+        this.#append(chunk)
         return
       }
-      await this.#lengthen()
+      await this.#startLong()
     }
     this.#long?.update(chunk)
   }
 
-  /** To be called once. */
+  /** Resolves to the digest. Must be called only once. */
   async digest(): Promise<Uint8Array> {
     const platform = subtle()
     if (this.#long === undefined && platform !== undefined && hashes[this.#name].isInWebCrypto) {
-      const message = this.#gathered.subarray(0, this.#gatheredBytes)
+      const message = this.#buffer.subarray(0, this.#bufferedBytes)
       return new Uint8Array(await platform.digest(this.#name, message))
     }
-    return (this.#long ?? (await this.#lengthen())).digest()
+    return (this.#long ?? (await this.#startLong())).digest()
   }
 
-  /** At least twice as long each time, so that no byte is copied often. */
-  #gather(chunk: Uint8Array): void {
-    const bytes = this.#gatheredBytes + chunk.length
-    if (bytes > this.#gathered.length) {
-      const grown = new Uint8Array(Math.max(bytes, 2 * this.#gathered.length))
-      grown.set(this.#gathered)
-      this.#gathered = grown
+  /** Appends to the buffer, which at least doubles when it grows, so that bytes are seldom copied. */
+  #append(chunk: Uint8Array): void {
+    const bytes = this.#bufferedBytes + chunk.length
+    if (bytes > this.#buffer.length) {
+      const grown = new Uint8Array(Math.max(bytes, 2 * this.#buffer.length))
+      grown.set(this.#buffer)
+      this.#buffer = grown
     }
-    this.#gathered.set(chunk, this.#gatheredBytes)
-    this.#gatheredBytes = bytes
+    this.#buffer.set(chunk, this.#bufferedBytes)
+    this.#bufferedBytes = bytes
   }
 
-  async #lengthen(): Promise<LongDigest> {
+  async #startLong(): Promise<LongDigest> {
     const { createLongDigest } = await import('@webtoki/crypto/streaming-digest')
     const long = await createLongDigest(this.#name)
-    long.update(this.#gathered.subarray(0, this.#gatheredBytes))
-    this.#gathered = new Uint8Array(0)
+    long.update(this.#buffer.subarray(0, this.#bufferedBytes))
+    this.#buffer = new Uint8Array(0)
     this.#long = long
     return long
   }
 }
 
-/** Undefined in a page that was not served securely. */
+/** Returns undefined in an insecure context, where browsers do not expose WebCrypto. */
 function subtle(): SubtleCrypto | undefined {
   return globalThis.crypto?.subtle
 }

@@ -1,4 +1,7 @@
-/** The operation engine of one session: Init, Update, Final, single part, cancel (PKCS#11 v2.40, 5.2 and 5.8 to 5.13). It knows no key and no card; streams and C functions both drive it. */
+/**
+ * The operation engine of one session: Init, Update, Final, single-part calls and cancellation (PKCS#11 v2.40, 5.2 and 5.8 to
+ * 5.13). It is independent of keys and cards. Operations over a source and callers in the style of the C functions both use it.
+ */
 import { concatBytes, isByteSource } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
@@ -15,76 +18,82 @@ import {
 } from './operation-rules.ts'
 import type { PinSource } from './pin.ts'
 
-/** What one operation does with its data. It throws CryptokiError, or errors of cards and readers. */
+/** The data processing of one operation. It throws CryptokiError, or the errors of cards and readers. */
 export interface OperationWork {
-  /** The most bytes that one `update` should get; absent: few enough to keep the thread responsive. */
+  /** The most bytes to pass to one `update`. Default: few enough to keep the thread responsive. */
   readonly stepBytes?: number | undefined
-  /** The Init has succeeded: what holds a key or state begins here, so that an Init that fails leaves none behind. */
+  /** Called when the Init has succeeded. Keys and state are acquired here, so that a failed Init leaves nothing to release. */
   begin?(): void
-  /** Output of a cipher; empty for all others. */
+  /** Resolves to the output of a cipher, and to no bytes for all other operations. */
   update(chunk: Uint8Array, progress: Progress): Promise<Uint8Array>
-  /** The rest of the output, or the result; empty if a verification succeeds. `signature` is what is verified. */
+  /**
+   * Resolves to the rest of the output or to the result, and to no bytes if a verification succeeds. `signature` is the
+   * signature to verify.
+   */
   final(progress: Progress, signature?: Uint8Array): Promise<Uint8Array>
-  /** The most bytes that the call gives for `inputBytes` more of input; known without the card. */
+  /** Returns the most bytes that the call can output for `inputBytes` more bytes of input. Does not use the card. */
   outputBytes(call: OperationCall, inputBytes: number): number
-  /** The operation has ended, however that came: state and keys can be overwritten. */
+  /** Called when the operation has ended for any reason, to overwrite keys and state. */
   end(): void
-  /** Whether `authorise` may be called now. */
+  /** True if the key requires a PIN for this use that has not been given. */
   readonly wantsAuthorisation?: boolean
-  /** C_Login with CKU_CONTEXT_SPECIFIC, before the data are complete. Absent: the operation never wants it. */
+  /** C_Login with CKU_CONTEXT_SPECIFIC, before the data are complete. Absent if the operation never requires it. */
   authorise?(source: PinSource, progress: Progress): Promise<void>
 }
 
-/** What an Init asks for once all else has been checked. */
-export interface WantedOperation {
+/** An operation that an Init requests after all other checks. */
+export interface RequestedOperation {
   readonly type: OperationType
-  /** Logging out ends it: it holds a private key, or it is a search. */
+  /** True if a logout ends it, because it uses a private key or is a search. */
   readonly endsOnLogout: boolean
   /** Absent for a search. */
   readonly work?: OperationWork
 }
 
-/** Options of a call that gives output. */
+/** Options of a call with output. */
 export interface OutputOptions {
-  /** Size of the caller's buffer, in bytes. Too small: CKR_BUFFER_TOO_SMALL, nothing is lost, and the call can be repeated. */
+  /**
+   * The size of the caller's buffer in bytes. If it is too small, the call rejects with CKR_BUFFER_TOO_SMALL, loses nothing
+   * and can be repeated.
+   */
   readonly maxBytes?: number
-  /** What a verification verifies. */
+  /** The signature to verify. */
   readonly signature?: Uint8Array | undefined
-  /** Told of phases. Default: nobody. */
+  /** Receives the events of the call. Default: events are dropped. */
   readonly progress?: Progress
 }
 
-/** The policy of an engine, asked at each Init. */
+/** The policy of an engine, evaluated at each Init. */
 export interface EngineSettings {
   /** CKF_DUAL_CRYPTO_OPERATIONS of the token. */
   readonly dual: () => boolean
   readonly singlePartWhileActive: 'reject' | 'allow'
 }
 
-/** An Init that waits for its place. */
-interface Waiting {
+/** An Init that waits until it no longer conflicts with active operations. */
+interface QueuedInit {
   readonly types: readonly OperationType[]
   readonly begin: () => void
   readonly refuse: (error: CryptokiError) => void
 }
 
-/** Made by a session. */
+/** The active operations, running single-part functions and waiting Inits of one session. */
 export class OperationEngine {
   readonly #settings: EngineSettings
   readonly #active = new Set<ActiveOperation>()
   readonly #calls = new Set<SinglePartCall>()
-  readonly #waiting: Waiting[] = []
+  readonly #queue: QueuedInit[] = []
 
   constructor(settings: EngineSettings) {
     this.#settings = settings
   }
 
-  /** Whether an operation or a call under way holds a private key. */
+  /** True if an active operation or a running single-part function uses a private key. */
   get usesPrivateKey(): boolean {
     return [...this.#active, ...this.#calls].some((each) => each.endsOnLogout && !isSearch(each))
   }
 
-  /** The operations active now: 0, 1 or 2. */
+  /** The active operations: 0, 1 or 2. */
   get operations(): readonly ActiveOperation[] {
     return [...this.#active]
   }
@@ -93,66 +102,69 @@ export class OperationEngine {
     return this.operations.map(({ type }) => type)
   }
 
-  /** The types that must end for these to begin together. Throws CKR_OPERATION_ACTIVE. */
+  /** Returns the types of operations that must end before the requested ones may start together. Throws CKR_OPERATION_ACTIVE. */
   admit(
-    wanted: readonly OperationType[],
+    requested: readonly OperationType[],
     onConflict: ConflictPolicy,
     active: readonly OperationType[] = this.active,
   ): readonly OperationType[] {
     const dual = this.#settings.dual()
     const ends: OperationType[] = []
     const begun: OperationType[] = []
-    let standing = active
-    for (const type of wanted) {
-      const admission = admit([...standing, ...begun], type, { dual, onConflict })
-      // Whatever the policy: what this very call begins does not end for its other half.
+    let remaining = active
+    for (const type of requested) {
+      const admission = admit([...remaining, ...begun], type, { dual, onConflict })
+      // Under no policy does the second operation of one Init end the first.
       if (admission.rv !== CKR.OK || admission.ends.some((each) => begun.includes(each)))
-        throw this.#isActive()
+        throw this.#activeError()
       ends.push(...admission.ends)
-      standing = standing.filter((each) => !admission.ends.includes(each))
+      remaining = remaining.filter((each) => !admission.ends.includes(each))
       begun.push(type)
     }
     return ends
   }
 
-  #isActive(): CryptokiError {
+  #activeError(): CryptokiError {
     return new CryptokiError(CKR.OPERATION_ACTIVE, { active: this.active })
   }
 
   /**
-   * The last step of an Init, which can fail no more but for CKR_OPERATION_ACTIVE: all of it begins, or nothing. What must
-   * end for it has left, and it is in, before `announce` tells anybody: an Init made on hearing of it meets the session as
-   * it is then.
+   * The last step of an Init: starts all requested operations, or throws CKR_OPERATION_ACTIVE and starts none. The abandoned
+   * operations are released, and the new ones active, before the caller calls `notify`. A listener that starts another
+   * Init in that notification therefore sees the final state of the session.
    */
   begin(
-    wanted: readonly WantedOperation[],
+    requested: readonly RequestedOperation[],
     onConflict: ConflictPolicy,
-  ): { readonly operations: readonly ActiveOperation[]; readonly announce: () => void } {
+  ): { readonly operations: readonly ActiveOperation[]; readonly notify: () => void } {
     const ends = this.admit(
-      wanted.map(({ type }) => type),
+      requested.map(({ type }) => type),
       onConflict,
     )
     const ending = this.operations.filter(({ type }) => ends.includes(type))
     for (const each of ending) each.release()
-    const operations = wanted.map((each) => {
-      const active = new ActiveOperation(each, (done) => this.#left(done))
+    const operations = requested.map((each) => {
+      const active = new ActiveOperation(each, (done) => this.#remove(done))
       this.#active.add(active)
       return active
     })
-    const announce = (): void => {
+    const notify = (): void => {
       for (const each of ending) each.notifyEnd(new CryptokiError(CKR.OPERATION_NOT_INITIALIZED))
     }
-    return { operations, announce }
+    return { operations, notify }
   }
 
-  #left(operation: ActiveOperation): void {
+  #remove(operation: ActiveOperation): void {
     this.#active.delete(operation)
     void Promise.resolve().then(() => this.#beginNext())
   }
 
-  /** Whether an Init of these types has to wait: others are active, or came before it. What never fits does not wait. */
+  /**
+   * Returns true if an Init of these types has to wait for active operations or for earlier Inits. Returns false for a
+   * combination that is never allowed, so that it fails at once.
+   */
   mustWait(types: readonly OperationType[]): boolean {
-    return this.#fits(types, []) && (this.#waiting.length > 0 || !this.#fits(types))
+    return this.#fits(types, []) && (this.#queue.length > 0 || !this.#fits(types))
   }
 
   #fits(types: readonly OperationType[], active?: readonly OperationType[]): boolean {
@@ -164,30 +176,36 @@ export class OperationEngine {
     }
   }
 
-  /** `begin` is called, in the order of these calls, once the types fit; `refuse` if the session ends first. Returns how to leave the queue. */
+  /**
+   * Adds an Init to the queue. `begin` is called when the types fit and all earlier Inits have started; `refuse` is called if
+   * the session ends first. Returns a function that removes the Init from the queue.
+   */
   wait(
     types: readonly OperationType[],
     begin: () => void,
     refuse: (error: CryptokiError) => void,
   ): () => void {
     const entry = { types, begin, refuse }
-    this.#waiting.push(entry)
+    this.#queue.push(entry)
     return () => {
-      const at = this.#waiting.indexOf(entry)
+      const at = this.#queue.indexOf(entry)
       if (at < 0) return
-      this.#waiting.splice(at, 1)
+      this.#queue.splice(at, 1)
       void Promise.resolve().then(() => this.#beginNext())
     }
   }
 
   #beginNext(): void {
-    for (let [next] = this.#waiting; next !== undefined && this.#fits(next.types); [next] = this.#waiting) {
-      this.#waiting.shift()
+    for (let [next] = this.#queue; next !== undefined && this.#fits(next.types); [next] = this.#queue) {
+      this.#queue.shift()
       next.begin()
     }
   }
 
-  /** A function of one call begins. It takes no place, and ends with the session, or with the login if it holds a private key. */
+  /**
+   * Registers a single-part function. It never conflicts with operations. It ends with the session, and with the login if it
+   * uses a private key.
+   */
   call(endsOnLogout: boolean, end: () => void): SinglePartCall {
     const call = new SinglePartCall(endsOnLogout, () => {
       this.#calls.delete(call)
@@ -197,12 +215,13 @@ export class OperationEngine {
     return call
   }
 
-  /** Throws CKR_OPERATION_ACTIVE if a one-call function is not allowed beside what is active. */
+  /** Throws CKR_OPERATION_ACTIVE if the policy does not allow a single-part function while operations are active. */
   checkSinglePart(): void {
-    if (admitSinglePart(this.active, this.#settings.singlePartWhileActive) !== CKR.OK) throw this.#isActive()
+    if (admitSinglePart(this.active, this.#settings.singlePartWhileActive) !== CKR.OK)
+      throw this.#activeError()
   }
 
-  /** An Init made on hearing of an end is not among those to be cancelled. */
+  /** Cancels the operations that match. Operations that a listener starts during the cancellation are not affected. */
   cancel(which: (operation: ActiveOperation) => boolean, error: CryptokiError): void {
     for (const each of this.operations.filter(which)) each.cancel(error)
   }
@@ -211,24 +230,24 @@ export class OperationEngine {
     for (const each of [...this.#active, ...this.#calls].filter(which)) each.cancel(error)
   }
 
-  /** The user logged out: what holds a private key ends, and searches. */
+  /** Ends everything that uses a private key, and searches, because the user logged out. */
   loggedOut(error: CryptokiError): void {
     this.#endAll(({ endsOnLogout }) => endsOnLogout, error)
   }
 
-  /** The session has ended: what is active ends, and so does what waits. */
+  /** Ends all active operations, single-part functions and waiting Inits, because the session has ended. */
   close(error: CryptokiError): void {
     this.#endAll(() => true, error)
-    for (const { refuse } of this.#waiting.splice(0)) refuse(error)
+    for (const { refuse } of this.#queue.splice(0)) refuse(error)
   }
 }
 
-/** One function of one call while it runs. */
+/** A running single-part function. */
 export class SinglePartCall {
   readonly endsOnLogout: boolean
   readonly #end: () => void
-  #isOver = false
-  /** Set by whoever drives it: told when it is ended from outside. */
+  #hasEnded = false
+  /** Set by the caller that runs the function. Called when the function is cancelled. */
   onCancel: (error: unknown) => void = () => {}
 
   constructor(endsOnLogout: boolean, end: () => void) {
@@ -236,70 +255,73 @@ export class SinglePartCall {
     this.#end = end
   }
 
-  /** False if it was over already. */
+  /** Ends the function. Returns false if it had ended already. */
   release(): boolean {
-    if (this.#isOver) return false
-    this.#isOver = true
+    if (this.#hasEnded) return false
+    this.#hasEnded = true
     this.#end()
     return true
   }
 
-  /** Ends it from outside. */
+  /** Ends the function with an error, because the session or login ended. */
   cancel(error: unknown): void {
     if (this.release()) this.onCancel(error)
   }
 }
 
-/** One operation from Init until it ends. Its calls come one after the other, as a C caller makes them. */
+/** One operation from its Init until it ends. Calls must not overlap, as in the C functions. */
 export class ActiveOperation {
   readonly type: OperationType
   readonly endsOnLogout: boolean
   readonly #work: OperationWork | undefined
-  readonly #leave: (operation: ActiveOperation) => void
+  readonly #onRelease: (operation: ActiveOperation) => void
   readonly #progress = new Progress(() => {})
   #phase: OperationPhase | 'gone' = 'fresh'
   #isBusy = false
-  /** Output that did not fit the caller's buffer. */
-  #kept: Uint8Array | undefined
-  /** Set by whoever drives it: told when the operation is ended from outside. */
+  /** Output that was too long for the caller's buffer. */
+  #pendingOutput: Uint8Array | undefined
+  /** Set by the caller that drives the operation. Called when the operation is cancelled or abandoned. */
   onCancel: (error: unknown) => void = () => {}
-  /** Set by whoever drives it: makes of a failed call's error what its caller is told. The operation has ended by then, except after `authorise`. */
+  /**
+   * Set by the caller that drives the operation. Translates the error of a failed call. The operation has ended by then, except
+   * after `authorise`.
+   */
   explain: (error: unknown) => unknown = (error) => error
 
-  constructor(wanted: WantedOperation, leave: (operation: ActiveOperation) => void) {
-    this.type = wanted.type
-    this.endsOnLogout = wanted.endsOnLogout
-    this.#work = wanted.work
-    wanted.work?.begin?.()
-    this.#leave = leave
+  constructor(requested: RequestedOperation, onRelease: (operation: ActiveOperation) => void) {
+    this.type = requested.type
+    this.endsOnLogout = requested.endsOnLogout
+    this.#work = requested.work
+    requested.work?.begin?.()
+    this.#onRelease = onRelease
   }
 
   get active(): boolean {
     return this.#phase !== 'gone'
   }
 
-  /** Where it stands; 'gone' once it has ended. */
+  /** The phase of the operation; 'gone' after it has ended. */
   get phase(): OperationPhase | 'gone' {
     return this.#phase
   }
 
-  /** What its work says of the size of steps. */
+  /** The most bytes to pass to one `update`; undefined for the default. */
   get stepBytes(): number | undefined {
     return this.#work?.stepBytes
   }
 
-  /** C_SignUpdate and alike. */
+  /** C_SignUpdate and similar functions. */
   async update(chunk: Uint8Array, options: OutputOptions = {}): Promise<Uint8Array> {
     this.#checkBytes(chunk)
     return this.#call('update', options, (work, progress) => work.update(chunk, progress), chunk.length)
   }
 
-  /** C_SignFinal and alike. The operation has ended when this resolves. */
+  /** C_SignFinal and similar functions. The operation has ended when this resolves. */
   final(options: OutputOptions = {}): Promise<Uint8Array> {
     return this.#call('final', options, (work, progress) => work.final(progress, options.signature))
   }
 
-  /** C_Sign and alike: all of the data at once. */
+  /** C_Sign and similar functions, which process all of the data at once. */
   async single(data: Uint8Array, options: OutputOptions = {}): Promise<Uint8Array> {
     this.#checkBytes(data)
     const whole = async (work: OperationWork, progress: Progress): Promise<Uint8Array> => {
@@ -310,28 +332,34 @@ export class ActiveOperation {
     return this.#call('single', options, whole, data.length)
   }
 
-  /** Any error of a call ends its operation (PKCS#11 v2.40, 5.8 to 5.13). */
+  /** Throws CKR_ARGUMENTS_BAD if the data is not a byte array, and ends the operation (PKCS#11 v2.40, 5.8 to 5.13). */
   #checkBytes(data: unknown): void {
     if (isByteSource(data)) return
     if (!this.release()) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${this.type}: the data are not bytes` })
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${this.type}: the data must be a Uint8Array` })
   }
 
-  /** A size query: the most bytes that the call would give. It consumes nothing. Throws CKR_OPERATION_NOT_INITIALIZED, CKR_OPERATION_ACTIVE. */
+  /**
+   * A size query: returns the most bytes that the call would output, and consumes nothing. Throws
+   * CKR_OPERATION_NOT_INITIALIZED, CKR_OPERATION_ACTIVE.
+   */
   outputBytes(call: OperationCall, inputBytes = 0): number {
     const work = this.#enter(call)
-    // A verification has no output whose size could be asked.
+    // A verification has no output, so a size query ends it.
     const phase = afterCall(this.type, call, 'size-query')
     if (phase !== 'gone') this.#phase = phase
-    return this.#kept?.length ?? work.outputBytes(call, inputBytes)
+    return this.#pendingOutput?.length ?? work.outputBytes(call, inputBytes)
   }
 
-  /** Whether its key wants a PIN for this very use, and has not got it. */
+  /** True if the operation is active and its key requires a PIN for this use that has not been given. */
   get wantsAuthorisation(): boolean {
     return this.active && this.#work?.wantsAuthorisation === true
   }
 
-  /** C_Login with CKU_CONTEXT_SPECIFIC. Throws CKR_OPERATION_NOT_INITIALIZED if the operation wants none; it is unharmed then. */
+  /**
+   * C_Login with CKU_CONTEXT_SPECIFIC. If the operation does not require it, rejects with CKR_OPERATION_NOT_INITIALIZED and the
+   * operation stays active.
+   */
   async authorise(source: PinSource, progress: Progress = this.#progress): Promise<void> {
     const work = this.#work
     if (!this.wantsAuthorisation || work?.authorise === undefined)
@@ -343,20 +371,20 @@ export class ActiveOperation {
     }
   }
 
-  /** What a call needs to go on; the operation ends if single and multiple parts are mixed. */
+  /** Checks that the call is allowed and returns the work. Ends the operation if single-part and multi-part calls are mixed. */
   #enter(call: OperationCall): OperationWork {
     const work = this.#work
     if (this.#phase === 'gone' || work === undefined) throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
-    // Two callers at once: the second is refused, and the first goes on.
+    // If two calls overlap, the second is refused and the first continues.
     if (this.#isBusy) throw new CryptokiError(CKR.OPERATION_ACTIVE, { active: [this.type] })
-    // Single and multiple parts were mixed; or a result waits for a larger buffer, and takes no more data.
+    // Single-part and multi-part calls are mixed, or the call adds data while output waits for a larger buffer.
     const isMixed =
-      mayCall(this.#phase, call).rv !== CKR.OK || (this.#kept !== undefined && call === 'update')
+      mayCall(this.#phase, call).rv !== CKR.OK || (this.#pendingOutput !== undefined && call === 'update')
     if (!isMixed) return work
     this.release()
     throw new CryptokiError(CKR.OPERATION_ACTIVE, {
       active: [this.type],
-      detail: 'the call does not fit the ones before it',
+      detail: 'the call does not fit the previous ones',
     })
   }
 
@@ -367,57 +395,58 @@ export class ActiveOperation {
     inputBytes = 0,
   ): Promise<Uint8Array> {
     const work = this.#enter(call)
-    // A signature that is made and then refused would cost a person a PIN, and data that a stream has taken cannot be returned.
+    // The size is checked first: a signature made in vain would cost a PIN entry, and data given to a stream is consumed.
     const isKnown = call === 'update' || isSizeExact(this.type)
     if (isKnown && maxBytes !== undefined && maxBytes < work.outputBytes(call, inputBytes))
       throw this.#tooSmall(call)
     this.#isBusy = true
     let output: Uint8Array
     try {
-      output = this.#kept ?? (await run(work, progress))
+      output = this.#pendingOutput ?? (await run(work, progress))
     } catch (error) {
       throw this.release() ? this.explain(error) : this.#endReason
     } finally {
       this.#isBusy = false
     }
-    // Ended meanwhile: the answer is nobody's.
+    // The operation ended during the call: its output is discarded.
     if (!this.active) throw this.#endReason
     if (maxBytes !== undefined && output.length > maxBytes) {
-      this.#kept = output
+      this.#pendingOutput = output
       throw this.#tooSmall(call)
     }
-    this.#kept = undefined
-    this.#became(afterCall(this.type, call, 'done'))
+    this.#pendingOutput = undefined
+    this.#setPhase(afterCall(this.type, call, 'done'))
     return output
   }
 
   #endReason: unknown = new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
 
   #tooSmall(call: OperationCall): CryptokiError {
-    this.#became(afterCall(this.type, call, 'buffer-too-small'))
+    this.#setPhase(afterCall(this.type, call, 'buffer-too-small'))
     return new CryptokiError(CKR.BUFFER_TOO_SMALL)
   }
 
-  #became(phase: OperationPhase | 'gone'): void {
+  #setPhase(phase: OperationPhase | 'gone'): void {
     if (phase === 'gone') this.release()
     else this.#phase = phase
   }
 
-  /** Frees the place; false if it was free already. */
+  /** Ends the operation, so that the next one may start. Returns false if it had ended already. */
   release(): boolean {
     if (this.#phase === 'gone') return false
     this.#phase = 'gone'
-    this.#kept = undefined
+    this.#pendingOutput = undefined
     this.#work?.end()
-    this.#leave(this)
+    this.#onRelease(this)
     return true
   }
 
-  /** Ends it from outside: the place is free before the error is told. */
+  /** Ends the operation with an error. It is released before the error is reported, so that a listener may start the next one. */
   cancel(error: unknown): void {
     if (this.release()) this.notifyEnd(error)
   }
 
+  /** Reports the error with which the released operation ended: aborts its progress and calls `onCancel`. */
   notifyEnd(error: unknown): void {
     this.#endReason = error
     this.#progress.abort(error)
@@ -429,7 +458,7 @@ function isSearch(each: ActiveOperation | SinglePartCall): boolean {
   return 'type' in each && each.type === 'search'
 }
 
-/** A decryption tells only the most that may come out; others are always as long as they say. */
+/** True if `outputBytes` is exact. For decryption and recovery it is an upper bound, because the padding is not known yet. */
 function isSizeExact(type: OperationType): boolean {
   return type !== 'decrypt' && type !== 'verify-recover'
 }

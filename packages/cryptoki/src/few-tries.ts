@@ -1,13 +1,13 @@
-/** Cards that are down to few attempts. */
+/** Remembers which cards have few PIN attempts left (CKF_USER_PIN_COUNT_LOW). */
 
-/** From here down a person should take care (CKF_USER_PIN_COUNT_LOW). */
+/** CKF_USER_PIN_COUNT_LOW is set at this number of attempts left or fewer. */
 export const FEW_TRIES = 2
 
-/** Remembers by their identity the cards that told few attempts when they were last asked, for as long as a driver lives. */
+/** The ids of cards that last reported few attempts left. A driver keeps them for its lifetime. */
 export class LowCards {
   readonly #ids = new Set<string>()
 
-  /** `id`: undefined if the card cannot be known again. */
+  /** Records the attempts left of a card. `id` is undefined if the card cannot be recognised later. */
   note(id: string | undefined, triesLeft: number): void {
     if (id === undefined) return
     if (triesLeft > FEW_TRIES) this.#ids.delete(id)

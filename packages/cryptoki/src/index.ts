@@ -1,4 +1,7 @@
-/** PKCS#11 in TypeScript: slots, tokens, sessions, objects, and operations that are awaited or followed as streams. The drivers have entries of their own. */
+/**
+ * PKCS#11 in TypeScript: slots, tokens, sessions, objects, and operations that are awaited or subscribed to. The drivers are
+ * separate entry points.
+ */
 export type { ActiveSearch } from './active-search.ts'
 export * from './attributes.ts'
 export type { CipherStream } from './cipher-stream.ts'

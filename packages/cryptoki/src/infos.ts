@@ -1,4 +1,4 @@
-/** C_GetInfo and C_GetSlotInfo (PKCS#11 v3.0, 3.1 and 3.2). Apart from the library: a login does without. */
+/** C_GetInfo and C_GetSlotInfo (PKCS#11 v3.0, 3.1 and 3.2). A separate module, because a login does not need it. */
 import { sealed } from '@webtoki/apdu'
 import { firstValueFrom } from 'rxjs'
 import { CKF } from './ckf.ts'
@@ -12,13 +12,13 @@ export interface Version {
 
 /** CK_INFO. */
 export interface CryptokiInfo {
-  /** The standard that the library follows. */
+  /** The version of the standard. */
   readonly cryptokiVersion: Version
   readonly manufacturer: string
-  /** None is defined. */
+  /** Always 0, because no flags are defined. */
   readonly flags: 0
   readonly libraryDescription: string
-  /** This package's. */
+  /** The version of this package. */
   readonly libraryVersion: Version
 }
 
@@ -28,27 +28,27 @@ export const cryptokiInfo: CryptokiInfo = /* @__PURE__ */ Object.freeze({
   manufacturer: 'Webtoki',
   flags: 0,
   libraryDescription: 'Webtoki, PKCS#11 in browsers',
-  // A test compares it with package.json.
+  // A test checks this against package.json.
   libraryVersion: /* @__PURE__ */ Object.freeze({ major: 0, minor: 0 }),
 })
 
 /** CK_SLOT_INFO. */
 export interface SlotInfo {
   readonly description: string
-  /** Empty: the description begins with it, if the reader tells. */
+  /** Always empty. If the reader reports a manufacturer, the description starts with it. */
   readonly manufacturer: string
   /** CKF_TOKEN_PRESENT, CKF_REMOVABLE_DEVICE, CKF_HW_SLOT. */
   readonly flags: number
-  /** null: readers do not tell. */
+  /** Always null, because readers do not report it. */
   readonly hardwareVersion: Version | null
-  /** null: readers do not tell. */
+  /** Always null, because readers do not report it. */
   readonly firmwareVersion: Version | null
 }
 
-/** C_GetSlotInfo: what is in the slot now, without touching the card. */
+/** C_GetSlotInfo: describes the slot and whether it contains a card now. Does not access the card. */
 export async function slotInfo(slot: Slot): Promise<SlotInfo> {
   const isPresent = (await firstValueFrom(slot.presence$, { defaultValue: 'empty' })) !== 'empty'
-  // A token has its card within it; what is not removable counts as present.
+  // A USB token contains its card permanently. PKCS#11 treats the token of a slot that is not removable as always present.
   const isRemovable = slot.kind !== 'token' || !isPresent
   return sealed({
     description: slot.name,

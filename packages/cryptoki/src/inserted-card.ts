@@ -1,4 +1,4 @@
-/** One card from its insertion to its end: the connection, its tokens, and who is logged in to them (PKCS#11 v2.40, 5.6 "Session management"). */
+/** A connected card: its connection, tokens, and the logins of all applications (PKCS#11 v2.40, 5.6 "Session management"). */
 import {
   type CardConnection,
   CardGoneError,
@@ -13,17 +13,17 @@ import { toCryptokiError } from './rv.ts'
 import type { Token } from './token.ts'
 import { type ContextCard, type ContextSession, TokenContext } from './token-context.ts'
 
-/** Made when a card is first needed. Several PKCS#11 applications and several tokens share it. */
+/** A connected card. It is created when a card is first used; all its tokens and all PKCS#11 applications share it. */
 export class InsertedCard implements ContextCard {
   readonly tokens: readonly Token[]
   readonly pad: PadState
   readonly #connection: CardConnection
-  /** One for each token and PKCS#11 application. */
+  /** One context for each token and PKCS#11 application. */
   readonly #contexts = new Map<Token, Map<object, TokenContext>>()
-  /** Tokens whose login is to be taken back on the card. */
-  readonly #due = new Set<Token>()
-  /** A token's login can be taken back only by a reset, which waits until no other token of the card is logged in. */
-  #resetDue = false
+  /** Tokens whose PINs are still to be reset to unverified on the card. */
+  readonly #pendingResets = new Set<Token>()
+  /** True if only a card reset can end a verification. The reset waits until no other token of the card is logged in. */
+  #needsCardReset = false
   #ended: CryptokiError | undefined
   #closing: Promise<void> | undefined
 
@@ -31,23 +31,23 @@ export class InsertedCard implements ContextCard {
     this.#connection = connection
     this.tokens = tokens
     this.pad = new PadState(connection)
-    void connection.gone.then((why) => {
-      this.#end(why)
+    void connection.gone.then((reason) => {
+      this.#end(reason)
       onEnd(this)
     })
   }
 
-  /** Why the card can be used no longer; undefined while it can. */
+  /** The error of operations after the card has been removed or closed; undefined as long as it can be used. */
   get ended(): CryptokiError | undefined {
     return this.#ended
   }
 
-  /** Set once the card is being given back: what wants it then waits for that, and finds it as new. */
+  /** Set after `close` has been called. New sessions wait for it and then connect again. */
   get closing(): Promise<void> | undefined {
     return this.#closing
   }
 
-  /** The login, handles and sessions that a PKCS#11 application has with a token. */
+  /** Returns the login, handles and sessions of a PKCS#11 application with a token. */
   contextOf(token: Token, application: object): TokenContext {
     const contexts = this.#contexts.get(token) ?? new Map<object, TokenContext>()
     this.#contexts.set(token, contexts)
@@ -62,71 +62,71 @@ export class InsertedCard implements ContextCard {
     return [...this.#contexts.values()].flatMap((contexts) => [...contexts.values()])
   }
 
-  /** Whether a token may be read to describe it: nobody waits for the card, and no other token loses its login. */
+  /** Returns whether a description may read from the token: the card is not held, and no other token loses its login. */
   mayRead(token: Token): boolean {
-    return !this.#all.some(({ holdsCard }) => holdsCard) && !this.#wouldEndALogin(token)
+    return !this.#all.some(({ holdsCard }) => holdsCard) && !this.#wouldEndOtherLogin(token)
   }
 
-  /** Whether to select this token's application would end the login of another token. */
-  #wouldEndALogin(token: Token): boolean {
+  /** Returns whether selecting the application of this token would end the login of another token. */
+  #wouldEndOtherLogin(token: Token): boolean {
     const { application } = token.pins.user
     if (application.wasSelectedLast) return false
     return this.tokens.some((each) => each.pins.user.application !== application && this.#isLoggedIn(each))
   }
 
-  /** A token whose login can be taken back only by a reset, and waits for that, is not logged in any more. */
+  /** A token that only waits for the reset which ends its verification does not count as logged in. */
   #isLoggedIn(token: Token): boolean {
-    return isVerified(token) && this.#contextsOf(token).some(({ isWanted }) => isWanted)
+    return isVerified(token) && this.#contextsOf(token).some(({ hasLogin }) => hasLogin)
   }
 
   #contextsOf(token: Token): readonly TokenContext[] {
     return [...(this.#contexts.get(token)?.values() ?? [])]
   }
 
-  /** Sessions of all applications that are open with the token. */
+  /** Returns the sessions that all applications have open with the token. */
   sessionsOf(token: Token): readonly ContextSession[] {
     return this.#contextsOf(token).flatMap(({ sessions }) => [...sessions])
   }
 
-  /** Whether another PKCS#11 application is logged in to the token. */
-  isWantedByOthers(token: Token, context: TokenContext): boolean {
-    return this.#contextsOf(token).some((other) => other !== context && other.isWanted)
+  /** Returns whether another PKCS#11 application is logged in to the token or is about to be. */
+  isUsedByOthers(token: Token, context: TokenContext): boolean {
+    return this.#contextsOf(token).some((other) => other !== context && other.hasLogin)
   }
 
   /**
-   * Takes the verified state of the token's PINs back on the card. If that would end the login of another token, it waits
-   * until that one logs out.
+   * Resets the PINs of the token to unverified on the card. If that would end the login of another token, it is postponed
+   * until that token logs out.
    */
-  async takeBack(token: Token, options?: TransmitOptions): Promise<void> {
-    this.#due.add(token)
+  async resetVerification(token: Token, options?: TransmitOptions): Promise<void> {
+    this.#pendingResets.add(token)
     try {
-      for (const each of this.#due) {
-        const isWantedAgain = each !== token && this.#isLoggedIn(each)
-        if (isWantedAgain || this.#wouldEndALogin(each)) continue
-        for (const pin of pinsOf(each)) if (pin.mayBeVerified) await this.#takeBack(each, pin, options)
-        this.#due.delete(each)
+      for (const each of this.#pendingResets) {
+        const hasNewLogin = each !== token && this.#isLoggedIn(each)
+        if (hasNewLogin || this.#wouldEndOtherLogin(each)) continue
+        for (const pin of pinsOf(each)) if (pin.mayBeVerified) await this.#resetPin(each, pin, options)
+        this.#pendingResets.delete(each)
       }
     } catch (error) {
-      // What cannot be taken back by a command is taken back by cutting the power.
+      // The commands failed: powering the card off also ends the verification.
       await this.#connection.close()
       throw this.translate(error)
     }
   }
 
-  #takeBack(token: Token, pin: PinReference, options: TransmitOptions | undefined): Promise<void> {
+  #resetPin(token: Token, pin: PinReference, options: TransmitOptions | undefined): Promise<void> {
     return pin.application.transaction(async (channel) => {
-      if (!(await pin.logout(channel, options))) this.#resetDue = true
+      if (!(await pin.logout(channel, options))) this.#needsCardReset = true
       const others = this.tokens.filter((other) => other !== token)
-      if (!this.#resetDue || others.some((other) => this.#isLoggedIn(other))) return
+      if (!this.#needsCardReset || others.some((other) => this.#isLoggedIn(other))) return
       await channel.reset('warm')
-      this.#resetDue = false
+      this.#needsCardReset = false
       for (const each of this.tokens) for (const { application } of pinsOf(each)) application.forget()
     }, options)
   }
 
-  /** Every error that leaves towards the application passes here. */
+  /** Translates every error that is passed to the application. */
   translate(error: unknown): CryptokiError {
-    // The token noticed that another card lies there, which its reader did not: that one is left without power.
+    // The token noticed a card change that the reader did not report. The new card must not stay powered.
     if (isWebtokiError(error, 'card/gone') && this.#ended === undefined) {
       this.#end(error)
       void this.close()
@@ -134,25 +134,25 @@ export class InsertedCard implements ContextCard {
     return toCryptokiError(error)
   }
 
-  #end(why: CardGoneError): void {
+  #end(reason: CardGoneError): void {
     if (this.#ended !== undefined) return
-    const error = toCryptokiError(why)
+    const error = toCryptokiError(reason)
     this.#ended = error
     for (const context of this.#all) context.end(error)
   }
 
-  /** Somebody else wants the reader: without a session nobody here needs the card. */
+  /** Called when other code requests the reader. Closes the card if it has no sessions. */
   release(): void {
     if (this.#all.every(({ sessions }) => sessions.size === 0)) void this.close()
   }
 
-  /** Closes every session, logs out and gives the card back. Idempotent; never rejects. */
+  /** Closes all sessions, logs out and closes the connection. Idempotent; never rejects. */
   close(): Promise<void> {
     if (this.#closing !== undefined) return this.#closing
-    // Set first: who opens a session on hearing of another's end is to wait for the next connection.
-    let isDone!: () => void
-    this.#closing = new Promise((resolve) => void (isDone = resolve))
-    void this.#close().finally(isDone)
+    // Set before the sessions end: code that opens a session in response must wait for the next connection.
+    let done!: () => void
+    this.#closing = new Promise((resolve) => void (done = resolve))
+    void this.#close().finally(done)
     return this.#closing
   }
 
@@ -160,14 +160,14 @@ export class InsertedCard implements ContextCard {
     for (const context of this.#all) context.endSessions(new CryptokiError(CKR.SESSION_CLOSED))
     if (this.#ended === undefined) {
       for (const context of this.#all) context.forgetLogin()
-      // A connection that holds nothing is closed in this very call: another tab waits for it.
-      for (const token of this.tokens.filter(isVerified)) await this.takeBack(token).catch(() => {})
+      // Without a verified PIN the connection is closed in the same task, because another tab may wait for the reader.
+      for (const token of this.tokens.filter(isVerified)) await this.resetVerification(token).catch(() => {})
     }
     await this.#connection.close()
   }
 }
 
-/** Whether the card may count a PIN of the token as verified by our doing. */
+/** Returns whether a PIN of the token may be verified on the card. */
 export function isVerified(token: Token): boolean {
   return pinsOf(token).some((pin) => pin.mayBeVerified)
 }

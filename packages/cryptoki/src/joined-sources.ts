@@ -1,4 +1,4 @@
-/** Several sources of slots as one: a source that is slow, silent or broken hides none of the others. */
+/** Joins several slot sources to one. A source that is slow, silent or broken does not hide the others. */
 import {
   type CardSlot,
   isWebtokiError,
@@ -9,36 +9,36 @@ import {
 } from '@webtoki/apdu'
 import { BehaviorSubject, Observable } from 'rxjs'
 
-/** The first list waits no longer than this for a source that tells none; what comes later is added. */
+/** The longest wait of the first list for sources that have not reported any slots. Their slots are added later. */
 const FIRST_LIST_MS = 3_000
 /**
- * A source may take so long to look again, or to close. Longer than our own sources take: each of their devices has 10 s, and
- * is looked at twice.
+ * The time limit for a source to look again or to close. Webtoki's sources need less: they give each device 10 s, at most
+ * twice.
  */
-const SOURCE_MS = 25_000
+const SOURCE_TIMEOUT_MS = 25_000
 
-/** The sources of one library. */
+/** The slot sources of one library. */
 export class JoinedSources {
-  /** Cold; one subscription is meant. Completes when all sources have completed or failed. */
+  /** Cold; meant for one subscription. Completes when all sources have completed or failed. */
   readonly slots$: Observable<readonly CardSlot[]>
-  /** Hot; replays the latest list: the problems that sources tell, and sources that failed. */
+  /** Hot; replays the latest list, which contains the problems that sources report and the sources that failed. */
   readonly problems$: Observable<readonly ReaderProblem[]>
   readonly #sources: readonly SlotSource[]
-  readonly #all = new BehaviorSubject<readonly ReaderProblem[]>([])
+  readonly #allProblems = new BehaviorSubject<readonly ReaderProblem[]>([])
   readonly #problems = new Map<SlotSource, readonly ReaderProblem[]>()
 
   constructor(sources: readonly SlotSource[]) {
     this.#sources = sources
-    this.problems$ = this.#all.asObservable()
+    this.problems$ = this.#allProblems.asObservable()
     for (const source of sources) {
-      const tell = (problems: readonly ReaderProblem[]): void => this.#tell(source, problems)
-      ;(source as Partial<ReaderSource>).problems$?.subscribe({ next: tell, error: () => {} })
+      const update = (problems: readonly ReaderProblem[]): void => this.#setProblems(source, problems)
+      ;(source as Partial<ReaderSource>).problems$?.subscribe({ next: update, error: () => {} })
     }
     this.slots$ = new Observable((subscriber) => {
       const lists = new Map<SlotSource, readonly CardSlot[]>()
       let isWaiting = true
       let running = sources.length
-      const tell = (): void => {
+      const emit = (): void => {
         if (isWaiting && lists.size < sources.length) return
         isWaiting = false
         clearTimeout(timer)
@@ -46,68 +46,68 @@ export class JoinedSources {
       }
       const timer = setTimeout(() => {
         isWaiting = false
-        tell()
+        emit()
       }, FIRST_LIST_MS)
-      const following = sources.map((source) => {
-        const ended = (): void => {
+      const subscriptions = sources.map((source) => {
+        const finish = (): void => {
           if (!lists.has(source)) {
             lists.set(source, [])
-            tell()
+            emit()
           }
           if (--running === 0) subscriber.complete()
         }
         return source.slots$.subscribe({
           next: (slots) => {
             lists.set(source, slots)
-            tell()
+            emit()
           },
           error: (error: unknown) => {
             lists.delete(source)
-            this.#tell(source, [{ name: 'A source of readers', error: typed(error) }])
-            ended()
+            this.#setProblems(source, [{ name: 'Reader source', error: toReaderError(error) }])
+            finish()
           },
-          complete: ended,
+          complete: finish,
         })
       })
-      if (sources.length === 0) tell()
+      if (sources.length === 0) emit()
       return () => {
         clearTimeout(timer)
-        for (const each of following) each.unsubscribe()
+        for (const each of subscriptions) each.unsubscribe()
       }
     })
   }
 
-  #tell(source: SlotSource, problems: readonly ReaderProblem[]): void {
+  #setProblems(source: SlotSource, problems: readonly ReaderProblem[]): void {
     this.#problems.set(source, problems)
-    this.#all.next([...this.#problems.values()].flat())
+    this.#allProblems.next([...this.#problems.values()].flat())
   }
 
-  /** Never rejects, and waits for no source for ever. */
+  /** Asks all sources to look again. Waits at most 25 s for each; never rejects. */
   async lookAgain(): Promise<void> {
-    await Promise.all(this.#sources.map((source) => inTime(async () => source.lookAgain?.())))
+    await Promise.all(this.#sources.map((source) => withTimeLimit(async () => source.lookAgain?.())))
   }
 
-  /** Never rejects, whatever a source does, and waits for none for ever. */
+  /** Closes all sources. Waits at most 25 s for each; never rejects. */
   async close(): Promise<void> {
-    await Promise.all(this.#sources.map((source) => inTime(async () => source.close())))
-    this.#all.complete()
+    await Promise.all(this.#sources.map((source) => withTimeLimit(async () => source.close())))
+    this.#allProblems.complete()
   }
 }
 
-/** Done when the work is, well or not, or when its time is up. Never rejects. */
-export function inTime(work: () => Promise<unknown>): Promise<void> {
+/** Waits until the work has succeeded or failed, but at most 25 s. Never rejects. */
+export function withTimeLimit(work: () => Promise<unknown>): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, SOURCE_MS)
-    const over = (): void => {
+    const timer = setTimeout(resolve, SOURCE_TIMEOUT_MS)
+    const finish = (): void => {
       clearTimeout(timer)
       resolve()
     }
-    work().then(over, over)
+    work().then(finish, finish)
   })
 }
 
-function typed(error: unknown): ReaderProblem['error'] {
+function toReaderError(error: unknown): ReaderProblem['error'] {
   return isWebtokiError(error)
     ? error
-    : new TransferError('The source of readers failed, and tells no reason.', { cause: error })
+    : new TransferError('The reader source failed; see the cause.', { cause: error })
 }

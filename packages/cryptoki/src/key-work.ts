@@ -1,4 +1,7 @@
-/** The work of one operation with a key, whatever its kind: gather the data, then ask the person, then use the key (PKCS#11 v2.40, 5.8, 5.9, 5.11). */
+/**
+ * The work of one operation with a key: accumulates the data, then asks the user for a PIN if necessary, then uses the key
+ * (PKCS#11 v2.40, 5.8, 5.9, 5.11).
+ */
 import {
   AbortedError,
   type CardChannel,
@@ -20,40 +23,40 @@ import type { PinPurpose, PinSource } from './pin.ts'
 import type { TokenLoginOptions } from './token.ts'
 import type { TokenContext } from './token-context.ts'
 
-/** A key that waits this long for nothing but time is probably waiting for a touch. */
+/** If the card sends nothing but time extensions for this long, the key probably waits for a touch. */
 const TOUCH_AFTER_MS = 1000
 
-const nothing = new Uint8Array(0)
+const noBytes = new Uint8Array(0)
 
-/** Who may be asked, and what may be done without being told to. */
+/** How a use of a key obtains a login or PIN. */
 export interface KeyAuthority {
   readonly context: TokenContext
   readonly pin: PinSource | undefined
   readonly purpose: KeyPurpose
-  /** A login is made when the card needs it; else CKR_USER_NOT_LOGGED_IN. */
+  /** True if the use logs in when the card requires it; otherwise it rejects with CKR_USER_NOT_LOGGED_IN. */
   readonly onDemand: boolean
-  /** Milliseconds since any moment. */
+  /** Returns a time in milliseconds; the origin does not matter. */
   readonly now: () => number
 }
 
-/** What became of one try to use a key without asking for a PIN. */
-type Outcome = Uint8Array | 'login-lost' | 'wants-context-pin'
+/** The outcome of a use of a key without asking for a PIN. */
+type Outcome = Uint8Array | 'login-lost' | 'needs-context-pin'
 
-/** A verified PIN whose transaction is held until the data are complete: C_Login with CKU_CONTEXT_SPECIFIC. */
+/** A PIN verified by C_Login with CKU_CONTEXT_SPECIFIC, whose transaction is held until the data is complete. */
 interface Authorisation {
   perform(prepared: PreparedUse, progress: Progress): Promise<Uint8Array>
   release(): void
 }
 
-/** Makes what `KeyUse` promises come true. */
+/** Performs a `KeyUse` as the work of an operation. */
 export class KeyWork implements OperationWork {
   readonly #use: KeyUse
   readonly #authority: KeyAuthority
   #stream: KeyStream | undefined
   readonly #digest: StreamingDigest | undefined
-  #collected: Uint8Array = nothing
-  #gatheredBytes = 0
-  #givenBytes = 0
+  #bufferedData: Uint8Array = noBytes
+  #inputBytes = 0
+  #returnedBytes = 0
   #authorisation: Authorisation | undefined
 
   constructor(use: KeyUse, authority: KeyAuthority) {
@@ -76,41 +79,41 @@ export class KeyWork implements OperationWork {
   }
 
   async update(chunk: Uint8Array): Promise<Uint8Array> {
-    this.#gatheredBytes += chunk.length
+    this.#inputBytes += chunk.length
     if (this.#stream !== undefined) {
       const output = await this.#stream.update(chunk)
-      this.#givenBytes += output.length
+      this.#returnedBytes += output.length
       return output
     }
     if (this.#digest !== undefined) await this.#digest.update(chunk)
-    else this.#collect(chunk)
-    return nothing
+    else this.#bufferData(chunk)
+    return noBytes
   }
 
-  #collect(chunk: Uint8Array): void {
+  #bufferData(chunk: Uint8Array): void {
     const { gathers } = this.#use
-    const bytes = this.#collected.length + chunk.length
+    const bytes = this.#bufferedData.length + chunk.length
     if (gathers !== 'stream' && 'maxBytes' in gathers && bytes > gathers.maxBytes)
       throw new CryptokiError(gathers.tooMany ?? CKR.DATA_LEN_RANGE)
-    this.#collected = concatBytes(this.#collected, chunk)
+    this.#bufferedData = concatBytes(this.#bufferedData, chunk)
   }
 
   outputBytes(call: OperationCall, inputBytes: number): number {
     if (call === 'update') return this.#stream?.updateBytes(inputBytes) ?? 0
-    return this.#use.outputBytes(this.#gatheredBytes + inputBytes) - this.#givenBytes
+    return this.#use.outputBytes(this.#inputBytes + inputBytes) - this.#returnedBytes
   }
 
   async final(progress: Progress, signature?: Uint8Array): Promise<Uint8Array> {
     if (this.#stream !== undefined) return this.#stream.final(signature)
-    const data = (await this.#digest?.digest()) ?? this.#collected
+    const data = (await this.#digest?.digest()) ?? this.#bufferedData
     const prepared = await this.#use.prepare?.(data, signature)
     if (prepared === undefined) throw new CryptokiError(CKR.FUNCTION_NOT_SUPPORTED)
     progress.check()
     try {
       return await this.#perform(prepared, progress)
     } finally {
-      // A key that is wrapped, for example. What goes to a card may still be on its way.
-      if (this.#use.access === undefined) this.#collected.fill(0)
+      // The data may be secret, such as a key to wrap. Data for a card is kept, because its transmission may still be pending.
+      if (this.#use.access === undefined) this.#bufferedData.fill(0)
     }
   }
 
@@ -123,41 +126,41 @@ export class KeyWork implements OperationWork {
     const { access } = this.#use
     if (access === undefined) return prepared.perform(undefined, progress.transmitOptions)
     if (this.#authorisation !== undefined) return this.#authorisation.perform(prepared, progress)
-    if (access.needs === 'context-pin') return this.#withContextPin(access, prepared, progress)
+    if (access.needs === 'context-pin') return this.#performWithContextPin(access, prepared, progress)
     const { context } = this.#authority
-    if (access.needs === 'login' && !context.isVerified) await this.#logIn(progress)
-    else progress.tell({ phase: 'awaiting-card', why: 'working' })
-    let outcome = await this.#withoutAsking(access, prepared, progress)
+    if (access.needs === 'login' && !context.isVerified) await this.#login(progress)
+    else progress.report({ phase: 'awaiting-card', why: 'working' })
+    let outcome = await this.#performWithoutPin(access, prepared, progress)
     if (outcome === 'login-lost') {
-      await this.#logIn(progress)
-      outcome = await this.#withoutAsking(access, prepared, progress)
+      await this.#login(progress)
+      outcome = await this.#performWithoutPin(access, prepared, progress)
     }
-    if (outcome === 'wants-context-pin') {
+    if (outcome === 'needs-context-pin') {
       access.learnContextPin()
-      return this.#withContextPin(access, prepared, progress)
+      return this.#performWithContextPin(access, prepared, progress)
     }
     if (outcome === 'login-lost') throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     return outcome
   }
 
-  /** What the person is told of a PIN that the key wants for this use alone. */
+  /** The purpose in the request for a PIN that is valid only for this use. */
   get #contextPurpose(): PinPurpose {
     return this.#authority.purpose.startsWith('sign') ? 'signature' : 'decryption'
   }
 
-  async #logIn(progress: Progress): Promise<void> {
+  async #login(progress: Progress): Promise<void> {
     const { context, pin, onDemand } = this.#authority
     if (!onDemand || pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-    await context.loginOnDemand(thenWorking(pin, progress), loginOptions(progress))
+    await context.loginOnDemand(withWorkingEvent(pin, progress), loginOptions(progress))
     progress.check()
   }
 
-  #withoutAsking(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Outcome> {
+  #performWithoutPin(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Outcome> {
     const { pin } = this.#authority.context.userPin
     const options = progress.transmitOptions
     return access.application.transaction(async (channel, { reselected }): Promise<Outcome> => {
       if (access.needs === 'login' && reselected) {
-        // Somebody else was at the card: what it knows of the PIN may be gone. If it does not say, the key will.
+        // Another user of the card may have reset the verified state. If the card does not report its state, the use below fails.
         await pin.status(channel, options)
         if (!pin.mayBeVerified) return 'login-lost'
       }
@@ -166,29 +169,33 @@ export class KeyWork implements OperationWork {
       try {
         return await prepared.perform(channel, watch.options)
       } catch (error) {
-        if (!isRefusal(error)) throw error
+        if (!isAccessRefusal(error)) throw error
         const asksOnlyTouch = access.touch === true && access.needs === 'nothing'
         if (isFresh || watch.hasWaited || asksOnlyTouch) throw new TouchMissedError({ cause: error })
         await pin.status(channel, options)
         if (!pin.mayBeVerified) return 'login-lost'
-        // The card has told what it asks, and has the PIN.
+        // The PIN is verified and the card reported that the key requires a touch, so the touch is missing.
         if (access.touch === true) throw new TouchMissedError({ cause: error })
-        return 'wants-context-pin'
+        return 'needs-context-pin'
       }
     }, options)
   }
 
-  /** VERIFY and the use of the key, with nothing between. */
-  #withContextPin(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Uint8Array> {
+  /** Sends VERIFY and uses the key in one transaction. */
+  #performWithContextPin(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Uint8Array> {
     const { context, pin } = this.#authority
     if (pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     return context.userPin.verified(
-      { purpose: this.#contextPurpose, source: thenWorking(pin, progress), options: loginOptions(progress) },
+      {
+        purpose: this.#contextPurpose,
+        source: withWorkingEvent(pin, progress),
+        options: loginOptions(progress),
+      },
       (channel) => this.#performOnce(access, prepared, channel, progress),
     )
   }
 
-  /** The PIN was right a moment ago: a card that wants one now wants something else. */
+  /** Uses the key right after VERIFY. If the card still denies access, the PIN is not the cause, so the touch is missing. */
   async #performOnce(
     access: KeyAccess,
     prepared: PreparedUse,
@@ -199,33 +206,33 @@ export class KeyWork implements OperationWork {
       const watch = watchTouch(access, this.#authority.now, progress)
       return await prepared.perform(channel, watch.options)
     } catch (error) {
-      throw isRefusal(error) ? new TouchMissedError({ cause: error }) : error
+      throw isAccessRefusal(error) ? new TouchMissedError({ cause: error }) : error
     }
   }
 
   /**
-   * C's order: the PIN before the data. The card's lock is held until the data are complete or the operation ends, for
-   * nothing may come between VERIFY and the use of the key. A wrong PIN leaves the operation as it was. If the operation
-   * ends first, the person is asked no more.
+   * C_Login with CKU_CONTEXT_SPECIFIC, which takes the PIN before the data. The card stays locked until the data is complete or
+   * the operation ends, because no other command may come between VERIFY and the use of the key. After a wrong PIN, the
+   * operation continues as before. If the operation ends first, the PIN request is aborted.
    */
   async authorise(source: PinSource, progress: Progress): Promise<void> {
     const { access } = this.#use
     if (access === undefined || !this.wantsAuthorisation)
       throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     type Complete = { readonly prepared: PreparedUse; readonly progress: Progress }
-    let go!: (data: Complete) => void
-    let stop!: (error: Error) => void
-    const complete = new Promise<Complete>((resolve, reject) => {
-      go = resolve
-      stop = reject
+    let resolveData!: (data: Complete) => void
+    let rejectData!: (error: Error) => void
+    const completeData = new Promise<Complete>((resolve, reject) => {
+      resolveData = resolve
+      rejectData = reject
     })
     const { context } = this.#authority
-    const ending = new AbortController()
-    const leave = (): void => ending.abort(progress.signal.reason)
-    if (progress.signal.aborted) leave()
-    else progress.signal.addEventListener('abort', leave, { once: true })
+    const dialog = new AbortController()
+    const abort = (): void => dialog.abort(progress.signal.reason)
+    if (progress.signal.aborted) abort()
+    else progress.signal.addEventListener('abort', abort, { once: true })
     let isHeld = false
-    const hold = (held: boolean): void => {
+    const setHeld = (held: boolean): void => {
       isHeld = held
       context.holdsCard = held
     }
@@ -235,30 +242,30 @@ export class KeyWork implements OperationWork {
         {
           purpose: this.#contextPurpose,
           source,
-          options: { ...loginOptions(progress), signal: ending.signal },
+          options: { ...loginOptions(progress), signal: dialog.signal },
         },
         async (channel) => {
-          hold(true)
+          setHeld(true)
           resolve()
-          const { prepared, progress: own } = await complete
-          hold(false)
+          const { prepared, progress: own } = await completeData
+          setHeld(false)
           return this.#performOnce(access, prepared, channel, own)
         },
       )
     })
     this.#authorisation = {
       perform: (prepared, own) => {
-        if (isHeld) hold(false)
-        go({ prepared, progress: own })
+        if (isHeld) setHeld(false)
+        resolveData({ prepared, progress: own })
         return result
       },
       release: () => {
         if (!isHeld) {
-          ending.abort(undefined)
+          dialog.abort(undefined)
           return
         }
-        hold(false)
-        stop(new AbortedError())
+        setHeld(false)
+        rejectData(new AbortedError())
       },
     }
     try {
@@ -267,29 +274,29 @@ export class KeyWork implements OperationWork {
       this.#authorisation = undefined
       throw error
     }
-    // An operation that ends without its data leaves nobody who waits for it.
+    // If the operation ends without its data, nothing awaits the result.
     result.catch(() => {})
   }
 }
 
-/** How long the card takes over one use of a key. */
+/** Observes how long the card takes for one use of a key. */
 interface TouchWatch {
   readonly options: TransmitOptions
-  /** The card asked for more time for a second: it has looked at the PIN by then, and waits for the person. */
+  /** True after a second of time extensions: the card has checked the PIN by then and waits for a touch. */
   hasWaited: boolean
 }
 
-/** Tells of a touch: at once if the card has said that the key wants one, else after a second of nothing but time extensions. */
+/** Reports 'awaiting-touch': immediately if the key is known to require a touch, otherwise after a second of time extensions. */
 function watchTouch({ touch }: KeyAccess, now: () => number, progress: Progress): TouchWatch {
   const options = progress.transmitOptions
-  const begun = now()
-  const tell = (): void => progress.tell({ phase: 'awaiting-touch' })
-  if (touch) tell()
+  const startedAt = now()
+  const report = (): void => progress.report({ phase: 'awaiting-touch' })
+  if (touch) report()
   const onWait = (why: WaitReason): void => {
     if (why === 'time-extension' && touch !== false) {
       if (touch || watch.hasWaited) return
-      watch.hasWaited = now() - begun >= TOUCH_AFTER_MS
-      if (watch.hasWaited) return tell()
+      watch.hasWaited = now() - startedAt >= TOUCH_AFTER_MS
+      if (watch.hasWaited) return report()
     }
     options.onWait?.(why)
   }
@@ -297,20 +304,20 @@ function watchTouch({ touch }: KeyAccess, now: () => number, progress: Progress)
   return watch
 }
 
-/** A status word is judged with the command that it answers: this one, to the use of a private key, is about access to it. */
-function isRefusal(error: unknown): boolean {
+/** True for the status word 6982, which in a response to the use of a private key means that access is denied. */
+function isAccessRefusal(error: unknown): boolean {
   return isWebtokiError(error, 'card/status') && error.sw === SW.SECURITY_STATUS_NOT_SATISFIED
 }
 
 function loginOptions(progress: Progress): TokenLoginOptions {
-  return { ...progress.transmitOptions, onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }) }
+  return { ...progress.transmitOptions, onAwaitPin: () => progress.report({ phase: 'awaiting-pin' }) }
 }
 
-/** With the PIN given, it is the card's turn again. */
-export function thenWorking(pin: PinSource, progress: Progress): PinSource {
+/** Wraps a PIN source so that 'awaiting-card' is reported as soon as the PIN has been given. */
+export function withWorkingEvent(pin: PinSource, progress: Progress): PinSource {
   return async (request) => {
-    const answer = await pin(request)
-    progress.tell({ phase: 'awaiting-card', why: 'working' })
-    return answer
+    const entered = await pin(request)
+    progress.report({ phase: 'awaiting-card', why: 'working' })
+    return entered
   }
 }

@@ -1,14 +1,14 @@
-/** What drivers remember of cards from one connection to the next: public objects only, never a PIN or a key. */
+/** The cache in which drivers keep public objects of cards between connections. It never contains a PIN or a private key. */
 
 import { copyOf } from '@webtoki/apdu'
 
-/** Kept by whoever can keep it: memory, IndexedDB, a file. A cache that fails counts as empty. */
+/** A store of card objects, such as memory, IndexedDB or a file. A cache whose methods reject is treated as empty. */
 export interface ObjectCache {
   get(key: string): Promise<Uint8Array | undefined>
   set(key: string, object: Uint8Array): Promise<void>
 }
 
-/** For as long as the page lives. */
+/** A cache in memory, which lasts as long as the page. */
 export class MemoryObjectCache implements ObjectCache {
   readonly #objects = new Map<string, Uint8Array>()
 

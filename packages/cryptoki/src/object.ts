@@ -1,28 +1,31 @@
-/** Objects of a token as an application holds them: PKCS#11 v2.40, 4 "Objects". */
+/** Object handles of an application, and access to their attributes: PKCS#11 v2.40, 4 "Objects". */
 import { sealed } from '@webtoki/apdu'
 import type { AttributeTypes, Attributes } from './attributes.ts'
 import { CKA, CKK, CKO, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import type { TokenObject } from './token.ts'
 
-/** What a handle is good for: one card's stay in its reader. */
+/** The scope in which a handle is valid: one token context. */
 export interface HandleScope {
-  /** Counts logouts: a private object's handle is good between two of them. */
+  /** Counts logouts. A handle of a private object is valid only in the epoch in which it was created. */
   readonly loginEpoch: number
 }
 
-/** What `Session.readAttributes` found. */
+/** The result of `Session.readAttributes`. */
 export interface AttributeReading<K extends number> {
   readonly values: Partial<Pick<AttributeTypes, K & keyof AttributeTypes>>
-  /** Those of which the key has a value that it does not tell. */
+  /** The attributes whose values are secret. */
   readonly sensitive: readonly K[]
-  /** Those that the object does not have. */
+  /** The attributes that the object does not have. */
   readonly unknown: readonly K[]
-  /** CKR_ATTRIBUTE_SENSITIVE if one is sensitive, else CKR_ATTRIBUTE_TYPE_INVALID if one is unknown. */
+  /** CKR_ATTRIBUTE_SENSITIVE if any is sensitive, otherwise CKR_ATTRIBUTE_TYPE_INVALID if any is unknown. */
   readonly rv: typeof CKR.OK | typeof CKR.ATTRIBUTE_SENSITIVE | typeof CKR.ATTRIBUTE_TYPE_INVALID
 }
 
-/** A handle. Valid while its token is inserted; a private object's handle ends for good when its user logs out. */
+/**
+ * An object handle. It is valid until its token is removed. The handle of a private object becomes permanently invalid when the
+ * user logs out.
+ */
 export class CkObject {
   readonly #attributes: Attributes
   readonly #source: TokenObject
@@ -35,13 +38,13 @@ export class CkObject {
     this.#source = source
     this.#loginEpoch = scope.loginEpoch
     this.#attributes = source.software === undefined ? sealed(attributes) : {}
-    // What this handle may do is what its attributes say: nobody puts others in their place.
+    // Frozen, because the attributes decide what the handle may be used for and must not be replaced.
     Object.freeze(this)
   }
 
   /**
-   * All attributes of this object, as they are now. Frozen; each reading of bytes gives a copy. CKA_ALWAYS_AUTHENTICATE
-   * becomes true if the card turns out to want the PIN for each use.
+   * The current attributes of the object. The record is frozen, and each access to bytes returns a copy. CKA_ALWAYS_AUTHENTICATE
+   * becomes true if the card turns out to require the PIN for each use.
    */
   get attributes(): Attributes {
     const { access, software } = this.#source
@@ -49,21 +52,24 @@ export class CkObject {
     return access === undefined ? this.#attributes : sealed(withAccess(this.#source, this.#attributes))
   }
 
-  /** One attribute. Throws CKR_ATTRIBUTE_SENSITIVE for the secret of a key, CKR_ATTRIBUTE_TYPE_INVALID if there is none of that type. */
+  /**
+   * Returns one attribute. Throws CKR_ATTRIBUTE_SENSITIVE for the secret of a key, CKR_ATTRIBUTE_TYPE_INVALID if the object does
+   * not have the attribute.
+   */
   get<K extends keyof AttributeTypes>(type: K): AttributeTypes[K] {
     const { values, rv } = this.read([type])
     if (rv !== CKR.OK) throw new CryptokiError(rv)
     return values[type] as AttributeTypes[K]
   }
 
-  /** What can be had of these attributes; the rest is marked. */
+  /** Returns the available values of these attributes, and lists the others as sensitive or unknown. */
   read<K extends number>(types: readonly K[]): AttributeReading<K> {
     const { attributes } = this
     const values: Record<number, unknown> = {}
     const sensitive: K[] = []
     const unknown: K[] = []
     for (const type of new Set(types)) {
-      // Words from a page without types may be members of every object.
+      // An untyped page may pass the name of an inherited property, such as 'toString'.
       const value = Object.hasOwn(attributes, type)
         ? (attributes as Readonly<Record<number, unknown>>)[type]
         : undefined
@@ -83,32 +89,32 @@ export class CkObject {
     return (this.#source.software?.attributes ?? this.#attributes)[CKA.PRIVATE] === true
   }
 
-  /** The token's own object. Throws `rv` if this handle is not (or no longer) one of that scope. */
+  /** Returns the object of the token. Throws `rv` if the handle belongs to another scope or is no longer valid. */
   sourceFor(scope: HandleScope, rv: CKR): TokenObject {
     const isStale = this.isPrivate && this.#loginEpoch !== scope.loginEpoch
     if (scope !== this.#scope || isStale || this.#isDestroyed) throw new CryptokiError(rv)
     return this.#source
   }
 
-  /** C_DestroyObject, or its session ended: the handle is void. */
+  /** Invalidates the handle and overwrites the session object, after C_DestroyObject or the end of its session. */
   destroy(): void {
     this.#isDestroyed = true
     this.#source.software?.destroy()
   }
 }
 
-/** With what follows from the key's access, as it is now. */
+/** Adds the attributes that follow from the key's current access requirements. */
 export function withAccess({ access }: TokenObject, attributes: Attributes): Attributes {
   if (access === undefined) return attributes
   return {
     ...attributes,
-    // A key that asks for no PIN is anybody's, as the card sees it.
+    // The card lets anyone use a key that requires no PIN, so the key is public.
     [CKA.PRIVATE]: access.needs !== 'nothing',
     [CKA.ALWAYS_AUTHENTICATE]: access.needs === 'context-pin',
   }
 }
 
-/** Attributes that a key has and does not tell. */
+/** True for attributes that hold the secret of a key and are never revealed. */
 function isSecret(type: number, attributes: Attributes): boolean {
   if (!secretClasses.has(attributes[CKA.CLASS])) return false
   const isRsaNumber = type >= CKA.PRIVATE_EXPONENT && type <= CKA.COEFFICIENT

@@ -1,4 +1,4 @@
-/** Operations told as data, and what carries a source through them (PKCS#11 v2.40, 5.12 for two at once). */
+/** Operations described as data, and the loop that runs a source through one or two of them (PKCS#11 v2.40, 5.12). */
 import { copyOf, isByteSource } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import type { ActiveOperation } from './engine.ts'
@@ -18,21 +18,21 @@ import type { PinOptions } from './pin.ts'
 import type { Progress } from './progress.ts'
 import { type Chunks, stepsOf } from './source.ts'
 
-/** One operation, told as data: what `Session.together` takes two of. */
+/** The description of one operation. `Session.together` accepts two of them. */
 export type OperationSpec =
-  | ({ readonly type: 'digest'; readonly mechanism: DigestMechanism } & Headed)
+  | ({ readonly type: 'digest'; readonly mechanism: DigestMechanism } & WithHeader)
   | ({
       readonly type: 'sign'
       readonly mechanism: SignatureMechanism
       readonly key: CkObject
-    } & Headed &
+    } & WithHeader &
       PinOptions)
   | ({
       readonly type: 'verify'
       readonly mechanism: SignatureMechanism
       readonly key: CkObject
       readonly signature: SignatureSource
-    } & Headed)
+    } & WithHeader)
   | { readonly type: 'encrypt'; readonly mechanism: CipherMechanism; readonly key: CkObject }
   | ({
       readonly type: 'decrypt'
@@ -40,33 +40,33 @@ export type OperationSpec =
       readonly key: CkObject
     } & PinOptions)
 
-/** The signature that is verified, or a promise of it, as for one that follows the data: it is awaited when they are complete. */
+/** The signature to verify, or a promise of it for a signature that follows the data. It is awaited after the data is complete. */
 export type SignatureSource = Uint8Array | PromiseLike<Uint8Array>
 
-/** Of the half of a pair that sees more than the other. */
-interface Headed {
-  /** Digested, signed or verified before the source, such as the header of a file whose rest is encrypted. */
+/** The member of an operation that processes more data than its partner in a pair. */
+interface WithHeader {
+  /** Data that is digested, signed or verified before the source, such as the header of a file whose rest is encrypted. */
   readonly header?: Uint8Array | undefined
 }
 
-/** An operation as `Session.begin` takes it: with any mechanism, and C gives the signature with the last call. */
+/** An operation as `Session.begin` accepts it: with any mechanism, and without `signature`, which the last call passes. */
 export type RawOperationSpec =
-  | ({ readonly type: 'digest'; readonly mechanism: RawMechanism } & Headed)
+  | ({ readonly type: 'digest'; readonly mechanism: RawMechanism } & WithHeader)
   | ({
       readonly type: KeyOperationType
       readonly mechanism: RawMechanism
       readonly key: CkObject
       readonly signature?: SignatureSource
-    } & Headed &
+    } & WithHeader &
       PinOptions)
 
-/** What may run beside an operation over the same source, in `Session.together`. */
+/** The operations that `Session.together` can combine with an operation. */
 export type PartnerOf<S extends OperationSpec> = Extract<
   OperationSpec,
   { readonly type: Partners[S['type']] }
 >
 
-/** `operationPairs`, as types. */
+/** `operationPairs` as types. */
 interface Partners {
   readonly digest: 'encrypt' | 'decrypt'
   readonly encrypt: 'digest' | 'sign'
@@ -75,12 +75,12 @@ interface Partners {
   readonly verify: 'decrypt'
 }
 
-/** What an operation ends in: digest, signature, the output of a cipher; true if the signature fits. */
+/** The result of an operation: a digest, a signature or the output of a cipher; true for a valid signature. */
 export type ResultOf<S extends { readonly type: string }> = S extends { readonly type: 'verify' }
   ? true
   : Uint8Array
 
-/** A copy of what an operation is asked for. Throws CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID. */
+/** Copies the description of an operation. Throws CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID. */
 export function specAtCall(spec: RawOperationSpec): RawOperationSpec {
   if (typeof spec !== 'object' || spec === null || !(spec.type === 'digest' || isKeyOperation(spec.type)))
     throw new CryptokiError(CKR.ARGUMENTS_BAD, {
@@ -93,7 +93,7 @@ export function specAtCall(spec: RawOperationSpec): RawOperationSpec {
   return { ...own, signature: signatureAtCall(own.signature) }
 }
 
-/** Bytes are copied now, promised ones when they are there. */
+/** Copies the signature now, or when its promise resolves. */
 function signatureAtCall(signature: unknown): SignatureSource {
   if (isByteSource(signature)) return copyOf(signature)
   if (typeof (signature as PromiseLike<unknown> | null | undefined)?.then !== 'function')
@@ -102,52 +102,52 @@ function signatureAtCall(signature: unknown): SignatureSource {
     if (!isByteSource(bytes)) throw badMember('verify', 'signature')
     return copyOf(bytes)
   })
-  // An operation that ends before its data are complete never asks for it.
+  // An operation that ends before its data is complete never awaits the promise.
   promised.catch(() => {})
   return promised
 }
 
 function badMember(type: string, name: string): CryptokiError {
-  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${type}: the ${name} is not a Uint8Array` })
+  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${type}: the ${name} must be a Uint8Array` })
 }
 
-/** Pulls the source through the operations. In a pair, a decryption feeds its other half; else both see the source. */
+/** Runs the source through the operations. In a pair, the output of a decryption goes to its partner; otherwise both get the source. */
 export async function run(
   specs: readonly RawOperationSpec[],
   operations: readonly ActiveOperation[],
   open: () => Chunks,
   progress: Progress,
 ): Promise<readonly unknown[]> {
-  // Before anything is waited for: a source that pushes would push into nothing.
+  // Opened before the first await, because chunks that a pushing source emits earlier would be lost.
   const chunks = open()
   try {
     const outputs = specs.map(({ type }) => new Output(type, progress))
-    const feederAt = specs.length > 1 ? specs.findIndex(({ type }) => type === 'decrypt') : -1
+    const decryptAt = specs.length > 1 ? specs.findIndex(({ type }) => type === 'decrypt') : -1
     const all = operations.map((_, at) => at)
-    const others = all.filter((at) => at !== feederAt)
+    const others = all.filter((at) => at !== decryptAt)
     const feed = async (at: number, chunk: Uint8Array): Promise<Uint8Array> =>
       (outputs[at] as Output).put(await (operations[at] as ActiveOperation).update(chunk, { progress }))
     const update = async (step: Uint8Array): Promise<void> => {
-      const fed = feederAt < 0 ? step : await feed(feederAt, step)
+      const fed = decryptAt < 0 ? step : await feed(decryptAt, step)
       for (const at of others) await feed(at, fed)
     }
     for (const at of all) {
       const { header } = specs[at] as RawOperationSpec
       if (header !== undefined) await feed(at, header)
     }
-    // The digest or signature of a pair is made in this thread: it takes small steps.
+    // In a pair, the digest or signature is computed in this thread, which needs small steps to stay responsive.
     const [only] = operations
     const stepBytes = operations.length === 1 ? only?.stepBytes : undefined
     for await (const step of stepsOf(chunks, progress, stepBytes)) await update(step)
-    // One after the other, and what a decryption puts out last before what is made of it: both may need the card.
-    for (const at of feederAt < 0 ? all : [feederAt, ...others]) {
+    // Final runs in sequence, because both may need the card, and for a decryption first, because its partner needs its output.
+    for (const at of decryptAt < 0 ? all : [decryptAt, ...others]) {
       progress.check()
       const spec = specs[at] as RawOperationSpec
       const signature = 'signature' in spec ? await spec.signature : undefined
       progress.check()
       const last = await (operations[at] as ActiveOperation).final({ progress, signature })
       ;(outputs[at] as Output).put(last)
-      if (at === feederAt && last.length > 0) for (const other of others) await feed(other, last)
+      if (at === decryptAt && last.length > 0) for (const other of others) await feed(other, last)
     }
     return outputs.map((output) => output.result)
   } finally {

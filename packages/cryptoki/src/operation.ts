@@ -1,4 +1,7 @@
-/** Operations that run once, awaited or subscribed to: the first use is Init, each input Update, its completion Final, unsubscribing abandons (PKCS#11 v2.20, 13.1 "Operations, sessions, and threads"). */
+/**
+ * Operations that run once, awaited or subscribed to: the first use is Init, each input Update, its completion Final, and
+ * unsubscribing abandons the operation (PKCS#11 v2.20, 13.1 "Operations, sessions, and threads").
+ */
 import { AbortedError, type AbortSignalLike } from '@webtoki/apdu'
 import { NEVER, Observable, ReplaySubject, share, type Subscriber, takeUntil } from 'rxjs'
 import { CKR } from './constants.ts'
@@ -6,30 +9,30 @@ import type { ActiveOperation, SinglePartCall } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import { type OperationEvent, Progress } from './progress.ts'
 
-/** How a caller waits for an operation. */
+/** Options of `Operation.result`. */
 export interface ResultOptions<T> {
   /**
-   * Its abort rejects this caller's promise with CKR_FUNCTION_CANCELED, the reason as `cause`. The operation is abandoned,
-   * and the session free at once, unless another caller still waits for the same run. A signal that has already aborted
-   * begins nothing.
+   * When the signal aborts, this caller's promise rejects with CKR_FUNCTION_CANCELED and the reason as `cause`. Unless another
+   * caller still waits for the same run, the operation is abandoned and its session is free at once. If the signal has
+   * already aborted, nothing is started.
    */
   readonly signal?: AbortSignalLike | undefined
   /**
-   * Hears each event, `done` included. A caller that joins a run hears the latest event first. An error that it throws is
-   * reported as rxjs reports unhandled errors, and does not change the result.
+   * Called with each event, including `done`. A caller that joins a run first receives the latest event. RxJS reports an error
+   * thrown by the listener as unhandled; the error does not change the result.
    */
   readonly onEvent?: ((event: OperationEvent<T>) => void) | undefined
 }
 
 /**
- * An operation that runs once. The first use begins it, and is its Init: an `await`, a `result()` or a subscription to
- * `events$`. All callers of `then` and `result` share that run; any other second use fails with CKR_ARGUMENTS_BAD. Before a
- * result or an error is told, the operation has left its session, so the next one can begin in that very call.
+ * An operation that runs once. The first use starts it and is its Init: an `await`, a call of `result()` or a subscription to
+ * `events$`. All callers of `then` and `result` share the run; any other second use fails with CKR_ARGUMENTS_BAD. The
+ * operation is released before it reports its result or error, so the next operation can be started in that callback.
  *
- * Init is synchronous in `result`, `then` and `subscribe`; JavaScript calls `then` a microtask after an `await`.
+ * Init is synchronous in `result`, `then` and `subscribe`. With `await`, JavaScript calls `then` one microtask later.
  *
- * RxJS takes an operation for a promise: `from(operation)` and `switchMap(() => operation)` emit the result, and
- * unsubscribing from them does **not** cancel. Use `events$` there, or a signal.
+ * RxJS treats an operation as a promise: `from(operation)` and `switchMap(() => operation)` emit the result, and
+ * unsubscribing from them does **not** cancel the operation. Use `events$` or a signal instead.
  *
  * ```ts
  * const signature = await session.sign(mechanism, key, data)
@@ -39,28 +42,32 @@ export interface ResultOptions<T> {
  */
 export class Operation<T> implements PromiseLike<T> {
   /**
-   * Cold, and for one subscriber: subscribing is Init, unsubscribing abandons. Replays nothing; completes after `done`. Errors
-   * with CKR_ARGUMENTS_BAD if the operation was begun before, so that no operator spends a second PIN attempt or reads a
-   * source again by accident. To retry, make a new operation: `defer(() => session.sign(…).events$).pipe(retry(1))`.
+   * Cold, for one subscriber: subscribing is Init, unsubscribing abandons the operation. Replays nothing; completes after
+   * `done`. Errors with CKR_ARGUMENTS_BAD if the operation was started before, so that an operator cannot accidentally use a
+   * second PIN attempt or read a source again. To retry, create a new operation:
+   * `defer(() => session.sign(…).events$).pipe(retry(1))`.
    */
   readonly events$: Observable<OperationEvent<T>>
-  /** The run that all callers of `then` and `result` share; abandoned when the last of them leaves. */
+  /** The run that all callers of `then` and `result` share. It is abandoned when the last of them unsubscribes. */
   readonly #shared$: Observable<OperationEvent<T>>
 
-  /** `events$`: cold, ends in `done` or an error. Sessions make operations; a test may make one of `of({ phase: 'done', value })`. */
+  /**
+   * Called by sessions. `events$` is cold and ends with `done` or an error. A test can create an operation from
+   * `of({ phase: 'done', value })`.
+   */
   constructor(events$: Observable<OperationEvent<T>>) {
     let isBegun = false
     this.events$ = new Observable((subscriber) => {
       if (isBegun) {
         const detail =
-          'an operation runs once; to retry, make a new one: defer(() => session.sign(…).events$)'
+          'an operation runs once; to retry, create a new one: defer(() => session.sign(…).events$)'
         subscriber.error(new CryptokiError(CKR.ARGUMENTS_BAD, { detail }))
         return
       }
       isBegun = true
       events$.subscribe(subscriber)
     })
-    // Kept after the end, for those who ask later. An abandoned run is forgotten: who asks then is told that it ran.
+    // The outcome is kept for later callers. An abandoned run is reset; a later caller then gets the error "runs once".
     const connector = () => new ReplaySubject<OperationEvent<T>>(1)
     this.#shared$ = this.events$.pipe(share({ connector, resetOnComplete: false, resetOnError: false }))
   }
@@ -89,7 +96,7 @@ export class Operation<T> implements PromiseLike<T> {
   }
 }
 
-/** Errors when the signal aborts; its listener leaves with the subscription. */
+/** Errors when the signal aborts. Unsubscribing removes its listener from the signal. */
 function canceledBy(signal: AbortSignalLike | undefined): Observable<never> {
   if (signal === undefined) return NEVER
   return new Observable((subscriber) => {
@@ -104,31 +111,31 @@ function canceledBy(signal: AbortSignalLike | undefined): Observable<never> {
   })
 }
 
-/** What a successful Init leaves: the places taken, and the work from Update to Final. */
+/** The result of a successful Init: the active operations, and the work from Update to Final. */
 export interface Started<T> {
   readonly operations: readonly (ActiveOperation | SinglePartCall)[]
-  /** Tells those that had to end for this one. Who hears of it may begin another at once, which finds this one in its place. */
-  readonly announce?: () => void
-  /** Hears of a failure when the operation has ended, and before the caller does. */
-  readonly failed?: (error: unknown) => void
+  /** Reports their end to the abandoned operations. A listener may start another operation, which may end this one in turn. */
+  readonly notify?: () => void
+  /** Called with the error of a failed run, after the operation is released and before the caller receives the error. */
+  readonly onFailure?: (error: unknown) => void
   run(progress: Progress): Promise<T>
 }
 
-/** Where an Init waits for its place (`onConflict: 'wait'`). */
-export interface WaitingLine {
+/** The queue of Inits that wait for active operations to end (`onConflict: 'wait'`). */
+export interface InitQueue {
   mustWait(): boolean
-  /** `begin` is called once it fits, `refuse` if that can be no more. Returns how to leave the line. */
+  /** Calls `begin` when the Init fits, or `refuse` if the session ends first. Returns a function that leaves the queue. */
   wait(begin: () => void, refuse: (error: CryptokiError) => void): () => void
 }
 
 /**
- * Makes the operation around `init`, which is synchronous: what it refuses, it refuses before anything is touched. With a
- * line, an Init that does not fit yet is made when it does.
+ * Creates an operation from `init`, which is synchronous and throws before any card or data is accessed. With a queue, an Init
+ * that does not fit yet waits until it does.
  */
 export function operation<T>(
   init: () => Started<T>,
   translate: (error: unknown) => unknown,
-  line?: WaitingLine,
+  queue?: InitQueue,
 ): Operation<T> {
   const begin = (subscriber: Subscriber<OperationEvent<T>>): void => {
     let started: Started<T>
@@ -142,11 +149,11 @@ export function operation<T>(
   }
   return new Operation(
     new Observable((subscriber) => {
-      if (!line?.mustWait()) {
+      if (!queue?.mustWait()) {
         begin(subscriber)
         return
       }
-      const leave = line.wait(
+      const leave = queue.wait(
         () => begin(subscriber),
         (error) => subscriber.error(error),
       )
@@ -156,7 +163,7 @@ export function operation<T>(
   )
 }
 
-/** From Init to the end. */
+/** Runs a started operation to its end. */
 function drive<T>(
   started: Started<T>,
   subscriber: Subscriber<OperationEvent<T>>,
@@ -164,7 +171,7 @@ function drive<T>(
 ): void {
   const progress = new Progress((event) => subscriber.next(event))
   let settled = false
-  // The one place where an operation ends: whoever comes second finds nothing left to do.
+  // The only place where an operation ends. All later calls return false.
   const settle = (reason: unknown): boolean => {
     if (settled) return false
     settled = true
@@ -172,15 +179,15 @@ function drive<T>(
     progress.abort(reason)
     return true
   }
-  // Not returned at the end: an event may be told before that, and whoever hears it may unsubscribe.
+  // Added now, not at the end of this function, because a listener of the events below may unsubscribe.
   subscriber.add(() => settle(new AbortedError()))
   for (const active of started.operations) {
     active.onCancel = (error) => {
       if (settle(error)) subscriber.error(error)
     }
   }
-  started.announce?.()
-  // Whoever was told of its end has ended this one in turn.
+  started.notify?.()
+  // A listener of an abandoned operation has ended this one.
   if (settled) return
   started.run(progress).then(
     (value) => {
@@ -190,9 +197,9 @@ function drive<T>(
     },
     (error: unknown) => {
       const translated = translate(error)
-      const isNews = settle(translated)
-      started.failed?.(error)
-      if (isNews) subscriber.error(translated)
+      const isFirst = settle(translated)
+      started.onFailure?.(error)
+      if (isFirst) subscriber.error(translated)
     },
   )
 }

@@ -1,4 +1,4 @@
-/** Asking a person and verifying the PIN once: the same for every token (PKCS#11 v2.40, 5.6 "C_Login"). */
+/** Requests a PIN and verifies it once, identically for every token (PKCS#11 v2.40, 5.6 "C_Login"). */
 import {
   type CardChannel,
   type CardConnection,
@@ -12,9 +12,9 @@ import { CryptokiError } from './errors.ts'
 import { type PinAnswer, type PinPurpose, type PinSource, requestPin } from './pin.ts'
 import type { TokenLoginOptions } from './token.ts'
 
-/** Whether PINs are typed on the reader; one for each card, because all of its PINs lose it together. */
+/** Whether PINs are entered on the reader's PIN pad. The PINs of a card share one state, because a refusal applies to all. */
 export class PadState {
-  #wasRefused = false
+  #isDisabled = false
   readonly #connection: CardConnection
 
   constructor(connection: CardConnection) {
@@ -22,23 +22,23 @@ export class PadState {
   }
 
   get isUsable(): boolean {
-    return !this.#wasRefused && this.#connection.hasPinPad
+    return !this.#isDisabled && this.#connection.hasPinPad
   }
 
-  /** The reader announced a PIN pad and refused the entry: PINs are asked for in the page from now on. */
-  refused(): void {
-    this.#wasRefused = true
+  /** Called when the reader declares a PIN pad but refuses a PIN entry. From then on, PINs are entered in the page. */
+  disable(): void {
+    this.#isDisabled = true
   }
 }
 
-/** Who is asked, and what for. */
+/** The PIN source, purpose and options of one PIN entry. */
 export interface PinEntryRequest {
   readonly purpose: PinPurpose
   readonly source: PinSource
   readonly options: TokenLoginOptions
 }
 
-/** One PIN of one token. */
+/** Requests and verifies one PIN of one token. */
 export class PinEntry {
   readonly pin: PinReference
   readonly #label: () => string
@@ -55,7 +55,9 @@ export class PinEntry {
     return this.#pad.isUsable && this.pin.format.padTemplate !== undefined
   }
 
-  /** Attempts first, then the person, then VERIFY and what it is for, with nothing between. VERIFY is sent at most once. */
+  /**
+   * Reads the attempts left, asks the user, and then sends VERIFY and runs `work` in one transaction. VERIFY is sent at most once.
+   */
   async verified<T>(request: PinEntryRequest, work: (channel: CardChannel) => Promise<T>): Promise<T> {
     const options = transmitOptionsOf(request.options)
     const { application } = this.pin
@@ -66,18 +68,18 @@ export class PinEntry {
     if (triesLeft === 0) throw new PinBlockedError()
     if (this.usesPinPad) {
       try {
-        return await this.#verifiedOnPad(request, triesLeft, work)
+        return await this.#withPinFromPad(request, triesLeft, work)
       } catch (error) {
         if (!isWebtokiError(error, 'card/pin-pad-refused')) throw error
-        // Nobody has typed, and the card has got nothing: the same login goes on in the page.
-        this.#pad.refused()
+        // No PIN was entered and nothing was sent to the card, so the login continues in the page.
+        this.#pad.disable()
       }
     }
-    // The person may take a minute: nobody holds the card meanwhile.
-    const answer = await this.#ask(request, triesLeft)
+    // The card is not locked while the user enters the PIN, which may take a minute.
+    const answer = await this.#requestPin(request, triesLeft)
     try {
       return await application.transaction(async (channel) => {
-        await this.#counted(this.pin.verify(channel, answer.pin, { ...options, ...consentOf(answer) }))
+        await this.#countAttempt(this.pin.verify(channel, answer.pin, { ...options, ...consentOf(answer) }))
         return work(channel)
       }, options)
     } finally {
@@ -85,24 +87,24 @@ export class PinEntry {
     }
   }
 
-  /** The reader asks; the page is asked only whether the last attempt may be spent. */
-  async #verifiedOnPad<T>(
+  /** Verifies on the PIN pad. The source is called only for consent to the last attempt. */
+  async #withPinFromPad<T>(
     request: PinEntryRequest,
     triesLeft: number | undefined,
     work: (channel: CardChannel) => Promise<T>,
   ): Promise<T> {
     const options = transmitOptionsOf(request.options)
-    const answer = triesLeft === 1 ? await this.#ask(request, triesLeft, true) : undefined
+    const answer = triesLeft === 1 ? await this.#requestPin(request, triesLeft, true) : undefined
     answer?.pin.fill(0)
     return this.pin.application.transaction(async (channel) => {
       if (channel.pinPad === undefined)
-        throw new CryptokiError(CKR.DEVICE_ERROR, { detail: 'the PIN pad has gone' })
-      await this.#counted(this.pin.verifyOnPad(channel, { ...options, ...consentOf(answer) }))
+        throw new CryptokiError(CKR.DEVICE_ERROR, { detail: 'the PIN pad is gone' })
+      await this.#countAttempt(this.pin.verifyOnPad(channel, { ...options, ...consentOf(answer) }))
       return work(channel)
     }, options)
   }
 
-  #ask(
+  #requestPin(
     { purpose, source, options }: PinEntryRequest,
     triesLeft: number | undefined,
     pinPad?: true,
@@ -123,8 +125,8 @@ export class PinEntry {
     })
   }
 
-  /** Attempts of the person, for the request after this one. */
-  async #counted(verify: Promise<void>): Promise<void> {
+  /** Counts the user's consecutive wrong PINs for the next request. */
+  async #countAttempt(verify: Promise<void>): Promise<void> {
     try {
       await verify
       this.#attempt = 1
@@ -139,7 +141,7 @@ function consentOf(answer: PinAnswer | undefined): { acceptLastTry?: boolean } {
   return answer?.acceptLastTry === undefined ? {} : { acceptLastTry: answer.acceptLastTry }
 }
 
-/** What goes down to the card. */
+/** Returns the options without the callback that the card layers do not know. */
 export function transmitOptionsOf(options: TokenLoginOptions | undefined): TransmitOptions {
   if (options === undefined) return {}
   const { onAwaitPin: _, ...rest } = options

@@ -1,116 +1,119 @@
-/** Where PINs come from: asked for when they are needed, used once, and overwritten. */
+/** PIN sources and PIN requests: a PIN is requested when it is needed, used once and overwritten. */
 import { AbortedError, type AbortSignalLike, type PinLimits, pinOf } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
 /**
- * What a PIN is for: the login, one signature or one decryption by a key that wants a PIN for each, a PIN that is unblocked
- * or chosen, or the login of the security officer.
+ * The purpose of a PIN request: a login, one signature or one decryption by a key that requires the PIN for each use, unblocking
+ * a PIN, choosing a new PIN, or the login of the security officer.
  */
 export type PinPurpose = 'login' | 'signature' | 'decryption' | 'unblock' | 'new' | 'admin'
 
-/** What a person needs to know to answer. */
+/** A request for a PIN, with what the user needs to know to enter it. */
 export interface PinRequest extends PinLimits {
   readonly purpose: PinPurpose
-  /** Of the token or the PIN. */
+  /** The label of the token or the PIN. */
   readonly label: string
-  /** The reader that the card is in, by its friendly name. */
+  /** The display name of the reader that contains the card. */
   readonly reader?: string | undefined
-  /** What is signed or logged in to, in the caller's words, such as the name of a document. Not trusted, and never markup. */
+  /**
+   * The subject of the signature or login in the caller's words, such as the name of a document. Untrusted text: never render
+   * it as markup.
+   */
   readonly for?: string | undefined
-  /** Absent if the card does not tell. */
+  /** The attempts left; undefined if the card does not report them. */
   readonly triesLeft?: number | undefined
-  /** 1 for the first request; one more after each wrong PIN, until one is right. */
+  /** 1 for the first request. Increases after each wrong PIN, and is reset by a correct one. */
   readonly attempt: number
-  /** Whether the PIN that was given before this request was wrong. */
+  /** True if the PIN of the previous request was wrong. */
   readonly previousWasWrong: boolean
-  /** The PIN is typed on the reader: the answer's bytes count for nothing. Asked if the last attempt needs a yes. */
+  /** The PIN is entered on the reader. The request only asks for consent to the last attempt, and the returned bytes are ignored. */
   readonly pinPad?: true | undefined
-  /** One attempt is left: it is spent only if the answer says `acceptLastTry`. */
+  /** True if one attempt is left. It is used only if the source returns `acceptLastTry`. */
   readonly lastTry: boolean
-  /** Aborts when nobody waits for the PIN any more: the dialog may close. */
+  /** Aborts when the PIN is no longer needed, so that a dialog can close. */
   readonly signal: AbortSignalLike
 }
 
-/** A PIN, given away: its bytes are overwritten as soon as they are taken over. */
+/** The PIN that a source returns. Its bytes are overwritten after they have been copied. */
 export interface PinAnswer {
   readonly pin: Uint8Array
   readonly acceptLastTry?: true
 }
 
-/** Asks for one PIN; undefined, or a rejection with an AbortError: the person said no. */
+/** Asks the user for a PIN. Returns undefined, or rejects with an AbortError, if the user cancels. */
 export type PinSource = (request: PinRequest) => PinAnswer | undefined | Promise<PinAnswer | undefined>
 
-/** Who is asked for a PIN, and what the request names. */
+/** The PIN source of a call, and the subject that its requests state. */
 export interface PinOptions {
-  /** Asked for the PIN if the key or the login needs one; default: the session's own. */
+  /** Called if the key or the login requires a PIN. Default: the session's PIN source. */
   readonly pin?: PinSource | undefined
-  /** What is signed or logged in to, in words that the person knows: `PinRequest.for`. */
+  /** The subject of the signature or login, in words that the user knows: `PinRequest.for`. */
   readonly for?: string | undefined
 }
 
-/** What the token knows when a PIN is needed. */
-export type PinNeed = Omit<PinRequest, 'lastTry' | 'signal'> & {
+/** The details of a PIN request that the token knows. */
+export type PinRequestDetails = Omit<PinRequest, 'lastTry' | 'signal'> & {
   readonly signal: AbortSignalLike | undefined
 }
 
 /**
- * Asks once. Rejects with CKR_FUNCTION_CANCELED if the person said no, CKR_PIN_LEN_RANGE or CKR_PIN_INVALID if the PIN
- * cannot be right: nothing was sent, and no attempt is lost. The PIN is a copy, which the caller overwrites; the source's
- * own bytes are overwritten here.
+ * Calls the source once. Rejects with CKR_FUNCTION_CANCELED if the user cancels, with CKR_PIN_LEN_RANGE or CKR_PIN_INVALID if the
+ * PIN is not valid for the card; nothing is sent then, and no attempt is lost. The returned PIN is a copy, which the caller
+ * overwrites. The source's bytes are overwritten here.
  */
-export async function requestPin(source: PinSource, need: PinNeed): Promise<PinAnswer> {
-  const signal = need.signal ?? new AbortController().signal
-  const request: PinRequest = { ...need, lastTry: need.triesLeft === 1, signal }
-  const answer = await untilAborted(ask(source, request), signal)
-  if (answer === undefined || answer === null) throw noPin()
+export async function requestPin(source: PinSource, details: PinRequestDetails): Promise<PinAnswer> {
+  const signal = details.signal ?? new AbortController().signal
+  const request: PinRequest = { ...details, lastTry: details.triesLeft === 1, signal }
+  const answer = await untilAborted(callSource(source, request), signal)
+  if (answer === undefined || answer === null) throw noPinError()
   if (!hasPin(answer)) {
-    const detail = 'a PIN is given as { pin }, bytes such as TextEncoder makes of a text; nothing was sent'
+    const detail = 'a PIN source must return { pin } with the bytes of the PIN; nothing was sent'
     throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
   }
   const { acceptLastTry } = answer
   try {
-    // A copy: the card may be in other hands for a while, and what is written into the source's bytes meanwhile is not sent.
-    const pin = need.pinPad === true ? new Uint8Array() : pinOf(answer.pin, need)
+    // A copy, because the card may be locked for a while, and the source could change its bytes before they are sent.
+    const pin = details.pinPad === true ? new Uint8Array() : pinOf(answer.pin, details)
     return acceptLastTry === undefined ? { pin } : { pin, acceptLastTry }
   } finally {
     answer.pin.fill(0)
   }
 }
 
-async function ask(source: PinSource, request: PinRequest): Promise<unknown> {
+async function callSource(source: PinSource, request: PinRequest): Promise<unknown> {
   try {
     return await source(request)
   } catch (error) {
     if ((error as { readonly name?: unknown } | undefined)?.name !== 'AbortError') throw error
-    throw noPin(error)
+    throw noPinError(error)
   }
 }
 
-function noPin(cause?: unknown): CryptokiError {
+function noPinError(cause?: unknown): CryptokiError {
   return new CryptokiError(CKR.FUNCTION_CANCELED, { detail: 'no PIN was given', cause })
 }
 
-/** Pages without types answer anything; another realm's Uint8Array is one too. */
+/** Untyped pages may return anything. Accepts a Uint8Array of another realm too. */
 function hasPin(answer: unknown): answer is PinAnswer {
   const { pin } = (answer ?? {}) as { readonly pin?: unknown }
   return Object.prototype.toString.call(pin) === '[object Uint8Array]'
 }
 
-/** A PIN that comes after its operation was abandoned is overwritten unseen. */
-function untilAborted(asked: Promise<unknown>, signal: AbortSignalLike): Promise<unknown> {
+/** Waits for the source. Rejects when the signal aborts; a PIN that arrives later is overwritten and discarded. */
+function untilAborted(pending: Promise<unknown>, signal: AbortSignalLike): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    let over = false
+    let isAborted = false
     const abort = (): void => {
-      over = true
+      isAborted = true
       reject(new AbortedError({ cause: signal.reason }))
     }
     if (signal.aborted) abort()
     else signal.addEventListener('abort', abort, { once: true })
-    asked.then(
+    pending.then(
       (answer) => {
         signal.removeEventListener('abort', abort)
-        if (!over) resolve(answer)
+        if (!isAborted) resolve(answer)
         else if (hasPin(answer)) answer.pin.fill(0)
       },
       (error: unknown) => {

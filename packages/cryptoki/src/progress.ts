@@ -1,8 +1,11 @@
-/** How far an operation is, and the signal that ends it. */
+/** The events of a running operation, and the signal that ends it. */
 import type { AbortSignalLike, TransmitOptions, WaitReason } from '@webtoki/apdu'
 import type { CkObject } from './object.ts'
 
-/** What a running operation tells; the last event is `done`. */
+/**
+ * An event of an operation. 'collecting': `bytes` of the data have been processed. 'output': a part of a cipher's output.
+ * 'found': an object of a search. The 'awaiting' phases: what the operation waits for. 'done': the result, always last.
+ */
 export type OperationEvent<T> =
   | { readonly phase: 'collecting'; readonly bytes: number }
   | { readonly phase: 'output'; readonly chunk: Uint8Array }
@@ -13,35 +16,37 @@ export type OperationEvent<T> =
   | { readonly phase: 'awaiting-card'; readonly why: 'queued' | 'working' }
   | { readonly phase: 'done'; readonly value: T }
 
-/** What a running operation may do: tell how far it is, and hear that it has ended. */
+/** Reports the events of a running operation, and signals its end to the work in progress. */
 export class Progress {
-  readonly #ending = new AbortController()
+  readonly #abortController = new AbortController()
   readonly #next: (event: OperationEvent<never>) => void
 
   constructor(next: (event: OperationEvent<never>) => void) {
     this.#next = next
   }
 
+  /** Aborts when the operation ends. */
   get signal(): AbortSignalLike {
-    return this.#ending.signal
+    return this.#abortController.signal
   }
 
+  /** Ends the work of the operation. Later events are dropped. */
   abort(reason: unknown): void {
-    this.#ending.abort(reason)
+    this.#abortController.abort(reason)
   }
 
-  tell(event: OperationEvent<never>): void {
+  report(event: OperationEvent<never>): void {
     if (!this.signal.aborted) this.#next(event)
   }
 
-  /** Throws the reason where the operation has ended meanwhile. */
+  /** Throws the reason if the operation has ended in the meantime. */
   check(): void {
     if (this.signal.aborted) throw this.signal.reason
   }
 
-  /** For calls to the card: the signal goes down, waits come up as events. */
+  /** Options for calls to the card: they pass the signal, and report waits as events. */
   get transmitOptions(): TransmitOptions {
-    return { signal: this.signal, onWait: (why) => this.tell(waitEvents[why]) }
+    return { signal: this.signal, onWait: (why) => this.report(waitEvents[why]) }
   }
 }
 

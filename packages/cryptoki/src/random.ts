@@ -1,11 +1,11 @@
-/** The platform's random numbers, for rooms without DOM types. */
+/** Random numbers of the platform, for packages that compile without DOM types. */
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
-/** getRandomValues refuses more than this at once (Web Cryptography API, 10.1.1). */
+/** The most bytes that a single call of getRandomValues accepts (Web Cryptography API, 10.1.1). */
 const MAX_BYTES_A_CALL = 65_536
 
-/** Bytes of `crypto.getRandomValues`; throws CKR_RANDOM_NO_RNG where the platform has none. */
+/** Returns random bytes from `crypto.getRandomValues`. Throws CKR_RANDOM_NO_RNG if the platform does not have it. */
 export function platformRandomBytes(bytes: number): Uint8Array {
   if (globalThis.crypto === undefined) throw new CryptokiError(CKR.RANDOM_NO_RNG)
   const random = new Uint8Array(bytes)

@@ -1,4 +1,4 @@
-/** Arguments of a session's calls: what they are as they are now, or CKR_ARGUMENTS_BAD. */
+/** Checks and copies the arguments of session calls. Throws CKR_ARGUMENTS_BAD if an argument is not valid. */
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import { CkObject } from './object.ts'
@@ -7,17 +7,17 @@ import type { KeyOptions } from './session-options.ts'
 import type { FindOptions, TokenContext } from './token-context.ts'
 import type { TokenObject } from './token.ts'
 
-/** Options that are none are refused later, when the operation begins. */
+/** Returns the PIN options. Accepts null, because invalid options are refused only when the operation starts. */
 export function pinOf(options: KeyOptions | null): PinOptions {
   return { pin: options?.pin, for: options?.for }
 }
 
-/** Options may be left out; anything but an object is a mistake, such as a PIN source that is not within one. */
+/** Throws CKR_ARGUMENTS_BAD if the options are not an object, such as a PIN source that is passed directly. */
 export function checkOptions(options: unknown): void {
   if (typeof options !== 'object' || options === null) throw badOption('options')
 }
 
-/** The options as they are now. Throws CKR_ARGUMENTS_BAD. */
+/** Copies and checks the options of a search. Throws CKR_ARGUMENTS_BAD. */
 export function findOptionsAtCall(options: FindOptions): FindOptions {
   checkOptions(options)
   const { max = Number.MAX_SAFE_INTEGER, after, onUnreadable } = options
@@ -27,18 +27,18 @@ export function findOptionsAtCall(options: FindOptions): FindOptions {
   return { max, after, onUnreadable }
 }
 
-/** CKR_ARGUMENTS_BAD, with the argument's name. */
+/** Returns CKR_ARGUMENTS_BAD with the argument's name. */
 export function badOption(name: string): CryptokiError {
-  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${name} is not what the call takes` })
+  return new CryptokiError(CKR.ARGUMENTS_BAD, { detail: `${name} has a wrong type or value` })
 }
 
-/** The object behind a handle. Throws `rv` if it is not one of this token, or has been destroyed. */
+/** Returns the object of a handle. Throws `rv` if the handle belongs to another token or is no longer valid. */
 export function checkHandle(
   object: unknown,
   context: TokenContext,
   rv: CKR = CKR.OBJECT_HANDLE_INVALID,
 ): TokenObject {
   if (!(object instanceof CkObject))
-    throw new CryptokiError(rv, { detail: 'no object was given; the search found none' })
+    throw new CryptokiError(rv, { detail: 'no object given; perhaps the search found none' })
   return object.sourceFor(context, rv)
 }

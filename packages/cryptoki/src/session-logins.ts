@@ -1,9 +1,9 @@
-/** Logins of one session that are under way: each asks its PIN source, tells its phases, and ends with the session. */
+/** The logins of one session (PKCS#11 v2.40, 5.6 "C_Login"). They emit events, and are cancelled when the session ends. */
 import { Subject } from 'rxjs'
 import { CKR, CKU } from './constants.ts'
 import type { OperationEngine } from './engine.ts'
 import { CryptokiError } from './errors.ts'
-import { thenWorking } from './key-work.ts'
+import { withWorkingEvent } from './key-work.ts'
 import type { PinSource } from './pin.ts'
 import { type OperationEvent, Progress } from './progress.ts'
 import { checkOptions } from './session-arguments.ts'
@@ -11,25 +11,25 @@ import type { LoginOptions } from './session-options.ts'
 import type { TokenContext } from './token-context.ts'
 import type { LoginUser } from './token.ts'
 
-/** What logins need of their session. */
+/** The constructor arguments of `SessionLogins`. */
 export interface LoginParts {
   readonly context: TokenContext
   readonly engine: OperationEngine
-  /** Tells the PIN source which reader asks. */
-  readonly naming: (pin: PinSource, what: string | undefined) => PinSource
+  /** Adds the reader's name and the subject to the requests of a PIN source. */
+  readonly withReader: (pin: PinSource, subject: string | undefined) => PinSource
 }
 
-/** C_Login of one session. */
+/** Runs the logins of one session, and cancels those in progress when the session ends. */
 export class SessionLogins {
   readonly #parts: LoginParts
-  readonly #underWay = new Set<Progress>()
+  readonly #running = new Set<Progress>()
   #hasEnded = false
 
   constructor(parts: LoginParts) {
     this.#parts = parts
   }
 
-  /** Asks the source once; rejects with a CryptokiError. */
+  /** C_Login. Calls the PIN source once. Rejects with a CryptokiError. */
   async login(
     user: LoginUser | typeof CKU.CONTEXT_SPECIFIC,
     pin: PinSource | undefined,
@@ -42,44 +42,44 @@ export class SessionLogins {
     if (typeof pin !== 'function')
       throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'login: the PIN source is not a function' })
     checkOptions(options)
-    const { context, naming } = this.#parts
-    // What the listener throws is reported as rxjs does, and costs no login.
+    const { context, withReader } = this.#parts
+    // A Subject reports errors of the listener as unhandled and does not let them fail the login.
     const events = new Subject<OperationEvent<never>>()
     events.subscribe((event) => options.onEvent?.(event))
     const progress = new Progress((event) => events.next(event))
-    const source = thenWorking(naming(pin, options.for), progress)
-    const leave = (): void => progress.abort(options.signal?.reason)
-    if (options.signal?.aborted) leave()
-    else options.signal?.addEventListener('abort', leave, { once: true })
-    this.#underWay.add(progress)
+    const source = withWorkingEvent(withReader(pin, options.for), progress)
+    const abort = (): void => progress.abort(options.signal?.reason)
+    if (options.signal?.aborted) abort()
+    else options.signal?.addEventListener('abort', abort, { once: true })
+    this.#running.add(progress)
     try {
       if (user === CKU.CONTEXT_SPECIFIC) await this.#authorise(source, progress)
       else
         await context.login(user, source, {
           ...progress.transmitOptions,
-          onAwaitPin: () => progress.tell({ phase: 'awaiting-pin' }),
+          onAwaitPin: () => progress.report({ phase: 'awaiting-pin' }),
         })
     } catch (error) {
       if (user === CKU.CONTEXT_SPECIFIC) context.keyFailed(error)
-      // The session's own end is a better reason than "aborted".
+      // The reason why the session ended is more useful than "aborted".
       throw this.#hasEnded ? progress.signal.reason : context.translate(error)
     } finally {
-      options.signal?.removeEventListener('abort', leave)
-      this.#underWay.delete(progress)
+      options.signal?.removeEventListener('abort', abort)
+      this.#running.delete(progress)
     }
   }
 
   async #authorise(pin: PinSource, progress: Progress): Promise<void> {
-    const wanting = this.#parts.engine.operations.find((each) => each.wantsAuthorisation)
-    if (wanting !== undefined) return wanting.authorise(pin, progress)
+    const operation = this.#parts.engine.operations.find((each) => each.wantsAuthorisation)
+    if (operation !== undefined) return operation.authorise(pin, progress)
     throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED, {
-      detail: 'no active operation wants a PIN of its own',
+      detail: 'no active operation requires a PIN',
     })
   }
 
-  /** The session has ended: dialogs close, and their logins reject with this error. */
+  /** Cancels all logins because the session has ended: their dialogs close, and they reject with this error. */
   end(error: CryptokiError): void {
     this.#hasEnded = true
-    for (const progress of this.#underWay) progress.abort(error)
+    for (const progress of this.#running) progress.abort(error)
   }
 }

@@ -1,10 +1,15 @@
-/** How a session makes its operations: as streams, call by call, and as functions of one call. */
+/** Creates the operations of a session: run over a source, driven in single calls, and single-part functions (PKCS#11 v2.40, 5.7 to 5.15). */
 import { copyOf, isByteSource } from '@webtoki/apdu'
 import { ActiveSearch } from './active-search.ts'
 import { type Attributes, templateAtCall } from './attributes.ts'
 import { type CipherStream, cipherStream } from './cipher-stream.ts'
 import { CKR } from './constants.ts'
-import { type ActiveOperation, OperationEngine, type OutputOptions, type WantedOperation } from './engine.ts'
+import {
+  type ActiveOperation,
+  OperationEngine,
+  type OutputOptions,
+  type RequestedOperation,
+} from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import { Init, type InitParts } from './init.ts'
 import type { KeyOperationType, KeyPurpose } from './key-use.ts'
@@ -20,7 +25,7 @@ import {
   run,
   specAtCall,
 } from './operation-spec.ts'
-import { type Operation, operation, type Started, type WaitingLine } from './operation.ts'
+import { type Operation, operation, type Started, type InitQueue } from './operation.ts'
 import type { Progress } from './progress.ts'
 import { badOption, checkOptions, findOptionsAtCall, pinOf } from './session-arguments.ts'
 import type {
@@ -33,32 +38,32 @@ import type {
 import { claimSource, dataAtCall, type DataSource } from './source.ts'
 import type { FindOptions, TokenContext } from './token-context.ts'
 
-/** What can be refused has been; nothing is touched yet. */
+/** An operation whose arguments have been checked, before it becomes active. */
 interface Prepared<T> {
-  readonly wanted: readonly WantedOperation[]
+  readonly requested: readonly RequestedOperation[]
   run(operations: readonly ActiveOperation[], progress: Progress): Promise<T>
 }
 
-/** The operations that are in no pair. */
+/** The specs of the operations that are not part of any pair. */
 type RecoverSpec = Extract<RawOperationSpec, { readonly type: KeyOperationType }> & {
   readonly type: 'sign-recover' | 'verify-recover'
 }
 
-/** The same of a function of one call. */
+/** A single-part function whose arguments have been checked. */
 export interface PreparedCall<T> {
-  /** It holds a private key. */
+  /** True if it uses a private key. */
   readonly endsOnLogout: boolean
   run(progress: Progress): Promise<T>
-  /** It has ended, however that came. */
+  /** Called once when it has ended, with success or not. */
   end?(): void
 }
 
-/** Loaded by the first who makes an object. */
+/** Loaded on first use, because logins and signatures do not need it. */
 export const objectFunctions: () => Promise<typeof import('./object-functions.ts')> = () =>
   import('./object-functions.ts')
 type ObjectFunctions = Awaited<ReturnType<typeof objectFunctions>>
 
-/** The session that operations belong to. */
+/** The session of the operations. */
 export interface OperationHost {
   readonly context: TokenContext
   readonly policy: SessionPolicy
@@ -68,7 +73,7 @@ export interface OperationHost {
   showsPrivate(): boolean
 }
 
-/** Makes the operations of one session over its engine. */
+/** Creates the operations of one session, and registers them with its engine. */
 export class SessionOperations {
   readonly engine: OperationEngine
   readonly #host: OperationHost
@@ -83,29 +88,29 @@ export class SessionOperations {
     })
   }
 
-  /** A search that runs to its end, or to `max`. */
+  /** Creates a search that runs until it has found all objects or `max` of them. */
   search(template: Attributes, options: FindOptions & OperationOptions): Operation<readonly CkObject[]> {
-    let fitting: Attributes
-    let which: FindOptions
+    let ownTemplate: Attributes
+    let ownOptions: FindOptions
     try {
-      fitting = templateAtCall(template)
-      which = findOptionsAtCall(options)
+      ownTemplate = templateAtCall(template)
+      ownOptions = findOptionsAtCall(options)
     } catch (error) {
       return this.refused(error)
     }
     return this.#operation(
       ['search'],
       () => ({
-        wanted: [{ type: 'search', endsOnLogout: true }],
+        requested: [{ type: 'search', endsOnLogout: true }],
         run: async (_operations, progress) => {
-          progress.tell({ phase: 'awaiting-card', why: 'working' })
+          progress.report({ phase: 'awaiting-card', why: 'working' })
           const found: CkObject[] = []
-          const { max = Infinity } = which
+          const { max = Infinity } = ownOptions
           if (max === 0) return found
-          for await (const object of this.#find(fitting, which, progress)) {
+          for await (const object of this.#find(ownTemplate, ownOptions, progress)) {
             progress.check()
             found.push(object)
-            progress.tell({ phase: 'found', object })
+            progress.report({ phase: 'found', object })
             if (found.length >= max) break
           }
           return found
@@ -115,23 +120,23 @@ export class SessionOperations {
     )
   }
 
-  /** A search that a caller drives itself. */
+  /** C_FindObjectsInit, for callers that fetch the objects in several calls. */
   beginSearch(template: Attributes, options: FindOptions): ActiveSearch {
     const onConflict = conflictOf(this.#host.policy.onConflict)
     this.engine.admit(['search'], onConflict)
-    const fitting = templateAtCall(template)
-    const which = findOptionsAtCall(options)
-    const { operations, announce } = this.engine.begin([{ type: 'search', endsOnLogout: true }], onConflict)
+    const ownTemplate = templateAtCall(template)
+    const ownOptions = findOptionsAtCall(options)
+    const { operations, notify } = this.engine.begin([{ type: 'search', endsOnLogout: true }], onConflict)
     const search = new ActiveSearch(
       operations[0] as ActiveOperation,
-      (progress) => this.#find(fitting, which, progress),
+      (progress) => this.#find(ownTemplate, ownOptions, progress),
       (error) => this.#host.context.translate(error),
     )
-    announce()
+    notify()
     return search
   }
 
-  /** Init of operations that a caller drives call by call; a mechanism of null cancels instead. */
+  /** The Init of operations that the caller drives in single calls. A mechanism of null cancels instead. */
   begin(specs: readonly (RawOperationSpec | CancellingSpec)[]): readonly ActiveOperation[] {
     if (specs.some((spec) => spec?.mechanism === null)) {
       this.#cancelBy(specs as readonly CancellingSpec[])
@@ -140,22 +145,22 @@ export class SessionOperations {
     return this.#begin(specs as readonly RawOperationSpec[])
   }
 
-  /** One part for both of two operations: the cipher's output, or nothing for either. */
+  /** Updates the cipher and then the other operation. If the cipher fails, the other operation is not updated. */
   async updateTogether(
     operations: readonly [ActiveOperation, ActiveOperation],
     chunk: Uint8Array,
     options: OutputOptions,
   ): Promise<Uint8Array> {
     if (!isByteSource(chunk)) throw badOption('the chunk')
-    const own = copyOf(chunk)
+    const ownChunk = copyOf(chunk)
     const active = this.engine.operations
     const cipher = operations.find(({ type }) => type === 'encrypt' || type === 'decrypt')
     const other = operations.find((each) => each !== cipher)
     const areActive = operations.every((each) => active.includes(each))
     if (cipher === undefined || other === undefined || !areActive)
       throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
-    const output = await cipher.update(own, options)
-    await other.update(cipher.type === 'decrypt' ? output : own)
+    const output = await cipher.update(ownChunk, options)
+    await other.update(cipher.type === 'decrypt' ? output : ownChunk)
     return output
   }
 
@@ -173,20 +178,20 @@ export class SessionOperations {
     const type = spec?.type
     if (type === undefined || others.length > 0 || !this.engine.active.includes(type))
       throw new CryptokiError(CKR.ARGUMENTS_BAD, {
-        detail: 'the mechanism is null, and nothing can be cancelled',
+        detail: 'no active operation of this type to cancel',
       })
     this.engine.cancel((each) => each.type === type, new CryptokiError(CKR.FUNCTION_CANCELED))
   }
 
   #begin(specs: readonly RawOperationSpec[]): readonly ActiveOperation[] {
-    const asked = specs.map(specAtCall)
+    const ownSpecs = specs.map(specAtCall)
     const onConflict = conflictOf(this.#host.policy.onConflict)
     this.engine.admit(
-      asked.map(({ type }) => type),
+      ownSpecs.map(({ type }) => type),
       onConflict,
     )
-    const wanted = asked.map((spec) => this.#init.operation(spec, false))
-    const { operations, announce } = this.engine.begin(wanted, onConflict)
+    const requested = ownSpecs.map((spec) => this.#init.operation(spec, false))
+    const { operations, notify } = this.engine.begin(requested, onConflict)
     for (const each of operations) {
       each.explain = (error) => {
         const translated = this.#host.context.translate(error)
@@ -194,11 +199,11 @@ export class SessionOperations {
         return translated
       }
     }
-    announce()
+    notify()
     return operations
   }
 
-  /** One operation over a source. */
+  /** Creates one operation over a source. */
   single<S extends OperationSpec | RecoverSpec>(
     spec: S,
     data: DataSource,
@@ -207,27 +212,27 @@ export class SessionOperations {
     return this.specified([spec], data, options, ([value]) => value) as Operation<ResultOf<S>>
   }
 
-  /** One or two operations over a source. */
+  /** Creates one operation, or two that form a pair, over a source. `shape` makes the result from the operations' results. */
   specified(
     specs: readonly RawOperationSpec[],
     data: DataSource,
     options: OperationOptions,
     shape: (values: readonly unknown[]) => unknown,
   ): Operation<unknown> {
-    const given = dataAtCall(data)
-    return this.#begun(specs, options, (own) => {
-      const wanted = own.map((spec) => this.#init.operation(spec, true))
-      // Last of what can be refused: an Init that fails for another reason leaves the source as it is.
-      const open = claimSource(given)
+    const source = dataAtCall(data)
+    return this.#prepareAll(specs, options, (own) => {
+      const requested = own.map((spec) => this.#init.operation(spec, true))
+      // The last step that can fail: an Init that fails for another reason leaves the source unused.
+      const open = claimSource(source)
       return {
-        wanted,
+        requested,
         run: async (operations, progress) => shape(await run(own, operations, open, progress)),
       }
     })
   }
 
-  /** Takes the specs as they are now: what is written into them before the operation runs, or while it does, does not count. */
-  #begun<T>(
+  /** Copies the specs at the call, so that later changes by the caller have no effect. */
+  #prepareAll<T>(
     specs: readonly RawOperationSpec[],
     options: OperationOptions,
     prepare: (specs: readonly RawOperationSpec[]) => Prepared<T>,
@@ -246,17 +251,17 @@ export class SessionOperations {
     )
   }
 
-  /** A cipher as a pair of web streams. */
+  /** Creates a cipher as a pair of web streams. */
   stream(spec: RawOperationSpec, options: CipherStreamOptions): CipherStream {
     return cipherStream((move, signal) =>
-      this.#begun([spec], options, ([own]) => ({
-        wanted: [this.#init.operation(own as RawOperationSpec, true)],
+      this.#prepareAll([spec], options, ([own]) => ({
+        requested: [this.#init.operation(own as RawOperationSpec, true)],
         run: ([active], progress) => move(active as ActiveOperation, progress),
       })).result({ signal, onEvent: (options as CipherStreamOptions | null)?.onEvent }),
     )
   }
 
-  /** A call whose arguments are none: told when the operation begins, as everything that an Init refuses. */
+  /** Creates an operation that fails when it is started. Used for invalid arguments, which fail like any other Init error. */
   refused(error: unknown): Operation<never> {
     return operation(
       () => {
@@ -267,7 +272,7 @@ export class SessionOperations {
     )
   }
 
-  /** A stream over the engine: Init in the order of the standard, and nothing is ended before it can fail no more. */
+  /** Creates an operation whose Init checks in the order of the standard and abandons others only after all checks have passed. */
   #operation<T>(
     types: readonly OperationType[],
     prepare: () => Prepared<T>,
@@ -278,25 +283,25 @@ export class SessionOperations {
     return operation(
       (): Started<T> => {
         this.#host.check()
-        // Refused for other operations' sake before key and mechanism are looked at, ended only after.
+        // Conflicts are refused before the key and mechanism are checked; conflicting operations are ended only afterwards.
         this.engine.admit(types, onConflict)
         const prepared = prepare()
-        const { operations, announce } = this.engine.begin(prepared.wanted, onConflict)
+        const { operations, notify } = this.engine.begin(prepared.requested, onConflict)
         return {
           operations,
-          announce,
-          failed: (error) => this.#host.context.keyFailed(error),
+          notify,
+          onFailure: (error) => this.#host.context.keyFailed(error),
           run: (progress) => prepared.run(operations, progress),
         }
       },
       (error) => this.#host.context.translate(error),
-      policy === 'wait' ? this.#queue(types) : undefined,
+      policy === 'wait' ? this.#initQueue(types) : undefined,
     )
   }
 
   /**
-   * A function of one call, as an operation that is never active: it can be aborted and tells its phases, and what ends the
-   * session or the login ends it.
+   * Creates a single-part function as an operation that never becomes active. It can be aborted and emits events. It ends with
+   * the session, and with the login if it uses a private key.
    */
   singlePart<T>(prepare: () => PreparedCall<T>): Operation<T> {
     return operation(
@@ -307,7 +312,7 @@ export class SessionOperations {
         const call = this.engine.call(prepared.endsOnLogout, () => prepared.end?.())
         return {
           operations: [call],
-          failed: (error) => this.#host.context.keyFailed(error),
+          onFailure: (error) => this.#host.context.keyFailed(error),
           run: (progress) => prepared.run(progress),
         }
       },
@@ -315,33 +320,34 @@ export class SessionOperations {
     )
   }
 
-  /** For `onConflict: 'wait'`. */
-  #queue(types: readonly OperationType[]): WaitingLine {
+  /** The queue for `onConflict: 'wait'`. */
+  #initQueue(types: readonly OperationType[]): InitQueue {
     return {
       mustWait: () => !this.#host.hasEnded() && this.engine.mustWait(types),
       wait: (begin, refuse) => this.engine.wait(types, begin, refuse),
     }
   }
-  /** A function of one call with a template. Arguments count as they are at the call. */
+
+  /** Creates a single-part function with a mechanism and a template, both copied at the call. */
   withTemplate<T>(
     mechanism: RawMechanism,
     template: Attributes,
     options: KeyOptions,
     prepare: (mechanism: RawMechanism, template: Attributes) => PreparedCall<T>,
   ): Operation<T> {
-    let own: RawMechanism
-    let fitting: Attributes
+    let ownMechanism: RawMechanism
+    let ownTemplate: Attributes
     try {
       checkOptions(options)
-      own = mechanismAtCall(mechanism)
-      fitting = templateAtCall(template)
+      ownMechanism = mechanismAtCall(mechanism)
+      ownTemplate = templateAtCall(template)
     } catch (error) {
       return this.refused(error)
     }
-    return this.singlePart(() => prepare(own, fitting))
+    return this.singlePart(() => prepare(ownMechanism, ownTemplate))
   }
 
-  /** The same with a key, which may be on the card. */
+  /** Creates a single-part function with a mechanism, a template and a key, which may be on the card. */
   withKey<T>(
     purpose: KeyPurpose,
     mechanism: RawMechanism,
@@ -354,11 +360,17 @@ export class SessionOperations {
       readonly end?: () => void
     },
   ): Operation<T> {
-    return this.withTemplate(mechanism, template, options, (own, fitting) => {
-      const call: KeyCall = { purpose, mechanism: own, key, template: fitting, ...pinOf(options) }
+    return this.withTemplate(mechanism, template, options, (ownMechanism, ownTemplate) => {
+      const call: KeyCall = {
+        purpose,
+        mechanism: ownMechanism,
+        key,
+        template: ownTemplate,
+        ...pinOf(options),
+      }
       let work: KeyWork | undefined
       let refusal: { readonly error: unknown; readonly isOfKey: boolean } | undefined
-      // What is destroyed from now on was good when the call was made.
+      // The handles are resolved now, so that objects destroyed after the call do not fail it.
       try {
         work = this.#init.use(call, true).work
         work.begin()
@@ -388,7 +400,7 @@ export class SessionOperations {
   }
 }
 
-/** An Init that waited for its place finds it free. */
+/** Returns the engine's policy. An Init that waits is started only when it fits, and so never conflicts. */
 export function conflictOf(policy: SessionPolicy['onConflict']): ConflictPolicy {
   return policy === 'abandon' ? 'abandon' : 'reject'
 }

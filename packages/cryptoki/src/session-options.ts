@@ -1,4 +1,4 @@
-/** What a session is told when it is opened, and what its calls take. */
+/** The options of sessions and of their calls. */
 import type { AbortSignalLike } from '@webtoki/apdu'
 import type { CKS } from './constants.ts'
 import type { ConflictPolicy, OperationType } from './operation-rules.ts'
@@ -6,46 +6,50 @@ import type { PinOptions, PinSource } from './pin.ts'
 import type { OperationEvent } from './progress.ts'
 import type { TokenContext } from './token-context.ts'
 
-/** How a session behaves; the library's own settings are the default. */
+/** The behaviour of sessions that the standard leaves open. */
 export interface SessionPolicy {
   /**
-   * What an Init does that other active operations forbid: it is rejected, as the standard has it, or it ends those, once
-   * it can fail no more, or it waits until they have ended.
+   * What an Init does if it conflicts with active operations. 'reject', the standard's rule: it fails with
+   * CKR_OPERATION_ACTIVE. 'abandon': it ends them as its last step, after all other checks have passed. 'wait': it waits until
+   * they have ended.
    */
   readonly onConflict: ConflictPolicy | 'wait'
-  /** Whether one-call functions (random) run beside active operations. The standard allows both. */
+  /**
+   * Whether single-part functions (random numbers, key generation, wrapping and derivation) may run while operations are
+   * active. The standard allows both.
+   */
   readonly singlePartWhileActive: 'reject' | 'allow'
   /**
-   * 'explicit', as PKCS#11 has it: private objects show after `login`. 'on-demand': they always show, and the use of a key
-   * asks its PIN source when it needs the card's login.
+   * 'explicit', the rule of PKCS#11: private objects are visible after `login`. 'on-demand': they are always visible, and the
+   * use of a key calls its PIN source if the card requires a login.
    */
   readonly login: 'explicit' | 'on-demand'
-  /** CKF_DUAL_CRYPTO_OPERATIONS: whether a session takes two operations that make a pair. */
+  /** CKF_DUAL_CRYPTO_OPERATIONS: whether two operations that form a pair may be active in a session. */
   readonly dualOperations: boolean
 }
 
 /** Options of every operation. */
 export interface OperationOptions {
-  /** Default: the session's own. */
+  /** Default: the session's. */
   readonly onConflict?: SessionPolicy['onConflict'] | undefined
 }
 
 /** Options of one use of a private key. */
 export interface KeyOptions extends OperationOptions, PinOptions {}
 
-/** Options of `encryptStream`. */
+/** Options of `encryptStream` and `decryptStream`. */
 export interface CipherStreamOptions extends OperationOptions {
-  /** Told of each phase as it begins. */
+  /** Called with each event of the operation. */
   readonly onEvent?: ((event: OperationEvent<unknown>) => void) | undefined
 }
 
 /** Options of `login`. */
 export interface LoginOptions {
-  /** What is logged in to, in words that the person knows: `PinRequest.for`. */
+  /** What the login is for, in words that the user knows: `PinRequest.for`. */
   readonly for?: string | undefined
-  /** Ends the wait for the person or for another login; rejects with CKR_FUNCTION_CANCELED. */
+  /** Cancels the wait for the user or for another login; the call rejects with CKR_FUNCTION_CANCELED. */
   readonly signal?: AbortSignalLike | undefined
-  /** Told of each phase as it begins. */
+  /** Called with each event of the login. */
   readonly onEvent?: ((event: OperationEvent<never>) => void) | undefined
 }
 
@@ -53,13 +57,13 @@ export interface LoginOptions {
 export interface SessionInfo {
   readonly slotId: string
   readonly state: CKS
-  /** CKF_SERIAL_SESSION, and CKF_RW_SESSION if it may write. */
+  /** CKF_SERIAL_SESSION, and CKF_RW_SESSION for a read/write session. */
   readonly flags: number
-  /** Errors of the card and the reader are causes of the errors that calls reject with. */
+  /** Always 0: errors of the card and the reader are the `cause` of the errors with which calls reject. */
   readonly deviceError: 0
 }
 
-/** What a session is made of. */
+/** The constructor arguments of `Session`. */
 export interface SessionParts {
   readonly context: TokenContext
   readonly readWrite: boolean
@@ -67,14 +71,14 @@ export interface SessionParts {
   readonly pin: PinSource | undefined
   readonly randomBytes: (bytes: number) => Uint8Array
   readonly now: () => number
-  /** Of the slot that opened it. */
+  /** The id of the slot that opened the session. */
   readonly slotId: string
-  /** Friendly name of the reader. */
+  /** The display name of the reader. */
   readonly reader: string
   readonly isClosed: () => boolean
 }
 
-/** C_SignInit and others with a mechanism of NULL. */
+/** An Init with a mechanism of NULL, which cancels the active operation of that type (PKCS#11 v3.0, 5.8.1). */
 export interface CancellingSpec {
   readonly type: Exclude<OperationType, 'search'>
   readonly mechanism: null

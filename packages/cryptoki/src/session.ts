@@ -47,15 +47,18 @@ import type { DataSource } from './source.ts'
 import type { ContextSession, FindOptions, TokenContext } from './token-context.ts'
 import type { LoginUser, SoftwareObject } from './token.ts'
 
-/** More would stand in the way of the page; a platform asked for more fails in its own way. */
+/** Generating more would block the page, and the errors of platforms for larger requests differ. */
 const MAX_RANDOM_BYTES = 0x100_0000
 
-/** Made by `Slot.openSession`. Safe to share: two callers conflict by the standard's rule, and neither is harmed. */
+/**
+ * A session, created by `Slot.openSession`. It is safe to share: if the operations of two callers conflict, the second is
+ * rejected as the standard requires, and the first continues.
+ */
 export class Session extends Closable implements ContextSession {
   readonly readWrite: boolean
-  /** Fulfils when the session ends: with the reason, or with undefined if `close` was called. Never rejects. */
+  /** Resolves when the session ends: to the reason, or to undefined if `close` was called. Never rejects. */
   readonly ended: Promise<CryptokiError | undefined>
-  /** CKS_*: who is logged in, and whether this session may write. Hot; replays the latest; completes when the session ends. */
+  /** CKS_*: the logged-in user, and whether the session is read/write. Hot; replays the latest; completes when the session ends. */
   readonly state$: Observable<CKS>
   readonly #parts: SessionParts
   readonly #context: TokenContext
@@ -64,7 +67,7 @@ export class Session extends Closable implements ContextSession {
   readonly #logins: SessionLogins
   #end: CryptokiError | undefined
   #closing: Promise<void> | undefined
-  #tellEnd!: (reason: CryptokiError | undefined) => void
+  #resolveEnded!: (reason: CryptokiError | undefined) => void
 
   constructor(parts: SessionParts) {
     super()
@@ -86,16 +89,16 @@ export class Session extends Closable implements ContextSession {
         now: parts.now,
         randomBytes: parts.randomBytes,
         pin: () => this.#pinSource,
-        naming: (pin, what) => this.#naming(pin, what),
+        withReader: (pin, subject) => this.#withReader(pin, subject),
       },
     )
     this.#logins = new SessionLogins({
       context,
       engine: this.#operations.engine,
-      naming: (pin, what) => this.#naming(pin, what),
+      withReader: (pin, subject) => this.#withReader(pin, subject),
     })
     this.ended = new Promise((resolve) => {
-      this.#tellEnd = resolve
+      this.#resolveEnded = resolve
     })
     this.state$ = combineLatest([context.user$, this.#isOpen]).pipe(
       takeWhile(([, isOpen]) => isOpen),
@@ -105,7 +108,7 @@ export class Session extends Closable implements ContextSession {
     context.enter(this)
   }
 
-  /** CKS_*, as `state$` tells it. Throws if the session has ended. */
+  /** The current value of `state$` (CKS_*). Throws if the session has ended. */
   get state(): CKS {
     this.#check()
     return stateOf(this.#context.user, this.readWrite)
@@ -118,17 +121,20 @@ export class Session extends Closable implements ContextSession {
     return { slotId: this.#parts.slotId, state, flags, deviceError: 0 }
   }
 
-  /** The operations active now: 0, 1 or 2. */
+  /** The types of the active operations: 0, 1 or 2. */
   get active(): readonly OperationType[] {
     return this.#operations.engine.active
   }
 
-  /** With a PIN pad nobody need be asked here (CKF_PROTECTED_AUTHENTICATION_PATH); the last attempt then finds nobody who says yes. */
+  /**
+   * A PIN pad needs no PIN source (CKF_PROTECTED_AUTHENTICATION_PATH). Without one, the last attempt is never used, because
+   * nobody can consent to it.
+   */
   get #pinSource(): PinSource | undefined {
-    return this.#parts.pin ?? (this.#context.usesPinPad ? nobody : undefined)
+    return this.#parts.pin ?? (this.#context.usesPinPad ? padOnly : undefined)
   }
 
-  /** Whether private objects can be seen and made. */
+  /** Whether private objects are visible and may be created. */
   get #showsPrivate(): boolean {
     return this.#parts.policy.login === 'on-demand' || this.#context.user === CKU.USER
   }
@@ -143,18 +149,18 @@ export class Session extends Closable implements ContextSession {
     }
   }
 
-  /** Two cards of one person have the same label: the reader tells them apart. */
-  #naming(pin: PinSource, what: string | undefined): PinSource {
-    return (request) => pin({ ...request, reader: this.#parts.reader, for: what })
+  /** Adds the reader's name to PIN requests, because two cards of the same person can have the same label. */
+  #withReader(pin: PinSource, subject: string | undefined): PinSource {
+    return (request) => pin({ ...request, reader: this.#parts.reader, for: subject })
   }
 
   /**
-   * C_Login: moves every session that this application has with the token. The PIN source is asked once, and VERIFY is sent
-   * at most once. With a PIN pad the source is asked only for a yes to the last attempt, or for the PIN if the pad turns out
-   * not to be there. A login of another session that is under way is waited for.
+   * C_Login: changes the state of every session that this application has with the token. It calls the PIN source once and
+   * sends VERIFY at most once. With a PIN pad, it calls the source only for consent to the last attempt, or for the PIN if
+   * the pad turns out to be unusable. If a login of another session is in progress, it waits for that one to finish.
    *
-   * With CKU_CONTEXT_SPECIFIC it authorises the active operation whose key wants a PIN for each use; the card is held until
-   * that operation has its data. Rejects with CKR_OPERATION_NOT_INITIALIZED if there is none.
+   * With CKU_CONTEXT_SPECIFIC it authorises the active operation whose key requires a PIN for each use, and keeps the card
+   * locked until that operation has all of its data. Rejects with CKR_OPERATION_NOT_INITIALIZED if no operation requires it.
    */
   async login(
     user: LoginUser | typeof CKU.CONTEXT_SPECIFIC,
@@ -165,16 +171,17 @@ export class Session extends Closable implements ContextSession {
     await this.#logins.login(user, pin, options)
   }
 
-  /** C_Logout: takes the verified state back on the card, and ends the handles of private objects for good. */
+  /** C_Logout: resets the verified state on the card and permanently invalidates the handles of private objects. */
   async logout(): Promise<void> {
     this.#check()
     await this.#context.logout()
   }
 
   /**
-   * C_FindObjects: the objects that fit every attribute of the template, told as `found` one by one. Reads from the card only what the template
-   * leaves open; name CLASS and ID, and one certificate at most is read. To find the best of several, ask for one after
-   * the other (`max: 1`, then `after` that one), and stop at the first that will do.
+   * C_FindObjects: resolves to the objects that match every attribute of the template, and emits each as a `found` event. It
+   * reads an object from the card only if the attributes known without the card match. With CLASS and ID in the template, it
+   * reads at most one certificate. To choose among several objects, search for them one at a time (`max: 1`, then `after`
+   * the previous one) and stop at the first suitable one.
    */
   findObjects(
     template: Attributes = {},
@@ -184,15 +191,18 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_FindObjectsInit, for a caller that asks for the objects itself, some at a time. Throws what an Init refuses; it is
-   * active until `final` is called.
+   * C_FindObjectsInit, for callers that fetch the objects in several calls. Throws the errors of an Init. The search is active
+   * until `final` is called.
    */
   beginSearch(template: Attributes = {}, options: FindOptions = {}): ActiveSearch {
     this.#check()
     return this.#operations.beginSearch(template, options)
   }
 
-  /** C_GetAttributeValue. Throws CKR_OBJECT_HANDLE_INVALID, and CKR_ATTRIBUTE_TYPE_INVALID if one is missing. */
+  /**
+   * C_GetAttributeValue. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ATTRIBUTE_TYPE_INVALID if the object lacks one of the
+   * attributes, CKR_ATTRIBUTE_SENSITIVE for the secret of a key.
+   */
   getAttributes<K extends keyof AttributeTypes>(
     object: CkObject,
     ...types: readonly K[]
@@ -203,8 +213,9 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_GetAttributeValue as C has it: gives what can be had, and tells which of the others are secrets and which the object
-   * does not have. Any number is taken as a type. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ARGUMENTS_BAD.
+   * C_GetAttributeValue with the partial results of the C function: returns the available values, and lists the types that
+   * are sensitive and those that the object does not have. Accepts any number as a type. Throws CKR_OBJECT_HANDLE_INVALID,
+   * CKR_ARGUMENTS_BAD.
    */
   readAttributes<K extends number>(object: CkObject, types: readonly K[]): AttributeReading<K> {
     this.#check()
@@ -214,12 +225,12 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_CreateObject, of a session object: an AES key or generic secret, a public key (RSA, P-256, P-384, P-521, Ed25519), data or
-   * an X.509 certificate. It lives in this page's memory until the session that made it ends. Bytes are copied. A secret key
-   * has CKA_SENSITIVE true and CKA_EXTRACTABLE false by default. Rejects with CKR_TEMPLATE_INCOMPLETE,
-   * CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY, CKR_ATTRIBUTE_VALUE_INVALID, CKR_CURVE_NOT_SUPPORTED, for CKA_TOKEN
-   * with CKR_SESSION_READ_ONLY or CKR_TOKEN_WRITE_PROTECTED, and for a private object without a login with
-   * CKR_USER_NOT_LOGGED_IN.
+   * C_CreateObject: creates a session object, which is an AES key or generic secret, a public key (RSA, P-256, P-384, P-521,
+   * Ed25519), a data object or an X.509 certificate. The object exists in the page's memory until this session ends. Bytes
+   * are copied. By default, a secret key has CKA_SENSITIVE true and CKA_EXTRACTABLE false. Rejects with
+   * CKR_TEMPLATE_INCOMPLETE, CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY, CKR_ATTRIBUTE_VALUE_INVALID,
+   * CKR_CURVE_NOT_SUPPORTED; if CKA_TOKEN is true, with CKR_SESSION_READ_ONLY or CKR_TOKEN_WRITE_PROTECTED; for a private
+   * object without a login, with CKR_USER_NOT_LOGGED_IN.
    */
   async createObject(template: Attributes): Promise<CkObject> {
     this.#check()
@@ -233,9 +244,9 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_CopyObject: a session object with the attributes of the template in place of the original's. Of an object of the token
-   * with CKA_TOKEN false in the template. Rejects as `createObject` does, and with CKR_OBJECT_HANDLE_INVALID,
-   * CKR_ACTION_PROHIBITED for an object that is not CKA_COPYABLE.
+   * C_CopyObject: creates a session object with the attributes of `object`, of which the template replaces some. To copy a
+   * token object, set CKA_TOKEN to false in the template. Rejects as `createObject` does, and with
+   * CKR_OBJECT_HANDLE_INVALID, CKR_ACTION_PROHIBITED for an object that is not CKA_COPYABLE.
    */
   async copyObject(object: CkObject, template: Attributes = {}): Promise<CkObject> {
     this.#check()
@@ -246,7 +257,7 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_SetAttributeValue, of session objects: all attributes of the template, or none. Throws CKR_OBJECT_HANDLE_INVALID,
+   * C_SetAttributeValue for session objects: sets all attributes of the template or none. Throws CKR_OBJECT_HANDLE_INVALID,
    * CKR_ACTION_PROHIBITED for an object that is not CKA_MODIFIABLE or is on the card, CKR_ATTRIBUTE_READ_ONLY,
    * CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_VALUE_INVALID.
    */
@@ -255,14 +266,14 @@ export class Session extends Closable implements ContextSession {
     this.#software(object).change(templateAtCall(template))
   }
 
-  /** C_GetObjectSize: bytes that the values of its attributes take; null for an object on the card, which does not tell. */
+  /** C_GetObjectSize: the total size of the attribute values in bytes; null for an object on the card, whose size is unknown. */
   objectSize(object: CkObject): number | null {
     this.#check()
     return checkHandle(object, this.#context).software?.size ?? null
   }
 
   /**
-   * C_DestroyObject, of session objects. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ACTION_PROHIBITED for an object that is not
+   * C_DestroyObject for session objects. Throws CKR_OBJECT_HANDLE_INVALID, CKR_ACTION_PROHIBITED for an object that is not
    * CKA_DESTROYABLE or is on the card.
    */
   destroyObject(object: CkObject): void {
@@ -272,24 +283,27 @@ export class Session extends Closable implements ContextSession {
     this.#context.destroy(object)
   }
 
-  /** C_GenerateKey: a secret key of CKA_VALUE_LEN random bytes. Rejects as `createObject` does, and with CKR_MECHANISM_INVALID. */
+  /**
+   * C_GenerateKey: creates a secret session key of CKA_VALUE_LEN random bytes. Rejects as `createObject` does, and with
+   * CKR_MECHANISM_INVALID.
+   */
   generateKey(mechanism: GenerateMechanism, template: Attributes): Operation<CkObject> {
-    return this.#operations.withTemplate(mechanism, template, {}, (own, fitting) => ({
+    return this.#operations.withTemplate(mechanism, template, {}, (ownMechanism, ownTemplate) => ({
       endsOnLogout: false,
       run: async (progress) => {
         const { generateKey } = await objectFunctions()
         progress.check()
-        return generateKey(this.#maker, own, fitting)
+        return generateKey(this.#maker, ownMechanism, ownTemplate)
       },
     }))
   }
 
   /**
-   * C_WrapKey: ends in the encrypted value of a session key that is CKA_EXTRACTABLE. Rejects with CKR_KEY_UNEXTRACTABLE,
-   * CKR_KEY_NOT_WRAPPABLE (a key on the card), CKR_KEY_SIZE_RANGE, CKR_WRAPPING_KEY_HANDLE_INVALID and alike.
+   * C_WrapKey: resolves to the encrypted value of a session key that is CKA_EXTRACTABLE. Rejects with CKR_KEY_UNEXTRACTABLE,
+   * CKR_KEY_NOT_WRAPPABLE for a key on the card, CKR_KEY_SIZE_RANGE, CKR_WRAPPING_KEY_HANDLE_INVALID and similar.
    */
   wrapKey(mechanism: WrapMechanism, wrappingKey: CkObject, key: CkObject): Operation<Uint8Array> {
-    let taken: KeyToWrap | undefined
+    let keyToWrap: KeyToWrap | undefined
     return this.#operations.withKey(
       'wrap',
       mechanism,
@@ -299,18 +313,18 @@ export class Session extends Closable implements ContextSession {
       {
         begin: () => {
           const { software } = checkHandle(key, this.#context, CKR.KEY_HANDLE_INVALID)
-          taken = { attributes: key.attributes, value: software?.value() }
+          keyToWrap = { attributes: key.attributes, value: software?.value() }
         },
-        run: ({ wrapKey }, work, call, progress) => wrapKey(work, call, taken as KeyToWrap, progress),
-        end: () => taken?.value?.fill(0),
+        run: ({ wrapKey }, work, call, progress) => wrapKey(work, call, keyToWrap as KeyToWrap, progress),
+        end: () => keyToWrap?.value?.fill(0),
       },
     )
   }
 
   /**
-   * C_UnwrapKey: ends in a session key. The key of a card logs in and asks as it does to decrypt. Whatever is wrong with the
-   * bytes is CKR_WRAPPED_KEY_LEN_RANGE or CKR_WRAPPED_KEY_INVALID, and with CKM_RSA_PKCS a key that nobody else has: who may
-   * try as often as they like learns no more.
+   * C_UnwrapKey: resolves to a session key. A key on the card requires the same login and PIN as for decryption. Invalid bytes
+   * reject with CKR_WRAPPED_KEY_LEN_RANGE or CKR_WRAPPED_KEY_INVALID. With CKM_RSA_PKCS, invalid padding yields a pseudo-random
+   * key instead of an error, so that repeated attempts do not reveal whether the padding was valid.
    */
   unwrapKey(
     mechanism: WrapMechanism,
@@ -327,8 +341,9 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_DeriveKey: ends in a session key of the secret that the base key and the other party's public key share. CKA_VALUE_LEN is
-   * needed but for a generic secret of CKD_NULL. Rejects with CKR_MECHANISM_PARAM_INVALID for a point that is not on the curve.
+   * C_DeriveKey: resolves to a session key, derived from the shared secret of the base key and the other party's public key.
+   * CKA_VALUE_LEN is required except for a generic secret with CKD_NULL. Rejects with CKR_MECHANISM_PARAM_INVALID for a point
+   * that is not on the curve.
    */
   deriveKey(
     mechanism: DeriveMechanism,
@@ -342,15 +357,16 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_DigestKey: adds the value of a session key that is CKA_EXTRACTABLE and not CKA_SENSITIVE to a digest of `begin`. Rejects with
-   * CKR_KEY_HANDLE_INVALID, CKR_KEY_INDIGESTIBLE, and the digest goes on; with CKR_OPERATION_NOT_INITIALIZED if it has ended.
+   * C_DigestKey: adds the value of a session key that is CKA_EXTRACTABLE and not CKA_SENSITIVE to a digest from `begin`.
+   * Rejects with CKR_KEY_HANDLE_INVALID or CKR_KEY_INDIGESTIBLE, after which the digest continues, and with
+   * CKR_OPERATION_NOT_INITIALIZED if the digest has ended.
    */
   async digestKey(digest: ActiveOperation, key: CkObject): Promise<void> {
     this.#check()
     if (digest.type !== 'digest' || !this.#operations.engine.operations.includes(digest))
       throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     const { software } = checkHandle(key, this.#context, CKR.KEY_HANDLE_INVALID)
-    // The digest of a short secret tells it.
+    // The digest of a short secret reveals the secret.
     const { [CKA.EXTRACTABLE]: isExtractable, [CKA.SENSITIVE]: isSensitive } = key.attributes
     const isReadable = isExtractable === true && isSensitive === false
     const value = isReadable ? software?.value() : undefined
@@ -368,7 +384,7 @@ export class Session extends Closable implements ContextSession {
     return software
   }
 
-  /** C_Digest: ends in the digest. */
+  /** C_Digest: resolves to the digest. */
   digest(
     mechanism: DigestMechanism,
     data: DataSource,
@@ -377,7 +393,7 @@ export class Session extends Closable implements ContextSession {
     return this.#operations.single({ type: 'digest', mechanism }, data, options)
   }
 
-  /** C_Sign: ends in the signature, ECDSA as r‖s (PKCS#11 v2.40, 2.3.1). */
+  /** C_Sign: resolves to the signature. An ECDSA signature is r‖s (PKCS#11 v2.40 mechanisms, 2.3.1). */
   sign(
     mechanism: SignatureMechanism,
     key: CkObject,
@@ -387,7 +403,7 @@ export class Session extends Closable implements ContextSession {
     return this.#operations.single({ type: 'sign', mechanism, key, ...pinOf(options) }, data, options)
   }
 
-  /** C_Verify, in software: ends in true if the signature fits, errors with CKR_SIGNATURE_INVALID if not. */
+  /** C_Verify, in software: resolves to true if the signature is valid; rejects with CKR_SIGNATURE_INVALID if not. */
   verify(
     mechanism: SignatureMechanism,
     key: CkObject,
@@ -398,7 +414,7 @@ export class Session extends Closable implements ContextSession {
     return this.#operations.single({ type: 'verify', mechanism, key, signature }, data, options)
   }
 
-  /** C_SignRecover: ends in a signature from which `verifyRecover` gives the data back. The data must fit the key. */
+  /** C_SignRecover: resolves to a signature from which `verifyRecover` recovers the data. The data must fit in the modulus. */
   signRecover(
     mechanism: RecoverMechanism,
     key: CkObject,
@@ -408,7 +424,7 @@ export class Session extends Closable implements ContextSession {
     return this.#operations.single({ type: 'sign-recover', mechanism, key, ...pinOf(options) }, data, options)
   }
 
-  /** C_VerifyRecover, in software: ends in the data that were signed, errors with CKR_SIGNATURE_INVALID if there are none. */
+  /** C_VerifyRecover, in software: resolves to the signed data; rejects with CKR_SIGNATURE_INVALID if the signature is invalid. */
   verifyRecover(
     mechanism: RecoverMechanism,
     key: CkObject,
@@ -418,7 +434,7 @@ export class Session extends Closable implements ContextSession {
     return this.#operations.single({ type: 'verify-recover', mechanism, key }, signature, options)
   }
 
-  /** C_Encrypt: tells `output` as it comes, ends in all of it (`MAX_RESULT_BYTES` at most). */
+  /** C_Encrypt: emits an `output` event for each part, and resolves to the whole output (at most `MAX_RESULT_BYTES`). */
   encrypt(
     mechanism: CipherMechanism,
     key: CkObject,
@@ -428,7 +444,7 @@ export class Session extends Closable implements ContextSession {
     return this.#operations.single({ type: 'encrypt', mechanism, key }, data, options)
   }
 
-  /** C_Decrypt: tells `output` as it comes, ends in all of it (`MAX_RESULT_BYTES` at most). */
+  /** C_Decrypt: emits an `output` event for each part, and resolves to the whole output (at most `MAX_RESULT_BYTES`). */
   decrypt(
     mechanism: CipherMechanism,
     key: CkObject,
@@ -439,15 +455,15 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_EncryptInit, and the rest as a pair of web streams: `file.stream().pipeThrough(session.encryptStream(…)).pipeTo(…)`. The
-   * result may be of any length, and a slow reader makes the source wait. Init is made in this call. What it refuses, and
-   * whatever ends the operation later, errors both sides; to abort or cancel one side ends the operation at once.
+   * C_Encrypt as a pair of web streams: `file.stream().pipeThrough(session.encryptStream(…)).pipeTo(…)`. The output has no
+   * length limit, and a slow reader makes the source wait. The call performs the Init. If the Init fails or the operation
+   * ends early, both streams error. Aborting or cancelling either stream ends the operation immediately.
    */
   encryptStream(mechanism: CipherMechanism, key: CkObject, options: CipherStreamOptions = {}): CipherStream {
     return this.#operations.stream({ type: 'encrypt', mechanism, key }, options)
   }
 
-  /** C_DecryptInit, and the rest as `encryptStream` does it. What comes out is to be trusted only when the stream has closed. */
+  /** C_Decrypt as a pair of web streams, like `encryptStream`. Do not trust the output before the readable stream has closed. */
   decryptStream(
     mechanism: CipherMechanism,
     key: CkObject,
@@ -457,9 +473,9 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * The dual functions (PKCS#11 v2.40, 5.12) over one source: digest+encrypt and sign+encrypt see the plain chunks,
-   * decrypt+digest and decrypt+verify what the decryption puts out, its last bytes included. Ends in both results, in
-   * the order of the arguments. Any other pair is refused with CKR_OPERATION_ACTIVE.
+   * The dual-function operations (PKCS#11 v2.40, 5.12) over one source. In digest+encrypt and sign+encrypt, both operations
+   * process the plaintext. In decrypt+digest and decrypt+verify, the digest or verification processes the whole output of the
+   * decryption. Resolves to both results in the order of the arguments. Rejects any other pair with CKR_OPERATION_ACTIVE.
    */
   together<A extends OperationSpec, B extends PartnerOf<A>>(
     first: A,
@@ -473,9 +489,9 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * Init of one operation, or of two that make a pair, for a caller that drives it call by call, as C functions do. It is
-   * synchronous and complete; the data come with the calls of what it returns. A mechanism of null cancels the active
-   * operation of that type instead (PKCS#11 v3.0, 5.8.1), and throws CKR_ARGUMENTS_BAD if there is none.
+   * The Init of one operation, or of two that form a pair, for callers that pass the data in single calls, as with the C
+   * functions. It is synchronous; the returned operations accept the data. A mechanism of null cancels the active operation
+   * of that type instead (PKCS#11 v3.0, 5.8.1), and throws CKR_ARGUMENTS_BAD if there is none.
    */
   begin(...specs: readonly (RawOperationSpec | CancellingSpec)[]): readonly ActiveOperation[] {
     this.#check()
@@ -483,10 +499,10 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_DigestEncryptUpdate, C_SignEncryptUpdate, C_DecryptDigestUpdate, C_DecryptVerifyUpdate, over two operations of `begin`
-   * in any order. Resolves to the cipher's output. The other half gets nothing unless the cipher has given its output: after
-   * CKR_BUFFER_TOO_SMALL the call can be repeated. Rejects with CKR_OPERATION_NOT_INITIALIZED, and harms neither, unless
-   * both are active in this session.
+   * C_DigestEncryptUpdate, C_SignEncryptUpdate, C_DecryptDigestUpdate and C_DecryptVerifyUpdate, for two operations from
+   * `begin` in either order. Resolves to the cipher's output. The cipher is updated first, and the other operation only if
+   * that succeeds, so the call can be repeated after CKR_BUFFER_TOO_SMALL. Rejects with CKR_OPERATION_NOT_INITIALIZED, without
+   * ending either operation, if one of the two is not active in this session.
    */
   async updateTogether(
     operations: readonly [ActiveOperation, ActiveOperation],
@@ -497,7 +513,7 @@ export class Session extends Closable implements ContextSession {
     return this.#operations.updateTogether(operations, chunk, options)
   }
 
-  /** C_GenerateRandom: from the card if it has a generator, else from the platform's. At most 16 MiB. */
+  /** C_GenerateRandom: uses the card's generator if it has one, otherwise the platform's. At most 16 MiB. */
   random(bytes: number): Operation<Uint8Array> {
     return this.#operations.singlePart(() => {
       if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_RANDOM_BYTES)
@@ -511,7 +527,7 @@ export class Session extends Closable implements ContextSession {
     })
   }
 
-  /** C_SeedRandom. The generators of cards and platforms seed themselves: rejects with CKR_RANDOM_SEED_NOT_SUPPORTED. */
+  /** C_SeedRandom. Rejects with CKR_RANDOM_SEED_NOT_SUPPORTED, because cards and platforms seed their generators themselves. */
   async seedRandom(seed: Uint8Array): Promise<void> {
     this.#check()
     if (!isByteSource(seed)) throw badOption('seed')
@@ -520,21 +536,21 @@ export class Session extends Closable implements ContextSession {
   }
 
   /**
-   * C_GetOperationState. No state is saved here: those of ciphers and signatures are within WebCrypto or the card, and a digest
-   * alone would save nobody much. Throws CKR_OPERATION_NOT_INITIALIZED, else CKR_STATE_UNSAVEABLE; the operations go on.
+   * C_GetOperationState. Throws CKR_OPERATION_NOT_INITIALIZED or CKR_STATE_UNSAVEABLE; the operations continue. Saving a state
+   * is not supported: ciphers and signatures keep theirs within WebCrypto or the card, and saving only digests is of little use.
    */
   operationState(): never {
     this.#check()
     throw new CryptokiError(this.active.length === 0 ? CKR.OPERATION_NOT_INITIALIZED : CKR.STATE_UNSAVEABLE)
   }
 
-  /** C_SetOperationState. Throws CKR_SAVED_STATE_INVALID, because no state was ever saved here; the operations go on. */
+  /** C_SetOperationState. Throws CKR_SAVED_STATE_INVALID, because states are never saved; the operations continue. */
   setOperationState(): never {
     this.#check()
     throw new CryptokiError(CKR.SAVED_STATE_INVALID)
   }
 
-  /** C_SessionCancel: ends the active operations of these types, all if none is named; their streams error. */
+  /** C_SessionCancel: cancels the active operations of the given types, by default all. They error with CKR_FUNCTION_CANCELED. */
   cancel(types: readonly OperationType[] = this.active): void {
     this.#check()
     this.#operations.engine.cancel(
@@ -543,7 +559,7 @@ export class Session extends Closable implements ContextSession {
     )
   }
 
-  /** C_CloseSession: ends its operations; the last session of a token logs out. Idempotent. */
+  /** C_CloseSession: ends the session's operations. Closing the last session with a token logs out. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -555,7 +571,7 @@ export class Session extends Closable implements ContextSession {
     await this.#context.leave(this)
   }
 
-  /** The token has gone, or its slot closes every session: running operations end with this error. */
+  /** Ends the session because the token was removed or all sessions are closed. Its operations end with this error. */
   end(error: CryptokiError): void {
     if (this.#end === undefined) this.#finish(error, error)
   }
@@ -564,18 +580,18 @@ export class Session extends Closable implements ContextSession {
     return this.#operations.engine.usesPrivateKey
   }
 
-  /** The user logged out: private keys and searches end, the rest goes on. */
+  /** Ends the operations that use a private key and the searches, because the user logged out. */
   loggedOut(): void {
     this.#operations.engine.loggedOut(new CryptokiError(CKR.USER_NOT_LOGGED_IN))
   }
 
   #finish(error: CryptokiError, reason: CryptokiError | undefined): void {
-    // A call after the end is told that the handle is no session any more; why it ended stands in the cause.
+    // Later calls fail with CKR_SESSION_HANDLE_INVALID; its cause is the reason why the session ended.
     this.#end = new CryptokiError(CKR.SESSION_HANDLE_INVALID, { cause: error })
     this.#operations.engine.close(error)
     this.#logins.end(error)
     this.#isOpen.next(false)
-    this.#tellEnd(reason)
+    this.#resolveEnded(reason)
   }
 
   #check(): void {
@@ -590,9 +606,9 @@ function stateOf(user: LoginUser | undefined, readWrite: boolean): CKS {
   return readWrite ? CKS.RW_PUBLIC_SESSION : CKS.RO_PUBLIC_SESSION
 }
 
-/** The PIN source of a page that leaves all to the PIN pad. */
-const nobody: PinSource = ({ pinPad }) => {
+/** The PIN source of a session without one, if the reader has a PIN pad. */
+const padOnly: PinSource = ({ pinPad }) => {
   if (pinPad) return undefined
-  const detail = 'the reader has no PIN pad after all; give the session or the call a PIN source'
+  const detail = 'the PIN pad is not usable; give the session or the call a PIN source'
   throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
 }

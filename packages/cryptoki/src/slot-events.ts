@@ -1,4 +1,4 @@
-/** C_WaitForSlotEvent: cards that come and go (PKCS#11 v3.0, 5.5). Apart from the library: a login does without. */
+/** C_WaitForSlotEvent: card insertion and removal (PKCS#11 v3.0, 5.5). A separate module, because a login does not need it. */
 import type { AbortSignalLike } from '@webtoki/apdu'
 import {
   catchError,
@@ -21,20 +21,20 @@ import type { Cryptoki } from './cryptoki.ts'
 import { CryptokiError } from './errors.ts'
 import type { Slot } from './slot.ts'
 
-/** A card was put into a slot, or left it; a reader that is unplugged takes its card along. */
+/** A card was inserted into a slot or removed from it. Unplugging a reader removes its card. */
 export interface SlotEvent {
   readonly slot: Slot
   readonly present: boolean
 }
 
 /**
- * Hot; replays nothing: cards that are there at the subscription are not events. Each subscription is one waiting caller and
- * sees every event. Completes when the library is closed.
+ * Emits card insertions and removals. Hot; replays nothing: cards present at the subscription are not events. Each subscriber
+ * receives every event. Completes when the library is closed.
  */
 export function slotEvents({ slots$ }: Pick<Cryptoki, 'slots$'>): Observable<SlotEvent> {
   const closed$ = slots$.pipe(ignoreElements(), endWith(undefined))
   return defer(() => {
-    /** What is known of each slot; of one that was there at the subscription, nothing until it tells. */
+    /** The last known presence of each slot; undefined for slots that existed at the subscription and have not reported yet. */
     let before: ReadonlyMap<Slot, boolean | undefined> | undefined
     return slots$.pipe(
       switchMap((slots) =>
@@ -67,12 +67,12 @@ function presenceOf(
   known: boolean | undefined,
 ): Observable<readonly [Slot, boolean | undefined]> {
   return slot.presence$.pipe(
-    // A reader that cannot be read, as one that is being given back, tells nothing of its card.
+    // An unreadable reader, such as one that is being closed, reports nothing about its card: keep the last value.
     scan(
       (was: boolean | undefined, presence) => (presence === 'unreadable' ? was : presence !== 'empty'),
       known,
     ),
-    // One that tells nothing yet, or that fails, holds up no other.
+    // A slot that has not reported yet, or that fails, must not delay the others.
     startWith(known),
     catchError(() => EMPTY),
     map((isPresent) => [slot, isPresent] as const),
@@ -83,14 +83,14 @@ function presenceOf(
 export interface WaitOptions {
   /** False is CKF_DONT_BLOCK. Default: true. */
   readonly block?: boolean
-  /** Ends the wait; rejects with CKR_FUNCTION_CANCELED. */
+  /** Cancels the wait; the call rejects with CKR_FUNCTION_CANCELED. */
   readonly signal?: AbortSignalLike
 }
 
 /**
- * C_WaitForSlotEvent: the next event, each of which one call reports. Events count from the first call for a library on; of
- * several of one slot that nobody waited for the latest is reported. Rejects with CKR_NO_EVENT if there is none and `block`
- * is false, with CKR_CRYPTOKI_NOT_INITIALIZED if the library is closed, also while the call waits.
+ * C_WaitForSlotEvent: resolves to the next event. Each event is reported by a single call. Events are recorded from the first call
+ * for a library; if several events of one slot are pending, only the latest is reported. Rejects with CKR_NO_EVENT if `block` is
+ * false and no event is pending, and with CKR_CRYPTOKI_NOT_INITIALIZED if the library is closed before or during the call.
  */
 export async function waitForSlotEvent(
   cryptoki: Pick<Cryptoki, 'slots$'>,
@@ -106,7 +106,7 @@ interface Waiter {
   reject(error: CryptokiError): void
 }
 
-/** One flag a slot: set by an event, cleared by the call that reports it. */
+/** The pending event of each slot: set by an event, and cleared by the call that reports it. */
 class SlotFlags {
   readonly #pending = new Map<Slot, SlotEvent>()
   readonly #waiters = new Set<Waiter>()
@@ -139,11 +139,11 @@ class SlotFlags {
     let abort: (() => void) | undefined
     try {
       return await new Promise<SlotEvent>((resolve, reject) => {
-        // Out of the line at once: the next event of this very turn is the next caller's.
-        const leave = (): boolean => this.#waiters.delete(waiter as Waiter)
+        // Removed synchronously, so that a second event in the same turn goes to the next waiter.
+        const remove = (): boolean => this.#waiters.delete(waiter as Waiter)
         waiter = {
-          resolve: (event) => leave() && resolve(event),
-          reject: (error) => leave() && reject(error),
+          resolve: (event) => remove() && resolve(event),
+          reject: (error) => remove() && reject(error),
         }
         this.#waiters.add(waiter)
         abort = () => waiter?.reject(canceled(signal))
@@ -155,7 +155,7 @@ class SlotFlags {
   }
 }
 
-/** By library. */
+/** The pending events of each library. */
 const flagsOf = /* @__PURE__ */ new WeakMap<object, SlotFlags>()
 
 function closed(): CryptokiError {

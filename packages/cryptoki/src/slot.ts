@@ -1,4 +1,7 @@
-/** A slot as PKCS#11 has it: a place for one token (PKCS#11 v2.40, 5.5). A reader's place for a card has a slot for each token of the card. */
+/**
+ * Slots (PKCS#11 v2.40, 5.5). A PKCS#11 slot holds one token, so a physical slot of a reader has one PKCS#11 slot for each
+ * token of its card.
+ */
 import { type CardConnection, type CardSlot, isWebtokiError, type Presence, sealed } from '@webtoki/apdu'
 import { BehaviorSubject, combineLatest, distinctUntilChanged, map, type Observable } from 'rxjs'
 import { CKR } from './constants.ts'
@@ -10,39 +13,39 @@ import type { Session } from './session.ts'
 import type { SessionPolicy } from './session-options.ts'
 import type { Token, TokenDriver, TokenInfo } from './token.ts'
 
-/** What `Slot.openSession` takes. */
+/** Options of `Slot.openSession`. */
 export interface SessionOptions {
   /** CKF_RW_SESSION. Default: read-only. */
   readonly readWrite?: boolean
-  /** Asked if a login or a signature needs a PIN and was given no source of its own. */
+  /** Called for a PIN if the login or the use of a key was not given a source of its own. */
   readonly pin?: PinSource
   /**
-   * Any object that stands for a PKCS#11 application: sessions with the same object share a login, its handles and its
-   * session objects, and no others do. Default: one for the library.
+   * Any object that identifies a PKCS#11 application. Only sessions with the same object share the login, handles and
+   * session objects. Default: one application for the library.
    */
   readonly application?: object
 }
 
-/** What every slot of one library shares. */
+/** The settings that all slots of a library share. */
 export interface SlotSettings {
   readonly drivers: readonly TokenDriver[]
   readonly policyFor: (token: Token) => SessionPolicy
   readonly randomBytes: (bytes: number) => Uint8Array
   readonly now: () => number
-  /** True once the library is closed. */
+  /** Returns true after the library has been closed. */
   readonly isClosed: () => boolean
 }
 
-/** The application of sessions that name none. */
+/** The application of sessions that do not specify one. */
 const defaultApplication = {}
 
-/** A place for a card, and the card that lies there; the slots of its tokens share it. */
-export class CardPlace {
+/** A physical slot of a reader with the card in it. The PKCS#11 slots of the card's tokens share it. */
+export class PhysicalSlot {
   readonly card: CardSlot
   readonly settings: SlotSettings
-  /** The first slot is always there; further ones stay, empty, until the reader leaves. Replays the latest. */
+  /** Replays the latest list. The first slot always exists; additional ones stay until the reader is removed. */
   readonly slots$: BehaviorSubject<readonly Slot[]>
-  /** Tokens of the card that lies there, as far as they are known. */
+  /** The tokens of the inserted card; empty until the card has been connected. */
   readonly tokens$: BehaviorSubject<readonly Token[]> = new BehaviorSubject<readonly Token[]>([])
   #inserted: InsertedCard | undefined
   #opening: Promise<InsertedCard> | undefined
@@ -53,25 +56,25 @@ export class CardPlace {
     this.slots$ = new BehaviorSubject<readonly Slot[]>([new Slot(this, 0)])
   }
 
-  /** Closes every session of every application, and the card's power goes off; the next session finds the card as new. */
+  /** Closes all sessions of all applications and powers the card off. The next session connects to it again. */
   async close(): Promise<void> {
-    // Begun in this very call if it can be: a session that is opened right after it is not among the closed.
+    // Starts in the same task if possible, so that a session opened right after this call is not closed.
     if (this.#opening !== undefined) await this.#opening.catch(() => {})
     await this.#inserted?.close()
   }
 
-  /** The card, if it is connected. */
+  /** The connected card, or undefined if there is none. */
   get inserted(): InsertedCard | undefined {
     return this.#inserted
   }
 
-  /** The reader has left, or the library is closed. */
+  /** Called when the reader has been removed or the library has been closed. */
   end(): void {
     this.slots$.complete()
     this.tokens$.complete()
   }
 
-  /** The card; two callers at once share one connection. */
+  /** Connects to the card. Concurrent calls share one connection. */
   async open(): Promise<InsertedCard> {
     if (this.settings.isClosed()) throw new CryptokiError(CKR.CRYPTOKI_NOT_INITIALIZED)
     const closing = this.#inserted?.closing
@@ -85,15 +88,15 @@ export class CardPlace {
   async #connect(before: Promise<void> | undefined): Promise<InsertedCard> {
     try {
       await before
-      // What only a card needs is loaded when the first one is connected.
+      // Loaded with the first card, because pages without a card do not need it.
       const { InsertedCard } = await import('./card-side.ts')
       const connection = await this.card.connect({ onReleaseRequested: () => this.#inserted?.release() })
-      const tokens = await this.#tokensOn(connection).catch(async (error: unknown) => {
+      const tokens = await this.#openTokens(connection).catch(async (error: unknown) => {
         await connection.close()
         throw error
       })
       if (tokens.length > 0)
-        return this.#insert(new InsertedCard(connection, tokens, (ended) => this.#left(ended)))
+        return this.#setCard(new InsertedCard(connection, tokens, (ended) => this.#onCardEnd(ended)))
       const { unrecognized } = await import('./card-families.ts')
       throw await unrecognized(connection, this.settings.drivers)
     } catch (error) {
@@ -101,11 +104,14 @@ export class CardPlace {
     }
   }
 
-  /** An application that answers nonsense hides none of the others; alone, it is told what is wrong with it. */
-  async #tokensOn(connection: CardConnection): Promise<readonly Token[]> {
+  /**
+   * Opens the tokens of all drivers. An application that fails does not hide the others; its error is thrown only if there
+   * are no tokens at all.
+   */
+  async #openTokens(connection: CardConnection): Promise<readonly Token[]> {
     let tokens: readonly Token[] = []
     let failed: { readonly error: unknown } | undefined
-    // The last first: what the first driver selected is what is used most, and stays selected.
+    // In reverse order, so that the application of the first driver, which is used most, stays selected.
     for (const driver of [...this.settings.drivers].reverse()) {
       try {
         tokens = [...(await driver.open(connection)), ...tokens]
@@ -118,36 +124,42 @@ export class CardPlace {
     return tokens
   }
 
-  #insert(inserted: InsertedCard): InsertedCard {
+  #setCard(inserted: InsertedCard): InsertedCard {
     this.#inserted = inserted
     const { tokens } = inserted
     const slots = this.slots$.value
-    const more = tokens.slice(slots.length).map((_, at) => new Slot(this, slots.length + at))
+    const added = tokens.slice(slots.length).map((_, at) => new Slot(this, slots.length + at))
     this.tokens$.next(tokens)
-    if (more.length > 0) this.slots$.next([...slots, ...more])
+    if (added.length > 0) this.slots$.next([...slots, ...added])
     return inserted
   }
 
-  #left(ended: InsertedCard): void {
+  #onCardEnd(ended: InsertedCard): void {
     if (this.#inserted !== ended) return
     this.#inserted = undefined
     this.tokens$.next([])
   }
 }
 
-/** Made by `Cryptoki`. The first slot of a reader is there always, further ones when a card with several tokens was seen. */
+/**
+ * A PKCS#11 slot. `Cryptoki.slots$` provides them: one for each physical slot of a reader, and additional ones after a card
+ * with several tokens has been connected.
+ */
 export class Slot {
   readonly id: string
   readonly name: string
   readonly kind: CardSlot['kind']
-  /** Hot; replays the latest; completes when the reader leaves. A further slot is 'empty' until its token is known. */
+  /**
+   * Hot; replays the latest value; completes when the reader is removed. An additional slot is 'empty' until its token is
+   * known.
+   */
   readonly presence$: Observable<Presence>
-  readonly #place: CardPlace
+  readonly #physicalSlot: PhysicalSlot
   readonly #index: number
 
-  constructor(place: CardPlace, index: number) {
-    const { card } = place
-    this.#place = place
+  constructor(physicalSlot: PhysicalSlot, index: number) {
+    const { card } = physicalSlot
+    this.#physicalSlot = physicalSlot
     this.#index = index
     this.id = index === 0 ? card.id : `${card.id}/${index + 1}`
     this.name = index === 0 ? card.name : `${card.name}, token ${index + 1}`
@@ -155,7 +167,7 @@ export class Slot {
     this.presence$ =
       index === 0
         ? card.presence$
-        : combineLatest([card.presence$, place.tokens$]).pipe(
+        : combineLatest([card.presence$, physicalSlot.tokens$]).pipe(
             map(([presence, tokens]): Presence => (index < tokens.length ? presence : 'empty')),
             distinctUntilChanged(),
           )
@@ -172,7 +184,7 @@ export class Slot {
       const usesPinPad = card.pad.isUsable && user.format.padTemplate !== undefined
       return tokenInfoOf(token, description, {
         usesPinPad,
-        dual: this.#place.settings.policyFor(token).dualOperations,
+        dual: this.#physicalSlot.settings.policyFor(token).dualOperations,
         sessions: card.sessionsOf(token),
       })
     } catch (error) {
@@ -180,7 +192,7 @@ export class Slot {
     }
   }
 
-  /** C_GetMechanismList and C_GetMechanismInfo in one: CKM_* to what the token can do with it. A copy. */
+  /** C_GetMechanismList and C_GetMechanismInfo: returns a new map from CKM_* to the information about each mechanism. */
   async mechanisms(): Promise<ReadonlyMap<number, MechanismInfo>> {
     const { token } = await this.#open()
     const { capabilities } = await import('./card-side.ts')
@@ -189,18 +201,18 @@ export class Slot {
   }
 
   /**
-   * C_OpenSession: powers the card and selects its application if that has not been done. Rejects as `tokenInfo` does, and
-   * with CKR_TOKEN_WRITE_PROTECTED for a read/write session on a token that cannot be written.
+   * C_OpenSession. Connects to the card if necessary. Rejects with the errors of `tokenInfo`, and with
+   * CKR_TOKEN_WRITE_PROTECTED for a read/write session on a write-protected token.
    */
   async openSession(options: SessionOptions = {}): Promise<Session> {
     const { Session } = await import('./card-side.ts')
     let open = await this.#open()
-    // Its sessions were closed meanwhile: this one is not among them.
+    // The card is being closed: the session belongs to the next connection.
     while (open.card.closing !== undefined) open = await this.#open()
     const { card, token } = open
     if (card.ended !== undefined) throw await slotError(card.ended.cause)
     const { application = defaultApplication, readWrite = false, pin } = options
-    const { policyFor, randomBytes, now, isClosed } = this.#place.settings
+    const { policyFor, randomBytes, now, isClosed } = this.#physicalSlot.settings
     return new Session({
       context: card.contextOf(token, application),
       readWrite: readWrite === true,
@@ -210,31 +222,31 @@ export class Slot {
       now,
       isClosed,
       slotId: this.id,
-      reader: this.#place.card.name,
+      reader: this.#physicalSlot.card.name,
     })
   }
 
   /**
-   * C_CloseAllSessions. Without an application: those of all, and the card's power goes off, so that the next session finds
-   * the card as new. With one: its own sessions on this token, and its login.
+   * C_CloseAllSessions. With an application: closes its sessions on this token and ends its login. Without one: closes the
+   * sessions of all applications on all tokens of the card and powers the card off.
    */
   async closeAllSessions(options: Pick<SessionOptions, 'application'> = {}): Promise<void> {
     const { application } = options
-    if (application === undefined) return this.#place.close()
-    const card = this.#place.inserted
+    if (application === undefined) return this.#physicalSlot.close()
+    const card = this.#physicalSlot.inserted
     const token = card?.tokens[this.#index]
     if (token !== undefined) await card?.contextOf(token, application).closeAll()
   }
 
   async #open(): Promise<{ readonly card: InsertedCard; readonly token: Token }> {
-    const card = await this.#place.open()
+    const card = await this.#physicalSlot.open()
     const token = card.tokens[this.#index]
     if (token === undefined) throw new CryptokiError(CKR.TOKEN_NOT_PRESENT)
     return { card, token }
   }
 }
 
-/** Slots are on every page, and most never fail: the table of errors is loaded with a card, or by the first slot that fails. */
+/** Translates an error. The error table is loaded on first use, because every page has slots and most of them never fail. */
 async function slotError(error: unknown): Promise<CryptokiError> {
   try {
     const { toCryptokiError } = await import('./card-side.ts')

@@ -1,4 +1,4 @@
-/** What operations take as data. */
+/** The data sources of operations, with the PKCS#11 errors for sources that cannot be used. */
 import { type ByteSource, copyOf, isByteSource } from '@webtoki/apdu'
 import * as source from '@webtoki/apdu/source'
 import { CKR } from './constants.ts'
@@ -8,12 +8,14 @@ import type { Progress } from './progress.ts'
 export type { Chunks } from '@webtoki/apdu/source'
 
 /**
- * One array, or chunks. Streams and iterables are pulled, so that a large file never stands in memory; an Observable
- * cannot be asked to wait, and what it sends too early is kept. Arrays and pushed chunks are copied when they are given;
- * a pulled chunk is used until the next one is pulled. Arrays and cold Observables can be used again. A stream, an
- * iterator or a Subject is there once: one that has been used ends in CKR_ARGUMENTS_BAD before anybody is asked for a
- * PIN. So does an iterator or Observable that gives nothing at all, because one that was used up looks the same: an empty
- * message is an empty array. That others have pulled a part of an iterator that goes on cannot be seen.
+ * One byte array, or a source of chunks. Streams and iterables are pulled, so that a large file is never held in memory. An
+ * Observable cannot be paused, so chunks that it emits early are buffered. Arrays and chunks of Observables are copied at
+ * once; a pulled chunk must stay unchanged until the next one is pulled.
+ *
+ * Arrays and cold Observables can be used again. A stream, an iterator or a Subject can be used only once; if it has been used,
+ * the operation fails with CKR_ARGUMENTS_BAD before the user is asked for a PIN. The same applies to an iterator or Observable
+ * without any chunk, because it looks like a used one; pass an empty array for an empty message. An iterator of which other
+ * code has consumed only a part cannot be detected.
  */
 export type DataSource =
   | ByteSource
@@ -22,31 +24,31 @@ export type DataSource =
   | source.ReadableStreamLike
   | source.ObservableLike
 
-/** The data as they are now: what their owner writes into arrays later does not count. */
+/** Copies arrays, so that later changes by the caller have no effect. */
 export function dataAtCall(data: DataSource): DataSource {
   if (Array.isArray(data)) return data.map(source.ownChunk)
   return isByteSource(data) ? copyOf(data) : data
 }
 
-/** As `claimSource` of `@webtoki/apdu/source`. Throws CKR_ARGUMENTS_BAD. */
+/** `claimSource` of `@webtoki/apdu/source`, which throws CKR_ARGUMENTS_BAD. */
 export function claimSource(data: DataSource): () => source.Chunks {
   return source.claimSource(data, refusal)
 }
 
-/** The data in steps; tells how many bytes have come. `stepBytes`: the most of one step. */
+/** Splits the data into steps of at most `stepBytes`, and reports the number of bytes as 'collecting' events. */
 export function stepsOf(
   chunks: source.Chunks,
   progress: Progress,
   stepBytes?: number,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const onProgress = (bytes: number): void => progress.tell({ phase: 'collecting', bytes })
+  const onProgress = (bytes: number): void => progress.report({ phase: 'collecting', bytes })
   return source.stepsOf(chunks, { refusal, signal: progress.signal, stepBytes, onProgress })
 }
 
 const details: Readonly<Record<source.SourceFault, string>> = {
-  used: 'the source of the data was used before, or gives nothing; give a new one, or an array, which can be used again',
-  'no-source': 'the data is neither bytes nor a source of bytes',
-  'no-bytes': 'a chunk holds no bytes',
+  used: 'the data source was used before or is empty; pass a new one, or an array, which can be used again',
+  'no-source': 'the data must be a Uint8Array or a source of chunks',
+  'no-bytes': 'a chunk of the data is not a Uint8Array',
 }
 
 function refusal(fault: source.SourceFault): CryptokiError {

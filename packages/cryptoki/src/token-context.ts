@@ -1,4 +1,4 @@
-/** What one PKCS#11 application has with one token: its sessions, its login, and the handles of its objects (PKCS#11 v2.40, 5.6 "Session management"). */
+/** The sessions, login and handles of one PKCS#11 application with one token (PKCS#11 v2.40, 5.6 "Session management"). */
 import {
   AbortedError,
   type AbortSignalLike,
@@ -17,57 +17,58 @@ import type { PinSource } from './pin.ts'
 import { type PadState, PinEntry } from './pin-entry.ts'
 import type { LoginUser, Token, TokenLoginOptions, TokenObject } from './token.ts'
 
-/** What a context asks of the sessions in it. */
+/** The interface of a session to its context. */
 export interface ContextSession {
   readonly readWrite: boolean
-  /** The token is gone, or every session is closed. */
+  /** Ends the session: the token was removed or all sessions are closed. */
   end(error: CryptokiError): void
-  /** An operation of it holds a private key. */
+  /** True if an active operation of the session uses a private key. */
   readonly usesPrivateKey: boolean
+  /** Called after the login has ended. */
   loggedOut(): void
 }
 
-/** Which of the fitting objects are wanted. What follows the last of them is not read from the card. */
+/** Options of a search. Objects after the last requested one are not read from the card. */
 export interface FindOptions {
-  /** As many at most. Default: all. */
+  /** The largest number of objects. Default: all. */
   readonly max?: number
-  /** Only those that follow this one in the token's own order. */
+  /** Returns only objects after this one in the order of the token. */
   readonly after?: CkObject | undefined
-  /** Told why an object that might fit could not be read, each time that the search goes on without one. */
+  /** Called with the error of each object that could match but cannot be read. The search continues without it. */
   readonly onUnreadable?: ((error: CryptokiError) => void) | undefined
 }
 
-/** What a context asks of the card that its token is on. */
+/** The interface of a card to the contexts of its tokens. */
 export interface ContextCard {
-  /** Why the card can be used no longer; undefined while it can. */
+  /** The error of operations after the card has been removed or closed; undefined as long as it can be used. */
   readonly ended: CryptokiError | undefined
   readonly pad: PadState
-  /** Whether another PKCS#11 application is logged in to the token. */
-  isWantedByOthers(token: Token, context: TokenContext): boolean
-  /** Takes the verified state of the token's PINs back on the card. */
-  takeBack(token: Token, options?: TransmitOptions): Promise<void>
+  /** Returns whether another PKCS#11 application is logged in to the token or is about to be. */
+  isUsedByOthers(token: Token, context: TokenContext): boolean
+  /** Resets the PINs of the token to unverified on the card. */
+  resetVerification(token: Token, options?: TransmitOptions): Promise<void>
   translate(error: unknown): CryptokiError
 }
 
-/** Made by a card, one for each token and PKCS#11 application. */
+/** The context of one token and one PKCS#11 application. `InsertedCard` creates it. */
 export class TokenContext implements HandleScope {
   readonly token: Token
-  /** Counts logouts: handles of private objects are good between two of them. */
+  /** The number of logouts. Handles of private objects are valid only until the next one. */
   loginEpoch = 0
-  /** Who is logged in; replays the latest. */
+  /** The user that is logged in. Replays the latest value. */
   readonly user$: BehaviorSubject<LoginUser | undefined> = new BehaviorSubject<LoginUser | undefined>(
     undefined,
   )
-  /** An operation has its PIN and not yet its data: the card's lock is held for as long as its caller likes. */
+  /** True if an operation has verified its PIN and waits for data from its caller, while it holds the card's lock. */
   holdsCard = false
-  /** Uses of public keys in software; there once a public key was found. */
+  /** Makes public keys for software. Loaded when the first public key is found. */
   publicKey: ((attributes: Attributes, randomBytes: (bytes: number) => Uint8Array) => UsableKey) | undefined
   readonly #card: ContextCard
   readonly #entries: ReadonlyMap<LoginUser, PinEntry>
   readonly #sessions = new Set<ContextSession>()
   readonly #handles = new Map<TokenObject, CkObject>()
   readonly #sessionObjects = new Map<TokenObject, ContextSession>()
-  #loggingIn: { readonly user: LoginUser; readonly over: Promise<void> } | undefined
+  #loggingIn: { readonly user: LoginUser; readonly done: Promise<void> } | undefined
 
   constructor(card: ContextCard, token: Token) {
     this.#card = card
@@ -88,17 +89,20 @@ export class TokenContext implements HandleScope {
     return this.user$.value
   }
 
-  /** Logged in, or about to be: the card's state is not taken back meanwhile. */
-  get isWanted(): boolean {
+  /** True if a user is logged in or a login is in progress. The PINs stay verified on the card meanwhile. */
+  get hasLogin(): boolean {
     return this.user !== undefined || this.#loggingIn !== undefined
   }
 
-  /** False also if the card has lost the login, as by a wrong PIN for one signature, though the standard keeps the state. */
+  /**
+   * Returns false also if the card has lost the login, for example after a wrong PIN for a single signature. The standard
+   * still considers the session logged in.
+   */
   #isVerifiedAs(user: LoginUser): boolean {
     return this.user === user && (this.#entries.get(user)?.pin.mayBeVerified ?? false)
   }
 
-  /** Whether private keys can be used without a login: the user is logged in, and the card knows it. */
+  /** True if private keys can be used without a login: the user is logged in and the card still has the PIN verified. */
   get isVerified(): boolean {
     return this.#isVerifiedAs(CKU.USER)
   }
@@ -107,7 +111,7 @@ export class TokenContext implements HandleScope {
     return this.#sessions
   }
 
-  /** The user's PIN, as logins and uses of keys ask for it. */
+  /** The entry of the user PIN for logins and uses of keys. */
   get userPin(): PinEntry {
     return this.#entries.get(CKU.USER) as PinEntry
   }
@@ -116,19 +120,19 @@ export class TokenContext implements HandleScope {
     return this.userPin.usesPinPad
   }
 
-  /** CKF_WRITE_PROTECTED. */
+  /** True if the token has CKF_WRITE_PROTECTED. */
   get isWriteProtected(): boolean {
     return (this.token.flags & CKF.WRITE_PROTECTED) !== 0
   }
 
   enter(session: ContextSession): void {
-    const officer = this.user === CKU.SO || this.#loggingIn?.user === CKU.SO
-    if (officer && !session.readWrite) throw new CryptokiError(CKR.SESSION_READ_WRITE_SO_EXISTS)
+    const isOfficer = this.user === CKU.SO || this.#loggingIn?.user === CKU.SO
+    if (isOfficer && !session.readWrite) throw new CryptokiError(CKR.SESSION_READ_WRITE_SO_EXISTS)
     if (session.readWrite && this.isWriteProtected) throw new CryptokiError(CKR.TOKEN_WRITE_PROTECTED)
     this.#sessions.add(session)
   }
 
-  /** Closing the last session logs out, whoever or whatever made the card count as logged in. */
+  /** Removes a session. Without sessions the token is logged out, even if no login but a single use verified the PIN. */
   async leave(session: ContextSession): Promise<void> {
     this.#sessions.delete(session)
     for (const [source, owner] of this.#sessionObjects) if (owner === session) this.#destroy(source)
@@ -136,22 +140,22 @@ export class TokenContext implements HandleScope {
   }
 
   get #mustLogOut(): boolean {
-    return this.ended === undefined && (this.user !== undefined || this.#mayBeVerifiedForUs)
+    return this.ended === undefined && (this.user !== undefined || this.#hasUnusedVerification)
   }
 
-  /** A PIN that was given for one signature is nobody's login; the last application that is logged in keeps it. */
-  get #mayBeVerifiedForUs(): boolean {
-    if (this.#card.isWantedByOthers(this.token, this)) return false
+  /** True if the card may have a PIN verified that no application uses, for example one entered for a single signature. */
+  get #hasUnusedVerification(): boolean {
+    if (this.#card.isUsedByOthers(this.token, this)) return false
     return [...this.#entries.values()].some(({ pin }) => pin.mayBeVerified)
   }
 
-  /** Waits for another login that is under way; then its own. A login that the card has lost is made again. */
+  /** C_Login. Waits for a login in progress first. Repeats a login that the card has lost. */
   async login(user: LoginUser, pin: PinSource, options: TokenLoginOptions): Promise<void> {
     const entry = this.#entries.get(user)
     if (entry === undefined) throw new CryptokiError(CKR.USER_TYPE_INVALID)
-    // Two requests at once would end in two VERIFY commands, of which the person meant one.
+    // Two concurrent requests would send two VERIFY commands, although the person agreed to one.
     if (this.#loggingIn !== undefined) options.onWait?.('queue')
-    while (this.#loggingIn !== undefined) await untilAborted(this.#loggingIn.over, options.signal)
+    while (this.#loggingIn !== undefined) await untilAborted(this.#loggingIn.done, options.signal)
     if (this.#isVerifiedAs(user)) throw new CryptokiError(CKR.USER_ALREADY_LOGGED_IN)
     if (this.user !== undefined && this.user !== user)
       throw new CryptokiError(CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
@@ -167,53 +171,53 @@ export class TokenContext implements HandleScope {
     source: PinSource,
     options: TokenLoginOptions,
   ): Promise<void> {
-    let isOver!: () => void
-    this.#loggingIn = { user, over: new Promise((resolve) => void (isOver = resolve)) }
+    let finish!: () => void
+    this.#loggingIn = { user, done: new Promise((resolve) => void (finish = resolve)) }
     try {
       await entry.verified({ purpose: user === CKU.SO ? 'admin' : 'login', source, options }, async () => {})
-      // A caller who left meanwhile is nobody's user; what the card made of the PIN is taken back.
+      // The caller aborted: the login does not count, and the PIN is reset to unverified below.
       if (options.signal?.aborted) throw new AbortedError({ cause: options.signal.reason })
       this.user$.next(user)
     } catch (error) {
       const translated = this.translate(error)
-      // A login that was there before, and which the card has lost, stays lost.
+      // An earlier login that the card has lost is not affected.
       if (this.user === undefined && this.#mustLogOut) void this.#logout().catch(() => {})
       throw translated
     } finally {
       this.#loggingIn = undefined
-      isOver()
+      finish()
     }
-    // The last session may have been closed while the card was verifying.
+    // The last session may have been closed during the verification.
     if (this.#sessions.size === 0) {
       await this.#logout()
       throw new CryptokiError(CKR.SESSION_CLOSED)
     }
   }
 
-  /** The login that a use of a key needs: another session's, if one is under way, or one of its own. */
+  /** Logs in for the use of a key. Uses a login of another session if one is in progress. */
   async loginOnDemand(pin: PinSource, options: TokenLoginOptions): Promise<void> {
     while (!this.isVerified && this.#loggingIn !== undefined)
-      await untilAborted(this.#loggingIn.over, options.signal)
+      await untilAborted(this.#loggingIn.done, options.signal)
     if (this.isVerified) return
     if (this.user === CKU.USER) this.user$.next(undefined)
     await this.login(CKU.USER, pin, options)
   }
 
   async logout(options?: TransmitOptions): Promise<void> {
-    // With logins on demand a private key may be in use whose PIN the card has not got yet.
+    // With logins on demand, a private key may be in use before its PIN has been verified.
     const isUsed = [...this.#sessions].some(({ usesPrivateKey }) => usesPrivateKey)
     if (!isUsed && !this.#mustLogOut) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
     await this.#logout(options)
   }
 
-  /** The use of a key failed. A card that said "not logged in" there, or blocked the PIN, has lost the login of all. */
+  /** Called after a use of a key failed. A card that reports a missing login or a blocked PIN has lost the login. */
   keyFailed(error: unknown): void {
     const isLost = isCryptokiError(error, CKR.USER_NOT_LOGGED_IN)
     if ((isLost && this.user === CKU.USER && !this.isVerified) || isWebtokiError(error, 'card/pin-blocked'))
       this.forgetLogin()
   }
 
-  /** Ends the login of this application: handles of private objects are void, and what holds a private key ends. */
+  /** Ends the login of this application: handles of private objects become invalid, operations with private keys end. */
   forgetLogin(): void {
     this.user$.next(undefined)
     this.loginEpoch++
@@ -227,13 +231,13 @@ export class TokenContext implements HandleScope {
 
   async #logout(options?: TransmitOptions): Promise<void> {
     this.forgetLogin()
-    if (this.#card.isWantedByOthers(this.token, this)) return
-    await this.#card.takeBack(this.token, options)
-    // A login that was under way came in before it, and the card has forgotten that one too.
+    if (this.#card.isUsedByOthers(this.token, this)) return
+    await this.#card.resetVerification(this.token, options)
+    // A login completed before the card was reset, which ended that login too.
     if (this.user !== undefined) this.forgetLogin()
   }
 
-  /** A session object: its handle is good until the session that made it is closed (PKCS#11 v2.40, 4.4). */
+  /** Adds a session object. Its handle is valid until the session that created it is closed (PKCS#11 v2.40, 4.4). */
   create(source: TokenObject, owner: ContextSession): CkObject {
     this.#sessionObjects.set(source, owner)
     return this.#handleOf(source, source.known)
@@ -251,9 +255,9 @@ export class TokenContext implements HandleScope {
   }
 
   /**
-   * Loads only what the known attributes leave open, one object after the other as they are asked for. An object that the
-   * card will not give, or gives in pieces, hides none of the others. Throws why it cannot be had if it is asked for by its
-   * CKA_ID, or if nothing else fits: that the card has none would not be true.
+   * Finds objects. Reads an object only if its known attributes may match, and only when the next result is requested. An
+   * object that cannot be read does not hide the others. Its error is thrown if the template contains CKA_ID or if nothing
+   * else matches, because an empty result would claim that the card has no such object.
    */
   async *find(
     template: Attributes,
@@ -262,17 +266,17 @@ export class TokenContext implements HandleScope {
   ): AsyncGenerator<CkObject, void, undefined> {
     const { after, onUnreadable } = options
     const sources = [...this.#sessionObjects.keys(), ...this.token.objects()]
-    const begin =
+    const start =
       after === undefined ? 0 : sources.indexOf(after.sourceFor(this, CKR.OBJECT_HANDLE_INVALID)) + 1
     let hasFound = false
     let failed: { readonly error: unknown } | undefined
-    for (const source of sources.slice(begin)) {
+    for (const source of sources.slice(start)) {
       let attributes: Attributes | undefined
       try {
-        attributes = await this.#fitting(source, template, showPrivate, options)
+        attributes = await this.#matchingAttributes(source, template, showPrivate, options)
       } catch (error) {
-        const isObjects = isWebtokiError(error, 'card/status', 'wire/malformed')
-        if (!isObjects || template[CKA.ID] !== undefined) throw error
+        const isObjectError = isWebtokiError(error, 'card/status', 'wire/malformed')
+        if (!isObjectError || template[CKA.ID] !== undefined) throw error
         failed ??= { error }
         onUnreadable?.(this.translate(error))
       }
@@ -283,8 +287,8 @@ export class TokenContext implements HandleScope {
     if (!hasFound && failed !== undefined) throw failed.error
   }
 
-  /** The attributes of an object that fits; undefined: it does not. */
-  async #fitting(
+  /** Returns the attributes of an object, or undefined if it does not match the template. */
+  async #matchingAttributes(
     source: TokenObject,
     template: Attributes,
     showPrivate: boolean,
@@ -297,7 +301,7 @@ export class TokenContext implements HandleScope {
     const loaded = await source.load(options)
     const attributes = loaded && withAccess(source, loaded)
     if (attributes === undefined || !matches(attributes, template)) return undefined
-    // Before its handle is given out, because an Init waits for nothing.
+    // Loaded before the object has a handle, because an Init is synchronous.
     if (attributes[CKA.CLASS] === CKO.PUBLIC_KEY && source.use === undefined)
       this.publicKey ??= (await import('./software/public-key.ts')).publicKey
     return attributes
@@ -311,12 +315,12 @@ export class TokenContext implements HandleScope {
     return handle
   }
 
-  /** Every error that leaves towards the application passes here. */
+  /** Translates every error that is passed to the application. */
   translate(error: unknown): CryptokiError {
     return this.#card.translate(error)
   }
 
-  /** The card has gone. */
+  /** Called after the card has been removed or its connection closed. */
   end(error: CryptokiError): void {
     this.user$.next(undefined)
     this.loginEpoch++
@@ -333,14 +337,14 @@ export class TokenContext implements HandleScope {
     }
   }
 
-  /** The sessions of this application are closed; others keep theirs, and the card. */
+  /** Closes the sessions of this application. Those of other applications and the connection stay open. */
   async closeAll(): Promise<void> {
     this.endSessions(new CryptokiError(CKR.SESSION_CLOSED))
     if (this.#mustLogOut) await this.#logout().catch(() => {})
   }
 }
 
-/** Rejects as soon as the signal aborts. */
+/** Waits for `work`. Rejects as soon as the signal aborts. */
 function untilAborted(work: Promise<void>, signal: AbortSignalLike | undefined): Promise<void> {
   if (signal === undefined) return work
   return new Promise((resolve, reject) => {
@@ -354,13 +358,13 @@ function untilAborted(work: Promise<void>, signal: AbortSignalLike | undefined):
   })
 }
 
-/** Whether what is known leaves room for the template: attributes not known yet may still fit. */
+/** Returns whether the known attributes do not contradict the template. */
 function mayMatch(known: Attributes, template: Attributes): boolean {
-  const asked: Record<number, unknown> = {}
+  const comparable: Record<number, unknown> = {}
   for (const type of Object.keys(template)) {
     const key = Number(type)
     if ((known as Record<number, unknown>)[key] !== undefined)
-      asked[key] = (template as Record<number, unknown>)[key]
+      comparable[key] = (template as Record<number, unknown>)[key]
   }
-  return matches(known, asked as Attributes)
+  return matches(known, comparable as Attributes)
 }

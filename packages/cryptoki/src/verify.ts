@@ -1,4 +1,4 @@
-/** Verification in software with a public key's attributes: RFC 8017, 8.1.2 and 8.2.2; FIPS 186-5, 6.4.2 and 7.7. */
+/** Verifies signatures in software with the attributes of a public key: RFC 8017, 8.1.2 and 8.2.2; FIPS 186-5, 6.4.2 and 7.7. */
 import { concatBytes, equalBytes } from '@webtoki/apdu'
 import { encodeDigestInfo, hashes, padPkcs1 } from '@webtoki/crypto'
 import { verifiesEcdsa, verifiesEddsa } from '@webtoki/crypto/curve-arithmetic'
@@ -11,8 +11,8 @@ import { curveOf, edwardsCurveOf, octetStringOf } from './software/key-numbers.t
 import { rsaNumbersOf, rsaPublicPower } from './software/rsa.ts'
 
 /**
- * Whether the signature fits. `data` is the digest where the mechanism hashes, else what the mechanism takes.
- * Throws CKR_SIGNATURE_LEN_RANGE, CKR_MECHANISM_INVALID, CKR_KEY_SIZE_RANGE, CKR_MECHANISM_PARAM_INVALID.
+ * Returns true if the signature is valid. `data` is the digest if the mechanism hashes, otherwise the data itself. Throws
+ * CKR_SIGNATURE_LEN_RANGE, CKR_MECHANISM_INVALID, CKR_KEY_SIZE_RANGE, CKR_MECHANISM_PARAM_INVALID.
  */
 export function verifySignature(
   key: Attributes,
@@ -25,7 +25,7 @@ export function verifySignature(
     case 'ecdsa':
       return verifyEcdsa(key, data, signature)
     case 'pkcs1': {
-      const { encoded, keyBytes } = openRsa(key, signature)
+      const { encoded, keyBytes } = recoverEncoded(key, signature)
       if (encoded === undefined) return false
       try {
         return equalBytes(
@@ -38,12 +38,12 @@ export function verifySignature(
       }
     }
     case 'raw-x509': {
-      const { encoded, keyBytes } = openRsa(key, signature)
+      const { encoded, keyBytes } = recoverEncoded(key, signature)
       if (encoded === undefined || data.length > keyBytes) return false
       return equalBytes(encoded, concatBytes(new Uint8Array(keyBytes - data.length), data))
     }
     case 'pss': {
-      const { encoded, keyBits } = openRsa(key, signature)
+      const { encoded, keyBits } = recoverEncoded(key, signature)
       return encoded !== undefined && isPss(encoded, keyBits, data, mechanism)
     }
     case 'eddsa':
@@ -53,8 +53,8 @@ export function verifySignature(
   }
 }
 
-/** RSAVP1. `encoded` is undefined if the signature is not a number below the modulus. */
-function openRsa(
+/** RSAVP1, RFC 8017, 5.2.2. `encoded` is undefined if the signature is not less than the modulus. */
+function recoverEncoded(
   attributes: Attributes,
   signature: Uint8Array,
 ): { readonly encoded: Uint8Array | undefined; readonly keyBits: number; readonly keyBytes: number } {
@@ -94,11 +94,11 @@ function verifyEcdsa(key: Attributes, digest: Uint8Array, signature: Uint8Array)
   return point !== undefined && verifiesEcdsa(curve, point, digest, signature)
 }
 
-/** The point is taken as it is and within an OCTET STRING: PKCS#11 v3.0 and 3.1 differ. */
+/** Accepts the point directly and within an OCTET STRING, because PKCS#11 v3.0 and v3.1 differ. */
 function verifyEddsa(key: Attributes, message: Uint8Array, signature: Uint8Array): boolean {
   const curve = edwardsCurveOf(key[CKA.EC_PARAMS])
   if (signature.length !== 2 * curve.fieldBytes) throw new CryptokiError(CKR.SIGNATURE_LEN_RANGE)
-  const given = key[CKA.EC_POINT] ?? new Uint8Array(0)
-  const point = given.length === curve.fieldBytes ? given : octetStringOf(given)
+  const value = key[CKA.EC_POINT] ?? new Uint8Array(0)
+  const point = value.length === curve.fieldBytes ? value : octetStringOf(value)
   return point !== undefined && verifiesEddsa(curve, point, message, signature)
 }
