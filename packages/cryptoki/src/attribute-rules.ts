@@ -1,15 +1,23 @@
-/** Which attributes an object has, and what an application may do with them: PKCS#11 v3.0, 4.2 to 4.10, mechanisms 2.1, 2.3, 2.7 and 2.8. */
+/**
+ * The attributes of each object class and key type, and the rules for templates: PKCS#11 v3.0, 4.2 to 4.10, and mechanisms
+ * 2.1, 2.3, 2.7 and 2.8.
+ */
 import { type AttributeTypes, type Attributes, attributeTypesOf } from './attributes.ts'
 import { CKA, CKC, CKK, CKO, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
-/** How an object comes into being. */
-export type Making = 'create' | 'generate' | 'unwrap' | 'derive'
+/** The function that creates an object. */
+export type CreationMethod = 'create' | 'generate' | 'unwrap' | 'derive'
 
 /**
- * The standard's footnotes to an attribute (v3.0, table 11). Required by C_CreateObject 1, C_GenerateKey 3, C_UnwrapKey 5;
- * not allowed there 2, 4, 6. 7: not told of a sensitive or unextractable key. 8: may be changed. 10: only the SO sets it to
- * true. 11, 12: stays true, stays false. 0 is ours: may be changed in a copy only.
+ * The footnotes to an attribute (PKCS#11 v3.0, table 11):
+ * - 1, 3, 5: required by C_CreateObject, C_GenerateKey, C_UnwrapKey;
+ * - 2, 4, 6: not allowed for C_CreateObject, C_GenerateKey, C_UnwrapKey;
+ * - 7: not revealed if the key is sensitive or not extractable;
+ * - 8: may be changed;
+ * - 10: may be set to true only by the SO;
+ * - 11, 12: cannot be changed from true, from false;
+ * - 0, which the standard does not have: may be changed only in a copy.
  */
 type Footnotes = readonly number[]
 
@@ -102,7 +110,7 @@ const certificate: Rows = {
 const ecPublicKey: Rows = { ...publicKey, EC_PARAMS: [1, 3], EC_POINT: [1, 4] }
 const ecPrivateKey: Rows = { ...privateKey, EC_PARAMS: [1, 4, 6], VALUE: [1, 4, 6, 7] }
 
-/** By class, and by type of key or certificate. */
+/** The attributes for each class and type of key or certificate. */
 const tables: readonly (readonly [CKO, number | undefined, Rows])[] = [
   [CKO.DATA, undefined, { ...storage, APPLICATION: [], OBJECT_ID: [], VALUE: [] }],
   [CKO.CERTIFICATE, CKC.X_509, certificate],
@@ -133,7 +141,7 @@ const tables: readonly (readonly [CKO, number | undefined, Rows])[] = [
   [CKO.SECRET_KEY, CKK.DES3, secretKey],
 ]
 
-/** The attributes of the objects of a class and type; undefined: nothing here knows such objects. */
+/** Returns the attributes that objects of a class and type can have, or undefined if the combination is unknown. */
 export function attributesOfClass(
   objectClass: CKO,
   type: number | undefined,
@@ -143,26 +151,26 @@ export function attributesOfClass(
   return new Map(Object.entries(rows).map(([name, notes]) => [CKA[name as keyof typeof CKA], notes]))
 }
 
-/** The footnotes by which an attribute must, or must not, stand in the template. */
-const notesOf: Readonly<Record<Making, { readonly required?: number; readonly refused: number }>> = {
+/** The footnotes that make an attribute required or refused in a template. */
+const notesOf: Readonly<Record<CreationMethod, { readonly required?: number; readonly refused: number }>> = {
   create: { required: 1, refused: 2 },
   generate: { required: 3, refused: 4 },
   unwrap: { required: 5, refused: 6 },
-  // The mechanism gives what a generation gives.
+  // The mechanism sets the same attributes as in a key generation.
   derive: { refused: 4 },
 }
 
 /**
- * Whether an object may be made by this template, which has its class and type (4.1.1). Throws CKR_TEMPLATE_INCOMPLETE if
- * one is missing, CKR_TEMPLATE_INCONSISTENT for an attribute of other classes and CKR_ATTRIBUTE_READ_ONLY for one that
- * only the token gives.
+ * Checks the template of a new object (4.1.1). Throws CKR_TEMPLATE_INCOMPLETE if a required attribute is missing,
+ * CKR_TEMPLATE_INCONSISTENT for an attribute that the class and type do not have, and CKR_ATTRIBUTE_READ_ONLY for one that
+ * only the token or the SO sets.
  */
-export function checkTemplate(making: Making, template: Attributes): void {
+export function checkTemplate(method: CreationMethod, template: Attributes): void {
   const objectClass = template[CKA.CLASS]
   if (objectClass === undefined) throw new CryptokiError(CKR.TEMPLATE_INCOMPLETE)
   const rules = attributesOfClass(objectClass, typeIn(template))
-  if (rules === undefined) throw new CryptokiError(refusalOf(template))
-  const { required, refused } = notesOf[making]
+  if (rules === undefined) throw new CryptokiError(typeErrorOf(template))
+  const { required, refused } = notesOf[method]
   for (const type of attributeTypesOf(template)) {
     const notes = rules.get(type)
     if (notes === undefined) throw new CryptokiError(CKR.TEMPLATE_INCONSISTENT)
@@ -178,16 +186,16 @@ function typeIn(template: Attributes): number | undefined {
   return template[CKA.CLASS] === CKO.CERTIFICATE ? template[CKA.CERTIFICATE_TYPE] : template[CKA.KEY_TYPE]
 }
 
-/** A key or certificate whose type is missing is incomplete; others are of no class and type that is known. */
-function refusalOf(template: Attributes): CKR {
+/** Returns the error for an unknown class and type: the type is missing or the combination is not supported. */
+function typeErrorOf(template: Attributes): CKR {
   const isTyped = typeIn(template) !== undefined || template[CKA.CLASS] === CKO.DATA
   return isTyped ? CKR.TEMPLATE_INCONSISTENT : CKR.TEMPLATE_INCOMPLETE
 }
 
 /**
- * Whether C_SetAttributeValue or C_CopyObject may give an object these attributes. Throws CKR_ACTION_PROHIBITED for an
- * object that cannot be modified or copied, CKR_ATTRIBUTE_TYPE_INVALID for an attribute that it does not have (a copy:
- * CKR_TEMPLATE_INCONSISTENT), and CKR_ATTRIBUTE_READ_ONLY.
+ * Checks the template of C_SetAttributeValue or C_CopyObject. Throws CKR_ACTION_PROHIBITED if the object cannot be modified
+ * or copied, CKR_ATTRIBUTE_TYPE_INVALID (for a copy CKR_TEMPLATE_INCONSISTENT) for an attribute that the object does not
+ * have, and CKR_ATTRIBUTE_READ_ONLY for one that cannot be changed.
  */
 export function checkChange(how: 'set' | 'copy', template: Attributes, object: Attributes): void {
   const permission = how === 'set' ? CKA.MODIFIABLE : CKA.COPYABLE
@@ -198,9 +206,9 @@ export function checkChange(how: 'set' | 'copy', template: Attributes, object: A
     if (notes === undefined)
       throw new CryptokiError(how === 'set' ? CKR.ATTRIBUTE_TYPE_INVALID : CKR.TEMPLATE_INCONSISTENT)
     const isChangeable = notes.includes(8) || (how === 'copy' && notes.includes(0))
-    const isStuck =
+    const isFixed =
       (notes.includes(11) && object[type] === true) || (notes.includes(12) && object[type] === false)
-    if (!isChangeable || (isStuck && template[type] !== object[type]))
+    if (!isChangeable || (isFixed && template[type] !== object[type]))
       throw new CryptokiError(CKR.ATTRIBUTE_READ_ONLY)
   }
 }

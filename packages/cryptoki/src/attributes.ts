@@ -1,9 +1,9 @@
-/** Attributes, typed one by one: PKCS#11 v2.40, 4 "Objects". */
+/** Attributes with a TypeScript type for each: PKCS#11 v2.40, 4 "Objects". */
 import { copyOf, equalBytes, isByteSource } from '@webtoki/apdu'
 import { CKA, type CKC, type CKK, type CKO, CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 
-/** The kinds of value that attributes have. */
+/** The types of attribute values. */
 interface ValueOf {
   readonly boolean: boolean
   /** A CK_ULONG. */
@@ -13,7 +13,7 @@ interface ValueOf {
   readonly CKC: CKC
   readonly CKM: number
   readonly string: string
-  /** CK_DATE as 'YYYY-MM-DD', which has no time zone to be shifted by; '' if there is none. */
+  /** CK_DATE as 'YYYY-MM-DD', which no time zone can shift; '' if the date is empty. */
   readonly date: string
   /** Big integers are big-endian without a sign byte; names and keys are DER. */
   readonly bytes: Uint8Array
@@ -21,7 +21,7 @@ interface ValueOf {
   readonly mechanisms: readonly number[]
 }
 
-/** The kind of value that each attribute has; what is not listed is a boolean. */
+/** The type of each attribute. Attributes that are not listed are booleans. */
 const kinds = {
   CLASS: 'CKO',
   LABEL: 'string',
@@ -59,20 +59,20 @@ const kindOf: Readonly<Partial<Record<keyof typeof CKA, keyof ValueOf>>> = kinds
 
 type KindOf<N extends keyof typeof CKA> = N extends keyof typeof kinds ? (typeof kinds)[N] : 'boolean'
 
-/** What each attribute's value is. */
+/** The type of each attribute's value. */
 export type AttributeTypes = {
   readonly [N in keyof typeof CKA as (typeof CKA)[N]]: ValueOf[KindOf<N>]
 }
 
-/** Some attributes with their values: an object's own, or a template to search by. */
+/** Attributes with their values: those of an object, or a template. */
 export type Attributes = Partial<AttributeTypes>
 
-/** Whether the object has every attribute of the template with that value; an empty template fits everything. */
+/** Returns whether an object has all attributes of the template with the same values. An empty template matches every object. */
 export function matches(attributes: Attributes, template: Attributes): boolean {
   return attributeTypesOf(template).every((type) => isSame(attributes[type], template[type]))
 }
 
-/** The attribute types that stand in a template with a value. */
+/** Returns the attribute types that have a value in the template. */
 export function attributeTypesOf(template: Attributes): readonly (keyof AttributeTypes)[] {
   const types = Object.keys(template).map(Number) as (keyof AttributeTypes)[]
   return types.filter((type) => template[type] !== undefined)
@@ -83,13 +83,15 @@ const names: ReadonlyMap<number, keyof typeof CKA> = /* @__PURE__ */ new Map(
 )
 
 /**
- * A copy of a template: what its owner writes into it later does not count. Throws CKR_ATTRIBUTE_TYPE_INVALID and
- * CKR_ATTRIBUTE_VALUE_INVALID, which say which attribute.
+ * Copies and checks a template, so that later changes by the caller have no effect. Throws CKR_ARGUMENTS_BAD, and
+ * CKR_ATTRIBUTE_TYPE_INVALID or CKR_ATTRIBUTE_VALUE_INVALID with the attribute in the message.
  */
 export function templateAtCall(template: Attributes): Attributes {
-  // Lists and maps have no such entries, or others: they would fit every object.
+  // Arrays and maps have no entries named by attribute types, so a search would match every object.
   if (typeof template !== 'object' || template === null || Symbol.iterator in template)
-    throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail: 'the template is not an object of attributes' })
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, {
+      detail: 'the template must be an object such as { [CKA.CLASS]: CKO.PRIVATE_KEY }',
+    })
   const entries = Object.entries(template as Readonly<Record<string, unknown>>)
   return Object.fromEntries(entries.map(([type, value]) => [type, attributeAtCall(type, value)]))
 }
@@ -98,17 +100,17 @@ function attributeAtCall(type: string, value: unknown): unknown {
   const name = names.get(Number(type))
   if (name === undefined || String(Number(type)) !== type)
     throw new CryptokiError(CKR.ATTRIBUTE_TYPE_INVALID, {
-      detail: `the template has "${type}", which is not an attribute type; write [CKA.CLASS] and alike`,
+      detail: `"${type}" in the template is not an attribute type; use keys such as [CKA.CLASS]`,
     })
   const kind = kindOf[name] ?? 'boolean'
   const own = valueAtCall(kind, value)
   if (own !== undefined) return own
   throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID, {
-    detail: `the template's CKA_${name} must be ${descriptions[kind] ?? 'a number'}`,
+    detail: `CKA_${name} in the template must be ${descriptions[kind] ?? 'a number'}`,
   })
 }
 
-/** The value as it is kept; undefined: it is not of that kind. */
+/** Returns a copy of the value, or undefined if it does not have the type. */
 function valueAtCall(kind: keyof ValueOf, value: unknown): unknown {
   switch (kind) {
     case 'boolean':
@@ -131,7 +133,7 @@ const descriptions: Readonly<Partial<Record<keyof ValueOf, string>>> = {
   boolean: 'a boolean',
   string: 'a string',
   bytes: 'a Uint8Array',
-  date: "a day such as '2025-12-31', or ''",
+  date: "a date such as '2025-12-31', or ''",
   mechanisms: 'an array of mechanism types',
 }
 
@@ -143,13 +145,13 @@ function isCkDate(value: unknown): boolean {
   if (value === '') return true
   if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\d$/.test(value)) return false
   const time = new Date(value)
-  // The 31st of February would be a day in March.
+  // Date accepts February 31 as a day in March.
   return !Number.isNaN(time.getTime()) && time.toISOString().startsWith(value)
 }
 
 function isSame(a: unknown, b: unknown): boolean {
   if (a instanceof Uint8Array && b instanceof Uint8Array) return equalBytes(a, b)
-  // Lists of mechanisms have no order.
+  // The order of mechanisms does not matter.
   if (Array.isArray(a) && Array.isArray(b)) {
     const [one, other] = [new Set<unknown>(a), new Set<unknown>(b)]
     return one.size === other.size && [...one].every((each) => other.has(each))

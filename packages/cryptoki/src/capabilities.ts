@@ -1,4 +1,4 @@
-/** What a token can do, as C_GetMechanismList and C_GetTokenInfo tell it: derived from what is there. */
+/** The results of C_GetMechanismList, C_GetMechanismInfo and C_GetTokenInfo (PKCS#11 v3.0, 5.5), derived from a token. */
 import { sealed } from '@webtoki/apdu'
 import { CKF } from './ckf.ts'
 import { CKK, CKM } from './constants.ts'
@@ -8,7 +8,7 @@ import { digestMechanisms, type MechanismInfo } from './mechanisms.ts'
 import { keySizes, type SoftwareMechanism, softwareMechanism } from './software/mechanisms.ts'
 import type { Token, TokenDescription, TokenInfo } from './token.ts'
 
-/** The token's own mechanisms, and what software does beside every token: digests, public keys, session keys. */
+/** Returns the mechanisms of the token, and those that software adds for digests, public keys and session keys. */
 export function mechanismsOf(token: Token): ReadonlyMap<number, MechanismInfo> {
   const all = new Map<number, MechanismInfo>()
   for (const type of digestMechanisms.keys())
@@ -31,9 +31,9 @@ const curveFlags: Partial<Record<CKK, number>> = {
 
 function infoOf(
   { keyType, minKeyBits, maxKeyBits, purposes }: SoftwareMechanism,
-  more: number = curveFlags[keyType] ?? 0,
+  initialFlags: number = curveFlags[keyType] ?? 0,
 ): MechanismInfo {
-  const flags = purposes.reduce((all, each) => all | keyRules[each].flag, more)
+  const flags = purposes.reduce((all, each) => all | keyRules[each].flag, initialFlags)
   return { minKeyBits, maxKeyBits, flags }
 }
 

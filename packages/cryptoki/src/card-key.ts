@@ -1,16 +1,16 @@
-/** A private key on a card, whichever card application it belongs to. */
+/** Private keys on cards, independent of the card application. */
 import type { CardChannel, TransmitOptions } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import type { KeyAccess, KeyPurpose, KeyUse, UsableKey } from './key-use.ts'
 import type { RawMechanism } from './mechanisms.ts'
 
-/** What a key does with its data before and after the card's part, which `Command` describes. */
+/** A use of a key on a card. `prepare` turns the data into the `Command` that the card performs. */
 export interface CardUse<Command> extends Pick<KeyUse, 'gathers' | 'outputBytes'> {
   readonly prepare: (data: Uint8Array) => Promise<Command>
 }
 
-/** `useOf` throws as `UsableKey.use` does; `perform` is the card's part. */
+/** Makes a key. `useOf` throws the errors of `UsableKey.use`; `perform` runs a prepared command on the card. */
 export function cardKey<Command>(
   access: KeyAccess,
   useOf: (purpose: KeyPurpose, mechanism: RawMechanism) => CardUse<Command>,

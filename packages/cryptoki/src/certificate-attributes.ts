@@ -1,9 +1,9 @@
-/** A certificate of a card as PKCS#11 attributes: PKCS#11 v3.0, 4.6. */
+/** Conversion of a card's certificate to PKCS#11 attributes: PKCS#11 v3.0, 4.6. */
 import { viewCertificate } from '@webtoki/crypto'
 import type { Attributes } from './attributes.ts'
 import { CKA } from './constants.ts'
 
-/** Value and fields. A certificate is the card's however odd it is: it is shown with what can be read of it. */
+/** Returns the value and the fields of a certificate. A malformed certificate gives only the attributes that can be read. */
 export function certificateAttributes(der: Uint8Array): Attributes {
   const view = viewCertificate(der)
   if (view === undefined) return { [CKA.VALUE]: der }
@@ -16,12 +16,12 @@ export function certificateAttributes(der: Uint8Array): Attributes {
     [CKA.PUBLIC_KEY_INFO]: view.publicKeyInfo,
     ...(notBefore && { [CKA.START_DATE]: dayOf(notBefore) }),
     ...(notAfter && { [CKA.END_DATE]: dayOf(notAfter) }),
-    // CK_CERTIFICATE_CATEGORY_AUTHORITY, or _TOKEN_USER: the private key is on the card. Else _UNSPECIFIED.
+    // CK_CERTIFICATE_CATEGORY_AUTHORITY (2), _TOKEN_USER (1, the private key is on the card) or _UNSPECIFIED (0).
     [CKA.CERTIFICATE_CATEGORY]: isAuthority === undefined ? 0 : isAuthority ? 2 : 1,
   }
 }
 
-/** In UTC, as certificates tell time. */
+/** Returns the date in UTC, the time zone of certificates. */
 function dayOf(time: Date): string {
   return time.toISOString().slice(0, 10)
 }

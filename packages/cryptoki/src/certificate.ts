@@ -1,14 +1,14 @@
-/** The public key of a certificate, as far as tokens use it. */
+/** Extraction of a certificate's public key for tokens (RFC 5280, 4.1.2.7). */
 import { areRsaNumbers, type CurvePublicKey, readPublicKey, type RsaPublicKey } from '@webtoki/crypto'
 
 export { areRsaNumbers } from '@webtoki/crypto'
 
-/** A public key that this library can use. */
+/** A public key that this library supports. */
 export type CertificateKey = RsaPublicKey | CurvePublicKey
 
 /**
- * The key of a SubjectPublicKeyInfo in DER; undefined if it is of another kind, on a curve that no card here has, compressed
- * or malformed, or anybody could sign under it.
+ * Returns the key of a SubjectPublicKeyInfo in DER. Returns undefined if its type or curve is not supported, if its point is
+ * compressed, if it is malformed, or if its numbers are so weak that anybody could forge signatures.
  */
 export function certificateKey(publicKeyInfo: Uint8Array): CertificateKey | undefined {
   try {

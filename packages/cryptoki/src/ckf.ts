@@ -1,7 +1,7 @@
-/** The flags as one namespace. Apart from the other constants, which every page loads: flags come with the first card. */
+/** The namespace CKF. It is not in `constants.ts`, which every page loads, because only a card requires the flags. */
 import * as flags from './flags.ts'
 
-/** Flags of slots, sessions, tokens and mechanisms, in this order. Equal bits mean different things in each. */
+/** Flags of slots, sessions, tokens and mechanisms. Equal bits have different meanings in each of these groups. */
 export * as CKF from './flags.ts'
-/** One of them. */
+/** One of the flags. */
 export type CKF = (typeof flags)[keyof typeof flags]

@@ -1,4 +1,4 @@
-/** Constants as PKCS#11 v3.0 prints them (pkcs11t.h), without their prefix: `CKM.RSA_PKCS` is CKM_RSA_PKCS. */
+/** Constants of PKCS#11 v3.0 (pkcs11t.h), grouped by prefix: `CKM.RSA_PKCS` is CKM_RSA_PKCS. */
 
 /** Mechanisms. */
 export const CKM = {
@@ -117,7 +117,10 @@ export type CKA = (typeof CKA)[keyof typeof CKA]
 
 declare const kind: unique symbol
 
-/** Small numbers mean different things: the types refuse CKO_PRIVATE_KEY (3) as the mechanism CKM_RSA_X_509 (3). Plain numbers are taken. */
+/**
+ * Tags each constant with its group, because equal numbers mean different things: the compiler refuses CKO_PRIVATE_KEY (3)
+ * for CKK_EC (3). Plain numbers are accepted.
+ */
 type ConstantsOf<K extends string, T extends Readonly<Record<string, number>>> = {
   readonly [N in keyof T]: number & { readonly [kind]?: readonly [K, T[N]] }
 }
@@ -294,17 +297,17 @@ export type CKR = (typeof CKR)[keyof typeof CKR]
 
 const names: ReadonlyMap<number, string> = /* @__PURE__ */ namesOf('CKR', CKR)
 
-/** The standard's name, such as 'CKR_OPERATION_ACTIVE'; the number in hex if it is not one of `CKR`. */
+/** Returns the name of a return value, such as 'CKR_OPERATION_ACTIVE', or the number in hex if `CKR` does not contain it. */
 export function ckrName(rv: number): string {
   return names.get(rv) ?? inHex('CKR', rv)
 }
 
-/** The standard's name of a mechanism, such as 'CKM_ECDSA'; the number in hex if it is not one of `CKM`, as those of later versions. */
+/** Returns the name of a mechanism, such as 'CKM_ECDSA', or the number in hex if `CKM` does not contain it. */
 export function ckmName(type: number): string {
   return namesOf('CKM', CKM).get(type) ?? inHex('CKM', type)
 }
 
-/** The standard's name of an attribute, such as 'CKA_LABEL'; the number in hex if it is not one of `CKA`, as those of later versions. */
+/** Returns the name of an attribute, such as 'CKA_LABEL', or the number in hex if `CKA` does not contain it. */
 export function ckaName(type: number): string {
   return namesOf('CKA', CKA).get(type) ?? inHex('CKA', type)
 }

@@ -1,4 +1,4 @@
-/** Mechanisms and their parameters: PKCS#11 v3.0 mechanisms, 2.1 (RSA), 2.3 (EC), 2.8 to 2.14 (AES), 2.20 to 2.28 (SHA). */
+/** Mechanisms and their parameters: PKCS#11 v3.0 mechanisms, 2.1 (RSA), 2.3 (EC), 2.8 to 2.14 (AES) and 2.20 to 2.28 (SHA). */
 import { copyOf, isByteSource } from '@webtoki/apdu'
 import { type HashName, hashes, type SignatureFamily } from '@webtoki/crypto'
 import type { Attributes } from './attributes.ts'
@@ -7,9 +7,9 @@ import { CryptokiError } from './errors.ts'
 import { curveOf, edwardsCurveOf } from './software/key-numbers.ts'
 
 /** The type number of a named mechanism. */
-type Numbered<N extends keyof typeof CKM> = (typeof CKM)[N]
+type TypeOf<N extends keyof typeof CKM> = (typeof CKM)[N]
 
-/** The parameters that a mechanism can have. */
+/** All parameters that a mechanism can have. */
 interface MechanismParameters {
   readonly pss: PssMechanismParameters
   readonly oaep: OaepMechanismParameters
@@ -19,18 +19,18 @@ interface MechanismParameters {
   readonly ecdh: EcdhMechanismParameters
 }
 
-/** A mechanism of these types with the parameters `P`; others are refused by the compiler. */
-type With<N extends keyof typeof CKM, P = unknown> = { readonly type: Numbered<N> } & P & {
+/** A mechanism of the types `N` with the parameters `P`. The compiler refuses all other parameters. */
+type MechanismWith<N extends keyof typeof CKM, P = unknown> = { readonly type: TypeOf<N> } & P & {
     readonly [K in Exclude<keyof MechanismParameters, keyof P>]?: never
   }
 
-/** Mechanisms of `digest`. */
-export type DigestMechanism = With<
+/** Mechanisms for `digest`. */
+export type DigestMechanism = MechanismWith<
   'SHA_1' | 'SHA224' | 'SHA256' | 'SHA384' | 'SHA512' | 'SHA3_224' | 'SHA3_256' | 'SHA3_384' | 'SHA3_512'
 >
 
-/** CKM_* of the hashes that RSA paddings use. */
-type PaddingHashMechanism = Numbered<'SHA_1' | 'SHA224' | 'SHA256' | 'SHA384' | 'SHA512'>
+/** CKM_* of the hashes that RSA paddings support. */
+type PaddingHashMechanism = TypeOf<'SHA_1' | 'SHA224' | 'SHA256' | 'SHA384' | 'SHA512'>
 
 /** CK_RSA_PKCS_PSS_PARAMS. */
 export interface PssMechanismParameters {
@@ -41,7 +41,7 @@ export interface PssMechanismParameters {
   readonly saltBytes: number
 }
 
-/** CK_RSA_PKCS_OAEP_PARAMS, with a source of CKZ_DATA_SPECIFIED. */
+/** CK_RSA_PKCS_OAEP_PARAMS with the source CKZ_DATA_SPECIFIED. */
 export interface OaepMechanismParameters {
   /** CKM_* of the hash. */
   readonly hash: PaddingHashMechanism
@@ -53,9 +53,9 @@ export interface OaepMechanismParameters {
 
 /** CK_GCM_PARAMS. */
 export interface GcmMechanismParameters {
-  /** 12 bytes are usual; 8 to 256. Never use one twice with the same key. */
+  /** 8 to 256 bytes, usually 12. Never use the same value twice with one key. */
   readonly iv: Uint8Array
-  /** Authenticated, not encrypted. Default: empty. */
+  /** Data that is authenticated but not encrypted. Default: empty. */
   readonly aad?: Uint8Array | undefined
   /** 96, 104, 112, 120 or 128 (NIST SP 800-38D, 5.2.1.2). The tag follows the ciphertext. */
   readonly tagBits: number
@@ -64,14 +64,14 @@ export interface GcmMechanismParameters {
 /** CK_ECDH1_DERIVE_PARAMS. */
 export interface EcdhMechanismParameters {
   readonly kdf: CKD
-  /** The other party's point, uncompressed (04, x, y), as it is or within a DER OCTET STRING. */
+  /** The other party's point, uncompressed (04, x, y), either directly or within a DER OCTET STRING. */
   readonly publicData: Uint8Array
-  /** For a KDF other than CKD_NULL. */
+  /** Input of the KDF. CKD_NULL does not accept it. */
   readonly sharedData?: Uint8Array | undefined
 }
 
-/** RSA PKCS#1 v1.5, raw RSA, ECDSA, EdDSA and HMAC: no parameters. */
-export type PlainSignatureMechanism = With<
+/** RSA PKCS#1 v1.5, raw RSA, ECDSA, EdDSA and HMAC. They have no parameters. */
+export type PlainSignatureMechanism = MechanismWith<
   | 'RSA_PKCS'
   | 'RSA_X_509'
   | 'SHA1_RSA_PKCS'
@@ -97,11 +97,11 @@ export type PlainSignatureMechanism = With<
   | 'SHA3_512_HMAC'
 >
 
-/** RSA-PSS of a digest that the caller has made: only the parameters tell by which hash. */
-export type BarePssMechanism = With<'RSA_PKCS_PSS', Pick<MechanismParameters, 'pss'>>
+/** RSA-PSS over a digest that the caller has computed. Its parameters are required, because only they state the hash. */
+export type BarePssMechanism = MechanismWith<'RSA_PKCS_PSS', Pick<MechanismParameters, 'pss'>>
 
-/** RSA-PSS that hashes. Default of `pss`: MGF1 with the mechanism's own hash, and a salt as long as that. */
-export type HashingPssMechanism = With<
+/** RSA-PSS that computes the digest. Default of `pss`: MGF1 with the mechanism's hash, and a salt as long as its digest. */
+export type HashingPssMechanism = MechanismWith<
   | 'SHA1_RSA_PKCS_PSS'
   | 'SHA224_RSA_PKCS_PSS'
   | 'SHA256_RSA_PKCS_PSS'
@@ -110,31 +110,34 @@ export type HashingPssMechanism = With<
   Partial<Pick<MechanismParameters, 'pss'>>
 >
 
-/** Mechanisms of `sign` and `verify`. */
+/** Mechanisms for `sign` and `verify`. */
 export type SignatureMechanism = PlainSignatureMechanism | BarePssMechanism | HashingPssMechanism
 
-/** Mechanisms of `signRecover` and `verifyRecover`. */
-export type RecoverMechanism = With<'RSA_PKCS' | 'RSA_X_509'>
+/** Mechanisms for `signRecover` and `verifyRecover`. */
+export type RecoverMechanism = MechanismWith<'RSA_PKCS' | 'RSA_X_509'>
 
-/** AES in CBC; `iv` is the initialisation vector, 16 bytes. */
-export type AesCbcMechanism = With<'AES_CBC' | 'AES_CBC_PAD', Pick<MechanismParameters, 'iv'>>
+/** AES in CBC mode. `iv` is the initialisation vector of 16 bytes. */
+export type AesCbcMechanism = MechanismWith<'AES_CBC' | 'AES_CBC_PAD', Pick<MechanismParameters, 'iv'>>
 
-/** AES in counter mode: `iv` is the first counter block, 16 bytes; `counterBits` of it count, 128 by default (CK_AES_CTR_PARAMS). */
-export type AesCtrMechanism = With<
+/**
+ * AES in counter mode. `iv` is the first counter block of 16 bytes; its low `counterBits`, by default 128, form the counter
+ * (CK_AES_CTR_PARAMS).
+ */
+export type AesCtrMechanism = MechanismWith<
   'AES_CTR',
   Pick<MechanismParameters, 'iv'> & Partial<Pick<MechanismParameters, 'counterBits'>>
 >
 
-/** AES in Galois/counter mode. */
-export type AesGcmMechanism = With<'AES_GCM', Pick<MechanismParameters, 'gcm'>>
+/** AES in Galois/Counter Mode. */
+export type AesGcmMechanism = MechanismWith<'AES_GCM', Pick<MechanismParameters, 'gcm'>>
 
 /** RSA-OAEP. */
-export type OaepMechanism = With<'RSA_PKCS_OAEP', Pick<MechanismParameters, 'oaep'>>
+export type OaepMechanism = MechanismWith<'RSA_PKCS_OAEP', Pick<MechanismParameters, 'oaep'>>
 
-/** Ciphers without parameters: AES block by block, and RSA. */
-export type PlainCipherMechanism = With<'AES_ECB' | 'RSA_PKCS' | 'RSA_X_509'>
+/** Ciphers without parameters: AES in ECB mode, RSA PKCS#1 v1.5 and raw RSA. */
+export type PlainCipherMechanism = MechanismWith<'AES_ECB' | 'RSA_PKCS' | 'RSA_X_509'>
 
-/** Mechanisms of `encrypt` and `decrypt`. */
+/** Mechanisms for `encrypt` and `decrypt`. */
 export type CipherMechanism =
   | AesCbcMechanism
   | AesCtrMechanism
@@ -142,20 +145,20 @@ export type CipherMechanism =
   | OaepMechanism
   | PlainCipherMechanism
 
-/** AES key wrap (RFC 3394), and with padding (RFC 5649); the default initial value. */
-export type AesWrapMechanism = With<'AES_KEY_WRAP' | 'AES_KEY_WRAP_KWP'>
+/** AES key wrap without (RFC 3394) and with padding (RFC 5649), both with the default initial value. */
+export type AesWrapMechanism = MechanismWith<'AES_KEY_WRAP' | 'AES_KEY_WRAP_KWP'>
 
-/** Mechanisms of `wrapKey` and `unwrapKey`. */
+/** Mechanisms for `wrapKey` and `unwrapKey`. */
 export type WrapMechanism = CipherMechanism | AesWrapMechanism
 
-/** Mechanisms of `deriveKey`. */
-export type DeriveMechanism = With<
+/** Mechanisms for `deriveKey`. */
+export type DeriveMechanism = MechanismWith<
   'ECDH1_DERIVE' | 'ECDH1_COFACTOR_DERIVE',
   Pick<MechanismParameters, 'ecdh'>
 >
 
-/** Mechanisms of `generateKey`. */
-export type GenerateMechanism = With<'AES_KEY_GEN' | 'GENERIC_SECRET_KEY_GEN'>
+/** Mechanisms for `generateKey`. */
+export type GenerateMechanism = MechanismWith<'AES_KEY_GEN' | 'GENERIC_SECRET_KEY_GEN'>
 
 /** A mechanism with its parameters. */
 export type Mechanism =
@@ -166,7 +169,7 @@ export type Mechanism =
   | DeriveMechanism
   | GenerateMechanism
 
-/** A mechanism by any number, as C callers name it (`Session.begin`) and keys take it: checked at run time only. */
+/** A mechanism of any type number, as `Session.begin` and keys accept it. It is checked only at run time. */
 export interface RawMechanism {
   /** CKM_*. */
   readonly type: number
@@ -186,11 +189,14 @@ export interface RawMechanism {
     | undefined
 }
 
-/** The names of the parameters, as fields of a mechanism. */
+/** The names of the parameter fields of a mechanism. */
 const parameterNames = ['pss', 'oaep', 'iv', 'counterBits', 'gcm', 'ecdh'] as const
 type ParameterName = (typeof parameterNames)[number]
 
-/** A copy: what its owner writes into it later does not count. Throws CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID. */
+/**
+ * Copies a mechanism with its parameters, so that later changes by the caller have no effect. Throws CKR_ARGUMENTS_BAD,
+ * CKR_MECHANISM_PARAM_INVALID.
+ */
 export function mechanismAtCall<M extends RawMechanism>(mechanism: M): M {
   if (typeof mechanism !== 'object' || mechanism === null || typeof mechanism.type !== 'number')
     throw new CryptokiError(CKR.ARGUMENTS_BAD, {
@@ -202,7 +208,7 @@ export function mechanismAtCall<M extends RawMechanism>(mechanism: M): M {
   return { ...mechanism, ...Object.fromEntries(parameters) }
 }
 
-/** By what a mechanism of C is a structure with pointers, here is an object with bytes in it. */
+/** Copies one parameter, including the byte arrays within it. */
 function parameterAtCall(name: ParameterName, value: unknown): unknown {
   if (name === 'counterBits') return value
   if (name === 'iv') {
@@ -230,8 +236,8 @@ const byteMembers: ReadonlySet<string> = /* @__PURE__ */ new Set([
   'sharedData',
 ])
 
-/** The parameters that a mechanism takes, whatever its key. */
-const takenParameters: ReadonlyMap<number, readonly ParameterName[]> = /* @__PURE__ */ new Map([
+/** The parameters that a mechanism accepts, independent of the key. PSS mechanisms are in `signMechanisms`. */
+const allowedParameters: ReadonlyMap<number, readonly ParameterName[]> = /* @__PURE__ */ new Map([
   [CKM.RSA_PKCS_OAEP, ['oaep']],
   [CKM.AES_CBC, ['iv']],
   [CKM.AES_CBC_PAD, ['iv']],
@@ -241,18 +247,18 @@ const takenParameters: ReadonlyMap<number, readonly ParameterName[]> = /* @__PUR
   [CKM.ECDH1_COFACTOR_DERIVE, ['ecdh']],
 ])
 
-/** Throws CKR_MECHANISM_PARAM_INVALID if the mechanism has parameters that are not for it, whatever its key. */
+/** Throws CKR_MECHANISM_PARAM_INVALID if the mechanism has a parameter that its type does not accept. */
 export function checkParameters(mechanism: RawMechanism): void {
   const { type } = mechanism
-  const taken = signMechanism(type)?.padding === 'pss' ? ['pss'] : (takenParameters.get(type) ?? [])
+  const allowed = signMechanism(type)?.padding === 'pss' ? ['pss'] : (allowedParameters.get(type) ?? [])
   for (const name of parameterNames)
-    if (mechanism[name] !== undefined && !taken.includes(name)) throw parameterError(name)
+    if (mechanism[name] !== undefined && !allowed.includes(name)) throw parameterError(name)
 }
 
-/** `name` is what is missing, wrong or too much. */
+/** Returns the error for the parameter `name`, which is missing, wrong or not accepted. */
 export function parameterError(name: string): CryptokiError {
   return new CryptokiError(CKR.MECHANISM_PARAM_INVALID, {
-    detail: `${name} does not fit the mechanism or its key`,
+    detail: `${name} is missing or not valid for the mechanism and key`,
   })
 }
 
@@ -264,18 +270,18 @@ export interface MechanismInfo {
   readonly flags: number
 }
 
-/** The numbers of the mechanisms and parameters that one hash has a part in. */
+/** The constants of the mechanisms and parameters that use one hash. */
 interface HashNumbers {
   readonly digest: DigestMechanism['type']
   readonly hmac: number
-  /** The signature mechanisms that make this hash. */
+  /** The signature mechanisms that compute this hash. */
   readonly signatures?: Readonly<Partial<Record<SignatureFamily, SignatureMechanism['type']>>>
   readonly mgf?: CKG
   readonly kdf?: CKD
 }
 
-/** The one table between PKCS#11's numbers and the registry of hashes and signature algorithms. */
-const numbers: readonly (readonly [HashName, HashNumbers])[] = [
+/** Maps the hashes and signature families of @webtoki/crypto to PKCS#11 constants. */
+const hashNumbers: readonly (readonly [HashName, HashNumbers])[] = [
   [
     'SHA-1',
     {
@@ -332,72 +338,72 @@ const numbers: readonly (readonly [HashName, HashNumbers])[] = [
   ['SHA3-512', { digest: CKM.SHA3_512, hmac: CKM.SHA3_512_HMAC }],
 ]
 
-/** A number of each hash that has it, with the hash. */
+/** Returns a map from one of the constants of each hash to the hash. */
 function hashesBy<N extends number>(
   numberOf: (each: HashNumbers) => N | undefined,
 ): ReadonlyMap<number, HashName> {
   return new Map(
-    numbers.flatMap(([hash, each]) => {
+    hashNumbers.flatMap(([hash, each]) => {
       const number = numberOf(each)
       return number === undefined ? [] : [[number, hash] as const]
     }),
   )
 }
 
-/** What a signature mechanism does with its data. */
+/** How a signature mechanism processes its data. */
 export interface SignMechanism {
   readonly keyType: 'rsa' | 'ec' | 'edwards'
   readonly padding: SignatureFamily | 'raw-x509'
-  /** The hash that it makes itself; undefined: the data is taken as it is, in one piece. */
+  /** The hash that the mechanism computes; undefined if it processes the data unhashed and at once. */
   readonly hash: HashName | undefined
 }
 
 const keyTypes = { pkcs1: 'rsa', pss: 'rsa', 'raw-x509': 'rsa', ecdsa: 'ec', eddsa: 'edwards' } as const
 
-function signs(padding: SignMechanism['padding'], hash?: HashName): SignMechanism {
+function rulesFor(padding: SignMechanism['padding'], hash?: HashName): SignMechanism {
   return { keyType: keyTypes[padding], padding, hash }
 }
 
-/** All signature mechanisms that are known here. */
+/** All supported signature mechanisms. */
 export const signMechanisms: ReadonlyMap<number, SignMechanism> = /* @__PURE__ */ new Map<
   number,
   SignMechanism
 >([
-  [CKM.RSA_PKCS, signs('pkcs1')],
-  [CKM.RSA_X_509, signs('raw-x509')],
-  [CKM.RSA_PKCS_PSS, signs('pss')],
-  [CKM.ECDSA, signs('ecdsa')],
-  [CKM.EDDSA, signs('eddsa')],
-  ...numbers.flatMap(([hash, { signatures = {} }]) =>
+  [CKM.RSA_PKCS, rulesFor('pkcs1')],
+  [CKM.RSA_X_509, rulesFor('raw-x509')],
+  [CKM.RSA_PKCS_PSS, rulesFor('pss')],
+  [CKM.ECDSA, rulesFor('ecdsa')],
+  [CKM.EDDSA, rulesFor('eddsa')],
+  ...hashNumbers.flatMap(([hash, { signatures = {} }]) =>
     Object.entries(signatures).map(
-      ([family, type]) => [type, signs(family as SignatureFamily, hash)] as const,
+      ([family, type]) => [type, rulesFor(family as SignatureFamily, hash)] as const,
     ),
   ),
 ])
 
-/** Types of the mechanisms that keys on cards sign with. SP 800-78-4 and the OpenPGP card's specification have no SHA-224. */
+/** Returns the types of the mechanisms that card keys support. SP 800-78-4 and the OpenPGP specification lack SHA-224. */
 export function cardSignTypes(...paddings: readonly SignMechanism['padding'][]): readonly number[] {
   return [...signMechanisms]
     .filter(([, { padding, hash }]) => paddings.includes(padding) && hash !== 'SHA-224')
     .map(([type]) => type)
 }
 
-/** Undefined where the mechanism does not sign. */
+/** Returns undefined if the mechanism is not a signature mechanism. */
 export function signMechanism(type: number): SignMechanism | undefined {
   return signMechanisms.get(type)
 }
 
-/** All digest mechanisms. */
+/** All supported digest mechanisms with their hashes. */
 export const digestMechanisms: ReadonlyMap<number, HashName> = /* @__PURE__ */ hashesBy(
   ({ digest }) => digest,
 )
 
-/** Undefined where the mechanism is no digest. */
+/** Returns undefined if the mechanism is not a digest mechanism. */
 export function digestMechanism(type: number): HashName | undefined {
   return digestMechanisms.get(type)
 }
 
-/** All that AES keys do. */
+/** All supported mechanisms for AES keys. */
 export const aesMechanisms: readonly number[] = [
   CKM.AES_ECB,
   CKM.AES_CBC,
@@ -408,21 +414,21 @@ export const aesMechanisms: readonly number[] = [
   CKM.AES_KEY_WRAP_KWP,
 ]
 
-/** AES-GCM takes this many bytes of plaintext at most: no byte of it comes out before the tag has been checked. */
+/** The longest plaintext of AES-GCM in bytes. It is held in memory, because nothing is released before the tag is verified. */
 export const MAX_GCM_BYTES = 0x400_0000
 
-/** All HMACs, with their hash. */
+/** All supported HMAC mechanisms with their hashes. */
 export const hmacMechanisms: ReadonlyMap<number, HashName> = /* @__PURE__ */ hashesBy(({ hmac }) => hmac)
 
 const mgfHashes: ReadonlyMap<number, HashName> = /* @__PURE__ */ hashesBy(({ mgf }) => mgf)
 const kdfHashes: ReadonlyMap<number, HashName> = /* @__PURE__ */ hashesBy(({ kdf }) => kdf)
 
-/** The hash of a CKD_*; undefined for one that is not known. */
+/** Returns the hash of a CKD_*, or undefined for CKD_NULL and unknown ones. */
 export function kdfHash(kdf: number): HashName | undefined {
   return kdfHashes.get(kdf)
 }
 
-/** The hashes and the salt of a PSS mechanism. Throws CKR_MECHANISM_PARAM_INVALID. */
+/** Returns the hashes and the salt length of a PSS mechanism. Throws CKR_MECHANISM_PARAM_INVALID. */
 export function pssParametersOf({ type, pss }: RawMechanism): {
   readonly hash: HashName
   readonly mgfHash: HashName
@@ -440,8 +446,8 @@ export function pssParametersOf({ type, pss }: RawMechanism): {
 }
 
 /**
- * The hashes and the label of CKM_RSA_PKCS_OAEP, and the longest message under a modulus of so many bytes (RFC 8017, 7.1.1).
- * Throws CKR_MECHANISM_PARAM_INVALID, also for a hash that is too long for the modulus.
+ * Returns the hashes and the label of CKM_RSA_PKCS_OAEP, and the longest message for a modulus of `modulusBytes` (RFC 8017,
+ * 7.1.1). Throws CKR_MECHANISM_PARAM_INVALID, also if the digest is too long for the modulus.
  */
 export function oaepParametersOf(
   { oaep }: RawMechanism,
@@ -459,26 +465,26 @@ export function oaepParametersOf(
   return { ...chosen, label: oaep.label ?? new Uint8Array(0), maxBytes }
 }
 
-/** The hashes of a padding's parameters. */
+/** Returns the hashes that the parameters of a padding select. */
 function paddingHashes(
   name: 'pss' | 'oaep',
   parameters: { readonly hash: number; readonly mgf: number },
 ): { readonly hash: HashName; readonly mgfHash: HashName } {
   const hash = digestMechanism(parameters.hash)
   const mgfHash = mgfHashes.get(parameters.mgf)
-  // Paddings use the hashes that a mask can be made with.
+  // Paddings support only the hashes for which MGF1 is defined.
   if (hash === undefined || ![...mgfHashes.values()].includes(hash)) throw parameterError(`${name}.hash`)
   if (mgfHash === undefined) throw parameterError(`${name}.mgf`)
   return { hash, mgfHash }
 }
 
-/** No mechanism of RSA or ECDSA that takes its data in one piece takes more than a modulus of 16384 bits. */
+/** The longest data of an RSA or ECDSA mechanism that does not hash: a modulus of 16384 bits. */
 const MAX_COLLECTED_BYTES = 2048
 
-/** EdDSA hashes the message twice, and so needs all of it. */
+/** The longest message of EdDSA. It is held in memory, because EdDSA hashes it twice. */
 const MAX_EDDSA_BYTES = 0x10_0000
 
-/** What a signature mechanism collects: the hash that it makes, or the data as they are. */
+/** Returns what an operation with the mechanism accumulates: a digest, or the data up to a limit. */
 export function gatheredFor({
   hash,
   padding,
@@ -490,9 +496,9 @@ export function gatheredFor({
 const keyTypeOf = { rsa: CKK.RSA, ec: CKK.EC, edwards: CKK.EC_EDWARDS } as const
 
 /**
- * Key type, curve, size and parameters of a signature mechanism against the key. Throws CKR_KEY_TYPE_INCONSISTENT,
- * CKR_KEY_SIZE_RANGE for a curve that is not known, and CKR_MECHANISM_PARAM_INVALID, also for a PSS salt that does not fit
- * the modulus (RFC 8017, 9.1.1).
+ * Checks the key type, curve and parameters of a signature mechanism against a key. Throws CKR_KEY_TYPE_INCONSISTENT,
+ * CKR_KEY_SIZE_RANGE for an unknown curve, and CKR_MECHANISM_PARAM_INVALID, also if the PSS salt is too long for the modulus
+ * (RFC 8017, 9.1.1).
  */
 export function checkSignatureKey(
   attributes: Attributes,

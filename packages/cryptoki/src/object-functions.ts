@@ -1,9 +1,12 @@
-/** Functions that make objects in this page's memory: PKCS#11 v3.0, 5.7 "Object management" and 5.18 "Key management". Loaded when one is called: a login makes none. */
+/**
+ * The functions that create session objects in the page's memory: PKCS#11 v3.0, 5.7 "Object management" and 5.18 "Key
+ * management". Loaded on first use, because a login creates no objects.
+ */
 import { expand } from '@noble/hashes/hkdf.js'
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { concatBytes, copyOf, toHex } from '@webtoki/apdu'
-import { checkChange, checkTemplate, type Making } from './attribute-rules.ts'
+import { checkChange, checkTemplate, type CreationMethod } from './attribute-rules.ts'
 import type { Attributes } from './attributes.ts'
 import { CKA, CKD, CKK, CKM, CKO, CKR } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
@@ -17,11 +20,11 @@ import { keySizes } from './software/mechanisms.ts'
 import { SessionObject } from './software/session-object.ts'
 import type { ContextSession, TokenContext } from './token-context.ts'
 
-/** The session that an object is made in. */
+/** The session in which an object is created. */
 export interface ObjectMaker {
   readonly context: TokenContext
   readonly session: ContextSession
-  /** Whether private objects can be seen and made. */
+  /** Returns whether private objects are visible and may be created. */
   showsPrivate(): boolean
   /** Throws if the session has ended. */
   check(): void
@@ -47,7 +50,7 @@ const key: Attributes = {
   [CKA.LOCAL]: false,
 }
 
-/** What a template leaves open. */
+/** The defaults of attributes that a template does not contain. */
 const defaults: ReadonlyMap<CKO | undefined, Attributes> = /* @__PURE__ */ new Map<
   CKO | undefined,
   Attributes
@@ -96,25 +99,26 @@ const defaults: ReadonlyMap<CKO | undefined, Attributes> = /* @__PURE__ */ new M
   ],
 ])
 
-/** Whether such an object can be made here, and now. Throws as `checkTemplate` does. */
-function checkMaking(maker: ObjectMaker, how: Making, template: Attributes): void {
+/** Checks whether an object can be created from the template at this moment. Throws the errors of `checkTemplate` and more. */
+function checkCreation(maker: ObjectMaker, how: CreationMethod, template: Attributes): void {
   checkTemplate(how, template)
-  checkPlace(maker, template)
-  // It would have to be computed to be compared.
+  checkStorage(maker, template)
+  // CKA_CHECK_VALUE is not supported: it would have to be computed for the comparison.
   if (template[CKA.CHECK_VALUE] !== undefined) throw new CryptokiError(CKR.ATTRIBUTE_TYPE_INVALID)
-  // No private key is ever in this page's memory.
-  const isKnown =
+  // Private keys never exist in the page's memory.
+  const isSupported =
     how === 'create' ? defaults.has(template[CKA.CLASS]) : template[CKA.CLASS] === CKO.SECRET_KEY
-  if (!isKnown || unusedTypes.has(template[CKA.KEY_TYPE])) throw new CryptokiError(CKR.TEMPLATE_INCONSISTENT)
+  if (!isSupported || unsupportedTypes.has(template[CKA.KEY_TYPE]))
+    throw new CryptokiError(CKR.TEMPLATE_INCONSISTENT)
 }
 
-const unusedTypes: ReadonlySet<CKK | undefined> = /* @__PURE__ */ new Set<CKK | undefined>([
+const unsupportedTypes: ReadonlySet<CKK | undefined> = /* @__PURE__ */ new Set<CKK | undefined>([
   CKK.DES3,
   CKK.EC_MONTGOMERY,
 ])
 
-/** Nothing can be made on the card, and a private object only for the user. */
-function checkPlace(maker: ObjectMaker, attributes: Attributes): void {
+/** Refuses token objects, because the card cannot be written, and private objects without a login. */
+function checkStorage(maker: ObjectMaker, attributes: Attributes): void {
   const { context, session } = maker
   if (attributes[CKA.TOKEN] === true) {
     const isReadOnly = !session.readWrite && !context.isWriteProtected
@@ -124,46 +128,46 @@ function checkPlace(maker: ObjectMaker, attributes: Attributes): void {
     throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
 }
 
-/** Session and login count as they are now: they may have ended since the call. */
-function place(maker: ObjectMaker, attributes: Attributes, value?: Uint8Array): CkObject {
+/** Adds the object. Checks session and login again, because they may have ended since the call. */
+function addObject(maker: ObjectMaker, attributes: Attributes, value?: Uint8Array): CkObject {
   maker.check()
-  checkPlace(maker, attributes)
+  checkStorage(maker, attributes)
   const own = { ...attributes, [CKA.TOKEN]: false, [CKA.UNIQUE_ID]: toHex(maker.randomBytes(16)) }
   return maker.context.create(new SessionObject(own, value), maker.session)
 }
 
-/** C_CreateObject. */
+/** C_CreateObject. Rejects with the errors of `checkTemplate`, CKR_ATTRIBUTE_VALUE_INVALID and those of the key. */
 export async function createObject(maker: ObjectMaker, template: Attributes): Promise<CkObject> {
-  checkMaking(maker, 'create', template)
+  checkCreation(maker, 'create', template)
   const { [CKA.VALUE]: value = nothing, ...rest } = template
   switch (template[CKA.CLASS]) {
     case CKO.SECRET_KEY:
-      if (!fits(template, value.length)) throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
-      return placeSecret(maker, rest, value)
+      if (!isKeyLength(template, value.length)) throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
+      return addSecretKey(maker, rest, value)
     case CKO.PUBLIC_KEY: {
       const { importedPublicKey } = await import('./software/imported-public-key.ts')
-      return place(maker, { ...withDefaults(template), ...importedPublicKey(template) })
+      return addObject(maker, { ...withDefaults(template), ...importedPublicKey(template) })
     }
     case CKO.DATA:
-      return place(maker, withDefaults(rest), value)
+      return addObject(maker, withDefaults(rest), value)
     default:
-      return place(maker, withDefaults(template))
+      return addObject(maker, withDefaults(template))
   }
 }
 
-/** C_CopyObject. The private half of a card's key pair has no copy here. */
+/** C_CopyObject. A private key on the card cannot be copied. */
 export function copyObject(maker: ObjectMaker, object: CkObject, template: Attributes): CkObject {
   const own = object.attributes
   checkChange('copy', template, own)
   const copy = { ...own, ...template }
-  checkPlace(maker, copy)
+  checkStorage(maker, copy)
   const isLessPrivate = own[CKA.PRIVATE] === true && copy[CKA.PRIVATE] === false
   if (isLessPrivate || own[CKA.CLASS] === CKO.PRIVATE_KEY) throw new CryptokiError(CKR.TEMPLATE_INCONSISTENT)
   const value = object.sourceFor(maker.context, CKR.OBJECT_HANDLE_INVALID).software?.value()
-  if (value === undefined) return place(maker, copy)
+  if (value === undefined) return addObject(maker, copy)
   const { [CKA.VALUE]: _, ...rest } = copy
   try {
-    return place(maker, rest, value)
+    return addObject(maker, rest, value)
   } finally {
     value.fill(0)
   }
@@ -171,32 +175,32 @@ export function copyObject(maker: ObjectMaker, object: CkObject, template: Attri
 
 /** C_GenerateKey. */
 export function generateKey(maker: ObjectMaker, mechanism: RawMechanism, template: Attributes): CkObject {
-  const keyType = generated.get(mechanism.type)
+  const keyType = generatedKeyTypes.get(mechanism.type)
   if (keyType === undefined) throw new CryptokiError(CKR.MECHANISM_INVALID)
   checkParameters(mechanism)
   const { [CKA.VALUE_LEN]: bytes = 0, ...rest } = secretTemplate(maker, 'generate', template, keyType)
-  if (!fits(rest, bytes)) throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
-  // Not the card's generator: its bytes would come over the wire.
+  if (!isKeyLength(rest, bytes)) throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
+  // The card's generator is not used, because its bytes would cross the USB cable in clear.
   const value = maker.randomBytes(bytes)
   try {
     const local = { [CKA.LOCAL]: true, [CKA.KEY_GEN_MECHANISM]: mechanism.type }
-    return placeSecret(maker, { ...rest, ...local }, value, neverOutside)
+    return addSecretKey(maker, { ...rest, ...local }, value, neverExported)
   } finally {
     value.fill(0)
   }
 }
 
-const generated: ReadonlyMap<number, CKK> = /* @__PURE__ */ new Map<number, CKK>([
+const generatedKeyTypes: ReadonlyMap<number, CKK> = /* @__PURE__ */ new Map<number, CKK>([
   [CKM.AES_KEY_GEN, CKK.AES],
   [CKM.GENERIC_SECRET_KEY_GEN, CKK.GENERIC_SECRET],
 ])
 
-/** What a function of one call is asked to do with a key, as it was at the call. */
+/** The arguments of a single-part key function, copied at the call. */
 export interface KeyCall extends WantedUse {
   readonly template: Attributes
 }
 
-/** Errors of the handle, type and size of a key that wraps or unwraps have names of their own. */
+/** Translates errors about the handle, type or size of a wrapping or unwrapping key, for which other return values exist. */
 export function keyError(purpose: KeyPurpose, error: unknown): unknown {
   const rv = isCryptokiError(error) ? keyErrors[purpose]?.get(error.rv) : undefined
   return rv === undefined ? error : new CryptokiError(rv)
@@ -215,14 +219,14 @@ const keyErrors: Readonly<Partial<Record<KeyPurpose, ReadonlyMap<CKR, CKR>>>> = 
   ]),
 }
 
-/** The key of C_WrapKey, as it was at the call. */
+/** The key that C_WrapKey wraps, copied at the call. */
 export interface KeyToWrap {
   readonly attributes: Attributes
-  /** Undefined: the value is not here. */
+  /** Undefined if the value is not in the page's memory. */
   readonly value: Uint8Array | undefined
 }
 
-/** C_WrapKey. */
+/** C_WrapKey. Rejects with CKR_KEY_UNEXTRACTABLE, CKR_KEY_NOT_WRAPPABLE, CKR_KEY_SIZE_RANGE. */
 export async function wrapKey(
   work: KeyWork,
   { mechanism: { type }, key: wrappingKey }: KeyCall,
@@ -234,11 +238,11 @@ export async function wrapKey(
   const isTrusted = attributes[CKA.WRAP_WITH_TRUSTED] !== true || wrappingKey.attributes[CKA.TRUSTED] === true
   if (!isKey || !isTrusted || value === undefined) throw new CryptokiError(CKR.KEY_NOT_WRAPPABLE)
   const padded = new Uint8Array(
-    zeroPads.has(type) ? BLOCK_BYTES * Math.ceil(value.length / BLOCK_BYTES) : value.length,
+    zeroPaddedMechanisms.has(type) ? BLOCK_BYTES * Math.ceil(value.length / BLOCK_BYTES) : value.length,
   )
   padded.set(value)
   try {
-    return await used(work, padded, progress)
+    return await runToEnd(work, padded, progress)
   } catch (error) {
     throw isCryptokiError(error, CKR.DATA_LEN_RANGE) ? new CryptokiError(CKR.KEY_SIZE_RANGE) : error
   } finally {
@@ -248,12 +252,12 @@ export async function wrapKey(
 
 const BLOCK_BYTES = 16
 
-/** They fill the last block of a key with zeros (PKCS#11 v3.0 mechanisms, 2.10.4 and 2.10.5). */
-const zeroPads: ReadonlySet<number> = /* @__PURE__ */ new Set([CKM.AES_ECB, CKM.AES_CBC])
+/** These mechanisms pad a wrapped key with zeros to whole blocks (PKCS#11 v3.0 mechanisms, 2.10.4 and 2.10.5). */
+const zeroPaddedMechanisms: ReadonlySet<number> = /* @__PURE__ */ new Set([CKM.AES_ECB, CKM.AES_CBC])
 
 /**
- * C_UnwrapKey. Whatever is wrong within the wrapped bytes is CKR_WRAPPED_KEY_INVALID, and no more is told: who may try
- * unwrapping would learn the key from the difference between a wrong padding and a wrong length.
+ * C_UnwrapKey. Every fault within the wrapped bytes gives CKR_WRAPPED_KEY_INVALID: a caller who can submit wrapped keys
+ * could otherwise recover a key from the difference between a wrong padding and a wrong length.
  */
 export async function unwrapKey(
   maker: ObjectMaker,
@@ -262,36 +266,36 @@ export async function unwrapKey(
   wrapped: Uint8Array,
   progress: Progress,
 ): Promise<CkObject> {
-  // The standard names no length for an AES key that is unwrapped; with zeros after it, its length has to be told.
+  // The standard does not allow CKA_VALUE_LEN for an AES key here, but only it states the length of a zero-padded key.
   const { [CKA.VALUE_LEN]: bytes, ...rest } = template
   const own = secretTemplate(maker, 'unwrap', rest)
   const isTooLong = type === CKM.RSA_X_509 && (bytes ?? 0) > work.outputBytes('final', wrapped.length)
-  if (bytes !== undefined && (isTooLong || !fits(own, bytes)))
+  if (bytes !== undefined && (isTooLong || !isKeyLength(own, bytes)))
     throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
   if (type === CKM.RSA_X_509 && bytes === undefined) throw new CryptokiError(CKR.TEMPLATE_INCOMPLETE)
-  const value = await used(work, wrapped, progress).catch((error: unknown) => {
+  const value = await runToEnd(work, wrapped, progress).catch((error: unknown) => {
     const rv = isCryptokiError(error) ? unwrapErrors.get(error.rv) : undefined
     throw rv === undefined ? error : new CryptokiError(rv)
   })
-  // Made in any case: time tells nothing either.
-  const rejected = type === CKM.RSA_PKCS ? rejectedKey(maker, own, wrapped, bytes) : undefined
+  // Computed in any case, so that the time does not reveal whether it is used.
+  const rejected = type === CKM.RSA_PKCS ? implicitRejectionKey(maker, own, wrapped, bytes) : undefined
   try {
     progress.check()
-    const key = partOf(value, type, bytes)
-    const isKey = fits(own, key.length) && key.length === (bytes ?? key.length)
+    const key = keyBytesOf(value, type, bytes)
+    const isKey = isKeyLength(own, key.length) && key.length === (bytes ?? key.length)
     if (!isKey && rejected === undefined) throw new CryptokiError(CKR.WRAPPED_KEY_INVALID)
     const placed = isKey || rejected === undefined ? key : rejected
-    return placeSecret(maker, { [CKA.EXTRACTABLE]: true, ...own }, placed)
+    return addSecretKey(maker, { [CKA.EXTRACTABLE]: true, ...own }, placed)
   } finally {
     value.fill(0)
     rejected?.fill(0)
   }
 }
 
-/** Zeros stand after a key that fills no blocks, and before one that was encrypted as a number. */
-function partOf(value: Uint8Array, type: number, bytes: number | undefined): Uint8Array {
+/** Removes the zeros after a key that was padded to whole blocks, or before one that was encrypted as a number. */
+function keyBytesOf(value: Uint8Array, type: number, bytes: number | undefined): Uint8Array {
   if (bytes === undefined || bytes > value.length) return value
-  if (zeroPads.has(type)) return value.subarray(0, bytes)
+  if (zeroPaddedMechanisms.has(type)) return value.subarray(0, bytes)
   return type === CKM.RSA_X_509 ? value.subarray(-bytes) : value
 }
 
@@ -300,10 +304,11 @@ const aesKeyBytes = [16, 24, 32] as const
 let rejectionSecret: Uint8Array | undefined
 
 /**
- * What RSA PKCS#1 v1.5 gives for a wrong padding has a random length, which is seldom a key's. An error would tell that, and
- * with it whether the padding was right (Bleichenbacher): such bytes become a key that nobody else has, always the same.
+ * Returns the key for an unwrapped value of a wrong length. RSA PKCS#1 v1.5 with implicit rejection gives a message of
+ * pseudo-random length for a wrong padding, which seldom fits a key. An error would reveal that the padding was wrong
+ * (Bleichenbacher 1998), so the result is a secret key instead, always the same for the same wrapped bytes.
  */
-function rejectedKey(
+function implicitRejectionKey(
   maker: ObjectMaker,
   { [CKA.KEY_TYPE]: type }: Attributes,
   wrapped: Uint8Array,
@@ -322,7 +327,7 @@ const unwrapErrors: ReadonlyMap<CKR, CKR> = /* @__PURE__ */ new Map([
   [CKR.DATA_LEN_RANGE, CKR.WRAPPED_KEY_LEN_RANGE],
 ])
 
-/** C_DeriveKey, of a shared secret (PKCS#11 v3.0 mechanisms, 2.3.20). What can be refused is, before the base key is used. */
+/** C_DeriveKey by ECDH (PKCS#11 v3.0 mechanisms, 2.3.20). Checks all arguments before it uses the base key. */
 export async function deriveKey(
   maker: ObjectMaker,
   work: KeyWork,
@@ -336,22 +341,22 @@ export async function deriveKey(
   const isWhole = rest[CKA.KEY_TYPE] === CKK.GENERIC_SECRET && ecdh.kdf === CKD.NULL
   if (bytes === undefined && !isWhole) throw new CryptokiError(CKR.TEMPLATE_INCOMPLETE)
   const isTooLong = ecdh.kdf === CKD.NULL && (bytes ?? 0) > work.outputBytes('final', 0)
-  if (bytes !== undefined && (isTooLong || !fits(rest, bytes)))
+  if (bytes !== undefined && (isTooLong || !isKeyLength(rest, bytes)))
     throw new CryptokiError(CKR.ATTRIBUTE_VALUE_INVALID)
-  const shared = await used(work, nothing, progress)
+  const shared = await runToEnd(work, nothing, progress)
   let value: Uint8Array = nothing
   try {
     value = await deriveSecret(shared, ecdh, bytes)
     progress.check()
-    return placeSecret(maker, rest, value, baseKey.attributes)
+    return addSecretKey(maker, rest, value, baseKey.attributes)
   } finally {
     shared.fill(0)
     value.fill(0)
   }
 }
 
-/** All of a key's work at once. */
-async function used(work: KeyWork, data: Uint8Array, progress: Progress): Promise<Uint8Array> {
+/** Runs the operation over all of the data and returns the complete output. */
+async function runToEnd(work: KeyWork, data: Uint8Array, progress: Progress): Promise<Uint8Array> {
   const first = await work.update(data)
   const last = await work.final(progress)
   const output = concatBytes(first, last)
@@ -360,8 +365,16 @@ async function used(work: KeyWork, data: Uint8Array, progress: Progress): Promis
   return output
 }
 
-/** The template of a secret key that is generated, unwrapped or derived: its class need not be told, and its type not twice. */
-function secretTemplate(maker: ObjectMaker, how: Making, template: Attributes, keyType?: CKK): Attributes {
+/**
+ * Returns the checked template of a secret key that is generated, unwrapped or derived. The class may be missing, and the
+ * key type if the mechanism determines it.
+ */
+function secretTemplate(
+  maker: ObjectMaker,
+  how: CreationMethod,
+  template: Attributes,
+  keyType?: CKK,
+): Attributes {
   const own = {
     [CKA.CLASS]: CKO.SECRET_KEY,
     ...(keyType === undefined ? {} : { [CKA.KEY_TYPE]: keyType }),
@@ -369,37 +382,40 @@ function secretTemplate(maker: ObjectMaker, how: Making, template: Attributes, k
   }
   if (keyType !== undefined && own[CKA.KEY_TYPE] !== keyType)
     throw new CryptokiError(CKR.TEMPLATE_INCONSISTENT)
-  checkMaking(maker, how, own)
+  checkCreation(maker, how, own)
   return own
 }
 
-/** `past`: what has always been true of the key that it comes from. */
-function placeSecret(
+/**
+ * Adds a secret key. `origin` states CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE of the key that the value comes from;
+ * both are false for a value that came from outside.
+ */
+function addSecretKey(
   maker: ObjectMaker,
   template: Attributes,
   value: Uint8Array,
-  past: Attributes = {},
+  origin: Attributes = {},
 ): CkObject {
   const own = withDefaults(template)
-  return place(
+  return addObject(
     maker,
     {
       ...own,
       [CKA.VALUE_LEN]: value.length,
-      [CKA.ALWAYS_SENSITIVE]: past[CKA.ALWAYS_SENSITIVE] === true && own[CKA.SENSITIVE] === true,
-      [CKA.NEVER_EXTRACTABLE]: past[CKA.NEVER_EXTRACTABLE] === true && own[CKA.EXTRACTABLE] === false,
+      [CKA.ALWAYS_SENSITIVE]: origin[CKA.ALWAYS_SENSITIVE] === true && own[CKA.SENSITIVE] === true,
+      [CKA.NEVER_EXTRACTABLE]: origin[CKA.NEVER_EXTRACTABLE] === true && own[CKA.EXTRACTABLE] === false,
     },
     value,
   )
 }
 
-const neverOutside: Attributes = { [CKA.ALWAYS_SENSITIVE]: true, [CKA.NEVER_EXTRACTABLE]: true }
+const neverExported: Attributes = { [CKA.ALWAYS_SENSITIVE]: true, [CKA.NEVER_EXTRACTABLE]: true }
 
 function withDefaults(template: Attributes): Attributes {
   return { ...defaults.get(template[CKA.CLASS]), ...template }
 }
 
-/** Whether a key of that type can have so many bytes. */
-function fits({ [CKA.KEY_TYPE]: type }: Attributes, bytes: number): boolean {
+/** Returns whether a key of that type may have that length. */
+function isKeyLength({ [CKA.KEY_TYPE]: type }: Attributes, bytes: number): boolean {
   return type === CKK.AES ? [16, 24, 32].includes(bytes) : bytes >= 1 && bytes <= MAX_SECRET_BYTES
 }

@@ -1,37 +1,37 @@
-/** What all objects of cards have, whatever their application: PKCS#11 v3.0, 4.4 to 4.9. */
+/** The attributes that all objects on cards have, independent of the card application: PKCS#11 v3.0, 4.4 to 4.9. */
 import type { Attributes } from './attributes.ts'
 import { CKF } from './ckf.ts'
 import { CKA, CKC, CKK, CKO } from './constants.ts'
 import { keyRules } from './key-rules.ts'
 import { type MechanismInfo, signMechanisms } from './mechanisms.ts'
 
-/** Known before the card is touched. `uniqueId` names the object on its card, also after the card was taken out. */
+/** Returns the attributes that are known without the card. `uniqueId` identifies the object even after a card removal. */
 export function fixedAttributes(objectClass: CKO, uniqueId: string): Attributes {
   return {
     [CKA.CLASS]: objectClass,
     [CKA.TOKEN]: true,
     [CKA.MODIFIABLE]: false,
-    // A certificate or public key can be a session object too; a key in the card cannot.
+    // A certificate or public key can be copied to a session object, a private key on the card cannot.
     [CKA.COPYABLE]: objectClass !== CKO.PRIVATE_KEY,
     [CKA.DESTROYABLE]: false,
     [CKA.UNIQUE_ID]: uniqueId,
     ...(objectClass === CKO.PRIVATE_KEY ? { [CKA.WRAP_WITH_TRUSTED]: false } : { [CKA.TRUSTED]: false }),
-    // Cards keep no days for their keys: those of the certificate are not the key's.
+    // Cards store no dates for keys, and those of the certificate do not apply to its key.
     ...(objectClass === CKO.CERTIFICATE
       ? { [CKA.CERTIFICATE_TYPE]: CKC.X_509 }
       : { [CKA.START_DATE]: '', [CKA.END_DATE]: '' }),
   }
 }
 
-/** The attributes that allow a key of this class its uses; a public key has CKA_DERIVE too. */
+/** Returns the attributes that permit uses of a key of this class. Public keys have CKA_DERIVE too. */
 function usesOf(keyClass: CKO | undefined): readonly (keyof Attributes)[] {
   const own = Object.values(keyRules).filter((rules) => rules.keyClass === keyClass)
   return [...own.map(({ attribute }) => attribute), CKA.DERIVE]
 }
 
 /**
- * Adds what a card does not tell of a key: CKA_ALLOWED_MECHANISMS (what the card does with keys of its type, and for a
- * public key what software does), and the standard's default for the rest. Certificates are left as they are.
+ * Adds the attributes that cards do not provide for a key: CKA_ALLOWED_MECHANISMS, which are the mechanisms of the token
+ * for its key type and, for a public key, those of software; and the defaults of the standard. Certificates are not changed.
  */
 export function withDefaults(
   attributes: Attributes,

@@ -1,101 +1,110 @@
-/** The token port: what the PKCS#11 layer asks of an application on a card. Drivers (PIV, OpenPGP, PKCS#15) implement it. */
+/** The token port: the interface of a card application to the PKCS#11 layer. Drivers such as PIV and OpenPGP implement it. */
 import type { CardConnection, PinReference, TransmitOptions } from '@webtoki/apdu'
 import type { Attributes } from './attributes.ts'
 import type { CKU } from './constants.ts'
 import type { KeyAccess, UsableKey } from './key-use.ts'
 import type { MechanismInfo } from './mechanisms.ts'
 
-/** Finds its application on a card. */
+/** Detects a card application and opens its tokens. */
 export interface TokenDriver {
   readonly name: string
   /**
-   * One token for each user PIN of the application; none if the card does not have it. Called once an insertion. Of
-   * several drivers the first is asked last, so that its application is selected when it is used.
+   * Returns one token for each user PIN of the application, and none if the card lacks it. Called once for each card
+   * connection, in the reverse order of the drivers, so that the application of the first driver stays selected.
    */
   open(connection: CardConnection): Promise<readonly Token[]>
 }
 
-/** CK_TOKEN_INFO in our words; null stands for CK_UNAVAILABLE_INFORMATION. */
+/** CK_TOKEN_INFO. null stands for CK_UNAVAILABLE_INFORMATION. */
 export interface TokenInfo {
   readonly label: string
   readonly manufacturer: string
   readonly model: string
   readonly serialNumber: string
-  /** CKF_* as one number: what the token can do, and what is known about the attempts left for its PIN. */
+  /** CKF_*: the capabilities of the token and the state of its PIN, as far as it is known. */
   readonly flags: number
   readonly minPinBytes: number
   readonly maxPinBytes: number
-  /** Sessions of all applications that are open with the token now; any number may be. */
+  /** The number of sessions that all applications have open with the token. */
   readonly sessions: number
-  /** Those of them that are read/write. */
+  /** The number of those sessions that are read/write. */
   readonly readWriteSessions: number
-  /** Infinity. */
+  /** Always Infinity. */
   readonly maxSessions: number
-  /** Infinity. */
+  /** Always Infinity. */
   readonly maxReadWriteSessions: number
-  /** null: the applications do not tell. */
+  /** Always null: card applications do not report it. */
   readonly hardwareVersion: null
-  /** null: the applications do not tell. */
+  /** Always null: card applications do not report it. */
   readonly firmwareVersion: null
-  /** null: cards do not tell. */
+  /** Always null: cards do not report it. */
   readonly publicMemory: null
-  /** null: cards do not tell. */
+  /** Always null: cards do not report it. */
   readonly privateMemory: null
 }
 
-/** What a driver tells of its token; the rest of `TokenInfo` follows from its PIN and its mechanisms. */
+/** The fields of `TokenInfo` that a driver provides. The others are derived from the PIN and the sessions. */
 export type TokenDescription = Pick<TokenInfo, 'label' | 'manufacturer' | 'model' | 'serialNumber'>
 
-/** An object of the token. Attributes that cost APDUs (a certificate's value) are read when first asked for. */
+/** An object of the token. Attributes that require APDUs, such as a certificate's value, are read on first use. */
 export interface TokenObject extends Partial<UsableKey> {
-  /** A key on the card: what it asks of its user. */
+  /** The access conditions of a key on the card. */
   readonly access?: KeyAccess
-  /** A session object. */
+  /** Present if the object is a session object. */
   readonly software?: SoftwareObject
-  /** Attributes known without touching the card; with `load` they are all there is. */
+  /** The attributes that are known without reading from the card. */
   readonly known: Attributes
-  /** Reads all attributes, the known ones included; undefined: the card has no such object. Answers from memory after the first time. */
+  /**
+   * Returns all attributes, including the known ones, or undefined if the card has no such object. Reads from the card only
+   * the first time.
+   */
   load(options?: TransmitOptions): Promise<Attributes | undefined>
 }
 
-/** An object in this page's memory. */
+/** An object in the page's memory. */
 export interface SoftwareObject {
-  /** As they are now; CKA_VALUE of a key is there while it may be read. */
+  /** The current attributes. CKA_VALUE of a key is present as long as it may be read. */
   readonly attributes: Attributes
-  /** Bytes that the values of its attributes take. */
+  /** The approximate size of its attributes in bytes, for C_GetObjectSize. */
   readonly size: number
-  /** The value of a secret key or data object, whether it may be read or not: a copy, which the caller overwrites. */
+  /**
+   * Returns a copy of the value of a secret key or data object, even if CKA_VALUE may not be read. The caller overwrites the
+   * copy after use.
+   */
   value(): Uint8Array | undefined
   /** C_SetAttributeValue. Throws CKR_ACTION_PROHIBITED, CKR_ATTRIBUTE_READ_ONLY, CKR_ATTRIBUTE_TYPE_INVALID. */
   change(template: Attributes): void
-  /** Its value is overwritten. */
+  /** Overwrites the value. */
   destroy(): void
 }
 
-/** Who can log in to a token. */
+/** The users that can log in to a token. */
 export type LoginUser = typeof CKU.USER | typeof CKU.SO
 
-/** What a login tells while it runs. */
+/** Options of a login. */
 export interface TokenLoginOptions extends TransmitOptions {
-  /** The person is asked now. */
+  /** Called when the person is asked for the PIN. */
   readonly onAwaitPin?: () => void
 }
 
-/** One application on a card, with one user PIN, as PKCS#11 sees it. It counts no attempts and sends no VERIFY itself. */
+/** A card application with one user PIN. A token does not count attempts or send VERIFY; its `PinReference` does. */
 export interface Token {
-  /** Such as 'PIV'; names the slot if a card has several tokens. */
+  /** The name of the token, such as 'PIV'. */
   readonly name: string
-  /** For the request of a PIN: the token's label as far as it is known. */
+  /** The label as far as it is known, for PIN requests. */
   readonly label: string
-  /** CKF_WRITE_PROTECTED and others that do not follow from the mechanisms, the PIN or the reader. */
+  /** CKF_WRITE_PROTECTED and other flags that cannot be derived from the mechanisms, the PIN or the reader. */
   readonly flags: number
-  /** What keys on the token can do on their own account. Digests, verification and session keys are added to it. */
+  /** The mechanisms of keys on the token. The library adds those that run in software. */
   readonly mechanisms: ReadonlyMap<number, MechanismInfo>
   readonly pins: { readonly user: PinReference; readonly so?: PinReference }
-  /** Reads what a label needs, if it may: to select the application could end the login of another token of the card. */
+  /**
+   * Describes the token. If `mayRead` is false it must not access the card, because selecting the application could end the
+   * login of another token of the card.
+   */
   describe(options: TransmitOptions & { readonly mayRead: boolean }): Promise<TokenDescription>
-  /** The objects that the token may have, without touching the card; whether one exists, `load` tells. */
+  /** Returns the objects that the token may have, without access to the card. `load` reports whether one exists. */
   objects(): readonly TokenObject[]
-  /** Bytes from the card's own generator; absent: the platform's is used. */
+  /** Returns bytes from the card's generator. If absent, the platform's generator is used. */
   random?(bytes: number, options?: TransmitOptions): Promise<Uint8Array>
 }

@@ -1,7 +1,7 @@
 /** Attributes: the value types of templates, and the attributes of each object class (PKCS#11 v3.0, 4). */
 import { type Attributes, CKA, CKK, CKO, CKR, type Session } from '@webtoki/cryptoki'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { checkChange, checkTemplate, type Making } from '../src/attribute-rules.ts'
+import { checkChange, checkTemplate, type CreationMethod } from '../src/attribute-rules.ts'
 import { openMemory, rv } from './memory-setup.ts'
 
 describe('a template', () => {
@@ -55,7 +55,7 @@ const rsa = { [CKA.CLASS]: CKO.PUBLIC_KEY, [CKA.KEY_TYPE]: CKK.RSA }
 const aes = { [CKA.CLASS]: CKO.SECRET_KEY, [CKA.KEY_TYPE]: CKK.AES }
 
 describe('the rules of an object class', () => {
-  it.each<[Making, Attributes]>([
+  it.each<[CreationMethod, Attributes]>([
     ['create', { ...rsa, [CKA.MODULUS]: bytes, [CKA.PUBLIC_EXPONENT]: bytes, [CKA.VERIFY]: true }],
     ['create', { ...aes, [CKA.VALUE]: bytes }],
     ['generate', { ...aes, [CKA.VALUE_LEN]: 16, [CKA.ALLOWED_MECHANISMS]: [] }],
@@ -66,7 +66,7 @@ describe('the rules of an object class', () => {
     expect(() => checkTemplate(making, template)).not.toThrow()
   })
 
-  it.each<[Making, string, Attributes, CKR]>([
+  it.each<[CreationMethod, string, Attributes, CKR]>([
     ['create', 'no class', {}, CKR.TEMPLATE_INCOMPLETE],
     ['create', 'no key type', { [CKA.CLASS]: CKO.SECRET_KEY }, CKR.TEMPLATE_INCOMPLETE],
     ['create', 'no value', aes, CKR.TEMPLATE_INCOMPLETE],

@@ -1,14 +1,14 @@
-/** The token driver for OpenPGP cards. */
+/** The token driver for OpenPGP cards (OpenPGP card 3.4). */
 import type { CardConnection } from '@webtoki/apdu'
 import { platformRandomBytes } from '../random.ts'
 import type { TokenDriver } from '../token.ts'
 
 /**
- * OpenPGP cards and tokens of any maker: one token for signatures (PW1 with reference 81), one for authentication and decryption (82).
- * What speaks to a card is loaded when the first one is connected.
+ * Returns the driver for OpenPGP cards of every manufacturer. A card has two tokens: one for signatures (PW1 with reference
+ * 81) and one for authentication and decryption (82). The code that talks to a card is loaded when the first card is opened.
  */
 export function openPgpDriver(): TokenDriver {
-  // Of a wrong PKCS#1 padding it makes the same bytes each time, also after the card was taken out.
+  // Implicit rejection derives the message for a wrong PKCS#1 padding from this. It must not change on a card removal.
   let secret: Uint8Array | undefined
   return {
     name: 'OpenPGP',

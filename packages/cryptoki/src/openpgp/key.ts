@@ -1,4 +1,4 @@
-/** A private key of an OpenPGP card: what it asks of its user, and its uses (OpenPGP card 3.4, 7.2.10, 7.2.11 and 7.2.13). */
+/** Private keys on an OpenPGP card: access conditions and uses (OpenPGP card 3.4, 7.2.10, 7.2.11 and 7.2.13). */
 import {
   type CardChannel,
   decodeTlv,
@@ -27,18 +27,18 @@ import {
 } from '../mechanisms.ts'
 import { isBelowModulus } from '../software/key-numbers.ts'
 
-/** A touch did not come in time: Yubico's word, which has no meaning in ISO/IEC 7816-4. */
+/** A YubiKey returns this status word if it was not touched in time. ISO/IEC 7816-4 does not define it. */
 const TOUCH_MISSED = 0x6600
 
 const curveFlags = CKF.EC_F_P | CKF.EC_NAMEDCURVE
 
-/** What a key of this type signs: RSA is padded by the card, and hashing happens on the host. */
+/** Returns the mechanisms of a signature key. The card adds the RSA padding; the host computes the digest. */
 export function signMechanismsFor(type: 'rsa' | 'ec', keyBits: number): ReadonlyMap<number, MechanismInfo> {
   const flags = CKF.SIGN | (type === 'ec' ? curveFlags : 0)
   return withInfo(cardSignTypes(type === 'rsa' ? 'pkcs1' : 'ecdsa'), keyBits, flags)
 }
 
-/** What a key of this type deciphers: the card takes off RSA's padding. */
+/** Returns the mechanisms of a decryption key. The card removes the RSA padding. */
 export function decipherMechanisms(type: 'rsa' | 'ec', keyBits: number): ReadonlyMap<number, MechanismInfo> {
   if (type === 'rsa') return withInfo([CKM.RSA_PKCS], keyBits, CKF.DECRYPT | CKF.UNWRAP)
   return withInfo([CKM.ECDH1_DERIVE, CKM.ECDH1_COFACTOR_DERIVE], keyBits, CKF.DERIVE | curveFlags)
@@ -52,7 +52,7 @@ function withInfo(
   return new Map(types.map((type) => [type, { minKeyBits: keyBits, maxKeyBits: keyBits, flags }]))
 }
 
-/** One for each key. */
+/** The access conditions of one key. */
 export class OpenPgpKeyAccess implements KeyAccess {
   readonly application: OpenPgpApplet
   readonly touch: boolean | undefined
@@ -76,7 +76,7 @@ export class OpenPgpKeyAccess implements KeyAccess {
 
 type CardCommand = (channel: CardChannel, options: TransmitOptions) => Promise<Uint8Array>
 
-/** The key, with the attributes that its public half tells. `rejectionSecret` as `unpadPkcs1` takes it. */
+/** Makes a private key. `attributes` include those of its public key; `rejectionSecret` returns the secret of `unpadPkcs1`. */
 export function openPgpKey(
   access: OpenPgpKeyAccess,
   use: OpenPgpKeyUse,
@@ -85,12 +85,12 @@ export function openPgpKey(
 ): UsableKey {
   const { application } = access
   const cardUse = (purpose: KeyPurpose, mechanism: RawMechanism): CardUse<CardCommand> => {
-    const isFor = use === 'decryption' ? ['decrypt', 'unwrap', 'derive'] : ['sign']
-    if (!isFor.includes(purpose)) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
-    if (use !== 'decryption') return signature(application, use, mechanism, attributes)
+    const purposes = use === 'decryption' ? ['decrypt', 'unwrap', 'derive'] : ['sign']
+    if (!purposes.includes(purpose)) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
+    if (use !== 'decryption') return signUse(application, use, mechanism, attributes)
     return purpose === 'derive'
-      ? agreement(application, mechanism, attributes)
-      : decryption(application, mechanism, attributes, rejectionSecret)
+      ? deriveUse(application, mechanism, attributes)
+      : decipherUse(application, mechanism, attributes, rejectionSecret)
   }
   return cardKey(access, cardUse, (command, channel, options) =>
     command(channel, options).catch((error: unknown) => {
@@ -103,7 +103,7 @@ function hasStatus(error: unknown, sw: number): boolean {
   return isWebtokiError(error, 'card/status') && error.sw === sw
 }
 
-function signature(
+function signUse(
   application: OpenPgpApplet,
   use: 'signature' | 'authentication',
   mechanism: RawMechanism,
@@ -113,23 +113,26 @@ function signature(
   const isSigned = rules?.padding === 'pkcs1' || rules?.padding === 'ecdsa'
   if (rules === undefined || !isSigned) throw new CryptokiError(CKR.MECHANISM_INVALID)
   checkSignatureKey(attributes, mechanism, rules)
-  const answerBytes = signatureBytes(attributes)
+  const signatureBytes = signatureBytesOf(attributes)
   return {
     gathers: gatheredFor(rules),
-    outputBytes: () => answerBytes,
+    outputBytes: () => signatureBytes,
     prepare: async (data) => {
-      const input = inputFor(rules, data, answerBytes)
+      const input = inputFor(rules, data, signatureBytes)
       return async (channel, options) => {
-        const answer = await application.sign(channel, use, input, answerBytes, options)
-        if (answer.length !== answerBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
-        return answer
+        const response = await application.sign(channel, use, input, signatureBytes, options)
+        if (response.length !== signatureBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+        return response
       }
     },
   }
 }
 
-/** PKCS#1 v1.5: the card takes the padding off, and says if it is wrong. That is not passed on. */
-function decryption(
+/**
+ * PKCS#1 v1.5. The card removes the padding and reports if it is wrong. Callers must not learn that (Bleichenbacher 1998),
+ * so a refused ciphertext gives a pseudo-random message instead.
+ */
+function decipherUse(
   application: OpenPgpApplet,
   { type }: RawMechanism,
   attributes: Attributes,
@@ -137,7 +140,7 @@ function decryption(
 ): CardUse<CardCommand> {
   if (type !== CKM.RSA_PKCS) throw new CryptokiError(CKR.MECHANISM_INVALID)
   if (attributes[CKA.KEY_TYPE] !== CKK.RSA) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
-  const keyBytes = signatureBytes(attributes)
+  const keyBytes = signatureBytesOf(attributes)
   const messageBytes = keyBytes - 11
   return {
     gathers: { maxBytes: keyBytes, tooMany: CKR.ENCRYPTED_DATA_LEN_RANGE },
@@ -146,24 +149,24 @@ function decryption(
       if (cryptogram.length !== keyBytes) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
       if (!isBelowModulus(cryptogram, attributes)) throw new CryptokiError(CKR.ENCRYPTED_DATA_INVALID)
       const { unpadPkcs1 } = await import('../software/unpad.ts')
-      // What a block without a padding becomes: the message of this ciphertext, if the card refuses it.
+      // The message for a block without padding. It is the result if the card refuses this ciphertext.
       const rejected = unpadPkcs1(new Uint8Array(keyBytes), cryptogram, rejectionSecret())
       return async (channel, options) => {
-        const answer = await application
+        const response = await application
           .decipher(channel, { cryptogram }, messageBytes, options)
           .catch((error: unknown) => {
             if (hasStatus(error, SW.WRONG_DATA)) return rejected
             throw error
           })
-        if (answer.length > messageBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
-        return answer
+        if (response.length > messageBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+        return response
       }
     },
   }
 }
 
-/** ECDH: cards answer with the x-coordinate of the shared point, some with the whole point. */
-function agreement(
+/** ECDH. Most cards return the x-coordinate of the shared point, some the whole point. */
+function deriveUse(
   application: OpenPgpApplet,
   { type, ecdh }: RawMechanism,
   attributes: Attributes,
@@ -172,7 +175,7 @@ function agreement(
     throw new CryptokiError(CKR.MECHANISM_INVALID)
   if (attributes[CKA.KEY_TYPE] !== CKK.EC) throw new CryptokiError(CKR.KEY_TYPE_INCONSISTENT)
   if (ecdh === undefined) throw parameterError('ecdh')
-  const fieldBytes = signatureBytes(attributes) / 2
+  const fieldBytes = signatureBytesOf(attributes) / 2
   return {
     gathers: { maxBytes: 0 },
     outputBytes: () => fieldBytes,
@@ -180,25 +183,28 @@ function agreement(
       const { checkedPoint } = await import('../software/ecdh.ts')
       const point = checkedPoint(ecdh.publicData, attributes[CKA.EC_PARAMS] ?? new Uint8Array(0))
       return async (channel, options) => {
-        const answer = await application.decipher(channel, { point }, point.length, options)
-        if (answer.length === point.length && answer[0] === 0x04) return answer.slice(1, 1 + fieldBytes)
-        if (answer.length !== fieldBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
-        return answer
+        const response = await application.decipher(channel, { point }, point.length, options)
+        if (response.length === point.length && response[0] === 0x04) return response.slice(1, 1 + fieldBytes)
+        if (response.length !== fieldBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+        return response
       }
     },
   }
 }
 
-/** RSA takes a DigestInfo, or what CKM_RSA_PKCS is given, of at most 40 % of the modulus (7.2.10.2); ECDSA a digest. */
-function inputFor({ keyType, hash }: SignMechanism, data: Uint8Array, answerBytes: number): Uint8Array {
-  if (keyType === 'ec') return fitDigest(data, answerBytes / 2)
+/**
+ * Returns the data field of the signing command: for ECDSA a digest; for RSA a DigestInfo, or the data of CKM_RSA_PKCS, of
+ * at most 40 % of the modulus (7.2.10.2).
+ */
+function inputFor({ keyType, hash }: SignMechanism, data: Uint8Array, signatureBytes: number): Uint8Array {
+  if (keyType === 'ec') return fitDigest(data, signatureBytes / 2)
   const input = hash === undefined ? data : encodeDigestInfo(hash, data)
-  if (input.length > Math.floor(answerBytes * 0.4)) throw new CryptokiError(CKR.DATA_LEN_RANGE)
+  if (input.length > Math.floor(signatureBytes * 0.4)) throw new CryptokiError(CKR.DATA_LEN_RANGE)
   return input
 }
 
-function signatureBytes(attributes: Attributes): number {
+function signatureBytesOf(attributes: Attributes): number {
   if (attributes[CKA.KEY_TYPE] === CKK.RSA) return Math.ceil((attributes[CKA.MODULUS_BITS] ?? 0) / 8)
-  // r and s are as long as x and y, which stand after 04 in the point.
+  // r and s are as long as x and y, which follow 04 in the point.
   return decodeTlv(attributes[CKA.EC_POINT] ?? new Uint8Array(0)).value.length - 1
 }

@@ -1,4 +1,4 @@
-/** An OpenPGP card behind the token port: one token for each use of PW1, as OpenSC shows it. */
+/** The tokens of an OpenPGP card (OpenPGP card 3.4): one for each reference of PW1, as OpenSC presents them. */
 import {
   type CardChannel,
   type CardConnection,
@@ -19,7 +19,7 @@ import { fixedAttributes, withDefaults } from '../token-attributes.ts'
 import { decipherMechanisms, OpenPgpKeyAccess, openPgpKey, signMechanismsFor } from './key.ts'
 import { keyBitsOf, publicKeyAttributes } from './public-key.ts'
 
-/** Of the makers whose cards are common; the list is GnuPG's (`app_openpgp_manufacturer`). */
+/** The manufacturers of common cards, from the list of GnuPG (`app_openpgp_manufacturer`). */
 const manufacturers: Readonly<Record<number, string>> = {
   0x0005: 'ZeitControl',
   0x0006: 'Yubico',
@@ -27,20 +27,20 @@ const manufacturers: Readonly<Record<number, string>> = {
   0xf517: 'FSIJ',
 }
 
-/** CKA_ID as OpenSC gives it. */
-const ids: Readonly<Record<OpenPgpKeyUse, number>> = { signature: 1, decryption: 2, authentication: 3 }
-const kinds: Readonly<Record<number, string>> = {
+/** CKA_ID, with the values that OpenSC uses. */
+const keyIds: Readonly<Record<OpenPgpKeyUse, number>> = { signature: 1, decryption: 2, authentication: 3 }
+const classNames: Readonly<Record<number, string>> = {
   [CKO.CERTIFICATE]: 'certificate',
   [CKO.PUBLIC_KEY]: 'public-key',
   [CKO.PRIVATE_KEY]: 'private-key',
 }
-const names: Readonly<Record<OpenPgpKeyUse, string>> = {
+const keyNames: Readonly<Record<OpenPgpKeyUse, string>> = {
   signature: 'Signature',
   decryption: 'Decryption',
   authentication: 'Authentication',
 }
 
-/** SELECT and 6E; no token if the card does not have the application. */
+/** Selects the application and reads the application related data (6E). Returns no tokens if the card lacks the application. */
 export async function openTokens(
   connection: CardConnection,
   rejectionSecret: () => Uint8Array,
@@ -58,7 +58,7 @@ export async function openTokens(
   ]
 }
 
-/** A use of the PIN and the keys that want it. Named after the first. */
+/** The keys that require the same PIN reference. The token is named after the first one. */
 export class OpenPgpToken implements Token {
   readonly name: string
   readonly label: string
@@ -81,13 +81,13 @@ export class OpenPgpToken implements Token {
     this.name = `OpenPGP (${uses[0]})`
     this.label = this.name
     this.pins = { user: pin }
-    this.mechanisms = together(uses.map((use) => this.#mechanismsOf(use)))
+    this.mechanisms = mergeMechanisms(uses.map((use) => this.#mechanismsOf(use)))
     this.#objects = Object.freeze(
       uses.flatMap((use) => [this.#certificate(use), this.#publicKey(use), this.#privateKey(use)]),
     )
   }
 
-  /** What the key of a use does; nothing if its algorithm is not one of those here. */
+  /** Returns the mechanisms of the key for `use`; none if its algorithm is not supported. */
   #mechanismsOf(use: OpenPgpKeyUse): ReadonlyMap<number, MechanismInfo> {
     const { algorithm } = this.#applet.data.keys[use]
     const keyBits = keyBitsOf(algorithm)
@@ -95,7 +95,7 @@ export class OpenPgpToken implements Token {
     return (use === 'decryption' ? decipherMechanisms : signMechanismsFor)(algorithm.type, keyBits)
   }
 
-  /** 6E told all but the attempts. */
+  /** Only the attempts left have to be read: the application related data contained the rest. */
   async describe({
     mayRead,
     ...options
@@ -116,20 +116,20 @@ export class OpenPgpToken implements Token {
     return this.#objects
   }
 
-  /** CKA_UNIQUE_ID: the card's AID, which no other card has, and the object's place on it. */
+  /** CKA_UNIQUE_ID consists of the AID, which is unique to the card, and the key and class of the object. */
   #common(use: OpenPgpKeyUse, objectClass: CKO, label: string): Attributes {
-    const place = `${toHex(this.#applet.data.aid)}-${use}-${kinds[objectClass]}`
+    const uniqueId = `${toHex(this.#applet.data.aid)}-${use}-${classNames[objectClass]}`
     return sealed({
-      ...fixedAttributes(objectClass, place),
+      ...fixedAttributes(objectClass, uniqueId),
       [CKA.PRIVATE]: objectClass === CKO.PRIVATE_KEY,
-      [CKA.ID]: Uint8Array.of(ids[use]),
+      [CKA.ID]: Uint8Array.of(keyIds[use]),
       [CKA.LABEL]: label,
     })
   }
 
   #certificate(use: OpenPgpKeyUse): TokenObject {
     const known = this.#common(use, CKO.CERTIFICATE, `Cardholder certificate (${use})`)
-    const load = remembered(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
+    const load = memoized(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
       const read = (channel: CardChannel) => this.#applet.readCertificate(channel, use, options)
       const der = await this.#applet.transaction(read, options)
       return der && sealed({ ...known, ...certificateAttributes(der) })
@@ -138,9 +138,9 @@ export class OpenPgpToken implements Token {
   }
 
   #publicKey(use: OpenPgpKeyUse): TokenObject {
-    const known = this.#common(use, CKO.PUBLIC_KEY, `${names[use]} key`)
+    const known = this.#common(use, CKO.PUBLIC_KEY, `${keyNames[use]} key`)
     let loaded = known
-    const load = remembered(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
+    const load = memoized(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
       const key = await this.#readKey(use, options)
       if (key === undefined) return undefined
       const attributes = {
@@ -157,10 +157,10 @@ export class OpenPgpToken implements Token {
   }
 
   #privateKey(use: OpenPgpKeyUse): TokenObject {
-    const known = this.#common(use, CKO.PRIVATE_KEY, `${names[use]} key`)
+    const known = this.#common(use, CKO.PRIVATE_KEY, `${keyNames[use]} key`)
     const access = new OpenPgpKeyAccess(this.#applet, use)
     let loaded = known
-    const load = remembered(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
+    const load = memoized(async (options?: TransmitOptions): Promise<Attributes | undefined> => {
       const key = await this.#readKey(use, options)
       if (key === undefined) return undefined
       const attributes = {
@@ -184,7 +184,7 @@ export class OpenPgpToken implements Token {
     return Object.freeze({ known, load, access, use: useKey })
   }
 
-  /** The card is asked once; undefined: it has no key, or one that nothing here can use. */
+  /** Reads the public key once. Returns undefined if the card has no such key or its algorithm is not supported. */
   async #readKey(use: OpenPgpKeyUse, options?: TransmitOptions): Promise<Attributes | undefined> {
     const { algorithm } = this.#applet.data.keys[use]
     if (keyBitsOf(algorithm) === undefined) return undefined
@@ -197,8 +197,10 @@ export class OpenPgpToken implements Token {
   }
 }
 
-/** What any of the keys does. */
-function together(ofKeys: readonly ReadonlyMap<number, MechanismInfo>[]): ReadonlyMap<number, MechanismInfo> {
+/** Merges the mechanisms of several keys. */
+function mergeMechanisms(
+  ofKeys: readonly ReadonlyMap<number, MechanismInfo>[],
+): ReadonlyMap<number, MechanismInfo> {
   const all = new Map<number, MechanismInfo>()
   for (const [type, info] of ofKeys.flatMap((each) => [...each])) {
     const { minKeyBits, maxKeyBits, flags } = all.get(type) ?? info
@@ -215,10 +217,8 @@ function isRsa(key: Attributes): boolean {
   return key[CKA.KEY_TYPE] === CKK.RSA
 }
 
-/** Answers from memory once the card has answered. */
-function remembered(
-  load: (options?: TransmitOptions) => Promise<Attributes | undefined>,
-): TokenObject['load'] {
+/** Stores the first result. After an error, the next call reads from the card again. */
+function memoized(load: (options?: TransmitOptions) => Promise<Attributes | undefined>): TokenObject['load'] {
   let known: { readonly attributes: Attributes | undefined } | undefined
   return async (options) => {
     known ??= { attributes: await load(options) }

@@ -1,4 +1,4 @@
-/** One use of a PIV key as its card takes it: SP 800-73-4 part 2, 3.2.4, and the algorithms of SP 800-78-4, table 6-2. */
+/** The GENERAL AUTHENTICATE command for a PIV key: SP 800-73-4 part 2, 3.2.4; algorithms of SP 800-78-4, table 6-2. */
 import { type AuthenticateInput, PivAlgorithm } from '@webtoki/apdu/piv'
 import type { CurveName } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
@@ -6,12 +6,12 @@ import { CKA, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import { curveOf as knownCurveOf, isBelowModulus } from '../software/key-numbers.ts'
 
-/** One GENERAL AUTHENTICATE: what goes in, and what its answer becomes. */
+/** One GENERAL AUTHENTICATE: its input, and the conversion of its response. */
 export interface CardCommand {
   readonly algorithm: number
   readonly input: AuthenticateInput
-  /** May keep or overwrite `answer`. */
-  readonly finish: (answer: Uint8Array) => Uint8Array | Promise<Uint8Array>
+  /** Converts the response data. May keep or overwrite `response`. */
+  readonly finish: (response: Uint8Array) => Uint8Array | Promise<Uint8Array>
 }
 
 const rsaAlgorithms: ReadonlyMap<number, number> = new Map([
@@ -26,7 +26,7 @@ const curveAlgorithms: Readonly<Partial<Record<CurveName, number>>> = {
   'P-384': PivAlgorithm.P384,
 }
 
-/** Throws CKR_KEY_SIZE_RANGE for a curve that PIV has no algorithm for. */
+/** Throws CKR_KEY_SIZE_RANGE if PIV has no algorithm for the curve. */
 export function curveOf(attributes: Attributes): { readonly algorithm: number; readonly fieldBytes: number } {
   const { name, fieldBytes } = knownCurveOf(attributes[CKA.EC_PARAMS])
   const algorithm = curveAlgorithms[name]
@@ -34,7 +34,7 @@ export function curveOf(attributes: Attributes): { readonly algorithm: number; r
   return { algorithm, fieldBytes }
 }
 
-/** Length of the modulus, in bytes. Throws CKR_KEY_SIZE_RANGE for a key that PIV has no algorithm for. */
+/** Returns the length of the modulus in bytes. Throws CKR_KEY_SIZE_RANGE if PIV has no algorithm for the key. */
 export function modulusBytes(attributes: Attributes): number {
   const keyBits = attributes[CKA.MODULUS_BITS] ?? 0
   if (!rsaAlgorithms.has(keyBits)) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
@@ -42,7 +42,7 @@ export function modulusBytes(attributes: Attributes): number {
 }
 
 /**
- * The bare operation of an RSA key on a block as long as the modulus, whatever it is for. Throws `tooLarge` if the block, as a
+ * Returns the command for the raw RSA operation on a block as long as the modulus. Throws `tooLarge` if the block, as a
  * number, is not below the modulus.
  */
 export function rawRsa(attributes: Attributes, block: Uint8Array, tooLarge: CKR): CardCommand {
@@ -52,9 +52,9 @@ export function rawRsa(attributes: Attributes, block: Uint8Array, tooLarge: CKR)
   return {
     algorithm: rsaAlgorithms.get(8 * keyBytes) as number,
     input: { tag: 0x81, value: block },
-    finish: (answer) => {
-      if (answer.length !== keyBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
-      return answer
+    finish: (response) => {
+      if (response.length !== keyBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+      return response
     },
   }
 }

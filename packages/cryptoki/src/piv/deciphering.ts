@@ -1,4 +1,4 @@
-/** What a PIV key decrypts, and the secrets that it agrees on: SP 800-73-4 part 2, 3.2.4; RFC 8017, 7; SP 800-56A. */
+/** Decryption and key agreement with a PIV key: SP 800-73-4 part 2, 3.2.4; RFC 8017, 7; SP 800-56A. */
 import { copyOf } from '@webtoki/apdu'
 import type { Attributes } from '../attributes.ts'
 import type { CardUse } from '../card-key.ts'
@@ -9,16 +9,16 @@ import type * as commands from './card-command.ts'
 import type { CardCommand } from './card-command.ts'
 
 /**
- * 32 bytes that nobody else knows, the same as long as the driver lives: they decide what a wrong PKCS#1 padding becomes, and
- * asked again with the same ciphertext it has to become the same.
+ * Returns the 32 secret bytes for the implicit rejection of `unpadPkcs1`. They must not change as long as the driver exists:
+ * the same ciphertext has to give the same message each time.
  */
 export type RejectionSecret = () => Uint8Array
 
-/** What every key of a card shares, handed in: bundlers then keep it with the keys that sign. */
+/** The functions that signing shares. They are passed as arguments so that bundlers keep them in the chunk of signing. */
 type Commands = typeof commands
 
-/** RSA: the card gives back the block, whose padding is taken off here. */
-export function decryption(
+/** RSA. The card returns the block, whose padding is removed here. */
+export function decipherUse(
   mechanism: RawMechanism,
   attributes: Attributes,
   secret: RejectionSecret,
@@ -34,8 +34,8 @@ export function decryption(
       if (data.length !== keyBytes) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
       const command = rawRsa(attributes, data, CKR.ENCRYPTED_DATA_INVALID)
       const unpad = await unpaddingOf(mechanism, data, secret)
-      const finish = async (answer: Uint8Array): Promise<Uint8Array> => {
-        const block = await command.finish(answer)
+      const finish = async (response: Uint8Array): Promise<Uint8Array> => {
+        const block = await command.finish(response)
         try {
           return unpad(block)
         } finally {
@@ -47,7 +47,7 @@ export function decryption(
   }
 }
 
-/** The most bytes that a block holds beside its padding. */
+/** Returns the longest message of a padded block, in bytes. */
 function messageBytes(mechanism: RawMechanism, keyBytes: number): number {
   switch (mechanism.type) {
     case CKM.RSA_X_509:
@@ -61,7 +61,7 @@ function messageBytes(mechanism: RawMechanism, keyBytes: number): number {
   }
 }
 
-/** Takes the padding off the block that a ciphertext becomes. The block stays as it is. */
+/** Returns the function that removes the padding from the decrypted block. It does not modify the block. */
 async function unpaddingOf(
   mechanism: RawMechanism,
   ciphertext: Uint8Array,
@@ -74,8 +74,8 @@ async function unpaddingOf(
   return (block) => unpadOaep(block, padding)
 }
 
-/** ECDH: the card gives the x-coordinate of the shared point; whoever derives a key makes it of that. */
-export function agreement(
+/** ECDH. The card returns the x-coordinate of the shared point; the caller derives the key from it. */
+export function deriveUse(
   { type, ecdh }: RawMechanism,
   attributes: Attributes,
   { curveOf }: Pick<Commands, 'curveOf'>,
@@ -95,9 +95,9 @@ export function agreement(
       return {
         algorithm,
         input: { tag: 0x85, value },
-        finish: (answer) => {
-          if (answer.length !== fieldBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
-          return answer
+        finish: (response) => {
+          if (response.length !== fieldBytes) throw new CryptokiError(CKR.DEVICE_ERROR)
+          return response
         },
       }
     },

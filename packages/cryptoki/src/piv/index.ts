@@ -1,19 +1,22 @@
-/** The token driver for PIV cards. */
+/** The token driver for PIV cards (SP 800-73-4). */
 import type { CardConnection } from '@webtoki/apdu'
 import { LowCards } from '../few-tries.ts'
 import { MemoryObjectCache, type ObjectCache } from '../object-cache.ts'
 import { platformRandomBytes } from '../random.ts'
 import type { TokenDriver } from '../token.ts'
 
-/** What the driver may be given. */
+/** Options of `pivDriver`. */
 export interface PivDriverOptions {
-  /** Where certificates are remembered, by card. Default: in memory, for as long as the driver lives. */
+  /** Stores certificates by card. Default: in memory, as long as the driver exists. */
   readonly cache?: ObjectCache | undefined
-  /** Salts of PSS, and the secret behind PKCS#1 decryption. Default: the platform's generator. */
+  /** Provides the salts of PSS and the rejection secret of PKCS#1 v1.5. Default: the platform's generator. */
   readonly randomBytes?: (bytes: number) => Uint8Array
 }
 
-/** PIV cards and tokens of any maker. What speaks to a card is loaded when the first one is connected. */
+/**
+ * Returns the driver for PIV cards of every manufacturer. The code that talks to a card is loaded when the first card is
+ * opened.
+ */
 export function pivDriver(options: PivDriverOptions = {}): TokenDriver {
   const { cache = new MemoryObjectCache(), randomBytes = platformRandomBytes } = options
   let secret: Uint8Array | undefined

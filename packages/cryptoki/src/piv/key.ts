@@ -1,4 +1,4 @@
-/** A private key of a PIV card: what it asks of its user, and its uses (SP 800-73-4 part 2, 3.2.4). */
+/** Private keys on a PIV card: access conditions and uses (SP 800-73-4 part 2, 3.2.4). */
 import type { TransmitOptions } from '@webtoki/apdu'
 import type { PivApplet, PivSlot } from '@webtoki/apdu/piv'
 import type { Attributes } from '../attributes.ts'
@@ -11,7 +11,7 @@ import { type CardCommand, curveOf, modulusBytes, rawRsa } from './card-command.
 import type { RejectionSecret } from './deciphering.ts'
 import { prepareSignature, signatureBytes } from './signing.ts'
 
-/** What the PIV application asks before it uses the key of a slot; one for each slot. */
+/** The access conditions of the key in one PIV slot. */
 export class PivKeyAccess implements KeyAccess {
   readonly application: PivApplet
   readonly #slot: PivSlot
@@ -32,13 +32,13 @@ export class PivKeyAccess implements KeyAccess {
   async read(options?: TransmitOptions): Promise<void> {
     const { application } = this
     if (this.#isRead || !application.reportsKeyPolicies) return
-    const told = await application.transaction(
+    const policy = await application.transaction(
       (channel) => application.readKeyPolicy(channel, this.#slot.key, options),
       options,
     )
     this.#isRead = true
-    if (told?.pin !== undefined) this.#needs = needsOf[told.pin]
-    this.touch = told?.touch
+    if (policy?.pin !== undefined) this.#needs = needsOf[policy.pin]
+    this.touch = policy?.touch
   }
 
   learnContextPin(): void {
@@ -48,19 +48,19 @@ export class PivKeyAccess implements KeyAccess {
 
 const needsOf = { never: 'nothing', once: 'login', always: 'context-pin' } as const
 
-/** What keys need of randomness. */
+/** The random values that keys use. */
 export interface PivSecrets {
-  /** Salts of PSS. */
+  /** Generates the salts of PSS. */
   readonly randomBytes: (bytes: number) => Uint8Array
   readonly rejectionSecret: RejectionSecret
 }
 
-/** What keys that decipher or agree on secrets need besides: a login has no such key. */
+/** The module for decryption and key agreement. It is loaded only for keys that allow them; a login uses none. */
 export type Deciphering = typeof import('./deciphering.ts')
 
 /**
- * The key of a slot, with the attributes that its certificate tells. `deciphering` is there if they allow any of it: an Init
- * is synchronous, so it is loaded before the key has a handle.
+ * Makes the private key of a slot. `attributes` come from its certificate. `deciphering` is set if they allow decryption or
+ * derivation: an Init is synchronous, so the module is loaded before the key has a handle.
  */
 export function pivKey(
   access: PivKeyAccess,
@@ -78,7 +78,10 @@ export function pivKey(
   )
 }
 
-/** Throws CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_TYPE_INCONSISTENT, CKR_KEY_SIZE_RANGE, CKR_KEY_FUNCTION_NOT_PERMITTED. */
+/**
+ * Throws CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID, CKR_KEY_TYPE_INCONSISTENT, CKR_KEY_SIZE_RANGE,
+ * CKR_KEY_FUNCTION_NOT_PERMITTED.
+ */
 function cardUse(
   purpose: KeyPurpose,
   mechanism: RawMechanism,
@@ -86,14 +89,14 @@ function cardUse(
   { randomBytes, rejectionSecret }: PivSecrets,
   deciphering: Deciphering | undefined,
 ): CardUse<CardCommand> {
-  if (purpose === 'sign' || purpose === 'sign-recover') return signature(mechanism, attributes, randomBytes)
+  if (purpose === 'sign' || purpose === 'sign-recover') return signUse(mechanism, attributes, randomBytes)
   if (deciphering === undefined) throw new CryptokiError(CKR.KEY_FUNCTION_NOT_PERMITTED)
-  if (purpose === 'derive') return deciphering.agreement(mechanism, attributes, { curveOf })
-  return deciphering.decryption(mechanism, attributes, rejectionSecret, { modulusBytes, rawRsa })
+  if (purpose === 'derive') return deciphering.deriveUse(mechanism, attributes, { curveOf })
+  return deciphering.decipherUse(mechanism, attributes, rejectionSecret, { modulusBytes, rawRsa })
 }
 
-/** A signature that data can be recovered from is the same block: what differs is who has the data afterwards. */
-function signature(
+/** Signs. A signature with recovery consists of the same block, so both purposes use this. */
+function signUse(
   mechanism: RawMechanism,
   attributes: Attributes,
   randomBytes: (bytes: number) => Uint8Array,

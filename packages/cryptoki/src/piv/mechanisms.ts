@@ -1,9 +1,9 @@
-/** What a PIV token can do, as C_GetMechanismInfo tells it: SP 800-78-4, tables 3-1 and 6-2. */
+/** The mechanisms of a PIV token for C_GetMechanismInfo: SP 800-78-4, tables 3-1 and 6-2. */
 import { CKF } from '../ckf.ts'
 import { CKM } from '../constants.ts'
 import { cardSignTypes, type MechanismInfo } from '../mechanisms.ts'
 
-/** Padding and hashing happen on the host, the private key's operation on the card. */
+/** The host pads and hashes; the card performs the raw private key operation. */
 export const pivMechanisms: ReadonlyMap<number, MechanismInfo> = new Map<number, MechanismInfo>([
   ...rsa(CKF.SIGN, cardSignTypes('pkcs1', 'raw-x509', 'pss')),
   ...rsa(CKF.SIGN | CKF.SIGN_RECOVER | CKF.DECRYPT | CKF.UNWRAP, [CKM.RSA_PKCS, CKM.RSA_X_509]),

@@ -1,4 +1,4 @@
-/** The objects that a PIV slot shows: certificate, public key, private key; ids and labels as OpenSC gives them. */
+/** The objects of a PIV slot: certificate, public key and private key, with the ids and labels that OpenSC uses. */
 import { mainSlots, type PivSlot } from '@webtoki/apdu/piv'
 import { type KeyUsage, viewCertificate } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
@@ -8,15 +8,15 @@ import { CKA, CKK, CKO } from '../constants.ts'
 import { fixedAttributes } from '../token-attributes.ts'
 import { publicKeyAttributes } from './public-key.ts'
 
-/** The slots that this driver shows. The twenty retired ones hold keys for old mail. */
-export const shownSlots: readonly PivSlot[] = mainSlots
+/** The slots that this driver presents. The twenty retired slots, which hold keys for old mail, are left out. */
+export const visibleSlots: readonly PivSlot[] = mainSlots
 
-/** CKA_ID: 01 to 04 in the order 9A, 9C, 9D, 9E. */
+/** Returns CKA_ID: 01 to 04 for the slots 9A, 9C, 9D and 9E. */
 export function idOf(slot: PivSlot): Uint8Array {
-  return Uint8Array.of(shownSlots.indexOf(slot) + 1)
+  return Uint8Array.of(visibleSlots.indexOf(slot) + 1)
 }
 
-/** The three kinds of object that a slot may show. */
+/** The kinds of object in a slot. */
 export type PivObjectKind = 'certificate' | 'public-key' | 'private-key'
 
 const classes: Readonly<Record<PivObjectKind, CKO>> = {
@@ -26,14 +26,14 @@ const classes: Readonly<Record<PivObjectKind, CKO>> = {
 }
 
 /**
- * What is known of an object before the card is touched. Its CKA_UNIQUE_ID names its place on the card with that GUID; on
- * cards without a GUID it is unique on the card alone.
+ * Returns the attributes of an object that are known without reading it from the card. CKA_UNIQUE_ID consists of the
+ * card's GUID, the slot and the kind; on cards without a GUID it is unique only within the card.
  */
 export function knownAttributes(slot: PivSlot, kind: PivObjectKind, guid: string | undefined): Attributes {
   const uniqueId = `${guid ?? 'piv'}-${slot.key.toString(16)}-${kind}`
   return {
     ...fixedAttributes(classes[kind], uniqueId),
-    // Whether a private key is private, its PIN policy tells.
+    // CKA_PRIVATE of a private key follows from its PIN policy.
     ...(kind !== 'private-key' && { [CKA.PRIVATE]: false }),
     [CKA.ID]: idOf(slot),
     [CKA.LABEL]:
@@ -41,7 +41,7 @@ export function knownAttributes(slot: PivSlot, kind: PivObjectKind, guid: string
   }
 }
 
-/** All attributes; undefined where the certificate tells nothing of the key that this driver could use. */
+/** Returns all attributes, or undefined for a key whose certificate contains no public key that this driver supports. */
 export function allAttributes(
   slot: PivSlot,
   kind: PivObjectKind,
@@ -73,8 +73,9 @@ export function allAttributes(
 }
 
 /**
- * What a key may be used for: KeyUsage if the certificate has it (RFC 5280, 4.2.1.3), else what SP 800-73-4 part 1, 3.2
- * means the slot for. A key that enciphers keys or data decrypts and unwraps: applications differ in what they call it.
+ * Returns the permitted uses of a key: KeyUsage if the certificate has it (RFC 5280, 4.2.1.3), otherwise the purpose of the
+ * slot (SP 800-73-4 part 1, 3.2). Both keyEncipherment and dataEncipherment allow decrypting and unwrapping, because
+ * applications use either function for both.
  */
 function usageAttributes(
   slot: PivSlot,
@@ -82,12 +83,12 @@ function usageAttributes(
   isRsa: boolean,
   keyUsage: readonly KeyUsage[] | undefined,
 ): Attributes {
-  const usual: readonly KeyUsage[] =
+  const defaultUsages: readonly KeyUsage[] =
     slot.key === 0x9d ? ['keyEncipherment', 'keyAgreement'] : ['digitalSignature']
-  const isFor = (...usages: readonly KeyUsage[]): boolean =>
-    usages.some((usage) => (keyUsage ?? usual).includes(usage))
-  const signs = isFor('digitalSignature', 'nonRepudiation')
-  const enciphers = isRsa && isFor('keyEncipherment', 'dataEncipherment')
+  const allows = (...usages: readonly KeyUsage[]): boolean =>
+    usages.some((usage) => (keyUsage ?? defaultUsages).includes(usage))
+  const signs = allows('digitalSignature', 'nonRepudiation')
+  const enciphers = isRsa && allows('keyEncipherment', 'dataEncipherment')
   if (kind === 'public-key') {
     return {
       [CKA.VERIFY]: signs,
@@ -102,6 +103,6 @@ function usageAttributes(
     [CKA.SIGN_RECOVER]: signs && isRsa,
     [CKA.DECRYPT]: enciphers,
     [CKA.UNWRAP]: enciphers,
-    [CKA.DERIVE]: !isRsa && isFor('keyAgreement'),
+    [CKA.DERIVE]: !isRsa && allows('keyAgreement'),
   }
 }

@@ -1,8 +1,8 @@
-/** Loads what speaks to PIV cards. It stands in `card-side.ts`, which says why. */
+/** Loads the code for PIV cards. `card-side.ts` exports it and explains why. */
 import type { CardConnection } from '@webtoki/apdu'
 import type { PivShared, PivToken } from './token.ts'
 
-/** The card's token; undefined if it has no PIV application. */
+/** Returns the token of the card, or undefined if it has no PIV application. */
 export async function openPivToken(
   connection: CardConnection,
   shared: PivShared,

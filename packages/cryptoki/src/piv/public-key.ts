@@ -1,11 +1,11 @@
-/** A certificate's public key as PKCS#11 attributes: PKCS#11 v2.40 mechanisms, 2.1.2 and 2.3.3. */
+/** Conversion of a certificate's public key to PKCS#11 attributes: PKCS#11 v2.40 mechanisms, 2.1.2 and 2.3.3. */
 import { encodeTlv } from '@webtoki/apdu'
 import { encodeOid } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
 import type { CertificateKey } from '../certificate.ts'
 import { CKA } from '../constants.ts'
 
-/** The attributes that tell the key; without its class, type and uses. */
+/** Returns the attributes of the key value, without class, key type and permitted uses. */
 export function publicKeyAttributes(key: CertificateKey): Attributes {
   if (key.kind === 'rsa') {
     return {
@@ -16,7 +16,7 @@ export function publicKeyAttributes(key: CertificateKey): Attributes {
   }
   return {
     [CKA.EC_PARAMS]: encodeOid(key.curve.oid),
-    // CKA_EC_POINT is the point within an OCTET STRING.
+    // CKA_EC_POINT is the DER OCTET STRING of the point.
     [CKA.EC_POINT]: encodeTlv(0x04, key.point),
   }
 }

@@ -1,4 +1,4 @@
-/** What a PIV card is given to sign: its RSA is raw, its ECDSA takes a digest (SP 800-73-4 part 2, 3.2.4). */
+/** Preparation of the data that a PIV card signs: a padded block for RSA, a digest for ECDSA (SP 800-73-4 part 2, 3.2.4). */
 import { concatBytes, MalformedError } from '@webtoki/apdu'
 import { ecdsaSignatureFromDer, encodeDigestInfo, fitDigest, padPkcs1 } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
@@ -7,14 +7,14 @@ import { CryptokiError } from '../errors.ts'
 import { pssParametersOf, type RawMechanism, signMechanism } from '../mechanisms.ts'
 import { type CardCommand, curveOf, modulusBytes, rawRsa } from './card-command.ts'
 
-/** Length of the key's signatures, in bytes. Throws CKR_KEY_SIZE_RANGE for a key that PIV has no algorithm for. */
+/** Returns the length of the key's signatures in bytes. Throws CKR_KEY_SIZE_RANGE if PIV has no algorithm for the key. */
 export function signatureBytes(attributes: Attributes): number {
   return attributes[CKA.KEY_TYPE] === CKK.RSA ? modulusBytes(attributes) : 2 * curveOf(attributes).fieldBytes
 }
 
 /**
- * `data` is the digest if the mechanism hashes, else what the mechanism takes. Rejects with CKR_KEY_SIZE_RANGE,
- * CKR_DATA_LEN_RANGE, CKR_DATA_INVALID, CKR_MECHANISM_INVALID.
+ * Prepares a signature. `data` is the digest if the mechanism hashes, otherwise the data of the mechanism. Rejects with
+ * CKR_KEY_SIZE_RANGE, CKR_DATA_LEN_RANGE, CKR_DATA_INVALID, CKR_MECHANISM_INVALID.
  */
 export async function prepareSignature(
   mechanism: RawMechanism,
@@ -27,13 +27,13 @@ export async function prepareSignature(
     const block = await paddedBlock(mechanism, data, attributes, randomBytes)
     return rawRsa(attributes, block, CKR.DATA_INVALID)
   } catch (error) {
-    // The padding's own complaints: the message does not fit the key or the hash.
+    // The padding functions throw RangeError if the data is too long for the key or not as long as the digest.
     if (error instanceof RangeError) throw new CryptokiError(CKR.DATA_LEN_RANGE, { cause: error })
     throw error
   }
 }
 
-/** As long as the modulus. */
+/** Returns the padded block, which is as long as the modulus. */
 async function paddedBlock(
   mechanism: RawMechanism,
   data: Uint8Array,
@@ -58,9 +58,9 @@ function ecdsaSignature(digest: Uint8Array, attributes: Attributes): CardCommand
   return {
     algorithm,
     input: { tag: 0x81, value: fitDigest(digest, fieldBytes) },
-    finish: (answer) => {
+    finish: (response) => {
       try {
-        return ecdsaSignatureFromDer(answer, fieldBytes)
+        return ecdsaSignatureFromDer(response, fieldBytes)
       } catch (error) {
         throw new MalformedError('ECDSA signature', (error as Error).message)
       }

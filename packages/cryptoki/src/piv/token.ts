@@ -1,4 +1,4 @@
-/** A PIV card behind the token port: SP 800-73-4 part 2, read as lazily as the standard allows. */
+/** The token of a PIV card (SP 800-73-4 part 2). Reads from the card as late as possible. */
 import {
   type CardChannel,
   type CardConnection,
@@ -21,19 +21,19 @@ import type { Token, TokenDescription, TokenObject } from '../token.ts'
 import { type Deciphering, PivKeyAccess, pivKey, type PivSecrets } from './key.ts'
 import { withDefaults } from '../token-attributes.ts'
 import { pivMechanisms } from './mechanisms.ts'
-import { allAttributes, knownAttributes, type PivObjectKind, shownSlots } from './objects.ts'
+import { allAttributes, knownAttributes, type PivObjectKind, visibleSlots } from './objects.ts'
 
-/** The slot whose certificate names the holder: 9A. */
-const authenticationSlot = shownSlots[0] as PivSlot
+/** Slot 9A, whose certificate contains the name of the holder. */
+const authenticationSlot = visibleSlots[0] as PivSlot
 
-/** What all tokens of one driver share. */
+/** The state that all tokens of one driver share. */
 export interface PivShared extends PivSecrets {
   readonly cache: ObjectCache
-  /** GUIDs of cards that told few attempts when they were last asked. */
+  /** The cards, by GUID, that had few attempts left when they last reported it. */
   readonly low: LowCards
 }
 
-/** One card for as long as it is connected. */
+/** The PIV application of one connected card. */
 export class PivToken implements Token {
   readonly name = 'PIV'
   readonly flags: number = CKF.WRITE_PROTECTED
@@ -50,10 +50,12 @@ export class PivToken implements Token {
     this.pins = { user: applet.pin }
     applet.pin.onTries = (triesLeft) => shared.low.note(applet.guid, triesLeft)
     const kinds = ['certificate', 'public-key', 'private-key'] as const
-    this.#objects = Object.freeze(shownSlots.flatMap((slot) => kinds.map((kind) => this.#object(slot, kind))))
+    this.#objects = Object.freeze(
+      visibleSlots.flatMap((slot) => kinds.map((kind) => this.#object(slot, kind))),
+    )
   }
 
-  /** SELECT and CHUID; undefined if the card has no PIV application. */
+  /** Selects the application and reads the CHUID. Resolves with undefined if the card has no PIV application. */
   static async open(connection: CardConnection, shared: PivShared): Promise<PivToken | undefined> {
     const applet = await PivApplet.open(connection)
     return applet && new PivToken(applet, shared)
@@ -66,7 +68,7 @@ export class PivToken implements Token {
     const load = async (options?: TransmitOptions): Promise<Attributes | undefined> => {
       if (loaded !== undefined) return loaded
       const der = await this.certificate(slot, options)
-      // That the card has none is remembered by the token.
+      // `certificate` also stores that the card has none.
       const attributes = der && allAttributes(slot, kind, known, der)
       if (kind === 'private-key' && attributes !== undefined && deciphers(attributes))
         deciphering = await import('./deciphering.ts')
@@ -99,16 +101,16 @@ export class PivToken implements Token {
 
   async #readDescription(options: TransmitOptions): Promise<void> {
     await this.certificate(authenticationSlot, options).catch((error: unknown) => {
-      // A card without a name is a card all the same.
+      // The name is optional, so an unreadable certificate is not an error here.
       if (!isWebtokiError(error, 'card/status', 'wire/malformed')) throw error
     })
-    // An APDU that is saved at most cards: one that may need a warning is asked.
+    // Saves an APDU: the attempts left are read only if they may have to be shown, which is seldom.
     const { pin } = this.#applet
     if (!pin.isPrepared && !this.#shared.low.has(this.#applet.guid)) return
     await this.#applet.transaction((channel) => pin.learnTries(channel, options), options)
   }
 
-  /** The holder's name as far as it has been read. */
+  /** The name of the holder if the certificate has been read. */
   get label(): string {
     const der = this.#certificates.get(authenticationSlot)
     const view = der && viewCertificate(der)
@@ -116,15 +118,15 @@ export class PivToken implements Token {
   }
 
   /**
-   * A slot's certificate in DER, from memory or cache if that is safe; undefined: the card has none. Rejects if the card
-   * will not give it or gives nonsense, and then asks again the next time.
+   * Returns the certificate of a slot in DER, from memory or the cache if that is safe, or undefined if the card has none.
+   * Rejects if the card refuses it or its data is malformed; the next call then reads it again.
    */
   async certificate(slot: PivSlot, options?: TransmitOptions): Promise<Uint8Array | undefined> {
     if (this.#certificates.has(slot)) return this.#certificates.get(slot)
     const key = this.#cacheKey(slot)
     const cached = key === undefined ? undefined : await this.#cached(key)
     const object = await this.#applet.transaction(async (channel) => {
-      if (cached !== undefined && (await this.#isStillThere(channel, slot, cached, options))) return cached
+      if (cached !== undefined && (await this.#isUnchanged(channel, slot, cached, options))) return cached
       return this.#applet.readObject(channel, slot.certificateTag, options)
     }, options)
     const der = object === undefined ? undefined : (await decodeCertificate(object))?.der
@@ -135,7 +137,7 @@ export class PivToken implements Token {
     return der
   }
 
-  /** A copy: what the cache's owner writes into its bytes, after they were compared say, is no certificate. */
+  /** Returns a copy, because the owner of the cache could change its bytes after the comparison with the card. */
   async #cached(key: string): Promise<Uint8Array | undefined> {
     try {
       const object = await this.#shared.cache.get(key)
@@ -145,8 +147,11 @@ export class PivToken implements Token {
     }
   }
 
-  /** One APDU: the object's length and first bytes, with the serial number in them, are a fingerprint. Fewer bytes than were asked for are none. */
-  async #isStillThere(
+  /**
+   * Compares a cached object with the card in one APDU. The length and the first bytes, which include the serial number,
+   * identify the certificate. A shorter response than requested does not.
+   */
+  async #isUnchanged(
     channel: CardChannel,
     slot: PivSlot,
     cached: Uint8Array,
@@ -157,14 +162,14 @@ export class PivToken implements Token {
     return head !== undefined && head.length >= headBytes && equalBytes(head, cached.subarray(0, head.length))
   }
 
-  /** No GUID, no identity: such a card is read anew each time. */
+  /** Returns undefined for a card without a GUID: it cannot be recognized, so its certificates are not cached. */
   #cacheKey(slot: PivSlot): string | undefined {
     const { guid } = this.#applet
     return guid === undefined ? undefined : `piv/${guid}/${slot.certificateTag.toString(16)}`
   }
 }
 
-/** The same attributes allow what the session asks of the key. */
+/** Returns whether the attributes of a key permit decryption or derivation. */
 function deciphers(key: Attributes): boolean {
   return [CKA.DECRYPT, CKA.UNWRAP, CKA.DERIVE].some((use) => key[use] === true)
 }

@@ -1,6 +1,6 @@
 /**
- * AES over whole blocks, in the platform's own code where that is possible, else in JavaScript. WebCrypto has no streams
- * and always pads CBC: each call is chained to the one before by its caller, and the padding is worked around here.
+ * AES over whole blocks (NIST SP 800-38A), by WebCrypto if possible, else in JavaScript. WebCrypto cannot stream and
+ * always pads CBC: the caller passes the chaining value to each call, and this file adds or removes the padding block.
  */
 import { concatBytes } from '@webtoki/apdu'
 import { CKM } from '../constants.ts'
@@ -8,15 +8,21 @@ import { importedKey, subtleCrypto } from './web-crypto.ts'
 
 const BLOCK_BYTES = 16
 
-/** One direction of one mode under one key. `iv` is CBC's, or CTR's counter block, which must not wrap within the bytes. */
+/**
+ * Processes whole blocks with one key, mode and direction. `iv` is the initialisation vector of CBC or the counter block
+ * of CTR. The counter must not wrap within `bytes`.
+ */
 export type AesBlocks = (bytes: Uint8Array, iv: Uint8Array) => Promise<Uint8Array>
 
-/** Whether the platform works on this mode outside the thread. */
-export function isOutsideThread(type: number): boolean {
+/** True if WebCrypto processes this mode, outside the page's thread. It does not support ECB. */
+export function isOffThread(type: number): boolean {
   return type !== CKM.AES_ECB && subtleCrypto() !== undefined
 }
 
-/** The key may be overwritten when this has resolved, if it `isImported`. */
+/**
+ * Opens a mode with a key. Only WebCrypto copies the key: the JavaScript implementation uses `key` in every call, so do
+ * not overwrite it before the last one.
+ */
 export async function openBlocks(
   key: Uint8Array,
   type: number,
@@ -24,21 +30,21 @@ export async function openBlocks(
 ): Promise<AesBlocks> {
   const isCtr = type === CKM.AES_CTR
   const platform = await importedKey(
-    isOutsideThread(type) ? subtleCrypto() : undefined,
+    isOffThread(type) ? subtleCrypto() : undefined,
     key,
     isCtr ? 'AES-CTR' : 'AES-CBC',
   )
-  if (platform === undefined) return inJavaScript(key, type, direction)
+  if (platform === undefined) return javaScriptBlocks(key, type, direction)
   const { subtle, imported } = platform
   if (isCtr)
     return async (bytes, counter) =>
       new Uint8Array(await subtle.encrypt({ name: 'AES-CTR', counter, length: 128 }, imported, bytes))
   const encrypt: AesBlocks = async (bytes, iv) =>
     new Uint8Array(await subtle.encrypt({ name: 'AES-CBC', iv }, imported, bytes))
-  // A block of padding comes out after the blocks, and is left away.
+  // WebCrypto appends a block of padding, which is dropped.
   if (direction === 'encrypt')
     return async (bytes, iv) => (await encrypt(bytes, iv)).subarray(0, bytes.length)
-  // A block of padding must stand after the blocks: the encryption of nothing, chained to the last of them.
+  // WebCrypto requires a block of padding at the end. Encrypting no data, chained to the last block, produces one.
   return async (bytes, iv) => {
     const padding = await encrypt(new Uint8Array(0), bytes.subarray(-BLOCK_BYTES))
     return new Uint8Array(
@@ -47,8 +53,8 @@ export async function openBlocks(
   }
 }
 
-/** Loaded if the platform does not do it. */
-async function inJavaScript(
+/** The library is loaded only if WebCrypto cannot be used. */
+async function javaScriptBlocks(
   key: Uint8Array,
   type: number,
   direction: 'encrypt' | 'decrypt',

@@ -1,33 +1,40 @@
-/** AES-GCM in one piece (NIST SP 800-38D). Loaded when it is used. */
+/** AES-GCM over a complete message (NIST SP 800-38D). Loaded on first use. */
 import { CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { GcmMechanismParameters } from '../mechanisms.ts'
-import { isSame } from './constant-shape.ts'
+import { equalSecrets } from './equal-secrets.ts'
 import { importedKey, subtleCrypto } from './web-crypto.ts'
 
 type Parameters = GcmMechanismParameters & { readonly aad: Uint8Array }
 
-/** Ciphertext and tag. */
+/** Returns the ciphertext followed by the tag. */
 export async function encryptGcm(key: Uint8Array, gcm: Parameters, data: Uint8Array): Promise<Uint8Array> {
   const platform = await platformKey(key, gcm)
-  if (platform === undefined) return sealedInJavaScript(key, gcm, data)
+  if (platform === undefined) return encryptInJavaScript(key, gcm, data)
   return new Uint8Array(await platform.subtle.encrypt(algorithmOf(gcm), platform.imported, data))
 }
 
-/** The plaintext of ciphertext and tag. Rejects with CKR_ENCRYPTED_DATA_LEN_RANGE, CKR_ENCRYPTED_DATA_INVALID. */
-export async function decryptGcm(key: Uint8Array, gcm: Parameters, sealed: Uint8Array): Promise<Uint8Array> {
-  const dataBytes = sealed.length - gcm.tagBits / 8
+/**
+ * Returns the plaintext of a ciphertext followed by its tag. Rejects with CKR_ENCRYPTED_DATA_LEN_RANGE if the input is
+ * shorter than the tag, and with CKR_ENCRYPTED_DATA_INVALID if the tag is wrong.
+ */
+export async function decryptGcm(
+  key: Uint8Array,
+  gcm: Parameters,
+  encrypted: Uint8Array,
+): Promise<Uint8Array> {
+  const dataBytes = encrypted.length - gcm.tagBits / 8
   if (dataBytes < 0) throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
   const platform = await platformKey(key, gcm)
-  if (platform === undefined) return openedInJavaScript(key, gcm, sealed, dataBytes)
+  if (platform === undefined) return decryptInJavaScript(key, gcm, encrypted, dataBytes)
   try {
-    return new Uint8Array(await platform.subtle.decrypt(algorithmOf(gcm), platform.imported, sealed))
+    return new Uint8Array(await platform.subtle.decrypt(algorithmOf(gcm), platform.imported, encrypted))
   } catch {
     throw new CryptokiError(CKR.ENCRYPTED_DATA_INVALID)
   }
 }
 
-/** Platforms differ about initialisation vectors of other lengths: Node takes none shorter, and none of 256 bytes. */
+/** Platforms differ in the other lengths that they accept: Node accepts no shorter vector, and none of 256 bytes. */
 const PLATFORM_IV_BYTES = 12
 
 function platformKey(key: Uint8Array, { iv }: Parameters): ReturnType<typeof importedKey> {
@@ -37,7 +44,7 @@ function platformKey(key: Uint8Array, { iv }: Parameters): ReturnType<typeof imp
 const algorithmOf = ({ iv, aad, tagBits }: Parameters) =>
   ({ name: 'AES-GCM', iv, additionalData: aad, tagLength: tagBits }) as const
 
-async function sealedInJavaScript(
+async function encryptInJavaScript(
   key: Uint8Array,
   { iv, aad, tagBits }: Parameters,
   data: Uint8Array,
@@ -48,15 +55,18 @@ async function sealedInJavaScript(
     .subarray(0, data.length + tagBits / 8)
 }
 
-/** The library takes whole tags only, so the plaintext is sealed again and the tags are compared. The cipher is its own inverse. */
-async function openedInJavaScript(
+/**
+ * The library verifies only tags of 128 bits. To support shorter ones, this encrypts the ciphertext, which decrypts it
+ * because GCM is a counter mode, encrypts the result again and compares the tags.
+ */
+async function decryptInJavaScript(
   key: Uint8Array,
   gcm: Parameters,
-  sealed: Uint8Array,
+  encrypted: Uint8Array,
   dataBytes: number,
 ): Promise<Uint8Array> {
-  const data = (await sealedInJavaScript(key, gcm, sealed.subarray(0, dataBytes))).slice(0, dataBytes)
-  if (isSame(await sealedInJavaScript(key, gcm, data), sealed)) return data
+  const data = (await encryptInJavaScript(key, gcm, encrypted.subarray(0, dataBytes))).slice(0, dataBytes)
+  if (equalSecrets(await encryptInJavaScript(key, gcm, data), encrypted)) return data
   data.fill(0)
   throw new CryptokiError(CKR.ENCRYPTED_DATA_INVALID)
 }

@@ -1,39 +1,39 @@
-/** AES in parts: ECB, CBC, CBC with padding, CTR (NIST SP 800-38A). */
+/** Multi-part AES in the modes ECB, CBC, CBC with padding and CTR (NIST SP 800-38A). */
 import { concatBytes, copyOf, fromHex, toHex } from '@webtoki/apdu'
 import { STEP_BYTES } from '@webtoki/apdu/pace'
 import { CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyStream } from '../key-use.ts'
-import { type AesBlocks, isOutsideThread, openBlocks } from './aes-blocks.ts'
+import { type AesBlocks, isOffThread, openBlocks } from './aes-blocks.ts'
 
 const BLOCK_BYTES = 16
 
-/** So much is copied and handed over at once, which takes a fraction of a millisecond. */
-const OUTSIDE_STEP_BYTES = 0x10_0000
+/** Bytes that are passed to WebCrypto at once. Copying them takes a fraction of a millisecond. */
+const OFF_THREAD_STEP_BYTES = 0x10_0000
 
-/** A mode with its parameters. */
+/** An AES mode and its parameters. */
 export interface AesMode {
   readonly type: number
-  /** Empty for ECB. */
+  /** The initialisation vector of CBC or the first counter block of CTR; empty for ECB. */
   readonly iv: Uint8Array
-  /** Of CTR: how many of the last bits of `iv` count. */
+  /** CTR: the number of low bits of `iv` that form the counter. */
   readonly counterBits: number
 }
 
-/** Whole blocks as they come. The last one of a padded decryption waits, for it holds the padding. */
+/** Processes whole blocks as they arrive. A padded decryption holds back the last block, which contains the padding. */
 export class AesStream implements KeyStream {
   readonly #key: Uint8Array
   readonly #type: number
   readonly #direction: 'encrypt' | 'decrypt'
   readonly #counterMask: bigint
-  /** Of CTR: blocks before one would be encrypted like the first. */
+  /** CTR: the number of blocks left before a counter block would repeat. */
   #blocksLeft: bigint
   #iv: Uint8Array
-  #held: Uint8Array = new Uint8Array(0)
+  #pending: Uint8Array = new Uint8Array(0)
   #blocks: Promise<AesBlocks> | undefined
 
   constructor(key: Uint8Array, { type, iv, counterBits }: AesMode, direction: 'encrypt' | 'decrypt') {
-    // Its own: the key may be destroyed while it is in use, and what follows must not be encrypted with zeros.
+    // A copy: if the key is destroyed during the operation, the remaining data must not be encrypted with zeros.
     this.#key = copyOf(key)
     this.#type = type
     this.#iv = copyOf(iv)
@@ -43,35 +43,38 @@ export class AesStream implements KeyStream {
   }
 
   get stepBytes(): number {
-    return isOutsideThread(this.#type) ? OUTSIDE_STEP_BYTES : STEP_BYTES
+    return isOffThread(this.#type) ? OFF_THREAD_STEP_BYTES : STEP_BYTES
   }
 
   async update(chunk: Uint8Array): Promise<Uint8Array> {
-    const all = this.#held.length === 0 ? chunk : concatBytes(this.#held, chunk)
+    const all = this.#pending.length === 0 ? chunk : concatBytes(this.#pending, chunk)
     const whole = this.#wholeBytes(all.length)
-    this.#held = copyOf(all.subarray(whole))
-    return this.#run(all.subarray(0, whole))
+    this.#pending = copyOf(all.subarray(whole))
+    return this.#process(all.subarray(0, whole))
   }
 
   async final(): Promise<Uint8Array> {
-    const held = this.#held
+    const held = this.#pending
     switch (this.#type) {
       case CKM.AES_CTR:
-        return this.#run(held)
+        return this.#process(held)
       case CKM.AES_CBC_PAD:
-        return this.#direction === 'encrypt' ? this.#run(padded(held)) : this.#lastBlock(held)
+        return this.#direction === 'encrypt' ? this.#process(padded(held)) : this.#lastBlock(held)
       default:
         if (held.length > 0) throw this.#lengthError()
         return held
     }
   }
 
-  /** The same steps whatever the block holds: how a padding is wrong tells of the plaintext (Vaudenay). */
+  /**
+   * Removes the padding, in the same steps whatever the block contains: a visible difference between padding errors
+   * reveals the plaintext (Vaudenay 2002).
+   */
   async #lastBlock(held: Uint8Array): Promise<Uint8Array> {
     if (held.length !== BLOCK_BYTES) throw this.#lengthError()
-    const block = await this.#run(held)
+    const block = await this.#process(held)
     const count = block[BLOCK_BYTES - 1] as number
-    // Negative numbers have all their upper bits set.
+    // Nonzero if `count` is not between 1 and 16: one of the differences is negative, which sets its upper bits.
     let wrong = (count - 1) | (BLOCK_BYTES - count)
     wrong &= ~0xff
     for (let at = 0; at < BLOCK_BYTES; at++) {
@@ -91,24 +94,27 @@ export class AesStream implements KeyStream {
     return new CryptokiError(rv)
   }
 
-  async #run(bytes: Uint8Array): Promise<Uint8Array> {
+  async #process(bytes: Uint8Array): Promise<Uint8Array> {
     if (bytes.length === 0) return bytes
     this.#blocks ??= openBlocks(this.#key, this.#type, this.#direction)
     const blocks = await this.#blocks
-    if (this.#type === CKM.AES_CTR) return this.#count(blocks, bytes)
+    if (this.#type === CKM.AES_CTR) return this.#processCounterMode(blocks, bytes)
     const output = await blocks(bytes, this.#iv)
     if (this.#type !== CKM.AES_ECB)
       this.#iv = copyOf((this.#direction === 'encrypt' ? output : bytes).subarray(-BLOCK_BYTES))
     return output
   }
 
-  /** The counting bits wrap by themselves (SP 800-38A, B.1); no counter block is used twice. */
-  async #count(blocks: AesBlocks, bytes: Uint8Array): Promise<Uint8Array> {
+  /**
+   * The counter wraps within its own bits (SP 800-38A, B.1). Rejects with CKR_DATA_LEN_RANGE or
+   * CKR_ENCRYPTED_DATA_LEN_RANGE before a counter block would be used twice.
+   */
+  async #processCounterMode(blocks: AesBlocks, bytes: Uint8Array): Promise<Uint8Array> {
     const blockCount = BigInt(Math.ceil(bytes.length / BLOCK_BYTES))
     if (blockCount > this.#blocksLeft) throw this.#lengthError()
     this.#blocksLeft -= blockCount
     const untilWrap = this.#counterMask + 1n - (numberOf(this.#iv) & this.#counterMask)
-    // It wraps once at most. The platforms are not asked to wrap it.
+    // The counter wraps at most once. The input is split there, so that `blocks` never wraps it.
     const split = blockCount > untilWrap ? Number(untilWrap) * BLOCK_BYTES : bytes.length
     const parts: Uint8Array[] = []
     for (const part of [bytes.subarray(0, split), bytes.subarray(split)]) {
@@ -121,24 +127,24 @@ export class AesStream implements KeyStream {
   }
 
   updateBytes(inputBytes: number): number {
-    return this.#wholeBytes(this.#held.length + inputBytes)
+    return this.#wholeBytes(this.#pending.length + inputBytes)
   }
 
-  /** Of so many bytes that are there, those that `update` takes. */
+  /** Returns how many of the available bytes `update` processes. */
   #wholeBytes(bytes: number): number {
     const rest = bytes % BLOCK_BYTES
-    const waits = this.#type === CKM.AES_CBC_PAD && this.#direction === 'decrypt'
-    return rest === 0 && waits ? Math.max(0, bytes - BLOCK_BYTES) : bytes - rest
+    const holdsLastBlock = this.#type === CKM.AES_CBC_PAD && this.#direction === 'decrypt'
+    return rest === 0 && holdsLastBlock ? Math.max(0, bytes - BLOCK_BYTES) : bytes - rest
   }
 
   abort(): void {
     this.#key.fill(0)
-    this.#held.fill(0)
+    this.#pending.fill(0)
     this.#iv.fill(0)
   }
 }
 
-/** PKCS#7 padding. */
+/** Adds PKCS#7 padding (RFC 5652, 6.3). */
 function padded(rest: Uint8Array): Uint8Array {
   const block = new Uint8Array(BLOCK_BYTES).fill(BLOCK_BYTES - rest.length)
   block.set(rest)
@@ -149,7 +155,7 @@ function numberOf(block: Uint8Array): bigint {
   return BigInt(`0x${toHex(block)}`)
 }
 
-/** The counter block so many blocks later; the bits beyond the mask stay as they are. */
+/** Returns the counter block after `blocks` more blocks. The bits outside `mask` do not change. */
 function counterAfter(block: Uint8Array, blocks: number, mask: bigint): Uint8Array {
   const number = numberOf(block)
   const next = (number & ~mask) | ((number + BigInt(blocks)) & mask)

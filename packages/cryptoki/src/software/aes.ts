@@ -9,16 +9,16 @@ import {
   type RawMechanism,
 } from '../mechanisms.ts'
 import { AesStream } from './aes-stream.ts'
-import { Collected } from './collected.ts'
+import { BufferedStream } from './buffered-stream.ts'
 import { checkSoftwareUse } from './mechanisms.ts'
 
 const BLOCK_BYTES = 16
 const MAX_COUNTER_BITS = 128
 
-/** A wrapped RSA key of 16384 bits has 9.5 kB. */
+/** A wrapped RSA key of 16384 bits, the longest, takes 9.5 kB. */
 const MAX_WRAPPED_BYTES = 0x4000
 
-/** An AES key of 16, 24 or 32 bytes, which it copies. To wrap is to encrypt, to unwrap to decrypt. */
+/** Makes an AES key from a copy of 16, 24 or 32 bytes. Wrapping encrypts with it, unwrapping decrypts. */
 export function aesKey(value: Uint8Array): UsableKey & { destroy(): void } {
   const key = copyOf(value)
   return {
@@ -56,10 +56,10 @@ function streamUse(key: Uint8Array, mechanism: RawMechanism, direction: Directio
   }
 }
 
-/** CK_AES_CTR_PARAMS's counter block, or the initialisation vector; ECB has none. */
+/** Returns the counter block of CK_AES_CTR_PARAMS or the initialisation vector; empty for ECB. */
 function ivOf({ type, iv }: RawMechanism): Uint8Array {
-  const wanted = type === CKM.AES_ECB ? 0 : BLOCK_BYTES
-  if ((iv?.length ?? 0) !== wanted) throw parameterError('iv')
+  const requiredBytes = type === CKM.AES_ECB ? 0 : BLOCK_BYTES
+  if ((iv?.length ?? 0) !== requiredBytes) throw parameterError('iv')
   return iv === undefined ? new Uint8Array(0) : copyOf(iv)
 }
 
@@ -77,21 +77,21 @@ function gcmUse(key: Uint8Array, mechanism: RawMechanism, direction: Direction):
     gathers: 'stream',
     outputBytes: (inputBytes) => (isEncryption ? inputBytes + tagBytes : Math.max(0, inputBytes - tagBytes)),
     open: () => {
-      const own = copyOf(key)
-      return new Collected({
+      const keyCopy = copyOf(key)
+      return new BufferedStream({
         maxBytes: isEncryption ? MAX_GCM_BYTES : MAX_GCM_BYTES + tagBytes,
-        tooLong: isEncryption ? CKR.DATA_LEN_RANGE : CKR.ENCRYPTED_DATA_LEN_RANGE,
+        lengthError: isEncryption ? CKR.DATA_LEN_RANGE : CKR.ENCRYPTED_DATA_LEN_RANGE,
         run: async (data) => {
           const { encryptGcm, decryptGcm } = await import('./aes-gcm.ts')
-          return isEncryption ? encryptGcm(own, gcm, data) : decryptGcm(own, gcm, data)
+          return isEncryption ? encryptGcm(keyCopy, gcm, data) : decryptGcm(keyCopy, gcm, data)
         },
-        end: () => void own.fill(0),
+        release: () => void keyCopy.fill(0),
       })
     },
   }
 }
 
-/** The library's shortest. A shorter one would soon come twice. */
+/** The shortest that @noble/ciphers accepts. A shorter one would soon repeat. */
 const MIN_GCM_IV_BYTES = 8
 
 const gcmTagBits: readonly number[] = [96, 104, 112, 120, 128]
@@ -114,15 +114,15 @@ function keyWrapUse(key: Uint8Array, type: number, direction: Direction): KeyUse
     outputBytes: (inputBytes) =>
       isEncryption ? 8 * Math.ceil(inputBytes / 8) + header : Math.max(0, inputBytes - header),
     open: () => {
-      const own = copyOf(key)
-      return new Collected({
+      const keyCopy = copyOf(key)
+      return new BufferedStream({
         maxBytes: MAX_WRAPPED_BYTES,
-        tooLong: isEncryption ? CKR.DATA_LEN_RANGE : CKR.ENCRYPTED_DATA_LEN_RANGE,
+        lengthError: isEncryption ? CKR.DATA_LEN_RANGE : CKR.ENCRYPTED_DATA_LEN_RANGE,
         run: async (data) => {
           const { encryptByKeyWrap, decryptByKeyWrap } = await import('./aes-key-wrap.ts')
-          return isEncryption ? encryptByKeyWrap(own, type, data) : decryptByKeyWrap(own, type, data)
+          return isEncryption ? encryptByKeyWrap(keyCopy, type, data) : decryptByKeyWrap(keyCopy, type, data)
         },
-        end: () => void own.fill(0),
+        release: () => void keyCopy.fill(0),
       })
     },
   }

@@ -1,4 +1,7 @@
-/** ECDH beside the card's part: the other party's point, and keys of the shared secret (PKCS#11 v2.40 mechanisms, 2.3.8; SEC 1, 3.2.2.1 and 3.6.1). Loaded when a key is derived. */
+/**
+ * The parts of ECDH that run on the host: validation of the other party's point, and key derivation from the shared
+ * secret (PKCS#11 v2.40 mechanisms, 2.3.8; SEC 1, 3.2.2.1 and 3.6.1). Loaded when a key is derived.
+ */
 import { concatBytes, copyOf } from '@webtoki/apdu'
 import { CKD, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
@@ -9,9 +12,10 @@ import { type EcdhMechanismParameters, kdfHash, parameterError } from '../mechan
 import { curveOf, octetStringOf } from './key-numbers.ts'
 
 /**
- * The other party's point, uncompressed (04, x, y), of `publicData` that holds it as it is or within a DER OCTET STRING.
- * `ecParams` is CKA_EC_PARAMS of the own key. A card may compute with a point off its curve and so tell its key: nothing
- * else than a point of the curve passes. Throws CKR_MECHANISM_PARAM_INVALID, CKR_KEY_SIZE_RANGE for an unknown curve.
+ * Returns the other party's point, uncompressed (04, x, y), from `publicData`, which contains it directly or within a DER
+ * OCTET STRING. `ecParams` is CKA_EC_PARAMS of the card's key. Only points on that curve are accepted, because a card that
+ * computes with any other point can reveal its private key. Throws CKR_MECHANISM_PARAM_INVALID, and CKR_KEY_SIZE_RANGE for
+ * an unknown curve.
  */
 export function checkedPoint(publicData: Uint8Array, ecParams: Uint8Array): Uint8Array {
   const curve = curveOf(ecParams)
@@ -20,20 +24,20 @@ export function checkedPoint(publicData: Uint8Array, ecParams: Uint8Array): Uint
   return copyOf(point)
 }
 
-/** Throws CKR_MECHANISM_PARAM_INVALID for an unknown KDF, and for shared data that CKD_NULL does not take. */
+/** Throws CKR_MECHANISM_PARAM_INVALID for an unknown KDF, and for CKD_NULL with shared data. */
 export function checkKdf({ kdf, sharedData }: KdfParameters): void {
   if (kdf === CKD.NULL) {
     if ((sharedData?.length ?? 0) > 0) throw parameterError('ecdh.sharedData')
   } else if (kdfHash(kdf) === undefined) throw parameterError('ecdh.kdf')
 }
 
-/** The part of CK_ECDH1_DERIVE_PARAMS that makes a key of the shared secret. */
+/** The fields of CK_ECDH1_DERIVE_PARAMS that control the key derivation function. */
 export type KdfParameters = { readonly kdf: number } & Pick<EcdhMechanismParameters, 'sharedData'>
 
 /**
- * Key bytes of the shared secret `z`, the x-coordinate. CKD_NULL takes the last `bytes` of it, by default all; the others
- * make `bytes` by the KDF of ANSI X9.63. Rejects with CKR_MECHANISM_PARAM_INVALID, CKR_TEMPLATE_INCOMPLETE if a KDF is not told
- * how many bytes, CKR_ATTRIBUTE_VALUE_INVALID for more bytes than there are.
+ * Derives `bytes` key bytes from the shared secret `z`, the x-coordinate. CKD_NULL returns the last `bytes` of `z`, by
+ * default all; the other KDFs are those of ANSI X9.63 and require `bytes`. Rejects with CKR_MECHANISM_PARAM_INVALID,
+ * CKR_TEMPLATE_INCOMPLETE if `bytes` is required but missing, and CKR_ATTRIBUTE_VALUE_INVALID if it is out of range.
  */
 export async function deriveSecret(
   z: Uint8Array,
@@ -49,10 +53,10 @@ export async function deriveSecret(
   return copyOf(z.subarray(z.length - (bytes ?? z.length)))
 }
 
-/** No key is longer; the KDF itself ends at 2^32 blocks. */
+/** The longest generic secret key. The KDF itself could produce 2^32 - 1 blocks. */
 const MAX_KEY_BYTES = 0x1_0000
 
-/** SEC 1, 3.6.1: hashes of the secret, a counter from 1, and the shared data. */
+/** SEC 1, 3.6.1: hashes the secret, a counter that starts at 1, and the shared data. */
 function x963Kdf(
   z: Uint8Array,
   hash: HashName,

@@ -1,4 +1,7 @@
-/** Public keys that an application hands in (PKCS#11 v3.0 mechanisms, 2.1.2, 2.3.3 and 2.3.5). Loaded when one is made: it knows the curves. */
+/**
+ * Validation of public keys that an application creates (PKCS#11 v3.0 mechanisms, 2.1.2, 2.3.3 and 2.3.5). Loaded on first
+ * use, because it brings the arithmetic of the curves.
+ */
 import { copyOf, equalBytes } from '@webtoki/apdu'
 import { areRsaNumbers, type Curve, encodePointInfo, encodeRsaKeyInfo } from '@webtoki/crypto'
 import { isPoint } from '@webtoki/crypto/curve-arithmetic'
@@ -11,8 +14,8 @@ import { keySizes } from './mechanisms.ts'
 const { minKeyBits, maxKeyBits } = keySizes.rsa
 
 /**
- * The attributes that follow from the key's numbers. Throws CKR_ATTRIBUTE_VALUE_INVALID for numbers that are no such key,
- * CKR_CURVE_NOT_SUPPORTED, and CKR_TEMPLATE_INCONSISTENT for a CKA_PUBLIC_KEY_INFO of another key.
+ * Returns the attributes that follow from the key's numbers. Throws CKR_ATTRIBUTE_VALUE_INVALID if the numbers are not a
+ * valid public key, CKR_CURVE_NOT_SUPPORTED, and CKR_TEMPLATE_INCONSISTENT if CKA_PUBLIC_KEY_INFO belongs to another key.
  */
 export function importedPublicKey(template: Attributes): Attributes {
   const isRsa = template[CKA.KEY_TYPE] === CKK.RSA
@@ -40,15 +43,15 @@ function pointInfo(template: Attributes): Uint8Array {
   const { [CKA.KEY_TYPE]: type, [CKA.EC_PARAMS]: params, [CKA.EC_POINT]: der } = template
   const point = der && octetStringOf(der)
   if (point === undefined) throw invalid()
-  const curve = known(() => (type === CKK.EC_EDWARDS ? edwardsCurveOf(params) : curveOf(params)))
+  const curve = supportedCurve(() => (type === CKK.EC_EDWARDS ? edwardsCurveOf(params) : curveOf(params)))
   if (!isPoint(curve, point)) throw invalid()
   return encodePointInfo(curve, point)
 }
 
-/** A key on a curve that is not known cannot be made; to use one is an error of another name. */
-function known(look: () => Curve): Curve {
+/** Creating a key on an unknown curve is CKR_CURVE_NOT_SUPPORTED; using one is CKR_KEY_SIZE_RANGE. */
+function supportedCurve(find: () => Curve): Curve {
   try {
-    return look()
+    return find()
   } catch (cause) {
     throw new CryptokiError(CKR.CURVE_NOT_SUPPORTED, { cause })
   }

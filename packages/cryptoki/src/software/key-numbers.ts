@@ -1,21 +1,21 @@
-/** What the attributes of a public key say: CKA_EC_PARAMS and CKA_EC_POINT (PKCS#11 v3.0 mechanisms, 2.3.3 to 2.3.5), CKA_MODULUS. */
+/** Decoding of the attributes CKA_EC_PARAMS, CKA_EC_POINT and CKA_MODULUS (PKCS#11 v3.0 mechanisms, 2.1.2 and 2.3.3 to 2.3.5). */
 import { decodeTlv, toHex } from '@webtoki/apdu'
 import { bitsOf, type Curve, curveOfParameters, curves } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 
-/** edwards25519 as a PrintableString. */
+/** The PrintableString "edwards25519" in DER, which CKA_EC_PARAMS may contain instead of an identifier. */
 const EDWARDS = '130c656477617264733235353139'
 
-/** A curve in Weierstrass form. Throws CKR_KEY_SIZE_RANGE for one that is not known. */
+/** Returns the curve in Weierstrass form. Throws CKR_KEY_SIZE_RANGE if it is unknown. */
 export function curveOf(ecParams: Uint8Array | undefined): Curve {
   const curve = curveOfParameters(ecParams ?? new Uint8Array(0))
   if (curve === undefined || curve.isEdwards) throw new CryptokiError(CKR.KEY_SIZE_RANGE)
   return curve
 }
 
-/** A curve in Edwards form. Throws CKR_KEY_SIZE_RANGE for one that is not known. */
+/** Returns the curve in Edwards form. Throws CKR_KEY_SIZE_RANGE if it is unknown. */
 export function edwardsCurveOf(ecParams: Uint8Array | undefined): Curve {
   const params = ecParams ?? new Uint8Array(0)
   const curve =
@@ -24,7 +24,7 @@ export function edwardsCurveOf(ecParams: Uint8Array | undefined): Curve {
   return curve
 }
 
-/** The value of a DER OCTET STRING that fills `bytes`; undefined if it is something else. */
+/** Returns the value of the DER OCTET STRING `bytes`, or undefined if `bytes` is something else. */
 export function octetStringOf(bytes: Uint8Array): Uint8Array | undefined {
   try {
     const { tag, value } = decodeTlv(bytes)
@@ -34,19 +34,19 @@ export function octetStringOf(bytes: Uint8Array): Uint8Array | undefined {
   }
 }
 
-/** A big integer of PKCS#11 may have zeros before it. */
+/** Removes the leading zeros that a big integer of PKCS#11 may have. */
 export function magnitudeOf(bytes: Uint8Array | undefined): Uint8Array {
   const first = bytes?.findIndex((byte) => byte !== 0) ?? -1
   return bytes === undefined || first < 0 ? new Uint8Array(0) : bytes.subarray(first)
 }
 
-/** Bits of CKA_MODULUS; 0 if there is none. */
+/** Returns the length of CKA_MODULUS in bits, or 0 if it is missing. */
 export function rsaBitsOf(key: Attributes): number {
   return bitsOf(magnitudeOf(key[CKA.MODULUS]))
 }
 
-/** Whether a block as long as CKA_MODULUS is, as a number, below it. */
+/** Returns whether `block`, which is as long as CKA_MODULUS, is a smaller number than it. */
 export function isBelowModulus(block: Uint8Array, key: Attributes): boolean {
-  // Bytes of one length in hex stand in the order of their numbers.
+  // Hex strings of equal length sort in the order of their numbers.
   return toHex(block) < toHex(key[CKA.MODULUS] ?? block)
 }

@@ -1,32 +1,35 @@
-/** What software does beside every token: for which keys, of which sizes, for which uses. `C_GetMechanismInfo` and every Init ask here. */
+/**
+ * The mechanisms that run in software, with the key types, key sizes and purposes of each. C_GetMechanismInfo and every
+ * Init use this table.
+ */
 import { CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
 import type { KeyPurpose } from '../key-use.ts'
 import { aesMechanisms, hmacMechanisms, signMechanism } from '../mechanisms.ts'
 
-/** A type of key, and its sizes. */
+/** A key type with the supported sizes. */
 export interface KeySizes {
   readonly keyType: CKK
   readonly minKeyBits: number
   readonly maxKeyBits: number
 }
 
-/** One mechanism in software. */
+/** A mechanism that runs in software. */
 export interface SoftwareMechanism extends KeySizes {
   readonly purposes: readonly KeyPurpose[]
 }
 
-/** Sizes that software takes, in bits. */
+/** The key sizes that software supports, in bits. */
 export const keySizes: Readonly<Record<'rsa' | 'ec' | 'edwards' | 'aes' | 'hmac', KeySizes>> = {
   rsa: { keyType: CKK.RSA, minKeyBits: 512, maxKeyBits: 16_384 },
   ec: { keyType: CKK.EC, minKeyBits: 256, maxKeyBits: 521 },
   edwards: { keyType: CKK.EC_EDWARDS, minKeyBits: 255, maxKeyBits: 255 },
   aes: { keyType: CKK.AES, minKeyBits: 128, maxKeyBits: 256 },
-  // A longer key is hashed first (RFC 2104, 2); nobody has one longer than this.
+  // HMAC hashes keys longer than a block first (RFC 2104, 2). The limit of 64 kB only bounds memory.
   hmac: { keyType: CKK.GENERIC_SECRET, minKeyBits: 8, maxKeyBits: 0x8_0000 },
 }
 
-/** Undefined: software does nothing with it, or needs no key for it. */
+/** Returns undefined if software does not support the mechanism, or if the mechanism takes no key. */
 export function softwareMechanism(type: number): SoftwareMechanism | undefined {
   if (aesMechanisms.includes(type))
     return { ...keySizes.aes, purposes: ['encrypt', 'decrypt', 'wrap', 'unwrap'] }
@@ -40,7 +43,7 @@ export function softwareMechanism(type: number): SoftwareMechanism | undefined {
 }
 
 /**
- * What a key in software checks first. `keyBits` is undefined if the size is judged otherwise. Throws CKR_MECHANISM_INVALID,
+ * Checks a use of a key in software. `keyBits` is undefined if the caller checks the size. Throws CKR_MECHANISM_INVALID,
  * CKR_KEY_TYPE_INCONSISTENT, CKR_KEY_SIZE_RANGE.
  */
 export function checkSoftwareUse(

@@ -1,4 +1,4 @@
-/** Public keys used in software: a public key is not a secret, and a card would only be slower. */
+/** Public keys. They are used in software, because they are not secret and a card would only be slower. */
 import type { Attributes } from '../attributes.ts'
 import { CKA, CKK, CKM, CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
@@ -10,13 +10,13 @@ import {
   type RawMechanism,
   signMechanism,
 } from '../mechanisms.ts'
-import { Collected } from './collected.ts'
+import { BufferedStream } from './buffered-stream.ts'
 import { rsaBitsOf } from './key-numbers.ts'
 import { checkSoftwareUse } from './mechanisms.ts'
 
 const nothing = new Uint8Array(0)
 
-/** A public key with these attributes. It verifies; an RSA key also recovers, encrypts and wraps. */
+/** Makes a public key that verifies; an RSA key also recovers, encrypts and wraps. `randomBytes` provides its padding. */
 export function publicKey(attributes: Attributes, randomBytes: (bytes: number) => Uint8Array): UsableKey {
   return {
     use: (purpose: KeyPurpose, mechanism: RawMechanism): KeyUse => {
@@ -45,7 +45,7 @@ function verifyUse(attributes: Attributes, mechanism: RawMechanism): KeyUse {
     outputBytes: () => 0,
     prepare: async (data, signature = nothing) => ({
       perform: async () => {
-        // Loaded by those who verify: the curves are most of this package's weight.
+        // Loaded on first use: the curves are the largest part of this package.
         const { verifySignature } = await import('../verify.ts')
         if (!verifySignature(attributes, mechanism, data, signature))
           throw new CryptokiError(CKR.SIGNATURE_INVALID)
@@ -60,14 +60,14 @@ function recoverUse(attributes: Attributes, mechanism: RawMechanism, keyBytes: n
     gathers: 'stream',
     outputBytes: () => keyBytes,
     open: () =>
-      new Collected({
+      new BufferedStream({
         maxBytes: keyBytes,
-        tooLong: CKR.SIGNATURE_LEN_RANGE,
+        lengthError: CKR.SIGNATURE_LEN_RANGE,
         run: async (signature) => {
           const { recoverRsa } = await import('./rsa.ts')
           return recoverRsa(attributes, mechanism, signature)
         },
-        end: () => {},
+        release: () => {},
       }),
   }
 }

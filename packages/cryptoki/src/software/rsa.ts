@@ -1,4 +1,4 @@
-/** RSA with a public key: encryption and recovery (RFC 8017, 7.1.1, 7.2.1, 8.2.2). Loaded when it is used. */
+/** RSA encryption and signature recovery with a public key (RFC 8017, 7.1.1, 7.2.1 and 8.2.2). Loaded on first use. */
 import { concatBytes, fromHex, toHex } from '@webtoki/apdu'
 import type { Attributes } from '../attributes.ts'
 import { areRsaNumbers } from '@webtoki/crypto'
@@ -17,7 +17,7 @@ export interface RsaNumbers {
   readonly keyBytes: number
 }
 
-/** Throws CKR_KEY_SIZE_RANGE for numbers that are not an RSA key's. */
+/** Throws CKR_KEY_SIZE_RANGE if the attributes are not those of an RSA key. */
 export function rsaNumbersOf(key: Attributes): RsaNumbers {
   const modulus = magnitudeOf(key[CKA.MODULUS])
   const exponent = magnitudeOf(key[CKA.PUBLIC_EXPONENT])
@@ -31,15 +31,15 @@ export function rsaNumbersOf(key: Attributes): RsaNumbers {
   }
 }
 
-/** RSAEP and RSAVP1; undefined if the block, as long as the modulus, is not a number below it. */
+/** RSAEP and RSAVP1 (RFC 8017, 5.1.1 and 5.2.2). Returns undefined if `block`, as a number, is not below the modulus. */
 export function rsaPublicPower(key: RsaNumbers, block: Uint8Array): Uint8Array | undefined {
   const number = toBigInt(block)
   return number < key.modulus ? toBytes(power(number, key.exponent, key.modulus), key.keyBytes) : undefined
 }
 
 /**
- * CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP, CKM_RSA_X_509. Throws CKR_DATA_LEN_RANGE, CKR_DATA_INVALID for a raw number that is not below the
- * modulus.
+ * Encrypts by CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP or CKM_RSA_X_509. Throws CKR_DATA_LEN_RANGE, and CKR_DATA_INVALID if the
+ * data of CKM_RSA_X_509, as a number, is not below the modulus.
  */
 export function encryptRsa(
   attributes: Attributes,
@@ -102,8 +102,8 @@ function exclusiveOr(bytes: Uint8Array, mask: Uint8Array): void {
 }
 
 /**
- * What a signature of CKM_RSA_PKCS or CKM_RSA_X_509 was made of; of the latter as many bytes as the modulus has. Throws
- * CKR_SIGNATURE_LEN_RANGE, CKR_SIGNATURE_INVALID.
+ * Recovers the signed data from a signature of CKM_RSA_PKCS or CKM_RSA_X_509; the latter gives as many bytes as the
+ * modulus has. Throws CKR_SIGNATURE_LEN_RANGE, CKR_SIGNATURE_INVALID.
  */
 export function recoverRsa(
   attributes: Attributes,
@@ -118,14 +118,14 @@ export function recoverRsa(
   return block.subarray(start)
 }
 
-/** The message begins after 00, 01, at least eight FF and 00; undefined if the block is padded otherwise. */
+/** Returns the offset of the message, after 00, 01, at least eight FF and 00, or undefined if the padding is wrong. */
 function messageStart(block: Uint8Array | undefined): number | undefined {
   if (block === undefined || block[0] !== 0 || block[1] !== 1) return undefined
   const end = block.findIndex((byte, at) => at >= 2 && byte !== 0xff)
   return end >= 10 && block[end] === 0 ? end + 1 : undefined
 }
 
-/** Takes as long as its numbers are: no private exponent comes here. */
+/** Not constant in time: never use it with a private exponent. */
 function power(base: bigint, exponent: bigint, modulus: bigint): bigint {
   let result = 1n
   let square = base

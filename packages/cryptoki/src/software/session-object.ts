@@ -1,4 +1,4 @@
-/** Session objects, in this page's memory (PKCS#11 v3.0, 4 "Objects"). */
+/** Session objects, which exist only in the page's memory (PKCS#11 v3.0, 4 "Objects"). */
 import { copyOf, sealed } from '@webtoki/apdu'
 import { checkChange } from '../attribute-rules.ts'
 import { type Attributes, attributeTypesOf } from '../attributes.ts'
@@ -12,23 +12,23 @@ import { hmacKey } from './hmac.ts'
 import { publicKey } from './public-key.ts'
 import { platformRandomBytes } from '../random.ts'
 
-/** An object with all attributes of its class. The value of a secret key or of a data object is kept beside them. */
+/** An object with all attributes of its class. The value of a secret key or data object is stored separately from them. */
 export class SessionObject implements TokenObject, SoftwareObject {
   readonly #key: UsableKey & { destroy?(): void }
   readonly #value: Uint8Array | undefined
-  /** Without that value. */
-  #own: Attributes
+  /** All attributes except `#value`. */
+  #ownAttributes: Attributes
   #attributes: Attributes
   #isDestroyed = false
 
-  /** Copies both. */
+  /** Copies the attributes and the value. */
   constructor(attributes: Attributes, value?: Uint8Array) {
-    this.#own = sealed(attributes)
+    this.#ownAttributes = sealed(attributes)
     this.#value = value && copyOf(value)
     this.#key =
       attributes[CKA.CLASS] === CKO.SECRET_KEY
         ? secretKey(attributes, value)
-        : publicKey(this.#own, platformRandomBytes)
+        : publicKey(this.#ownAttributes, platformRandomBytes)
     this.#attributes = this.#withValue()
   }
 
@@ -57,13 +57,13 @@ export class SessionObject implements TokenObject, SoftwareObject {
   }
 
   get size(): number {
-    const sizes = attributeTypesOf(this.#own).map((type) => bytesOf(this.#own[type]))
+    const sizes = attributeTypesOf(this.#ownAttributes).map((type) => bytesOf(this.#ownAttributes[type]))
     return sizes.reduce((sum, bytes) => sum + bytes, this.#value?.length ?? 0)
   }
 
   change(template: Attributes): void {
-    checkChange('set', template, this.#own)
-    this.#own = sealed({ ...this.#own, ...template })
+    checkChange('set', template, this.#ownAttributes)
+    this.#ownAttributes = sealed({ ...this.#ownAttributes, ...template })
     this.#attributes = this.#withValue()
   }
 
@@ -78,21 +78,24 @@ export class SessionObject implements TokenObject, SoftwareObject {
       [CKA.CLASS]: objectClass,
       [CKA.SENSITIVE]: isSensitive,
       [CKA.EXTRACTABLE]: isExtractable,
-    } = this.#own
+    } = this.#ownAttributes
     if (this.#isDestroyed) return false
     return objectClass === CKO.DATA || (isSensitive === false && isExtractable === true)
   }
 
-  /** What was handed out keeps no copy of the value: each reading asks whether it may still be read. */
+  /**
+   * Adds CKA_VALUE as a getter. Attributes that a caller keeps thus contain no copy of the value, and each access checks
+   * whether it may still be read.
+   */
   #withValue(): Attributes {
-    if (this.#value === undefined || !this.#isReadable) return this.#own
+    if (this.#value === undefined || !this.#isReadable) return this.#ownAttributes
     const value = { enumerable: true, get: () => (this.#isReadable ? this.value() : undefined) }
-    const members = { ...Object.getOwnPropertyDescriptors(this.#own), [CKA.VALUE]: value }
+    const members = { ...Object.getOwnPropertyDescriptors(this.#ownAttributes), [CKA.VALUE]: value }
     return Object.freeze(Object.defineProperties({}, members)) as Attributes
   }
 }
 
-/** What can be done with the value of a secret key. */
+/** Returns the secret key. A type without a software implementation refuses every use. */
 function secretKey(attributes: Attributes, value: Uint8Array | undefined): UsableKey & { destroy?(): void } {
   const { [CKA.KEY_TYPE]: keyType } = attributes
   if (keyType === CKK.AES && value !== undefined) return aesKey(value)
@@ -104,7 +107,7 @@ function secretKey(attributes: Attributes, value: Uint8Array | undefined): Usabl
   }
 }
 
-/** As in memory: two bytes a character, four a number. */
+/** Returns the approximate size in memory: two bytes for a character, four for a number. */
 function bytesOf(value: unknown): number {
   if (value instanceof Uint8Array) return value.length
   if (typeof value === 'string') return 2 * value.length

@@ -1,6 +1,6 @@
 /**
- * What raw RSA decryption leaves, without its padding: RFC 8017, 7.1.2 and 7.2.2. Loaded when something is decrypted. In both
- * the same steps are taken whatever the block holds; JavaScript promises no more than that about time.
+ * Removal of the padding after raw RSA decryption: RFC 8017, 7.1.2 (OAEP) and 7.2.2 (PKCS#1 v1.5). Both take the same steps
+ * whatever the block contains; JavaScript gives no stronger guarantee about time. Loaded on first use.
  */
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
@@ -10,34 +10,36 @@ import { CryptokiError } from '../errors.ts'
 import type { HashName } from '@webtoki/crypto'
 import { hashNow, mgf1 } from '@webtoki/crypto/hash-now'
 
-/** The hashes and the label of OAEP. */
+/** The parameters of OAEP. */
 export interface OaepPadding {
   readonly hash: HashName
   readonly mgfHash: HashName
   readonly label: Uint8Array
 }
 
-/** Tries for the length of the synthetic message: so many that none fits with probability 2^-128 at most. */
+/** Candidates for the length of the synthetic message. With 128 of them, none is valid with a probability of at most 2^-128. */
 const LENGTH_TRIES = 128
 
-/** 00, 02, and at least 8 bytes of padding stand before the zero that ends it. */
+/** A block starts with 00, 02 and at least 8 bytes of padding, which a zero ends. */
 const HEADER_BYTES = 2
 const MIN_PADDING_BYTES = 8
 
 /**
- * RSAES-PKCS1-v1_5 with implicit rejection (draft-irtf-cfrg-rsa-guidance, 7; OpenSSL 3.2 and later): a wrong padding gives no error but a
- * message of pseudo-random bytes and length, the same each time for the same ciphertext. Whoever sends ciphertexts learns
- * nothing of the padding by it (Bleichenbacher). `block` is the output of raw RSA, as long as the modulus, which it
- * leaves as it is. `secret` makes the message: 32 bytes that nobody else knows. OpenSSL hashes the private
- * exponent for it; for a key on a card take random bytes, and keep them as long as the token.
+ * Decodes RSAES-PKCS1-v1_5 with implicit rejection (draft-irtf-cfrg-rsa-guidance, 7; OpenSSL 3.2 and later). A wrong padding
+ * is not an error: it gives a message of pseudo-random bytes and length, always the same for the same ciphertext. An
+ * attacker who submits ciphertexts therefore learns nothing about the padding (Bleichenbacher 1998).
+ *
+ * `block` is the output of raw RSA, as long as the modulus; it is not modified. `secret` seeds the pseudo-random message:
+ * 32 bytes that nobody else knows. OpenSSL derives it from the private exponent; for a key on a card use random bytes and
+ * keep them as long as the token. Throws CKR_ENCRYPTED_DATA_LEN_RANGE.
  */
 export function unpadPkcs1(block: Uint8Array, ciphertext: Uint8Array, secret: Uint8Array): Uint8Array {
   const bytes = block.length
   if (bytes < HEADER_BYTES + MIN_PADDING_BYTES + 1 || ciphertext.length > bytes)
     throw new CryptokiError(CKR.ENCRYPTED_DATA_LEN_RANGE)
-  const whole = new Uint8Array(bytes)
-  whole.set(ciphertext, bytes - ciphertext.length)
-  const derivationKey = hmac(sha256, secret, whole)
+  const fullCiphertext = new Uint8Array(bytes)
+  fullCiphertext.set(ciphertext, bytes - ciphertext.length)
+  const derivationKey = hmac(sha256, secret, fullCiphertext)
   const synthetic = pseudoRandom(derivationKey, 'message', bytes)
   const syntheticStart = bytes - syntheticLength(derivationKey, bytes)
 
@@ -61,7 +63,7 @@ export function unpadPkcs1(block: Uint8Array, ciphertext: Uint8Array, secret: Ui
   return message
 }
 
-/** The last of the candidates that leaves room for a header; 0 if none does. */
+/** Returns the last candidate that is short enough for the header to precede it, or 0 if there is none. */
 function syntheticLength(derivationKey: Uint8Array, bytes: number): number {
   const limit = bytes - HEADER_BYTES - MIN_PADDING_BYTES
   const mask = 2 ** (32 - Math.clz32(limit)) - 1
@@ -75,7 +77,7 @@ function syntheticLength(derivationKey: Uint8Array, bytes: number): number {
   return length
 }
 
-/** The draft's PRF: HMACs of a counter, the label and the length in bits. */
+/** The PRF of the draft: concatenates HMACs of a counter, the label and the output length in bits. */
 function pseudoRandom(key: Uint8Array, label: 'message' | 'length', bytes: number): Uint8Array {
   const labelBytes = Array.from(label, (letter) => letter.charCodeAt(0))
   const output = new Uint8Array(bytes)
@@ -90,8 +92,9 @@ function pseudoRandom(key: Uint8Array, label: 'message' | 'length', bytes: numbe
 }
 
 /**
- * EME-OAEP decoding. `block` is the output of raw RSA, as long as the modulus. Whatever is wrong with it, the error is the
- * same and comes at the same place: CKR_ENCRYPTED_DATA_INVALID (Manger).
+ * Decodes EME-OAEP. `block` is the output of raw RSA, as long as the modulus. Every fault in it gives the same error at the
+ * same place, CKR_ENCRYPTED_DATA_INVALID, because a difference would reveal the message (Manger 2001). Throws
+ * CKR_ENCRYPTED_DATA_LEN_RANGE if the modulus is too short for the hash.
  */
 export function unpadOaep(block: Uint8Array, { hash, mgfHash, label }: OaepPadding): Uint8Array {
   const labelHash = hashNow(hash, label)
@@ -126,12 +129,12 @@ function exclusiveOr(bytes: Uint8Array, mask: Uint8Array): Uint8Array {
   return Uint8Array.from(bytes, (byte, at) => byte ^ (mask[at] as number))
 }
 
-/** All bits if the number, of less than 32 bits, is zero; else none. */
+/** Returns all ones if the number, of less than 32 bits, is zero; otherwise zero. */
 function maskIfZero(number: number): number {
   return ~(number | -number) >> 31
 }
 
-/** All bits if a < b, both of less than 31 bits; else none. */
+/** Returns all ones if a < b, both of less than 31 bits; otherwise zero. */
 function maskIfLess(a: number, b: number): number {
   return (a - b) >> 31
 }

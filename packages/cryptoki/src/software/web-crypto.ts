@@ -1,4 +1,7 @@
-/** The part of WebCrypto that ciphers use, for packages without DOM types. It is absent from a page that was not served securely. */
+/**
+ * The part of WebCrypto that the ciphers use (Web Cryptography API, 14), declared here because this package compiles
+ * without DOM types. Pages outside a secure context do not have it.
+ */
 
 interface Algorithm {
   readonly name: 'AES-CBC' | 'AES-CTR' | 'AES-GCM'
@@ -9,7 +12,7 @@ interface Algorithm {
   readonly tagLength?: number
 }
 
-/** SubtleCrypto (Web Cryptography API, 14). It copies the bytes that it is given. */
+/** SubtleCrypto. It copies the bytes that are passed to it. */
 export interface Subtle {
   importKey(
     format: 'raw',
@@ -22,12 +25,12 @@ export interface Subtle {
   decrypt(algorithm: Algorithm, key: object, data: Uint8Array): Promise<ArrayBuffer>
 }
 
-/** Undefined if the platform does not have it. */
+/** Returns undefined if the platform does not have it. */
 export function subtleCrypto(): Subtle | undefined {
   return (globalThis as { readonly crypto?: { readonly subtle?: Subtle } }).crypto?.subtle
 }
 
-/** The key as WebCrypto wants it; undefined if it does not take it: Chrome has no AES of 192 bits. */
+/** Imports the key into WebCrypto. Returns undefined if WebCrypto refuses it: Chrome does not support 192-bit AES keys. */
 export async function importedKey(
   subtle: Subtle | undefined,
   key: Uint8Array,

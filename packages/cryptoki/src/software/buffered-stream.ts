@@ -1,4 +1,4 @@
-/** A cipher that takes its data in one piece, behind the interface of a stream. */
+/** Gives a single-part cipher the interface of a multi-part one by buffering its input. */
 import { concatBytes, copyOf } from '@webtoki/apdu'
 import type { CKR } from '../constants.ts'
 import { CryptokiError } from '../errors.ts'
@@ -6,29 +6,29 @@ import type { KeyStream } from '../key-use.ts'
 
 const nothing = new Uint8Array(0)
 
-/** How much is collected, and what is made of it. */
-export interface CollectedWork {
+/** The limit of the buffer and the function that processes it. */
+export interface BufferedWork {
   readonly maxBytes: number
-  /** The error for more. */
-  readonly tooLong: CKR
+  /** The error if the input exceeds `maxBytes`. */
+  readonly lengthError: CKR
   run(data: Uint8Array): Promise<Uint8Array>
-  /** Key and parameters can be overwritten. */
-  end(): void
+  /** Called when the operation ends: overwrites the key and the parameters. */
+  release(): void
 }
 
-/** Gives nothing before the end: what a decryption puts out has been authenticated by then. */
-export class Collected implements KeyStream {
-  readonly #work: CollectedWork
+/** Returns no output before `final`, so that an authenticated decryption never releases unverified plaintext. */
+export class BufferedStream implements KeyStream {
+  readonly #work: BufferedWork
   #parts: Uint8Array[] = []
   #bytes = 0
 
-  constructor(work: CollectedWork) {
+  constructor(work: BufferedWork) {
     this.#work = work
   }
 
   async update(chunk: Uint8Array): Promise<Uint8Array> {
     this.#bytes += chunk.length
-    if (this.#bytes > this.#work.maxBytes) throw new CryptokiError(this.#work.tooLong)
+    if (this.#bytes > this.#work.maxBytes) throw new CryptokiError(this.#work.lengthError)
     this.#parts.push(copyOf(chunk))
     return nothing
   }
@@ -49,6 +49,6 @@ export class Collected implements KeyStream {
   abort(): void {
     for (const part of this.#parts) part.fill(0)
     this.#parts = []
-    this.#work.end()
+    this.#work.release()
   }
 }
