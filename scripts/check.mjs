@@ -16,6 +16,7 @@ import { join, relative } from 'node:path'
 import { ask, conclude, InterruptedError, installed, packages, pnpm, readJson, root } from './command.mjs'
 import { checkConsumers } from './consumer.mjs'
 import { isErrorsPageCurrent } from './errors-page.mjs'
+import { languageFaults } from './language.mjs'
 import { mayImport, outdated, packagesFor } from './import-rule.mjs'
 import { faultsOf } from './metadata.mjs'
 import { examples, runExamples } from './readme.mjs'
@@ -292,6 +293,7 @@ try {
   await check('format', () => tool('biome', ['ci', '--colors=off']))
   await check('rule of imports', ruleOfImports)
   await check('doc comments', documentation)
+  await check('plain language', languageFaults)
   await check('dependencies named', unnamedDependencies)
   await check('page of errors', async () =>
     (await isErrorsPageCurrent())

@@ -87,7 +87,7 @@ const understoodQualifiers: ReadonlySet<string> = /* @__PURE__ */ new Set([
 ])
 /** Certificates in a path. Longer paths come from loops or from attacks on the running time. */
 const MAX_PATH = 8
-/** Limits of the work of one call, against inputs that are made to take long. Genuine paths need far less. */
+/** Limits of the work of a single call, against inputs that are made to take long. Genuine paths need far less. */
 const MAX_INTERMEDIATES = 200
 const MAX_SIGNATURE_CHECKS = 100
 const MAX_STEPS = 1000
