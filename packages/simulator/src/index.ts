@@ -16,7 +16,7 @@ export { gemaltoPdt, type IccdProfile, konaToken, VirtualIccdToken } from './cci
 export type { MessageName } from './ccid/messages.ts'
 export type { PadHabits } from './ccid/pad-habits.ts'
 export type {
-  PinPadPerson as PinPadPerson,
+  PinPadPerson,
   PinEntry,
   PinEntryRequest as PinQuestion,
 } from './ccid/pin-entry.ts'
