@@ -73,7 +73,7 @@ export function claimSource(data: unknown, refusal: Refusal): () => Chunks {
 }
 
 /** Returns true if the object is known to be readable only once. */
-export function isThereOnce(data: object): boolean {
+export function isSingleUse(data: object): boolean {
   if ('getReader' in data || isNodeStream(data)) return true
   return (
     Symbol.asyncIterator in data && Object.is((data as AsyncIterable<unknown>)[Symbol.asyncIterator](), data)
@@ -134,7 +134,7 @@ export async function* stepsOf(
 }
 
 /** Returns a copy of a chunk. Returns other values unchanged; `stepsOf` refuses them. */
-export function ownChunk(chunk: Uint8Array): Uint8Array {
+export function copyChunk(chunk: Uint8Array): Uint8Array {
   return isByteSource(chunk) ? copyOf(chunk) : chunk
 }
 
@@ -201,7 +201,7 @@ function observableChunks(source: ObservableLike, used: () => Error): Chunks {
     next: (chunk) => {
       usedObservables.add(source)
       isUsedIfEmpty = false
-      arrived.push(ownChunk(chunk))
+      arrived.push(copyChunk(chunk))
       notify()
     },
     error: (error) => {

@@ -40,7 +40,7 @@ export interface CcidSlotsOptions {
    * Emits when the person activates this tab, which then requests its readers from other tabs. Default: when the page
    * becomes visible or its window gets the focus, if `usb` is `navigator.usb`.
    */
-  readonly turnedTo$?: Observable<unknown> | undefined
+  readonly activated$?: Observable<unknown> | undefined
   /** Polling interval for readers that do not report card changes, in milliseconds. Default 500. */
   readonly pollMs?: number | undefined
   /**
@@ -71,13 +71,13 @@ export interface RequestReaderOptions {
  */
 export function ccidSlots(options: CcidSlotsOptions = {}): CcidSlotSource {
   const own = globalThis.navigator?.usb
-  const { usb = own, clock = systemClock, channel, turnedTo$, pinPad = true, pollMs } = options
+  const { usb = own, clock = systemClock, channel, activated$, pinPad = true, pollMs } = options
   // A virtual USB belongs to this page alone, so no tab shares it.
   const usesBrowserDefaults = usb === own
   const locks =
     options.locks ??
     (usesBrowserDefaults ? (globalThis.navigator?.locks as ReaderLocks | undefined) : undefined)
-  const tabs = locks && { locks, channel, turnedTo$, usesBrowserDefaults }
+  const tabs = locks && { locks, channel, activated$, usesBrowserDefaults }
   return new DeviceSource(usbDevices(usb), ccidTransport(usb, clock, pinPad), { clock, tabs, pollMs })
 }
 

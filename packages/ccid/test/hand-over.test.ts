@@ -52,7 +52,7 @@ class Site {
       clock: driverClock(this.clock),
       locks: this.locks,
       channel: this.channel.tab(),
-      turnedTo$: activations,
+      activated$: activations,
     })
     const [slot] = await firstValueFrom(source.slots$)
     if (slot === undefined) throw new Error('The tab sees no slot.')

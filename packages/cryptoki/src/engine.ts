@@ -36,7 +36,7 @@ export interface OperationWork {
   /** Called when the operation has ended for any reason, to overwrite keys and state. */
   end(): void
   /** True if the key requires a PIN for this use that has not been given. */
-  readonly wantsAuthorisation?: boolean
+  readonly needsAuthorisation?: boolean
   /** C_Login with CKU_CONTEXT_SPECIFIC, before the data are complete. Absent if the operation never requires it. */
   authorise?(source: PinSource, progress: Progress): Promise<void>
 }
@@ -286,7 +286,7 @@ export class ActiveOperation {
    * Set by the caller that drives the operation. Translates the error of a failed call. The operation has ended by then, except
    * after `authorise`.
    */
-  explain: (error: unknown) => unknown = (error) => error
+  translateError: (error: unknown) => unknown = (error) => error
 
   constructor(requested: RequestedOperation, onRelease: (operation: ActiveOperation) => void) {
     this.type = requested.type
@@ -352,8 +352,8 @@ export class ActiveOperation {
   }
 
   /** True if the operation is active and its key requires a PIN for this use that has not been given. */
-  get wantsAuthorisation(): boolean {
-    return this.active && this.#work?.wantsAuthorisation === true
+  get needsAuthorisation(): boolean {
+    return this.active && this.#work?.needsAuthorisation === true
   }
 
   /**
@@ -362,12 +362,12 @@ export class ActiveOperation {
    */
   async authorise(source: PinSource, progress: Progress = this.#progress): Promise<void> {
     const work = this.#work
-    if (!this.wantsAuthorisation || work?.authorise === undefined)
+    if (!this.needsAuthorisation || work?.authorise === undefined)
       throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     try {
       await work.authorise(source, progress)
     } catch (error) {
-      throw this.active ? this.explain(error) : this.#endReason
+      throw this.active ? this.translateError(error) : this.#endReason
     }
   }
 
@@ -404,7 +404,7 @@ export class ActiveOperation {
     try {
       output = this.#pendingOutput ?? (await run(work, progress))
     } catch (error) {
-      throw this.release() ? this.explain(error) : this.#endReason
+      throw this.release() ? this.translateError(error) : this.#endReason
     } finally {
       this.#isBusy = false
     }

@@ -25,7 +25,7 @@ export type {
   SignatureSource,
 } from './operation-spec.ts'
 export { MAX_RESULT_BYTES } from './output.ts'
-export type { PinAnswer, PinOptions, PinPurpose, PinRequest, PinSource } from './pin.ts'
+export type { PinResponse, PinOptions, PinPurpose, PinRequest, PinSource } from './pin.ts'
 export { type OperationEvent, Progress } from './progress.ts'
 export {
   type CancellingSpec,

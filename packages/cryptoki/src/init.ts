@@ -30,7 +30,7 @@ export interface InitParts {
 }
 
 /** A requested use of a key. */
-export interface WantedUse extends PinOptions {
+export interface RequestedKeyUse extends PinOptions {
   readonly purpose: KeyPurpose
   readonly mechanism: RawMechanism
   readonly key: CkObject
@@ -62,7 +62,7 @@ export class Init {
 
   /** Checks one use of a key, for an operation or a single-part function. */
   use(
-    { purpose, mechanism, key, pin, for: subject }: WantedUse,
+    { purpose, mechanism, key, pin, for: subject }: RequestedKeyUse,
     needsPinSource: boolean,
   ): { readonly work: KeyWork; readonly endsOnLogout: boolean } {
     if (!(key instanceof CkObject)) {

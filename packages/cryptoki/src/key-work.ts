@@ -74,7 +74,7 @@ export class KeyWork implements OperationWork {
     return this.#stream?.stepBytes
   }
 
-  get wantsAuthorisation(): boolean {
+  get needsAuthorisation(): boolean {
     return this.#use.access?.needs === 'context-pin' && this.#authorisation === undefined
   }
 
@@ -185,7 +185,7 @@ export class KeyWork implements OperationWork {
   #performWithContextPin(access: KeyAccess, prepared: PreparedUse, progress: Progress): Promise<Uint8Array> {
     const { context, pin } = this.#authority
     if (pin === undefined) throw new CryptokiError(CKR.USER_NOT_LOGGED_IN)
-    return context.userPin.verified(
+    return context.userPin.withPin(
       {
         purpose: this.#contextPurpose,
         source: withWorkingEvent(pin, progress),
@@ -217,7 +217,7 @@ export class KeyWork implements OperationWork {
    */
   async authorise(source: PinSource, progress: Progress): Promise<void> {
     const { access } = this.#use
-    if (access === undefined || !this.wantsAuthorisation)
+    if (access === undefined || !this.needsAuthorisation)
       throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED)
     type Complete = { readonly prepared: PreparedUse; readonly progress: Progress }
     let resolveData!: (data: Complete) => void
@@ -238,7 +238,7 @@ export class KeyWork implements OperationWork {
     }
     let result!: Promise<Uint8Array>
     const granted = new Promise<void>((resolve) => {
-      result = context.userPin.verified(
+      result = context.userPin.withPin(
         {
           purpose: this.#contextPurpose,
           source,

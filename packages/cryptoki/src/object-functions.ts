@@ -10,7 +10,7 @@ import { checkChange, checkTemplate, type CreationMethod } from './attribute-rul
 import type { Attributes } from './attributes.ts'
 import { CKA, CKD, CKK, CKM, CKO, CKR } from './constants.ts'
 import { CryptokiError, isCryptokiError } from './errors.ts'
-import type { WantedUse } from './init.ts'
+import type { RequestedKeyUse } from './init.ts'
 import type { KeyPurpose } from './key-use.ts'
 import type { KeyWork } from './key-work.ts'
 import { checkParameters, parameterError, type RawMechanism } from './mechanisms.ts'
@@ -196,7 +196,7 @@ const generatedKeyTypes: ReadonlyMap<number, CKK> = /* @__PURE__ */ new Map<numb
 ])
 
 /** The arguments of a single-part key function, copied at the call. */
-export interface KeyCall extends WantedUse {
+export interface KeyCall extends RequestedKeyUse {
   readonly template: Attributes
 }
 

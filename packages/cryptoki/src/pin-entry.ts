@@ -9,7 +9,7 @@ import {
 } from '@webtoki/apdu'
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
-import { type PinAnswer, type PinPurpose, type PinSource, requestPin } from './pin.ts'
+import { type PinResponse, type PinPurpose, type PinSource, requestPin } from './pin.ts'
 import type { TokenLoginOptions } from './token.ts'
 
 /** Whether PINs are entered on the reader's PIN pad. The PINs of a card share one state, because a refusal applies to all. */
@@ -58,7 +58,7 @@ export class PinEntry {
   /**
    * Reads the attempts left, asks the user, and then sends VERIFY and runs `work` in one transaction. VERIFY is sent at most once.
    */
-  async verified<T>(request: PinEntryRequest, work: (channel: CardChannel) => Promise<T>): Promise<T> {
+  async withPin<T>(request: PinEntryRequest, work: (channel: CardChannel) => Promise<T>): Promise<T> {
     const options = transmitOptionsOf(request.options)
     const { application } = this.pin
     const triesLeft = await application.transaction(
@@ -108,7 +108,7 @@ export class PinEntry {
     { purpose, source, options }: PinEntryRequest,
     triesLeft: number | undefined,
     pinPad?: true,
-  ): Promise<PinAnswer> {
+  ): Promise<PinResponse> {
     options.onAwaitPin?.()
     const { minBytes, maxBytes, alphabet } = this.pin.format
     return requestPin(source, {
@@ -137,7 +137,7 @@ export class PinEntry {
   }
 }
 
-function consentOf(answer: PinAnswer | undefined): { acceptLastTry?: boolean } {
+function consentOf(answer: PinResponse | undefined): { acceptLastTry?: boolean } {
   return answer?.acceptLastTry === undefined ? {} : { acceptLastTry: answer.acceptLastTry }
 }
 

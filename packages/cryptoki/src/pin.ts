@@ -36,13 +36,13 @@ export interface PinRequest extends PinLimits {
 }
 
 /** The PIN that a source returns. Its bytes are overwritten after they have been copied. */
-export interface PinAnswer {
+export interface PinResponse {
   readonly pin: Uint8Array
   readonly acceptLastTry?: true
 }
 
 /** Asks the user for a PIN. Returns undefined, or rejects with an AbortError, if the user cancels. */
-export type PinSource = (request: PinRequest) => PinAnswer | undefined | Promise<PinAnswer | undefined>
+export type PinSource = (request: PinRequest) => PinResponse | undefined | Promise<PinResponse | undefined>
 
 /** The PIN source of a call, and the subject that its requests state. */
 export interface PinOptions {
@@ -62,7 +62,7 @@ export type PinRequestDetails = Omit<PinRequest, 'lastTry' | 'signal'> & {
  * PIN is not valid for the card; nothing is sent then, and no attempt is lost. The returned PIN is a copy, which the caller
  * overwrites. The source's bytes are overwritten here.
  */
-export async function requestPin(source: PinSource, details: PinRequestDetails): Promise<PinAnswer> {
+export async function requestPin(source: PinSource, details: PinRequestDetails): Promise<PinResponse> {
   const signal = details.signal ?? new AbortController().signal
   const request: PinRequest = { ...details, lastTry: details.triesLeft === 1, signal }
   const answer = await untilAborted(callSource(source, request), signal)
@@ -95,7 +95,7 @@ function noPinError(cause?: unknown): CryptokiError {
 }
 
 /** Untyped pages may return anything. Accepts a Uint8Array of another realm too. */
-function hasPin(answer: unknown): answer is PinAnswer {
+function hasPin(answer: unknown): answer is PinResponse {
   const { pin } = (answer ?? {}) as { readonly pin?: unknown }
   return Object.prototype.toString.call(pin) === '[object Uint8Array]'
 }

@@ -60,7 +60,7 @@ export class SessionLogins {
           onAwaitPin: () => progress.report({ phase: 'awaiting-pin' }),
         })
     } catch (error) {
-      if (user === CKU.CONTEXT_SPECIFIC) context.keyFailed(error)
+      if (user === CKU.CONTEXT_SPECIFIC) context.onKeyError(error)
       // The reason why the session ended is more useful than "aborted".
       throw this.#hasEnded ? progress.signal.reason : context.translate(error)
     } finally {
@@ -70,7 +70,7 @@ export class SessionLogins {
   }
 
   async #authorise(pin: PinSource, progress: Progress): Promise<void> {
-    const operation = this.#parts.engine.operations.find((each) => each.wantsAuthorisation)
+    const operation = this.#parts.engine.operations.find((each) => each.needsAuthorisation)
     if (operation !== undefined) return operation.authorise(pin, progress)
     throw new CryptokiError(CKR.OPERATION_NOT_INITIALIZED, {
       detail: 'no active operation requires a PIN',

@@ -193,9 +193,9 @@ export class SessionOperations {
     const requested = ownSpecs.map((spec) => this.#init.operation(spec, false))
     const { operations, notify } = this.engine.begin(requested, onConflict)
     for (const each of operations) {
-      each.explain = (error) => {
+      each.translateError = (error) => {
         const translated = this.#host.context.translate(error)
-        this.#host.context.keyFailed(error)
+        this.#host.context.onKeyError(error)
         return translated
       }
     }
@@ -290,7 +290,7 @@ export class SessionOperations {
         return {
           operations,
           notify,
-          onFailure: (error) => this.#host.context.keyFailed(error),
+          onFailure: (error) => this.#host.context.onKeyError(error),
           run: (progress) => prepared.run(operations, progress),
         }
       },
@@ -312,7 +312,7 @@ export class SessionOperations {
         const call = this.engine.call(prepared.endsOnLogout, () => prepared.end?.())
         return {
           operations: [call],
-          onFailure: (error) => this.#host.context.keyFailed(error),
+          onFailure: (error) => this.#host.context.onKeyError(error),
           run: (progress) => prepared.run(progress),
         }
       },

@@ -105,7 +105,7 @@ export class Session extends Closable implements ContextSession {
       map(([user]) => stateOf(user, readWrite)),
       distinctUntilChanged(),
     )
-    context.enter(this)
+    context.addSession(this)
   }
 
   /** The current value of `state$` (CKS_*). Throws if the session has ended. */
@@ -568,7 +568,7 @@ export class Session extends Closable implements ContextSession {
   async #close(): Promise<void> {
     if (this.#end !== undefined) return
     this.#finish(new CryptokiError(CKR.SESSION_CLOSED), undefined)
-    await this.#context.leave(this)
+    await this.#context.removeSession(this)
   }
 
   /** Ends the session because the token was removed or all sessions are closed. Its operations end with this error. */

@@ -26,7 +26,7 @@ export type DataSource =
 
 /** Copies arrays, so that later changes by the caller have no effect. */
 export function dataAtCall(data: DataSource): DataSource {
-  if (Array.isArray(data)) return data.map(source.ownChunk)
+  if (Array.isArray(data)) return data.map(source.copyChunk)
   return isByteSource(data) ? copyOf(data) : data
 }
 

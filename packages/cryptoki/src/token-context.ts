@@ -68,7 +68,7 @@ export class TokenContext implements HandleScope {
   readonly #sessions = new Set<ContextSession>()
   readonly #handles = new Map<TokenObject, CkObject>()
   readonly #sessionObjects = new Map<TokenObject, ContextSession>()
-  #loggingIn: { readonly user: LoginUser; readonly done: Promise<void> } | undefined
+  #pendingLogin: { readonly user: LoginUser; readonly done: Promise<void> } | undefined
 
   constructor(card: ContextCard, token: Token) {
     this.#card = card
@@ -91,7 +91,7 @@ export class TokenContext implements HandleScope {
 
   /** True if a user is logged in or a login is in progress. The PINs stay verified on the card meanwhile. */
   get hasLogin(): boolean {
-    return this.user !== undefined || this.#loggingIn !== undefined
+    return this.user !== undefined || this.#pendingLogin !== undefined
   }
 
   /**
@@ -125,15 +125,15 @@ export class TokenContext implements HandleScope {
     return (this.token.flags & CKF.WRITE_PROTECTED) !== 0
   }
 
-  enter(session: ContextSession): void {
-    const isOfficer = this.user === CKU.SO || this.#loggingIn?.user === CKU.SO
+  addSession(session: ContextSession): void {
+    const isOfficer = this.user === CKU.SO || this.#pendingLogin?.user === CKU.SO
     if (isOfficer && !session.readWrite) throw new CryptokiError(CKR.SESSION_READ_WRITE_SO_EXISTS)
     if (session.readWrite && this.isWriteProtected) throw new CryptokiError(CKR.TOKEN_WRITE_PROTECTED)
     this.#sessions.add(session)
   }
 
   /** Removes a session. Without sessions the token is logged out, even if no login but a single use verified the PIN. */
-  async leave(session: ContextSession): Promise<void> {
+  async removeSession(session: ContextSession): Promise<void> {
     this.#sessions.delete(session)
     for (const [source, owner] of this.#sessionObjects) if (owner === session) this.#destroy(source)
     if (this.#sessions.size === 0 && this.#mustLogOut) await this.#logout()
@@ -154,8 +154,8 @@ export class TokenContext implements HandleScope {
     const entry = this.#entries.get(user)
     if (entry === undefined) throw new CryptokiError(CKR.USER_TYPE_INVALID)
     // Two concurrent requests would send two VERIFY commands, although the person agreed to one.
-    if (this.#loggingIn !== undefined) options.onWait?.('queue')
-    while (this.#loggingIn !== undefined) await untilAborted(this.#loggingIn.done, options.signal)
+    if (this.#pendingLogin !== undefined) options.onWait?.('queue')
+    while (this.#pendingLogin !== undefined) await untilAborted(this.#pendingLogin.done, options.signal)
     if (this.#isVerifiedAs(user)) throw new CryptokiError(CKR.USER_ALREADY_LOGGED_IN)
     if (this.user !== undefined && this.user !== user)
       throw new CryptokiError(CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
@@ -172,9 +172,9 @@ export class TokenContext implements HandleScope {
     options: TokenLoginOptions,
   ): Promise<void> {
     let finish!: () => void
-    this.#loggingIn = { user, done: new Promise((resolve) => void (finish = resolve)) }
+    this.#pendingLogin = { user, done: new Promise((resolve) => void (finish = resolve)) }
     try {
-      await entry.verified({ purpose: user === CKU.SO ? 'admin' : 'login', source, options }, async () => {})
+      await entry.withPin({ purpose: user === CKU.SO ? 'admin' : 'login', source, options }, async () => {})
       // The caller aborted: the login does not count, and the PIN is reset to unverified below.
       if (options.signal?.aborted) throw new AbortedError({ cause: options.signal.reason })
       this.user$.next(user)
@@ -184,7 +184,7 @@ export class TokenContext implements HandleScope {
       if (this.user === undefined && this.#mustLogOut) void this.#logout().catch(() => {})
       throw translated
     } finally {
-      this.#loggingIn = undefined
+      this.#pendingLogin = undefined
       finish()
     }
     // The last session may have been closed during the verification.
@@ -196,8 +196,8 @@ export class TokenContext implements HandleScope {
 
   /** Logs in for the use of a key. Uses a login of another session if one is in progress. */
   async loginOnDemand(pin: PinSource, options: TokenLoginOptions): Promise<void> {
-    while (!this.isVerified && this.#loggingIn !== undefined)
-      await untilAborted(this.#loggingIn.done, options.signal)
+    while (!this.isVerified && this.#pendingLogin !== undefined)
+      await untilAborted(this.#pendingLogin.done, options.signal)
     if (this.isVerified) return
     if (this.user === CKU.USER) this.user$.next(undefined)
     await this.login(CKU.USER, pin, options)
@@ -211,7 +211,7 @@ export class TokenContext implements HandleScope {
   }
 
   /** Called after a use of a key failed. A card that reports a missing login or a blocked PIN has lost the login. */
-  keyFailed(error: unknown): void {
+  onKeyError(error: unknown): void {
     const isLost = isCryptokiError(error, CKR.USER_NOT_LOGGED_IN)
     if ((isLost && this.user === CKU.USER && !this.isVerified) || isWebtokiError(error, 'card/pin-blocked'))
       this.forgetLogin()

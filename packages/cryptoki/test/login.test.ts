@@ -266,9 +266,9 @@ describe('a PIN for one operation, given before its data as in C,', () => {
 
   it('is verified right before the signature, after any number of parts and size queries', async () => {
     const { session, card, operation, certificate, cryptoki } = await begun()
-    expect(operation.wantsAuthorisation).toBe(true)
+    expect(operation.needsAuthorisation).toBe(true)
     await session.login(CKU.CONTEXT_SPECIFIC)
-    expect(operation.wantsAuthorisation).toBe(false)
+    expect(operation.needsAuthorisation).toBe(false)
     await operation.update(message.subarray(0, 4))
     await operation.update(message.subarray(4))
     expect(operation.outputBytes('final')).toBe(64)
@@ -298,7 +298,7 @@ describe('a PIN for one operation, given before its data as in C,', () => {
     const { session, operation, certificate, cryptoki } = await begun()
     await operation.update(message.subarray(0, 4))
     await expect(session.login(CKU.CONTEXT_SPECIFIC, wrongPin)).rejects.toEqual(rv(CKR.PIN_INCORRECT))
-    expect([operation.phase, operation.wantsAuthorisation]).toEqual(['multi', true])
+    expect([operation.phase, operation.needsAuthorisation]).toEqual(['multi', true])
     await session.login(CKU.CONTEXT_SPECIFIC)
     await operation.update(message.subarray(4))
     expect(matches(await operation.final(), certificate)).toBe(true)

@@ -25,7 +25,7 @@ export interface Tabs {
   readonly locks: ReaderLocks
   readonly channel: ReaderChannel | undefined
   /** Emits when the person activates this tab. */
-  readonly turnedTo$: Observable<unknown> | undefined
+  readonly activated$: Observable<unknown> | undefined
   /** True if a missing member defaults to the browser's own. */
   readonly usesBrowserDefaults: boolean
 }

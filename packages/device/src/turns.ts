@@ -40,13 +40,13 @@ export class ReaderTurns {
   readonly #turns = new Set<ReaderTurn>()
   readonly #activations: { unsubscribe(): void } | undefined
 
-  constructor({ locks, channel, turnedTo$, usesBrowserDefaults }: Tabs, clock: Clock) {
+  constructor({ locks, channel, activated$, usesBrowserDefaults }: Tabs, clock: Clock) {
     this.locks = locks
     this.clock = clock
     if (channel === undefined && usesBrowserDefaults) this.#ownChannel = new BroadcastChannel(CHANNEL)
     this.channel = channel ?? this.#ownChannel
     this.channel?.addEventListener('message', this.#onMessage)
-    this.#activations = (turnedTo$ ?? (usesBrowserDefaults ? pageActivations() : undefined))?.subscribe(
+    this.#activations = (activated$ ?? (usesBrowserDefaults ? pageActivations() : undefined))?.subscribe(
       () => {
         for (const turn of this.#turns) turn.request()
       },

@@ -2,7 +2,7 @@
 import { type HashName, hashes } from '@webtoki/crypto'
 import { hashNow } from '@webtoki/crypto/hash-now'
 import { copyOf, isByteSource } from '@webtoki/apdu/bytes'
-import { claimOnce, isThereOnce } from '@webtoki/apdu/source'
+import { claimOnce, isSingleUse } from '@webtoki/apdu/source'
 import { requireOptions, wrongArgument } from './arguments.ts'
 import { documentAtCall, type DocumentData, piecesOf, type ReadOptions } from './data.ts'
 import { DocumentError } from './errors.ts'
@@ -14,7 +14,7 @@ const externalHashes = ['SHA-256', 'SHA-384', 'SHA-512'] as const
 type ExternalHash = (typeof externalHashes)[number]
 
 /** Hashes a document elsewhere, for example in a worker. Resolves to the digest of 32, 48 or 64 bytes. */
-export type DigestElsewhere = (
+export type DigestFunction = (
   name: ExternalHash,
   data: DocumentData,
   options: ReadOptions,
@@ -25,7 +25,7 @@ export type DigestElsewhere = (
  * messageDigest attribute. Rejects with DocumentError 'unreadable'.
  */
 async function digestExternally(
-  digest: DigestElsewhere,
+  digest: DigestFunction,
   name: ExternalHash,
   data: DocumentData,
   options: ReadOptions,
@@ -72,10 +72,10 @@ async function digestPieces<N extends HashName>(
 export async function digestsOf<N extends HashName>(
   names: readonly N[],
   data: DocumentData,
-  options: ReadOptions & { readonly digest?: DigestElsewhere | undefined },
+  options: ReadOptions & { readonly digest?: DigestFunction | undefined },
 ): Promise<Readonly<Record<N, Uint8Array>>> {
   const { digest } = options
-  const isOneTime = isThereOnce(data)
+  const isOneTime = isSingleUse(data)
   // A source that can be read only once cannot be passed on for a second hash.
   const requested: readonly HashName[] = names
   if (digest === undefined || !requested.every(isExternalHash) || (isOneTime && names.length > 1))

@@ -8,7 +8,7 @@ export type {
   ReadProgress,
   StreamLike,
 } from './data.ts'
-export { type DigestElsewhere, digestDocument, type HashName } from './digest.ts'
+export { type DigestFunction, digestDocument, type HashName } from './digest.ts'
 export {
   DocumentError,
   type DocumentErrorCode,
@@ -26,12 +26,12 @@ export {
 export { type CertificateUse as SigningUse, CertificateUseError } from '@webtoki/crypto'
 export type { Indication, SubIndication } from '@webtoki/trust/path'
 export { notChecked } from '@webtoki/trust'
-export type { AskTrust, Trust, TrustAnswer } from './trust-answer.ts'
+export type { TrustFunction, Trust, TrustResult } from './trust-result.ts'
 export type { CertificateData } from './certificate-list.ts'
 export type { UnreadableCertificate } from './certificates.ts'
 export { trustedBy } from './trusted-by.ts'
 export {
-  type FoundSigner,
+  type SignerResult,
   type NotChecked,
   type SignatureWarning,
   type Verification,

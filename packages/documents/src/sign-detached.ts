@@ -9,7 +9,7 @@ import { cadesBB } from './cms/attributes.ts'
 import { oids } from './cms/oids.ts'
 import { prepareSignature } from './cms/sign.ts'
 import { documentAtCall, type DocumentData, type ProgressOptions } from './data.ts'
-import { type DigestElsewhere, digestsOf, type HashName } from './digest.ts'
+import { type DigestFunction, digestsOf, type HashName } from './digest.ts'
 
 /** The contents of a signature, and how its document is read. */
 export interface DocumentSignatureOptions extends ProgressOptions {
@@ -18,7 +18,7 @@ export interface DocumentSignatureOptions extends ProgressOptions {
   /** Intermediate certificates in DER or PEM that are added to the file, in addition to the signer's `chain`. */
   readonly chain?: readonly CertificateData[] | undefined
   /** Computes the digest elsewhere, for example in a worker. Default: here, in pieces. */
-  readonly digest?: DigestElsewhere | undefined
+  readonly digest?: DigestFunction | undefined
 }
 
 /** Options of `signDetached`. */

@@ -31,25 +31,25 @@ import {
   verifySigner,
 } from './cms/verify-signer.ts'
 import { documentAtCall, type DocumentData, type ReadOptions } from './data.ts'
-import { type DigestElsewhere, digestsOf, type HashName } from './digest.ts'
+import { type DigestFunction, digestsOf, type HashName } from './digest.ts'
 import { DocumentError } from './errors.ts'
 import { bufferedDocument } from './buffered-document.ts'
 import { wholeName } from './names.ts'
 import { type Outcome, outcomeOf, problem, type SignatureProblem } from './outcome.ts'
 import { readSignatureFile, type SignatureData } from './signature-file.ts'
-import { type AskTrust, type Trust, evaluateTrust } from './trust-answer.ts'
+import { type TrustFunction, type Trust, evaluateTrust } from './trust-result.ts'
 
 /** Options of `verifyDetached`. */
 export interface VerifyDetachedOptions extends ReadOptions {
   /** Computes digests elsewhere, for example in a worker; called once for each hash. Default: here, in pieces. */
-  readonly digest?: DigestElsewhere | undefined
+  readonly digest?: DigestFunction | undefined
   /**
    * Decides whether a signer's certificate is trusted: `trustedBy(anchors)`, `notChecked`, or a function that gets the
    * certificate, all other known certificates, `at`, and a cache for `verifyPath` that all signers share. It is called
    * once for each certificate that signed. The certificate is trusted only if the function resolves to `true` or a
-   * path; see `TrustAnswer`.
+   * path; see `TrustResult`.
    */
-  readonly trust: AskTrust | typeof notChecked
+  readonly trust: TrustFunction | typeof notChecked
   /**
    * Certificates of signers and intermediates that the file may lack, in DER or PEM. They are not trusted by being
    * listed here.
@@ -80,7 +80,7 @@ export type SignatureWarning =
   | 'certificate-named-by-sha-1'
 
 /** The result for one signature. `indication` is the overall result, which follows from the other members. */
-export interface FoundSigner extends Outcome, Omit<SignatureFindings, 'problems'>, Trust {
+export interface SignerResult extends Outcome, Omit<SignatureFindings, 'problems'>, Trust {
   /** The signer's certificate in DER; undefined if it was not found. */
   readonly certificate: Uint8Array | undefined
   /** The holder's name in the certificate (`holderOf`); empty without a certificate. */
@@ -109,7 +109,7 @@ export interface FoundSigner extends Outcome, Omit<SignatureFindings, 'problems'
 export interface Verification {
   /** True if every signature is TOTAL-PASSED. With `trust: notChecked`, the signers may be anybody. */
   readonly valid: boolean
-  readonly signers: readonly FoundSigner[]
+  readonly signers: readonly SignerResult[]
   /** Certificates that cannot be parsed. They do not make the file invalid. */
   readonly unreadableCertificates: readonly UnreadableCertificate[]
 }
@@ -156,7 +156,7 @@ export async function verifyDetached(
     at,
     content,
   }
-  const signers: FoundSigner[] = []
+  const signers: SignerResult[] = []
   for (const parsed of parsedSigners) {
     if (pace.isDue) await pace.turn()
     signers.push(await verifyParsedSigner(parsed, context))
@@ -255,9 +255,9 @@ const withoutCertificate = {
   digestMatches: undefined,
   signatureValid: undefined,
   signingCertificateMatches: undefined,
-} as const satisfies Partial<FoundSigner>
+} as const satisfies Partial<SignerResult>
 
-async function verifyParsedSigner(parsed: ParsedSigner, context: VerificationContext): Promise<FoundSigner> {
+async function verifyParsedSigner(parsed: ParsedSigner, context: VerificationContext): Promise<SignerResult> {
   if ('error' in parsed) {
     const outcome = outcomeOf([problem('malformed', parsed.error)])
     return {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type FoundSigner, notChecked, verifyDetached } from '@webtoki/documents'
+import { type SignerResult, notChecked, verifyDetached } from '@webtoki/documents'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whatIsMissing } from '../../simulator/test/bus/line-program.ts'
 
@@ -22,7 +22,7 @@ function openssl(...args: readonly string[]): void {
   if (status !== 0) throw new Error(stderr)
 }
 
-async function signer(subject: string, ...more: readonly string[]): Promise<FoundSigner> {
+async function signer(subject: string, ...more: readonly string[]): Promise<SignerResult> {
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'key.pem']
   openssl(
     'req',

@@ -313,7 +313,8 @@ export const english: Strings = {
     'documents/malformed': 'The signature file cannot be read. Choose another file.',
     'documents/not-signed-data': 'This file is not a signature. Choose another file.',
     'documents/no-signer': 'This file contains no signature. Choose another file.',
-    'documents/certificate-missing': 'The signature file does not contain the signer’s certificate.',
+    'documents/certificate-missing':
+      'A certificate of the signer cannot be read. Nothing was signed. Choose another certificate.',
     'documents/outside-validity':
       'The certificate is not valid at the time of signing. Check the clock of this computer, or choose another certificate.',
     'documents/wrong-argument': 'This page cannot read this file or signature. Choose another file.',

@@ -8,18 +8,18 @@ import { DocumentError } from './errors.ts'
  * The result of a trust function. The certificate is trusted if it is `true`, or a path in DER that begins with the
  * certificate, such as `verifyPath` returns. With any other value it is not trusted.
  */
-export type TrustAnswer = boolean | readonly Uint8Array[]
+export type TrustResult = boolean | readonly Uint8Array[]
 
 /**
  * Decides whether a signer's certificate is trusted. `others` are all other known certificates; `memory` is a cache for
  * `verifyPath`.
  */
-export type AskTrust = (
+export type TrustFunction = (
   certificate: Uint8Array,
   others: readonly Uint8Array[],
   at: Date,
   memory: PathMemory,
-) => Promise<TrustAnswer>
+) => Promise<TrustResult>
 
 /** Whether the certificate of a signer is trusted. */
 export interface Trust {
@@ -34,7 +34,7 @@ export interface Trust {
 export async function evaluateTrust(
   der: Uint8Array,
   others: () => readonly Uint8Array[],
-  ask: AskTrust | typeof notChecked,
+  ask: TrustFunction | typeof notChecked,
   at: Date,
   memory: PathMemory,
 ): Promise<Trust> {
