@@ -200,8 +200,12 @@ describe('the plan of', () => {
   })
 })
 
+/** A link to lines of a fixed revision of libccid; further links may follow. */
+const LINK_TO_LINES =
+  /^https:\/\/github\.com\/LudovicRousseau\/CCID\/blob\/1\.8\.4\/src\/\w+\.c#L\d+(-L\d+)?( and https:\/\/\S+)*$/
+
 describe('the list of quirks', () => {
-  it('has a reason and a source for each entry, and each entry is found by its own id', () => {
+  it('has a reason and a link to source lines for each entry, and each is found by its own id', () => {
     const quirks = listQuirks()
     expect(quirks.filter(({ about }) => about === 'reader')).toHaveLength(26)
     expect(quirks.filter(({ about }) => about === 'PIN pad')).toHaveLength(10)
@@ -210,7 +214,7 @@ describe('the list of quirks', () => {
       const { id, why, source } = quirk
       expect(id).toMatch(/^[0-9a-f]{4}(:[0-9a-f]{4})?$/)
       expect(why.length, id).toBeGreaterThan(10)
-      expect(source, id).toMatch(/^(libccid, src\/\w+\.c|OpenSC, issue \d+)/)
+      expect(source, id).toMatch(LINK_TO_LINES)
       const [vendorId = 0, productId = 0] = id.split(':').map((part) => Number.parseInt(part, 16))
       const firmware = /firmware (\d+)\.(\d+)( and|:)/.exec(why)
       const ids = {
@@ -241,10 +245,10 @@ describe('the list of quirks', () => {
   it('is part of the plan of the reader, with its sources', () => {
     const lines = describePlan(named('SPR532.txt'))
     expect(lines.find((line) => line.startsWith('PIN pad quirk'))).toMatch(
-      /Escape 80 02 00.*\(libccid, src\/commands\.c\)$/,
+      /Escape 80 02 00.*\(https:.*\/src\/commands\.c#L481-L503 and https:.*\/src\/commands\.c#L740-L750\)$/,
     )
     expect(describePlan(named('HPUSBSmartCardKeyboard.txt')).at(-1)).toMatch(
-      /^quirk .*\(libccid, src\/ccid\.c\)$/,
+      /^quirk .*\(https:.*\/src\/ccid\.c#L518-L530\)$/,
     )
     expect(describePlan(named('SCR331.txt')).at(-1)).toMatch(/^firmware .*before 5\.16/)
     expect(named('GemPCTwin.txt').quirks).toEqual([])
