@@ -193,9 +193,9 @@ export class WebUsbPipe implements CcidPipe {
   }
 
   /**
-   * Chromium on Windows cancels a transfer that has been pending for long (whatwg/usb#176), and sleep may also end
-   * it. If the device is still there, the transfer is repeated: reading does not affect the card, and the reader
-   * keeps its message until then.
+   * Chromium on Windows cancels a transfer that has been pending for long (https://github.com/whatwg/usb/issues/176),
+   * and sleep may also end it. If the device is still there, the transfer is repeated: reading does not affect the
+   * card, and the reader keeps its message until then.
    */
   async #transferIn(
     type: keyof typeof RETRIED_ERRORS,

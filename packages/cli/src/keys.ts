@@ -5,7 +5,11 @@ import { pivDriver } from '@webtoki/cryptoki/piv'
 
 /** A key that `--key` names. */
 export interface NamedKey {
-  /** CKA_ID, as OpenSC numbers them. */
+  /**
+   * CKA_ID, as OpenSC numbers them:
+   * https://github.com/OpenSC/OpenSC/blob/0.27.1/src/libopensc/pkcs15-piv.c#L542-L566 and
+   * https://github.com/OpenSC/OpenSC/blob/0.27.1/src/libopensc/pkcs15-openpgp.c#L323
+   */
   readonly id: number
   /** The only driver that looks for the key, because the same id means another key in another application. */
   readonly driver: () => TokenDriver

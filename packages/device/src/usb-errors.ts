@@ -18,7 +18,8 @@ export function translateUsbError(call: UsbCall, error: unknown): WebtokiError {
   const cause = { cause: error }
   if (/disconnected/i.test(message) || name === 'NotFoundError') return new ReaderGoneError(cause)
   if (call === 'open') {
-    // Chromium reports "Access denied." if the udev rights (Linux) or the WinUSB driver (Windows) are missing.
+    // Chromium reports "Access denied." if the udev rights (Linux) or the WinUSB driver (Windows) are missing:
+    // https://github.com/chromium/chromium/blob/cd82020c471ccfc4b93cf33a3012fe6cdc9269a6/third_party/blink/renderer/modules/webusb/usb_device.cc#L49
     if (name === 'SecurityError' || /denied/i.test(message)) {
       return new NotGrantedError(
         'The system does not let the browser open the reader. Linux needs a udev rule, Windows the WinUSB driver.',
@@ -31,7 +32,8 @@ export function translateUsbError(call: UsbCall, error: unknown): WebtokiError {
     // A claim by another page and one by pcscd cause the same "Unable to claim interface.".
     if (name === 'NetworkError') return new ReaderInUseError(cause)
   }
-  // If the device is unplugged, a pending transfer rejects with one of these, before or after the `disconnect` event.
+  // If the device is unplugged, a pending transfer rejects with one of these, before or after the `disconnect` event:
+  // https://github.com/chromium/chromium/blob/cd82020c471ccfc4b93cf33a3012fe6cdc9269a6/third_party/blink/renderer/modules/webusb/usb_device.cc#L70-L103
   else if (/^(Network|Abort|InvalidState)Error$/.test(name)) return new ReaderGoneError(cause)
   return new TransferError(`The USB ${call} failed: ${message}`, cause)
 }

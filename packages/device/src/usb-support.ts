@@ -3,7 +3,10 @@
 /// <reference types="w3c-web-usb" preserve="true" />
 import type { ReaderSupport } from '@webtoki/apdu'
 
-/** `document.featurePolicy` exists in Chromium, the only engine with WebUSB. Workers do not have it. */
+/**
+ * `document.featurePolicy` exists in Chromium, the only engine with WebUSB. Workers do not have it.
+ * https://github.com/chromium/chromium/blob/203d979a7e0e835f3221974cbf51ac93b47db058/third_party/blink/renderer/core/permissions_policy/feature_policy.idl#L6-L11
+ */
 interface DocumentWithPolicy {
   readonly featurePolicy?: { allowsFeature(feature: string): boolean }
 }

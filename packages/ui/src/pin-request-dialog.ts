@@ -205,9 +205,9 @@ export class PinRequestDialog {
 
 /**
  * Creates the PIN field. Password managers must not save a PIN, because it belongs to the card and not to the site. They ignore
- * "off" on password fields. Chromium's does not treat a field with "one-time-code" as a password (components/password_manager,
- * form_parser.cc, IsNotPasswordField); the others have their own attributes. There is no `maxlength`, because it would
- * truncate pasted text silently.
+ * "off" on password fields. Chromium's does not treat a field with "one-time-code" as a password; the others have their own
+ * attributes. There is no `maxlength`, because it would truncate pasted text silently.
+ * https://github.com/chromium/chromium/blob/793f243755dfed4ff65bc9c5ec05a91f6e183ff6/components/password_manager/core/browser/form_parsing/form_data_parser.cc#L139-L146
  */
 function fieldFor({ alphabet }: PinRequest): HTMLInputElement {
   return make('input', {

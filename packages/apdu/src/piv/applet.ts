@@ -185,8 +185,9 @@ export class PivApplet extends CardApplication {
   }
 
   /**
-   * Reads the attempts left with GET METADATA (Yubico, firmware 5.3 and later), which reports them even while the PIN is
-   * verified. Resolves to undefined if the card does not report them.
+   * Reads the attempts left with GET METADATA of Yubico, firmware 5.3 and later
+   * (https://docs.yubico.com/yesdk/users-manual/application-piv/apdu/metadata.html), which reports them even while the
+   * PIN is verified. Resolves to undefined if the card does not report them.
    */
   async readPinTries(channel: CardChannel, options?: TransmitOptions): Promise<number | undefined> {
     return (await this.#metadata(channel, this.#pinReference, METADATA_TRIES, options))?.[1]

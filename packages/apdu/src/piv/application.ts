@@ -10,9 +10,10 @@ const NAMES_PIV = /^(..)*(a000000308|4f0[6b]00001000)/
  * Decides by the response to SELECT, then by that to GET DATA for the CHUID, then by that for the discovery object. Returns
  * undefined if the responses so far do not show it: call again with the next one.
  *
- * The template is searched for the AID and not decoded, because some cards write wrong lengths or the whole AID in 4F
- * (OpenSC, card-piv.c). A card without a template has PIV if it returns a PIV object. It does not have PIV if it does not
- * support GET DATA or returns no data.
+ * The template is searched for the AID and not decoded, because some cards write wrong lengths or the whole AID in 4F:
+ * https://github.com/OpenSC/OpenSC/blob/0.27.1/src/libopensc/card-piv.c#L2907-L2925
+ * A card without a template has PIV if it returns a PIV object. It does not have PIV if it does not support GET DATA or
+ * returns no data.
  */
 export function isPivApplication(
   template: Uint8Array,

@@ -87,7 +87,10 @@ function certificateIn(bytes: Uint8Array): Uint8Array {
   return copyOf(bytes.subarray(0, length))
 }
 
-/** Returns the content of 53. Some cards return more bytes than the object has (OpenSC, issue 1837). */
+/**
+ * Returns the content of 53. Some cards return more bytes than the object has
+ * (https://github.com/OpenSC/OpenSC/issues/1837).
+ */
 function unwrap(object: Uint8Array, what: string): Uint8Array {
   const outer = firstTlv(object)
   if (outer?.tag !== 0x53) throw new MalformedError(what, 'no 53')

@@ -19,7 +19,10 @@ import { fixedAttributes, withDefaults } from '../token-attributes.ts'
 import { decipherMechanisms, OpenPgpKeyAccess, openPgpKey, signMechanismsFor } from './key.ts'
 import { keyBitsOf, publicKeyAttributes } from './public-key.ts'
 
-/** The manufacturers of common cards, from the list of GnuPG (`app_openpgp_manufacturer`). */
+/**
+ * The manufacturers of common cards, from the list of GnuPG (`app_openpgp_manufacturer`).
+ * https://git.gnupg.org/cgi-bin/gitweb.cgi?p=gnupg.git;a=blob;f=scd/app-openpgp.c;hb=refs/tags/gnupg-2.4.9#l292
+ */
 const manufacturers: Readonly<Record<number, string>> = {
   0x0005: 'ZeitControl',
   0x0006: 'Yubico',
@@ -27,7 +30,10 @@ const manufacturers: Readonly<Record<number, string>> = {
   0xf517: 'FSIJ',
 }
 
-/** CKA_ID, with the values that OpenSC uses. */
+/**
+ * CKA_ID, with the values that OpenSC uses.
+ * https://github.com/OpenSC/OpenSC/blob/0.27.1/src/libopensc/pkcs15-openpgp.c#L323
+ */
 const keyIds: Readonly<Record<OpenPgpKeyUse, number>> = { signature: 1, decryption: 2, authentication: 3 }
 const classNames: Readonly<Record<number, string>> = {
   [CKO.CERTIFICATE]: 'certificate',

@@ -1,4 +1,7 @@
-/** The objects of a PIV slot: certificate, public key and private key, with the ids and labels that OpenSC uses. */
+/**
+ * The objects of a PIV slot: certificate, public key and private key, with the ids and labels that OpenSC uses.
+ * https://github.com/OpenSC/OpenSC/blob/0.27.1/src/libopensc/pkcs15-piv.c#L349-L353
+ */
 import { mainSlots, type PivSlot } from '@webtoki/apdu/piv'
 import { type KeyUsage, viewCertificate } from '@webtoki/crypto'
 import type { Attributes } from '../attributes.ts'

@@ -30,7 +30,10 @@ export function subtleCrypto(): Subtle | undefined {
   return (globalThis as { readonly crypto?: { readonly subtle?: Subtle } }).crypto?.subtle
 }
 
-/** Imports the key into WebCrypto. Returns undefined if WebCrypto refuses it: Chrome does not support 192-bit AES keys. */
+/**
+ * Imports the key into WebCrypto. Returns undefined if WebCrypto refuses it: Chrome does not support 192-bit AES keys.
+ * https://github.com/chromium/chromium/blob/c571efbef3ecfe66613d524ff39c58e25d18548c/components/webcrypto/algorithms/aes.cc#L118-L120
+ */
 export async function importedKey(
   subtle: Subtle | undefined,
   key: Uint8Array,

@@ -8,7 +8,7 @@ import type { ReaderProfile } from './reader-profile.ts'
 export const characterReaderProfiles: Readonly<Record<'oz776' | 'winbond', ReaderProfile>> = {
   /**
    * Oz776S.txt: Smart Card class; the host sends the PPS request. libccid never requests a response that would end with
-   * a full packet.
+   * a full packet (https://github.com/LudovicRousseau/CCID/blob/1.8.4/src/commands.c#L1981-L2004).
    */
   oz776: {
     vendorId: 0x0b97,

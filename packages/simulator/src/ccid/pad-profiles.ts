@@ -132,8 +132,8 @@ export const padProfiles: Readonly<
     clockFrequenciesKHz: [4800, 6000, 8000, 12000],
   },
   /**
-   * QEMU, hw/usb/dev-smartcard-reader.c: Smart Card class, TPDU level, T=0; announces a PIN pad (bPINSupport 1) that it
-   * does not have.
+   * QEMU 10.2 (https://gitlab.com/qemu-project/qemu/-/blob/v10.2.2/hw/usb/dev-smartcard-reader.c#L407-410): Smart
+   * Card class, TPDU level, T=0; announces a PIN pad (bPINSupport 1) that it does not have.
    */
   qemuUsbCcid: {
     vendorId: 0x08e6,

@@ -62,8 +62,9 @@ export class VirtualHidInputReportEvent extends Event {
 const FIDO_PAGE = 0xf1d0
 const GENERIC_DESKTOP = 0x01
 /**
- * Returns true for FIDO, pointer, mouse, keyboard, keypad and the system controls 80 to B7 (Chromium,
- * hid_usage_and_page.cc).
+ * Returns true for FIDO, pointer, mouse, keyboard, keypad and the usages 80 to B7, of which Chromium protects the system
+ * controls 80 to 8F and A0 to B6:
+ * https://github.com/chromium/chromium/blob/098756533733ea50b2dcb1c40d9a9e18d49febbe/services/device/public/cpp/hid/hid_usage_and_page.cc#L9-L37
  */
 function isProtected({ usagePage, usage }: HidCollection): boolean {
   if (usagePage === FIDO_PAGE || usagePage === 0x07) return true

@@ -54,6 +54,7 @@ export function chromiumOnBus(bus: VirtualUsbBus, options: ChromiumOptions): Chr
   return {
     env: { ...Object.fromEntries(inherited), ...bus.environment },
     // Chromium's sandbox does not start as root. For an ordinary user it stays on.
+    // https://github.com/chromium/chromium/blob/013169fe98195be36a6d68e29417fca2ece3df21/content/browser/zygote_host/zygote_host_impl_linux.cc#L91-L105
     args: [
       '--no-first-run',
       '--disable-gpu',
@@ -64,6 +65,8 @@ export function chromiumOnBus(bus: VirtualUsbBus, options: ChromiumOptions): Chr
   }
 }
 
+// Chromium identifies the devices of its stored permissions by serial number:
+// https://github.com/chromium/chromium/blob/5b83ed465231eb0bb65d444348d89cb5a66501a0/chrome/browser/usb/usb_chooser_context.cc#L63-L65
 function grantOf(model: UsbDeviceModel) {
   const d = model.deviceDescriptor
   const serialNumber = model.strings[d[16] || -1]

@@ -457,8 +457,9 @@ export class PivApplet implements VirtualApplet {
   }
 
   /**
-   * Reads the policies of a new key from AA and AB (Yubico's manual, "Generate asymmetric key pair"). Returns undefined
-   * for an unknown value.
+   * Reads the policies of a new key from AA and AB
+   * (https://docs.yubico.com/yesdk/users-manual/application-piv/apdu/generate-pair.html). Returns undefined for an
+   * unknown value.
    */
   #policyOf(reference: number, parts: readonly DataObject[] | undefined): Policy | undefined {
     const chosen = (tag: number): number =>
@@ -474,8 +475,9 @@ export class PivApplet implements VirtualApplet {
   }
 
   /**
-   * Returns metadata (Yubico's manual, "Get metadata"). For a key: algorithm, PIN and touch policy, origin (generated 1,
-   * imported 2), public key. For PIN and PUK: algorithm FF, the maximum number of attempts and the attempts left.
+   * Returns metadata (https://docs.yubico.com/yesdk/users-manual/application-piv/apdu/metadata.html).
+   * For a key: algorithm, PIN and touch policy, origin (generated 1, imported 2), public key. For PIN and PUK: algorithm
+   * FF, the maximum number of attempts and the attempts left.
    */
   #getMetadata({ p1, p2, data }: CommandApdu): AppletResponse {
     if (p1 !== 0 || data.length > 0) return status(0x6a86)

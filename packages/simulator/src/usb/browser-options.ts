@@ -17,8 +17,9 @@ export interface VirtualUsbOptions {
    */
   readonly choose?: (candidates: readonly UsbDeviceShape[]) => UsbDeviceShape | undefined
   /**
-   * The error with which pending transfers reject when the device is unplugged. Chromium uses either. Default
-   * AbortError.
+   * The error with which pending transfers reject when the device is unplugged. Chromium uses either:
+   * https://github.com/chromium/chromium/blob/cd82020c471ccfc4b93cf33a3012fe6cdc9269a6/third_party/blink/renderer/modules/webusb/usb_device.cc#L73-L88
+   * Default AbortError.
    */
   readonly unplugError?: 'AbortError' | 'NetworkError'
   /** Whether pending transfers reject before or after the `disconnect` event. Default after. */

@@ -15,7 +15,8 @@ import type {
   UsbOutTransferResult,
 } from './w3c.ts'
 
-// Chromium's GetProtectedInterfaceClasses().
+// Chromium's GetProtectedInterfaceClasses():
+// https://github.com/chromium/chromium/blob/4a02d170a94646b02c6165c1acb1cb27319ce1ac/content/browser/usb/web_usb_service_impl.cc#L241-L248
 const protectedClasses: ReadonlySet<number> = new Set([0x01, 0x03, 0x08, 0x0b, 0x0e, 0x10, 0xe0])
 
 const messages = {
@@ -132,7 +133,8 @@ export class VirtualUsbDevice implements UsbDeviceShape {
     if (!this.#opened) throw fail(method, 'InvalidStateError', messages.notOpen)
     if (!this.configurations.some((c) => c.configurationValue === configurationValue))
       throw fail(method, 'NotFoundError', 'The configuration value provided is not supported by the device.')
-    // Chromium does not send a request for the active configuration.
+    // Chromium does not send a request for the active configuration:
+    // https://github.com/chromium/chromium/blob/cd82020c471ccfc4b93cf33a3012fe6cdc9269a6/third_party/blink/renderer/modules/webusb/usb_device.cc#L292-L293
     if (configurationValue === this.#configurationValue) return
     await this.#changeDevice(method, () => {
       for (const owner of this.#plugged.claims.values()) {
@@ -449,6 +451,7 @@ export class VirtualUsbDevice implements UsbDeviceShape {
   }
 
   // Chromium's WebUsbProtectedClassControlTransferBlock: class requests on endpoint 0 cannot reach a protected interface.
+  // https://github.com/chromium/chromium/commit/89b42d2d3326ebad6e0494009d5d92f2dbaf12ef
   #ensureControlAllowed(method: string, setup: UsbControlTransferParameters): void {
     if (!this.#usb.options.protectedClasses) return
     if (

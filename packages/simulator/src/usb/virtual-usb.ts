@@ -27,7 +27,8 @@ export class VirtualUsb extends EventTarget implements UsbContext {
   ondisconnect: UsbConnectionListener | null = null
   readonly #bus: PluggedDevices
   readonly #devices = new Map<PluggedDevice, VirtualUsbDevice>()
-  // As in Chromium, permission survives unplugging only for a device with a serial number.
+  // As in Chromium, permission survives unplugging only for a device with a serial number:
+  // https://github.com/chromium/chromium/blob/5b83ed465231eb0bb65d444348d89cb5a66501a0/chrome/browser/usb/usb_chooser_context.cc#L63-L65
   readonly #grants = new Set<PluggedDevice | string>()
   readonly #refusals = new Set<PluggedDevice | string>()
 
