@@ -9,8 +9,8 @@ import {
   type WebtokiProgress,
   type WebtokiReaders,
 } from '@webtoki/ui'
-import { combineLatest, firstValueFrom, of, skip, switchMap } from 'rxjs'
-import { type Activity, type CardCertificate, Webtoki } from 'webtoki'
+import { combineLatest, firstValueFrom, map, of, skip, switchMap } from 'rxjs'
+import { type Activity, type CardCertificate, type Slot, Webtoki } from 'webtoki'
 import { keepForOffline } from './offline.ts'
 import './page-parts.ts'
 import { post, type Identity, isReachable$, UnreachableError, currentIdentity } from './site.ts'
@@ -134,14 +134,27 @@ function start(started: Webtoki): void {
   started.slots$
     .pipe(
       switchMap((slots) =>
-        slots.length === 0 ? of([]) : combineLatest(slots.map(({ presence$ }) => presence$)),
+        slots.length === 0
+          ? of([])
+          : combineLatest(slots.map((slot) => slot.presence$.pipe(map((presence) => ({ slot, presence }))))),
       ),
     )
-    .subscribe((presences) => {
-      hasCard = presences.includes('present')
+    .subscribe((states) => {
+      const present = states.filter(({ presence }) => presence === 'present').map(({ slot }) => slot)
+      hasCard = present.length > 0
+      forgetRemoved(present)
       void refresh()
     })
   addEventListener('pagehide', () => void started.logOut())
+}
+
+/** Removes the certificates of removed cards at once: reading the cards again takes a while, and nobody should choose one meanwhile. */
+function forgetRemoved(present: readonly Slot[]): void {
+  for (const element of [loginCertificates, signCertificates]) {
+    const remaining = element.certificates.filter(({ slot }) => present.includes(slot))
+    if (remaining.length < element.certificates.length) element.certificates = remaining
+  }
+  showButtons()
 }
 
 let refreshing = 0

@@ -66,7 +66,7 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.login('You are logged in')
       await page.page.getByRole('button', { name: 'Log out' }).click()
       await page.card('not verified, 3 attempts left (63C3)')
-      expect(await page.page.locator('#who').isVisible()).toBe(false)
+      await page.page.locator('#who').waitFor({ state: 'hidden' })
     }))
 
   it('logs out the card even if the site cannot be reached, and says that the site is still logged in', () =>
