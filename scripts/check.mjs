@@ -111,6 +111,16 @@ function ruleOfImports() {
   return complaints
 }
 
+/** The source files with more lines than a reader can keep in view. */
+function longFiles() {
+  const MAX_LINES = 600
+  return packages()
+    .flatMap(({ path }) => sources(join(path, 'src')))
+    .map((file) => ({ file, lines: readFileSync(file, 'utf8').trimEnd().split('\n').length }))
+    .filter(({ lines }) => lines > MAX_LINES)
+    .map(({ file, lines }) => `${relative(root, file)} has ${lines} lines; at most ${MAX_LINES}`)
+}
+
 /** Finds exported declarations without a doc comment. Overloads, and a type and a constant of one name, share one comment. */
 function documentation() {
   const complaints = []
@@ -294,6 +304,7 @@ try {
   await check('rule of imports', ruleOfImports)
   await check('doc comments', documentation)
   await check('plain language', languageFaults)
+  await check('length of files', longFiles)
   await check('dependencies named', unnamedDependencies)
   await check('page of errors', async () =>
     (await isErrorsPageCurrent())

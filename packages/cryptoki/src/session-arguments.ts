@@ -2,7 +2,7 @@
 import { CKR } from './constants.ts'
 import { CryptokiError } from './errors.ts'
 import { CkObject } from './object.ts'
-import type { PinOptions } from './pin.ts'
+import type { PinOptions, PinSource } from './pin.ts'
 import type { KeyOptions } from './session-options.ts'
 import type { FindOptions, TokenContext } from './token-context.ts'
 import type { TokenObject } from './token.ts'
@@ -41,4 +41,22 @@ export function checkHandle(
   if (!(object instanceof CkObject))
     throw new CryptokiError(rv, { detail: 'no object given; perhaps the search found none' })
   return object.sourceFor(context, rv)
+}
+
+/** Generating more would block the page, and the errors of platforms for larger requests differ. */
+const MAX_RANDOM_BYTES = 0x100_0000
+
+/** Throws CKR_ARGUMENTS_BAD if C_GenerateRandom cannot return this number of bytes. */
+export function checkRandomBytes(bytes: number): void {
+  if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_RANDOM_BYTES)
+    throw new CryptokiError(CKR.ARGUMENTS_BAD, {
+      detail: `random: the number of bytes must be between 0 and ${MAX_RANDOM_BYTES}`,
+    })
+}
+
+/** The PIN source of a session without one, if the reader has a PIN pad. */
+export const padOnly: PinSource = ({ pinPad }) => {
+  if (pinPad) return undefined
+  const detail = 'the PIN pad is not usable; give the session or the call a PIN source'
+  throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
 }

@@ -1,6 +1,6 @@
 /** The logins of one session (PKCS#11 v2.40, 5.6 "C_Login"). They emit events, and are cancelled when the session ends. */
 import { Subject } from 'rxjs'
-import { CKR, CKU } from './constants.ts'
+import { CKR, CKS, CKU } from './constants.ts'
 import type { OperationEngine } from './engine.ts'
 import { CryptokiError } from './errors.ts'
 import { withWorkingEvent } from './key-work.ts'
@@ -82,4 +82,11 @@ export class SessionLogins {
     this.#hasEnded = true
     for (const progress of this.#running) progress.abort(error)
   }
+}
+
+/** Returns CKS_* of a session (PKCS#11 v2.40, 5.6). */
+export function stateOf(user: LoginUser | undefined, readWrite: boolean): CKS {
+  if (user === CKU.SO) return CKS.RW_SO_FUNCTIONS
+  if (user === CKU.USER) return readWrite ? CKS.RW_USER_FUNCTIONS : CKS.RO_USER_FUNCTIONS
+  return readWrite ? CKS.RW_PUBLIC_SESSION : CKS.RO_PUBLIC_SESSION
 }

@@ -31,8 +31,8 @@ import type {
 import type { Operation } from './operation.ts'
 import type { PinSource } from './pin.ts'
 import { Progress } from './progress.ts'
-import { badOption, checkHandle, pinOf } from './session-arguments.ts'
-import { SessionLogins } from './session-logins.ts'
+import { badOption, checkHandle, checkRandomBytes, padOnly, pinOf } from './session-arguments.ts'
+import { SessionLogins, stateOf } from './session-logins.ts'
 import { objectFunctions, SessionOperations } from './session-operations.ts'
 import type {
   CancellingSpec,
@@ -46,9 +46,6 @@ import type {
 import type { DataSource } from './source.ts'
 import type { ContextSession, FindOptions, TokenContext } from './token-context.ts'
 import type { LoginUser, SoftwareObject } from './token.ts'
-
-/** Generating more would block the page, and the errors of platforms for larger requests differ. */
-const MAX_RANDOM_BYTES = 0x100_0000
 
 /**
  * A session, created by `Slot.openSession`. It is safe to share: if the operations of two callers conflict, the second is
@@ -516,10 +513,7 @@ export class Session extends Closable implements ContextSession {
   /** C_GenerateRandom: uses the card's generator if it has one, otherwise the platform's. At most 16 MiB. */
   random(bytes: number): Operation<Uint8Array> {
     return this.#operations.singlePart(() => {
-      if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > MAX_RANDOM_BYTES)
-        throw new CryptokiError(CKR.ARGUMENTS_BAD, {
-          detail: `random: the number of bytes must be between 0 and ${MAX_RANDOM_BYTES}`,
-        })
+      checkRandomBytes(bytes)
       const { token } = this.#context
       const run = async ({ transmitOptions }: Progress): Promise<Uint8Array> =>
         token.random === undefined ? this.#parts.randomBytes(bytes) : token.random(bytes, transmitOptions)
@@ -598,17 +592,4 @@ export class Session extends Closable implements ContextSession {
     if (this.#parts.isClosed()) throw new CryptokiError(CKR.CRYPTOKI_NOT_INITIALIZED)
     if (this.#end !== undefined) throw this.#end
   }
-}
-
-function stateOf(user: LoginUser | undefined, readWrite: boolean): CKS {
-  if (user === CKU.SO) return CKS.RW_SO_FUNCTIONS
-  if (user === CKU.USER) return readWrite ? CKS.RW_USER_FUNCTIONS : CKS.RO_USER_FUNCTIONS
-  return readWrite ? CKS.RW_PUBLIC_SESSION : CKS.RO_PUBLIC_SESSION
-}
-
-/** The PIN source of a session without one, if the reader has a PIN pad. */
-const padOnly: PinSource = ({ pinPad }) => {
-  if (pinPad) return undefined
-  const detail = 'the PIN pad is not usable; give the session or the call a PIN source'
-  throw new CryptokiError(CKR.ARGUMENTS_BAD, { detail })
 }

@@ -29,7 +29,8 @@ export type {
   InterfaceProfile,
   ReaderProfile,
 } from './ccid/reader-profile.ts'
-export { VirtualCcidReader, type VirtualReaderOptions } from './ccid/reader.ts'
+export type { VirtualReaderOptions } from './ccid/reader-options.ts'
+export { VirtualCcidReader } from './ccid/reader.ts'
 export { HandClock, realClock, type SimulatorClock } from './clock.ts'
 export { createEchoCard, EchoCard, type EchoCardOptions } from './echo-card.ts'
 export { EchoHidDevice, type HidDeviceModel, type HidPort, hasNumberedReports } from './hid/device.ts'

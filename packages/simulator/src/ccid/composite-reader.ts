@@ -3,7 +3,8 @@ import type { ControlSetup, InResult, UsbPort } from '../usb/device-model.ts'
 import { PacketDevice } from '../usb/packet-device.ts'
 import { addressOf, deviceParts, interfaceOf } from './profiles.ts'
 import type { CompositeProfile } from './reader-profile.ts'
-import { serialNumberOf, VirtualCcidReader, type VirtualReaderOptions } from './reader.ts'
+import { serialNumberOf, type VirtualReaderOptions } from './reader-options.ts'
+import { VirtualCcidReader } from './reader.ts'
 
 /**
  * A device with several CCID interfaces. Cards, faults and counters belong to its `readers`, one for each interface in

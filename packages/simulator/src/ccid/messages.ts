@@ -117,3 +117,16 @@ export function encodeResponse(
 ): Uint8Array {
   return join([type], uint32le(data.length), [to.slot, to.sequence, status, error, parameter], data)
 }
+
+/** Encodes NotifySlotChange, with two bits for each slot: card present, and changed since the last one (6.3.1). */
+export function encodeSlotChange(
+  slots: readonly { readonly card: unknown; readonly isChanged: boolean }[],
+): Uint8Array {
+  const bits = new Uint8Array(1 + Math.ceil(slots.length / 4))
+  bits[0] = NOTIFY_SLOT_CHANGE
+  for (const [at, slot] of slots.entries()) {
+    const state = (slot.card === undefined ? 0 : 1) | (slot.isChanged ? 2 : 0)
+    bits[1 + (at >> 2)] = (bits[1 + (at >> 2)] as number) | (state << (2 * (at & 3)))
+  }
+  return bits
+}

@@ -2,6 +2,7 @@
  * Executes PC_to_RDR_Secure in a reader with a PIN pad: reads PINs from the person and inserts them into the command
  * (CCID 1.1, 6.1.11).
  */
+import { CcidError } from './messages.ts'
 import { copyOf, join } from '../bytes.ts'
 import type { PadHabits } from './pad-habits.ts'
 
@@ -46,8 +47,29 @@ const fieldOffsets = {
 /** Length of CLA INS P1 P2. */
 const HEADER_BYTES = 4
 
-/** Decodes a Secure message. Returns the bError if the reader rejects it: 1 (bad length) or the offset of a field. */
-export function readSecure(data: Uint8Array, habits: PadHabits = {}): SecureMessage | number {
+/** The state of the reader when it receives a Secure message. */
+export interface PadState {
+  /** bPINSupport, or 0 while no PIN entry is possible. */
+  readonly pinSupport: number
+  /** True if the slot has a powered card. */
+  readonly hasCard: boolean
+  /** True after the Escape that must precede a PIN entry with a command of only four bytes. */
+  readonly acceptsBareHeader: boolean
+}
+
+/** Decodes a Secure message. Returns the bError if the reader rejects the PIN entry. */
+export function readSecure(data: Uint8Array, habits: PadHabits, state: PadState): SecureMessage | number {
+  if ((state.pinSupport & (data[0] === 1 ? 2 : 1)) === 0) return CcidError.COMMAND_NOT_SUPPORTED
+  if (!state.hasCard) return CcidError.ICC_MUTE
+  const message = decodeSecure(data, habits)
+  const isRefused = habits.escapeBeforeBareHeader !== undefined && !state.acceptsBareHeader
+  if (typeof message !== 'number' && isRefused && message.blockBytes === 0)
+    return CcidError.COMMAND_NOT_SUPPORTED
+  return message
+}
+
+/** Decodes a Secure message. Returns the bError if it is not valid: 1 (bad length) or the offset of a field. */
+function decodeSecure(data: Uint8Array, habits: PadHabits): SecureMessage | number {
   const message = parse(data, habits)
   if (message === undefined) return 1
   const { operation, validation, messages, blockBytes, command } = message
@@ -169,4 +191,11 @@ function digitsOf(pin: string, format: number): Uint8Array {
 export function blockOf(prologue: Uint8Array, command: Uint8Array): Uint8Array {
   const head = join(prologue.slice(0, 2), [command.length], command)
   return join(head, [head.reduce((sum, byte) => sum ^ byte, 0)])
+}
+
+/** bError for a PIN entry that ends without a PIN. */
+export const entryErrors: Readonly<Record<'cancel' | 'timeout' | 'broken', number>> = {
+  cancel: CcidError.PIN_CANCELLED,
+  timeout: CcidError.PIN_TIMEOUT,
+  broken: CcidError.HW_ERROR,
 }

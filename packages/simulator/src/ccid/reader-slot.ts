@@ -122,6 +122,15 @@ export class ReaderSlot {
     return level === Chain.whole || level === Chain.begins
   }
 
+  /** Handles SetParameters (6.1.7). Returns the bError if the reader refuses the parameters. */
+  setParameters({ data, parameters: [protocol] }: Command, negotiates: boolean): number | undefined {
+    if (protocol > 1) return CcidError.BAD_PROTOCOL
+    if (data.length !== (protocol === 0 ? 5 : 7)) return CcidError.BAD_LENGTH
+    this.parameters = data
+    if (negotiates) this.contact?.negotiated(protocol)
+    return undefined
+  }
+
   /** The current protocol: T=1 has seven bytes of parameters, T=0 five (6.1.7). */
   get protocol(): number {
     return this.parameters.length === 7 ? 1 : 0

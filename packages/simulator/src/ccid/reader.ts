@@ -28,45 +28,23 @@ import {
   Chain,
   DATA_BLOCK,
   encodeResponse,
+  encodeSlotChange,
   ESCAPE,
   FAILED,
   HEADER_BYTES,
   messageNames,
-  NOTIFY_SLOT_CHANGE,
   PARAMETERS,
   SLOT_STATUS,
   TIME_EXTENSION,
 } from './messages.ts'
-import { blockOf, type PinPadPerson, readSecure, takePins } from './pin-entry.ts'
+import { blockOf, entryErrors, type PinPadPerson, readSecure, takePins } from './pin-entry.ts'
 import { deviceParts, endpoints } from './profiles.ts'
+import { serialNumberOf, type VirtualReaderOptions } from './reader-options.ts'
 import type { FirmwareHabits, ReaderProfile } from './reader-profile.ts'
 import { Clock, type Command, defaultParameters, ReaderSlot } from './reader-slot.ts'
 
 /** The longest response at short APDU level: 256 bytes and a status word. */
 const MAX_SHORT_RESPONSE_BYTES = 258
-
-/** bError for a PIN entry that ends without a PIN. */
-const entryErrors = {
-  cancel: CcidError.PIN_CANCELLED,
-  timeout: CcidError.PIN_TIMEOUT,
-  broken: CcidError.HW_ERROR,
-} as const
-
-/** Options of a virtual reader. */
-export interface VirtualReaderOptions {
-  /**
-   * Default 'V0000001'. Null for a reader without a serial number; a browser forgets the permission for it when it is
-   * unplugged.
-   */
-  readonly serialNumber?: string | null
-  /** The clock for slow cards and time extensions. Default: the platform's timers. */
-  readonly clock?: SimulatorClock
-}
-
-/** Returns the serial number for the device descriptor. */
-export function serialNumberOf({ serialNumber }: VirtualReaderOptions): string | undefined {
-  return serialNumber === null ? undefined : (serialNumber ?? 'V0000001')
-}
 
 /**
  * A virtual USB CCID reader. It behaves like the device whose descriptors its profile holds.
@@ -180,21 +158,12 @@ export class VirtualCcidReader extends PacketDevice {
     this.#notify()
   }
 
-  /**
-   * Sends NotifySlotChange with two bits for each slot (6.3.1). It replaces a notification that the host has not
-   * fetched yet.
-   */
+  /** Sends NotifySlotChange. It replaces a notification that the host has not fetched yet. */
   #notify(): void {
     if (!this.profile.interrupt || !this.isPlugged) return
-    const bits = new Uint8Array(1 + Math.ceil(this.#slots.length / 4))
-    bits[0] = NOTIFY_SLOT_CHANGE
-    for (const [at, slot] of this.#slots.entries()) {
-      const state = (slot.card === undefined ? 0 : 1) | (slot.isChanged ? 2 : 0)
-      bits[1 + (at >> 2)] = (bits[1 + (at >> 2)] as number) | (state << (2 * (at & 3)))
-    }
     const queue = this.inQueue(endpoints.interruptIn)
     queue.dropPackets()
-    queue.sendPacket(bits)
+    queue.sendPacket(encodeSlotChange(this.#slots))
   }
 
   protected override inCompleted(endpoint: number, result: InResult): void {
@@ -428,26 +397,14 @@ export class VirtualCcidReader extends PacketDevice {
     }
     if (command.name === 'ResetParameters') readerSlot.parameters = defaultParameters(readerSlot.card.atr)
     if (command.name === 'SetParameters') {
-      const [protocol] = command.parameters
-      if (protocol > 1) {
-        this.#fail(command, readerSlot, CcidError.BAD_PROTOCOL)
+      const error = readerSlot.setParameters(command, this.#descriptor.negotiates)
+      if (error !== undefined) {
+        this.#fail(command, readerSlot, error)
         return
       }
-      if (command.data.length !== (protocol === 0 ? 5 : 7)) {
-        this.#fail(command, readerSlot, CcidError.BAD_LENGTH)
-        return
-      }
-      readerSlot.parameters = command.data
-      if (this.#descriptor.negotiates) readerSlot.contact?.negotiated(protocol)
     }
-    const message = encodeResponse(
-      command,
-      PARAMETERS,
-      readerSlot.status,
-      0,
-      readerSlot.protocol,
-      readerSlot.parameters,
-    )
+    const { status, protocol, parameters } = readerSlot
+    const message = encodeResponse(command, PARAMETERS, status, 0, protocol, parameters)
     if (this.profile.habits?.hidesParameterLength === true) message[1] = 0
     this.#send(command, message)
   }
@@ -551,22 +508,13 @@ export class VirtualCcidReader extends PacketDevice {
       this.#respond(command, SLOT_STATUS, FAILED | readerSlot.status, CcidError.COMMAND_NOT_SUPPORTED, 0)
       return
     }
-    const requiredSupport = command.data[0] === 1 ? 2 : 1
-    if ((this.#descriptor.pinSupport & requiredSupport) === 0 || this.#isKeyDown) {
-      this.#fail(command, readerSlot, CcidError.COMMAND_NOT_SUPPORTED)
-      return
-    }
-    if (readerSlot.status !== 0 || card === undefined) {
-      this.#fail(command, readerSlot, CcidError.ICC_MUTE)
-      return
-    }
-    const message = readSecure(command.data, pad)
-    if (typeof message === 'number') {
-      this.#fail(command, readerSlot, message)
-      return
-    }
-    if (pad.escapeBeforeBareHeader !== undefined && message.blockBytes === 0 && !this.#acceptsBareHeader) {
-      this.#fail(command, readerSlot, CcidError.COMMAND_NOT_SUPPORTED)
+    const message = readSecure(command.data, pad, {
+      pinSupport: this.#isKeyDown ? 0 : this.#descriptor.pinSupport,
+      hasCard: readerSlot.status === 0 && card !== undefined,
+      acceptsBareHeader: this.#acceptsBareHeader,
+    })
+    if (typeof message === 'number' || card === undefined) {
+      this.#fail(command, readerSlot, message as number)
       return
     }
     this.#acceptsBareHeader = false
@@ -601,8 +549,8 @@ export class VirtualCcidReader extends PacketDevice {
   /** Sends the part of a response that fits in one message. The host fetches the rest with an empty block. */
   #respondPart(command: Command, readerSlot: ReaderSlot, whole: Uint8Array, isFirst: boolean): void {
     const rest = applyToResponse(command.fault, whole)
-    const { responsePartBytes: answerPartBytes = Number.POSITIVE_INFINITY } = this.profile.habits ?? {}
-    const capacity = Math.min(this.#descriptor.maxMessageBytes - HEADER_BYTES, answerPartBytes)
+    const { responsePartBytes = Number.POSITIVE_INFINITY } = this.profile.habits ?? {}
+    const capacity = Math.min(this.#descriptor.maxMessageBytes - HEADER_BYTES, responsePartBytes)
     const isLast = rest.length <= capacity
     readerSlot.responseRest = isLast ? undefined : rest.slice(capacity)
     const chain = isFirst ? (isLast ? Chain.whole : Chain.begins) : isLast ? Chain.ends : Chain.continues
