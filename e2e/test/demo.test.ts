@@ -148,6 +148,15 @@ describe.skipIf(missing !== undefined)('logging in', () => {
       await page.login('You are logged in')
     }))
 
+  it('does not offer the certificates of a removed reader while those of the next one are read', () =>
+    story(async (page) => {
+      await page.page.getByLabel('Slow card').check()
+      await page.page.getByLabel('Reader with a PIN pad').check()
+      await page.page.locator('webtoki-readers').getByText('SmartTerminal ST-2xxx').waitFor()
+      expect(await page.page.locator('#log-in').isDisabled()).toBe(true)
+      await page.ready()
+    }))
+
   it('takes the PIN on the reader’s PIN pad, and the page shows no PIN field', () =>
     story(async (page) => {
       await page.page.getByLabel('Reader with a PIN pad').check()
